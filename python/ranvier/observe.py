@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import _local as local  # threading.local: see mode.py
+from _thread import _local as local  # threading.local, without the import of threading
 from _thread import get_ident
 from collections.abc import Callable
 from functools import partial

@@ -6,7 +6,7 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_default;  // autograd.dtypes.default
+PyObject* g_default;  // tensors/dtypes.py: default
 
 // NumPy's number of the dtype that two of one kind have in common.
 int wider(int a, int b) {

@@ -7,7 +7,7 @@ derivatives of the inner call can be on the tape of the outer one.
 from __future__ import annotations
 
 import functools
-from _thread import _local as local  # as in mode.py
+from _thread import _local as local  # as in observe.py
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 

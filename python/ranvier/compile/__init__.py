@@ -1,7 +1,7 @@
 """The captured step: `rv.compile`, in three nouns.
 
 A *compiled function* (`CompiledFunction`) is what `rv.compile` returns. Its first call with new shapes makes
-a *recording* (`autograd.recording.Recording`): one eager run that notes every kernel call and all that Python
+a *recording* (`tensors.recording.Recording`): one eager run that notes every kernel call and all that Python
 read. From the recording follows a *program* (`Program`): the kernel calls on fixed memory, and guards on what
 was read. Later calls replay the program while its guards hold.
 

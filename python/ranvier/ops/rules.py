@@ -291,7 +291,7 @@ def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
     return assign(x, y, name)
 
 
-# --- Functions of autograd itself
+# --- Functions of the tape itself
 
 
 rule(copies.Clone)(lambda node, dy: dy)

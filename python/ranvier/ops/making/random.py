@@ -8,7 +8,7 @@ both draw from ``g`` instead, on this thread only.
 from __future__ import annotations
 
 import contextlib
-from _thread import _local as local  # as in mode.py
+from _thread import _local as local  # as in observe.py
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from operator import index
