@@ -1,3 +1,5 @@
+// NoFork counts a run, for which a fork in another thread waits; ForkAllowed takes it out of the count for a
+// while, as where it calls Python.
 #include "base/fork.h"
 
 #include <atomic>

@@ -1,3 +1,5 @@
+// Two functions of Python for each row of RANVIER_FOR_EACH_ACTIVATION (kernels/activation/activation.h), as
+// relu(x, out=None) and relu_backward(dy, y, out=None); of those with settings, these come before out.
 #include <algorithm>
 
 #include "bindings/binder/define.h"

@@ -42,8 +42,8 @@ bool keeps_strides(PyArrayObject* a) {
   return last - first <= 64 * PyArray_NBYTES(a) + (1 << 24);
 }
 
-// See Signature::complete(). places: gets (number of the array in whose place the bytes are, first byte) of
-// each array, if any share memory.
+// The arrays, of which those that share memory become one of bytes: see Signature::complete(). It stands in
+// the place of the first of them. places: gets (number of that array, first byte) for each, if any share.
 std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vector<int64_t>& places) {
   struct Range {
     char *first, *last;

@@ -1,4 +1,6 @@
-// Ops that are one kernel on the arrays of their Tensors, of a result or in place: see untaped.cpp.
+// The ops of by_kernel() and into() (tape/function.py): one kernel on the arrays of their Tensors, which
+// gives the result or writes it to the first one. untaped.cpp calls them, and Python where they give no
+// answer.
 #include <algorithm>
 
 #include "bindings/tape/untaped.h"

@@ -105,7 +105,7 @@ py::object in_type(const py::object& array, int type) {
   return py::reinterpret_steal<py::object>(made);
 }
 
-py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+py::object kernel_result(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
   auto y = py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.kernel, arguments, count, nullptr));
   if (!y) throw py::error_already_set();
   return new_tensor(y.ptr());
@@ -261,7 +261,7 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
     given[i] = numbers[i].ptr();
   }
   given[count] = Py_None;  // out
-  return by_kernel(op, given, count + 1);
+  return kernel_result(op, given, count + 1);
 }
 
 }  // namespace

@@ -85,8 +85,8 @@ NewFunction function_of(Op op, py::handle kernel, py::handle ufunc);
 // node.apply(inputs ...): all of them, one after another.
 py::object applied(PyObject* const* node_and_inputs, size_t count);
 py::object in_type(const py::object& array, int type);
-// A Tensor of what the kernel returns.
-py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count);
+// What op.kernel returns for these arguments, as a Tensor.
+py::object kernel_result(const Op& op, PyObject* const* arguments, Py_ssize_t count);
 
 // An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.
 struct Strided {

@@ -53,7 +53,7 @@ py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count,
   if (!read_axes(axes, ndim, reduced)) return {};
   if (x.rank == 2 && op.kernel) {
     PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
-    return by_kernel(op, given, 4);
+    return kernel_result(op, given, 4);
   }
   const int type = op.type < 0 ? x.type : op.type, k = op.loops[type];
   if (k < 0 || t_recording || (type == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte

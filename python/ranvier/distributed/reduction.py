@@ -3,6 +3,10 @@
 Where no row of the output depends on another row of the batch, the parts of a rank go in one pass: a row of a
 product has the same bits in any batch. So the layers take all rows of the rank at once, and only what is a
 sum over rows follows the parts and their tree: the loss, and the gradients of weights.
+
+A batch is cut into parts, of which each rank computes some (`batches.py`). Their sums are added in pairs,
+pairs of pairs and so on, as leaves of a binary tree, so that the bits are those of any number of ranks:
+`Gradients` (`exchange.py`) has a vector for each level of the tree, and `place` says where a part goes.
 """
 
 from __future__ import annotations

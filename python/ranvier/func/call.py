@@ -76,6 +76,7 @@ def _merged(dicts: Any) -> dict[str, Any]:
     return values
 
 
+_ABSENT = object()  # of a place that had no value
 _threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
 _lock = threading.Lock()
 
@@ -134,14 +135,14 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
         places[name] = owner = module.get_submodule(path).__dict__, attribute
         if not isinstance(owner[0].get(attribute), (Tensor, type(None))):
             raise TypeError(f"[functional_call] got {name!r}; expected the name of a parameter or buffer")
-    before = [(owner, name, owner.get(name, _replaced)) for owner, name in places.values()]
+    before = [(owner, name, owner.get(name, _ABSENT)) for owner, name in places.values()]
     try:
         for (owner, name), value in zip(places.values(), values.values(), strict=True):
             put(owner, name, value)
         yield places
     finally:
         for owner, name, value in reversed(before):
-            if value is _replaced:
+            if value is _ABSENT:
                 owner.pop(name, None)
             else:
                 put(owner, name, value)

@@ -31,7 +31,7 @@ class _Lazy(Module):
     """Before the first call; ``_base``: the class afterwards, ``_size``: its argument that is found."""
 
     _base: Any
-    _paths = None
+    _paths = None  # the layer cannot be described by its arguments: see nn/arguments.py
     _settings: dict[str, Any]
     _size = "num_features"
     _in_weight = 0  # the axis of the weight that has this size
@@ -65,8 +65,8 @@ class _Lazy(Module):
         return None
 
     def _found(self, x: Any) -> int:
-        """The size in an input."""
-        axes = getattr(self, "_axes", None)
+        """The size in an input: its channels, which come first in one image alone, else second."""
+        axes = getattr(self, "_axes", None)  # of the images of a convolution
         ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:

@@ -65,7 +65,8 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
 
 
 def _kernels(op: str) -> tuple[Any, Any, None, Any]:
-    """What writes the op in place off the tape: of floats, integers, others, floats with settings."""
+    """What writes the op in place off the tape, for `_core._into`: the kernel of floats, NumPy's function of
+    integers, that of others (there is none), the kernel of floats with settings (``alpha=2``)."""
     row = ELEMENTWISE.get(op)
     of_floats = row.kernel if row else getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None
     of_integers = None if row is None or op in DIVIDES else ufunc_of(row)
@@ -81,6 +82,7 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
 
     computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul
 
+    # a function of Python: it has the name, the signature and the docstring, which an op of the core lacks
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         return computed(x, *args, **settings)
 

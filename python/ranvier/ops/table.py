@@ -1,7 +1,10 @@
 """The one list of all ops: what is public of each module, and when the module is loaded.
 
-A name is a function; with + a method of Tensor, too, with * also a method in place (``x.add_``); with a dot
-before it, a method alone. The functions that are activations of `activation/table.py` need no row.
+``cat``: a function; ``sum+``: a method of Tensor, too; ``add*``: also a method in place (``x.add_``);
+``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
+
+A new op is a name in one of the four tables below, which say when its module is loaded. All else follows from
+them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md.
 """
 
 from __future__ import annotations
@@ -127,8 +130,8 @@ FUNCTIONAL = {
 }
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
-# Python's operators and their ops, which have no mark in the rows. Those of the second table are also
-# reflected (``__radd__``), and in place where the op is.
+# Python's operators and their ops, which have no mark in the rows. Those of REFLECTED have ``__radd__``, too,
+# and ``__iadd__`` where the op has a method in place.
 ALONE = {"abs": "abs", "invert": "bitwise_not", "neg": "neg", "pos": "positive"}
 ALONE |= {name: name for name in COMPARISONS}
 REFLECTED = {
@@ -167,7 +170,7 @@ def methods(words: str) -> list[str]:
     return found
 
 
-# those that `nn.functional` has, too
+# modules whose functions `nn.functional` has, too
 OF_LAYERS = [
     m for m in AT_IMPORT | WITH_LAYERS if m.startswith(("activation", "image", "matrix.linear", "neural"))
 ]

@@ -1,4 +1,4 @@
-"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put, Replace."""
+"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put, Replace; and Refused."""
 
 from __future__ import annotations
 
@@ -97,25 +97,6 @@ class Put(Function):
         return dx, in_dtype(_sum_to(dy, self.value_shape), self.value_dtype) if self.needs[1] else None
 
 
-def _is_dense(x: Array) -> bool:
-    """Whether the elements fill their memory, each at a different place."""
-    step = x.itemsize
-    for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
-        if size > 1:
-            if stride != step:
-                return False
-            step *= size
-    return True
-
-
-def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
-    """Sums dy over the axes along which a value of this shape was repeated."""
-    lead = dy.ndim - len(shape)
-    if lead < 0:  # the value has more dimensions, all of size 1
-        return _sum_to(dy, shape[-lead:]).reshape(shape)
-    return copied(dy) if dy.shape == shape else unbroadcast(dy, shape)
-
-
 class Replace(Function):
     """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
 
@@ -148,10 +129,29 @@ class Replace(Function):
 
 
 class Refused(Function):
-    """The maker of a view without a history: its memory was changed in place, and the view has not."""
+    """The maker of a view whose memory was changed in place where the view cannot follow: backward raises."""
 
     def __init__(self, why: str) -> None:
         self.why = why
 
     def backward(self, dy: Array) -> Array:
         raise RuntimeError(f"[backward] got {self.why}")
+
+
+def _is_dense(x: Array) -> bool:
+    """Whether the elements fill their memory, each at a different place."""
+    step = x.itemsize
+    for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
+        if size > 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
+
+
+def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sums dy over the axes along which a value of this shape was repeated."""
+    lead = dy.ndim - len(shape)
+    if lead < 0:  # the value has more dimensions, all of size 1
+        return _sum_to(dy, shape[-lead:]).reshape(shape)
+    return copied(dy) if dy.shape == shape else unbroadcast(dy, shape)

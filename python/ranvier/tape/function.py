@@ -63,10 +63,9 @@ class Function(_core._FunctionBase):
 
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
-    # whether forward gets half floats as float32: results and gradients are rounded once. No view does, and
-    # where no gradient is needed, no Function that only moves elements
+    # whether forward gets half floats as float32: results and gradients are rounded once. No view does
     widens: bool = True
-    moves: bool = False
+    moves: bool = False  # whether it only moves elements: it then widens only where a gradient is needed
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs
@@ -142,11 +141,13 @@ def by_kernel(
 ) -> Callable[[F], F]:
     """A decorator for what computes an op in Python: the core answers simple calls without it.
 
-    ``kernel`` gets the arrays of Tensors and the other arguments, the first ``takes`` alone if that is
-    given. To the function are left what it refuses, by NotImplemented or an error, calls that observers
-    follow, keywords and gradients; the last not with ``node``, of which the first ``inputs`` arguments are
-    the inputs and the others the settings. floats: the kernel gets no first Tensor of other dtypes than
-    float32 and float64. result: the class of several results.
+    ``kernel`` gets the arrays of Tensors and the other arguments. The function gets all other calls: those
+    that the kernel refuses, by NotImplemented or an error, that observers follow, that have keywords, or that
+    need a gradient. With ``node`` the core answers the last, too.
+
+    node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
+    floats: a first Tensor of another dtype than float32 and float64 is left to the function.
+    result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
 
     >>> import ranvier as rv
     >>> @by_kernel(_core.exp)

@@ -5,6 +5,9 @@ result of the ordinary operation, and its history. A tensor that shares its memo
 memory of the result, so that what earlier Functions saved stays right. Otherwise the memory is written, and
 backward raises if it was saved. Then, as in PyTorch, the base of a changed view gets a new history, in which
 the view's elements come from the result, and the history of each view of the base starts at the new one.
+
+`_cell` of a tensor is [count of changes, array changed last, flags, references to tensors of the same memory
+...], `_view` of a view (base, Functions from it, why it cannot be changed): see `tensors/views.py`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError
 
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
-# what is around an op may refuse it: these names stay
+# what calls the ops of a step may refuse one of them: its name stays
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
 _LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
@@ -113,6 +113,7 @@ def renamed(
         return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
     if named := _NAMED.match(text):
         own = named[0][1:-2].rpartition(".")[2]
+        # it has the name already: that of the class (MSELoss, mse_loss), or with a module; none is in place
         if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
             return error
         kind, text = type(error), text[named.end() :]

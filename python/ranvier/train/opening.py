@@ -85,6 +85,7 @@ def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator
 
 
 def _require_loader(name: str, x: Any) -> None:
+    """Raise TypeError for x without y that is no loader: an array, lists of numbers or samples, (x, y)."""
     rows = isinstance(x, (tuple, list)) and len(x) > 0 and not isinstance(x[0], (tuple, list, dict))
     if rows and isinstance(x, tuple) and len(x) == 2 and array_like(x[0]):
         raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
