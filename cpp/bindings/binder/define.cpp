@@ -12,7 +12,9 @@ py::object parsed_default(const std::string& text) {
   if (text == "True" || text == "False") return py::bool_(text == "True");
   if (text[0] == '\'') return py::str(text.substr(1, text.size() - 2));
   if (text.find_first_of(".e") == std::string::npos) return py::int_(std::stoll(text));
-  return py::float_(std::stod(text));
+  PyObject* const number = PyFloat_FromString(py::str(text).ptr());  // std::stod would ask the locale
+  if (!number) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(number);
 }
 
 // What is between `first` and `last`, without spaces around it.
