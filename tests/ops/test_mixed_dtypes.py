@@ -285,6 +285,14 @@ def test_linear_of_integers():
     assert (y.dtype, y.tolist()) == (np.int64, [12, 16])
 
 
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64")])
+def test_linear_of_two_dtypes(dtypes: tuple[str, str]) -> None:
+    """The weight was read in the dtype of x."""
+    x, weight = (rv.ones(3, 3, dtype=getattr(rv, dtype)) for dtype in dtypes)
+    text = f"[linear] got x of dtype {dtypes[0]} and weight of dtype {dtypes[1]}; expected the same dtype"
+    refused(TypeError, text, rv.nn.functional.linear, x, weight)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_pads_of_integers_and_bools(mode):
     x = np.random.default_rng(0).integers(0, 9, (2, 3, 4, 5))

@@ -46,6 +46,7 @@ CASES = {
     "of(lambda: torch.cat([s, s]))": ("S", "torch.cat"),
     "of(lambda: torch.linalg.norm(s))": ("S", "torch.linalg.norm"),
     "of(lambda: nn.Linear(2, 1)(s))": ("S", "torch.nn.functional.linear"),
+    "nn.functional.linear(p, p[None].requires_grad_()).tolist()": [1.0],
     "of(lambda: nn.Upsample(None, 2)(s[None]))": ("S", "torch.Tensor.__getitem__"),
     "of(lambda: nn.MSELoss()(s, p))": ("S", "torch.nn.functional.mse_loss"),
     "of(lambda: nn.LocalResponseNorm(1)(s[None]))": ("S", "torch.Tensor.__getitem__"),

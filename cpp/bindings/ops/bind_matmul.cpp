@@ -202,8 +202,9 @@ Output linear(const Floats& x, Raw weight, const MaybeFloats& bias) {
   const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
   const py::object none = py::none(), one = py::int_(1), name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
-  return matmul(x, arg("b", across), bias, arg("activation", name), arg("out", none), arg("saved", none),
-                arg("parts", one));
+  const Floats b = arg("weight", across);
+  x.expect_same_dtype(b);  // define.h compares the arguments of a call alone
+  return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }
 
 // Whether an element of the diagonal of matrices (.., n, n) is 0.

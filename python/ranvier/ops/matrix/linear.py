@@ -82,7 +82,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 @by_kernel(_core._linear, Linear, 3, floats=True)
-def _linear(input: Any, weight: Any, bias: Any) -> Tensor:
+def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
         as_tensor("linear", input)
