@@ -190,6 +190,14 @@ def test_gradients_of_views_of_halves(view):
     assert x.grad.sum().item() == y.numel()
 
 
+def test_the_gradient_of_one_half_that_two_ops_read() -> None:
+    """Its sum was a number of NumPy's, which no cast takes."""
+    x = rv.ones(2, dtype=rv.float16).requires_grad_(True)
+    y = x.sum()
+    (y.relu() + y.square()).backward()
+    assert (x.grad.dtype, x.grad.tolist()) == (np.float16, [5, 5])
+
+
 def test_the_median_of_halves_is_the_first_nan():
     x = rv.tensor([[np.nan, -np.inf], [2.0, 1.0]], dtype=rv.float16)
     values, indices = x.median(1)

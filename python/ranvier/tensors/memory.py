@@ -142,7 +142,7 @@ def added(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b, both of one dtype of floats; ``out`` may be a itself."""
     if a.dtype.char in _FLOATS:
         return _core.add(a, b, out)
-    total: Array = host(np.add, a, b)
+    total: Array = np.asarray(host(np.add, a, b))  # NumPy makes a number of two without dimensions
     if out is None:
         return total
     write(out, total)
