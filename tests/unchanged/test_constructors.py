@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import optim
+from ranvier.torch.optimizers import SparseAdam
+from support.refused import refused
 
 
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW, optim.lr_scheduler.StepLR])
@@ -18,6 +20,13 @@ def test_errors_still_have_the_name():
     """The constructor works as before."""
     with pytest.raises(ValueError, match=r"^\[sgd\] got an empty"):
         optim.SGD([])
+
+
+@pytest.mark.parametrize(
+    "setting", [{"lr": 0}, {"lr": float("nan")}, {"eps": 0}, {"betas": (-0.1, 0.9)}, {"betas": (0.9, 1)}]
+)
+def test_settings_of_sparse_adam_are_checked(setting):
+    refused(ValueError, "[SparseAdam] got lr ", SparseAdam, [rv.ones(1, requires_grad=True)], **setting)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,11 @@ class SparseAdam(Optimizer):
         eps: float = 1e-8,
         maximize: bool = False,
     ) -> None:
+        if not (lr > 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
+            raise ValueError(
+                f"[SparseAdam] got lr {lr}, betas {betas} and eps {eps}; expected lr and eps above 0, and "
+                "two numbers, 0 <= beta < 1"
+            )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
 
     @rv.no_grad()
