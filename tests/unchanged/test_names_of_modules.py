@@ -21,6 +21,7 @@ from torch.nn.utils.stateless import _reparametrize_module, functional_call
 from torch.nn.grad import conv1d_weight, conv2d_input
 from torch.nn.utils import _per_sample_grad, parametrizations
 from torch.autograd.functional import _construct_standard_basis_for, _grad_postprocess
+from torch.autograd.function import Function, FunctionCtx, once_differentiable
 from torch.autograd.functional import _as_tuple, _tuple_postprocess
 from torch._vmap_internals import _vmap
 from torch.cuda import nvtx, random
@@ -32,6 +33,8 @@ from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 from torch.utils.tensorboard.summary import hparams
 
+for name in "Adadelta Adagrad Adam Adamax AdamW ASGD LBFGS NAdam RAdam RMSprop Rprop SGD".split():
+    exec(f"from torch.optim.{name.lower()} import {name}")
 from torch.nn.modules.utils import _list_with_default, _ntuple, _reverse_repeat_tuple
 assert (_ntuple(3)(1), _ntuple(2, "n")(range(2))) == ((1, 1, 1), (0, 1))
 assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)

@@ -59,7 +59,7 @@ PATHS = table(f"""
 # other paths of PyTorch
 HOMES = PATHS | table("""
     . | _tensor functional special tensor
-    .autograd | autograd.{anomaly_mode grad_mode gradcheck}
+    .autograd | autograd.{anomaly_mode function grad_mode gradcheck}
     .data.collate | utils.data._utils utils.data._utils.collate
     .data.vision.datasets | torchvision.datasets.{cifar mnist}
     .data.vision.datasets.folder | torchvision.datasets.vision
@@ -70,7 +70,7 @@ HOMES = PATHS | table("""
     .func | nn.utils.stateless
     .nn.module .torch.bases | nn.modules.module
     .nn.utils | nn.utils.{clip_grad convert_parameters}
-    .optim | optim.{adadelta adagrad adamax adamw asgd nadam radam rmsprop rprop sparse_adam}
+    .optim | optim.{adadelta adagrad adam adamax adamw asgd nadam radam rmsprop rprop sgd sparse_adam}
     .torch.amp | amp.{autocast_mode grad_scaler} cpu.amp cpu.amp.{autocast_mode grad_scaler} xpu.amp
         cuda.amp.{autocast_mode grad_scaler}
     .torch.cuda | cuda.{memory streams} xpu
