@@ -203,3 +203,18 @@ def test_the_median_of_halves_is_the_first_nan():
     values, indices = x.median(1)
     np.testing.assert_array_equal(values.numpy(), np.array([np.nan, 1.0], np.float16))
     assert indices.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x & x,
+        lambda x: ~x,
+        lambda x: x << 1,
+        lambda x: rv.nn.functional.embedding(x, x),
+        lambda x: rv.nn.functional.nll_loss(x, x[0]),
+    ],
+)
+def test_errors_name_the_dtype_that_was_given(call):
+    with pytest.raises(TypeError, match=r"got [^;]*float16[^;]*; expected [a-z ]*integer"):
+        call(rv.ones(2, 2, dtype=rv.float16))

@@ -18,6 +18,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.failures import DtypeError
 from ranvier.tensors.memory import keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
@@ -201,7 +202,11 @@ _ABSENT = _Absent()
 def _widened(function: Any, *inputs: Any) -> Any:
     """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
     wide = (x.to(_F32) if isinstance(x, Tensor) and x._array.dtype == _F16 else x for x in inputs)
-    return rounded(function.apply(*wide))
+    try:
+        return rounded(function.apply(*wide))
+    except DtypeError as error:  # it names the dtype that the caller gave
+        got, *expected = str(error).split("; ")
+        raise DtypeError("; ".join([got.replace("float32", "float16"), *expected])) from None
 
 
 def rounded(y: Any) -> Any:

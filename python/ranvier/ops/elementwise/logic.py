@@ -42,7 +42,8 @@ def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> C
             return None
         return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
 
-    return elementwise(Row(name, None, None, function, check=_integers, number=_bits, instead=instead))
+    row = Row(name, None, None, function, keeps=True, check=_integers, number=_bits, instead=instead)
+    return elementwise(row)
 
 
 def _of_two(name: str, function: Callable[..., Any], of_bools: Any = None) -> Callable[[Any, Any], Tensor]:
