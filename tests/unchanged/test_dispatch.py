@@ -131,7 +131,8 @@ for name, row in OPS.items():
     function = f.__wrapped__
     for x in inputs:
         given = {"linear": (x, torch.ones(4, 3)[:, 1:]), "where": (x > 0, x)}.get(name, (x,))
-        cases = [((*given, last), {}) for last in (0, -1, None, x)] if row[1] > 1 else [(given, {})]
+        cases = [((*given, last), {}) for last in (0, -1, None, x)] if row[1] > 1 else []
+        cases += [(given, {})] * (len(given) >= row[1])
         cases += [(args[:-1], {row[2][len(args) - 1]: args[-1]}) for args, _ in cases if len(args) > 1]
         for args, kwargs in cases:
             assert str(answer(f, *args, **kwargs)) == str(answer(function, *args, **kwargs)), (name, args)
