@@ -200,6 +200,7 @@ Output linear(const Floats& x, Raw weight, const MaybeFloats& bias) {
   if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
     fail_type(kOp, "got another weight; expected a matrix");
   const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
+  if (!across) throw py::error_already_set();
   const py::object none = py::none(), one = py::int_(1), name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
   const Floats b = arg("weight", across);
