@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.compile.structure import Place, array_of, filled, flattened, parts_of, replaced
+from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
 from ranvier.observe import may_replay
 from ranvier.tensors.tensor import Tensor, wrap
 

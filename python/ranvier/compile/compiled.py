@@ -24,7 +24,7 @@ from ranvier.compile.library import STATE
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
-from ranvier.compile.structure import others
+from ranvier.compile.signature import others
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
 from ranvier.observe import may_replay

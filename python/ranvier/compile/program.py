@@ -17,7 +17,7 @@ from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
 from ranvier.compile.record import CaptureError, holds_any, require_replayable
-from ranvier.compile.structure import Place, filled, flattened
+from ranvier.compile.signature import Place, filled, flattened
 from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
 from ranvier.ops.making import random

@@ -16,7 +16,7 @@ import ranvier._core as _core
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
-from ranvier.compile.structure import filled, flattened, parts_of, tensors_of
+from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
 from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array

@@ -16,7 +16,7 @@ from weakref import ref
 
 from ranvier.compile.compiled_model import ModelCall
 from ranvier.compile.kinds import PACKAGE
-from ranvier.compile.structure import tensors_of
+from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
 from ranvier.nn.often import attach

@@ -23,7 +23,7 @@ from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import GuardKind, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
-from ranvier.compile.structure import is_array
+from ranvier.compile.signature import is_array
 from ranvier.compile.walk import Walk
 from ranvier.ops.making import random
 from ranvier.tensors.dtypes import dtype as DType

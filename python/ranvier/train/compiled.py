@@ -16,7 +16,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.record import CaptureError, callers_level
-from ranvier.compile.structure import array_of, replaced
+from ranvier.compile.signature import array_of, replaced
 from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training

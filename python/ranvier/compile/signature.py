@@ -1,4 +1,4 @@
-"""Arguments and results as structures of items: what is an array, what stands where."""
+"""What a signature (`replay/signature.cpp`) is of: arguments and results in Python as structures of items."""
 
 from __future__ import annotations
 
