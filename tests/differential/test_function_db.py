@@ -35,7 +35,10 @@ def ours():
         for node in tree.body
         if isinstance(node, ast.ClassDef) or getattr(node, "name", "") == "to_numpy"
     ]
-    space = {"torch": rv, "np": np}
+    names = types.ModuleType("torch")
+    names.__getattr__ = lambda name: getattr(rv, name)  # type: ignore[method-assign]
+    names.autograd = types.SimpleNamespace(**vars(rv.autograd), function=rv.tape.function)  # type: ignore[attr-defined]
+    space = {"torch": names, "np": np}
     exec(compile(ast.Module(kept, []), db.__file__, "exec"), space)
     found = {}
     for call in ast.walk(tree):
