@@ -17,7 +17,6 @@ import ranvier._core as _core
 import ranvier.tape.graph as graph
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
-    F16,
     Array,
     as_tensor,
     is_floating,
@@ -239,7 +238,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    if is_number(exponent) and is_floating(input) and input._array.dtype != F16:  # of which none is a root
+    if is_number(exponent) and is_floating(input) and input._array.dtype.char != "e":  # halves have no root
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
