@@ -1,5 +1,7 @@
 """float16: every op computes it in float32 and rounds once, results and gradients."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -104,7 +106,7 @@ def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dty
 
 
 MORE = {
-    "addcdiv": lambda x: rv.addcdiv(x, x.detach(), x.detach() + 1, value=0.3),
+    "addcdiv": lambda x: rv.addcdiv(x, x.detach(), x.detach() * 2, value=0.3),
     "addmm": lambda x: rv.addmm(x.detach()[0], x, x.detach()[[0, 1, 0]]),
     "cdist": lambda x: rv.cdist(x, x.detach().flip(0)),
     "getitem": lambda x: x[[0, 1, 0]],
@@ -129,22 +131,22 @@ def _tensors(value):
     return [value] if isinstance(value, rv.Tensor) else []
 
 
-def _with(value, dtype, records=False):
-    """An argument whose arrays are Tensors, those of floats with numbers of float16 in a dtype."""
+def _with(value, dtype, scale, records=False):
+    """An argument whose arrays are Tensors, those of floats, scaled, with numbers of float16 in a dtype."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_with(part, dtype, records) for part in value)
+        return type(value)(_with(part, dtype, scale, records) for part in value)
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         return rv.tensor(value) if isinstance(value, np.ndarray) else value
-    return rv.tensor(value).half().to(dtype).requires_grad_(records)
+    return rv.tensor(value * np.float32(scale)).half().to(dtype).requires_grad_(records)
 
 
-def _called(name, dtype, records):
+def _called(name, dtype, scale, records):
     """The Tensors that an op got, and those that it has made."""
     arrays, attributes = OPS.get(name, ((X,), {}))
     arrays = (*arrays, *attributes.get("*", ()))
     state = WRITES.get(("ops", name), ())
-    given = [_with(x, dtype, records and i not in state) for i, x in enumerate(arrays)]
-    settings = {key: _with(x, dtype) for key, x in attributes.items() if key != "*"}
+    given = [_with(x, dtype, scale, records and i not in state) for i, x in enumerate(arrays)]
+    settings = {key: _with(x, dtype, scale) for key, x in attributes.items() if key != "*"}
     rv.manual_seed(0)
     return _tensors(given), _tensors((MORE.get(name) or getattr(rv.ops, name))(*given, **settings))
 
@@ -152,9 +154,9 @@ def _called(name, dtype, records):
 @pytest.mark.parametrize("name", [*OPS, *MORE])
 def test_an_op_of_halves_is_that_of_float32_rounded_once(name):
     """Results and gradients have the numbers that float32 has, rounded."""
-    for records in (False, True):
-        inputs, halves = _called(name, rv.float16, records)
-        exact_inputs, singles = _called(name, rv.float32, records)
+    for scale, records in product((1, 0.93, 0.71), (False, True)):  # each rounds other numbers
+        inputs, halves = _called(name, rv.float16, scale, records)
+        exact_inputs, singles = _called(name, rv.float32, scale, records)
         for y, exact in zip((*halves, *inputs), (*singles, *exact_inputs), strict=True):
             assert y.requires_grad == exact.requires_grad
             rounded = exact.half() if exact.dtype == rv.float32 else exact

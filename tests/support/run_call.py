@@ -1,6 +1,7 @@
 """Runs an op or kernel on given arrays, as the right call of support/calls.py says."""
 
 from functools import partial
+from copy import deepcopy
 from typing import Any
 
 import ranvier as rv
@@ -14,7 +15,8 @@ EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS
 
 
 def call_of(module: str, name: str) -> Call:
-    return (KERNELS if module == "kernels" else OPS)[name]
+    """Arrays of its own: `embedding` with max_norm and `batch_norm` change theirs."""
+    return deepcopy((KERNELS if module == "kernels" else OPS)[name])
 
 
 def run(module: str, name: str, arrays: Any, attributes: dict[str, Any], backward: bool = False) -> Any:

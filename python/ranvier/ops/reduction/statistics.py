@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating, once
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
@@ -131,6 +131,7 @@ cummin: The least element so far along dim, and its index (the last of equal one
 )
 
 
+@once
 def logcumsumexp(input: Any, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
     | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])"""
