@@ -1,7 +1,7 @@
 """Runs an op or kernel on given arrays, as the right call of support/calls.py says."""
 
-from functools import partial
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import ranvier as rv

@@ -15,6 +15,13 @@
 #include "bindings/tensors/views.h"
 
 namespace ranvier::bind {
+
+bool is_true(PyObject* owner, PyObject* name) {
+  const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
+  if (holds < 0) throw py::error_already_set();
+  return holds;
+}
+
 namespace {
 
 PyTypeObject* g_function;  // the class Function
@@ -24,14 +31,7 @@ struct {
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
 PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
 PyObject *g_forward, *g_is_view, *g_differentiable, *g_widens, *g_moves,
-    *g_output;                  // g_output: the class Output
-PyObject *g_observed, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
-
-bool is_true(PyObject* owner, PyObject* name) {
-  const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
-  if (holds < 0) throw py::error_already_set();
-  return holds;
-}
+    *g_output;  // g_output: the class Output
 
 // The inputs of a call, as borrowed references that the caller holds.
 struct Inputs {
@@ -197,7 +197,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
 }
 
 bool g_has_precise_nodes = false;
-PyObject *g_precision, *g_thread, *g_everywhere, *g_follows;
+PyObject* g_precision;
 
 // What a recorded call has made: y is what forward has returned.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
@@ -294,7 +294,7 @@ py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   const Inputs inputs{arguments, static_cast<size_t>(count)};
   bool halves = false;
   const bool wide = inputs.are_tensors(halves) && halves && widens(self, inputs);
-  return called(wide ? g_widened : g_observed, self, inputs);
+  return called(wide ? g_widened : observed_apply(), self, inputs);
 }
 
 PyMethodDef g_methods[] = {
@@ -310,49 +310,6 @@ PyMethodDef g_methods[] = {
         "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
         "numbers or None; records it if gradients are needed."),
     {nullptr, nullptr, 0, nullptr}};
-
-// Tensor.grad
-py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
-  if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
-  if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
-  const Held found = slot_of(a[0], tensor_slots().grad);
-  return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
-}
-PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
-                             {nullptr, nullptr, 0, nullptr}};
-
-// Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
-void count_observer(PyObject* observer, int change) {
-  if (!is_true(observer, g_follows)) return;
-  is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
-                                  : static_cast<void>(t_observers += change);
-}
-
-py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
-  const py::object thread = checked(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
-  if (PyObject_SetAttr(self, g_thread, thread.ptr()) || PyList_Append(g_observer_list, self))
-    throw py::error_already_set();
-  count_observer(self, 1);
-  return py::reinterpret_borrow<py::object>(self);
-}
-
-py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(g_observer_list); ++i) {
-    if (PyList_GET_ITEM(g_observer_list, i) != self) continue;
-    if (PyList_SetSlice(g_observer_list, i, i + 1, nullptr)) throw py::error_already_set();
-    count_observer(self, -1);
-    break;
-  }
-  return py::none();
-}
-
-PyMethodDef g_observer_methods[] = {
-    method<enter, 0>("__enter__", "__enter__(self: _ObserverBase) -> Any"),
-    method<leave, -1>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
-    {nullptr, nullptr, 0, nullptr}};
-PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullptr}};
-PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,
-                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_observer_slots};
 
 PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
@@ -370,10 +327,6 @@ PrecisionOfNode::~PrecisionOfNode() {
   if (holds_) set_own_precision(before_);
 }
 
-PyObject* g_observer_list;
-__thread int t_observers = 0;
-std::atomic<int> g_observers{0};
-
 py::object applied_to(PyObject* function, PyObject* x) {
   return is_observed() ? apply(function, &x, 1) : applied(function, Inputs{&x, 1});
 }
@@ -383,15 +336,8 @@ void register_tape(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
   g_widens = name("widens"), g_moves = name("moves");
-  g_precision = name("_precision"), g_thread = name("thread"), g_everywhere = name("everywhere");
-  g_follows = name("follows_functions");
+  g_precision = name("_precision");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
-  m.attr("_ObserverBase") = checked(PyType_FromSpec(&g_observer_type));
-  def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
-    g_observer_list = all.value.inc_ref().ptr();
-    g_observed = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
-  });
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_function_class(function, output, as_inputs, absent, widened)",
       [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };

@@ -1,8 +1,6 @@
 // Calls of Functions of the Python layer.
 #pragma once
-#include <pybind11/pytypes.h>
-
-#include <atomic>
+#include "bindings/tape/observers.h"
 
 namespace ranvier::bind {
 
@@ -11,19 +9,7 @@ namespace py = pybind11;
 // function.apply(x) for a Tensor.
 py::object applied_to(PyObject* function, PyObject* x);
 
-// Observers (observe.py): the list of all; how many follow Functions, in this thread, and
-// everywhere.
-extern PyObject* g_observer_list;
-#if defined(__GLIBC__)  // see t_recording
-extern __thread int t_observers __attribute__((tls_model("initial-exec")));
-#else
-extern __thread int t_observers;
-#endif
-extern std::atomic<int> g_observers;
-inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; }
-// Whether this thread's Functions are followed: every operation is then a call of Function.apply, which asks
-// Python.
-inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
+bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
 // While a node's backward runs, its products have the precision that a block, as one of autocast, gave to its
 // forward (base/precision.h).

@@ -14,7 +14,6 @@
 #include "kernels/reduce/pairwise.h"
 
 namespace ranvier {
-
 namespace {
 
 constexpr int kRest = 0, kCenter = 1, kY = 2, kX = 3;

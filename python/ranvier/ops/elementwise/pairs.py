@@ -212,5 +212,5 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # equal infinities share the gradient
 
 
-own_errors(globals())
+own_errors(globals(), "floor_divide remainder")  # operators, whose rows name them
 examples(globals())  # written as ">>> call"

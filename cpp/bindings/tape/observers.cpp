@@ -1,0 +1,79 @@
+// Observers of the Python layer (observe.py): where they begin and end, and what they are told before a
+// gradient is read.
+#include "bindings/tape/observers.h"
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/methods.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject *g_thread, *g_everywhere, *g_follows;  // names of attributes
+PyObject *g_apply, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
+
+// Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
+void count_observer(PyObject* observer, int change) {
+  if (!is_true(observer, g_follows)) return;
+  is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
+                                  : static_cast<void>(t_observers += change);
+}
+
+py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
+  const py::object thread = checked(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
+  if (PyObject_SetAttr(self, g_thread, thread.ptr()) || PyList_Append(g_observer_list, self))
+    throw py::error_already_set();
+  count_observer(self, 1);
+  return py::reinterpret_borrow<py::object>(self);
+}
+
+py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(g_observer_list); ++i) {
+    if (PyList_GET_ITEM(g_observer_list, i) != self) continue;
+    if (PyList_SetSlice(g_observer_list, i, i + 1, nullptr)) throw py::error_already_set();
+    count_observer(self, -1);
+    break;
+  }
+  return py::none();
+}
+
+PyMethodDef g_observer_methods[] = {
+    method<enter, 0>("__enter__", "__enter__(self: _ObserverBase) -> Any"),
+    method<leave, -1>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullptr}};
+PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_observer_slots};
+
+// Tensor.grad
+py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
+  if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
+  if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
+  const Held found = slot_of(a[0], tensor_slots().grad);
+  return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
+}
+PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
+                             {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+PyObject* g_observer_list;
+__thread int t_observers = 0;
+std::atomic<int> g_observers{0};
+
+PyObject* observed_apply() { return g_apply; }
+
+void register_observers(Module m) {
+  const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
+  g_thread = name("thread"), g_everywhere = name("everywhere"), g_follows = name("follows_functions");
+  m.attr("_ObserverBase") = checked(PyType_FromSpec(&g_observer_type));
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
+    g_observer_list = all.value.inc_ref().ptr();
+    g_apply = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
+  });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,25 @@
+// Whether anything follows what this thread computes.
+#pragma once
+#include <pybind11/pytypes.h>
+
+#include <atomic>
+
+namespace ranvier::bind {
+
+// Observers (observe.py): the list of all; how many follow Functions, in this thread, and
+// everywhere.
+extern PyObject* g_observer_list;
+#if defined(__GLIBC__)  // see t_recording
+extern __thread int t_observers __attribute__((tls_model("initial-exec")));
+#else
+extern __thread int t_observers;
+#endif
+extern std::atomic<int> g_observers;
+inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; }
+// Whether this thread's Functions are followed: every operation is then a call of Function.apply, which asks
+// Python.
+inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
+
+PyObject* observed_apply();  // of Python: a call of a Function and its inputs that observers follow
+
+}  // namespace ranvier::bind
