@@ -40,7 +40,7 @@ def alarm(seconds: float) -> Iterator[None]:
 def no_foreign_callbacks() -> Iterator[None]:
     """What a handler raises in a callback of the garbage collector is lost; hypothesis has one."""
     before = gc.callbacks[:]
-    gc.callbacks[:] = [callback for callback in before if callback.__module__.startswith("ranvier")]
+    gc.callbacks[:] = (callback for callback in before if callback.__module__.startswith("ranvier"))
     yield
     gc.callbacks[:] = before
 
@@ -286,7 +286,6 @@ def test_another_thread_forks_while_a_long_call_looks_for_signals() -> None:
     thread.start()
     while thread.is_alive():
         _core.matmul(a, a, None, "none", None)
-    thread.join()
     assert codes == [0] * 10
 
 
