@@ -6,7 +6,20 @@ namespace ranvier {
 
 // The types of elements that arrays may have.
 
-enum class DType { float32, float64, int64, uint8, boolean, int8, int16, uint16, int32, uint32 };
+enum class DType {
+  float32,
+  float64,
+  int64,
+  uint8,
+  boolean,
+  int8,
+  int16,
+  uint16,
+  int32,
+  uint32,
+  float16,
+  bfloat16
+};
 
 // Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList
 // (base/views.h).

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/half.h"
 #include "base/tensor_view.h"
 
 // Instantiates a kind of call for both floating dtypes.
@@ -91,6 +92,8 @@ class ViewList {
     if constexpr (std::is_same_v<T, bool>) return '?';
     if constexpr (std::is_same_v<T, uint8_t>) return 'B';
     if constexpr (std::is_same_v<T, int32_t>) return 'i';
+    if constexpr (std::is_same_v<T, Float16>) return 'e';
+    if constexpr (std::is_same_v<T, BFloat16>) return 'E';
     return 'l';
   }
 

@@ -22,7 +22,6 @@ NAMES = [
     "bool",
 ]
 REFUSED = [
-    "bfloat16",
     "complex32",
     "complex64",
     "complex128",

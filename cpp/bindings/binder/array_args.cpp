@@ -1,5 +1,6 @@
 #include "bindings/binder/params.h"
 
+#include "bindings/binder/bfloat16.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/binder/shape.h"
 
@@ -20,14 +21,17 @@ struct TypeOfNumPy {
 constexpr TypeOfNumPy kTypes[] = {{NPY_FLOAT32, "float32"}, {NPY_FLOAT64, "float64"}, {NPY_INT64, "int64"},
                                   {NPY_UINT8, "uint8"},     {NPY_BOOL, "bool"},       {NPY_INT8, "int8"},
                                   {NPY_INT16, "int16"},     {NPY_UINT16, "uint16"},   {NPY_INT32, "int32"},
-                                  {NPY_UINT32, "uint32"}};
+                                  {NPY_UINT32, "uint32"},   {NPY_HALF, "float16"},    {-1, "bfloat16"}};
 
-int type_number(DType dtype) { return kTypes[static_cast<int>(dtype)].number; }
+int type_number(DType dtype) {
+  return dtype == DType::bfloat16 ? bfloat16_number() : kTypes[static_cast<int>(dtype)].number;
+}
 const char* dtype_name(DType dtype) { return kTypes[static_cast<int>(dtype)].name; }
 
 // NumPy has two numbers for the integers of one size, where C has two types of it.
 std::optional<DType> dtype_of_number(int type) {
   if (type == NPY_LONGLONG) type = NPY_INT64;
+  if (type == bfloat16_number()) return DType::bfloat16;
   for (int d = 0; d < static_cast<int>(std::size(kTypes)); ++d)
     if (kTypes[d].number == type) return static_cast<DType>(d);
   return std::nullopt;
@@ -143,7 +147,7 @@ Input Input::pixels(const Arg& arg) {
 Input Input::number(const Arg& arg) {
   check_array(arg);
   const auto dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));
-  if (!dtype) wrong_dtype(arg, "float32, float64, bool, or integers other than uint64");
+  if (!dtype) wrong_dtype(arg, "floats of 16 to 64 bits, bool, or integers other than uint64");
   return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
 
@@ -198,7 +202,9 @@ void Input::expect_same_dtype(const Input& other) const {
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
 bool Input::is_writable() const { return PyArray_ISWRITEABLE(as_array(object_)); }
-bool is_floating_array(py::handle x) { return PyArray_Check(x.ptr()) && PyArray_ISFLOAT(as_array(x)); }
+bool is_floating_array(py::handle x) {
+  return PyArray_Check(x.ptr()) && is_float_type(PyArray_TYPE(as_array(x)));
+}
 Shape Input::shape() const { return shape_of(as_array(object_)); }
 int64_t Input::elements() const { return PyArray_SIZE(as_array(object_)); }
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }

@@ -42,8 +42,12 @@ void with_number(const char* op, DType dtype, const F& f) {
       return f(int32_t{});
     case DType::boolean:
       return f(bool{});
+    case DType::float16:
+      return f(Float16{});
+    case DType::bfloat16:
+      return f(BFloat16{});
     default:
-      fail_type(op, "got another dtype; expected float32, float64, int64, int32 or bool");
+      fail_type(op, "got another dtype; expected floats, int64, int32 or bool");
   }
 }
 

@@ -59,44 +59,6 @@ Output cast(const Numbers& x, DTypeArg dtype, Out out) {
   return y;
 }
 
-struct Made : py::object {
-  RANVIER_ANNOTATION("Array");
-};
-
-// float32 in float16, or back, in a new array of x's memory order. A replay would not make it.
-Made halves(Raw x) {
-  const int type = PyArray_Check(x.value.ptr()) ? PyArray_TYPE(as_array(x.value)) : NPY_VOID;
-  if (t_recording || (type != NPY_FLOAT && type != NPY_HALF) || !PyArray_ISBEHAVED_RO(as_array(x.value)) ||
-      PyArray_NDIM(as_array(x.value)) > kMaxDims)
-    fail_type("cast", "got another array, or in a recorded step; expected one of float32 or float16");
-  py::object dense = py::reinterpret_borrow<py::object>(x.value);
-  if (!PyArray_ISONESEGMENT(as_array(dense)))
-    dense = py::reinterpret_steal<py::object>(PyArray_NewCopy(as_array(dense), NPY_KEEPORDER));
-  if (!dense) throw py::error_already_set();
-  PyArrayObject* from = as_array(dense);
-  const int ndim = PyArray_NDIM(from);
-  const bool rows = PyArray_IS_C_CONTIGUOUS(from);
-  Shape shape;
-  for (int d = 0; d < ndim; ++d) shape.append(PyArray_DIM(from, d));
-  int64_t strides[kMaxDims], step = 1;
-  for (int k = 0; k < ndim; ++k) {
-    const int d = rows ? ndim - 1 - k : k;
-    strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
-  }
-  if (dense.ptr() != x.value.ptr())  // in the order of memory of x, which may be any
-    for (int d = 0; d < ndim; ++d) strides[d] = PyArray_STRIDE(from, d) / PyArray_ITEMSIZE(from);
-  py::object y = new_array(type == NPY_FLOAT ? NPY_HALF : NPY_FLOAT, shape, strides);
-  const int64_t n = shape.elements();
-  void *data = PyArray_DATA(from), *to = PyArray_DATA(as_array(y));
-  PyThreadState* state = n < 4096 ? nullptr : PyEval_SaveThread();
-  if (type == NPY_FLOAT)
-    cast_kernels().to_half(static_cast<float*>(data), n, static_cast<uint16_t*>(to));
-  else
-    cast_kernels().from_half(static_cast<uint16_t*>(data), n, static_cast<float*>(to));
-  if (state) PyEval_RestoreThread(state);
-  return {std::move(y)};
-}
-
 }  // namespace
 
 void register_copy(Module m) {
@@ -105,7 +67,6 @@ void register_copy(Module m) {
   def(m, "full(shape, dtype, value)", full);
   def(m, "full_like(x, dtype, value)", full_like);
   def(m, "cast(x, dtype, out=None)", cast);
-  def(m, "_halves(x)", halves);
 }
 
 namespace {
@@ -125,6 +86,8 @@ void cast_to(const Input& x, const Output& y) {
       return cast_from<uint8_t, To>(x, y);
     case DType::int16:
     case DType::uint16:
+    case DType::float16:
+    case DType::bfloat16:
       return cast_from<uint16_t, To>(x, y);
     case DType::int32:
     case DType::uint32:
@@ -148,6 +111,10 @@ void invoke_cast(const Input& x, const Output& y, DType to) {
       return cast_to<int64_t>(x, y);
     case DType::int32:
       return cast_to<int32_t>(x, y);
+    case DType::float16:
+      return cast_to<Float16>(x, y);
+    case DType::bfloat16:
+      return cast_to<BFloat16>(x, y);
     default:
       return cast_to<bool>(x, y);
   }

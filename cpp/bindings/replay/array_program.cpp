@@ -6,7 +6,7 @@
 
 #include "base/allocator.h"
 #include "base/system.h"
-#include "bindings/binder/numpy_api.h"
+#include "bindings/binder/bfloat16.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/program_form.h"
 #include "bindings/tensors/tensors.h"
@@ -129,7 +129,7 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
     const auto [first, last] = reach_of(a);
     form.whole = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
                  PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes) && PyArray_ISNOTSWAPPED(a) &&
-                 PyTypeNum_ISNUMBER(PyArray_TYPE(a));
+                 is_number_type(PyArray_TYPE(a));
   }
   settings_.results.push_back(std::move(form));
 }

@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "bindings/binder/array_args.h"
-#include "bindings/binder/numpy_api.h"
+#include "bindings/binder/bfloat16.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
@@ -26,7 +26,7 @@ bool equal(PyObject* a, PyObject* b) {
 bool same_scalar(PyObject* a, PyObject* b) {
   PyArray_Descr* descr = PyArray_DescrFromScalar(a);
   if (!descr) return PyErr_Clear(), false;
-  const bool number = PyTypeNum_ISNUMBER(descr->type_num) || PyTypeNum_ISBOOL(descr->type_num);
+  const bool number = is_number_type(descr->type_num);
   Py_DECREF(descr);
   if (!number) return equal(a, b);
   char x[64] = {}, y[64] = {};

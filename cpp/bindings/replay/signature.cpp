@@ -6,8 +6,8 @@
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "base/precision.h"
+#include "bindings/binder/bfloat16.h"
 #include "bindings/binder/classes.h"
-#include "bindings/binder/numpy_api.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/grad_mode.h"
@@ -180,7 +180,7 @@ bool Signature::add_array(PyObject* x) {
     parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d)});
     parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d) > 1 ? PyArray_STRIDE(a, d) : 0});
   }
-  if (!PyTypeNum_ISNUMBER(PyArray_TYPE(a)) && !PyTypeNum_ISBOOL(PyArray_TYPE(a)))
+  if (!is_number_type(PyArray_TYPE(a)))
     add_value(checked(PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(a)))).ptr());
   arrays.push_back(std::move(found)), sources.push_back(x);
   return true;

@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "base/precision.h"
+#include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/methods.h"
-#include "bindings/binder/numpy_api.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/array_views.h"
@@ -59,7 +59,7 @@ struct Inputs {
   bool are_tensors(bool& halves) const {
     for (size_t i = 0; i < count; ++i) {
       if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
-      halves |= is_tensor(i) && type_of(i) == NPY_HALF;
+      halves |= is_tensor(i) && is_half_type(type_of(i));
     }
     return true;
   }
@@ -127,7 +127,7 @@ py::object plain_array(PyObject* y) {
   return checked(PyArray_FromAny(y, nullptr, 0, 0, NPY_ARRAY_ENSUREARRAY, nullptr));
 }
 bool is_floating(PyObject* tensor) {
-  return PyArray_ISFLOAT(as_array(slot_of(tensor, tensor_slots().array)));
+  return is_float_type(PyArray_TYPE(as_array(slot_of(tensor, tensor_slots().array))));
 }
 
 bool gives_view(PyObject* self, PyObject* x) {
@@ -268,7 +268,7 @@ py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
 // Whether forward of a call with half floats gets float32.
 bool widens(PyObject* self, const Inputs& inputs) {
   for (size_t i = 0; i < inputs.count; ++i)
-    if (inputs.is_tensor(i) && inputs.type_of(i) != NPY_HALF && PyTypeNum_ISFLOAT(inputs.type_of(i)))
+    if (inputs.is_tensor(i) && !is_half_type(inputs.type_of(i)) && is_float_type(inputs.type_of(i)))
       return false;
   if (!is_true(self, g_widens) || is_true(self, g_is_view)) return false;
   return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);

@@ -1,5 +1,6 @@
 #include "bindings/tensors/promotion.h"
 
+#include "bindings/binder/bfloat16.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tensors/tensors.h"
 
@@ -11,6 +12,9 @@ PyObject* g_default;  // tensors/dtypes.py: default
 // NumPy's number of the dtype that two of one kind have in common.
 int wider(int a, int b) {
   if (a == b) return a;
+  if (is_half_type(a) && is_half_type(b)) return NPY_FLOAT;
+  const int own = bfloat16_number();
+  if (a == own || b == own) return a == own ? b : a;
   const auto descr = [](int type) {
     return checked(reinterpret_cast<PyObject*>(PyArray_DescrFromType(type)));
   };
@@ -65,7 +69,7 @@ PyMethodDef g_function = {
 
 int rank_of_dtype(int type) {
   if (PyTypeNum_ISBOOL(type)) return 0;
-  return PyTypeNum_ISINTEGER(type) ? 1 : PyTypeNum_ISFLOAT(type) ? 2 : kOther;
+  return PyTypeNum_ISINTEGER(type) ? 1 : is_float_type(type) ? 2 : kOther;
 }
 
 int default_dtype() {

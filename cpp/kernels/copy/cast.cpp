@@ -42,16 +42,20 @@ void store(const void* block, int64_t n, void* y, int64_t step) {
 // What a block holds: the smallest type that has all of the dtype's values.
 enum class Wide { int32, int64, float64 };
 
+bool is_float(DType x) {
+  return x == DType::float32 || x == DType::float64 || x == DType::float16 || x == DType::bfloat16;
+}
+
 Wide wide_of(DType from) {
-  if (from == DType::float32 || from == DType::float64) return Wide::float64;
+  if (is_float(from)) return Wide::float64;
   return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
 }
 
 constexpr Load kLoads[] = {  // by DType
-    load<float, double>,    load<double, double>,   load<int64_t, int64_t>, load<uint8_t, int32_t>,
-    load<uint8_t, int32_t>, load<int8_t, int32_t>,  load<int16_t, int32_t>, load<uint16_t, int32_t>,
-    load<int32_t, int32_t>, load<uint32_t, int64_t>};
-static_assert(std::size(kLoads) == static_cast<size_t>(DType::uint32) + 1);
+    load<float, double>,    load<double, double>,    load<int64_t, int64_t>, load<uint8_t, int32_t>,
+    load<uint8_t, int32_t>, load<int8_t, int32_t>,   load<int16_t, int32_t>, load<uint16_t, int32_t>,
+    load<int32_t, int32_t>, load<uint32_t, int64_t>, load<Float16, double>,  load<BFloat16, double>};
+static_assert(std::size(kLoads) == static_cast<size_t>(DType::bfloat16) + 1);
 
 template <class To>
 Store store_of(Wide wide) {
@@ -98,6 +102,8 @@ constexpr DType dtype_of() {
   if (std::is_same_v<T, float>) return DType::float32;
   if (std::is_same_v<T, double>) return DType::float64;
   if (std::is_same_v<T, int64_t>) return DType::int64;
+  if (std::is_same_v<T, Float16>) return DType::float16;
+  if (std::is_same_v<T, BFloat16>) return DType::bfloat16;
   return std::is_same_v<T, int32_t> ? DType::int32 : DType::boolean;
 }
 
@@ -115,7 +121,9 @@ void Cast<From, To>::run(const Team& team, void*) const {
   template struct Cast<From, double>;  \
   template struct Cast<From, int64_t>; \
   template struct Cast<From, int32_t>; \
-  template struct Cast<From, bool>;
+  template struct Cast<From, bool>;    \
+  template struct Cast<From, Float16>; \
+  template struct Cast<From, BFloat16>;
 RANVIER_CAST(uint8_t)
 RANVIER_CAST(uint16_t)
 RANVIER_CAST(uint32_t)

@@ -217,6 +217,8 @@ RANVIER_INSTANTIATE(Fill);
 template struct Fill<int64_t>;
 template struct Fill<int32_t>;
 template struct Fill<bool>;
+template struct Fill<Float16>;
+template struct Fill<BFloat16>;
 
 namespace {
 

@@ -4,7 +4,9 @@
 //   other or x. Between C order and channels-last squares of elements are transposed in registers.
 #pragma once
 #include <cstddef>
+#include <iterator>
 
+#include "base/half.h"
 #include "base/isa.h"
 #include "base/tensor_view.h"
 #include "base/views.h"
@@ -51,7 +53,7 @@ RANVIER_TABLES(CopyKernels, copy_kernels)
 
 // fill: every element of y becomes one number; any strides
 
-template <class T>  // float, double, int64_t, int32_t or bool
+template <class T>  // float, double, int64_t, int32_t, bool, Float16 or BFloat16
 struct Fill {
   RANVIER_CALL("fill", y);
   static constexpr bool finishes = true;
@@ -85,13 +87,12 @@ void progression(int64_t first, int64_t step, int64_t n, int64_t* y);
 //   says what they are.
 
 // The loops of dense arrays, by the places of their dtypes in kCastFrom and kCastTo.
-constexpr DType kCastFrom[] = {DType::float32, DType::float64, DType::int64, DType::uint8};  // or bool
-constexpr DType kCastTo[] = {DType::float32, DType::float64, DType::int64, DType::int32, DType::boolean};
+constexpr DType kCastFrom[] = {DType::float32, DType::float64, DType::int64, DType::uint8 /* or bool */,
+                               DType::float16, DType::bfloat16};
+constexpr DType kCastTo[] = {DType::float32, DType::float64, DType::int64,   DType::int32,
+                             DType::boolean, DType::float16, DType::bfloat16};
 struct CastKernels {
-  void (*dense[4][5])(const void* x, int64_t n, void* y);
-  // Rounded to the nearest float16, of two the even one, as NumPy does; and back.
-  void (*to_half)(const float* x, int64_t n, uint16_t* y);
-  void (*from_half)(const uint16_t* x, int64_t n, float* y);
+  void (*dense[std::size(kCastFrom)][std::size(kCastTo)])(const void* x, int64_t n, void* y);  // or null
 };
 RANVIER_TABLE(CastKernels, cast_kernels)
 

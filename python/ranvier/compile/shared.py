@@ -82,7 +82,7 @@ class StepForm:
         if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
             raise ValueError
         kinds = tuple(map(type, self.objects))
-        layouts = tuple([(a.dtype.str, a.shape, a.strides) for a in self.arrays])
+        layouts = tuple([(str(a.dtype), a.shape, a.strides) for a in self.arrays])
         self.key = signature, tuple(walk.of_library), values, kinds, layouts
 
     def _values(self, x: Any) -> list[Any]:

@@ -190,7 +190,7 @@ def mark(*values: Any) -> str:
 def _digest(digest: Any, value: Any) -> None:
     array = getattr(value, "_array", value)
     if isinstance(array, np.ndarray):
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(f"{array.dtype}{array.shape}".encode())
         if array.dtype.kind in "OV":
             _digest(digest, array.tolist())
         elif array.size:

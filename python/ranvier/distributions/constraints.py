@@ -12,7 +12,7 @@ import ranvier.ops as ops
 from ranvier import full
 from ranvier._core import inside
 from ranvier.autograd import Tensor, wrap
-from ranvier.tensors.memory import cast
+from ranvier.tensors.memory import HALVES, cast
 
 __all__ = [
     "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent",
@@ -52,7 +52,7 @@ class Constraint:
 
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
-        x = wrap(x._array) if x.dtype.char != "e" else x.detach().float()
+        x = wrap(x._array) if x._array.dtype not in HALVES else x.detach().float()
         if x._array.dtype.kind == self._kind and (limits := self._bounds()):
             return bool(inside(x._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))

@@ -81,7 +81,7 @@ class Writer:
     def constant(self, value: Any, dtype: Any = None) -> str:
         """The name of a constant; equal ones are stored once."""
         array = np.ascontiguousarray(np.asarray(value, dtype)).reshape(np.shape(value))
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             name = self.reserve("constant")
             tensor = self.onnx.numpy_helper.from_array(array, name)

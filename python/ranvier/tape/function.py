@@ -19,12 +19,11 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import DtypeError
-from ranvier.tensors.memory import keep, number_in, plain
+from ranvier.tensors.memory import F32, HALVES, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 ndarray = np.ndarray
-_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -201,19 +200,21 @@ _ABSENT = _Absent()
 
 def _widened(function: Any, *inputs: Any) -> Any:
     """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
-    wide = (x.to(_F32) if isinstance(x, Tensor) and x._array.dtype == _F16 else x for x in inputs)
+    halves = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype in HALVES]
+    own = _core._result_dtype(*halves)
+    wide = (x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     try:
-        return rounded(function.apply(*wide))
+        return rounded(function.apply(*wide), own)
     except DtypeError as error:  # it names the dtype that the caller gave
         got, *expected = str(error).split("; ")
-        raise DtypeError("; ".join([got.replace("float32", "float16"), *expected])) from None
+        raise DtypeError("; ".join([got.replace("float32", str(own)), *expected])) from None
 
 
-def rounded(y: Any) -> Any:
-    """Results in float32 as half floats; others as they are."""
+def rounded(y: Any, dtype: Any) -> Any:
+    """Results in float32 as these half floats; others as they are."""
     if type(y) is tuple:
-        return tuple(map(rounded, y))
-    return y.to(_F16) if y._array.dtype == _F32 else y
+        return tuple(rounded(part, dtype) for part in y)
+    return y.to(dtype) if y._array.dtype == F32 else y
 
 
 _core._set_changed(bump)

@@ -16,6 +16,9 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 
+_OWN = {"bfloat16": _core._BFloat16}  # the core's; NumPy may have another package's by this name
+
+
 class dtype:
     """``rv.float32`` and others: equal to NumPy's dtypes, and accepted by NumPy wherever it takes one. It has
     their attributes too. There is one object for each dtype: ``x.dtype is rv.float32``.
@@ -61,8 +64,8 @@ class dtype:
         self = cls.known[name] = object.__new__(cls)
         self.name, self.kind, self.itemsize = name, kind, itemsize
         self.is_floating_point, self.is_complex, self.is_signed = kind == "f", kind == "c", kind in "ifc"
-        numpy = None if kind == "c" and itemsize == 4 else np.sctypeDict.get(name)
-        if numpy is not None:
+        numpy = _OWN.get(name) or np.sctypeDict.get(name)
+        if numpy is not None and name != "complex32":
             self.dtype = self.__numpy_dtype__ = np.dtype(numpy)
             self.char, self.type = self.dtype.char, self.dtype.type
             cls.known[self.dtype] = self
@@ -104,9 +107,9 @@ float16, float32, float64 = (_make(f"float{8 * n}", "f", n) for n in (2, 4, 8))
 int8, int16, int32, int64 = (_make(f"int{8 * n}", "i", n) for n in (1, 2, 4, 8))
 uint8, uint16, uint32, uint64 = (_make(f"uint{8 * n}", "u", n) for n in (1, 2, 4, 8))
 bool_ = _make("bool", "b", 1)
+bfloat16 = _make("bfloat16", "f", 2)
 # these can be named only: a call that gets one raises TypeError
 complex32, complex64, complex128 = (_make(f"complex{8 * n}", "c", n) for n in (4, 8, 16))
-bfloat16 = _make("bfloat16", "f", 2)
 _FORMS = "e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
 float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
     _make(f"float8_{form}", "f", 1) for form in _FORMS.split()
@@ -114,9 +117,10 @@ float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
 qint8, qint32, quint8 = _make("qint8", "i", 1), _make("qint32", "i", 4), _make("quint8", "u", 1)
 cfloat, cdouble, chalf, short = complex64, complex128, complex32, int16
 
-_by_number: list[Any] = [None] * 24  # as NumPy counts its types, of which two may be equal (long, long long)
-for _code in "?bBhHiIlLqQefdFD":
-    _by_number[np.dtype(_code).num] = dtype(_code)
+_numbered = [*map(np.dtype, "?bBhHiIlLqQefdFD"), np.dtype(_core._BFloat16)]  # long and long long may be equal
+_by_number: list[Any] = [None] * (1 + max(kind.num for kind in _numbered))
+for _kind in _numbered:
+    _by_number[_kind.num] = dtype(_kind)
 _core._set_dtypes(_by_number)
 
 
@@ -145,6 +149,11 @@ class finfo:
     """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
     ``resolution``. Without a dtype: of the default one. TypeError for another kind.
     | rv.finfo(rv.float32).max, rv.finfo().bits -> (3.4028234663852886e+38, 32)"""
+
+    eps: float
+    max: float
+    min: float
+    tiny: float
 
     def __init__(self, type: Any = None) -> None:
         kind = dtype(default.dtype if type is None else type)

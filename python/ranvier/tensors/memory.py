@@ -1,6 +1,6 @@
 """Copies, casts and fills of arrays by the core, so that a compiled step records them.
 
-NumPy does what the core has no kernel for: half floats, small integers, memory that overlaps.
+NumPy does what the core has no kernel for: small integers, memory that overlaps.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ranvier.tensors.recording import host, host_in_place
 
 Array = np.ndarray[Any, Any]
 
-_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
+F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.float32)
+HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
 _FLOATS = frozenset("fd")
-_READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
+_READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
-_MADE = frozenset("fd?ilq")  # and to
+_MADE = frozenset("fd?ilqeE")  # and to
 MOST_ELEMENTS = 2**40  # as many as the core takes
 
 
@@ -123,8 +124,6 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of x in another dtype."""
     if x.dtype.char in _READ and dtype.char in _MADE:
         return _core.cast(x, dtype, None)
-    if x.dtype.char + dtype.char in ("fe", "ef") and not observers and x.ndim <= 8:
-        return _core._halves(x)
     return host(_cast_by_numpy, x, dtype)
 
 
@@ -160,7 +159,7 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
         return dy
     lead = dy.ndim - len(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    wide = in_dtype(dy, _F32) if dy.dtype == _F16 else dy
+    wide = in_dtype(dy, F32) if dy.dtype in HALVES else dy
     return in_dtype(_core.sum(wide, axes, True, None), dy.dtype).reshape(shape)
 
 
@@ -269,7 +268,7 @@ def _write_array(array: Array, value: Array) -> None:
         value = np.broadcast_to(value, array.shape)
     if observers and np.may_share_memory(array, value):
         value = copied(value)
-    if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
+    if dtype.char in _FLOATS and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)
     else:
         _core.cast(value, dtype, array)

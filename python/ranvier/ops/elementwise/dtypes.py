@@ -23,11 +23,11 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import require_dtype
-from ranvier.tensors.memory import in_dtype, keep, number_in, plain
+from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
-F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
@@ -136,9 +136,9 @@ def widened(x: Any) -> Any:
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if not tensors or result_dtype(*tensors) != F16:
+    if not tensors or (own := result_dtype(*tensors)) not in HALVES:
         return None
-    return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}))
+    return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}), own)
 
 
 def once(op: F) -> F:

@@ -19,11 +19,13 @@ from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import F16, F32, F64, as_tensor, floating, is_floating, of_halves, once
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating, of_halves, once
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import by_kernel
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import own_error
+from ranvier.tensors.memory import BF16, F16, HALVES
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
@@ -135,7 +137,7 @@ def _rsqrt(input: Any) -> Tensor:
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
     input = floating(input, "tan")
-    if input._array.dtype == F16:
+    if input._array.dtype in HALVES:
         return of_halves(tan, input)
     return div(sin(input), cos(input))
 
@@ -155,7 +157,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
     | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
     input = floating(input, "logit")
-    if input._array.dtype == F16:
+    if input._array.dtype in HALVES:
         return of_halves(logit, input, eps)
     if eps is not None:
         input = input.clip(eps, 1 - eps)
@@ -190,7 +192,7 @@ def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     return y if neginf is None else where(input == -math.inf, float(neginf), y)
 
 
-_LIMITS = {dtype: (float(np.finfo(dtype).min), float(np.finfo(dtype).max)) for dtype in (F16, F32, F64)}
+_LIMITS = {dtype: (finfo(dtype).min, finfo(dtype).max) for dtype in (F16, BF16, F32, F64)}
 
 
 def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:

@@ -32,7 +32,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.memory import HALVES, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 Abs = of_input(_core.abs, lambda dy, x: dy * x.sign())
@@ -238,7 +238,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    if is_number(exponent) and is_floating(input) and input._array.dtype.char != "e":  # halves have no root
+    if is_number(exponent) and is_floating(input) and input._array.dtype not in HALVES:  # halves have no root
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)

@@ -15,7 +15,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed, is_recording, observers
 from ranvier.ops.elementwise.dtypes import (
-    F16,
     F32,
     F64,
     Array,
@@ -30,7 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.tape.function import Function, rounded
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
@@ -104,9 +103,10 @@ def _result(row: Row, *given: Any) -> Tensor:
     dtype = result_dtype(*operands)
     if row.floats and dtype.kind in "biu":
         dtype = default.dtype
-    if dtype == F16 and not row.keeps:
+    if dtype in HALVES and not row.keeps:
         operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
-        return rounded(_result(row, *map(widened, operands)))  # a number may be beyond the range of halves
+        wide = _result(row, *map(widened, operands))  # a number may be beyond the range of halves
+        return rounded(wide, dtype)
     if dtype.kind == "f" and row.node is not None:
         return row.node().apply(*(cast(x, dtype) for x in operands))
     if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.ops.elementwise.dtypes import F16, F32, Array, alike, as_tensor, floating, is_floating
+from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
@@ -17,7 +17,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import cast, in_dtype, keep
+from ranvier.tensors.memory import HALVES, cast, in_dtype, keep
 from ranvier.tensors.tensor import Tensor, wrap
 
 Slope = Callable[..., Any]
@@ -108,7 +108,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         array = keep(array_of(op, array, np.float64))
     dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
-        return in_dtype(array, F32 if dtype == F16 else np.dtype(dtype))
+        return in_dtype(array, F32 if np.dtype(dtype) in HALVES else np.dtype(dtype))
     return array
 
 

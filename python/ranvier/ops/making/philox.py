@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import observers
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import require_numbers
 from ranvier.tensors.recording import host
@@ -78,20 +79,22 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
     if kind.kind in "iu":
         least, most = np.iinfo(kind).min, np.iinfo(kind).max
     elif kind.kind == "f":
-        least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
+        least, most = finfo(kind).min, finfo(kind).max
     if low < least or high - 1 > most:
         raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 
 
-def halves(kernel: str) -> Any:
-    """The kernel of random numbers for float16, with the arguments of that for float32."""
+def halves(kernel: str, dtype: np.dtype[Any]) -> Any:
+    """The kernel of random numbers for half floats, with the arguments of that for float32."""
 
     def draw(shape: Any, kind: str, low: float, high: float, key: Any) -> Any:
-        return host(_halves, getattr(_core, kernel)(shape, "float32", low, high, key), kernel)
+        return host(_halves, getattr(_core, kernel)(shape, "float32", low, high, key), kernel, dtype)
 
     return draw
 
 
-def _halves(values: Any, kernel: str) -> Any:
-    values = values.astype(np.float16)
-    return values % np.float16(1) if kernel == "random_uniform" else values  # 1 by rounding is 0 in PyTorch
+def _halves(values: Any, kernel: str, dtype: np.dtype[Any]) -> Any:
+    values = values.astype(dtype)
+    if kernel == "random_uniform":
+        values[values == 1] = 0  # of rounding, as in PyTorch
+    return values

@@ -25,6 +25,7 @@ from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import named, own_error, renamed
+from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -273,9 +274,9 @@ def _arrays(state: Any) -> Any:
 
 
 def _drawn(name: str, kernel: str, shape: Any, dtype: Any, generator: Any) -> np.ndarray[Any, Any]:
-    char = np.dtype(dtype or default.dtype).char
-    draw = getattr(_core, kernel) if char != "e" else philox.halves(kernel)
-    return draw(shape, _NAMES.get(char) or str(np.dtype(dtype)), 0.0, 1.0, key_of(name, generator))
+    kind = np.dtype(dtype or default.dtype)
+    draw = philox.halves(kernel, kind) if kind in HALVES else getattr(_core, kernel)
+    return draw(shape, _NAMES.get(kind.char) or str(kind), 0.0, 1.0, key_of(name, generator))
 
 
 def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:

@@ -11,7 +11,6 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
-    F16,
     Array,
     as_tensor,
     floating,
@@ -31,6 +30,7 @@ from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqu
 from ranvier.tape.function import by_kernel, rounded
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
 
 
@@ -190,9 +190,9 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     if input.ndim > 2:
         raise OpError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
     of_samples = None if aweights is None else as_tensor("cov", aweights)
-    if input._array.dtype == F16:
+    if (own := input._array.dtype) in HALVES:
         y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples)
-        return y if of_samples is not None and of_samples.dtype != F16 else rounded(y)
+        return y if of_samples is not None and of_samples._array.dtype not in HALVES else rounded(y, own)
     input = floating(input)
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None

@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import F16, Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
@@ -27,7 +27,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import cast
+from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -89,7 +89,7 @@ def batch_norm(
     """
     statistics = (running_mean, running_var, num_batches_tracked)
     running = [as_tensor("batch_norm", r) for r in statistics if r is not None]
-    wide = [r.float() if r.dtype == F16 else r for r in running]
+    wide = [r.float() if r._array.dtype in HALVES else r for r in running]
     arrays = iter([r._array for r in wide])
     mean, var, batches = (None if r is None else next(arrays) for r in statistics)
     y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)

@@ -21,6 +21,7 @@ from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze,
 from ranvier.tape.function import by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
@@ -206,7 +207,7 @@ def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
     """The limits in the dtype of the arithmetic: if equal those of the values; if these are, a number less
     and more."""
     own = values.dtype if values.dtype.kind == "f" else F64
-    exact = F32 if own == np.float16 else own
+    exact = F32 if own in HALVES else own
     with np.errstate(all="ignore"):
         low, high = (exact.type(own.type(v)) for v in (low, high))
         if low == high and values.size:

@@ -1,0 +1,77 @@
+// Floats of 16 bits, which are only stored: arithmetic is float's. float16 has 5 bits of exponent and 10 of
+// fraction (IEEE 754 binary16), bfloat16 8 and 7: the upper half of a float's bits.
+//
+// From float they are rounded to nearest, ties to even; NaN stays NaN, and keeps what fits of its bits.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+namespace ranvier {
+
+// Inline in each caller: a function with external linkage, compiled in an ISA object, could be the copy that
+// the linker keeps for every CPU.
+#define RANVIER_ALWAYS __attribute__((always_inline))
+
+struct BFloat16 {
+  uint16_t bits;
+  BFloat16() = default;
+  static RANVIER_ALWAYS BFloat16 of(uint16_t bits) {
+    BFloat16 x;
+    x.bits = bits;
+    return x;
+  }
+  RANVIER_ALWAYS explicit BFloat16(float x) {
+    uint32_t b;
+    std::memcpy(&b, &x, sizeof b);
+    const bool nan = (b & INT32_MAX) > 0x7f800000;
+    bits = uint16_t(nan ? b >> 16 | 0x40 : (b + 0x7fff + (b >> 16 & 1)) >> 16);
+  }
+  RANVIER_ALWAYS operator float() const {
+    const uint32_t b = uint32_t{bits} << 16;
+    float x;
+    std::memcpy(&x, &b, sizeof x);
+    return x;
+  }
+};
+
+struct Float16 {
+  uint16_t bits;
+  Float16() = default;
+  RANVIER_ALWAYS explicit Float16(float x) {
+    uint32_t b;
+    std::memcpy(&b, &x, sizeof b);
+    const uint32_t sign = b >> 16 & 0x8000, size = b & INT32_MAX;
+    uint32_t found;
+    if (size > 0x7f800000) {
+      found = 0x7c00 | (size >> 13 & 0x3ff);
+      found += found == 0x7c00;       // not infinity
+    } else if (size >= 143u << 23) {  // 2^16 and more
+      found = 0x7c00;
+    } else if (size < 113u << 23) {  // below 2^-14, a multiple of 2^-24: the sum is rounded as wanted
+      float small;
+      std::memcpy(&small, &size, sizeof small);
+      small += .5f;
+      std::memcpy(&found, &small, sizeof found);
+      found -= 126u << 23;
+    } else {
+      found = (size + 0xfff + (size >> 13 & 1) - (112u << 23)) >> 13;
+    }
+    bits = uint16_t(sign | found);
+  }
+  RANVIER_ALWAYS operator float() const {
+    const uint32_t sign = (bits & 0x8000u) << 16, size = bits & 0x7fffu;
+    uint32_t b = (size << 13) + ((size >= 0x7c00 ? 224u : 112u) << 23);
+    if (size < 0x400) {
+      const float small = float(size) * 0x1p-24f;
+      std::memcpy(&b, &small, sizeof b);
+    }
+    b |= sign;
+    float x;
+    std::memcpy(&x, &b, sizeof x);
+    return x;
+  }
+};
+
+#undef RANVIER_ALWAYS
+
+}  // namespace ranvier

@@ -1,0 +1,173 @@
+// bfloat16 as a dtype of NumPy's arrays: the upper half of a float32, by which NumPy stores, moves, indexes,
+// compares and casts elements. Arithmetic is the library's: in float32, rounded once.
+//
+// Its kind is 'f', as that of other floats: what asks for floats by their kind takes it. No other array of
+// kind 'f' and 16 bits has its number (bfloat16_number()): NumPy's own has NPY_HALF.
+#include "bindings/binder/bfloat16.h"
+
+#include <cstring>
+
+#include "base/half.h"
+#include "bindings/binder/define.h"
+
+namespace ranvier::bind {
+namespace {
+
+using Bits = uint16_t;
+
+float wide(Bits bits) { return BFloat16::of(bits); }
+Bits rounded(float x) { return BFloat16(x).bits; }
+
+Bits load(const void* p) {
+  Bits x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+
+void store(Bits x, void* p) { std::memcpy(p, &x, sizeof x); }
+
+py::object checked(PyObject* made) {
+  if (!made) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
+// --- a number of an array as a Python object
+struct Scalar {
+  PyObject_HEAD Bits bits;
+};
+
+PyTypeObject* g_type;
+int g_number = -1;
+
+PyObject* new_scalar(PyTypeObject* type, PyObject* args, PyObject*) {
+  double value = 0;
+  if (!PyArg_ParseTuple(args, "|d", &value)) return nullptr;
+  PyObject* made = type->tp_alloc(type, 0);
+  if (made) reinterpret_cast<Scalar*>(made)->bits = rounded(float(value));
+  return made;
+}
+
+PyObject* as_float(PyObject* x) { return PyFloat_FromDouble(wide(reinterpret_cast<Scalar*>(x)->bits)); }
+
+PyObject* as_text(PyObject* x) {
+  const py::object value = checked(as_float(x));
+  return PyObject_Repr(value.ptr());
+}
+
+// --- what NumPy asks of a dtype
+PyObject* get(void* p, void*) { return PyFloat_FromDouble(wide(load(p))); }
+
+int set(PyObject* value, void* p, void*) {
+  if (Py_TYPE(value) == g_type) return store(reinterpret_cast<Scalar*>(value)->bits, p), 0;
+  const double x = PyFloat_AsDouble(value);
+  if (x == -1 && PyErr_Occurred()) return -1;
+  return store(rounded(float(x)), p), 0;
+}
+
+void copy_n(void* to, npy_intp to_step, void* from, npy_intp step, npy_intp n, int swap, void*) {
+  auto* y = static_cast<char*>(to);
+  if (from)
+    for (npy_intp i = 0; i < n; ++i) std::memcpy(y + i * to_step, static_cast<char*>(from) + i * step, 2);
+  if (swap)
+    for (npy_intp i = 0; i < n; ++i) std::swap(y[i * to_step], y[i * to_step + 1]);
+}
+
+void copy_one(void* to, void* from, int swap, void* array) { copy_n(to, 0, from, 0, 1, swap, array); }
+
+npy_bool is_nonzero(void* p, void*) { return wide(load(p)) != 0; }
+
+int compare(const void* a, const void* b, void*) {  // NaN after all numbers
+  const float x = wide(load(a)), y = wide(load(b));
+  return x < y ? -1 : x > y ? 1 : x == y ? 0 : int(x != x) - int(y != y);
+}
+
+// The first of the greatest, or least; NaN before numbers.
+template <bool greatest>
+int extreme(void* p, npy_intp n, npy_intp* place, void*) {
+  const auto* x = static_cast<const Bits*>(p);
+  *place = 0;
+  for (npy_intp i = 0; i < n; ++i) {
+    const float best = wide(x[*place]), other = wide(x[i]);
+    if (best != best) break;
+    if (other != other || (greatest ? other > best : other < best)) *place = i;
+  }
+  return 0;
+}
+
+int fill(void* p, npy_intp n, void*) {  // a progression, of which two elements are there
+  auto* x = static_cast<Bits*>(p);
+  const float first = wide(x[0]), step = wide(x[1]) - first;
+  for (npy_intp i = 2; i < n; ++i) x[i] = rounded(first + float(i) * step);
+  return 0;
+}
+
+int fill_with(void* p, npy_intp n, void* value, void*) {
+  std::fill_n(static_cast<Bits*>(p), n, load(value));
+  return 0;
+}
+
+template <class From, class To>
+void cast(void* from, void* to, npy_intp n, void*, void*) {
+  for (npy_intp i = 0; i < n; ++i)
+    static_cast<To*>(to)[i] = static_cast<To>(static_cast<float>(static_cast<From*>(from)[i]));
+}
+
+template <class T>
+void casts(PyArray_Descr* own, int number) {
+  PyArray_Descr* other = PyArray_DescrFromType(number);
+  const bool failed = PyArray_RegisterCastFunc(own, number, cast<BFloat16, T>) < 0 ||
+                      PyArray_RegisterCastFunc(other, g_number, cast<T, BFloat16>) < 0;
+  Py_DECREF(other);
+  if (failed) throw py::error_already_set();
+}
+
+void make_scalar_class() {
+  static PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(new_scalar)},
+                                {Py_tp_repr, reinterpret_cast<void*>(as_text)},
+                                {Py_nb_float, reinterpret_cast<void*>(as_float)},
+                                {0, nullptr}};
+  static PyType_Spec spec = {"ranvier._core.bfloat16", sizeof(Scalar), 0, Py_TPFLAGS_DEFAULT, slots};
+  const py::object base =
+      py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyGenericArrType_Type));
+  g_type = reinterpret_cast<PyTypeObject*>(
+      checked(PyType_FromSpecWithBases(&spec, tuple_of({base}).ptr())).release().ptr());
+}
+
+}  // namespace
+
+int bfloat16_number() { return g_number; }
+
+void register_bfloat16(Module m) {
+  make_scalar_class();
+  static PyArray_ArrFuncs functions;
+  PyArray_InitArrFuncs(&functions);
+  functions.getitem = get, functions.setitem = set;
+  functions.copyswap = copy_one, functions.copyswapn = copy_n;
+  functions.argmax = extreme<true>, functions.argmin = extreme<false>;
+  functions.nonzero = is_nonzero, functions.compare = compare;
+  functions.fill = fill, functions.fillwithscalar = fill_with;
+  static PyArray_DescrProto proto;
+  proto.typeobj = g_type, proto.f = &functions;
+  proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
+  proto.elsize = proto.alignment = sizeof(Bits);
+  proto.flags = NPY_NEEDS_PYAPI | NPY_USE_SETITEM;
+  Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
+  g_number = PyArray_RegisterDataType(&proto);
+  if (g_number < 0) throw py::error_already_set();
+  PyArray_Descr* own = PyArray_DescrFromType(g_number);
+  casts<float>(own, NPY_FLOAT), casts<double>(own, NPY_DOUBLE), casts<npy_bool>(own, NPY_BOOL);
+  casts<int8_t>(own, NPY_INT8), casts<int16_t>(own, NPY_INT16), casts<int32_t>(own, NPY_INT32);
+  casts<int64_t>(own, NPY_INT64), casts<uint8_t>(own, NPY_UINT8), casts<uint16_t>(own, NPY_UINT16);
+  casts<uint32_t>(own, NPY_UINT32), casts<uint64_t>(own, NPY_UINT64), casts<Float16>(own, NPY_HALF);
+  for (const int safe : {NPY_FLOAT, NPY_DOUBLE}) PyArray_RegisterCanCast(own, safe, NPY_NOSCALAR);
+  // bfloat16 is the dtype's name, too, and _core's function of another
+  const py::object place = checked(PyUnicode_FromString("_BFloat16"));
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(g_type), "__qualname__", place.ptr()) < 0)
+    throw py::error_already_set();
+  const py::object descr = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(own));
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(g_type), "dtype", descr.ptr()) < 0)
+    throw py::error_already_set();
+  m.attr("_BFloat16") = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_type));
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,121 @@
+// NumPy's ufuncs on arrays of bfloat16: the loops for float32 on blocks of elements, rounded once.
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "base/half.h"
+#include "bindings/binder/bfloat16.h"
+#include "bindings/binder/define.h"
+
+#include <numpy/ufuncobject.h>
+
+namespace ranvier::bind {
+namespace {
+
+constexpr int kMostOperands = 4;
+constexpr npy_intp kBlock = 64;
+
+struct OfFloats {  // a ufunc's loop for float32
+  PyUFuncGenericFunction run;
+  void* data;
+  int inputs, outputs;
+  bool rounds[kMostOperands];  // whether an output is a float
+};
+
+void widen(const char* x, npy_intp step, npy_intp n, float* y) {
+  for (npy_intp i = 0; i < n; ++i, x += step) {
+    BFloat16 half;
+    std::memcpy(&half, x, sizeof half);
+    y[i] = half;
+  }
+}
+
+void round_to(const float* x, npy_intp n, char* y, npy_intp step) {
+  for (npy_intp i = 0; i < n; ++i, y += step) {
+    const BFloat16 half(x[i]);
+    std::memcpy(y, &half, sizeof half);
+  }
+}
+
+// Sums and others of one number, which stays a float until the end.
+void reduce(char** args, npy_intp count, npy_intp step, const OfFloats& floats) {
+  alignas(64) float block[kBlock], all;
+  widen(args[0], 0, 1, &all);
+  char* at[] = {reinterpret_cast<char*>(&all), reinterpret_cast<char*>(block), reinterpret_cast<char*>(&all)};
+  const npy_intp strides[] = {0, sizeof(float), 0};
+  for (npy_intp i = 0; i < count; i += kBlock) {
+    const npy_intp n = std::min(kBlock, count - i);
+    widen(args[1] + i * step, step, n, block);
+    floats.run(at, &n, strides, floats.data);
+  }
+  round_to(&all, 1, args[2], 0);
+}
+
+// args: the operands' first elements, inputs before outputs; steps in bytes.
+void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* data) {
+  const auto& floats = *static_cast<OfFloats*>(data);
+  const int operands = floats.inputs + floats.outputs;
+  const bool pair = floats.inputs == 2 && floats.outputs == 1;
+  if (pair && floats.rounds[2] && args[0] == args[2] && !steps[0] && !steps[2])
+    return reduce(args, dimensions[0], steps[1], floats);
+  // as accumulate() calls it: each element is computed from the one before
+  const npy_intp most = pair && args[2] == args[0] + steps[2] ? 1 : kBlock;
+  alignas(64) float blocks[kMostOperands][kBlock];
+  for (npy_intp i = 0; i < dimensions[0]; i += most) {
+    const npy_intp n = std::min(most, dimensions[0] - i);
+    char* at[kMostOperands];
+    npy_intp strides[kMostOperands];
+    for (int k = 0; k < operands; ++k) {
+      const bool wide = k < floats.inputs || floats.rounds[k];
+      char* own = args[k] + i * steps[k];
+      at[k] = wide ? reinterpret_cast<char*>(blocks[k]) : own;
+      strides[k] = wide ? npy_intp{sizeof(float)} : steps[k];
+      if (k < floats.inputs) widen(own, steps[k], n, blocks[k]);
+    }
+    floats.run(at, &n, strides, floats.data);
+    for (int k = floats.inputs; k < operands; ++k)
+      if (floats.rounds[k]) round_to(blocks[k], n, args[k] + i * steps[k], steps[k]);
+  }
+}
+
+// The place of the ufunc's loop whose inputs are all float32; -1: it has none.
+int place_of(const PyUFuncObject* ufunc) {
+  for (int i = 0; i < ufunc->ntypes; ++i) {
+    const char* types = ufunc->types + i * ufunc->nargs;
+    if (std::all_of(types, types + ufunc->nin, [](char type) { return type == NPY_FLOAT; })) return i;
+  }
+  return -1;
+}
+
+void register_loop(PyUFuncObject* ufunc) {
+  const int place = ufunc->nargs <= kMostOperands && !ufunc->core_enabled ? place_of(ufunc) : -1;
+  if (place < 0) return;
+  auto* floats = new OfFloats{ufunc->functions[place],
+                              ufunc->data ? ufunc->data[place] : nullptr,
+                              ufunc->nin,
+                              ufunc->nout,
+                              {}};  // lives as long as the ufunc
+  int types[kMostOperands];
+  for (int k = 0; k < ufunc->nargs; ++k) {
+    const char type = ufunc->types[place * ufunc->nargs + k];
+    floats->rounds[k] = type == NPY_FLOAT;
+    types[k] = type == NPY_FLOAT ? bfloat16_number() : type;
+  }
+  if (PyUFunc_RegisterLoopForType(ufunc, bfloat16_number(), loop, types, floats) < 0)
+    throw py::error_already_set();
+}
+
+}  // namespace
+
+void register_bfloat16_loops(Module) {
+  if (_import_umath() < 0) throw py::error_already_set();
+  const auto numpy = py::reinterpret_steal<py::object>(PyImport_ImportModule("numpy"));
+  if (!numpy) throw py::error_already_set();
+  std::set<PyObject*> seen;  // of several names
+  PyObject *name, *value;
+  for (Py_ssize_t at = 0; PyDict_Next(PyModule_GetDict(numpy.ptr()), &at, &name, &value);)
+    if (PyObject_TypeCheck(value, &PyUFunc_Type) && seen.insert(value).second)
+      register_loop(reinterpret_cast<PyUFuncObject*>(value));
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,55 @@
+// Vectors of float from floats of 16 bits, and back: as base/half.h converts single numbers.
+#pragma once
+#include <type_traits>
+
+#include "base/half.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// 16 bits of each float, as integers of 32. Integer arithmetic at all levels: F16C's instructions change the
+// bits of some NaN.
+template <class Half>
+RANVIER_INLINE ivec<float> bits16(vec<float> x) {
+  const ivec<float> b = bits(x), size = b & INT32_MAX;
+  if constexpr (std::is_same_v<Half, BFloat16>) {
+    const ivec<float> upper = b >> 16;  // the sign's bits, too: what stores 16 bits drops them
+    return size > 0x7f800000 ? upper | 0x40 : (b + 0x7fff + (upper & 1)) >> 16;
+  } else {
+    const ivec<float> normal = (size + 0xfff + (size >> 13 & 1) - (112 << 23)) >> 13;
+    const ivec<float> small = bits(abs(x) + 0.5f) - (126 << 23);  // the sum is rounded as wanted
+    ivec<float> nan = 0x7c00 | (size >> 13 & 0x3ff);
+    nan -= nan == 0x7c00;  // not infinity
+    const ivec<float> large = size > 0x7f800000 ? nan : ivec<float>{} + 0x7c00;
+    return (b >> 16 & 0x8000) | (size < (113 << 23) ? small : size >= (143 << 23) ? large : normal);
+  }
+}
+
+template <class Half>
+RANVIER_INLINE vec<float> float_of(ivec<float> half) {
+  if constexpr (std::is_same_v<Half, BFloat16>) {
+    return from_bits(half << 16);
+  } else {
+    const ivec<float> sign = (half & 0x8000) << 16, size = half & 0x7fff, normal = (size << 13) + (112 << 23);
+    const ivec<float> small = bits(__builtin_convertvector(size, vec<float>) * 0x1p-24f);
+    const ivec<float> other = size >= 0x7c00 ? normal + (112 << 23) : normal;
+    return from_bits(sign | (size < 0x400 ? small : other));
+  }
+}
+
+typedef uint16_t halves __attribute__((vector_size(2 * lanes<float>)));
+
+template <class Half>
+RANVIER_INLINE vec<float> load_halves(const Half* p) {
+  halves x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return float_of<Half>(__builtin_convertvector(x, ivec<float>));
+}
+
+template <class Half>
+RANVIER_INLINE void store_halves(Half* p, vec<float> y) {
+  const halves x = __builtin_convertvector(bits16<Half>(y), halves);
+  __builtin_memcpy(p, &x, sizeof x);
+}
+
+}  // namespace ranvier::RANVIER_ISA
