@@ -155,10 +155,12 @@ void register_bfloat16(Module m) {
   g_number = PyArray_RegisterDataType(&proto);
   if (g_number < 0) throw py::error_already_set();
   PyArray_Descr* own = PyArray_DescrFromType(g_number);
-  casts<float>(own, NPY_FLOAT), casts<double>(own, NPY_DOUBLE), casts<npy_bool>(own, NPY_BOOL);
-  casts<int8_t>(own, NPY_INT8), casts<int16_t>(own, NPY_INT16), casts<int32_t>(own, NPY_INT32);
-  casts<int64_t>(own, NPY_INT64), casts<uint8_t>(own, NPY_UINT8), casts<uint16_t>(own, NPY_UINT16);
-  casts<uint32_t>(own, NPY_UINT32), casts<uint64_t>(own, NPY_UINT64), casts<Float16>(own, NPY_HALF);
+  casts<bool>(own, NPY_BOOL), casts<int8_t>(own, NPY_BYTE), casts<uint8_t>(own, NPY_UBYTE);
+  casts<int16_t>(own, NPY_SHORT), casts<uint16_t>(own, NPY_USHORT), casts<int32_t>(own, NPY_INT);
+  casts<uint32_t>(own, NPY_UINT), casts<long>(own, NPY_LONG), casts<unsigned long>(own, NPY_ULONG);
+  casts<npy_longlong>(own, NPY_LONGLONG), casts<npy_ulonglong>(own, NPY_ULONGLONG);
+  casts<Float16>(own, NPY_HALF), casts<float>(own, NPY_FLOAT), casts<double>(own, NPY_DOUBLE);
+  casts<npy_longdouble>(own, NPY_LONGDOUBLE);
   for (const int safe : {NPY_FLOAT, NPY_DOUBLE}) PyArray_RegisterCanCast(own, safe, NPY_NOSCALAR);
   // bfloat16 is the dtype's name, too, and _core's function of another
   const py::object place = checked(PyUnicode_FromString("_BFloat16"));
