@@ -239,7 +239,12 @@ def test_values(zipped):
     assert others == {"size": rv.Size((2, 3)), "dtype": rv.int16, "device": rv.device("cpu")}
     assert ours(others, zipped) == {"size": (2, 3), "dtype": torch.int16, "device": torch.device("cpu")}
     brain = torch.randn(1000).to(torch.bfloat16)
-    assert theirs(brain, zipped).numpy().tobytes() == brain.float().numpy().tobytes()
+    read = theirs({"brain": brain, "part": brain[3:9:2]}, zipped)
+    assert (read["brain"].dtype, read["brain"].tolist()) == (rv.bfloat16, brain.tolist())
+    back = ours(read, zipped)
+    assert torch.equal(back["brain"], brain)
+    back["brain"][5] = 2
+    assert back["part"][1] == 2
 
 
 def hook(*args):

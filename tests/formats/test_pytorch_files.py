@@ -37,7 +37,7 @@ def test_values_and_shared_memory(name):
     assert x.tolist() == [0, 1, 2, 3, 4, 5]
     assert part.tolist() == [[2, 4], [3, 5]]
     assert (part.stride(), part.storage_offset(), part.dtype) == ((1, 2), 2, np.float32)
-    assert (brain.tolist(), brain.dtype) == ([1.5, -3.0], np.float32)
+    assert (brain.tolist(), brain.dtype) == ([1.5, -3.0], rv.bfloat16)
     assert values["about"] == {"epoch": 3, "names": ("a", None), "size": (2, 3), "dtype": rv.float64}
     assert isinstance(values["about"]["size"], rv.Size)
     x[3] = -1
@@ -50,7 +50,7 @@ def test_values_and_shared_memory(name):
 
 
 def test_floats_in_another_dtype():
-    for wanted in (rv.float16, rv.float32, rv.float64):
+    for wanted in (rv.float16, rv.bfloat16, rv.float32, rv.float64):
         values = rv.load(FILES / "old.pt", dtype=wanted)
         assert {values[name].dtype for name in ("x", "part", "brain", "half")} == {np.dtype(wanted)}
         assert values["number"].dtype == np.int64
@@ -71,6 +71,15 @@ def test_the_other_byte_order():
     values = rv.load(FILES / "big.pt")
     assert (values["x"].tolist(), values["n"].tolist()) == ([1.0, 2.0], [3, 4])
     assert values["x"].dtype.isnative
+    brain, swapped = written(rv.tensor([1.5, -3.0]).bfloat16()), io.BytesIO()
+    with zipfile.ZipFile(brain) as little, zipfile.ZipFile(swapped, "w") as big:
+        for name in little.namelist():
+            data = little.read(name)
+            big.writestr(
+                name, b"big" if name.endswith("byteorder") else data[::-1] if "/data/" in name else data
+            )
+    swapped.seek(0)
+    assert rv.load(swapped).tolist() == [-3.0, 1.5]
 
 
 def test_mapped_memory_is_that_of_the_process(tmp_path):

@@ -1,6 +1,8 @@
 """Model files: what goes in comes out, and a failed write leaves the old file."""
 
 import io
+import mmap
+import pickle
 
 import numpy as np
 import pytest
@@ -283,17 +285,19 @@ def test_the_name_that_safetensors_reserves(tmp_path):
 
 def test_bfloat16_of_another_library(path):
     torch = pytest.importorskip("torch")
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     halves = torch.tensor([[1.5, -2.25, 3.0e38], [float("inf"), 0.1, -0.0]]).bfloat16()
     save_file({"half": halves, "whole": torch.arange(3), "0": halves[0, 1].clone()}, path)
     back = rv.load(path)
     assert {name: x.dtype for name, x in back.items()} == {
-        "half": rv.float32,
+        "half": rv.bfloat16,
         "whole": rv.int64,
-        "0": rv.float32,
+        "0": rv.bfloat16,
     }
-    assert back["half"].tolist() == halves.float().tolist()
+    assert back["half"].tolist() == halves.tolist()
+    rv.save(back, path)
+    assert torch.equal(load_file(path)["half"], halves)
     assert back["0"].item() == -2.25
     layer = nn.Linear(3, 2, bias=False)
     save_file({"weight": halves}, path)
@@ -307,10 +311,63 @@ def test_bfloat16_bits(path, types):
     pytest.importorskip(types)
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f\x20\xc0")
-    assert rv.load(path)["a"].tolist() == [1.0, -2.5]
+    a = rv.load(path)["a"]
+    assert (a.tolist(), a.dtype) == ([1.0, -2.5], rv.bfloat16)
+    rv.save(
+        {"a": a, "kind": rv.bfloat16, "none": a[:0], "number": a[1], "column": rv.stack([a, a])[:, 1]}, path
+    )
+    back = rv.load(path)
+    assert {x.dtype for name, x in back.items() if name != "kind"} == {back["kind"]} == {rv.bfloat16}
+    assert (back["none"].shape, back["number"].item(), back["column"].tolist()) == ((0,), -2.5, [-2.5, -2.5])
     header = header.replace(b"BF16", b"F8_E4M3").replace(b"[2]", b"[4]")
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     refused(ValueError, "holds values of a type that Tensors lack", rv.load, path)
+
+
+def test_a_file_is_mapped(path):
+    """Changes stay in the process, and the file may be replaced and removed."""
+    rv.save({"a": rv.ones(2000), "bits": rv.tensor([True])}, path)
+    before = path.read_bytes()
+    a = rv.load(path)["a"]
+    a[0] = 5
+    assert path.read_bytes() == before
+    rv.save({"a": rv.zeros(2000)}, path)
+    assert (a[0].item(), a[1].item(), rv.load(path)["a"].sum().item()) == (5.0, 1.0, 0.0)
+    path.unlink()
+    assert a.sum().item() == 2004.0
+    assert a.untyped_storage().nbytes() == 8000
+    assert len(pickle.dumps(a)) < 9000
+    model = nn.Linear(2000, 1)
+    rv.nn.Module.load_state_dict(model, {"weight": a.view(1, 2000), "bias": a[:1]}, assign=True)
+    a[1] = 7
+    assert model.weight[0, 1].item() == 7.0
+
+
+@pytest.mark.parametrize("dtype", [rv.float64, rv.float16, rv.bfloat16, rv.float32])
+def test_a_model_has_the_memory_of_its_file(path, dtype):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Linear(2, 2))
+    model.append(model[2])
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.to(dtype) if tensor.is_floating_point() else tensor.data
+    rv.save(model, path)
+    back = rv.load(path)
+    assert back[3] is back[2]
+    for name, x in model.state_dict().items():
+        y = back.state_dict()[name]
+        assert (y.dtype, y.tolist(), y.stride()) == (x.dtype, x.tolist(), x.stride())
+    assert isinstance(back[2].weight._array.base, mmap.mmap)
+    with rv.no_grad():
+        back[2].weight.zero_()
+    assert rv.load(path)[2].weight.tolist() == model[2].weight.tolist()
+
+
+def test_numbers_at_odd_places(path):
+    header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+    header += b'"b":{"dtype":"F64","shape":[1],"data_offsets":[1,9]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\7" + np.float64(1.5).tobytes())
+    back = rv.load(path)
+    assert (back["a"].tolist(), back["b"].tolist()) == ([7], [1.5])
+    assert back["b"]._array.flags.aligned
 
 
 def test_several_in_one_open_file(path):

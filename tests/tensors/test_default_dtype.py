@@ -17,13 +17,18 @@ def wide():
 
 def test_how_it_is_set():
     try:
-        for kind in (rv.float64, np.float64, "torch.DoubleTensor", rv.DoubleTensor):
+        kinds = [
+            (kind, rv.float64) for kind in (rv.float64, np.float64, "torch.DoubleTensor", rv.DoubleTensor)
+        ]
+        for kind, wanted in [*kinds, (rv.HalfTensor, rv.float16), ("torch.BFloat16Tensor", rv.bfloat16)]:
             rv.set_default_tensor_type(kind)
-            assert rv.get_default_dtype() is rv.tensor(0.5).dtype is rv.float64
-            assert rv.finfo().bits == 64
+            made = rv.tensor(0.5), rv.tensor([0.5, 1]), rv.rand(2), rv.tensor([1, 2]) / 2, rv.arange(2.0)
+            assert {x.dtype for x in made} == {rv.get_default_dtype()} == {wanted}
+            assert rv.finfo().bits == 8 * wanted.itemsize
+            assert repr(made[0]) == "tensor(0.5000)"
             rv.set_default_dtype(rv.float32)
             assert rv.get_default_dtype() is rv.tensor(0.5).dtype is rv.float32
-        for kind in (rv.float16, rv.int64, rv.bfloat16, rv.complex64):
+        for kind in (rv.int64, rv.complex64, rv.float8_e5m2):
             with pytest.raises(TypeError, match=r"\[set_default_dtype\] got .*; expected .*float32"):
                 rv.set_default_dtype(kind)
     finally:

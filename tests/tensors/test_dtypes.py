@@ -6,9 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.tensors.memory import BF16
 
 NAMES = [
     "float16",
+    "bfloat16",
     "float32",
     "float64",
     "uint8",
@@ -33,9 +35,13 @@ REFUSED = [
 ]
 
 
+def numpys(name):
+    return BF16 if name == "bfloat16" else np.dtype(name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_object_is_numpys_dtype_to_numpy(name):
-    own, numpy = getattr(rv, name), np.dtype(name)
+    own, numpy = getattr(rv, name), numpys(name)
     assert np.dtype(own) == numpy
     assert own == numpy
     assert numpy == own
@@ -53,10 +59,10 @@ def test_an_object_is_numpys_dtype_to_numpy(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_there_is_one_object_for_each_dtype(name):
     own = getattr(rv, name)
-    x = rv.tensor(np.zeros(2, name))
+    x = rv.tensor(np.zeros(2, numpys(name)))
     assert x.dtype is own
     assert isinstance(x.dtype, rv.dtype)
-    assert rv.zeros(1, dtype=own).dtype is rv.dtype(name) is rv.dtype(np.dtype(name)) is own
+    assert rv.zeros(1, dtype=own).dtype is rv.dtype(name) is rv.dtype(numpys(name)) is own
     assert pickle.loads(pickle.dumps(own)) is copy.deepcopy(own) is copy.copy(own) is own
     assert str(own) == repr(own) == f"torch.{name}"
     assert own.is_floating_point == (own.kind == "f")
@@ -93,6 +99,7 @@ def test_other_dtypes_can_be_named_only(name, call):
 
 
 def test_real_and_complex():
+    assert rv.bfloat16.to_complex() is rv.complex64
     pairs = ("float16", "complex32"), ("float32", "complex64"), ("float64", "complex128")
     for real, imaginary in ((getattr(rv, a), getattr(rv, b)) for a, b in pairs):
         assert real.to_complex() is imaginary.to_complex() is imaginary
@@ -113,3 +120,20 @@ def test_limits():
         rv.finfo(rv.int64)
     with pytest.raises(TypeError, match=r"\[iinfo\] got torch.float32; expected a dtype of integers"):
         rv.iinfo(rv.float32)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_arrays_of_bfloat16(own):
+    """Of this library's dtype, and of the package ml_dtypes, whose memory is taken as it is."""
+    kind = BF16 if own else np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    array = np.array([1.5, -2.0, 3.0], kind)
+    for x in (rv.from_numpy(array), rv.as_tensor(array), rv.tensor(array), rv.from_numpy(array[::2])):
+        assert (x.dtype, x[0].item()) == (rv.bfloat16, 1.5)
+    rv.from_numpy(array)[1] = 4
+    assert float(array[1]) == 4
+    swapped = array.astype(kind.newbyteorder()) if own else array
+    assert rv.tensor(swapped).tolist() == [1.5, 4.0, 3.0]
+    x = rv.tensor([1.5]).bfloat16()
+    for call in (x.numpy, lambda: x.numpy(force=True), lambda: np.asarray(x), lambda: np.sqrt(x)):
+        with pytest.raises(TypeError, match=r"Got unsupported ScalarType BFloat16; .* float"):
+            call()

@@ -13,11 +13,10 @@ from functools import partial
 from os import PathLike
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
 from ranvier.tape.hooks import RemovableHandle
+from ranvier.tensors.data import as_array
 from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
@@ -46,15 +45,6 @@ class StateHooks:
 
 
 _NONE = StateHooks()
-
-
-def as_array(value: Any) -> np.ndarray[Any, Any]:
-    """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
-    if hasattr(value, "_array"):
-        return value._array
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return np.asarray(value)
 
 
 def _of(kind: str) -> Any:
@@ -292,6 +282,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
             f"dimensions in the checkpoint {sizes}, an exception occurred : ('Cannot copy out of meta "
             "tensor; no data!',)."
         )
+    if value is tensor._array:
+        return ""
     with no_grad():
         if not assign:
             tensor.copy_(wrap(value))

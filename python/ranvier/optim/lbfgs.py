@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import enable_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
-from ranvier.optim.state import plain_array
+from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, require_function
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
@@ -298,7 +298,7 @@ class LBFGS(Optimizer):
 
     def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         def flat(value: Any) -> Tensor:
-            return wrap(np.array(plain_array(value), p._array.dtype))
+            return wrap(np.array(as_array(value), p._array.dtype))
 
         take: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(("d", "prev_flat_grad"), flat),

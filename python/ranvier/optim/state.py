@@ -13,6 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import current, observers
 from ranvier.ops.making.creation import from_numpy
+from ranvier.tensors.data import as_array
 from ranvier.tensors.memory import Array, keep
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
@@ -44,14 +45,8 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     return array
 
 
-def plain_array(value: Any) -> Array:
-    """The array of a Tensor of ranvier or torch, or of anything that NumPy takes."""
-    value = getattr(value, "_array", value)
-    return np.asarray(value.detach() if hasattr(value, "detach") else value)
-
-
 def loaded(value: Any, name: str, p: Tensor | None) -> Array:
-    value = plain_array(value)
+    value = as_array(value)
     if p is None:
         return np.array(value, np.float64).reshape(())
     if value.shape != p._array.shape:

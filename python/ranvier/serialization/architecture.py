@@ -20,6 +20,7 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.nn.arguments import arguments_of
+from ranvier.tensors.dtypes import dtype as DType
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -160,7 +161,8 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
         if kind in _CONTAINERS:
             model = _container(kind, node, path, built)
         else:
-            model = kind(**{name: _as_given(value) for name, value in node["arguments"].items()})
+            given = {name: _as_given(value) for name, value in node["arguments"].items()}
+            model = kind(**given | ({"dtype": DType(given["dtype"])} if "dtype" in given else {}))
     except (TypeError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
 import zlib
 from contextlib import suppress
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
@@ -31,6 +31,7 @@ from ranvier.nn.parameter import Parameter
 from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.memory import BF16, Array
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -46,7 +47,7 @@ RESERVED = "__metadata__"
 
 _LONGEST = 10**8  # of a header, the limit of safetensors
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
 
 def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dict[str, Any]) -> None:
@@ -131,7 +132,10 @@ def _replace(target: Path, content: bytes | memoryview, flush: bool) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
-    """The arrays of a file and its metadata; None if another library wrote it. bfloat16 becomes float32.
+    """The arrays of a file and its metadata; None if another library wrote it.
+
+    The file is mapped: what is not used is not read, and a change of an array copies its page. It may be
+    replaced or removed afterwards, as `write` does, but not be written in place.
 
     Raises FileNotFoundError: no such file.
     Raises FileError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
@@ -144,8 +148,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
         raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: _array(file, path, name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
+        arrays = _mapped(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise FileError(
             f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
@@ -205,22 +209,33 @@ def one_of(stream: BinaryIO) -> bytes:
         return size + head + stream.read()
 
 
-def _array(file: Any, path: str | os.PathLike[str], name: str) -> npt.NDArray[Any]:
-    from safetensors import deserialize
+_TYPES = {
+    "BOOL": np.dtype(bool), "I8": np.dtype("i1"), "I16": np.dtype("i2"), "I32": np.dtype("i4"),
+    "I64": np.dtype("i8"), "U8": np.dtype("u1"), "U16": np.dtype("u2"), "U32": np.dtype("u4"),
+    "U64": np.dtype("u8"), "F16": np.dtype("f2"), "BF16": BF16, "F32": np.dtype("f4"), "F64": np.dtype("f8"),
+}  # fmt: skip
 
-    try:
-        array: npt.NDArray[Any] = file.get_tensor(name)
-        # of the package ml_dtypes, where that is loaded, or complex
-        if array.dtype.isbuiltin != 1 or array.dtype.kind not in "fiub":
-            raise TypeError(f"{array.dtype}")
-    except TypeError:
-        part = dict(deserialize(Path(path).read_bytes()))[name]  # type: ignore[no-untyped-call]
-        if part["dtype"] != "BF16":
-            raise
-        upper = np.frombuffer(part["data"], "<u2").astype(np.uint32)  # the upper half of a float32
-        array = (upper << 16).view(np.float32).reshape(part["shape"])
-    # True is the byte 1; a damaged file has others
-    return np.asarray(array.view(np.uint8) != 0) if array.dtype.kind == "b" else array
+
+def _mapped(path: str | os.PathLike[str]) -> Arrays:
+    with open(path, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        entries = json.loads(stream.read(size))
+        if os.name == "nt":  # where a mapped file can be neither replaced nor removed
+            memory: Any = bytearray(8 + size) + stream.read()
+        else:
+            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    entries.pop(RESERVED, None)
+    return {name: _array(memory, 8 + size, **entries[name]) for name in sorted(entries)}
+
+
+def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
+    kind = _TYPES[dtype]
+    if 0 in shape:
+        return np.empty(shape, kind)
+    array: Array = np.ndarray(shape, kind, memory, start + data_offsets[0])
+    if dtype == "BOOL":  # True is the byte 1; a damaged file has others
+        return np.asarray(array.view(np.uint8) != 0)
+    return array if array.flags.aligned else array.copy()
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
@@ -241,7 +256,7 @@ def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
     return dict(document)
 
 
-_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+_DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 
 
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
@@ -303,7 +318,7 @@ def decode(node: Any, arrays: Arrays) -> Any:
                 return Parameter(wrap(array), kind == "parameter")
             return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
         if kind == "dtype" and content in _DTYPES:
-            return np.dtype(content)
+            return DType(content).dtype
         if kind == "dict" and isinstance(content, list):
             for item in content:
                 if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):

@@ -126,11 +126,12 @@ def load(
 ) -> Any:
     """Load a file of `save`: a model made of our layers, or a dict; or one of PyTorch. Runs no code.
 
-    For a safetensors file of another library, returns a dict of Tensors (bfloat16 as float32); for a
-    checkpoint of `rv.Checkpoint`, the state of its run as a nested dict.
+    For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of
+    `rv.Checkpoint`, the state of its run as a nested dict. The file is mapped: values are read at their first
+    use, and a change of them copies their page. It may be replaced or removed, but not written in place.
 
     Files of PyTorch (.pt, .pth, .bin) are read without it: tensors, which share memory as they did, in
-    containers of any kind. bfloat16 is read as float32, which has all its values.
+    containers of any kind.
 
     Args:
         f: the path of the file, or a file opened for reading bytes: what one `save` wrote there is read.
@@ -307,10 +308,11 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
         architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
         raise
     _retie(model, document.get("tied", {}))
-    for path, module in model.named_modules():
-        names = [f"{path}.{name}" if path else name for name in (*module._parameters, *module._buffers)]
-        if any(name in arrays and arrays[name].dtype == np.float64 for name in names):
-            module.double()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        array = arrays.get(name, tensor._array)
+        if array.shape == tensor.shape and array.dtype.kind == "f":
+            whole = tensor.is_contiguous()  # as in the file, whose memory it then gets
+            tensor._array = array if whole else np.empty_like(tensor._array, array.dtype)
     try:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import (
+    BF16,
+    F16,
     Array,
     cast,
     filled,
@@ -42,7 +45,7 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
             require_numbers(name, data.dtype)
         return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
-        return data.detach().cpu().numpy()
+        return as_array(data)
     if own := hasattr(data, "__array__"):  # a data frame, a column, an array of another library
         dtypes, array = set(), _array_like(name, data)
     else:
@@ -63,6 +66,17 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     if dtype is None and not own and (array.dtype.kind == "f" or None in dtypes):
         return array.astype(_core._result_dtype(*(dtypes - {None} or {default.dtype})), copy=False)
     return array
+
+
+def as_array(value: Any) -> Array:
+    """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
+    if hasattr(value, "_array"):
+        return value._array
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # which NumPy lacks
+            return value.view(sys.modules["torch"].int16).numpy().view(BF16)
+    return np.asarray(value)
 
 
 def _array_like(name: str, data: Any) -> Array:
@@ -254,10 +268,11 @@ class memory_format(layout):
     __slots__ = ()
 
 
-TENSOR_TYPES = {  # by PyTorch's names
+TENSOR_TYPES: dict[str, Any] = {  # by PyTorch's names
     "Float": np.float32,
     "Double": np.float64,
-    "Half": np.float16,
+    "Half": F16,
+    "BFloat16": BF16,
     "Byte": np.uint8,
     "Char": np.int8,
     "Short": np.int16,
@@ -289,8 +304,8 @@ def get_default_dtype() -> DType:
 
 
 def set_default_dtype(d: Any) -> None:
-    """The dtype of Python's floats from now on, in all threads: float32 or float64. New tensors and layers
-    have it; compiled steps are captured again. Raises TypeError for another.
+    """The dtype of Python's floats from now on, in all threads: float32, float64, float16 or bfloat16. New
+    tensors and layers have it; compiled steps are captured again. Raises TypeError for another.
 
     >>> import ranvier as rv
     >>> rv.set_default_dtype(rv.float64)
@@ -312,6 +327,6 @@ def set_default_tensor_type(t: Any) -> None:
 
 def _set_default(name: str, like: Any) -> None:
     kind = as_dtype(name, like)
-    if kind not in (np.float32, np.float64):
-        raise TypeError(f"[{name}] got {kind}; expected float32 or float64")
+    if kind not in (np.float32, np.float64, F16, BF16):
+        raise TypeError(f"[{name}] got {kind}; expected float32, float64, float16 or bfloat16")
     default.dtype = kind if kind.isnative else kind.newbyteorder("=")

@@ -37,7 +37,6 @@ class dtype:
         "kind", "name", "type",
     )  # fmt: skip
     known: ClassVar[dict[Any, Any]] = {}  # by names and by NumPy's dtypes
-    stand_ins: ClassVar[dict[str, Any]] = {}  # by names: what gives the dtype in place of one NumPy lacks
 
     __numpy_dtype__: np.dtype[Any]  # NumPy 2.4 and later ask for it,
     dtype: np.dtype[Any]  # others for this one; neither is there where NumPy has no such dtype
@@ -77,7 +76,8 @@ class dtype:
 
     def to_complex(self) -> DType:
         """The dtype of complex numbers with parts of this one."""
-        return self if self.is_complex else self.known[f"complex{max(self.itemsize, 2) * 16}"]
+        size = 4 if self is bfloat16 else max(self.itemsize, 2)
+        return self if self.is_complex else self.known[f"complex{size * 16}"]
 
     def __eq__(self, other: object) -> bool:
         if self is other or type(other) is dtype or other is None:
@@ -88,8 +88,6 @@ class dtype:
         return hash(self.dtype if hasattr(self, "char") else self.name)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("dtype", "__numpy_dtype__") and self.name in self.stand_ins:
-            return self.stand_ins[self.name]()
         if name[:2] == "__" or name == "dtype" or name in ("char", "type"):
             raise AttributeError(f"{self!r} has no attribute {name!r}: NumPy has no such dtype")
         return getattr(self.dtype, name)

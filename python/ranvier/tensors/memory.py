@@ -41,7 +41,7 @@ def plain(name: str, data: Any) -> Any:
     2**40 elements.
     """
     if type(data) is np.ndarray:
-        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative and data.dtype.char != "?":
+        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative and data.dtype.char not in "?E":
             return data
     elif not isinstance(data, np.ndarray):
         return data
@@ -81,8 +81,11 @@ def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
 def native(array: Array) -> Array:
     """The values in the machine's byte order and bools of bytes 0 and 1, which the core reads.
 
-    The true pixels of an image of one bit are bytes of 255.
+    The true pixels of an image of one bit are bytes of 255. bfloat16 of the package ml_dtypes, as JAX has it,
+    is the same memory in the core's.
     """
+    if array.dtype.char == "E" and array.dtype.kind == "V":
+        return array.view(BF16)
     if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
         return bits != 0
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

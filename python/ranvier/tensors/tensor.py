@@ -20,7 +20,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.tensors.errors import no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
-from ranvier.tensors.memory import plain
+from ranvier.tensors.memory import BF16, plain
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import (
@@ -306,11 +306,16 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The array itself, not a copy.
 
-        Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad().
+        Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad();
+        TypeError for one of bfloat16, which other libraries' arrays lack: float() first.
         """
         if self._requires_grad and not force and mode.enabled:
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
+            )
+        if self._array.dtype == BF16:
+            raise TypeError(
+                "[numpy] Got unsupported ScalarType BFloat16; expected a dtype of NumPy: use float().numpy()"
             )
         self._cell[FLAG] |= UNWATCHED
         return self._read("numpy()")

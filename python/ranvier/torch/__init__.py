@@ -68,7 +68,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
-    from ranvier import Size, Tensor, dtype
+    from ranvier import Size, Tensor
     from ranvier.data import DataLoader
     from ranvier.extension import provide
     from ranvier.nn import Module
@@ -93,7 +93,6 @@ def install(report: bool = False, numbers: bool = False) -> None:
         sys.meta_path.insert(0, IN_PLACE)
         Shapes.broadcast = True
         makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
-        dtype.stand_ins["bfloat16"] = machine.float32_for_bfloat16
         shared.attach()
         dispatch.attach()
         Module.compile = compiler.of_module  # type: ignore[attr-defined]

@@ -87,8 +87,8 @@ def _refused(name: str) -> Any:
 
 
 _NAMES = """
-    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor
-    Event Stream current_device current_stream device get_device_capability get_device_name
+    BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
+    ShortTensor Event Stream current_device current_stream device get_device_capability get_device_name
     get_device_properties get_rng_state initial_seed memory_summary set_device set_device_index
     set_rng_state stream
 """

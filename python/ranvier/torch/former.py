@@ -193,10 +193,8 @@ def frombuffer(
 
     offset: in bytes. count: of elements; -1 for all that follow.
     """
-    kind = np.uint16 if dtype == rv.bfloat16 else np.dtype(dtype)
-    array = np.frombuffer(buffer, kind, count, offset)
-    tensor = rv.from_numpy(array if array.flags.writeable else array.copy())
-    return (tensor.view(dtype) if dtype == rv.bfloat16 else tensor).requires_grad_(requires_grad)
+    array = np.frombuffer(buffer, dtype, count, offset)
+    return rv.from_numpy(array if array.flags.writeable else array.copy()).requires_grad_(requires_grad)
 
 
 class Nothing:
@@ -220,8 +218,8 @@ class Nothing:
 def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
     """rv.empty; without elements also of dtypes that can be named only.
 
-    >>> empty(0, dtype=rv.bfloat16).element_size()
-    2
+    >>> empty(0, dtype=rv.float8_e5m2).element_size()
+    1
     """
     if type(dtype) is rv.dtype and not hasattr(dtype, "char") and size in ((0,), ([0],), ((0,),)):
         return Nothing(dtype)

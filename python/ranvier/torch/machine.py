@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import enum
-import warnings
-from functools import cache
 from typing import Any
-
-import numpy as np
 
 import ranvier as rv
 from ranvier.torch.version import TORCH
@@ -62,13 +58,6 @@ def autocast_dtype(device_type: str = "cpu") -> Any:
 def device_states(*args: Any) -> tuple[list[int], list[Any]]:
     """No device beside the CPU has a random state."""
     return [], []
-
-
-@cache
-def float32_for_bfloat16() -> np.dtype[Any]:
-    """The dtype in place of bfloat16; the first call warns."""
-    warnings.warn("[bfloat16] is kept as float32, which has all its numbers", stacklevel=4)
-    return np.dtype(np.float32)
 
 
 def parse_to(

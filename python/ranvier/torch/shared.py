@@ -28,7 +28,7 @@ def share(tensor: Any) -> Any:
         block = shared_memory.SharedMemory(create=True, size=max(1, tensor.nbytes))
         array = _array(block, tensor.dtype, tensor.shape)
         weakref.finalize(_owner(array), _remove, block, os.getpid())
-        array[...] = tensor.detach().numpy()
+        array[...] = tensor._array
         tensor.data = array
     return tensor
 
@@ -42,7 +42,7 @@ def share_all(module: Module) -> Module:
 
 def is_shared(tensor: Any) -> bool:
     """Whether the values lie in memory that other processes have too."""
-    return _owner(tensor.detach().numpy()).ctypes.data in _blocks
+    return _owner(tensor._array).ctypes.data in _blocks
 
 
 def attach() -> None:
@@ -79,13 +79,13 @@ def _remove(block: shared_memory.SharedMemory, process: int) -> None:
 def _sent(tensor: Any) -> Any:
     if not is_shared(tensor):
         return tensor.__reduce_ex__(4)
-    array = tensor.detach().numpy()
+    array = tensor._array
     start = _owner(array).ctypes.data
     place = array.shape, array.ctypes.data - start, array.strides
-    return _received, (type(tensor), _blocks[start].name, array.dtype.str, tensor.requires_grad, *place)
+    return _received, (type(tensor), _blocks[start].name, array.dtype, tensor.requires_grad, *place)
 
 
-def _received(kind: type, name: str, dtype: str, requires_grad: bool, *place: Any) -> Any:
+def _received(kind: type, name: str, dtype: np.dtype[Any], requires_grad: bool, *place: Any) -> Any:
     array = _array(shared_memory.SharedMemory(name), dtype, *place)
     tensor = kind(array) if kind is not Tensor else Tensor(0)
     tensor.data = array

@@ -37,7 +37,7 @@ def _str(self: Any, *, tensor_contents: Any = None) -> str:
 
 
 def _tensor_str(self: Any, indent: int) -> str:
-    return values(self.detach().numpy(), indent)
+    return values(self._array, indent)
 
 
 def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newline: bool) -> str:

@@ -201,7 +201,7 @@ def _number(value: Any) -> float:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    return value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return value._array if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _pixels(image: Any, dimensions: str) -> np.ndarray[Any, Any]:

@@ -125,11 +125,6 @@ def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return out
 
 
-def from_bfloat16(x: Tensor) -> Tensor:
-    """The memory of x read as bfloat16, in float32: a copy."""
-    return wrap((reinterpreted(x, np.dtype(np.uint16))._array.astype(np.uint32) << 16).view(np.float32))
-
-
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy in its own memory, on the tape; memory_format: see :func:`contiguous`.
 

@@ -44,9 +44,9 @@ contiguous_format, preserve_format = memory_format("contiguous_format"), memory_
 channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 
 _NAMES = """
-    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
-    arange as_tensor asarray channels_last channels_last_3d contiguous_format empty empty_like eye
-    from_numpy full full_like layout linspace memory_format ones ones_like preserve_format
+    BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
+    ShortTensor Size arange as_tensor asarray channels_last channels_last_3d contiguous_format empty
+    empty_like eye from_numpy full full_like layout linspace memory_format ones ones_like preserve_format
     strided tensor zeros zeros_like
 """
 __all__ = _NAMES.split()
@@ -187,8 +187,8 @@ def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
 
 
 (
-    FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
-    BoolTensor,
+    FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, ByteTensor, CharTensor, ShortTensor, IntTensor,
+    LongTensor, BoolTensor,
 ) = (_tensor_type(f"{name}Tensor", np.dtype(dtype)) for name, dtype in TENSOR_TYPES.items())  # fmt: skip
 
 

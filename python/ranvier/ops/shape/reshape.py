@@ -18,7 +18,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import is_channels_last
-from ranvier.ops.making.convert import from_bfloat16, reinterpreted
+from ranvier.ops.making.convert import reinterpreted
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, sum_to
 from ranvier.tape.function import Function, by_kernel
@@ -280,8 +280,7 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
         try:
-            kind = np.dtype(dtype)
-            return from_bfloat16(x) if getattr(dtype, "name", "") == "bfloat16" else reinterpreted(x, kind)
+            return reinterpreted(x, np.dtype(dtype))
         except Exception as error:
             raise renamed(error, "view") from None
     return _core._reshape("view", x, sizes if size is None else (size,))

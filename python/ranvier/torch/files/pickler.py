@@ -53,7 +53,7 @@ class Bytes:
 
 
 _NAMES: dict[str, Name] = {}
-_STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name not in ("bfloat16", "untyped")}
+_STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name != "untyped"}
 _UNTYPED = "storage.UntypedStorage"
 _DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}

@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 class Storage:
     """Memory of tensors: one array, which may get its values later.
 
-    dtype: of the array where the file has floating numbers; None for that of the file, for bfloat16 float32.
+    dtype: of the array where the file has floating numbers; None for that of the file.
     """
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
@@ -67,14 +67,10 @@ class Storage:
             return
         kind, array = self.kind, self.memory.array
         swapped: Any = order
-        if kind.name == "bfloat16":
-            values = (raw.view(f"{order}u2").astype(np.uint32) << 16).view(np.float32)
-        elif kind.name == "bool":  # True is the byte 1; a damaged file has others
-            values = raw != 0
-        else:
-            values = raw.view(kind.dtype.newbyteorder(swapped))
+        is_bool = kind.name == "bool"  # True is the byte 1; a damaged file has others
+        values = raw != 0 if is_bool else raw.view(kind.dtype.newbyteorder(swapped))
         if values.dtype == array.dtype and values.dtype.isnative and not in_place:
-            self.memory.array = values
+            self.memory.array = values if values.flags.aligned else values.copy()
         else:
             with np.errstate(over="ignore"):
                 array[...] = values
@@ -97,16 +93,16 @@ class Storage:
 
 
 _KINDS = {  # the storages of PyTorch: the dtype
-    "Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32",
-    "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "ComplexFloat": "complex64",
-    "ComplexDouble": "complex128",
+    "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
+    "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+    "ComplexFloat": "complex64", "ComplexDouble": "complex128",
 }  # fmt: skip
 KINDS = {
-    f"{name}Storage": Kind(dtype, np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in _KINDS.items()
+    f"{name}Storage": Kind(dtype, rv.dtype(dtype).dtype, rv.dtype(dtype).itemsize)
+    for name, dtype in _KINDS.items()
 }
-KINDS["BFloat16Storage"] = Kind("bfloat16", np.dtype(np.float32), 2)
 KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
-_NAMED = "uint16 uint32 uint64 bfloat16 complex32 float8_e4m3fn float8_e5m2"
+_NAMED = "uint16 uint32 uint64 complex32 float8_e4m3fn float8_e5m2"
 _DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
 _ABSENT = ("QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 
