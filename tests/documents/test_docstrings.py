@@ -21,8 +21,8 @@ WITH_EXAMPLES = [
 # Public names without their own example: kinds of dtype and error, results that a function's example
 # shows, and what is still to be written. The list only gets shorter.
 WITHOUT = {
-    "ranvier": """BFloat16Tensor BoolTensor ByteTensor CaptureError CharTensor DoubleTensor FloatTensor HalfTensor
-        IntTensor LongTensor ProgressBar ShortTensor Size finfo iinfo
+    "ranvier": """BFloat16Tensor BoolTensor ByteTensor CaptureError CharTensor DoubleTensor FloatTensor
+        HalfTensor IntTensor LongTensor ProgressBar ShortTensor Size finfo iinfo
         TensorBoard
         TensorBoard any broadcast_to empty empty_cache empty_like equal eye full_like ge get_num_threads
         get_rng_state get_winograd initial_seed isfinite isinf le linspace lt movedim ne numel ones

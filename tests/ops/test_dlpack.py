@@ -42,6 +42,20 @@ def test_no_memory_of_a_tensor_that_requires_grad():
     assert np.from_dlpack(w.detach()).tolist() == [1, 1, 1]
 
 
+def test_bfloat16():
+    """Whose code NumPy lacks."""
+    x = rv.tensor([1.5, 2.0, -1.0]).bfloat16()
+    for of in (x, x[::2], x[0], x[:0], x.view(1, 3).T):
+        y = rv.from_dlpack(of)
+        assert (y.dtype, y.tolist(), y.stride()) == (rv.bfloat16, of.tolist(), of.stride())
+    if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+        rv.from_dlpack(x)[0] = 7
+        assert x[0].item() == 7
+    capsule = dlpack.to_dlpack(x)
+    assert dlpack.from_dlpack(capsule).tolist() == x.tolist()
+    refused(ValueError, "was used before", rv.from_dlpack, capsule)
+
+
 def test_wrong_input():
     refused(TypeError, "expected a tensor of a library with __dlpack__", rv.from_dlpack, [1.0])
     refused(TypeError, "got dtype complex64", rv.from_dlpack, np.zeros(2, np.complex64))
@@ -76,7 +90,16 @@ def test_with_pytorch():
     gc.collect()
     assert u.tolist() == [[22, 22, 22], [22, 22, 22]]
     refused(BufferError, "grad", rv.from_dlpack, torch.ones(2, requires_grad=True))
-    refused(BufferError, "NumPy cannot read", rv.from_dlpack, torch.ones(2, dtype=torch.bfloat16))
-    for dtype in (torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16, torch.float64):
+    refused(BufferError, "NumPy cannot read", rv.from_dlpack, torch.ones(2, dtype=torch.float8_e5m2))
+    brain = torch.ones(3, dtype=torch.bfloat16)
+    for x in (rv.from_dlpack(brain[1:]), rv.from_dlpack(torch.utils.dlpack.to_dlpack(brain[1:].detach()))):
+        assert x.dtype is rv.bfloat16
+        if x._array.flags.writeable:
+            x.mul_(3)
+        torch.from_dlpack(rv.from_dlpack(brain)).mul_(2)
+    assert brain.tolist() == [4, 12, 12]
+    refused(RuntimeError, "use detach", rv.ones(2).bfloat16().requires_grad_().__dlpack__)
+    numbers = torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16, torch.float64, torch.bfloat16
+    for dtype in numbers:
         x = torch.ones(2, 3, dtype=dtype).T
         assert torch.equal(torch.from_dlpack(rv.from_dlpack(x)), x)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.grad_mode import mode
 from ranvier.observe import current, observers, value_read
 from ranvier.tensors.data import Size, layout, sized_or_copied
 from ranvier.tensors.devices import CPU
@@ -20,7 +19,8 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.tensors.errors import no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
-from ranvier.tensors.memory import BF16, plain
+from ranvier.tensors.lending import as_array, as_capsule, numpy
+from ranvier.tensors.memory import plain
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import (
@@ -303,39 +303,11 @@ class Tensor:
             value_read(how, self)
         return self._array
 
-    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
-        """The array itself, not a copy.
-
-        Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad();
-        TypeError for one of bfloat16, which other libraries' arrays lack: float() first.
-        """
-        if self._requires_grad and not force and mode.enabled:
-            raise RuntimeError(
-                "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
-            )
-        if self._array.dtype == BF16:
-            raise TypeError(
-                "[numpy] Got unsupported ScalarType BFloat16; expected a dtype of NumPy: use float().numpy()"
-            )
-        self._cell[FLAG] |= UNWATCHED
-        return self._read("numpy()")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise OpError(
-                    f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy"
-                )
-            return array.astype(dtype)
-        return array.copy() if copy else array
+    numpy, __array__, __dlpack__ = numpy, as_array, as_capsule
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """What NumPy's functions give for a Tensor, as a Tensor: ``np.sqrt(x)``."""
         return wrap(np.asarray(array)) if array.dtype.kind in "biuf" else array
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.numpy().__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()

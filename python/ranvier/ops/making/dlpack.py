@@ -8,22 +8,27 @@ import numpy as np
 
 from ranvier.ops.making.creation import from_numpy
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.lending import BFLOAT, UINT, recoded
+from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["from_dlpack", "to_dlpack"]
 
 
-class _Capsule:
-    """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
+class _Source:
+    """Another library's tensor, or a bare capsule of CPU memory, as the object that NumPy reads."""
 
-    def __init__(self, capsule: Any) -> None:
-        self.capsule = capsule
+    def __init__(self, tensor: Any) -> None:
+        self.tensor, self.is_bare = tensor, type(tensor).__name__ == "PyCapsule"
+        self.is_bfloat16 = False
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.capsule
+        capsule = self.tensor if self.is_bare else self.tensor.__dlpack__(**kwargs)
+        self.is_bfloat16 = recoded(capsule, BFLOAT, UINT)
+        return capsule
 
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0
+    def __dlpack_device__(self) -> Any:
+        return (1, 0) if self.is_bare else self.tensor.__dlpack_device__()
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -37,7 +42,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 
     Raises TypeError: no such object, or a dtype that Tensors do not have; ValueError: a used capsule.
     Raises BufferError: the other library refuses, as PyTorch does for tensors that require gradients; memory
-    of another device; a dtype that NumPy does not have, such as bfloat16.
+    of another device; a dtype that NumPy does not have, such as float8 (but bfloat16 is taken).
 
     >>> import numpy as np, ranvier as rv
     >>> x = np.zeros(2)
@@ -46,14 +51,14 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     >>> t
     tensor([1., 0.], dtype=torch.float64)
     """
-    if type(ext_tensor).__name__ == "PyCapsule":
-        ext_tensor = _Capsule(ext_tensor)
-    elif not hasattr(ext_tensor, "__dlpack__"):
+    source = _Source(ext_tensor)
+    if not source.is_bare and not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(
             f"[from_dlpack] got {type(ext_tensor).__name__}; expected a tensor of a library with __dlpack__"
         )
     try:
-        return from_numpy(np.from_dlpack(ext_tensor))
+        array = np.from_dlpack(source)
+        return from_numpy(array.view(BF16) if source.is_bfloat16 else array)
     except TypeError:
         raise
     except RuntimeError as error:

@@ -1,0 +1,79 @@
+"""The array of a Tensor for NumPy and other libraries, which may write to it.
+
+NumPy has no bfloat16 in DLPack: it gives, and gets, its bits as uint16.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from ranvier.grad_mode import mode
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import BF16, Array
+from ranvier.tensors.views import FLAG, UNWATCHED
+
+UINT, BFLOAT = 1, 4  # DLDataTypeCode
+_PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}  # of DLTensor.dtype.code in DLManagedTensor[Versioned]
+
+
+def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
+    """The array itself, not a copy.
+
+    Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad();
+    TypeError for bfloat16, which NumPy lacks: float() first.
+    """
+    array = _lent(self, force)
+    if array.dtype == BF16:
+        raise TypeError(
+            "[numpy] Got unsupported ScalarType BFloat16; expected a dtype of NumPy: use float().numpy()"
+        )
+    return array
+
+
+def _lent(tensor: Any, force: bool = False) -> Array:
+    if tensor._requires_grad and not force and mode.enabled:
+        raise RuntimeError(
+            "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
+        )
+    tensor._cell[FLAG] |= UNWATCHED
+    array: Array = tensor._read("numpy()")
+    return array
+
+
+def as_array(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    """What `numpy.asarray` takes."""
+    array: Array = self.numpy()
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise OpError(
+                f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy"
+            )
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def as_capsule(self: Any, **settings: Any) -> Any:
+    """What `from_dlpack` of other libraries takes."""
+    array = _lent(self)
+    if array.dtype != BF16:
+        return array.__dlpack__(**settings)
+    capsule = array.view(np.uint16).__dlpack__(**settings)
+    recoded(capsule, UINT, BFLOAT)
+    return capsule
+
+
+def recoded(capsule: Any, before: int, after: int) -> bool:
+    """Gives a capsule that was not used yet another code of a dtype; whether it had the one before."""
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype, api.PyCapsule_GetPointer.restype = ctypes.c_char_p, ctypes.c_void_p
+    name = api.PyCapsule_GetName(ctypes.py_object(capsule))
+    if name not in _PLACES:
+        return False
+    start = api.PyCapsule_GetPointer(ctypes.py_object(capsule), ctypes.c_char_p(name))
+    code = ctypes.c_uint8.from_address(start + _PLACES[name])
+    had = code.value == before
+    code.value = after if had else code.value
+    return had
