@@ -116,14 +116,40 @@ def test_settings_of_an_optimizer_are_numbers_in_a_row():
     assert p.item() == pytest.approx(-0.25)
 
 
-def test_bfloat16_rounds_and_keeps_float32():
-    layer = nn.Linear(1, 6)
-    given = [1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, np.inf, np.nan]  # two are ties
-    layer.bias.data = rv.tensor(given)
-    with pytest.warns(UserWarning, match=r"\[bfloat16\] rounds to bfloat16 and keeps float32"):
-        assert layer.bfloat16() is layer
-    assert layer.weight.dtype == rv.float32
-    np.testing.assert_array_equal(layer.bias.detach(), [1, 1, 1 + 2**-6, -1 - 2**-7, np.inf, np.nan])
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda m: m.bfloat16(),
+        lambda m: m.half(),
+        lambda m: m.to(rv.bfloat16),
+        lambda m: m.to(dtype=rv.float16),
+        lambda m: m.to(rv.zeros(1, dtype=rv.bfloat16)),
+        lambda m: m.type(rv.float16),
+    ],
+)
+def test_a_module_of_halves(cast):
+    """Its floats are rounded to nearest, ties to even; a state is copied across dtypes, both ways."""
+    given = [1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, np.inf, np.nan]  # two are ties in bfloat16
+    module = nn.BatchNorm1d(6)
+    module.bias.data = rv.tensor(given)
+    module.bias.grad = rv.tensor(given)
+    single, weight = module.state_dict(), module.weight
+    assert cast(module) is module
+    assert module.weight is weight
+    dtype = weight.dtype
+    assert {x.dtype for x in (*module.parameters(), module.running_var, module.bias.grad)} == {dtype}
+    assert module.num_batches_tracked.dtype == rv.int64
+    rounded = rv.tensor(given).to(dtype).float()
+    np.testing.assert_array_equal(module.bias.detach().float(), rounded)
+    assert {x.dtype for x in copy.deepcopy(module).parameters()} == {dtype}
+    module.load_state_dict(single)
+    np.testing.assert_array_equal(module.bias.detach().float(), rounded)
+    assert module.bias.dtype == dtype
+    other = nn.BatchNorm1d(6)
+    other.load_state_dict(module.state_dict())
+    np.testing.assert_array_equal(other.bias.detach(), rounded, strict=True)
+    assert module.float() is module
+    assert module.bias.dtype == rv.float32
 
 
 def test_parameters_are_looked_up_as_they_are_asked_for():

@@ -192,6 +192,14 @@ def test_gradients_of_views_of_halves(view):
     assert x.grad.sum().item() == y.numel()
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+def test_gradients_of_all_rows_of_halves(dtype):
+    """They are joined: no kernel joined elements of 16 bits."""
+    x = rv.ones(2, 3, dtype=dtype, requires_grad=True)
+    (x[0] * x[1]).sum().backward()
+    assert (x.grad.dtype, x.grad.tolist()) == (dtype, [[1] * 3] * 2)
+
+
 def test_the_gradient_of_one_half_that_two_ops_read() -> None:
     """Its sum was a number of NumPy's, which no cast takes."""
     x = rv.ones(2, dtype=rv.float16).requires_grad_(True)

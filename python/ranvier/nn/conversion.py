@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,19 +12,10 @@ from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import put
 from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
-from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.memory import BF16, F16
+from ranvier.tensors.tensor import Tensor
 
 Self = TypeVar("Self", bound="Conversions")
-
-
-def _rounded(tensor: Tensor) -> Tensor:
-    if tensor.dtype.kind != "f":
-        return tensor
-    bits = tensor.detach().to(np.float32).numpy().view(np.uint32)
-    ends = bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)  # NaN stays as it is
-    return wrap(
-        np.where(np.isnan(bits.view(np.float32)), bits, ends & np.uint32(0xFFFF0000)).view(np.float32)
-    )
 
 
 class Conversions:
@@ -45,8 +35,6 @@ class Conversions:
                 return tensor if new.is_meta == tensor.is_meta else new.to(tensor.dtype)
             if new.dtype.kind != "f":
                 raise TypeError(f"[to] got {new.dtype}; expected a floating dtype, in which layers compute")
-            if tensor.dtype != new.dtype == np.float16:
-                raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
             return new
 
         try:
@@ -89,15 +77,10 @@ class Conversions:
         return self.to(np.float64)
 
     def half(self: Self) -> Self:
-        return self.to(np.float16)  # which raises
+        return self.to(F16)
 
     def bfloat16(self: Self) -> Self:
-        """Rounds floats to numbers of bfloat16, to nearest, ties to even, and keeps them in float32, in which
-        layers compute; a warning says so."""
-        warnings.warn(
-            "[bfloat16] rounds to bfloat16 and keeps float32, in which layers compute", stacklevel=2
-        )
-        return self._apply(_rounded)
+        return self.to(BF16)
 
     def type(self: Self, dst_type: Any) -> Self:
         return self.to(as_dtype("type", dst_type))

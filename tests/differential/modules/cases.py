@@ -8,11 +8,12 @@ from typing import Any
 
 import ranvier as rv
 import torch
-from differential.opinfo.samples import Arguments, NotHere
+from differential.opinfo.samples import DTYPES, Arguments, NotHere
 from torch.testing._internal import common_modules, common_nn
 
 Input = common_modules.FunctionInput  # args and kwargs of one call
-SOURCES = ("module_db", "module_errors", "common_nn")
+SOURCES = ("module_db", "module_errors", "module_halves", "common_nn")
+SINGLES, HALVES = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
 
 
 @dataclass
@@ -34,16 +35,17 @@ def cases(source: str) -> Iterator[Case]:
     yield from {
         "module_db": _module_db,
         "module_errors": partial(_module_db, errors=True),
+        "module_halves": partial(_module_db, dtypes=HALVES),
         "common_nn": _common_nn,
     }[source]()
 
 
-def _module_db(errors: bool = False) -> Iterator[Case]:
+def _module_db(errors: bool = False, dtypes: tuple[torch.dtype, ...] = SINGLES) -> Iterator[Case]:
     for info in common_modules.module_db:
         kind = info.module_cls
         make = info.module_error_inputs_func if errors else info.module_inputs_func
-        for dtype in (torch.float32, torch.float64):
-            if make is None or dtype not in info.supported_dtypes("cpu"):
+        for dtype in dtypes:
+            if make is None or (dtypes is SINGLES and dtype not in info.supported_dtypes("cpu")):
                 continue
             for training in (True, False) if info.train_and_eval_differ else (True,):
                 torch.manual_seed(0)
@@ -156,7 +158,7 @@ def _module(theirs: torch.nn.Module) -> Any:
             theirs.norm_first,
             theirs.linear1.bias is not None,
         )
-        return ours.to(str(next(theirs.parameters()).dtype).removeprefix("torch."))
+        return ours.to(DTYPES[next(theirs.parameters()).dtype])
     if list(theirs.parameters()) or not hasattr(rv.nn, name):
         raise NotHere(f"a module {name} as argument")
     return getattr(rv.nn, name)()

@@ -19,12 +19,14 @@ EXCLUDED = {
     r"(Multi|Soft)(Label)?(Soft)?Margin|multimargin|TripletMarginWithDistance": "a name that is not here",
     r"(Hinge|Cosine)Embedding|CircularPad2d|ChannelShuffle|Dropout1d": "a name that is not here",
     r"Lazy(Conv1d|ConvTranspose|BatchNorm1d|InstanceNorm)|Softmin|LPPool1d": "a name that is not here",
+    r"TransformerEncoder#4 .*gradient 3: 4 of 32": "one ReLU in bfloat16: its input is 0 but for rounding",
+    r"in PyTorch: .*not implemented for": "half floats, for which PyTorch has no kernel",
     r"(RNN|GRU|LSTM)#2: DtypeError": "a wrong dtype is a TypeError here, there a ValueError",
     r"NLLLoss#0: returned": "a weight is cast to the dtype of the scores, there refused",
     r"BatchNorm.d#1: returned": "eps = 0, which ONNX files may have, is refused there",
 }
 # How many cases must be right at least: fewer would mean that the lists were not read.
-LEAST = {"module_db": 2030, "module_errors": 226, "common_nn": 218}  # of 2,036, 228 and 220 that are here
+LEAST = {"module_db": 2030, "module_errors": 226, "module_halves": 2038, "common_nn": 218}  # of 2,036
 
 
 def excluded(text: str) -> str | None:

@@ -10,11 +10,11 @@ FLAT = (str, int, float, bool, type(None), type(Ellipsis), np.generic)
 DTYPES = {
     getattr(torch, name): np.dtype(name)
     for name in ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
-}
+} | {torch.bfloat16: np.dtype(rv.bfloat16)}
 
 
 class NotHere(Exception):
-    """The sample holds something that this library does not have: a complex number, a bfloat16 tensor ..."""
+    """The sample holds something that this library does not have: a complex number, a sparse tensor ..."""
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:
@@ -23,6 +23,13 @@ def copied(tensor: torch.Tensor) -> torch.Tensor:
     storage = tensor.untyped_storage().clone()
     out = torch.empty(0, dtype=tensor.dtype)
     return out.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())  # type: ignore[call-overload]
+
+
+def as_ours(tensor: torch.Tensor) -> rv.Tensor:
+    """A Tensor on the same memory. PyTorch makes no array of bfloat16."""
+    if tensor.dtype != torch.bfloat16:
+        return rv.from_numpy(tensor.numpy())
+    return rv.from_numpy(tensor.view(torch.int16).numpy().view(DTYPES[tensor.dtype]))
 
 
 class Arguments:
@@ -72,8 +79,7 @@ class Arguments:
                 raise NotHere(f"{value.ndim} dimensions")
             if value.layout is not torch.strided:
                 raise NotHere(str(value.layout))
-            array = copied(value.resolve_conj().resolve_neg()).numpy()
-            theirs, ours = copied(value), rv.from_numpy(array)
+            theirs, ours = copied(value), as_ours(copied(value.resolve_conj().resolve_neg()))
             if value.requires_grad:
                 theirs.requires_grad_()
                 ours.requires_grad_()
@@ -83,6 +89,16 @@ class Arguments:
     @property
     def leaves(self) -> list[tuple[torch.Tensor, rv.Tensor]]:
         return [pair for pair in self.pairs.values() if pair[0].requires_grad]
+
+
+_WIDER = {torch.float32: torch.float64, torch.float16: torch.float32, torch.bfloat16: torch.float32}
+
+
+def widened(value: Any) -> Any:
+    """What a sample holds in a wider dtype: halves in float32, float32 in float64."""
+    if isinstance(value, torch.Tensor) and value.dtype in _WIDER:
+        return value.detach().to(_WIDER[value.dtype]).requires_grad_(value.requires_grad)
+    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
 
 
 def described(sample: Any) -> str:
