@@ -8,7 +8,7 @@ raw       another error: no `[op] got ...; expected ...`, not of a type that the
           IndexError where PyTorch has one; its RuntimeError is a ValueError here for shapes and values, a
           TypeError for dtypes
 beyond    an answer where PyTorch refuses; nothing to compare with
-absent    the sample holds what this library does not have at all (complex, bfloat16, sparse)
+absent    the sample holds what this library does not have at all (complex, sparse)
 crash, hang  of the driver: the sample ended the process, or did not end in time
 
 A pair (a, b) is always (ours, theirs): a value of this library and the same value of PyTorch. The pairs in
@@ -27,7 +27,7 @@ import torch
 from differential.opinfo import compare
 from differential.opinfo.driver import DTYPES
 from differential.opinfo.forms import Form, forms_of
-from differential.opinfo.samples import Arguments, NotHere, described
+from differential.opinfo.samples import Arguments, NotHere, described, widened
 
 STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
 TYPES = (ValueError, TypeError, RuntimeError, IndexError)
@@ -47,6 +47,7 @@ APART = {
     ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",
     ("nn.functional.max_unpool1d", "gradient 0"): "values that another one overwrites have no gradient",
     ("nn.functional.max_unpool2d", "gradient 0"): "values that another one overwrites have no gradient",
+    ("nn.functional.poisson_nll_loss", "gradient 1"): "PyTorch's at a target of 0 is 0 times infinity",
     **{
         (name, "shares memory"): "memory_format=contiguous_format gives contiguous memory"
         for name in ("bool", "byte", "char", "double", "float", "half", "int", "long", "short")
@@ -84,6 +85,8 @@ def samples_of(info: Any, dtype: str, which: str = "sample") -> Iterator[Any]:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (PyTorch's samples draw from it)
     gradients = torch_dtype.is_floating_point and info.supports_autograd
+    if dtype in compare.HALVES:
+        gradients = torch_dtype in info.supported_backward_dtypes("cpu")
     if which == "reference":
         try:
             yield from list(info.reference_inputs("cpu", torch_dtype, requires_grad=gradients))
@@ -134,9 +137,9 @@ def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tu
         drawn = name in RANDOM or sample.kwargs.get("dropout_p", 0) > 0
         try:
             message = _difference(arguments, form, ours, theirs)
-            if message:  # it may come from rounding, or from random numbers: compared with the float64 result
-                equals = name in ANY_OF_EQUALS
-                message = _difference(arguments, form, ours, theirs, _in_double(form, sample), drawn, equals)
+            if message:  # it may come from rounding, or from random numbers: compared in a wider dtype
+                wider, equals = _in_wider(form, sample), name in ANY_OF_EQUALS
+                message = _difference(arguments, form, ours, theirs, wider, drawn, equals)
             if second and not message and not drawn:
                 message = _second_difference(arguments, compare.flat(ours), compare.flat(theirs))
         except Exception as error:
@@ -191,8 +194,8 @@ def _difference(
 ) -> str | None:
     """The first difference in words, or None.
 
-    exact: PyTorch's results and gradients in float64, from which rounding is measured. random: values are
-    drawn, and not compared. equals: an index may point to any of several equal elements.
+    exact: PyTorch's results and gradients in a wider dtype, from which rounding is measured. random: values
+    are drawn, and not compared. equals: an index may point to any of several equal elements.
     """
     if isinstance(ours, _Unlike):
         return "the result is not the tensor that was changed"
@@ -217,13 +220,15 @@ def _difference(
     for index, (b, a) in enumerate(arguments.pairs.values()):
         if difference := compare.values(a, b):
             return f"argument {index} after the call: {difference}"
-    return _gradients(arguments, ours, theirs, random, exact, form.label.endswith(("cov", "logcumsumexp")))
+    cancels = form.label.endswith(("cov", "logcumsumexp"))
+    return _gradients(arguments, ours, theirs, random, exact, cancels, equals)
 
 
 def _gradients(
-    arguments: Arguments, ours: Any, theirs: Any, random: bool, exact: Any, cancels: bool = False
+    arguments: Arguments, ours: Any, theirs: Any, random: bool, exact: Any, cancels: bool, equals: bool
 ) -> str | None:
-    """The first difference between gradients, or None. cancels: terms as large as the results cancel."""
+    """The first difference between gradients, or None. cancels: terms as large as the results cancel; equals:
+    which of equal elements has the gradient is open."""
     outputs = [
         (a, b)
         for a, b in zip(ours, theirs, strict=True)
@@ -232,12 +237,12 @@ def _gradients(
     leaves = arguments.leaves
     if not outputs or not leaves:
         return None
-    cotangents = _cotangents([b for _, b in outputs])
+    cotangents = compare.cotangents([b for _, b in outputs])
     try:
         expected = torch.autograd.grad(
             [b for _, b in outputs],
             [b for b, _ in leaves],
-            [torch.from_numpy(c) for c in cotangents],
+            [torch.from_numpy(c).to(b.dtype) for c, (_, b) in zip(cotangents, outputs, strict=True)],
             retain_graph=True,
             allow_unused=True,
         )
@@ -246,7 +251,7 @@ def _gradients(
     got = rv.autograd.grad(
         [a for a, _ in outputs],
         [a for _, a in leaves],
-        [rv.tensor(c) for c in cotangents],
+        [rv.tensor(c, dtype=a.dtype) for c, (a, _) in zip(cotangents, outputs, strict=True)],
         retain_graph=True,
         allow_unused=True,
     )
@@ -268,6 +273,11 @@ def _gradients(
             if cancels:
                 close = np.abs(compare.array_of(a) - compare.array_of(b))
                 ignored = close <= 16 * np.finfo(close.dtype).eps * largest
+            if equals and index == 0:
+                _, place, counts = np.unique(
+                    compare.array_of(leaves[0][0]), return_inverse=True, return_counts=True
+                )
+                ignored = counts[place].reshape(b.shape) > 1
             difference = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None, ignored)
         if difference:
             return f"gradient {index}: {difference}"
@@ -280,7 +290,7 @@ def _second_difference(arguments: Arguments, ours: Any, theirs: Any) -> str | No
     leaves = arguments.leaves
     if not outputs or not leaves:
         return None
-    cotangents = _cotangents([b for _, b in outputs])
+    cotangents = compare.cotangents([b for _, b in outputs])
     seconds = []
     for library, i in ((rv, 0), (torch, 1)):
         inputs = [pair[1 - i] for pair in leaves]
@@ -339,7 +349,7 @@ def _not_compared(arguments: Arguments, result: Any) -> Any:
 
 def _where(test: Any, arguments: Arguments) -> Any:
     """Where the test is true of a floating argument, broadcast with the others; None if they do not fit."""
-    arrays = [b.detach().numpy() for b, _ in arguments.pairs.values() if b.is_floating_point()]
+    arrays = [compare.array_of(b) for b, _ in arguments.pairs.values() if b.is_floating_point()]
     if not arrays:
         return None
     try:
@@ -368,16 +378,10 @@ def _along(x: torch.Tensor, index: torch.Tensor, axis: int) -> Any:
         return None
 
 
-def _cotangents(outputs: list[torch.Tensor]) -> list[Any]:
-    """A fixed random gradient for each output, of its shape and dtype."""
-    rng = np.random.default_rng(1)
-    return [np.asarray(rng.standard_normal(tuple(y.shape))).astype(compare.dtype_name(y)) for y in outputs]
-
-
-def _in_double(form: Form, sample: Any) -> Any:
-    """PyTorch's results and gradients with float32 as float64; None where it cannot."""
+def _in_wider(form: Form, sample: Any) -> Any:
+    """PyTorch's results and gradients with float32 as float64, halves as float32; None where it cannot."""
     try:
-        arguments = Arguments(sample.transform(_widened))
+        arguments = Arguments(sample.transform(widened))
         results = compare.flat(_run(form.theirs, form, arguments.theirs, arguments.their_names))
         outputs = [y for y in results if isinstance(y, torch.Tensor) and y.requires_grad]
         leaves = [leaf for leaf, _ in arguments.leaves]
@@ -386,15 +390,9 @@ def _in_double(form: Form, sample: Any) -> Any:
             gradients = torch.autograd.grad(
                 outputs,
                 leaves,
-                [torch.from_numpy(c).double() for c in _cotangents(outputs)],
+                [torch.from_numpy(c) for c in compare.cotangents(outputs)],
                 allow_unused=True,
             )
     except Exception:
         return None
     return results, gradients
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
-        return value.detach().double().requires_grad_(value.requires_grad)
-    return torch.float64 if value is torch.float32 else value
