@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_tensor, once
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
 from ranvier.ops.matrix.factors import (
@@ -76,6 +76,7 @@ def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
     return ops.cross(input, other, dim)
 
 
+@once
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
     | rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""

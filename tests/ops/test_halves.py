@@ -1,4 +1,4 @@
-"""float16: every op computes it in float32 and rounds once, results and gradients."""
+"""float16 and bfloat16: every op computes it in float32 and rounds once, results and gradients."""
 
 from itertools import product
 
@@ -108,20 +108,50 @@ def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dty
 MORE = {
     "addcdiv": lambda x: rv.addcdiv(x, x.detach(), x.detach() * 2, value=0.3),
     "addmm": lambda x: rv.addmm(x.detach()[0], x, x.detach()[[0, 1, 0]]),
+    "as_strided": lambda x: rv.as_strided(x, (2, 4), (1, 1)),
+    "bilinear": lambda x: rv.nn.functional.bilinear(x, x.detach() * 2, rv.ones(2, 3, 3).to(x.dtype) / 4),
     "cdist": lambda x: rv.cdist(x, x.detach().flip(0)),
+    "cosine_similarity_of_pairs": lambda x: rv.cosine_similarity(x, x.detach()[:, None].flip(2), -1),
+    "cosine_embedding_loss": lambda x: rv.nn.functional.cosine_embedding_loss(
+        x, x.detach().flip(1), -rv.ones(2).to(x.dtype)
+    ),
+    "cross": lambda x: rv.cross(x, x.detach().flip(1) * 2, 1),
+    "cumulative_trapezoid": lambda x: rv.cumulative_trapezoid(x, x.detach().flip(1)),
+    "dist": lambda x: rv.dist(x, x.detach().flip(0) * -2, 4),
     "getitem": lambda x: x[[0, 1, 0]],
+    "grid_sample": lambda x: rv.nn.functional.grid_sample(
+        x.reshape(1, 1, 1, 2, 3), x.detach().reshape(1, 1, 1, 2, 3) / 4, align_corners=True
+    ),
+    "running_statistics": lambda x: _instance_norm(x),
     "lerp": lambda x: rv.lerp(x, x.detach().flip(0), 0.3),
     "lgamma": rv.lgamma,
+    "local_response_norm": lambda x: rv.nn.functional.local_response_norm(x[None], 2, 0.1),
     "logaddexp": lambda x: rv.logaddexp(x, x.detach().flip(0)),
     "logcumsumexp": lambda x: rv.logcumsumexp(x, 1),
     "logit": rv.logit,
+    "matrix_exp": lambda x: rv.linalg.matrix_exp(x[:, :2]),
     "multi_margin_loss": lambda x: rv.nn.functional.multi_margin_loss(x, rv.tensor([2, 0])),
     "nan_to_num": rv.nan_to_num,
+    "nanmean": lambda x: rv.nanmean(x, 1),
+    "normalize": rv.nn.functional.normalize,
+    "pad_volumes": lambda x: rv.pad(x.reshape(1, 1, 1, 2, 3), (0, 0, 0, 1, 0, 2), "replicate"),
+    "renorm": lambda x: rv.renorm(x, 2, 0, 0.5),
     "rsqrt": rv.rsqrt,
     "scatter_reduce": lambda x: rv.scatter_reduce(x, 0, rv.tensor([[0, 0, 1]]), x.detach(), "amax"),
     "setitem": lambda x: rv.zeros(2, 3, dtype=x.dtype).index_put((rv.tensor([1]),), x[0]),
+    "std_and_mean": lambda x: rv.stack(rv.std_mean(x, 1)),
     "tan": rv.tan,
+    "unfold": lambda x: x.reshape(6).unfold(0, 4, 1),
+    "vecdot": lambda x: rv.linalg.vecdot(x, x.detach().flip(1)),
 }
+
+
+def _instance_norm(x):
+    running = rv.ones(3).to(x.dtype), rv.ones(3).to(x.dtype)
+    rv.nn.functional.instance_norm(
+        x.detach().t()[None] * rv.ones(2, 1, 1).to(x.dtype), *running, momentum=0.7
+    )
+    return running
 
 
 def _tensors(value):
@@ -131,43 +161,51 @@ def _tensors(value):
     return [value] if isinstance(value, rv.Tensor) else []
 
 
-def _with(value, dtype, scale, records=False):
-    """An argument whose arrays are Tensors, those of floats, scaled, with numbers of float16 in a dtype."""
+def _with(value, own, dtype, scale, records=False):
+    """An argument whose arrays are Tensors, those of floats, scaled, with numbers of `own` in a dtype."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_with(part, dtype, scale, records) for part in value)
+        return type(value)(_with(part, own, dtype, scale, records) for part in value)
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         return rv.tensor(value) if isinstance(value, np.ndarray) else value
-    return rv.tensor(value * np.float32(scale)).half().to(dtype).requires_grad_(records)
+    return rv.tensor(value * np.float32(scale)).to(own).to(dtype).requires_grad_(records)
 
 
-def _called(name, dtype, scale, records):
+def _called(name, own, dtype, scale, records):
     """The Tensors that an op got, and those that it has made."""
     arrays, attributes = OPS.get(name, ((X,), {}))
     arrays = (*arrays, *attributes.get("*", ()))
     state = WRITES.get(("ops", name), ())
-    given = [_with(x, dtype, scale, records and i not in state) for i, x in enumerate(arrays)]
-    settings = {key: _with(x, dtype, scale) for key, x in attributes.items() if key != "*"}
+    given = [_with(x, own, dtype, scale, records and i not in state) for i, x in enumerate(arrays)]
+    settings = {key: _with(x, own, dtype, scale) for key, x in attributes.items() if key != "*"}
     rv.manual_seed(0)
     return _tensors(given), _tensors((MORE.get(name) or getattr(rv.ops, name))(*given, **settings))
 
 
+def _assert_same(y, exact, own):
+    """Whether y is a Tensor of the same dtype and bits as the other one, float32 in it rounded to `own`."""
+    exact = exact.detach().to(own) if exact.dtype == rv.float32 else exact
+    assert y.dtype == exact.dtype
+    arrays = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
+    np.testing.assert_array_equal(*arrays, strict=True)
+
+
+@pytest.mark.parametrize("own", [rv.float16, rv.bfloat16], ids=str)
 @pytest.mark.parametrize("name", [*OPS, *MORE])
-def test_an_op_of_halves_is_that_of_float32_rounded_once(name):
+def test_an_op_of_halves_is_that_of_float32_rounded_once(name, own):
     """Results and gradients have the numbers that float32 has, rounded."""
     for scale, records in product((1, 0.93, 0.71), (False, True)):  # each rounds other numbers
-        inputs, halves = _called(name, rv.float16, scale, records)
-        exact_inputs, singles = _called(name, rv.float32, scale, records)
+        inputs, halves = _called(name, own, own, scale, records)
+        exact_inputs, singles = _called(name, own, rv.float32, scale, records)
         for y, exact in zip((*halves, *inputs), (*singles, *exact_inputs), strict=True):
             assert y.requires_grad == exact.requires_grad
-            rounded = exact.half() if exact.dtype == rv.float32 else exact
-            np.testing.assert_array_equal(y.numpy(force=True), rounded.numpy(force=True), strict=True)
+            _assert_same(y, exact, own)
     for y, exact in [pair for pair in zip(halves, singles, strict=True) if pair[0].requires_grad][:1]:
-        dy = rv.linspace(0.5, 1, y.numel()).reshape(y.shape).half()
+        dy = rv.linspace(0.5, 1, y.numel()).reshape(y.shape).to(own)
         y.backward(dy)
         exact.backward(dy.float())
     for x, exact in zip(inputs, exact_inputs, strict=True):
         if exact.grad is not None:
-            np.testing.assert_array_equal(x.grad.numpy(), exact.grad.half().numpy(), strict=True)
+            _assert_same(x.grad, exact.grad, own)
 
 
 def test_cumsum_of_a_half() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.tape.function import Deferred
-from ranvier.tensors.memory import added, filled, in_dtype
+from ranvier.tape.function import Deferred, F
+from ranvier.tensors.memory import F32, HALVES, added, filled, in_dtype
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
@@ -37,6 +38,20 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = Fa
     if zero is None:  # a dtype that the core has no zeros of, as float16
         return filled(0, shape, dtype)
     return _core.expand(zero, shape, None, 1.0, channels_last)
+
+
+def widening(adds: F) -> F:
+    """A decorator for what adds elements of arrays: those of half floats in float32, the sum rounded once."""
+
+    @wraps(adds)
+    def in_float32(*operands: Any) -> Any:
+        own = next((x.dtype for x in operands if isinstance(x, np.ndarray) and x.dtype in HALVES), None)
+        if own is None:
+            return adds(*operands)
+        wide = (in_dtype(x, F32) if isinstance(x, np.ndarray) else x for x in operands)
+        return in_dtype(adds(*wide), own)
+
+    return in_float32  # type: ignore[return-value]
 
 
 class AtMaxima(Deferred):

@@ -136,7 +136,12 @@ def widened(x: Any) -> Any:
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if not tensors or (own := result_dtype(*tensors)) not in HALVES:
+    for x in tensors:
+        if x._array.dtype in HALVES:
+            break
+    else:
+        return None
+    if (own := result_dtype(*tensors)) not in HALVES:
         return None
     return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}), own)
 

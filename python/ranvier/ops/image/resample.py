@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor, once
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
@@ -196,6 +196,7 @@ class Pad(Function):
 linear_rule(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
+@once
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
     and so on. Negative sizes crop.

@@ -31,6 +31,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
 
 
 @own_error
+@once
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 

@@ -142,6 +142,7 @@ def kron(input: Any, other: Any) -> Tensor:
     return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
 
 
+@once
 def dist(input: Any, other: Any, p: float = 2) -> Tensor:
     """The p-norm of a - b. | rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0])) -> tensor(5.)"""
     return norm(sub(input, other), p)
@@ -160,6 +161,7 @@ def cdist(
     return distances(x1, x2, p)
 
 
+@once
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
     | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
@@ -236,6 +238,7 @@ def corrcoef(input: Any) -> Tensor:
     return (c / unsqueeze(d, 1) / d).clamp(-1, 1)
 
 
+@once
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
     | rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)

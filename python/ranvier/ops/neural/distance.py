@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import alike, floating, is_floating, is_number, unlike
+from ranvier.ops.elementwise.dtypes import alike, floating, is_floating, is_number, once, unlike
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
@@ -60,6 +60,7 @@ recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
 
 
 @own_error
+@once
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
@@ -138,6 +139,7 @@ def _pairs(node: Any, x: Tensor) -> Tensor:
 
 
 @own_error
+@once
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.
 

@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, once
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
@@ -187,8 +187,15 @@ def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float)
             )
     pixels = tuple(range(2, input.ndim))
     with no_grad():
-        for running, own in ((running_mean, mean(input, pixels)), (running_var, var(input, pixels))):
-            running.copy_((1 - momentum) * running + momentum * mean(own, 0))
+        for running, statistic in ((running_mean, mean), (running_var, var)):
+            running.copy_(_moved(running, input, statistic, pixels, momentum))
+
+
+@once
+def _moved(
+    running: Tensor, input: Tensor, statistic: Any, pixels: tuple[int, ...], momentum: float
+) -> Tensor:
+    return (1 - momentum) * running + momentum * mean(statistic(input, pixels), 0)
 
 
 class LayerNorm(GroupNorm):

@@ -72,8 +72,13 @@ def nanmean(
         input = input.to(dtype)
     require_dtype("nanmean", "x", input, "f", "floats")
     dim, keepdim = dim if axis is None else axis, keepdim or keepdims
-    held = (input == input).to(input.dtype)
-    return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)
+    return _of_held(input, dim, keepdim)
+
+
+@once
+def _of_held(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    held = input.eq(input)
+    return total(where(held, input, 0.0), dim, keepdim) / total(held.to(input.dtype), dim, keepdim)
 
 
 class RunningExtreme(Sort):
@@ -173,6 +178,7 @@ def diff(
     return input
 
 
+@once
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
     | rv.trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor(4.)"""
@@ -182,6 +188,7 @@ def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
 trapz = trapezoid
 
 
+@once
 def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y from the first point to each later one, by the trapezoidal rule.
     | rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor([1.5000, 4.0000])"""

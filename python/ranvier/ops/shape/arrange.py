@@ -13,6 +13,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.choice import nonzero
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.layout import widening
 from ranvier.ops.making.creation import as_tensor as new_tensor
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.rows import examples
@@ -178,6 +179,7 @@ class Unfold(Function):
 
     forward = Function._windows
 
+    @widening
     def backward(self, dy: Array) -> Array:
         at, _, step = self.place  # the windows overlap: their gradients are added
         dx = overlapped(np.moveaxis(dy, at, -2), step, self.shape[at])
@@ -231,6 +233,7 @@ class AsStrided(Function):
         _part(at, at.dtype, self.shape, steps, start)[...] = np.arange(n).reshape(self.shape)
         return _part(at, at.dtype, self.size, self.stride, self.first)
 
+    @widening
     def backward(self, dy: Array) -> Array:
         n = math.prod(self.shape)
         places = keep(self.places().reshape(-1))
