@@ -81,6 +81,20 @@ def test_as_pytorch(name, torch):
         np.testing.assert_allclose(both[0][key], want, rtol=1e-6, atol=1e-9, err_msg=key)
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16], ids=str)
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"MultivariateNormal"}))  # halves have no factors
+def test_half_precision(name, dtype):
+    """Draws are of the dtype, and densities those of the same numbers in float64, but for some roundings."""
+    arrays, values = CASES[name]
+    d = made("ranvier", name, [rv.tensor(a, dtype=dtype) for a in arrays])
+    rv.manual_seed(0)
+    draws, found = d.sample((50,)), d.log_prob(rv.tensor(values, dtype=dtype))
+    assert draws.dtype == found.dtype == dtype
+    assert draws.isfinite().all()
+    expected = made("ranvier", name, [rv.tensor(a) for a in arrays]).log_prob(rv.tensor(values))
+    np.testing.assert_allclose(found.double(), expected, rtol=0, atol=40 * rv.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"Cauchy", "AffineOfNormal", "SquashedNormal"}))
 def test_moments_of_samples(name):
     arrays, _ = CASES[name]

@@ -82,6 +82,8 @@ def test_results_of_float16_are_float16_and_rounded_once():
         expected = function(x.float()).numpy().astype(np.float16)
         np.testing.assert_array_equal(function(x).numpy(), expected, strict=True)
     assert rv.cov(x, aweights=rv.ones(3)).dtype == rv.float32
+    assert rv.cov(x.int(), aweights=rv.ones(3, dtype=rv.bfloat16)).dtype == rv.bfloat16
+    assert rv.block_diag(x, rv.ones(())).dtype == rv.float16
     np.testing.assert_array_equal(
         x.clip(0.2, 0.5).numpy(), np.clip(x.numpy(), np.float16(0.2), 0.5), strict=True
     )

@@ -94,6 +94,8 @@ def test_the_ends_of_a_range():
     assert set(rv.zeros(99).bool().random_(2).tolist()) == {False, True}
     assert rv.randperm(256, dtype=rv.uint8).sort().values.tolist() == list(range(256))
     assert rv.zeros(999).half().random_().max().item() <= 2**11
+    assert 100 < rv.zeros(999, dtype=rv.bfloat16).random_().max().item() <= 2**8
+    assert (rv.zeros(2 * 10**5).half().exponential_(1000) > 0).all()
     assert rv.randperm(0).shape == (0,)
 
 

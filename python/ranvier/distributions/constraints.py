@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.linalg as linalg
 import ranvier.ops as ops
-from ranvier import full
+from ranvier import finfo, full
 from ranvier._core import inside
 from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.memory import HALVES, cast
@@ -52,9 +52,9 @@ class Constraint:
 
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
-        x = wrap(x._array) if x._array.dtype not in HALVES else x.detach().float()
+        x = wrap(x._array)
         if x._array.dtype.kind == self._kind and (limits := self._bounds()):
-            return bool(inside(x._array, *limits))
+            return bool(inside((x.float() if x._array.dtype in HALVES else x)._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
@@ -248,7 +248,7 @@ class _CorrCholesky(_LowerCholesky):
     _text = "a lower factor of a correlation matrix: rows of norm 1"
 
     def check(self, value: Any) -> Any:
-        near = 10 * value.shape[-1] * float(np.finfo(value.dtype).eps)
+        near = 10 * value.shape[-1] * finfo(value.dtype).eps
         return super().check(value) & ops.all(ops.abs(ops.norm(value, 2, -1) - 1) < near, -1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.linalg as linalg
 import ranvier.ops as ops
-from ranvier import isinf, isnan, rand, randn, zeros
+from ranvier import finfo, isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
@@ -120,7 +120,7 @@ class Laplace(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        eps = float(np.finfo(self.loc.dtype).eps)
+        eps = finfo(self.loc.dtype).eps
         u = zeros(self._extended_shape(sample_shape), dtype=self.loc.dtype).uniform_(eps - 1, 1)
         return self.loc - self.scale * ops.sign(u) * ops.log1p(-ops.abs(u))
 

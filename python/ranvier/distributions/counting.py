@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, binomial, zeros
+from ranvier import arange, binomial, finfo, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import (
@@ -78,7 +78,7 @@ class Geometric(_OfTrials):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         p = self.probs.detach()
         u = zeros(self._extended_shape(sample_shape), dtype=p.dtype)
-        u.uniform_(float(np.finfo(p.dtype).tiny), 1)
+        u.uniform_(finfo(p.dtype).tiny, 1)
         return ops.floor(ops.log(u) / ops.log1p(-p))
 
     def log_prob(self, value: Any) -> Tensor:

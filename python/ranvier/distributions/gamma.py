@@ -17,7 +17,7 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, randn
+from ranvier import arange, finfo, randn
 from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.constraints import (
@@ -93,7 +93,7 @@ class _GammaDraw(Function):
     """Draws of Gamma(a, 1), at least the least normal number."""
 
     def forward(self, a: Array) -> Array:
-        self.a, tiny = a, np.finfo(a.dtype).tiny
+        self.a, tiny = a, finfo(a.dtype).tiny
         self.x = np.maximum(generator().standard_gamma(a), tiny)
         return np.asarray(self.x, a.dtype)
 
@@ -129,7 +129,7 @@ class _DirichletDraw(Function):
             logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c
         logs -= logs.max(-1, keepdims=True)
         self.logs = logs - np.log(np.exp(logs).sum(-1, keepdims=True))
-        info = np.finfo(c.dtype)
+        info = finfo(c.dtype)
         return np.clip(np.exp(self.logs), info.tiny, 1 - info.eps / 2).astype(c.dtype)
 
     def backward(self, dy: Array) -> Array:
@@ -170,7 +170,7 @@ class Gamma(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         draws = standard_gamma(self.concentration, self._extended_shape(sample_shape)) / self.rate
-        return ops.where(draws > 0, draws, float(np.finfo(draws.dtype).tiny))
+        return ops.where(draws > 0, draws, finfo(draws.dtype).tiny)
 
     def cdf(self, value: Any) -> Tensor:
         return _GammaBelow().apply(*ops.broadcast_tensors(self.concentration, self._value(value) * self.rate))
@@ -308,7 +308,7 @@ class LKJCholesky(Distribution):
         lower = np.tril(randn(shape, dtype=dtype)._array.astype(np.float64), -1)
         lower /= np.maximum(np.linalg.norm(lower, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
         lower *= np.sqrt(shares)[..., None]
-        least = np.finfo(dtype).tiny
+        least = finfo(dtype).tiny
         lower += np.sqrt(np.maximum(1 - shares, least))[..., None] * np.eye(self.dim)
         return wrap(lower.astype(dtype))
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 import ranvier.ops as ops
-from ranvier import full_like, no_grad, rand, randn
+from ranvier import finfo, full_like, no_grad, rand, randn
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
@@ -103,9 +101,9 @@ class Gumbel(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        info = np.finfo(self.loc.dtype)
+        info = finfo(self.loc.dtype)
         u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype)
-        u = u * float(1 - info.eps) + float(info.tiny)  # neither 0 nor 1
+        u = u * (1 - info.eps) + info.tiny  # neither 0 nor 1
         return self.loc - self.scale * ops.log(-ops.log(u))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier.distributions.constraints as constraints
 import ranvier.ops as ops
-from ranvier import Size, full_like
+from ranvier import Size, finfo, full_like
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, Independent
 from ranvier.distributions.constraints import dependent_property, independent
@@ -92,12 +92,12 @@ class SigmoidTransform(Transform):
     bijective, sign, codomain = True, 1, constraints.unit_interval
 
     def _call(self, x: Any) -> Tensor:
-        tiny = np.finfo(x.dtype)
-        return ops.clip(ops.sigmoid(x), float(tiny.tiny), 1 - float(tiny.eps))
+        tiny = finfo(x.dtype)
+        return ops.clip(ops.sigmoid(x), tiny.tiny, 1 - tiny.eps)
 
     def _inverse(self, y: Any) -> Tensor:
-        tiny = np.finfo(y.dtype)
-        y = ops.clip(y, float(tiny.tiny), 1 - float(tiny.eps))
+        tiny = finfo(y.dtype)
+        y = ops.clip(y, tiny.tiny, 1 - tiny.eps)
         return ops.log(y) - ops.log1p(-y)
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import ranvier.ops as ops
-from ranvier import arange, full, get_default_dtype, randn, tensor, tril_indices
+from ranvier import arange, finfo, full, get_default_dtype, randn, tensor, tril_indices
 from ranvier.autograd import Tensor, enable_grad
 
 __all__ = ["broadcast_all", "clamp_probs", "lazy_property", "logits_to_probs", "probs_to_logits"]
@@ -81,7 +79,7 @@ def _sum_rightmost(value: Any, dim: int) -> Any:
 
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities at least the dtype's eps away from 0 and 1, for their logits."""
-    eps = float(np.finfo(probs.dtype).eps)
+    eps = finfo(probs.dtype).eps
     return ops.clip(probs, eps, 1 - eps)
 
 

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import Size, arange, eye
+from ranvier import Size, arange, eye, finfo
 from ranvier.autograd import Tensor
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.transform import Transform
@@ -48,7 +46,7 @@ class StickBreakingTransform(Transform):
 
     def _inverse(self, y: Any) -> Tensor:
         inner = y[..., :-1]
-        left = ops.clip(1 - ops.cumsum(inner, -1), float(np.finfo(y.dtype).tiny), None)
+        left = ops.clip(1 - ops.cumsum(inner, -1), finfo(y.dtype).tiny, None)
         return ops.log(inner) - ops.log(left) + self._shifts(inner)
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
@@ -94,7 +92,7 @@ class CorrCholeskyTransform(Transform):
     bijective, domain, codomain = True, constraints.real_vector, constraints.corr_cholesky
 
     def _call(self, x: Any) -> Tensor:
-        eps = float(np.finfo(x.dtype).eps)
+        eps = finfo(x.dtype).eps
         partial = vec_to_tril_matrix(ops.clip(ops.tanh(x), -1 + eps, 1 - eps), -1)
         left = ops.cumprod(ops.sqrt(1 - partial * partial), -1)
         partial = partial + eye(partial.shape[-1], dtype=x.dtype)

@@ -27,6 +27,7 @@ from ranvier.tape.function import Function, into
 from ranvier.tape.graph import rule
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors.devices import CPU, is_meta
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import filled_like
@@ -119,7 +120,7 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     _float("exponential_", x)
 
     def draw(shape: Any) -> Any:
-        return np.maximum(numpy_generator().exponential(1 / lambd, shape), np.finfo(F32).tiny)
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), finfo(x.dtype).tiny)
 
     return _filled("exponential_", x, generator, draw)
 
@@ -160,7 +161,7 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
     low, to = (low or 0, to) if to is not ... else (0, low)
     kind, whole = x.dtype, low == 0 and to is None
     if to is None and kind.kind == "f":
-        to = 2 ** (np.finfo(kind).nmant + 1) + 1
+        to = int(2 / finfo(kind).eps) + 1
     elif to is None:
         to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
     check_range("random_", low, to, kind)

@@ -12,6 +12,7 @@ from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
     Array,
+    alike,
     as_tensor,
     floating,
     is_floating,
@@ -192,10 +193,11 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     if input.ndim > 2:
         raise OpError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
     of_samples = None if aweights is None else as_tensor("cov", aweights)
-    if (own := input._array.dtype) in HALVES:
-        y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples)
-        return y if of_samples is not None and of_samples._array.dtype not in HALVES else rounded(y, own)
-    input = floating(input)
+    own = result_dtype(input) if of_samples is None else result_dtype(input, of_samples)
+    if own in HALVES:
+        of_samples = None if of_samples is None else of_samples.float()
+        return rounded(cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples), own)
+    input = input.to(own) if own.kind == "f" else floating(input)
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None
     for name, w in (("fweights", fweights), ("aweights", of_samples)):
@@ -258,7 +260,7 @@ def block_diag(*matrices: Any) -> Tensor:
     from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
 
-    parts = [as_tensor("block_diag", m) for m in matrices]
+    parts = list(alike(*(as_tensor("block_diag", m) for m in matrices)))
     for m in parts:
         if m.ndim > 2:
             raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")

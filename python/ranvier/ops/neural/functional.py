@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 import ranvier._core as _core
 from ranvier.observe import value_read
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
@@ -28,6 +26,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import by_kernel
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor, wrap
@@ -178,7 +177,7 @@ def gumbel_softmax(
     number("gumbel_softmax", "tau", tau)
     logits = floating(as_tensor("gumbel_softmax", logits))
     u = uniform.uniform_of(logits.shape, logits.dtype)
-    noise = -log((-log1p(-u)).to(logits.dtype) + float(np.finfo(logits.dtype).tiny))
+    noise = -log((-log1p(-u)).to(logits.dtype) + finfo(logits.dtype).tiny)
     soft = softmax(div(add(logits, noise), tau), dim)
     if not hard:
         return soft
