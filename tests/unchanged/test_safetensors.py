@@ -58,6 +58,8 @@ loaded()
 before = in_memory()
 kept = loaded()
 print(in_memory() - before < 4000)
+for of in kept[:3]:
+    assert of["a"].untyped_storage().nbytes() == of["a"].nbytes and of["a"].storage_offset() == 0
 print(float(kept[0]["b"].sum()), float(kept[1]["a"].sum()), float(kept[2]["a"].sum()))
 """
 

@@ -57,8 +57,10 @@ class UntypedStorage:
     size = __len__ = nbytes
 
     def __getitem__(self, key: Any) -> Any:
-        """One byte, or those of a slice, in the same memory."""
-        return UntypedStorage(self._array[key]) if isinstance(key, slice) else int(self._array[key])
+        """One byte, or those of a slice, in the same memory: a storage of its own, as the weights of a file."""
+        if isinstance(key, slice):
+            return UntypedStorage(np.frombuffer(self._array.data[key], np.uint8))
+        return int(self._array[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self._array.astype(dtype) if dtype is not None and dtype != np.uint8 else self._array
