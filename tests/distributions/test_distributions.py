@@ -360,3 +360,15 @@ def test_shapes_of_parameters():
     for d in (D.Bernoulli(p), D.Categorical(p), D.OneHotCategorical(logits=p), D.Multinomial(2, p)):
         assert d.param_shape == (1, 2)
     assert D.Bernoulli(p).log_prob(rv.ones(1, 2, dtype=rv.float64)).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["Laplace", "Gumbel", "Geometric", "RelaxedBernoulli", "Gamma", "Bernoulli"])
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+def test_parameters_of_16_bits(name, dtype):
+    arguments = [
+        rv.full((2,), 0.5, dtype=dtype) for _ in range(1 if name in ("Geometric", "Bernoulli") else 2)
+    ]
+    law = getattr(rv.distributions, name)(*arguments)
+    x = law.sample((50,))
+    assert x.dtype is law.log_prob(x).dtype is dtype
+    assert x.isfinite().all()

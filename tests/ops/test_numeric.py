@@ -271,6 +271,8 @@ def test_draws():
     refused(ValueError, "[binomial] got a negative count", rv.binomial, -rv.ones(1), rv.ones(1))
     assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
     assert set(rv.zeros(200, dtype=rv.uint8).random_(253, None).tolist()) == {253, 254, 255}
+    brain = rv.zeros(2000).bfloat16().random_()
+    assert (brain.max().item(), brain.min().item() <= 3, brain.dtype) == (256, True, rv.bfloat16)
     g = rv.Generator().manual_seed(3)
     first = rv.normal(rv.zeros(3), 1.0, generator=g)
     assert first.tolist() == rv.normal(rv.zeros(3), 1.0, generator=rv.Generator().manual_seed(3)).tolist()

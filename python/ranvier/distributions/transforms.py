@@ -92,12 +92,12 @@ class SigmoidTransform(Transform):
     bijective, sign, codomain = True, 1, constraints.unit_interval
 
     def _call(self, x: Any) -> Tensor:
-        tiny = finfo(x.dtype)
-        return ops.clip(ops.sigmoid(x), tiny.tiny, 1 - tiny.eps)
+        limits = finfo(x.dtype)
+        return ops.clip(ops.sigmoid(x), limits.tiny, 1 - limits.eps)
 
     def _inverse(self, y: Any) -> Tensor:
-        tiny = finfo(y.dtype)
-        y = ops.clip(y, tiny.tiny, 1 - tiny.eps)
+        limits = finfo(y.dtype)
+        y = ops.clip(y, limits.tiny, 1 - limits.eps)
         return ops.log(y) - ops.log1p(-y)
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:

@@ -57,7 +57,7 @@ class UntypedStorage:
     size = __len__ = nbytes
 
     def __getitem__(self, key: Any) -> Any:
-        """One byte, or those of a slice, in the same memory: a storage of its own, as the weights of a file."""
+        """One byte, or those of a slice, a storage of its own in the same memory."""
         if isinstance(key, slice):
             return UntypedStorage(np.frombuffer(self._array.data[key], np.uint8))
         return int(self._array[key])

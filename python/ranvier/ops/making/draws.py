@@ -120,7 +120,7 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     _float("exponential_", x)
 
     def draw(shape: Any) -> Any:
-        return np.maximum(numpy_generator().exponential(1 / lambd, shape), finfo(x.dtype).tiny)
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), np.finfo(F32).tiny)
 
     return _filled("exponential_", x, generator, draw)
 
@@ -161,7 +161,7 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
     low, to = (low or 0, to) if to is not ... else (0, low)
     kind, whole = x.dtype, low == 0 and to is None
     if to is None and kind.kind == "f":
-        to = int(2 / finfo(kind).eps) + 1
+        to = round(2 / finfo(kind).eps) + 1
     elif to is None:
         to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
     check_range("random_", low, to, kind)
