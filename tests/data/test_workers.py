@@ -216,11 +216,12 @@ def test_what_is_copied_as_it_is():
     data = Counted()
     data.fortran = np.asfortranarray(np.arange(2.0**14).reshape(2**7, 2**7))
     data.me, data.tensor, data.count = data, rv.ones(2**15), multiprocessing.Value("i", 0)
-    data.view = data.tensor[1:]
+    data.view, data.brain = data.tensor[1:], rv.ones(2**15).bfloat16()._array
     (one,) = copies(data, 1)
     assert (one.me is one, one.count is data.count, one.lock is data.lock) == (True, True, True)
     assert one.fortran.flags.f_contiguous
     np.testing.assert_array_equal(one.fortran, data.fortran)
+    assert rv.from_numpy(one.brain).tolist() == [1.0] * 2**15
     one.tensor.zero_()
     one.fortran[0] = 0
     assert (one.view.sum().item(), data.view.sum().item(), data.fortran[0, 5]) == (0, 2**15 - 1, 5)

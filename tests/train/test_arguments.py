@@ -15,6 +15,13 @@ def values_trainer(loss=None):
     return rv.Trainer(model, loss or nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
 
 
+def test_predictions_have_a_dtype_of_numpy():
+    model = nn.Linear(3, 2)
+    for p in model.parameters():
+        p.data = p.data.bfloat16()
+    assert rv.Trainer(model, "mse").predict(np.ones((2, 3), np.float32)).dtype == np.float32
+
+
 def test_a_trainer_without_an_optimizer_predicts_and_evaluates():
     given = values_trainer()
     trainer = rv.Trainer(given.model, "mse")

@@ -119,7 +119,8 @@ def test_without_offsets_it_is_a_convolution(rng):
 def test_nms_sorts_by_scores_and_ties_stay_in_order():
     boxes = rv.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1], [5, 5, 6, 6], [0, 0, 1, 0.9]])
     assert ops.torchvision.nms(boxes, rv.tensor([0.5, 0.5, 0.9, 0.4]), 0.5).tolist() == [2, 0]
-    assert ops.torchvision.nms(boxes.half(), rv.tensor([0.5, 0.6, 0.9, 0.4]), 0.5).tolist() == [2, 1]
+    for own in (boxes.half(), boxes.bfloat16()):
+        assert ops.torchvision.nms(own, rv.tensor([0.5, 0.6, 0.9, 0.4]), 0.5).tolist() == [2, 1]
     assert ops.torchvision.nms(boxes[:0], rv.zeros(0), 0.5).tolist() == []
 
 
@@ -128,7 +129,9 @@ def test_nothing_to_do():
     y = ops.torchvision.roi_align(x, rv.zeros(0, 5), 1.0, 2, 2, -1, True)
     y.sum().backward()
     assert (y.shape, x.grad.abs().sum().item()) == ((0, 3, 2, 2), 0)
-    assert ops.torchvision.roi_align(x.half(), rv.zeros(1, 5).half(), 1.0, 1, 1, 1, True).dtype == rv.float16
+    for kind in (rv.float16, rv.bfloat16):
+        y = ops.torchvision.roi_align(x.to(kind), rv.zeros(1, 5, dtype=kind), 1.0, 1, 1, 1, True)
+        assert y.dtype is kind
     for name in ("roi_pool", "ps_roi_pool"):
         y = getattr(ops.torchvision, name)(x.half(), rv.zeros(1, 5).half(), 1.0, 1, 1)[0]
         assert (y.dtype, y.shape) == (rv.float16, (1, x.shape[1], 1, 1))

@@ -58,7 +58,9 @@ class _Copier(pickle.Pickler):
             self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
             self.memory.seek(place)
             order: Any = "F" if x.flags.f_contiguous else "C"
-            self.memory.write(np.ascontiguousarray(x.T if order == "F" else x).data)
+            self.memory.write(
+                np.ascontiguousarray(x.T if order == "F" else x).reshape(-1).view(np.uint8).data
+            )
             return self._hold((x.shape, x.dtype, order))
         try:
             reduce = copyreg.dispatch_table.get(type(x))

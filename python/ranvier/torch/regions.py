@@ -18,6 +18,7 @@ from ranvier.tensors.failures import DtypeError, OpError, OpIndexError
 from ranvier.torch.library import Library
 
 Array = np.ndarray[Any, Any]
+_HALVES = (rv.float16, rv.bfloat16)
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -31,7 +32,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         raise OpError(
             f"[nms] got boxes of shape {dets.shape} and scores of {scores.shape}; expected (n, 4) and (n,)"
         )
-    if dets.dtype == rv.float16:
+    if dets.dtype in _HALVES:
         dets = dets.float()
     order = scores.detach().argsort(descending=True, stable=True)
     return order[rv.from_numpy(kernels.nms(dets.detach()[order].numpy(), float(iou_threshold)))]
@@ -141,8 +142,8 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
-    if input.dtype == rv.float16:
-        return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).half()
+    if input.dtype in _HALVES:
+        return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = corners * corners.dtype.type(scale) - corners.dtype.type(0.5 if half else 0)
@@ -155,8 +156,8 @@ def _aligned(
 
 
 def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
-    if input.dtype == rv.float16:
-        return _pooled(name, input.float(), rois.float(), scale, bins).half()
+    if input.dtype in _HALVES:
+        return _pooled(name, input.float(), rois.float(), scale, bins).to(input.dtype)
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = (np.trunc(x + np.copysign(0.5, x)) for x in corners * corners.dtype.type(scale))

@@ -10,7 +10,7 @@ import numpy as np
 from ranvier.autograd import Tensor
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import evaluating
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import BF16, Array
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
@@ -168,7 +168,8 @@ class Evaluator:
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, None, x)
                 outputs.append(output)
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return whole.astype(np.float32) if whole.dtype == BF16 else whole  # which NumPy lacks
 
     def _evaluate(
         self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
