@@ -23,6 +23,7 @@ def test_how_it_is_set():
         for kind, wanted in [*kinds, (rv.HalfTensor, rv.float16), ("torch.BFloat16Tensor", rv.bfloat16)]:
             rv.set_default_tensor_type(kind)
             made = rv.tensor(0.5), rv.tensor([0.5, 1]), rv.rand(2), rv.tensor([1, 2]) / 2, rv.arange(2.0)
+            made += rv.exp(rv.tensor(1)), rv.tensor(1) * 1.5, rv.true_divide(3, 2)
             assert {x.dtype for x in made} == {rv.get_default_dtype()} == {wanted}
             assert rv.finfo().bits == 8 * wanted.itemsize
             assert repr(made[0]) == "tensor(0.5000)"

@@ -24,7 +24,6 @@ from ranvier.ops.elementwise.dtypes import (
     of_right_side,
     result_dtype,
     unlike,
-    widened,
 )
 from ranvier.tape.function import Function, rounded
 from ranvier.tensors.dtypes import default
@@ -105,8 +104,10 @@ def _result(row: Row, *given: Any) -> Tensor:
         dtype = default.dtype
     if dtype in HALVES and not row.keeps:
         operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
-        wide = _result(row, *map(widened, operands))  # a number may be beyond the range of halves
-        return rounded(wide, dtype)
+        wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
+        if not any(isinstance(x, Tensor) for x in wide):
+            wide[0] = cast(wide[0], F32)
+        return rounded(_result(row, *wide), dtype)  # a number may be beyond the range of halves
     if dtype.kind == "f" and row.node is not None:
         return row.node().apply(*(cast(x, dtype) for x in operands))
     if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
