@@ -76,13 +76,16 @@ def judged(make, draw, optimizer=None, dtype="float32", update=None):
 BY_VALUE = "EmbeddingBag(7, 3, mode='sum', padding_idx=2)"
 
 
+OTHERS = ["float64"], [], [np.dtype(rv.bfloat16)], [np.dtype(rv.float16)]  # dtypes of every fourth layer
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_layers(layer):
     make = lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs)  # noqa: E731
     if str(layer) == BY_VALUE:
         refused(rv.CaptureError, "embedding_bag with offsets reads a value at", judged, make, layer.draw)
         return
-    for dtype in ("float32", "float64") if LAYERS.index(layer) % 4 == 0 else ("float32",):
+    for dtype in ("float32", *OTHERS[LAYERS.index(layer) % len(OTHERS)]):
         judged(make, layer.draw, dtype=dtype)
 
 
@@ -98,6 +101,7 @@ def rows(rng):
 def test_optimizers(name):
     for settings in [settings for kind, settings in CASES if kind == name] or [{}]:
         judged(mlp, rows, lambda p, settings=settings: KINDS[name](p, **settings))
+    judged(mlp, rows, KINDS[name], np.dtype(rv.bfloat16))
 
 
 def convolution(stride, padding, dilation, groups):

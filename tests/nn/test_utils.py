@@ -26,6 +26,19 @@ def test_clip_grad_norm():
     assert clip_grad_norm_([], 1.0).item() == 0.0
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+def test_clipping_of_halves(dtype):
+    """By the norm in float64; each gradient is rounded once."""
+    values = rv.tensor([3.0, -0.7, 0.123]).to(dtype)
+    p, q = (rv.zeros(3, dtype=kind, requires_grad=True) for kind in (dtype, rv.float32))
+    p.grad, q.grad = values.clone(), values.float()
+    norm, exact = clip_grad_norm_(p, 1.0), clip_grad_norm_(q, 1.0)
+    assert (norm.dtype, norm.item()) == (dtype, exact.to(dtype).item())
+    assert p.grad.tolist() == q.grad.to(dtype).tolist()
+    clip_grad_value_(p, 0.2)
+    assert p.grad.tolist() == q.grad.to(dtype).clip(-0.2, 0.2).tolist()
+
+
 def test_clip_grad_norm_that_is_not_finite():
     p = with_gradient([np.inf])
     refused(RuntimeError, "expected a finite norm", clip_grad_norm_, p, 1.0, error_if_nonfinite=True)

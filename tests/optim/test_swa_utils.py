@@ -87,6 +87,16 @@ def test_beside_torch(ema, torch):
     assert average.n_averaged.item() == UPDATES
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+def test_average_of_halves(dtype):
+    model = nn.Linear(2, 1).to(dtype)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))
+    for value in (1.0, 5.0):
+        nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+    assert (average.module.weight.dtype, average.module.weight.tolist()) == (dtype, [[2, 2]])
+
+
 def test_average_is_apart_from_the_model_and_evaluates():
     model = networks()
     average = AveragedModel(model)

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.tape.function import Deferred, F
-from ranvier.tensors.memory import F32, HALVES, added, filled, in_dtype
+from ranvier.tensors.memory import F32, HALVES, added, filled, in_dtype, write
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
@@ -26,10 +26,7 @@ def is_channels_last(x: Array) -> bool:
 
 def fill_part(part: Array, values: Array) -> None:
     """part[...] = values, of the same shape and dtype."""
-    if values.dtype.char in "fd":
-        _core.copy(values, False, part)
-    else:
-        part[...] = values
+    write(part, values)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:

@@ -15,7 +15,7 @@ from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, require_function
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import Array, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -146,9 +146,9 @@ class LBFGS(Optimizer):
         tolerance_change: or when neither loss nor parameters change by more than this.
         line_search_fn: None, or "strong_wolfe".
 
-    There is one group of parameters of one dtype. The memory is 2 history_size + 4 times that of the
-    parameters. Raises ValueError for settings out of range, several groups, or a step without closure;
-    TypeError for mixed dtypes.
+    There is one group of parameters of one dtype; of half floats directions and gradients are float32. The
+    memory is 2 history_size + 4 times that of the parameters. Raises ValueError for settings out of range,
+    several groups, or a step without closure; TypeError for mixed dtypes.
     Sources: Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright, "Numerical
     Optimization" (2006), algorithm 7.4; iterations and stopping as in minFunc (Schmidt) and PyTorch.
 
@@ -285,20 +285,22 @@ class LBFGS(Optimizer):
             np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
-        return _core.concatenate(gradients, 0)
+        return _core.concatenate(widened(gradients), 0)
 
     def _move(self, d: Array, t: float) -> None:
         params = self.param_groups[0]["params"]
         arrays = [p._array for p in params]
         ends = np.cumsum([x.size for x in arrays])
         steps = [d[end - x.size : end].reshape(x.shape) for x, end in zip(arrays, ends, strict=True)]
-        _core.move_parameters(arrays, steps, np.array([float(t)]), False)
+        wide = widened(arrays)
+        _core.move_parameters(wide, steps, np.array([float(t)]), False)
+        narrow(arrays, wide)
         for p in params:
             bump(p)
 
     def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         def flat(value: Any) -> Tensor:
-            return wrap(np.array(as_array(value), p._array.dtype))
+            return wrap(widened([np.array(as_array(value), p._array.dtype)])[0])
 
         take: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(("d", "prev_flat_grad"), flat),

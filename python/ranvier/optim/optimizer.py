@@ -50,7 +50,8 @@ class Optimizer(HookedOptimizer):
     state. Parameters are updated in place.
 
     PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and ignored: there is one implementation,
-    a kernel over all parameters; ``differentiable`` must be False. With ``maximize`` an optimizer ascends.
+    a kernel over all parameters; ``differentiable`` must be False. Half floats and their states are rounded
+    once in a step, which is computed in float32. With ``maximize`` an optimizer ascends.
     Settings out of range raise ValueError.
 
     A :class:`Rule` names the core's rule and its state:

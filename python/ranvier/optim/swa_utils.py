@@ -16,7 +16,7 @@ from ranvier.nn.module import Module
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.errors import number, one_of
-from ranvier.tensors.memory import Array, cast, numbers, write
+from ranvier.tensors.memory import Array, cast, narrow, numbers, widened, write
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -171,7 +171,9 @@ def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -
             write(average._array, _core.add(old, _core.mul(_core.sub(new, old), weight.reshape(()))))
         bump(average)
     for arrays, others in by_dtype.values():
-        _core.move_parameters(arrays, others, weight, True)
+        wide = widened(arrays)
+        _core.move_parameters(wide, widened(others), weight, True)
+        narrow(arrays, wide)
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:

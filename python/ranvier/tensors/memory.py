@@ -140,6 +140,18 @@ def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
     return x if x.dtype == dtype else cast(x, dtype)
 
 
+def widened(arrays: list[Array]) -> list[Array]:
+    """Half floats in float32, for a kernel that changes them in place; :func:`narrow` then rounds them."""
+    return [in_dtype(x, F32) if x.dtype in HALVES else x for x in arrays]
+
+
+def narrow(arrays: list[Array], wide: list[Array]) -> None:
+    """Writes what :func:`widened` has copied, and a kernel changed, to the arrays."""
+    for array, value in zip(arrays, wide, strict=True):
+        if value is not array:
+            write(array, value)
+
+
 def added(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b, both of one dtype of floats; ``out`` may be a itself."""
     if a.dtype.char in _FLOATS:

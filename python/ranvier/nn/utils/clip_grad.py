@@ -17,7 +17,7 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, ordered, own_error
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import cast, numbers
+from ranvier.tensors.memory import cast, narrow, numbers, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -141,7 +141,7 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         p = float(norm_type)  # also from "inf"
     except Exception:
         raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
-    norms = [_core.gradient_norm([g._array for g in part], p) for part in by_dtype]
+    norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]
     elif not norms:
@@ -160,7 +160,10 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
     """By norm, or by value where norm is None."""
     for part in by_dtype:
-        _core.clip_gradients([g._array for g in part], numbers(float(limit)), norm)
+        arrays = [g._array for g in part]
+        wide = widened(arrays)
+        _core.clip_gradients(wide, numbers(float(limit)), norm)
+        narrow(arrays, wide)
         for g in part:
             bump(g)
 
