@@ -1,4 +1,4 @@
-"""torch.amp: mixed precision. Tensors keep their dtypes here, and losses need no scale."""
+"""torch.amp: mixed precision. Tensors keep their dtypes here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ranvier import bfloat16
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
+from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
 
 class autocast:
@@ -48,40 +49,3 @@ class autocast:
                 return function(*args, **settings)
 
         return wrapper
-
-
-class GradScaler:
-    """A scaler that is switched off: the loss keeps its scale, and ``step`` is the optimizer's.
-
-    >>> import ranvier as rv
-    >>> scaler = rv.amp.GradScaler()
-    >>> scaler.scale(rv.tensor(2.0))
-    tensor(2.)
-    """
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        pass
-
-    def scale(self, outputs: Any) -> Any:
-        return outputs
-
-    def unscale_(self, optimizer: Any) -> None:
-        """Does nothing."""
-
-    def step(self, optimizer: Any, *args: Any, **settings: Any) -> Any:
-        return optimizer.step(*args, **settings)
-
-    def update(self, new_scale: Any = None) -> None:
-        """Does nothing."""
-
-    def get_scale(self) -> float:
-        return 1.0
-
-    def is_enabled(self) -> bool:
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Does nothing."""

@@ -191,6 +191,8 @@ _OTHERS = table(f"""
         frombuffer is_inference linalg.eig linalg.eigvals nn.utils.init.skip_init nn.utils.skip_init
         pca_lowrank segment_reduce svd svd_lowrank
     .torch.futures | Future _C.Future jit.Future
+    .torch.grad_scaler CPUGradScaler | cpu.amp.GradScaler cpu.amp.grad_scaler.GradScaler
+    .torch.grad_scaler CUDAGradScaler | cuda.amp.GradScaler cuda.amp.grad_scaler.GradScaler
     .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
         nn.functional.{{softmin upsample_bilinear upsample_nearest}}
         utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
