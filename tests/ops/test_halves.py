@@ -268,3 +268,72 @@ def test_the_median_of_halves_is_the_first_nan():
 def test_errors_name_the_dtype_that_was_given(call):
     with pytest.raises(TypeError, match=r"got [^;]*float16[^;]*; expected [a-z ]*integer"):
         call(rv.ones(2, 2, dtype=rv.float16))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, w: rv.nn.functional.linear(x, rv.ones(3, 2)),
+        lambda x, w: rv.nn.functional.linear(rv.ones(3, 2), x),
+        lambda x, w: x @ rv.ones(2, 2),
+        lambda x, w: rv.nn.functional.conv1d(x[None], rv.ones(1, 2, 1)),
+        lambda x, w: rv.nn.functional.prelu(x, w),
+        lambda x, w: rv.nn.functional.layer_norm(x, (2,), w.to(x.dtype), w),
+        lambda x, w: rv.nn.functional.layer_norm(w[None], (2,), x[0], x[0]),
+        lambda x, w: rv.nn.functional.grid_sample(x[None, None], rv.ones(1, 1, 1, 2), align_corners=False),
+        lambda x, w: rv.nn.LSTM(2, 3)(x),
+    ],
+)
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+def test_errors_name_both_dtypes_of_operands(call, dtype):
+    name = str(dtype).split(".")[1]
+    with pytest.raises(TypeError, match=f"got [^;]*{name}[^;]*float32; expected one dtype: use x.to"):
+        call(rv.ones(2, 2, dtype=dtype), rv.ones(2))
+
+
+def test_halves_of_two_dtypes_are_no_operands():
+    with pytest.raises(TypeError, match="among bfloat16, float16; expected one dtype"):
+        rv.ones(2, 2, dtype=rv.float16) @ rv.ones(2, 2, dtype=rv.bfloat16)
+
+
+F = rv.nn.functional
+BESIDE = {  # what float32 may stand beside halves: the function, shapes of the halves, of float32
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (4,), w, b), [(2, 3, 4)], [(4,), (4,)]),
+    "layer_norm, a weight": (lambda x, w: F.layer_norm(x, (4,), w), [(2, 3, 4)], [(4,)]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(2, 4, 3)], [(4,), (4,)]),
+    "instance_norm": (lambda x, w, b: F.instance_norm(x, None, None, w, b), [(2, 4, 3)], [(4,), (4,)]),
+    "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [(2, 4, 3)], [(4,), (4,)]),
+    "statistics": (
+        lambda x, w, b: F.batch_norm(x, rv.zeros(4), rv.ones(4), w, b), [(2, 4, 3)], [(4,), (4,)],
+    ),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (4,), w), [(2, 3, 4)], [(4,)]),
+    "attention": (F.scaled_dot_product_attention, [(2, 3, 4)] * 3, [(3, 3)]),
+    "packed attention": (
+        lambda x, m: rv.nn.MultiheadAttention(4, 2, dtype=x.dtype)(x, x, x, None, False, m)[0],
+        [(3, 2, 4)], [(3, 3)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize("name", BESIDE)
+def test_float32_beside_halves(name, dtype):
+    """The result has the dtype of the halves; each gradient that of its tensor."""
+    function, *shapes = BESIDE[name]
+    rng = np.random.default_rng(0)
+    x, own = ([rv.tensor(rng.normal(size=s).astype(np.float32)) for s in part] for part in shapes)
+    halves = [y.to(dtype).requires_grad_() for y in x]
+    singles = [y.clone().requires_grad_() for y in own]
+    exact = [y.clone().requires_grad_() for y in (*(y.float().detach() for y in halves), *own)]
+    rv.manual_seed(0)
+    y = function(*halves, *singles)
+    y.sum().backward()
+    assert y.dtype == dtype
+    assert [a.grad.dtype for a in (*halves, *singles)] == [a.dtype for a in (*halves, *singles)]
+    if name == "packed attention":  # of several ops, each rounds
+        return
+    z = function(*exact)
+    z.backward(rv.ones(*z.shape))
+    assert y.tolist() == z.to(dtype).tolist()
+    for a, b in zip((*halves, *singles), exact, strict=True):
+        assert a.grad.tolist() == b.grad.to(a.dtype).tolist()

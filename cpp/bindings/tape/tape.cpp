@@ -63,6 +63,16 @@ struct Inputs {
     }
     return true;
   }
+  bool differ() const {  // whether floats have several dtypes
+    int first = NPY_VOID;
+    for (size_t i = 0; i < count; ++i) {
+      const int type = is_tensor(i) ? type_of(i) : NPY_VOID;
+      if (!is_float_type(type) || type == first) continue;
+      if (first != NPY_VOID) return true;
+      first = type;
+    }
+    return false;
+  }
   bool need_gradients() const {
     for (size_t i = 0; i < count; ++i)
       if (needs(i)) return true;
@@ -265,13 +275,10 @@ py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
   return checked(PyObject_CallObject(function, all.ptr()));
 }
 
-// Whether forward of a call with half floats gets float32.
+// Whether Python makes a call with half floats: in float32, or of floats of several dtypes.
 bool widens(PyObject* self, const Inputs& inputs) {
-  for (size_t i = 0; i < inputs.count; ++i)
-    if (inputs.is_tensor(i) && !is_half_type(inputs.type_of(i)) && is_float_type(inputs.type_of(i)))
-      return false;
   if (!is_true(self, g_widens) || is_true(self, g_is_view)) return false;
-  return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+  return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
 }
 
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {

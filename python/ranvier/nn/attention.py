@@ -20,6 +20,7 @@ from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["MultiheadAttention"]
@@ -288,8 +289,8 @@ def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> No
         raise OpError(
             f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
         )
-    if mask.dtype.kind != "b" and mask.dtype != x.dtype:
-        own, wanted = mask._array.dtype, x._array.dtype
+    own, wanted = mask._array.dtype, x._array.dtype
+    if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
         raise DtypeError(f"[{_NAME}] got {name} of dtype {own}; expected bool or {wanted}")
 
 

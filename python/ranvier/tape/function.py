@@ -66,6 +66,7 @@ class Function(_core._FunctionBase):
     # whether forward gets half floats as float32: results and gradients are rounded once. No view does
     widens: bool = True
     moves: bool = False  # whether it only moves elements: it then widens only where a gradient is needed
+    mixes: int = 0  # inputs from this one on may be float32 beside halves, whose dtype results get
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs
@@ -200,14 +201,29 @@ _ABSENT = _Absent()
 
 def _widened(function: Any, *inputs: Any) -> Any:
     """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
-    halves = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype in HALVES]
-    own = _core._result_dtype(*halves)
-    wide = (x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
+    floats = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
+    own = floats[0]
+    if one := {*floats} == {own} or _fits(floats, function.mixes):
+        inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
+    else:  # most kernels refuse them
+        function.widens = False
     try:
-        return rounded(function.apply(*wide), own)
+        y = function.apply(*inputs)
+        return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
         got, *expected = str(error).split("; ")
-        raise DtypeError("; ".join([got.replace("float32", str(own)), *expected])) from None
+        if one:
+            got = got.replace("float32", str(own))
+        else:
+            got += f" among {', '.join(sorted(map(str, {*floats})))}"
+            expected = ["expected one dtype: use x.to(dtype)"]
+        raise DtypeError("; ".join([got, *expected])) from None
+
+
+def _fits(floats: list[Any], mixes: int) -> bool:
+    """Whether inputs of these dtypes, and those from `mixes` on, have one dtype each."""
+    same = mixes > 0 and len({*floats[:mixes]}) == len({*floats[mixes:]}) == 1
+    return same and (floats[0] in HALVES or len(floats) == 2)
 
 
 def rounded(y: Any, dtype: Any) -> Any:

@@ -21,11 +21,10 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import reshaped, unbroadcast
+from ranvier.tensors.memory import F32, HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
-_FLOAT32 = np.dtype(np.float32)
 _PART = 1 << 20  # bytes of scores in one part: they stay in the cache
 _LEAST_ROWS = 64  # queries of a part: fewer are slow products
 _CAUSAL_PARTS = 8  # more save few keys
@@ -73,6 +72,8 @@ class Attention(Function):
     Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
     Weights are in memory as (..., S, L), as the kernel computes them.
     """
+
+    mixes = 3
 
     def __init__(
         self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False
@@ -205,7 +206,7 @@ class PackedAttention(Attention):
 
     def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
         super().__init__(*settings)
-        self.heads, self.batch_first = heads, batch_first
+        self.heads, self.batch_first, self.mixes = heads, batch_first, 1
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
@@ -260,14 +261,14 @@ def scaled_dot_product_attention(
     """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by
     how well their keys match the query.
 
-    query (..., L, E), key (..., S, E), value (..., S, D), y (..., L, D), all float32 or all float64; leading
+    query (..., L, E), key (..., S, E), value (..., S, D), y (..., L, D), all of one dtype of floats; leading
     dimensions broadcast. scale is 1 / sqrt(E) if not given.
 
     attn_mask broadcasts to (..., L, S): bool, True where a query may look at a key, or numbers of the inputs'
-    dtype, which are added to the scores and get a gradient. is_causal: query i looks at keys 0 ... i only.
-    A query without visible keys gets zeros. dropout_p: weights are dropped with that probability, also
-    outside of training: see :func:`dropout`. enable_gqa: each head of keys and values (..., heads, S, E)
-    serves several consecutive heads of the query (grouped queries).
+    dtype, or float32, which are added to the scores and get a gradient. is_causal: query i looks at keys
+    0 ... i only. A query without visible keys gets zeros. dropout_p: weights are dropped with that
+    probability, also outside of training: see :func:`dropout`. enable_gqa: each head of keys and values
+    (..., heads, S, E) serves several consecutive heads of the query (grouped queries).
 
     Raises ValueError where the shapes do not fit, for dropout_p outside [0, 1], and for attn_mask beside
     is_causal; TypeError where the dtypes differ.
@@ -315,7 +316,7 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     """(..., L, S), or raises."""
     of_q, of_k, of_v = q.shape, k.shape, v.shape
     if (
-        q.dtype is k.dtype is v.dtype is _FLOAT32
+        q.dtype is k.dtype is v.dtype is F32
         and len(of_q) == len(of_k) == len(of_v) >= 2
         and of_q[:-2] == of_k[:-2] == of_v[:-2]
         and of_q[-1] == of_k[-1]
@@ -342,7 +343,7 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
 
 def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
     own, wanted = mask._array.dtype, x._array.dtype
-    if own.kind != "b" and own != wanted:
+    if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
         raise DtypeError(f"[{_NAME}] got attn_mask of dtype {own}; expected bool or {wanted}")
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape

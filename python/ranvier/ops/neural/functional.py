@@ -164,6 +164,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     return pairs_of_rows(floating(input), p)
 
 
+@once
 def gumbel_softmax(
     logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:

@@ -2,8 +2,9 @@
 
     y = (x - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps),   var the mean of (x - mean)^2
 
-They differ in the axes of the mean. x is float32 or float64, weight and bias of its dtype, or
-None; the result has x's memory order. Statistics are float64, which keeps the accuracy of data far from 0.
+They differ in the axes of the mean. x is of floats, weight and bias of its dtype, or of float32 beside half
+floats, or None; the result has x's memory order. Statistics are float64, which keeps the accuracy of data
+far from 0.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 
 
 class BatchNorm(Function):
+    mixes = 1
+
     def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
         self.running = running  # mean, var, number of batches: changed by forward, not needed by backward
         self.training, self.momentum, self.eps = training, momentum, eps
@@ -102,6 +105,7 @@ def batch_norm(
 class GroupNorm(Function):
     """part: the number of groups"""
 
+    mixes = 1
     kernel: Any = _core.group_norm
     kernel_backward: Any = _core.group_norm_backward
 
@@ -215,7 +219,7 @@ def layer_norm(
     """y = (x - mean) / sqrt(var + eps) weight + bias, with mean and variance over the last axes of x.
 
     normalized_shape: the sizes of those axes; weight, bias: of that shape, or None. Raises ValueError where
-    x does not end in normalized_shape, TypeError for another dtype than float32 or float64.
+    x does not end in normalized_shape, TypeError where the dtypes do not fit.
 
     Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
     | rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
@@ -224,6 +228,8 @@ def layer_norm(
 
 
 class RMSNorm(Function):
+    mixes = 1
+
     def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
         self.normalized_shape, self.eps = normalized_shape, eps
 
@@ -242,7 +248,7 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
 
     normalized_shape and errors as in :func:`layer_norm`; eps: the machine epsilon of x's dtype where it is
-    None.
+    None, of half floats that of float32.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
     | rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,)) -> tensor([0.8485, 1.1314])"""
