@@ -18,11 +18,12 @@ MOST_REFUSED = 0.01  # of the programs: of what PyTorch allows, some is refused 
 
 
 @pytest.mark.timeout(0)
-def test_random_programs(capsys):
+@pytest.mark.parametrize(("dtype", "share"), [("", 1), ("bfloat16", 0.2), ("float16", 0.1)])
+def test_random_programs(capsys, dtype, share):
     """No value, gradient or hook differs, and few programs that are legal in PyTorch are refused."""
     kinds, wrong, refused = Counter(), [], []
-    for seed in range(FIRST, FIRST + PROGRAMS):
-        program = draw(seed)
+    for seed in range(FIRST, FIRST + int(PROGRAMS * share)):
+        program = draw(seed, dtype)
         verdict = compare(program)
         kinds[verdict.kind] += 1
         if verdict.kind in ("differs", "crash"):
@@ -30,9 +31,9 @@ def test_random_programs(capsys):
         if verdict.kind == "refused" and len(refused) < 20:
             refused.append(f"# seed {seed}: {verdict.line}\n#   {verdict.detail}")
     with capsys.disabled():
-        print(f"\n{PROGRAMS} programs from seed {FIRST}: {dict(kinds)}")
+        print(f"\nprograms from seed {FIRST} {dtype}: {dict(kinds)}")
     assert not wrong, "\n\n".join(wrong[:10])
-    assert kinds["refused"] <= max(MOST_REFUSED * PROGRAMS, 1), "\n".join(refused)
+    assert kinds["refused"] <= max(MOST_REFUSED * PROGRAMS * share, 1), "\n".join(refused)
 
 
 def _text(seed, program):

@@ -16,6 +16,8 @@ _COPY = re.compile(
 _MAY_COPY = re.compile(r"\.(contiguous|flatten|ravel|reshape|unflatten|view|view_as)\(")
 _SINGLE = re.compile(r"float32|(float|bool|int|long)\(\)|= \(a\d+ > ")  # whole numbers become float32
 _TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
+# of halves, which each line and its gradient round, as far as the largest number of the program
+_HALVES = {"bfloat16": 2 * LINES * 2.0**-8, "float16": 2 * LINES * 2.0**-11}
 
 
 class Verdict(NamedTuple):
@@ -83,9 +85,12 @@ def _compiled(line: str) -> Any:
     return _cache[line]
 
 
-def draw(seed: int) -> list[str]:
-    """The lines of a random program; the last one is a backward pass from all that is on the tape."""
-    drawing, machine = Drawing(seed), Machine(torch())
+def draw(seed: int, dtype: str = "") -> list[str]:
+    """The lines of a random program; the last one is a backward pass from all that is on the tape.
+
+    dtype: of most tensors; drawn if it is not given.
+    """
+    drawing, machine = Drawing(seed, dtype), Machine(torch())
     program = drawing.start()
     for line in program:
         machine.run(line)
@@ -141,12 +146,12 @@ def _difference_of_grads(t: Any, u: Any) -> bool:
     grads = [None if x is None or not _keeps_grad(x) else x.grad for x in (t, u)]
     if None in grads:
         return grads[0] is not grads[1]
-    return not np.allclose(*(g.detach().numpy() for g in grads), equal_nan=True)
+    return not np.allclose(*map(_array, grads), equal_nan=True)
 
 
 def _compare(program: list[str]) -> Verdict:
     theirs, ours = Machine(torch()), Machine(rv)
-    rtol, atol = _TOLERANCE["float32" if any(map(_SINGLE.search, program)) else "float64"]
+    rtol, atol = _tolerance(program)
     for line in program:
         if _undefined(line, theirs):
             return Verdict("same")
@@ -174,6 +179,13 @@ def _compare(program: list[str]) -> Verdict:
     return Verdict("differs", program[-1], difference) if difference else Verdict("same")
 
 
+def _tolerance(program: list[str]) -> tuple[float, float]:
+    for dtype, tolerance in _HALVES.items():
+        if any(dtype in line for line in program):
+            return tolerance, tolerance
+    return _TOLERANCE["float32" if any(map(_SINGLE.search, program)) else "float64"]
+
+
 def _subject(line: str) -> str:
     """The tensor whose method a line calls."""
     return line.partition(".")[0].rpartition(" = ")[2]
@@ -196,7 +208,11 @@ def _undefined(line: str, machine: Machine) -> bool:
     if any(not isinstance(x, machine.Tensor) for x in pair) or (pair[0] is pair[1] and "[[" not in line):
         return False
     x, y = pair
-    return same_memory(x, y) or np.may_share_memory(x.detach().numpy(), y.detach().numpy())  # by from_numpy
+    if same_memory(x, y):
+        return True
+    return all(t.dtype != torch().bfloat16 for t in pair) and np.may_share_memory(
+        x.detach().numpy(), y.detach().numpy()
+    )  # by from_numpy
 
 
 def _copies_by_layout(line: str, theirs: Machine, ours: Machine) -> bool:
@@ -217,19 +233,18 @@ def _in_form(error: Exception) -> bool:
 def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
     """What differs. NaN once made, nothing: PyTorch's gradients at NaN depend on the length of the array."""
     found = _first_difference(theirs, ours, rtol, atol)
-    arrays = [
-        *(t.detach().numpy() for t in theirs.tensors.values()),
-        *(u._array for u in ours.tensors.values()),
-    ]
+    arrays = [_array(t) for machine in (theirs, ours) for t in machine.tensors.values()]
     return "" if found and any(np.isnan(array).any() for array in arrays) else found
 
 
 def _first_difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
     their, our = theirs.tensors, ours.tensors
+    if rtol in _HALVES.values():
+        atol *= max((_scale(_array(t)) for t in their.values()), default=1.0)
     if their.keys() != our.keys():
         return f"names {sorted(their)} and {sorted(our)}"
     for name, t in their.items():
-        found = _unequal(t.detach(), our[name]._array, rtol, atol)
+        found = _unequal(t, our[name], rtol, atol)
         if found:
             return f"{name} is {found}"
         if not _keeps_grad(t):
@@ -237,10 +252,10 @@ def _first_difference(theirs: Machine, ours: Machine, rtol: float, atol: float) 
         grad, mine = t.grad, our[name].grad
         if (grad is None) != (mine is None):
             return f"{name}.grad is {grad} in PyTorch, here {mine}"
-        if grad is not None and (found := _unequal(grad.detach(), mine._array, rtol, atol)):
+        if grad is not None and (found := _unequal(grad, mine, rtol, atol)):
             return f"{name}.grad is {found}"
     saw, see = sorted(theirs.names["log"]), sorted(ours.names["log"])
-    if len(saw) != len(see) or not np.allclose(saw, see, 1e-3, 1e-4, equal_nan=True):
+    if len(saw) != len(see) or not np.allclose(saw, see, max(1e-3, rtol), max(1e-4, atol), equal_nan=True):
         return f"hooks saw {saw} in PyTorch, here {see}"
     return ""
 
@@ -262,13 +277,19 @@ def _keeps_grad(t: Any) -> bool:
         return False
 
 
-def _unequal(t: Any, array: np.ndarray[Any, Any], rtol: float, atol: float) -> str:
-    expected = t.numpy()
-    if expected.shape != array.shape or expected.dtype != array.dtype:
-        return f"{expected.dtype}{expected.shape} in PyTorch, here {array.dtype}{array.shape}"
+def _unequal(t: Any, u: Any, rtol: float, atol: float) -> str:
+    expected, array = _array(t), _array(u)
+    if expected.shape != array.shape or str(t.dtype) != str(u.dtype):
+        return f"{t.dtype}{expected.shape} in PyTorch, here {u.dtype}{array.shape}"
     if np.allclose(expected, array, rtol, atol * max(1.0, _scale(expected)), equal_nan=True):
         return ""
     return f"{expected.tolist()} in PyTorch, here {array.tolist()}"
+
+
+def _array(t: Any) -> np.ndarray[Any, Any]:
+    """The elements; those of halves as float32."""
+    t = t.detach()
+    return (t.float() if any(name in str(t.dtype) for name in _HALVES) else t).numpy()
 
 
 def _scale(array: np.ndarray[Any, Any]) -> float:

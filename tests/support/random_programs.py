@@ -31,12 +31,13 @@ _LIMIT = 10  # tensors alive at a time
 class Drawing:
     """Draws the lines of one program."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, dtype: str = "") -> None:
         self.rng = random.Random(seed)
         self.count = 0
         self.indices = 0
         self.handles = 0
         self.dtype = self.rng.choice(["float32", "float32", "float64"])
+        self.dtype = dtype or self.dtype
         self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
         # `.data` is not watched: PyTorch reads what an activation saved there; here it has a copy
         self.unwatched = self.rng.random() < 0.3

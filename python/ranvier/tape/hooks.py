@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.grad_mode import mode, no_grad
 from ranvier.observe import observers
 from ranvier.tape.function import Deferred
-from ranvier.tensors.memory import copied, in_dtype
+from ranvier.tensors.memory import added, copied, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import FLAG, UNWATCHED
 
@@ -72,7 +71,7 @@ class Retain:
         if tensor is None:
             return
         held = tensor._grad  # replaced, not changed: the caller may hold it
-        tensor._grad = wrap(copied(gradient) if held is None else _core.add(held._array, gradient, None))
+        tensor._grad = wrap(copied(gradient) if held is None else added(held._array, gradient))
 
 
 def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
