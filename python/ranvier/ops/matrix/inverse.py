@@ -33,7 +33,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
     if A._array.dtype not in (F32, F64):
-        raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64")
+        raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
         kind = "(..., n, n)" if square else "(..., m, n)"
         raise OpError(f"[{name}] got A of shape {A.shape}; expected {kind}")

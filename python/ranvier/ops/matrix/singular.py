@@ -101,7 +101,9 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if A._array.dtype not in (F32, F64):
-        raise DtypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
+        raise DtypeError(
+            f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()"
+        )
     empty = 0 in (A.shape[rows], A.shape[columns])
     if ord == -2 and empty:
         shape = A.shape[rows], A.shape[columns]
