@@ -214,6 +214,12 @@ def test_cumsum_of_a_half() -> None:
     assert rv.cumsum(rv.tensor(1.5, dtype=rv.float16), 0).item() == 1.5
 
 
+def test_halves_of_both_kinds_keep_their_range() -> None:
+    large = rv.tensor([2.0**20, 2.0**100], dtype=rv.bfloat16)
+    assert rv.isclose(large, large.clone()).all()
+    assert rv.isin(large, rv.tensor([np.inf], dtype=rv.float16)).tolist() == [False, False]
+
+
 def test_where_of_half_and_integer() -> None:
     y = rv.where(rv.tensor([True, False]), rv.tensor([1.5, 1], dtype=rv.float16), rv.tensor([2, 3]))
     assert y.dtype == rv.float16

@@ -133,6 +133,11 @@ def widened(x: Any) -> Any:
     return x.to(F32) if is_floating(x) else x
 
 
+def singles(*tensors: Tensor) -> list[Array]:
+    """Their arrays, half floats as float32: of both kinds together NumPy makes float16."""
+    return [(x.float() if x._array.dtype in HALVES else x)._array for x in tensors]
+
+
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]

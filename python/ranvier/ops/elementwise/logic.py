@@ -11,7 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, unlike
+from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 from ranvier.tensors.errors import own_errors
@@ -126,7 +126,7 @@ def isclose(
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
     if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
-    return by_numpy(_isclose, input._array, other._array, rtol, atol, equal_nan)
+    return by_numpy(_isclose, *singles(input, other), rtol, atol, equal_nan)
 
 
 def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:

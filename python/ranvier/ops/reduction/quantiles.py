@@ -10,7 +10,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, singles
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
@@ -316,7 +316,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """True where an element is one of test_elements (with invert: is not); bool.
     | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])"""
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
-    return by_numpy(np.isin, a._array, b._array, False, invert)
+    return by_numpy(np.isin, *singles(a, b), False, invert)
 
 
 def searchsorted(
