@@ -144,6 +144,13 @@ Input Input::pixels(const Arg& arg) {
   return floating(arg);
 }
 
+Input Input::real(const Arg& arg) {
+  const int type = PyArray_Check(arg.value.ptr()) ? PyArray_TYPE(as_array(arg.value)) : NPY_FLOAT32;
+  if (!is_half_type(type)) return floating(arg);
+  check_array(arg);
+  return Input(arg, addressable(arg.value, type), type == NPY_HALF ? DType::float16 : DType::bfloat16);
+}
+
 Input Input::number(const Arg& arg) {
   check_array(arg);
   const auto dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));

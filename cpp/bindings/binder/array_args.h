@@ -50,6 +50,7 @@ class Input {
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
   static Input floating(const Arg& arg);
   static Input pixels(const Arg& arg);    // the same, or an array of uint8
+  static Input real(const Arg& arg);      // an array of floats of any width
   static Input number(const Arg& arg);    // an array of any dtype that casts read
   static Input movable(const Arg& arg);   // of elements of 4 or 8 bytes, which a kernel for floats only moves
   static Input integers(const Arg& arg);  // an array of any integer dtype, as int64

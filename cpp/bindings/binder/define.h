@@ -130,7 +130,9 @@ inline void check_dtype(const Input*& first, const Input& x) {
 }
 template <class P>
 void check_floats(const Input*& first, const P& x) {
-  if constexpr (std::is_base_of_v<Floats, P> || std::is_base_of_v<MaybeFloats, P>) check_dtype(first, x);
+  if constexpr (std::is_base_of_v<Floats, P> || std::is_base_of_v<MaybeFloats, P> ||
+                std::is_base_of_v<Reals, P> || std::is_base_of_v<MaybeReals, P>)
+    check_dtype(first, x);
 }
 
 template <class F, class... P>

@@ -18,6 +18,7 @@ struct Read : Input {
   Read(const Arg& arg) : Input(read(arg)) {}
 };
 using Floats = Read<Input::floating>;    // float32 or float64
+using Reals = Read<Input::real>;         // floats of any width
 using Movable = Read<Input::movable>;    // of 4 or 8 bytes
 using Pixels = Read<Input::pixels>;      // the same or uint8
 using Numbers = Read<Input::number>;     // of any dtype that casts read
@@ -36,6 +37,7 @@ struct Maybe : Input {
   Maybe(const Arg& arg) : Input(arg.given() ? Array::read(arg) : Input(arg)) {}
 };
 using MaybeFloats = Maybe<Floats>;
+using MaybeReals = Maybe<Reals>;
 template <DType type>
 using MaybeExactly = Maybe<Exactly<type>>;
 

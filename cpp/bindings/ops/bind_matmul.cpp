@@ -3,6 +3,7 @@
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "kernels/copy/copy.h"
+#include "kernels/matmul/halves.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/triangle.h"
 
@@ -68,9 +69,10 @@ int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
 
 // A kernel call takes one batch dimension. The innermost ones that step evenly in all arrays become that one;
 // the rest are walked here. call.saved's strides are those of its view but for the first.
-template <class T>
+template <class T, class Call>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
-                 const TensorView<const T>& saved, const TensorView<T>& c, Matmul<T>& call) {
+                 const TensorView<const T>& saved, const TensorView<T>& c, Call& call,
+                 TensorView<const T>& call_saved) {
   int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
   int outer = s.batch.ndim;
   for (; outer > 0; --outer) {
@@ -91,15 +93,15 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
     return s.m == 1 || stride == s.m * v.strides[1];
   };
   if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call.c, stride_c) &&
-      (!saved.data || goes_on(call.saved, stride_saved))) {
+      (!saved.data || goes_on(call_saved, stride_saved))) {
     if (s.m == 1)
-      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call.saved.strides[1] = stride_saved;
-    call.a.shape[1] = call.c.shape[1] = call.saved.shape[1] = count * s.m;
+      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call_saved.strides[1] = stride_saved;
+    call.a.shape[1] = call.c.shape[1] = call_saved.shape[1] = count * s.m;
     count = 1;
   }
   call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
   call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
-  call.saved.shape[0] = count, call.saved.strides[0] = stride_saved;
+  call_saved.shape[0] = count, call_saved.strides[0] = stride_saved;
   const T *a0 = call.a.data, *b0 = call.b.data;
   T* c0 = call.c.data;
   int64_t total = 1;
@@ -113,7 +115,7 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
       os += rest % s.batch[d] * saved.strides[d];
     }
     call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
-    if (saved.data) call.saved.data = saved.data + os;
+    if (saved.data) call_saved.data = saved.data + os;
     invoke_sized(call, elements);
   }
 }
@@ -167,8 +169,31 @@ void expect_parts(const Shapes& s, int64_t parts, bool finished) {
                " products, and neither a batch, a bias nor an activation");
 }
 
-Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name activation, Out out,
-              const MaybeFloats& saved, Whole parts) {
+// The views of a call.
+template <class T, class Call>
+void run_product(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Input& saved,
+                 const Output& c, Call& call, TensorView<const T>& call_saved) {
+  const TensorView<const T> va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
+  const TensorView<T> vc = c.view<T>();
+  set_matrices(call.a, va, s.m, s.k, false);
+  set_matrices(call.b, vb, s.k, s.n, true);
+  set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
+  if (saved) set_result(call_saved, vs, s, a.ndim() > 1, b.ndim() > 1);
+  if (bias) call.bias = bias.view<T>();
+  run_batches(s, va, vb, vs, vc, call, call_saved);
+}
+
+template <class Half>
+void run_halves(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Output& c,
+                const MatmulActivation& finish) {
+  HalfMatmul<Half> call{};
+  call.activation = finish;
+  TensorView<const Half> none;
+  run_product(s, a, b, bias, Input(), c, call, none);
+}
+
+Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activation, Out out,
+              const MaybeReals& saved, Whole parts) {
   const Shapes s = shapes_of(a, b);
   if (bias) bias.expect_shape({s.n});
   const MatmulActivation finish = activation_of(activation);
@@ -176,34 +201,33 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
     fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
   if (saved) saved.expect_shape(s.out);
   if (parts.number != 1) expect_parts(s, parts.number, bias || finish.kind != Activation::none);
+  const bool halves = a.dtype() == DType::float16 || a.dtype() == DType::bfloat16;
+  if (halves && (saved || parts.number != 1))
+    fail_type(kOp, "got floats of 16 bits and ", saved ? "saved" : "parts", "; expected float32");
   Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);
+  if (halves) {
+    (a.dtype() == DType::float16 ? run_halves<Float16> : run_halves<BFloat16>)(s, a, b, bias, c, finish);
+    return c;
+  }
   with_float(a.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    const auto va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
-    const auto vc = c.view<T>();
-    Matmul<T> call{};
-    set_matrices(call.a, va, s.m, s.k, false);
-    set_matrices(call.b, vb, s.k, s.n, true);
-    set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
-    if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
-    if (bias) call.bias = bias.view<T>();
+    Matmul<decltype(tag)> call{};
     call.activation = finish;
     if (parts.number == 1) call.precision = current_precision();
     call.parts = static_cast<int>(parts.number);
-    run_batches(s, va, vb, vs, vc, call);
+    run_product(s, a, b, bias, saved, c, call, call.saved);
   });
   return c;
 }
 
 // x (.., in), weight (out, in): x weight^T + bias
-Output linear(const Floats& x, Raw weight, const MaybeFloats& bias) {
+Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
     fail_type(kOp, "got another weight; expected a matrix");
   const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
   if (!across) throw py::error_already_set();
   const py::object none = py::none(), one = py::int_(1), name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
-  const Floats b = arg("weight", across);
+  const Reals b = arg("weight", across);
   x.expect_same_dtype(b);  // define.h compares the arguments of a call alone
   return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }

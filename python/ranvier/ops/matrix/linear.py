@@ -17,7 +17,7 @@ from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import reshaped
+from ranvier.tensors.memory import reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -25,6 +25,7 @@ class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
 
     reads: ClassVar = {"x": 1, "weight": 0}
+    widens = False
 
     def through_view(self, place: int) -> bool:
         return place == 2 or self.x.ndim != 2
@@ -44,7 +45,7 @@ class Linear(Function):
         if self.needs[1]:
             dw = _core.matmul(dy.T, x, None, "none", None)
         if self.needs[2]:
-            db = _core.sum(dy, 0, False, None)
+            db = unbroadcast(dy, dy.shape[1:])
         return dx, dw, db
 
 

@@ -25,6 +25,7 @@ class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
 
     reads: ClassVar = {"a": 1, "b": 0}
+    widens = False
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -66,7 +67,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """The matrix product a b: y[..., i, j] = sum over p of a[..., i, p] b[..., p, j].
 
     a (..., m, k), b (..., k, n), y (..., m, n). A vector on the left is a row, on the right a column, and
-    the result loses that dimension; leading dimensions broadcast. a and b are both float32 or both float64;
+    the result loses that dimension; leading dimensions broadcast. a and b are floats of one dtype;
     integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
     TypeError where the dtypes differ.
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])"""

@@ -1,0 +1,308 @@
+// Products of floats of 16 bits: which are of few rows, and the blocks of all others.
+#include "kernels/matmul/halves.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/carve.h"
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kSums = 4096;        // of few rows, which stay in L1
+constexpr int64_t kChain = 512;        // products of a chain of `rows`
+constexpr int64_t kUnit = 64;          // columns that are not divided among threads
+constexpr double kNsPerNumber = 0.04;  // of a matrix that few rows read
+// A block, at most.
+constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kBlockProducts = 1024;
+
+template <class Half>
+const HalfKernels& kernels_of() {
+  return half_matmul_kernels().of[std::is_same_v<Half, BFloat16>];
+}
+
+// One product, or its transpose: c' = b' a'.
+template <class Half>
+struct Sides {
+  int64_t m, n, k;
+  const Half *a, *b;
+  Half* c;
+  int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
+  bool transposed;
+
+  Sides(const HalfMatmul<Half>& x, int64_t batch, bool transposed) : transposed(transposed) {
+    m = x.c.shape[1], n = x.c.shape[2], k = x.a.shape[2];
+    a = x.a.data + batch * x.a.strides[0], rs_a = x.a.strides[1], cs_a = x.a.strides[2];
+    b = x.b.data + batch * x.b.strides[0], rs_b = x.b.strides[1], cs_b = x.b.strides[2];
+    c = x.c.data + batch * x.c.strides[0], rs_c = x.c.strides[1], cs_c = x.c.strides[2];
+    if (!transposed) return;
+    std::swap(m, n), std::swap(a, b), std::swap(rs_c, cs_c);
+    std::swap(rs_a, cs_b), std::swap(cs_a, rs_b);
+  }
+  bool is_few() const { return m <= kGemvRows && k > 0 && (rs_b == 1 || cs_b == 1); }
+};
+
+// Few rows, those of a or the columns of b.
+template <class Half>
+bool is_few(const HalfMatmul<Half>& call, bool& transposed) {
+  const bool plain = Sides<Half>(call, 0, false).is_few(), turned = Sides<Half>(call, 0, true).is_few();
+  transposed = turned && (!plain || call.c.shape[2] < call.c.shape[1]);
+  return plain || turned;
+}
+
+template <class Half>
+void widen(int64_t n, const Half* x, int64_t stride, float* y) {
+  if (stride == 1) return kernels_of<Half>().widen(n, x, y);
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i * stride];
+}
+
+template <class Half>
+void round(int64_t n, const float* x, Half* y, int64_t stride) {
+  if (stride == 1) return kernels_of<Half>().round(n, x, y);
+  for (int64_t i = 0; i < n; ++i) y[i * stride] = Half(x[i]);
+}
+
+// What follows the sums of n elements in a row, whose biases are there, and the rounding.
+template <class Half>
+void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, Half* c, int64_t stride) {
+  if (bias) half_matmul_kernels().add(n, bias, sums);
+  if (f.kind != Activation::none)
+    activation_kernels<float>().forward[static_cast<int>(f.kind)](
+        {n, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+  round(n, sums, c, stride);
+}
+
+// --- few rows
+
+// Of a thread: a as float32.
+template <class Half>
+struct FewRows {
+  const HalfMatmul<Half>& call;
+  const bool transposed;
+  float* const a;
+  int64_t widened = -1;  // of which product a is
+
+  static int64_t line(int64_t k) { return round_up(k, 16); }
+
+  // The columns [j, end) of a product.
+  void run(const Sides<Half>& o, int64_t j, int64_t end) const {
+    alignas(64) float sums[kSums], more[kSums], bias[kSums];
+    const HalfKernels& kernels = kernels_of<Half>();
+    const bool dots = o.rs_b == 1 && (o.cs_b != 1 || o.k >= o.n);
+    const int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
+    for (; j < end; j += most) {
+      const int64_t n = std::min(most, end - j), width = round_up(n, 16);
+      const int64_t chain = dots ? o.k : kChain;
+      for (int64_t p = 0; p < o.k; p += chain) {
+        const HalfLines lines{static_cast<int>(o.m),
+                              std::min(chain, o.k - p),
+                              n,
+                              a + p,
+                              line(o.k),
+                              o.b + p * o.rs_b + j * o.cs_b,
+                              dots ? o.cs_b : o.rs_b,
+                              p == 0 ? sums : more,
+                              width};
+        (dots ? kernels.dots : kernels.rows)(lines);
+        if (p > 0) half_matmul_kernels().add(o.m * width, more, sums);
+      }
+      const TensorView<const Half>& given = call.bias;
+      if (given.data && !transposed) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
+      for (int64_t i = 0; i < o.m; ++i) {
+        if (given.data && transposed) std::fill_n(bias, n, float(given.data[i * given.strides[0]]));
+        finish(call.activation, n, sums + i * width, given.data ? bias : nullptr,
+               o.c + i * o.rs_c + j * o.cs_c, o.cs_c);
+      }
+    }
+  }
+
+  // The units [begin, end), numbered product by product.
+  void run_units(int64_t begin, int64_t end) {
+    const int64_t n = Sides<Half>(call, 0, transposed).n, units = ceil_div(n, kUnit);
+    while (begin < end) {
+      const int64_t batch = begin / units, first = begin - batch * units;
+      const int64_t last = std::min(units, first + end - begin);
+      const Sides<Half> o(call, batch, transposed);
+      for (int64_t i = 0; i < o.m && batch != widened; ++i)
+        widen(o.k, o.a + i * o.rs_a, o.cs_a, a + i * line(o.k));
+      widened = batch;
+      run(o, first * kUnit, std::min(last * kUnit, n));
+      begin += last - first;
+    }
+  }
+};
+
+// --- blocks
+
+TensorView<float> matrix(float* data, int64_t m, int64_t n, int64_t rs, int64_t cs) {
+  TensorView<float> v;
+  v.data = data, v.ndim = 3;
+  v.shape[0] = 1, v.shape[1] = m, v.shape[2] = n;
+  v.strides[1] = rs, v.strides[2] = cs;
+  return v;
+}
+
+// Sizes of even parts of n, at most `most`.
+int64_t even(int64_t n, int64_t most) {
+  return n <= most ? std::max<int64_t>(n, 1) : round_up(ceil_div(n, ceil_div(n, most)), 16);
+}
+
+// An operand's block as float32, in its own order: lines of rows, or of columns.
+template <class Half>
+struct Widened {
+  static constexpr int64_t kOdd = 16;  // lines a power of two apart would share few sets of L1
+
+  bool rows;
+  int64_t line;            // elements from one line to the next
+  int64_t i = -1, j = -1;  // its first row and column
+  float* data;
+
+  Widened(int64_t m, int64_t n, int64_t rs, int64_t cs, Carver& carver)
+      : rows(rs != 1 || (cs == 1 && n >= m)), line(round_up(rows ? n : m, 16) + kOdd) {
+    data = carver.take<float>(line * (rows ? m : n));
+  }
+
+  // The thread's share of the block from row i and column j on.
+  void fill(const OpenTeam& team, const Half* x, int64_t rs, int64_t cs, int64_t i, int64_t j, int64_t m,
+            int64_t n) {
+    if (this->i == i && this->j == j) return;
+    this->i = i, this->j = j;
+    const int64_t lines = rows ? m : n;
+    x += i * rs + j * cs;
+    for (int64_t l = team.share_begin(lines); l < team.share_end(lines) && !interrupted(team); ++l)
+      widen(rows ? n : m, x + l * (rows ? rs : cs), rows ? cs : rs, data + l * line);
+  }
+  TensorView<const float> view(int64_t m, int64_t n) const {
+    return as_const(matrix(data, m, n, rows ? line : 1, rows ? 1 : line));
+  }
+};
+
+template <class Half>
+class Blocks {
+ public:
+  explicit Blocks(const HalfMatmul<Half>& call) : call_(call) {
+    m_ = call.c.shape[1], n_ = call.c.shape[2], k_ = call.a.shape[2];
+    rows_ = even(m_, kBlockRows), columns_ = even(n_, kBlockColumns), products_ = even(k_, kBlockProducts);
+  }
+
+  // Of a crew of so many threads.
+  size_t bytes(int threads) const {
+    Carver carver(nullptr);
+    const Memory memory(*this, carver);
+    size_t most = 0;  // a last block may take more than a whole one
+    for (int64_t m : {rows_, m_ - (ceil_div(m_, rows_) - 1) * rows_})
+      for (int64_t n : {columns_, n_ - (ceil_div(n_, columns_) - 1) * columns_})
+        for (int64_t k :
+             {std::min(products_, k_), k_ == 0 ? 0 : k_ - (ceil_div(k_, products_) - 1) * products_})
+          most = std::max(most, product(memory, m, n, k, nullptr).workspace_bytes(threads));
+    return carver.used() + round_up(static_cast<int64_t>(most), 64);
+  }
+
+  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
+    Carver carver(workspace);
+    Memory x(*this, carver);
+    void* const scratch = workspace + carver.used();
+    const Sides<Half> o(call_, batch, false);
+    for (int64_t i = 0; i < m_; i += rows_)
+      for (int64_t j = 0; j < n_; j += columns_) {
+        const int64_t m = std::min(rows_, m_ - i), n = std::min(columns_, n_ - j);
+        int64_t p = 0;
+        do {  // once also for k = 0
+          const int64_t k = std::min(products_, k_ - p);
+          x.a.fill(crew, o.a, o.rs_a, o.cs_a, i, p, m, k);
+          x.b.fill(crew, o.b, o.rs_b, o.cs_b, p, j, k, n);
+          crew.barrier();
+          product(x, m, n, k, p == 0 ? x.sums : x.more).run(crew, scratch);
+          crew.barrier();
+          if (p > 0)
+            for (int64_t r = crew.share_begin(m); r < crew.share_end(m); ++r)
+              half_matmul_kernels().add(n, x.more + r * columns_, x.sums + r * columns_);
+          p += k;
+        } while (p < k_);
+        finish_block(crew, x.sums, o, i, j, m, n);
+      }
+  }
+
+ private:
+  struct Memory {
+    Memory(const Blocks& x, Carver& carver)
+        : a(x.rows_, x.products_, x.call_.a.strides[1], x.call_.a.strides[2], carver),
+          b(x.products_, x.columns_, x.call_.b.strides[1], x.call_.b.strides[2], carver),
+          sums(carver.take<float>(x.rows_ * x.columns_)),
+          more(carver.take<float>(x.products_ < x.k_ ? x.rows_ * x.columns_ : 0)) {}
+    Widened<Half> a, b;
+    float *sums, *more;
+  };
+
+  Matmul<float> product(const Memory& x, int64_t m, int64_t n, int64_t k, float* c) const {
+    Matmul<float> y{};
+    y.a = x.a.view(m, k), y.b = x.b.view(k, n);
+    y.c = matrix(c, m, n, columns_, 1);
+    if (std::is_same_v<Half, BFloat16>) y.precision = Precision::medium;
+    return y;
+  }
+
+  void finish_block(const OpenTeam& crew, float* sums, const Sides<Half>& o, int64_t i, int64_t j, int64_t m,
+                    int64_t n) const {
+    alignas(64) float bias[kBlockColumns];
+    const TensorView<const Half>& given = call_.bias;
+    if (given.data) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
+    for (int64_t r = crew.share_begin(m); r < crew.share_end(m) && !interrupted(crew); ++r)
+      finish(call_.activation, n, sums + r * columns_, given.data ? bias : nullptr,
+             o.c + (i + r) * o.rs_c + j * o.cs_c, o.cs_c);
+  }
+
+  const HalfMatmul<Half>& call_;
+  int64_t m_, n_, k_, rows_, columns_, products_;
+};
+
+}  // namespace
+
+template <class Half>
+size_t HalfMatmul<Half>::workspace_bytes(int threads) const {
+  bool transposed;
+  if (numel(c) == 0) return 0;
+  if (is_few(*this, transposed)) {
+    const Sides<Half> o(*this, 0, transposed);
+    return sizeof(float) * threads * o.m * FewRows<Half>::line(o.k);
+  }
+  const Blocks<Half> blocks(*this);
+  const size_t alone = c.shape[0] > 1 ? threads * blocks.bytes(1) : 0;
+  return std::max(alone, blocks.bytes(threads));
+}
+
+template <class Half>
+void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
+  const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
+  bool transposed;
+  if (numel(c) == 0) return;
+  if (is_few(*this, transposed)) {
+    const Sides<Half> o(*this, 0, transposed);
+    const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
+    return team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
+      FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
+      for (Chunks some(team, units, Chunks::size(team, units)); some.next() && !interrupted(team);)
+        few.run_units(some.begin, some.end);
+    });
+  }
+  const Blocks<Half> blocks(*this);
+  const double ns = serial_ns(matmul_kernels<float>(), batch * m, n, std::max<int64_t>(k, 1));
+  team.region(ns, [&](const OpenTeam& team) {
+    char* const base = static_cast<char*>(workspace);
+    if (batch >= team.size()) {
+      char* const own = base + team.index() * (team.size() > 1 ? blocks.bytes(1) : 0);
+      for (Chunks some(team, batch, Chunks::size(team, batch)); some.next() && !interrupted(team);)
+        for (int64_t i = some.begin; i < some.end; ++i) blocks.run(team.single(), i, own);
+    } else {
+      for (int64_t i = 0; i < batch; ++i) blocks.run(team, i, base);
+    }
+  });
+}
+
+template struct HalfMatmul<Float16>;
+template struct HalfMatmul<BFloat16>;
+
+}  // namespace ranvier

@@ -1,0 +1,221 @@
+"""Products of float16 and bfloat16: sums of float32, each element of the result rounded once."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier._core as _core
+from ranvier import kernels
+from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.bits import same_bits
+from support.grouped import grouped
+from support.layouts import in_layout
+
+HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+LAYOUTS = {"C": "contiguous", "F": "transposed", "S": "strided"}
+
+
+def half(dtype):
+    return np.dtype(getattr(rv, dtype))
+
+
+def drawn(rng, shape, dtype, order="C"):
+    x = rng.standard_normal(shape).astype(np.float32).astype(half(dtype))
+    return in_layout(x, LAYOUTS[order])
+
+
+def check(a, b, bias=None, activation="none", **more):
+    """Within the roundings of float32 of the exact sums, and one rounding of the result."""
+    got = kernels.matmul(a, b, bias, activation, **more)
+    assert got.dtype == a.dtype
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    wide, absolute = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)
+    if bias is not None:
+        wide, absolute = wide + bias.astype(np.float64), absolute + np.abs(bias.astype(np.float64))
+    if activation == "relu":
+        wide = np.maximum(wide, 0)
+    sums = (a.shape[-1] + 2) * 2.0**-23 * absolute
+    once = 2.0**-11 * np.abs(wide) + 2.0**-25 if a.dtype == np.float16 else 2.0**-8 * np.abs(wide)
+    assert got.shape == wide.shape
+    assert (np.abs(got.astype(np.float64) - wide) <= 1.01 * (sums + once)).all()
+    return got
+
+
+def equal(a, b):
+    assert a.shape == b.shape
+    assert np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+
+
+@HALVES
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SF"])
+@grouped("size", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 67, 97, 131])
+def test_few_rows_and_few_columns(size, orders, dtype, isa, rng, threads):
+    for m, k, n in ((1, size, 70), (7, 37, size), (4, size, size), (2, 66, size), (3, size, 40)):
+        a, b = drawn(rng, (m, k), dtype, orders[0]), drawn(rng, (k, n), dtype, orders[1])
+        same_bits(threads, lambda a=a, b=b: check(a, b), (1, 2))
+        check(b.T, a.T)
+
+
+@HALVES
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SS"])
+@grouped("size", [9, 15, 16, 17, 31, 33, 47, 64, 65, 97, 129])
+def test_edges_of_blocks(size, orders, dtype, isa, rng, threads):
+    for m, k, n in ((size, 40, 48), (9, size + 33, 33), (30, 65, size)):
+        a, b = drawn(rng, (m, k), dtype, orders[0]), drawn(rng, (k, n), dtype, orders[1])
+        same_bits(threads, lambda a=a, b=b: check(a, b), (1, 2))
+
+
+@HALVES
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize(
+    "shape", [(257, 130, 300), (60, 33, 530), (30, 2100, 40), (3, 1100, 900), (8, 70, 5000), (1, 513, 9000)]
+)
+def test_several_blocks(shape, orders, dtype, isa, rng, threads):
+    m, k, n = shape
+    a, b = drawn(rng, (m, k), dtype, orders[0]), drawn(rng, (k, n), dtype, orders[1])
+    bias = drawn(rng, (n,), dtype)
+    check(a, b, bias)
+    same_bits(threads, lambda: kernels.matmul(a, b, bias), (1, 2, 3))
+
+
+@HALVES
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+@pytest.mark.parametrize("shape", [(1, 70, 600), (7, 900, 50), (900, 64, 3), (260, 1030, 30)])
+def test_what_follows(shape, activation, dtype, isa, rng):
+    """A bias and an activation act on the sums, before they are rounded."""
+    m, k, n = shape
+    for order in "CF":
+        a, b, bias = drawn(rng, (m, k), dtype), drawn(rng, (k, n), dtype, order), drawn(rng, (2 * n,), dtype)
+        for given in (None, bias[:n], bias[::2]):
+            if activation != "tanh":
+                check(a, b, given, activation)
+                continue
+            got = kernels.matmul(a, b, given, "tanh").astype(np.float64)
+            wide = a.astype(np.float64) @ b.astype(np.float64)
+            wide = np.tanh(wide + (0 if given is None else given.astype(np.float64)))
+            assert np.abs(got - wide).max() < (2.0**-10 if dtype == "float16" else 2.0**-8)
+
+
+@HALVES
+def test_stacks_and_results_of_any_strides(dtype, isa, rng, threads):
+    for m, k, n in ((1, 64, 70), (40, 64, 48), (5, 33, 2)):
+        a, b = drawn(rng, (3, 1, m, k), dtype), drawn(rng, (5, k, n), dtype)
+        same_bits(threads, lambda a=a, b=b: check(a, b))
+        same_bits(threads, lambda a=a, b=b: check(a.swapaxes(-1, -2).copy().swapaxes(-1, -2), b[1]))
+        got = kernels.matmul(a[0, 0], b[0])
+        for out in (np.zeros((n, m), got.dtype).T, np.zeros((m, 2 * n), got.dtype)[:, ::2]):
+            equal(kernels.matmul(a[0, 0], b[0], out=out), got)
+        row = np.broadcast_to(a[0, 0, :1], (40, k))  # a stride of 0
+        check(row, b[0])
+        check(a[0, 0][::-1, ::-1], b[0][::-1])
+        check(a[0, 0, 0], b[0])
+        check(a[0, 0], b[0, :, 0])
+
+
+@HALVES
+def test_empty_ones(dtype, isa):
+    for m, k, n in ((0, 64, 64), (5, 64, 0), (5, 0, 64), (1, 0, 7), (20, 0, 300)):
+        got = kernels.matmul(np.ones((m, k), half(dtype)), np.ones((k, n), half(dtype)))
+        equal(got, np.zeros((m, n), half(dtype)))
+    bias = np.arange(7).astype(half(dtype))
+    equal(
+        kernels.matmul(np.ones((2, 0), half(dtype)), np.ones((0, 7), half(dtype)), bias), np.stack([bias] * 2)
+    )
+
+
+@HALVES
+@pytest.mark.parametrize("m", [1, 30])
+def test_values_that_are_no_numbers(m, dtype, isa, rng):
+    a, b = drawn(rng, (m + 3, 70), dtype), drawn(rng, (70, 64), dtype)
+    a[0, 69], a[1, 6], a[2, 7] = np.nan, np.inf, -np.inf
+    for order in (b, np.asfortranarray(b)):
+        got = kernels.matmul(a, order).astype(np.float32)
+        assert np.isnan(got[0]).all()
+        np.testing.assert_array_equal(got[1], np.inf * np.sign(b[6].astype(np.float32)))
+        np.testing.assert_array_equal(got[2], -np.inf * np.sign(b[7].astype(np.float32)))
+        assert np.isfinite(got[3:]).all()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("shape", [(20, 64, 64), (130, 900, 300)])
+def test_as_float32_of_medium_precision(shape, medium, rng):  # noqa: F811
+    """What pairs or tiles of bfloat16 make of these factors, which they need not round."""
+    m, k, n = shape
+    a, b = drawn(rng, (m, k), "bfloat16"), drawn(rng, (k, n), "bfloat16", "F")
+    wide = kernels.matmul(a.astype(np.float32), b.astype(np.float32))
+    equal(kernels.matmul(a, b), wide.astype(half("bfloat16")))
+
+
+def test_mixed_dtypes_are_refused(rng):
+    a, b = drawn(rng, (3, 4), "float16"), drawn(rng, (4, 5), "bfloat16")
+    for other in (b, b.astype(np.float32)):
+        with pytest.raises(TypeError, match="expected the same dtype"):
+            kernels.matmul(a, other)
+    with pytest.raises(TypeError, match="expected the same dtype"):
+        kernels.matmul(a, a.T, np.ones(3, np.float32))
+    with pytest.raises(TypeError, match=r"got floats of 16 bits and saved; expected float32"):
+        kernels.matmul(a, a.T, None, "relu", None, np.ones((3, 3), np.float16))
+
+
+# --- Tensors
+
+SHAPES = [((3, 5), (5, 4)), ((2, 3, 40), (40, 64)), ((5,), (5, 4)), ((3, 5), (5,)), ((2, 1, 3, 5), (4, 5, 6))]
+
+
+@HALVES
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_gradients_are_rounded_once(shapes, dtype, rng):
+    arrays = [drawn(rng, shape, dtype) for shape in shapes]
+    a, b = (rv.tensor(x, requires_grad=True) for x in arrays)
+    y = a @ b
+    dy = drawn(rng, y.shape, dtype)
+    y.backward(rv.tensor(dy))
+    wide_a, wide_b = (rv.tensor(x.astype(np.float64), requires_grad=True) for x in arrays)
+    (wide_a @ wide_b).backward(rv.tensor(dy.astype(np.float64)))
+    for x, wide in ((a, wide_a), (b, wide_b)):
+        assert x.grad.dtype == half(dtype)
+        np.testing.assert_allclose(x.grad.double().numpy(), wide.grad.numpy(), 0.02, 0.05)
+
+
+@HALVES
+@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (20, 48), (2, 3, 48)])
+def test_linear(shape, dtype, rng):
+    arrays = [drawn(rng, of, dtype) for of in (shape, (70, 48), (70,))]
+    inputs = [rv.tensor(x, requires_grad=True) for x in arrays]
+    exact = [rv.tensor(x.astype(np.float64), requires_grad=True) for x in arrays]
+    y, wide = rv.ops.linear(*inputs), rv.ops.linear(*exact)
+    dy = drawn(rng, y.shape, dtype)
+    y.backward(rv.tensor(dy))
+    wide.backward(rv.tensor(dy.astype(np.float64)))
+    pairs = [(y, wide), *((x.grad, z.grad) for x, z in zip(inputs, exact, strict=True))]
+    for one, other in pairs:
+        assert one.dtype == half(dtype)
+        np.testing.assert_allclose(one.detach().double().numpy(), other.detach().numpy(), 0.02, 0.05)
+
+
+@HALVES
+def test_a_captured_step(dtype, rng):
+    weight, bias = (rv.tensor(drawn(rng, of, dtype), requires_grad=True) for of in ((40, 64), (40,)))
+
+    def step(x):
+        y = rv.ops.linear(x, weight, bias)
+        return y.detach(), *rv.autograd.grad((y * y).sum(), (weight, bias))
+
+    compiled = rv.compile(step)
+    for rows in (1, 30):
+        for _ in range(4):
+            x = rv.tensor(drawn(rng, (rows, 64), dtype))
+            for got, wanted in zip(compiled(x), step(x), strict=True):
+                equal(got._array, wanted._array)
+    assert len(compiled.programs) == 2
+
+
+def test_no_wide_copy_of_a_large_weight(rng):
+    """A product takes less memory than its weight has, let alone a copy of it as float32."""
+    weight = drawn(rng, (3000, 3000), "bfloat16")
+    for rows in (1, 40):
+        x = drawn(rng, (rows, 3000), "bfloat16")
+        kernels.matmul(x, weight.T)
+        _core.reset_peak_memory()
+        before = _core.memory_stats()["peak_bytes_in_use"]
+        kernels.matmul(x, weight.T)
+        assert _core.memory_stats()["peak_bytes_in_use"] - before < weight.nbytes
