@@ -43,7 +43,10 @@ for op in ("sum", "product", "min", "max"):
     d.all_reduce(bools, op)
     halves = np.array([r + 1.5], np.float16)
     d.all_reduce(halves, op)
-    results[op] = bools.tolist(), halves.tolist()
+    brains = rv.tensor([r + 1.5]).bfloat16()
+    d.all_reduce(brains, op)
+    d.broadcast(brains, 1)
+    results[op] = bools.tolist(), halves.tolist(), brains.tolist()
 for op in ("min", "max"):
     values = np.array([np.nan if r == 1 else 1.0, r])
     d.all_reduce(values, op)
@@ -83,10 +86,10 @@ def test_arrays(ranks):
         product = 1.0
         for number in numbers:
             product *= number
-        assert found["sum"] == [[True, True, False], [sum(numbers)]]
-        assert found["product"] == [[False, True, False], [product]]
-        assert found["min"] == [[False, True, False], [1.5]]
-        assert found["max"] == [[True, True, False], [ranks + 0.5]]
+        assert found["sum"] == [[True, True, False], [sum(numbers)], [sum(numbers)]]
+        assert found["product"] == [[False, True, False], [product], [product]]
+        assert found["min"] == [[False, True, False], [1.5], [1.5]]
+        assert found["max"] == [[True, True, False], [ranks + 0.5], [ranks + 0.5]]
         assert found["min of nan"] == [True, 0]
         assert found["max of nan"] == [True, ranks - 1]
         assert (mean, waited) == ([(ranks + 1) / 2], True)

@@ -23,8 +23,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.distributed.job import limit_of, world
-from ranvier.distributed.ranks import World, agree, complete, neighbours
-from ranvier.tensors.memory import Array
+from ranvier.distributed.ranks import World, agree, complete, neighbours, typed
+from ranvier.tensors.memory import HALVES, Array
 from ranvier.train.saving import difference
 
 _SMALL = 4096  # bytes
@@ -57,6 +57,7 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
 
 def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> None:
     """Send to another rank and receive from it."""
+    give, into = typed(give), typed(into)
     complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)
 
 
@@ -109,7 +110,7 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
     """
     if flat.dtype == bool:
         flat, op = flat.view(np.uint8), {"sum": "max", "product": "min"}.get(op, op)
-    wide = flat.astype(np.float32) if flat.dtype == np.float16 else flat
+    wide = flat.astype(np.float32) if flat.dtype in HALVES else flat
     missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
     mpi = _mpi()
     requests = [here.comm.Iallreduce(mpi.IN_PLACE, wide, getattr(mpi, REDUCTIONS[op][0]))]
@@ -126,7 +127,7 @@ def broadcast(values: Array, source: int, here: World) -> None:
     """Replace a contiguous array by that of the rank `source`."""
     if here.size > 1:
         agree(here, "broadcast", f"of {values.dtype} {values.shape} from {source}")
-        complete(here, [here.comm.Ibcast(values, source)], "broadcast")
+        complete(here, [here.comm.Ibcast(typed(values), source)], "broadcast")
 
 
 def all_gather(values: Array, here: World) -> Array:

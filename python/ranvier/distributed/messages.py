@@ -13,7 +13,7 @@ import numpy as np
 from ranvier.autograd import Tensor, bump
 from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
-from ranvier.distributed.ranks import World, as_bytes, as_text, complete
+from ranvier.distributed.ranks import World, as_bytes, as_text, complete, typed
 from ranvier.observe import refuse
 from ranvier.tensors.memory import Array
 
@@ -126,7 +126,7 @@ def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None
     if here is None:
         return None
     values, (to, number) = array_of("send", tensor), _other("send", here, dst, tag)
-    sent = [_described(values), values.copy(order="C")]
+    sent = [_described(values), typed(values.copy(order="C"))]
     requests = [here.comm.Isend(part, to, number) for part in sent]
     here.keep(requests)
     return Work(lambda: type(requests[0]).Testall(requests), lambda: complete(here, requests, "send", to))
@@ -153,7 +153,7 @@ def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) 
     requests: list[Any] = []
 
     def begin(other: int) -> None:
-        requests.extend(here.comm.Irecv(part, other, number) for part in (about, values))
+        requests.extend(here.comm.Irecv(part, other, number) for part in (about, typed(values)))
         here.keep(requests)
 
     def arrived() -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.observe import place, refuse
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import BF16, Array
 
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
@@ -135,6 +135,11 @@ _SPINS = 200  # tests without a pause: a message on one host takes some microsec
 _TEXT = 128  # characters of a call, and of where it is
 _LONG = 0.002  # seconds after which the processor is left to others for longer
 _LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
+
+
+def typed(values: Array) -> Array:
+    """The array with a type that MPI has: bfloat16 as its bits."""
+    return values.view(np.uint16) if values.dtype == BF16 else values
 
 
 def complete(
