@@ -90,6 +90,14 @@ def test_mapped_memory_is_that_of_the_process(tmp_path):
     values["x"][0] = 5
     assert values["x"].tolist() == [5, 1, 2, 3]
     assert path.read_bytes() == before
+    many = tmp_path / "many.pt"
+    files.save([rv.ones(3).bfloat16() for _ in range(50)], many)
+    before = [*Path("/proc/self/fd").glob("*")]
+    values = rv.load(many, mmap=True)
+    assert len([*Path("/proc/self/fd").glob("*")]) <= len(before) + 1
+    many.unlink()
+    assert {x.untyped_storage().nbytes() for x in values} == {6}
+    assert [x.tolist() for x in values] == [[1.0] * 3] * 50
     refused(ValueError, "of which nothing can be mapped", rv.load, FILES / "old.pt", mmap=True)
     with path.open("rb") as stream:
         refused(ValueError, "expected a path", rv.load, stream, mmap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import mmap
 import pickle
 import struct
 import zipfile
@@ -111,6 +111,7 @@ class _Zip:
             raise FileError(f"has the byte order {order[:20]!r}; expected 'little' or 'big'")
         self.order = "<" if order == b"little" else ">"
         self.storages: dict[str, Storage] = {}
+        self.memory: mmap.mmap | None = None
 
     def read(self, run: Run) -> Any:
         return run(io.BytesIO(self.bytes_of("data.pkl")), self.storage)
@@ -162,9 +163,11 @@ class _Zip:
         start = entry.header_offset + 30 + sum(struct.unpack("<HH", head[26:]))
         if not entry.file_size:
             return np.empty(0, np.uint8)
-        if start + entry.file_size > os.path.getsize(self.path):
+        if self.memory is None:  # one for all, as each has an open file
+            self.memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        if start + entry.file_size > len(self.memory):
             raise FileError(f"ends within the entry {name!r}")
-        return np.memmap(self.path, np.uint8, "c", start, (entry.file_size,)).view(np.ndarray)
+        return np.frombuffer(self.memory, np.uint8, entry.file_size, start)
 
 
 class _Old:
