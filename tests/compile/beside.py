@@ -25,8 +25,8 @@ def bits(x: Any) -> Any:
         return type(x), bits(dict.copy(vars(x)) if hasattr(x, "__dict__") else dataclasses.asdict(x))
     if isinstance(x, float):
         return x.hex(), np.signbit(x)  # NaN, too
-    array = x.numpy(force=True) if isinstance(x, rv.Tensor) else x
-    return (array.dtype.str, array.shape, array.tobytes()) if isinstance(array, np.ndarray) else array
+    array = x._array if isinstance(x, rv.Tensor) else x
+    return (str(array.dtype), array.shape, array.tobytes()) if isinstance(array, np.ndarray) else array
 
 
 def outcome(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -64,6 +64,10 @@ def imaging():
     )
 
 
+def halves():
+    return dense(8, nn.BatchNorm1d(8), nn.ReLU()).bfloat16()
+
+
 def two_losses(output, y):
     return nn.functional.cross_entropy(output, y.long()) + 0.1 * (output * output).mean()
 
@@ -111,6 +115,8 @@ ROWS = {
     "many sizes": (("relu", "momentum"), sizes, 2),
     "many sizes, 2 a time": (("relu", "momentum"), sizes, 4, {"accumulate": 2}),
     "a loader": (("relu",), loading, 1),
+    "halves": ((halves,), loading, 1, {"clip_grad_norm": 0.5}),
+    "halves, 2 a time": ((halves,), fit, 3, {"l1": 0.01, "l2": 0.1, "accumulate": 2}),
     "several fits": (("dropout",), several, 1),
     "LBFGS": (("relu", "lbfgs"), fit, 0),
     "a value": ((lambda: dense(8, Reads()),), fit, r"\[Trainer.fit\] .*item\(\) reads a value"),

@@ -14,7 +14,7 @@ from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.nn import utils
 from ranvier.observe import current, value_read
 from ranvier.optim import LBFGS, Optimizer
-from ranvier.tensors.memory import Array, filled, numbers
+from ranvier.tensors.memory import Array, filled, narrow, numbers, widened
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting
@@ -77,7 +77,9 @@ class Penalty:
         for rows in by_dtype.values():
             arrays, changed, l1s, l2s = map(list, zip(*rows, strict=True))
             strengths = numbers(*l1s), numbers(*l2s)
-            value = _core.weight_penalty(arrays, changed if gradients else None, *strengths, factor)
+            wide = widened(changed) if gradients else None
+            value = _core.weight_penalty(widened(arrays), wide, *strengths, factor)
+            narrow(changed, wide or changed)
             total = value if total is None else _core.add(total, value)
         return total
 
