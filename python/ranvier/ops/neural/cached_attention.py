@@ -8,6 +8,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.neural.attention import PackedAttention
 from ranvier.tape.function import Function
+from ranvier.tensors.memory import narrow, widened
 
 
 class CachedAttention(PackedAttention):
@@ -26,7 +27,10 @@ class CachedAttention(PackedAttention):
         keys, values, lengths, most, advance = self.cache
         del self.cache
         q, k, v = self._heads(qkv)
-        return self._joined(_core.attention_cached(q, k, v, keys, values, lengths, most, self.scale, advance))
+        kept, wide = [keys, values], widened([keys, values])
+        y = _core.attention_cached(q, k, v, *wide, lengths, most, self.scale, advance)
+        narrow(kept, wide)
+        return self._joined(y)
 
 
 class CachePositions(Function):
