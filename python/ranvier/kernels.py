@@ -1,8 +1,8 @@
 """The core's kernels on NumPy arrays, without tensors and tape.
 
 Every function takes float32 or float64 arrays of any strides, some also floats of 16 bits, returns new
-arrays and accepts ``out=``, an array to write the result into. ``f_backward`` takes the gradient of f's result and returns those of its
-inputs.
+arrays and accepts ``out=``, an array to write the result into. ``f_backward`` takes the gradient of f's
+result and returns those of its inputs.
 
 >>> import numpy as np
 >>> from ranvier import kernels

@@ -120,7 +120,7 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     _float("exponential_", x)
 
     def draw(shape: Any) -> Any:
-        return np.maximum(numpy_generator().exponential(1 / lambd, shape), np.finfo(F32).tiny)
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), finfo(x.dtype).tiny)
 
     return _filled("exponential_", x, generator, draw)
 
