@@ -304,6 +304,21 @@ def test_halves_of_two_dtypes_are_no_operands():
         rv.ones(2, 2, dtype=rv.float16) @ rv.ones(2, 2, dtype=rv.bfloat16)
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize("interpolation", ["linear", "midpoint", "lower"])
+@pytest.mark.parametrize("op", [rv.quantile, rv.nanquantile])
+def test_quantiles_of_halves(op, interpolation, dtype):
+    x = rv.tensor([[0.3, 1.7, 2.9, 4.1], [5.3, -1.1, 7.7, 0.9]]).to(dtype).requires_grad_()
+    exact = x.detach().float().requires_grad_()
+    for shares in (0.3, rv.tensor([0.1, 0.55])):
+        y, z = (op(a, shares, 1, interpolation=interpolation) for a in (x, exact))
+        y.sum().backward()
+        z.sum().backward()
+        assert (y.dtype, y.tolist()) == (dtype, z.to(dtype).tolist())
+        assert x.grad.tolist() == exact.grad.to(dtype).tolist()
+        x.grad = exact.grad = None
+
+
 F = rv.nn.functional
 BESIDE = {  # what float32 may stand beside halves: the function, shapes of the halves, of float32
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (4,), w, b), [(2, 3, 4)], [(4,), (4,)]),

@@ -18,7 +18,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import by_kernel, rounded
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
@@ -29,6 +29,8 @@ def _quantile(
     name: str, x: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, nans: bool
 ) -> Tensor:
     x, q = as_tensor(name, x), as_tensor(name, q)
+    if x._array.dtype in HALVES:
+        return rounded(_quantile(name, x.float(), q, dim, keepdim, interpolation, nans), x.dtype)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     require_dtype(name, "x", x, "f", "floats")
     share = q._read(name).astype(x.dtype)
