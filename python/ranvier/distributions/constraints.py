@@ -12,7 +12,7 @@ import ranvier.ops as ops
 from ranvier import finfo, full
 from ranvier._core import inside
 from ranvier.autograd import Tensor, wrap
-from ranvier.tensors.memory import HALVES, cast
+from ranvier.tensors.memory import cast
 
 __all__ = [
     "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent",
@@ -54,7 +54,7 @@ class Constraint:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
         x = wrap(x._array)
         if x._array.dtype.kind == self._kind and (limits := self._bounds()):
-            return bool(inside((x.float() if x._array.dtype in HALVES else x)._array, *limits))
+            return bool(inside((x if x.itemsize > 2 else x.float())._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
