@@ -254,6 +254,15 @@ def test_the_gradient_of_one_half_that_two_ops_read() -> None:
     assert (x.grad.dtype, x.grad.tolist()) == (np.float16, [5, 5])
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16], ids=str)
+def test_a_kept_gradient_of_halves_is_added_to(dtype):
+    y = rv.ones(2, dtype=dtype, requires_grad=True) * 2
+    y.retain_grad()
+    y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    assert (y.grad.dtype, y.grad.tolist()) == (dtype, [2, 2])
+
+
 def test_the_median_of_halves_is_the_first_nan():
     x = rv.tensor([[np.nan, -np.inf], [2.0, 1.0]], dtype=rv.float16)
     values, indices = x.median(1)
