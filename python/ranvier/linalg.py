@@ -83,10 +83,12 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     return ops.sum(ops.mul(x, y), dim)
 
 
-def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+def vector_norm(
+    x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
     | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
-    return ops.norm(x, ord, dim, keepdim)
+    return ops.norm(x, ord, dim, keepdim, dtype=dtype)
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:

@@ -132,6 +132,7 @@ MORE = {
     "logcumsumexp": lambda x: rv.logcumsumexp(x, 1),
     "logit": rv.logit,
     "matrix_exp": lambda x: rv.linalg.matrix_exp(x[:, :2]),
+    "matrix_power": lambda x: rv.linalg.matrix_power(x[:, :2], 3),
     "multi_margin_loss": lambda x: rv.nn.functional.multi_margin_loss(x, rv.tensor([2, 0])),
     "nan_to_num": rv.nan_to_num,
     "nanmean": lambda x: rv.nanmean(x, 1),
@@ -218,6 +219,18 @@ def test_halves_of_both_kinds_keep_their_range() -> None:
     large = rv.tensor([2.0**20, 2.0**100], dtype=rv.bfloat16)
     assert rv.isclose(large, large.clone()).all()
     assert rv.isin(large, rv.tensor([np.inf], dtype=rv.float16)).tolist() == [False, False]
+
+
+def test_neighbours_of_bfloat16() -> None:
+    """Those of float32 with numbers of 16 bits: 2^-7 of a power of two apart, 2^-133 about 0."""
+    x = rv.tensor([1.0, 1.0, -1.0, 0.0, -0.0, 2.0, np.inf, -np.inf, np.nan, 3.0], dtype=rv.bfloat16)
+    to = rv.tensor([2.0, 0.0, 0.0, 1.0, -1.0, 2.0, 0.0, 0.0, 0.0, np.nan], dtype=rv.bfloat16)
+    y = rv.nextafter(x.requires_grad_(), to)
+    most = (2 - 2.0**-7) * 2.0**127
+    expected = [1 + 2**-7, 1 - 2**-8, -1 + 2**-8, 2**-133, -(2**-133), 2, most, -most, np.nan, np.nan]
+    np.testing.assert_array_equal(y.detach().double().numpy(), expected)
+    y.backward(rv.full((10,), 1e30, dtype=rv.bfloat16))
+    assert x.grad[0].item() > 9e29
 
 
 def test_where_of_half_and_integer() -> None:

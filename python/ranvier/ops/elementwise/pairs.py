@@ -33,6 +33,7 @@ from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import by_kernel
 from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
 
 
@@ -94,8 +95,22 @@ floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=Tr
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)
+
+
+def _next(a: Any, b: Any) -> Any:
+    """NumPy's nextafter; of bfloat16 by its bits, as numbers in the order of the values."""
+    if a.dtype != BF16:
+        return np.nextafter(a, b)
+    values, to = a.astype(F32), b.astype(F32)
+    bits = a.view(np.uint16).astype(np.int32)
+    place = np.where(bits < 2**15, bits, 2**15 - bits) + np.where(to > values, 1, -1)
+    bits = np.where(place < 0, 2**15 - place, place).astype(np.uint16)
+    y = np.where(to == values, to, bits.view(BF16).astype(F32))
+    return np.where(np.isnan(values) | np.isnan(to), np.nan, y)
+
+
 nextafter = of_two(  # a half float has other neighbours than a float32
-    "nextafter", np.nextafter, (lambda f, a, b, y: a != b, None), steps=True, widens=False
+    "nextafter", _next, (lambda f, a, b, y: (a != b).astype(y.dtype), None), steps=True, widens=False
 )
 xlogy = of_two(
     "xlogy",
