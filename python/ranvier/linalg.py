@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor, once
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
@@ -77,10 +78,14 @@ def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
 
 
 @once
+def _vecdot(x: Any, y: Any, dim: int) -> Tensor:
+    return ops.sum(ops.mul(x, y), dim)
+
+
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
     | rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    return ops.sum(ops.mul(x, y), dim)
+    return _vecdot(_core._autocast_lower(x), _core._autocast_lower(y), dim)
 
 
 def vector_norm(

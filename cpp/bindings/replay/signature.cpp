@@ -10,6 +10,7 @@
 #include "bindings/binder/classes.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/guards.h"
+#include "bindings/tape/autocast.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
@@ -89,7 +90,8 @@ KernelSettings kernel_settings() {
           static_cast<int64_t>(active_isa()),
           static_cast<int64_t>(precision()),
           static_cast<int64_t>(current_precision()),
-          static_cast<int64_t>(bfloat16())};
+          static_cast<int64_t>(bfloat16()),
+          static_cast<int64_t>(t_autocast)};
 }
 
 void Signature::clear() {

@@ -12,7 +12,7 @@ namespace ranvier::bind {
 namespace py = pybind11;
 
 // The settings of the library that kernels follow: threads, algorithms of convolutions, level, precision.
-using KernelSettings = std::array<int64_t, 6>;
+using KernelSettings = std::array<int64_t, 7>;
 KernelSettings kernel_settings();
 
 // What may differ in each call is an array: one of NumPy, or a Tensor that has no gradient, requires none,

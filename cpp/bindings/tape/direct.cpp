@@ -203,12 +203,15 @@ Py_ssize_t most_of(const Whole& takes) { return takes.number < 0 ? PY_SSIZE_T_MA
 
 void register_direct(Module m) {
   using namespace untaped;
-  def(m, "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1)",
-      [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes) {
+  def(m,
+      "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1, "
+      "autocast=False)",
+      [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes,
+         Truth autocast) {
         Op op{};
         op.answer = by_arrays, op.in_python = kept(in_python.value), op.node = kept(node.value);
         op.inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op.most = most_of(takes);
-        op.floats = floats, op.result = kept(result.value);
+        op.floats = floats, op.autocast = autocast, op.result = kept(result.value);
         return function_of(op, kernel.value, py::none());
       });
   def(m, "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1)",

@@ -9,6 +9,7 @@
 #include "bindings/binder/define.h"
 #include "bindings/binder/methods.h"
 #include "bindings/replay/guards.h"
+#include "bindings/tape/autocast.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/array_views.h"
 #include "bindings/tensors/tensors.h"
@@ -297,6 +298,8 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
 }
 
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (t_autocast && PyObject_TypeCheck(self, g_function))
+    if (py::object y = autocast_applied(self, arguments, static_cast<size_t>(count))) return y;
   if (!is_observed()) return unobserved(self, arguments, count);
   const Inputs inputs{arguments, static_cast<size_t>(count)};
   bool halves = false;

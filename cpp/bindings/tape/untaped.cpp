@@ -18,7 +18,8 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
   const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
     op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    const bool by_nodes = (op->answer != elementwise && is_observed()) || (names && !op->with_names);
+    const bool by_nodes = (op->answer != elementwise && is_observed()) || (names && !op->with_names) ||
+                          (t_autocast && op->autocast);
     py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count, names);
     return answer ? answer.release().ptr() : PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
   });

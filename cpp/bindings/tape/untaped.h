@@ -3,6 +3,7 @@
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/guards.h"
+#include "bindings/tape/autocast.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/promotion.h"
@@ -60,6 +61,7 @@ struct Op {
   Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
   bool floats;              // a first Tensor of another dtype is left to Python
   PyObject* result;         // or null: the class of named tuples that several results make
+  bool autocast;            // in blocks of autocast Python computes it
   bool reads;               // in place: the kernel also reads the tensor
   PyObject *of_integers, *of_others, *with_names;  // in place: other kernels, or null
 };

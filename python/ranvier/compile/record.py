@@ -18,6 +18,7 @@ from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
+from ranvier.tape.autocast import state as casts
 from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
@@ -75,6 +76,7 @@ def record(
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
     settings = _core._signature((), {}, False)  # which has those of the library
+    kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
@@ -85,6 +87,8 @@ def record(
         recorded.check = None  # a traceback would keep it, and its copies of the state
         recorded.__exit__()  # once more: a signal may have come as it began
         raise
+    finally:
+        casts.kept = kept
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
     if _core._signature((), {}, False) != settings:

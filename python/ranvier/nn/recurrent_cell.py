@@ -69,7 +69,7 @@ class RNNCellBase(Module):
         if single:
             x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        _, *last = recurrent(self._mode.lower(), x.unsqueeze(0), tuple(states), weights)
+        _, *last = recurrent(self._mode.lower(), x.unsqueeze(0), tuple(states), weights, alone=True)
         return [s.squeeze(0) for s in last] if single else last
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,13 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
 
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
-        return assign(x, function(x, *args, **settings), name)
+        return assign(x, computes(x, *args, **settings), name)
 
+    def computes(*args: Any, **settings: Any) -> Tensor:
+        return _core._without_autocast(partial(function, *args, **settings))
+
+    if name not in ("addmm_", "baddbmm_"):  # whose ops are in a list of autocast
+        computes = function
     computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul
 
     # a function of Python: it has the name, the signature and the docstring, which an op of the core lacks

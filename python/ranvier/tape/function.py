@@ -19,11 +19,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import DtypeError
-from ranvier.tensors.memory import F32, HALVES, keep, number_in, plain
+from ranvier.tensors.memory import BF16, F32, HALVES, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 ndarray = np.ndarray
+MEDIUM = 2  # of products, as in config.PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -72,6 +73,7 @@ class Function(_core._FunctionBase):
     derived: bool = False  # whether backward reads what forward has computed from its inputs
     # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
     frees_result: bool = False
+    autocast: str | None = None  # the list that it is in: see autocast.py
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}
@@ -139,12 +141,13 @@ def by_kernel(
     floats: bool = False,
     result: type | None = None,
     takes: int = -1,
+    autocast: bool = False,
 ) -> Callable[[F], F]:
     """A decorator for what computes an op in Python: the core answers simple calls without it.
 
     ``kernel`` gets the arrays of Tensors and the other arguments. The function gets all other calls: those
     that the kernel refuses, by NotImplemented or an error, that observers follow, that have keywords, or that
-    need a gradient. With ``node`` the core answers the last, too.
+    need a gradient. With ``node`` the core answers the last, too. ``autocast``: and those in such a block.
 
     node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
     floats: a first Tensor of another dtype than float32 and float64 is left to the function.
@@ -156,7 +159,9 @@ def by_kernel(
     >>> exp(rv.tensor([0.0])), exp(0)
     (tensor([1.]), tensor(1.))
     """
-    return lambda in_python: _core._by_kernel(in_python, kernel, node, inputs, floats, result, takes)
+    return lambda in_python: _core._by_kernel(
+        in_python, kernel, node, inputs, floats, result, takes, autocast
+    )
 
 
 def into(kernel: Callable[..., Any], takes: int = -1) -> Callable[[F], F]:
@@ -207,6 +212,8 @@ def _widened(function: Any, *inputs: Any) -> Any:
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     else:  # most kernels refuse them
         function.widens = False
+    # factors of bfloat16 are kept by the kernels of such products
+    before = _core.set_own_precision(MEDIUM) if function.autocast == "lower" and own == BF16 else None
     try:
         y = function.apply(*inputs)
         return rounded(y, own) if one else y
@@ -218,6 +225,9 @@ def _widened(function: Any, *inputs: Any) -> Any:
             got += f" among {', '.join(sorted(map(str, {*floats})))}"
             expected = ["expected one dtype: use x.to(dtype)"]
         raise DtypeError("; ".join([got, *expected])) from None
+    finally:
+        if before is not None:
+            _core.set_own_precision(before)
 
 
 def _fits(floats: list[Any], mixes: int) -> bool:

@@ -1,51 +1,242 @@
-"""torch.amp: mixed precision. Tensors keep their dtypes here."""
+"""torch.amp: blocks of mixed precision."""
 
 from __future__ import annotations
 
 import functools
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from ranvier import bfloat16
-from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
+import numpy as np
+
+from ranvier import Tensor, bfloat16, float16
+from ranvier.tape.autocast import state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
+
+_DTYPES = {  # of blocks of each device
+    **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
+    **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
+}
+_others: dict[str, tuple[bool, Any]] = {}  # settings of devices that have no tensors
+
+
+def _known(device_type: Any) -> str:
+    kind: str = device_type.partition(":")[0] if isinstance(device_type, str) else ""
+    if kind not in _DTYPES:
+        raise RuntimeError(f"unknown device type for autocast: {device_type!r}; expected one of {[*_DTYPES]}")
+    return kind
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether `autocast` knows the device. | is_autocast_available("cpu") -> True"""
+    return device_type.partition(":")[0] in _DTYPES
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Whether this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
+    kind = _known(device_type)
+    return state.enabled if kind == "cpu" else _others.get(kind, (False, None))[0]
+
+
+def get_autocast_dtype(device_type: str) -> Any:
+    """The dtype of blocks of autocast that are given none. | get_autocast_dtype("cpu") -> torch.bfloat16"""
+    kind = _known(device_type)
+    return state.dtype if kind == "cpu" else _others.get(kind, (False, _DTYPES[kind]))[1]
+
+
+def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
+    """Begins or ends what a block of :class:`autocast` does, on this thread; one bool is for "cuda"."""
+    if enabled is None:
+        device_type, enabled = "cuda", device_type
+    _set(_known(device_type), bool(enabled), get_autocast_dtype(device_type))
+
+
+def set_autocast_dtype(device_type: str, dtype: Any) -> None:
+    """The dtype of blocks of autocast, on this thread."""
+    _set(_known(device_type), is_autocast_enabled(device_type), dtype)
+
+
+def _set(kind: str, enabled: bool, dtype: Any) -> None:
+    if kind == "cpu":
+        state.set(enabled, dtype)
+    else:
+        _others[kind] = enabled, dtype
+
+
+def is_autocast_cpu_enabled() -> bool:
+    return is_autocast_enabled("cpu")
+
+
+def set_autocast_cpu_enabled(enabled: bool) -> None:
+    set_autocast_enabled("cpu", enabled)
+
+
+def get_autocast_cpu_dtype() -> Any:
+    return get_autocast_dtype("cpu")
+
+
+def set_autocast_cpu_dtype(dtype: Any) -> None:
+    set_autocast_dtype("cpu", dtype)
+
+
+def get_autocast_gpu_dtype() -> Any:
+    return get_autocast_dtype("cuda")
+
+
+def set_autocast_gpu_dtype(dtype: Any) -> None:
+    set_autocast_dtype("cuda", dtype)
+
+
+def is_autocast_cache_enabled() -> bool:
+    """Whether blocks keep the casts of leaves."""
+    return state.keeps
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    state.keeps = bool(enabled)
+
+
+def clear_autocast_cache() -> None:
+    """Drops the casts that blocks of this thread keep."""
+    state.kept.clear()
+
+
+def autocast_increment_nesting() -> int:
+    state.depth += 1
+    return state.depth
+
+
+def autocast_decrement_nesting() -> int:
+    state.depth -= 1
+    return state.depth
 
 
 class autocast:
-    """A block or decorator in which products of float32 have factors of bfloat16, on this thread.
+    """A block or decorator in which ops of this thread compute in the dtypes of PyTorch's CPU lists.
 
-    That is so for the device "cpu" and the dtype bfloat16, its default: products are computed as after
-    :func:`set_float32_matmul_precision` with "medium", and so are their gradients, wherever ``backward`` is
-    called. Results are float32 (PyTorch rounds them to bfloat16). Other devices and dtypes have no effect.
-    With ``enabled=False`` the setting of the process holds.
+    Matrix products, linear layers, convolutions, attention, ``prelu`` and recurrent layers cast what is
+    float32 to `dtype`, bfloat16 or float16, and give results of that; losses, ``prod``, ``cdist``,
+    ``quantile``, ``grid_sample``, ``pad`` that reflects or repeats, linear algebra and Fourier transforms
+    cast half floats to float32. float64 stays. All other ops compute in the dtypes that they get.
+    ``backward`` belongs behind the block: gradients have the dtypes of their tensors.
+
+    device_type: the CPU is the only one with tensors; others are accepted and have no effect. dtype: bfloat16
+    if it is None; another one switches the block off, with a warning. enabled=False: a block without casts.
+    cache_enabled: leaves that require gradients are cast once, until the outermost block ends.
 
     >>> import ranvier as rv
+    >>> weight = rv.ones(3, 2, requires_grad=True)
     >>> with rv.autocast("cpu", dtype=rv.bfloat16):
-    ...     print((rv.ones(2, 3) @ rv.ones(3, 2)).dtype)
+    ...     y = rv.ones(2, 3) @ weight
+    >>> y.dtype
+    torch.bfloat16
+    >>> y.sum().backward()
+    >>> weight.grad.dtype
     torch.float32
     """
 
     def __init__(
-        self, device_type: Any = None, dtype: Any = None, enabled: bool = True, **settings: Any
+        self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
     ) -> None:
-        self._has_effect = device_type == "cpu" and (dtype is None or dtype == bfloat16)
-        self._enabled = enabled
-        self._blocks: list[Any] = []
+        if not isinstance(device_type, str):
+            raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
+        if not is_autocast_available(device_type):
+            raise RuntimeError(f"[autocast] got device_type {device_type!r}; expected one of {[*_DTYPES]}")
+        self.device, kind = device_type, _known(device_type)
+        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        self._cache_enabled = state.keeps if cache_enabled is None else bool(cache_enabled)
+        if enabled and kind == "cuda":
+            enabled = False
+            warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
+        elif enabled and np.dtype(self.fast_dtype) not in (bfloat16, float16):
+            enabled = False
+            warnings.warn(
+                f"In {device_type.upper()} autocast, but the target dtype is not supported. Disabling "
+                f"autocast.\n{device_type.upper()} Autocast only supports dtypes of torch.bfloat16, "
+                "torch.float16 currently.",
+                stacklevel=2,
+            )
+        self._enabled = bool(enabled)
+        self._before: list[Any] = []  # of each entry
 
     def __enter__(self) -> autocast:
-        if self._has_effect:
-            precision = "medium" if self._enabled else get_float32_matmul_precision()
-            self._blocks.append(float32_matmul_precision(precision))
-            self._blocks[-1].__enter__()
+        kind = _known(self.device)
+        self._before.append((is_autocast_enabled(kind), get_autocast_dtype(kind), state.keeps))
+        _set(kind, self._enabled, self.fast_dtype)
+        state.keeps = self._cache_enabled
+        autocast_increment_nesting()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._has_effect:
-            self._blocks.pop().__exit__(None, None, None)
+        if autocast_decrement_nesting() == 0:
+            clear_autocast_cache()
+        *before, state.keeps = self._before.pop()
+        _set(_known(self.device), *before)
 
     def __call__(self, function: Any) -> Any:
+        if not callable(function):
+            raise TypeError(
+                f"[autocast] got {type(function).__name__}; expected a function: a block is "
+                "`with torch.autocast(device_type):`"
+            )
+
         @functools.wraps(function)
         def wrapper(*args: Any, **settings: Any) -> Any:
             with self:
                 return function(*args, **settings)
 
         return wrapper
+
+
+class CPUAutocast(autocast):
+    """torch.cpu.amp.autocast"""
+
+    def __init__(self, enabled: bool = True, dtype: Any = bfloat16, cache_enabled: bool = True) -> None:
+        super().__init__("cpu", dtype, enabled, cache_enabled)
+
+
+class CUDAAutocast(autocast):
+    """torch.cuda.amp.autocast, which has no effect."""
+
+    def __init__(self, enabled: bool = True, dtype: Any = float16, cache_enabled: bool = True) -> None:
+        super().__init__("cuda", dtype, enabled, cache_enabled)
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    """float32 and half floats among values in another dtype."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() and value.dtype != np.float64 else value
+    if isinstance(value, Mapping):
+        return {_cast(k, dtype): _cast(v, dtype) for k, v in value.items()}
+    return type(value)(_cast(v, dtype) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
+    """A decorator for ``forward(ctx, ...)`` of an autograd.Function: with `cast_inputs`, its tensors are cast
+    to that dtype in a block of :class:`autocast`, and it runs outside of one."""
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def forward(ctx: Any, *args: Any, **settings: Any) -> Any:
+        in_block = is_autocast_enabled(device_type)
+        ctx._dtype, ctx._fwd_used_autocast = get_autocast_dtype(device_type), in_block and cast_inputs is None
+        if cast_inputs is None or not in_block:
+            return fwd(ctx, *args, **settings)
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *_cast(args, cast_inputs), **_cast(settings, cast_inputs))
+
+    return forward
+
+
+def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
+    """A decorator for ``backward(ctx, ...)``, which then runs in a block as its forward did."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def backward(ctx: Any, *args: Any, **settings: Any) -> Any:
+        with autocast(device_type, enabled=ctx._fwd_used_autocast, dtype=ctx._dtype):
+            return bwd(ctx, *args, **settings)
+
+    return backward

@@ -15,6 +15,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ranvier
@@ -157,7 +158,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     if found or "out" not in kwargs:
         raise error
     out = kwargs.pop("out")
-    result = func.__wrapped__(*args, **kwargs)
+    result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))
     return result if out is None else written(func.__name__, out, result)
 
 

@@ -50,11 +50,6 @@ def is_hooked(*args: Any) -> bool:
     return False
 
 
-def autocast_dtype(device_type: str = "cpu") -> Any:
-    """float32, in which blocks of autocast compute."""
-    return rv.float32
-
-
 def device_states(*args: Any) -> tuple[list[int], list[Any]]:
     """No device beside the CPU has a random state."""
     return [], []

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
+import ranvier._core as _core
 from ranvier import Tensor
+from ranvier.ops.elementwise.dtypes import once
 from ranvier.torch.former import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
@@ -24,6 +26,12 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta input + alpha (the sum of the products of two batches of matrices)."""
+    x, a, b = map(_core._autocast_lower, (input, batch1, batch2))
+    return _of_batches(x, a, b, beta, alpha)
+
+
+@once
+def _of_batches(input: Any, batch1: Any, batch2: Any, beta: Any, alpha: Any) -> Tensor:
     return _scaled(batch1.bmm(batch2).sum(0), input, beta, alpha)
 
 

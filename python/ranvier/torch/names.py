@@ -121,7 +121,6 @@ _ASKED = "{has_torch_function has_torch_function_unary has_torch_function_variad
 _SHARDS = "{Partial Placement Replicate Shard}"
 _NO = """
     _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling
-    amp.is_autocast_available
     autograd.{_profiler_enabled _is_kineto_stopped kineto_available is_view_replay_enabled}
     backends.cuda.{can_use_cudnn_attention can_use_efficient_attention can_use_flash_attention
     is_ck_sdpa_available is_flash_attention_available} backends.mps.{is_macos13_or_newer is_macos_or_newer}
@@ -130,8 +129,8 @@ _NO = """
     cuda.{_check_bf16_tensor_supported _is_compiled _is_in_bad_fork can_device_access_peer
     is_current_stream_capturing is_tf32_supported} cudnn_is_acceptable
     distributed.{_is_spmd_types_available is_xccl_available rpc.is_available}
-    distributed.distributed_c10d.is_xccl_available is_anomaly_check_nan_enabled is_autocast_cache_enabled
-    is_autocast_cpu_enabled is_autocast_enabled is_autocast_ipu_enabled is_autocast_xla_enabled
+    distributed.distributed_c10d.is_xccl_available is_anomaly_check_nan_enabled is_autocast_ipu_enabled
+    is_autocast_xla_enabled
     is_deterministic_algorithms_warn_only_enabled is_distributed is_vulkan_available is_warn_always_enabled
     jit.onednn_fusion_enabled mps._is_in_bad_fork nn.modules.activation._is_make_fx_tracing
     nn.parallel.replicate.{_is_jit_enabled _is_script_method _is_script_module} onnx.is_in_onnx_export
@@ -143,9 +142,7 @@ _NOTHING = """
     _C.{_get_accelerator _get_tracing_state _jit_set_bailout_depth _jit_set_num_profiled_runs
     _jit_set_profiling_executor _jit_set_profiling_mode _jit_set_texpr_fuser_enabled _log_api_usage_metadata
     _log_api_usage_once} _dynamo.{mark_dynamic mark_static mark_static_address mark_unbacked
-    maybe_mark_dynamic} autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache
-    jit.enable_onednn_fusion set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled
-    set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_warn_always
+    maybe_mark_dynamic} jit.enable_onednn_fusion set_warn_always
     fx._pytree.register_pytree_flatten_spec fx.experimental.proxy_tensor.get_proxy_mode
     onnx.register_custom_op_symbolic set_num_interop_threads utils.checkpoint.set_device_states
 """
@@ -175,7 +172,12 @@ _OTHERS = table(f"""
     .nn.parameter | nn.UninitializedParameter
     .nn.state | nn.modules.module.{{_EXTRA_STATE_KEY_SUFFIX=EXTRA _IncompatibleKeys=LoadResult}}
     .optim.lr_scheduler | optim.lr_scheduler._LRScheduler=LRScheduler
-    .torch.amp | GradScaler
+    .torch.amp | GradScaler autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache
+        cpu.amp.autocast=CPUAutocast cpu.amp.autocast_mode.autocast=CPUAutocast
+        cuda.amp.autocast=CUDAAutocast cuda.amp.autocast_mode.autocast=CUDAAutocast
+        get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled
+        is_autocast_cpu_enabled is_autocast_enabled set_autocast_cache_enabled set_autocast_cpu_dtype
+        set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype
     .torch.bases | nn.RNNBase nn.RNNCellBase
     .torch.compiler | jit.TracerWarning nn.utils.parametrize.cached=NoEffect
     .torch.compiler mark | _decomp.register_decomposition _dynamo.substitute_in_graph _logging.set_logs
@@ -196,7 +198,6 @@ _OTHERS = table(f"""
     .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
         nn.functional.{{softmin upsample_bilinear upsample_nearest}}
         utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
-    .torch.jit ignore | amp.{{custom_bwd custom_fwd autocast_mode.custom_bwd autocast_mode.custom_fwd}}
     .torch.jit script_method | _dynamo.{{forbid_in_graph nonstrict_trace}}
         _jit_internal.{{_copy_to_script_wrapper _overload _overload_method}}
         distributed.rpc.api._require_initialized jit.{{_overload _overload_method _script_if_tracing
@@ -205,7 +206,6 @@ _OTHERS = table(f"""
     .torch.machine | _C._nn._parse_to=parse_to amp.grad_scaler.OptState
         cuda.amp.common.amp_definitely_not_available=is_available get_num_interop_threads=device_count
         utils.checkpoint.get_device_states=device_states
-    .torch.machine autocast_dtype | get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype
     .torch.machine is_hooked | {_NO}
     .torch.machine log_usage | {_NOTHING}
     .torch.operators | _C.DispatchKey _C.DispatchKeySet ops

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier as rv
+import ranvier._core as _core
 import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
 from ranvier.ops.image.sampling import GridSample
@@ -240,7 +241,11 @@ def deform_conv2d(
         .permute(0, 3, 2, 1)
         .reshape(groups, r * t * depth, count // groups)
     )
-    y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
+    y = (
+        _core._without_autocast(rv.matmul, read, taps)
+        .reshape(groups, n, h, w, count // groups)
+        .permute(1, 0, 4, 2, 3)
+    )
     return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 
 

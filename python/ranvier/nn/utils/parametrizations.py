@@ -75,8 +75,8 @@ class _SpectralNorm(Module):
     def _iterate(self, rows: Tensor, times: int) -> None:
         with no_grad():
             for _ in range(times):
-                self._u.copy_(unit(ops.matmul(rows, self._v), self.eps))
-                self._v.copy_(unit(ops.matmul(rows.mT, self._u), self.eps))
+                self._u.copy_(unit(ops.mv(rows, self._v), self.eps))
+                self._v.copy_(unit(ops.mv(rows.mT, self._u), self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
@@ -85,7 +85,7 @@ class _SpectralNorm(Module):
         if self.training:
             self._iterate(rows, self.n_power_iterations)
         u, v = self._u.clone(), self._v.clone()  # backward needs them, and the next call changes the buffers
-        return weight / ops.dot(u, ops.matmul(rows, v))
+        return weight / ops.dot(u, ops.mv(rows, v))
 
     def right_inverse(self, value: Tensor) -> Tensor:
         return value

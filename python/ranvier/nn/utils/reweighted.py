@@ -197,10 +197,10 @@ class SpectralNorm(Reweighting):
         if module.training:
             with no_grad():
                 for _ in range(self.iterations):
-                    v.copy_(unit(ops.matmul(rows.mT, u), self.eps))
-                    u.copy_(unit(ops.matmul(rows, v), self.eps))
+                    v.copy_(unit(ops.mv(rows.mT, u), self.eps))
+                    u.copy_(unit(ops.mv(rows, v), self.eps))
                 u, v = u.clone(), v.clone()  # backward needs them, and the next call changes the buffers
-        return weight / ops.dot(u, ops.matmul(rows, v))
+        return weight / ops.dot(u, ops.mv(rows, v))
 
 
 @own_error

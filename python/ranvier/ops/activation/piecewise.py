@@ -219,6 +219,8 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
 class Prelu(Function):
     """y = x where x > 0, else weight x; the slopes belong to dimension 1 of x"""
 
+    autocast = "lower"
+
     def through_view(self, place: int) -> bool:
         return True
 

@@ -10,7 +10,7 @@ floats are computed in float32 and rounded once: a number beside them may be bey
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,10 @@ def singles(*tensors: Tensor) -> list[Array]:
 
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
+    return _of_halves(op, False, operands, settings)
+
+
+def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     for x in tensors:
         if x._array.dtype in HALVES:
@@ -148,18 +152,26 @@ def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
         return None
     if (own := result_dtype(*tensors)) not in HALVES:
         return None
-    return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}), own)
+    in_float32 = in_float32 and _core._autocast(-1) != 0
+    wide = partial(op, **{key: widened(x) for key, x in settings.items()})
+    y = _core._without_autocast(wide, *map(widened, operands))
+    return y if in_float32 else rounded(y, own)
 
 
-def once(op: F) -> F:
-    """A decorator for such an op: its results, and gradients, are rounded once."""
+def once(op: F, in_float32: bool = False) -> F:
+    """A decorator for such an op: its results, and gradients, are rounded once. in_float32: in blocks of
+    autocast they are not."""
 
     @wraps(op)
     def rounding_once(*operands: Any, **settings: Any) -> Any:
-        y = of_halves(op, *operands, **settings)
+        y = _of_halves(op, in_float32, operands, settings)
         return op(*operands, **settings) if y is None else y
 
     return rounding_once  # type: ignore[return-value]
+
+
+def once_or_in_float32(op: F) -> F:
+    return once(op, in_float32=True)
 
 
 def is_floating(x: Any) -> bool:

@@ -32,6 +32,7 @@ class Convolution(Function):
     """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
 
     reads: ClassVar = {"x": 1, "w": 0}
+    autocast = "lower"
     dimensions: int  # of a batch; a single image or signal has one less
     kernel: Any
     kernel_backward: Any

@@ -124,7 +124,8 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
             x = wrap(keep(_of_bytes(x._array, filters(old, new, scale, mode), axis + 2)))
             continue
         matrix = wrap(cast(filters(old, new, scale, mode), x.dtype))
-        x = matmul(matrix, x) if axis == 0 else matmul(x, matrix.T)
+        factors_of_y = (matrix, x) if axis == 0 else (x, matrix.T)
+        x = _core._without_autocast(matmul, *factors_of_y)
     return x
 
 
@@ -185,6 +186,8 @@ def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
 class Pad(Function):
     def __init__(self, sizes: Any, mode: str, value: float) -> None:
         self.sizes, self.mode, self.value = sizes, mode, value
+        if mode in ("reflect", "replicate"):
+            self.autocast = "float32"
 
     def forward(self, x: Any) -> Any:
         return _core.pad(x, self.sizes, self.mode, self.value)
@@ -219,12 +222,19 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     if value and mode != "constant":
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
     if mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # layers of volumes come last
-        d, h, w = input.shape[-3:]
-        images = _padded(reshape(input, (int(np.prod(input.shape[:-3])), d, h, w)), pad[:4], mode)
-        size = images.shape[-2] * images.shape[-1]
-        layers = _padded(reshape(images, (len(images), 1, d, size)), (0, 0, *pad[4:]), mode)
-        return reshape(layers, (*input.shape[:-3], layers.shape[2], *images.shape[-2:]))
+        if mode == "replicate":
+            input = _core._autocast_float32(input)
+        return _core._without_autocast(_of_volumes, input, pad, mode)  # "reflect" is in no list
     return _padded(input, pad, mode, 0.0 if value is None else value)
+
+
+def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
+    """Layers are padded behind the images."""
+    d, h, w = x.shape[-3:]
+    images = _padded(reshape(x, (int(np.prod(x.shape[:-3])), d, h, w)), sizes[:4], mode)
+    size = images.shape[-2] * images.shape[-1]
+    layers = _padded(reshape(images, (len(images), 1, d, size)), (0, 0, *sizes[4:]), mode)
+    return reshape(layers, (*x.shape[:-3], layers.shape[2], *images.shape[-2:]))
 
 
 def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:

@@ -171,7 +171,7 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         padding: Any = 0,
         output_size: Any = None,
     ) -> Tensor:
-        x, at = as_tensor(name, input), index_array(name, indices)
+        x, at = _core._autocast_float32(as_tensor(name, input)), index_array(name, indices)
         if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
             raise OpError(
                 f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
@@ -261,7 +261,7 @@ def grid_sample(
     tensor([[[[0.5000]]]])
     """
     node = GridSample(mode, padding_mode, bool(align_corners), False)
-    input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
+    input, grid = (_core._autocast_float32(as_tensor("grid_sample", x)) for x in (input, grid))
     volumes = (*input.shape[:1], *input.shape[5:], 3) == (*grid.shape[:1], *grid.shape[4:])
     if input.ndim == grid.ndim == 5 and volumes and min(input.shape[2:]) > 0:
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]

@@ -118,6 +118,7 @@ class ElementLoss(Function):
     loss: Any
     gradient: Any  # of x, or of target where the argument after the reduction is True
     slopes: tuple[Slope | None, ...]
+    autocast = "float32"
 
     def __init__(self, reduction: str, *settings: Any) -> None:
         self.reduction, self.settings = reduction, settings

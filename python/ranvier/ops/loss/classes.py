@@ -45,6 +45,7 @@ class ClassLoss(Function):
 
     loss: Any
     gradient: Any
+    autocast = "float32"
 
     def __init__(self, *settings: Any) -> None:
         self.settings = settings

@@ -89,7 +89,7 @@ def ctc_loss(
     >>> rv.nn.functional.ctc_loss(log_probs, rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
     tensor(0.2877)
     """
-    x = as_tensor("ctc_loss", log_probs)
+    x = _core._autocast_float32(as_tensor("ctc_loss", log_probs))
     require_dtype("ctc_loss", "log_probs", x, "f", "floats")
     if x.ndim not in (2, 3):
         raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier._core as _core
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, once
+from ranvier.ops.elementwise.dtypes import as_tensor, once_or_in_float32
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 from ranvier.tensors.errors import number, own_error
@@ -14,7 +15,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
-@once
+@once_or_in_float32
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
 
@@ -54,14 +55,15 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
-    cosine = cosine_similarity(*promoted(x1, x2), dim=-1, eps=1e-6)
+    x1, x2 = map(_core._autocast_float32, promoted(x1, x2))
+    cosine = cosine_similarity(x1, x2, dim=-1, eps=1e-6)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
 
 
 @own_error
-@once
+@once_or_in_float32
 def triplet_margin(
     anchor: Any,
     positive: Any,

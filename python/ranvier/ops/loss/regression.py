@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import once
+from ranvier.ops.elementwise.dtypes import once, once_or_in_float32
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
@@ -87,11 +87,12 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     | rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
     -> tensor([0.1250, 4.0000])"""
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
+        x = _core._autocast_float32(x)
         target = target.to(x._array.dtype)
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
-@once
+@once_or_in_float32
 def poisson_nll(
     x: Any,
     target: Any,

@@ -34,6 +34,8 @@ from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
 
+lower = _core._autocast_lower
+
 
 @once
 def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
@@ -67,15 +69,17 @@ def _row_and_product(row: Array, a: Array, b: Array, beta: float, alpha: float) 
     return _core.matmul(a, b, row, "none", None)
 
 
-@by_kernel(_row_and_product, floats=True)
+@by_kernel(_row_and_product, floats=True, autocast=True)
 def _addmm(input: Any, mat1: Any, mat2: Any, beta: float, alpha: float) -> Tensor:
-    return _plus(input, *of_dims("addmm", mat1, mat2, 2, 2), beta, alpha)
+    a, b = of_dims("addmm", mat1, mat2, 2, 2)
+    return _plus(lower(input), lower(a), lower(b), beta, alpha)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
     | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
-    return _plus(input, *of_dims("baddbmm", batch1, batch2, 3, 3), beta, alpha)
+    a, b = of_dims("baddbmm", batch1, batch2, 3, 3)
+    return _plus(lower(input), lower(a), lower(b), beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
@@ -127,7 +131,9 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     k = math.prod(a.shape[d] for d in left)
     first = reshape(permute(a, (*rows, *left)), (math.prod(a.shape[d] for d in rows), k))
     second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
-    return reshape(matmul(first, second), shape)
+    # autocast has sums that leave dimensions in its list
+    product = matmul(first, second) if shape else _core._without_autocast(matmul, first, second)
+    return reshape(product, shape)
 
 
 def kron(input: Any, other: Any) -> Tensor:

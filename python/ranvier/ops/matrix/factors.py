@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import mul, sub
@@ -210,14 +211,19 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
     Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
     is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
     | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
-    A = matrix("pinv", A, False)
-    return Pinv("pinv", *_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
+    return _core._autocast_lower(
+        _pinv(matrix("pinv", A, False), rcond if rtol is None else rtol, atol, hermitian)
+    )
+
+
+def _pinv(A: Tensor, rtol: Any, atol: Any = None, hermitian: bool = False) -> Tensor:
+    return Pinv("pinv", *_limits("pinv", A, atol, rtol, hermitian)).apply(A)
 
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverse: see :func:`ranvier.linalg.pinv`.
     | rv.pinverse(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
-    return pinv(A, rcond)
+    return _pinv(matrix("pinverse", A, False), rcond)
 
 
 def matrix_rank(
@@ -253,6 +259,10 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
         raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     one_of("lstsq", "driver", driver, (None, "gels", "gelsy", "gelsd", "gelss"))
+    return _core._without_autocast(_least_squares, A, B, least, driver)
+
+
+def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> LstsqResult:
     tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not observers
     Q, R = Qr("reduced").apply(A) if tall else (A, A)
     if tall and A.dtype == B.dtype and _has_full_rank(R._array, least):
@@ -368,9 +378,8 @@ def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
     -> tensor([[1.], [1.]])"""
     both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
-    right = matmul(
-        by_numpy(_exchanges, pivots._array, both.shape[-1], both.dtype).mT, matrix("lu_solve", input, False)
-    )
+    exchanges = by_numpy(_exchanges, pivots._array, both.shape[-1], both.dtype).mT
+    right = _core._without_autocast(matmul, exchanges, matrix("lu_solve", input, False))
     inner = SolveTriangular("lu_solve", False, True).apply(both, right)
     return SolveTriangular("lu_solve", True).apply(both, inner)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops.elementwise.arithmetic import neg
@@ -23,15 +24,19 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import cut, of_input, of_output, rule
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
-from ranvier.tensors.memory import keep
+from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
+# what refuses half floats in blocks of autocast, too
+_NOT_IN_FLOAT32 = frozenset({"det", "logdet", "lu_factor", "matrix_exp", "matrix_power", "slogdet"})
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
 
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
+    if A._array.dtype in HALVES and name not in _NOT_IN_FLOAT32:
+        A = _core._autocast_float32(A)
     if A._array.dtype not in (F32, F64):
         raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):

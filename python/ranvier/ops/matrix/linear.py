@@ -26,6 +26,7 @@ class Linear(Function):
 
     reads: ClassVar = {"x": 1, "weight": 0}
     widens = False
+    autocast = "lower"
 
     def through_view(self, place: int) -> bool:
         return place == 2 or self.x.ndim != 2
@@ -62,7 +63,7 @@ def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     try:
         y = matmul(x, weight)
-        return y if bias is None else add(y, bias)
+        return y if bias is None else add(y, _core._autocast_lower(bias))
     except Exception as error:
         raise renamed(error, "linear") from None
 
@@ -82,7 +83,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return _linear(input, weight, bias)
 
 
-@by_kernel(_core._linear, Linear, 3, floats=True)
+@by_kernel(_core._linear, Linear, 3, floats=True, autocast=True)
 def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)

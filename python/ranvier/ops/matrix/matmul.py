@@ -26,6 +26,7 @@ class Matmul(Function):
 
     reads: ClassVar = {"a": 1, "b": 0}
     widens = False
+    autocast = "lower"
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -72,11 +73,11 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     TypeError where the dtypes differ.
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])"""
     if out is not None:
-        return written("matmul", out, matmul(input, other))
+        return written("matmul", out, _core._without_autocast(matmul, input, other))
     return _matmul(input, other)
 
 
-@by_kernel(_core.matmul, Matmul, 2, floats=True)
+@by_kernel(_core.matmul, Matmul, 2, floats=True, autocast=True)
 def _matmul(input: Any, other: Any) -> Tensor:
     try:
         input, other = as_operand("matmul", input), as_operand("matmul", other)
@@ -136,8 +137,8 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
-    try:
-        return matmul(a, b)
+    try:  # autocast has matrices in its list
+        return matmul(a, b) if ndim_b > 1 else _core._without_autocast(matmul, a, b)
     except Exception as error:
         raise renamed(error, name) from None
 

@@ -74,6 +74,7 @@ class Attention(Function):
     """
 
     mixes = 3
+    autocast = "lower"
 
     def __init__(
         self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False

@@ -92,6 +92,7 @@ class Distances(Function):
     """y[.., i, j] = the p-norm of x1[.., i, :] - x2[.., j, :] for x1 (.., m, d), x2 (.., n, d)"""
 
     derived = True
+    autocast: str | None = "float32"
 
     def __init__(self, p: float) -> None:
         self.p = p
@@ -123,6 +124,8 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 
 class PairsOfRows(Distances):
     """y = the p-norms of x1[i] - x1[j] for x1 (n, d) and i < j"""
+
+    autocast = None
 
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:

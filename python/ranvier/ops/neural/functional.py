@@ -112,7 +112,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
             f"[bilinear] got x1 of shape {input1.shape}, x2 of {input2.shape} and weight of {weight.shape}; "
             "expected (..., i), (..., j) and (o, i, j)"
         )
-    y = einsum("...i,oij,...j->...o", input1, weight, input2)
+    y = _core._without_autocast(einsum, "...i,oij,...j->...o", input1, weight, input2)
     return y if bias is None else add(y, bias)
 
 

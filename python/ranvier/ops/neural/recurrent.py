@@ -34,8 +34,9 @@ class Recurrent(Function):
     def through_view(self, place: int) -> bool:
         return self.cell != "lstm" or len(self.x) == 1  # a cell
 
-    def __init__(self, cell: str, sizes: Array | None, reverse: bool) -> None:
+    def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
         self.cell, self.sizes, self.reverse = cell, sizes, reverse
+        self.autocast = "products" if cell == "gru" or (cell == "lstm" and alone) else "lower"
         self.frees_result = cell != "lstm"
 
     def forward(
@@ -73,13 +74,15 @@ def recurrent(
     weights: tuple[Any, ...],
     sizes: Array | None = None,
     reverse: bool = False,
+    alone: bool = False,
 ) -> tuple[Tensor, ...]:
     """The states h of all steps, and the last state of each sequence: (y, h_n), for LSTM (y, h_n, c_n).
 
     cell: "lstm", "gru", "rnn_tanh" or "rnn_relu"; x: (steps, N, inputs), or with sizes, the number of rows of
     each step in decreasing order, (rows, inputs); state: (h0, c0), for the others (h0,), each (N, hidden) or
     None for zeros; weights: W_ih (gates hidden, inputs), W_hh (gates hidden, hidden) and, if there are any,
-    b_ih and b_hh. reverse: from each sequence's last step to its first. All float32 or all float64.
+    b_ih and b_hh. reverse: from each sequence's last step to its first. alone: it is a layer of one step. All
+    float32 or all float64.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers et al.
@@ -95,7 +98,7 @@ def recurrent(
     """
     h0, c0 = state if len(state) == 2 else (*state, None)
     w_ih, w_hh, b_ih, b_hh = weights if len(weights) == 4 else (*weights, None, None)
-    return Recurrent(cell, sizes, reverse).apply(x, h0, c0, w_ih, w_hh, b_ih, b_hh)
+    return Recurrent(cell, sizes, reverse, alone).apply(x, h0, c0, w_ih, w_hh, b_ih, b_hh)
 
 
 # --- the rule of create_graph: all steps are computed again, one after the other, and differentiated

@@ -268,6 +268,7 @@ def prod(
     The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])"""
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
+    input = _core._autocast_float32(input)
     if isinstance(axes, tuple):
         if len(axes) != 1:
             raise OpError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")

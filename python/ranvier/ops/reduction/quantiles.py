@@ -28,7 +28,7 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 def _quantile(
     name: str, x: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, nans: bool
 ) -> Tensor:
-    x, q = as_tensor(name, x), as_tensor(name, q)
+    x, q = _core._autocast_float32(as_tensor(name, x)), as_tensor(name, q)
     if x._array.dtype in HALVES:
         return rounded(_quantile(name, x.float(), q, dim, keepdim, interpolation, nans), x.dtype)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")

@@ -248,7 +248,7 @@ def trace(input: Any) -> Tensor:
     input = as_tensor("trace", input)
     if input.ndim != 2:
         raise OpError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")
-    return total(diagonal(input))
+    return total(diagonal(_core._autocast_float32(input)))
 
 
 class Triangle(MaskedFill):

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import masked_fill, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating
+from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, cast, is_floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import full_like
 from ranvier.ops.rows import examples
@@ -126,6 +126,8 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     Raises IndexError where an index is negative or out of range.
     | rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
+    if _core._autocast(-1):
+        input, source = alike(input, source)
     require_from_0("index_copy", index)
     at, rows = _rows("index_copy", input, dim, index)
     expected = _rows_shape(input, at, rows)

@@ -1,0 +1,69 @@
+// Where blocks of autocast begin and end, and the calls that they change.
+#include "bindings/tape/autocast.h"
+
+#include "bindings/binder/methods.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* g_policy;          // the name of the attribute
+PyObject *g_apply, *g_cast;  // in Python: a Function on inputs as its policy says; an input so
+
+// _autocast(type): begins blocks of a dtype, 0: ends them, -1: neither; the number that there was.
+py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
+  const int before = t_autocast, type = static_cast<int>(whole_number(a[0]));
+  if (type >= 0) t_autocast = type;
+  return checked(PyLong_FromLong(before));
+}
+
+// _without_autocast(function, *args)
+py::object without_autocast(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  if (count == 0) fail_type("autocast", "got nothing; expected a function and its arguments");
+  const WithoutAutocast off;
+  return checked(PyObject_Vectorcall(a[0], a + 1, count - 1, nullptr));
+}
+
+// The operand of an op of several steps, as the policy says.
+py::object cast(const char* policy, PyObject* x) {
+  if (!t_autocast) return py::reinterpret_borrow<py::object>(x);
+  const py::object name = checked(PyUnicode_FromString(policy));
+  const WithoutAutocast off;
+  return checked(PyObject_CallFunctionObjArgs(g_cast, name.ptr(), x, nullptr));
+}
+py::object lower(PyObject*, PyObject* const* a, Py_ssize_t) { return cast("lower", a[0]); }
+py::object float32(PyObject*, PyObject* const* a, Py_ssize_t) { return cast("float32", a[0]); }
+
+PyMethodDef g_functions[] = {
+    method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
+    method<without_autocast, -1>("_without_autocast", "_without_autocast(function: Any, *args: Any) -> Any"),
+    method<lower, 1>("_autocast_lower", "_autocast_lower(x: Any) -> Any"),
+    method<float32, 1>("_autocast_float32", "_autocast_float32(x: Any) -> Any"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+__thread int t_autocast = 0;
+
+py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t count) {
+  const py::object policy = checked(PyObject_GetAttr(function, g_policy));
+  if (policy.is_none() || !g_apply) return {};
+  const WithoutAutocast off;
+  py::object all = checked(PyTuple_New(static_cast<Py_ssize_t>(count) + 2));
+  PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(policy.ptr()));
+  PyTuple_SET_ITEM(all.ptr(), 1, Py_NewRef(function));
+  for (size_t i = 0; i < count; ++i)
+    PyTuple_SET_ITEM(all.ptr(), static_cast<Py_ssize_t>(i) + 2, Py_NewRef(inputs[i]));
+  return checked(PyObject_CallObject(g_apply, all.ptr()));
+}
+
+void register_autocast(Module m) {
+  g_policy = PyUnicode_InternFromString("autocast");
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  def(m, "_set_autocast(apply, cast)", [](Raw apply, Raw cast) {
+    g_apply = apply.value.inc_ref().ptr(), g_cast = cast.value.inc_ref().ptr();
+  });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,77 @@
+"""Autocast: blocks in which ops compute in the dtypes of PyTorch's lists for the CPU.
+
+``Function.autocast`` and `_core._autocast_lower`, `_core._autocast_float32`, which ops of several steps call,
+say which list an op is in: "lower": floats are cast to the dtype of the block; "float32": half floats are
+cast to float32. "products" are recurrent steps, whose products alone are in the first. All other ops compute
+in the dtypes that they get. While an op of a list runs, its thread is in no block.
+
+Casts of leaves are kept until the outermost block ends, so that a weight is cast once, and its gradients are
+added up before they are cast back. A weight that has changed is cast again.
+"""
+
+from __future__ import annotations
+
+import weakref
+from _thread import _local as local  # threading.local, without the import of threading
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import mode
+from ranvier.tape.function import MEDIUM
+from ranvier.tensors.memory import BF16, F32, HALVES
+from ranvier.tensors.tensor import Tensor
+
+
+class State(local):  # type: ignore[misc, unused-ignore]
+    """Of a thread: the settings of its block, how many it is in, and the casts that are kept."""
+
+    def __init__(self) -> None:
+        self.enabled, self.dtype, self.keeps, self.depth = False, BF16, True, 0
+        self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # by id: the leaf, its version, the cast
+
+    def set(self, enabled: bool, dtype: Any) -> None:
+        """Whether ops are cast from now on, and to which dtype."""
+        self.enabled, self.dtype = enabled, np.dtype(dtype)
+        _core._autocast(self.dtype.num if enabled and self.dtype in HALVES else 0)
+
+
+state = State()
+
+
+def cast(kind: str, x: Any) -> Any:
+    """An input of an op in a list, "lower" or "float32"."""
+    if not isinstance(x, Tensor):
+        return x
+    own, dtype = x._array.dtype, state.dtype if kind == "lower" else F32
+    if own == dtype or not (own == F32 or own in HALVES):
+        return x
+    if not (state.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
+        return x.to(dtype)
+    leaf, version, kept = state.kept.get(id(x), (None, 0, x))
+    if (
+        leaf is None
+        or leaf() is not x
+        or (version, dtype) != (x._cell[0], kept._array.dtype)
+        or mode.enabled > kept._requires_grad  # it was cast under no_grad()
+    ):
+        kept = x.to(dtype)
+        state.kept[id(x)] = weakref.ref(x), x._cell[0], kept
+    return kept
+
+
+def _apply(kind: str, function: Any, *inputs: Any) -> Any:
+    if kind != "products":
+        return function.apply(*(cast(kind, x) for x in inputs))
+    if isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES:
+        return _apply("lower", function, *inputs)
+    before = _core.set_own_precision(MEDIUM) if state.dtype == BF16 else None
+    try:
+        return function.apply(*inputs)
+    finally:
+        if before is not None:
+            _core.set_own_precision(before)
+
+
+_core._set_autocast(_apply, cast)

@@ -1,0 +1,303 @@
+"""Blocks of autocast: the dtypes of PyTorch 2.13's lists for the CPU, casts, gradients, settings."""
+
+import warnings
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.nn.functional as F
+from ranvier import nn
+from ranvier.tape.autocast import state
+from ranvier.torch import methods, top, volumes
+from support.threads import in_thread
+
+amp = rv.amp
+B16, F16, F32, F64 = rv.bfloat16, rv.float16, rv.float32, rv.float64
+
+
+def randn(*shape):
+    return rv.tensor(np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32))
+
+
+M, V, S = randn(4, 4), randn(4), randn(3, 4, 4)  # a matrix, a vector, a stack
+IMAGE, SIGNAL, VOLUME = randn(2, 4, 6, 6), randn(2, 4, 8), randn(1, 4, 3, 3, 3)
+SQUARE = M @ M.T + rv.eye(4)
+CLASSES, POINTS = rv.tensor([0, 1, 2, 3]), randn(2, 3, 3, 2)
+
+# What each op gives of float32, and of bfloat16, in a block of bfloat16.
+LOWER = {
+    "matmul": (rv.matmul, M, M), "matmul with a vector": (rv.matmul, M, V), "mm": (rv.mm, M, M),
+    "bmm": (rv.bmm, S, S), "addmm": (rv.addmm, M, M, M), "addmm with a row": (rv.addmm, V, M, M),
+    "baddbmm": (rv.baddbmm, S, S, S), "addbmm": (methods.addbmm, M, S, S),
+    "einsum": (rv.einsum, "bij,bjk->bik", S, S), "tensordot": (rv.tensordot, M, M, 1),
+    "inner": (rv.inner, M, M), "cov": (rv.cov, M), "vecdot": (rv.linalg.vecdot, M, M),
+    "multi_dot": (top.multi_dot, [M, M, M]), "linear": (F.linear, M, M, V),
+    "linear to one": (F.linear, M, V, rv.tensor(1.0)), "conv1d": (F.conv1d, SIGNAL, randn(2, 4, 3)),
+    "conv2d": (F.conv2d, IMAGE, randn(2, 4, 3, 3), randn(2)),
+    "conv3d": (volumes.conv3d, VOLUME, randn(2, 4, 2, 2, 2)),
+    "conv_transpose1d": (F.conv_transpose1d, SIGNAL, randn(4, 2, 3)),
+    "conv_transpose2d": (F.conv_transpose2d, IMAGE, randn(4, 2, 3, 3)), "prelu": (F.prelu, M, V[:1]),
+    "attention": (F.scaled_dot_product_attention, S, S, S),
+    "attention with a mask": (F.scaled_dot_product_attention, S, S, S, M),
+    "RNN": (lambda x: nn.RNN(4, 3)(x)[0], S), "LSTM": (lambda x: nn.LSTM(4, 3)(x)[0], S),
+    "RNNCell": (nn.RNNCell(4, 3), M),
+    "MultiheadAttention": (lambda x: nn.MultiheadAttention(4, 2)(x, x, x)[0], S),
+}  # fmt: skip
+FLOAT32 = {
+    "mse": (F.mse_loss, M, M), "l1": (F.l1_loss, M, M), "smooth_l1": (F.smooth_l1_loss, M, M),
+    "huber": (F.huber_loss, M, M), "kl_div": (F.kl_div, M, M),
+    "cross_entropy": (F.cross_entropy, M, CLASSES), "nll": (F.nll_loss, M, CLASSES),
+    "bce": (F.binary_cross_entropy, M.sigmoid(), M.sigmoid()),
+    "bce_with_logits": (F.binary_cross_entropy_with_logits, M, M.sigmoid()),
+    "poisson_nll": (F.poisson_nll_loss, M, M), "hinge": (F.hinge_embedding_loss, M, M.sign()),
+    "margin_ranking": (F.margin_ranking_loss, M, M, M.sign()), "triplet": (F.triplet_margin_loss, M, M, M),
+    "cosine": (F.cosine_embedding_loss, M, M, V.sign()), "soft_margin": (F.soft_margin_loss, M, M.sign()),
+    "multi_margin": (F.multi_margin_loss, M, CLASSES),
+    "multilabel": (F.multilabel_margin_loss, M, CLASSES.tile(4, 1)),
+    "ctc": (lambda x: F.ctc_loss(x, rv.ones(4, 1).long(), [3] * 4, [1] * 4), S),
+    "prod": (rv.prod, M), "prod along": (rv.prod, M, 0), "trace": (rv.trace, M), "cdist": (rv.cdist, M, M),
+    "quantile": (rv.quantile, M, 0.5), "nanquantile": (rv.nanquantile, M, 0.5),
+    "grid_sample": (F.grid_sample, IMAGE, POINTS), "max_pool3d": (volumes.max_pool3d, VOLUME, 2),
+    "max_unpool1d": (lambda x: F.max_unpool1d(x, rv.tensor([[0, 1, 2, 3]] * 4), 2), M),
+    "reflect": (F.pad, SIGNAL, (1, 1), "reflect"), "replicate": (F.pad, IMAGE, (1, 1, 1, 1), "replicate"),
+    "cholesky": (rv.linalg.cholesky, SQUARE), "inv": (rv.linalg.inv, SQUARE),
+    "solve": (rv.linalg.solve, SQUARE, M), "qr": (lambda x: rv.linalg.qr(x).R, M),
+    "svdvals": (rv.linalg.svdvals, M), "eigh": (rv.linalg.eigvalsh, SQUARE),
+    "lstsq": (lambda a, b: rv.linalg.lstsq(a, b).solution, M, M), "pinverse": (rv.pinverse, M),
+    "rfft": (rv.fft.rfft, M), "stft": (lambda x: rv.stft(x, 4, return_complex=False), V.tile(4)),
+}  # fmt: skip
+OWN = {
+    "mv": (rv.mv, M, V), "dot": (rv.dot, V, V), "outer": (rv.outer, V, V), "exp": (rv.exp, M),
+    "sum": (rv.sum, M), "softmax": (F.softmax, M, -1), "layer_norm": (F.layer_norm, M, (4,)),
+    "gelu": (F.gelu, M), "relu": (F.relu, M), "gaussian_nll": (F.gaussian_nll_loss, M, M, M.abs()),
+    "max_pool2d": (F.max_pool2d, IMAGE, 2), "circular": (F.pad, SIGNAL, (1, 1), "circular"),
+    "constant": (F.pad, SIGNAL, (1, 1)), "cat": (rv.cat, [M, M]),
+    "cosine_similarity": (F.cosine_similarity, M, M), "interpolate": (F.interpolate, IMAGE, 3),
+    "norm": (rv.norm, M), "bilinear": (F.bilinear, M, M, S), "GRUCell": (lambda x: nn.GRUCell(4, 3)(x), M),
+    "GRU": (lambda x: nn.GRU(4, 3)(x)[0], S), "LSTMCell": (lambda x: nn.LSTMCell(4, 3)(x)[0], M),
+    "multilabel_soft": (F.multilabel_soft_margin_loss, M, M.sigmoid()),
+}  # fmt: skip
+ROWS = [(name, *call) for table in (LOWER, FLOAT32, OWN) for name, call in table.items()]
+
+
+def to(dtype, value):
+    if isinstance(value, list):
+        return [to(dtype, x) for x in value]
+    return value.to(dtype) if isinstance(value, rv.Tensor) and value.is_floating_point() else value
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "args"), [(name, op, args) for name, op, *args in ROWS], ids=[r[0] for r in ROWS]
+)
+def test_dtypes_of_results(name, op, args):
+    with rv.autocast("cpu"):
+        of_float32, of_half = op(*args).dtype, op(*to(B16, args)).dtype
+        try:
+            of_double = op(*to(F64, args)).dtype
+        except TypeError:  # parameters in float32
+            of_double = F64
+    lists = [B16, B16, F64] if name in LOWER else [F32, F32, F64] if name in FLOAT32 else [F32, B16, F64]
+    assert [of_float32, of_half, of_double] == lists
+
+
+def test_wider_operands_decide_in_joins_and_copies():
+    at = rv.tensor([0])
+    with rv.autocast("cpu"):
+        for first, second in ((M, M.to(B16)), (M.to(B16), M)):
+            assert rv.cat([first, second]).dtype == rv.stack([first, second]).dtype == F32
+            assert rv.index_copy(first, 0, at, second[:1]).dtype == F32
+        out = rv.zeros(4, 4)
+        rv.matmul(M, M, out=out)
+        in_place = M.clone().addmm_(M, M)
+    np.testing.assert_array_equal(out.numpy(), (M @ M).numpy())  # as they are
+    np.testing.assert_array_equal(in_place.numpy(), rv.addmm(M, M, M).numpy())
+
+
+@pytest.mark.parametrize("dtype", [B16, F16], ids=str)
+@pytest.mark.parametrize(
+    "name", ["mm", "bmm", "addmm", "baddbmm", "linear", "conv2d", "conv_transpose1d", "attention"]
+)
+def test_gradients_are_those_of_explicit_casts(name, dtype):
+    op, *args = LOWER[name]
+
+    def run(of, block):
+        leaves = [x.clone().requires_grad_() for x in args]
+        with block:
+            y = op(*of(leaves))
+        y.float().square().sum().backward()
+        return [y.detach().float().numpy(), *(x.grad.numpy() for x in leaves)]
+
+    implicit = run(lambda xs: xs, rv.autocast("cpu", dtype))
+    explicit = run(lambda xs: to(dtype, xs), rv.autocast("cpu", enabled=False))
+    for a, b in zip(implicit, explicit, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
+    weight = M.clone().requires_grad_()
+
+    def cast(**block):
+        """What a product reads of the weight."""
+        with rv.autocast("cpu", **block):
+            rv.mm(weight, M)
+            return [kept for _, _, kept in state.kept.values()]
+
+    with rv.autocast("cpu"):
+        y = rv.mm(weight, weight)
+        (first,) = cast()
+        assert cast()[0] is first
+        assert cast(enabled=False)[0] is first
+        assert cast(dtype=F16)[0].dtype == F16
+        y = y.sum() + rv.mm(weight, M).sum()
+        amp.clear_autocast_cache()
+        assert cast(cache_enabled=False) == []
+        with rv.no_grad():
+            assert cast()[0] is not first
+        assert rv.mm(weight, M).requires_grad
+        with rv.no_grad():
+            assert not rv.mm(weight, M).requires_grad
+        y.backward()
+        with rv.no_grad():
+            weight.zero_()
+        assert not rv.mm(weight, M).any()  # it has changed
+    assert weight.grad.dtype == F32
+    assert not state.kept
+
+
+def test_blocks_nest_and_are_of_one_thread():
+    dtype = lambda: rv.mm(M, M).dtype  # noqa: E731
+    with rv.autocast("cpu"):
+        with rv.autocast("cpu", dtype=F16):
+            assert (dtype(), amp.get_autocast_dtype("cpu")) == (F16, F16)
+            assert rv.mm(M.to(B16), M.to(B16)).dtype == F16
+        with rv.autocast("cpu", enabled=False):
+            assert (dtype(), amp.is_autocast_enabled("cpu")) == (F32, False)
+            assert rv.autocast("cpu")(dtype)() == B16
+        assert in_thread(dtype) == F32
+        assert dtype() == B16
+    with pytest.raises(KeyError), rv.autocast("cpu"):
+        raise KeyError
+    assert dtype() == F32
+
+    class Net:
+        @rv.autocast("cpu")
+        def run(self, x):
+            """Its text."""
+            return x @ x
+
+    assert Net().run(M).dtype == B16
+    assert Net.run.__doc__ == "Its text."
+    block = rv.autocast("cpu")
+    with block, block:
+        assert dtype() == B16
+    assert not amp.is_autocast_enabled("cpu")
+
+
+def test_settings_of_blocks():
+    try:
+        amp.set_autocast_enabled("cpu", True)
+        assert rv.mm(M, M).dtype == B16
+        assert (amp.is_autocast_cpu_enabled(), amp.is_autocast_enabled()) == (True, False)
+        amp.set_autocast_enabled("cpu", False)
+        amp.set_autocast_cpu_dtype(F16)
+        with rv.autocast("cpu"):
+            assert rv.mm(M, M).dtype == F16
+    finally:
+        amp.set_autocast_enabled("cpu", False)
+        amp.set_autocast_dtype("cpu", B16)
+    assert (amp.autocast_increment_nesting(), amp.autocast_decrement_nesting()) == (1, 0)
+    assert [amp.is_autocast_available(kind) for kind in ("xpu", "meta")] == [True, False]
+    for wrong in (1, None):
+        with pytest.raises(ValueError, match="expected a str"):
+            rv.autocast(wrong)
+    with pytest.raises(RuntimeError, match="got device_type 'disk'"):
+        rv.autocast("disk")
+    with pytest.raises(TypeError, match="expected a function"):
+        rv.autocast("cpu")(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rv.autocast("cpu", F32), "In CPU autocast, but the target dtype is not supported"),
+        (lambda: rv.autocast("cuda"), "CUDA is not available"),
+        (amp.CUDAAutocast, "CUDA is not available"),
+    ],
+)
+def test_blocks_without_effect(make, message):
+    with pytest.warns(UserWarning, match=message), make():
+        assert rv.mm(M, M).dtype == F32
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with rv.autocast("cuda", enabled=False), rv.autocast("xpu"), amp.CPUAutocast(enabled=False):
+            assert rv.mm(M, M).dtype == F32
+
+
+def test_functions_of_a_program():
+    seen = []
+
+    class Double(rv.autograd.Function):
+        @staticmethod
+        @amp.custom_fwd(device_type="cpu", cast_inputs=F32)
+        def forward(ctx, x):
+            seen.extend([x.dtype, rv.mm(x, x).dtype])
+            return x * 2
+
+        @staticmethod
+        @amp.custom_bwd(device_type="cpu")
+        def backward(ctx, dy):
+            seen.append(rv.mm(dy, dy).dtype)
+            return dy * 2
+
+    class Plain(Double):
+        forward = staticmethod(amp.custom_fwd(lambda ctx, x: x * 2, device_type="cpu"))
+
+    for kind in (Double, Plain):
+        x = M.clone().requires_grad_()
+        with rv.autocast("cpu"):
+            y = kind.apply(x)
+        y.sum().backward()
+    assert seen == [F32, F32, F32, B16]
+
+
+def test_compiled_steps():
+    weight = M.clone().requires_grad_()
+
+    def loss(x, dtype, inside):
+        with rv.autocast("cpu", dtype, inside):
+            return F.mse_loss(F.linear(x, weight).relu() @ weight, x)
+
+    def step(x, dtype, inside):
+        weight.grad = None
+        loss(x, dtype, inside).backward()
+        with rv.no_grad():
+            weight.sub_(weight.grad)
+        return weight.grad.clone()
+
+    def run(step, inside):
+        with rv.no_grad():
+            weight.copy_(M)
+        seen = []
+        with rv.autocast("cpu", enabled=not inside):
+            for dtype in (B16,) * 6 + (F16,) * 6 + (B16,):
+                with rv.autocast("cpu", dtype, not inside):
+                    seen.append(step(M, dtype, inside or amp.is_autocast_enabled("cpu")).numpy())
+        return np.array(seen)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for inside in (True, False):
+            np.testing.assert_array_equal(run(rv.compile(step), inside), run(step, inside))
+
+
+def test_a_compiled_model_casts_its_weights_in_each_call():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    captured = rv.compile(model)
+    with rv.no_grad(), rv.autocast("cpu"):
+        for i in range(6):
+            model[0].weight.add_(i)
+            y = captured(M)
+            assert y.dtype == B16
+            np.testing.assert_array_equal(y.float().numpy(), model(M).float().numpy())
+    assert captured(M).dtype == F32
