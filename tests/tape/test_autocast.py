@@ -100,6 +100,25 @@ def test_dtypes_of_results(name, op, args):
     assert [of_float32, of_half, of_double] == lists
 
 
+def test_factors_of_other_dtypes():
+    half = lambda x: x.to(B16)  # noqa: E731
+    with rv.autocast("cpu"):
+        for y in (
+            rv.mm(M, half(M)),
+            F.linear(half(M), M, V),
+            F.conv2d(half(IMAGE), randn(2, 4, 3, 3), randn(2)),
+            F.scaled_dot_product_attention(S, S, half(S), attn_mask=M),
+            nn.Linear(4, 3)(half(M)),
+        ):
+            assert y.dtype == B16
+        for y in (
+            F.mse_loss(half(M), M),
+            F.cross_entropy(half(M), M.softmax(-1), V.abs()),
+            F.huber_loss(half(M), M),
+        ):
+            assert y.dtype == F32
+
+
 def test_wider_operands_decide_in_joins_and_copies():
     at = rv.tensor([0])
     with rv.autocast("cpu"):

@@ -285,7 +285,7 @@ def scaled_dot_product_attention(
     tensor([[1.0000],
             [1.5000]])
     """
-    query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+    query, key, value = (_core._autocast_lower(as_tensor(_NAME, x)) for x in (query, key, value))
     if enable_gqa:
         key, value = _for_groups(query, key), _for_groups(query, value)
     shape = _scores_shape(query._array, key._array, value._array)
@@ -293,7 +293,7 @@ def scaled_dot_product_attention(
     if scale is None:
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0
-    masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
+    masks = () if attn_mask is None else (_core._autocast_lower(as_tensor(_NAME, attn_mask)),)
     for mask in masks:
         _check_mask(mask, query, shape)
         if is_causal:
