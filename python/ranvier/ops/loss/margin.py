@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier._core as _core
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, once_or_in_float32
@@ -32,7 +31,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
 
 
 @own_error
-@once
+@once_or_in_float32
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
@@ -55,8 +54,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
-    x1, x2 = map(_core._autocast_float32, promoted(x1, x2))
-    cosine = cosine_similarity(x1, x2, dim=-1, eps=1e-6)
+    cosine = cosine_similarity(*promoted(x1, x2), dim=-1, eps=1e-6)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
