@@ -315,10 +315,10 @@ def test_errors_name_the_dtype_that_was_given(call):
 @pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
 def test_errors_name_both_dtypes_of_operands(call, dtype):
     name = str(dtype).split(".")[1]
-    with pytest.raises(
-        TypeError, match=f"got [^;]*{name}[^;]*float32; expected (one dtype: use x.to|the same dtype)"
-    ):
+    with pytest.raises(TypeError, match=r"got .*; expected (one|the same) dtype") as error:
         call(rv.ones(2, 2, dtype=dtype), rv.ones(2))
+    assert name in str(error.value)
+    assert "float32" in str(error.value)
 
 
 def test_halves_of_two_dtypes_are_no_operands():

@@ -282,7 +282,7 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
             f"dimensions in the checkpoint {sizes}, an exception occurred : ('Cannot copy out of meta "
             "tensor; no data!',)."
         )
-    if value is tensor._array:
+    if value is getattr(tensor, "_array", None):  # complex numbers have none
         return ""
     with no_grad():
         if not assign:

@@ -199,7 +199,6 @@ class Pad(Function):
 linear_rule(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
-@once
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
     and so on. Negative sizes crop.
@@ -228,6 +227,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     return _padded(input, pad, mode, 0.0 if value is None else value)
 
 
+@once
 def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
     """Layers are padded behind the images."""
     d, h, w = x.shape[-3:]

@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, once
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, once_or_in_float32
 from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
@@ -138,7 +138,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
 
 
-@once
+@once_or_in_float32
 def local_response_norm(
     input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -240,7 +240,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, *sizes, axes))
 
 
-@once
+@once_or_in_float32
 def grid_sample(
     input: Any,
     grid: Any,

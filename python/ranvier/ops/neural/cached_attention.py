@@ -27,9 +27,9 @@ class CachedAttention(PackedAttention):
         keys, values, lengths, most, advance = self.cache
         del self.cache
         q, k, v = self._heads(qkv)
-        kept, wide = [keys, values], widened([keys, values])
-        y = _core.attention_cached(q, k, v, *wide, lengths, most, self.scale, advance)
-        narrow(kept, wide)
+        wide_keys, wide_values = widened([keys, values])
+        y = _core.attention_cached(q, k, v, wide_keys, wide_values, lengths, most, self.scale, advance)
+        narrow([keys, values], [wide_keys, wide_values])
         return self._joined(y)
 
 
