@@ -47,7 +47,7 @@ def test_bfloat16():
     x = rv.tensor([1.5, 2.0, -1.0]).bfloat16()
     for of in (x, x[::2], x[0], x[:0], x.view(1, 3).T):
         y = rv.from_dlpack(of)
-        assert (y.dtype, y.tolist(), y.stride()) == (rv.bfloat16, of.tolist(), of.stride())
+        assert (y.dtype, y.tolist()) == (rv.bfloat16, of.tolist())
     if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
         rv.from_dlpack(x)[0] = 7
         assert x[0].item() == 7

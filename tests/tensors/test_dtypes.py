@@ -2,11 +2,12 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.tensors.memory import BF16
+from ranvier.tensors.memory import BF16, HALVES
 
 NAMES = [
     "float16",
@@ -129,6 +130,11 @@ def test_arrays_of_bfloat16(own):
     array = np.array([1.5, -2.0, 3.0], kind)
     for x in (rv.from_numpy(array), rv.as_tensor(array), rv.tensor(array), rv.from_numpy(array[::2])):
         assert (x.dtype, x[0].item()) == (rv.bfloat16, 1.5)
+    if own:
+        assert pickle.loads(pickle.dumps(kind)) is copy.deepcopy(kind) is kind
+        assert pickle.loads(pickle.dumps(array.astype(kind.newbyteorder()))).tolist() == [1.5, -2.0, 3.0]
+        assert kind.isnative
+        assert {kind, kind.newbyteorder("<" if sys.byteorder == "little" else ">")} <= HALVES
     rv.from_numpy(array)[1] = 4
     assert float(array[1]) == 4
     swapped = array.astype(kind.newbyteorder()) if own else array

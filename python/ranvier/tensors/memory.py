@@ -5,6 +5,7 @@ NumPy does what the core has no kernel for: small integers, memory that overlaps
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import math
 from typing import Any
@@ -20,11 +21,17 @@ Array = np.ndarray[Any, Any]
 
 F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.float32)
 HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
+# NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
+copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
 _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _MADE = frozenset("fd?ilqeE")  # and to
 MOST_ELEMENTS = 2**40  # as many as the core takes
+
+
+def _in_order(order: Any) -> np.dtype[Any]:
+    return BF16 if order == "=" else BF16.newbyteorder(order)
 
 
 def keep(array: Any) -> Any:
