@@ -143,3 +143,9 @@ def test_arrays_of_bfloat16(own):
     for call in (x.numpy, lambda: x.numpy(force=True), lambda: np.asarray(x), lambda: np.sqrt(x)):
         with pytest.raises(TypeError, match=r"Got unsupported ScalarType BFloat16; .* float"):
             call()
+
+
+def test_other_dtypes_of_a_package_are_refused():
+    array = np.zeros(2, pytest.importorskip("ml_dtypes").float8_e5m2)
+    with pytest.raises(TypeError, match=r"\[tensor\] got dtype float8"):
+        rv.tensor(array)

@@ -64,7 +64,7 @@ class dtype:
         self.name, self.kind, self.itemsize = name, kind, itemsize
         self.is_floating_point, self.is_complex, self.is_signed = kind == "f", kind == "c", kind in "ifc"
         numpy = _OWN.get(name) or np.sctypeDict.get(name)
-        if numpy is not None and name != "complex32":
+        if numpy is not None and name != "complex32" and name[:6] != "float8":  # of another package
             self.dtype = self.__numpy_dtype__ = np.dtype(numpy)
             self.char, self.type = self.dtype.char, self.dtype.type
             cls.known[self.dtype] = self

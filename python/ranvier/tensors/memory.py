@@ -78,7 +78,7 @@ def require_size(name: str, shape: Any) -> None:
 
 def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
     """Raises TypeError for a dtype that no op takes: complex numbers, dates, strings, objects."""
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "biuf" or (dtype.isbuiltin == 2 and dtype != BF16):  # 2: of another package
         remedy = ": split complex numbers into array.real and array.imag" * (dtype.kind == "c")
         if dtype.kind in "OUS":  # a table of several dtypes, or of texts
             remedy = ": array.astype(np.float32), or its columns of numbers alone"
