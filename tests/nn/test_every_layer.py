@@ -75,17 +75,13 @@ def test_cast_to_double_and_back(layer):
     assert call(module.float(), layer).dtype == np.float32
 
 
-# of several ops, each of which rounds halves
-SEVERAL = {
-    "Bilinear",
-    "CTCLoss",
-    "Conv2d",
-    "InstanceNorm2d",
-    "LPPool2d",
-    "LocalResponseNorm",
-    "MultiheadAttention",
-}
-SEVERAL |= {"LSTM", "RNN", "RReLU", "Transformer", "TransformerDecoderLayer", "TransformerEncoderLayer"}
+# roundings of halves by layers of several ops, and of products of halves, whose sums have another order
+SEVERAL = """
+    Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
+    Transformer TransformerDecoderLayer TransformerEncoderLayer
+"""
+PRODUCTS = "Conv1d ConvTranspose1d ConvTranspose2d GRU GRUCell LSTMCell Linear RNNCell"
+ROUNDINGS = dict.fromkeys(PRODUCTS.split(), 2) | dict.fromkeys(SEVERAL.split(), 16)
 
 
 @pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
@@ -119,8 +115,8 @@ def test_halves(layer, dtype):
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == dtype
         a, b = a.float().numpy(force=True), b.to(dtype).float().numpy(force=True)
-        roundings = 16 if layer.name in SEVERAL else 0
-        assert np.abs(a - b).max(initial=0) <= roundings * UNIT[dtype] * np.abs(b).max(initial=0)
+        limit = ROUNDINGS.get(layer.name, 0) * UNIT[dtype]
+        assert np.abs(a - b).max(initial=0) <= limit * np.abs(b).max(initial=0)
 
 
 @every_layer

@@ -377,8 +377,9 @@ def test_float32_beside_halves(name, dtype):
     assert [a.grad.dtype for a in (*halves, *singles)] == [a.dtype for a in (*halves, *singles)]
     if name == "packed attention":  # of several ops, each rounds
         return
+    limit = 2 * rv.finfo(dtype).eps if name == "attention" else 0  # whose products may add in another order
     z = function(*exact)
     z.backward(rv.ones(*z.shape))
-    assert y.tolist() == z.to(dtype).tolist()
-    for a, b in zip((*halves, *singles), exact, strict=True):
-        assert a.grad.tolist() == b.grad.to(a.dtype).tolist()
+    pairs = [(y, z), *((a.grad, b.grad) for a, b in zip((*halves, *singles), exact, strict=True))]
+    for a, b in pairs:
+        np.testing.assert_allclose(a.tolist(), b.to(a.dtype).tolist(), limit, limit * b.abs().max().item())
