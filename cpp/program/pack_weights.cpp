@@ -1,5 +1,6 @@
 // Weights that stay as they are, in the order in which the inner loops read them: packed once, not in each
 // run.
+#include "base/caches.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/matmul/matmul.h"
@@ -26,6 +27,8 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (m.is_small() && m.c.shape[1] >= kManyRows) return;
   const MatmulPlan<T> plan(m, team);
   if (plan.dots || plan.gemv || plan.stack) return;
+  // A large b is read at the speed of memory as it is, and a copy would take as much memory again.
+  if (plan.few && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
   if (!plan.few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // for the plan of a packed b
   MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, &m.kernels()};

@@ -68,6 +68,7 @@ PACKED = {
     "wide": (lambda: Linear(1000, 4500), (40, 1000), PACK),
     "small and one row": (lambda: Linear(4, 4), (1, 4), PACK),
     "one row": (lambda: Linear(64, 64), (1, 64), PACK),
+    "a row by more than L2": (lambda: Linear(900, 9000), (1, 900), []),
     "no rows": (lambda: Linear(1000, 300), (0, 1000), []),
     "computed from weights": (lambda: Positive(8, 3), (2, 8), None, ["matmul"]),
     "products of weights": (lambda: LowRank(8, 3), (2, 8), None, ["matmul"]),

@@ -122,6 +122,15 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
   RANVIER_UNROLL
   for (int i = 0; i < kVectors * kP; ++i)
     at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.rs_b);
+  // Columns are streams that end before the processor fetches ahead: the next ones, line by line, instead.
+  const char* next =
+      t.fetch ? reinterpret_cast<const char*>(t.b + (first + kVectors * kP) * kE * t.rs_b) : nullptr;
+  const auto fetch = [&](int lines) RANVIER_INLINED {
+    if (!next) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(next + 64 * i, 0, 2);
+    next += 64 * lines;
+  };
   for (int64_t left = t.k;; left -= t.k_block) {
     V acc[kRows][kVectors] = {};
     // kE products of vector v, of which the first `done` are left out; moves its places.
@@ -146,6 +155,7 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) {
           V column[2 * kE];
+          fetch(kE * kP / 2);
           two_pieces_at(at + v * kP, rs_b, column);
           RANVIER_UNROLL
           for (int i = 0; i < kP; ++i) at[v * kP + i] += 32;
@@ -161,6 +171,7 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
       for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) {
+          fetch(kE * kP);
           RANVIER_NO_UNROLL
           for (int p = 0; p < kLine; p += kE * kSteps) {
             RANVIER_UNROLL

@@ -88,8 +88,8 @@ struct MatmulTile {
   int64_t rs_b;
   T* pack_to;  // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
   union {
-    const T*
-        fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
+    const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or
+                     // null; in `few`: not null where it fetches the next columns of b
     uint8_t* unfit;  // of halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
   };
   int64_t rs_fetch;  // or, with fetch_a, from the end of a row that is fetched to the next one, 0 where all

@@ -192,6 +192,7 @@ void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   t.bias_column = o.bias_column;
   t.norm_column = o.norm_column, t.norm_step = o.norm_step;
   t.activation = activation;
+  if (few && o.cs_b == o.k && o.n * o.k * int64_t(sizeof(T)) > caches.l2) t.fetch = o.b;
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
   for (int64_t j = share(team.index()); j < last && !interrupted(team); j += t.columns) {
     t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
