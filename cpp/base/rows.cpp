@@ -43,6 +43,7 @@ void copy_numbers(char* to, const PickedRows from, int64_t begin, int64_t end) {
 }  // namespace
 
 void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, int64_t end) {
+  if (bytes == 2) return copy_numbers<2>(to, from, begin, end);
   if (bytes == 4) return copy_numbers<4>(to, from, begin, end);
   if (bytes == 8) return copy_numbers<8>(to, from, begin, end);
   if (bytes == 16) return copy_rows_by(CopyOf<16>{}, to, bytes, from, begin, end);

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import _core, kernels
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
@@ -61,13 +62,13 @@ def test_errors():
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 33, 200])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_rows_of_every_width(width, dtype, rng):
     """Rows are copied whole, in pieces that overlap; nothing beside the last is written."""
-    x = rng.standard_normal((50, width)).astype(dtype)
+    x = rng.standard_normal((50, width)).astype(np.dtype(getattr(rv, dtype)))
     for picks in (0, 1, 11, 12, 13, 40):
         rows = rng.integers(-50, 50, picks)
-        out = np.full((picks + 1, width), 7, dtype)
+        out = np.full((picks + 1, width), 7, x.dtype)
         _core.gather(x, rows[:, None], 0, out[:-1])
         np.testing.assert_array_equal(out[:-1], x[rows])
         assert (out[-1] == 7).all()
@@ -191,3 +192,16 @@ def test_scatter_reduce(reduce, dtype, threads, isa, rng):
         expected = x.copy()
         join.at(expected, tuple(places), src)
         np.testing.assert_array_equal(kernels.scatter_reduce(x, index, src, axis, reduce), expected)
+
+
+@pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16])
+def test_places_are_written_where_they_are(dtype, rng):
+    """scatter with out=x reads and writes nothing else; out may be no other input."""
+    x = rng.standard_normal((3, 40, 5)).astype(np.dtype(dtype))
+    new, rows = (2 * x[:, :2]).astype(x.dtype), np.array([7, 30])
+    wanted = x.copy()
+    wanted[:, rows] = new
+    assert _core.scatter(x, rows, new, 1, False, x) is x
+    np.testing.assert_array_equal(x, wanted)
+    with pytest.raises(ValueError, match=r"\[scatter\] got out that overlaps an input"):
+        _core.scatter(x, rows, x[:, :2], 1, False, x)

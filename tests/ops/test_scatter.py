@@ -332,3 +332,59 @@ def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
     x, place = rv.tensor([1, 2]), rv.tensor([0])
     text = "[scatter_reduce] got src of dtype float32"
     refused(TypeError, text, rv.scatter_reduce, x, 0, place, rv.ones(1), "sum")
+
+
+IN_PLACE = {
+    "index_copy_": lambda x: x.index_copy_(1, rv.tensor([7, 2]), rv.ones(3, 2, 4)),
+    "index_copy_ of no float32": lambda x: x.index_copy_(1, rv.tensor([7, 2]), rv.ones(3, 2, 4).double()),
+    "index_add_": lambda x: x.index_add_(1, rv.tensor([7, 7]), rv.ones(3, 2, 4)),
+    "index_add_ scaled": lambda x: x.index_add_(1, rv.tensor([7, 7]), rv.ones(3, 2, 4), alpha=2),
+    "scatter_": lambda x: x.scatter_(1, rv.tensor([[[3, 0, 1, 2]]] * 3), rv.ones(3, 1, 4)),
+    "scatter_ of a number": lambda x: x.scatter_(1, rv.tensor([[[3, 0, 1, 2]]] * 3), 5.0),
+    "scatter_add_": lambda x: x.scatter_add_(1, rv.tensor([[[3, 3]]]), rv.ones(1, 1, 2)),
+    "setitem": lambda x: x.__setitem__((slice(None), rv.tensor([7, -2])), rv.ones(3, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_places_in_place(name):
+    """In a part of a larger tensor, with gradients, and in a compiled step: as in a new tensor."""
+    change, begin = IN_PLACE[name], rv.randn(3, 9, 4)
+    if name.endswith("float32"):
+        with pytest.raises(TypeError, match=r"\[index_copy"):
+            change(begin)
+        return
+    wanted, base = begin.clone(), rv.stack([begin, begin, begin], 1)
+    change(wanted)
+    part = base[:, 1]
+    change(part)
+    np.testing.assert_array_equal(base[:, 1].numpy(), wanted.numpy())
+    np.testing.assert_array_equal(base[:, ::2].numpy(), rv.stack([begin, begin], 1).numpy())
+    leaf = begin.clone().requires_grad_()
+    y = leaf * 1
+    change(y)
+    np.testing.assert_array_equal(y.numpy(force=True), wanted.numpy())
+    y.sum().backward()
+    kept = rv.ones(3, 9, 4) if "add" in name else (wanted == begin).float()
+    np.testing.assert_array_equal(leaf.grad.numpy(), kept.numpy())
+    with pytest.raises(RuntimeError, match="leaf"):
+        change(leaf)
+    state = begin.clone()
+
+    def step():
+        state.copy_(begin)
+        change(state)
+        return state.clone()
+
+    fast = rv.compile(step)
+    for _ in range(4):
+        np.testing.assert_array_equal(fast().numpy(), wanted.numpy())
+
+
+def test_a_compiled_step_writes_a_row_of_a_cache_alone():
+    cache = rv.zeros(2, 64, 4)
+    fast = rv.compile(lambda row, at: cache.index_copy_(1, at, row)[:, :3].sum())
+    for i in range(5):
+        fast(rv.ones(2, 1, 4), rv.tensor([i]))
+    assert "copy" not in [i.op for i in fast.programs[-1].instructions]
+    assert cache.sum().item() == 40

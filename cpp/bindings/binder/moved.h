@@ -1,12 +1,26 @@
 // The element types of what only moves, fills or casts elements.
 #pragma once
 #include "bindings/binder/array_args.h"
+#include "bindings/binder/bfloat16.h"
+#include "bindings/binder/numpy_api.h"
 #include "kernels/copy/copy.h"
 
 namespace ranvier::bind {
 
+inline bool is_half(const Input& x) { return x.dtype() == DType::float16 || x.dtype() == DType::bfloat16; }
+
+// Floats of any width, for what only moves elements.
+inline Input moved_floats(const Arg& arg) {
+  const bool half = PyArray_Check(arg.value.ptr()) && is_half_type(PyArray_TYPE(as_array(arg.value)));
+  return half ? Input::number(arg) : Input::floating(arg);
+}
+struct Moved : Input {
+  RANVIER_ANNOTATION("Array");
+  Moved(const Arg& arg) : Input(moved_floats(arg)) {}
+};
+
 // What only moves elements takes other dtypes as floats of their size. A recording knows floats alone here.
-inline Input moved(const Arg& arg) { return t_recording ? Input::floating(arg) : Input::number(arg); }
+inline Input moved(const Arg& arg) { return t_recording ? moved_floats(arg) : Input::number(arg); }
 
 // f(T{}) for a type of the size of the dtype's elements.
 template <class F>
@@ -23,9 +37,15 @@ void with_size(const Input& x, const F& f) {
     case DType::uint8:
     case DType::int8:
       return f(uint8_t{});
-    default:
-      fail_type(x.op(), "got integers of 16 bits; expected other dtypes");
+    default:  // both halves, and integers of 16 bits
+      return f(BFloat16{});
   }
+}
+
+// The same for Moved.
+template <class F>
+void with_moved(const Input& x, const F& f) {
+  is_half(x) ? f(BFloat16{}) : with_float(x.dtype(), f);
 }
 
 // f(T{}) for the element types that are filled and cast to.

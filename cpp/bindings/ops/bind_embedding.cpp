@@ -1,5 +1,6 @@
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
+#include "bindings/binder/moved.h"
 #include "bindings/ops/index_range.h"
 #include "kernels/embedding/embedding.h"
 
@@ -19,7 +20,7 @@ void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fiel
 }
 
 // y[.., :] = weight[index[..], :]
-Output embedding(const Integers& index, const Floats& weight, Out out) {
+Output embedding(const Integers& index, const Moved& weight, Out out) {
   if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected fewer");
@@ -27,7 +28,11 @@ Output embedding(const Integers& index, const Floats& weight, Out out) {
   shape.append(weight.shape(1));
   Output y = out.shaped(weight.dtype(), shape, weight, index);
   require_rows(index, weight.shape(0));
-  run_rows<EmbeddingForward>(weight.dtype(), shape, y, weight, index);
+  if (is_half(weight) && out.given()) weight.fail("float32 with out");
+  if (is_half(weight))
+    invoke_sized(EmbeddingForward<BFloat16>{weight, index, y}, shape.elements());
+  else
+    run_rows<EmbeddingForward>(weight.dtype(), shape, y, weight, index);
   return y;
 }
 

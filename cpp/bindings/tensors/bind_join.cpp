@@ -95,10 +95,10 @@ void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows
   const int64_t item = item_of(first);
   Place part = y.view<char>();
   const int64_t bytes = numel(part) * item;
-  if (item > 1 && bytes && rows >= kFewRows && bytes / rows <= kLongRow)
+  if (item > 2 && bytes && rows >= kFewRows && bytes / rows <= kLongRow)
     return with_size(first, [&](auto tag) {
       using T = decltype(tag);
-      if constexpr (sizeof(T) > 1) join_rows<T>(inputs, rows, y.view<T>());
+      if constexpr (sizeof(T) > 2) join_rows<T>(inputs, rows, y.view<T>());
     });
   if (rows == 1 && bytes <= kShort && !t_recording) {
     for (const Input& x : inputs) {

@@ -41,7 +41,7 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
     T* y = c.y.data + offsets[1];
     if (step_x == 1 && step_y == 1) return static_cast<void>(std::memcpy(y, x, n * sizeof(T)));
     if (step_x == -1 && step_y == 1) {
-      if constexpr (sizeof(T) > 1) return copy_kernels<T>().reverse(n, x, y);
+      if constexpr (sizeof(T) > 2) return copy_kernels<T>().reverse(n, x, y);
       if constexpr (sizeof(T) == 1)
         return reverse_bytes(n, reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y));
     }
@@ -121,7 +121,7 @@ template <class T>
 void Copy<T>::run(const Team& team, void*) const {
   const LoopNest<2> nest(x.ndim, x.shape, {x.strides, y.strides});
   if (nest.size == 0) return;
-  if constexpr (sizeof(T) > 1)
+  if constexpr (sizeof(T) > 2)
     copy_floats(team, nest, *this);
   else
     copy_elements(team, nest, *this);
@@ -158,6 +158,7 @@ void JoinRows<T>::run(const Team& team, void*) const {
 
 RANVIER_INSTANTIATE(Copy);
 template struct Copy<uint8_t>;
+template struct Copy<BFloat16>;
 RANVIER_INSTANTIATE(JoinRows);
 
 namespace {
@@ -252,5 +253,6 @@ void Triangle<T>::run(const Team& team, void*) const {
 
 RANVIER_INSTANTIATE(Triangle);
 template struct Triangle<uint8_t>;
+template struct Triangle<BFloat16>;
 
 }  // namespace ranvier

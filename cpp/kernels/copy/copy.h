@@ -13,7 +13,7 @@
 
 namespace ranvier {
 
-template <class T>  // float, double, or uint8_t for dtypes of one byte
+template <class T>  // float, double; BFloat16 and uint8_t for all dtypes of two bytes and of one
 struct Copy {
   RANVIER_CALL("copy", x, y);
   static constexpr bool finishes = true;
@@ -65,7 +65,7 @@ struct Fill {
 //
 //   y[.., i, j] = x[.., i, j] where j - i <= diagonal (upper: >=), else 0. x of any strides; y is in C order.
 
-template <class T>  // of the size of the elements: float, double or uint8_t
+template <class T>  // as of Copy
 struct Triangle {
   RANVIER_CALL("triangle", x, y);
   static constexpr bool finishes = true;

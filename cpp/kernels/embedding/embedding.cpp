@@ -83,6 +83,7 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
 }
 
 RANVIER_INSTANTIATE(EmbeddingForward);
+template struct EmbeddingForward<BFloat16>;
 RANVIER_INSTANTIATE(EmbeddingBackward);
 
 }  // namespace ranvier

@@ -360,19 +360,25 @@ void Scatter<T>::run(const Team& team, void*) const {
   picks.found = found.data, picks.from_0 = from_0 && found.data;
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
-    base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
-    switch (op) {
-      case ScatterOp::put:
-        return picks.template each_shared<false>(team, cost, Put{});
-      case ScatterOp::sum:
-        return picks.template each_shared<false>(team, cost, Sum{});
-      case ScatterOp::product:
-        return picks.template each_shared<false>(team, cost, Product{});
-      case ScatterOp::max:
-        return picks.template each_shared<false>(team, cost, Extreme<1>{});
-      case ScatterOp::min:
-        return picks.template each_shared<false>(team, cost, Extreme<-1>{});
-    }
+    if (!base.data)
+      Fill<T>{T(0), y}.run(team, nullptr);
+    else if (base.data != y.data)
+      Copy<T>{base, y}.run(team, nullptr);
+    if constexpr (sizeof(T) == 2)
+      return picks.template each_shared<false>(team, cost, Put{});
+    else
+      switch (op) {
+        case ScatterOp::put:
+          return picks.template each_shared<false>(team, cost, Put{});
+        case ScatterOp::sum:
+          return picks.template each_shared<false>(team, cost, Sum{});
+        case ScatterOp::product:
+          return picks.template each_shared<false>(team, cost, Product{});
+        case ScatterOp::max:
+          return picks.template each_shared<false>(team, cost, Extreme<1>{});
+        case ScatterOp::min:
+          return picks.template each_shared<false>(team, cost, Extreme<-1>{});
+      }
   });
 }
 
@@ -387,7 +393,9 @@ void ScatterBackward<T>::run(const Team& team, void*) const {
 }
 
 RANVIER_INSTANTIATE(Gather);
+template struct Gather<BFloat16>;
 RANVIER_INSTANTIATE(Scatter);
+template struct Scatter<BFloat16>;
 RANVIER_INSTANTIATE(ScatterBackward);
 
 }  // namespace ranvier

@@ -18,7 +18,7 @@
 
 namespace ranvier {
 
-template <class T>
+template <class T>  // float, double or, for both halves, BFloat16
 struct Gather {
   RANVIER_CALL("gather", x, index, y, found);
   bool finds_outside() const;  // whether it can look for an index that is outside, while it reads them
@@ -32,14 +32,14 @@ struct Gather {
 
 enum class ScatterOp { put, sum, product, max, min };
 
-template <class T>
+template <class T>  // likewise, to put
 struct Scatter {
   RANVIER_CALL("scatter", base, x, index, y, found);
   bool finds_outside() const;  // as those of Gather
   int axis;
   bool from_0;
   ScatterOp op;
-  TensorView<const T> base;  // of y's shape, or data null
+  TensorView<const T> base;  // of y's shape, y itself, or data null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;

@@ -9,6 +9,7 @@ from ranvier.compile.gradients import address_of
 from ranvier.ops.making import random
 
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
+_DTYPES |= {"e": "float16", "E": "bfloat16"}
 _ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"
 _WIDE = 42  # characters of operands; an update has some for each parameter
 

@@ -65,9 +65,24 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
     return getattr(Tensor, f"{op}_") if word[0] == "i" else _reflected(getattr(module, op))
 
 
+def _puts(x: Any, dim: Any, index: Any, src: Any, out: Any, *, slices: bool, add: bool) -> Any:
+    """x[.., index[.., j, ..], ..] = src[.., j, ..], or +=; slices: with an index of one dimension."""
+    fits = index.ndim == 1 if slices else index.shape == src.shape and index.ndim == x.ndim
+    return _core.scatter(x, index, src, dim, add, out, True) if fits else NotImplemented
+
+
+_PUT = {
+    "scatter": partial(_puts, slices=False, add=False),
+    "scatter_add": partial(_puts, slices=False, add=True),
+    "index_add": partial(_puts, slices=True, add=True),
+}
+
+
 def _kernels(op: str) -> tuple[Any, Any, None, Any]:
     """What writes the op in place off the tape, for `_core._into`: the kernel of floats, NumPy's function of
     integers, that of others (there is none), the kernel of floats with settings (``alpha=2``)."""
+    if op in _PUT:
+        return _PUT[op], None, None, None
     row = ELEMENTWISE.get(op)
     of_floats = row.kernel if row else getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None
     of_integers = None if row is None or op in DIVIDES else ufunc_of(row)

@@ -24,6 +24,7 @@ HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, an
 # NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
 _FLOATS = frozenset("fd")
+_MOVED = frozenset("fdeE")  # what copies take
 _READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _MADE = frozenset("fd?ilqeE")  # and to
@@ -100,7 +101,7 @@ def native(array: Array) -> Array:
 
 def like(array: Array, value: Array) -> Array:
     """A copy of the value in the dtype and memory order of the array, which has the same shape."""
-    if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
+    if array.dtype.char not in _MOVED or value.dtype.char not in _READ:
         return host(_like, array, value)
     if value.dtype != array.dtype:
         value = _core.cast(value, array.dtype, None)
@@ -118,7 +119,7 @@ def copied(x: Array, order: Any = "K") -> Array:
     last = order == "channels_last"
     if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
-    if x.dtype.char not in _FLOATS:
+    if x.dtype.char not in _MOVED:
         return host(_copied, x, order)
     if last:
         return _core.copy(x, True, None)
@@ -218,7 +219,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 def literal(array: Array) -> Array:
     """A new array of constants that the step may change: a compiled step copies it in each replay."""
     if is_recording():
-        if array.dtype.char in _FLOATS:
+        if array.dtype.char in _MOVED:
             return _core.copy_like(keep(array), array)
         return cast(keep(array), array.dtype)
     return array
@@ -290,7 +291,7 @@ def _write_array(array: Array, value: Array) -> None:
         value = np.broadcast_to(value, array.shape)
     if observers and np.may_share_memory(array, value):
         value = copied(value)
-    if dtype.char in _FLOATS and (value.dtype is dtype or value.dtype == dtype):
+    if dtype.char in _MOVED and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)
     else:
         _core.cast(value, dtype, array)
@@ -356,9 +357,26 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
         write(view, value, "setitem")
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
-    else:
+    elif not _put_slices(array, key, value):
         parts = key if type(key) is tuple else (key,)
         host_in_place(_put, array, value, type(key) is tuple, *parts)
+
+
+def _put_slices(array: Array, key: Any, value: Any) -> bool:
+    """array[:, rows] = value by the core: rows of one dimension, a value of the array's dtype."""
+    parts = key if type(key) is tuple else (key,)
+    axis, rows = len(parts) - 1, parts[-1]
+    if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
+        return False
+    if not all(type(part) is slice and part == slice(None) for part in parts[:-1]):
+        return False
+    if type(value) is not np.ndarray or value.dtype != array.dtype or array.dtype.char not in _MOVED:
+        return False
+    shape = (*array.shape[:axis], len(rows), *array.shape[axis + 1 :])
+    if value.shape != shape or 0 in array.strides or np.may_share_memory(array, value):
+        return False
+    _core.scatter(array, rows, value, axis, False, array)
+    return True
 
 
 def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:

@@ -40,7 +40,7 @@ def to(
     | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
     if len(args) == 1 and dtype is device is memory_format is None and not copy:
         like = args[0]
-        if type(like) is DType:
+        if type(like) is DType or isinstance(like, np.dtype):
             return _cast("to", x, like, None)
         if like is CPU or (type(like) is str and like == "cpu"):
             return x

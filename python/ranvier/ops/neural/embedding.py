@@ -25,6 +25,8 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Embedding(Function):
+    moves = True
+
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
 

@@ -29,7 +29,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
-_MOVED = frozenset("fdilq")  # what the kernels move, by NumPy's codes
+_MOVED = frozenset("fdilqeE")  # what the kernels move, by NumPy's codes
 
 
 class GetItem(Function):

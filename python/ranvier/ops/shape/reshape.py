@@ -45,7 +45,7 @@ class Reshape(Function):
     forward = Function._reshaped
 
     def _strided(self, x: Array) -> Array:
-        self.channels_last = x.dtype.char in "fd" and is_channels_last(x)
+        self.channels_last = x.dtype.char in "fdeE" and is_channels_last(x)
         y = reshaped(x, self.target)
         self.is_view = np.may_share_memory(x, y)
         return y

@@ -16,9 +16,9 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
-from ranvier.tape.function import Function, by_kernel, watched
+from ranvier.tape.function import Function, by_kernel, into, watched
 from ranvier.tape.graph import refuse, rule
-from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.keys import picks_of, raw_index
@@ -118,6 +118,23 @@ def _computed(name: str, x: Tensor, function: Any, *others: Tensor) -> Tensor:
         raise RuntimeError(f"[{name}] got a tensor that requires gradients; expected x.detach()")
     numbers = [broadcast_to(t, x.shape).reshape(-1).tolist() for t in (x, *others)]
     return x.copy_(wrap(np.reshape([function(*v) for v in zip(*numbers, strict=True)], x.shape)))
+
+
+def index_copy_(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+    """As :func:`ranvier.index_copy`, in place: the other elements are not read."""
+    return _copied_into(input, dim, index, source)
+
+
+@into(lambda dim, index, source, out: _core.scatter(out, index, source, dim, False, out, True))
+def _copied_into(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+    check_leaf(input, "index_copy_")
+    at = _dim("index_copy_", dim, input.ndim)
+    source, rows = as_tensor("index_copy_", source), index_array("index_copy_", index).reshape(-1)
+    if source.dtype != input.dtype or source.shape != _rows_shape(input, at, rows) or not input.ndim:
+        return assign(input, index_copy(input, dim, index, source), "index_copy_")
+    require_from_0("index_copy_", index)
+    setitem(input, (slice(None),) * at + (rows,), source)
+    return input
 
 
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
