@@ -227,6 +227,48 @@ def test_grouped_queries():
     np.testing.assert_allclose(kv.grad.numpy(), sums, rtol=0, atol=tolerance("float32", 50, 4))
 
 
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("heads", [(2, 2), (6, 2), (1, 3)])
+@pytest.mark.parametrize("mask", [None, (1,), (3,), (2, 1, 3), (2, 6, 1), (2, 6, 3), "causal"])
+def test_grouped_queries_are_those_of_repeated_heads(length, heads, mask):
+    """One query that is not causal reads keys once for its group; masks have heads, one, or none."""
+    q = rv.randn(2, 6, length, 4, requires_grad=True)
+    k, v = (rv.randn(2, n, 5, 4, requires_grad=True) for n in heads)
+    settings = {"is_causal": mask == "causal"}
+    if mask not in (None, "causal"):
+        settings["attn_mask"] = rv.randn(*mask[:-1], min(mask[-1], length), 5)
+    y = ops.scaled_dot_product_attention(q, k, v, enable_gqa=True, **settings)
+    repeated = [rv.repeat_interleave(x.detach(), 6 // x.shape[1], 1).requires_grad_() for x in (k, v)]
+    wanted = ops.scaled_dot_product_attention(q.detach(), *repeated, **settings)
+    bound = tolerance("float32", 50, 4)
+    np.testing.assert_allclose(y.numpy(force=True), wanted.numpy(force=True), rtol=0, atol=bound)
+    (y * y).sum().backward(), (wanted * wanted).sum().backward()
+    for x, r in zip((k, v), repeated, strict=True):
+        sums = r.grad.numpy().reshape(2, x.shape[1], -1, 5, 4).sum(2)
+        np.testing.assert_allclose(x.grad.numpy(), sums, rtol=0, atol=8 * bound)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(rv.float16, 10), (rv.bfloat16, 7)])
+@pytest.mark.parametrize("shape", [(3, 2, 5, 4), (2, 20, 37, 8), (2, 1, 32, 4)])
+def test_weights_of_halves_are_rounded_as_pytorchs_are(dtype, bits, shape):
+    """exp(score - top) is rounded before its product with the values; of 16 keys at once it is the cubic of
+    PyTorch's kernel."""
+    heads, rows, keys, width = shape
+    q, k, v = (rv.randn(heads, n, width).to(dtype) for n in (rows, keys, keys))
+    scores = (q.float() @ k.float().mT).numpy() * np.float32(width**-0.5)
+    x = scores - scores.max(-1, keepdims=True)
+    whole = keys // 16 * 16
+    t = x[..., :whole] * np.float32(np.log2(np.e))
+    part = (t - np.floor(t)).astype(np.float64)
+    cubic = np.polyval([-0.079204240219773236, -0.22433836478672356, 0.30354260500649682, 1.0703494e-4], part)
+    x = np.concatenate([np.exp2(np.floor(t)) * (1 + t - cubic - np.floor(t)), np.exp(x[..., whole:])], -1)
+    weights = rv.tensor(x.astype(np.float32)).to(dtype).float().numpy()
+    wanted = weights @ v.float().numpy() / x.sum(-1, keepdims=True)
+    found = ops.scaled_dot_product_attention(q, k, v).float().numpy()
+    wrong = np.abs(found - wanted) > 2.0 ** -(bits + 1) * np.abs(wanted) + 1e-6
+    assert wrong.mean() < 0.02  # those whose weight lies between two halves
+
+
 def test_large_scores_do_not_overflow():
     q = rv.tensor([[1e4], [-1e4]])
     y = ops.scaled_dot_product_attention(q, q, rv.tensor([[1.0], [2.0]]), scale=1.0)

@@ -150,7 +150,7 @@ void register_bfloat16(Module m) {
   proto.typeobj = g_type, proto.f = &functions;
   proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
   proto.elsize = proto.alignment = sizeof(Bits);
-  proto.flags = NPY_NEEDS_PYAPI | NPY_USE_SETITEM;
+  proto.flags = NPY_USE_SETITEM;  // nothing else runs Python code
   proto.hash = -1;  // not computed yet: NumPy 1 takes this struct for the dtype itself
   Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
   g_number = PyArray_RegisterDataType(&proto);

@@ -62,7 +62,7 @@ Output result_like(const Input& q, const Shape& shape) {
 // (y, weights): None without values, or where weights are not kept.
 std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k, const MaybeFloats& v,
                                                Real scale, Truth is_causal, Whole first, Mask mask,
-                                               Mask padding, Truth hides, Truth keep) {
+                                               Mask padding, Truth hides, Truth keep, Raw half) {
   if (q.ndim() < 2) q.fail("(..., L, E)");
   if (k.ndim() < 2) k.fail("(..., S, E)");
   if (v && v.ndim() < 2) v.fail("(..., S, D)");
@@ -83,7 +83,8 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k,
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionForward<T> call{};
-    call.settings = {scale, is_causal, first, hides, is_medium()};
+    call.settings = {scale, is_causal,   first,
+                     hides, is_medium(), half.given() ? DTypeArg(half).dtype : DType::float32};
     call.query = q;
     repeat(k.view<T>(), k_shape, call.key);
     if (v) repeat(v.view<T>(), v_shape, call.value);
@@ -185,7 +186,8 @@ Output cache_positions(const Exactly<DType::int64>& lengths, Whole count, Whole 
 
 void register_attention(Module m) {
   def(m,
-      "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False)",
+      "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False, "
+      "half=None)",
       attention);
   def(m,
       "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "

@@ -26,6 +26,9 @@ struct AttentionSettings {
   int64_t first;
   bool hides;   // true in `flags` hides a key, else it shows it
   bool medium;  // the factors of products are rounded to bfloat16, as in Matmul
+  // Of half inputs, in float: exp(score - top) is that of PyTorch's kernel, whose error is 2^-14, and is
+  // rounded to them before its product with the values, unless weights are kept.
+  DType half = DType::float32;
 };
 
 template <class T>
@@ -97,6 +100,7 @@ struct AttentionBlock {
   // Whole vectors of what each query has so far: its largest score, the sum of exp(score - top), and what
   // that was multiplied by for this block.
   T *top, *sum, *factor;
+  int64_t fast = 0;  // so many keys, whole vectors, take the exp of PyTorch's kernel of halves
 };
 
 // y[i][j] = x[i][j] factor[i], or factor[j], of which whole vectors are readable.

@@ -11,6 +11,22 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 constexpr int kAtOnce = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? 4 : 1;
 
+// exp(x) for x <= 0; fast: by the exponent's bits and a cubic, as PyTorch's kernel of halves, so that results
+// are equal.
+template <class T>
+RANVIER_INLINE vec<T> exp_of(vec<T> x, bool fast) {
+  if constexpr (sizeof(T) == sizeof(float))
+    if (fast) {
+      const vec<T> scaled = x * 1.44269504f, fraction = scaled - round_down(scaled);
+      vec<T> cubic = fma(fraction, broadcast(-0.079204240219773236f), broadcast(-0.22433836478672356f));
+      cubic = fma(fraction, cubic, broadcast(0.30354260500649682f));
+      cubic = fma(fraction, cubic, broadcast(0.00010703434948458272f));
+      const vec<T> power = fma(scaled - cubic, broadcast(0x1p23f), broadcast(127 * 0x1p23f));
+      return select(x < -87.3f, vec<T>{}, from_bits(to_int(power)));
+    }
+  return exp_or_0(x);
+}
+
 // kVectors vectors of queries from `first` on, the last one with n of them.
 template <int kVectors, class T>
 static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t first, int n) {
@@ -37,7 +53,7 @@ static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       T* const score = scores + k * b.step + v * L;
-      const vec<T> e = exp_or_0(load_lanes(score, n) - top[v]);
+      const vec<T> e = exp_of<T>(load_lanes(score, n) - top[v], k < b.fast);
       store_lanes(score, e, n);
       sum[v] += e;
     }
@@ -63,7 +79,7 @@ static void update_lines(const AttentionBlock<T>& b) {
     alignas(64) T factor[L];
     store(factor, exp_or_0(broadcast(b.top[i]) - base));
     for (int64_t k = 0; k < b.keys; k += L) {
-      const vec<T> e = exp_or_0(part(x, k) - base);
+      const vec<T> e = exp_of<T>(part(x, k) - base, k + L <= b.fast);
       const int64_t n = b.keys - k;
       n >= L ? store(x + k, e) : store_n(x + k, e, static_cast<int>(n));
       sums += e;  // 0 beyond the last key

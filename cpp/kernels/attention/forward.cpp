@@ -133,16 +133,33 @@ struct Part : AttentionPart {
     scores_product(begin, n).run(team, buffers.scratch);
     apply_masks(team, begin, n, w);
     const auto update = attention_kernels<T>().update;
+    const bool fast = call.settings.half != DType::float32 && !call.weights.data;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t line = h * buffers.lines;
       update({n, rows, w.strides[1], w.strides[2], w.data + h * w.strides[0], buffers.top + line,
-              buffers.sum + line, factor(block) + line});
+              buffers.sum + line, factor(block) + line, fast ? n / kVector * kVector : 0});
     }
     if (call.weights.data && begin + n < keys)
       Copy<T>{as_const(w), weights(call.weights, begin, n)}.run(team, nullptr);
     if (!call.value.data) return;
+    if (!call.weights.data) round_scores(n);
     if (block > 0) scale_result(factor(block));
     result_product(begin, n).run(team, buffers.scratch);
+  }
+
+  void round_scores(int64_t n) const {
+    if (call.settings.half == DType::float16) round_all<Float16>(n);
+    if (call.settings.half == DType::bfloat16) round_all<BFloat16>(n);
+  }
+  template <class Half>
+  void round_all(int64_t n) const {
+    const TensorView<T> w = scores(n);
+    const bool few = parts.l <= kFewQueries;
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t j = 0; j < (few ? rows : n); ++j) {
+        T* line = w.data + h * w.strides[0] + j * w.strides[few ? 2 : 1];
+        for (int64_t i = 0; i < (few ? n : rows); ++i) line[i] = float(Half(static_cast<float>(line[i])));
+      }
   }
 
   TensorView<T> result() const { return of_queries(call.y); }

@@ -82,6 +82,7 @@ class Attention(Function):
         self.scale, self.is_causal, self.p = scale, is_causal, p
         self.hides, self.with_weights = hides, with_weights
         self.key = fresh_key() if p > 0 else None
+        self.half: Any = None  # a dtype to which weights are rounded before their product with the values
 
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
@@ -118,7 +119,7 @@ class Attention(Function):
         q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
         first = part.rows.start or 0
         return _core.attention(
-            q, k, v, self.scale, self.is_causal, first, masks[0], masks[1], self.hides, keep
+            q, k, v, self.scale, self.is_causal, first, masks[0], masks[1], self.hides, keep, self.half
         )
 
     def _drop(self, weights: Any) -> Any:
@@ -286,31 +287,52 @@ def scaled_dot_product_attention(
             [1.5000]])
     """
     query, key, value = (_core._autocast_lower(as_tensor(_NAME, x)) for x in (query, key, value))
-    if enable_gqa:
-        key, value = _for_groups(query, key), _for_groups(query, value)
+    masks = () if attn_mask is None else (_core._autocast_lower(as_tensor(_NAME, attn_mask)),)
+    grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
+    if grouped:
+        heads, one = query.shape[-3:-1], query.shape[-2:-1] == (1,) and not is_causal
+        query, key, value, masks = _by_groups(query, key, value, masks, one)
     shape = _scores_shape(query._array, key._array, value._array)
     probability(_NAME, "dropout_p", dropout_p)
     if scale is None:
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0
-    masks = () if attn_mask is None else (_core._autocast_lower(as_tensor(_NAME, attn_mask)),)
     for mask in masks:
         _check_mask(mask, query, shape)
         if is_causal:
             raise OpError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
-    return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
+    attention = Attention(scale, bool(is_causal), dropout_p, False)
+    if query._array.dtype in HALVES:
+        attention.half = query._array.dtype
+    y = attention.apply(query, key, value, *masks)
+    return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
 
 
-def _for_groups(query: Tensor, x: Tensor) -> Tensor:
-    """Keys or values with each head repeated for the heads of the query that share it."""
-    if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
-        raise OpError(
-            f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
-            "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of the others'"
-        )
-    return repeat_interleave(x, query.shape[-3] // x.shape[-3], -3)
+def _by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool) -> Any:
+    """query (..., heads, L, E) as (..., shared, group, L, E), keys and values repeated without a copy; of one
+    query that is not causal (..., shared, group, E), which read them once."""
+    for x in (key, value):
+        if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
+            raise OpError(
+                f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
+                "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of theirs"
+            )
+    heads = query.shape[-3]
+    if key.shape[-3] != value.shape[-3]:
+        key, value = (repeat_interleave(x, heads // x.shape[-3], -3) for x in (key, value))
+    parts = key.shape[-3], heads // key.shape[-3]
+
+    def repeated(x: Tensor) -> Tensor:
+        return x if one else x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
+
+    def apart(x: Tensor) -> Tensor:
+        if x.ndim < 3 or x.shape[-3] != heads:
+            return x if one or x.ndim < 3 else x.unsqueeze(-3)
+        return x.reshape(*x.shape[:-3], *parts, *x.shape[-1 if one else -2 :])
+
+    return apart(query), repeated(key), repeated(value), tuple(apart(m) for m in masks)
 
 
 def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
