@@ -19,6 +19,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def judge(
     if kind == "second":
         dtypes = ("float64",) if info.supports_gradgrad else ()
     for dtype in dtypes:
-        samples = list(enumerate(samples_of(info, dtype, kind)))
+        samples = list(enumerate(islice(samples_of(info, dtype, kind), 1 if most == 1 else None)))
         step = max(len(samples) // most, 1) if most else 1
         for number, sample in samples[::step][: most or None]:
             for form in forms_of(info):
