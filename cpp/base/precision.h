@@ -10,7 +10,7 @@ Precision precision();
 void set_precision(Precision precision);  // for all threads
 Precision current_precision();            // of this thread's calls, which keep it
 inline bool is_medium() { return current_precision() == Precision::medium; }
-// In place of that on this thread, in a block of autocast or the like: a Precision, or -1 outside of any.
+// In place of that on this thread, in a block: a Precision, or -1 outside of any.
 // Returns the one before.
 int set_own_precision(int precision);
 int own_precision();

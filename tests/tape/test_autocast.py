@@ -9,6 +9,7 @@ import ranvier.nn.functional as F
 from ranvier import nn
 from ranvier.tape.autocast import state
 from ranvier.torch import methods, top, volumes
+from ranvier.torch.checkpoint import checkpoint
 from support.threads import in_thread
 
 amp = rv.amp
@@ -251,6 +252,19 @@ def test_blocks_without_effect(make, message):
         warnings.simplefilter("error")
         with rv.autocast("cuda", enabled=False), rv.autocast("xpu"), amp.CPUAutocast(enabled=False):
             assert rv.mm(M, M).dtype == F32
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoints_cast_again(use_reentrant):
+    def gradient(run):
+        weight, x = M.clone().requires_grad_(), M.clone().requires_grad_()
+        with rv.autocast("cpu"):
+            y = run(lambda x: (x @ weight).relu() @ weight, x)
+        y.float().sum().backward()
+        return weight.grad.numpy()
+
+    checkpointed = gradient(lambda f, x: checkpoint(f, x, use_reentrant=use_reentrant))
+    np.testing.assert_array_equal(checkpointed, gradient(lambda f, x: f(x)))
 
 
 def test_functions_of_a_program():

@@ -11,8 +11,8 @@ py::object applied_to(PyObject* function, PyObject* x);
 
 bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
-// While a node's backward runs, its products have the precision that a block, as one of autocast, gave to its
-// forward (base/precision.h).
+// While a node's backward runs, its products have the precision that a block gave to its forward
+// (base/precision.h).
 class PrecisionOfNode {
  public:
   explicit PrecisionOfNode(PyObject* node);

@@ -11,6 +11,7 @@ from typing import Any
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.ops.making import random
+from ranvier.torch import amp
 from ranvier.torch.pytree import tree_map_only
 
 
@@ -105,6 +106,7 @@ class _Call:
     def __init__(self, function: Any, given: Any, again: Any, state: Any) -> None:
         self.function, self.given, self.again, self.state = function, given, again, state
         self.precision = get_float32_matmul_precision()
+        self.casts = amp.autocast("cpu", amp.get_autocast_dtype("cpu"), amp.is_autocast_enabled("cpu"))
 
     def run(self, tensors: Any) -> tuple[Any, list[Tensor]]:
         """The result, and the Tensors that the function has got: views, apart from other uses of the same."""
@@ -118,6 +120,7 @@ class _Call:
             block.enter_context(random.fork_rng(enabled=self.state is not None))
             block.enter_context(autograd.enable_grad())
             block.enter_context(float32_matmul_precision(self.precision))
+            block.enter_context(self.casts)
             if self.state is not None:
                 set_rng_state(self.state)
             block.enter_context(self.again)

@@ -165,7 +165,7 @@ def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, l
 
 
 def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
-    """Nothing: `autocast` changes the precision of products, not the dtype of arguments."""
+    """Nothing: an op of a library computes in the dtypes that it gets, in blocks of `autocast`, too."""
     overload_of(op)
 
 
