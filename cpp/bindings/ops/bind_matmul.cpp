@@ -69,10 +69,10 @@ int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
 
 // A kernel call takes one batch dimension. The innermost ones that step evenly in all arrays become that one;
 // the rest are walked here. call.saved's strides are those of its view but for the first.
-template <class T, class Call>
+template <class T, class To, class Call>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
-                 const TensorView<const T>& saved, const TensorView<T>& c, Call& call,
-                 TensorView<const T>& call_saved) {
+                 const TensorView<const T>& saved, const TensorView<To>& c, Call& call,
+                 TensorView<const T>& call_saved, TensorView<To>& call_c) {
   int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
   int outer = s.batch.ndim;
   for (; outer > 0; --outer) {
@@ -92,18 +92,18 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   const auto goes_on = [&](const auto& v, int64_t stride) {
     return s.m == 1 || stride == s.m * v.strides[1];
   };
-  if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call.c, stride_c) &&
+  if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call_c, stride_c) &&
       (!saved.data || goes_on(call_saved, stride_saved))) {
     if (s.m == 1)
-      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call_saved.strides[1] = stride_saved;
-    call.a.shape[1] = call.c.shape[1] = call_saved.shape[1] = count * s.m;
+      call.a.strides[1] = stride_a, call_c.strides[1] = stride_c, call_saved.strides[1] = stride_saved;
+    call.a.shape[1] = call_c.shape[1] = call_saved.shape[1] = count * s.m;
     count = 1;
   }
-  call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
-  call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
+  call.a.shape[0] = call.b.shape[0] = call_c.shape[0] = count;
+  call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call_c.strides[0] = stride_c;
   call_saved.shape[0] = count, call_saved.strides[0] = stride_saved;
   const T *a0 = call.a.data, *b0 = call.b.data;
-  T* c0 = call.c.data;
+  To* c0 = call_c.data;
   int64_t total = 1;
   for (int d = 0; d < outer; ++d) total *= s.batch[d];
   for (int64_t i = 0; i < total; ++i) {
@@ -114,7 +114,7 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
       oc += rest % s.batch[d] * c.strides[d];
       os += rest % s.batch[d] * saved.strides[d];
     }
-    call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
+    call.a.data = a0 + oa, call.b.data = b0 + ob, call_c.data = c0 + oc;
     if (saved.data) call_saved.data = saved.data + os;
     invoke_sized(call, elements);
   }
@@ -170,26 +170,32 @@ void expect_parts(const Shapes& s, int64_t parts, bool finished) {
 }
 
 // The views of a call.
-template <class T, class Call>
+template <class T, class To, class Call>
 void run_product(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Input& saved,
-                 const Output& c, Call& call, TensorView<const T>& call_saved) {
+                 const Output& c, Call& call, TensorView<const T>& call_saved, TensorView<To>& call_c) {
   const TensorView<const T> va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
-  const TensorView<T> vc = c.view<T>();
+  const TensorView<To> vc = c.view<To>();
   set_matrices(call.a, va, s.m, s.k, false);
   set_matrices(call.b, vb, s.k, s.n, true);
-  set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
+  set_result(call_c, vc, s, a.ndim() > 1, b.ndim() > 1);
   if (saved) set_result(call_saved, vs, s, a.ndim() > 1, b.ndim() > 1);
   if (bias) call.bias = bias.view<T>();
-  run_batches(s, va, vb, vs, vc, call, call_saved);
+  run_batches(s, va, vb, vs, vc, call, call_saved, call_c);
 }
 
 template <class Half>
 void run_halves(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Output& c,
-                const MatmulActivation& finish) {
+                const MatmulActivation& finish, bool wide) {
   HalfMatmul<Half> call{};
   call.activation = finish;
   TensorView<const Half> none;
-  run_product(s, a, b, bias, Input(), c, call, none);
+  const Input no;
+  wide ? run_product(s, a, b, bias, no, c, call, none, call.wide)
+       : run_product(s, a, b, bias, no, c, call, none, call.c);
+}
+
+bool is_float32(const Arg& array) {
+  return PyArray_Check(array.value.ptr()) && PyArray_TYPE(as_array(array.value)) == NPY_FLOAT32;
 }
 
 Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activation, Out out,
@@ -204,9 +210,11 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
   const bool halves = a.dtype() == DType::float16 || a.dtype() == DType::bfloat16;
   if (halves && (saved || parts.number != 1))
     fail_type(kOp, "got floats of 16 bits and ", saved ? "saved" : "parts", "; expected float32");
-  Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);
+  const bool wide = halves && is_float32(out);  // the sums, not rounded
+  Output c = out.shaped(wide ? DType::float32 : a.dtype(), s.out, a, b, bias, saved);
   if (halves) {
-    (a.dtype() == DType::float16 ? run_halves<Float16> : run_halves<BFloat16>)(s, a, b, bias, c, finish);
+    (a.dtype() == DType::float16 ? run_halves<Float16> : run_halves<BFloat16>)(s, a, b, bias, c, finish,
+                                                                               wide);
     return c;
   }
   with_float(a.dtype(), [&](auto tag) {
@@ -214,7 +222,7 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
     call.activation = finish;
     if (parts.number == 1) call.precision = current_precision();
     call.parts = static_cast<int>(parts.number);
-    run_product(s, a, b, bias, saved, c, call, call.saved);
+    run_product(s, a, b, bias, saved, c, call, call.saved, call.c);
   });
   return c;
 }

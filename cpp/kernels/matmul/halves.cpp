@@ -18,6 +18,8 @@ constexpr int64_t kUnit = 64;          // columns that are not divided among thr
 constexpr double kNsPerNumber = 0.04;  // of a matrix that few rows read
 // A block, at most.
 constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kBlockProducts = 1024;
+// Where rows of b are contiguous: their pieces are longer.
+constexpr int64_t kLongColumns = 1024, kLongProducts = 256;
 
 template <class Half>
 const HalfKernels& kernels_of() {
@@ -30,26 +32,31 @@ struct Sides {
   int64_t m, n, k;
   const Half *a, *b;
   Half* c;
+  float* wide;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
   bool transposed;
 
   Sides(const HalfMatmul<Half>& x, int64_t batch, bool transposed) : transposed(transposed) {
-    m = x.c.shape[1], n = x.c.shape[2], k = x.a.shape[2];
+    m = x.a.shape[1], n = x.b.shape[2], k = x.a.shape[2];
     a = x.a.data + batch * x.a.strides[0], rs_a = x.a.strides[1], cs_a = x.a.strides[2];
     b = x.b.data + batch * x.b.strides[0], rs_b = x.b.strides[1], cs_b = x.b.strides[2];
-    c = x.c.data + batch * x.c.strides[0], rs_c = x.c.strides[1], cs_c = x.c.strides[2];
+    const auto place = [&](const auto& v, auto*& data) {
+      data = v.data ? v.data + batch * v.strides[0] : nullptr;
+      if (data) rs_c = v.strides[1], cs_c = v.strides[2];
+    };
+    place(x.c, c), place(x.wide, wide);
     if (!transposed) return;
     std::swap(m, n), std::swap(a, b), std::swap(rs_c, cs_c);
     std::swap(rs_a, cs_b), std::swap(cs_a, rs_b);
   }
-  bool is_few() const { return m <= kGemvRows && k > 0 && (rs_b == 1 || cs_b == 1); }
+  bool is_few() const { return m <= kHalfRows && k > 0 && (rs_b == 1 || cs_b == 1); }
 };
 
 // Few rows, those of a or the columns of b.
 template <class Half>
 bool is_few(const HalfMatmul<Half>& call, bool& transposed) {
   const bool plain = Sides<Half>(call, 0, false).is_few(), turned = Sides<Half>(call, 0, true).is_few();
-  transposed = turned && (!plain || call.c.shape[2] < call.c.shape[1]);
+  transposed = turned && (!plain || call.b.shape[2] < call.a.shape[1]);
   return plain || turned;
 }
 
@@ -67,12 +74,15 @@ void round(int64_t n, const float* x, Half* y, int64_t stride) {
 
 // What follows the sums of n elements in a row, whose biases are there, and the rounding.
 template <class Half>
-void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, Half* c, int64_t stride) {
+void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, const Sides<Half>& o,
+            int64_t i, int64_t j) {
   if (bias) half_matmul_kernels().add(n, bias, sums);
   if (f.kind != Activation::none)
     activation_kernels<float>().forward[static_cast<int>(f.kind)](
         {n, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
-  round(n, sums, c, stride);
+  const int64_t place = i * o.rs_c + j * o.cs_c;
+  if (!o.wide) return round(n, sums, o.c + place, o.cs_c);
+  for (int64_t l = 0; l < n; ++l) o.wide[place + l * o.cs_c] = sums[l];
 }
 
 // --- few rows
@@ -113,8 +123,7 @@ struct FewRows {
       if (given.data && !transposed) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
       for (int64_t i = 0; i < o.m; ++i) {
         if (given.data && transposed) std::fill_n(bias, n, float(given.data[i * given.strides[0]]));
-        finish(call.activation, n, sums + i * width, given.data ? bias : nullptr,
-               o.c + i * o.rs_c + j * o.cs_c, o.cs_c);
+        finish(call.activation, n, sums + i * width, given.data ? bias : nullptr, o, i, j);
       }
     }
   }
@@ -184,20 +193,32 @@ template <class Half>
 class Blocks {
  public:
   explicit Blocks(const HalfMatmul<Half>& call) : call_(call) {
-    m_ = call.c.shape[1], n_ = call.c.shape[2], k_ = call.a.shape[2];
-    rows_ = even(m_, kBlockRows), columns_ = even(n_, kBlockColumns), products_ = even(k_, kBlockProducts);
+    m_ = call.a.shape[1], n_ = call.b.shape[2], k_ = call.a.shape[2];
+    const bool lines = call.b.strides[2] == 1;
+    rows_ = even(m_, kBlockRows);
+    columns_ = even(n_, lines ? kLongColumns : kBlockColumns);
+    products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
   // Of a crew of so many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);
+    const auto last = [](int64_t n, int64_t size) { return n - (ceil_div(n, size) - 1) * size; };
+    const int64_t whole[] = {rows_, columns_, std::min(products_, k_)};
+    const int64_t rest[] = {last(m_, rows_), last(n_, columns_), k_ == 0 ? 0 : last(k_, products_)};
     size_t most = 0;  // a last block may take more than a whole one
-    for (int64_t m : {rows_, m_ - (ceil_div(m_, rows_) - 1) * rows_})
-      for (int64_t n : {columns_, n_ - (ceil_div(n_, columns_) - 1) * columns_})
-        for (int64_t k :
-             {std::min(products_, k_), k_ == 0 ? 0 : k_ - (ceil_div(k_, products_) - 1) * products_})
-          most = std::max(most, product(memory, m, n, k, nullptr).workspace_bytes(threads));
+    for (int which = 0; which < 8; ++which) {
+      int64_t size[3];
+      bool again = false;
+      for (int d = 0; d < 3; ++d) {
+        const bool is_rest = which >> d & 1;
+        size[d] = is_rest ? rest[d] : whole[d];
+        again |= is_rest && rest[d] == whole[d];
+      }
+      if (!again)
+        most = std::max(most, product(memory, size[0], size[1], size[2], nullptr).workspace_bytes(threads));
+    }
     return carver.used() + round_up(static_cast<int64_t>(most), 64);
   }
 
@@ -215,9 +236,12 @@ class Blocks {
           x.a.fill(crew, o.a, o.rs_a, o.cs_a, i, p, m, k);
           x.b.fill(crew, o.b, o.rs_b, o.cs_b, p, j, k, n);
           crew.barrier();
-          product(x, m, n, k, p == 0 ? x.sums : x.more).run(crew, scratch);
+          Matmul<float> some = product(x, m, n, k, x.sums);
+          some.added = p > 0 && some.can_add();
+          if (p > 0 && !some.added) some.c.data = x.more;
+          some.run(crew, scratch);
           crew.barrier();
-          if (p > 0)
+          if (p > 0 && !some.added)
             for (int64_t r = crew.share_begin(m); r < crew.share_end(m); ++r)
               half_matmul_kernels().add(n, x.more + r * columns_, x.sums + r * columns_);
           p += k;
@@ -247,12 +271,11 @@ class Blocks {
 
   void finish_block(const OpenTeam& crew, float* sums, const Sides<Half>& o, int64_t i, int64_t j, int64_t m,
                     int64_t n) const {
-    alignas(64) float bias[kBlockColumns];
+    alignas(64) float bias[kLongColumns];
     const TensorView<const Half>& given = call_.bias;
     if (given.data) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
     for (int64_t r = crew.share_begin(m); r < crew.share_end(m) && !interrupted(crew); ++r)
-      finish(call_.activation, n, sums + r * columns_, given.data ? bias : nullptr,
-             o.c + (i + r) * o.rs_c + j * o.cs_c, o.cs_c);
+      finish(call_.activation, n, sums + r * columns_, given.data ? bias : nullptr, o, i + r, j);
   }
 
   const HalfMatmul<Half>& call_;
@@ -264,21 +287,21 @@ class Blocks {
 template <class Half>
 size_t HalfMatmul<Half>::workspace_bytes(int threads) const {
   bool transposed;
-  if (numel(c) == 0) return 0;
+  if (numel(c) == 0 || numel(wide) == 0) return 0;
   if (is_few(*this, transposed)) {
     const Sides<Half> o(*this, 0, transposed);
     return sizeof(float) * threads * o.m * FewRows<Half>::line(o.k);
   }
   const Blocks<Half> blocks(*this);
-  const size_t alone = c.shape[0] > 1 ? threads * blocks.bytes(1) : 0;
+  const size_t alone = a.shape[0] > 1 ? threads * blocks.bytes(1) : 0;
   return std::max(alone, blocks.bytes(threads));
 }
 
 template <class Half>
 void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
-  const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
+  const int64_t batch = a.shape[0], m = a.shape[1], n = b.shape[2], k = a.shape[2];
   bool transposed;
-  if (numel(c) == 0) return;
+  if (numel(c) == 0 || numel(wide) == 0) return;
   if (is_few(*this, transposed)) {
     const Sides<Half> o(*this, 0, transposed);
     const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);

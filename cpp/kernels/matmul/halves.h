@@ -1,6 +1,6 @@
 // matmul of floats of 16 bits: c = f(a @ b + bias), computed in float32, each element of c rounded once
 //
-//   a, b, bias and c as in Matmul. A product with up to kGemvRows rows, or columns, and another operand that
+//   a, b, bias and c as in Matmul. A product with up to kHalfRows rows, or columns, and another operand that
 //   is contiguous along one of its dimensions reads that one where it is: see HalfLines. Of any other, blocks
 //   of a and b become float32, which Matmul multiplies: of bfloat16 with Precision::medium, which is exact
 //   there but for subnormal numbers, which are 0.
@@ -15,17 +15,20 @@
 
 namespace ranvier {
 
+constexpr int64_t kHalfRows = 16;  // more take less time in blocks
+
 template <class Half>  // Float16 or BFloat16
 struct HalfMatmul {
-  RANVIER_CALL("matmul_halves", a, b, bias, c);
+  RANVIER_CALL("matmul_halves", a, b, bias, c, wide);
   size_t workspace_bytes(int threads) const;
   TensorView<const Half> a, b;  // 3-D
   TensorView<const Half> bias;  // 1-D, or data null
-  TensorView<Half> c;           // 3-D
+  TensorView<Half> c;           // 3-D, or data null:
+  TensorView<float> wide;       // then c without the rounding
   MatmulActivation activation;
 };
 
-// sums[i * width + j] = the products of row i of a, of float32, and column j of b, 1 to kGemvRows rows.
+// sums[i * width + j] = the products of row i of a, of float32, and column j of b, 1 to kHalfRows rows.
 struct HalfLines {
   int rows;
   int64_t k, columns;

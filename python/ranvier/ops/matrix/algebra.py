@@ -19,9 +19,10 @@ from ranvier.ops.elementwise.dtypes import (
     once,
     result_dtype,
     unlike,
+    widened,
 )
 from ranvier.ops.elementwise.functions import abs
-from ranvier.ops.matrix.matmul import matmul, mm, of_dims
+from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
@@ -37,9 +38,15 @@ from ranvier.tensors.tensor import Tensor
 lower = _core._autocast_lower
 
 
-@once
 def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
-    shape, product = np.shape(x), matmul(a, b)
+    own = a._array.dtype
+    if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
+        return rounded(_sum(widened(x), WideMatmul(alpha).apply(a, b), beta, 1), own)
+    return _sum(x, matmul(a, b), beta, alpha)
+
+
+def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
+    shape = np.shape(x)
     if len(shape) > product.ndim or any(
         n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
     ):

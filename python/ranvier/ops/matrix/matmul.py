@@ -17,7 +17,7 @@ from ranvier.tape.graph import of_input, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
 
 
@@ -27,6 +27,7 @@ class Matmul(Function):
     reads: ClassVar = {"a": 1, "b": 0}
     widens = False
     autocast = "lower"
+    alpha = 1.0
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -39,13 +40,44 @@ class Matmul(Function):
             a = a[None, :] if a.ndim == 1 else a
             b = b[:, None] if b.ndim == 1 else b
         da = db = None
+        batch = dy.shape[:-2]
         if self.needs[0]:  # dy (..., m, n) b^T (..., n, k)
-            da = _core.matmul(dy, b.swapaxes(-1, -2), None, "none", None)
-            da = unbroadcast(da, a.shape).reshape(self.a.shape)
+            da = _summed(dy, b.swapaxes(-1, -2), batch, a, self.alpha).reshape(self.a.shape)
         if self.needs[1]:  # a^T (..., k, m) dy (..., m, n)
-            db = _core.matmul(a.swapaxes(-1, -2), dy, None, "none", None)
-            db = unbroadcast(db, b.shape).reshape(self.b.shape)
+            db = _summed(a.swapaxes(-1, -2), dy, batch, b, self.alpha).reshape(self.b.shape)
         return da, db
+
+
+def _summed(a: Array, b: Array, batch: tuple[int, ...], x: Array, alpha: float) -> Array:
+    """alpha a b, the gradient of an x that was repeated to this batch; of halves, rounded once."""
+    shape = (*batch, *x.shape[-2:])
+    if x.dtype not in HALVES or (shape == x.shape and alpha == 1):
+        return unbroadcast(_core.matmul(a, b, None, "none", None), x.shape)
+    return in_dtype(_times(unbroadcast(_wide(a, b, shape), x.shape), alpha), x.dtype)
+
+
+def _wide(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
+    return _core.matmul(a, b, None, "none", filled(None, shape, F32))
+
+
+def _times(y: Array, alpha: float) -> Array:
+    return y if alpha == 1 else _core.mul(y, alpha, None)
+
+
+class WideMatmul(Matmul):
+    """y = alpha a b of half floats as float32, for what is rounded with y."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = float(alpha)
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+            return in_dtype(super().forward(a, b), F32)  # an error
+        return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        return super().backward(in_dtype(dy, self.a.dtype))
 
 
 @rule(Matmul)
@@ -62,6 +94,11 @@ def _of_matmul(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if node.needs[1]:
         db = sum_to(a.transpose(-1, -2) @ dy, b.shape).reshape(shapes[1])
     return da, db
+
+
+@rule(WideMatmul)
+def _of_wide(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    return _of_matmul(node, dy.to(node.a.dtype) * node.alpha)
 
 
 def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
