@@ -1,7 +1,8 @@
 // Floats of 16 bits, which are only stored: arithmetic is float's. float16 has 5 bits of exponent and 10 of
 // fraction (IEEE 754 binary16), bfloat16 8 and 7: the upper half of a float's bits.
 //
-// From float they are rounded to nearest, ties to even; NaN stays NaN, and keeps what fits of its bits.
+// From float they are rounded to nearest, ties to even; NaN stays NaN, becomes quiet, and keeps what fits of
+// its bits: as F16C's instructions do it.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -43,8 +44,7 @@ struct Float16 {
     const uint32_t sign = b >> 16 & 0x8000, size = b & INT32_MAX;
     uint32_t found;
     if (size > 0x7f800000) {
-      found = 0x7c00 | (size >> 13 & 0x3ff);
-      found += found == 0x7c00;       // not infinity
+      found = 0x7e00 | (size >> 13 & 0x3ff);
     } else if (size >= 143u << 23) {  // 2^16 and more
       found = 0x7c00;
     } else if (size < 113u << 23) {  // below 2^-14, a multiple of 2^-24: the sum is rounded as wanted
@@ -65,7 +65,7 @@ struct Float16 {
       const float small = float(size) * 0x1p-24f;
       std::memcpy(&b, &small, sizeof b);
     }
-    b |= sign;
+    b |= sign | (size > 0x7c00 ? 1u << 22 : 0);
     float x;
     std::memcpy(&x, &b, sizeof x);
     return x;

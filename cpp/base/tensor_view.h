@@ -28,6 +28,10 @@ class ViewList;
 
 constexpr int kMaxDims = 8;
 
+// What the elements of a view of float are in memory: floats, or these rounded to 16 bits. Only kernels that
+// say so take the latter.
+enum class Stored : int32_t { whole, float16, bfloat16 };
+
 // Strides count elements, not bytes. Dimensions beyond ndim are not read.
 template <class T>
 struct TensorView {
@@ -35,7 +39,14 @@ struct TensorView {
   int ndim = 0;
   int64_t shape[kMaxDims] = {};
   int64_t strides[kMaxDims] = {};
+  Stored stored = Stored::whole;  // of float
 };
+
+// Bytes of an element in memory.
+template <class T>
+static inline int item_of(const TensorView<T>& v) {
+  return v.stored == Stored::whole ? static_cast<int>(sizeof(T)) : 2;
+}
 
 // Helpers are static: an inline function with external linkage, compiled in an ISA object, could be the copy
 // that the linker keeps for every CPU.
@@ -63,6 +74,7 @@ static inline TensorView<const T> as_const(const TensorView<T>& v) {
   TensorView<const T> c;
   c.data = v.data;
   c.ndim = v.ndim;
+  c.stored = v.stored;
   for (int d = 0; d < v.ndim; ++d) {
     c.shape[d] = v.shape[d];
     c.strides[d] = v.strides[d];

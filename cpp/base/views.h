@@ -26,7 +26,7 @@ namespace ranvier {
 struct View {
   uint32_t position;  // bytes from the start of the call to its TensorView
   uint16_t item;      // bytes of an element
-  char type;          // f, d (floating), l (int64), i (int32), B (uint8), ? (bool)
+  char type;          // f, d (floating), e, E (float16, bfloat16), l (int64), i (int32), B (uint8), ? (bool)
   bool write;
 };
 using AnyView = TensorView<char>;
@@ -71,7 +71,8 @@ class ViewList {
   template <class T>
   void add_one(const TensorView<T>& v, bool reads = std::is_const_v<T>, bool writes = !std::is_const_v<T>) {
     static_assert(sizeof v == sizeof(AnyView));
-    note(&v, sizeof(T), type_of<std::remove_const_t<T>>(), reads, writes);
+    const char type = v.stored == Stored::float16 ? 'e' : v.stored == Stored::bfloat16 ? 'E' : 0;
+    note(&v, uint16_t(item_of(v)), type ? type : type_of<std::remove_const_t<T>>(), reads, writes);
   }
   template <class T, class... Uses>
   void add_one(const Views<T>& list, Uses... uses) {

@@ -26,10 +26,10 @@ class Graph {
   ~Graph();  // closes the gaps, and appends what is prepared
 
   int size() const { return static_cast<int>(code_.size()); }
-  // The call of instruction i, or null: i is -1, removed, or another kind of call.
+  // The call of instruction i, or null: i is -1, removed, another kind of call, or one on floats of 16 bits.
   template <class Call>
   Call* as(int i) {
-    return i >= 0 && code_[i].type ? code_[i].as<Call>() : nullptr;
+    return i >= 0 && code_[i].type && !code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
   }
   // f(i, call) for each instruction i that is one of these calls.
   template <class... Calls, class F>

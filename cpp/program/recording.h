@@ -5,6 +5,7 @@
 // regions are persistent and keep their address. The owner of a recording keeps every noted block from being
 // freed, so that an address means one region only.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,6 +43,10 @@ struct Record {
   }
   AnyView& view(const Use& use) const {
     return *reinterpret_cast<AnyView*>(const_cast<char*>(call.data()) + use.view.position);
+  }
+  bool has_halves() const {
+    return std::any_of(uses.begin(), uses.end(),
+                       [](const Use& use) { return use.view.type == 'e' || use.view.type == 'E'; });
   }
   // The bytes of the region that are used.
   Extent reach(const Use& use) const {

@@ -7,8 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// 16 bits of each float, as integers of 32. Integer arithmetic at all levels: F16C's instructions change the
-// bits of some NaN.
+// 16 bits of each float, as integers of 32.
 template <class Half>
 RANVIER_INLINE ivec<float> bits16(vec<float> x) {
   const ivec<float> b = bits(x), size = b & INT32_MAX;
@@ -18,8 +17,7 @@ RANVIER_INLINE ivec<float> bits16(vec<float> x) {
   } else {
     const ivec<float> normal = (size + 0xfff + (size >> 13 & 1) - (112 << 23)) >> 13;
     const ivec<float> small = bits(abs(x) + 0.5f) - (126 << 23);  // the sum is rounded as wanted
-    ivec<float> nan = 0x7c00 | (size >> 13 & 0x3ff);
-    nan -= nan == 0x7c00;  // not infinity
+    const ivec<float> nan = 0x7e00 | (size >> 13 & 0x3ff);
     const ivec<float> large = size > 0x7f800000 ? nan : ivec<float>{} + 0x7c00;
     return (b >> 16 & 0x8000) | (size < (113 << 23) ? small : size >= (143 << 23) ? large : normal);
   }
@@ -32,7 +30,8 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
   } else {
     const ivec<float> sign = (half & 0x8000) << 16, size = half & 0x7fff, normal = (size << 13) + (112 << 23);
     const ivec<float> small = bits(__builtin_convertvector(size, vec<float>) * 0x1p-24f);
-    const ivec<float> other = size >= 0x7c00 ? normal + (112 << 23) : normal;
+    const ivec<float> large = (normal + (112 << 23)) | ((size > 0x7c00) & (1 << 22));
+    const ivec<float> other = size >= 0x7c00 ? large : normal;
     return from_bits(sign | (size < 0x400 ? small : other));
   }
 }
@@ -41,6 +40,12 @@ typedef uint16_t halves __attribute__((vector_size(2 * lanes<float>)));
 
 template <class Half>
 RANVIER_INLINE vec<float> load_halves(const Half* p) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  if constexpr (std::is_same_v<Half, Float16>)
+    return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)p));
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__F16C__)
+  if constexpr (std::is_same_v<Half, Float16>) return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#endif
   halves x;
   __builtin_memcpy(&x, p, sizeof x);
   return float_of<Half>(__builtin_convertvector(x, ivec<float>));
@@ -48,6 +53,13 @@ RANVIER_INLINE vec<float> load_halves(const Half* p) {
 
 template <class Half>
 RANVIER_INLINE void store_halves(Half* p, vec<float> y) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  if constexpr (std::is_same_v<Half, Float16>)
+    return _mm256_storeu_si256((__m256i*)p, _mm512_maskz_cvtps_ph(0xffff, y, _MM_FROUND_TO_NEAREST_INT));
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__F16C__)
+  if constexpr (std::is_same_v<Half, Float16>)
+    return _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(y, _MM_FROUND_TO_NEAREST_INT));
+#endif
   const halves x = __builtin_convertvector(bits16<Half>(y), halves);
   __builtin_memcpy(p, &x, sizeof x);
 }

@@ -162,8 +162,9 @@ Input Input::movable(const Arg& arg) {
   check_array(arg);
   const int type = PyArray_TYPE(as_array(arg.value));
   const auto dtype = dtype_of_number(type);
-  if (!dtype || PyArray_ITEMSIZE(as_array(arg.value)) < 4)
-    wrong_dtype(arg, "float32, float64, or integers of 32 or 64 bits");
+  const bool moves =
+      dtype && (PyArray_ITEMSIZE(as_array(arg.value)) >= 4 || stored_as(*dtype) != Stored::whole);
+  if (!moves) wrong_dtype(arg, "floats, or integers of 32 or 64 bits");
   return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
 
@@ -284,6 +285,11 @@ Output Output::given(const Arg& arg, DType dtype, const Shape& shape) {
 
 void* Output::fill(int* ndim, int64_t* shape, int64_t* strides) const {
   return const_cast<void*>(fill_view(as_array(object_), ndim, shape, strides));
+}
+
+Stored Output::stored() const {
+  const int type = PyArray_TYPE(as_array(object_));
+  return type == NPY_HALF ? Stored::float16 : type == bfloat16_number() ? Stored::bfloat16 : Stored::whole;
 }
 
 const Output& Output::apart_from(const Input& x, bool same_is_fine) const {

@@ -17,6 +17,16 @@ constexpr DType dtype_of() {
   return f32 ? DType::float32 : f64 ? DType::float64 : i64 ? DType::int64 : DType::uint8;
 }
 
+constexpr Stored stored_as(DType dtype) {
+  return dtype == DType::float16    ? Stored::float16
+         : dtype == DType::bfloat16 ? Stored::bfloat16
+                                    : Stored::whole;
+}
+// What kernels compute in.
+constexpr DType computed_in(DType dtype) {
+  return stored_as(dtype) == Stored::whole ? dtype : DType::float32;
+}
+
 bool is_floating_array(py::handle x);  // of any width
 void import_numpy();                   // once, while the module loads
 // Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
@@ -49,11 +59,12 @@ class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
   static Input floating(const Arg& arg);
-  static Input pixels(const Arg& arg);    // the same, or an array of uint8
-  static Input real(const Arg& arg);      // an array of floats of any width
-  static Input number(const Arg& arg);    // an array of any dtype that casts read
-  static Input movable(const Arg& arg);   // of elements of 4 or 8 bytes, which a kernel for floats only moves
-  static Input integers(const Arg& arg);  // an array of any integer dtype, as int64
+  static Input pixels(const Arg& arg);  // the same, or an array of uint8
+  static Input real(const Arg& arg);    // an array of floats of any width, for kernels that read Stored
+  static Input number(const Arg& arg);  // an array of any dtype that casts read
+  static Input movable(
+      const Arg& arg);  // of floats, or elements of 4 or 8 bytes, which a kernel for floats only moves
+  static Input integers(const Arg& arg);                            // an array of any integer dtype, as int64
   static Input exactly(const Arg& arg, DType dtype);                // an array of this dtype
   Input() = default;                                                // empty
   explicit Input(const Arg& arg) : op_(arg.op), name_(arg.name) {}  // empty
@@ -74,6 +85,7 @@ class Input {
   TensorView<const T> view() const {  // of an empty Input: data is null
     TensorView<const T> v;
     v.data = static_cast<const T*>(fill(&v.ndim, v.shape, v.strides));
+    if (std::is_same_v<T, float>) v.stored = stored_as(dtype_);
     return v;
   }
   template <class T>
@@ -126,6 +138,7 @@ class Output {
   TensorView<T> view() const {
     TensorView<T> v;
     v.data = static_cast<T*>(fill(&v.ndim, v.shape, v.strides));
+    if (std::is_same_v<T, float>) v.stored = stored();
     return v;
   }
   template <class T>
@@ -142,6 +155,7 @@ class Output {
     if (__builtin_expect(t_recording != nullptr, false)) note_array(object_);
   }
   void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
+  Stored stored() const;
   py::object object_;
 };
 
@@ -177,7 +191,7 @@ struct Gradients {
 template <class T>
 TensorView<T> writable(const TensorView<const T>& v) {
   TensorView<T> w;
-  w.data = const_cast<T*>(v.data), w.ndim = v.ndim;
+  w.data = const_cast<T*>(v.data), w.ndim = v.ndim, w.stored = v.stored;
   std::copy_n(v.shape, v.ndim, w.shape);
   std::copy_n(v.strides, v.ndim, w.strides);
   return w;
@@ -206,6 +220,7 @@ template <class T>
 void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const T>& v) {
   v.data = own.data;
   v.ndim = shape.ndim;
+  v.stored = own.stored;
   const int lead = shape.ndim - own.ndim;
   for (int d = 0; d < shape.ndim; ++d) {
     v.shape[d] = shape[d];
@@ -215,10 +230,10 @@ void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const
 
 bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide
 
-// f(T{}) for the element type of a floating argument.
+// f(T{}) for the element type that a kernel of a floating argument computes in.
 template <class F>
 decltype(auto) with_float(DType dtype, F&& f) {
-  return dtype == DType::float32 ? f(float{}) : f(double{});
+  return dtype == DType::float64 ? f(double{}) : f(float{});
 }
 
 // The same for elements that are only moved: of the floats of their size.

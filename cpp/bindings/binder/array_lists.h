@@ -19,12 +19,13 @@ struct List : Arg {
   }
   std::string item(int64_t i) const { return std::string(name) + "[" + std::to_string(i) + "]"; }
   Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
+  DType half = DType::float32;  // that the arrays have, where the kernel takes halves
   // The dtype of the first array, which all have.
-  DType dtype() const { return Input::floating(arg(0)).dtype(); }
+  DType dtype() const { return half == DType::float32 ? Input::floating(arg(0)).dtype() : half; }
 
   template <class T>
   Input read(int64_t i) const {
-    return Input::exactly(arg(i), dtype_of<T>());
+    return Input::exactly(arg(i), std::is_same_v<T, float> ? half : dtype_of<T>());
   }
   // An array that is read in its place, or also written. (read() copies what is unaligned or byte-swapped: no
   // use for an array that must change.)

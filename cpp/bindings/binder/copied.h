@@ -1,15 +1,13 @@
 // Arguments in another memory order than they came in, for kernels that read only some.
 #pragma once
-#include "bindings/binder/array_args.h"
-#include "kernels/copy/copy.h"
+#include "bindings/binder/moved.h"
 
 namespace ranvier::bind {
 
 // x copied into an array made for it.
 inline Input copied(const Input& x, Output into) {
-  run<Copy>(x.dtype(), x, into);
-  const py::object copy = into.release();
-  return Input::floating({x.op(), x.name(), copy});
+  const py::object copy = moved_to(x, std::move(into)).release();
+  return Input::real({x.op(), x.name(), copy});
 }
 
 // x where it is C-contiguous, else a copy that is.

@@ -48,6 +48,14 @@ void with_moved(const Input& x, const F& f) {
   is_half(x) ? f(BFloat16{}) : with_float(x.dtype(), f);
 }
 
+// The same of what Movable reads.
+template <class F>
+void with_movable(const Input& x, const F& f) {
+  with_size(x, [&](auto tag) {
+    if constexpr (sizeof tag > 1) f(tag);
+  });
+}
+
 // f(T{}) for the element types that are filled and cast to.
 template <class F>
 void with_number(const char* op, DType dtype, const F& f) {
@@ -71,6 +79,7 @@ void with_number(const char* op, DType dtype, const F& f) {
   }
 }
 
+Output moved_to(const Input& x, Output y);                         // the elements of y become x's
 void invoke_fill(const Output& y, DType dtype, const Arg& value);  // bind_copy.cpp
 
 }  // namespace ranvier::bind

@@ -19,7 +19,7 @@ struct Read : Input {
 };
 using Floats = Read<Input::floating>;    // float32 or float64
 using Reals = Read<Input::real>;         // floats of any width
-using Movable = Read<Input::movable>;    // of 4 or 8 bytes
+using Movable = Read<Input::movable>;    // floats, or of 4 or 8 bytes
 using Pixels = Read<Input::pixels>;      // the same or uint8
 using Numbers = Read<Input::number>;     // of any dtype that casts read
 using Integers = Read<Input::integers>;  // of any integer dtype, as int64

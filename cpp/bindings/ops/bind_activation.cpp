@@ -34,10 +34,10 @@ template <class... R>
 void define(Module m, Activation kind, const std::string& saved, const std::string& settings) {
   const std::string name = kNames[static_cast<int>(kind)], rest = ", " + settings + "out=None)";
   def(m, name + "(x" + rest,
-      [kind](const Floats& x, R... setting, Out out) { return forward(kind, {setting.number...}, x, out); });
+      [kind](const Reals& x, R... setting, Out out) { return forward(kind, {setting.number...}, x, out); });
   def(
       m, name + "_backward(dy, " + saved + rest,
-      [kind](const Floats& dy, const Floats& saved, R... setting, Out out) {
+      [kind](const Reals& dy, const Reals& saved, R... setting, Out out) {
         return backward(kind, {setting.number...}, dy, saved, out);
       },
       kNames[static_cast<int>(kind)]);

@@ -6,6 +6,14 @@
 
 namespace ranvier::bind {
 
+Output moved_to(const Input& x, Output y) {
+  with_size(x, [&](auto tag) {
+    using T = decltype(tag);
+    invoke_sized(Copy<T>{x.view<T>(), y.view<T>()}, x.elements());
+  });
+  return y;
+}
+
 void invoke_fill(const Output& y, DType dtype, const Arg& value) {
   with_number(value.op, dtype, [&](auto tag) {
     using T = decltype(tag);

@@ -20,8 +20,8 @@ struct ArrayArg : Arg {
 // of the arrays beside it.
 class Arguments {
  public:
-  // read: Input::floating, or Input::movable.
-  explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::floating)
+  // read: Input::real, or Input::movable.
+  explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::real)
       : count_(static_cast<int>(arguments.size())) {
     int k = 0;
     for (const Arg& arg : arguments) add(k++, arg, read);
@@ -128,7 +128,8 @@ Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
 
 Output where(const Exactly<DType::boolean>& condition, Operand a, Operand b, Out out) {
   Arguments operands({a, b}, Input::movable);
-  const bool is_float = operands.dtype() == DType::float32 || operands.dtype() == DType::float64;
+  const DType computed = computed_in(operands.dtype());
+  const bool is_float = computed == DType::float32 || computed == DType::float64;
   if (!is_float && operands.has_number())
     fail_type(a.op, "got a number beside an array of integers; expected an array");
   operands.broadcast_with(condition);

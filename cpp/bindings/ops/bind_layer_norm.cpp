@@ -43,7 +43,7 @@ struct NormLines {
       }
     }
     if (!fits && numel(v) > 0) return m;
-    m.data = v.data, m.ndim = 2;
+    m.data = v.data, m.ndim = 2, m.stored = v.stored;
     m.shape[0] = count, m.shape[1] = size, m.strides[0] = step, m.strides[1] = 1;
     return m;
   }
@@ -71,8 +71,8 @@ struct Results {
   MaybeOutput mean;
 };
 
-Results forward(bool centered, const NormLines& lines, const MaybeFloats& given_weight,
-                const Input& given_bias, const Real& eps) {
+Results forward(bool centered, const NormLines& lines, const Input& given_weight, const Input& given_bias,
+                const Real& eps) {
   eps.at_least(0);
   const Input weight = lines.parameter(given_weight), bias = lines.parameter(given_bias);
   const Input x = lines.lined(lines.x);
@@ -102,8 +102,8 @@ Gradients backward(bool centered, const Floats& given_dy, const NormLines& lines
 }
 
 // y, mean, rstd
-std::tuple<Output, Output, Output> layer_norm(const Floats& x, Sizes shape, const MaybeFloats& weight,
-                                              const MaybeFloats& bias, Real eps) {
+std::tuple<Output, Output, Output> layer_norm(const Reals& x, Sizes shape, const MaybeReals& weight,
+                                              const MaybeReals& bias, Real eps) {
   Results r = forward(true, NormLines(x, shape), weight, bias, eps);
   return {std::move(r.y), *std::move(r.mean), std::move(r.rstd)};
 }
@@ -115,7 +115,7 @@ Gradients::All layer_norm_backward(const Floats& dy, const Floats& x, Sizes shap
 }
 
 // y, rstd
-std::tuple<Output, Output> rms_norm(const Floats& x, Sizes shape, const MaybeFloats& weight, Real eps) {
+std::tuple<Output, Output> rms_norm(const Reals& x, Sizes shape, const MaybeReals& weight, Real eps) {
   Results r = forward(false, NormLines(x, shape), weight, Input(), eps);
   return {std::move(r.y), std::move(r.rstd)};
 }

@@ -24,14 +24,15 @@ const Rule& rule_named(const Name& name) {
 // Whether no two parameters share memory, so that threads may update them at the same time.
 template <class T>
 bool are_apart(const OptimizerStep<T>& step) {
-  std::pair<const T*, const T*> ranges[kMaxSegments];
+  std::pair<const char*, const char*> ranges[kMaxSegments];
   int count = 0;
   for (int i = 0; i < step.count; ++i) {
     const TensorView<T>& p = step.segments[i].parameter;
     if (numel(p) == 0) continue;
-    const T *first = p.data, *last = p.data + 1;
+    const int64_t item = item_of(p);
+    const char *first = reinterpret_cast<const char*>(p.data), *last = first + item;
     for (int d = 0; d < p.ndim; ++d) {
-      const int64_t reach = (p.shape[d] - 1) * p.strides[d];
+      const int64_t reach = (p.shape[d] - 1) * p.strides[d] * item;
       (reach < 0 ? first : last) += reach;
     }
     ranges[count++] = {first, last};
@@ -112,7 +113,12 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
   }
   if (numbers.given() && !rule.next) fail_type(rule.name, "got numbers; expected None");
   if (!numbers.given() && rule.next) numbers.wrong_type("a list");
-  const std::vector<MaybeList> states = states_.of(rule, parameters.size());
+  std::vector<MaybeList> states = states_.of(rule, parameters.size());
+  if (parameters.size() > 0) {
+    const DType own = Input::real(parameters.arg(0)).dtype();
+    if (stored_as(own) != Stored::whole) parameters.half = gradients.half = own;
+    for (MaybeList& list : states) list.half = parameters.half;
+  }
   if (!settings.has_shape({rule.settings}) || !settings.is_contiguous())
     fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
   if (loss && loss.elements() != 1)

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "bindings/binder/define.h"
+#include "bindings/binder/moved.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/index/index.h"
 #include "kernels/reduce/reduce.h"
@@ -57,7 +58,7 @@ struct Axes {
   template <class T>
   TensorView<T> widened(const TensorView<T>& v) const {
     TensorView<T> wide;
-    wide.data = v.data, wide.ndim = ndim;
+    wide.data = v.data, wide.ndim = ndim, wide.stored = v.stored;
     for (int d = 0, own = 0; d < ndim; ++d) {
       wide.shape[d] = reduced[d] ? 1 : v.shape[own];
       wide.strides[d] = reduced[d] ? 0 : v.strides[own];
@@ -98,9 +99,10 @@ Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const
   return y;
 }
 
+template <class Array = Reals>
 void define(Module m, const char* name, const ReduceRule& rule) {
   def(m, std::string(name) + "(x, axis=None, keepdims=False, out=None)",
-      [rule](const Floats& x, AxesArg axis, Truth keepdims, Out out) {
+      [rule](const Array& x, AxesArg axis, Truth keepdims, Out out) {
         return reduce(rule, x, Input(), Axes(axis, x.shape(), keepdims), out);
       });
 }
@@ -120,7 +122,7 @@ Output compared(const Floats& x, const Floats& y, AxesArg axis, Truth keepdims) 
 }
 
 template <bool maximum>
-Output arg_reduce(const Floats& x, AxesArg axis, Truth keepdims) {
+Output arg_reduce(const Reals& x, AxesArg axis, Truth keepdims) {
   const Axes axes(axis, x.shape(), keepdims);
   if (x.ndim() == 0) fail_value(x.op(), "got x without dimensions; expected at least one");
   const int several = static_cast<int>(std::count(axes.reduced, axes.reduced + kMaxDims, true));
@@ -143,11 +145,11 @@ Output arg_reduce(const Floats& x, AxesArg axis, Truth keepdims) {
 
 // The first greatest, or least, elements along an axis, and their places.
 template <bool maximum>
-std::tuple<Output, Output> extreme_along(const Floats& x, AxesArg axis, Truth keepdims) {
+std::tuple<Output, Output> extreme_along(const Reals& x, AxesArg axis, Truth keepdims) {
   Output index = arg_reduce<maximum>(x, axis, keepdims);
   const Axes axes(axis, x.shape(), keepdims);
   Output y = Output::contiguous(x.dtype(), axes.out);
-  with_float(x.dtype(), [&](auto tag) {
+  with_movable(x, [&](auto tag) {
     using T = decltype(tag);
     const auto places = axes.widened(index.view<int64_t>());
     Gather<T> call{0, false, x.view<T>(), {}, axes.widened(y.view<T>()), {}};
@@ -162,7 +164,7 @@ std::tuple<Output, Output> extreme_along(const Floats& x, AxesArg axis, Truth ke
 
 // scale * dy repeated along the axes (which dy lacks, or has with size 1) to the shape: the gradient of a sum
 // (scale 1) or mean (1 / count).
-Output expand(const Floats& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
+Output expand(const Reals& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
   const Shape shape = sizes.shape();
   if (channels_last && shape.ndim != 4) sizes.fail("4 sizes for channels-last");
   const Axes fits(axes, shape, dy.ndim() == shape.ndim);
@@ -192,7 +194,7 @@ void register_reduce(Module m) {
   define(m, "min", {ReduceOp::min});
   define(m, "prod", {ReduceOp::product});
   define(m, "sum_abs", {ReduceOp::absolute});
-  define(m, "norm", {ReduceOp::squares, false, true});
+  define<Floats>(m, "norm", {ReduceOp::squares, false, true});
   def(m, "var(x, mean, axis=None, keepdims=False, correction=0.0, rest=None, out=None)", spread<false>);
   def(m, "std(x, mean, axis=None, keepdims=False, correction=0.0, rest=None, out=None)", spread<true>);
   // how many elements of x equal y

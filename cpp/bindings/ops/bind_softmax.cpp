@@ -5,7 +5,7 @@ namespace ranvier::bind {
 namespace {
 
 template <bool is_log>
-Output forward(const Floats& x, Axis axis, Out out) {
+Output forward(const Reals& x, Axis axis, Out out) {
   Output y = out.like_or_onto(x, x);
   run<SoftmaxForward>(x.dtype(), is_log, axis.of(x), x, y);
   return y;

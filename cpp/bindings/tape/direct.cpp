@@ -34,6 +34,8 @@ class Passed {
     else
       array = Py_NewRef(argument);
     if (array) arguments_[count_++] = py::reinterpret_steal<py::object>(array);
+    halves_ = halves_ || (array && array != argument && PyArray_Check(array) &&
+                          is_half_type(PyArray_TYPE(as_array(array))));
     return array;
   }
 
@@ -41,6 +43,7 @@ class Passed {
     return std::all_of(arguments, arguments + count, [&](PyObject* x) { return add(x); });
   }
 
+  bool has_halves() const { return halves_; }
   // Null where the kernel refuses the arguments, with NotImplemented or an error, which takes longer. names:
   // of the last of them.
   py::object call(PyObject* kernel, PyObject* names) const {
@@ -75,6 +78,7 @@ class Passed {
   }
 
   size_t count_ = 0;
+  bool halves_ = false;
   py::object arguments_[kMost];
 };
 
@@ -106,11 +110,13 @@ py::object of_node(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
 py::object by_arrays(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
   if (op.floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
     const Held array = slot_of(arguments[0], tensor_slots().array);
-    if (!array || !is_known(PyArray_TYPE(as_array(array))) || kKnown[PyArray_TYPE(as_array(array))].rank < 2)
+    if (!array || !is_known(PyArray_TYPE(as_array(array))) || known(PyArray_TYPE(as_array(array))).rank < 2)
       return {};
   }
   Passed passed;
   if (!passed.add_all(arguments, std::min(count, op.most))) return of_node(op, arguments, count);
+  // A function of several kernels would round halves several times.
+  if (op.floats && passed.has_halves() && !PyCFunction_Check(op.kernel)) return {};
   const py::object y = passed.call(op.kernel, nullptr);
   return y ? as_tensors(y, op.result) : y;
 }

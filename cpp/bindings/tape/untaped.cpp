@@ -28,9 +28,9 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
     Py_DECREF(made);
   } else {
     // Python's way to the same error names the op.
-    PyObject* const known[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
+    PyObject* const kinds[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
                                PyExc_MemoryError};
-    if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
+    if (std::none_of(std::begin(kinds), std::end(kinds), PyErr_ExceptionMatches)) return nullptr;
     PyErr_Clear();
   }
   return PyObject_Vectorcall(op->in_python, arguments, count, names);
@@ -49,7 +49,7 @@ NewFunction function_of(Op op, py::handle kernel, py::handle ufunc) {
   for (int k = 0; op.ufunc && k < op.ufunc->ntypes; ++k) {
     const char* types = op.ufunc->types + k * op.ufunc->nargs;
     const bool alike = op.ufunc->nin == 1 || types[0] == types[1];
-    if (alike && is_known(types[0]) && is_known(types[op.ufunc->nin]) && op.loops[int{types[0]}] < 0)
+    if (alike && has_loops(types[0]) && has_loops(types[op.ufunc->nin]) && op.loops[int{types[0]}] < 0)
       op.loops[int{types[0]}] = static_cast<int8_t>(k);
   }
   PyObject* self = PyCapsule_New(new Op(op), nullptr, nullptr);
@@ -74,7 +74,7 @@ bool Operand::read(PyObject* x) {
     if (!array || !PyArray_ISBEHAVED_RO(as_array(array)) || !is_known(PyArray_TYPE(as_array(array))) ||
         PyArray_NDIM(as_array(array)) > kMaxDims)
       return false;
-    type = PyArray_TYPE(as_array(array)), rank = kKnown[type].rank;
+    type = PyArray_TYPE(as_array(array)), rank = known(type).rank;
     return true;
   }
   number = py::reinterpret_steal<py::object>(
@@ -95,10 +95,10 @@ py::object applied(PyObject* const* node_and_inputs, size_t count) {
 
 py::object in_type(const py::object& array, int type) {
   if (PyArray_TYPE(as_array(array)) == type) return array;
-  if (kKnown[type].bytes >= 4 && kKnown[type].dtype != DType::int32 && kKnown[type].dtype != DType::uint32) {
+  if (known(type).bytes >= 4 && known(type).dtype != DType::int32 && known(type).dtype != DType::uint32) {
     const Input x = Input::number(Arg{"untaped", "x", array});
-    Output y = Output::like(x, kKnown[type].dtype);
-    invoke_cast(x, y, kKnown[type].dtype);
+    Output y = Output::like(x, known(type).dtype);
+    invoke_cast(x, y, known(type).dtype);
     return y.release();
   }
   PyObject* made = PyArray_CastToType(as_array(array), PyArray_DescrFromType(type), 0);
@@ -130,19 +130,19 @@ int result_type(const Operand* x, Py_ssize_t count) {
 
 // The number as an element of a dtype; false where that cannot hold it.
 bool write(py::handle number, int type, char* to) {
-  const Known& known = kKnown[type];
-  if (known.rank == 2) {
+  const Known& of = known(type);
+  if (of.rank == 2) {
     const double x = PyFloat_AsDouble(number.ptr());
     if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
     const float narrow = static_cast<float>(x);
-    known.bytes == 4 ? std::memcpy(to, &narrow, 4) : std::memcpy(to, &x, 8);
+    of.bytes == 4 ? std::memcpy(to, &narrow, 4) : std::memcpy(to, &x, 8);
     return true;
   }
   int overflow = 0;
   const long long x = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-  const int bits = 8 * known.bytes - (known.is_signed ? 1 : 0);
-  std::memcpy(to, &x, known.bytes);  // the first bytes are the low ones
-  return !overflow && (bits >= 63 || (x >> bits) == 0 || (known.is_signed && (x >> bits) == -1));
+  const int bits = 8 * of.bytes - (of.is_signed ? 1 : 0);
+  std::memcpy(to, &x, of.bytes);  // the first bytes are the low ones
+  return !overflow && (bits >= 63 || (x >> bits) == 0 || (of.is_signed && (x >> bits) == -1));
 }
 
 bool has_zero(const Operand& x) {
@@ -166,7 +166,7 @@ bool widen(Shape& shape, PyArrayObject* a) {
 
 // As Python's kernels: in the order of the first operand of the full shape.
 Output result_like(const Operand* x, int count, const Shape& shape, int type) {
-  const DType dtype = kKnown[type].dtype;
+  const DType dtype = known(type).dtype;
   for (int i = 0; i < count; ++i) {
     if (!x[i].array || PyArray_NDIM(as_array(x[i].array)) != shape.ndim) continue;
     const Input full = Input::number(Arg{"untaped", "x", x[i].array});
@@ -177,9 +177,8 @@ Output result_like(const Operand* x, int count, const Shape& shape, int type) {
 
 template <int count>
 py::object by_loop(const Op& op, Operand* x, int type) {
-  const int k = op.loops[type], made = k < 0 ? -1 : op.ufunc->types[k * op.ufunc->nargs + count];
-  if (k < 0 || t_recording || (count == 2 && op.divides && kKnown[type].rank < 2 && has_zero(x[1])))
-    return {};
+  const int k = op.loop(type), made = k < 0 ? -1 : op.ufunc->types[k * op.ufunc->nargs + count];
+  if (k < 0 || t_recording || (count == 2 && op.divides && known(type).rank < 2 && has_zero(x[1]))) return {};
   if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy counts with bools, PyTorch refuses
   Shape shape;
   for (int i = 0; i < count; ++i) {
@@ -209,7 +208,7 @@ py::object as_float(const py::object& number) {
 py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type) {
   const bool of_number = !x[0].array, with_number = operands == 2 && !x[1].array;
   PyObject* const maker = of_number ? op.of_number : with_number ? op.with_number : op.node;
-  if (!maker || kKnown[type].rank < 2) return {};
+  if (!maker || known(type).rank < 2) return {};
   PyObject* arguments[3] = {};
   size_t count = 1;
   for (Py_ssize_t i = 0; i < operands; ++i) {
@@ -227,7 +226,7 @@ py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type
 // A number as an array of a dtype, for kernels that move elements of any; empty where it cannot be one.
 py::object array_of_number(py::handle number, int type) {
   if (t_recording) return {};
-  py::object array = Output::contiguous(kKnown[type].dtype, Shape()).release();
+  py::object array = Output::contiguous(known(type).dtype, Shape()).release();
   return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
 }
 
@@ -240,8 +239,11 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
   const bool chooses = count == 3;
   if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
   const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
-  if (type < 0 || (chooses && kKnown[type].bytes < 4)) return {};
-  const bool is_float = kKnown[type].rank == 2;
+  if (type < 0) return {};
+  const bool is_float = known(type).rank == 2, is_half = is_half_type(type);
+  if (chooses && known(type).bytes < 4 && !is_half) return {};
+  for (int i = chooses; is_half && i < count; ++i)
+    if (x[i].array && x[i].type != type) return {};  // a number in another dtype may be beyond its range
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
   if (is_observed() || (!op.is_flat && std::any_of(x, x + count, needs)))
     return count < 3 && !op.is_flat ? by_node(op, x, count, type) : py::object();

@@ -1,5 +1,6 @@
 // What the calls of untaped.cpp and untaped_reduce.cpp share: operands, dtypes, and NumPy's inner loops.
 #pragma once
+#include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/guards.h"
@@ -24,7 +25,7 @@ struct Known {
   int bytes;
   bool is_signed;
 };
-constexpr Known kUnknown = {-1, DType::boolean, 0, false};
+inline constexpr Known kUnknown = {-1, DType::boolean, 0, false};
 inline constexpr Known kKnown[kTypes] = {{0, DType::boolean, 1, false},
                                          {1, DType::int8, 1, true},
                                          {1, DType::uint8, 1, false},
@@ -40,7 +41,13 @@ inline constexpr Known kKnown[kTypes] = {{0, DType::boolean, 1, false},
                                          {2, DType::float64, 8, true}};
 static_assert(NPY_BOOL == 0 && NPY_INT64 == 7 && NPY_FLOAT == 11 && NPY_DOUBLE == 12);
 
-inline bool is_known(int type) { return type >= 0 && type < kTypes && kKnown[type].rank >= 0; }
+inline constexpr Known kHalves[] = {{2, DType::float16, 2, true}, {2, DType::bfloat16, 2, true}};
+inline const Known& known(int type) {
+  if (type >= 0 && type < kTypes) return kKnown[type];
+  return type == NPY_HALF ? kHalves[0] : type == bfloat16_number() ? kHalves[1] : kUnknown;
+}
+inline bool is_known(int type) { return known(type).rank >= 0; }
+inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // of NumPy's
 
 // A function of Python, and what it calls. It lives as long as the process.
 struct Op {
@@ -57,6 +64,7 @@ struct Op {
   bool is_flat;          // the results carry no gradient
   int type, initial;     // a reduction's dtype, and what it begins with; -1: x's own, the first element
   int8_t loops[kTypes];  // of the ufunc, by the dtype of its operands; -1: there is none
+  int loop(int of) const { return has_loops(of) ? loops[of] : -1; }
   // of a kernel on arrays (direct.cpp)
   Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
   bool floats;              // a first Tensor of another dtype is left to Python

@@ -28,7 +28,7 @@ bool read_axes(PyObject* axes, int ndim, bool* reduced) {
 // The first element along the reduced axes of x, or a number, for each result.
 void begin(const Op& op, const Shape& shape, const bool* reduced, const Strided& x, const Strided& y,
            int type) {
-  const int64_t item = kKnown[type].bytes, number = op.initial;  // whose first bytes are the low ones
+  const int64_t item = known(type).bytes, number = op.initial;  // whose first bytes are the low ones
   Shape first;
   for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
   const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
@@ -51,11 +51,11 @@ py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count,
   const int ndim = PyArray_NDIM(as_array(x.array));
   bool reduced[kMaxDims] = {};
   if (!read_axes(axes, ndim, reduced)) return {};
-  if (x.rank == 2 && op.kernel) {
+  if (x.rank == 2 && op.kernel && (has_loops(x.type) || PyCFunction_Check(op.kernel))) {
     PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
     return kernel_result(op, given, 4);
   }
-  const int type = op.type < 0 ? x.type : op.type, k = op.loops[type];
+  const int type = op.type < 0 ? x.type : op.type, k = op.loop(type);
   if (k < 0 || t_recording || (type == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte
   const py::object array = in_type(x.array, type);
   Shape shape(ndim, reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(array)))), kept;
@@ -63,7 +63,7 @@ py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count,
     if (!reduced[d] || keepdims) kept.append(reduced[d] ? 1 : shape[d]);
     if (op.initial < 0 && reduced[d] && !shape[d]) return {};
   }
-  const py::object result = Output::contiguous(kKnown[type].dtype, kept).release();
+  const py::object result = Output::contiguous(known(type).dtype, kept).release();
   const Strided own(result, kept.ndim);
   Strided y(own.data);
   for (int d = 0, at = 0; d < ndim; ++d) {

@@ -30,7 +30,7 @@ void write(Raw value, InPlace out) {
   }
   const Input x = Input::number(value);
   y.apart_from(x);
-  if (x.dtype() != before.dtype() || (t_recording && x.dtype() > DType::float64)) {
+  if (x.dtype() != before.dtype() || (t_recording && computed_in(x.dtype()) > DType::float64)) {
     with_number(out.op, before.dtype(), [](auto) {});
     x.expect_same_shape(before);
     return invoke_cast(x, y, before.dtype());
@@ -62,7 +62,7 @@ py::object part_of(py::handle array, const py::object& parts) {
 
 // out[mask] = number, for a mask of out's shape.
 void put_masked(const Input& mask, const Arg& value, const InPlace& out) {
-  const Input x = Input::floating(out);
+  const Input x = Input::real(out);
   mask.expect_same_shape(x);
   const Output y = out.of(x.dtype(), x.shape());
   with_float(x.dtype(), [&](auto tag) {

@@ -39,14 +39,23 @@ static void from_half(const void* x, int64_t n, void* y) {
               [](const Half* from, float* to) { store(to, load_halves(from)); });
 }
 
+template <class Half, class Other>
+static void between(const void* x, int64_t n, void* y) {
+  each_vector(static_cast<const Half*>(x), n, static_cast<Other*>(y),
+              [](const Half* from, Other* to) { store_halves(to, load_halves(from)); });
+}
+
+#define RANVIER_HALVES(Half, ...) from_half<Half>, nullptr, nullptr, nullptr, nullptr, __VA_ARGS__
 #define RANVIER_FROM(From) \
   dense<From, float>, dense<From, double>, dense<From, int64_t>, dense<From, int32_t>, dense<From, bool>
-extern const CastKernels cast_kernels_float = {{{RANVIER_FROM(float), to_half<Float16>, to_half<BFloat16>},
-                                                {RANVIER_FROM(double)},
-                                                {RANVIER_FROM(int64_t)},
-                                                {RANVIER_FROM(uint8_t)},
-                                                {from_half<Float16>},
-                                                {from_half<BFloat16>}}};
+extern const CastKernels cast_kernels_float = {
+    {{RANVIER_FROM(float), to_half<Float16>, to_half<BFloat16>},
+     {RANVIER_FROM(double)},
+     {RANVIER_FROM(int64_t)},
+     {RANVIER_FROM(uint8_t)},
+     {RANVIER_HALVES(Float16, nullptr, between<Float16, BFloat16>)},
+     {RANVIER_HALVES(BFloat16, between<BFloat16, Float16>)}}};
 #undef RANVIER_FROM
+#undef RANVIER_HALVES
 
 }  // namespace ranvier::RANVIER_ISA

@@ -96,6 +96,16 @@ struct CastKernels {
 };
 RANVIER_TABLE(CastKernels, cast_kernels)
 
+// n elements in a line that are stored in 16 bits, as floats, and back.
+static inline void widen(Stored stored, const void* x, int64_t n, float* y) {
+  cast_kernels().dense[stored == Stored::float16 ? 4 : 5][0](x, n, y);
+}
+static inline void round(const float* x, int64_t n, Stored stored, void* y) {
+  cast_kernels().dense[0][stored == Stored::float16 ? 5 : 6](x, n, y);
+}
+static_assert(kCastFrom[0] == DType::float32 && kCastFrom[4] == DType::float16 &&
+              kCastTo[0] == kCastFrom[0] && kCastTo[5] == kCastFrom[4]);
+
 template <class From, class To>  // From: uint8_t ... uint64_t; To: as in Fill
 struct Cast {
   RANVIER_CALL("cast", x, y);

@@ -30,6 +30,7 @@ void copy_strided(int64_t n, const void* src, int64_t src_step, void* dst, int64
 __attribute__((noinline)) void copy_strided(int item, int64_t n, const void* src, int64_t src_step, void* dst,
                                             int64_t dst_step) {
   if (item == 1) return copy_strided<int8_t>(n, src, src_step, dst, dst_step);
+  if (item == 2) return copy_strided<int16_t>(n, src, src_step, dst, dst_step);
   if (item == 4) return copy_strided<int32_t>(n, src, src_step, dst, dst_step);
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
 }
@@ -55,7 +56,8 @@ void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step
   if (item == 8)
     return copy_kernels<double>().repeat_each(count, n, reinterpret_cast<const double*>(x), step,
                                               reinterpret_cast<double*>(to));
-  for (; count > 0; --count, x += step, to += n) std::fill_n(to, n, *x);
+  for (; count > 0; --count, x += step * item, to += n * item)
+    item == 1 ? static_cast<void>(std::fill_n(to, n, *x)) : copy_strided(item, n, x, 0, to, 1);
 }
 
 struct Loops {
@@ -121,7 +123,7 @@ struct Loops {
       if (moves_evenly(k)) continue;
       int d = 0;
       while (d < nest.ndim - 1 && nest.strides[k][d] != 1) ++d;
-      if (d == nest.ndim - 1 || (along >= 0 && d != along) || arrays[k].item == 1) return -1;
+      if (d == nest.ndim - 1 || (along >= 0 && d != along) || arrays[k].item < 4) return -1;
       along = d;
     }
     return along;

@@ -5,6 +5,7 @@
 
 #include "base/carve.h"
 #include "base/parallel.h"
+#include "kernels/copy/half_lines.h"
 #include "kernels/norm/chunks.h"
 
 namespace ranvier {
@@ -116,12 +117,46 @@ struct LineBackward {
 
 }  // namespace
 
+static int64_t lines_together(int64_t n, int64_t item) {
+  return std::clamp<int64_t>(kAtOnceBytes / std::max<int64_t>(n * item, 1), 1, kLinesAtOnce);
+}
+
+// Lines of halves, as floats in a buffer.
 template <class T>
-void LayerNormForward<T>::run(const Team& team, void*) const {
-  const LineForward<T> forward{*this, norm_kernels<T>()};
+static void run_halves(const LayerNormForward<T>& f, const Team& team, double cost, T* workspace) {
+  const int64_t n = f.x.shape[1], at_once = lines_together(n, sizeof(T));
+  team.parallel_for(f.x.shape[0], 2 * cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    T* block = workspace + team.index() * (at_once + 2) * n;
+    LayerNormForward<T> part = f;
+    part.x.data = part.y.data = block, part.x.strides[0] = part.y.strides[0] = n;
+    const auto widened = [&](TensorView<const T>& v, T* to) {
+      if (v.data) widen(v.stored, v.data, n, to), v.data = to;
+    };
+    widened(part.weight, block + at_once * n), widened(part.bias, block + (at_once + 1) * n);
+    for (int64_t i = begin; i < end; i += at_once) {
+      const int64_t some = std::min(at_once, end - i);
+      widen_lines({f.x, i * f.x.strides[0], f.x.strides[0], 1}, some, n, false, block);
+      if (f.mean.data) part.mean.data = f.mean.data + i;
+      part.rstd.data = f.rstd.data + i;
+      LineForward<T>{part, norm_kernels<T>()}.lines(0, some);
+      round_lines(block, some, n, false, {f.y, i * f.y.strides[0], f.y.strides[0], 1});
+    }
+  });
+}
+
+template <class T>
+size_t LayerNormForward<T>::workspace_bytes(int threads) const {
+  const int64_t n = x.shape[1];
+  return x.stored == Stored::whole ? 0 : sizeof(T) * ((lines_together(n, sizeof(T)) + 2) * n * threads + 64);
+}
+
+template <class T>
+void LayerNormForward<T>::run(const Team& team, void* workspace) const {
   const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
-  const int64_t bytes = std::max<int64_t>(x.shape[1] * int64_t(sizeof(T)), 1);
-  const int64_t at_once = std::clamp<int64_t>(kAtOnceBytes / bytes, 1, kLinesAtOnce);
+  if constexpr (sizeof(T) == sizeof(float))
+    if (x.stored != Stored::whole) return run_halves(*this, team, cost, static_cast<T*>(workspace));
+  const LineForward<T> forward{*this, norm_kernels<T>()};
+  const int64_t at_once = lines_together(x.shape[1], sizeof(T));
   team.parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += at_once) forward.lines(i, std::min(end, i + at_once));
   });

@@ -2,6 +2,7 @@
 // which only divides it by its root mean square (mean = 0, var = mean(x^2))
 //
 //   x, y, dy, dx (m, n), lines contiguous and evenly spaced; weight, bias (n) contiguous, or data null
+//   x, weight, bias and y of forward may be halves
 //   mean, rstd (m) in double: what backward needs; mean is not there without `centered`
 //
 // A line's sums run along it in vectors. Sums over lines, for the parameters, are cut into at most
@@ -16,6 +17,7 @@ constexpr int64_t kLineSegments = 16;
 template <class T>
 struct LayerNormForward {
   RANVIER_CALL("layer_norm_forward", x, weight, bias, y, rstd, mean);
+  size_t workspace_bytes(int threads) const;  // of halves
   bool centered;
   double eps;
   TensorView<const T> x, weight, bias;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/copy/copy.h"
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/segments.h"
 
@@ -51,6 +52,38 @@ void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, St
   });
 }
 
+// A segment of halves, chunk by chunk as floats.
+void update_halves(const OptimizerSegment<float>& s, int64_t begin, int64_t end, StepRule<float>& rule) {
+  constexpr int kMost = 2 + kMaxStates;
+  alignas(64) float blocks[kMost][kChunk];
+  uint16_t bits[kChunk];
+  TensorView<uint16_t> views[kMost];
+  const auto add = [&](int k, const auto& v) {
+    views[k].data = reinterpret_cast<uint16_t*>(const_cast<float*>(v.data)), views[k].ndim = v.ndim;
+    std::copy_n(v.shape, v.ndim, views[k].shape), std::copy_n(v.strides, v.ndim, views[k].strides);
+  };
+  add(0, s.parameter), add(1, s.gradient);
+  for (int j = 0; j < kMaxStates; ++j) add(2 + j, s.states[j]);
+  bool dense[kMost];
+  for (int k = 0; k < kMost; ++k) dense[k] = is_contiguous(views[k]);
+  const Stored stored = s.parameter.stored;
+  for (int64_t i = begin; i < end; i += kChunk) {
+    OptimizerRun<float> run{std::min(kChunk, end - i), blocks[0], blocks[1], {}};
+    for (int k = 0; k < kMost; ++k) {
+      if (!views[k].data) continue;
+      if (k > 1) run.states[k - 2] = blocks[k];
+      if (!dense[k]) gather(views[k], i, i + run.n, bits);
+      widen(stored, dense[k] ? views[k].data + i : bits, run.n, blocks[k]);
+    }
+    rule.update(s, run);
+    for (int k = 0; k < kMost; ++k) {
+      if (!views[k].data || k == 1) continue;
+      round(blocks[k], run.n, stored, dense[k] ? views[k].data + i : bits);
+      if (!dense[k]) scatter(bits, views[k], i, i + run.n);
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -60,6 +93,8 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
   const auto size = [&](int i) { return numel(segments[i].parameter); };
   const StepRule<T> rule(*this);
   const auto update = [this, own = rule](int i, int64_t begin, int64_t end) mutable {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (segments[i].parameter.stored != Stored::whole) return update_halves(segments[i], begin, end, own);
     update_segment(segments[i], begin, end, own);
   };
   for_each_share(team, count, kNsPerElement, size, update, [&] {

@@ -5,6 +5,8 @@
 // step to step is read from buffers: `settings` (learning rate and the other numbers of the rule, float64)
 // and each segment's own step count, which the kernel counts up.
 //
+// Parameter, gradient and states of a segment may all be halves of one kind.
+//
 // Updates are element by element, so the bits depend on neither the team nor the strides.
 //
 // A step whose loss is given and is NaN or infinite changes nothing: neither parameters nor states nor

@@ -4,6 +4,7 @@
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
+#include "kernels/copy/copy.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ranvier {
@@ -30,17 +31,29 @@ struct Search {
   const ReduceKernels<T>& kernels;
   int64_t step;  // from one element of a line to the next
 
-  // Elements [begin, end) of one line, 0 <= begin < end.
-  Found<T> line(const T* x, int64_t begin, int64_t end) const {
+  // n elements, `step` apart; in the buffer, unless they are there to be read.
+  const T* read(int64_t offset, int64_t n, T* buffer) const {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (call.x.stored != Stored::whole) {
+        const uint16_t* x = reinterpret_cast<const uint16_t*>(call.x.data) + offset;
+        uint16_t bits[kReduceChunk];
+        for (int64_t j = 0; step != 1 && j < n; ++j) bits[j] = x[j * step];
+        widen(call.x.stored, step == 1 ? x : bits, n, buffer);
+        return buffer;
+      }
+    const T* x = call.x.data + offset;
+    if (step == 1) return x;
+    for (int64_t j = 0; j < n; ++j) buffer[j] = x[j * step];
+    return buffer;
+  }
+
+  // Elements [begin, end) of the line that begins at an offset of x, 0 <= begin < end.
+  Found<T> line(int64_t first, int64_t begin, int64_t end) const {
     T buffer[kReduceChunk];
     Found<T> best{};
     for (int64_t i = begin; i < end; i += kReduceChunk) {
       const int64_t n = std::min(kReduceChunk, end - i);
-      const T* p = x + i;
-      if (step != 1) {
-        for (int64_t j = 0; j < n; ++j) buffer[j] = x[(i + j) * step];
-        p = buffer;
-      }
+      const T* p = read(first + i * step, n, buffer);
       const int64_t at = kernels.arg_line(p, n, call.maximum);
       const T found = p[at];
       if (i > begin && !beats(call.maximum, found, best.value)) continue;
@@ -112,7 +125,7 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
       team.parallel_for(kept.size * parts, cost, [&](int64_t unit) {
         kept.walk(unit / parts, unit / parts + 1, [&](int64_t, const int64_t* offsets) {
           const int64_t part = unit % parts;
-          found[unit] = search.line(x.data + offsets[1], length * part / parts, length * (part + 1) / parts);
+          found[unit] = search.line(offsets[1], length * part / parts, length * (part + 1) / parts);
         });
       });
       team.parallel_for(kept.size, 0, [&](int64_t i) {
@@ -128,9 +141,11 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
   team.walk(kept, cost, [&](int64_t count, const int64_t* offsets) {
     const T* from = x.data + offsets[1];
     int64_t* to = y.data + offsets[0];
-    if (side_by_side) return search.columns(from, count, to, step_y);
-    if (step == 1 && length <= kReduceShort) return search.transposed(from, count, apart, to, step_y);
-    for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
+    const bool halves = x.stored != Stored::whole;
+    if (side_by_side && !halves) return search.columns(from, count, to, step_y);
+    if (step == 1 && length <= kReduceShort && !halves)
+      return search.transposed(from, count, apart, to, step_y);
+    for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(offsets[1] + i * apart, 0, length).at;
   });
 }
 

@@ -7,90 +7,17 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
-#include "base/integers.h"
-#include "base/loop_nest.h"
 #include "base/parallel.h"
-#include "kernels/reduce/pairwise.h"
+#include "kernels/copy/copy.h"
+#include "kernels/reduce/plan.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int kRest = 0, kCenter = 1, kY = 2, kX = 3;
-constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a separate segment worthwhile
-
-template <class T>
-LoopNest<4> kept_axes(const Reduce<T>& r) {
-  int64_t shape[kMaxDims] = {};
-  for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? 1 : r.x.shape[d];
-  return LoopNest<4>(r.x.ndim, shape, {r.rest.strides, r.center.strides, r.y.strides, r.x.strides});
-}
-
-template <class T>
-LoopNest<1> reduced_axes(const Reduce<T>& r) {
-  int64_t shape[kMaxDims];
-  for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? r.x.shape[d] : 1;
-  return LoopNest<1>(r.x.ndim, shape, {r.x.strides});
-}
-
-// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
-template <class T>
-struct ReducePlan {
-  LoopNest<4> kept;
-  LoopNest<1> reduced;
-  bool across;
-  int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
-  int64_t rows;                  // of panels: what is left of the kept axes
-  int64_t segments;
-  bool few;  // rows to reduce, with nothing but their results: panels are as wide as keeps a block in L1
-
-  explicit ReducePlan(const Reduce<T>& r) : kept(kept_axes(r)), reduced(reduced_axes(r)) {
-    const int inner = kept.ndim - 1;
-    across = kept.shape[inner] > 1 && kept.strides[kX][inner] == 1;
-    width = across ? kept.shape[inner] : 1;
-    few = across && reduced.ndim == 1 && reduced.size <= kReduceRows && !r.center.data &&
-          kept.strides[kY][inner] == 1;
-    const int64_t most = few ? round_up(kReduceFew / std::max<int64_t>(reduced.size, 1), 64) : kReducePanel;
-    panel = across ? std::min(round_up(width, 64), std::max(most, kReducePanel)) : 1;
-    panels = ceil_div(width, panel);
-    rows = width ? kept.size / width : 0;
-    const int64_t work = reduced.size * std::min(width, panel);
-    // Of one result alone: with other ones beside it, a result has the same bits.
-    segments = panels >= kReduceSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kReduceSegments);
-    segments = std::min(segments, std::max<int64_t>(reduced.size, 1));
-  }
-
-  // Rows that one call for a panel's columns takes in.
-  int64_t block_rows(int64_t columns) const {
-    const bool dense = reduced.strides[0][reduced.ndim - 1] == columns;
-    return dense && columns <= kReduceNarrow ? kReduceChunk / columns : kReduceRows;
-  }
-  // Whether one call gives the results of a panel, which can be written where they belong.
-  bool is_one_block(int64_t columns) const {
-    return across && segments == 1 && reduced.ndim == 1 && reduced.size <= block_rows(columns) &&
-           kept.strides[kY][kept.ndim - 1] == 1;
-  }
-  int64_t parts() const { return rows * panels; }
-  int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
-  int64_t scratch() const { return across && !few ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
-};
-
-// Runs of one length along memory at even distances, for one call.
-template <class T>
-struct Runs {
-  const T* first;
-  int64_t n, count, stride;
-
-  bool takes(const T* p, int64_t length) {
-    if (!count || length != n || (count + 1) * n > kReduceBlock) return false;
-    if (count > 1 && p != first + count * stride) return false;
-    stride = count == 1 ? p - first : stride;
-    ++count;
-    return true;
-  }
-};
-
-template <class T>
+// E: what x and y store, T or the 16 bits of halves, of which blocks are computed as floats.
+template <class T, class E>
 struct Reduction {
   const Reduce<T>& r;
   const ReducePlan<T>& plan;
@@ -98,24 +25,47 @@ struct Reduction {
   T* totals;   // parts x segments x panel
   T* scratch;  // this thread's
 
+  static constexpr bool kHalves = !std::is_same_v<T, E>;
+
+  const E* x_at(int64_t offset) const { return reinterpret_cast<const E*>(r.x.data) + offset; }
+  E* y_at(int64_t offset) const { return reinterpret_cast<E*>(r.y.data) + offset; }
+
+  // `count` runs of n elements as floats, at most kReduceBlock, and the stride of these.
+  const T* floats(const E* x, int64_t n, int64_t count, int64_t& stride) const {
+    if constexpr (kHalves) {
+      T* block = scratch + plan.levels();
+      for (int64_t i = 0; i < count; ++i) widen(r.x.stored, x + i * stride, n, block + i * n);
+      stride = n;
+      return block;
+    } else {
+      return x;
+    }
+  }
+
+  T total_of(const Runs<E>& runs, T center) const {
+    int64_t stride = runs.stride;
+    const T* x = floats(runs.first, runs.n, runs.count, stride);
+    return kernels.runs[static_cast<int>(r.op)](x, runs.n, runs.count, stride, center);
+  }
+
   // One total of runs along memory, or of what is gathered into a buffer. Positions [begin, end) of the
   // reduced axes.
-  T along(const T* x, T center, int64_t begin, int64_t end) const {
-    const auto total_of = kernels.runs[static_cast<int>(r.op)];
+  T along(const E* x, T center, int64_t begin, int64_t end) const {
     const LoopNest<1>& nest = plan.reduced;
     const int64_t step = nest.strides[0][nest.ndim - 1];
     if (nest.ndim == 1 && step == 1 && end - begin <= kReduceBlock)
-      return total_of(x + begin, end - begin, 1, 0, center);
-    T levels[kPairwiseLevels], buffer[kReduceChunk];
+      return total_of({x + begin, end - begin, 1, 0}, center);
+    T levels[kPairwiseLevels];
+    E buffer[kReduceChunk];
     Pairwise<T> pairwise(r.op, levels, 1, 1);
-    Runs<T> runs{};
+    Runs<E> runs{};
     int64_t filled = 0;
-    const auto push = [&](const Runs<T>& these) {
-      *pairwise.next() = total_of(these.first, these.n, these.count, these.stride, center);
+    const auto push = [&](const Runs<E>& these) {
+      *pairwise.next() = total_of(these, center);
       pairwise.push();
     };
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      const T* p = x + offsets[0];
+      const E* p = x + offsets[0];
       if (step == 1 && n >= kReduceRun) {
         for (int64_t i = 0; i < n; i += kReduceBlock) {
           const int64_t length = std::min(kReduceBlock, n - i);
@@ -128,7 +78,7 @@ struct Reduction {
       for (int64_t i = 0, some; i < n; i += some) {
         some = std::min(n - i, kReduceChunk - filled);
         if (step == 1)
-          std::memcpy(buffer + filled, p + i, size_t(some) * sizeof(T));
+          std::memcpy(buffer + filled, p + i, size_t(some) * sizeof(E));
         else
           for (int64_t k = 0; k < some; ++k) buffer[filled + k] = p[(i + k) * step];
         filled += some;
@@ -141,7 +91,7 @@ struct Reduction {
   }
 
   // Totals of a panel's columns.
-  const T* across(const T* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
+  const T* across(const E* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
     const auto reduce = kernels.columns[static_cast<int>(r.op)];
     const LoopNest<1>& nest = plan.reduced;
     const int64_t stride = nest.strides[0][nest.ndim - 1];
@@ -149,12 +99,15 @@ struct Reduction {
     const int64_t rows = plan.block_rows(columns);
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       for (int64_t i = 0; i < n; i += rows) {
-        reduce(x + offsets[0] + i * stride, stride, std::min(rows, n - i), columns, center, pairwise.next());
+        const int64_t some = std::min(rows, n - i);
+        int64_t step = stride;
+        const T* block = floats(x + offsets[0] + i * stride, columns, some, step);
+        reduce(block, step, some, columns, center, pairwise.next());
         pairwise.push();
       }
     });
     if (pairwise.empty()) {
-      reduce(x, 0, 0, columns, center, pairwise.next());
+      reduce(nullptr, 0, 0, columns, center, pairwise.next());
       pairwise.push();
     }
     return pairwise.finish();
@@ -167,15 +120,21 @@ struct Reduction {
     const int64_t row = part / plan.panels, column = part % plan.panels * plan.panel;
     const int64_t first = row * plan.width + column;
     plan.kept.walk(first, first + 1, [&](int64_t, const int64_t* offsets) {
-      f(r.x.data + offsets[kX], r.center.data ? r.center.data + offsets[kCenter] : nullptr,
-        r.y.data + offsets[kY], std::min(plan.panel, plan.width - column));
+      f(x_at(offsets[kX]), r.center.data ? r.center.data + offsets[kCenter] : nullptr, y_at(offsets[kY]),
+        std::min(plan.panel, plan.width - column));
     });
   }
 
-  __attribute__((noinline)) void finish(const T* totals_of_part, T* y, int64_t columns) const {
+  __attribute__((noinline)) void finish(const T* totals_of_part, E* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);
-    if (divisor == T(1) && step == 1) {
+    if constexpr (kHalves) {
+      for (int64_t j = 0; j < columns; ++j) {
+        const T total = divisor == T(1) ? totals_of_part[j] : totals_of_part[j] / divisor;
+        y[j * step] = r.y.stored == Stored::float16 ? Float16(total).bits : BFloat16(total).bits;
+      }
+      return;
+    } else if (divisor == T(1) && step == 1) {
       if (totals_of_part != y) std::copy(totals_of_part, totals_of_part + columns, y);
       return;
     }
@@ -189,12 +148,13 @@ struct Reduction {
     const int64_t part = unit % plan.parts(), segment = unit / plan.parts();
     const int64_t begin = plan.reduced.size * segment / plan.segments;
     const int64_t end = plan.reduced.size * (segment + 1) / plan.segments;
-    at_part(part, [&](const T* x, const T* center, T* y, int64_t columns) {
-      if (plan.is_one_block(columns)) {
-        kernels.columns[static_cast<int>(r.op)](x, plan.reduced.strides[0][0], end, columns,
-                                                center ? dense_center(center, columns) : nullptr, y);
-        return finish(y, y, columns);
-      }
+    at_part(part, [&](const E* x, const T* center, E* y, int64_t columns) {
+      if constexpr (!kHalves)
+        if (plan.is_one_block(columns)) {
+          kernels.columns[static_cast<int>(r.op)](x, plan.reduced.strides[0][0], end, columns,
+                                                  center ? dense_center(center, columns) : nullptr, y);
+          return finish(y, y, columns);
+        }
       T single;
       const T* found = &single;
       if (plan.across) {
@@ -214,20 +174,22 @@ struct Reduction {
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
     const bool transposed = n <= kReduceTransposed;  // however few, so that each has the same bits
-    const int64_t most = transposed ? kernels.lanes : kReduceLanes;
+    int64_t most = transposed ? kernels.lanes : kReduceLanes;
+    if (kHalves) most = std::min(most, kReduceBlock / n);
     alignas(64) T tile[kReduceTransposed * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {
       const int some = static_cast<int>(std::min(most, count - i));
-      const T* x = r.x.data + offsets[kX] + i * line;
+      int64_t step = line;
+      const T* x = floats(x_at(offsets[kX] + i * line), n, some, step);
       const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
       if (transposed) {
-        kernels.transpose_lines(tile, x, line, some, n);
+        kernels.transpose_lines(tile, x, step, some, n);
         for (int j = 0; center && j < some; ++j) centers[j] = center[j * step_center];
         kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, center ? centers : nullptr, totals);
       } else {
-        kernels.lines[op](x, n, some, line, center, step_center, totals);
+        kernels.lines[op](x, n, some, step, center, step_center, totals);
       }
-      finish(totals, r.y.data + offsets[kY] + i * step_y, some);
+      finish(totals, y_at(offsets[kY] + i * step_y), some);
     }
   }
 
@@ -259,7 +221,7 @@ struct Reduction {
                                                lines, line, center, step_center, pairwise.next());
         pairwise.push();
       }
-      finish(pairwise.finish(), r.y.data + offsets[kY] + i * plan.kept.strides[kY][inner], lines);
+      finish(pairwise.finish(), y_at(offsets[kY] + i * plan.kept.strides[kY][inner]), lines);
     }
   }
 
@@ -273,14 +235,14 @@ struct Reduction {
     [[maybe_unused]] const bool beside = are_beside();
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       if (lines) return run_lines(count, offsets);
-      if constexpr (sizeof(T) == sizeof(float))
+      if constexpr (sizeof(E) == sizeof(float))
         if (beside) return run_beside(count, offsets);
       for (int64_t i = 0; i < count; ++i) {
-        const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
+        const E* x = x_at(offsets[kX] + i * nest.strides[kX][inner]);
         const T center =
             r.center.data ? r.center.data[offsets[kCenter] + i * nest.strides[kCenter][inner]] : T(0);
         const T total = along(x, center, 0, plan.reduced.size);
-        finish(&total, r.y.data + offsets[kY] + i * nest.strides[kY][inner], 1);
+        finish(&total, y_at(offsets[kY] + i * nest.strides[kY][inner]), 1);
       }
     });
   }
@@ -336,7 +298,7 @@ struct Reduction {
   void join_segments(int64_t part) const {
     const auto join = kernels.join[static_cast<int>(r.op)];
     T* first = totals + part * plan.segments * plan.panel;
-    at_part(part, [&](const T*, const T*, T* y, int64_t columns) {
+    at_part(part, [&](const E*, const T*, E* y, int64_t columns) {
       for (int64_t step = 1; step < plan.segments; step *= 2)
         for (int64_t s = 0; s + step < plan.segments; s += 2 * step)
           join(columns, first + s * plan.panel, first + (s + step) * plan.panel);
@@ -348,8 +310,9 @@ struct Reduction {
 // The columns of a few dense rows, such as the gradient of a bias: one block of `columns`, and no plan.
 template <class T>
 bool is_small(const Reduce<T>& r) {
-  return r.x.ndim == 2 && r.reduced[0] && !r.reduced[1] && !r.center.data && !r.root && r.x.strides[1] == 1 &&
-         r.x.shape[0] > 0 && r.x.shape[0] <= kReduceRows && r.x.shape[1] > 1 && r.x.shape[1] <= kReducePanel;
+  return r.x.stored == Stored::whole && r.x.ndim == 2 && r.reduced[0] && !r.reduced[1] && !r.center.data &&
+         !r.root && r.x.strides[1] == 1 && r.x.shape[0] > 0 && r.x.shape[0] <= kReduceRows &&
+         r.x.shape[1] > 1 && r.x.shape[1] <= kReducePanel;
 }
 
 template <class T>
@@ -371,6 +334,25 @@ size_t Reduce<T>::workspace_bytes(int threads) const {
   return sizeof(T) * (plan.totals() + threads * plan.scratch());
 }
 
+// E: what x and y store
+template <class E, class T>
+static void run_plan(const Reduce<T>& r, const ReducePlan<T>& plan, const Team& team, void* workspace) {
+  const double cost = (0.04 * sizeof(T) / 4 + 0.06 * plan.halves) * numel(r.x) + 10.0 * plan.parts();
+  team.region(cost, [&](const OpenTeam& team) {
+    T* totals = static_cast<T*>(workspace);
+    T* scratch = totals + plan.totals() + team.index() * plan.scratch();
+    const Reduction<T, E> reduction{r, plan, reduce_kernels<T>(), totals, scratch};
+    team.parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
+      if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
+      for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
+    });
+    if (plan.segments > 1)
+      team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
+    const auto finish = [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); };
+    if (r.op == ReduceOp::squares) team.parallel_for(plan.kept.size, cost, finish);
+  });
+}
+
 template <class T>
 void Reduce<T>::run(const Team& team, void* workspace) const {
   if (is_small(*this))
@@ -379,20 +361,9 @@ void Reduce<T>::run(const Team& team, void* workspace) const {
     });
   const ReducePlan<T> plan(*this);
   if (plan.kept.size == 0) return;
-  const double cost = 0.04 * sizeof(T) / 4 * numel(x) + 10.0 * plan.parts();
-  team.region(cost, [&](const OpenTeam& team) {
-    T* totals = static_cast<T*>(workspace);
-    T* scratch = totals + plan.totals() + team.index() * plan.scratch();
-    const Reduction<T> reduction{*this, plan, reduce_kernels<T>(), totals, scratch};
-    team.parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
-      if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
-      for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
-    });
-    if (plan.segments > 1)
-      team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
-    const auto finish = [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); };
-    if (op == ReduceOp::squares) team.parallel_for(plan.kept.size, cost, finish);
-  });
+  if constexpr (sizeof(T) == sizeof(float))
+    if (plan.halves) return run_plan<uint16_t>(*this, plan, team, workspace);
+  run_plan<T>(*this, plan, team, workspace);
 }
 
 RANVIER_INSTANTIATE(Reduce);

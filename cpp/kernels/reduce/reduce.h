@@ -1,7 +1,8 @@
 // reduce: y = op over some axes of x
 //
-//   x of any strides; y and center have x's rank, with size 1 and stride 0 along the reduced axes. y is
-//   written only. An empty reduction gives the op's identity (sum 0, max -inf).
+//   x of any strides, it and y of floats of any width where there is no center and no root; y and center have
+//   x's rank, with size 1 and stride 0 along the reduced axes. y is written only. An empty reduction gives
+//   the op's identity (sum 0, max -inf).
 //
 //   sum      sum of x                        squares  sum of (x - center)^2
 //   max, min the extreme, NaN if any is      equals   number of x that equal center, NaN too

@@ -1,6 +1,7 @@
 #include "kernels/softmax/softmax.h"
 
 #include "base/without_axis.h"
+#include "kernels/copy/half_lines.h"
 
 namespace ranvier {
 namespace {
@@ -11,10 +12,41 @@ double cost_ns(int64_t elements) {
   return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
 }
 
+template <class T>
+void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
+  const int64_t n = c.x.shape[c.axis], at_once = lines_at_once(n);
+  const auto function = softmax_kernels<T>().forward[c.log];
+  const LoopNest<2> nest = lines_along(c.axis, c.x, c.y);
+  const int64_t *from = nest.strides[0] + nest.ndim - 1, *to = nest.strides[1] + nest.ndim - 1;
+  team.parallel_for(nest.size, 1.5 * cost_ns<T>(n * nest.size),
+                    [&](const OpenTeam& team, int64_t begin, int64_t end) {
+                      T* block = workspace + team.index() * elements_at_once(n);
+                      nest.walk(begin, end, [&](int64_t all, const int64_t* offsets) {
+                        for (int64_t i = 0, some; i < all; i += some) {
+                          some = std::min(at_once, all - i);
+                          const HalfLines x(c.x, offsets[0] + i * *from, *from, c.x.strides[c.axis]);
+                          const HalfLines y(c.y, offsets[1] + i * *to, *to, c.y.strides[c.axis]);
+                          const bool beside = x.are_beside() && y.are_beside();
+                          const Lines<T> lines{block, beside ? 1 : n, beside ? some : 1};
+                          widen_lines(x, some, n, beside, block);
+                          function({some, n, {block, lines.line, lines.step}, {}, lines});
+                          round_lines(block, some, n, beside, y);
+                        }
+                      });
+                    });
+}
+
 }  // namespace
 
 template <class T>
-void SoftmaxForward<T>::run(const Team& team, void*) const {
+size_t SoftmaxForward<T>::workspace_bytes(int threads) const {
+  return x.stored == Stored::whole ? 0 : sizeof(T) * (elements_at_once(x.shape[axis]) * threads + 64);
+}
+
+template <class T>
+void SoftmaxForward<T>::run(const Team& team, void* workspace) const {
+  if constexpr (sizeof(T) == sizeof(float))
+    if (x.stored != Stored::whole) return run_halves(*this, team, static_cast<T*>(workspace));
   const int64_t n = x.shape[axis];
   const auto function = softmax_kernels<T>().forward[log];
   const auto forward = [&](const Team&, int64_t count, const Lines<const T>& from, const Lines<T>& to) {

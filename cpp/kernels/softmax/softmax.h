@@ -1,9 +1,9 @@
 // softmax over one axis: y = exp(x) / sum(exp(x)), or its logarithm, and their gradients from dy and y.
 //
-//   x, y, dy, dx of one shape with at least one dimension, any strides; y may be x, dx may be dy or y. The
-//   maximum of a line is subtracted first, so that nothing overflows.
-//   A line's sums run along it in vectors, or, where lines are side by side in memory, one lane each: their
-//   order depends on the line's length and on the layout, not on threads.
+//   x, y, dy, dx of one shape with at least one dimension, any strides; y may be x, dx may be dy or y.
+//   Forward takes halves. The maximum of a line is subtracted first, so that nothing overflows. A line's sums
+//   run along it in vectors, or, where lines are side by side in memory, one lane each: their order depends
+//   on the line's length and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 
@@ -16,6 +16,7 @@ namespace ranvier {
 template <class T>
 struct SoftmaxForward {
   RANVIER_CALL("softmax_forward", x, y);
+  size_t workspace_bytes(int threads) const;  // of halves
   bool log;
   int axis;
   TensorView<const T> x;

@@ -238,7 +238,8 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
         return gradient(dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
-    return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule, of_node)
+    methods = {"forward": forward, "backward": backward, "widens": False}
+    return _unary(kernel, methods, gradient, rule, of_node)
 
 
 def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
@@ -255,7 +256,8 @@ def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_output(node, node.y))
 
-    return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule)
+    methods = {"forward": forward, "backward": backward, "moves": True}
+    return _unary(kernel, methods, gradient, rule)
 
 
 def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
@@ -276,7 +278,7 @@ def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
         return gradient(dy, saved_input(node, 0, node.x), node.setting)
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
-    methods = {"__init__": __init__, "forward": forward, "backward": backward}
+    methods = {"__init__": __init__, "forward": forward, "backward": backward, "widens": False}
     return _unary(kernel, methods, gradient, rule, of_node)
 
 

@@ -66,8 +66,8 @@ class Function(_core._FunctionBase):
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # whether forward gets half floats as float32: results and gradients are rounded once. No view does
     widens: bool = True
-    moves: bool = False  # whether it only moves elements: it then widens only where a gradient is needed
     mixes: int = 0  # inputs from this one on may be float32 beside halves, whose dtype results get
+    moves: bool = False  # whether forward takes halves, too: it then widens only where a gradient is needed
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs

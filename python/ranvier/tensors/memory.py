@@ -8,6 +8,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.fl
 HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
 # NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
-_FLOATS = frozenset("fd")
+_FLOATS = frozenset("fdeE")
 _MOVED = frozenset("fdeE")  # what copies take
 _READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
@@ -184,6 +185,17 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
     wide = in_dtype(dy, F32) if dy.dtype in HALVES else dy
     return in_dtype(_core.sum(wide, axes, True, None), dy.dtype).reshape(shape)
+
+
+def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
+    """What the kernel gives for dy and other arrays, as the gradient of an operand of this shape: halves are
+    rounded once."""
+    dy = arrays[0]
+    if shape == dy.shape:
+        return kernel(*arrays)
+    if dy.dtype in HALVES:
+        arrays = tuple(in_dtype(x, F32) for x in arrays)
+    return in_dtype(unbroadcast(kernel(*arrays), shape), dy.dtype)
 
 
 def reshaped(x: Array, shape: Any) -> Array:

@@ -51,6 +51,7 @@ def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
 
 class Relu(Function):
     takes_deferred = True
+    widens = False
 
     def forward(self, x: Any) -> Any:
         self.y = _core.relu(x)
@@ -136,6 +137,8 @@ def heaviside(input: Any, values: Any) -> Tensor:
 
 
 class Hardtanh(Function):
+    widens = False
+
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val
 

@@ -173,6 +173,8 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
 
 class Softplus(Function):
+    widens = False
+
     def __init__(self, beta: float, threshold: float) -> None:
         self.beta, self.threshold = beta, threshold
 
@@ -246,6 +248,8 @@ def logsigmoid(input: Any) -> Tensor:
 
 class Glu(Function):
     """y = a sigmoid(b) for the halves a and b of x along an axis"""
+
+    moves = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -15,6 +15,8 @@ from ranvier.tensors.tensor import Tensor
 
 
 class Softmax(Function):
+    moves = True
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 

@@ -28,7 +28,7 @@ from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, renamed
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import filled, unbroadcast
+from ranvier.tensors.memory import filled, gradient_of, unbroadcast
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
 
@@ -38,6 +38,8 @@ _NONE: Any = None  # shapes that no gradient needs: a missing attribute would ma
 
 class Add(Function):
     """y = a + b"""
+
+    widens = False
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
@@ -52,6 +54,8 @@ rule(Add)(lambda node, dy: (sum_to(dy, node.shapes[0]), sum_to(dy, node.shapes[1
 
 class OfNumber(Function):
     """An operation with a number, which is no input: it gets no gradient."""
+
+    widens = False
 
     def __init__(self, number: float) -> None:
         self.number = number
@@ -72,6 +76,8 @@ rule(AddNumber)(lambda node, dy: dy)
 
 class Sub(Function):
     """y = a - b"""
+
+    widens = False
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
@@ -104,15 +110,15 @@ class Mul(Function):
     """y = a b"""
 
     reads: ClassVar = {"a": 1, "b": 0}
+    widens = False
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         return _core.mul(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        da = unbroadcast(_core.mul(dy, self.b, None), self.a.shape) if self.needs[0] else None
-        db = unbroadcast(_core.mul(dy, self.a, None), self.b.shape) if self.needs[1] else None
-        return da, db
+        da = gradient_of(self.a.shape, _core.mul, dy, self.b) if self.needs[0] else None
+        return da, gradient_of(self.b.shape, _core.mul, dy, self.a) if self.needs[1] else None
 
 
 @rule(Mul)
@@ -125,7 +131,7 @@ def _mul(node: Any, dy: Tensor) -> Pair:
 class Div(Function):
     """y = a / b"""
 
-    derived = frees_result = True
+    derived = frees_result = moves = True
 
     reads: ClassVar = {"y": 1}
 
@@ -165,6 +171,8 @@ MulNumber, DivNumber = _scaling("MulNumber", _core.mul), _scaling("DivNumber", _
 class NumberDiv(OfNumber):
     """y = number / x"""
 
+    widens = moves = True
+
     def forward(self, x: Array) -> Array:
         self.x = x
         self.y = _core.div(self.number, x, None)
@@ -179,6 +187,8 @@ rule(NumberDiv)(lambda node, dy: -(dy * of_output(node, node.y) / of_input(node,
 
 class Neg(Function):
     """y = -x"""
+
+    widens = False
 
     def forward(self, x: Array) -> Array:
         return _core.neg(x, None)

@@ -28,13 +28,14 @@ from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import filled_like, in_dtype, unbroadcast
+from ranvier.tensors.memory import filled_like, gradient_of, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Maximum(Function):
     """y = max(a, b)"""
 
+    widens = False
     kernel: Any = _core.maximum
     kernel_backward: Any = _core.maximum_backward
 
@@ -44,9 +45,8 @@ class Maximum(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         a, b = self.a, self.b
-        da = unbroadcast(self.kernel_backward(dy, a, b, None), a.shape) if self.needs[0] else None
-        db = unbroadcast(self.kernel_backward(dy, b, a, None), b.shape) if self.needs[1] else None
-        return da, db
+        da = gradient_of(a.shape, self.kernel_backward, dy, a, b) if self.needs[0] else None
+        return da, gradient_of(b.shape, self.kernel_backward, dy, b, a) if self.needs[1] else None
 
 
 class Minimum(Maximum):
@@ -66,6 +66,8 @@ def _extremum(node: Any, dy: Tensor) -> Pair:
 class Clip(Function):
     """y = min(max(x, low), high)"""
 
+    widens = False
+
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
 
@@ -83,6 +85,7 @@ diagonal(Clip)
 class AtLeast(Function):
     """y = max(x, low); where they are equal, x gets the gradient"""
 
+    widens = False
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
@@ -112,6 +115,7 @@ def _at_least(node: Any, dy: Tensor) -> Pair:
 class Between(Function):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
 
+    widens = False
     backward = by_rule
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
@@ -211,6 +215,8 @@ clamp = clip
 
 class Where(Function):
     """y = condition ? a : b"""
+
+    widens = False
 
     def forward(self, condition: Array, a: Array, b: Array) -> Array:
         self.condition, self.shapes = condition, (a.shape, b.shape)

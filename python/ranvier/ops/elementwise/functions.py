@@ -50,6 +50,8 @@ Square = of_input(_core.square, lambda dy, x: dy * x * 2.0)
 class _Step(Function):
     """A function that is constant between its jumps: its gradient is 0."""
 
+    widens = False
+
     def backward(self, dy: Array) -> Array:
         return zeros(dy.shape, dy.dtype, is_channels_last(dy))
 
@@ -144,6 +146,8 @@ def round(input: Any, decimals: int = 0) -> Tensor:
 class Pow(Function):
     """y = a^b"""
 
+    moves = True
+
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         self.y = _core.pow(a, b, None)
@@ -194,6 +198,8 @@ def _pow_number(node: Any, dy: Tensor) -> Tensor:
 
 class NumberPow(OfNumber):
     """y = number^x"""
+
+    widens = moves = True
 
     def forward(self, x: Array) -> Array:
         self.y = _core.pow(self.number, x, None)

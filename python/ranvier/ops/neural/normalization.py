@@ -205,6 +205,8 @@ def _moved(
 class LayerNorm(GroupNorm):
     """part: the sizes of the last axes"""
 
+    moves = True
+
     kernel, kernel_backward = _core.layer_norm, _core.layer_norm_backward
 
 
@@ -229,13 +231,14 @@ def layer_norm(
 
 class RMSNorm(Function):
     mixes = 1
+    moves = True
 
     def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
         self.normalized_shape, self.eps = normalized_shape, eps
 
     def forward(self, x: Array, weight: Array | None) -> Array:
         if self.eps is None:  # the core refuses other dtypes
-            self.eps = float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
+            self.eps = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
         y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
         self.x, self.weight = x, weight
         return y

@@ -19,8 +19,6 @@ import ranvier._core as _core
 from ranvier.observe import computed, observers
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
     I64,
     Array,
     as_tensor,
@@ -53,7 +51,7 @@ class ValuesIndices(NamedTuple):
 class Sum(Function):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
-    channels_last = False
+    channels_last = widens = False
 
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
         self.axes, self.keepdims, self.mean = axes, keepdims, mean
@@ -87,6 +85,7 @@ class Extreme(Function):
     are NaN do, as in PyTorch's max; or with spread_nan, as in its amax, all gradients there are NaN."""
 
     spread_nan = False
+    moves = True
 
     def __init__(self, kind: str, axes: Axes, keepdims: bool, spread_nan: bool = False) -> None:
         self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
@@ -117,6 +116,8 @@ rule(Extreme)(lambda node, dy: dy.reshape(node._kept(node.y).shape) * coefficien
 
 class ExtremeAlong(Function):
     """(y, i): the first max or min along one axis and its index; dy goes to that element"""
+
+    moves = True
 
     def __init__(self, find: Any, axis: int, keepdims: bool) -> None:
         self.find, self.axis, self.keepdims = find, axis, keepdims
@@ -372,7 +373,7 @@ argmin: The index of the first minimum (or NaN) along dim, or in the flattened t
 
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
-    if array.dtype not in (F32, F64) or array.ndim == 0:
+    if array.dtype.kind != "f" or array.ndim == 0:
         fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
         if fits and array.size and not (observers or keepdims):
             return wrap(np.asarray(getattr(array, name)(axis)))

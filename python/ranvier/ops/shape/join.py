@@ -33,6 +33,8 @@ _shape_of = attrgetter("shape")
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
+    widens = False
+
     def __init__(self, axis: int) -> None:
         self.axis = axis
 

@@ -1,0 +1,32 @@
+#include "kernels/copy/half_lines.h"
+
+namespace ranvier {
+namespace {
+
+// move(data, buffer, elements) of all that is contiguous in both.
+template <class Move>
+void each_run(const HalfLines& x, int64_t count, int64_t n, bool beside, const Move& move) {
+  const int64_t runs = beside ? n : count, length = beside ? count : n;
+  const int64_t from = beside ? x.step : x.line, step = beside ? x.line : x.step;
+  for (int64_t i = 0; i < runs; ++i) {
+    char* at = x.data + 2 * i * from;
+    if (step == 1)
+      move(at, i * length, length);
+    else
+      for (int64_t k = 0; k < length; ++k) move(at + 2 * k * step, i * length + k, 1);
+  }
+}
+
+}  // namespace
+
+void widen_lines(const HalfLines& x, int64_t count, int64_t n, bool beside, float* to) {
+  each_run(x, count, n, beside,
+           [&](const char* at, int64_t place, int64_t length) { widen(x.stored, at, length, to + place); });
+}
+
+void round_lines(const float* from, int64_t count, int64_t n, bool beside, const HalfLines& y) {
+  each_run(y, count, n, beside,
+           [&](char* at, int64_t place, int64_t length) { round(from + place, length, y.stored, at); });
+}
+
+}  // namespace ranvier
