@@ -90,7 +90,9 @@ static __attribute__((noinline)) void dot(const HalfLines& t, const float* a, co
   for (; p + kLine <= k; p += kLine) {
     RANVIER_UNROLL
     for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 2);
+#if RANVIER_VECTOR_BYTES > 16  // else only more code
     RANVIER_UNROLL
+#endif
     for (int u = 0; u < kLine; u += L) whole(p + u);
   }
   for (; p + L <= k; p += L) whole(p);
