@@ -151,7 +151,7 @@ void register_bfloat16(Module m) {
   proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
   proto.elsize = proto.alignment = sizeof(Bits);
   proto.flags = NPY_USE_SETITEM;  // nothing else runs Python code
-  proto.hash = -1;  // not computed yet: NumPy 1 takes this struct for the dtype itself
+  proto.hash = -1;                // not computed yet: NumPy 1 takes this struct for the dtype itself
   Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
   g_number = PyArray_RegisterDataType(&proto);
   if (g_number < 0) throw py::error_already_set();
