@@ -360,10 +360,8 @@ void Scatter<T>::run(const Team& team, void*) const {
   picks.found = found.data, picks.from_0 = from_0 && found.data;
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
-    if (!base.data)
-      Fill<T>{T(0), y}.run(team, nullptr);
-    else if (base.data != y.data)
-      Copy<T>{base, y}.run(team, nullptr);
+    if (base.data != y.data)  // null: zeros
+      base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
     if constexpr (sizeof(T) == 2)
       return picks.template each_shared<false>(team, cost, Put{});
     else

@@ -8,18 +8,8 @@ import numpy as np
 
 from ranvier.tape.function import Function
 from ranvier.tensors.keys import numbers_first
-from ranvier.tensors.memory import (
-    Array,
-    cast,
-    copied,
-    filled,
-    in_dtype,
-    like,
-    picked_last,
-    put,
-    unbroadcast,
-    write,
-)
+from ranvier.tensors.memory import Array, cast, copied, filled, in_dtype, like, unbroadcast, write
+from ranvier.tensors.places import picked_last, put
 from ranvier.tensors.views import through
 
 

@@ -27,7 +27,8 @@ from ranvier.tensors.duplicates import memory_of
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
-from ranvier.tensors.memory import Array, copied, picked, put, write
+from ranvier.tensors.memory import Array, copied, write
+from ranvier.tensors.places import picked, put
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
 from ranvier.tensors.views import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import current, is_recording, observers, value_read
+from ranvier.observe import current, is_recording, observers
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host, host_in_place
 
@@ -24,8 +24,7 @@ F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.fl
 HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
 # NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
-_FLOATS = frozenset("fdeE")
-_MOVED = frozenset("fdeE")  # what copies take
+_FLOATS = frozenset("fdeE")  # what copies take
 _READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _MADE = frozenset("fd?ilqeE")  # and to
@@ -102,7 +101,7 @@ def native(array: Array) -> Array:
 
 def like(array: Array, value: Array) -> Array:
     """A copy of the value in the dtype and memory order of the array, which has the same shape."""
-    if array.dtype.char not in _MOVED or value.dtype.char not in _READ:
+    if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
         return host(_like, array, value)
     if value.dtype != array.dtype:
         value = _core.cast(value, array.dtype, None)
@@ -120,7 +119,7 @@ def copied(x: Array, order: Any = "K") -> Array:
     last = order == "channels_last"
     if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
-    if x.dtype.char not in _MOVED:
+    if x.dtype.char not in _FLOATS:
         return host(_copied, x, order)
     if last:
         return _core.copy(x, True, None)
@@ -231,7 +230,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 def literal(array: Array) -> Array:
     """A new array of constants that the step may change: a compiled step copies it in each replay."""
     if is_recording():
-        if array.dtype.char in _MOVED:
+        if array.dtype.char in _FLOATS:
             return _core.copy_like(keep(array), array)
         return cast(keep(array), array.dtype)
     return array
@@ -303,128 +302,7 @@ def _write_array(array: Array, value: Array) -> None:
         value = np.broadcast_to(value, array.shape)
     if observers and np.may_share_memory(array, value):
         value = copied(value)
-    if dtype.char in _MOVED and (value.dtype is dtype or value.dtype == dtype):
+    if dtype.char in _FLOATS and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)
     else:
         _core.cast(value, dtype, array)
-
-
-def picked(array: Array, keys: tuple[Any, ...]) -> Array:
-    """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
-    for key in keys[:-1]:
-        array = array[key]
-    key, view = keys[-1], _core._places(array, keys[-1])
-    return host(_picked, array, type(key) is tuple, *_parts(key)) if view is None else view
-
-
-def _parts(key: Any) -> tuple[Any, ...]:
-    """The parts of a key, for `host`: what a mask picks has another shape each time."""
-    parts = key if type(key) is tuple else (key,)
-    if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
-        value_read("an index by a mask")
-    return parts
-
-
-def _picked(array: Array, several: bool, *parts: Any) -> Array:
-    return np.asarray(array[parts if several else parts[0]])
-
-
-def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
-    """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
-    for key in keys[:-1]:
-        array = array[key]
-    parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
-    if _core._places(array, keys[-1]) is not None or (
-        len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_
-    ):
-        return picked(array, keys[-1:])  # each place once
-    return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
-
-
-def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
-    key = parts if several else parts[0]
-    y = np.asarray(array[key])
-    order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
-    put_in_order(last, key, order)
-    return np.where(last[key] == order, y, y.dtype.type(0))
-
-
-def put_in_order(array: Array, key: Any, values: Array) -> None:
-    """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
-    strides of all operands."""
-    if type(key) is tuple:
-        key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in key)
-    elif isinstance(key, np.ndarray) and key.ndim:
-        key = np.ascontiguousarray(key)
-    array[key] = np.ascontiguousarray(values) if values.ndim else values
-
-
-def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
-    """array[key] = value for the keys of ``numbers_first``."""
-    for key in keys[:-1]:
-        array = array[key]
-    key = keys[-1]
-    view = _core._places(array, key)
-    if view is not None:
-        write(view, value, "setitem")
-    elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
-        _core.where(key, float(value), array, array)
-    elif not _put_slices(array, key, value):
-        parts = key if type(key) is tuple else (key,)
-        host_in_place(_put, array, value, type(key) is tuple, *parts)
-
-
-def _put_slices(array: Array, key: Any, value: Any) -> bool:
-    """array[:, rows] = value by the core: rows of one dimension, a value of the array's dtype."""
-    parts = key if type(key) is tuple else (key,)
-    axis, rows = len(parts) - 1, parts[-1]
-    if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
-        return False
-    if not all(type(part) is slice and part == slice(None) for part in parts[:-1]):
-        return False
-    if type(value) is not np.ndarray or value.dtype != array.dtype or array.dtype.char not in _MOVED:
-        return False
-    shape = (*array.shape[:axis], len(rows), *array.shape[axis + 1 :])
-    if value.shape != shape or 0 in array.strides or np.may_share_memory(array, value):
-        return False
-    _core.scatter(array, rows, value, axis, False, array)
-    return True
-
-
-def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:
-    _put_by_arrays(array, parts if several else parts[0], value)
-
-
-def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
-    """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
-    value = np.asarray(plain("setitem", value))
-    if value.ndim == 0 and value.dtype.kind in "biuf":
-        value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
-    if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-        raise DtypeError(
-            f"[setitem] got a value of dtype {value.dtype} for a tensor of {array.dtype} and a key with "
-            "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
-        )
-    try:
-        put_in_order(array, key, value)
-    except (ValueError, TypeError) as error:
-        shape = array[key].shape
-        extra = value.ndim - len(shape)
-        if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
-            return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
-        raise OpError(
-            f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
-            "that broadcasts"
-        ) from error
-
-
-def _is_mask_of(key: Any, array: Array) -> bool:
-    """Whether the key is a mask of all elements of a floating array that the core can write to."""
-    return (
-        isinstance(key, np.ndarray)
-        and key.dtype.kind == "b"
-        and key.shape == array.shape
-        and array.dtype.char in _FLOATS
-        and array.flags.behaved
-        and 0 not in array.strides
-    )

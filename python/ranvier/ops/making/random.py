@@ -20,7 +20,6 @@ import ranvier._core as _core
 from ranvier.observe import observers, refuse
 from ranvier.ops.making import philox
 from ranvier.ops.making.creation import _finish, _size, empty
-from ranvier.ops.making.philox import check_range
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
@@ -381,7 +380,7 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    check_range("randint", low, high, dtype or philox.I64)
+    philox.check_range("randint", low, high, dtype or philox.I64)
     shape = shape_of((size,), "tensor")
     if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
         y = wrap(np.asarray(_numpy_of("randint", generator).integers(low, high, shape)))
@@ -394,7 +393,7 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
-    check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
+    philox.check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
         y = wrap(np.asarray(_numpy_of("randperm", generator).permutation(n)))
     values = y._array if dtype is None else y._array.astype(dtype, copy=False)

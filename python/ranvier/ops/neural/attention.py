@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
+from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
-from ranvier.ops.shape.repeat import repeat_interleave
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
-from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import F32, HALVES, reshaped, unbroadcast
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
@@ -291,14 +289,14 @@ def scaled_dot_product_attention(
     grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
     if grouped:
         heads, one = query.shape[-3:-1], query.shape[-2:-1] == (1,) and not is_causal
-        query, key, value, masks = _by_groups(query, key, value, masks, one)
-    shape = _scores_shape(query._array, key._array, value._array)
+        query, key, value, masks = by_groups(query, key, value, masks, one)
+    shape = scores_shape(query._array, key._array, value._array)
     probability(_NAME, "dropout_p", dropout_p)
     if scale is None:
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0
     for mask in masks:
-        _check_mask(mask, query, shape)
+        check_mask(mask, query, shape)
         if is_causal:
             raise OpError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
@@ -308,74 +306,6 @@ def scaled_dot_product_attention(
         attention.half = query._array.dtype
     y = attention.apply(query, key, value, *masks)
     return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
-
-
-def _by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool) -> Any:
-    """query (..., heads, L, E) as (..., shared, group, L, E), keys and values repeated without a copy; of one
-    query that is not causal (..., shared, group, E), which read them once."""
-    for x in (key, value):
-        if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
-            raise OpError(
-                f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
-                "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of theirs"
-            )
-    heads = query.shape[-3]
-    if key.shape[-3] != value.shape[-3]:
-        key, value = (repeat_interleave(x, heads // x.shape[-3], -3) for x in (key, value))
-    parts = key.shape[-3], heads // key.shape[-3]
-
-    def repeated(x: Tensor) -> Tensor:
-        return x if one else x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
-
-    def apart(x: Tensor) -> Tensor:
-        if x.ndim < 3 or x.shape[-3] != heads:
-            return x if one or x.ndim < 3 else x.unsqueeze(-3)
-        return x.reshape(*x.shape[:-3], *parts, *x.shape[-1 if one else -2 :])
-
-    return apart(query), repeated(key), repeated(value), tuple(apart(m) for m in masks)
-
-
-def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
-    """(..., L, S), or raises."""
-    of_q, of_k, of_v = q.shape, k.shape, v.shape
-    if (
-        q.dtype is k.dtype is v.dtype is F32
-        and len(of_q) == len(of_k) == len(of_v) >= 2
-        and of_q[:-2] == of_k[:-2] == of_v[:-2]
-        and of_q[-1] == of_k[-1]
-        and of_k[-2] == of_v[-2]
-    ):  # most calls: the checks below take longer than small products
-        return *of_q[:-1], of_k[-2]
-    if len({q.dtype.type, k.dtype.type, v.dtype.type}) > 1 or q.dtype.kind != "f":  # in any byte order
-        raise DtypeError(
-            f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
-            "dtype of floats"
-        )
-    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and of_q[-1] == of_k[-1] and of_k[-2] == of_v[-2]
-    try:
-        leading = np.broadcast_shapes(of_q[:-2], of_k[:-2], of_v[:-2])
-    except ValueError:
-        fits = False
-    if not fits:
-        raise OpError(
-            f"[{_NAME}] got query of shape {of_q}, key of shape {of_k} and value of shape {of_v}; "
-            "expected (..., L, E), (..., S, E) and (..., S, D)"
-        )
-    return *leading, of_q[-2], of_k[-2]
-
-
-def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
-    own, wanted = mask._array.dtype, x._array.dtype
-    if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
-        raise DtypeError(f"[{_NAME}] got attn_mask of dtype {own}; expected bool or {wanted}")
-    try:
-        fits = np.broadcast_shapes(mask.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise OpError(
-            f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
-        )
 
 
 # --- the rules of create_graph: the forward is computed again from the weights that it has saved

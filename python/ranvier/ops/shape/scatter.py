@@ -28,7 +28,8 @@ from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched
 from ranvier.tensors.errors import one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import keep, put_in_order
+from ranvier.tensors.memory import keep
+from ranvier.tensors.places import put_in_order
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 

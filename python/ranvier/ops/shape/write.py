@@ -22,7 +22,8 @@ from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.keys import picks_of, raw_index
-from ranvier.tensors.memory import filled_like, keep, number_in, picked
+from ranvier.tensors.memory import filled_like, keep, number_in
+from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 

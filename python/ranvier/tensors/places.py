@@ -1,0 +1,134 @@
+"""Elements of an array by keys: read, and written in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import observers, value_read
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import _FLOATS, _NUMBERS, Array, number_in, plain, write
+from ranvier.tensors.recording import host, host_in_place
+
+
+def picked(array: Array, keys: tuple[Any, ...]) -> Array:
+    """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
+    for key in keys[:-1]:
+        array = array[key]
+    key, view = keys[-1], _core._places(array, keys[-1])
+    return host(_picked, array, type(key) is tuple, *_parts(key)) if view is None else view
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    """The parts of a key, for `host`: what a mask picks has another shape each time."""
+    parts = key if type(key) is tuple else (key,)
+    if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
+        value_read("an index by a mask")
+    return parts
+
+
+def _picked(array: Array, several: bool, *parts: Any) -> Array:
+    return np.asarray(array[parts if several else parts[0]])
+
+
+def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
+    """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
+    for key in keys[:-1]:
+        array = array[key]
+    parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
+    if _core._places(array, keys[-1]) is not None or (
+        len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_
+    ):
+        return picked(array, keys[-1:])  # each place once
+    return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
+
+
+def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
+    key = parts if several else parts[0]
+    y = np.asarray(array[key])
+    order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
+    put_in_order(last, key, order)
+    return np.where(last[key] == order, y, y.dtype.type(0))
+
+
+def put_in_order(array: Array, key: Any, values: Array) -> None:
+    """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
+    strides of all operands."""
+    if type(key) is tuple:
+        key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in key)
+    elif isinstance(key, np.ndarray) and key.ndim:
+        key = np.ascontiguousarray(key)
+    array[key] = np.ascontiguousarray(values) if values.ndim else values
+
+
+def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
+    """array[key] = value for the keys of ``numbers_first``."""
+    for key in keys[:-1]:
+        array = array[key]
+    key = keys[-1]
+    view = _core._places(array, key)
+    if view is not None:
+        write(view, value, "setitem")
+    elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
+        _core.where(key, float(value), array, array)
+    elif not _put_slices(array, key, value):
+        parts = key if type(key) is tuple else (key,)
+        host_in_place(_put, array, value, type(key) is tuple, *parts)
+
+
+def _put_slices(array: Array, key: Any, value: Any) -> bool:
+    """array[:, rows] = value by the core: rows of one dimension, a value of the array's dtype."""
+    parts = key if type(key) is tuple else (key,)
+    axis, rows = len(parts) - 1, parts[-1]
+    if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
+        return False
+    if not all(type(part) is slice and part == slice(None) for part in parts[:-1]):
+        return False
+    if type(value) is not np.ndarray or value.dtype != array.dtype or array.dtype.char not in _FLOATS:
+        return False
+    shape = (*array.shape[:axis], len(rows), *array.shape[axis + 1 :])
+    if value.shape != shape or 0 in array.strides or np.may_share_memory(array, value):
+        return False
+    _core.scatter(array, rows, value, axis, False, array)
+    return True
+
+
+def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:
+    _put_by_arrays(array, parts if several else parts[0], value)
+
+
+def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
+    """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
+    value = np.asarray(plain("setitem", value))
+    if value.ndim == 0 and value.dtype.kind in "biuf":
+        value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
+    if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+        raise DtypeError(
+            f"[setitem] got a value of dtype {value.dtype} for a tensor of {array.dtype} and a key with "
+            "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
+        )
+    try:
+        put_in_order(array, key, value)
+    except (ValueError, TypeError) as error:
+        shape = array[key].shape
+        extra = value.ndim - len(shape)
+        if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
+            return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
+        raise OpError(
+            f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
+            "that broadcasts"
+        ) from error
+
+
+def _is_mask_of(key: Any, array: Array) -> bool:
+    """Whether the key is a mask of all elements of a floating array that the core can write to."""
+    return (
+        isinstance(key, np.ndarray)
+        and key.dtype.kind == "b"
+        and key.shape == array.shape
+        and array.dtype.char in _FLOATS
+        and array.flags.behaved
+        and 0 not in array.strides
+    )
