@@ -29,8 +29,9 @@ class ViewList;
 constexpr int kMaxDims = 8;
 
 // What the elements of a view of float are in memory: floats, or these rounded to 16 bits. Only kernels that
-// say so take the latter.
-enum class Stored : int32_t { whole, float16, bfloat16 };
+// say so take the latter. 64 bits: GCC's __builtin_clear_padding changes more than the padding at the end of
+// the elements of an array.
+enum class Stored : int64_t { whole, float16, bfloat16 };
 
 // Strides count elements, not bytes. Dimensions beyond ndim are not read.
 template <class T>
