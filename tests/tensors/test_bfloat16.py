@@ -129,3 +129,13 @@ def test_promotion(a, b, wanted):
         assert scalar.dtype == (kinds[0] if kinds[0].kind == "f" else kinds[1])
     x = rv.ones(2, dtype=rv.bfloat16)
     assert (x + 1).dtype == (x * 2.5).dtype == (1 / x).dtype == rv.bfloat16
+
+
+@pytest.mark.parametrize("value", [2e5, 1e-8, 1 / 3, -1e9, 10**30])
+@pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
+def test_a_number_compared_is_rounded_as_a_tensor(name, value):
+    x = rv.tensor([3e5, 2e5, 2e-8, 1e-8, 1 / 3, -1e9, 10.0**30, float("inf"), float("-inf")]).bfloat16()
+    compare = getattr(rv, name)
+    expected = compare(x, rv.full_like(x, value)).tolist()
+    assert compare(x, value).tolist() == expected
+    assert rv.compile(lambda x: compare(x, value))(x).tolist() == expected

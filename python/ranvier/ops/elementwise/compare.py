@@ -18,8 +18,16 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
-from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
+
+
+def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+    """The number; rounded to a half float, since NumPy takes one beside bfloat16 for float16."""
+    if dtype not in HALVES:
+        return x
+    with np.errstate(all="ignore"):
+        return keep(np.array(number_in(name, x, dtype), dtype))
 
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
@@ -30,9 +38,7 @@ def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any],
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
         return kernel(in_dtype(a, F64), float(b), None) if exact else None
 
-    compared = elementwise(
-        Row(name, None, kernel, function, keeps=True, number=lambda name, x, dtype: x, instead=of_integers)
-    )
+    compared = elementwise(Row(name, None, kernel, function, keeps=True, number=_number, instead=of_integers))
 
     def op(input: Any, other: Any) -> Tensor:
         return compared(input, other)
