@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import kernels
 from support.bits import same_bits
 from support.layouts import in_layout
@@ -110,3 +111,18 @@ def test_one_to_eight_rows_of_a_b_beyond_l2(k, n, dtype, isa, rng, threads):
         np.testing.assert_array_equal(kernels.matmul(a[:m], b), wanted[:m])
         np.testing.assert_array_equal(kernels.matmul(a[:m], b[:, :-3]), wanted[:m, :-3])
         np.testing.assert_array_equal(kernels.matmul(b.T, a[:m].T), wanted[:m].T)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+@pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (4, 1030), (3, 1, 300)], ids=str)
+def test_products_of_no_numbers_are_zero(shape, dtype, precision):
+    *batch, m, n = shape
+    with rv.config.float32_matmul_precision(precision):
+        out = rv.full(shape, 7.0, dtype=dtype)
+        rv.matmul(rv.ones(*batch, m, 0, dtype=dtype), rv.ones(*batch, 0, n, dtype=dtype), out=out)
+        assert not out.any()
+        y = rv.nn.functional.linear(
+            rv.ones(m, 0, dtype=dtype), rv.ones(n, 0, dtype=dtype), rv.ones(n).to(dtype)
+        )
+        assert (y == 1).all()

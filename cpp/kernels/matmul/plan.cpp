@@ -56,7 +56,7 @@ bool MatmulPlan<T>::is_contiguous(const Operands<T>& o) const {
 
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
-  if (o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
+  if (o.k == 0 || o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
   if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
   const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
   // Where the registers hold many sums, tiles that read b in place take less time, unless its rows are in
@@ -151,7 +151,7 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
     const int64_t in_place = near ? kPassedRows : kPassedTwice;
     int64_t most = plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0;
     if (kernels_.tiles) most = plain.cs_b == 1 || plain.rs_b == kernels_.factors ? kAmxFewRows : 0;
-    gemv = part == 0 && plain.m <= most;
+    gemv = part == 0 && plain.k > 0 && plain.m <= most;
     // Tiles: what needs no transposition, rows of a along k and rows of b.
     const auto turned = [&](const Operands<T>& o) {
       return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
