@@ -53,6 +53,8 @@ def members(cls):
             yield f"    {name}: {value.__doc__}\n"
         elif (getattr(value, "__doc__", "") or "").startswith(f"{name}(self: "):
             yield function(value.__doc__, "    ")
+        elif name == "dtype":  # of a class of NumPy's scalars
+            yield "    dtype: Any\n"
         elif name == "__call__" and not cls.__doc__:
             yield "    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...\n"
 

@@ -62,7 +62,7 @@ def classes():
     for module in pkgutil.walk_packages(rv.__path__, "ranvier."):
         if any(part in PLATFORMS for part in module.name.split(".")):
             continue
-        for kind in vars(importlib.import_module(module.name)).values():
+        for kind in list(vars(importlib.import_module(module.name)).values()):
             own = inspect.isclass(kind) and kind.__module__ == module.name
             if own and not issubclass(kind, (BaseException, tuple)):
                 yield kind

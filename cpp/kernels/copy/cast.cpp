@@ -116,7 +116,8 @@ template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
   const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
   if (from == dtype_of<To>() && sizeof(To) == 2)  // the bits as they are, of NaN, too
-    return cast(team, load<uint16_t, int32_t>, store<int32_t, uint16_t>, copy_of_16, x.ndim, x.shape, in, out);
+    return cast(team, load<uint16_t, int32_t>, store<int32_t, uint16_t>, copy_of_16, x.ndim, x.shape, in,
+                out);
   cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), dense_of(from, dtype_of<To>()),
        x.ndim, x.shape, in, out);
 }

@@ -107,15 +107,15 @@ struct FewRows {
       const int64_t n = std::min(most, end - j), width = round_up(n, 16);
       const int64_t chain = dots ? o.k : kChain;
       for (int64_t p = 0; p < o.k; p += chain) {
-        const HalfLines lines{static_cast<int>(o.m),
-                              std::min(chain, o.k - p),
-                              n,
-                              a + p,
-                              line(o.k),
-                              o.b + p * o.rs_b + j * o.cs_b,
-                              dots ? o.cs_b : o.rs_b,
-                              p == 0 ? sums : more,
-                              width};
+        const LineProduct lines{static_cast<int>(o.m),
+                                std::min(chain, o.k - p),
+                                n,
+                                a + p,
+                                line(o.k),
+                                o.b + p * o.rs_b + j * o.cs_b,
+                                dots ? o.cs_b : o.rs_b,
+                                p == 0 ? sums : more,
+                                width};
         (dots ? kernels.dots : kernels.rows)(lines);
         if (p > 0) half_matmul_kernels().add(o.m * width, more, sums);
       }

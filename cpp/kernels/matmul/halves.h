@@ -1,9 +1,9 @@
 // matmul of floats of 16 bits: c = f(a @ b + bias), computed in float32, each element of c rounded once
 //
 //   a, b, bias and c as in Matmul. A product with up to kHalfRows rows, or columns, and another operand that
-//   is contiguous along one of its dimensions reads that one where it is: see HalfLines. Of any other, blocks
-//   of a and b become float32, which Matmul multiplies: of bfloat16 with Precision::medium, which is exact
-//   there but for subnormal numbers, which are 0.
+//   is contiguous along one of its dimensions reads that one where it is: see LineProduct. Of any other,
+//   blocks of a and b become float32, which Matmul multiplies: of bfloat16 with Precision::medium, which is
+//   exact there but for subnormal numbers, which are 0.
 //
 // The bits of c depend on the shapes and strides, not on the threads.
 #pragma once
@@ -29,7 +29,7 @@ struct HalfMatmul {
 };
 
 // sums[i * width + j] = the products of row i of a, of float32, and column j of b, 1 to kHalfRows rows.
-struct HalfLines {
+struct LineProduct {
   int rows;
   int64_t k, columns;
   const float* a;
@@ -43,8 +43,8 @@ struct HalfLines {
 struct HalfKernels {
   void (*widen)(int64_t n, const void* x, float* y);
   void (*round)(int64_t n, const float* x, void* y);
-  void (*dots)(const HalfLines&);  // lines of b are its columns: a chain in each lane
-  void (*rows)(const HalfLines&);  // rows: chains along k
+  void (*dots)(const LineProduct&);  // lines of b are its columns: a chain in each lane
+  void (*rows)(const LineProduct&);  // rows: chains along k
 };
 
 struct HalfMatmulKernels {

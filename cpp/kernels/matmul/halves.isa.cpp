@@ -66,7 +66,7 @@ template <int kRows>
 constexpr int kColumns = kManyRegisters || kRows <= 2 ? 4 : 2;
 
 template <class Half, int kRows, int kCount>
-static __attribute__((noinline)) void dot(const HalfLines& t, const float* a, const Half* b, float* sums) {
+static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, const Half* b, float* sums) {
   const int64_t k = t.k, rs_a = t.rs_a, step_b = t.step_b;
   const int64_t ahead = kCount * step_b;  // the columns that come next
   vec<float> acc[kRows][kCount] = {};
@@ -117,7 +117,7 @@ RANVIER_INLINE void some_rows(int rows, const F& f) {
 }
 
 template <class Half>
-static void dots(const HalfLines& t) {
+static void dots(const LineProduct& t) {
   const Half* b = static_cast<const Half*>(t.b);
   constexpr int kMost = kColumns<1>;
   int64_t j = 0;
@@ -135,7 +135,7 @@ static void dots(const HalfLines& t) {
 // --- rows: as gemv.h, some rows of b at a time
 
 template <class Half, int kRows, int kSteps>
-static void add_rows(const HalfLines& t, const float* a, const Half* b, bool first, float* sums) {
+static void add_rows(const LineProduct& t, const float* a, const Half* b, bool first, float* sums) {
   const int64_t columns = t.columns, step_b = t.step_b, width = t.width;
   vec<float> x[kRows][kSteps];
   RANVIER_UNROLL
@@ -167,7 +167,7 @@ static void add_rows(const HalfLines& t, const float* a, const Half* b, bool fir
 }
 
 template <class Half>
-static void rows(const HalfLines& t) {
+static void rows(const LineProduct& t) {
   constexpr int kSteps = 4;
   const Half* b = static_cast<const Half*>(t.b);
   const auto steps = [&](int64_t p, auto count) RANVIER_INLINED {
