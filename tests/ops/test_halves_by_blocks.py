@@ -27,7 +27,7 @@ ONE = {
     "sub of a number": lambda x: 1.5 - x,
     "square": lambda x: x**2,
     "clip": lambda x: x.clip(-0.3, 0.7),
-    "compare": lambda x: x > 0.3,
+    "compare": lambda x: x > 0.25,
     "equal": lambda x: x == x.flip(-1),
     "masked_fill": lambda x: x.masked_fill(x > 0, -math.inf),
     "where": lambda x: rv.where(x > 0, x, x.flip(-1)),

@@ -82,7 +82,8 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* 
 int place_of(const PyUFuncObject* ufunc) {
   for (int i = 0; i < ufunc->ntypes; ++i) {
     const char* types = ufunc->types + i * ufunc->nargs;
-    if (std::all_of(types, types + ufunc->nin, [](char type) { return type == NPY_FLOAT; })) return i;
+    const auto is_float = [](char type) { return type == NPY_FLOAT; };
+    if (ufunc->functions[i] && std::all_of(types, types + ufunc->nin, is_float)) return i;
   }
   return -1;
 }

@@ -53,6 +53,15 @@ class Arguments {
 
   int64_t size() const { return shape_.elements(); }
 
+  // Numbers as the arrays' dtype has them.
+  void round_numbers() {
+    for (double& number : numbers_) {
+      const float x = static_cast<float>(number);
+      if (dtype() == DType::float16) number = Float16(x);
+      if (dtype() == DType::bfloat16) number = BFloat16(x);
+    }
+  }
+
   // v: x repeated to the common shape.
   template <class T>
   void fill(TensorView<const T>& v, const Input& x) const {
@@ -122,7 +131,8 @@ Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const
 }
 
 Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
-  const Arguments operands({a, b});
+  Arguments operands({a, b});
+  operands.round_numbers();
   return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
