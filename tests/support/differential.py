@@ -281,7 +281,8 @@ def _unequal(t: Any, u: Any, rtol: float, atol: float) -> str:
     expected, array = _array(t), _array(u)
     if expected.shape != array.shape or str(t.dtype) != str(u.dtype):
         return f"{t.dtype}{expected.shape} in PyTorch, here {u.dtype}{array.shape}"
-    if np.allclose(expected, array, rtol, atol * max(1.0, _scale(expected)), equal_nan=True):
+    wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in (expected, array)]  # as atol may need
+    if np.allclose(*wide, rtol, atol * max(1.0, _scale(expected)), equal_nan=True):
         return ""
     return f"{expected.tolist()} in PyTorch, here {array.tolist()}"
 
