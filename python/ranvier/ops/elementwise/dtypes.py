@@ -171,6 +171,7 @@ def once(op: F, in_float32: bool = False) -> F:
 
 
 def once_or_in_float32(op: F) -> F:
+    """:func:`once` for an op of autocast's list "float32", whose results are float32 in such a block."""
     return once(op, in_float32=True)
 
 
