@@ -10,11 +10,12 @@ namespace ranvier::RANVIER_ISA {
 // 16 bits of each float, as integers of 32.
 template <class Half>
 RANVIER_INLINE ivec<float> bits16(vec<float> x) {
-  const ivec<float> b = bits(x), size = b & INT32_MAX;
+  const ivec<float> b = bits(x);
   if constexpr (std::is_same_v<Half, BFloat16>) {
     const ivec<float> upper = b >> 16;  // the sign's bits, too: what stores 16 bits drops them
-    return size > 0x7f800000 ? upper | 0x40 : (b + 0x7fff + (upper & 1)) >> 16;
+    return x != x ? upper | 0x40 : (b + 0x7fff + (upper & 1)) >> 16;
   } else {
+    const ivec<float> size = b & INT32_MAX;
     const ivec<float> normal = (size + 0xfff + (size >> 13 & 1) - (112 << 23)) >> 13;
     const ivec<float> small = bits(abs(x) + 0.5f) - (126 << 23);  // the sum is rounded as wanted
     const ivec<float> nan = 0x7e00 | (size >> 13 & 0x3ff);
@@ -38,6 +39,27 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
 
 typedef uint16_t halves __attribute__((vector_size(2 * lanes<float>)));
 
+// 16 bits each, as integers of 32, and their lower 16 bits. GCC would convert each half of a vector.
+RANVIER_INLINE ivec<float> load_bits16(const void* p) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (ivec<float>)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256((const __m256i*)p));
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+  return (ivec<float>)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
+#else
+  halves x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return __builtin_convertvector(x, ivec<float>);
+#endif
+}
+RANVIER_INLINE void store_bits16(void* p, ivec<float> b) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  _mm256_storeu_si256((__m256i*)p, _mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)b));
+#else
+  const halves x = __builtin_convertvector(b, halves);
+  __builtin_memcpy(p, &x, sizeof x);
+#endif
+}
+
 template <class Half>
 RANVIER_INLINE vec<float> load_halves(const Half* p) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
@@ -46,9 +68,7 @@ RANVIER_INLINE vec<float> load_halves(const Half* p) {
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__F16C__)
   if constexpr (std::is_same_v<Half, Float16>) return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 #endif
-  halves x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return float_of<Half>(__builtin_convertvector(x, ivec<float>));
+  return float_of<Half>(load_bits16(p));
 }
 
 template <class Half>
@@ -60,8 +80,7 @@ RANVIER_INLINE void store_halves(Half* p, vec<float> y) {
   if constexpr (std::is_same_v<Half, Float16>)
     return _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(y, _MM_FROUND_TO_NEAREST_INT));
 #endif
-  const halves x = __builtin_convertvector(bits16<Half>(y), halves);
-  __builtin_memcpy(p, &x, sizeof x);
+  store_bits16(p, bits16<Half>(y));
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -45,25 +45,25 @@ RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
 // Fewer elements than a vector has lanes, into a padded vector and out of it.
 template <class T, int kLanes>
 RANVIER_INLINE void copy_in(char* padded, const char* from, int n) {
-  if constexpr (sizeof(T) == 1) {
-    __builtin_memset(padded, 0, kLanes);
-    __builtin_memcpy(padded, from, unsigned(n) % kLanes);
+  if constexpr (sizeof(T) < sizeof(float)) {
+    __builtin_memset(padded, 0, kLanes * sizeof(T));
+    __builtin_memcpy(padded, from, unsigned(n) % kLanes * sizeof(T));
   } else {
     store(reinterpret_cast<T*>(padded), load_n(reinterpret_cast<const T*>(from), n));
   }
 }
 template <class T, int kLanes>
 RANVIER_INLINE void copy_out(char* to, const char* padded, int n) {
-  if constexpr (sizeof(T) == 1)
-    __builtin_memcpy(to, padded, unsigned(n) % kLanes);
+  if constexpr (sizeof(T) < sizeof(float))
+    __builtin_memcpy(to, padded, unsigned(n) % kLanes * sizeof(T));
   else
     store_n(reinterpret_cast<T*>(to), vector_at<T>(padded), n);
 }
 
 template <class T, int kLanes>
 RANVIER_INLINE void repeat(char* padded, const void* element) {
-  if constexpr (sizeof(T) == 1)
-    __builtin_memset(padded, *static_cast<const char*>(element), kLanes);
+  if constexpr (sizeof(T) < sizeof(float))
+    for (int i = 0; i < kLanes; ++i) __builtin_memcpy(padded + i * sizeof(T), element, sizeof(T));
   else
     store(reinterpret_cast<T*>(padded), broadcast(*static_cast<const T*>(element)));
 }

@@ -51,6 +51,15 @@ ElementwiseOp power_of(double exponent) {
   return ElementwiseOp::pow;
 }
 
+// The loop of rows that all have these 16 bits; null where there is none.
+ElementwiseFunction row_of_halves(ElementwiseOp op, int operands, const Array* x, const Array& y) {
+  if (y.stored == Stored::whole) return nullptr;
+  for (int k = 0; k < operands; ++k)
+    if (x[k].stored != y.stored) return nullptr;
+  const auto& kernels = elementwise_kernels<float>();
+  return (y.stored == Stored::float16 ? kernels.of_float16 : kernels.of_bfloat16)[static_cast<int>(op)];
+}
+
 }  // namespace
 
 template <class T>
@@ -61,9 +70,16 @@ void Elementwise<T>::run(const Team& team, void*) const {
   if (op == ElementwiseOp::pow && !x[1].data) best = power_of(scalar[1]);
   if (op == ElementwiseOp::pow_backward && !x[2].data && scalar[2] == 2)
     best = ElementwiseOp::square_backward;
-  run_loops(team, best == op ? operands : operands - 1, arrays, y,
-            elementwise_kernels<T>().op[static_cast<int>(best)],
-            arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
+  const int count = best == op ? operands : operands - 1;
+  Array result = array_of(y);
+  ElementwiseFunction f = elementwise_kernels<T>().op[static_cast<int>(best)];
+  if (const ElementwiseFunction own = row_of_halves(best, count, arrays, result)) {
+    f = own;
+    for (Array& a : arrays) a.stored = Stored::whole;
+    result.stored = Stored::whole;
+  }
+  run_loops(team, count, arrays, result, y.ndim, y.shape, f,
+            arithmetic_ns(best) * (sizeof(T) / sizeof(float)), nullptr);
 }
 
 template <class T>

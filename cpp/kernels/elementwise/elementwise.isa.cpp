@@ -2,6 +2,7 @@
 // level.
 #include "kernels/elementwise/elementwise.h"
 #include "simd/bytes.h"
+#include "simd/halves.h"
 #include "simd/math.h"
 #include "simd/math_pow_double.h"
 #include "simd/math_special.h"
@@ -219,6 +220,45 @@ static void op_row(const ElementRow& r) {
   run_row<T, T, T, T>(r, Op::operands, op_loop<T, Op>);
 }
 
+// Ops that take less time than to write floats into a buffer and read them.
+template <class Op>
+constexpr bool is_short = false;
+#define RANVIER_X(name) \
+  template <>           \
+  constexpr bool is_short<name##_op<float>> = true;
+RANVIER_X(neg)
+RANVIER_X(abs) RANVIER_X(square) RANVIER_X(add) RANVIER_X(sub) RANVIER_X(mul) RANVIER_X(div)
+    RANVIER_X(maximum) RANVIER_X(minimum)
+#undef RANVIER_X
+
+        template <class Half, class Op>
+        static void half_loop(const Vectors& v) {
+  constexpr int last = Op::operands - 1;
+  for_each_vector<Op::operands, sizeof(halves)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
+    const auto at = [&](int k) RANVIER_INLINED { return load_halves(reinterpret_cast<const Half*>(x[k])); };
+    if constexpr (std::is_same_v<Op, neg_op<float>> || std::is_same_v<Op, abs_op<float>>) {
+      halves a;  // the sign is the upper bit of 16, too
+      __builtin_memcpy(&a, x[0], sizeof a);
+      a = std::is_same_v<Op, neg_op<float>> ? a ^ 0x8000 : a & 0x7fff;
+      __builtin_memcpy(y, &a, sizeof a);
+    } else {
+      const vec<float> a = at(0), b = at(last);
+      store_halves(reinterpret_cast<Half*>(y), Op::call(a, b, b, b));
+    }
+  });
+}
+template <class Half, class Op>
+static void half_row(const ElementRow& r) {
+  run_row<float, Half, Half, Half>(r, Op::operands, half_loop<Half, Op>);
+}
+template <class Half, class Op>
+static constexpr ElementwiseFunction half_row_of() {
+  if constexpr (is_short<Op>)
+    return half_row<Half, Op>;
+  else
+    return nullptr;
+}
+
 // One byte for each lane.
 template <class T, class Op>
 static void compare_loop(const Vectors& v) {
@@ -245,8 +285,12 @@ static void where_row(const ElementRow& r) {
 }
 
 #define RANVIER_X(name, operands) op_row<T, name##_op<T>>,
+#define RANVIER_FLOAT16(name, operands) half_row_of<Float16, name##_op<T>>(),
+#define RANVIER_BFLOAT16(name, operands) half_row_of<BFloat16, name##_op<T>>(),
 #define RANVIER_KERNELS                                                                           \
   {{RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                          \
+   {RANVIER_ELEMENTWISE_OPS(RANVIER_FLOAT16)},                                                    \
+   {RANVIER_ELEMENTWISE_OPS(RANVIER_BFLOAT16)},                                                   \
    {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
     compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
    where_row<T>}
@@ -259,6 +303,8 @@ extern const ElementwiseKernels<float> elementwise_kernels_float = Tables<float>
 extern const ElementwiseKernels<double> elementwise_kernels_double = Tables<double>::kernels;
 
 #undef RANVIER_X
+#undef RANVIER_FLOAT16
+#undef RANVIER_BFLOAT16
 #undef RANVIER_KERNELS
 
 }  // namespace ranvier::RANVIER_ISA
