@@ -129,8 +129,8 @@ def _slice(key: tuple[Any, ...], dy: Array, shape: tuple[int, ...]) -> tuple[Any
     if key and key[0] is ...:
         key = (*[_ALL] * (len(shape) - len(key) + 1), *key[1:])
     axis = len(key) - 1
-    if not key or axis >= len(shape) or any(k != _ALL for k in key[:-1]) or dy.dtype.char not in "fd":
-        return None, dy  # no kernel joins half floats
+    if not key or axis >= len(shape) or any(k != _ALL for k in key[:-1]):
+        return None, dy
     if type(key[-1]) is int:
         begin = key[-1] % shape[axis]
         return (axis, begin, begin + 1), np.expand_dims(dy, axis)

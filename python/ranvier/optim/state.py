@@ -14,7 +14,7 @@ import ranvier._core as _core
 from ranvier.observe import current, observers
 from ranvier.ops.making.creation import from_numpy
 from ranvier.tensors.data import as_array
-from ranvier.tensors.memory import HALVES, Array, keep, narrow, widened
+from ranvier.tensors.memory import Array, keep, widened
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
@@ -172,15 +172,8 @@ class Plan:
         for parameters, steps, numbers, states in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
-            halves = arrays[0].dtype in HALVES  # a step in float32, then one rounding
-            own: Any = [arrays, *filter(None, states)] if halves else ()
-            if halves:
-                arrays, gradients = widened(arrays), widened(gradients)
-                states = [state and widened(state) for state in states]
             _core.optimizer_step(
                 optimizer._rule, arrays, gradients, steps, numbers, states, self._numbers, loss
             )
-            for part, wide in zip(own, (arrays, *filter(None, states)), strict=False):
-                narrow(part, wide)
         for p in self.active:
             bump(p)

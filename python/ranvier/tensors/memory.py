@@ -182,8 +182,7 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
         return dy
     lead = dy.ndim - len(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    wide = in_dtype(dy, F32) if dy.dtype in HALVES else dy
-    return in_dtype(_core.sum(wide, axes, True, None), dy.dtype).reshape(shape)
+    return _core.sum(dy, axes, True, None).reshape(shape)
 
 
 def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
