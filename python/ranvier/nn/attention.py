@@ -17,10 +17,10 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, ones, zeros
 from ranvier.ops.neural.attention import Attention, PackedAttention
+from ranvier.ops.neural.attention_shapes import require_dtype_of_mask
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
-from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import F32, HALVES
+from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["MultiheadAttention"]
@@ -289,9 +289,7 @@ def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> No
         raise OpError(
             f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
         )
-    own, wanted = mask._array.dtype, x._array.dtype
-    if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
-        raise DtypeError(f"[{_NAME}] got {name} of dtype {own}; expected bool or {wanted}")
+    require_dtype_of_mask(_NAME, name, mask, x)
 
 
 def multi_head_attention_forward(

@@ -19,7 +19,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
-from ranvier.tape.function import MEDIUM
+from ranvier.tape.function import applied
 from ranvier.tensors.memory import BF16, F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
@@ -62,16 +62,11 @@ def cast(kind: str, x: Any) -> Any:
 
 
 def _apply(kind: str, function: Any, *inputs: Any) -> Any:
-    if kind != "products":
-        return function.apply(*(cast(kind, x) for x in inputs))
-    if isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES:
-        return _apply("lower", function, *inputs)
-    before = _core.set_own_precision(MEDIUM) if state.dtype == BF16 else None
-    try:
-        return function.apply(*inputs)
-    finally:
-        if before is not None:
-            _core.set_own_precision(before)
+    if kind == "products":
+        if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):
+            return applied(function, inputs, state.dtype == BF16)
+        kind = "lower"
+    return function.apply(*(cast(kind, x) for x in inputs))
 
 
 _core._set_autocast(_apply, cast)

@@ -24,7 +24,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 ndarray = np.ndarray
-MEDIUM = 2  # of products, as in config.PRECISIONS
+_MEDIUM = 2  # of products, as in config.PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -212,10 +212,8 @@ def _widened(function: Any, *inputs: Any) -> Any:
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     else:  # most kernels refuse them
         function.widens = False
-    # factors of bfloat16 are kept by the kernels of such products
-    before = _core.set_own_precision(MEDIUM) if function.autocast == "lower" and own == BF16 else None
-    try:
-        y = function.apply(*inputs)
+    try:  # factors of bfloat16 are kept by products that round to it
+        y = applied(function, inputs, function.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
         got, *expected = str(error).split("; ")
@@ -225,13 +223,22 @@ def _widened(function: Any, *inputs: Any) -> Any:
             got += f" among {', '.join(sorted(map(str, {*floats})))}"
             expected = ["expected one dtype: use x.to(dtype)"]
         raise DtypeError("; ".join([got, *expected])) from None
+
+
+def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
+    """The call; is_medium: its products round factors to bfloat16, whatever block the caller is in."""
+    if not is_medium:
+        return function.apply(*inputs)
+    before = _core.set_own_precision(_MEDIUM)
+    try:
+        return function.apply(*inputs)
     finally:
-        if before is not None:
-            _core.set_own_precision(before)
+        _core.set_own_precision(before)
 
 
 def _fits(floats: list[Any], mixes: int) -> bool:
-    """Whether inputs of these dtypes, and those from `mixes` on, have one dtype each."""
+    """Whether inputs of these dtypes, and those from `mixes` on, have one dtype each: halves first, or one
+    weight of halves beside float32, as PyTorch's RMS norm takes it."""
     same = mixes > 0 and len({*floats[:mixes]}) == len({*floats[mixes:]}) == 1
     return same and (floats[0] in HALVES or len(floats) == 2)
 

@@ -17,36 +17,38 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
     """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
     for key in keys[:-1]:
         array = array[key]
-    key, view = keys[-1], _core._places(array, keys[-1])
-    return host(_picked, array, type(key) is tuple, *_parts(key)) if view is None else view
+    view = _core._places(array, keys[-1])
+    return host(_picked, array, *_parts(keys[-1])) if view is None else view
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if type(key) is tuple else (key,)
 
 
 def _parts(key: Any) -> tuple[Any, ...]:
     """The parts of a key, for `host`: what a mask picks has another shape each time."""
-    parts = key if type(key) is tuple else (key,)
+    parts = _tuple(key)
     if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
         value_read("an index by a mask")
     return parts
 
 
-def _picked(array: Array, several: bool, *parts: Any) -> Array:
-    return np.asarray(array[parts if several else parts[0]])
+def _picked(array: Array, *key: Any) -> Array:
+    return np.asarray(array[key])
 
 
 def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
     """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
     for key in keys[:-1]:
         array = array[key]
-    parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
-    if _core._places(array, keys[-1]) is not None or (
-        len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_
-    ):
+    key = _tuple(keys[-1])
+    is_mask = len(key) == 1 and getattr(key[0], "dtype", None) == np.bool_
+    if is_mask or _core._places(array, keys[-1]) is not None:
         return picked(array, keys[-1:])  # each place once
-    return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
+    return host(_picked_last, array, *_parts(key))
 
 
-def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
-    key = parts if several else parts[0]
+def _picked_last(array: Array, *key: Any) -> Array:
     y = np.asarray(array[key])
     order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
     put_in_order(last, key, order)
@@ -56,10 +58,7 @@ def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
 def put_in_order(array: Array, key: Any, values: Array) -> None:
     """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
     strides of all operands."""
-    if type(key) is tuple:
-        key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in key)
-    elif isinstance(key, np.ndarray) and key.ndim:
-        key = np.ascontiguousarray(key)
+    key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in _tuple(key))
     array[key] = np.ascontiguousarray(values) if values.ndim else values
 
 
@@ -74,13 +73,12 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
     elif not _put_slices(array, key, value):
-        parts = key if type(key) is tuple else (key,)
-        host_in_place(_put, array, value, type(key) is tuple, *parts)
+        host_in_place(_put, array, value, *_tuple(key))
 
 
 def _put_slices(array: Array, key: Any, value: Any) -> bool:
     """array[:, rows] = value by the core: rows of one dimension, a value of the array's dtype."""
-    parts = key if type(key) is tuple else (key,)
+    parts = _tuple(key)
     axis, rows = len(parts) - 1, parts[-1]
     if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
         return False
@@ -95,11 +93,7 @@ def _put_slices(array: Array, key: Any, value: Any) -> bool:
     return True
 
 
-def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:
-    _put_by_arrays(array, parts if several else parts[0], value)
-
-
-def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
+def _put(array: Array, value: Any, *key: Any) -> None:
     """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
     value = np.asarray(plain("setitem", value))
     if value.ndim == 0 and value.dtype.kind in "biuf":
@@ -115,7 +109,7 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
         shape = array[key].shape
         extra = value.ndim - len(shape)
         if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
-            return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
+            return _put(array, value.reshape(value.shape[extra:]), *key)
         raise OpError(
             f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
             "that broadcasts"

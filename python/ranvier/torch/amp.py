@@ -23,7 +23,7 @@ _others: dict[str, tuple[bool, Any]] = {}  # settings of devices that have no te
 def _known(device_type: Any) -> str:
     kind: str = device_type.partition(":")[0] if isinstance(device_type, str) else ""
     if kind not in _DTYPES:
-        raise RuntimeError(f"unknown device type for autocast: {device_type!r}; expected one of {[*_DTYPES]}")
+        raise RuntimeError(f"[autocast] got device_type {device_type!r}; expected one of {[*_DTYPES]}")
     return kind
 
 
@@ -63,28 +63,12 @@ def _set(kind: str, enabled: bool, dtype: Any) -> None:
         _others[kind] = enabled, dtype
 
 
-def is_autocast_cpu_enabled() -> bool:
-    return is_autocast_enabled("cpu")
-
-
-def set_autocast_cpu_enabled(enabled: bool) -> None:
-    set_autocast_enabled("cpu", enabled)
-
-
-def get_autocast_cpu_dtype() -> Any:
-    return get_autocast_dtype("cpu")
-
-
-def set_autocast_cpu_dtype(dtype: Any) -> None:
-    set_autocast_dtype("cpu", dtype)
-
-
-def get_autocast_gpu_dtype() -> Any:
-    return get_autocast_dtype("cuda")
-
-
-def set_autocast_gpu_dtype(dtype: Any) -> None:
-    set_autocast_dtype("cuda", dtype)
+is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
+set_autocast_cpu_enabled = functools.partial(set_autocast_enabled, "cpu")
+get_autocast_cpu_dtype = functools.partial(get_autocast_dtype, "cpu")
+set_autocast_cpu_dtype = functools.partial(set_autocast_dtype, "cpu")
+get_autocast_gpu_dtype = functools.partial(get_autocast_dtype, "cuda")
+set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 
 def is_autocast_cache_enabled() -> bool:
@@ -140,12 +124,10 @@ class autocast:
     ) -> None:
         if not isinstance(device_type, str):
             raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
-        if not is_autocast_available(device_type):
-            raise RuntimeError(f"[autocast] got device_type {device_type!r}; expected one of {[*_DTYPES]}")
-        self.device, kind = device_type, _known(device_type)
+        self.device, self._kind = device_type, _known(device_type)
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = state.keeps if cache_enabled is None else bool(cache_enabled)
-        if enabled and kind == "cuda":
+        if enabled and self._kind == "cuda":
             enabled = False
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
         elif enabled and np.dtype(self.fast_dtype) not in (bfloat16, float16):
@@ -160,9 +142,8 @@ class autocast:
         self._before: list[Any] = []  # of each entry
 
     def __enter__(self) -> autocast:
-        kind = _known(self.device)
-        self._before.append((is_autocast_enabled(kind), get_autocast_dtype(kind), state.keeps))
-        _set(kind, self._enabled, self.fast_dtype)
+        self._before.append((is_autocast_enabled(self._kind), get_autocast_dtype(self._kind), state.keeps))
+        _set(self._kind, self._enabled, self.fast_dtype)
         state.keeps = self._cache_enabled
         autocast_increment_nesting()
         return self
@@ -171,7 +152,7 @@ class autocast:
         if autocast_decrement_nesting() == 0:
             clear_autocast_cache()
         *before, state.keeps = self._before.pop()
-        _set(_known(self.device), *before)
+        _set(self._kind, *before)
 
     def __call__(self, function: Any) -> Any:
         if not callable(function):

@@ -53,13 +53,10 @@ class GradScaler:
             self._enabled = False
         if not self._enabled:
             return
-        for name, value, fits in (
-            ("growth_factor", growth_factor, growth_factor > 1),
-            ("backoff_factor", backoff_factor, backoff_factor < 1),
-        ):
-            if not fits:
-                limit = "above" if name == "growth_factor" else "below"
-                raise AssertionError(f"[GradScaler] got {name} {value}; expected a number {limit} 1")
+        if not growth_factor > 1:
+            raise AssertionError(f"[GradScaler] got growth_factor {growth_factor}; expected more than 1")
+        if not backoff_factor < 1:
+            raise AssertionError(f"[GradScaler] got backoff_factor {backoff_factor}; expected less than 1")
         self._init_scale, self._init_growth_tracker = init_scale, 0
         self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
         self._growth_interval = growth_interval
@@ -82,7 +79,7 @@ class GradScaler:
             return outputs
         if isinstance(outputs, Tensor):
             if self._scale is None:
-                self._lazy_init_scale_growth_tracker(outputs.device)
+                self._lazy_init_scale_growth_tracker()
             return outputs * self._scale
         if not isinstance(outputs, Iterable):
             raise ValueError(

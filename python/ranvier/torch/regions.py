@@ -16,10 +16,10 @@ import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
 from ranvier.ops.image.sampling import GridSample
 from ranvier.tensors.failures import DtypeError, OpError, OpIndexError
+from ranvier.tensors.memory import HALVES
 from ranvier.torch.library import Library
 
 Array = np.ndarray[Any, Any]
-_HALVES = (rv.float16, rv.bfloat16)
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -33,7 +33,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         raise OpError(
             f"[nms] got boxes of shape {dets.shape} and scores of {scores.shape}; expected (n, 4) and (n,)"
         )
-    if dets.dtype in _HALVES:
+    if dets.dtype in HALVES:
         dets = dets.float()
     order = scores.detach().argsort(descending=True, stable=True)
     return order[rv.from_numpy(kernels.nms(dets.detach()[order].numpy(), float(iou_threshold)))]
@@ -143,7 +143,7 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
-    if input.dtype in _HALVES:
+    if input.dtype in HALVES:
         return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
@@ -157,7 +157,7 @@ def _aligned(
 
 
 def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
-    if input.dtype in _HALVES:
+    if input.dtype in HALVES:
         return _pooled(name, input.float(), rois.float(), scale, bins).to(input.dtype)
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)

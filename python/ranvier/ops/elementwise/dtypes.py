@@ -23,11 +23,12 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import F32 as F32
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
-F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+F64 = np.dtype(np.float64)
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
@@ -130,6 +131,7 @@ def alike(*operands: Any) -> Any:
 
 
 def widened(x: Any) -> Any:
+    """A Tensor of floats in float32; others as they are."""
     return x.to(F32) if is_floating(x) else x
 
 
@@ -145,12 +147,7 @@ def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
 
 def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    for x in tensors:
-        if x._array.dtype in HALVES:
-            break
-    else:
-        return None
-    if (own := result_dtype(*tensors)) not in HALVES:
+    if HALVES.isdisjoint([x._array.dtype for x in tensors]) or (own := result_dtype(*tensors)) not in HALVES:
         return None
     in_float32 = in_float32 and _core._autocast(-1) != 0
     wide = partial(op, **{key: widened(x) for key, x in settings.items()})
@@ -159,8 +156,8 @@ def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: d
 
 
 def once(op: F, in_float32: bool = False) -> F:
-    """A decorator for such an op: its results, and gradients, are rounded once. in_float32: in blocks of
-    autocast they are not."""
+    """A decorator for such an op: its results, and gradients, are rounded once; with in_float32 they stay
+    float32 in blocks of autocast."""
 
     @wraps(op)
     def rounding_once(*operands: Any, **settings: Any) -> Any:
