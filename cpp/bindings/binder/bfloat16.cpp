@@ -13,27 +13,17 @@
 namespace ranvier::bind {
 namespace {
 
-using Bits = uint16_t;
-
-float wide(Bits bits) { return BFloat16::of(bits); }
-Bits rounded(float x) { return BFloat16(x).bits; }
-
-Bits load(const void* p) {
-  Bits x;
+BFloat16 load(const void* p) {
+  BFloat16 x;
   std::memcpy(&x, p, sizeof x);
   return x;
 }
 
-void store(Bits x, void* p) { std::memcpy(p, &x, sizeof x); }
-
-py::object checked(PyObject* made) {
-  if (!made) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(made);
-}
+void store(BFloat16 x, void* p) { std::memcpy(p, &x, sizeof x); }
 
 // --- a number of an array as a Python object
 struct Scalar {
-  PyObject_HEAD Bits bits;
+  PyObject_HEAD BFloat16 number;
 };
 
 PyTypeObject* g_type;
@@ -43,25 +33,22 @@ PyObject* new_scalar(PyTypeObject* type, PyObject* args, PyObject*) {
   double value = 0;
   if (!PyArg_ParseTuple(args, "|d", &value)) return nullptr;
   PyObject* made = type->tp_alloc(type, 0);
-  if (made) reinterpret_cast<Scalar*>(made)->bits = rounded(float(value));
+  if (made) reinterpret_cast<Scalar*>(made)->number = BFloat16(float(value));
   return made;
 }
 
-PyObject* as_float(PyObject* x) { return PyFloat_FromDouble(wide(reinterpret_cast<Scalar*>(x)->bits)); }
-
-PyObject* as_text(PyObject* x) {
-  const py::object value = checked(as_float(x));
-  return PyObject_Repr(value.ptr());
-}
+BFloat16 number_of(PyObject* x) { return reinterpret_cast<Scalar*>(x)->number; }
+PyObject* as_float(PyObject* x) { return PyFloat_FromDouble(number_of(x)); }
+PyObject* as_text(PyObject* x) { return py::repr(py::float_(double(number_of(x)))).release().ptr(); }
 
 // --- what NumPy asks of a dtype
-PyObject* get(void* p, void*) { return PyFloat_FromDouble(wide(load(p))); }
+PyObject* get(void* p, void*) { return PyFloat_FromDouble(load(p)); }
 
 int set(PyObject* value, void* p, void*) {
-  if (Py_TYPE(value) == g_type) return store(reinterpret_cast<Scalar*>(value)->bits, p), 0;
+  if (Py_TYPE(value) == g_type) return store(number_of(value), p), 0;
   const double x = PyFloat_AsDouble(value);
   if (x == -1 && PyErr_Occurred()) return -1;
-  return store(rounded(float(x)), p), 0;
+  return store(BFloat16(float(x)), p), 0;
 }
 
 void copy_n(void* to, npy_intp to_step, void* from, npy_intp step, npy_intp n, int swap, void*) {
@@ -74,20 +61,20 @@ void copy_n(void* to, npy_intp to_step, void* from, npy_intp step, npy_intp n, i
 
 void copy_one(void* to, void* from, int swap, void* array) { copy_n(to, 0, from, 0, 1, swap, array); }
 
-npy_bool is_nonzero(void* p, void*) { return wide(load(p)) != 0; }
+npy_bool is_nonzero(void* p, void*) { return load(p) != 0; }
 
 int compare(const void* a, const void* b, void*) {  // NaN after all numbers
-  const float x = wide(load(a)), y = wide(load(b));
+  const float x = load(a), y = load(b);
   return x < y ? -1 : x > y ? 1 : x == y ? 0 : int(x != x) - int(y != y);
 }
 
 // The first of the greatest, or least; NaN before numbers.
 template <bool greatest>
 int extreme(void* p, npy_intp n, npy_intp* place, void*) {
-  const auto* x = static_cast<const Bits*>(p);
+  const auto* x = static_cast<const BFloat16*>(p);
   *place = 0;
   for (npy_intp i = 0; i < n; ++i) {
-    const float best = wide(x[*place]), other = wide(x[i]);
+    const float best = x[*place], other = x[i];
     if (best != best) break;
     if (other != other || (greatest ? other > best : other < best)) *place = i;
   }
@@ -95,14 +82,14 @@ int extreme(void* p, npy_intp n, npy_intp* place, void*) {
 }
 
 int fill(void* p, npy_intp n, void*) {  // a progression, of which two elements are there
-  auto* x = static_cast<Bits*>(p);
-  const float first = wide(x[0]), step = wide(x[1]) - first;
-  for (npy_intp i = 2; i < n; ++i) x[i] = rounded(first + float(i) * step);
+  auto* x = static_cast<BFloat16*>(p);
+  const float first = x[0], step = x[1] - first;
+  for (npy_intp i = 2; i < n; ++i) x[i] = BFloat16(first + float(i) * step);
   return 0;
 }
 
 int fill_with(void* p, npy_intp n, void* value, void*) {
-  std::fill_n(static_cast<Bits*>(p), n, load(value));
+  std::fill_n(static_cast<BFloat16*>(p), n, load(value));
   return 0;
 }
 
@@ -127,10 +114,9 @@ void make_scalar_class() {
                                 {Py_nb_float, reinterpret_cast<void*>(as_float)},
                                 {0, nullptr}};
   static PyType_Spec spec = {"ranvier._core.bfloat16", sizeof(Scalar), 0, Py_TPFLAGS_DEFAULT, slots};
-  const py::object base =
-      py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyGenericArrType_Type));
-  g_type = reinterpret_cast<PyTypeObject*>(
-      checked(PyType_FromSpecWithBases(&spec, tuple_of({base}).ptr())).release().ptr());
+  const auto base = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyGenericArrType_Type));
+  g_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpecWithBases(&spec, tuple_of({base}).ptr()));
+  if (!g_type) throw py::error_already_set();
 }
 
 }  // namespace
@@ -149,7 +135,7 @@ void register_bfloat16(Module m) {
   static PyArray_DescrProto proto;
   proto.typeobj = g_type, proto.f = &functions;
   proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
-  proto.elsize = proto.alignment = sizeof(Bits);
+  proto.elsize = proto.alignment = sizeof(BFloat16);
   proto.flags = NPY_USE_SETITEM;  // nothing else runs Python code
   proto.hash = -1;                // not computed yet: NumPy 1 takes this struct for the dtype itself
   Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
@@ -163,14 +149,11 @@ void register_bfloat16(Module m) {
   casts<Float16>(own, NPY_HALF), casts<float>(own, NPY_FLOAT), casts<double>(own, NPY_DOUBLE);
   casts<npy_longdouble>(own, NPY_LONGDOUBLE);
   for (const int safe : {NPY_FLOAT, NPY_DOUBLE}) PyArray_RegisterCanCast(own, safe, NPY_NOSCALAR);
-  // bfloat16 is the dtype's name, too, and _core's function of another
-  const py::object place = checked(PyUnicode_FromString("_BFloat16"));
-  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(g_type), "__qualname__", place.ptr()) < 0)
-    throw py::error_already_set();
-  const py::object descr = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(own));
-  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(g_type), "dtype", descr.ptr()) < 0)
-    throw py::error_already_set();
-  m.attr("_BFloat16") = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_type));
+  const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_type));
+  type.attr("__qualname__") =
+      py::str("_BFloat16");  // bfloat16, the dtype's name, is another function of _core
+  type.attr("dtype") = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(own));
+  m.attr("_BFloat16") = type;
 }
 
 }  // namespace ranvier::bind
