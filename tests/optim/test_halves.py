@@ -37,3 +37,35 @@ def test_a_step_of_halves_is_that_of_float32_rounded_once(name, settings, dtype)
     assert {k: (v.dtype, v.tolist()) for k, v in state.items()} == {
         k: (v.dtype, v.tolist()) for k, v in optimizer.state[p].items()
     }
+
+
+LAYOUTS = (
+    lambda x: x,
+    lambda x: x.t().contiguous().t(),
+    lambda x: rv.stack([x, x], 1)[:, 0],
+)
+
+
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_blocks_and_layouts(name, settings, dtype, isa, rng):
+    """Sizes around the blocks of 256 numbers, which become float32 together; any strides."""
+    for shape in ((1, 0), (1, 1), (1, 255), (2, 128), (1, 257), (40, 17)):
+        x, dy = (rv.tensor(rng.standard_normal(shape)).to(dtype) for _ in range(2))
+        exact = x.float().requires_grad_()
+        exact.grad = dy.float()
+        getattr(optim, name)([exact], **settings).step()
+        for layout in LAYOUTS:
+            p = layout(x.clone()).requires_grad_()
+            p.grad = dy.clone()
+            getattr(optim, name)([p], **settings).step()
+            np.testing.assert_array_equal(p.detach().float(), exact.detach().to(dtype).float())
+
+
+def test_steps_of_parameters_that_share_memory():
+    """Each is made, as of float32."""
+    p = rv.ones(4, 4, dtype=rv.bfloat16, requires_grad=True)
+    q = p.detach().t().requires_grad_()
+    p.grad = q.grad = rv.ones(4, 4, dtype=rv.bfloat16)
+    optim.SGD([p, q], lr=0.25).step()
+    assert p.tolist() == [[0.5] * 4] * 4
