@@ -94,13 +94,10 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
 
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
-        return assign(x, computes(x, *args, **settings), name)
+        call = partial(function, x, *args, **settings)
+        is_cast = name in ("addmm_", "baddbmm_")  # whose ops are in a list of autocast
+        return assign(x, _core._without_autocast(call) if is_cast else call(), name)
 
-    def computes(*args: Any, **settings: Any) -> Tensor:
-        return _core._without_autocast(partial(function, *args, **settings))
-
-    if name not in ("addmm_", "baddbmm_"):  # whose ops are in a list of autocast
-        computes = function
     computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul
 
     # a function of Python: it has the name, the signature and the docstring, which an op of the core lacks

@@ -130,7 +130,7 @@ def alike(*operands: Any) -> Any:
     return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in operands)
 
 
-def widened(x: Any) -> Any:
+def single(x: Any) -> Any:
     """A Tensor of floats in float32; others as they are."""
     return x.to(F32) if is_floating(x) else x
 
@@ -150,8 +150,8 @@ def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: d
     if HALVES.isdisjoint([x._array.dtype for x in tensors]) or (own := result_dtype(*tensors)) not in HALVES:
         return None
     in_float32 = in_float32 and _core._autocast(-1) != 0
-    wide = partial(op, **{key: widened(x) for key, x in settings.items()})
-    y = _core._without_autocast(wide, *map(widened, operands))
+    wide = partial(op, **{key: single(x) for key, x in settings.items()})
+    y = _core._without_autocast(wide, *map(single, operands))
     return y if in_float32 else rounded(y, own)
 
 

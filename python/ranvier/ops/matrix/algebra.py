@@ -18,8 +18,8 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     once,
     result_dtype,
+    single,
     unlike,
-    widened,
 )
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
@@ -41,7 +41,7 @@ lower = _core._autocast_lower
 def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
-        return rounded(_sum(widened(x), WideMatmul(alpha).apply(a, b), beta, 1), own)
+        return rounded(_sum(single(x), WideMatmul(alpha).apply(a, b), beta, 1), own)
     return _sum(x, matmul(a, b), beta, alpha)
 
 
