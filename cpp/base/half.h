@@ -16,11 +16,6 @@ namespace ranvier {
 struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
-  static RANVIER_ALWAYS BFloat16 of(uint16_t bits) {
-    BFloat16 x;
-    x.bits = bits;
-    return x;
-  }
   RANVIER_ALWAYS explicit BFloat16(float x) {
     uint32_t b;
     std::memcpy(&b, &x, sizeof b);

@@ -59,12 +59,11 @@ class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
   static Input floating(const Arg& arg);
-  static Input pixels(const Arg& arg);  // the same, or an array of uint8
-  static Input real(const Arg& arg);    // an array of floats of any width, for kernels that read Stored
-  static Input number(const Arg& arg);  // an array of any dtype that casts read
-  static Input movable(
-      const Arg& arg);  // of floats, or elements of 4 or 8 bytes, which a kernel for floats only moves
-  static Input integers(const Arg& arg);                            // an array of any integer dtype, as int64
+  static Input pixels(const Arg& arg);    // the same, or an array of uint8
+  static Input real(const Arg& arg);      // an array of floats of any width, for kernels that read Stored
+  static Input number(const Arg& arg);    // an array of any dtype that casts read
+  static Input movable(const Arg& arg);   // floats, or elements of 4 or 8 bytes, which are only moved
+  static Input integers(const Arg& arg);  // an array of any integer dtype, as int64
   static Input exactly(const Arg& arg, DType dtype);                // an array of this dtype
   Input() = default;                                                // empty
   explicit Input(const Arg& arg) : op_(arg.op), name_(arg.name) {}  // empty

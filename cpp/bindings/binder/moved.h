@@ -1,26 +1,14 @@
 // The element types of what only moves, fills or casts elements.
 #pragma once
 #include "bindings/binder/array_args.h"
-#include "bindings/binder/bfloat16.h"
-#include "bindings/binder/numpy_api.h"
 #include "kernels/copy/copy.h"
 
 namespace ranvier::bind {
 
-inline bool is_half(const Input& x) { return x.dtype() == DType::float16 || x.dtype() == DType::bfloat16; }
-
-// Floats of any width, for what only moves elements.
-inline Input moved_floats(const Arg& arg) {
-  const bool half = PyArray_Check(arg.value.ptr()) && is_half_type(PyArray_TYPE(as_array(arg.value)));
-  return half ? Input::number(arg) : Input::floating(arg);
-}
-struct Moved : Input {
-  RANVIER_ANNOTATION("Array");
-  Moved(const Arg& arg) : Input(moved_floats(arg)) {}
-};
+inline bool is_half(const Input& x) { return stored_as(x.dtype()) != Stored::whole; }
 
 // What only moves elements takes other dtypes as floats of their size. A recording knows floats alone here.
-inline Input moved(const Arg& arg) { return t_recording ? moved_floats(arg) : Input::number(arg); }
+inline Input moved(const Arg& arg) { return t_recording ? Input::real(arg) : Input::number(arg); }
 
 // f(T{}) for a type of the size of the dtype's elements.
 template <class F>
@@ -42,13 +30,7 @@ void with_size(const Input& x, const F& f) {
   }
 }
 
-// The same for Moved.
-template <class F>
-void with_moved(const Input& x, const F& f) {
-  is_half(x) ? f(BFloat16{}) : with_float(x.dtype(), f);
-}
-
-// The same of what Movable reads.
+// The same of what Movable, or Reals, reads.
 template <class F>
 void with_movable(const Input& x, const F& f) {
   with_size(x, [&](auto tag) {

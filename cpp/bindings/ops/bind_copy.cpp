@@ -27,19 +27,19 @@ void invoke_fill(const Output& y, DType dtype, const Arg& value) {
 namespace {
 
 // x in C order, or channels-last, or in the order of out.
-Output copy(const Moved& x, Truth channels_last, Out out) {
+Output copy(const Reals& x, Truth channels_last, Out out) {
   if (channels_last && x.ndim() != 4) x.fail("4 dimensions for channels-last");
   Output y = channels_last && !out.given() ? Output::channels_last(x.dtype(), x.shape())
                                            : out.shaped(x.dtype(), x.shape(), x);
-  with_moved(x, [&](auto tag) { invoke_released(Copy<decltype(tag)>{x, y}); });
+  with_movable(x, [&](auto tag) { invoke_released(Copy<decltype(tag)>{x, y}); });
   return y;
 }
 
 // x in the memory order of an array of its shape.
-Output copy_like(const Moved& x, const Numbers& like) {
+Output copy_like(const Reals& x, const Numbers& like) {
   x.expect_same_shape(like);
   Output y = Output::like(like, x.dtype());
-  with_moved(x, [&](auto tag) { invoke_sized(Copy<decltype(tag)>{x, y}, x.elements()); });
+  with_movable(x, [&](auto tag) { invoke_sized(Copy<decltype(tag)>{x, y}, x.elements()); });
   return y;
 }
 

@@ -20,7 +20,7 @@ void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fiel
 }
 
 // y[.., :] = weight[index[..], :]
-Output embedding(const Integers& index, const Moved& weight, Out out) {
+Output embedding(const Integers& index, const Reals& weight, Out out) {
   if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected fewer");

@@ -53,25 +53,10 @@ void expect_within(const Input& index, const Input& x, int axis) {
                "; expected as many dimensions, none but ", axis, " larger than x's");
 }
 
-// Of 4 or 8 bytes, or a half.
-struct Picking : Input {
-  RANVIER_ANNOTATION("Array");
-  Picking(const Arg& arg) : Input(read(arg)) {}
-  static Input read(const Arg& arg) {
-    const bool half = PyArray_Check(arg.value.ptr()) && is_half_type(PyArray_TYPE(as_array(arg.value)));
-    return half ? Input::number(arg) : Input::movable(arg);
-  }
-};
-
-template <class F>
-void with_item(const Input& x, const F& f) {
-  is_half(x) ? f(BFloat16{}) : with_size(x.dtype(), f);
-}
-
 // y[.., j, ..] = x[.., index[.., j, ..], ..]. Negative indices count from the end, or fail with from_0. The
 // index is repeated along dimensions of size 1, or with `part` y has its shape and the rest of x is not used.
 // An index of one dimension picks slices.
-Output gather(Picking x, Integers index, Axis axis, Out out, Truth from_0, Truth part) {
+Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth part) {
   const int along = axis.of(x);
   if (part) expect_within(index, x, along);
   const bool slices = index.ndim() == 1;
@@ -83,7 +68,7 @@ Output gather(Picking x, Integers index, Axis axis, Out out, Truth from_0, Truth
   const auto where = repeated(index, shape, along);
   Output y = out.shaped(x.dtype(), shape, x, index);
   int64_t outside = 0;
-  with_item(x, [&](auto tag) {
+  with_movable(x, [&](auto tag) {
     using T = decltype(tag);
     Gather<T> call{along, from_0, reached(x.view<T>(), shape, along), where, y.view<T>(), {}};
     if (!t_recording && !out.given() && call.finds_outside())
@@ -145,7 +130,7 @@ py::object masked(PyArrayObject* x, PyArrayObject* mask) {
 
 // x[keys] for several arrays of whole numbers of one shape, which are joined to one index. Its errors do not
 // show the arrays, since the caller goes on in Python: their text would take longer than the call.
-Output picked_by(Picking x, Arrays keys) {
+Output picked_by(Movable x, Arrays keys) {
   const int count = static_cast<int>(PySequence_Size(keys.value.ptr()));
   if (t_recording || count < 2 || count > x.ndim() || !x.is_contiguous()) x.fail("another key");
   Shape shape;
@@ -178,7 +163,7 @@ Output picked_by(Picking x, Arrays keys) {
   for (int d = count; d < x.ndim(); ++d) flat.append(x.shape(d)), shape.append(x.shape(d));
   if (shape.ndim > kMaxDims) refuse_keys();
   Output y = Output::contiguous(x.dtype(), shape);
-  with_item(x, [&](auto tag) {
+  with_movable(x, [&](auto tag) {
     using T = decltype(tag);
     TensorView<const T> from = x.view<T>();
     TensorView<T> to = y.view<T>();
@@ -236,7 +221,7 @@ struct ScatterOf {
 };
 void run_scatter(const ScatterOf& of, const Input& base) {
   int64_t outside = 0, length = 0;
-  with_moved(of.src, [&](auto tag) {
+  with_movable(of.src, [&](auto tag) {
     using T = decltype(tag);
     Scatter<T> call{of.axis,          of.from_0, of.op,          base.view<T>(),
                     of.src.view<T>(), of.where,  of.y.view<T>(), {}};
@@ -273,7 +258,7 @@ Output joined(const Input& x, const Input& index, const Input& src, const Axis& 
   run_scatter({src, index, where, y, along, op, from_0, out.given()}, x);
   return y;
 }
-Output scatter(Moved x, Integers index, Moved src, Axis axis, Truth add, Out out, Truth from_0) {
+Output scatter(Reals x, Integers index, Reals src, Axis axis, Truth add, Out out, Truth from_0) {
   x.expect_same_dtype(src);
   if (add && is_half(x)) x.fail("float32");
   return joined(x, index, src, axis, add ? ScatterOp::sum : ScatterOp::put, out, from_0);
