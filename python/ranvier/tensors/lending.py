@@ -43,7 +43,7 @@ def _lent(tensor: Any, force: bool = False) -> Array:
     return array
 
 
-def as_array(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """What `numpy.asarray` takes."""
     array: Array = self.numpy()
     if dtype is not None and array.dtype != dtype:

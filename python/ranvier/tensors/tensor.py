@@ -19,7 +19,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.tensors.errors import no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
-from ranvier.tensors.lending import as_array, as_capsule, numpy
+from ranvier.tensors.lending import as_capsule, asarray, numpy
 from ranvier.tensors.memory import plain
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
@@ -303,7 +303,7 @@ class Tensor:
             value_read(how, self)
         return self._array
 
-    numpy, __array__, __dlpack__ = numpy, as_array, as_capsule
+    numpy, __array__, __dlpack__ = numpy, asarray, as_capsule
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """What NumPy's functions give for a Tensor, as a Tensor: ``np.sqrt(x)``."""

@@ -193,8 +193,8 @@ _REDUCTIONS = {np.sum: (_core.sum, I64), np.all: (_core.min, BOOL), np.any: (_co
 
 
 def reduction(function: Any, x: Array, axes: Any, keepdims: bool) -> Array | None:
-    """all or any over axes, or the sum of bools; None for the rest, and for float16."""
-    if not is_recording() or function not in _REDUCTIONS or 0 in (x.size, x.ndim) or x.dtype.char in "eg":
+    """all or any over axes, or the sum of bools; None for the rest."""
+    if not is_recording() or function not in _REDUCTIONS or 0 in (x.size, x.ndim) or x.dtype.char == "g":
         return None
     reduce, dtype = _REDUCTIONS[function]
     if x.dtype != BOOL:
