@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import Tensor, bfloat16, float16
+from ranvier import Tensor, bfloat16, dtype, float16
 from ranvier.tape.autocast import state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
@@ -41,7 +41,7 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 def get_autocast_dtype(device_type: str) -> Any:
     """The dtype of blocks of autocast that are given none. | get_autocast_dtype("cpu") -> torch.bfloat16"""
     kind = _known(device_type)
-    return state.dtype if kind == "cpu" else _others.get(kind, (False, _DTYPES[kind]))[1]
+    return dtype(state.dtype) if kind == "cpu" else _others.get(kind, (False, _DTYPES[kind]))[1]
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
