@@ -77,6 +77,26 @@ def test_several_blocks(shape, orders, dtype, isa, rng, threads):
     same_bits(threads, lambda: kernels.matmul(a, b, bias), (1, 2, 3))
 
 
+@pytest.mark.parametrize(
+    "shape", [(29, 1537, 63), (43, 768, 1100), (20, 8000, 300), (17, 8195, 34), (600, 40, 20)]
+)
+def test_bfloat16_is_read_where_it_is_or_packed(shape, isa, rng, threads):
+    """The same bits by any memory order: rows that go on, by an odd or even number, columns, and neither."""
+    m, k, n = shape
+    a, b, bias = drawn(rng, (m, k), "bfloat16"), drawn(rng, (k, n), "bfloat16"), drawn(rng, (n,), "bfloat16")
+    y = check(a, b, bias, "relu")
+    rows = [np.zeros((m, step), a.dtype)[:, :k] for step in (k + 1, k + 2)]
+    rows[0][...] = rows[1][...] = a
+    for x in (*rows, np.asfortranarray(a), in_layout(a, "strided")):
+        for z in (b, np.asfortranarray(b), in_layout(b, "strided")):
+            other = check(x, z, bias, "relu")
+            if _core.bfloat16() == 1 and k <= 8192:  # else blocks by the memory order
+                equal(other, y)
+    same_bits(threads, lambda: kernels.matmul(a, b, bias), (1, 2, 3))
+    out = np.zeros((n, m), a.dtype).T
+    equal(kernels.matmul(a, b, bias, "relu", out=out), y)
+
+
 @HALVES
 @pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
 @pytest.mark.parametrize("shape", [(1, 70, 600), (7, 900, 50), (900, 64, 3), (260, 1030, 30)])

@@ -4,10 +4,10 @@
 
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/epilogue.h"
+#include "kernels/matmul/pair_chains.h"
+#include "kernels/matmul/stored_tiles.h"
 
 namespace ranvier::RANVIER_ISA {
-
-constexpr int L = lanes<float>;
 
 // Each lane: the bfloat16 of `low`, then that of `high`.
 RANVIER_INLINE vec<float> pairs(vec<float> low, vec<float> high) {
@@ -103,35 +103,6 @@ static void pack_pairs(int64_t k, int columns, int width, const float* src, int6
     pack_lines(k, columns, width, src, rs, cs, dst, odd);
 }
 
-// sums[i][v] = one chain over k pairs of a packed panel of a and a packed strip of b.
-template <int kRows, int kVectors>
-static void chain(int64_t k, const float* a, const float* b, float* sums) {
-  __m512 acc[kRows][kVectors] = {};
-  for (; k > 0; --k, a += kRows, b += kVectors * L) {
-    __m512bh row[kVectors];
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) row[v] = (__m512bh)__m512(load(b + v * L));
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      const __m512bh x = (__m512bh)_mm512_set1_ps(a[i]);
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = _mm512_dpbf16_ps(acc[i][v], x, row[v]);
-    }
-  }
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) store(sums + (i * kVectors + v) * L, vec<float>(acc[i][v]));
-  }
-}
-
-typedef void (*Chain)(int64_t k, const float* a, const float* b, float* sums);
-template <int... R>
-static Chain chain_of(int rows, bool wide, std::integer_sequence<int, R...>) {
-  static constexpr Chain chains[][2] = {{chain<R + 1, 1>, chain<R + 1, kTileVectors>}...};
-  return chains[rows - 1][wide];
-}
-
 static void run_pair_tile(const MatmulTile<float>& tile) {
   MatmulTile<float> t = tile;
   const int width = t.columns > L ? kTileVectors * L : L;
@@ -145,7 +116,7 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
     float* sums = total;
     for (int64_t p = 0; p < t.k || p == 0; p += t.k_block, sums = more) {
       const int64_t k = t.k - p < t.k_block ? t.k - p : t.k_block;
-      chain(k, t.a + p * t.rows, t.b + p * width, sums);
+      chain(k, t.a + p * t.rows, 1, t.rows, t.b + p * width, sums);
       if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
       if (p == 0) continue;
       for (int i = 0; i < t.rows * width; i += L) store(total + i, load(total + i) + load(more + i));
@@ -296,6 +267,8 @@ static int gemv_columns(int rows) {
 }
 
 static int widest_tile(int) { return kTileVectors * L; }
+
+extern const StoredPairs stored_pairs = {kTileRows, kTileVectors* L, pack_stored, run_stored};
 
 extern const MatmulKernels<float> matmul_pairs = {true,
                                                   kTileRows,

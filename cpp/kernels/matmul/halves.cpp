@@ -8,6 +8,7 @@
 #include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/matmul/plan.h"
+#include "kernels/matmul/stored_pairs.h"
 
 namespace ranvier {
 namespace {
@@ -144,6 +145,33 @@ struct FewRows {
   }
 };
 
+// --- bfloat16 that is multiplied as it is
+
+template <class Half>
+class AsStored {
+ public:
+  AsStored(const HalfMatmul<Half>& call, int threads)
+      : call_(call), product_(call.a.shape[1], call.b.shape[2], call.a.shape[2], threads) {}
+  static bool pays(const HalfMatmul<Half>& call) {
+    return std::is_same_v<Half, BFloat16> && StoredProduct::pays(call.b.shape[2], call.a.shape[2]);
+  }
+  size_t bytes(int threads) const { return product_.bytes(threads); }
+  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
+    if constexpr (std::is_same_v<Half, BFloat16>) {
+      const Sides<Half> o(call_, batch, false);
+      const auto& bias = call_.bias;
+      product_.run(crew,
+                   {o.a, o.b, bias.data, o.c, o.wide, o.rs_a, o.cs_a, o.rs_b, o.cs_b, o.rs_c, o.cs_c,
+                    bias.strides[0], call_.activation},
+                   workspace);
+    }
+  }
+
+ private:
+  const HalfMatmul<Half>& call_;
+  const StoredProduct product_;
+};
+
 // --- blocks
 
 TensorView<float> matrix(float* data, int64_t m, int64_t n, int64_t rs, int64_t cs) {
@@ -192,7 +220,7 @@ struct Widened {
 template <class Half>
 class Blocks {
  public:
-  explicit Blocks(const HalfMatmul<Half>& call) : call_(call) {
+  Blocks(const HalfMatmul<Half>& call, int) : call_(call) {
     m_ = call.a.shape[1], n_ = call.b.shape[2], k_ = call.a.shape[2];
     const bool lines = call.b.strides[2] == 1;
     rows_ = even(m_, kBlockRows);
@@ -282,6 +310,31 @@ class Blocks {
   int64_t m_, n_, k_, rows_, columns_, products_;
 };
 
+// --- all products of a call, by AsStored or Blocks: each by one thread, or by all, one after the other
+
+template <class Way, class Half>
+size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
+  const size_t alone = call.a.shape[0] > 1 ? threads * Way(call, 1).bytes(1) : 0;
+  return std::max(alone, Way(call, threads).bytes(threads));
+}
+
+template <class Way, class Half>
+void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
+  const int64_t batch = call.a.shape[0], m = call.a.shape[1], n = call.b.shape[2], k = call.a.shape[2];
+  const Way way(call, team.threads()), one(call, 1);
+  const double ns = serial_ns(matmul_kernels<float>(), batch * m, n, std::max<int64_t>(k, 1));
+  team.region(ns, [&](const OpenTeam& team) {
+    char* const base = static_cast<char*>(workspace);
+    if (batch > 1 && batch >= team.size()) {
+      char* const own = base + team.index() * (team.size() > 1 ? one.bytes(1) : 0);
+      for (Chunks some(team, batch, Chunks::size(team, batch)); some.next() && !interrupted(team);)
+        for (int64_t i = some.begin; i < some.end; ++i) one.run(team.single(), i, own);
+    } else {
+      for (int64_t i = 0; i < batch; ++i) way.run(team, i, base);
+    }
+  });
+}
+
 }  // namespace
 
 template <class Half>
@@ -292,36 +345,24 @@ size_t HalfMatmul<Half>::workspace_bytes(int threads) const {
     const Sides<Half> o(*this, 0, transposed);
     return sizeof(float) * threads * o.m * FewRows<Half>::line(o.k);
   }
-  const Blocks<Half> blocks(*this);
-  const size_t alone = a.shape[0] > 1 ? threads * blocks.bytes(1) : 0;
-  return std::max(alone, blocks.bytes(threads));
+  return AsStored<Half>::pays(*this) ? bytes_of<AsStored<Half>>(*this, threads)
+                                     : bytes_of<Blocks<Half>>(*this, threads);
 }
 
 template <class Half>
 void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
-  const int64_t batch = a.shape[0], m = a.shape[1], n = b.shape[2], k = a.shape[2];
+  const int64_t batch = a.shape[0], k = a.shape[2];
   bool transposed;
   if (numel(c) == 0 || numel(wide) == 0) return;
-  if (is_few(*this, transposed)) {
-    const Sides<Half> o(*this, 0, transposed);
-    const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
-    return team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
-      FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
-      for (Chunks some(team, units, Chunks::size(team, units)); some.next() && !interrupted(team);)
-        few.run_units(some.begin, some.end);
-    });
-  }
-  const Blocks<Half> blocks(*this);
-  const double ns = serial_ns(matmul_kernels<float>(), batch * m, n, std::max<int64_t>(k, 1));
-  team.region(ns, [&](const OpenTeam& team) {
-    char* const base = static_cast<char*>(workspace);
-    if (batch >= team.size()) {
-      char* const own = base + team.index() * (team.size() > 1 ? blocks.bytes(1) : 0);
-      for (Chunks some(team, batch, Chunks::size(team, batch)); some.next() && !interrupted(team);)
-        for (int64_t i = some.begin; i < some.end; ++i) blocks.run(team.single(), i, own);
-    } else {
-      for (int64_t i = 0; i < batch; ++i) blocks.run(team, i, base);
-    }
+  if (!is_few(*this, transposed))
+    return AsStored<Half>::pays(*this) ? run_all<AsStored<Half>>(*this, team, workspace)
+                                       : run_all<Blocks<Half>>(*this, team, workspace);
+  const Sides<Half> o(*this, 0, transposed);
+  const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
+  team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
+    FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
+    for (Chunks some(team, units, Chunks::size(team, units)); some.next() && !interrupted(team);)
+      few.run_units(some.begin, some.end);
   });
 }
 

@@ -1,9 +1,10 @@
 // matmul of floats of 16 bits: c = f(a @ b + bias), computed in float32, each element of c rounded once
 //
 //   a, b, bias and c as in Matmul. A product with up to kHalfRows rows, or columns, and another operand that
-//   is contiguous along one of its dimensions reads that one where it is: see LineProduct. Of any other,
-//   blocks of a and b become float32, which Matmul multiplies: of bfloat16 with Precision::medium, which is
-//   exact there but for subnormal numbers, which are 0.
+//   is contiguous along one of its dimensions reads that one where it is: see LineProduct. Others of bfloat16
+//   are multiplied as they are where that pays (stored_pairs.h). Of any other, blocks of a and b become
+//   float32, which Matmul multiplies: of bfloat16 with Precision::medium. Both are exact but for subnormal
+//   factors, which are 0.
 //
 // The bits of c depend on the shapes and strides, not on the threads.
 #pragma once
