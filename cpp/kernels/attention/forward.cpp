@@ -7,6 +7,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention/heads.h"
 #include "kernels/copy/copy.h"
+#include "kernels/matmul/halves.h"
 
 namespace ranvier {
 namespace {
@@ -142,24 +143,27 @@ struct Part : AttentionPart {
     if (call.weights.data && begin + n < keys)
       Copy<T>{as_const(w), weights(call.weights, begin, n)}.run(team, nullptr);
     if (!call.value.data) return;
-    if (!call.weights.data) round_scores(n);
+    const AttentionProduct<T> product = result_product(begin, n);
+    if (!call.weights.data && product.product.kernels().factors == 1)
+      round_scores(n);  // else packing does it
     if (block > 0) scale_result(factor(block));
-    result_product(begin, n).run(team, buffers.scratch);
+    product.run(team, buffers.scratch);
   }
 
   void round_scores(int64_t n) const {
-    if (call.settings.half == DType::float16) round_all<Float16>(n);
-    if (call.settings.half == DType::bfloat16) round_all<BFloat16>(n);
-  }
-  template <class Half>
-  void round_all(int64_t n) const {
-    const TensorView<T> w = scores(n);
-    const bool few = parts.l <= kFewQueries;
-    for (int64_t h = 0; h < heads; ++h)
-      for (int64_t j = 0; j < (few ? rows : n); ++j) {
-        T* line = w.data + h * w.strides[0] + j * w.strides[few ? 2 : 1];
-        for (int64_t i = 0; i < (few ? n : rows); ++i) line[i] = float(Half(static_cast<float>(line[i])));
-      }
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (call.settings.half == DType::float32) return;
+      const HalfKernels& of = half_matmul_kernels().of[call.settings.half == DType::bfloat16];
+      const TensorView<T> w = scores(n);
+      const bool few = parts.l <= kFewQueries;
+      const int64_t lines = few ? rows : n, length = few ? n : rows, step = w.strides[few ? 2 : 1];
+      uint16_t halves[kManyKeys];
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t j = 0; j < lines; ++j) {
+          T* const line = w.data + h * w.strides[0] + j * step;
+          of.round(length, line, halves), of.widen(length, halves, line);
+        }
+    }
   }
 
   TensorView<T> result() const { return of_queries(call.y); }
