@@ -5,6 +5,7 @@
 #include "bindings/binder/define.h"
 #include "bindings/ops/index_range.h"
 #include "kernels/attention/attention.h"
+#include "kernels/matmul/pairs.h"
 
 namespace ranvier::bind {
 namespace {
@@ -59,8 +60,18 @@ Output result_like(const Input& q, const Shape& shape) {
   return Output::in_order(q.dtype(), shape, order);
 }
 
+bool are_flags(const Input& mask) { return !mask || mask.dtype() == DType::boolean; }
+
+// Whether the kernel takes these as they are, of 16 bits.
+bool reads_halves(const Input& q, const Input& k, const Input& v) {
+  if (bfloat16() != Bfloat16::pairs || q.dtype() != DType::bfloat16 || !v) return false;
+  const auto size = [](const Input& x, int from_end) { return x.shape(x.ndim() - from_end); };
+  return size(q, 2) > kFewQueries && pays_in_pairs(size(k, 2), size(q, 1)) &&
+         pays_in_pairs(size(v, 1), std::min(size(k, 2), kAttentionKeys));
+}
+
 // (y, weights): None without values, or where weights are not kept.
-std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k, const MaybeFloats& v,
+std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, const MaybeReals& v,
                                                Real scale, Truth is_causal, Whole first, Mask mask,
                                                Mask padding, Truth hides, Truth keep, Raw half) {
   if (q.ndim() < 2) q.fail("(..., L, E)");
@@ -74,6 +85,9 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k,
   Shape scores = lead, by_keys = lead, y_shape = lead;
   scores.append(l), scores.append(s), by_keys.append(s), by_keys.append(l);
   for (const Mask* m : {&mask, &padding}) m->expect_fits(q, scores);
+  const bool halves = q.dtype() == DType::float16 || q.dtype() == DType::bfloat16;
+  if (halves && !(reads_halves(q, k, v) && !keep && are_flags(mask) && are_flags(padding)))
+    fail_type(q.op(), "got floats of 16 bits; expected float32 or float64");
   MaybeOutput y, weights;
   if (keep) weights = Output::contiguous(q.dtype(), by_keys);
   if (v) {
@@ -83,8 +97,12 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k,
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionForward<T> call{};
-    call.settings = {scale, is_causal,   first,
-                     hides, is_medium(), half.given() ? DTypeArg(half).dtype : DType::float32};
+    call.settings = {scale,
+                     is_causal,
+                     first,
+                     hides,
+                     is_medium() || halves,
+                     half.given() ? DTypeArg(half).dtype : DType::float32};
     call.query = q;
     repeat(k.view<T>(), k_shape, call.key);
     if (v) repeat(v.view<T>(), v_shape, call.value);
@@ -193,6 +211,9 @@ void register_attention(Module m) {
       "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "
       "dk=None, dv=None)",
       attention_backward, "attention");
+  def(
+      m, "_attention_reads_halves(q, k, v)",
+      [](const Reals& q, const Reals& k, const Reals& v) { return reads_halves(q, k, v); }, "attention");
   def(m, "attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance=False)",
       attention_cached);
   def(m, "cache_positions(lengths, count, max_length)", cache_positions);

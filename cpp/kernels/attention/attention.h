@@ -3,7 +3,8 @@
 //
 //   query q (..., l, e), key k (..., s, e), value v (..., s, d), y (..., l, d), masks (..., l, s), weights
 //   (..., s, l): all with the same leading dimensions, any strides, also 0 in what is read. A query without a
-//   visible key gets zeros.
+//   visible key gets zeros. query, key, value and y may be stored as bfloat16 where bfloat16() is pairs, with
+//   more than kFewQueries queries, values, no weights, and nothing that is added to the scores.
 //
 // A thread computes a block of queries, one block of keys after another: their scores in a buffer, the
 // softmax by the largest score so far, and its product with the values. Where a larger score

@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/heads.h"
+#include "kernels/attention/stored_products.h"
 #include "kernels/copy/copy.h"
 #include "kernels/matmul/halves.h"
 
@@ -26,22 +27,26 @@ struct Parts : AttentionParts {
                                       c.weights, c.y),
                        c.query, c.key, c.value.data ? c.value.shape[c.value.ndim - 1] : 0,
                        {kQueries, kManyQueries, kAttentionKeys, kManyQueries}, c.settings),
-        keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)) {
+        keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)),
+        stored(c.query.stored != Stored::whole) {
     if (s > keys) set_group(1);  // results are added to
   }
   int64_t count() const { return lead.outer * groups * blocks; }
 
   int64_t keys;  // of a block
+  bool stored;   // as bfloat16
 };
 
 // Memory of one thread for the largest part.
 template <class T>
 struct Buffers {
-  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
+  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
+      : stored(parts.group, parts.stored ? parts.most_rows() : 0, parts.stored ? parts.keys : 0, parts.e,
+               parts.d, carver) {
     rows = parts.most_rows(), lines = round_up(rows, kVector);
-    scaled = carver.take<T>(parts.group * rows * parts.e);
+    scaled = carver.take<T>(parts.stored ? 0 : parts.group * rows * parts.e);
     scores = carver.take<T>(parts.group * rows * parts.keys);
-    room = carver.take<T>(rows * parts.d);
+    room = carver.take<T>(parts.stored ? 0 : rows * parts.d);
     top = carver.take<T>(parts.group * lines);
     sum = carver.take<T>(parts.group * lines);
     factors = carver.take<T>(parts.group * lines *
@@ -50,6 +55,7 @@ struct Buffers {
   }
   int64_t rows;   // of the largest part: between rows of `scaled` and `scores`
   int64_t lines;  // elements of a head in what follows `scores`
+  StoredAttention stored;
   T *scaled, *scores, *room, *top, *sum, *factors;
   char* scratch;
 };
@@ -91,6 +97,7 @@ struct Part : AttentionPart {
             buffers.room};
   }
   size_t scratch_bytes() const {
+    if (parts.stored) return 0;
     const int64_t begin = keys / std::max<int64_t>(parts.keys, 1) * parts.keys;
     size_t most = 0;
     for (const auto& [first, n] :
@@ -131,7 +138,7 @@ struct Part : AttentionPart {
   void run_block(const OpenTeam& team, int64_t block) const {
     const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
     const TensorView<T> w = scores(n);
-    scores_product(begin, n).run(team, buffers.scratch);
+    multiply_keys(team, begin, n);
     apply_masks(team, begin, n, w);
     const auto update = attention_kernels<T>().update;
     const bool fast = call.settings.half != DType::float32 && !call.weights.data;
@@ -143,11 +150,34 @@ struct Part : AttentionPart {
     if (call.weights.data && begin + n < keys)
       Copy<T>{as_const(w), weights(call.weights, begin, n)}.run(team, nullptr);
     if (!call.value.data) return;
-    const AttentionProduct<T> product = result_product(begin, n);
-    if (!call.weights.data && product.product.kernels().factors == 1)
-      round_scores(n);  // else packing does it
     if (block > 0) scale_result(factor(block));
-    product.run(team, buffers.scratch);
+    multiply_values(team, begin, n);
+  }
+
+  void multiply_keys(const OpenTeam& team, int64_t begin, int64_t n) const {
+    if (!parts.stored) return scores_product(begin, n).run(team, buffers.scratch);
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const TensorView<T> w = scores(n);
+      const auto k = of(StoredAttention::halves(call.key), begin, n);
+      for (int64_t h = 0; h < heads; ++h)
+        buffers.stored.multiply_keys(k, h, rows, static_cast<float>(call.settings.scale),
+                                     w.data + h * w.strides[0], w.strides[1]);
+    }
+  }
+
+  // Packing rounds the weights where factors are pairs of bfloat16.
+  void multiply_values(const OpenTeam& team, int64_t begin, int64_t n) const {
+    if (!parts.stored) {
+      const AttentionProduct<T> product = result_product(begin, n);
+      if (!call.weights.data && product.product.kernels().factors == 1) round_scores(n);
+      return product.run(team, buffers.scratch);
+    }
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const TensorView<T> w = scores(n);
+      const auto v = of(StoredAttention::halves(call.value), begin, n);
+      for (int64_t h = 0; h < heads; ++h)
+        buffers.stored.multiply_values(v, h, rows, w.data + h * w.strides[0], w.strides[1], begin > 0);
+    }
   }
 
   void round_scores(int64_t n) const {
@@ -166,7 +196,24 @@ struct Part : AttentionPart {
     }
   }
 
-  TensorView<T> result() const { return of_queries(call.y); }
+  TensorView<T> result() const {  // of arrays of 16 bits before it is rounded
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const StoredAttention& own = buffers.stored;
+      if (parts.stored) return {own.results, 3, {heads, rows, parts.d}, {own.rows * own.line, own.line, 1}};
+    }
+    return of_queries(call.y);
+  }
+  void round_result() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const auto round = half_matmul_kernels().of[1].round;
+      const TensorView<T> x = result();
+      const TensorView<BFloat16> y = of_queries(StoredAttention::halves(call.y));
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t i = 0; i < rows; ++i)
+          round(parts.d, x.data + h * x.strides[0] + i * x.strides[1],
+                y.data + h * y.strides[0] + i * y.strides[1]);
+    }
+  }
 
   void scale_result(const T* factors) const {
     const TensorView<T> y = result();
@@ -179,6 +226,7 @@ struct Part : AttentionPart {
 
   // scale q^T
   void scale_queries(const OpenTeam& team) const {
+    if (parts.stored) return buffers.stored.pack_queries(of_queries(StoredAttention::halves(call.query)));
     pack_transposed(of_queries(call.query), buffers.rows, buffers.scaled);
     const TensorView<T> all{buffers.scaled, 1, {heads * parts.e * buffers.rows}, {1}};
     const T scale = static_cast<T>(call.settings.scale);
@@ -195,6 +243,7 @@ struct Part : AttentionPart {
     T* const last = buffers.sum;  // what results and weights are multiplied by
     for (int64_t i = 0; i < lines; ++i) last[i] = last[i] == 0 ? 0 : 1 / last[i];
     if (call.value.data) scale_result(last);
+    if (parts.stored) round_result();
     if (call.weights.data) finish_weights(team, blocks, last);
   }
 

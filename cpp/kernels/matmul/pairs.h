@@ -30,7 +30,9 @@ struct StoredTile {
   int rows, columns;
   MatmulActivation activation;
   BFloat16* c;  // c[i * rs_c + j * cs_c], rounded
-  float* wide;  // or, if not null, the sums
+  float* wide;  // or, if not null, scale times the sums, which may be added to what is there
+  float scale = 1;
+  bool added = false;
   int64_t rs_c, cs_c;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/half.h"
 #include "kernels/activation/activation.h"
+#include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/pair_chains.h"
 #include "kernels/matmul/pairs.h"
 #include "simd/halves.h"
@@ -88,28 +89,39 @@ RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> x) {
   __builtin_memcpy(c, &y, sizeof y);
 }
 
-static void store_stored(const StoredTile& t, float* sums, int width) {
-  const bool whole = t.cs_c == 1 && !t.wide, finishes = t.activation.kind != Activation::none;
-  const float* bias = finishes ? nullptr : t.bias;
-  for (int i = 0; i < t.rows; ++i, sums += width) {
+static void store_wide(const StoredTile& t, const float* bias, const float* sums, int width) {
+  const vec<float> scale = broadcast(t.scale);
+  const auto store_part = [&](const float* sum, float* c, int j, int n) RANVIER_INLINED {
+    vec<float> x = load(sum + j);
+    if (bias) x = x + load(bias + j);
+    x = x * scale;
+    if (t.cs_c != 1) return scatter<float>(c + j * t.cs_c, t.cs_c, x, n);
+    store_n(c + j, t.added ? load_n(c + j, n) + x : x, n);
+  };
+  const bool plain = t.cs_c == 1 && !t.added && !bias;
+  float* c = t.wide;
+  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c) {
     int j = 0;
-    if (whole)
-      for (; j + L <= t.columns; j += L)
-        store_rounded(t.c + i * t.rs_c + j, bias ? load(sums + j) + load(bias + j) : load(sums + j));
-    if (j == t.columns) continue;
-    BFloat16 rest[kTileVectors * L];
-    for (int l = j; l < t.columns; l += L) {
-      if (bias) store(sums + l, load(sums + l) + load(bias + l));
-      store_halves(rest + l, load(sums + l));
-    }
-    for (; j < t.columns; ++j) {
-      const int64_t place = i * t.rs_c + j * t.cs_c;
-      if (t.wide)
-        t.wide[place] = sums[j];
-      else
-        t.c[place] = rest[j];
-    }
+    if (plain)
+      for (; j + L <= t.columns; j += L) store(c + j, load(sums + j) * scale);
+    for (; j < t.columns; j += L) store_part(sums, c, j, t.columns - j < L ? t.columns - j : L);
   }
+}
+
+static void store_stored(const StoredTile& t, const float* bias, const float* sums, int width) {
+  BFloat16* c = t.c;
+  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c)
+    for (int j = 0; j < t.columns; j += L) {
+      const vec<float> x = bias ? load(sums + j) + load(bias + j) : load(sums + j);
+      const int n = t.columns - j < L ? t.columns - j : L;
+      if (t.cs_c == 1 && n == L) {
+        store_rounded(c + j, x);
+        continue;
+      }
+      BFloat16 rest[L];
+      store_halves(rest, x);
+      for (int l = 0; l < n; ++l) c[(j + l) * t.cs_c] = rest[l];
+    }
 }
 
 static void run_stored(const StoredTile& t) {
@@ -123,12 +135,14 @@ static void run_stored(const StoredTile& t) {
     for (int i = 0; i < all; i += L) store(sums + i, load(sums + i) + load(more + i));
   }
   const MatmulActivation& f = t.activation;
+  const float* bias = t.bias;
   if (f.kind != Activation::none) {
-    for (int i = 0; i < all && t.bias; i += L) store(sums + i, load(sums + i) + load(t.bias + i % width));
+    for (int i = 0; i < all && bias; i += L) store(sums + i, load(sums + i) + load(bias + i % width));
+    bias = nullptr;
     activation_kernels_float.forward[static_cast<int>(f.kind)](
         {all, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
   }
-  store_stored(t, sums, width);
+  (t.wide ? store_wide : store_stored)(t, bias, sums, width);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -19,7 +19,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import HALVES, reshaped, unbroadcast
+from ranvier.tensors.memory import BF16, HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
@@ -110,6 +110,11 @@ class Attention(Function):
         if self.key is not None:
             y = _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
         return y
+
+    def reads_halves(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> bool:
+        """Whether the kernel takes them as they are, where no gradient is needed."""
+        halves, flags = {x._array.dtype for x in (q, k, v)} == {BF16}, {m._array.dtype.kind for m in masks}
+        return halves and flags <= {"b"} and _core._attention_reads_halves(q._array, k._array, v._array)
 
     def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
         """The results of a part of the queries, and its weights where they are kept."""
@@ -304,6 +309,7 @@ def scaled_dot_product_attention(
     attention = Attention(scale, bool(is_causal), dropout_p, False)
     if query._array.dtype in HALVES:
         attention.half = query._array.dtype
+        attention.moves = dropout_p == 0 and attention.reads_halves(query, key, value, *masks)
     y = attention.apply(query, key, value, *masks)
     return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
 

@@ -1,0 +1,119 @@
+// Attention of arrays that are stored as bfloat16: its products, by the tiles of matmul/pairs.h. Keys are
+// read where they are if they are pairs there, values and queries are packed as they are, weights are rounded
+// while they are packed; scores and results are sums in float32.
+#pragma once
+#include <cstring>
+
+#include "base/carve.h"
+#include "base/integers.h"
+#include "kernels/matmul/pairs.h"
+
+namespace ranvier {
+
+// c (m, n) = scale a b, or that is added to c; a (m, k) in pairs, b (k, n) packed in strips.
+struct StoredFactors {
+  int64_t m, n, pairs;
+  const float* a;
+  int64_t rs_a, cs_a;
+  const float* b;
+  float* c;
+  int64_t rs_c;
+  float scale;
+  bool added;
+
+  void multiply() const {
+    const StoredPairs& tile = stored_kernels();
+    const int64_t panels = ceil_div(m, tile.rows);
+    StoredTile t{};
+    t.k = pairs, t.k_block = k_block_of(pairs, medium_kernels().kc);
+    t.rs_a = rs_a, t.cs_a = cs_a, t.rs_c = rs_c, t.cs_c = 1, t.scale = scale, t.added = added;
+    for (int64_t j = 0; j < n; j += tile.columns)
+      for (int64_t i = 0; i < panels; ++i) {
+        const int64_t row = m * i / panels;
+        t.rows = static_cast<int>(m * (i + 1) / panels - row);
+        t.columns = static_cast<int>(std::min<int64_t>(tile.columns, n - j));
+        t.a = a + row * rs_a, t.b = b + j * pairs, t.wide = c + row * rs_c + j;
+        tile.run(t);
+      }
+  }
+};
+
+// Memory of one thread for a block of queries of some heads.
+struct StoredAttention {
+  static constexpr int64_t kVector = 16;
+  StoredAttention(int64_t heads, int64_t rows, int64_t most_keys, int64_t e, int64_t d, Carver& carver)
+      : pairs(ceil_div(e, 2)), lines(round_up(rows, kVector)), line(round_up(d, kVector)), rows(rows) {
+    const int64_t of_keys = ceil_div(most_keys, 2);
+    queries = carver.take<float>(heads * pairs * lines), keys = carver.take<float>(most_keys * pairs);
+    values = carver.take<float>(of_keys * line), weights = carver.take<float>(of_keys * lines);
+    results = carver.take<float>(heads * rows * line);
+  }
+  int64_t pairs, lines, line, rows;
+  float *queries, *keys, *values, *weights, *results;
+
+  using Half = TensorView<const BFloat16>;
+  template <class View>
+  static auto halves(const View& x) {
+    using To = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(x.data)>>, const BFloat16,
+                                  BFloat16>;
+    TensorView<To> y;
+    y.data = reinterpret_cast<To*>(x.data), y.ndim = x.ndim;
+    std::copy_n(x.shape, kMaxDims, y.shape), std::copy_n(x.strides, kMaxDims, y.strides);
+    return y;
+  }
+
+  // x (k, columns) in strips of a tile's columns.
+  static void pack(int64_t k, int64_t columns, const BFloat16* x, int64_t rs, int64_t cs, float* to) {
+    const StoredPairs& tile = stored_kernels();
+    for (int64_t j = 0; j < columns; j += tile.columns) {
+      const int own = static_cast<int>(std::min<int64_t>(tile.columns, columns - j));
+      tile.pack({k, own, own > tile.columns / 2 ? tile.columns : tile.columns / 2,
+                 reinterpret_cast<const uint16_t*>(x + j * cs), rs, cs, to + j * ceil_div(k, 2)});
+    }
+  }
+
+  void pack_queries(const Half& q) const {
+    for (int64_t h = 0; h < q.shape[0]; ++h)
+      pack(q.shape[2], q.shape[1], q.data + h * q.strides[0], q.strides[2], q.strides[1],
+           queries + h * pairs * lines);
+  }
+
+  // Scores (keys, queries), rows of `rs_c`.
+  void multiply_keys(const Half& k, int64_t h, int64_t queries_here, float scale, float* c,
+                     int64_t rs_c) const {
+    const int64_t n = k.shape[1], e = k.shape[2], rs = k.strides[1];
+    const BFloat16* from = k.data + h * k.strides[0];
+    const bool in_place = k.strides[2] == 1 && e % 2 == 0 && rs % 2 == 0;
+    BFloat16* to = reinterpret_cast<BFloat16*>(keys);
+    for (int64_t j = 0; j < n && !in_place; ++j, to += 2 * pairs) {
+      to[2 * pairs - 1] = BFloat16(0.0f);
+      for (int64_t i = 0; i < e; ++i) to[i] = from[j * rs + i * k.strides[2]];
+    }
+    StoredFactors{n,
+                  queries_here,
+                  pairs,
+                  in_place ? reinterpret_cast<const float*>(from) : keys,
+                  in_place ? rs / 2 : pairs,
+                  1,
+                  queries + h * pairs * lines,
+                  c,
+                  rs_c,
+                  scale,
+                  false}
+        .multiply();
+  }
+
+  // The results of queries whose weights are w (keys, queries), rows of `step`.
+  void multiply_values(const Half& v, int64_t h, int64_t queries_here, const float* w, int64_t step,
+                       bool added) const {
+    const int64_t n = v.shape[1], of_keys = ceil_div(n, 2);
+    pack(n, v.shape[2], v.data + h * v.strides[0], v.strides[1], v.strides[2], values);
+    medium_kernels().pack(of_keys, static_cast<int>(queries_here), static_cast<int>(lines), w, 2 * step, 1,
+                          weights, static_cast<int>(n % 2));
+    StoredFactors{queries_here, v.shape[2], of_keys, weights, 1, lines, values, results + h * rows * line,
+                  line,         1,          added}
+        .multiply();
+  }
+};
+
+}  // namespace ranvier
