@@ -185,10 +185,10 @@ class MultiheadAttention(Module):
         settings = (1 / math.sqrt(self.head_dim), bool(is_causal), p, True, need_weights)
         if packed:
             qkv = ops.linear(query, self.in_proj_weight, self.in_proj_bias)
-            y = PackedAttention(self.num_heads, self.batch_first, *settings).apply(qkv, *masks)
+            y = PackedAttention(self.num_heads, self.batch_first, *settings).over(qkv, *masks)
         else:
             q, k, v = self._projected(query, key, value)
-            y = Attention(*settings).apply(q, k, v, *masks)
+            y = Attention(*settings).over(q, k, v, *masks)
         y, weights = y if need_weights else (y, None)
         y = self._out(y if packed else self._joined(y))
         if weights is not None and average_attn_weights:

@@ -111,10 +111,16 @@ class Attention(Function):
             y = _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
         return y
 
-    def reads_halves(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> bool:
-        """Whether the kernel takes them as they are, where no gradient is needed."""
-        halves, flags = {x._array.dtype for x in (q, k, v)} == {BF16}, {m._array.dtype.kind for m in masks}
-        return halves and flags <= {"b"} and _core._attention_reads_halves(q._array, k._array, v._array)
+    def over(self, *inputs: Tensor) -> Any:
+        """apply(); without a gradient the kernel takes bfloat16 as it is, where it can."""
+        arrays = [x._array for x in inputs]
+        self.moves = self.p == 0 and not self.with_weights and self._reads_halves(*arrays)
+        return self.apply(*inputs)
+
+    def _reads_halves(self, q: Array, k: Array, v: Array, *masks: Array) -> bool:
+        if not q.dtype == k.dtype == v.dtype == BF16 or any(mask.dtype.kind != "b" for mask in masks):
+            return False
+        return _core._attention_reads_halves(q, k, v)
 
     def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
         """The results of a part of the queries, and its weights where they are kept."""
@@ -231,6 +237,9 @@ class PackedAttention(Attention):
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 
+    def _reads_halves(self, qkv: Array, *masks: Array) -> bool:
+        return qkv.dtype == BF16 and super()._reads_halves(*self._heads(qkv), *masks)
+
     def _heads(self, qkv: Array) -> Any:  # q, k and v, each (N, heads, L, D)
         size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
         return qkv.reshape(*qkv.shape[:2], 3, self.heads, size).transpose(self._order())
@@ -309,8 +318,7 @@ def scaled_dot_product_attention(
     attention = Attention(scale, bool(is_causal), dropout_p, False)
     if query._array.dtype in HALVES:
         attention.half = query._array.dtype
-        attention.moves = dropout_p == 0 and attention.reads_halves(query, key, value, *masks)
-    y = attention.apply(query, key, value, *masks)
+    y = attention.over(query, key, value, *masks)
     return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
 
 
