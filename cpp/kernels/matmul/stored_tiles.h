@@ -81,11 +81,14 @@ static void pack_stored(const PackStored& x) {
   }
 }
 
-// As store_halves(), whose bits it has: the processor's rounding makes subnormal numbers 0.
-RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> x) {
-  constexpr int kSubnormal = 0x20;
-  if (__builtin_expect(_mm512_fpclass_ps_mask(__m512(x), kSubnormal), 0)) return store_halves(c, x);
-  const __m256bh y = _mm512_cvtneps_pbh(__m512(x));
+// The processor's rounding makes subnormal numbers 0.
+RANVIER_INLINE bool has_subnormal(vec<float> x) { return _mm512_fpclass_ps_mask(__m512(x), 0x20); }
+
+// Two vectors as store_halves(), whose bits they have.
+RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) {
+  if (__builtin_expect(has_subnormal(low) | has_subnormal(high), 0))
+    return store_halves(c, low), store_halves(c + L, high);
+  const __m512bh y = _mm512_cvtne2ps_pbh(__m512(high), __m512(low));
   __builtin_memcpy(c, &y, sizeof y);
 }
 
@@ -110,22 +113,28 @@ static void store_wide(const StoredTile& t, const float* bias, const float* sums
 
 static void store_stored(const StoredTile& t, const float* bias, const float* sums, int width) {
   BFloat16* c = t.c;
-  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c)
-    for (int j = 0; j < t.columns; j += L) {
-      const vec<float> x = bias ? load(sums + j) + load(bias + j) : load(sums + j);
-      const int n = t.columns - j < L ? t.columns - j : L;
-      if (t.cs_c == 1 && n == L) {
-        store_rounded(c + j, x);
-        continue;
-      }
-      BFloat16 rest[L];
-      store_halves(rest, x);
-      for (int l = 0; l < n; ++l) c[(j + l) * t.cs_c] = rest[l];
+  const bool whole = t.cs_c == 1 && t.columns == kTileVectors * L;
+  static_assert(kTileVectors == 2);
+  const auto sum = [=](const float* sums, int j)
+                       RANVIER_INLINED { return bias ? load(sums + j) + load(bias + j) : load(sums + j); };
+  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c) {
+    if (whole) {
+      store_rounded(c, sum(sums, 0), sum(sums, L));
+      continue;
     }
+    for (int j = 0; j < t.columns; j += L) {
+      BFloat16 part[L];
+      store_halves(part, sum(sums, j));
+      const int n = t.columns - j < L ? t.columns - j : L;
+      for (int l = 0; l < n; ++l) c[(j + l) * t.cs_c] = part[l];
+    }
+  }
 }
 
 static void run_stored(const StoredTile& t) {
   const int width = t.columns > L ? kTileVectors * L : L, all = t.rows * width;
+  if (t.cs_c == 1 && t.c)  // its lines come while the sums are computed
+    for (int i = 0; i < t.rows; ++i) __builtin_prefetch(t.c + i * t.rs_c, 1, 3);
   const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
   alignas(64) float sums[kTileRows * kTileVectors * L], more[kTileRows * kTileVectors * L];
   for (int64_t p = 0; p < t.k; p += t.k_block) {
