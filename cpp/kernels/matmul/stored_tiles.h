@@ -57,7 +57,7 @@ static void pack_stored_columns(const PackStored& x) {
 
 static void pack_stored(const PackStored& x) {
   if (x.rs == 1 && x.cs != 1) return pack_stored_columns(x);
-  constexpr int kAhead = 8;  // rows
+  constexpr int kAhead = 32;  // rows
   const uint16_t* low = x.src;
   float* to = x.dst;
   for (int64_t left = x.k; left > 0; left -= 2, low += 2 * x.rs, to += x.width) {
