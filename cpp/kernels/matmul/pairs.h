@@ -33,6 +33,10 @@ struct StoredTile {
   float* wide;  // or, if not null, scale times the sums, which may be added to what is there
   float scale = 1;
   bool added = false;
+  // Where k is in parts: the sums so far, rows `line` apart, whole vectors; else null.
+  float* kept = nullptr;
+  int64_t line = 0;
+  bool starts = true, ends = true;
   int64_t rs_c, cs_c;
 };
 

@@ -1,7 +1,8 @@
 // Products of matrices that are stored as bfloat16, by the tiles of pairs.h: packing moves pairs of numbers
 // as they are, and a tile is rounded where it is finished, so no float32 of a, b or c is in memory.
 //
-// A chain has at most kc pairs, in even blocks of k; then come the bias, the activation and the rounding.
+// A chain has at most kc pairs, in even blocks of even parts of k; then come the bias, the activation and the
+// rounding.
 #pragma once
 #include <algorithm>
 
@@ -16,18 +17,16 @@ namespace ranvier {
 
 class StoredProduct {
  public:
-  static constexpr int64_t kMostProducts = 8192;  // of longer sums a panel and a strip would fill L2
-  static bool pays(int64_t n, int64_t k) {
-    return bfloat16() == Bfloat16::pairs && pays_in_pairs(n, k) && k <= kMostProducts;
-  }
+  static bool pays(int64_t n, int64_t k) { return bfloat16() == Bfloat16::pairs && pays_in_pairs(n, k); }
 
   StoredProduct(int64_t m, int64_t n, int64_t k, int threads)
-      : m_(m), n_(n), k_(k), pairs_(ceil_div(k, 2)), tile_(stored_kernels()) {
+      : m_(m), n_(n), k_(k), chunk_(k_block_of(ceil_div(k, 2), kMostPairs)), tile_(stored_kernels()) {
+    chunk_ = std::min(chunk_, ceil_div(k, 2));
     panels_ = ceil_div(m, tile_.rows);
-    const int64_t near = caches.l2 / 2 / (pairs_ * tile_.rows * kSize);
+    const int64_t near = caches.l2 / 2 / (chunk_ * tile_.rows * kSize);
     const int64_t even = threads > 1 ? ceil_div(panels_, kUnits * threads) : panels_;
     run_ = std::max<int64_t>(std::min(near, even), 1);
-    block_ = std::min(n, std::max<int64_t>(kBlock / (pairs_ * kSize * tile_.columns), 1) * tile_.columns);
+    block_ = std::min(n, std::max<int64_t>(kBlock / (chunk_ * kSize * tile_.columns), 1) * tile_.columns);
     const int64_t strips = ceil_div(block_, tile_.columns), runs = ceil_div(panels_, run_);
     groups_ = threads > 1
                   ? std::clamp<int64_t>(ceil_div(kUnits * threads, runs), 1, ceil_div(strips, kLeastStrips))
@@ -52,38 +51,43 @@ class StoredProduct {
   void run(const OpenTeam& crew, const Sides& x, char* workspace) const {
     Carver carver(workspace);
     const Memory memory(*this, carver, crew.size());
-    for (int64_t j = 0; j < n_; j += block_) {
-      const int64_t n = std::min(block_, n_ - j), strips = ceil_div(n, tile_.columns);
-      pack_b(crew, x, memory, j, n);
-      crew.barrier();
-      const int64_t units = ceil_div(panels_, run_) * groups_;
-      for (Chunks some(crew, units, 1); some.next() && !interrupted(crew);)
-        for (int64_t u = some.begin; u < some.end; ++u) {
-          const int64_t i = u / groups_ * run_, group = u % groups_;
-          sweep(crew, x, memory, j, n, i, std::min(i + run_, panels_), strips * group / groups_,
-                strips * (group + 1) / groups_);
-        }
-      crew.barrier();
-    }
+    const int64_t together = has_parts() ? kPanels : panels_;
+    for (int64_t i = 0; i < panels_; i += together)
+      for (int64_t j = 0; j < n_; j += block_)
+        for (int64_t p = 0; p < k_; p += 2 * chunk_)
+          run_part(crew, x, memory, i, std::min(i + together, panels_),
+                   {j, std::min(block_, n_ - j), p, std::min(2 * chunk_, k_ - p)});
   }
 
  private:
   static constexpr int64_t kSize = sizeof(float);  // of a pair
+  static constexpr int64_t kMostPairs = 2048;      // of a part of k: a panel and a strip stay in L2
+  static constexpr int64_t kPanels = 128;          // whose sums are kept from part to part
   static constexpr int64_t kBlock = 4 << 20;       // bytes of b that are packed at once
   static constexpr int64_t kUnits = 4;             // of a thread, at least
   static constexpr int64_t kLeastStrips = 4;       // of a unit: a is packed for each
-  static constexpr int64_t kTogether = 16,
-                           kManyTogether = 128;  // numbers along k that are packed of all strips in turn
+  // Numbers along k that are packed of all strips in turn.
+  static constexpr int64_t kTogether = 16, kManyTogether = 128;
+
+  struct Part {  // n columns from j on, k products from p on
+    int64_t j, n, p, k;
+    int64_t pairs() const { return ceil_div(k, 2); }
+  };
+  bool has_parts() const { return 2 * chunk_ < k_; }
 
   struct Memory {
     Memory(const StoredProduct& x, Carver& carver, int threads)
-        : b(carver.take<float>(x.pairs_ * round_up(x.block_, x.tile_.columns))),
+        : b(carver.take<float>(x.chunk_ * round_up(x.block_, x.tile_.columns))),
           bias(carver.take<float>(round_up(x.block_, x.tile_.columns))),
-          size_a(round_up(x.pairs_ * x.run_ * x.tile_.rows, 64)),
-          a(carver.take<float>(size_a * threads)) {}
+          size_a(round_up(x.chunk_ * x.run_ * x.tile_.rows, 64)),
+          a(carver.take<float>(size_a * threads)),
+          line(round_up(x.block_, x.tile_.columns)),
+          sums(x.has_parts() ? carver.take<float>(std::min(x.m_, kPanels * x.tile_.rows) * line) : nullptr) {}
     float *b, *bias;
     int64_t size_a;
     float* a;  // of each thread
+    int64_t line;
+    float* sums;  // of rows of `line` columns, or null
   };
 
   int64_t row(int64_t panel) const { return m_ * panel / panels_; }
@@ -92,28 +96,42 @@ class StoredProduct {
     return static_cast<int>(std::min<int64_t>(tile_.columns, n - strip * tile_.columns));
   }
 
-  void pack_b(const OpenTeam& crew, const Sides& x, const Memory& memory, int64_t j, int64_t n) const {
-    const int64_t strips = ceil_div(n, tile_.columns);
+  void run_part(const OpenTeam& crew, const Sides& x, const Memory& memory, int64_t begin, int64_t end,
+                const Part& part) const {
+    const int64_t strips = ceil_div(part.n, tile_.columns), units = ceil_div(end - begin, run_) * groups_;
+    pack_b(crew, x, memory, part);
+    crew.barrier();
+    for (Chunks some(crew, units, 1); some.next() && !interrupted(crew);)
+      for (int64_t u = some.begin; u < some.end; ++u) {
+        const int64_t i = begin + u / groups_ * run_, group = u % groups_;
+        sweep(crew, x, memory, part, begin, i, std::min(i + run_, end), strips * group / groups_,
+              strips * (group + 1) / groups_);
+      }
+    crew.barrier();
+  }
+
+  void pack_b(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part) const {
+    const int64_t strips = ceil_div(part.n, tile_.columns);
     if (crew.index() == 0 && x.bias)
-      for (int64_t l = 0; l < round_up(n, tile_.columns); ++l)
-        memory.bias[l] = l < n ? float(x.bias[(j + l) * x.step_bias]) : 0;
+      for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
+        memory.bias[l] = l < part.n ? float(x.bias[(part.j + l) * x.step_bias]) : 0;
     // Of lines far apart some numbers of all strips in turn.
     const int64_t some =
-        k_ * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
+        part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
     const auto pack = [&](int64_t strip, int64_t p, int64_t k) {
       const int64_t first = strip * tile_.columns;
-      const int own = columns(n, strip), width = this->width(own);
-      tile_.pack({k, own, width, bits(x.b + p * x.rs_b + (j + first) * x.cs_b), x.rs_b, x.cs_b,
-                  memory.b + first * pairs_ + p / 2 * width});
+      const int own = columns(part.n, strip), width = this->width(own);
+      tile_.pack({k, own, width, bits(x.b + (part.p + p) * x.rs_b + (part.j + first) * x.cs_b), x.rs_b,
+                  x.cs_b, memory.b + first * part.pairs() + p / 2 * width});
     };
     if (x.cs_b != 1) {
       for (int64_t s = crew.share_begin(strips); s < crew.share_end(strips) && !interrupted(crew); ++s)
-        pack(s, 0, k_);
+        pack(s, 0, part.k);
       return;
     }
-    const int64_t groups = ceil_div(k_, some);
+    const int64_t groups = ceil_div(part.k, some);
     for (int64_t g = crew.share_begin(groups); g < crew.share_end(groups) && !interrupted(crew); ++g)
-      for (int64_t s = 0; s < strips; ++s) pack(s, g * some, std::min(some, k_ - g * some));
+      for (int64_t s = 0; s < strips; ++s) pack(s, g * some, std::min(some, part.k - g * some));
   }
 
   // Rows whose numbers are neighbours are pairs as they are. Those of a panel are not all in the same sets of
@@ -124,37 +142,41 @@ class StoredProduct {
     return x.cs_a == 1 && k_ % 2 == 0 && x.rs_a % 2 == 0 && step % kInTheSameSets != 0;
   }
 
-  void pack_a(const Sides& x, float* to, int64_t i0, int64_t i1) const {
-    const int64_t some = x.rs_a == 1 && x.cs_a != 1 ? kTogether : k_;
-    for (int64_t p = 0; p < k_; p += some)
+  void pack_a(const Sides& x, const Part& part, float* to, int64_t i0, int64_t i1) const {
+    const int64_t some = x.rs_a == 1 && x.cs_a != 1 ? kTogether : part.k;
+    for (int64_t p = 0; p < part.k; p += some)
       for (int64_t i = i0; i < i1; ++i) {
         const int rows = static_cast<int>(row(i + 1) - row(i));
-        tile_.pack({std::min(some, k_ - p), rows, rows, bits(x.a + row(i) * x.rs_a + p * x.cs_a), x.cs_a,
-                    x.rs_a, to + (row(i) - row(i0)) * pairs_ + p / 2 * rows});
+        tile_.pack({std::min(some, part.k - p), rows, rows,
+                    bits(x.a + row(i) * x.rs_a + (part.p + p) * x.cs_a), x.cs_a, x.rs_a,
+                    to + (row(i) - row(i0)) * part.pairs() + p / 2 * rows});
       }
   }
 
-  // The strips [j0, j1) of n columns from column j on against the panels [i0, i1).
-  void sweep(const OpenTeam& crew, const Sides& x, const Memory& memory, int64_t j, int64_t n, int64_t i0,
-             int64_t i1, int64_t j0, int64_t j1) const {
+  // The strips [j0, j1) against the panels [i0, i1); sums are kept from panel `begin` on.
+  void sweep(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part, int64_t begin,
+             int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
     float* const packed = memory.a + crew.index() * memory.size_a;
     const bool in_place = reads_a_in_place(x);
-    if (!in_place) pack_a(x, packed, i0, i1);
+    if (!in_place) pack_a(x, part, packed, i0, i1);
     StoredTile t{};
-    t.k = pairs_, t.k_block = k_block_of(pairs_, medium_kernels().kc);
+    t.k = part.pairs(), t.k_block = k_block_of(t.k, medium_kernels().kc);
     t.rs_c = x.rs_c, t.cs_c = x.cs_c, t.activation = x.activation;
+    t.starts = part.p == 0, t.ends = part.p + part.k == k_, t.line = memory.line;
     for (int64_t s = j0; s < j1 && !interrupted(crew); ++s) {
       const int64_t first = s * tile_.columns;
-      t.columns = columns(n, s);
-      t.b = memory.b + first * pairs_;
+      t.columns = columns(part.n, s);
+      t.b = memory.b + first * part.pairs();
       t.bias = x.bias ? memory.bias + first : nullptr;
       for (int64_t i = i0; i < i1; ++i) {
-        const int64_t place = row(i) * x.rs_c + (j + first) * x.cs_c;
+        const int64_t place = row(i) * x.rs_c + (part.j + first) * x.cs_c;
         t.rows = static_cast<int>(row(i + 1) - row(i));
         if (in_place)
-          t.a = reinterpret_cast<const float*>(x.a + row(i) * x.rs_a), t.rs_a = x.rs_a / 2, t.cs_a = 1;
+          t.a = reinterpret_cast<const float*>(x.a + row(i) * x.rs_a + part.p), t.rs_a = x.rs_a / 2,
+          t.cs_a = 1;
         else
-          t.a = packed + (row(i) - row(i0)) * pairs_, t.rs_a = 1, t.cs_a = t.rows;
+          t.a = packed + (row(i) - row(i0)) * part.pairs(), t.rs_a = 1, t.cs_a = t.rows;
+        if (memory.sums) t.kept = memory.sums + (row(i) - row(begin)) * memory.line + first;
         if (x.wide)
           t.wide = x.wide + place;
         else
@@ -166,7 +188,7 @@ class StoredProduct {
 
   static const uint16_t* bits(const BFloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
 
-  int64_t m_, n_, k_, pairs_;
+  int64_t m_, n_, k_, chunk_;  // pairs of a part of k, at most
   const StoredPairs& tile_;
   int64_t panels_, run_;    // of rows; so many are packed at once
   int64_t block_, groups_;  // columns that are packed at once; parts of their strips that threads take

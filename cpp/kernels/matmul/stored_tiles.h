@@ -143,6 +143,14 @@ static void run_stored(const StoredTile& t) {
     if (p == 0) continue;
     for (int i = 0; i < all; i += L) store(sums + i, load(sums + i) + load(more + i));
   }
+  if (t.kept)
+    for (int i = 0; i < t.rows; ++i)
+      for (int j = 0; j < width; j += L) {
+        float *const sum = sums + i * width + j, *const kept = t.kept + i * t.line + j;
+        if (!t.starts) store(sum, load(kept) + load(sum));
+        if (!t.ends) store(kept, load(sum));
+      }
+  if (!t.ends) return;
   const MatmulActivation& f = t.activation;
   const float* bias = t.bias;
   if (f.kind != Activation::none) {
