@@ -16,7 +16,10 @@ constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places,
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // of a vector
 
-constexpr int64_t kSameSets = 2048;  // bytes
+constexpr int64_t kSameSets = 2048;               // bytes
+constexpr int kChunk = 256;                       // bytes of a column that are fetched at once
+constexpr int64_t kLongColumn = 8192;             // bytes: chunks of longer ones are too far apart
+constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes of b
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -122,14 +125,31 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
   RANVIER_UNROLL
   for (int i = 0; i < kVectors * kP; ++i)
     at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.rs_b);
-  // Columns are streams that end before the processor fetches ahead: the next ones, line by line, instead.
-  const char* next =
-      t.fetch ? reinterpret_cast<const char*>(t.b + (first + kVectors * kP) * kE * t.rs_b) : nullptr;
+  // Columns are streams that end before the processor fetches ahead. Of many at once the next chunk of each
+  // is fetched, so that it comes from L1; else the next columns, line by line.
+  constexpr int kColumns = kVectors * kP * kE, kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
+  constexpr bool kChunks = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
+  const char *here = at[0], *after = here + kColumns * rs_b;
+  const char* next = kChunks && (t.fetch || t.columns * rs_b > kBeyondL1) ? here + kChunk
+                     : !kChunks && t.fetch                                ? after
+                                                                          : nullptr;
+  [[maybe_unused]] int turn = 0;
   const auto fetch = [&](int lines) RANVIER_INLINED {
     if (!next) return;
     RANVIER_UNROLL
-    for (int i = 0; i < lines; ++i) __builtin_prefetch(next + 64 * i, 0, 2);
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(next + 64 * i, 0, 3);
     next += 64 * lines;
+  };
+  [[maybe_unused]] const auto fetch_chunks = [&]() RANVIER_INLINED {
+    if (!next) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < kAtOnce; ++i, next += rs_b) {
+      RANVIER_UNROLL
+      for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
+    }
+    if (++turn < kTurns) return;
+    turn = 0, next += kChunk - kColumns * rs_b;
+    if (next + kChunk > here + t.k * int64_t(sizeof(T))) next = after;
   };
   for (int64_t left = t.k;; left -= t.k_block) {
     V acc[kRows][kVectors] = {};
@@ -152,10 +172,11 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
 #if RANVIER_VECTOR_BYTES == 64
     if constexpr (sizeof(T) == sizeof(float)) {
       for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
+        if constexpr (kChunks) fetch_chunks();
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) {
           V column[2 * kE];
-          fetch(kE * kP / 2);
+          if constexpr (!kChunks) fetch(kE * kP / 2);
           two_pieces_at(at + v * kP, rs_b, column);
           RANVIER_UNROLL
           for (int i = 0; i < kP; ++i) at[v * kP + i] += 32;
@@ -226,9 +247,11 @@ static void few(const MatmulTile<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
   // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
-  const bool aliased = kMost * lanes<T> > 16 && t.rs_b * int64_t(sizeof(T)) % kSameSets == 0;
+  const int64_t column = t.rs_b * int64_t(sizeof(T));
+  const bool halved = kMost * lanes<T> > 16 &&
+                      (column % kSameSets == 0 || (kManyRegisters && t.fetch && column > kLongColumn));
   int64_t i = 0;
-  if (!aliased)
+  if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
   if constexpr (kMost > 2)
     for (; pieces - i > kP; i += 2 * kP) few_columns<T, kRows, 2>(t, i);
