@@ -89,7 +89,7 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   int64_t p = 0;
   for (; p + kLine <= k; p += kLine) {
     RANVIER_UNROLL
-    for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 2);
+    for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 3);
 #if RANVIER_VECTOR_BYTES > 16  // else only more code
     RANVIER_UNROLL
 #endif
@@ -121,6 +121,9 @@ static void dots(const LineProduct& t) {
   const Half* b = static_cast<const Half*>(t.b);
   constexpr int kMost = kColumns<1>;
   int64_t j = 0;
+  if constexpr (constexpr int kCount = 2 * kMost; kManyRegisters)  // so much more is on its way from memory
+    for (; t.rows == 1 && j + kCount <= t.columns; j += kCount)
+      dot<Half, 1, kCount>(t, t.a, b + j * t.step_b, t.sums + j);
   for (; j + kMost <= t.columns; j += kMost)
     some_rows(t.rows, [&](int i, auto count) RANVIER_INLINED {
       constexpr int kRows = decltype(count)::value, kCount = kColumns<kRows>;
