@@ -18,33 +18,38 @@ _NAME = "scaled_dot_product_attention"
 def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool) -> Any:
     """query (..., heads, L, E) as (..., shared, group, L, E), keys and values repeated without a copy; of one
     query that is not causal (..., shared, group, E), which read them once."""
-    for x in (key, value):
-        if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
+    of_query, *others = (x._array.shape for x in (query, key, value))
+    for x, shape in zip((key, value), others, strict=True):
+        if min(len(of_query), len(shape)) < 3 or shape[-3] == 0 or of_query[-3] % shape[-3]:
             raise OpError(
                 f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
                 "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of theirs"
             )
-    heads = query.shape[-3]
-    if key.shape[-3] != value.shape[-3]:
+    heads, shared = of_query[-3], others[0][-3]
+    if shared != others[1][-3]:
         key, value = (repeat_interleave(x, heads // x.shape[-3], -3) for x in (key, value))
-    parts = key.shape[-3], heads // key.shape[-3]
+        shared = heads
+    parts = shared, heads // shared
 
     def repeated(x: Tensor) -> Tensor:
-        return x if one else x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
+        return x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
 
     def apart(x: Tensor) -> Tensor:
-        if x.ndim < 3 or x.shape[-3] != heads:
-            return x if one or x.ndim < 3 else x.unsqueeze(-3)
-        return x.reshape(*x.shape[:-3], *parts, *x.shape[-1 if one else -2 :])
+        shape = x._array.shape
+        if len(shape) < 3 or shape[-3] != heads:
+            return x if one or len(shape) < 3 else x.unsqueeze(-3)
+        return x.reshape(*shape[:-3], *parts, *shape[-1 if one else -2 :])
 
-    return apart(query), repeated(key), repeated(value), tuple(apart(m) for m in masks)
+    keys, values = (key, value) if one else (repeated(key), repeated(value))
+    return apart(query), keys, values, tuple(apart(m) for m in masks)
 
 
 def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     """(..., L, S), or raises."""
     of_q, of_k, of_v = q.shape, k.shape, v.shape
     if (
-        q.dtype is k.dtype is v.dtype is F32
+        q.dtype is k.dtype is v.dtype
+        and (q.dtype is F32 or q.dtype in HALVES)
         and len(of_q) == len(of_k) == len(of_v) >= 2
         and of_q[:-2] == of_k[:-2] == of_v[:-2]
         and of_q[-1] == of_k[-1]
