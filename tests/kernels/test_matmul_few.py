@@ -113,6 +113,19 @@ def test_one_to_eight_rows_of_a_b_beyond_l2(k, n, dtype, isa, rng, threads):
         np.testing.assert_array_equal(kernels.matmul(b.T, a[:m].T), wanted[:m].T)
 
 
+@DTYPES
+@pytest.mark.parametrize(
+    ("k", "n"), [(60, 301), (64, 300), (127, 161), (130, 159), (896, 33), (900, 321), (2100, 161)]
+)
+def test_one_to_four_rows_by_columns_that_are_fetched_ahead(k, n, dtype, isa, rng, threads):
+    """By chunks, or line by line those of half as many: the bits of 20 rows."""
+    a, b = drawn(rng, (20, k), dtype), drawn(rng, (n, k), dtype).T
+    wanted = check(a, b)
+    for m in range(1, 5):
+        same_bits(threads, lambda a=a[:m], b=b: kernels.matmul(a, b))
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b), wanted[:m])
+
+
 @pytest.mark.parametrize("precision", ["highest", "medium"])
 @pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (4, 1030), (3, 1, 300)], ids=str)

@@ -49,7 +49,8 @@ def equal(a, b):
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SF"])
 @grouped("size", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 67, 97, 131])
 def test_few_rows_and_few_columns(size, orders, dtype, isa, rng, threads):
-    for m, k, n in ((1, size, 70), (7, 37, size), (4, size, size), (2, 66, size), (16, size, 40)):
+    shapes = (1, size, 70), (1, 37, size), (7, 37, size), (4, size, size), (2, 66, size), (16, size, 40)
+    for m, k, n in shapes:
         a, b = drawn(rng, (m, k), dtype, orders[0]), drawn(rng, (k, n), dtype, orders[1])
         same_bits(threads, lambda a=a, b=b: check(a, b), (1, 2))
         check(b.T, a.T)
