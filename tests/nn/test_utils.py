@@ -37,6 +37,7 @@ def test_clipping_of_halves(dtype):
     assert p.grad.tolist() == q.grad.to(dtype).tolist()
     clip_grad_value_(p, 0.2)
     assert p.grad.tolist() == q.grad.to(dtype).clip(-0.2, 0.2).tolist()
+    assert clip_grad_norm_([p, q], 1.0).dtype == rv.float32
 
 
 def test_clip_grad_norm_that_is_not_finite():

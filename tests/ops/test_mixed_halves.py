@@ -48,6 +48,21 @@ def test_float32_beside_halves(name, dtype):
         np.testing.assert_allclose(a.tolist(), b.to(a.dtype).tolist(), limit, limit * b.abs().max().item())
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize("loss", [F.soft_margin_loss, F.hinge_embedding_loss])
+def test_losses_beside_targets_of_float32(loss, dtype):
+    """They have the dtype of x, and are rounded once."""
+    x = rv.tensor([0.3, -0.7, 1.2]).to(dtype).requires_grad_()
+    z, target = x.detach().float().requires_grad_(), rv.tensor([1.0, -1.0, 1.0])
+    y, exact = loss(x, target, reduction="none"), loss(z, target, reduction="none")
+    y.sum().backward(), exact.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    assert y.tolist() == exact.to(dtype).tolist()
+    assert x.grad.tolist() == z.grad.to(dtype).tolist()
+    with rv.autocast("cpu"):
+        assert loss(x, target).dtype == loss(z, target.to(dtype)).dtype == rv.float32
+
+
 MOVERS = {
     "cat": lambda x: rv.cat([x, x[:1], x], 0),
     "cat along columns": lambda x: rv.cat([x, x[:, :3]], 1),

@@ -101,6 +101,25 @@ def test_dtypes_of_results(name, op, args):
     assert [of_float32, of_half, of_double] == lists
 
 
+def test_encoder_layers_in_evaluation():
+    """PyTorch computes them in one function, whose result has the block's dtype, under its conditions."""
+    make = lambda heads=2, **settings: nn.TransformerEncoderLayer(4, heads, 3, **settings).eval()  # noqa: E731
+    with rv.autocast("cpu"):
+        with rv.no_grad():
+            fast = [make(batch_first=True), make(batch_first=True, norm_first=True, activation="gelu")]
+            slow = [make(), make(1, batch_first=True), make(batch_first=True, bias=False)]
+            slow += [make(batch_first=True).train(), make(batch_first=True, activation=rv.tanh)]
+            assert [layer(S).dtype for layer in (*fast, *slow)] == [B16] * 2 + [F32] * 5
+            assert fast[0](S[0]).dtype == F32
+        assert fast[0](S).dtype == F32
+
+
+def test_states_of_projected_lstms():
+    with rv.autocast("cpu"):
+        y, (h, c) = nn.LSTM(4, 3, 2, proj_size=2, bidirectional=True)(S)
+    assert [y.dtype, h.dtype, c.dtype] == [B16, B16, F32]
+
+
 def test_factors_of_other_dtypes():
     half = lambda x: x.to(B16)  # noqa: E731
     with rv.autocast("cpu"):

@@ -216,7 +216,8 @@ def projected(
         x = ops.cat([x, ops.reshape(of_h, *x.shape[:-1], h0.shape[-1])], -1)
         w_ih = ops.cat([w_ih, w_hh], 1)
     y, h_n, c_n = recurrent(cell, x, (None, c0), (w_ih, ops.matmul(w_hh, w_hr), *biases), sizes, reverse)
-    return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n]
+    # products are in a list of autocast, the steps of c are not
+    return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n.to(x.dtype)]
 
 
 def as_states(op: str, hx: Any, count: int) -> list[Any]:

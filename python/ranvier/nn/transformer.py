@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
+import ranvier._core as _core
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.attention import MultiheadAttention
@@ -145,9 +146,18 @@ class TransformerEncoderLayer(TransformerLayer):
         masks = (src_mask, src_key_padding_mask, is_causal, cache)
         if self.norm_first:
             x = src + self._attention(self.norm1(src), *masks)
-            return x + self.dropout2(self._network(self.norm2(x)))
-        x = self.norm1(src + self._attention(src, *masks))
-        return self.norm2(x + self.dropout2(self._network(x)))
+            x = x + self.dropout2(self._network(self.norm2(x)))
+        else:
+            x = self.norm1(src + self._attention(src, *masks))
+            x = self.norm2(x + self.dropout2(self._network(x)))
+        fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
+        return cast(Tensor, _core._autocast_lower(x)) if fast else x
+
+    def _fast(self) -> bool:
+        """Whether PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
+        own = self.self_attn
+        even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
+        return even and self.activation in _ACTIVATIONS.values()
 
     def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool, cache: Any) -> Tensor:
         return self.dropout1(self.self_attn(x, x, x, padding, False, mask, True, is_causal, cache)[0])

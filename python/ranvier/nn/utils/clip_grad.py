@@ -169,7 +169,9 @@ def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> Non
 
 
 def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
-    return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else default.dtype).reshape(()))
+    dtypes = [part[0]._array.dtype for part in by_dtype] or [default.dtype]
+    wide = np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
+    return wrap(cast(norm, dtypes[0] if len(dtypes) == 1 else wide).reshape(()))
 
 
 @own_error

@@ -142,12 +142,14 @@ def singles(*tensors: Tensor) -> list[Array]:
 
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
-    return _of_halves(op, False, operands, settings)
+    return _of_halves(op, False, False, operands, settings)
 
 
-def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+def _of_halves(op: Any, in_float32: bool, as_first: bool, operands: Any, settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if HALVES.isdisjoint([x._array.dtype for x in tensors]) or (own := result_dtype(*tensors)) not in HALVES:
+    if HALVES.isdisjoint([x._array.dtype for x in tensors]):
+        return None
+    if (own := tensors[0]._array.dtype if as_first else result_dtype(*tensors)) not in HALVES:
         return None
     in_float32 = in_float32 and _core._autocast(-1) != 0
     wide = partial(op, **{key: single(x) for key, x in settings.items()})
@@ -155,13 +157,13 @@ def _of_halves(op: Any, in_float32: bool, operands: tuple[Any, ...], settings: d
     return y if in_float32 else rounded(y, own)
 
 
-def once(op: F, in_float32: bool = False) -> F:
+def once(op: F, in_float32: bool = False, as_first: bool = False) -> F:
     """A decorator for such an op: its results, and gradients, are rounded once; with in_float32 they stay
-    float32 in blocks of autocast."""
+    float32 in blocks of autocast. as_first: see :func:`once_as_first`."""
 
     @wraps(op)
     def rounding_once(*operands: Any, **settings: Any) -> Any:
-        y = _of_halves(op, in_float32, operands, settings)
+        y = _of_halves(op, in_float32, as_first, operands, settings)
         return op(*operands, **settings) if y is None else y
 
     return rounding_once  # type: ignore[return-value]
@@ -170,6 +172,11 @@ def once(op: F, in_float32: bool = False) -> F:
 def once_or_in_float32(op: F) -> F:
     """:func:`once` for an op of autocast's list "float32", whose results are float32 in such a block."""
     return once(op, in_float32=True)
+
+
+def once_as_first(op: F) -> F:
+    """:func:`once_or_in_float32` for an op whose results have the dtype of the first operand, a half."""
+    return once(op, in_float32=True, as_first=True)
 
 
 def is_floating(x: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, once, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, once, once_as_first, once_or_in_float32
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean
@@ -21,7 +21,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-@once_or_in_float32
+@once_as_first
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -39,7 +39,7 @@ def hinge_embedding_loss(
     return reduced("hinge_embedding_loss", losses, reduction)
 
 
-@once_or_in_float32
+@once_as_first
 def soft_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
