@@ -63,6 +63,23 @@ def test_losses_beside_targets_of_float32(loss, dtype):
         assert loss(x, target).dtype == loss(z, target.to(dtype)).dtype == rv.float32
 
 
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(rv.float16, 65520.0), (rv.bfloat16, 3.4e38), (rv.float32, 1e39)]
+)
+def test_numbers_that_a_dtype_cannot_hold(dtype, large):
+    """They fill no tensor, as in PyTorch."""
+    x, mask, at = rv.zeros(2, dtype=dtype), rv.tensor([True, False]), rv.tensor([0])
+    for fill in (
+        lambda number: rv.full((2,), number, dtype=dtype), lambda number: rv.full_like(x, number),
+        x.fill_, lambda number: x.masked_fill(mask, number), lambda number: x.index_fill(0, at, number),
+    ):  # fmt: skip
+        for number in (large, -large):
+            with pytest.raises(RuntimeError, match="expected a number that"):
+                fill(number)
+        assert fill(rv.finfo(dtype).max)[0] == rv.finfo(dtype).max
+        assert fill(-np.inf)[0] == -np.inf
+
+
 MOVERS = {
     "cat": lambda x: rv.cat([x, x[:1], x], 0),
     "cat along columns": lambda x: rv.cat([x, x[:, :3]], 1),

@@ -27,7 +27,7 @@ from ranvier.tensors.duplicates import memory_of
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
-from ranvier.tensors.memory import Array, copied, write
+from ranvier.tensors.memory import Array, copied, fill_number, write
 from ranvier.tensors.places import picked, put
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
@@ -151,6 +151,8 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
 
 def fill_(x: Tensor, value: Any) -> Tensor:
     """Every element becomes the number."""
+    if type(value) is float and not -65504 <= value <= 65504:
+        value = fill_number("fill_", value, x._array.dtype)
     return _replace_all(x, value, "fill_")
 
 

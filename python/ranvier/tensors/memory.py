@@ -295,6 +295,16 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
 
 
+def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """:func:`number_in` for what fills a tensor: a finite number must not become infinite, as in PyTorch."""
+    number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
+    if dtype.kind == "f" and 65504 < abs(number) < math.inf:  # 65504 is float16's largest
+        with np.errstate(over="ignore"):
+            if math.isinf(np.array(number).astype(dtype)):
+                raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
+    return number
+
+
 def _write_array(array: Array, value: Array) -> None:
     dtype = array.dtype
     if value.shape != array.shape:

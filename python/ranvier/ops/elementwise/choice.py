@@ -28,7 +28,7 @@ from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import filled_like, gradient_of, in_dtype, unbroadcast
+from ranvier.tensors.memory import fill_number, filled_like, gradient_of, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
@@ -306,7 +306,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
         if is_floating(input):
             return Where().apply(mask, cast(value, input._array.dtype), input)
     if is_floating(input):
-        return MaskedFill(float(value)).apply(input, mask)
+        return MaskedFill(fill_number("masked_fill", value, input._array.dtype)).apply(input, mask)
     number = value._array if isinstance(value, Tensor) else value
     return by_numpy(_filled, mask._array, number, input._array)
 

@@ -27,6 +27,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import named, own_error, renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import (
+    fill_number,
     filled,
     filled_like,
     literal,
@@ -240,8 +241,9 @@ def full(
         value = value.item() if isinstance(value, np.generic) else value
         if type(value) is float or type(value) is int or type(value) is bool:
             kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
-            fits = kind.kind == "f" or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
-            value = value if fits else number_in("full", value, kind)
+            fits = kind.kind == "f" and -65504 <= value <= 65504
+            fits = fits or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
+            value = value if fits else fill_number("full", value, kind)
             on_cpu = not contexts if device is None else device == "cpu"
             array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
         else:
@@ -284,7 +286,7 @@ def full_like(
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
     array = array_of("full_like", input)
-    value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+    value = fill_number("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
     return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
 
 

@@ -22,7 +22,7 @@ from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.keys import picks_of, raw_index
-from ranvier.tensors.memory import filled_like, keep, number_in
+from ranvier.tensors.memory import fill_number, filled_like, keep
 from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -70,7 +70,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.ndim:
         raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
     if not isinstance(value, Tensor):
-        value = number_in("index_fill", value, input._array.dtype)
+        value = fill_number("index_fill", value, input._array.dtype)
     return _copied(input, at, rows, expand(cast(value, input.dtype), _rows_shape(input, at, rows)))
 
 
