@@ -70,6 +70,18 @@ RANVIER_INLINE vec<float> load_halves(const Half* p) {
 #endif
   return float_of<Half>(load_bits16(p));
 }
+// The first n lanes, as load_n.
+template <class Half>
+RANVIER_INLINE vec<float> load_halves(const Half* p, int n) {
+  Half whole[lanes<float>] = {};
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  _mm256_storeu_si256((__m256i*)whole, _mm256_maskz_loadu_epi16(__mmask16((1u << n) - 1u), p));
+#else
+  if (n == lanes<float>) return load_halves(p);
+  __builtin_memcpy(whole, p, size_t(n) * sizeof *p);
+#endif
+  return load_halves(whole);
+}
 
 template <class Half>
 RANVIER_INLINE void store_halves(Half* p, vec<float> y) {

@@ -100,6 +100,18 @@ def test_reductions(name, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("count", [1, 2])
+def test_reductions_at_the_edges_of_vectors(count, dtype, isa, threads, rng):
+    threads(count)
+    for n in (1, 15, 16, 17, 31, 33, 47, 63, 64, 65, 66, 79, 127, 129, 513, 1025, 4097):
+        x = rv.tensor(rng.integers(-4, 5, (37, n + 3)).astype(np.float32)).to(dtype)  # sums are exact
+        x[5, n // 2] = math.nan
+        for part in (x, x[:, :n], x[::2, 3:], x[:, n:].contiguous(), x.t(), x[:5]):
+            for name in ("sum", "sum of all", "sum across", "mean", "mean of all", "amax", "amin across"):
+                check(REDUCED[name], part)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(
     "op",
     [rv.add, rv.sub, rv.mul, rv.div, rv.maximum, rv.minimum, rv.lt, rv.ne, rv.pow],

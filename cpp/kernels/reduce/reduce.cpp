@@ -22,8 +22,9 @@ struct Reduction {
   const Reduce<T>& r;
   const ReducePlan<T>& plan;
   const ReduceKernels<T>& kernels;
-  T* totals;   // parts x segments x panel
-  T* scratch;  // this thread's
+  const ReduceLoops<T, E>& loops;  // that read what is stored; null where blocks become floats first
+  T* totals;                       // parts x segments x panel
+  T* scratch;                      // this thread's
 
   static constexpr bool kHalves = !std::is_same_v<T, E>;
 
@@ -43,6 +44,8 @@ struct Reduction {
   }
 
   T total_of(const Runs<E>& runs, T center) const {
+    if (const auto f = loops.runs[static_cast<int>(r.op)])
+      return f(runs.first, runs.n, runs.count, runs.stride, center);
     int64_t stride = runs.stride;
     const T* x = floats(runs.first, runs.n, runs.count, stride);
     return kernels.runs[static_cast<int>(r.op)](x, runs.n, runs.count, stride, center);
@@ -93,6 +96,7 @@ struct Reduction {
   // Totals of a panel's columns.
   const T* across(const E* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
     const auto reduce = kernels.columns[static_cast<int>(r.op)];
+    const auto own = kHalves && columns <= kReduceNarrow ? nullptr : loops.columns[static_cast<int>(r.op)];
     const LoopNest<1>& nest = plan.reduced;
     const int64_t stride = nest.strides[0][nest.ndim - 1];
     Pairwise<T> pairwise(r.op, scratch, columns, plan.panel);
@@ -101,8 +105,13 @@ struct Reduction {
       for (int64_t i = 0; i < n; i += rows) {
         const int64_t some = std::min(rows, n - i);
         int64_t step = stride;
-        const T* block = floats(x + offsets[0] + i * stride, columns, some, step);
-        reduce(block, step, some, columns, center, pairwise.next());
+        const E* from = x + offsets[0] + i * stride;
+        if (own) {
+          own(from, stride, some, columns, center, pairwise.next());
+        } else {
+          const T* block = floats(from, columns, some, step);
+          reduce(block, step, some, columns, center, pairwise.next());
+        }
         pairwise.push();
       }
     });
@@ -175,14 +184,17 @@ struct Reduction {
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
     const bool transposed = n <= kReduceTransposed;  // however few, so that each has the same bits
     int64_t most = transposed ? kernels.lanes : kReduceLanes;
-    if (kHalves) most = std::min(most, kReduceBlock / n);
+    const auto own = transposed ? nullptr : loops.lines[op];
+    if (!own) most = std::min(most, kReduceBlock / n);
     alignas(64) T tile[kReduceTransposed * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {
       const int some = static_cast<int>(std::min(most, count - i));
-      int64_t step = line;
-      const T* x = floats(x_at(offsets[kX] + i * line), n, some, step);
+      const E* from = x_at(offsets[kX] + i * line);
       const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
-      if (transposed) {
+      int64_t step = line;
+      if (own) {
+        own(from, n, some, line, center, step_center, totals);
+      } else if (const T* x = floats(from, n, some, step); transposed) {
         kernels.transpose_lines(tile, x, step, some, n);
         for (int j = 0; center && j < some; ++j) centers[j] = center[j * step_center];
         kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, center ? centers : nullptr, totals);
@@ -334,14 +346,25 @@ size_t Reduce<T>::workspace_bytes(int threads) const {
   return sizeof(T) * (plan.totals() + threads * plan.scratch());
 }
 
+template <class E, class T>
+static const ReduceLoops<T, E>& loops_of(const Reduce<T>& r, const ReduceKernels<T>& kernels) {
+  if constexpr (std::is_same_v<T, E>)
+    return kernels;
+  else
+    return kernels.halves[r.x.stored == Stored::bfloat16];
+}
+
 // E: what x and y store
 template <class E, class T>
 static void run_plan(const Reduce<T>& r, const ReducePlan<T>& plan, const Team& team, void* workspace) {
-  const double cost = (0.04 * sizeof(T) / 4 + 0.06 * plan.halves) * numel(r.x) + 10.0 * plan.parts();
+  const ReduceKernels<T>& kernels = reduce_kernels<T>();
+  const ReduceLoops<T, E>& loops = loops_of<E>(r, kernels);
+  const bool widens = !loops.runs[static_cast<int>(r.op)];
+  const double cost = (0.04 * sizeof(T) / 4 + 0.06 * widens) * numel(r.x) + 10.0 * plan.parts();
   team.region(cost, [&](const OpenTeam& team) {
     T* totals = static_cast<T*>(workspace);
     T* scratch = totals + plan.totals() + team.index() * plan.scratch();
-    const Reduction<T, E> reduction{r, plan, reduce_kernels<T>(), totals, scratch};
+    const Reduction<T, E> reduction{r, plan, kernels, loops, totals, scratch};
     team.parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
       if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
       for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);

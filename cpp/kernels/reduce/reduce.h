@@ -75,22 +75,29 @@ struct ArgReduce {
 template <class T>
 using ArgIndex = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-template <class T>
-struct ReduceKernels {
+// Loops over elements as they are stored: E is T, or the 16 bits of halves.
+template <class T, class E>
+struct ReduceLoops {
   // The op over `count` runs of n elements, `stride` apart; at least one run.
   T(*runs[static_cast<int>(ReduceOp::count)])
-  (const T* x, int64_t n, int64_t count, int64_t stride, T center);
+  (const E* x, int64_t n, int64_t count, int64_t stride, T center);
   // y[i] = op over line i of n elements, 0 < n <= kReduceBlock, of `count` lines that are `stride` apart.
-  void (*lines[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
+  void (*lines[static_cast<int>(ReduceOp::count)])(const E* x, int64_t n, int64_t count, int64_t stride,
                                                    const T* center, int64_t center_step, T* y);
+  // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
+  void (*columns[static_cast<int>(ReduceOp::count)])(const E* x, int64_t stride, int64_t rows, int64_t width,
+                                                     const T* center, T* y);
+};
+
+template <class T>
+struct ReduceKernels : ReduceLoops<T, T> {
+  // Of float16 and bfloat16; null where blocks are made floats first. Columns: more than kReduceNarrow.
+  ReduceLoops<T, uint16_t> halves[2];
   // y[i] = what `runs` gives of x + i * line, for i < lines <= kReduceTogether, kReduceRun <= n <=
   // kReduceChunk and count * n <= kReduceBlock; null where small code matters more.
   void (*beside[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
                                                     int lines, int64_t line, const T* center,
                                                     int64_t center_step, T* y);
-  // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
-  void (*columns[static_cast<int>(ReduceOp::count)])(const T* x, int64_t stride, int64_t rows, int64_t width,
-                                                     const T* center, T* y);
   // a[j] = what joins two totals of the op
   void (*join[static_cast<int>(ReduceOp::count)])(int64_t n, T* a, const T* b);
   // The place of the greatest, or else the least, of a line of 1 to kReduceChunk elements: the first of equal

@@ -1,6 +1,7 @@
 // The inner loops of reduce, compiled once for each ISA level.
 #include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
+#include "simd/halves.h"
 #include "simd/mask_bits.h"
 #include "simd/tile.h"
 #include "simd/transpose.h"
@@ -9,50 +10,68 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the caches follow
 
+// How elements of type E are stored, and a vector of them.
+template <class E>
+using Bits = std::conditional_t<sizeof(E) == 2, uint16_t, E>;
+template <class E>
+RANVIER_INLINE auto load_as(const Bits<E>* x) {
+  if constexpr (sizeof(E) == 2)
+    return load_halves(reinterpret_cast<const E*>(x));
+  else
+    return load(x);
+}
+template <class E>
+RANVIER_INLINE auto load_as(const Bits<E>* x, int n) {
+  if constexpr (sizeof(E) == 2)
+    return load_halves(reinterpret_cast<const E*>(x), n);
+  else
+    return load_n(x, n);
+}
+
 // Takes four vectors into four totals; the lanes without NaN.
-template <class T, class Op>
-RANVIER_INLINE ivec<T> plain_row(const T* x, vec<T> (&total)[4]) {
+template <class T, class Op, class E>
+RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   constexpr int L = lanes<T>;
-  const vec<T> a = load(x), b = load(x + L), c = load(x + 2 * L), d = load(x + 3 * L);
+  const vec<T> a = load_as<E>(x), b = load_as<E>(x + L), c = load_as<E>(x + 2 * L), d = load_as<E>(x + 3 * L);
   total[0] = Op::plain_step(total[0], a), total[1] = Op::plain_step(total[1], b);
   total[2] = Op::plain_step(total[2], c), total[3] = Op::plain_step(total[3], d);
   return are_ordered(a, b) & are_ordered(c, d);
 }
 
 // Lane by lane the op over x[0, n), n <= kReduceChunk; c: the center, as it counts.
-template <class T, class Op>
-RANVIER_INLINE vec<T> chunk_lanes(const T* x, int64_t n, typename VecOf<T>::type c) {
+template <class T, class Op, class E = T>
+RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>::type c) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
   vec<T> total[kTotals];
   for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
   int64_t i = 0;
   if constexpr (has_plain_step<T, Op>) {
     ivec<T> ordered = ~ivec<T>{};
-    for (; i + kTotals * L <= n; i += kTotals * L) ordered &= plain_row<T, Op>(x + i, total);
+    for (; i + kTotals * L <= n; i += kTotals * L) ordered &= plain_row<T, Op, E>(x + i, total);
     if (any(~ordered)) {  // once more, with care
       for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
       i = 0;
     }
   }
   for (; i + kTotals * L <= n; i += kTotals * L)
-    for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i + v * L), c);
+    for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load_as<E>(x + i + v * L), c);
 #pragma GCC unroll 1
-  for (; kTotals > 1 && i + L <= n; i += L) total[0] = Op::step(total[0], load(x + i), c);
+  for (; kTotals > 1 && i + L <= n; i += L) total[0] = Op::step(total[0], load_as<E>(x + i), c);
   if (const int rest = static_cast<int>(n - i)) {
     const ivec<T> inside = iota<T>() < broadcast<T>(T(rest));
     constexpr int last = kTotals > 1;
-    total[last] = Op::step(total[last], select(inside, load_n(x + i, rest), Op::pad(c)), c);
+    total[last] = Op::step(total[last], select(inside, load_as<E>(x + i, rest), Op::pad(c)), c);
   }
   return join_all<Op>(total);
 }
-template <class T, class Op>
-__attribute__((noinline)) static vec<T> chunk(const T* x, int64_t n, typename VecOf<T>::type c) {
-  return chunk_lanes<T, Op>(x, n, c);
+template <class T, class Op, class E = T>
+__attribute__((noinline)) static vec<T> chunk(const Bits<E>* x, int64_t n, typename VecOf<T>::type c) {
+  return chunk_lanes<T, Op, E>(x, n, c);
 }
 
 // Chunks' vectors joined in pairs, by a binary counter as in pairwise.h. The same code for all ops that add.
-template <class T, class Join>
-__attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join>) chunk_of, const T* x, int64_t n,
+template <class T, class Join, class E>
+__attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join, E>) chunk_of, const E* x, int64_t n,
                                                int64_t count, int64_t stride, typename VecOf<T>::type c) {
   vec<T> totals[kPairwiseLevels];
   int used = 0;
@@ -73,11 +92,11 @@ __attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join>) chunk_o
   return Join::across(totals[0]);
 }
 
-template <class T, class Op>
-static T runs(const T* x, int64_t n, int64_t count, int64_t stride, T center) {
+template <class T, class Op, class E = T>
+static T runs(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, T center) {
   const vec<T> c = Op::center(broadcast<T>(center));
-  if (count == 1 && n <= kReduceChunk) return Op::across(chunk<T, Op>(x, n, c));
-  return join_chunks<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, c);
+  if (count == 1 && n <= kReduceChunk) return Op::across(chunk<T, Op, E>(x, n, c));
+  return join_chunks<T, typename Op::Join, Bits<E>>(chunk<T, Op, E>, x, n, count, stride, c);
 }
 
 // join_chunks of several lines at once, a chunk for each run: memory is read in its order.
@@ -123,38 +142,39 @@ static constexpr auto beside_of() {
 template <class T, class Op>
 static constexpr auto beside = beside_of<T, Op>();
 
-template <class T, class Op>
-static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
-                  T* y) {
+template <class T, class Op, class E = T>
+static void lines(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, const T* center,
+                  int64_t center_step, T* y) {
   int64_t i = 0;
   if constexpr (is_common<T, Op>)
     for (constexpr int L = lanes<T>; n <= kReduceChunk && i + L <= count; i += L) {
       vec<T> totals[L];
 #pragma GCC unroll 1
-      for (int k = 0; k < L; ++k) totals[k] = chunk_lanes<T, Op>(x + (i + k) * stride, n, vec<T>{});
+      for (int k = 0; k < L; ++k) totals[k] = chunk_lanes<T, Op, E>(x + (i + k) * stride, n, vec<T>{});
       store(y + i,
             join_lanes<L / 2, T>(totals, [](vec<T> a, vec<T> b) RANVIER_INLINED { return Op::join(a, b); }));
     }
-  for (; i < count; ++i) y[i] = runs<T, Op>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
+  for (; i < count; ++i)
+    y[i] = runs<T, Op, E>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
 }
 
 // Rows [0, rows) taken into y, or where first is set into new totals.
-template <class T, class Op>
-static void row_block(const T* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
+template <class T, class Op, class E = T>
+static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
                       bool first) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
   // The extreme of one row is the row.
   const int begin = is_extreme<T, Op> && first && rows > 0;
-  const T* totals = begin ? x : y;
   int64_t j = 0;
   for (; kTotals > 1 && j + kTotals * L <= width; j += kTotals * L) {
     vec<T> total[kTotals], c[kTotals];
     for (int v = 0; v < kTotals; ++v) {
-      total[v] = first && !begin ? Op::identity() : load(totals + j + v * L);
+      total[v] = !first ? load(y + j + v * L) : begin ? load_as<E>(x + j + v * L) : Op::identity();
       c[v] = center ? Op::center(load(center + j + v * L)) : vec<T>{};
     }
     for (int i = begin; i < rows; ++i)
-      for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i * stride + j + v * L), c[v]);
+      for (int v = 0; v < kTotals; ++v)
+        total[v] = Op::step(total[v], load_as<E>(x + i * stride + j + v * L), c[v]);
     for (int v = 0; v < kTotals; ++v) store(y + j + v * L, total[v]);
   }
   for (; j < width; j += L) {  // one vector, whose rows go to several totals in turn
@@ -164,7 +184,7 @@ static void row_block(const T* x, int64_t stride, int rows, int64_t width, const
     for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
     if (!first) total[0] = load_n(y + j, n);
     const auto take = [&](int v, int i) __attribute__((always_inline)) {
-      total[v] = Op::step(total[v], load_n(x + i * stride + j, n), c);
+      total[v] = Op::step(total[v], load_as<E>(x + i * stride + j, n), c);
     };
     int i = 0;
     for (; i + kTotals <= rows; i += kTotals)
@@ -205,11 +225,11 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
   return i;
 }
 
-template <class T, class Op>
-static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
+template <class T, class Op, class E = T>
+static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
   int64_t i = 0;
-  if constexpr (is_common<T, Op>)
+  if constexpr (is_common<T, Op> && sizeof(E) == sizeof(T))
     if (stride == width && width <= kReduceNarrow &&
         (width % lanes<T> || (rows > kReduceRows && !has_plain_step<T, Op>))) {
       if (3 * lanes<T> % width == 0)
@@ -221,7 +241,7 @@ static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, con
     }
   while (i < rows || i == 0) {
     const int n = static_cast<int>(rows - i < block ? rows - i : block);
-    row_block<T, Op>(x + i * stride, stride, n, width, center, y, i == 0);
+    row_block<T, Op, E>(x + i * stride, stride, n, width, center, y, i == 0);
     i += block;
   }
 }
@@ -317,18 +337,36 @@ static void transpose_lines(T* tile, const T* x, int64_t line, int count, int64_
   load_tile(*reinterpret_cast<Tile<T>*>(tile), x, line, 1, count, n);
 }
 
+// Ops that take less time than to make floats first read halves as they are: a sum everywhere, an extreme in
+// long runs.
+#define RANVIER_LOOPS_OF(E)                                                               \
+  {                                                                                       \
+    {runs<float, Sum<float>, E>, runs<float, Max<float>, E>, runs<float, Min<float>, E>}, \
+        {lines<float, Sum<float>, E>}, {                                                  \
+      columns<float, Sum<float>, E>                                                       \
+    }                                                                                     \
+  }
+template <class T>
+struct HalfLoops {
+  static constexpr ReduceLoops<T, uint16_t> of_float16{}, of_bfloat16{};
+};
+template <>
+struct HalfLoops<float> {
+  static constexpr ReduceLoops<float, uint16_t> of_float16 = RANVIER_LOOPS_OF(Float16),
+                                                of_bfloat16 = RANVIER_LOOPS_OF(BFloat16);
+};
+
 #define RANVIER_OPS(f, T)                                                  \
   {f<T, Sum<T>>,    f<T, Max<T>>,     f<T, Min<T>>,      f<T, Squares<T>>, \
    f<T, Equals<T>>, f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>}
-#define RANVIER_KERNELS(T)                        \
-  {RANVIER_OPS(runs, T),                          \
-   RANVIER_OPS(lines, T),                         \
-   RANVIER_OPS(beside, T),                        \
-   RANVIER_OPS(columns, T),                       \
-   RANVIER_JOINS(T),                              \
-   arg_line<T>,                                   \
-   {arg_columns<false, T>, arg_columns<true, T>}, \
-   lanes<T>,                                      \
+#define RANVIER_KERNELS(T)                                                 \
+  {{RANVIER_OPS(runs, T), RANVIER_OPS(lines, T), RANVIER_OPS(columns, T)}, \
+   {HalfLoops<T>::of_float16, HalfLoops<T>::of_bfloat16},                  \
+   RANVIER_OPS(beside, T),                                                 \
+   RANVIER_JOINS(T),                                                       \
+   arg_line<T>,                                                            \
+   {arg_columns<false, T>, arg_columns<true, T>},                          \
+   lanes<T>,                                                               \
    transpose_lines<T>}
 #define RANVIER_JOINS(T)                                                   \
   {join<T, Sum<T>>, join<T, Max<T>>,     join<T, Min<T>>, join<T, Sum<T>>, \
@@ -340,5 +378,6 @@ extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(doubl
 #undef RANVIER_KERNELS
 #undef RANVIER_JOINS
 #undef RANVIER_OPS
+#undef RANVIER_LOOPS_OF
 
 }  // namespace ranvier::RANVIER_ISA
