@@ -244,7 +244,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    if is_number(exponent) and is_floating(input) and input._array.dtype not in HALVES:  # halves have no root
+    # Other powers of halves are those of float32, rounded once: a root would differ at -0 and -inf.
+    if is_number(exponent) and is_floating(input) and (exponent == 2 or input._array.dtype not in HALVES):
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
