@@ -11,7 +11,7 @@ HALVES = (rv.float16, rv.bfloat16)
 SIZES = (0, 1, 7, 15, 16, 17, 63, 1023, 1024, 1025, 4099)
 
 ONE = {
-    **{op.__name__: op for op in (rv.neg, rv.exp, rv.abs, rv.sqrt, rv.sigmoid, rv.tanh)},
+    **{op.__name__: op for op in (rv.neg, rv.exp, rv.abs, rv.sqrt, rv.rsqrt, rv.sigmoid, rv.tanh)},
     **{name: getattr(functional, name) for name in ("silu", "gelu", "relu", "leaky_relu", "softplus")},
     "add a number": lambda x: x + 0.1,
     "a number over": lambda x: 1e5 / x,

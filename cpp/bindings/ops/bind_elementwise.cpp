@@ -166,9 +166,9 @@ void define_compare(Module m, CompareOp op, const char* name) {
 void register_forward(Module m) {
   using Op = ElementwiseOp;
   for (Op op :
-       {Op::neg, Op::exp,   Op::expm1,  Op::log,    Op::log1p,   Op::sqrt,    Op::abs,    Op::sin,
-        Op::cos, Op::round, Op::floor,  Op::ceil,   Op::trunc,   Op::sign,    Op::square, Op::reciprocal,
-        Op::erf, Op::erfc,  Op::erfinv, Op::lgamma, Op::digamma, Op::trigamma})
+       {Op::neg, Op::exp,   Op::expm1,  Op::log,    Op::log1p,   Op::sqrt,     Op::abs,    Op::sin,
+        Op::cos, Op::round, Op::floor,  Op::ceil,   Op::trunc,   Op::sign,     Op::square, Op::reciprocal,
+        Op::erf, Op::erfc,  Op::erfinv, Op::lgamma, Op::digamma, Op::trigamma, Op::rsqrt})
     define<ArrayArg>(m, op, "x");
   define<ArrayArg, Operand, Operand>(m, Op::clip, "x, low, high");
   for (Op op : {Op::add, Op::sub, Op::mul, Op::div, Op::pow, Op::maximum, Op::minimum, Op::fmod,

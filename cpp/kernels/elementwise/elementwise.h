@@ -16,7 +16,7 @@
 namespace ranvier {
 
 // Row by row: name, number of operands. The order is that of the kernels' table.
-//   forward of one operand; clip(x, low, high); what pow(x, b) is for some numbers b
+//   forward of one operand; clip(x, low, high); rsqrt = 1 / sqrt(x); what pow(x, b) is for some numbers b
 //   forward of two
 //   backward: f_backward(dy, saved) = dy f'(x), where saved is x, or y where f' is shortest in terms of y
 //   backward of two-operand functions with respect to one operand:
@@ -33,7 +33,7 @@ namespace ranvier {
   X(erfc, 1) X(erfinv, 1) X(lgamma, 1) X(digamma, 1) X(trigamma, 1)                             \
   X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) \
   X(floor, 1) X(ceil, 1) X(trunc, 1)                                                            \
-  X(cube, 1) X(pow_half, 1) X(pow_minus_half, 1) X(pow_minus_2, 1)                              \
+  X(rsqrt, 1) X(cube, 1) X(pow_half, 1) X(pow_minus_half, 1) X(pow_minus_2, 1)                  \
   X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) X(maximum, 2) X(minimum, 2)                 \
   X(fmod, 2) X(remainder, 2) X(floor_divide, 2)                                                 \
   X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2) X(abs_backward, 2)              \

@@ -127,7 +127,7 @@ def rsqrt(input: Any) -> Tensor:
     return _rsqrt(input)
 
 
-@by_kernel(lambda x: _core.reciprocal(_core.sqrt(x)), floats=True)
+@by_kernel(_core.rsqrt)
 def _rsqrt(input: Any) -> Tensor:
     y = of_halves(rsqrt, input)
     return reciprocal(sqrt(input)) if y is None else y
