@@ -31,6 +31,11 @@ class Graph {
   Call* as(int i) {
     return i >= 0 && code_[i].type && !code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
   }
+  // The same of one on floats of 16 bits.
+  template <class Call>
+  Call* of_halves(int i) {
+    return i >= 0 && code_[i].type && code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
+  }
   // f(i, call) for each instruction i that is one of these calls.
   template <class... Calls, class F>
   void each(F f) {
@@ -66,7 +71,7 @@ class Graph {
   bool is_whole(const TensorView<T>& v) const {
     const int b = buffer(v);
     return b >= 0 && buffers_[b].address == reinterpret_cast<const char*>(v.data) &&
-           buffers_[b].bytes == numel(v) * sizeof(T);
+           buffers_[b].bytes == static_cast<size_t>(numel(v) * item_of(v));
   }
   int writer(int buffer) const;                // the only instruction that writes it, or -1
   std::vector<int> readers(int buffer) const;  // in order

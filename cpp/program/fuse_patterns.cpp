@@ -176,30 +176,44 @@ bool is_masked(Graph& graph, const std::vector<int>& readers, const Pool& pool) 
   });
 }
 
+bool are_side_by_side(const Graph& graph, const Pool& pool) {
+  return pool.channels_last && side_by_side(pool.rows) && side_by_side(pool.columns) &&
+         graph.is_whole(pool.y);
+}
+
+// Whether the windows of a convolution's result can be its own. One of one tap is a product, whose sums have
+// another order.
+bool may_pool(const Graph& graph, const Conv2dForward<float>& conv, const Pool& pool) {
+  return are_side_by_side(graph, pool) && conv.geometry.groups == 1 && same_layout(conv.y, pool.x) &&
+         !conv.is_medium_sum() && conv.w.shape[2] * conv.w.shape[3] != 1;
+}
+
+Conv2dPoolForward pooled(const Conv2dForward<float>& conv, const Pool& pool,
+                         const TensorView<uint8_t>& where) {
+  return {conv.x,
+          conv.w,
+          conv.bias,
+          pool.y,
+          where,
+          conv.geometry,
+          conv.activation,
+          conv.algorithms,
+          {pool.rows.kernel, pool.columns.kernel},
+          {conv.y.shape[2], conv.y.shape[3]},
+          {},
+          conv.norm};
+}
+
 void fuse(Graph& graph, int i, const Pool& pool) {
-  if (!pool.channels_last || !side_by_side(pool.rows) || !side_by_side(pool.columns)) return;
-  if (!graph.is_whole(pool.y) || !graph.is_temporary(pool.where)) return;
+  if (!are_side_by_side(graph, pool) || !graph.is_temporary(pool.where)) return;
   const std::vector<int> readers = graph.readers(graph.buffer(pool.where));
   const TensorView<uint8_t> where = readers.empty() ? TensorView<uint8_t>{} : pool.where;
   const int p = graph.producer(pool.x, i);
   if (const auto* c = graph.as<Conv2dForward<float>>(p)) {
     const Conv2dForward<float> conv = *c;
-    if (conv.geometry.groups != 1 || !same_layout(conv.y, pool.x)) return;
-    if (conv.is_medium_sum()) return;
-    if (conv.w.shape[2] * conv.w.shape[3] == 1) return;  // a product, whose sums have another order
+    if (!may_pool(graph, conv, pool)) return;
     if (conv.activation == Conv2dActivation::relu && !is_masked(graph, readers, pool)) return;
-    graph.replace(p, Conv2dPoolForward{conv.x,
-                                       conv.w,
-                                       conv.bias,
-                                       pool.y,
-                                       where,
-                                       conv.geometry,
-                                       conv.activation,
-                                       conv.algorithms,
-                                       {pool.rows.kernel, pool.columns.kernel},
-                                       {conv.y.shape[2], conv.y.shape[3]},
-                                       {},
-                                       conv.norm});
+    graph.replace(p, pooled(conv, pool, where));
   } else if (auto* norm = graph.as<BatchNormForward<float>>(p)) {
     if (!norm->columns || norm->pool.y.data || !is_rows(graph, norm->x, 1) || !is_rows(graph, norm->y, 1))
       return;
@@ -213,6 +227,29 @@ void fuse(Graph& graph, int i, const Pool& pool) {
     return;
   }
   graph.merged(p, i);
+}
+
+// Of halves, conv2d and ReLU become one call, and so does a max-pool after them whose offsets are not read:
+// the maximum of rounded numbers is the greatest one, rounded.
+void fuse_halves(Graph& graph, int i) {
+  using Conv = OfHalves<Conv2dForward<float>>;
+  if (const auto* f = graph.of_halves<ActivationForward<float>>(i)) {
+    if (f->kind != Activation::relu || !same_elements(graph, f->x, f->y)) return;
+    const int p = graph.producer(f->x, i);
+    auto* c = graph.of_halves<Conv>(p);
+    if (!c || c->call.activation != Conv2dActivation::none) return;
+    c->call.activation = Conv2dActivation::relu;
+    c->call.y.data = f->y.data;
+    graph.merged(p, i);
+  } else if (const auto* of = graph.of_halves<OfHalves<Pool>>(i)) {
+    const Pool& pool = of->call;
+    if (!graph.is_temporary(pool.where) || graph.is_read(pool.where)) return;
+    const int p = graph.producer(pool.x, i);
+    const auto* c = graph.of_halves<Conv>(p);
+    if (!c || c->call.activation != Conv2dActivation::relu || !may_pool(graph, c->call, pool)) return;
+    graph.replace(p, OfHalves<Conv2dPoolForward>{pooled(c->call, pool, {})});
+    graph.merged(p, i);
+  }
 }
 
 // The ReLU's backward that alone reads the gradient to a pooled convolution's input.
@@ -274,6 +311,7 @@ void fuse_patterns(Graph& graph) {
   graph.each<Pool>([&](int i, const Pool& pool) { find_again(graph, i, pool); });
   graph.each<Pool>(pattern);
   graph.each<ActivationBackward<float>>([&](int i, const auto& mask) { fuse_mask(graph, i, mask); });
+  for (int i = 0; i < graph.size(); ++i) fuse_halves(graph, i);
   graph.each<Copy<float>, Copy<double>, Elementwise<float>, Elementwise<double>>(pattern);
 }
 

@@ -32,7 +32,7 @@ void init_winograd() {
 
 // Whether x is a picture that is not channels-last, as images within networks are, and its channels are
 // filtered one by one: the result is in C order.
-bool keeps_planes(const Floats& x, const ConvArguments& a, const ConvShapes& s) {
+bool keeps_planes(const Reals& x, const ConvArguments& a, const ConvShapes& s) {
   constexpr int64_t kMostColors = 4;
   return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && !over_channels(x.view<char>());
 }
@@ -47,19 +47,19 @@ auto one_of(const A& array, int axis, int64_t i) {
 }
 
 // Each channel as an image of its own, whose vectors are pixels: 3 times the speed of vectors of 3 channels.
-Output conv_by_channel(const Floats& x, const Weight& w, const MaybeFloats& bias, ConvArguments a,
+Output conv_by_channel(const Reals& x, const Weight& w, const MaybeReals& bias, ConvArguments a,
                        const Shape& shape, Conv2dActivation act) {
   Output y = new_images(x.dtype(), 2, false, shape);
   a.groups = 1;
   for (int64_t c = 0; c < shape.sizes[1]; ++c)
-    run<Conv2dForward>(x.dtype(), one_of(x, 1, c), one_of(w, 0, c), one_of(bias, 0, c), one_of(y, 1, c),
-                       a.geometry(), act, conv_algorithms());
+    run_images<Conv2dForward>(x.dtype(), one_of(x, 1, c), one_of(w, 0, c), one_of(bias, 0, c),
+                              one_of(y, 1, c), a.geometry(), act, conv_algorithms(x.dtype()));
   return y;
 }
 
 // activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
 template <int axes>
-Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride, Padding padding,
+Output conv(const Reals& x, const Weight& w, const MaybeReals& bias, PerAxis stride, Padding padding,
             PerAxis dilation, Groups groups, Name activation, Out out) {
   const ConvOp op{x.op(), axes};
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
@@ -72,14 +72,14 @@ Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis s
   if (planes && x.dtype() == DType::float32 && a.stride[0] == 1 && a.stride[1] == 1)
     return conv_by_channel(x, w, bias, a, shape, act);
   ConvResult y(op, out, x.dtype(), shape, planes, x, w, bias);
-  run<Conv2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes), a.geometry(),
-                     act, conv_algorithms());
+  run_images<Conv2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
+                            a.geometry(), act, conv_algorithms(x.dtype()));
   return y.finish();
 }
 
 // (dx, dw, db) from dy, the gradient of conv's result; None for those not needed.
 template <int axes>
-Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+Gradients::All conv_backward(const Reals& dy, const Reals& x, const Weight& w, PerAxis stride,
                              Padding padding, PerAxis dilation, Groups groups, Truth need_dx, Truth need_dw,
                              Truth need_db) {
   const ConvOp op{x.op(), axes};
@@ -90,20 +90,20 @@ Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w,
   Gradients g;
   if (need_dx) {
     g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
-    run<Conv2dBackwardInput>(x.dtype(), image(dy, axes), image(w, axes), image(g.dx, axes), a.geometry(),
-                             conv_algorithms());
+    run_images<Conv2dBackwardInput>(x.dtype(), image(dy, axes), image(w, axes), image(g.dx, axes),
+                                    a.geometry(), conv_algorithms(x.dtype()));
   }
   if (!need_dw && !need_db) return g.all();
   if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
   if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   with_float(x.dtype(), [&](auto tag) {
-    invoke_released(Conv2dBackwardWeight<decltype(tag)>{image(dy, axes),
-                                                        image(x, axes),
-                                                        image(g.dweight, axes),
-                                                        g.dbias,
-                                                        a.geometry(),
-                                                        {s.r, s.s},
-                                                        conv_algorithms()});
+    invoke_images(x.dtype(), Conv2dBackwardWeight<decltype(tag)>{image(dy, axes),
+                                                                 image(x, axes),
+                                                                 image(g.dweight, axes),
+                                                                 g.dbias,
+                                                                 a.geometry(),
+                                                                 {s.r, s.s},
+                                                                 conv_algorithms(x.dtype())});
   });
   return g.all();
 }
@@ -153,29 +153,29 @@ ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride,
 // The gradient of a convolution to its input, plus bias: x (n, c, h, w), w (c, k / groups, r, s), result
 // (n, k, p, q).
 template <int axes>
-Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride,
+Output conv_transpose(const Reals& x, const Weight& w, const MaybeReals& bias, PerAxis stride,
                       PerAxis padding, PerAxis output_padding, Groups groups, PerAxis dilation, Out out) {
   const ConvOp op{x.op(), axes};
   const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
   const ConvShapes s = shapes_of(op, x, w, a);
   if (bias) bias.expect_shape({s.k});
   ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), false, x, w, bias);
-  run<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
-                              a.geometry(), conv_algorithms());
+  run_images<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
+                                     a.geometry(), conv_algorithms(x.dtype()));
   return y.finish();
 }
 
 // db: the sum over images and pixels. The weight's gradient has none of dy, only of x.
 template <class T>
-Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db) {
+Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db, DType dtype) {
   TensorView<const T> one_channel = dy;
   one_channel.shape[1] = 1;
-  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms()};
+  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms(dtype)};
 }
 
 // (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
 template <int axes>
-Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+Gradients::All conv_transpose_backward(const Reals& dy, const Reals& x, const Weight& w, PerAxis stride,
                                        PerAxis padding, PerAxis output_padding, Groups groups,
                                        PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
   const ConvOp op{x.op(), axes};
@@ -187,19 +187,19 @@ Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const 
   if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
   if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   if (need_dx)
-    run<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes), a.geometry(),
-                       Conv2dActivation::none, conv_algorithms());
+    run_images<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes),
+                              a.geometry(), Conv2dActivation::none, conv_algorithms(x.dtype()));
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     if (need_dw)
-      invoke_released(Conv2dBackwardWeight<T>{image(x, axes),
-                                              image(dy, axes),
-                                              image(g.dweight, axes),
-                                              {},
-                                              a.geometry(),
-                                              {s.r, s.s},
-                                              conv_algorithms()});
-    if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.dbias));
+      invoke_images(x.dtype(), Conv2dBackwardWeight<T>{image(x, axes),
+                                                       image(dy, axes),
+                                                       image(g.dweight, axes),
+                                                       {},
+                                                       a.geometry(),
+                                                       {s.r, s.s},
+                                                       conv_algorithms(x.dtype())});
+    if (need_db) invoke_images(x.dtype(), bias_gradient<T>(image(dy, axes), g.dbias, x.dtype()));
   });
   return g.all();
 }
@@ -219,14 +219,14 @@ void define(Module m) {
 
 }  // namespace
 
-ConvAlgorithms conv_algorithms() {
+ConvAlgorithms conv_algorithms(DType dtype) {
   const ConvAlgorithms all{g_algorithms.load(std::memory_order_relaxed)};
-  return is_medium() ? all : all.without(ConvAlgorithm::medium);
+  return dtype == DType::bfloat16 || is_medium() ? all : all.without(ConvAlgorithm::medium);
 }
 
 void register_conv2d(Module m) {
   init_winograd();
-  def(m, "get_winograd()", [] { return conv_algorithms().has(ConvAlgorithm::winograd); });
+  def(m, "get_winograd()", [] { return conv_algorithms(DType::float32).has(ConvAlgorithm::winograd); });
   def(m, "set_winograd(enabled)", [](Truth enabled) { allow(ConvAlgorithm::winograd, enabled); });
   def(m, "allow_conv_algorithm(name, allowed)", allow_conv_algorithm);
   define<1>(m);

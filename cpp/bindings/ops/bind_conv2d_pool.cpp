@@ -29,7 +29,7 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
                                     where,
                                     a.geometry(),
                                     act,
-                                    conv_algorithms(),
+                                    conv_algorithms(DType::float32),
                                     {window.size[0], window.size[1]},
                                     {s.p, s.q}});
   return {std::move(y), std::move(where)};
@@ -38,11 +38,12 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
 // (dx, dw, db) of conv2d_pool from dy, the gradient of its result, masked where its ReLU cut that off; None
 // for those not needed. saved: x as the result of a ReLU, whose gradient dx then is.
 template <int axes>
-Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8>& where, const Floats32& x,
-                                  const Weight32& w, PerAxis stride, Padding padding, PerAxis dilation,
+Gradients::All conv_pool_backward(const Reals& dy, const Exactly<DType::uint8>& where, const Reals& x,
+                                  const Weight& w, PerAxis stride, Padding padding, PerAxis dilation,
                                   PerAxis window_, Truth need_dx, Truth need_dw, Truth need_db,
-                                  const MaybeFloats32& saved) {
+                                  const MaybeReals& saved) {
   const ConvOp op{x.op(), axes};
+  if (x.dtype() == DType::float64) fail_type(x.op(), "got x of float64; expected float32 or halves");
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
   const ResultWindow window = result_window(op, window_, s);
@@ -51,28 +52,28 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
   if (saved) saved.expect_shape(whole);
   Gradients g;
   if (need_dx) {
-    g.dx = conv_output(op, DType::float32, whole);
-    invoke_released(Conv2dPoolBackwardInput{image(dy, axes),
-                                            image(where, axes),
-                                            image(w, axes),
-                                            image(saved, axes),
-                                            image(g.dx, axes),
-                                            a.geometry(),
-                                            {window.size[0], window.size[1]},
-                                            conv_algorithms()});
+    g.dx = conv_output(op, x.dtype(), whole);
+    invoke_images(x.dtype(), Conv2dPoolBackwardInput{image(dy, axes),
+                                                     image(where, axes),
+                                                     image(w, axes),
+                                                     image(saved, axes),
+                                                     image(g.dx, axes),
+                                                     a.geometry(),
+                                                     {window.size[0], window.size[1]},
+                                                     conv_algorithms(x.dtype())});
   }
   if (!need_dw && !need_db) return g.all();
-  if (need_dw) g.dweight = Output::contiguous(DType::float32, w.shape());
-  if (need_db) g.dbias = Output::contiguous(DType::float32, {s.k});
-  invoke_released(Conv2dPoolBackwardWeight{image(dy, axes),
-                                           image(where, axes),
-                                           image(x, axes),
-                                           image(g.dweight, axes),
-                                           g.dbias,
-                                           a.geometry(),
-                                           {s.r, s.s},
-                                           {window.size[0], window.size[1]},
-                                           conv_algorithms()});
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
+  invoke_images(x.dtype(), Conv2dPoolBackwardWeight{image(dy, axes),
+                                                    image(where, axes),
+                                                    image(x, axes),
+                                                    image(g.dweight, axes),
+                                                    g.dbias,
+                                                    a.geometry(),
+                                                    {s.r, s.s},
+                                                    {window.size[0], window.size[1]},
+                                                    conv_algorithms(x.dtype())});
   return g.all();
 }
 

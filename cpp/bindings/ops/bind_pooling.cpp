@@ -25,8 +25,9 @@ Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool ret
     Output where = pooled_output(op, dtype_of<Offset>(), channels_last, x, size);
     const auto offsets = as_image(where.view<Offset>(), op.axes);
     with_float(x.dtype(), [&](auto tag) {
-      invoke_released(MaxPool2dForward<decltype(tag), Offset>{image(x, op.axes), image(y, op.axes), offsets,
-                                                              axes.rows, axes.columns, channels_last});
+      invoke_images(x.dtype(),
+                    MaxPool2dForward<decltype(tag), Offset>{image(x, op.axes), image(y, op.axes), offsets,
+                                                            axes.rows, axes.columns, channels_last});
     });
     if (!return_indices) return tuple_of({y.release(), where.release()});
     Output indices = pooled_output(op, DType::int64, channels_last, x, size);
@@ -47,9 +48,9 @@ Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, co
     const bool channels_last = pools_over_channels(op, where);
     Output dx = pooled_output(op, dy.dtype(), channels_last, dy, size);
     with_float(dy.dtype(), [&](auto tag) {
-      invoke_released(MaxPool2dBackward<decltype(tag), Offset>{image(dy, op.axes), image(where, op.axes),
-                                                               image(dx, op.axes), axes.rows, axes.columns,
-                                                               channels_last});
+      invoke_images(dy.dtype(), MaxPool2dBackward<decltype(tag), Offset>{
+                                    image(dy, op.axes), image(where, op.axes), image(dx, op.axes), axes.rows,
+                                    axes.columns, channels_last});
     });
     return dx;
   });
@@ -104,16 +105,16 @@ struct Divisor {
 Output run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, const Divisor& divisor) {
   const bool channels_last = pools_over_channels(op, x);
   Output y = pooled_output(op, x.dtype(), channels_last, x, {axes.rows.out, axes.columns.out});
-  run<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns,
-                        channels_last, divisor.include_pad, divisor.count);
+  run_images<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns,
+                               channels_last, divisor.include_pad, divisor.count);
   return y;
 }
 
 Output run_average_backward(const PoolOp& op, const Input& dy, const PoolAxes& axes, bool channels_last,
                             const Divisor& divisor) {
   Output dx = pooled_output(op, dy.dtype(), channels_last, dy, {axes.rows.in, axes.columns.in});
-  run<AvgPool2dBackward>(dy.dtype(), image(dy, op.axes), image(dx, op.axes), axes.rows, axes.columns,
-                         channels_last, divisor.include_pad, divisor.count);
+  run_images<AvgPool2dBackward>(dy.dtype(), image(dy, op.axes), image(dx, op.axes), axes.rows, axes.columns,
+                                channels_last, divisor.include_pad, divisor.count);
   return dx;
 }
 
@@ -172,7 +173,7 @@ void define(Module m, const std::string& divisor) {
 }
 
 // Whether pooling x gives channels-last images: what a gradient's layout is taken from.
-bool over_channels_of(const Floats& x) {
+bool over_channels_of(const Reals& x) {
   const PoolOp op{x.op(), x.ndim() == 3 ? 1 : 2};
   if (x.ndim() != 2 + op.axes) x.fail("images (N, C, H, W)");
   return pools_over_channels(op, x);

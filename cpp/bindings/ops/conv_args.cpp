@@ -119,11 +119,11 @@ bool ConvResult::writes_directly() const {
 }
 
 Output ConvResult::finish() {
-  if (own_)
-    with_float(dtype_, [&](auto tag) {
-      using T = decltype(tag);
-      invoke_released(Copy<T>{as_const(own_->view<T>()), y_});
-    });
+  const auto copy = [&](auto tag) {
+    using T = decltype(tag);
+    if (own_) invoke_released(Copy<T>{as_const(own_->view<T>()), y_});
+  };
+  stored_as(dtype_) == Stored::whole ? with_float(dtype_, copy) : copy(BFloat16{});
   return std::move(y_);
 }
 

@@ -25,7 +25,7 @@ template <class Array>
 struct Named : Array {
   Named(const Arg& arg) : Array(Arg{arg.op, "weight", arg.value}) {}
 };
-using Weight = Named<Floats>;
+using Weight = Named<Reals>;
 
 struct Padding : PerAxis {  // or 'same' or 'valid'
   RANVIER_ANNOTATION("Pair | str");
@@ -77,7 +77,8 @@ struct ResultWindow {
 };
 ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
-ConvAlgorithms conv_algorithms();  // as rv.set_winograd() and allow_conv_algorithm() have them
+// As rv.set_winograd() and allow_conv_algorithm() have them; factors of bfloat16 are what they are.
+ConvAlgorithms conv_algorithms(DType dtype);
 
 inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape, bool planes = false) {
   return new_images(dtype, op.axes, !planes, shape);  // channels-last but for planes

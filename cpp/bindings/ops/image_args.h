@@ -4,6 +4,7 @@
 #include <array>
 
 #include "bindings/binder/define.h"
+#include "kernels/copy/half_images.h"
 
 namespace ranvier::bind {
 
@@ -24,7 +25,7 @@ template <class T>
 TensorView<T> as_image(const TensorView<T>& v, int axes) {
   const int batch = v.ndim - axes - 1;  // 1 or 0
   TensorView<T> image;
-  image.data = v.data, image.ndim = 4;
+  image.data = v.data, image.ndim = 4, image.stored = v.stored;
   const auto put = [&](int to, int from, int64_t rows_stride) {
     image.shape[to] = from < 0 ? 1 : v.shape[from];
     image.strides[to] = from < 0 ? rows_stride : v.strides[from];
@@ -40,6 +41,23 @@ TensorView<T> as_image(const TensorView<T>& v, int axes) {
 template <class A>
 auto image(const A& a, int axes) {
   return viewed(a, [axes](const auto& v) { return v.data ? as_image(v, axes) : v; });
+}
+
+template <class Call>
+constexpr bool of_doubles = false;
+template <template <class...> class Call, class... T>
+constexpr bool of_doubles<Call<double, T...>> = true;
+
+// invoke_released() and run() of calls on images, which may be halves.
+template <class Call>
+void invoke_images(DType dtype, const Call& call) {
+  if constexpr (!of_doubles<Call>)
+    if (stored_as(dtype) != Stored::whole) return invoke_released(OfHalves<Call>{call});
+  invoke_released(call);
+}
+template <template <class> class Call, class... A>
+void run_images(DType dtype, const A&... fields) {
+  with_float(dtype, [&](auto tag) { invoke_images(dtype, Call<decltype(tag)>{fields...}); });
 }
 
 bool over_channels(const TensorView<const char>& image);  // its channels are the fastest axis: channels-last

@@ -48,8 +48,8 @@ struct PoolAxes {
 
 // A batch of signals or images.
 template <int axes>
-struct Pooled : Floats {
-  Pooled(const Arg& arg) : Floats(arg) {
+struct Pooled : Reals {
+  Pooled(const Arg& arg) : Reals(arg) {
     if (ndim() != 2 + axes) fail(axes == 1 ? "signals (N, C, L)" : "images (N, C, H, W)");
   }
 };

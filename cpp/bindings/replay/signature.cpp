@@ -86,7 +86,7 @@ std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vecto
 
 KernelSettings kernel_settings() {
   return {num_threads(),
-          conv_algorithms().bits,
+          conv_algorithms(DType::float32).bits,
           static_cast<int64_t>(active_isa()),
           static_cast<int64_t>(precision()),
           static_cast<int64_t>(current_precision()),

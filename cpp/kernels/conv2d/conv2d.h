@@ -26,6 +26,7 @@
 #include <cstddef>
 
 #include "base/views.h"
+#include "kernels/copy/half_images.h"
 
 namespace ranvier {
 
@@ -71,6 +72,7 @@ struct Conv2dGeometry {  // [0] along h, [1] along w
 template <class T>
 struct Conv2dForward {
   RANVIER_CALL("conv2d_forward", x, packed_w.data ? packed_w : w, bias, norm, y);
+  RANVIER_IMAGES((x, y), (w, bias))
   size_t workspace_bytes(int threads) const;
   TensorView<const T> x, w;
   TensorView<const T> bias;  // or data null
@@ -100,6 +102,7 @@ struct Conv2dPack {
 template <class T>
 struct Conv2dBackwardInput {
   RANVIER_CALL("conv2d_backward_input", dy, w, dx);
+  RANVIER_IMAGES((dy, dx), (w))
   size_t workspace_bytes(int threads) const;
   TensorView<const T> dy, w;
   TensorView<T> dx;
@@ -112,6 +115,7 @@ struct Conv2dBackwardInput {
 template <class T>
 struct ConvTranspose2dForward {
   RANVIER_CALL("conv_transpose2d_forward", x, w, bias, y);
+  RANVIER_IMAGES((x, y), (w, bias))
   size_t workspace_bytes(int threads) const;
   TensorView<const T> x, w;
   TensorView<const T> bias;  // or data null
@@ -124,6 +128,7 @@ struct ConvTranspose2dForward {
 template <class T>
 struct Conv2dBackwardWeight {
   RANVIER_CALL("conv2d_backward_weight", dy, x, dw, db);
+  RANVIER_IMAGES((dy, x), (dw, db))
   size_t workspace_bytes(int threads) const;
   TensorView<const T> dy, x;
   TensorView<T> dw, db;

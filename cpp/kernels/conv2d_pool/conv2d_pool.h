@@ -19,6 +19,7 @@ namespace ranvier {
 
 struct Conv2dPoolForward {
   RANVIER_CALL("conv2d_pool", x, packed_w.data ? packed_w : w, bias, norm, y, where);
+  RANVIER_IMAGES((x, y, where), (w, bias))
   size_t workspace_bytes(int threads) const;
   TensorView<const float> x, w;
   TensorView<const float> bias;  // or data null
@@ -41,6 +42,7 @@ struct Conv2dPoolForward {
 // dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. Either output may be null.
 struct Conv2dPoolBackwardWeight {
   RANVIER_CALL("conv2d_pool_backward_weight", dy, where, x, dw, db);
+  RANVIER_IMAGES((dy, where, x), (dw, db))
   size_t workspace_bytes(int threads) const;
   TensorView<const float> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
@@ -56,6 +58,7 @@ struct Conv2dPoolBackwardWeight {
 // is the result of a ReLU and saved is x: then dx is the gradient of the ReLU's input, 0 where saved <= 0.
 struct Conv2dPoolBackwardInput {
   RANVIER_CALL("conv2d_pool_backward_input", dy, where, w, saved, dx);
+  RANVIER_IMAGES((dy, where, saved, dx), (w))
   size_t workspace_bytes(int threads) const;
   TensorView<const float> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;

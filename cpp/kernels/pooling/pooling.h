@@ -12,6 +12,7 @@
 
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/copy/half_images.h"
 #include "kernels/pooling/axis.h"
 
 namespace ranvier {
@@ -29,6 +30,7 @@ void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t 
 template <class T, class Offset>
 struct MaxPool2dForward {
   RANVIER_CALL("max_pool2d", x, y, where);
+  RANVIER_IMAGES((x, y, where), ())
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> x;
   TensorView<T> y;
@@ -41,6 +43,7 @@ struct MaxPool2dForward {
 template <class T, class Offset>
 struct MaxPool2dBackward {
   RANVIER_CALL("max_pool2d_backward", dy, where, dx);
+  RANVIER_IMAGES((dy, where, dx), ())
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> dy;
   TensorView<const Offset> where;
@@ -62,6 +65,7 @@ struct MaxPool2dIndices {
 template <class T>
 struct AvgPool2dForward {
   RANVIER_CALL("avg_pool2d", x, y);
+  RANVIER_IMAGES((x, y), ())
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> x;
   TensorView<T> y;
@@ -74,6 +78,7 @@ struct AvgPool2dForward {
 template <class T>
 struct AvgPool2dBackward {
   RANVIER_CALL("avg_pool2d_backward", dy, dx);
+  RANVIER_IMAGES((dy, dx), ())
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> dy;
   TensorView<T> dx;

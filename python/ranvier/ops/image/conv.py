@@ -32,6 +32,7 @@ class Convolution(Function):
     """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
 
     reads: ClassVar = {"x": 1, "w": 0}
+    widens = False
     autocast = "lower"
     dimensions: int  # of a batch; a single image or signal has one less
     kernel: Any
@@ -58,8 +59,8 @@ class Convolution(Function):
         return dx[0] if self.single and dx is not None else dx, dw, db
 
     def _backward_at_maxima(self, dy: AtMaxima) -> Any:
-        """The same sums over the maxima of a pool only: float32, one group."""
-        if dy.dy.dtype != "float32" or self.geometry[3] != 1:
+        """The same sums over the maxima of a pool only: no float64, one group."""
+        if dy.dy.dtype == "float64" or self.geometry[3] != 1:
             return self.backward(dy.array())
         stride, padding, dilation, _ = self.geometry
         arrays = dy.dy, dy.where, self.x, self.w
@@ -200,6 +201,7 @@ class _Gradient(Function):
     place: 0 for that of x, 1 for that of w; shape: of the gradient.
     """
 
+    widens = False
     backward = by_rule
 
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:

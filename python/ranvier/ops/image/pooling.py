@@ -31,7 +31,7 @@ class Pool(Function):
     kernel: Any
     kernel_backward: Any
 
-    adaptive = False
+    adaptive = widens = False
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

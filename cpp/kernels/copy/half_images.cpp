@@ -1,0 +1,169 @@
+#include "kernels/copy/half_images.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/carve.h"
+#include "base/integers.h"
+#include "kernels/copy/copy.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kFloats = 3 << 16;   // of the images of a block: 768 KB
+constexpr int64_t kTimesOthers = 16;   // or so many times the weights, which each block may pack again
+constexpr int64_t kLeast = 2;          // images: sums of pairs of bfloat16 are of two, see conv2d/medium
+constexpr double kNsPerElement = 0.5;  // of the largest view, at least
+
+// The strides of memory without gaps, in the order of v's dimensions.
+void make_dense(AnyView& v) {
+  int order[kMaxDims];
+  for (int d = 0; d < v.ndim; ++d) {
+    int i = d;
+    for (; i > 0 && std::abs(v.strides[order[i - 1]]) < std::abs(v.strides[d]); --i) order[i] = order[i - 1];
+    order[i] = d;
+  }
+  int64_t step = 1;
+  for (int i = v.ndim - 1; i >= 0; --i) {
+    v.strides[order[i]] = step;
+    step *= v.shape[order[i]];
+  }
+}
+
+template <class T>
+TensorView<T> elements(const AnyView& v) {
+  TensorView<T> to;
+  to.data = reinterpret_cast<T*>(v.data), to.ndim = v.ndim;
+  std::copy_n(v.shape, v.ndim, to.shape), std::copy_n(v.strides, v.ndim, to.strides);
+  return to;
+}
+
+void widen(const Team& team, const AnyView& x, const AnyView& y) {
+  const DType from = x.stored == Stored::float16 ? DType::float16 : DType::bfloat16;
+  Cast<uint16_t, float>{from, elements<const uint16_t>(x), elements<float>(y)}.run(team, nullptr);
+}
+
+void round(const Team& team, const AnyView& x, const AnyView& y) {
+  const auto from = elements<const uint32_t>(x);
+  if (y.stored == Stored::float16)
+    Cast<uint32_t, Float16>{DType::float32, from, elements<Float16>(y)}.run(team, nullptr);
+  else
+    Cast<uint32_t, BFloat16>{DType::float32, from, elements<BFloat16>(y)}.run(team, nullptr);
+}
+
+void add_floats(const Team& team, const AnyView& x, const AnyView& y) {
+  const float* from = reinterpret_cast<const float*>(x.data);
+  float* to = reinterpret_cast<float*>(y.data);
+  team.parallel_for(numel(x), 0, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] += from[i];
+  });
+}
+
+}  // namespace
+
+// The call on some images as a call on floats, in a copy of its bytes.
+struct ImageBlock {
+  using Place = ImageCall::Place;
+  static constexpr int kMost = ImageCall::kMost, kBytes = ImageCall::kBytes;
+  const ImageCall& whole;
+  alignas(16) char call[kBytes];
+  int64_t images = 0, size = 0;             // of all; of a block, at most
+  float *floats[kMost] = {}, *more[kMost];  // more: for what is added to the sums of the blocks before
+
+  explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {
+    int64_t others = 0, in_image = 0;
+    for_each([&](int, const Place& p, const AnyView& v) {
+      if (p.images) images = v.shape[0];
+      (p.images ? in_image : others) += numel(v) / std::max<int64_t>(p.images ? v.shape[0] : 1, 1);
+    });
+    const int64_t most = std::max(kFloats, kTimesOthers * others) / std::max<int64_t>(in_image, 1);
+    const int64_t blocks = ceil_div(std::max<int64_t>(images, 1), std::max<int64_t>(most, kLeast));
+    size = round_up(ceil_div(images, blocks), kLeast);
+    std::memcpy(call, whole.call_, whole.size_);
+    for_each([&](int i, const Place& p, AnyView v) {
+      if (v.stored == Stored::whole) return;
+      if (p.images) v.shape[0] = std::min(size, images);
+      floats[i] = carver.take<float>(numel(v));
+      more[i] = p.writes && !p.images ? carver.take<float>(numel(v)) : nullptr;
+    });
+  }
+
+  // f(index, place, the view of halves)
+  template <class F>
+  void for_each(const F& f) const {
+    for (int i = 0; i < whole.count_; ++i)
+      f(i, whole.places_[i], *reinterpret_cast<const AnyView*>(whole.call_ + whole.places_[i].position));
+  }
+  AnyView& view(const Place& p) { return *reinterpret_cast<AnyView*>(call + p.position); }
+
+  // Makes it the call on the images from `first` on.
+  void set(int64_t first) {
+    for_each([&](int i, const Place& p, AnyView v) {
+      if (p.images) v = part(v, first);
+      if (v.stored != Stored::whole) {
+        make_dense(v);
+        v.stored = Stored::whole;
+        float* const own = more[i] && first > 0 ? more[i] : floats[i];
+        if (own) v.data = reinterpret_cast<char*>(own);  // none: where the workspace is measured
+      }
+      view(p) = v;
+    });
+  }
+  AnyView part(AnyView v, int64_t first) const {
+    v.shape[0] = std::min(size, images - first);
+    v.data += first * v.strides[0] * item(v);
+    return v;
+  }
+  // Bytes of an element: those that are no floats are offsets.
+  int64_t item(const AnyView& v) const { return v.stored == Stored::whole ? whole.offset_ : 2; }
+
+  size_t bytes(int threads) {
+    size_t most = 0;
+    const int64_t last = images - images % std::max<int64_t>(size, 1);
+    for (int64_t first : {int64_t{0}, last}) {
+      if (first > 0 && first == images) continue;
+      set(first);
+      most = std::max(most, whole.bytes_(call, threads));
+    }
+    return most;
+  }
+
+  void run(const OpenTeam& team, void* scratch) {
+    int64_t first = 0;
+    do {
+      set(first);
+      for_each([&](int i, const Place& p, const AnyView& v) {
+        if (floats[i] && !p.writes && (p.images || first == 0))
+          widen(team, p.images ? part(v, first) : v, view(p));
+      });
+      whole.run_(call, team, scratch);
+      team.barrier();
+      const bool last = first + size >= images;
+      for_each([&](int i, const Place& p, const AnyView& v) {
+        if (!floats[i] || !p.writes) return;
+        if (p.images) return round(team, view(p), part(v, first));
+        AnyView sums = view(p);
+        sums.data = reinterpret_cast<char*>(floats[i]);
+        if (first > 0) add_floats(team, view(p), sums);
+        if (last) round(team, sums, v);
+      });
+      first += size;
+    } while (first < images);
+  }
+};
+
+size_t ImageCall::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  ImageBlock block(*this, carver);
+  return carver.used() + block.bytes(threads);
+}
+
+void ImageCall::run(const Team& team, void* workspace) const {
+  team.region(kNsPerElement * total_, [&](const OpenTeam& team) {
+    Carver carver(workspace);
+    ImageBlock block(*this, carver);
+    block.run(team, static_cast<char*>(workspace) + carver.used());
+  });
+}
+
+}  // namespace ranvier
