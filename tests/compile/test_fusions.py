@@ -25,6 +25,15 @@ class Reads(nn.Module):
         return self.function(self, self.layer(x))
 
 
+class Casts(nn.Module):
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = getattr(rv, dtype)
+
+    def forward(self, x):
+        return x.to(self.dtype)
+
+
 def dense(size, activation):
     return lambda: S(Linear(size, 6), activation(), Linear(6, 3))
 
@@ -141,6 +150,41 @@ def test_a_gradient_between_the_two_that_is_a_result_is_made():
         return rv.autograd.grad((y * y).sum(), [z])[0]
 
     same(lambda: step, drawn((2, 3, 8, 8)))
+
+
+OF_HALVES = {  # name: (the model, what is merged without a gradient, and in a training step)
+    "pool": (
+        lambda: S(CONV(), nn.ReLU(), Pool(2)),
+        ["activation_forward", "conv2d_forward", "max_pool2d"],
+        True,
+    ),
+    "strided": (lambda: S(Conv(3, 8, 5, 2), nn.ReLU(), Pool(3)), None, True),
+    "two": (lambda: S(Conv(3, 16, 3), nn.ReLU(), Pool(2), Conv(16, 32, 3), nn.ReLU(), Pool(2)), None, True),
+    "of one tap": (lambda: S(Conv(3, 32, 1), nn.ReLU(), Pool(2)), ["activation_forward"], True),
+    "another reader": (lambda: Reads(CONV(), lambda m, z: F.relu(z) + z), [], False),
+    "no ReLU": (lambda: S(CONV(), Pool(2)), [], False),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", OF_HALVES)
+def test_convolutions_of_halves(name, dtype):
+    make, merged, trains = OF_HALVES[name]
+    halves = lambda: make().to(getattr(rv, dtype))  # noqa: E731
+
+    def predicting():
+        model = halves().eval()
+
+        def step(x):
+            with rv.no_grad():
+                return model(x.to(getattr(rv, dtype)))
+
+        return step
+
+    found = fused(same(predicting, drawn((5, 3, 15, 14))))
+    assert found == merged or (merged is None and "conv2d_forward" in found)
+    step = same(gradients(lambda: S(Casts(dtype), halves())), drawn((5, 3, 15, 14)), 4)
+    assert ("activation_forward" in fused(step)) == trains
 
 
 FORWARD = {

@@ -222,18 +222,15 @@ static void op_row(const ElementRow& r) {
 }
 
 // Ops that take less time than to write floats into a buffer and read them.
+template <class Op, class... Ops>
+constexpr bool is_among = (std::is_same_v<Op, Ops> || ...);
 template <class Op>
-constexpr bool is_short = false;
-#define RANVIER_X(name) \
-  template <>           \
-  constexpr bool is_short<name##_op<float>> = true;
-RANVIER_X(neg)
-RANVIER_X(abs) RANVIER_X(square) RANVIER_X(add) RANVIER_X(sub) RANVIER_X(mul) RANVIER_X(div)
-    RANVIER_X(maximum) RANVIER_X(minimum)
-#undef RANVIER_X
+constexpr bool is_short =
+    is_among<Op, neg_op<float>, abs_op<float>, square_op<float>, add_op<float>, sub_op<float>, mul_op<float>,
+             div_op<float>, maximum_op<float>, minimum_op<float>>;
 
-        template <class Half, class Op>
-        static void half_loop(const Vectors& v) {
+template <class Half, class Op>
+static void half_loop(const Vectors& v) {
   constexpr int last = Op::operands - 1;
   for_each_vector<Op::operands, sizeof(halves)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto at = [&](int k) RANVIER_INLINED { return load_halves(reinterpret_cast<const Half*>(x[k])); };
