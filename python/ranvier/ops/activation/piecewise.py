@@ -1,6 +1,6 @@
 """Piecewise linear activations: y = f(x) element by element.
 
-Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
+Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same
 shape, dtype and memory order. Another dtype raises TypeError, but relu, relu6 and hardtanh keep integers.
 ``inplace=True`` changes x and returns it; RuntimeError where x is a leaf that requires gradients, as in
 PyTorch.

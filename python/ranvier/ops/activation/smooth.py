@@ -1,6 +1,6 @@
 """Activations with an exponential: y = f(x) element by element.
 
-Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
+Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same
 shape, dtype and memory order. Another dtype raises TypeError, but sigmoid, tanh, softsign
 and tanhshrink compute integers and bools in float32. ``inplace=True`` changes x and returns it; RuntimeError
 where x is a leaf that requires gradients, as in PyTorch.

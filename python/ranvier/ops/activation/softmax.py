@@ -37,7 +37,7 @@ def _softmax(node: Any, dy: Tensor) -> Tensor:
 def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
-    input: float32 or float64, any shape; a number is treated as one element of one dimension. dtype: the
+    input: any float dtype and shape; a number is treated as one element of one dimension. dtype: the
     input is cast to it first. Without ``dim`` (or ``axis``), the dimension that PyTorch chooses: 0 of one or
     three dimensions, else 1; a choice that is not the last dimension warns.
 

@@ -93,8 +93,8 @@ def conv2d(
     i = p stride + r dilation - padding, j = q stride + s dilation - padding, and x is zero outside.
 
     x (N, C, H, W) or one image (C, H, W), weight (K, C / groups, R, S), bias (K,) or None, y (N, K, P, Q)
-    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All arrays are
-    float32 or all are float64. stride, padding and dilation are numbers or (rows, columns); padding may be
+    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All have
+    one float dtype. stride, padding and dilation are numbers or (rows, columns); padding may be
     'valid' (none) or 'same' (P = H; needs stride 1). With groups, output channel k sees only the input
     channels of its group; groups = C = K is depthwise. y is channels-last in memory; that of a
     depthwise one of 2 to 4 channels in C order is in C order.
@@ -128,7 +128,7 @@ def conv1d(
     x is zero outside.
 
     x (N, C, L) or one signal (C, L), weight (K, C / groups, S), bias (K,) or None, y (N, K, Q) with
-    Q = (L + 2 padding - dilation (S - 1) - 1) // stride + 1; all float32 or all float64. padding may be
+    Q = (L + 2 padding - dilation (S - 1) - 1) // stride + 1; all of one float dtype. padding may be
     'valid' (none) or 'same' (Q = L, at stride 1). y is (N, Q, K) in memory.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
@@ -151,7 +151,7 @@ def conv_transpose1d(
     all c, q, s with this place.
 
     x (N, C, L) or one signal (C, L), weight (C, K / groups, S), bias (K,) or None, y (N, K, Q) with
-    Q = (L - 1) stride - 2 padding + dilation (S - 1) + output_padding + 1; all float32 or all float64.
+    Q = (L - 1) stride - 2 padding + dilation (S - 1) + output_padding + 1; all of one float dtype.
     output_padding, less than stride or dilation, selects one of the lengths from which conv1d makes L.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
@@ -175,7 +175,7 @@ def conv_transpose2d(
     i = p stride + r dilation - padding and j = q stride + s dilation - padding.
 
     x (N, C, H, W) or one image (C, H, W), weight (C, K / groups, R, S), bias (K,) or None, y (N, K, P, Q),
-    P = (H - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1; all float32 or all float64.
+    P = (H - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1; all of one float dtype.
     Settings are numbers or (rows, columns). output_padding, less than stride or dilation, selects one of
     the sizes from which conv2d makes H and W. y is channels-last in memory.
 

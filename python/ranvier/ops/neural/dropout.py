@@ -61,7 +61,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     any number of threads and any memory layout. A dropped element is 0, also where x is Inf or NaN. inplace
     changes x and returns it; a leaf that requires gradients then raises RuntimeError, as in PyTorch.
 
-    input: float32 or float64 of any shape, else TypeError. p outside [0, 1] raises ValueError.
+    input: any float dtype and shape, else TypeError. p outside [0, 1] raises ValueError.
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
 
     >>> import ranvier as rv
