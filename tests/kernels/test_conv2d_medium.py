@@ -7,7 +7,7 @@ import ranvier._core as _core
 from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
-from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
+from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
 from support.bits import same_bits
 from support.grouped import grouped
 
@@ -49,14 +49,6 @@ def check(got, function, a, b, products, rounds=True):
     assert (np.abs(got - exact) <= sums + (2.0**-7 + 2.0**-16) * absolute).all()
     if rounds:
         assert np.abs(got - exact).max() > 4 * np.abs(got - rounded).max()
-
-
-@pytest.fixture
-def directly():
-    before = rv.get_winograd()
-    rv.set_winograd(False)
-    yield
-    rv.set_winograd(before)
 
 
 @needs_bfloat16

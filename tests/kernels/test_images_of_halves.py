@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier._core as _core
+from support.bfloat16 import directly  # noqa: F401
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
@@ -125,18 +126,9 @@ def test_a_large_window_has_wide_offsets(dtype, rng):
     )
 
 
-@pytest.fixture
-def directly():
-    """Winograd's sums round transformed tiles of bfloat16."""
-    before = rv.get_winograd()
-    rv.set_winograd(False)
-    yield
-    rv.set_winograd(before)
-
-
 @HALVES
 @pytest.mark.parametrize("channels", [1, 8, 32])
-def test_gradients_at_maxima(channels, dtype, directly, rng, isa):
+def test_gradients_at_maxima(channels, dtype, directly, rng, isa):  # noqa: F811
     x, w = drawn(rng, dtype, 35, channels, 26, 26), drawn(rng, dtype, 32, channels, 3, 3)
     _, where = _core.max_pool2d(_core.conv2d(x, w), 2)
     dy = drawn(rng, dtype, *where.shape)

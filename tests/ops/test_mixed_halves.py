@@ -71,13 +71,16 @@ def test_numbers_that_a_dtype_cannot_hold(dtype, large):
     x, mask, at = rv.zeros(2, dtype=dtype), rv.tensor([True, False]), rv.tensor([0])
     for fill in (
         lambda number: rv.full((2,), number, dtype=dtype), lambda number: rv.full_like(x, number),
-        x.fill_, lambda number: x.masked_fill(mask, number), lambda number: x.index_fill(0, at, number),
+        lambda number: x.masked_fill(mask, number), lambda number: x.masked_fill_(mask, number),
+        x.fill_, lambda number: x.index_fill(0, at, number),
     ):  # fmt: skip
         for number in (large, -large):
             with pytest.raises(RuntimeError, match="expected a number that"):
                 fill(number)
         assert fill(rv.finfo(dtype).max)[0] == rv.finfo(dtype).max
         assert fill(-np.inf)[0] == -np.inf
+    with pytest.raises(RuntimeError, match="expected a number that"):
+        x.fill_(10**40)
 
 
 MOVERS = {

@@ -34,6 +34,15 @@ def medium(request):
         yield
 
 
+@pytest.fixture
+def directly():
+    """Without Winograd's algorithm, whose transformed factors are rounded to bfloat16."""
+    before = rv.get_winograd()
+    rv.set_winograd(False)
+    yield
+    rv.set_winograd(before)
+
+
 @pytest.fixture(params=TILES or [None])
 def high(request):
     with multiplied_by(request.param, "high"):

@@ -151,7 +151,7 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
 
 def fill_(x: Tensor, value: Any) -> Tensor:
     """Every element becomes the number."""
-    if type(value) is float and not -65504 <= value <= 65504:
+    if type(value) in (float, int) and not -65504 <= value <= 65504:
         value = fill_number("fill_", value, x._array.dtype)
     return _replace_all(x, value, "fill_")
 
