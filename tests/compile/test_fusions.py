@@ -34,6 +34,11 @@ class Casts(nn.Module):
         return x.to(self.dtype)
 
 
+def placed(x):
+    y, places = F.max_pool2d(x, 2, return_indices=True)
+    return y * places.to(y.dtype)
+
+
 def dense(size, activation):
     return lambda: S(Linear(size, 6), activation(), Linear(6, 3))
 
@@ -161,6 +166,7 @@ OF_HALVES = {  # name: (the model, what is merged without a gradient, and in a t
     "strided": (lambda: S(Conv(3, 8, 5, 2), nn.ReLU(), Pool(3)), None, True),
     "two": (lambda: S(Conv(3, 16, 3), nn.ReLU(), Pool(2), Conv(16, 32, 3), nn.ReLU(), Pool(2)), None, True),
     "of one tap": (lambda: S(Conv(3, 32, 1), nn.ReLU(), Pool(2)), ["activation_forward"], True),
+    "offsets": (lambda: Reads(CONV(), lambda m, z: placed(F.relu(z))), ["activation_forward"], True),
     "another reader": (lambda: Reads(CONV(), lambda m, z: F.relu(z) + z), [], False),
     "no ReLU": (lambda: S(CONV(), Pool(2)), [], False),
 }
