@@ -11,7 +11,9 @@ import os
 from types import ModuleType
 from typing import Any
 
-__all__ = ["add_attributes", "adds", "attribute", "attributes", "belongs_to", "provide", "provider"]
+__all__ = [
+    "add_attributes", "adds", "attribute", "attributes", "belongs_to", "optional", "provide", "provider",
+]  # fmt: skip
 
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
 _PROVIDERS: dict[str, str] = {}  # what the core may ask for -> module that has it
@@ -61,6 +63,19 @@ def provider(task: str) -> ModuleType:
     if home is None or not _is_there(home):
         raise ModuleNotFoundError(f"[{task}] expected the part of ranvier that does it: not installed")
     return importlib.import_module(home)
+
+
+def optional(module: str, text: str) -> Any:
+    """A module of another package, which may be missing.
+
+    Raises ImportError: the text, which says how to install the package, and the cause where it is installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        cause = "" if missing else f" ({str(error).splitlines()[0]})"
+        raise ImportError(text + cause) from None
 
 
 def _is_there(home: str) -> bool:

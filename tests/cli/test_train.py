@@ -127,7 +127,7 @@ def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
 def test_without_the_plot_extra_it_says_so_first(tmp_path, monkeypatch, works):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     lines = works(*QUICK, "--out", tmp_path).out.splitlines()
-    assert lines[0] == "no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')"
+    assert lines[0].endswith("[ranvier train] pictures need matplotlib: pip install 'ranvier[plot]'")
     assert (tmp_path / "digits.safetensors").exists()
     assert not (tmp_path / "digits.png").exists()
 

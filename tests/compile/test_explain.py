@@ -182,7 +182,17 @@ def test_the_picture(program, tmp_path):
     assert len(above.patches) == len(program.instructions)
     temporaries = [b for b in program.buffers if b.role == "temporary" and b.first >= 0]
     assert len(below.patches) == len(temporaries)
+    total = sum(i.ns for i in program.instructions if not i.prepared)
+    assert below.get_xlim() == pytest.approx((0, total / {"ms": 1e6, "µs": 1e3}[below.get_xlabel()]))
     assert "optimizer_step" in [text.get_text() for text in above.texts]
+
+
+def test_a_program_that_was_not_replayed_has_no_times_and_bars_of_one_length():
+    program = compiled(calls=1)[1].programs[0]
+    assert all(np.isnan(i.ns) for i in program.instructions)
+    above, below = rv.plot.program(program)
+    assert {bar.get_width() for bar in above.patches} == {1.0} and "not timed" in above.get_title()
+    assert "?" in str(program) and "%" not in str(program)
 
 
 def test_the_picture_of_something_else_is_refused():

@@ -160,8 +160,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _can_draw() -> bool:
     try:
         rv.plot.require_matplotlib("ranvier train")
-    except ImportError:
-        print("no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')", flush=True)
+    except ImportError as error:
+        print(f"no picture of the curves: {error}", flush=True)
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from ranvier.ops.making import random
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _DTYPES |= {"e": "float16", "E": "bfloat16"}
 _ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"
+_NOT_MEASURED = 1e30  # of `Instruction` in cpp/program/program.h
 _WIDE = 42  # characters of operands; an update has some for each parameter
 
 
@@ -45,7 +47,7 @@ class Instruction:
         prepared: whether it runs only after a parameter or statistic has changed, not in each replay.
         reads, writes: operands; what is changed in place is in both.
         team: whether all threads share it; else one thread runs it alone. The faster way is measured.
-        ns: the shortest time measured.
+        ns: the shortest time measured; NaN before the first replay, and for what is prepared.
         place: file and line of the step that made the call.
     """
 
@@ -108,6 +110,7 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
         reads, writes = map(tuple, operands)
         solo, fused = row["solo"], tuple(row["fused"])
         ns = row["solo_ns" if solo else "team_ns"]
+        ns = ns if ns < _NOT_MEASURED else math.nan
         made.append(
             Instruction(number, op, fused, row["prepared"], reads, writes, not solo, ns, row["place"])
         )
@@ -186,7 +189,7 @@ def table(instructions: list[Instruction], memory: Memory) -> str:
         if above != heading:
             heading = above
             lines.append(f"     {heading}")
-        share = f"{i.ns / total:.0%}" if 0 < total < 1e29 else ""
+        share = f"{i.ns / total:.0%}" if total > 0 else ""
         used = ("", "", "") if i.prepared else ("team" if i.team else "1", _time(i.ns), share)
         lines.append(_ROW.format(i.number, i.op, _operands(i.reads), _operands(i.writes), *used).rstrip())
         if i.fused:
@@ -203,7 +206,7 @@ def _operands(operands: tuple[Operand, ...]) -> str:
 
 
 def _time(ns: float) -> str:
-    if ns >= 1e29:
+    if math.isnan(ns):
         return "?"
     return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.2f} us"
 

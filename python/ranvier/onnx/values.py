@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.extension import optional
 from ranvier.tensors.memory import keep
 
 OPSETS = range(1, 28)
@@ -25,18 +26,10 @@ def package(name: str) -> Any:
 
     Raises ImportError: it is not installed (`pip install 'ranvier[onnx]'`).
     """
-    try:
-        for part in (
-            "onnx.checker",
-            "onnx.defs",
-            "onnx.inliner",
-            "onnx.numpy_helper",
-            "onnx.shape_inference",
-        ):
-            importlib.import_module(part)
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(f"[{name}] ONNX files need onnx: pip install 'ranvier[onnx]' ({error})") from None
+    text = f"[{name}] ONNX files need onnx: pip install 'ranvier[onnx]'"
+    for part in ("checker", "defs", "inliner", "numpy_helper", "shape_inference"):
+        optional(f"onnx.{part}", text)
+    return optional("onnx", text)
 
 
 Array = np.ndarray[Any, Any]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ranvier.autograd import Tensor
+from ranvier.extension import optional
 from ranvier.serialization import files
 from ranvier.tensors.memory import Array
 
@@ -81,10 +82,7 @@ def colours(count: int) -> Sequence[Any]:
 
 def require_matplotlib(name: str) -> None:
     """Raise the ImportError of `name`, with the pip command, if matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ImportError(f"[{name}] pictures need matplotlib: pip install 'ranvier[plot]'") from None
+    optional("matplotlib", f"[{name}] pictures need matplotlib: pip install 'ranvier[plot]'")
 
 
 def new_figure(

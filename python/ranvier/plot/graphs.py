@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,7 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
     """Draw a compiled step: its instructions over time, and the lifetimes of its temporaries below.
 
     Above, an instruction is a bar from its start to its end, with its kernel and the kernels fused into it.
+    What is prepared once takes no time in a replay; before the first replay all bars have one length.
     Below, a temporary is a box from the instruction that writes it first to the last one that reads it. Its
     height and place are those in the arena; its colour and number are those of the first instruction.
 
@@ -228,16 +230,18 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
 
     panels: Panels = figure.subplots(2, 1, sharex=True, height_ratios=[1 + 0.06 * len(code), 1])
     above, below = panels
-    scale, unit = (1e6, "ms") if sum(i.ns for i in code) >= 1e6 else (1e3, "µs")
-    ends = [0.0]
-    for i in code:
-        ends.append(ends[-1] + i.ns / scale)
+    times = [0.0 if math.isnan(i.ns) else i.ns for i in code]
+    timed = any(times)
+    scale, unit = (1e6, "ms") if sum(times) >= 1e6 else (1e3, "µs")
+    ends = list(accumulate((ns / scale if timed else 1.0 for ns in times), initial=0.0))
     ops = list(dict.fromkeys(i.op for i in code))
     colours = {op: colormaps["tab20"](n % 20) for n, op in enumerate(ops)}
     _draw_instructions(above, code, ends, colours)
     _draw_arena(below, code, buffers, ends, colours)
-    fig.label(above, "Instructions", grid="x")
+    fig.label(above, "Instructions" if timed else "Instructions, not timed yet: of equal length", grid="x")
     fig.label(below, "Temporaries, by the instruction that makes them", unit, "arena")
+    if not timed:
+        below.set_xticks([])
     return fig.finish(panels, path)
 
 

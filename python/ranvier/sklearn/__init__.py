@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib as _importlib
 import typing as _typing
 
+from ranvier.extension import optional as _optional
+
 if _typing.TYPE_CHECKING:
     from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
     from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
@@ -37,10 +39,7 @@ _DEFINED_IN = {
 def __getattr__(name: str) -> _typing.Any:
     if name not in _DEFINED_IN:
         raise AttributeError(f"module 'ranvier.sklearn' has no attribute {name!r}")
-    try:
-        import sklearn as _  # noqa: F401
-    except ImportError:
-        raise ImportError(f"[{name}] needs scikit-learn: pip install 'ranvier[sklearn]'") from None
+    _optional("sklearn", f"[{name}] needs scikit-learn: pip install 'ranvier[sklearn]'")
     value = getattr(_importlib.import_module(f"ranvier.sklearn.{_DEFINED_IN[name]}"), name)
     globals()[name] = value
     return value

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.extension import optional
+
 __all__ = [
     "FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_fashion_mnist", "load_mnist", "read_idx",
 ]  # fmt: skip
@@ -140,12 +142,8 @@ def fetch(name: str, folder: Path | None = None, source: Source | None = None) -
     source = SOURCES[name] if source is None else source
     folder = cache_folder(name) if folder is None else folder
     by_hand = f"place {', '.join(source.md5)} in {folder}, or give the folder that holds them as data_dir"
-    try:
-        import pooch  # type: ignore[import-untyped]
-    except ImportError:
-        raise ImportError(
-            f"[load_{name}] downloading needs pooch: pip install 'ranvier[data]'; or {by_hand}"
-        ) from None
+    text = f"[load_{name}] downloading needs pooch: pip install 'ranvier[data]'; or {by_hand}"
+    pooch = optional("pooch", text)
     pooch.get_logger().setLevel("WARNING")
     for file, md5 in source.md5.items():
         try:

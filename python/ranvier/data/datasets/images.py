@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ranvier.data.checks import pair
 from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
+from ranvier.extension import optional
 
 __all__ = ["load_images", "read_image"]
 
@@ -160,11 +161,7 @@ def is_image(path: Path) -> bool:
 
 def pillow(name: str) -> Any:
     """The module PIL.Image."""
-    try:
-        import PIL.Image
-    except ImportError:
-        raise ImportError(f"[{name}] images need pillow: pip install 'ranvier[images]'") from None
-    return PIL.Image
+    return optional("PIL.Image", f"[{name}] images need pillow: pip install 'ranvier[images]'")
 
 
 def _sizes(name: str, size: Size) -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ def as_item(x: Array) -> Any:
     """Bytes (h, w) or (h, w, 3) as a PIL image; without pillow the array, for ToTensor."""
     try:
         from PIL import Image
-    except ImportError:
+    except ModuleNotFoundError:  # another error of an installed pillow is the program's to see
         return x
     return Image.fromarray(x)
 
