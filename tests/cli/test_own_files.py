@@ -4,6 +4,8 @@ import csv
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 import textwrap
 
 import numpy as np
@@ -129,7 +131,7 @@ def test_a_folder_of_images(tmp_path, works):
     for channel, colour in enumerate(reversed(COLOURS)):
         (tmp_path / "photos" / colour).mkdir(parents=True)
         for number in range(30):
-            pixels = rng.integers(0, 90, (12, 10, 3), dtype=np.uint8)
+            pixels = rng.integers(0, 90, (12, 10 + number % 3, 3), dtype=np.uint8)
             pixels[..., channel] += 120
             pillow.fromarray(pixels).save(tmp_path / "photos" / colour / f"{number}.png")
     out = tmp_path / "colours.safetensors"
@@ -138,8 +140,19 @@ def test_a_folder_of_images(tmp_path, works):
     assert rv.serialization.info(out).class_names == list(COLOURS)
     printed = works("predict", out, tmp_path / "photos" / "green" / "3.png").out
     assert printed.startswith("0: green ")
-    printed = works("evaluate", out, tmp_path / "photos", "--size", "8x8").out
-    assert printed.startswith("accuracy 1.0000")
+    for size in ((), ("--size", "8x8")):
+        assert works("evaluate", out, tmp_path / "photos", *size).out.startswith("accuracy 1.0000")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_files_are_written_though_nobody_reads_what_is_printed(tmp_path, works, command):
+    out, table, written = tmp_path / "m.safetensors", tmp_path / "houses.csv", tmp_path / "written.json"
+    houses(table)
+    works("train", table, "--epochs", 1, "--out", out)
+    line = [sys.executable, "-u", "-m", "ranvier", command, out, table, "--label", "price", "--json", written]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        process.stdout.close()
+    assert process.returncode == 1 and json.loads(written.read_text())
 
 
 def houses(path, whole=False):

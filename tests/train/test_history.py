@@ -3,6 +3,7 @@
 import json
 import math
 
+import pandas as pd
 import pytest
 import ranvier as rv
 from ranvier.train import History
@@ -17,7 +18,8 @@ def test_mapping():
     assert list(history) == ["loss", "accuracy"]
     assert dict(history) == {"loss": [1.0, 0.5], "accuracy": [0.5, 0.75]}
     assert history.last() == {"loss": 0.5, "accuracy": 0.75}
-    assert json.loads(json.dumps(history.to_dict())) == dict(history)
+    assert json.loads(json.dumps(history)) == history.to_dict() == dict(history)
+    assert pd.DataFrame(history).to_numpy().tolist() == [[1.0, 0.5], [0.5, 0.75]]
     assert repr(history) == "<History of 2 epochs: loss 0.5, accuracy 0.75>"
     assert "val_loss" not in history
     refused(KeyError, "no 'val_loss'; measured were loss, accuracy", lambda: history["val_loss"])

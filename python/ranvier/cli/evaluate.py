@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ranvier.cli.arguments import (
     require_outputs,
     seed,
 )
-from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
+from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
 from ranvier.cli.saving import results, write_json
 from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
@@ -59,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     p = probabilities(model, output)
     names = None if p is None else names_of(model, p.shape[1])
     y = _values(samples, output) if names is None else _numbers(samples, names)
-    figures = _errors(y, output) if names is None else _scores(y, p, names)
+    text, figures = _errors(y, output) if names is None else _scores(y, p, names)
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
-    print(results(y, output if names is None else p, names))
-    if arguments.json is not None:
+    if arguments.json is not None:  # before lines are printed, whose reader may close the pipe
         write_json(arguments.json, figures)
+    print(f"{text}\n\n{results(y, output if names is None else p, names)}")
     return 0
 
 
@@ -84,24 +85,23 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
     print(f"ranvier: {text}", file=sys.stderr, flush=True)
 
 
-def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
+def _scores(y: Any, p: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
     labels, predicted = list(range(len(names))), p.argmax(1)
     accuracy, loss = rv.metrics.accuracy_score(y, predicted), rv.metrics.log_loss(y, p, labels=labels)
-    print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
+    text = f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples"
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     figures = {"samples": len(y), "accuracy": accuracy, "loss": loss}
-    return {**figures, "classes": names, "confusion_matrix": matrix}
+    return text, {**figures, "classes": names, "confusion_matrix": matrix}
 
 
-def _errors(y: Any, predicted: Any) -> dict[str, Any]:
+def _errors(y: Any, predicted: Any) -> tuple[str, dict[str, Any]]:
     scores = {
         "r2": rv.metrics.r2_score,
         "mae": rv.metrics.mean_absolute_error,
         "rmse": rv.metrics.root_mean_squared_error,
     }
     figures = {name: float(score(y, predicted)) for name, score in scores.items()}
-    print(f"r2 {figures['r2']:.4f}, {len(y)} samples\n")
-    return {"samples": len(y), **figures}
+    return f"r2 {figures['r2']:.4f}, {len(y)} samples", {"samples": len(y), **figures}
 
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
@@ -116,6 +116,10 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
             if guessed:
                 arguments.label = label_of(arguments, arguments.data, about)
             options = of_model(arguments, arguments.data, about, arguments.label)
+            if Path(arguments.data).is_dir():
+                form = image_form(model)
+                arguments.size = arguments.size or form.get("size")
+                arguments.grayscale |= form.get("grayscale", False)
             samples = read_samples(arguments, options=options)
             if about.link is None and about.training_data:
                 samples = _of_values(samples)

@@ -168,6 +168,14 @@ def open_model(arguments: argparse.Namespace) -> Any:
     return model.eval()
 
 
+def image_form(model: Any) -> dict[str, Any]:
+    """The arguments with which images are read as the model takes them; none if it takes no images."""
+    shape = rv.serialization.info(model).input_shape
+    if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+        return {}
+    return {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
+
+
 def outputs(model: Any, samples: Any) -> Any:
     """The model's outputs for the samples of a file, reshaped and preprocessed as the model file says."""
     about = rv.serialization.info(model)

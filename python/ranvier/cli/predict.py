@@ -22,7 +22,7 @@ from ranvier.cli.arguments import (
     positive_int,
     require_outputs,
 )
-from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
+from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json, write_text
 from ranvier.cli.tables import READING, is_table, load, of_model, require_table_flags
 
@@ -67,15 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
     names = names_of(model, 0 if p is None else p.shape[1])
     places = _places(samples)
     rows = output.reshape(len(output), -1) if p is None else p
-    for place, row in zip(places, rows, strict=True):
-        print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
-    if arguments.csv is not None:
+    if arguments.csv is not None:  # before lines are printed, whose reader may close the pipe
         _write_csv(arguments.csv, places, rows, None if p is None else names)
     if arguments.json is not None:
         results = (
             {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
         )
         write_json(arguments.json, results)
+    for place, row in zip(places, rows, strict=True):
+        print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
     return 0
 
 
@@ -96,10 +96,10 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
-    shape = rv.serialization.info(model).input_shape
-    if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+    how = image_form(model)
+    if not how:
+        shape = rv.serialization.info(model).input_shape
         raise Mistake(f"'{arguments.model}' does not take images: its input is {shape}")
-    how: dict[str, Any] = {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
     if not path.is_dir():
         image = images.read_image(path, **how)[None]
         _hint(arguments, model, image)

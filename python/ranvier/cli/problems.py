@@ -67,7 +67,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--data-dir": (path_name, "DIR", "folder with the four IDX files of (fashion_)mnist, gzipped or not"),
         "--label": (str, "NAME", "the column of labels in a .csv, or the array of labels in a .npz"),
         "--task": (tasks, "auto", "the kind of labels; default: classes, unless one is not a whole number"),
-        "--size": (_size, "HxW", "height and width to which the images of a folder are scaled"),
+        "--size": (_size, "HxW", "height and width of a folder's images; default of evaluate: the model's"),
         "--grayscale": (bool, None, "read the images of a folder without colour"),
     }
     add_flags(parser, flags | READING)

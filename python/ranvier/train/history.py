@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ranvier.extension as extension
@@ -14,8 +14,9 @@ __all__ = ["History"]
 PathLike = str | os.PathLike[str]
 
 
-class History(Mapping[str, list[float]]):
-    """A mapping from a measured quantity ("loss", "val_accuracy" ...) to its values, one per epoch.
+class History(dict[str, list[float]]):
+    """A dict from a measured quantity ("loss", "val_accuracy" ...) to its values, one per epoch,
+    so that `json.dumps(history)` and `pandas.DataFrame(history)` work.
 
     A quantity that was not measured in some epoch (validation data in one `fit` and not in another) has NaN
     there, so that all lists have the same length; `last()` and what is printed leave it out then.
@@ -33,10 +34,10 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.epochs = 0
         self.seconds: list[float] = []
         self.samples: list[float] = []
-        self._values: dict[str, list[float]] = {}
         self._last: frozenset[str] = frozenset()  # what the last epoch measured
 
     def append(self, **measured: float) -> None:
@@ -44,22 +45,22 @@ class History(Mapping[str, list[float]]):
         self.seconds.append(float("nan"))
         self.samples.append(float("nan"))
         for name, value in measured.items():
-            if name not in self._values:
-                self._values[name] = [float("nan")] * self.epochs
-            self._values[name].append(float(value))
+            if name not in self:
+                self[name] = [float("nan")] * self.epochs
+            self[name].append(float(value))
         self.epochs += 1
         self._last = frozenset(measured)
-        for values in self._values.values():
+        for values in self.values():
             if len(values) < self.epochs:
                 values.append(float("nan"))
 
     def last(self) -> dict[str, float]:
         """What the last epoch measured; empty before the first."""
-        return {name: values[-1] for name, values in self._values.items() if name in self._last}
+        return {name: values[-1] for name, values in self.items() if name in self._last}
 
     def to_dict(self) -> dict[str, list[float]]:
         """A copy as a plain dict of lists, fit for JSON."""
-        return {name: list(values) for name, values in self._values.items()}
+        return {name: list(values) for name, values in self.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[float]]) -> History:
@@ -70,14 +71,14 @@ class History(Mapping[str, list[float]]):
         """
         history = cls()
         try:
-            history._values = {str(name): [float(v) for v in column] for name, column in values.items()}
+            history.update({str(name): [float(v) for v in column] for name, column in values.items()})
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"[History] expected lists of numbers by name: {error}") from None
-        lengths = {len(column) for column in history._values.values()}
+        lengths = {len(column) for column in history.values()}
         if len(lengths) > 1:
             raise ValueError(f"[History] got lists of lengths {sorted(lengths)}; expected equal lengths")
         history.epochs = lengths.pop() if lengths else 0
-        last = {name: column[-1] for name, column in history._values.items() if column}
+        last = {name: column[-1] for name, column in history.items() if column}
         measured = frozenset(name for name, value in last.items() if not math.isnan(value))
         history._last = measured or frozenset(last)  # a NaN among numbers was most likely not measured
         history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
@@ -87,19 +88,8 @@ class History(Mapping[str, list[float]]):
         """Draw the curves, and save the picture if a path is given: see `rv.plot.history`."""
         return extension.provider("pictures").history(self, path)
 
-    def __getitem__(self, name: str) -> list[float]:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise KeyError(
-                f"[History] no '{name}'; measured were {', '.join(self._values) or 'none yet'}"
-            ) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    def __missing__(self, name: str) -> list[float]:
+        raise KeyError(f"[History] no '{name}'; measured were {', '.join(self) or 'none yet'}")
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {value:.4g}" for name, value in self.last().items())
