@@ -152,7 +152,8 @@ def test_files_are_written_though_nobody_reads_what_is_printed(tmp_path, works, 
     line = [sys.executable, "-u", "-m", "ranvier", command, out, table, "--label", "price", "--json", written]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         process.stdout.close()
-    assert process.returncode == 1 and json.loads(written.read_text())
+    assert process.returncode == 1
+    assert json.loads(written.read_text())
 
 
 def houses(path, whole=False):

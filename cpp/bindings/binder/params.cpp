@@ -21,7 +21,9 @@ void set_value_read(PyObject* function) { g_value_read = Py_NewRef(function); }
 
 PyObject* index_of(PyObject* number) {
   note_read(number);
-  return PyNumber_Index(number);
+  if (!PyBool_Check(number)) return PyNumber_Index(number);
+  PyErr_SetString(PyExc_TypeError, "a bool is no whole number");  // a program means a flag
+  return nullptr;
 }
 
 double double_of(PyObject* number) {
@@ -52,8 +54,8 @@ double Real::above(double least) const {
 }
 
 Whole::Whole(const Arg& arg, const char* expected) : Arg(arg) {
-  const bool is_number = PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr());
-  const py::object index = py::reinterpret_steal<py::object>(is_number ? index_of(value.ptr()) : nullptr);
+  const auto index =
+      py::reinterpret_steal<py::object>(PyIndex_Check(value.ptr()) ? index_of(value.ptr()) : nullptr);
   if (!index) {
     PyErr_Clear();
     wrong_type(expected);

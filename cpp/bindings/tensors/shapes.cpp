@@ -151,7 +151,7 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
 // A Tensor of one number is one, too.
 bool is_whole(PyObject* number) {
   if (!PyObject_TypeCheck(number, tensor_class()))
-    return PyLong_Check(number) || PyArray_IsScalar(number, Integer);
+    return (PyLong_Check(number) && !PyBool_Check(number)) || PyArray_IsScalar(number, Integer);
   const Held array = slot_of(number, tensor_slots().array);
   return array && PyArray_Check(array.ptr()) && PyArray_ISINTEGER(as_array(array)) &&
          PyArray_NDIM(as_array(array)) == 0;
@@ -160,8 +160,7 @@ bool is_whole(PyObject* number) {
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
   const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
-  if (PyBool_Check(a[2]) || !is_whole(a[2]))
-    x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
+  if (!is_whole(a[2])) x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
   if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
   const int64_t offset = clamped(checked(index_of(a[2])).ptr());
@@ -296,7 +295,7 @@ void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
 py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
   const Operand x(a);
   const int dim = x.some_dim(a[2]);
-  const auto number = py::reinterpret_steal<py::object>(PyBool_Check(a[3]) ? nullptr : index_of(a[3]));
+  const auto number = py::reinterpret_steal<py::object>(index_of(a[3]));
   if (!number) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();

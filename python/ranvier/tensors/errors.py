@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
 from numbers import Real
-from operator import index
 from types import FunctionType, MappingProxyType
 from typing import Any
 from weakref import WeakSet
@@ -186,6 +186,17 @@ def number(
     raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
 
 
+def index(value: Any) -> int:
+    """``operator.index``; a bool, which a program means as a flag, raises TypeError, as in PyTorch.
+
+    >>> index(2)
+    2
+    """
+    if isinstance(value, bool):
+        raise TypeError("a bool is no number of a dimension")
+    return operator.index(value)
+
+
 def whole(name: str, key: str, value: Any) -> int:
     """The value of a whole number, or of a Tensor of one. Raises TypeError for anything else.
 
@@ -195,7 +206,7 @@ def whole(name: str, key: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
-        if not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "") != "b":
+        if getattr(getattr(value, "dtype", None), "kind", "") != "b":
             return index(value)
     except TypeError:
         pass

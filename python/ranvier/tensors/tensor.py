@@ -17,7 +17,7 @@ from ranvier.tensors.data import Size, layout, sized_or_copied
 from ranvier.tensors.devices import CPU
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.duplicates import deepcopied, fill, rebuild, reduced
-from ranvier.tensors.errors import no_dim
+from ranvier.tensors.errors import index, no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
 from ranvier.tensors.lending import as_capsule, asarray, numpy
 from ranvier.tensors.memory import plain
@@ -201,7 +201,7 @@ class Tensor:
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
         try:
-            return self.shape if dim is None else self._array.shape[dim]
+            return self.shape if dim is None else self._array.shape[dim if type(dim) is int else index(dim)]
         except Exception as error:
             raise no_dim("size", dim, self.ndim, error) from None
 
@@ -222,7 +222,7 @@ class Tensor:
         """Steps in elements, as PyTorch counts them."""
         steps = _core._steps(self)
         try:
-            return steps if dim is None else steps[dim]
+            return steps if dim is None else steps[index(dim)]
         except Exception as error:
             raise no_dim("stride", dim, self.ndim, error) from None
 

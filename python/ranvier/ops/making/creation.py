@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ranvier.tensors.data import (
 from ranvier.tensors.data import Size as Size
 from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import named, own_error, renamed
+from ranvier.tensors.errors import count, named, own_error, renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import (
     fill_number,
@@ -376,20 +375,18 @@ def linspace(
     """
     kind = np.dtype(dtype or default.dtype)
     require_numbers("linspace", kind)
-    if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
-        raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
-    count, first, last = index(steps), float(start), float(end)
-    step = (last - first) / max(count - 1, 1)
+    steps, first, last = count("linspace", "steps", steps, 0), float(start), float(end)
+    step = (last - first) / max(steps - 1, 1)
     if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
-        values = _core._progression(first, step, count, kind, last)
+        values = _core._progression(first, step, steps, kind, last)
         return _finish(values, requires_grad, device, settings)
-    if kind.kind in "iu":  # counted from both ends, as in PyTorch
+    if kind.kind in "iu":  # stepsed from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
-        places, exact = np.arange(count), np.longdouble((last - first) / max(count - 1, 1))  # rounded once
-        values = np.where(places < count // 2, first + exact * places, last - exact * (count - 1 - places))
+        places, exact = np.arange(steps), np.longdouble((last - first) / max(steps - 1, 1))  # rounded once
+        values = np.where(places < steps // 2, first + exact * places, last - exact * (steps - 1 - places))
         values = values.astype(np.float64)
     else:
         with np.errstate(invalid="ignore"):  # between infinite limits
-            values = np.linspace(first, last, count)
-    values = values if count != 1 else np.array([first])
+            values = np.linspace(first, last, steps)
+    values = values if steps != 1 else np.array([first])
     return _finish(literal(values.astype(kind)), requires_grad, device, settings)

@@ -11,7 +11,6 @@ import contextlib
 from _thread import _local as local  # as in observe.py
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import named, own_error, renamed
+from ranvier.tensors.errors import index, named, own_error, renamed
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import differentiated, inputs, linear_rule
 from ranvier.tape.function import Function
 from ranvier.tape.graph import rule
-from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.errors import index, own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap

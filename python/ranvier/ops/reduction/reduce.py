@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +31,7 @@ from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import rule
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import reshaped
 from ranvier.tensors.recording import host

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from ranvier.ops.shape.stacks import listed
 from ranvier.tape.function import Function
 from ranvier.tensors.data import Size
 from ranvier.tensors.duplicates import memory_of
-from ranvier.tensors.errors import own_errors
+from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -55,7 +54,7 @@ def _mirrored(name: str, x: Any, dim: int) -> Tensor:
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
     | rv.rot90(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 4], [1, 3]])"""
-    input = as_tensor("rot90", input)
+    input, k = as_tensor("rot90", input), whole("rot90", "k", k)
     a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
     if a == b or input.ndim < 2:
         raise OpError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import like, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor
