@@ -171,6 +171,7 @@ def test_errors():
     refused(ValueError, "got num_workers -1", DataLoader, [1], num_workers=-1)
     refused(TypeError, "got samples [1, 'a']", default_collate, [1, "a"])
     refused(ValueError, "got samples of [1, 2] parts", default_collate, [(1, 2), (3,)])
+    refused(KeyError, "got sample 1 without 'a'; expected", default_collate, [{"a": 1}, {"b": 1}])
     refused(NotImplementedError, "expected a __getitem__", lambda: Dataset()[0])
 
 

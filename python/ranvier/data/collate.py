@@ -27,7 +27,7 @@ def default_collate(batch: Any) -> Any:
 
     Mappings, named tuples and sequences keep their class; a tuple becomes a list, as in PyTorch. Texts stay.
 
-    Raises ValueError: arrays of different shapes.
+    Raises ValueError: arrays of different shapes; KeyError: a sample lacks a key of the first one.
     | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
     return collate(batch, collate_fn_map=default_collate_fn_map)
 
@@ -60,6 +60,10 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
             return collate_tensor_fn(batch)
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
+        for place, sample in enumerate(batch):
+            if lacking := [key for key in first if key not in sample]:
+                text = f"got sample {place} without {lacking[0]!r}; expected the same keys in each"
+                raise KeyError(f"[default_collate] {text}")
         return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})
     if not isinstance(first, Sequence):
         raise TypeError(

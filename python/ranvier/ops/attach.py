@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -114,7 +114,12 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     """``other op self``, which Python calls on the right operand."""
 
     def method(self: Tensor, other: Any) -> Any:
-        return function(other, self)
+        try:
+            return function(other, self)
+        except TypeError:
+            if isinstance(other, Sequence):  # [1] * n: the sequence answers
+                return NotImplemented
+            raise
 
     return method
 

@@ -9,7 +9,7 @@ floats are computed in float32 and rounded once: a number beside them may be bey
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -93,7 +93,8 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
     method = getattr(kind, _REFLECTED.get(name, ""), None)
     home = kind.__module__.partition(".")[0]
     if method is None or not isinstance(a, Tensor) or home in ("builtins", "numpy"):
-        return NotImplemented
+        times = name == "mul" and isinstance(b, Sequence) and isinstance(a, Tensor)
+        return b * a if times and a.dtype.kind in "biu" and a._array.size == 1 else NotImplemented
     return method(b, a)
 
 
