@@ -165,6 +165,8 @@ class Module(HookRegistration, StateDicts, Conversions):
                     return place(self, MODULES, name, value)
                 if type(self).register_parameter is _register_parameter:
                     return place(self, PARAMETERS, name, value)
+                if name in attributes and name not in attributes[PARAMETERS]:
+                    Module.__delattr__(self, name)  # register_parameter takes free names only
                 return self.register_parameter(name, value)
             if isinstance(value, Buffer):
                 attributes.pop(name, None)
