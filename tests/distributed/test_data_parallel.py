@@ -296,3 +296,16 @@ def test_spawned_processes_are_told_to_start_with_mpirun(tmp_path):
         "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2"
         in done.stderr
     )
+
+
+def test_the_switch_and_the_block_of_pytorch_in_one_process():
+    model = rv.nn.parallel.DistributedDataParallel(rv.nn.Linear(2, 1), static_graph=True)
+    for sync in (False, True):
+        model.require_backward_grad_sync = sync
+        with model.join(), model.no_sync():
+            assert model.require_backward_grad_sync is False
+            model(rv.ones(3, 2)).sum().backward()
+        assert model.require_backward_grad_sync is sync
+    assert model.module.bias.grad.item() == 6
+    assert (model.static_graph, model.find_unused_parameters, model.device_ids) == (True, False, None)
+    assert not model.will_sync_module_buffers()

@@ -165,7 +165,8 @@ class DataParallel(Module):
     ) -> None:
         super().__init__()
         _require_module(type(self).__name__, module)
-        self.module = module
+        self.module, self.output_device, self.dim = module, None, dim
+        self.device_ids: list[int] | None = []
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
@@ -179,7 +180,8 @@ class DistributedDataParallel(DataParallel):
     rank has used keeps grad None. Parameters that are added, replaced or unfrozen later count from the next
     forward pass in training mode, and so does a copy of this module. Over a power of two of ranks the sums
     are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`, or of
-    `process_group`. Other settings of PyTorch have no effect.
+    `process_group`. Where `require_backward_grad_sync` is False in the forward pass, backward exchanges
+    nothing, as in :meth:`no_sync`. Other settings of PyTorch have no effect.
 
     Raises RuntimeError: a module without parameters that require gradients, as in PyTorch.
 
@@ -199,21 +201,23 @@ class DistributedDataParallel(DataParallel):
         process_group: Any = None,
         **settings: Any,
     ) -> None:
-        super().__init__(module)
-        self._group = process_group
+        super().__init__(module, dim=dim)
+        self.process_group, self.device_ids = process_group, None
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
                 "[DistributedDataParallel] got a module without parameters that require gradients; expected "
                 "some"
             )
-        self.broadcast_buffers = broadcast_buffers
+        self.broadcast_buffers, self.require_backward_grad_sync = broadcast_buffers, True
+        for name in ("find_unused_parameters", "gradient_as_bucket_view", "static_graph"):
+            setattr(self, name, settings.get(name, False))
         self._means: Any = None
         self._connect()
 
     def _connect(self) -> None:
         from ranvier.distributed.job import world
 
-        here = self._group or world()
+        here = self.process_group or world()
         if not hasattr(here, "connection"):
             raise ValueError(
                 f"[DistributedDataParallel] got process_group {here!r}; expected one of this rank"
@@ -230,26 +234,36 @@ class DistributedDataParallel(DataParallel):
                 self._connect()
             else:
                 self._means.renew(self.module)
+        if self._means is not None:
+            self._means.enabled = self.require_backward_grad_sync
         if self._means is not None and self.broadcast_buffers and self.training:
             self._means.take_from_first(self.module.buffers())
         return self.module(*args, **kwargs)
 
-    @property
-    def require_backward_grad_sync(self) -> bool:
-        return self._means is None or self._means.enabled
-
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
         """Within the block gradients are added up on each rank; the next backward after it exchanges them."""
-        means = self._means
-        if means is None:
-            yield
-            return
-        before, means.enabled = means.enabled, False
+        before, self.require_backward_grad_sync = self.require_backward_grad_sync, False
         try:
             yield
         finally:
-            means.enabled = before
+            self.require_backward_grad_sync = before
+
+    def will_sync_module_buffers(self) -> bool:
+        """Whether the next forward pass takes the buffers of rank 0."""
+        return self.training and self.broadcast_buffers and any(True for _ in self.module.buffers())
+
+    def join(self, divide_by_initial_world_size: bool = True, enable: bool = True, **settings: Any) -> Any:
+        """A block for ranks with different numbers of batches. One process needs nothing.
+
+        Raises NotImplementedError on several ranks: all ranks make as many steps.
+        """
+        if self._means is not None and enable:
+            raise NotImplementedError(
+                "[DistributedDataParallel] got join() on several ranks; expected as many steps on each: "
+                "DistributedSampler gives all ranks as many batches"
+            )
+        return contextlib.nullcontext()
 
 
 class SyncBatchNorm(_BatchNorm):

@@ -287,15 +287,18 @@ class _Ops:
         return space
 
     def load_library(self, path: Any) -> None:
-        """In place of torchvision's compiled operators takes this library's. Raises OSError for others."""
-        file = os.path.basename(os.fspath(path))
-        if os.path.basename(os.path.dirname(os.fspath(path))) != "torchvision":
+        """In place of compiled operators of torchvision and torchaudio takes this library's.
+
+        Raises OSError for others.
+        """
+        folder, file = os.path.split(os.path.abspath(os.fspath(path)))
+        package = next((name for name in ("torchvision", "torchaudio") if name in folder.split(os.sep)), "")
+        if not package:
             raise OSError(
                 f"[load_library] got {file}, which is compiled for PyTorch; expected operators in Python"
             )
-        importlib.import_module(
-            "ranvier.torch.pictures" if file.startswith("image") else "ranvier.torch.regions"
-        )
+        home = "sounds" if package == "torchaudio" else "pictures" if file.startswith("image") else "regions"
+        importlib.import_module(f"ranvier.torch.{home}")
         self.loaded_libraries.add(os.fspath(path))
 
 

@@ -1,0 +1,94 @@
+"""torchaudio's compiled operators, `torch.ops.torchaudio`: recursive filters, the alignment of labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import Tensor, from_numpy
+from ranvier.tensors.failures import OpError
+from ranvier.torch.library import Library
+
+
+def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output: Tensor) -> None:
+    """y[i] = x[i] - sum over j of a[j] y[i - j], of x (n, c, length) with a (c, order), the last one first.
+
+    y is `padded_output` (n, c, length + order - 1), whose first order - 1 numbers are those before x.
+
+    >>> y = from_numpy(np.zeros((1, 1, 4), np.float32))
+    >>> _lfilter_core_loop(from_numpy(np.ones((1, 1, 3), np.float32)), from_numpy(np.float32([[-0.5, 1]])), y)
+    >>> y
+    tensor([[[0.0000, 1.0000, 1.5000, 1.7500]]])
+    """
+    x, a = waveform.detach().numpy(), a_coeffs_flipped.detach().numpy()[:, :-1]
+    y, before = padded_output.detach().numpy().copy(), a.shape[1]
+    for i in range(x.shape[2]):
+        y[..., before + i] = x[..., i] - (y[..., i : i + before] * a).sum(-1)
+    padded_output.copy_(from_numpy(y))
+
+
+def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Tensor, output: Tensor) -> None:
+    """output[i] = x[i] / 2 + 0.75 o[i] of (n, length); o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
+    t, y = temp.detach().numpy(), output.detach().numpy().copy()
+    before, last = last_in.detach().numpy(), last_out.detach().numpy()
+    for i in range(t.shape[1]):
+        last, before = t[:, i] - before + t.dtype.type(0.995) * last, t[:, i]
+        y[:, i] = last
+    output.copy_(x.detach() * 0.5 + from_numpy(y) * 0.75)
+
+
+def forced_align(
+    log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int
+) -> tuple[Tensor, Tensor]:
+    """The most likely path of labels through log_probs (1, t, classes), and log_probs.
+
+    By Viterbi's algorithm over the labels with a blank before, between and after them.
+
+    Raises ValueError for a batch, and for fewer steps than the labels need.
+    """
+    p, labels = log_probs.detach().numpy(), targets.numpy()
+    if p.ndim != 3 or len(p) != 1 or labels.ndim != 2 or len(labels) != 1:
+        text = f"got log_probs of shape {log_probs.shape} and targets of {targets.shape}"
+        raise OpError(f"[forced_align] {text}; expected (1, t, classes) and (1, labels)")
+    steps, labels = int(input_lengths[0]), labels[0, : int(target_lengths[0])]
+    again = int((labels[1:] == labels[:-1]).sum())
+    if steps < len(labels) + again:
+        text = f"got {steps} steps for {len(labels)} labels, {again} of them as the one before"
+        raise OpError(f"[forced_align] {text}; expected {len(labels) + again} steps or more")
+    states = np.full(2 * len(labels) + 1, blank, labels.dtype)
+    states[1::2] = labels
+    leaps = np.zeros(len(states), bool)  # over the blank between two labels
+    leaps[3::2] = labels[1:] != labels[:-1]
+    best = np.full(len(states), -np.inf, p.dtype)
+    best[:2] = p[0, 0, states[:2]]
+    moves = np.zeros((steps, len(states)), np.int64)
+    for t in range(1, steps):
+        options = np.full((3, len(states)), -np.inf, p.dtype)
+        options[0], options[1, 1:], options[2, 2:] = best, best[:-1], np.where(leaps[2:], best[:-2], -np.inf)
+        moves[t] = options.argmax(0)
+        best = options.max(0) + p[0, t, states]
+    at = len(states) - 1 - int(len(states) > 1 and best[-1] <= best[-2])
+    path = np.full((1, p.shape[1]), blank, labels.dtype)
+    for t in range(steps - 1, -1, -1):
+        path[0, t] = states[at]
+        at -= moves[t, at]
+    return from_numpy(path), log_probs
+
+
+_LENGTHS = "Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank"
+_SCHEMAS = f"""
+    _lfilter_core_loop(Tensor waveform, Tensor a_coeffs_flipped, Tensor(a!) padded_output) -> ()
+    _overdrive_core_loop(Tensor x, Tensor temp, Tensor last_in, Tensor last_out, Tensor(a!) output) -> ()
+    forced_align(Tensor log_probs, {_LENGTHS}) -> (Tensor, Tensor)
+    rnnt_loss_forward(Tensor logits, {_LENGTHS}, float clamp, bool fused=True) -> (Tensor, Tensor?)
+"""
+_library = Library("torchaudio", "DEF")
+for _schema in _SCHEMAS.strip().splitlines():
+    _name = _library.define(_schema.strip())[len("torchaudio::") :]
+    if _name in globals():  # a call of another is refused by name
+        _library.impl(_name, globals()[_name])
+_about = Library("_torchaudio", "DEF")
+_answers: dict[str, Any] = {"is_align_available() -> bool": True, "cuda_version() -> int?": None}
+for _schema, _answer in _answers.items():
+    _about.impl(_about.define(_schema)[len("_torchaudio::") :], lambda _answer=_answer: _answer)
