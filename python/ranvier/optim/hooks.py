@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from ranvier.nn.hooks import added
 from ranvier.tape.hooks import RemovableHandle
 
 Hook = Callable[..., Any]
+_OF_ALL: dict[str, dict[int, Hook]] = {"before step": {}, "after step": {}}  # hooks of all optimizers
+_ALL: WeakSet[HookedOptimizer] = WeakSet()
 
 
 class HookedOptimizer:
@@ -21,11 +24,21 @@ class HookedOptimizer:
     _hooks: dict[str, dict[int, Hook]]
     step: Any
 
+    def _joined(self) -> None:
+        """Hooks of all optimizers are called for this one."""
+        _ALL.add(self)
+        if any(_OF_ALL.values()):
+            self._between_hooks()
+
+    def _between_hooks(self) -> None:
+        if not isinstance(vars(self).get("step"), _Step):
+            self.step = _Step(self, self.step)
+
     def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
         hooks = vars(self).setdefault("_hooks", {}).setdefault(kind, {})
         handle = added(hooks, hook, prepend)
-        if "step" in kind and not isinstance(vars(self).get("step"), _Step):
-            self.step = _Step(self, self.step)
+        if "step" in kind:
+            self._between_hooks()
         return handle
 
     def _hooks_of(self, kind: str) -> list[Hook]:
@@ -72,7 +85,7 @@ class _Step:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = self.optimizer
         args = (optimizer, *args)  # PyTorch's hooks see the arguments of the function
-        for hook in optimizer._hooks_of("before step"):
+        for hook in [*_OF_ALL["before step"].values(), *optimizer._hooks_of("before step")]:
             changed = hook(optimizer, args, kwargs)
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
@@ -81,6 +94,14 @@ class _Step:
                     )
                 args, kwargs = changed
         result = self.__func__(*args[1:], **kwargs)
-        for hook in optimizer._hooks_of("after step"):
+        for hook in [*optimizer._hooks_of("after step"), *_OF_ALL["after step"].values()]:
             hook(optimizer, args, kwargs)
         return result
+
+
+def of_all(kind: str, hook: Hook) -> RemovableHandle:
+    """Adds a hook "before step" or "after step" of all optimizers, those that come later, too."""
+    handle = added(_OF_ALL[kind], hook, False)
+    for optimizer in list(_ALL):
+        optimizer._between_hooks()
+    return handle

@@ -118,6 +118,7 @@ class Optimizer(HookedOptimizer):
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        self._joined()
 
     # --- what a subclass defines
     def _check(self, group: Group) -> None:
@@ -298,6 +299,7 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
+        self._joined()
         for group in self.param_groups:  # of a file that an older PyTorch wrote
             group.update({k: v for k, v in self._defaults.items() if k not in group})
 

@@ -44,3 +44,17 @@ def _list_with_default(out_size: Any, defaults: Sequence[int]) -> Any:
         raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
     last = defaults[-len(out_size) :]
     return [d if size is None else size for size, d in zip(out_size, last, strict=False)]
+
+
+def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:
+    """Takes the prefix from the names of a state dict, such as "module." of DataParallel.
+
+    >>> state = {"module.weight": 1, "bias": 2}
+    >>> consume_prefix_in_state_dict_if_present(state, "module.")
+    >>> state
+    {'bias': 2, 'weight': 1}
+    """
+    for names in (state_dict, getattr(state_dict, "_metadata", {})):
+        for name in list(names):
+            if name.startswith(prefix) or (names is not state_dict and name == prefix.rstrip(".") != ""):
+                names[name[len(prefix) :]] = names.pop(name)

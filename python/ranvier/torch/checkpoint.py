@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, o
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.ops.making import random
 from ranvier.torch import amp
+from ranvier.torch.compiler import NoEffect
 from ranvier.torch.pytree import tree_map_only
 
 
@@ -22,6 +24,33 @@ class CheckpointError(RuntimeError):
 def noop_context_fn() -> tuple[Any, Any]:
     """Two contexts without effect: see :func:`checkpoint`."""
     return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+class CheckpointPolicy(enum.Enum):
+    """What :func:`create_selective_checkpoint_contexts` is told of an operation."""
+
+    MUST_SAVE = 0
+    PREFER_SAVE = 1
+    MUST_RECOMPUTE = 2
+    PREFER_RECOMPUTE = 3
+    MUST_CPU_OFFLOAD = 4
+    PREFER_CPU_OFFLOAD = 5
+
+
+def create_selective_checkpoint_contexts(
+    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+) -> tuple[Any, Any]:
+    """Contexts without effect: all operations are computed again, whose results are those that were not kept.
+
+    Raises TypeError for what is neither a list of operations nor a function.
+    """
+    if not callable(policy_fn_or_list) and not isinstance(policy_fn_or_list, list):
+        text = f"got {policy_fn_or_list!r}; expected a list of operations or a function of policies"
+        raise TypeError(f"[create_selective_checkpoint_contexts] {text}")
+    return noop_context_fn()
+
+
+set_checkpoint_early_stop = set_checkpoint_debug_enabled = NoEffect
 
 
 def checkpoint(

@@ -1,4 +1,4 @@
-"""Functions of torch.linalg that are compositions of this library's."""
+"""Functions of torch.linalg that are compositions of this library's, and products by groups."""
 
 from __future__ import annotations
 
@@ -85,3 +85,43 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1 ... of each number, as columns."""
     count = x.shape[-1] if N is None else N
     return x.unsqueeze(-1) ** rv.arange(count, dtype=x.dtype)
+
+
+def grouped_mm(
+    mat_a: Tensor, mat_b: Tensor, *, offs: Any = None, bias: Any = None, out_dtype: Any = None
+) -> Tensor:
+    """Products of groups, as of tokens by their experts. offs (int32) has the end of each group.
+
+    a (m, k), b (g, k, n): the rows of a in groups, each by its matrix; (g, m, k), (k, n): the columns of b
+    in groups; (m, k), (k, n): k in groups, a result for each; (g, m, k), (g, k, n): without offs. Rows and
+    columns after the last group are 0.
+
+    Raises RuntimeError for a bias, another out_dtype, other sizes, and offsets that fall or are too large.
+
+    >>> import ranvier as rv
+    >>> experts = rv.tensor([[[1.0]], [[2.0]]])
+    >>> grouped_mm(rv.ones(3, 1), experts, offs=rv.tensor([1, 3], dtype=rv.int32)).tolist()
+    [[1.0], [2.0], [2.0]]
+    """
+    a, b = mat_a, mat_b
+    if bias is not None or out_dtype not in (None, a.dtype):
+        raise RuntimeError("[grouped_mm] got a bias or another out_dtype; expected neither, as PyTorch does")
+    if a.ndim not in (2, 3) or b.ndim not in (2, 3) or (offs is None) != (a.ndim == b.ndim == 3):
+        text = f"got a of shape {a.shape}, b of {b.shape}, offs {offs}"
+        raise RuntimeError(f"[grouped_mm] {text}; expected offs where a matrix has two dimensions")
+    if offs is None:
+        return rv.bmm(a, b)
+    ends = offs.tolist()
+    whole = a.shape[-1] if b.ndim == a.ndim else a.shape[0] if a.ndim == 2 else b.shape[1]
+    groups = b.shape[0] if b.ndim == 3 else a.shape[0] if a.ndim == 3 else len(ends)
+    if offs.dtype != rv.int32 or [0, *ends, whole] != sorted([0, *ends, whole]) or len(ends) != groups:
+        text = f"got offs {ends} of {offs.dtype} for {groups} groups of {whole}"
+        raise RuntimeError(f"[grouped_mm] {text}; expected int32, an end for each, which rises")
+    parts = [slice(begin, end) for begin, end in zip([0, *ends], ends)]  # noqa: B905
+    if a.ndim == b.ndim:
+        return rv.stack([a[:, part] @ b[part] for part in parts])
+    if b.ndim == 3:
+        y = rv.cat([a[part] @ b[i] for i, part in enumerate(parts)])
+        return rv.nn.functional.pad(y, (0, 0, 0, whole - len(y)))
+    y = rv.cat([a[i] @ b[:, part] for i, part in enumerate(parts)], 1)
+    return rv.nn.functional.pad(y, (0, whole - y.shape[1]))

@@ -180,13 +180,14 @@ _OTHERS = table(f"""
         set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype
     .torch.bases | nn.RNNBase nn.RNNCellBase
     .torch.compiler | jit.TracerWarning nn.utils.parametrize.cached=NoEffect
+        _dynamo._trace_wrapped_higher_order_op.TransformGetItemToIndex=NoEffect
     .torch.compiler mark | _decomp.register_decomposition _dynamo.substitute_in_graph _logging.set_logs
         fx._compatibility.compatibility onnx.symbolic_helper.parse_args
     .torch.cuda | Event Stream
     .torch.cuda OutOfMemoryError | AcceleratorError OutOfMemoryError cuda.AcceleratorError
     .torch.dispatch | _C._disabled_torch_function_impl=silent
     .torch.event_files | utils.tensorboard.summary.hparams=settings
-    .torch.files | save serialization.save
+    .torch.files | save serialization.save serialization.get_unsafe_globals_in_checkpoint
     .torch.former | _convert_indices_from_coo_to_csr=row_starts _segment_reduce=segment_reduce
         distributions.multivariate_normal._precision_to_scale_tril=scale_tril
         distributions.transforms._clipped_sigmoid=clipped_sigmoid empty empty_permuted empty_strided
@@ -208,6 +209,7 @@ _OTHERS = table(f"""
         utils.checkpoint.get_device_states=device_states
     .torch.machine is_hooked | {_NO}
     .torch.machine log_usage | {_NOTHING}
+    .torch.matrices grouped_mm | _grouped_mm nn.functional.grouped_mm
     .torch.operators | _C.DispatchKey _C.DispatchKeySet ops
     .torch.operators exclude | _C.{{_AutoDispatchBelowADInplaceOrView _AutoDispatchBelowAutograd
         _ExcludeDispatchKeyGuard}}

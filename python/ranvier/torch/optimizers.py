@@ -11,6 +11,7 @@ from typing import Any
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.optim import Optimizer
+from ranvier.optim.hooks import of_all
 
 ParamsT, StateDict = Any, dict
 _params_doc = _maximize_doc = _foreach_doc = _fused_doc = _capturable_doc = _differentiable_doc = ""
@@ -32,6 +33,10 @@ def _use_grad_for_differentiable(func: Callable[..., Any]) -> Callable[..., Any]
             return func(self, *args, **settings)
 
     return step
+
+
+register_optimizer_step_pre_hook = functools.partial(of_all, "before step")
+register_optimizer_step_post_hook = functools.partial(of_all, "after step")
 
 
 def _get_value(x: Any) -> Any:

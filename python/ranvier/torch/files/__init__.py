@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
+import zipfile
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
@@ -28,7 +30,7 @@ from ranvier.torch.files.unpickler import (
     get_safe_globals,
     safe_globals,
 )
-from ranvier.torch.files.values import to_meta
+from ranvier.torch.files.values import KNOWN, to_meta
 
 __all__ = [
     "FileError",
@@ -181,6 +183,29 @@ def save(
     else:
         f.write(content)  # type: ignore[union-attr]
         getattr(f, "flush", bool)()  # a file of the program's own may do its work here
+
+
+def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | BinaryIO) -> list[str]:
+    """The names in a file of ``torch.save`` that :func:`load` refuses with weights_only=True, sorted.
+
+    Raises ValueError for another file.
+    """
+    try:
+        with zipfile.ZipFile(f) as file:
+            content = file.read(next(name for name in file.namelist() if name.endswith("/data.pkl")))
+    except (zipfile.BadZipFile, StopIteration):
+        text = "expected one of torch.save"
+        raise ValueError(f"[get_unsafe_globals_in_checkpoint] got another file; {text}") from None
+    found: set[str] = set()
+    words: list[str] = []
+    for code, argument, _ in pickletools.genops(content):
+        if code.name == "STACK_GLOBAL":
+            found.add(".".join(words[-2:]))
+        elif code.name == "GLOBAL":
+            found.add(str(argument).replace(" ", ".", 1))
+        elif isinstance(argument, str):
+            words.append(argument)
+    return sorted(found - {*KNOWN, *by_path(path_of)})
 
 
 def _weights() -> archive.Run:

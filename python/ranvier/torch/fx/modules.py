@@ -152,6 +152,10 @@ class _CodeOnlyModule(nn.Module):
         self.__dict__ = body
 
 
+# by which libraries know a class of one module: their hooks then set forward on it, as recompile() does
+_QUALNAME = "GraphModule.__new__.<locals>.GraphModuleImpl"
+
+
 class GraphModule(nn.Module):
     """A module whose forward is a graph: it has those layers and parameters of root that the graph names.
 
@@ -167,7 +171,7 @@ class GraphModule(nn.Module):
     def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
         base = next(kind for kind in cls.__mro__ if not vars(kind).get("_is_of_one", False))
         own = types.new_class(cls.__name__, (base,), {}, lambda body: body.update(_is_of_one=True))
-        own.__module__ = __name__
+        own.__module__, own.__qualname__ = __name__, _QUALNAME
         return super().__new__(own)
 
     def __init__(self, root: Any, graph: Graph, class_name: str = "GraphModule") -> None:
