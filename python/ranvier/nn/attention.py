@@ -122,6 +122,26 @@ class MultiheadAttention(Module):
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
         self._reset_parameters()
 
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        return self.in_proj_weight is not None
+
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """(mask, kind): both masks as one (N, heads, L, S), kind 2; a key_padding_mask alone, kind 1.
+
+        Masks of floats, which are added; query (N, L, E).
+        """
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        n, length, _ = query.shape
+        if attn_mask.ndim == 3:
+            mask = attn_mask.view(n, -1, length, length)
+        else:
+            mask = attn_mask.view(1, 1, length, length).expand(n, self.num_heads, -1, -1)
+        return mask if key_padding_mask is None else mask + key_padding_mask.view(n, 1, 1, length), 2
+
     def _reset_parameters(self) -> None:
         """Draws new starting values: Glorot's for the projections in, biases zero."""
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):

@@ -166,7 +166,7 @@ class EmbeddingBag(_Table):
         num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
+        self.scale_grad_by_freq, self.mode, self.sparse = bool(scale_grad_by_freq), mode, sparse
         self.include_last_offset = bool(include_last_offset)
         self._make("EmbeddingBag", max_norm, norm_type, _weight, dtype)
 

@@ -186,11 +186,38 @@ class RNNBase(Module):
                 f"[{self._name}] got x with {x.shape[-1]} features; expected input_size, {self.input_size}"
             )
 
-    def _check_states(self, states: list[Any], batch: int, batched: bool) -> None:
+    def get_expected_hidden_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
+        """The shape of h0 for an input (steps, N, ...), or a packed sequence with these batch sizes."""
+        batch = input.shape[0 if self.batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        return self._shapes(batch)[0]
+
+    def get_expected_cell_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
+        """The shape of c0, as :meth:`get_expected_hidden_size`."""
+        return (*self.get_expected_hidden_size(input, batch_sizes)[:2], self.hidden_size)
+
+    def check_input(self, input: Tensor, batch_sizes: Any) -> None:
+        """Raises ValueError for an input of other dimensions or features."""
+        self._check_input(input, batch_sizes is not None)
+
+    def check_hidden_size(self, hx: Tensor, expected_hidden_size: Any, msg: str = "") -> None:
+        """Raises RuntimeError for a state of another shape; msg has {} for both."""
+        if hx.shape != tuple(expected_hidden_size):
+            text = msg or "Expected hidden size {}, got {}"
+            raise RuntimeError(text.format(tuple(expected_hidden_size), list(hx.shape)))
+
+    def permute_hidden(self, hx: Any, permutation: Tensor | None) -> Any:
+        """The states with their sequences in another order."""
+        if permutation is None:
+            return hx
+        return hx[:, permutation] if isinstance(hx, Tensor) else tuple(s[:, permutation] for s in hx)
+
+    def _shapes(self, batch: int) -> list[tuple[int, int, int]]:
+        """Those of h0 and c0."""
         layers = self.num_layers * (2 if self.bidirectional else 1)
-        widths = self.proj_size or self.hidden_size, self.hidden_size
-        for name, s, width in zip(("h0", "c0"), states, widths, strict=False):
-            wanted = (layers, batch, width)
+        return [(layers, batch, width) for width in (self.proj_size or self.hidden_size, self.hidden_size)]
+
+    def _check_states(self, states: list[Any], batch: int, batched: bool) -> None:
+        for name, s, wanted in zip(("h0", "c0"), states, self._shapes(batch), strict=False):
             if s is not None and s.shape != wanted:
                 got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
                 raise OpError(f"[{self._name}] got {name} of shape {got}; expected {expected}")

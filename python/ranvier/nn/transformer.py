@@ -153,6 +153,11 @@ class TransformerEncoderLayer(TransformerLayer):
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
         return cast(Tensor, _core._autocast_lower(x)) if fast else x
 
+    @property
+    def activation_relu_or_gelu(self) -> int:
+        """1 for relu, 2 for gelu, else 0."""
+        return {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
+
     def _fast(self) -> bool:
         """Whether PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
         own = self.self_attn
@@ -191,6 +196,8 @@ class TransformerEncoder(Module):
         self.layers = copies("encoder_layer", encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
+        self.enable_nested_tensor, self.use_nested_tensor = enable_nested_tensor, False
+        self.mask_check = mask_check
 
     def forward(
         self,

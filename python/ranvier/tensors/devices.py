@@ -32,7 +32,7 @@ class device(str):
         if kind not in _KINDS or (colon and (index is not None or not number.isdigit())):
             raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
         number = number if index is None else str(index)
-        return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
+        return super().__new__(cls, f"{kind}:{number}" if number else kind)
 
     @property
     def type(self) -> str:
@@ -80,7 +80,7 @@ def set_default_device(device: object) -> None:
     >>> rv.set_default_device("cpu")
     """
     chosen = None if device is None else _device(device)
-    if chosen == CPU:  # as without a call: new tensors need no look at devices
+    if chosen is not None and chosen.type == "cpu":  # as without a call: new tensors need no look at devices
         chosen = None
     if chosen is not None:
         contexts.append(chosen)
@@ -115,7 +115,7 @@ def on_device(array: Array, on: object) -> Any:
 
 def require_cpu(name: object) -> None:
     """Raises ValueError unless this is a name of the CPU."""
-    if _device(name) != CPU:
+    if _device(name).type != "cpu":
         raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
 
 

@@ -22,9 +22,21 @@ OUT = table(f"""
     all ranks make as many steps | distributed.algorithms
     all tensors are dense | nested sparse sparse_bsc sparse_bsc_tensor sparse_bsr sparse_bsr_tensor
         sparse_compressed_tensor sparse_coo sparse_csc sparse_csc_tensor sparse_csr sparse_csr_tensor
+    distributed.new_group makes a group | distributed.distributed_c10d.{{GroupName _get_global_rank
+        _new_process_group_helper _resolve_process_group _world rendezvous}}
     autograd.gradcheck tests gradients | library.opcheck
-    cProfile measures the Python code | autograd.profiler profiler
-    data sets are torch.utils.data's | utils.data.datapipes
+    cProfile measures the Python code | autograd.profiler autograd.profiler_util profiler
+    all operations are computed again | utils.checkpoint.{{CheckpointFunction SAC_IGNORED_OPS
+        SelectiveCheckpointContext _CachedTorchDispatchMode _CachingTorchDispatchMode _ignored_ops}}
+    data sets are torch.utils.data's | utils.data.{{DFIterDataPipe DataChunk IterDataPipe MapDataPipe
+        datapipes functional_datapipe graph graph_settings}}
+    the loader's workers are its own | utils.data._utils.{{pin_memory signal_handling}}
+        utils.data._utils.worker.{{ManagerWatchdog _IterableDatasetStopIteration _ResumeIteration}}
+        utils.data.dataloader.{{_InfiniteConstantSampler _sharding_worker_init_fn}}
+    it is PyTorch's own test suite | testing.FileCheck testing._internal.{{common_distributed common_fsdp
+        common_pruning common_quantization composite_compliance distributed inductor_utils optests}}
+    numbers have 16 bits or more | nn.attention.experimental nn.functional.{{ScalingType SwizzleType
+        scaled_grouped_mm scaled_mm}}
     each process has the whole model | distributed.{{DeviceMesh FileStore _composable _composable_state
         _functional_collectives _local_tensor _mesh_layout _ops _shard _sharded_tensor _state_dict_utils
         _symmetric_memory _tensor _tools autograd checkpoint debug device_mesh fsdp init_device_mesh launch
@@ -38,9 +50,12 @@ OUT = table(f"""
         _utils_internal _weights_only_unpickler backends.{{_coreml _nnapi python_native xeon}}
         compiler.{{_cache config}} cuda.{{_memory_viz _sanitizer gds green_contexts jiterator nccl profiler
         tunable}} jit.{{frontend mobile}} masked monitor mtia
-        onnx.{{_internal ops symbolic_helper symbolic_opset9 symbolic_opset12}} signal
-        utils.{{_cxx_pytree _sympy _triton backend_registration bundled_inputs mobile_optimizer model_dump
-        viz}}
+        _utils._get_device_module _vendor multiprocessing.reductions nn.utils._named_member_accessor
+        onnx.{{_internal ops symbolic_helper symbolic_opset9 symbolic_opset12}}
+        serialization.normalize_storage_type signal
+        utils.flop_counter.{{_unpack_flash_attention_nested_shapes register_flop_formula}}
+        utils.{{_device _ordered_set _cxx_pytree _sympy _triton backend_registration bundled_inputs
+        mobile_optimizer model_dump viz}}
     masks are tensors: nn.functional.scaled_dot_product_attention | nn.attention.flex_attention
     models give classes of images | torchvision.models.detection
     mpirun starts the processes | distributed.elastic

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,6 +45,13 @@ def _list_with_default(out_size: Any, defaults: Sequence[int]) -> Any:
         raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
     last = defaults[-len(out_size) :]
     return [d if size is None else size for size, d in zip(out_size, last, strict=False)]
+
+
+def _get_activation_fn(activation: str) -> Any:
+    """relu or gelu, by its name; RuntimeError for another."""
+    if activation not in ("relu", "gelu"):
+        raise RuntimeError(f"activation should be relu/gelu, not {activation}")
+    return getattr(importlib.import_module("ranvier.nn.functional"), activation)
 
 
 def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:

@@ -107,6 +107,7 @@ FILES = table(f"""
     .torch.shown | _tensor_str
     .torch.special | special
     .torch.spectra | fft
+    .torch.states | distributed.checkpoint.state_dict
     .torch.testing | testing testing._internal testing._internal.common_utils
     .torch.types | nn.common_types types
     .torch.version | torch_version version
@@ -135,6 +136,7 @@ _NO = """
     jit.onednn_fusion_enabled mps._is_in_bad_fork nn.modules.activation._is_make_fx_tracing
     nn.parallel.replicate.{_is_jit_enabled _is_script_method _is_script_module} onnx.is_in_onnx_export
     profiler.kineto_available serialization._is_torchscript_zip
+    utils._pytree.is_structseq_instance
     utils._foreach_utils.{_device_has_foreach_support _has_foreach_support} utils.checkpoint._is_compiling
     xpu.{_is_compiled _is_in_bad_fork can_device_access_peer is_current_stream_capturing is_tf32_supported}
 """
@@ -144,6 +146,8 @@ _NOTHING = """
     _log_api_usage_once} _dynamo.{mark_dynamic mark_static mark_static_address mark_unbacked
     maybe_mark_dynamic} jit.enable_onednn_fusion set_warn_always
     fx._pytree.register_pytree_flatten_spec fx.experimental.proxy_tensor.get_proxy_mode
+    _utils._get_available_device_type cuda._lazy_call
+    nn.attention.{activate_flash_attention_impl restore_flash_attention_impl}
     onnx.register_custom_op_symbolic set_num_interop_threads utils.checkpoint.set_device_states
 """
 _OTHERS = table(f"""
@@ -204,7 +208,7 @@ _OTHERS = table(f"""
         distributed.rpc.api._require_initialized jit.{{_overload _overload_method _script_if_tracing
         annotations.ignore freeze interface optimize_for_inference script_if_tracing}}
         utils._config_module.install_config_module
-    .torch.machine | _C._nn._parse_to=parse_to amp.grad_scaler.OptState
+    .torch.machine | _C._nn._parse_to=parse_to amp.grad_scaler.OptState cuda.amp.grad_scaler.OptState
         cuda.amp.common.amp_definitely_not_available=is_available get_num_interop_threads=device_count
         utils.checkpoint.get_device_states=device_states
     .torch.machine is_hooked | {_NO}
@@ -234,7 +238,9 @@ _OTHERS = table(f"""
     builtins bool | fx.experimental.symbolic_shapes.{{guard_or_false guard_or_true statically_known_true}}
     pickle | serialization.DEFAULT_PROTOCOL
     typing | jit.Final jit.annotate=cast jit.annotations.{{BroadcastingList2=List BroadcastingList3=List}}
-    typing Any | serialization.MAP_LOCATION utils.data.dataloader._collate_fn_t
+    contextlib | utils._contextlib._DecoratorContextManager=ContextDecorator
+    typing Any | fx.graph.Argument fx.node.Argument optim.optimizer._params_t serialization.MAP_LOCATION
+        utils.data.dataloader._collate_fn_t utils.data.dataloader._worker_init_fn_t
 """)
 
 
@@ -272,7 +278,7 @@ METHODS = table("""
 # methods of Tensor that may not be here: an access names this library
 LACKING = """
     as_strided_ chalf coalesce dense_dim dequantize eig geqrf i0 i0_ igamma igamma_ igammac
-    igammac_ imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr polygamma polygamma_
+    igammac_ imag indices int_repr is_coalesced istft map2_ orgqr ormqr polygamma polygamma_
     q_scale q_zero_point qscheme resize resize_as share_memory_ slice_inverse smm sparse_dim sparse_mask
     sspaddmm storage_type svd to_mkldnn to_padded_tensor to_sparse_bsc to_sparse_bsr to_sparse_csc
     to_sparse_csr xpu

@@ -1,8 +1,10 @@
-"""Tensor.to_sparse, sparse_coo_tensor: dense tensors that also tell where their elements are not 0."""
+"""Tensor.to_sparse, sparse_coo_tensor: dense tensors that also tell where their elements are."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Buffer
@@ -19,13 +21,22 @@ class Sparse(Buffer):
 
     is_sparse = True
 
+    _given: Any = None  # the places that it was made with, (dimensions, count), also of elements that are 0
+
+    def _places(self) -> Any:
+        """(dimensions, count): where it was given elements, and others that are not 0; in order."""
+        found = rv.nonzero(self).numpy().T
+        if self._given is not None:
+            found = np.unique(np.hstack([self._given, found[: len(self._given)]]), axis=1)
+        return found
+
     def indices(self) -> Any:
-        """(ndim, count): where the elements are not 0."""
-        return rv.nonzero(self).T
+        """(dimensions, count): where the elements are."""
+        return rv.from_numpy(np.ascontiguousarray(self._places()))
 
     def values(self) -> Any:
-        """(count,): the elements that are not 0."""
-        return self.to_dense()[rv.nonzero(self, as_tuple=True)]
+        """(count, ...): the elements there."""
+        return self.to_dense()[tuple(map(rv.from_numpy, self._places()))]
 
     def to_dense(self) -> Any:
         return self.view(self.shape)
@@ -37,15 +48,15 @@ class Sparse(Buffer):
         return True
 
     def sparse_dim(self) -> int:
-        return int(self.ndim)
+        return int(self.ndim) if self._given is None else len(self._given)
 
     def dense_dim(self) -> int:
-        return 0
+        return int(self.ndim) - self.sparse_dim()
 
     _indices, _values, to_sparse = indices, values, coalesce
 
     def _nnz(self) -> int:
-        return len(rv.nonzero(self))
+        return int(self._places().shape[1])
 
 
 def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
@@ -76,6 +87,8 @@ def sparse_coo_tensor(
 
     >>> sparse_coo_tensor([[0, 2, 2]], [1.0, 2.0, 3.0], (4,)).to_dense()
     tensor([1., 0., 5., 0.])
+    >>> sparse_coo_tensor([[0, 3]], [0.0, 1.0]).indices()
+    tensor([[0, 3]])
     """
     at, values = rv.as_tensor(indices), rv.as_tensor(values, dtype=dtype)
     if at.ndim != 2 or values.shape[:1] != at.shape[1:] or (at < 0).any():
@@ -87,4 +100,6 @@ def sparse_coo_tensor(
         size = (*(int(row.max()) + 1 if len(row) else 0 for row in at), *values.shape[1:])
     empty = rv.zeros(size, dtype=values.dtype, device=device)
     dense = empty.index_put(tuple(at), values, accumulate=True)
-    return as_subclass(dense, Sparse).requires_grad_(requires_grad or dense.requires_grad)
+    made = as_subclass(dense, Sparse).requires_grad_(requires_grad or dense.requires_grad)
+    made._given = np.unique(at.numpy(), axis=1)
+    return made
