@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ranvier
+from support.python import printed
 
 _PACKAGES = str(Path(ranvier.__file__).parents[1])
 _NOTE = "is in place of torch 2.13.0\n"
@@ -144,3 +145,14 @@ def test_a_report_tells_missing_names_from_probes_and_counts_calls_of_numpy(tmp_
 def test_a_report_of_a_program_that_misses_nothing(tmp_path: Path) -> None:
     _, errors = run("--report", "-c", "import torch; torch.ones(2) + 1", where=tmp_path)
     assert errors.split("\n")[:2] == ["names that ranvier does not have:", "  none"]
+
+
+def test_a_notebook_loads_it_again() -> None:
+    code = """
+import importlib, ranvier.torch as extension
+extension.load_ipython_extension(None)
+import torch
+importlib.reload(extension).load_ipython_extension(None)
+print(torch.ones(1).tolist())
+"""
+    assert printed("-c", code) == "[1.0]\n"

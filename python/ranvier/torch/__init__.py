@@ -43,8 +43,9 @@ class Finder:
         return importlib.import_module("ranvier.torch.finder").distributions(context)
 
 
-PATHS, IN_PLACE = Finder("ranvier"), Finder("torch", "torchvision", "functorch")
-sys.meta_path.append(PATHS)
+if "IN_PLACE" not in globals():  # else the module is loaded again: `%reload_ext ranvier.torch`
+    PATHS, IN_PLACE = Finder("ranvier"), Finder("torch", "torchvision", "functorch")
+    sys.meta_path.append(PATHS)
 _HERE = f"{__name__}.finder"
 add_attributes("ranvier", _HERE, "accelerator amp backends cuda hub jit mps multiprocessing utils")
 add_attributes("ranvier.nn", _HERE, "modules parallel")
