@@ -296,8 +296,8 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     forward, names = rule_of(node).expression  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(names) :]):
         refused(name, form, node)
-    given = ts[: len(names)]
-    return composed(name, form, lambda *xs: forward(node, *xs), inputs(node, *names), given)
+    xs = inputs(node, *names)
+    return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 
 KERNELS: dict[Any, tuple[str, str]] = {

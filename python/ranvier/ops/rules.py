@@ -136,8 +136,9 @@ def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
 
 
 def inputs(node: Any, *names: str) -> list[Tensor]:
-    """The Tensors of the first inputs, which forward has saved under these names."""
-    return [saved_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
+    """The Tensors of the first inputs, which forward has saved under these names; without those of None."""
+    saved = ((i, getattr(node, name)) for i, name in enumerate(names))
+    return [saved_input(node, i, array) for i, array in saved if array is not None]
 
 
 def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
