@@ -95,8 +95,7 @@ class ExpRelaxedCategorical(_Tempered):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
         noise = -ops.log(-ops.log(u))
-        scores = (self.logits + noise) / self.temperature
-        return scores - ops.logsumexp(scores, -1, True)
+        return ops.log_softmax((self.logits + noise) / self.temperature, -1)
 
     def log_prob(self, value: Any) -> Tensor:
         count = self._categorical._num_events

@@ -157,7 +157,7 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
         else:
             node.check_saved()
             of_inputs = [None if edge is None else values.get(edge) for edge in node.edges]
-            values[node] = rule(node)(name, form, node, *of_inputs)
+            values[node] = _core._without_autocast(rule(node), name, form, node, *of_inputs)
     return [values.get(key(y)) for y in ys]
 
 

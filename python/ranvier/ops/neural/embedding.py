@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.observe import is_recording, value_read
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, single
+from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, once
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
@@ -139,10 +139,14 @@ def embedding(
 def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     """Shortens the rows of the index that are longer than max_norm, in place."""
     with no_grad():
-        rows = single(Embedding(None, False).apply(weight, index))  # raises for an index out of range
-        length = norm(rows, norm_type, -1, True)
-        shorter = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
-        weight[index.long()] = shorter  # as uint8 it would be a mask
+        rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
+        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # as uint8 it would be a mask
+
+
+@once
+def _shortened(rows: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    length = norm(rows, norm_type, -1, True)
+    return where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
 
 
 def padding_row(padding_idx: Any, rows: int) -> int:
