@@ -102,7 +102,7 @@ CASES += [(of_layer, case) for case in LAYERS if case.name != "RReLU"]  # it dra
 @pytest.mark.parametrize("own", [rv.float16, rv.bfloat16], ids=str)
 @pytest.mark.parametrize(("make", "what"), CASES, ids=lambda value: str(getattr(value, "__name__", value)))
 def test_half_derivatives(make, what, own):
-    """Within the rounding of halves of those of the same numbers in float64; what float64 has is not refused."""
+    """As those of the same numbers in float64, within the rounding of halves; refused where these are."""
     for run in (second, forward, mapped):
         function, leaves = make(what, own, rv.float64)
         try:

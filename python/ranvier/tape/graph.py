@@ -43,7 +43,7 @@ def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
 
 
 def of_program(function: Rule) -> Rule:
-    """A decorator for a rule that calls functions of the program: it runs in the caller's block of autocast."""
+    """A decorator for a rule that calls functions of the program: they run in the block of the caller."""
     function.of_program = True  # type: ignore[attr-defined]
     return function
 

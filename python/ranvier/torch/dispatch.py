@@ -144,7 +144,7 @@ def ask(
 
 
 # Reductions that PyTorch computes in the dtype of `out`.
-_IN_DTYPE_OF_OUT = frozenset("sum nansum mean nanmean prod cumsum cumprod var std logsumexp".split())
+_SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
 
 
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
@@ -162,7 +162,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     if found or "out" not in kwargs:
         raise error
     out = kwargs.pop("out")
-    if func.__name__ in _IN_DTYPE_OF_OUT and isinstance(out, Tensor) and kwargs.get("dtype") is None:
+    if func.__name__ in _SUMS and isinstance(out, Tensor) and kwargs.get("dtype") is None:
         first = args[0] if args else kwargs.pop("input")
         args = first.to(out.dtype), *args[1:]
     result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))

@@ -333,7 +333,7 @@ def start() -> None:
             Twister.short = False
 
     plain_dropout, plain_forward, plain_numbers = _core.dropout, Dropout.forward, philox.numbers
-    philox.numbers = numbers
+    philox.numbers = numbers  # type: ignore[assignment]
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]

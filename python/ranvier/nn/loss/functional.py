@@ -9,7 +9,7 @@ from collections.abc import Callable
 from inspect import Parameter, signature
 from typing import Any
 
-import ranvier._core as _core
+import ranvier._core as _core  # noqa: F401  # rows call it
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it

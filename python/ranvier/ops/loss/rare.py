@@ -116,7 +116,8 @@ def multilabel_soft_margin_loss(
     | rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
     name = "multilabel_soft_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
-    losses = bce_with_logits(*alike(input, target), reduction="none")
+    input, target = alike(input, target)
+    losses = bce_with_logits(input, target, reduction="none")
     if weight is not None:
         weight = weight if isinstance(weight, Tensor) else wrap(constant(name, "weight", weight, losses))
         losses = losses * weight
