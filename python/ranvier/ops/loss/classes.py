@@ -81,7 +81,7 @@ def _used(node: Any, ignored: int) -> Tensor:
 
 
 def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = None) -> Tensor:
-    """dy as (N, 1, ...), divided by the sum of the shares (N, 1, ...) for 'mean'; 0 where no target is used."""
+    """dy as (N, 1, ...), divided by the sum of the shares for 'mean'; 0 where no target is used."""
     if reduction == "none":
         return reshape(dy, shares.shape)
     if reduction != "mean":
