@@ -345,6 +345,12 @@ def test_tangents_of_embeddings(settings):
     v = rv.rand(4, 2)
     _, tangent = func.jvp(f, (w,), (v,))
     np.testing.assert_allclose(tangent.numpy(), f(v).numpy(), rtol=1e-6)
+    for g in (f, lambda w: f(w).sum()):
+        jacobian = func.jacfwd(g)(w)
+        np.testing.assert_allclose((jacobian * v).sum((-2, -1)).numpy(), g(v).numpy(), rtol=1e-5)
+    if settings.keys() & {"padding_idx", "scale_grad_by_freq"}:  # fmax has no forward rule
+        for way in (lambda h: func.jvp(h, (w,), (v,)), lambda h: func.jacfwd(h)(w)):
+            refused(NotImplementedError, "got fmax", way, lambda w: rv.fmax(f(w), rv.tensor(0.5)))
 
 
 NORMS = [(1.5, [0.0, 3.0, -1.0]), (4, [0.0, 3.0, -1.0]), (0.5, [0.0, 2.0]), (3, [0.0, 0.0]), (-1, [0.0, 2.0])]

@@ -28,6 +28,7 @@ class Embedding(Function):
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
+        self.is_apart = padding_idx is not None or scale_grad_by_freq  # for forward mode
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.index, self.rows = index, weight.shape[0]
@@ -60,6 +61,7 @@ class Bag(Function):
 
     def __init__(self, *settings: Any) -> None:
         *self.settings, self.scale_grad_by_freq = settings  # mode, include_last_offset, padding_idx
+        self.is_apart = self.scale_grad_by_freq
 
     def forward(self, weight: Array, scale: Array | None, index: Array, offsets: Array | None) -> Array:
         self.weight, self.scale, self.index, self.offsets = weight, scale, index, offsets
