@@ -105,8 +105,25 @@ def test_all_ignored(name, isa):
         x = rv.tensor([[1.0, 2.0, 3.0], [1.0, np.inf, np.nan]], requires_grad=True)
         loss = getattr(ops, name)(x, target, reduction=reduction)
         np.testing.assert_array_equal(loss.detach().numpy(), want)
+        (slope,) = rv.autograd.grad(loss.sum(), x, create_graph=True)
+        (second,) = rv.autograd.grad(slope.sum(), x)
         loss.sum().backward()
-        np.testing.assert_array_equal(x.grad.numpy(), np.zeros((2, 3)))
+        for found in (x.grad, slope.detach(), second):
+            np.testing.assert_array_equal(found.numpy(), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+@pytest.mark.parametrize("weight", [None, [0.5, 0.0, 2.0]])
+def test_ignored_rows_beside_others(name, weight):
+    """Their gradients are 0, whatever they hold, also with create_graph; others are as without them."""
+    x = rv.tensor([[1.0, 2.0, 3.0], [1.0, np.inf, np.nan]], requires_grad=True)
+    weight = None if weight is None else rv.tensor(weight)
+    for target in (2, 1):  # the weight of 1 may be 0
+        loss = getattr(ops, name)(x, rv.tensor([target, -100]), weight)
+        (plain,) = rv.autograd.grad(loss, x, retain_graph=True)
+        (slope,) = rv.autograd.grad(loss, x, create_graph=True)
+        np.testing.assert_allclose(slope.detach().numpy(), plain.numpy(), 1e-6)
+        assert slope[1].tolist() == rv.autograd.grad(slope.sum(), x)[0][1].tolist() == [0.0] * 3
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "nll"])

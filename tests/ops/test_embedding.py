@@ -112,5 +112,9 @@ def test_max_norm_shortens_the_rows_that_are_used(order, compiled, rng):
     np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=0, atol=tolerance("float64", 16, 3))
     np.testing.assert_array_equal(y.numpy(), weight.detach().numpy()[index.numpy()])
     assert weight.grad[:, 0].tolist() == [0, 1, 0, 2, 1]
+    half, single = rv.tensor(start).half(), rv.tensor(start).half().float()
+    for table in (half, single):  # rounded once
+        rv.nn.functional.embedding(index, table, max_norm=1.5, norm_type=order)
+    np.testing.assert_array_equal(half.numpy(), single.half().numpy())
     with pytest.raises(IndexError, match=r"\[embedding\] got index -1"):
         rv.nn.functional.embedding(rv.tensor([-1]), weight, max_norm=1.0)

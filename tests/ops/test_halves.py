@@ -83,7 +83,7 @@ def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dty
         x.kthvalue(1, dim),
         x.topk(2, dim),
     )
-    assert all(y.is_contiguous() for y in _tensors(results))
+    assert all(y.is_contiguous() for y in tensors_in(results))
 
 
 MORE = {
@@ -137,17 +137,17 @@ def _instance_norm(x):
     return running
 
 
-def _tensors(value):
+def tensors_in(value):
     """The Tensors in an argument or a result."""
     if isinstance(value, (list, tuple)):
-        return [tensor for part in value for tensor in _tensors(part)]
+        return [tensor for part in value for tensor in tensors_in(part)]
     return [value] if isinstance(value, rv.Tensor) else []
 
 
-def _with(value, own, dtype, scale, records=False):
+def with_numbers(value, own, dtype, scale, records=False):
     """An argument whose arrays are Tensors, those of floats, scaled, with numbers of `own` in a dtype."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_with(part, own, dtype, scale, records) for part in value)
+        return type(value)(with_numbers(part, own, dtype, scale, records) for part in value)
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         return rv.tensor(value) if isinstance(value, np.ndarray) else value
     return rv.tensor(value * np.float32(scale)).to(own).to(dtype).requires_grad_(records)
@@ -158,10 +158,10 @@ def _called(name, own, dtype, scale, records):
     arrays, attributes = OPS.get(name, ((X,), {}))
     arrays = (*arrays, *attributes.get("*", ()))
     state = WRITES.get(("ops", name), ())
-    given = [_with(x, own, dtype, scale, records and i not in state) for i, x in enumerate(arrays)]
-    settings = {key: _with(x, own, dtype, scale) for key, x in attributes.items() if key != "*"}
+    given = [with_numbers(x, own, dtype, scale, records and i not in state) for i, x in enumerate(arrays)]
+    settings = {key: with_numbers(x, own, dtype, scale) for key, x in attributes.items() if key != "*"}
     rv.manual_seed(0)
-    return _tensors(given), _tensors((MORE.get(name) or getattr(rv.ops, name))(*given, **settings))
+    return tensors_in(given), tensors_in((MORE.get(name) or getattr(rv.ops, name))(*given, **settings))
 
 
 def _assert_same(y, exact, own):

@@ -333,6 +333,27 @@ def test_halves_are_rounded_numbers_of_float32(name):
     assert rv.normal(2.0, 0.0, (2,), dtype=rv.float16).tolist() == [2.0, 2.0]
 
 
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16, rv.float32], ids=str)
+def test_numbers_stay_within_their_limits(dtype):
+    """[a, b) without b, also where a number that is less is rounded to it."""
+    empty, init = rv.zeros(100000, dtype=dtype), rv.nn.init
+    of = lambda *limits: rv.tensor(limits).to(dtype)  # noqa: E731
+    rv.manual_seed(0)
+    for low, high, x in (
+        (0, 1, rv.rand(100000, dtype=dtype)),
+        (0, 1, rv.rand_like(empty)),
+        (2, 3, empty.clone().uniform_(2, 3)),
+        (-1, 1, init.uniform_(empty.clone(), -1, 1)),
+        (2, 3, rv.distributions.Uniform(of(2.0), of(3.0)).rsample((100000,))),
+        (-3, 1000, empty.clone().random_(-3, 1000)),
+        (-1000, 2049, rv.randint(-1000, 2049, (100000,), dtype=dtype)),
+        (0.7, 0.9, init.trunc_normal_(empty.clone(), 0.0, 1.0, 0.7, 0.9)),
+    ):
+        assert x.dtype == dtype
+        assert low <= x.double().min().item() < x.double().max().item() < high
+    assert rv.randint(0, 2**24 + 2, (100000,), dtype=rv.float32).max() <= 2**24
+
+
 def test_pytorchs_names_of_limits():
     x = rv.zeros(3)
     for limits in ({"from": 2.0, "to": 2.0}, {"low": 2.0, "to": 2.0}):

@@ -131,12 +131,34 @@ def test_factors_of_other_dtypes():
             nn.Linear(4, 3)(half(M)),
         ):
             assert y.dtype == B16
+        assert F.mse_loss(half(M), half(M), weight=half(M)).dtype == B16
+        assert F.local_response_norm(half(SIGNAL), 2).dtype == B16
+        signs, chances = M.sign(), M.sigmoid()
         for y in (
             F.mse_loss(half(M), M),
             F.cross_entropy(half(M), M.softmax(-1), V.abs()),
             F.huber_loss(half(M), M),
+            *(F.binary_cross_entropy_with_logits(x, chances.to(t)) for x in (M, half(M)) for t in (B16, F16)),
+            F.hinge_embedding_loss(half(M), signs.double()),
+            F.soft_margin_loss(half(M), signs.double()),
+            F.cosine_embedding_loss(half(M), half(M), V.sign().double()),
+            rv.tensordot(V[None], V[:, None], 1),
+            F.local_response_norm(half(IMAGE), 2),
         ):
             assert y.dtype == F32
+
+
+@pytest.mark.parametrize("op", [rv.linalg.inv, rv.linalg.cholesky, lambda x: rv.mv(x, V), rv.det])
+def test_gradients_of_a_block_that_begins_afterwards(op):
+    """A rule of create_graph computes in the dtype of what it is the gradient of."""
+    x = SQUARE.clone().requires_grad_()
+    y = op(x).sum()
+    (expected,) = rv.autograd.grad(y, x, create_graph=True)
+    with rv.autocast("cpu"):
+        (found,) = rv.autograd.grad(y, x, create_graph=True)
+        _, tangent = rv.func.jvp(lambda x: rv.mv(x, V).sum(), (SQUARE,), (M,))
+    assert found.dtype == tangent.dtype == F32
+    np.testing.assert_array_equal(found.detach().numpy(), expected.detach().numpy())
 
 
 def test_wider_operands_decide_in_joins_and_copies():

@@ -377,6 +377,15 @@ def test_rule_of_a_subclass_with_another_backward():
     refused(NotImplementedError, "[other]", rule_of, Other())
 
 
+def test_second_gradients_of_softplus_keep_their_digits():
+    found = []
+    for dtype in (rv.float32, rv.float64):
+        x = rv.tensor([-15.0, -1.0, 0.0, 1.0, 8.0, 15.0, 19.0], dtype=dtype, requires_grad=True)
+        (g,) = grad(F.softplus(x).sum(), x, create_graph=True)
+        found.append(grad(g.sum(), x)[0].numpy())
+    np.testing.assert_allclose(*found, 1e-6)
+
+
 SPECIAL = {  # f, x and f''(x) where formulas of f have a kink or a quotient 0 / 0, but f has none
     "logaddexp of equals": (lambda x: rv.logaddexp(x, 1.5), 1.5, 0.25),
     "logcumsumexp of equals": (lambda x: rv.logcumsumexp(rv.stack([x, x.detach()]), 0)[1], 1.5, 0.25),

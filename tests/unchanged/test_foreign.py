@@ -51,6 +51,11 @@ def test_out():
     empty = rv.zeros(0)
     assert total(rv.ones(3, 2), 0, out=empty) is empty
     assert empty.tolist() == [3.0, 3.0]
+    x = rv.rand(50, 2).bfloat16()
+    for name in ("sum", "mean", "prod", "cumsum", "std"):  # in the dtype of out, rounded once
+        op = getattr(rv, name)
+        found = public(op, name)(x, 0, out=rv.zeros(0))
+        assert found.tolist() == op(x.float(), 0).tolist()
     places = rv.zeros(2, dtype=rv.int64)
     greatest = public(rv.max, "max")(rv.tensor([[1.0, 4.0], [3.0, 2.0]]), 0, out=(y, places))
     assert greatest.values is y

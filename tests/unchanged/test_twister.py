@@ -99,6 +99,17 @@ EXPECTED = {
         -0.79827,
         1.114185,
     ],
+    "torch.manual_seed(5) and torch.randn(19, dtype=B)[::6]": [1.84375, -0.964844, 0.777344, 1.75],
+    "torch.empty(35, dtype=H).normal_(1, 2)[::11]": [0.476562, -2.277344, 3.992188, 4.742188],
+    "torch.empty(3, dtype=B).uniform_(2, 3)": [2.328125, 2.46875, 2.4375],
+    "torch.empty(3, dtype=B).random_(0, 1000)": [165, 253, 600],
+    "init.trunc_normal_(torch.empty(20, dtype=B))[::7]": [0.488281, -0.804688, 0.125977],
+    "init.trunc_normal_(torch.empty(4, dtype=H), a=1.5, b=3)": [2.449219, 2.244141, 1.727539, 2.623047],
+    "torch.empty(5, dtype=B).bernoulli_(torch.full((5,), 0.5, dtype=B))": [1, 0, 0, 0, 0],
+    "torch.normal(torch.ones(3, dtype=B), 0.3)": [0.914062, 0.605469, 0.796875],
+    "D.RelaxedBernoulli(half, logits=zero).rsample()": [0.999778, 0.776495, 0.36311],
+    "D.RelaxedOneHotCategorical(half, logits=zero).rsample()": [0.316605, 0.048896, 0.634498],
+    "D.RelaxedBernoulli(half.to(B), logits=zero.to(B)).rsample()": [0.007812, 0.038574, 0.229492],
 }
 
 
@@ -107,8 +118,10 @@ def test_seeds_give_pytorchs_numbers(tmp_path):
     program = (
         "import torch, json\nfrom torch import distributions as D, nn\nfrom torch.nn import functional as F\n"
         "answer, own, init = [], torch.Generator().manual_seed(11), nn.init\ntorch.manual_seed(3)\n"
+        "B, H, half, zero = torch.bfloat16, torch.float16, torch.tensor(0.5), torch.zeros(3)\n"
     )
     program += "\n".join(lines) + "\nstate = torch.get_rng_state()\na = torch.randn(3)\n"
+    program += "assert D.RelaxedBernoulli(half, logits=zero).sample().dtype == torch.float32\n"
     program += "torch.set_rng_state(state)\nassert (a == torch.randn(3)).all()\nprint(json.dumps(answer))\n"
     out, _ = run("-c", program, where=tmp_path, RANVIER_TORCH_RANDOM="1")
     for value, expected in zip(json.loads(out), EXPECTED.values(), strict=True):

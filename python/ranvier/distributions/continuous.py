@@ -165,9 +165,9 @@ class Uniform(Distribution):
         return interval(self.low, self.high)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.low + (self.high - self.low) * rand(
-            self._extended_shape(sample_shape), dtype=self.low.dtype
-        )
+        u = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
+        x = self.low + (self.high - self.low) * u
+        return ops.where(x.detach() >= self.high, self.low, x)  # of rounding
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)

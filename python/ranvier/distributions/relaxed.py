@@ -12,7 +12,7 @@ from ranvier.distributions.constraints import positive, real, real_vector, simpl
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.transforms import ExpTransform, SigmoidTransform, TransformedDistribution
 from ranvier.distributions.utils import clamp_probs, expanded
-from ranvier.ops.making.uniform import uniform_of
+from ranvier.ops.making.random import rand
 
 
 class _Tempered(Distribution):
@@ -41,7 +41,7 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(expanded(self.probs, self._extended_shape(sample_shape)))
-        u = clamp_probs(uniform_of(probs.shape, probs.dtype))
+        u = clamp_probs(rand(probs.shape, dtype=probs.dtype))
         return (ops.log(u) - ops.log1p(-u) + ops.log(probs) - ops.log1p(-probs)) / self.temperature
 
     def log_prob(self, value: Any) -> Tensor:
@@ -93,7 +93,7 @@ class ExpRelaxedCategorical(_Tempered):
         self._heat(temperature, self._categorical._param)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = clamp_probs(uniform_of(self._extended_shape(sample_shape), self.logits.dtype))
+        u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
         noise = -ops.log(-ops.log(u))
         return ops.log_softmax((self.logits + noise) / self.temperature, -1)
 

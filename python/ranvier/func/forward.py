@@ -157,7 +157,7 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
         else:
             node.check_saved()
             of_inputs = [None if edge is None else values.get(edge) for edge in node.edges]
-            values[node] = rule(node)(name, form, node, *of_inputs)
+            values[node] = _core._without_autocast(rule(node), name, form, node, *of_inputs)
     return [values.get(key(y)) for y in ys]
 
 
@@ -296,8 +296,8 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     forward, names = rule_of(node).expression  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(names) :]):
         refused(name, form, node)
-    given = ts[: len(names)]
-    return composed(name, form, lambda *xs: forward(node, *xs), inputs(node, *names), given)
+    xs = inputs(node, *names)
+    return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 
 KERNELS: dict[Any, tuple[str, str]] = {

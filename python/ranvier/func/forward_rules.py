@@ -17,12 +17,14 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul
 from ranvier.ops.neural import normalization
+from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.reduction import norms
 from ranvier.ops.reduction.reduce import Sum, _without
 from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
 from ranvier.ops.shape import join
 from ranvier.ops.shape import reshape as shapes
+from ranvier.ops.shape.scatter import Scatter
 from ranvier.tape.copies import Cast, Clone
 from ranvier.tape.graph import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like
@@ -58,11 +60,23 @@ def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
 
 
 def _concatenated(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    one = next(t for t in ts if t is not None)
+    one = max((t for t in ts if t is not None), key=lambda t: t.ndim)
     ndim = one.ndim - 1
     pairs = [(t, shape) for t, shape in zip(ts, node.shapes, strict=True) if len(shape) == ndim]
     rows = [wrap(zeros((one.shape[0], *s), one._array.dtype)) if t is None else t for t, s in pairs]
     return cat(rows, node.axis % ndim + 1)
+
+
+def _scattered(name: str, form: Form, node: Any, a: Rows, _: Rows, b: Rows) -> Tensor:
+    one: Any = b if a is None else a
+    if not node.shape:
+        refused(name, form, node)
+    a, b = (
+        wrap(zeros((one.shape[0], *shape), one._array.dtype)) if t is None else t
+        for t, shape in ((a, node.shape), (b, node.src_shape))
+    )
+    index = wrap(np.broadcast_to(node.index, (one.shape[0], *node.index.shape)))
+    return Scatter(node.axis % len(node.shape) + 1, node.add).apply(a, index, b)
 
 
 def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tensor:
@@ -206,8 +220,9 @@ def _norm(node: Any, x: Tensor) -> Tensor:
         return x.abs().sum(node.axes, keepdim=node.keepdims)
     size = _size(node.y)
     x = x / size
-    powers = x * x if p == 2 else _nonzero(x).abs() ** p
-    return _dropped(node, _nonzero(powers.sum(node.axes, keepdim=True)) ** (1 / p) * size)
+    powers = x * x if p == 2 else where(wrap(x._array).eq(0.0), 0.0, _nonzero(x).abs() ** p)
+    y = _nonzero(powers.sum(node.axes, keepdim=True)) ** (1 / p) * size
+    return _dropped(node, where(wrap(node.y).eq(0.0), 0.0, y))
 
 
 def _normalised(sizes: Any, centred: bool) -> Any:
@@ -257,7 +272,10 @@ _TABLE: dict[Any, Any] = {
     ),
     shapes.Permute: lambda name, form, node, t: permute(t, (0, *(d % (t.ndim - 1) + 1 for d in node.dims))),
     shapes.Expand: lambda name, form, node, t: lifted(t, len(node.target)).expand((t.shape[0], *node.target)),
+    # padding_idx and scale_grad_by_freq are of backward alone
+    Embedding: lambda name, form, node, t, _: t[:, wrap(node.index)],
     join.Concatenate: _concatenated,
+    Scatter: _scattered,
     join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),
     Sum: _sum,
     Var: formula(lambda node: node.x, _variance),

@@ -18,7 +18,7 @@ import numpy as np
 
 import ranvier.func.forward_rules  # noqa: F401  # fills the table
 from ranvier.autograd.level import Level, level_of, like
-from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, pushed
+from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, order, pushed
 from ranvier.grad_mode import mode, no_grad
 from ranvier.ops import stack, unbind
 from ranvier.ops.rows import examples
@@ -111,9 +111,16 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
         try:
             tangents = first_derivatives(level, vs)
         except NotImplementedError:  # an op without a forward rule
+            if _only_forward(level):
+                raise
             tangents = level.pushed(vs)
         results = level.results(), tangents
     return (*results, aux) if has_aux else results
+
+
+def _only_forward(level: Level) -> bool:
+    """Whether a backward on the way is not that of the values, as of embeddings with padding_idx."""
+    return any(getattr(node, "is_apart", False) for node in order(level.ys, map(key, level.xs)))
 
 
 def jacrev(
@@ -154,10 +161,13 @@ def jacfwd(
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
             counts, of_outputs = [x.numel() for x in level.xs], sum(y.numel() for y in level.ys)
-            forward = min(counts, default=0) > 0 and sum(counts) <= 2 * of_outputs
+            only = _only_forward(level)
+            forward = min(counts, default=0) > 0 and (only or sum(counts) <= 2 * of_outputs)
             try:
                 jacobians = jacobian_columns(level) if forward else level.jacobians()
             except NotImplementedError:  # an op without a forward rule
+                if only:
+                    raise
                 jacobians = level.jacobians()
         return (jacobians, aux) if has_aux else jacobians
 

@@ -18,12 +18,14 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.observe import refuse
+from ranvier.ops.making import philox
 from ranvier.ops.making.random import key_of, randperm
 from ranvier.ops.rows import examples as _examples
 from ranvier.tensors.errors import number as _number
 from ranvier.tensors.errors import own_errors as _own_errors
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.memory import F32
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 
@@ -69,21 +71,21 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def _draw(kernel: Any, tensor: Tensor, generator: Any, *parameters: float) -> Any:
-    kind = "float64" if tensor.dtype == np.float64 else "float32"
-    return kernel(tensor.shape, kind, *map(float, parameters), key_of("init", generator))
+def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Any, a: float, b: float) -> Any:
+    kind = dtype if dtype.kind == "f" else F32
+    return philox.numbers(kernel, tensor.shape, kind, float(a), float(b), key_of("init", generator))
 
 
 def _uniform(tensor: Tensor, low: float, high: float, generator: Any = None) -> Tensor:
     if _skips(tensor):
         return tensor
-    return _fill(tensor, _draw(_core.random_uniform, tensor, generator, low, high))
+    return _fill(tensor, _draw("random_uniform", tensor, tensor.dtype, generator, low, high))
 
 
 def _normal(tensor: Tensor, mean: float, std: float, generator: Any = None) -> Tensor:
     if _skips(tensor):
         return tensor
-    return _fill(tensor, _draw(_core.random_normal, tensor, generator, mean, std))
+    return _fill(tensor, _draw("random_normal", tensor, tensor.dtype, generator, mean, std))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
@@ -247,6 +249,8 @@ def trunc_normal_(
 
 def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: Any) -> Any:
     """The numbers of :func:`trunc_normal_`."""
+    from ranvier.ops import nextafter
+
     u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key)
     with np.errstate(all="ignore"):  # the ends may be infinite, and squares of their distances too
         left, right = (a - mean, b - mean) if std == 0 else ((a - mean) / std, (b - mean) / std)
@@ -257,10 +261,10 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
         else:
             p, q = math.erf(left / math.sqrt(2)), math.erf(right / math.sqrt(2))
             values = mean + math.sqrt(2) * std * _core.erfinv(p + (q - p) * u, None)
-        low, high = (np.array(x).astype(tensor.dtype) for x in (a, b))
-        low = np.nextafter(low, np.inf, dtype=low.dtype) if float(low) < a else low  # the ends may be rounded
-        high = np.nextafter(high, -np.inf, dtype=high.dtype) if float(high) > b else high
-        return np.clip(values.astype(tensor.dtype), low, high)
+        low, high = (wrap(np.array(x).astype(tensor.dtype)) for x in (a, b))
+        low = nextafter(low, b) if float(low) < a else low  # the ends may be rounded
+        high = nextafter(high, a) if float(high) > b else high
+        return np.clip(values.astype(tensor.dtype), low._array, high._array)
 
 
 def _tail(u: Any, left: float, right: float) -> Any:
@@ -300,7 +304,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     if _skips(tensor) or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    values = _draw(_core.random_normal, tensor, generator, 0.0, 1.0).reshape(rows, -1)
+    kind = tensor.dtype if tensor.dtype == np.float64 else F32
+    values = _draw("random_normal", tensor, kind, generator, 0.0, 1.0).reshape(rows, -1)
     wide = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if wide else values)
     q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)  # uniform among all such matrices
@@ -335,7 +340,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         )
     if _skips(tensor):
         return tensor
-    values = _draw(_core.random_normal, tensor, generator, 0.0, std)
+    values = _draw("random_normal", tensor, tensor.dtype, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
     for column in range(tensor.shape[1]):
         values[randperm(len(values))._array[:count], column] = 0

@@ -15,7 +15,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, once
 from ranvier.ops.layout import zeros
 from ranvier.tape.function import Function
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
@@ -32,8 +32,11 @@ OnArray = Callable[[Array], Array]
 class Map(Function):
     """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
 
-    near: tensors that A depends on, but not on small changes of them: their gradients are 0.
+    near: tensors that A depends on, but not on small changes of them: their gradients are 0. x has the dtype
+    of what the functions have saved, which may be a half.
     """
+
+    widens = False
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
@@ -133,8 +136,9 @@ def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
 
 
 def inputs(node: Any, *names: str) -> list[Tensor]:
-    """The Tensors of the first inputs, which forward has saved under these names."""
-    return [saved_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
+    """The Tensors of the first inputs, which forward has saved under these names; without those of None."""
+    saved = ((i, getattr(node, name)) for i, name in enumerate(names))
+    return [saved_input(node, i, array) for i, array in saved if array is not None]
 
 
 def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
@@ -210,7 +214,7 @@ def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, 
     methods["of_element"] = True  # for forward mode
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if gradient is None:
-        recomputed("x", kinds=(kind,))(formula)
+        recomputed("x", kinds=(kind,))(once(formula))
     elif gradient is piecewise_linear:
         diagonal(kind, kinks=True)
     else:
@@ -235,7 +239,7 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
         return kernel_backward(dy, self.x)
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return gradient(dy, saved_input(node, 0, node.x))
+        return once(gradient)(dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
     methods = {"forward": forward, "backward": backward, "widens": False}
@@ -275,7 +279,7 @@ def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
         return kernel_backward(dy, self.x, self.setting)
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return gradient(dy, saved_input(node, 0, node.x), node.setting)
+        return once(gradient)(dy, saved_input(node, 0, node.x), node.setting)
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward, "widens": False}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.grad_mode import enable_grad, mode, no_grad
 from ranvier.tape.function import Function
-from ranvier.tape.graph import AGAIN, of_output, rule
+from ranvier.tape.graph import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted
 from ranvier.tensors.memory import filled, like
@@ -167,6 +167,7 @@ class _Node(Function):
 
 
 @rule(_Node)
+@of_program
 def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
     """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
     from copy import copy  # needed here alone

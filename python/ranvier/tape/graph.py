@@ -42,6 +42,20 @@ def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
     return register
 
 
+def of_program(function: Rule) -> Rule:
+    """A decorator for a rule that calls functions of the program: they run in the block of the caller."""
+    function.of_program = True  # type: ignore[attr-defined]
+    return function
+
+
+def applied(node: Function, *dys: Any) -> Any:
+    """What the rule of a node gives, in the dtypes in which the node was computed: outside of autocast."""
+    of_node = rule_of(node)
+    if hasattr(of_node, "of_program"):
+        return of_node(node, *dys)
+    return _core._without_autocast(of_node, node, *dys)
+
+
 def rule_of(node: Function) -> Rule:
     """The rule of a node's class. Raises NotImplementedError where there is none."""
     for base in type(node).__mro__:
@@ -143,8 +157,8 @@ def gradients_of(node: Any, dy: Any) -> Any:
         raise RuntimeError(AGAIN)
     dys = dy if type(dy) is list else [dy]
     if of_nodes and id(node) in of_nodes:
-        return around(node, dys, lambda *dys: rule_of(node)(node, *dys))
-    return rule_of(node)(node, *dys)
+        return around(node, dys, lambda *dys: applied(node, *dys))
+    return applied(node, *dys)
 
 
 def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
@@ -212,7 +226,7 @@ STEPS = (add, gradients_of, call_hooks, accumulate, at_leaf)
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
     """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
     with no_grad():
-        gradients = rule(node, *[None if dy is None else wrap(dy) for dy in dys])
+        gradients = _core._without_autocast(rule, node, *[None if dy is None else wrap(dy) for dy in dys])
     arrays = tuple(
         None if d is None else d._array for d in (gradients if type(gradients) is tuple else (gradients,))
     )

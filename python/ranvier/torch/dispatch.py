@@ -143,6 +143,10 @@ def ask(
     )
 
 
+# Reductions that PyTorch computes in the dtype of `out`.
+_SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
+
+
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
     """What a call gives that a function has refused: the answer of an argument of another library, or the
     result written to `out`. Else raises its error."""
@@ -158,6 +162,9 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     if found or "out" not in kwargs:
         raise error
     out = kwargs.pop("out")
+    if func.__name__ in _SUMS and isinstance(out, Tensor) and kwargs.get("dtype") is None:
+        first = args[0] if args else kwargs.pop("input")
+        args = first.to(out.dtype), *args[1:]
     result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))
     return result if out is None else written(func.__name__, out, result)
 

@@ -22,9 +22,10 @@ from ranvier.autograd import wrap
 from ranvier.nn import MultiheadAttention, init
 from ranvier.observe import refuse
 from ranvier.ops.making import draws as rows
-from ranvier.ops.making import random, uniform
+from ranvier.ops.making import philox, random, uniform
 from ranvier.ops.making.random import current
 from ranvier.ops.neural.dropout import Dropout
+from ranvier.tensors.memory import HALVES
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
 _WIDE = 2**28  # ranges of whole numbers from here on take words of 64 bits
@@ -38,6 +39,7 @@ class Twister:
     """
 
     apart = False  # whether the elements to be filled have others between them in memory
+    short = False  # whether they are halves
 
     def __init__(self, seed: int) -> None:
         self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # its seeding is PyTorch's
@@ -65,13 +67,14 @@ class Twister:
 
     def normal(self, n: int, dtype: str, mean: float = 0.0, std: float = 1.0) -> Any:
         """n normal numbers by Box and Muller (1958): below 16 in float64, in pairs; else in blocks of 16, of
-        which the last is drawn anew where n is no multiple, unless the numbers are for elements apart."""
+        which the last is drawn anew where n is no multiple, of halves without a draw before, unless the
+        numbers are for elements apart."""
         if n < 16 or self.apart:
             return (self._singles(n) * std + mean).astype(dtype)
-        values, whole = self.uniform(n, dtype), n // 16 * 16
-        values[:whole] = _blocks(values[:whole])
+        whole = n // 16 * 16
+        values = _blocks(self.uniform(whole if self.short else n, dtype)[:whole])
         if whole < n:
-            values[-16:] = _blocks(self.uniform(16, dtype))
+            values = np.append(values[: n - 16], _blocks(self.uniform(16, dtype)))
         return (values * float(std) + float(mean)).astype(dtype) if (mean, std) != (0.0, 1.0) else values
 
     def _singles(self, n: int) -> Any:
@@ -212,21 +215,22 @@ _plain_truncated = init.truncated
 def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: Any) -> Any:
     """In place of that of nn.init: rejection (von Neumann, 1951) of normal numbers, or where few of these are
     in [a, b], of uniform ones. A new number is drawn for each element until all are accepted."""
-    g, n, kind, scale = key.generator.numpy(), tensor.numel(), tensor.dtype.name, std * math.sqrt(2)
+    n, kind, scale = tensor.numel(), tensor.dtype, std * math.sqrt(2)
     share = std and (math.erf((b - mean) / scale) - math.erf((a - mean) / scale)) / 2
     if not (share > 0.3 or 0 < std < math.inf > b - a):  # what PyTorch refuses
         return _plain_truncated(tensor, mean, std, a, b, key)
-    low, high = np.array([a, b], kind)
-    top = ((min(max(mean, a), b) - mean) / std) ** 2
+    low, high = np.array([a, b]).astype(kind)
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
     values, waiting = np.empty(n, kind), np.ones(n, bool)
     while waiting.any():
         if share > 0.3:
-            drawn = g.normal(n, kind, mean, std)
+            drawn = philox.numbers("random_normal", (n,), kind, mean, std, key)
             accepted = (low <= drawn) & (drawn <= high)
         else:
-            drawn = g.uniform(n, kind, a, b)
-            with np.errstate(divide="ignore"):
-                accepted = np.log(g.uniform(n, kind)) <= ((drawn - mean) / std) ** 2 * -0.5 + 0.5 * top
+            drawn = philox.numbers("random_uniform", (n,), kind, a, b, key)
+            limit = wrap(drawn).sub(mean).div(std).pow(2).mul(-0.5).sub(peak)
+            u = wrap(philox.numbers("random_uniform", (n,), kind, 0.0, 1.0, key))
+            accepted = (u.log() <= limit).numpy()
         values = np.where(waiting, drawn, values)
         waiting &= ~accepted
     return values.reshape(tensor.shape)
@@ -237,7 +241,7 @@ def _slopes(x: Any) -> Any:
     values = np.zeros(x.shape)
     below = x._read("rrelu") <= 0
     values[below] = random.generator().random((int(below.sum()),))
-    return wrap(values.astype(x.dtype))
+    return wrap(values)
 
 
 def _axes(x: Any) -> Any:
@@ -321,7 +325,15 @@ def start() -> None:
         node.key.by_memory = True  # type: ignore[attr-defined]
         return plain_forward(node, x)
 
-    plain_dropout, plain_forward = _core.dropout, Dropout.forward
+    def numbers(kernel: str, shape: Any, dtype: Any, *rest: Any) -> Any:
+        Twister.short = dtype in HALVES
+        try:
+            return plain_numbers(kernel, shape, dtype, *rest)
+        finally:
+            Twister.short = False
+
+    plain_dropout, plain_forward, plain_numbers = _core.dropout, Dropout.forward, philox.numbers
+    philox.numbers = numbers  # type: ignore[assignment]
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]

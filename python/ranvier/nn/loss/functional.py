@@ -9,6 +9,7 @@ from collections.abc import Callable
 from inspect import Parameter, signature
 from typing import Any
 
+import ranvier._core as _core  # noqa: F401  # rows call it
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
@@ -35,6 +36,8 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
         lines.append(f" if not (size_average is None is reduce): reduction = {old}")
     if "weight" in order.split() and "weight" not in of_op:
         losses = call.replace("reduction", "'none'")
+        if name != "huber_loss":  # PyTorch computes them by ops that autocast does not list
+            losses = f"_core._without_autocast(lambda: {losses})"
         lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f" return {call}")
     scope: dict[str, Any] = {}

@@ -189,7 +189,9 @@ class Softplus(Function):
 @rule(Softplus)
 def _softplus(node: Any, dy: Tensor) -> Tensor:
     z = graph.of_input(node, 0, node.x) * node.beta
-    return dy * where(wrap(z._array) > node.threshold, 1.0, sigmoid(z))
+    at = wrap(z._array)
+    slope = where(at > 0.0, 1.0 - sigmoid(-z), sigmoid(z))  # whose own slopes lose no digits
+    return dy * where(at > node.threshold, 1.0, slope)
 
 
 @activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))

@@ -150,12 +150,14 @@ def _of_halves(op: Any, in_float32: bool, as_first: bool, operands: Any, setting
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     if HALVES.isdisjoint([x._array.dtype for x in tensors]):
         return None
-    if (own := tensors[0]._array.dtype if as_first else result_dtype(*tensors)) not in HALVES:
+    if in_float32 and _core._autocast(-1) != 0:
+        own, cast_of = F32, _core._autocast_float32
+    elif (own := tensors[0]._array.dtype if as_first else result_dtype(*tensors)) in HALVES:
+        cast_of = single
+    else:
         return None
-    in_float32 = in_float32 and _core._autocast(-1) != 0
-    wide = partial(op, **{key: single(x) for key, x in settings.items()})
-    y = _core._without_autocast(wide, *map(single, operands))
-    return y if in_float32 else rounded(y, own)
+    wide = partial(op, **{key: cast_of(x) for key, x in settings.items()})
+    return rounded(_core._without_autocast(wide, *map(cast_of, operands)), own)
 
 
 def once(op: F, in_float32: bool = False, as_first: bool = False) -> F:
@@ -165,7 +167,10 @@ def once(op: F, in_float32: bool = False, as_first: bool = False) -> F:
     @wraps(op)
     def rounding_once(*operands: Any, **settings: Any) -> Any:
         y = _of_halves(op, in_float32, as_first, operands, settings)
-        return op(*operands, **settings) if y is None else y
+        y = op(*operands, **settings) if y is None else y
+        if as_first and operands and is_floating(first := _core._autocast_float32(operands[0])):
+            y = y.to(first._array.dtype)
+        return y
 
     return rounding_once  # type: ignore[return-value]
 
@@ -176,7 +181,7 @@ def once_or_in_float32(op: F) -> F:
 
 
 def once_as_first(op: F) -> F:
-    """:func:`once_or_in_float32` for an op whose results have the dtype of the first operand, a half."""
+    """:func:`once_or_in_float32` for an op whose results have the dtype of the first operand."""
     return once(op, in_float32=True, as_first=True)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, once, once_or_in_float32
 from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
@@ -137,7 +137,6 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
 
 
-@once_or_in_float32
 def local_response_norm(
     input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -148,6 +147,11 @@ def local_response_norm(
     | rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
     -> tensor([0.7378, 0.5946, 0.5946])"""
     input = as_tensor("local_response_norm", input)
+    single = once if input.ndim == 3 else once_or_in_float32  # autocast has the means of images in its list
+    return single(_response_norm)(input, size, alpha, beta, k)
+
+
+def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     if input.ndim < 3 or size < 1:
         raise OpError(
             f"[local_response_norm] got x of shape {input.shape} and size {size}; expected (n, c, ...)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor
 from ranvier.ops.elementwise.functions import exp
@@ -73,16 +75,18 @@ def _one_hot(node: Any, x: Tensor) -> Tensor:
     return eq(unsqueeze(of_input(node, 1, node.target), 1), wrap(count)).to(x.dtype)
 
 
-def _used(node: Any, x: Tensor, ignored: int) -> Tensor:
-    """1 for each target that is not ignored, (N, 1, ...)."""
-    return ne(unsqueeze(of_input(node, 1, node.target), 1), ignored).to(x.dtype)
+def _used(node: Any, ignored: int) -> Tensor:
+    """Whether each target is not ignored, (N, 1, ...)."""
+    return ne(unsqueeze(of_input(node, 1, node.target), 1), ignored)
 
 
-def _shared(dy: Tensor, shares: Tensor, reduction: str) -> Tensor:
-    """dy as (N, 1, ...), divided by the sum of the shares (N, 1, ...) for 'mean'."""
+def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = None) -> Tensor:
+    """dy as (N, 1, ...), divided by the sum of the shares for 'mean'; 0 where no target is used."""
     if reduction == "none":
         return reshape(dy, shares.shape)
-    return dy / total(shares) if reduction == "mean" else dy
+    if reduction != "mean":
+        return dy
+    return dy / total(shares) if used is None else dy / where(used.any(), total(shares), math.inf)
 
 
 class CrossEntropy(ClassLoss):
@@ -101,15 +105,18 @@ def _cross_entropy(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]
     reduction, weight, ignored, smoothing = node.settings
     x, t = of_input(node, 0, node.x), of_input(node, 1, node.target)
     w, uniform = _column(weight, x), smoothing / max(x.shape[1], 1)
-    log_y = log_softmax(x, 1)
-    if node.target.dtype.kind == "f":
+    used = None if node.target.dtype.kind == "f" else _used(node, ignored)
+    log_y = log_softmax(x if used is None else where(used, x, 0.0), 1)  # ignored rows may be infinite or NaN
+    if used is None:
         q = (t * (1 - smoothing) + uniform) * w
         dy = _shared(dy, wrap(np.ones((x.shape[0], 1, *x.shape[2:]), x.dtype)), reduction)
     else:
-        used, target = _used(node, x, ignored) * w, _one_hot(node, x)
-        q = (target * (1 - smoothing) + uniform) * used
-        dy = _shared(dy, total(target * used, 1, keepdim=True), reduction)
+        share, target = used.to(x.dtype) * w, _one_hot(node, x)
+        q = (target * (1 - smoothing) + uniform) * share
+        dy = _shared(dy, total(target * share, 1, keepdim=True), reduction, used)
     dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q) if node.needs[0] else None
+    if used is not None and dx is not None:
+        dx = where(used, dx, 0.0)
     return dx, neg(dy * log_y * w) * (1 - smoothing) if node.needs[1] else None
 
 
@@ -162,8 +169,11 @@ class Nll(ClassLoss):
 def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
     reduction, weight, ignored = node.settings
     x = of_input(node, 0, node.x)
-    q = _one_hot(node, x) * _used(node, x, ignored) * _column(weight, x)
-    return near(node, neg(_shared(dy, total(q, 1, keepdim=True), reduction) * q), x), None
+    used = _used(node, ignored)
+    chosen = _one_hot(node, x) * used.to(x.dtype)
+    q = chosen * _column(weight, x)
+    dx = neg(_shared(dy, total(q, 1, keepdim=True), reduction, used) * q)
+    return near(node, where(chosen.ne(0.0), dx, 0.0), x), None
 
 
 @own_error

@@ -63,7 +63,7 @@ def bce_with_logits(
     """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
 
     ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
-    broadcast to the shape of x. The loss has the dtype of a target of floats.
+    broadcast to the shape of x. The loss has the dtype of a target of floats, float32 in blocks of autocast.
 
     Errors as in :func:`mse`.
 
@@ -80,7 +80,9 @@ def bce_with_logits(
         constant("bce_with_logits", "pos_weight", pos_weight, x),
     )
     y: Tensor = BceWithLogits(reduction, *settings).apply(x, t)
-    return y.to(target._array.dtype) if t is not target and is_floating(target) else y
+    if t is not target and is_floating(target):  # in a block of autocast half targets are float32, too
+        return y.to(_core._autocast_float32(target)._array.dtype)
+    return y
 
 
 def _kl_by_target(x: Tensor, t: Tensor, logs: bool) -> Tensor:

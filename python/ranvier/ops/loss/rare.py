@@ -9,7 +9,7 @@ import numpy as np
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, once, once_as_first, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating, once, once_as_first, once_or_in_float32
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean
@@ -116,9 +116,11 @@ def multilabel_soft_margin_loss(
     | rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
     name = "multilabel_soft_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
+    input, target = alike(input, target)
     losses = bce_with_logits(input, target, reduction="none")
     if weight is not None:
-        losses = losses * wrap(constant(name, "weight", weight, losses))
+        weight = weight if isinstance(weight, Tensor) else wrap(constant(name, "weight", weight, losses))
+        losses = losses * weight
     return reduced(name, mean(losses, -1), reduction)
 
 

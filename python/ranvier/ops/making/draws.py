@@ -21,7 +21,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
 from ranvier.ops.making.random import generator as numpy_generator
-from ranvier.ops.making.random import key_of, randint, randn, state_of, using
+from ranvier.ops.making.random import key_of, randint, state_of, using
 from ranvier.ops.rows import examples
 from ranvier.tape.function import Function, into
 from ranvier.tape.graph import rule
@@ -93,8 +93,8 @@ def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any)
 
 def drawn_by_key(x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Any) -> Tensor:
     key = key_of(name, generator)
-    kernel = _core.random_normal if normal else _core.random_uniform
-    return _filled(name, x, None, lambda shape: kernel(shape, _float(name, x), a, b, key))
+    kernel = "random_normal" if normal else "random_uniform"
+    return _filled(name, x, None, lambda shape: philox.numbers(kernel, shape, x.dtype, a, b, key))
 
 
 _drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
@@ -167,6 +167,7 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
     check_range("random_", low, to, kind)
     if whole and kind.kind == "i":
         return _filled("random_", x, generator, lambda shape: numpy_generator().integers(0, to, shape, kind))
+    low, to = philox.held(low, to, kind)
     return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
 
 
@@ -213,7 +214,7 @@ def _ones_drawn(x: Tensor, draw: Any, p: float, generator: Any) -> Tensor:
 def _bernoulli(x: Tensor, p: Any, generator: Any) -> Tensor:
     given = [p] if isinstance(p, Tensor) else []
     limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
-    kind = F32 if uniform.wide and limit.dtype == F32 else F64
+    kind = F32 if uniform.wide and limit.dtype != F64 else F64
     return _filled(
         "bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit, *given
     )
@@ -295,9 +296,12 @@ def normal(
     mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
     with _drawing(generator):
         kind = next((x.dtype for x in tensors if size is None and x.dtype.kind == "f"), None)
-        y = randn(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
-        if tensors or (mean, std) != (0, 1):
-            y = y.mul_(std).add_(mean) if size is not None and not tensors else y * std + mean
+        y = creation.empty(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
+        if isinstance(std, Tensor):
+            y = normal_(y) * std + mean
+        else:
+            normal_(y, 0 if isinstance(mean, Tensor) else mean, std)
+            y = y + mean if isinstance(mean, Tensor) else y
     return y.detach().requires_grad_() if requires_grad else _drawn(y._array, mean, std)
 
 

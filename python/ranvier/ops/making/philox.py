@@ -12,10 +12,11 @@ import ranvier._core as _core
 from ranvier.observe import observers
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import require_numbers
+from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.recording import host
 
 I64 = np.dtype(np.int64)
+_NAMES = {"f": "float32", "d": "float64"}
 Array = np.ndarray[Any, Any]
 Order = np.ndarray[Any, np.dtype[np.intp]]
 _MASK = (1 << 64) - 1
@@ -84,17 +85,33 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
         raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 
 
-def halves(kernel: str, dtype: np.dtype[Any]) -> Any:
-    """The kernel of random numbers for half floats, with the arguments of that for float32."""
+def held(low: int, high: int, dtype: Any) -> tuple[int, int]:
+    """The limits of whole numbers, low <= n < high; for a dtype of floats moved so that none is rounded to
+    `high` or below `low`, as in PyTorch."""
+    kind = np.dtype(dtype)
+    if kind.kind != "f":
+        return low, high
+    digits = 1 - int(math.log2(finfo(kind).eps))
+    least, most = (int(np.array(float(n)).astype(kind)) for n in (low + 1, high - 1))
+    if least < low:
+        low = least + (1 << abs(low + 1).bit_length() - digits)
+    return low, most - (1 << abs(high - 1).bit_length() - digits) if most >= high else high
 
-    def draw(shape: Any, kind: str, low: float, high: float, key: Any) -> Any:
-        return host(_halves, getattr(_core, kernel)(shape, "float32", low, high, key), kernel, dtype)
 
-    return draw
+def numbers(kernel: str, shape: Any, dtype: np.dtype[Any], a: float, b: float, key: Any) -> Any:
+    """Numbers of "random_uniform", in [a, b), or "random_normal", in a dtype of floats: halves are those of
+    float32, rounded; of uniform ones, those that are then the upper limit become the lower one, as in
+    PyTorch."""
+    draw = getattr(_core, kernel)
+    if dtype not in HALVES:
+        return draw(shape, _NAMES.get(dtype.char) or str(dtype), a, b, key)
+    limits = (a, b) if kernel == "random_uniform" else ()
+    return host(_halves, draw(shape, "float32", a, b, key), dtype, *limits)
 
 
-def _halves(values: Any, kernel: str, dtype: np.dtype[Any]) -> Any:
+def _halves(values: Any, dtype: np.dtype[Any], *limits: float) -> Any:
     values = values.astype(dtype)
-    if kernel == "random_uniform":
-        values[values == 1] = 0  # of rounding, as in PyTorch
+    if limits:
+        low, high = np.array(limits).astype(dtype)
+        values[values == high] = low
     return values

@@ -23,13 +23,11 @@ from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import index, named, own_error, renamed
-from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
-_NAMES = {"f": "float32", "d": "float64"}
 _lock = allocate_lock()
 
 
@@ -271,12 +269,6 @@ def _arrays(state: Any) -> Any:
     return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
-def _drawn(name: str, kernel: str, shape: Any, dtype: Any, generator: Any) -> np.ndarray[Any, Any]:
-    kind = np.dtype(dtype or default.dtype)
-    draw = philox.halves(kernel, kind) if kind in HALVES else getattr(_core, kernel)
-    return draw(shape, _NAMES.get(kind.char) or str(kind), 0.0, 1.0, key_of(name, generator))
-
-
 def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
     def op(
         *size: Any,
@@ -289,7 +281,8 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         try:
             if (device is not None or contexts) and is_meta(device):  # no numbers are drawn
                 return empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
-            values = _drawn(name, kernel, _size(size, settings), dtype, generator)
+            shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+            values = philox.numbers(kernel, shape, kind, 0.0, 1.0, key_of(name, generator))
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -335,7 +328,8 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
-            values = _drawn(name, kernel, array.shape, dtype or array.dtype, generator)
+            kind = np.dtype(dtype or array.dtype)
+            values = philox.numbers(kernel, array.shape, kind, 0.0, 1.0, key_of(name, generator))
             return _finish(values, requires_grad, device or getattr(input, "device", CPU), settings)
         except Exception as error:
             raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
@@ -380,6 +374,8 @@ def randint(
     elif high is None:
         low, high = 0, low
     philox.check_range("randint", low, high, dtype or philox.I64)
+    if dtype is not None:
+        low, high = philox.held(low, high, dtype)
     shape = shape_of((size,), "tensor")
     if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
         y = wrap(np.asarray(_numpy_of("randint", generator).integers(low, high, shape)))

@@ -138,8 +138,9 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     k = math.prod(a.shape[d] for d in left)
     first = reshape(permute(a, (*rows, *left)), (math.prod(a.shape[d] for d in rows), k))
     second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
-    # autocast has sums that leave dimensions in its list
-    product = matmul(first, second) if shape else _core._without_autocast(matmul, first, second)
+    # autocast has the sums of several elements in its list
+    single = math.prod(shape) == 1
+    product = _core._without_autocast(matmul, first, second) if single else matmul(first, second)
     return reshape(product, shape)
 
 

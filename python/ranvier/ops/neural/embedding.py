@@ -10,13 +10,12 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.observe import is_recording, value_read
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
+from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, once
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import differentiated, inputs, linear_rule
+from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.tape.function import Function
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
@@ -28,6 +27,7 @@ class Embedding(Function):
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
+        self.is_apart = padding_idx is not None or scale_grad_by_freq  # for forward mode
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.index, self.rows = index, weight.shape[0]
@@ -60,6 +60,7 @@ class Bag(Function):
 
     def __init__(self, *settings: Any) -> None:
         *self.settings, self.scale_grad_by_freq = settings  # mode, include_last_offset, padding_idx
+        self.is_apart = self.scale_grad_by_freq
 
     def forward(self, weight: Array, scale: Array | None, index: Array, offsets: Array | None) -> Array:
         self.weight, self.scale, self.index, self.offsets = weight, scale, index, offsets
@@ -91,20 +92,15 @@ class Bag(Function):
         return kept, bags, shares
 
 
-@rule(Bag)
-def _bag(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    """That of the rows, picked, multiplied by their shares and then added."""
+@recomputed("weight", "scale", kinds=(Bag,))
+def _bag(node: Any, weight: Tensor, *scale: Tensor) -> Tensor:
+    """The rows, picked, multiplied by their shares and then added."""
     kept, bags, shares = node.rows()
-
-    def forward(weight: Tensor, *scale: Tensor) -> Tensor:
-        rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index.reshape(-1)[kept]))
-        rows = rows * wrap(shares)
-        if scale:
-            rows = rows * scale[0].reshape(-1)[wrap(kept)].unsqueeze(1)
-        return wrap(zeros(dy.shape, rows._array.dtype)).index_add(0, wrap(bags), rows)
-
-    names = ("weight",) if node.scale is None else ("weight", "scale")
-    return differentiated(node, inputs(node, *names), forward, dy)
+    rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index.reshape(-1)[kept]))
+    rows = rows * wrap(shares)
+    if scale:
+        rows = rows * scale[0].reshape(-1)[wrap(kept)].unsqueeze(1)
+    return wrap(zeros(node.y.shape, rows._array.dtype)).index_add(0, wrap(bags), rows)
 
 
 def embedding(
@@ -145,9 +141,13 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
     """Shortens the rows of the index that are longer than max_norm, in place."""
     with no_grad():
         rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
-        length = norm(rows, norm_type, -1, True)
-        shorter = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
-        weight[index.long()] = shorter  # as uint8 it would be a mask
+        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # as uint8 it would be a mask
+
+
+@once
+def _shortened(rows: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    length = norm(rows, norm_type, -1, True)
+    return where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
 
 
 def padding_row(padding_idx: Any, rows: int) -> int:

@@ -77,7 +77,8 @@ def rrelu(
     require_dtype("rrelu", "x", x, "f", "floats")
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
-    slope = uniform.slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2
+    middle = (lower + upper) / 2
+    slope = (uniform.slopes(x) * (upper - lower) + lower).to(x.dtype) if training else middle
     return replaced("rrelu", input, where(x > 0, x, mul(x, slope)), inplace)
 
 
