@@ -62,7 +62,6 @@ class _Node:
         function: Any = self.function()
         del vars(function)["forward"]
         state = _arrays_of(self.started)
-        self.twin.needs = function.needs
         call = _NodeCall(self, "forward", self.started, state)
         changes = [] if self.kind.by_numpy else [array.tobytes() for array in arrays if array is not None]
         made, parts = self._run("forward", function, arrays)
@@ -122,7 +121,7 @@ class _NodeCall(HostedCall):
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
         self.kind, self.twin = node.kind, node.twin
         self.recording: Any = node.recording
-        self.name, self.enabled = name, is_grad_enabled()
+        self.name, self.enabled, self.needs = name, is_grad_enabled(), node.function().needs
         kind_of = node._kind_of
         own = [(path, array) for path, array in state if kind_of(array) in ("temporary", "argument")]
         self.state = [array for _, array in own]
@@ -159,6 +158,7 @@ class _NodeCall(HostedCall):
         given = [next(rest) if there else None for there in self.given]
         for path, array in zip(self.paths, rest, strict=True):
             _put(own, path, array)
+        self.twin.needs = self.needs
         with set_grad_enabled(self.enabled):
             return getattr(self.kind, self.name)(self.twin, *given)
 
