@@ -29,7 +29,7 @@ struct Header {
   uint64_t serial;
   size_t capacity;          // bytes usable in the block
   void* memory;             // what the system gave, of its first block
-  Header *previous, *next;  // of the unused blocks of its class
+  Header *previous, *next;  // of the unused blocks of its class; previous: of parts
   Header *before, *after;   // in the same memory
   int pins;
   bool released;  // deallocated while pinned: the last unpin() takes it back
@@ -45,9 +45,9 @@ int size_class_of(size_t bytes, size_t* capacity) {
   size_t units = (bytes + kAlign - 1) / kAlign;  // of 64 bytes
   if (units < 4) units = 4;
   const int octave = 63 - __builtin_clzll(units);
-  const size_t step = size_t{1} << (octave - 2);
-  const size_t steps = (units + step - 1) / step;  // 4..8
-  *capacity = steps * step * kAlign;
+  const int shift = octave - 2;
+  const size_t steps = (units + (size_t{1} << shift) - 1) >> shift;  // 4..8
+  *capacity = (steps << shift) * kAlign;
   return octave * 4 + static_cast<int>(steps - 4);
 }
 
@@ -90,14 +90,14 @@ Header*& list_of(Header* h) {  // of the greatest class that it can serve
 void put(Header* h) {
   Header*& first = list_of(h);
   h->previous = nullptr, h->next = first, h->state = State::cached;
-  if (first) first->previous = h;
+  if (h->is_part && first) first->previous = h;
   first = h;
   g_stats.bytes_cached += h->capacity;
 }
 
-void take(Header* h) {
+void take(Header* h) {  // one that is no part is the first of its list
   (h->previous ? h->previous->next : list_of(h)) = h->next;
-  if (h->next) h->next->previous = h->previous;
+  if (h->is_part && h->next) h->next->previous = h->previous;
   if (h->state == State::cached) g_stats.bytes_cached -= h->capacity;
   h->state = State::used;
 }
