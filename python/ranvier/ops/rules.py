@@ -227,9 +227,9 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
     """y = f(x) with a gradient computed from x."""
     kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
 
-    def forward(self: Any, x: Array) -> Array:
+    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        return kernel(x)
+        return kernel(x, out)
 
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x)
@@ -237,12 +237,8 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_input(node, 0, node.x))
 
-    def write_over(self: Any, x: Array, taped: bool) -> Array:
-        self.x = copied(x) if taped else x
-        return kernel(x, x)
-
     of_node = formula and (lambda node, x: formula(x))
-    methods = {"forward": forward, "write_over": write_over, "backward": backward, "widens": False}
+    methods = {"forward": forward, "backward": backward, "widens": False, "reads_old": True}
     return _unary(kernel, methods, gradient, rule, of_node)
 
 
@@ -265,7 +261,7 @@ def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
 
 
 def with_setting(
-    kernel: Any, gradient: Any = None, formula: Any = None, same_slope: Callable[[float], bool] | None = None
+    kernel: Any, gradient: Any = None, formula: Any = None, same_slope: Any = lambda setting: False
 ) -> Any:
     """y = f(x, setting), made with the setting, with a gradient computed from x.
 
@@ -276,9 +272,9 @@ def with_setting(
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
 
-    def forward(self: Any, x: Array) -> Array:
+    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        return kernel(x, self.setting)
+        return kernel(x, self.setting, out)
 
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x, self.setting)
@@ -286,14 +282,9 @@ def with_setting(
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_input(node, 0, node.x), node.setting)
 
-    def write_over(self: Any, x: Array, taped: bool) -> Array:
-        kept = not taped or (same_slope is not None and same_slope(self.setting))
-        self.x = x if kept else copied(x)
-        return kernel(x, self.setting, x)
-
     of_node = formula and (lambda node, x: formula(x, node.setting))
-    methods = {"__init__": __init__, "forward": forward, "write_over": write_over, "backward": backward}
-    methods["widens"] = False
+    methods = {"__init__": __init__, "forward": forward, "backward": backward, "widens": False}
+    methods["reads_old"] = property(lambda node: not same_slope(node.setting))
     return _unary(kernel, methods, gradient, rule, of_node)
 
 

@@ -75,6 +75,7 @@ class Function(_core._FunctionBase):
     # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
     frees_result: bool = False
     autocast: str | None = None  # the list that it is in: see autocast.py
+    reads_old: bool = False  # whether backward reads the input, of which the result may take the place
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}

@@ -81,15 +81,16 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
 
 
 def overwrite(tensor: Any, node: Any, name: str) -> Any:
-    """As `assign` of ``node.apply(tensor)``, in the tensor's memory unless something has its old values: the
-    node's ``write_over(array, taped)`` writes there; taped: and keeps what backward reads."""
+    """As `assign` of ``node.apply(tensor)``, in the tensor's memory unless something has its old values:
+    ``node.forward(array, out)`` writes there. Where backward ``reads_old`` values these are copied."""
     recorded = tensor._requires_grad and mode.enabled
     widens = tensor._array.dtype in HALVES and node.widens and (recorded or not node.moves)
     own = _is_sole(tensor)
     if widens or (observers and (recorded or current() is None)) or (recorded and not own):
         return assign(tensor, node.apply(tensor), name)
     if recorded:
-        vars(node)["forward"] = lambda array: node.write_over(array, True)
+        forward = node.forward
+        vars(node)["forward"] = lambda array: forward(copied(array) if node.reads_old else array, array)
         result = node.apply(tensor)
         del vars(node)["forward"]
         _exchange(tensor, result)
@@ -98,7 +99,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
         tensor._array = node.apply(tensor)._array
     else:
         _before_store(tensor, name, tensor._array)
-        node.write_over(tensor._array, False)
+        node.forward(tensor._array, tensor._array)
     bump(tensor)
     return tensor
 

@@ -53,12 +53,8 @@ class Relu(Function):
     takes_deferred = True
     widens = False
 
-    def forward(self, x: Any) -> Any:
-        self.y = _core.relu(x)
-        return self.y
-
-    def write_over(self, x: Any, taped: bool) -> Any:
-        self.y = _core.relu(x, x)
+    def forward(self, x: Any, out: Any = None) -> Any:
+        self.y = _core.relu(x, out)
         return self.y
 
     def backward(self, dy: Any) -> Any:
@@ -145,13 +141,9 @@ class Hardtanh(Function):
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val
 
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.hardtanh(x, self.min_val, self.max_val)
-
-    def write_over(self, x: Any, taped: bool) -> Any:
-        self.x = _core.hardtanh(x, self.min_val, self.max_val, x)  # the slope at y is that at x
-        return self.x
+    def forward(self, x: Any, out: Any = None) -> Any:
+        self.x = x  # the slope at y is the same
+        return _core.hardtanh(x, self.min_val, self.max_val, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)

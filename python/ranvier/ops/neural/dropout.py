@@ -22,11 +22,8 @@ class Dropout(Function):
         self.p = p
         self.key = key
 
-    def forward(self, x: Any) -> Any:
-        return _core.dropout(x, self.p, self.key, None)
-
-    def write_over(self, x: Any, taped: bool) -> Any:
-        return _core.dropout(x, self.p, self.key, x)
+    def forward(self, x: Any, out: Any = None) -> Any:
+        return _core.dropout(x, self.p, self.key, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
@@ -86,9 +83,6 @@ class ChannelDropout(Dropout):
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, out)
 
-    def write_over(self, x: Any, taped: bool) -> Any:
-        return self.forward(x, x)
-
     def backward(self, dy: Any) -> Any:
         return _core.mul(dy, self.scale, None)
 
@@ -129,9 +123,6 @@ class AlphaDropout(Function):
         self.kept = _core.gt(scale, 0.0, None)
         y = _core.mul(x, self.a, out)
         return _core.where(self.kept, _core.add(y, self.b, y), self.dropped, y)
-
-    def write_over(self, x: Any, taped: bool) -> Any:
-        return self.forward(x, x)
 
     def backward(self, dy: Any) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
