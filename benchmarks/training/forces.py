@@ -2,12 +2,13 @@
 
     python -m benchmarks.training.forces [--atoms 60] [--rounds 5] [--threads 1] [--profile KIND]
 
-Energy from positions: embeddings of the elements, Gaussian expansions of distances and Fourier series of angles, gated
-MLPs on atoms, bonds and angles, sums over bonds. Three kinds: the energy alone; forces, its gradient by the positions;
-a step of training on energy and forces, whose loss is differentiated through the forces (``create_graph``). Energies,
-forces and gradients of the weights are compared first, and the forces with differences of the energy. Each library runs
-in a process of its own, in turn; times are those of the processor. `--profile` prints the functions that take longest
-here. `RANVIER_PEER_TORCH` is the Python that has PyTorch.
+Energy from positions: embeddings of the elements, Gaussian expansions of distances and Fourier series of
+angles, gated MLPs on atoms, bonds and angles, sums over bonds. Three kinds: the energy alone; forces, its
+gradient by the positions; a step of training on energy and forces, whose loss is differentiated through the
+forces (``create_graph``). Energies, forces and gradients of the weights are compared first, and the forces
+with differences of the energy. Each library runs in a process of its own, in turn; times are those of the
+processor. `--profile` prints the functions that take longest here. `RANVIER_PEER_TORCH` is the Python that
+has PyTorch.
 """
 
 import argparse
@@ -113,7 +114,9 @@ class Job:
         with lib.no_grad():
             for p in self.model.parameters():
                 shape = tuple(p.shape)
-                value = rng.normal(0, shape[-1] ** -0.5, shape) if len(shape) > 1 else rng.normal(0.5, 0.1, shape)
+                value = (
+                    rng.normal(0, shape[-1] ** -0.5, shape) if len(shape) > 1 else rng.normal(0.5, 0.1, shape)
+                )
                 p.copy_(lib.tensor(value.astype(dtype)))
         self.position = lib.tensor(position.astype(dtype), requires_grad=True)
         self.indices = [lib.tensor(x) for x in indices]
@@ -206,7 +209,9 @@ def main():
     }
     check(*[json.loads(worker.stdout.readline()) for worker in workers.values()], arguments.atoms)
     _, _, _, bonds, pairs = structures(arguments.atoms)
-    print(f"{STRUCTURES} structures of {arguments.atoms} atoms, {bonds.shape[1]} bonds, {pairs.shape[1]} angles")
+    print(
+        f"{STRUCTURES} structures of {arguments.atoms} atoms, {bonds.shape[1]} bonds, {pairs.shape[1]} angles"
+    )
     for kind in KINDS:
         times = {name: [] for name in workers}
         for _ in range(arguments.rounds):
