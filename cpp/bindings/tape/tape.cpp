@@ -303,15 +303,16 @@ thread_local struct {
 
 PyObject* get_needs(PyObject* self, void*) {
   if (t_pass.node == self) return Py_NewRef(t_pass.needs);
-  const Held needs = slot_of(self, g_slots.needs);
-  if (!needs) PyErr_SetString(PyExc_AttributeError, "needs");
-  return needs ? Py_NewRef(needs.ptr()) : nullptr;
+  if (const Held needs = slot_of(self, g_slots.needs)) return Py_NewRef(needs.ptr());
+  PyErr_SetString(PyExc_AttributeError, "needs: it is known as soon as apply() is called");
+  return nullptr;
 }
 int set_needs(PyObject* self, PyObject* needs, void*) {
-  set_slot(self, g_slots.needs, needs);
-  return 0;
+  if (needs) return set_slot(self, g_slots.needs, needs), 0;
+  PyErr_SetString(PyExc_AttributeError, "needs cannot be deleted");
+  return -1;
 }
-PyGetSetDef g_getset[] = {{"needs", get_needs, set_needs, nullptr, nullptr},
+PyGetSetDef g_getset[] = {{"needs", get_needs, set_needs, "tuple[bool, ...]", nullptr},
                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {

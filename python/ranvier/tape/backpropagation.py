@@ -48,8 +48,8 @@ def backward(
         then has a history that leads back to the leaf: set it to None after use, or call
         :func:`ranvier.autograd.grad` instead. Raises NotImplementedError where an op cannot be differentiated
         twice.
-    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves. Gradients of
-        other leaves are not computed.
+    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves. The
+        gradients of other leaves are not computed.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)

@@ -121,12 +121,13 @@ class _NodeCall(HostedCall):
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
         self.kind, self.twin = node.kind, node.twin
         self.recording: Any = node.recording
-        self.name, self.enabled, self.needs = name, is_grad_enabled(), node.function().needs
+        function: Any = node.function()
+        self.name, self.enabled, self.needs = name, is_grad_enabled(), function.needs
         kind_of = node._kind_of
         own = [(path, array) for path, array in state if kind_of(array) in ("temporary", "argument")]
         self.state = [array for _, array in own]
         self.paths = [path for path, _ in own]
-        now = vars(node.function()) if start is None else start
+        now = vars(function) if start is None else start
         self.known = node.kind.by_numpy or all(_is_known(x) for key, x in now.items() if key not in _OURS)
         self.start = None if start is None else _kept(start)
         for path in self.paths if start is not None else ():
