@@ -32,9 +32,10 @@ struct Header {
   Header *previous, *next;  // of the unused blocks of its class; previous: of parts
   Header *before, *after;   // in the same memory
   int pins;
-  bool released;  // deallocated while pinned: the last unpin() takes it back
-  bool discard;   // see pin()
-  bool is_part;   // of memory that is divided
+  bool released : 1;   // deallocated while pinned: the last unpin() takes it back
+  bool discard : 1;    // see pin()
+  bool is_part : 1;    // of memory that is divided
+  uint8_t size_class;  // of no part
   State state;
   bool is_whole() const { return !before && !after; }
 };
@@ -82,9 +83,10 @@ Header* new_block(size_t capacity) {
 }
 
 Header*& list_of(Header* h) {  // of the greatest class that it can serve
+  if (!h->is_part) return g_free[0][h->size_class];
   size_t capacity;
   const int c = size_class_of(h->capacity, &capacity);
-  return g_free[h->is_part][c - (capacity > h->capacity)];
+  return g_free[1][c - (capacity > h->capacity)];
 }
 
 void put(Header* h) {
@@ -196,7 +198,10 @@ void* allocate(size_t bytes) {
     ++g_failed;
     return nullptr;
   }
-  if (is_part) divide(h, capacity);
+  if (is_part)
+    divide(h, capacity);
+  else
+    h->size_class = static_cast<uint8_t>(c);
   h->serial = g_next_serial++;
   h->pins = 0, h->released = h->discard = false;
   g_stats.bytes_in_use += h->capacity;
