@@ -184,7 +184,9 @@ def test_in_place(name, changing):
     np.testing.assert_array_equal(x.numpy(), expected)
     w, v = (rv.tensor(data, requires_grad=True) for _ in range(2))
     h = w * 2.0
+    address, version = h.data_ptr(), h._version
     assert change(h) is h
+    assert (h.data_ptr(), h._version) == (address, version + 1)
     h.sum().backward()
     function(v * 2.0).sum().backward()
     np.testing.assert_array_equal(w.grad.numpy(), v.grad.numpy())

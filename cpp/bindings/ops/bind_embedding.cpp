@@ -120,16 +120,18 @@ Output bag(const Integers& index, const Floats& weight, const Maybe<Integers>& o
 }
 
 // The gradients of weight, and of scale if it is given.
-std::tuple<Output, MaybeOutput> bag_backward(const Floats& dy, const Floats& y, const Integers& index,
-                                             const Floats& weight, const Maybe<Integers>& offsets,
-                                             const MaybeFloats& scale, Name mode, Truth include_last_offset,
-                                             MaybeWhole padding_idx, Truth scale_grad_by_freq) {
+std::tuple<MaybeOutput, MaybeOutput> bag_backward(const Floats& dy, const Floats& y, const Integers& index,
+                                                  const Floats& weight, const Maybe<Integers>& offsets,
+                                                  const MaybeFloats& scale, Name mode,
+                                                  Truth include_last_offset, MaybeWhole padding_idx,
+                                                  Truth scale_grad_by_freq, Truth need_dweight,
+                                                  Truth need_dscale) {
   const Bags bags(index, weight, offsets, scale, mode, include_last_offset, padding_idx);
   dy.expect_shape({bags.count, weight.shape(1)});
   y.expect_shape(dy.shape());
-  Output dweight = Output::contiguous(weight.dtype(), weight.shape());
-  MaybeOutput dscale;
-  if (scale) dscale = Output::contiguous(weight.dtype(), scale.shape());
+  MaybeOutput dweight, dscale;
+  if (need_dweight) dweight = Output::contiguous(weight.dtype(), weight.shape());
+  if (scale && need_dscale) dscale = Output::contiguous(weight.dtype(), scale.shape());
   run<BagBackward>(weight.dtype(), bags.settings, scale_grad_by_freq.holds, contiguous(dy), contiguous(y),
                    bags.weight, bags.index, bags.starts, bags.scale, dweight, dscale);
   return {std::move(dweight), std::move(dscale)};
@@ -144,7 +146,8 @@ void register_embedding(Module m) {
       bag);
   def(m,
       "embedding_bag_backward(dy, y, index, weight, offsets=None, scale=None, mode='sum', "
-      "include_last_offset=False, padding_idx=None, scale_grad_by_freq=False)",
+      "include_last_offset=False, padding_idx=None, scale_grad_by_freq=False, need_dweight=True, "
+      "need_dscale=True)",
       bag_backward, "embedding_bag");
   def(m, "embedding(index, weight, out=None)", embedding);
   def(m,

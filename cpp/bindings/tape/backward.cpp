@@ -77,6 +77,7 @@ struct Entry {
   bool own = false;           // nothing else has the gradient
   bool needed = false, captured = false;
   std::vector<Entry*> users;
+  bool is_wanted() const { return needed || captured; }
 };
 
 class Backward {
@@ -188,10 +189,7 @@ class Backward {
 
   // A node whose uses have all delivered their gradients.
   void pass(Entry& entry) {
-    if (restricted_ && !entry.needed && !entry.captured) {
-      entry.gradient = {};
-      return;
-    }
+    if (restricted_ && !entry.is_wanted()) return;
     PyObject* node = entry.node.ptr();
     const bool leaf = is_leaf(entry);
     if (entry.gradient) settle(entry), call_hooks(entry, leaf);
@@ -273,14 +271,15 @@ class Backward {
       if (Py_IS_TYPE(node, g_output))
         hand_over(node, dy);
       else
-        gradients = gradients_of(node, dy, count);
+        gradients = gradients_of(node, dy, edges);
     }
     for (Py_ssize_t i = 0; i < count; ++i) {
       PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
       if (edge == Py_None) continue;
       Entry& to = entry_of(edge);
       if (gradients)
-        if (PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i); gradient != Py_None)
+        if (PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i);
+            gradient != Py_None && (!restricted_ || to.is_wanted()))
           receive(to, gradient);
       if (--to.waits == 0) ready_.push_back(&to);
     }
@@ -302,8 +301,26 @@ class Backward {
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
   }
 
-  py::object gradients_of(PyObject* node, const py::object& dy, Py_ssize_t count) {
+  // Which inputs of the node lead to a gradient that is wanted; null: all that need one.
+  py::object needs_of(const py::object& edges) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
+    if (!restricted_ || count < 2) return {};
+    py::object needs = checked(PyTuple_New(count));
+    bool all = true;
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      PyObject* const edge = PyTuple_GET_ITEM(edges.ptr(), i);
+      const bool wanted = edge != Py_None && entry_of(edge).is_wanted();
+      all = all && (wanted || edge == Py_None);
+      PyTuple_SET_ITEM(needs.ptr(), i, Py_NewRef(wanted ? Py_True : Py_False));
+    }
+    return all ? py::object() : needs;
+  }
+
+  py::object gradients_of(PyObject* node, const py::object& dy, const py::object& edges) {
     const PrecisionOfNode precision(node);
+    const py::object needs = needs_of(edges);
+    const NeedsOfPass pass(node, needs.ptr());
+    const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     py::object made;
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
     const py::object rule = on_tensors_ ? kept(value_of(rules_, kind)) : py::object();

@@ -297,6 +297,24 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
   return halves && widens(self, converted) ? called(g_widened, self, converted) : applied(self, converted);
 }
 
+thread_local struct {
+  PyObject *node, *needs;
+} t_pass;
+
+PyObject* get_needs(PyObject* self, void*) {
+  if (t_pass.node == self) return Py_NewRef(t_pass.needs);
+  if (const Held needs = slot_of(self, g_slots.needs)) return Py_NewRef(needs.ptr());
+  PyErr_SetString(PyExc_AttributeError, "needs: it is known as soon as apply() is called");
+  return nullptr;
+}
+int set_needs(PyObject* self, PyObject* needs, void*) {
+  if (needs) return set_slot(self, g_slots.needs, needs), 0;
+  PyErr_SetString(PyExc_AttributeError, "needs cannot be deleted");
+  return -1;
+}
+PyGetSetDef g_getset[] = {{"needs", get_needs, set_needs, "tuple[bool, ...]", nullptr},
+                          {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (t_autocast && PyObject_TypeCheck(self, g_function))
     if (py::object y = autocast_applied(self, arguments, static_cast<size_t>(count))) return y;
@@ -321,7 +339,7 @@ PyMethodDef g_methods[] = {
         "numbers or None; records it if gradients are needed."),
     {nullptr, nullptr, 0, nullptr}};
 
-PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
+PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {Py_tp_getset, g_getset}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
 
@@ -336,6 +354,11 @@ PrecisionOfNode::PrecisionOfNode(PyObject* node)
 PrecisionOfNode::~PrecisionOfNode() {
   if (holds_) set_own_precision(before_);
 }
+
+NeedsOfPass::NeedsOfPass(PyObject* node, PyObject* needs) : node_(t_pass.node), needs_(t_pass.needs) {
+  t_pass = {needs ? node : nullptr, needs};
+}
+NeedsOfPass::~NeedsOfPass() { t_pass = {node_, needs_}; }
 
 py::object applied_to(PyObject* function, PyObject* x) {
   return is_observed() ? apply(function, &x, 1) : applied(function, Inputs{&x, 1});
@@ -355,8 +378,8 @@ void register_tape(Module m) {
         g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
         g_widened = kept(widened);
         const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
-        g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
-                   offset("hooks"), offset("released"), offset("outputs")};
+        g_slots = {offset("_needs"), offset("edges"),    offset("versions"), offset("changes"),
+                   offset("hooks"),  offset("released"), offset("outputs")};
       });
 }
 

@@ -24,4 +24,16 @@ class PrecisionOfNode {
   int before_ = -1;
 };
 
+// While a node's backward runs in this thread, its `needs` are those of the pass: `needs` is null where they
+// are the node's own.
+class NeedsOfPass {
+ public:
+  NeedsOfPass(PyObject* node, PyObject* needs);
+  ~NeedsOfPass();
+  NeedsOfPass(const NeedsOfPass&) = delete;
+
+ private:
+  PyObject *node_, *needs_;  // of the backward around this one
+};
+
 }  // namespace ranvier::bind

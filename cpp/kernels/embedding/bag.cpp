@@ -135,16 +135,17 @@ struct Columns {
 
 template <class T>
 void BagBackward<T>::run(const Team& team, void* workspace) const {
-  const int64_t rows = dweight.shape[0], width = dweight.shape[1], bags = dy.shape[0];
+  const int64_t rows = weight.shape[0], width = weight.shape[1], bags = dy.shape[0];
   const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = ceil_div(width, line);
   int64_t* picked = by_frequency ? static_cast<int64_t*>(workspace) : nullptr;
   T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + (by_frequency ? rows : 0));
   const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerByte * sizeof(T) * double(width * rows);
   team.region(cost, [&](const OpenTeam& team) {
-    team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
-      std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
-      if (picked) std::fill(picked + begin, picked + end, int64_t{0});
-    });
+    if (dweight.data)
+      team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+        std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
+        if (picked) std::fill(picked + begin, picked + end, int64_t{0});
+      });
     const Columns<T> columns = {*this,
                                 team.share_begin(lines) * line,
                                 std::min(team.share_end(lines) * line, width),
@@ -152,9 +153,10 @@ void BagBackward<T>::run(const Team& team, void* workspace) const {
                                 width,
                                 shares,
                                 picked};
-    for (int64_t b = 0; b < bags && columns.first < columns.last && !interrupted(team); ++b) columns.add(b);
+    const int64_t added = dweight.data && columns.first < columns.last ? bags : 0;
+    for (int64_t b = 0; b < added && !interrupted(team); ++b) columns.add(b);
     team.barrier();
-    if (picked)
+    if (dweight.data && picked)
       team.parallel_for(rows, cost, [&](int64_t row) {
         for (int64_t j = 0; j < width && picked[row] > 1; ++j)
           dweight.data[row * width + j] /= T(picked[row]);

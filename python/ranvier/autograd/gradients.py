@@ -30,7 +30,7 @@ def gradients(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
 
-    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed.
+    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed, and no gradient of other leaves is computed.
 
     retain_graph: keeps what forward saved, so that grad can be called again; None: as create_graph.
     create_graph: records the computation, so that the gradients can be differentiated again. Raises

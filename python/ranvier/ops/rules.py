@@ -21,7 +21,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.graph import of_output as saved_output
-from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import BORROWED, FLAG, through
@@ -231,9 +231,9 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
     """y = f(x) with a gradient computed from x."""
     kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
 
-    def forward(self: Any, x: Array) -> Array:
+    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        return kernel(x)
+        return kernel(x, out)
 
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x)
@@ -242,7 +242,7 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
         return once(gradient)(dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
-    methods = {"forward": forward, "backward": backward, "widens": False}
+    methods = {"forward": forward, "backward": backward, "widens": False, "reads_old": True}
     return _unary(kernel, methods, gradient, rule, of_node)
 
 
@@ -264,16 +264,21 @@ def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
     return _unary(kernel, methods, gradient, rule)
 
 
-def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
-    """y = f(x, setting), made with the setting, with a gradient computed from x."""
+def with_setting(
+    kernel: Any, gradient: Any = None, formula: Any = None, same_slope: Any = lambda setting: False
+) -> Any:
+    """y = f(x, setting), made with the setting, with a gradient computed from x.
+
+    same_slope: of which settings the slope at y is that at x, so that y may take the place of x.
+    """
     kernel_backward = getattr(_core, f"{kernel.__name__}_backward")
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
 
-    def forward(self: Any, x: Array) -> Array:
+    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        return kernel(x, self.setting)
+        return kernel(x, self.setting, out)
 
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x, self.setting)
@@ -283,18 +288,22 @@ def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward, "widens": False}
+    methods["reads_old"] = property(lambda node: not same_slope(node.setting))
     return _unary(kernel, methods, gradient, rule, of_node)
 
 
-def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
-    """y, or with inplace x with the values of y. An array of the caller (BORROWED) is never changed."""
+def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
+    """The result, a Tensor or a Function of x, or with inplace x with its values. An array of the caller
+    (BORROWED) is never changed."""
+    is_made = isinstance(result, Tensor)
     try:
-        if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
-            return y
+        changed = inplace and isinstance(x, Tensor) and not x._cell[FLAG] & BORROWED
     except (RuntimeError, ValueError):  # of several elements
         raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
+    if not changed:
+        return result if is_made else result.apply(x)
     check_leaf(x, name)
-    return assign(x, y, name)
+    return assign(x, result, name) if is_made else overwrite(x, result, name)
 
 
 # --- Functions of the tape itself

@@ -24,7 +24,7 @@ from ranvier.grad_mode import enable_grad, mode
 from ranvier.observe import current, is_replaced, observers
 from ranvier.tape.function import Deferred
 from ranvier.tape.hooks import of_nodes
-from ranvier.tensors.memory import Array, added, filled, in_dtype, like, plain, write
+from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, plain, write
 from ranvier.tensors.recording import references
 from ranvier.tensors.replaced import prune, renew, replaced
 from ranvier.tensors.tensor import Tensor, wrap
@@ -48,7 +48,8 @@ def backward(
         then has a history that leads back to the leaf: set it to None after use, or call
         :func:`ranvier.autograd.grad` instead. Raises NotImplementedError where an op cannot be differentiated
         twice.
-    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves.
+    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves. The
+        gradients of other leaves are not computed.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)
@@ -211,14 +212,14 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
     if leaf._grad is None:
-        own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
+        own = sys.getrefcount(gradient) <= SOLE and type(gradient.base) is not ndarray
         if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
             gradient = like(array, gradient)
         leaf._grad = wrap(gradient)
         return
     kept = leaf._grad
     total = kept._array
-    expected = _SOLE + (kept._cell[1] is total) + references(total)
+    expected = SOLE + (kept._cell[1] is total) + references(total)
     if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
@@ -232,18 +233,5 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         bump(kept)
 
 
-def _sole_references() -> int:
-    """getrefcount in ``accumulate`` of an array that only the holder has; it depends on Python's version."""
-    seen = []
-
-    def probe(leaf: Any, holder: list[Any]) -> None:
-        gradient, _ = holder[0], leaf
-        seen.append(sys.getrefcount(gradient))
-
-    probe(None, [np.empty(0)])
-    return seen[0]
-
-
-_SOLE = _sole_references()
 _STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
 _core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

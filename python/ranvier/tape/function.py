@@ -34,7 +34,8 @@ class Function(_core._FunctionBase):
     ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays.
     ``backward(dy, ...)`` gets one gradient for each output (None for an unused one of several) and returns
     one gradient, or None, for each input of forward.
-    ``self.needs`` says, in both, which inputs need a gradient.
+    ``self.needs`` says, in both, which inputs need a gradient: in backward those that lead to one which
+    this pass is asked for (``autograd.grad(y, x)``, ``backward(inputs=)``).
 
     >>> import numpy as np, ranvier as rv
     >>> class Square(rv.autograd.Function):
@@ -53,10 +54,10 @@ class Function(_core._FunctionBase):
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_needs",
         "changes",
         "edges",
         "hooks",
-        "needs",
         "outputs",
         "released",
         "versions",
@@ -74,11 +75,12 @@ class Function(_core._FunctionBase):
     # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
     frees_result: bool = False
     autocast: str | None = None  # the list that it is in: see autocast.py
+    reads_old: bool = False  # whether backward reads the input, of which the result may take the place
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}
 
-    needs: tuple[bool, ...]  # which inputs need gradients, known before forward
+    needs: tuple[bool, ...]  # which inputs need gradients, known before forward; backward.cpp narrows them
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: tuple[int, ...]  # ... and how far they had counted at the time of forward

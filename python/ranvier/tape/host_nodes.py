@@ -62,7 +62,6 @@ class _Node:
         function: Any = self.function()
         del vars(function)["forward"]
         state = _arrays_of(self.started)
-        self.twin.needs = function.needs
         call = _NodeCall(self, "forward", self.started, state)
         changes = [] if self.kind.by_numpy else [array.tobytes() for array in arrays if array is not None]
         made, parts = self._run("forward", function, arrays)
@@ -122,12 +121,13 @@ class _NodeCall(HostedCall):
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
         self.kind, self.twin = node.kind, node.twin
         self.recording: Any = node.recording
-        self.name, self.enabled = name, is_grad_enabled()
+        function: Any = node.function()
+        self.name, self.enabled, self.needs = name, is_grad_enabled(), function.needs
         kind_of = node._kind_of
         own = [(path, array) for path, array in state if kind_of(array) in ("temporary", "argument")]
         self.state = [array for _, array in own]
         self.paths = [path for path, _ in own]
-        now = vars(node.function()) if start is None else start
+        now = vars(function) if start is None else start
         self.known = node.kind.by_numpy or all(_is_known(x) for key, x in now.items() if key not in _OURS)
         self.start = None if start is None else _kept(start)
         for path in self.paths if start is not None else ():
@@ -159,6 +159,7 @@ class _NodeCall(HostedCall):
         given = [next(rest) if there else None for there in self.given]
         for path, array in zip(self.paths, rest, strict=True):
             _put(own, path, array)
+        self.twin.needs = self.needs
         with set_grad_enabled(self.enabled):
             return getattr(self.kind, self.name)(self.twin, *given)
 

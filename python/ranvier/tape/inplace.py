@@ -12,13 +12,14 @@ the view's elements come from the result, and the history of each view of the ba
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
-from ranvier.observe import observers, refuse, tell
+from ranvier.observe import current, observers, refuse, tell
 from ranvier.tape.copies import Put, Refused, Replace, SetItem
 from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.data import shape_of
@@ -27,8 +28,9 @@ from ranvier.tensors.duplicates import memory_of
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
-from ranvier.tensors.memory import Array, copied, fill_number, write
+from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, write
 from ranvier.tensors.places import picked, put
+from ranvier.tensors.recording import references
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
 from ranvier.tensors.views import (
@@ -78,6 +80,39 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     return tensor
 
 
+def overwrite(tensor: Any, node: Any, name: str) -> Any:
+    """As `assign` of ``node.apply(tensor)``, in the tensor's memory unless something has its old values:
+    ``node.forward(array, out)`` writes there. Where backward ``reads_old`` values these are copied."""
+    recorded = tensor._requires_grad and mode.enabled
+    widens = tensor._array.dtype in HALVES and node.widens and (recorded or not node.moves)
+    own = _is_sole(tensor)
+    if widens or (observers and (recorded or current() is None)) or (recorded and not own):
+        return assign(tensor, node.apply(tensor), name)
+    if recorded:
+        forward = node.forward
+        vars(node)["forward"] = lambda array: forward(copied(array) if node.reads_old else array, array)
+        result = node.apply(tensor)
+        del vars(node)["forward"]
+        _exchange(tensor, result)
+        return tensor
+    if own and observers:  # the program has a place for the result, or needs none where it merges the calls
+        tensor._array = node.apply(tensor)._array
+    else:
+        _before_store(tensor, name, tensor._array)
+        node.forward(tensor._array, tensor._array)
+    bump(tensor)
+    return tensor
+
+
+def _is_sole(tensor: Any) -> bool:
+    """Whether nothing but the tensor has its array, or another one of its memory."""
+    array, cell = tensor._array, tensor._cell
+    shares = tensor._view is not None or cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor))
+    if shares or type(array.base) is np.ndarray or not array.flags.writeable:
+        return False
+    return sys.getrefcount(array) <= SOLE + (cell[1] is array) + references(array)
+
+
 def written(name: str, out: Any, result: Any) -> Any:
     """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
     if not isinstance(out, Tensor) or out.shape != result.shape:
@@ -91,14 +126,18 @@ def written(name: str, out: Any, result: Any) -> Any:
 def store(tensor: Any, value: Any, name: str) -> None:
     """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array
-    if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
-        _keep_results(tensor)
-    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
-        before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
+    _before_store(tensor, name, array if np.size(value) != 1 and value is not array else None)
     write(tensor._array, value, name)
     bump(tensor)
     if observers:
         tell("stored", tensor, value)
+
+
+def _before_store(tensor: Any, name: str, places: Any) -> None:
+    if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
+        _keep_results(tensor)
+    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in tensor._array.strides:
+        before_writing(tensor, name, places)
 
 
 def _passes_gradients(value: Any, tensor: Any) -> bool:

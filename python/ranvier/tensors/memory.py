@@ -8,6 +8,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -315,3 +316,18 @@ def _write_array(array: Array, value: Array) -> None:
         _core.copy(value, False, array)
     else:
         _core.cast(value, dtype, array)
+
+
+def _sole_references() -> int:
+    """getrefcount of an array that one list or slot has, and a variable; it depends on Python's version."""
+    seen = []
+
+    def probe(holder: list[Any]) -> None:
+        array = holder[0]
+        seen.append(sys.getrefcount(array))
+
+    probe([np.empty(0)])
+    return seen[0]
+
+
+SOLE = _sole_references()

@@ -6,6 +6,7 @@ import contextlib
 import enum
 import functools
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,6 +111,7 @@ def checkpoint(
     if call.outputs:
         call.leaves, call.kinds = _reached(call.outputs, entered)
         made: Any = _Checkpoint.apply(call, *tensors, *call.leaves)  # type: ignore[arg-type]
+        call.node = weakref.ref(made[0].grad_fn)
         for y, new in zip(call.outputs, made, strict=True):
             y._grad_fn = new._grad_fn  # what no other Tensor needs of the graph is freed
         call.outputs, call.checked = [], determinism_check == "default"
@@ -127,6 +129,7 @@ class _Place:
 class _Call:
     """A function and its arguments without their Tensors, to be run again."""
 
+    node: weakref.ref[Any]  # of the tape
     outputs: list[Tensor]
     leaves: list[Tensor]
     kinds: list[str]
@@ -164,13 +167,14 @@ class _Call:
         edges = [view.edges for view in views]
         for view in views:
             view.edges = (None,)  # the gradients end here
-        inputs = [x for x in (*entered, *self.leaves) if x.requires_grad]
+        needs = self.node().needs  # type: ignore[union-attr]
+        inputs = [x for x, needed in zip((*entered, *self.leaves), needs, strict=True) if needed]
         try:
             slopes = iter(autograd.grad(outputs, inputs, dys, True, create_graph, allow_unused=True))
         finally:
             for view, edge in zip(views, edges, strict=True):
                 view.edges = edge
-        return (next(slopes) if x.requires_grad else None for x in (*entered, *self.leaves))
+        return (next(slopes) if needed else None for needed in needs)
 
 
 class _Checkpoint(autograd.Function):

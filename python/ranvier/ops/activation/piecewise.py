@@ -35,7 +35,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
-LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear)
+LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear, same_slope=lambda slope: slope > 0)
 Heaviside = with_setting(
     _core.heaviside, piecewise_linear, lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
 )
@@ -53,8 +53,8 @@ class Relu(Function):
     takes_deferred = True
     widens = False
 
-    def forward(self, x: Any) -> Any:
-        self.y = _core.relu(x)
+    def forward(self, x: Any, out: Any = None) -> Any:
+        self.y = _core.relu(x, out)
         return self.y
 
     def backward(self, dy: Any) -> Any:
@@ -70,10 +70,9 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
     | rv.relu(rv.tensor([-1.0, 0.0, 2.0])) -> tensor([0., 0., 2.])"""
     try:
-        y = Relu().apply(input)
+        return Relu().apply(input) if inplace is False else replaced("relu", input, Relu(), inplace)
     except TypeError:  # checked afterwards, since floats are the common case
-        y = _of_integers(input, 0, None)
-    return y if inplace is False else replaced("relu", input, y, inplace)
+        return replaced("relu", input, _of_integers(input, 0, None), inplace)
 
 
 def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
@@ -89,7 +88,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
     | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])"""
-    return replaced("leaky_relu", input, LeakyRelu(negative_slope).apply(input), inplace)
+    return replaced("leaky_relu", input, LeakyRelu(negative_slope), inplace)
 
 
 class HeavisideOfTensors(Function):
@@ -142,9 +141,9 @@ class Hardtanh(Function):
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val
 
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.hardtanh(x, self.min_val, self.max_val)
+    def forward(self, x: Any, out: Any = None) -> Any:
+        self.x = x  # the slope at y is the same
+        return _core.hardtanh(x, self.min_val, self.max_val, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
@@ -163,21 +162,20 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
         min_val, max_val = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
     if not min_val <= max_val:
         raise OpError(f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val")
+    return _limited("hardtanh", input, min_val, max_val, inplace)
+
+
+def _limited(name: str, x: Any, low: float, high: float, inplace: bool) -> Tensor:
     try:
-        y = Hardtanh(min_val, max_val).apply(input)
+        return replaced(name, x, Hardtanh(low, high), inplace)
     except TypeError:
-        y = own_error(_of_integers, "hardtanh")(input, min_val, max_val)
-    return replaced("hardtanh", input, y, inplace)
+        return replaced(name, x, own_error(_of_integers, name)(x, low, high), inplace)
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
 def relu6(input: Any, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]. | rv.relu6(rv.tensor([-3.0, 3.0, 9.0])) -> tensor([0., 3., 6.])"""
-    try:
-        y = Hardtanh(0.0, 6.0).apply(input)
-    except TypeError:
-        y = own_error(_of_integers, "relu6")(input, 0, 6)
-    return replaced("relu6", input, y, inplace)
+    return _limited("relu6", input, 0.0, 6.0, inplace)
 
 
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
@@ -186,7 +184,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
     | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
-    return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
+    return replaced("hardsigmoid", input, Hardsigmoid(), inplace)
 
 
 Hardswish = of_input(_core.hardswish, _hardswish_gradient, lambda x: x * hardsigmoid(x))
@@ -198,7 +196,7 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
     | rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])"""
-    return replaced("hardswish", input, Hardswish().apply(input), inplace)
+    return replaced("hardswish", input, Hardswish(), inplace)
 
 
 @activation("Softshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))

@@ -108,7 +108,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
     Linear Units" (2015).
     | rv.elu(rv.tensor([0.0, 3.0])) -> tensor([0., 3.])"""
-    return replaced("elu", input, Elu(alpha).apply(input), inplace)
+    return replaced("elu", input, Elu(alpha), inplace)
 
 
 def _of_numbers(kind: type[Function]) -> Callable[[Any], Tensor]:
@@ -169,7 +169,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
     | rv.silu(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
-    return replaced("silu", input, Silu().apply(input), inplace)
+    return replaced("silu", input, Silu(), inplace)
 
 
 class Softplus(Function):
@@ -212,7 +212,7 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
     | rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0])) -> tensor([-1.7581,  0.0000,  1.0507])"""
-    return replaced("selu", input, Selu().apply(input), inplace)
+    return replaced("selu", input, Selu(), inplace)
 
 
 @activation("CELU", limits=(math.inf, -1))
@@ -223,7 +223,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
     if number("celu", "alpha", alpha) == 0:
         raise OpError("[celu] got alpha 0; expected another number")
-    return replaced("celu", input, Celu(alpha).apply(input), inplace)
+    return replaced("celu", input, Celu(alpha), inplace)
 
 
 Mish = of_input(_core.mish, _mish_gradient, lambda x: x * tanh(softplus(x)))
@@ -235,7 +235,7 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
     | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
-    return replaced("mish", input, Mish().apply(input), inplace)
+    return replaced("mish", input, Mish(), inplace)
 
 
 Logsigmoid = of_input(_core.logsigmoid, formula=lambda x: -softplus(-x, 1.0, math.inf))

@@ -45,11 +45,15 @@ class Add(Function):
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return _core.add(a, b, None)
 
-    def backward(self, dy: Array) -> tuple[Array, Array]:
-        return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        (of_a, of_b), (a, b) = self.needs, self.shapes
+        return unbroadcast(dy, a) if of_a else None, unbroadcast(dy, b) if of_b else None
 
 
-rule(Add)(lambda node, dy: (sum_to(dy, node.shapes[0]), sum_to(dy, node.shapes[1])))
+@rule(Add)
+def _add(node: Any, dy: Tensor) -> Pair:
+    (of_a, of_b), (a, b) = node.needs, node.shapes
+    return sum_to(dy, a) if of_a else None, sum_to(dy, b) if of_b else None
 
 
 class OfNumber(Function):
@@ -83,14 +87,16 @@ class Sub(Function):
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return _core.sub(a, b, None)
 
-    def backward(self, dy: Array) -> tuple[Array, Array | None]:
-        db = unbroadcast(_core.neg(dy, None), self.shapes[1]) if self.needs[1] else None
-        return unbroadcast(dy, self.shapes[0]), db
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        (of_a, of_b), (a, b) = self.needs, self.shapes
+        db = unbroadcast(_core.neg(dy, None), b) if of_b else None
+        return unbroadcast(dy, a) if of_a else None, db
 
 
-rule(Sub)(
-    lambda node, dy: (sum_to(dy, node.shapes[0]), sum_to(-dy, node.shapes[1]) if node.needs[1] else None)
-)
+@rule(Sub)
+def _sub(node: Any, dy: Tensor) -> Pair:
+    (of_a, of_b), (a, b) = node.needs, node.shapes
+    return sum_to(dy, a) if of_a else None, sum_to(-dy, b) if of_b else None
 
 
 class NumberSub(OfNumber):
@@ -117,8 +123,9 @@ class Mul(Function):
         return _core.mul(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        da = gradient_of(self.a.shape, _core.mul, dy, self.b) if self.needs[0] else None
-        return da, gradient_of(self.b.shape, _core.mul, dy, self.a) if self.needs[1] else None
+        of_a, of_b = self.needs
+        da = gradient_of(self.a.shape, _core.mul, dy, self.b) if of_a else None
+        return da, gradient_of(self.b.shape, _core.mul, dy, self.a) if of_b else None
 
 
 @rule(Mul)

@@ -37,15 +37,16 @@ class Linear(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
+        of_x, of_weight, of_bias = self.needs
         dx = dw = db = None
-        if self.needs[0]:
+        if of_x:
             dx = _core.matmul(dy, weight, None, "none", None)
         if dy.ndim != 2:  # all leading dimensions are the batch
             rows = math.prod(dy.shape[:-1])  # not -1, which is undefined for an empty array
             dy, x = reshaped(dy, (rows, weight.shape[0])), reshaped(x, (rows, weight.shape[1]))
-        if self.needs[1]:
+        if of_weight:
             dw = _core.matmul(dy.T, x, None, "none", None)
-        if self.needs[2]:
+        if of_bias:
             db = unbroadcast(dy, dy.shape[1:])
         return dx, dw, db
 

@@ -103,7 +103,8 @@ class Attention(Function):
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
         self.q, self.k, self.v, self.masks = q, k, v, masks
-        all_at_once = self.key is not None or self.with_weights or self._masks_need()
+        self.of_masks = True in self.needs[len(self.needs) - len(masks) :]
+        all_at_once = self.key is not None or self.with_weights or self.of_masks
         self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
         y, self.weights = self._run(_WHOLE, v if self.key is None else None, self.kept)
         self.dropped = self._drop(self.weights)
@@ -136,9 +137,6 @@ class Attention(Function):
         if self.key is None or weights is None:
             return weights
         return _core.dropout(weights.swapaxes(-1, -2), self.p, self.key, None).swapaxes(-1, -2)
-
-    def _masks_need(self) -> bool:
-        return True in self.needs[len(self.needs) - len(self.masks) :]
 
     def _scores_bytes(self) -> int:
         return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
@@ -173,7 +171,7 @@ class Attention(Function):
         """Those of q, k and v into arrays of zeros, or None; returns that of the scores, where needed."""
         q, k, v = self.q, self.k, self.v
         dq, dk, dv = to
-        if dy is None or dweights is not None or self.key is not None or self._masks_need():
+        if dy is None or dweights is not None or self.key is not None or self.of_masks:
             return self._gradients_at_once(dy, dweights, to)
         settings = self.scale, self.is_causal
         if self.kept:

@@ -22,8 +22,8 @@ class Dropout(Function):
         self.p = p
         self.key = key
 
-    def forward(self, x: Any) -> Any:
-        return _core.dropout(x, self.p, self.key, None)
+    def forward(self, x: Any, out: Any = None) -> Any:
+        return _core.dropout(x, self.p, self.key, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
@@ -49,7 +49,7 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
     try:
         if not training or p == 0:
             return x
-        return replaced(name, x, function(p, fresh_key()).apply(x), inplace if own else False)
+        return replaced(name, x, function(p, fresh_key()), inplace if own else False)
     except Exception as error:
         raise renamed(error, name, dropout, (x, p, training, inplace)) from None
 
@@ -77,11 +77,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 class ChannelDropout(Dropout):
     """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, out: Any = None) -> Any:
         require_dtype("dropout", "x", x, "f", "floats")
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
-        return _core.mul(x, self.scale, None)
+        return _core.mul(x, self.scale, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.mul(dy, self.scale, None)
@@ -118,11 +118,11 @@ class AlphaDropout(Function):
         self.b = -self.a * p * low
         self.dropped = self.a * low + self.b
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, out: Any = None) -> Any:
         scale = _core.dropout(filled(1.0, x.shape, x.dtype), self.p, self.key, None)
         self.kept = _core.gt(scale, 0.0, None)
-        y = _core.add(_core.mul(x, self.a, None), self.b, None)
-        return _core.where(self.kept, y, self.dropped, y)
+        y = _core.mul(x, self.a, out)
+        return _core.where(self.kept, _core.add(y, self.b, y), self.dropped, y)
 
     def backward(self, dy: Any) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)

@@ -69,7 +69,7 @@ class Bag(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         arguments = self.index, self.weight, self.offsets, self.scale, *self.settings, self.scale_grad_by_freq
-        return *_core.embedding_bag_backward(dy, self.y, *arguments), None, None
+        return *_core.embedding_bag_backward(dy, self.y, *arguments, *self.needs[:2]), None, None
 
     def rows(self) -> tuple[Array, Array, Array]:
         """Of the rows that count: where they are in the index, their bags, and their shares of these."""

@@ -61,14 +61,14 @@ class Concatenate(Function):
 
 
 @rule(Concatenate)
-def _concatenated(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
-    pieces, start = [], 0
-    axis = node.axis % dy.ndim
-    for size in node.shapes:
+def _concatenated(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    pieces: list[Any] = []
+    start, axis = 0, node.axis % dy.ndim
+    for size, needed in zip(node.shapes, node.needs, strict=True):
         if len(size) != dy.ndim:  # it was left out
             pieces.append(none(size, dy))
             continue
-        pieces.append(narrow(dy, axis, start, size[axis]))
+        pieces.append(narrow(dy, axis, start, size[axis]) if needed else None)
         start += size[axis]
     return tuple(pieces)
 
