@@ -58,7 +58,7 @@ class Modules:
         buffers = set()
         for prefix, root in self.roots.items():
             for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
-                if trace.unchanged(tensor._array) is None:
+                if trace.find(tensor._array) is None:
                     trace.name(tensor, name, False)
                     weights[name] = tensor._array
                     if not isinstance(tensor, nn.Parameter):
