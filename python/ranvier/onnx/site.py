@@ -222,10 +222,10 @@ class Site:
                 "use operations on floats, or compute it outside and pass it as an input",
             )
         shape = self.shape([a.shape for a in arrays])
-        numbers = {a.reshape(-1)[0].item() if a.size else 0 for a in arrays}
-        if len(numbers) == 1 and all((a == first.reshape(-1)[0]).all() for a in arrays):
-            number = np.array(numbers.pop(), first.dtype)
-            return self.node("Expand", self.w.constant(number), shape)
+        same = [d for d in range(first.ndim) if len({a.shape[d] for a in arrays}) > 1]
+        one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
+        if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
+            return self.node("Expand", self.w.constant(one), shape)
         if all(
             a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
             for a in arrays

@@ -8,6 +8,7 @@ go to Python.
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -120,10 +121,14 @@ class Calls(Observer):
             and array.size
             and self._recording.core.varies(array)
         ):
+            maker = self._recording.core.maker(array)
+            file, _, line = maker.rpartition(" at ")[2].rpartition(":")
+            text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
             raise ValueError(
-                f"[{self.op}] {place()} uses a tensor that depends on the inputs, and that "
-                f"{self._recording.core.maker(array)} has made, which has no counterpart; expected other "
-                "operations, or the tensor as an input (what NumPy makes of other numbers: rv.constant)"
+                f"[{self.op}] {place()} uses a tensor that depends on the inputs, and that {maker} has made"
+                + f" ({text})" * bool(text)
+                + ", which has no counterpart; expected other operations, or the tensor as an input (what "
+                "NumPy makes of other numbers: rv.constant)"
             )
         if entry is not None and entry.cell[0] != entry.changes:
             raise ValueError(

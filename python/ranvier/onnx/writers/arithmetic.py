@@ -19,9 +19,18 @@ _WHOLE = {
 
 @writes("RoundedDiv")
 def rounded_div(s: Site) -> str:
-    if s.get("mode") != "floor" or s.dtype().kind != "f":
-        raise s.refuse("rounding towards 0, or of integers, has no counterpart", "use floor_divide")
-    return s.node("Floor", s.node("Div", *s.inputs()))
+    """Rounded down, or towards 0 as ONNX divides integers."""
+    floor, dtype, operands = s.get("mode") == "floor", s.dtype(), s.inputs()
+    if dtype.kind != "f":
+        return _floor_divide(s, operands) if floor else s.node("Div", *operands)
+    y = s.node("Div", *operands)
+    return (
+        s.node("Floor", y) if floor else s.node("Mul", s.node("Sign", y), s.node("Floor", s.node("Abs", y)))
+    )
+
+
+def _floor_divide(s: Site, operands: list[str]) -> str:
+    return str(s.node("Div", s.node("Sub", operands[0], s.node("Mod", *operands)), operands[1]))
 
 
 @writes("Whole")
@@ -31,8 +40,7 @@ def whole(s: Site) -> str:
     exact = wide(dtype)
     operands = _in_dtype(s, exact)
     if name == "floor_divide":
-        rest = s.node("Mod", *operands)
-        y = s.node("Div", s.node("Sub", operands[0], rest), operands[1])
+        y = _floor_divide(s, operands)
     elif name == "square":
         y = s.node("Mul", *operands, *operands)
     elif name in _WHOLE and (dtype != np.bool_ or "wise" not in name):

@@ -166,6 +166,18 @@ def pick(s: Site) -> str:
     return s.node("Transpose", y, perm=back) if first else y
 
 
+@writes("Unfold")
+def unfold(s: Site) -> str:
+    at, size, step = s.get("place")
+    counts = {shape[at] for shape in s.results()}
+    if len(counts) > 1:
+        raise s.depends("the number of windows")
+    places = np.arange(counts.pop())[:, None] * step + np.arange(size)
+    y = s.node("Gather", s.input(0), s.w.constant(places), axis=at)
+    order = [*(d for d in range(s.ndim() + 1) if d != at + 1), at + 1]
+    return s.node("Transpose", y, perm=order)
+
+
 @writes("one_hot")
 def one_hot(s: Site) -> str:
     return s.node("OneHot", s.input(0), s.w.constant(np.int64(s.get("classes"))), s.w.ints(0, 1))
