@@ -193,12 +193,13 @@ class Site:
         """The name of an operand; "" for one that is left out."""
         return self.operand([call.inputs[i] for call in self.calls])
 
-    def setting(self, name: str, *places: int) -> str:
-        """The name of an array among the settings."""
-        values = [call.settings[name] for call in self.calls]
-        for place in places:
-            values = [value[place] for value in values]
-        return self.operand(values)
+    def setting(self, name: str, place: int) -> str:
+        """The name of an array in a tuple of the settings."""
+        return self.operand([call.settings[name][place] for call in self.calls])
+
+    def index(self, i: int, dtypes: tuple[str, ...] = ("int32", "int64")) -> str:
+        """The name of an operand of whole numbers, in one of these dtypes, which indices have."""
+        return self.input(i) if self.dtype(i).name in dtypes else self.w.cast(self.input(i), np.int64)
 
     def operand(self, values: Sequence[Value | None]) -> str:
         first = values[0]

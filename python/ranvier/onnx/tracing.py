@@ -73,6 +73,8 @@ class Trace(Calls):
         elif kind == "Pick":
             basic, axes, _, shape, arrays = settings["picks"]
             settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
+        elif kind == "TakeRows":
+            settings, inputs = {}, (*inputs, settings["index"])
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, results)
 
     def _setting(self, value: Any) -> Any:

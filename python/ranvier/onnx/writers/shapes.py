@@ -146,15 +146,14 @@ def _vector(s: Site, numbers: list[Any]) -> str:
 def pick(s: Site) -> str:
     """Arrays of indices along some axes."""
     axes, rank, x = s.get("axes"), len(s.calls[0].settings["shape"]), s.input(0)
-    arrays = [s.input(i) for i in range(1, len(axes) + 1)]
     if len(axes) == 1:
-        return s.node("Gather", x, arrays[0], axis=axes[0])
+        return s.node("Gather", x, s.index(1), axis=axes[0])
     shapes = [call.settings["shape"] for call in s.calls]
     parts = []
-    for i, array in enumerate(arrays, 1):
-        index = array if s.dtype(i) == np.int64 else s.w.cast(array, np.int64)
+    for i in range(1, len(axes) + 1):
+        index = s.index(i, ("int64",))
         index = (
-            index if s.shapes(i) == shapes else s.node("Expand", index, s.shape(shapes, array, s.shapes(i)))
+            index if s.shapes(i) == shapes else s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
         )
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
@@ -180,12 +179,12 @@ def unfold(s: Site) -> str:
 
 @writes("one_hot")
 def one_hot(s: Site) -> str:
-    return s.node("OneHot", s.input(0), s.w.constant(np.int64(s.get("classes"))), s.w.ints(0, 1))
+    return s.node("OneHot", s.index(0, ("int64",)), s.w.constant(np.int64(s.get("classes"))), s.w.ints(0, 1))
 
 
 @writes("Gather")
 def gather(s: Site) -> str:
-    x, index = s.inputs()
+    x, index = s.input(0), s.index(1)
     axis, sizes, wanted = s.get("axis"), s.shapes(0), s.shapes(1)
     less = [
         d

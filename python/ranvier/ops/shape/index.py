@@ -226,7 +226,7 @@ def _picked(x: Any, key: Any) -> Tensor:
 def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
     """x and a key in which a row of x, then its only one, stands for the first Tensor of one number."""
     parts = key if isinstance(key, tuple) else (key,)
-    arrays = [getattr(part, "_array", part) for part in parts]
+    arrays: list[Any] = [getattr(part, "_array", part) for part in parts]
     for i, array in enumerate(arrays):
         if array is not parts[i] and array.ndim == 0 and array.dtype.kind in "iu" and array.dtype != np.uint8:
             sizes = [a.ndim if getattr(a, "dtype", None) == np.bool_ else int(a is not None) for a in arrays]
