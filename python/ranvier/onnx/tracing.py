@@ -89,13 +89,13 @@ class Trace(Calls):
         if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
             return  # made by a Function, or a constant
         kind, dtype = name, results[0]._array.dtype
-        if name in COMPARISONS or name in ("where", "isin", "searchsorted"):
-            settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs[name == "where" :]))
+        if name in COMPARISONS or name in ("isin", "searchsorted"):
+            settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
         if name in COMPARISONS:
             kind, settings["name"] = "Compare", name
         elif name in ROWS and not name.startswith("is"):
             kind = "Logical" if name.startswith("bitwise") and dtype == np.bool_ else "Whole"
-            settings.update(name=name, dtype=dtype)
+            settings["name"] = name
         self.add(kind, settings, inputs, results)
 
     def _is_value(self, x: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,48 +18,51 @@ _WHOLE = {
 }
 
 
-@writes("RoundedDiv")
-def rounded_div(s: Site) -> str:
-    """Rounded down, or towards 0 as ONNX divides integers."""
-    floor, dtype, operands = s.get("mode") == "floor", s.dtype(), s.inputs()
-    if dtype.kind != "f":
-        return _floor_divide(s, operands) if floor else s.node("Div", *operands)
-    y = s.node("Div", *operands)
-    return (
-        s.node("Floor", y) if floor else s.node("Mul", s.node("Sign", y), s.node("Floor", s.node("Abs", y)))
-    )
-
-
-def _floor_divide(s: Site, operands: list[str]) -> str:
-    return str(s.node("Div", s.node("Sub", operands[0], s.node("Mod", *operands)), operands[1]))
-
-
-@writes("Whole")
-def whole(s: Site) -> str:
-    """Arithmetic of integers and bools, in the dtypes for which runtimes have it."""
-    name, dtype = s.get("name"), s.get("dtype")
-    exact = wide(dtype)
-    operands = _in_dtype(s, exact)
-    if name == "floor_divide":
-        y = _floor_divide(s, operands)
-    elif name == "square":
-        y = s.node("Mul", *operands, *operands)
-    elif name in _WHOLE and (dtype != np.bool_ or "wise" not in name):
-        y = s.node(_WHOLE[name], *operands, fmod=1 if name == "fmod" else None)
-    else:
-        raise s.refuse(f"{name} of integers has no counterpart", "use floats")
-    return y if exact == dtype else s.w.cast(y, dtype)
-
-
 def wide(dtype: Any) -> Any:
-    """int64 in place of small integers and bools."""
-    return np.dtype(np.int64) if dtype.kind in "biu" and dtype != np.int32 else dtype
+    """int64 in place of smaller integers and bools, for which runtimes lack operators."""
+    is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
+    return np.dtype(np.int64) if is_small else dtype
 
 
 def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
     """The operands, cast where they have another dtype."""
     own = range(first, len(s.calls[0].inputs))
     return [s.input(i) if s.dtype(i) == dtype else s.w.cast(s.input(i), dtype) for i in own]
+
+
+def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
+    """What is written of the operands in the dtype of the result, or a wider one."""
+    dtype = s.calls[0].outputs[0].array.dtype
+    y = write(*_in_dtype(s, wide(dtype), first))
+    return y if dtype == wide(dtype) else str(s.w.cast(y, dtype))
+
+
+@writes("RoundedDiv")
+def rounded_div(s: Site) -> str:
+    """Rounded down, or towards 0 as ONNX divides integers."""
+    floor = s.get("mode") == "floor"
+    if s.dtype().kind != "f":
+        return _exact(s, lambda a, b: _floor_divide(s, a, b) if floor else s.node("Div", a, b))
+    y = s.node("Div", *s.inputs())
+    whole = s.node("Floor", y if floor else s.node("Abs", y))
+    return str(whole if floor else s.node("Mul", s.node("Sign", y), whole))
+
+
+def _floor_divide(s: Site, a: str, b: str) -> str:
+    return str(s.node("Div", s.node("Sub", a, s.node("Mod", a, b)), b))
+
+
+@writes("Whole")
+def whole(s: Site) -> str:
+    """Arithmetic of integers and bools."""
+    name = s.get("name")
+    if name == "floor_divide":
+        return _exact(s, lambda a, b: _floor_divide(s, a, b))
+    if name == "square":
+        return _exact(s, lambda x: s.node("Mul", x, x))
+    if name not in _WHOLE:
+        raise s.refuse(f"{name} of integers has no counterpart", "use floats")
+    return _exact(s, lambda *x: s.node(_WHOLE[name], *x, fmod=1 if name == "fmod" else None))
 
 
 @writes("Compare")
@@ -81,7 +85,7 @@ def logical(s: Site) -> str:
 
 @writes("where")
 def where(s: Site) -> str:
-    return s.node("Where", s.input(0), *_in_dtype(s, s.get("dtype"), 1))
+    return _exact(s, lambda a, b: s.node("Where", s.input(0), a, b), 1)
 
 
 @writes("isnan", "isinf", "isfinite")
@@ -164,30 +168,21 @@ WRITERS.update(
 
 @writes("sum", "prod", "max", "min")
 def of_integers(s: Site) -> str:
-    dtype = s.calls[0].outputs[0].array.dtype
-    x = s.input(0) if s.dtype() == wide(dtype) else s.w.cast(s.input(0), wide(dtype))
-    y = _reduced(s, f"Reduce{s.kind.capitalize()}", x)
-    return y if dtype == wide(dtype) else s.w.cast(y, dtype)
+    return _exact(s, lambda x: _reduced(s, f"Reduce{s.kind.capitalize()}", x))
 
 
 @writes("any", "all")
 def truth(s: Site) -> str:
     """Whether some are true, or none is false: with a sum, which also nothing has."""
-    x = s.input(0) if s.dtype() == np.bool_ else s.w.cast(s.input(0), np.bool_)
-    counted = s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64)
-    return s.node(
-        "Equal" if s.kind == "all" else "Greater",
-        _reduced(s, "ReduceSum", counted),
-        s.w.constant(np.int64(0)),
-    )
+    (x,) = _in_dtype(s, np.dtype(np.bool_))
+    total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
+    return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))
 
 
 @writes("cumsum", "cumprod")
 def running(s: Site) -> str:
-    dtype = s.calls[0].outputs[0].array.dtype
-    x = s.input(0) if s.dtype() == wide(dtype) else s.w.cast(s.input(0), wide(dtype))
-    y = s.node(f"Cum{s.kind[3:].capitalize()}", x, s.w.constant(np.int64(s.get("axis"))))
-    return y if dtype == wide(dtype) else s.w.cast(y, dtype)
+    axis = s.w.constant(np.int64(s.get("axis")))
+    return _exact(s, lambda x: s.node(f"Cum{s.kind[3:].capitalize()}", x, axis))
 
 
 @writes("ExtremeAlong")
@@ -201,9 +196,7 @@ def extreme_along(s: Site) -> tuple[str, str]:
 @writes("argmax", "argmin")
 def place(s: Site) -> str:
     op = {"argmax": "ArgMax", "argmin": "ArgMin"}[s.kind]
-    axis, x = s.get("axes"), s.input(0)
-    if s.dtype() != wide(s.dtype()):
-        x = s.w.cast(x, wide(s.dtype()))
+    axis, (x,) = s.get("axes"), _in_dtype(s, wide(s.dtype()))
     if axis is not None:
         return s.node(op, x, axis=axis, keepdims=int(s.get("keepdims")))
     y = s.node(op, s.w.reshape(x, -1), axis=0, keepdims=0)
@@ -254,7 +247,7 @@ def softmax(s: Site) -> str:
 @writes("Sort", "sort")
 def sort(s: Site) -> tuple[str, str]:
     axis, first, dtype = s.get("axis"), s.get("first"), s.dtype()
-    x = s.input(0) if dtype == wide(dtype) else s.w.cast(s.input(0), wide(dtype))
+    (x,) = _in_dtype(s, wide(dtype))
     count = s.number(tuple(call.settings["last"] for call in s.calls), s.input(0), s.shapes(0))
     largest = int(s.get("descending"))
     values, places = s.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
