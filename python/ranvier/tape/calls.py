@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from weakref import ref
@@ -19,7 +20,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import Observer, package, place
 from ranvier.tape.function import Function
-from ranvier.tensors.recording import Recording
+from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Call", "Calls"]
@@ -61,20 +62,28 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # their ids stay unique
         self._seen: dict[int, Seen] = {}  # by id of the array
+        self._open = ExitStack()
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
 
     def __enter__(self) -> Calls:
-        super().__enter__()
-        self._recording.__enter__()
-        for entry in self._seen.values():
-            if entry.is_computed:
-                self._recording.core.follow(entry.array())
+        try:
+            super().__enter__()
+            self._open.enter_context(paused())  # the recording of a step that writes a file
+            self._open.enter_context(self._recording)
+            for entry in self._seen.values():
+                if entry.is_computed:
+                    self._recording.core.follow(entry.array())
+        except BaseException:  # KeyboardInterrupt
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._recording.__exit__()
-        super().__exit__(*error)
+        try:
+            self._open.close()
+        finally:
+            super().__exit__(*error)
 
     def operand(self, x: Any) -> Any:
         """What stands for a Tensor, an array, a number or None."""
