@@ -23,6 +23,7 @@ struct Region {
   RegionKind kind;
   int argument;          // which one, for arguments
   bool written = false;  // by a recorded call
+  bool varies = false;   // see ArrayRecording::varies
 };
 
 struct Use {

@@ -59,13 +59,12 @@ class Observer(_core._ObserverBase):
         return run(*args, **kwargs)
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        """After an element-wise operation, or another that may be no Function, for observers of Functions."""
+        """After an element-wise operation, or another that may be no Function, for observers of Functions.
+
+        result: a Tensor, or a tuple of them."""
 
     def hosted(self, caller: FrameType) -> None:
         """Before a call of NumPy that an operation, whose frame this is, makes."""
-
-    def derived(self, operands: Any, result: Any) -> None:
-        """After that call, with the arrays of its results."""
 
     def stored(self, tensor: Any, value: Any) -> None:
         """After a change of all of a tensor in place, off the tape, to a number or an array."""
@@ -106,7 +105,7 @@ def observed(event: str, run: Any) -> Any:
 
 def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
     """The result of an operation that may be no Function."""
-    for one in _here():
+    for one in _here() if observers else ():
         one.computed(name, inputs, result, **settings)
     return result
 
@@ -140,6 +139,11 @@ def hosted() -> Any:
 def is_recording() -> bool:
     """Whether this thread records a function."""
     return _local.recording is not None
+
+
+def is_written() -> bool:
+    """Whether this thread's run is written in another form (`tape/calls.py`)."""
+    return _local.recording is not None and _local.recording.keeps
 
 
 def refuse(what: str, remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import operator
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from export.test_predictions import Of
 from ranvier import nn
 from ranvier.export.elementwise import BINARY, LOSSES, UNARY
 from ranvier.export.rules import RULES
+from ranvier.ops.table import COMPARISONS
 from support.c_files import Compiled, argument, needs_compiler
 from support.training import training
 
@@ -34,12 +36,20 @@ ONE = {  # by the Function that the exporter sees; some are written as their for
     "AddNumber": lambda x: x + 2, "MulNumber": lambda x: x * 0, "DivNumber": lambda x: x / 3,
     "PowNumber": lambda x: x**1.5, "NumberSub": lambda x: 2 - x, "NumberDiv": lambda x: 2 / x,
 }  # fmt: skip
+NAMES = {"bitwise_and": operator.and_, "bitwise_or": operator.or_, "bitwise_xor": operator.xor}
+ONE |= {f"{n}_number": lambda x, n=n: rv.where(getattr(x, n)(0.5), x, -2 * x) for n in COMPARISONS}
+ONE["bitwise_not"] = lambda x: x.masked_fill(~(x > 0), 1.0)
 FURTHER = {f"power {p}": lambda x, p=p: x**p for p in (0, 1, 2, 3, -1, -2, -0.5)}
+FURTHER |= {"bools": lambda x: x + x.bool(), "quick gelu": lambda x: quick_gelu(x)}
 FURTHER |= {"clamp from": lambda x: rv.clamp(x, min=-0.5), "clamp to": lambda x: rv.clamp(x, max=0.5)}
 TWO = {
     "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
     "Div": lambda a, b: a / b, "Maximum": rv.maximum, "Minimum": rv.minimum,
 }  # fmt: skip
+TWO |= {n: lambda a, b, n=n: rv.where(getattr(a, n)(b), a, 2 * b) for n in COMPARISONS}
+TWO |= {
+    n: lambda a, b, f=f: rv.where(f(a > 0, b > 0.5), a, b).masked_fill(a < b, 3.0) for n, f in NAMES.items()
+}
 WEIGHTS = rv.tensor([1.0, 2.0, -1.0])
 OF_ROWS = {
     "softmax": lambda x: F.softmax(x, -1) * WEIGHTS,
@@ -48,6 +58,14 @@ OF_ROWS = {
     "average pool": lambda x: F.avg_pool2d(x.reshape(1, 3, 12, 18), 3, 2, 1),
     "mean": lambda x: x.mean(1),
 }
+
+
+def quick_gelu(x):
+    """The example of CONTRIBUTING.md."""
+    y = rv.where(x.abs().eq(np.inf), 0.0, x) * rv.sigmoid(x * 1.702)
+    return rv.where(x.eq(np.inf), x, y)
+
+
 NO_GRADIENT = {"GeluTanh", "Mish"}
 
 

@@ -66,7 +66,7 @@ REFUSED = {
         r"number depends on the size of a dynamic axis .'n'.* leave that axis out",
     ),
     "diagonal": (lambda x: rv.trace(x), "Diagonal .* has no counterpart in ONNX; multiply by"),
-    "mask as index": (lambda x: x[x > 0], "Pick .* index one axis at a time"),
+    "mask as index": (lambda x: x[x > 0], "an index by a mask reads a value"),
     "view in place": (in_place_of_a_view, "changed in place by an assignment or a view; expected"),
     "assignment": (assigned, "changed in place"),
     "view of the old value": (old_value, "changed in place"),
@@ -76,9 +76,15 @@ REFUSED = {
         "without a counterpart: L1 .*, MedianOfAll ",
     ),
     "own function": (lambda x: Doubled().apply(x), r"without a counterpart: \S*test_export.Doubled"),
-    "random numbers": (lambda x: x + rv.rand(6), "got a tensor that depends on the inputs, but was not made"),
+    "random numbers": (lambda x: x + rv.rand(6), "depends on the inputs, and that random_fill .*rv.rand.6."),
+    "random bools": (lambda x: x * (rv.rand(()) < 2), "random_fill"),
     "dropout in evaluation": (lambda x: F.dropout(x, 0.5, True), "without a counterpart: Dropout"),
-    "by numbers of NumPy": (lambda x: rv.one_hot(x.argmax(1), 6), "depends on the (inputs|size)"),
+    "as many classes as there are": (lambda x: F.one_hot(x.argmax(1)), "one_hot without num_classes reads"),
+    "counts of NumPy": (
+        lambda x: rv.bincount(rv.tensor([0, 1, 1]), x[:3, 0]),
+        "test_export.py:.*and that NumPy has made",
+    ),
+    "made of Tensors": (lambda x: rv.tensor([x.sum(), x.mean()]), "and that NumPy has made"),
     "state": (stateful, "computes other operations|does not compute what the model does"),
     "another rank for one row": (lambda x: x.squeeze() * 2, r"for inputs of shapes .*1, 6.*squeeze.dim."),
     "at least one row": (lambda x: x[: max(1, len(x) // 2)], "does not compute what the model does"),
@@ -91,7 +97,7 @@ REFUSED = {
         "return_indices has no counterpart",
     ),
     "uneven windows": (lambda x: F.adaptive_max_pool1d(x, 4), "unevenly into"),
-    "p norm": (lambda x: x.norm(3, 1), "p = 3.* use p = 1, 2 or inf"),
+    "bits": (lambda x: x.long() << 1, "bitwise_left_shift of integers has no counterpart"),
 }
 
 

@@ -125,6 +125,34 @@ int ArrayRecording::region_of(py::handle array) const {
   return find(is_in_argument(array) ? reach_of(as_array(array)).first : memory_of(array).begin);
 }
 
+void ArrayRecording::follow(py::handle array) {
+  keep(array);
+  regions[region_of(array)].varies = true;
+}
+
+// Whether others than the core have filled it.
+static bool is_unknown(const Region& r) {
+  return r.kind == RegionKind::foreign || (r.kind == RegionKind::temporary && !r.written);
+}
+
+bool ArrayRecording::varies(py::handle array) {
+  for (; followed_ < records.size(); ++followed_) {
+    const std::vector<Use>& uses = records[followed_].uses;
+    for (const Use& use : uses)
+      if (use.view.write && regions[use.region].kind == RegionKind::persistent)
+        regions[use.region].varies = true;
+    const bool from_varying = std::any_of(uses.begin(), uses.end(), [&](const Use& use) {
+      const Region& region = regions[use.region];
+      return !use.view.write && (region.varies || is_unknown(region));
+    });
+    for (const Use& use : uses)
+      if (from_varying && use.view.write) regions[use.region].varies = true;
+  }
+  const int region = region_of(array);
+  if (region < 0) return memory_of(array).in_recording;
+  return regions[region].varies || is_unknown(regions[region]);
+}
+
 int ArrayRecording::references(py::handle array) const {
   return static_cast<int>(
       std::count_if(owners_.begin(), owners_.end(), [&](const py::object& o) { return o.is(array); }));
@@ -150,7 +178,7 @@ std::string ArrayRecording::place_of_writer(int region) const {
     for (const Use& use : r.uses)
       if (use.region == region && use.view.write)
         return std::string(r.type->name) + (r.place >= 0 ? " at " + places[r.place] : "");
-  return "the core";
+  return "NumPy";
 }
 
 std::vector<Pin> ArrayRecording::take_pins(const std::vector<int>& kept) {

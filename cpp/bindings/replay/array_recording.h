@@ -61,6 +61,11 @@ class ArrayRecording : public Recording {
   void add_argument(py::handle array);
   void keep(py::handle array);  // made outside the core during the recording, and constant
   RegionKind kind_of(py::handle array) const;
+  // From now on what is computed from the array varies.
+  void follow(py::handle array);
+  // Whether the array may hold what follows from followed arrays, from state that the calls change, or from
+  // what NumPy has made in between.
+  bool varies(py::handle array);
   int region_of(py::handle array) const;
   int references(py::handle array) const;  // that this recording holds
   // A temporary, other than these regions, that is still referenced; or -1.
@@ -88,9 +93,10 @@ class ArrayRecording : public Recording {
   void find_place();
 
   std::string package_;
-  uint64_t first_serial_ = 0;
+  uint64_t first_serial_ = UINT64_MAX;
   uint64_t failed_ = 0;  // allocations, before it began
   int arguments_ = 0;
+  size_t followed_ = 0;  // calls, by `varies`
   bool open_ = false;
   std::vector<Pin> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;

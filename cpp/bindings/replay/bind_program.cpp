@@ -90,6 +90,10 @@ py::object still_referenced(const ArrayRecording& recording, const py::list& arr
   return py::str(recording.place_of_writer(region));
 }
 
+std::string maker(const ArrayRecording& recording, py::handle array) {
+  return recording.place_of_writer(recording.region_of(array));
+}
+
 // Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
@@ -203,6 +207,9 @@ PyMethodDef g_recording[] = {
                                           "add_argument(self: Recording, array: Array, /) -> None"),
     method<&ArrayRecording::keep>("keep", "keep(self: Recording, array: Array, /) -> None"),
     method<kind_of>("kind_of", "kind_of(self: Recording, array: Array, /) -> str"),
+    method<&ArrayRecording::follow>("follow", "follow(self: Recording, array: Array, /) -> None"),
+    method<maker>("maker", "maker(self: Recording, array: Array, /) -> str"),
+    method<&ArrayRecording::varies>("varies", "varies(self: Recording, array: Array, /) -> bool"),
     method<&ArrayRecording::region_of>("region_of", "region_of(self: Recording, array: Array, /) -> int"),
     method<&ArrayRecording::references>("references", "references(self: Recording, array: Array, /) -> int"),
     method<&ArrayRecording::host>("host",

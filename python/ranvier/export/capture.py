@@ -80,9 +80,20 @@ class Capture(Calls):
         self._follow(inputs, result if isinstance(result, tuple) else (result,))
         return result
 
+    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        if isinstance(result, tuple) or self.find(result._array) is not None:
+            return
+        arrays = [getattr(x, "_array", x) for x in inputs]
+        if any(isinstance(a, np.ndarray) and a.dtype != np.float32 and a.dtype.kind != "b" for a in arrays):
+            return  # integers
+        if isinstance(arrays[-1], (int, float)) and f"{name}_number" in RULES:
+            name, inputs, settings = f"{name}_number", inputs[:1], {"number": arrays[-1]}
+        if name in RULES:
+            self.add(name, settings, inputs, (result,))
+
     def _follow(self, inputs: Any, results: Any) -> None:
         """Notes where a loss uses, without its gradient, what depends on parameters: C would add that."""
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        tensors = [x for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
         depends = [x for x in tensors if x._requires_grad or id(x._array) in self.dependent]
         if any(y._requires_grad for y in results) and not all(x._requires_grad for x in depends):
             self.stopped = self.stopped or place()

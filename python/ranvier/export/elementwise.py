@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from ranvier.export.program import Value
 from ranvier.export.rules import Rule, Site, rule
 
+BOOL = np.dtype(np.bool_)
 HELPERS: dict[str, str] = {}
 """C text of the helpers of this module, by name."""
 
@@ -94,6 +97,16 @@ BINARY = {  # y from a and b, then the slopes by a and by b
         "b > a ? 0.0f : b == a ? 0.5f : 1.0f",
     ),
 }
+# bools are 0 and 1; they have no slopes
+UNARY["bitwise_not"] = Unary("x != 0.0f ? 0.0f : 1.0f", "")
+BINARY |= {
+    "bitwise_and": ("a * b", "", ""),
+    "bitwise_or": ("a > b ? a : b", "", ""),
+    "bitwise_xor": ("a != b ? 1.0f : 0.0f", "", ""),
+}
+for _name, _sign in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+    UNARY[f"{_name}_number"] = Unary(f"x {_sign} a ? 1.0f : 0.0f", "", _NUMBER)
+    BINARY[_name] = (f"a {_sign} b ? 1.0f : 0.0f", "", "")
 LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope by x; the setting a
     "Mse": ("d * d", "2.0f * d"),
     "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d"),
@@ -133,6 +146,12 @@ _PAIR_SLOPE = """/* the gradient of {operand}: dy times {value} */
 static void {name}_by_{operand}(const float *dy{others}, float *dx, int n)
 {{
     for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
+}}
+"""
+_CHOICE = """/* y = c ? {a} : {b} */
+static void {name}(const float *c{operands}, float *y, int n{settings})
+{{
+    for (int i = 0; i < n; i++) y[i] = c[i] != 0.0f ? {a} : {b};
 }}
 """
 _LOSS = """/* *y = scale times the sum of {value}, where d = x - t; dx, if not NULL, gets its gradient */
@@ -217,7 +236,7 @@ def _unary(kind: str, row: Unary) -> None:
 def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
     name = f"map_{_snake(kind)}"
     HELPERS[name] = _PAIR.format(value=value, name=name, formula=_at(value, "ab"))
-    for operand, slope in (("a", by_a), ("b", by_b)):
+    for operand, slope in (("a", by_a), ("b", by_b)) if by_a else ():
         others = "".join(f", const float *{letter}" for letter in _read(slope))
         HELPERS[f"{name}_by_{operand}"] = _PAIR_SLOPE.format(
             value=slope, name=name, operand=operand, formula=_at(slope, "ab"), others=others
@@ -275,6 +294,55 @@ def _loss(kind: str, value: str, slope: str) -> None:
     rule(kind)(Rule(forward, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
 
 
+def _choice(name: str, a: str, b: str, settings: str = "") -> None:
+    read = "".join(f", const float *{text[0]}" for text in (a, b) if text.endswith("[i]"))
+    HELPERS[name] = _CHOICE.format(name=name, a=a, b=b, operands=read, settings=settings)
+
+
+_choice("map_where", "a[i]", "b[i]")
+_choice("map_fill", "a", "b[i]", ", float a")
+_choice("map_chosen", "a[i]", "0.0f")
+_choice("map_others", "0.0f", "b[i]")
+
+
+def _chosen(s: Site, helper: str, condition: Value, dy: Value, i: int) -> Value | None:
+    if not s.needs[i]:
+        return None
+    dx = s.r.made(helper, condition, dy, ..., dy.size, shape=dy.shape, replaced=[dy])
+    return s.reduced(dx, s.input(i).shape)
+
+
+def _where(s: Site) -> Value:
+    shape = s.call.outputs[0].shape
+    s.saved = [s.expanded(s.input(i), shape) for i in range(3)]
+    return s.r.made("map_where", *s.saved, ..., s.saved[0].size, shape=shape, replaced=s.saved)
+
+
+def _masked_fill(s: Site) -> Value:
+    shape = s.call.outputs[0].shape
+    x, mask = s.saved = [s.expanded(s.input(i), shape) for i in range(2)]
+    return s.r.made("map_fill", mask, x, ..., x.size, float(s.get("number")), shape=shape, replaced=[x, mask])
+
+
+def _cast(s: Site) -> Value:
+    x, dtype = s.input(0), s.call.outputs[0].dtype
+    if dtype != BOOL or s.call.inputs[0].dtype == BOOL:
+        return x
+    return s.r.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])
+
+
+rule("Where")(
+    Rule(
+        _where,
+        lambda s, dy: [
+            None,
+            _chosen(s, "map_chosen", s.saved[0], dy, 1),
+            _chosen(s, "map_others", s.saved[0], dy, 2),
+        ],
+    )
+)
+rule("MaskedFill")(Rule(_masked_fill, lambda s, dy: [_chosen(s, "map_others", s.saved[1], dy, 0), None]))
+rule("Cast")(Rule(_cast, lambda s, dy: [dy if s.call.inputs[0].dtype == s.call.outputs[0].dtype else None]))
 for _kind, _row in UNARY.items():
     _unary(_kind, _row)
 for _kind, _texts in BINARY.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,22 @@ from ranvier.export.source import Memory, argument_name, code_size, files, ident
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
+from ranvier.ops.table import COMPARISONS
 from ranvier.serialization.files import replace
 from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
+_OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
+_OF_BOOLS |= {
+    "Where",
+    "MaskedFill",
+    "Cast",
+    "Concatenate",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 
 
@@ -125,8 +136,6 @@ def _capture(target: Any, example: Any) -> Capture:
     roots = _roots(target)
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
         capture = captured(target, arguments, roots)
-        for others in _others(arrays):
-            _require_same(capture, captured(target, others, roots))
     return capture
 
 
@@ -164,21 +173,6 @@ def _ranges(target: Any, capture: Capture, calibration: Any) -> Any:
         return ranges_of(target, capture, batches)
 
 
-def _others(arrays: list[Any]) -> Iterator[list[Any]]:
-    """The inputs with other values: integers in another order, and where they are all alike, one smaller.
-
-    The largest class is a likely example, and one more would be out of range; so 0 alone becomes 1.
-    """
-    flipped = [np.flip(a) for a in arrays]
-    others = [f * np.float32(0.5) + np.float32(0.25) if f.dtype.kind == "f" else f for f in flipped]
-    alike = [o.dtype.kind != "f" and (o == o.flat[0]).all() for o in others]
-    moved = [
-        (o - 1 if o.flat[0] > 0 else o + 1) if same else o for o, same in zip(others, alike, strict=True)
-    ]
-    for values in (others, moved) if any(a.dtype.kind != "f" for a in arrays) else (others,):
-        yield [wrap(np.array(v, a.dtype, order="C")) for v, a in zip(values, arrays, strict=True)]
-
-
 def _roots(target: Any) -> dict[str, Module]:
     """The modules of a target by the names of its variables; a single one without."""
     if isinstance(target, Module):
@@ -192,28 +186,6 @@ def _roots(target: Any) -> dict[str, Module]:
     modules = {k: module_of(v) for k, v in held.items()}
     modules = {k: v for k, v in modules.items() if isinstance(v, Module)}
     return {"": next(iter(modules.values()))} if len(modules) == 1 else modules
-
-
-def _require_same(one: Capture, two: Capture) -> None:
-    """Raises ValueError where the calls or their constants depend on the values of the inputs."""
-    made = [{id(x._array) for x in inputs} for inputs in (one.arguments, two.arguments)]
-    forms = [[(call.kind, [x.shape for x in call.outputs]) for call in run.calls] for run in (one, two)]
-    if forms[0] != forms[1]:
-        raise ValueError(
-            "[export.c] got calls that depend on the values of the inputs; expected the same always"
-        )
-    for a, b in zip(one.calls, two.calls, strict=True):
-        for x, y in zip(a.inputs, b.inputs, strict=True):
-            if x is None or y is None or id(x) in made[0] or id(y) in made[1]:
-                continue
-            if x.shape != y.shape or not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
-                raise ValueError(
-                    f"[export.c] got an operand of {a.layer or a.kind} at {a.where} that was computed from "
-                    "the inputs outside of recorded operations (a cast, a comparison, NumPy); expected "
-                    "operations of docs/export.md, and inputs of the right dtype"
-                )
-        made[0].update(map(id, a.outputs))
-        made[1].update(map(id, b.outputs))
 
 
 def _names(roots: dict[str, Module]) -> dict[int, str]:
@@ -321,7 +293,8 @@ def _require(call: Any) -> None:
     """Raises for what no rule can write."""
     layer = call.layer or call.kind
     for x in (*call.inputs, *call.outputs):
-        if x is not None and x.dtype != np.float32 and x.dtype.kind not in "iu" and x.ndim:
+        kinds = "biu" if call.kind in _OF_BOOLS else "iu"
+        if x is not None and x.dtype != np.float32 and x.dtype.kind not in kinds and x.ndim:
             raise TypeError(
                 f"[export.c] got {layer} at {call.where} in {x.dtype}; expected float32 (model.float())"
             )
@@ -376,6 +349,8 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
         raise ValueError("[export.c] got a target without results; expected tensors")
     for number, array in enumerate(outputs):
         value = values(array)
+        if array.dtype == np.bool_:
+            raise TypeError("[export.c] got a result of bools; expected float32: float() of it")
         text = argument_name("y" if len(outputs) == 1 else f"y_{number}", taken)
         if value.buffer.kind == "temporary" and value.buffer.size == value.size:
             value.buffer.kind, value.buffer.name = "argument", text

@@ -160,8 +160,8 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
     "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
-    "Embedding": lambda s: s.node("Gather", s.input(0), s.input(1), axis=0),
-    "TakeRows": lambda s: s.node("Gather", s.input(0), s.setting("index"), axis=0),
+    "Embedding": lambda s: s.node("Gather", s.input(0), s.index(1), axis=0),
+    "TakeRows": lambda s: s.node("Gather", s.input(0), s.index(1), axis=0),
 }
 
 

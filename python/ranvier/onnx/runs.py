@@ -58,7 +58,7 @@ class Modules:
         buffers = set()
         for prefix, root in self.roots.items():
             for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
-                if trace.unchanged(tensor._array) is None:
+                if trace.find(tensor._array) is None:
                     trace.name(tensor, name, False)
                     weights[name] = tensor._array
                     if not isinstance(tensor, nn.Parameter):
@@ -131,16 +131,37 @@ def arrays_of(form: Any, name: str = "") -> Iterator[tuple[str, Array]]:
             yield from arrays_of(item, f"{name}_{key}")
 
 
-def other_values(array: Array, seed: int) -> Array:
-    """Other numbers of the same kind: of integers and bools those that are there, of floats around them."""
+_WIDTHS = 4  # how far values are from those of the example: from 3, of any sign, to 0, as there
+
+
+def other_values(array: Array, seed: int, width: int = 0) -> Array:
+    """Other numbers of the same kind: as far as the model accepts them, the width, all that the dtype has."""
     rng = np.random.default_rng(seed)
     if not array.size:
         return array
     drawn = rng.choice(array.reshape(-1), array.shape)
-    if array.dtype.kind != "f":
-        return drawn
-    drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
-    return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
+    if array.dtype.kind == "f":
+        if not width:
+            drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
+            return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
+        size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
+        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # and zeros
+    elif width and array.dtype.kind == "b":
+        drawn = rng.random(array.shape) < 0.5
+    elif width:
+        top, limits = int(array.max()), np.iinfo(array.dtype)
+        low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
+        drawn = rng.integers(
+            max(low, limits.min), min(max(high, low), limits.max), array.shape, endpoint=True
+        )
+    return np.asarray(drawn).astype(array.dtype)
+
+
+def extreme_values(array: Array, wide: Array, seed: int) -> Array:
+    """The same number everywhere, or of one sign: seed 0 to 2."""
+    if seed == 2:
+        return -np.abs(wide) if array.dtype.kind == "f" else array
+    return np.full_like(array, wide.max(initial=0) if seed else 0)
 
 
 def resized(array: Array, sizes: dict[int, int]) -> Array:
@@ -158,26 +179,34 @@ def all_runs(
 ) -> tuple[list[Run], list[tuple[int, ...]], list[Run]]:
     """The runs, the size of each dynamic axis in each of them, and further runs to compare with.
 
-    The further ones have axes of size 1, where a model may do something else (`squeeze()`), or fail.
+    The further ones are not traced. Among them are axes of size 1, where a model may do something else
+    (`squeeze()`), or fail, and values of any sign, of one sign and zeros.
     """
     base = {
         s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
         for s in symbols
     }
 
-    def once(sizes: dict[str, int], seed: int, run: Any = run) -> Run:
-        inputs = []
-        for i, array in enumerate(arrays):
-            here = resized(array, {axis: sizes[s] for axis, s in axes.get(i, {}).items()})
-            inputs.append(other_values(here, seed + i) if seed else here)
-        return run(target, modules, args, inputs)
+    def inputs(sizes: dict[str, int], seed: int, widths: list[int]) -> list[Array]:
+        here = (resized(x, {a: sizes[s] for a, s in axes.get(i, {}).items()}) for i, x in enumerate(arrays))
+        return [other_values(x, seed + i, widths[i]) for i, x in enumerate(here)] if seed else [*here]
 
-    runs, used_sizes = [once(base, 0)], [base]
+    near = [0] * len(arrays)
+    runs, used_sizes = [run(target, modules, args, inputs(base, 0, near))], [base]
+    further = [plain_run(target, modules, args, runs[0].inputs)]
+    widths = _accepted(lambda tried: plain_run(target, modules, args, inputs(base, 5, tried)), near)
     plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
     for seed, sizes in enumerate(plans, 1):
-        other, taken = _attempt(once, sizes, base, 100 * seed)
+
+        def once(sizes: dict[str, int], seed: int = 100 * seed) -> Run:
+            try:
+                return run(target, modules, args, inputs(sizes, seed, widths))
+            except _FAILURES:
+                return run(target, modules, args, inputs(sizes, seed, near))
+
+        other, taken = _attempt(once, sizes, base)
         if [c.kind for c in other.trace.calls] != [c.kind for c in runs[0].trace.calls]:
             what = f"of sizes {taken}" if taken != base else "with other values"
             raise ValueError(
@@ -187,22 +216,38 @@ def all_runs(
         runs.append(other)
         used_sizes.append(taken)
     ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
-    further = []
-    for sizes in ones:
+    others = [inputs(sizes, 7, near) for sizes in ones]
+    wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
+    others += wide
+    for seed in range(3):
+        others.append([extreme_values(a, w, seed) for a, w in zip(wide[0], wide[1], strict=True)])
+    for values in others:
         with suppress(*_FAILURES):
-            further.append(once(sizes, 7, plain_run))
+            further.append(plain_run(target, modules, args, values))
     return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
 
 
-def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int], seed: int) -> tuple[Run, dict[str, int]]:
+def _accepted(attempt: Any, near: list[int]) -> list[int]:
+    """How wide the values of each input may be."""
+    widths = [*near]
+    for i in range(len(near)):
+        for width in range(_WIDTHS - 1, 0, -1):
+            with suppress(*_FAILURES):
+                attempt([*widths[:i], width, *near[i + 1 :]])
+                widths[i] = width
+                break
+    return widths
+
+
+def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
     """The run; with smaller sizes, if the model does not take larger ones."""
     try:
-        return once(sizes, seed), sizes
+        return once(sizes), sizes
     except _FAILURES as error:
         less = {s: max(1, 2 * base[s] - n) for s, n in sizes.items()}
         if less not in (sizes, base):
             with suppress(*_FAILURES):
-                return once(less, seed), less
+                return once(less), less
         what = f"of sizes {sizes}" if sizes != base else "with other values"
         raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error
 

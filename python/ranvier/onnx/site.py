@@ -193,12 +193,13 @@ class Site:
         """The name of an operand; "" for one that is left out."""
         return self.operand([call.inputs[i] for call in self.calls])
 
-    def setting(self, name: str, *places: int) -> str:
-        """The name of an array among the settings."""
-        values = [call.settings[name] for call in self.calls]
-        for place in places:
-            values = [value[place] for value in values]
-        return self.operand(values)
+    def setting(self, name: str, place: int) -> str:
+        """The name of an array in a tuple of the settings."""
+        return self.operand([call.settings[name][place] for call in self.calls])
+
+    def index(self, i: int, dtypes: tuple[str, ...] = ("int32", "int64")) -> str:
+        """The name of an operand of whole numbers, in one of these dtypes, which indices have."""
+        return self.input(i) if self.dtype(i).name in dtypes else self.w.cast(self.input(i), np.int64)
 
     def operand(self, values: Sequence[Value | None]) -> str:
         first = values[0]
@@ -222,10 +223,10 @@ class Site:
                 "use operations on floats, or compute it outside and pass it as an input",
             )
         shape = self.shape([a.shape for a in arrays])
-        numbers = {a.reshape(-1)[0].item() if a.size else 0 for a in arrays}
-        if len(numbers) == 1 and all((a == first.reshape(-1)[0]).all() for a in arrays):
-            number = np.array(numbers.pop(), first.dtype)
-            return self.node("Expand", self.w.constant(number), shape)
+        same = [d for d in range(first.ndim) if len({a.shape[d] for a in arrays}) > 1]
+        one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
+        if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
+            return self.node("Expand", self.w.constant(one), shape)
         if all(
             a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
             for a in arrays

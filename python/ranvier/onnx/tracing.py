@@ -52,7 +52,8 @@ class Trace(Calls):
         if x is None:
             return None
         array = getattr(x, "_array", x)
-        array = array if isinstance(array, np.ndarray) else np.asarray(array)
+        if not isinstance(array, np.ndarray):
+            return Value("", np.asarray(array))
         entry = self.unchanged(array)
         if entry is None:
             self.alive.append(array)
@@ -67,6 +68,13 @@ class Trace(Calls):
         return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, results: Any) -> None:
+        if kind not in WRITERS:  # it is refused by its name
+            settings, inputs = {}, ()
+        elif kind == "Pick":
+            basic, axes, _, shape, arrays = settings["picks"]
+            settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
+        elif kind == "TakeRows":
+            settings, inputs = {}, (*inputs, settings["index"])
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, results)
 
     def _setting(self, value: Any) -> Any:
@@ -77,22 +85,24 @@ class Trace(Calls):
         return value
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        found = [self.find(getattr(x, "_array", x)) for x in inputs]
-        if not any(entry is not None and entry.value is not None for entry in found):
-            self.derived(inputs, result)  # or a constant
-            return
+        results = result if isinstance(result, tuple) else (result,)
+        if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
+            return  # made by a Function, or a constant
+        kind, dtype = name, results[0]._array.dtype
+        if name in COMPARISONS or name in ("isin", "searchsorted"):
+            settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
         if name in COMPARISONS:
-            kind, settings["dtype"] = "Compare", result_dtype(*(as_operand(name, x) for x in inputs))
-        elif name in ("argmax", "argmin"):
-            kind = "Place"
-        elif name.startswith("bitwise_"):
-            kind = "Logical"
-        elif len(inputs) == 2 and ROWS[name].node is not None and result.dtype.kind in "iu":
-            kind, settings["dtype"] = "Whole", result.dtype  # floats call a Function
-        else:
-            self.derived(inputs, result)
-            return
-        self.add(kind, {"name": name, **settings}, inputs, (result,))
+            kind, settings["name"] = "Compare", name
+        elif name in ROWS and not name.startswith("is"):
+            kind = "Logical" if name.startswith("bitwise") and dtype == np.bool_ else "Whole"
+            settings["name"] = name
+        self.add(kind, settings, inputs, results)
+
+    def _is_value(self, x: Any) -> bool:
+        array = getattr(x, "_array", x)
+        return isinstance(array, np.ndarray) and (
+            self.find(array) is not None or self._recording.core.varies(array)
+        )
 
     def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         self.enter(module)

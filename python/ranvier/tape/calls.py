@@ -1,19 +1,26 @@
 """A run as a list of calls of Functions, for what writes a model in another form.
 
 Every operation of the library that has a gradient is a call of `Function.apply`; that is where the calls are
-read. A value is identified by the array of its Tensor.
+read. A value is identified by the array of its Tensor. What else is computed from the inputs, a recording of
+all kernel calls knows, the one that `rv.compile` makes: such an array is no constant, and its values may not
+go to Python.
 """
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
+from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
-from ranvier.observe import Observer, place
+import ranvier._core as _core
+from ranvier.observe import Observer, package, place
 from ranvier.tape.function import Function
+from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Call", "Calls"]
@@ -34,16 +41,13 @@ class Call(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A tensor of the run: its array, what stands for it in calls, or None, its count of changes."""
+    """A tensor of the run: its array, what stands for it in calls, its count of changes."""
 
     array: Callable[[], Any]  # a weak reference
     value: Any
     is_computed: bool  # from the inputs
     cell: Any
     changes: int
-
-
-_UNCHANGED = [0]  # the count of changes of an array without a Tensor
 
 
 class Calls(Observer):
@@ -58,6 +62,28 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # their ids stay unique
         self._seen: dict[int, Seen] = {}  # by id of the array
+        self._open = ExitStack()
+        self._recording = Recording(_core.Recording(package()))
+        self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
+
+    def __enter__(self) -> Calls:
+        try:
+            super().__enter__()
+            self._open.enter_context(paused())  # the recording of a step that writes a file
+            self._open.enter_context(self._recording)
+            for entry in self._seen.values():
+                if entry.is_computed:
+                    self._recording.core.follow(entry.array())
+        except BaseException:  # KeyboardInterrupt
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._open.close()
+        finally:
+            super().__exit__(*error)
 
     def operand(self, x: Any) -> Any:
         """What stands for a Tensor, an array, a number or None."""
@@ -93,10 +119,26 @@ class Calls(Observer):
         return entry if entry is not None and entry.array() is array else None
 
     def unchanged(self, array: Any) -> Seen | None:
-        """The same of what stands for it. Raises ValueError where it was changed in place since then."""
+        """The same of what stands for it; None: it is a constant.
+
+        Raises ValueError where it was changed in place since then, or is no constant.
+        """
         entry = self.find(array)
-        if entry is not None and entry.value is None:
-            return None
+        if (
+            entry is None
+            and isinstance(array, np.ndarray)
+            and array.size
+            and self._recording.core.varies(array)
+        ):
+            maker = self._recording.core.maker(array)
+            file, _, line = maker.rpartition(" at ")[2].rpartition(":")
+            text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
+            raise ValueError(
+                f"[{self.op}] {place()} uses a tensor that depends on the inputs, and that {maker} has made"
+                + f" ({text})" * bool(text)
+                + ", which has no counterpart; expected other operations, or the tensor as an input (what "
+                "NumPy makes of other numbers: rv.constant)"
+            )
         if entry is not None and entry.cell[0] != entry.changes:
             raise ValueError(
                 f"[{self.op}] {place()} uses a tensor after it, or a tensor of the same memory, was changed "
@@ -121,18 +163,6 @@ class Calls(Observer):
         self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
         return result
 
-    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        self.derived(inputs, result)
-
-    def derived(self, operands: Any, result: Any) -> None:
-        """Arrays that no call has made, but follow from what the inputs may change: they must not be read."""
-        found = (self.find(getattr(x, "_array", x)) for x in operands)
-        if any(entry is not None and entry.is_computed for entry in found):
-            for x in result if isinstance(result, tuple) else (result,):
-                array = getattr(x, "_array", x)
-                if isinstance(array, np.ndarray) and self.find(array) is None:
-                    self._seen[id(array)] = Seen(ref(array), None, True, _UNCHANGED, 0)
-
     def stored(self, tensor: Tensor, value: Any) -> None:
         """The tensor holds the result of a call from then on."""
         array, entry = tensor._array, self.find(value)
@@ -141,10 +171,13 @@ class Calls(Observer):
         if (value.dtype, value.shape) == (array.dtype, array.shape):
             self.see(tensor, entry.value)
 
-    def read(self, how: str, tensor: Tensor | None = None) -> None:
+    def read(self, how: str, tensor: Any = None) -> None:
         """Raises ValueError where a value that the inputs may change goes to Python."""
-        entry = None if tensor is None else self.find(tensor._array)
-        if entry is not None and entry.is_computed:
+        array = getattr(tensor, "_array", tensor)
+        if not isinstance(array, np.ndarray):
+            return
+        entry = self.find(array)
+        if (entry is not None and entry.is_computed) or self._recording.core.varies(array):
             raise ValueError(
                 f"[{self.op}] {how} reads a value at {place()}, which a file cannot do; expected operations "
                 "on tensors: return the tensor and read it outside"

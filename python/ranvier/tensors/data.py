@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import observers, refuse
+from ranvier.observe import current, is_written, observers, refuse
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError
@@ -203,7 +203,7 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
 def _in_step(data: Any, array: Any) -> Any:
     """The array, made by kernels, which a compiled step runs again: a copy of an array, or its numbers."""
     if hasattr(data, "_cell") or isinstance(data, np.ndarray):
-        source = array_of("tensor", data)
+        source = array_of("tensor", given(data))
         if array.dtype.char in "fd":
             return like(array, source)
         return cast(source, array.dtype) if array.flags.c_contiguous else array
@@ -211,6 +211,13 @@ def _in_step(data: Any, array: Any) -> Any:
         return literal(array)
     if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
         refuse("rv.tensor() reads the values of the Tensors in a list", "use rv.stack")
+    return array
+
+
+def given(array: Any) -> Any:
+    """An array from which the program makes a Tensor."""
+    if is_written() and type(array) is np.ndarray:
+        current().core.keep(array)
     return array
 
 

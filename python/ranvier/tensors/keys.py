@@ -50,7 +50,8 @@ def _raw(part: Any) -> Any:
     items = list(part)
     if all(type(i) in _PLAIN for i in items):
         return keep(_array_of(items))
-    value_read("an index of Tensors in a list")
+    for item in items:
+        value_read("an index of Tensors in a list", item)
     return _array_of(_numbers(items))
 
 
@@ -82,22 +83,23 @@ class Picks(NamedTuple):
     axes: tuple[int, ...]  # the axes of the view that arrays pick along
     rows: Array  # the index of each picked element in these axes, joined to one in C order
     shape: tuple[int, ...]  # of the picked dimensions
+    arrays: tuple[Array, ...]  # what rows are made of
 
 
 def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
     """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # rows
-        return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape)
+        return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
     basic, arrays, axes, mask = _split(key, shape)
     if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
-        rows = arrays[0] if mask is None or mask.ndim <= 1 else np.flatnonzero(mask)
-        return Picks(basic, axes, rows.reshape(-1), rows.shape)
+        rows = arrays[0] if mask is None or mask.ndim <= 1 else keep(np.flatnonzero(mask))
+        return Picks(basic, axes, rows.reshape(-1), rows.shape, tuple(arrays))
     whole = basic.count(slice(None)) == len(basic)
     view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
     rows, picked = _merged(arrays, [view_shape[a] for a in axes])
     if arrays and is_recording():
         rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
-    return Picks(basic, axes, rows, picked)
+    return Picks(basic, axes, rows, picked, tuple(arrays))
 
 
 def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -186,10 +188,10 @@ def _part(part: Any) -> Any:
         raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
         if observers:
-            value_read("an index of one number")
+            value_read("an index of one number", part)
         return int(part)
     if observers and part.dtype.kind == "b":
-        value_read("an index by a mask")
+        value_read("an index by a mask", part)
     return part
 
 
@@ -210,7 +212,7 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
         raise OpIndexError(
             f"[getitem] got a mask of shape {part.shape} for dimensions {sizes}; expected equal shapes"
         )
-    return np.nonzero(part)
+    return tuple(map(keep, np.nonzero(part)))
 
 
 def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:

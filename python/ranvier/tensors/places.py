@@ -28,8 +28,9 @@ def _tuple(key: Any) -> tuple[Any, ...]:
 def _parts(key: Any) -> tuple[Any, ...]:
     """The parts of a key, for `host`: what a mask picks has another shape each time."""
     parts = _tuple(key)
-    if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
-        value_read("an index by a mask")
+    for part in parts if observers else ():
+        if not isinstance(part, slice) and np.asarray(part).dtype.kind == "b":
+            value_read("an index by a mask", part)
     return parts
 
 

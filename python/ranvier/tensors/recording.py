@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import Observer, _local, hosted, observers, place, tell
+from ranvier.observe import Observer, _local, hosted, observers, place
 from ranvier.tensors.dtypes import dtype as DType
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +43,7 @@ class Recording(Observer):
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
         check: of a program beside this run (`_core.Check`), or None.
+        keeps: whether arrays from which the program makes Tensors are constants, though NumPy made them.
         wanted: whether the program has asked for it, and may be told that it is recorded.
     """
 
@@ -50,7 +51,7 @@ class Recording(Observer):
         self.core = core
         self.executed: Any = None
         self.fault = ""
-        self.passing = self.wanted = False
+        self.passing = self.wanted = self.keeps = False
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}
         self.arguments: list[Any] = []
@@ -140,9 +141,7 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
     if not observers:
         return function(*operands)
     recording = hosted()
-    result = function(*operands) if recording is None else _recorded(recording, function, operands)
-    tell("derived", operands, result)
-    return result
+    return function(*operands) if recording is None else _recorded(recording, function, operands)
 
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,36 +11,64 @@ import numpy as np
 from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
 
+_WHOLE = {
+    **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
+    **{"maximum": "Max", "minimum": "Min", "abs": "Abs", "neg": "Neg", "sign": "Sign"},
+    **{f"bitwise_{name}": f"Bitwise{name.capitalize()}" for name in ("and", "or", "xor", "not")},
+}
+
+
+def wide(dtype: Any) -> Any:
+    """int64 in place of smaller integers and bools, for which runtimes lack operators."""
+    is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
+    return np.dtype(np.int64) if is_small else dtype
+
+
+def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
+    """The operands, cast where they have another dtype."""
+    own = range(first, len(s.calls[0].inputs))
+    return [s.input(i) if s.dtype(i) == dtype else s.w.cast(s.input(i), dtype) for i in own]
+
+
+def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
+    """What is written of the operands in the dtype of the result, or a wider one."""
+    dtype = s.calls[0].outputs[0].array.dtype
+    y = write(*_in_dtype(s, wide(dtype), first))
+    return y if dtype == wide(dtype) else str(s.w.cast(y, dtype))
+
 
 @writes("RoundedDiv")
 def rounded_div(s: Site) -> str:
-    if s.get("mode") != "floor" or s.dtype().kind != "f":
-        raise s.refuse(
-            "rounding towards 0, or of integers, has no counterpart", "use rounding_mode='floor' of floats"
-        )
-    return s.node("Floor", s.node("Div", *s.inputs()))
+    """Rounded down, or towards 0 as ONNX divides integers."""
+    floor = s.get("mode") == "floor"
+    if s.dtype().kind != "f":
+        return _exact(s, lambda a, b: _floor_divide(s, a, b) if floor else s.node("Div", a, b))
+    y = s.node("Div", *s.inputs())
+    whole = s.node("Floor", y if floor else s.node("Abs", y))
+    return str(whole if floor else s.node("Mul", s.node("Sign", y), whole))
+
+
+def _floor_divide(s: Site, a: str, b: str) -> str:
+    return str(s.node("Div", s.node("Sub", a, s.node("Mod", a, b)), b))
 
 
 @writes("Whole")
 def whole(s: Site) -> str:
-    """Arithmetic of integers."""
-    ops = {"add": "Add", "sub": "Sub", "mul": "Mul", "maximum": "Max", "minimum": "Min"}
-    if s.get("name") not in ops:
-        raise s.refuse(f"{s.get('name')} of integers has no counterpart", "use floats")
-    return s.node(ops[s.get("name")], *_in_dtype(s, s.get("dtype")))
-
-
-def _in_dtype(s: Site, dtype: Any) -> list[str]:
-    """The operands, cast where they have another dtype."""
-    return [x if s.dtype(i) == dtype else s.w.cast(x, dtype) for i, x in enumerate(s.inputs())]
+    """Arithmetic of integers and bools."""
+    name = s.get("name")
+    if name == "floor_divide":
+        return _exact(s, lambda a, b: _floor_divide(s, a, b))
+    if name == "square":
+        return _exact(s, lambda x: s.node("Mul", x, x))
+    if name not in _WHOLE:
+        raise s.refuse(f"{name} of integers has no counterpart", "use floats")
+    return _exact(s, lambda *x: s.node(_WHOLE[name], *x, fmod=1 if name == "fmod" else None))
 
 
 @writes("Compare")
 def compare(s: Site) -> str:
     """In the dtype in which the library compares: a number has that of the tensor beside it."""
-    name, common = s.get("name"), s.get("dtype")
-    if common == np.bool_ and name not in ("eq", "ne"):
-        common = np.dtype(np.int64)
+    name, common = s.get("name"), wide(s.get("dtype"))
     operands = _in_dtype(s, common)
     op = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}.get(name, "Equal")
     if not s.w.has(op):  # Or, not the opposite, which is true for NaN
@@ -51,9 +80,45 @@ def compare(s: Site) -> str:
 
 @writes("Logical")
 def logical(s: Site) -> str:
-    if any(v is not None and v.array.dtype != np.bool_ for v in s.calls[0].inputs):
-        raise s.refuse("& | ^ ~ of integers are not supported", "use them on bools")
-    return s.node(s.get("name").removeprefix("bitwise_").capitalize(), *s.inputs())
+    return s.node(s.get("name").removeprefix("bitwise_").capitalize(), *_in_dtype(s, np.dtype(np.bool_)))
+
+
+@writes("where")
+def where(s: Site) -> str:
+    return _exact(s, lambda a, b: s.node("Where", s.input(0), a, b), 1)
+
+
+@writes("isnan", "isinf", "isfinite")
+def kinds_of_numbers(s: Site) -> str:
+    x = s.input(0) if s.dtype().kind == "f" else s.w.cast(s.input(0), np.float32)
+    if s.kind != "isfinite":
+        return s.node("IsNaN" if s.kind == "isnan" else "IsInf", x)
+    return s.node("Not", s.node("Or", s.node("IsNaN", x), s.node("IsInf", x)))
+
+
+@writes("isin")
+def is_in(s: Site) -> str:
+    elements, among = _in_dtype(s, wide(s.get("dtype")))
+    elements = s.node("Unsqueeze", elements, s.w.ints(s.ndim()))
+    y = s.node("Greater", *_count(s, s.node("Equal", elements, s.w.reshape(among, -1)), s.ndim()))
+    return s.node("Not", y) if s.get("invert") else y
+
+
+@writes("searchsorted")
+def searchsorted(s: Site) -> str:
+    """How many are less than the value, or not greater than it; all for NaN."""
+    rows, values = _in_dtype(s, wide(s.get("dtype")))
+    if s.ndim() > 1:
+        rows = s.node("Unsqueeze", rows, s.w.ints(s.ndim() - 1))
+    values = s.node("Unsqueeze", values, s.w.ints(s.ndim(1)))
+    beyond = s.node("Greater" if s.get("right") else "GreaterOrEqual", rows, values)
+    return _count(s, s.node("Not", beyond), s.ndim(1))[0]
+
+
+def _count(s: Site, truth: str, axis: int) -> tuple[str, str]:
+    """How many are true along the axis, and 0."""
+    counted = s.node("ReduceSum", s.w.cast(truth, np.int64), s.w.ints(axis), keepdims=0)
+    return counted, s.w.constant(np.int64(0))
 
 
 @writes("Between")
@@ -101,6 +166,25 @@ WRITERS.update(
 )
 
 
+@writes("sum", "prod", "max", "min")
+def of_integers(s: Site) -> str:
+    return _exact(s, lambda x: _reduced(s, f"Reduce{s.kind.capitalize()}", x))
+
+
+@writes("any", "all")
+def truth(s: Site) -> str:
+    """Whether some are true, or none is false: with a sum, which also nothing has."""
+    (x,) = _in_dtype(s, np.dtype(np.bool_))
+    total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
+    return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))
+
+
+@writes("cumsum", "cumprod")
+def running(s: Site) -> str:
+    axis = s.w.constant(np.int64(s.get("axis")))
+    return _exact(s, lambda x: s.node(f"Cum{s.kind[3:].capitalize()}", x, axis))
+
+
 @writes("ExtremeAlong")
 def extreme_along(s: Site) -> tuple[str, str]:
     kind = s.get("find").__name__.removeprefix("_").removesuffix("_along").capitalize()  # Max or Min
@@ -109,10 +193,10 @@ def extreme_along(s: Site) -> tuple[str, str]:
     return values, s.node(f"Arg{kind}", s.input(0), axis=axis, keepdims=keep)
 
 
-@writes("Place")
+@writes("argmax", "argmin")
 def place(s: Site) -> str:
-    op = {"argmax": "ArgMax", "argmin": "ArgMin"}[s.get("name")]
-    axis, x = s.get("axis"), s.input(0)
+    op = {"argmax": "ArgMax", "argmin": "ArgMin"}[s.kind]
+    axis, (x,) = s.get("axes"), _in_dtype(s, wide(s.dtype()))
     if axis is not None:
         return s.node(op, x, axis=axis, keepdims=int(s.get("keepdims")))
     y = s.node(op, s.w.reshape(x, -1), axis=0, keepdims=0)
@@ -143,9 +227,12 @@ def norm(s: Site) -> str:
     p = s.get("p")
     if p in (1, 2):
         return _reduced(s, f"ReduceL{int(p)}")
-    if p not in (math.inf, -math.inf):
-        raise s.refuse(f"a norm with p = {p} has no counterpart", "use p = 1, 2 or inf")
-    return _reduced(s, "ReduceMax" if p > 0 else "ReduceMin", s.node("Abs", s.input(0)))
+    size = s.node("Abs", s.input(0))
+    if p in (math.inf, -math.inf):
+        return _reduced(s, "ReduceMax" if p > 0 else "ReduceMin", size)
+    if p == 0:
+        return _reduced(s, "ReduceSum", s.node("Sign", size))
+    return s.node("Pow", _reduced(s, "ReduceSum", s.node("Pow", size, s.scalar(p))), s.scalar(1 / p))
 
 
 @writes("Softmax", "LogSoftmax")
@@ -157,13 +244,14 @@ def softmax(s: Site) -> str:
     return s.node(s.kind, s.input(0), axis=s.get("dim"))
 
 
-@writes("Sort")
+@writes("Sort", "sort")
 def sort(s: Site) -> tuple[str, str]:
-    axis, first = s.get("axis"), s.get("first")
+    axis, first, dtype = s.get("axis"), s.get("first"), s.dtype()
+    (x,) = _in_dtype(s, wide(dtype))
     count = s.number(tuple(call.settings["last"] for call in s.calls), s.input(0), s.shapes(0))
     largest = int(s.get("descending"))
-    values, places = s.node("TopK", s.input(0), count, outputs=2, axis=axis, largest=largest, sorted=1)
+    values, places = s.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
     if first:
         part = (s.w.ints(first), s.w.ints(2**62), s.w.ints(axis))
         values, places = s.node("Slice", values, *part), s.node("Slice", places, *part)
-    return values, places
+    return values if dtype == wide(dtype) else s.w.cast(values, dtype), places

@@ -144,29 +144,57 @@ def _vector(s: Site, numbers: list[Any]) -> str:
 
 @writes("Pick")
 def pick(s: Site) -> str:
-    """One array of indices along one axis."""
-    picks = [call.settings["picks"] for call in s.calls]
-    basic, axes = picks[0][0], picks[0][1]
-    if len(axes) != 1 or any(p != slice(None) for p in basic):
-        raise s.refuse("an index with several arrays has no counterpart", "index one axis at a time")
-    rows, shape = [p[2] for p in picks], [p[3] for p in picks]
-    if len(set(map(tuple, shape))) > 1 and not rows[0].name:
-        raise s.depends("the index")
-    index = s.operand(rows)
-    if not rows[0].name:
-        index = s.w.constant(rows[0].array.reshape(shape[0]))
-    elif len(shape[0]) != 1:
-        index = s.node("Reshape", index, s.shape(shape))
-    return s.node("Gather", s.input(0), index, axis=axes[0])
+    """Arrays of indices along some axes."""
+    axes, rank, x = s.get("axes"), len(s.calls[0].settings["shape"]), s.input(0)
+    if len(axes) == 1:
+        return s.node("Gather", x, s.index(1), axis=axes[0])
+    shapes = [call.settings["shape"] for call in s.calls]
+    parts = []
+    for i in range(1, len(axes) + 1):
+        index = s.index(i, ("int64",))
+        index = (
+            index if s.shapes(i) == shapes else s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
+        )
+        parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
+    others = [d for d in range(s.ndim()) if d not in axes]
+    order = [*axes, *others]
+    x = x if order == sorted(order) else s.node("Transpose", x, perm=order)
+    y = s.node("GatherND", x, s.node("Concat", *parts, axis=rank))
+    first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
+    back = [*range(rank, rank + first), *range(rank), *range(rank + first, rank + len(others))]
+    return s.node("Transpose", y, perm=back) if first else y
+
+
+@writes("Unfold")
+def unfold(s: Site) -> str:
+    at, size, step = s.get("place")
+    counts = {shape[at] for shape in s.results()}
+    if len(counts) > 1:
+        raise s.depends("the number of windows")
+    places = np.arange(counts.pop())[:, None] * step + np.arange(size)
+    y = s.node("Gather", s.input(0), s.w.constant(places), axis=at)
+    order = [*(d for d in range(s.ndim() + 1) if d != at + 1), at + 1]
+    return s.node("Transpose", y, perm=order)
+
+
+@writes("one_hot")
+def one_hot(s: Site) -> str:
+    return s.node("OneHot", s.index(0, ("int64",)), s.w.constant(np.int64(s.get("classes"))), s.w.ints(0, 1))
 
 
 @writes("Gather")
 def gather(s: Site) -> str:
-    x, index = s.inputs()
-    axis = s.get("axis")
-    for x_shape, chosen in zip(s.shapes(0), s.shapes(1), strict=True):
-        if any(n != m and d != axis for d, (n, m) in enumerate(zip(x_shape, chosen, strict=True))):
-            raise s.refuse("an index smaller than x has no counterpart", "slice x to its size")
+    x, index = s.input(0), s.index(1)
+    axis, sizes, wanted = s.get("axis"), s.shapes(0), s.shapes(1)
+    less = [
+        d
+        for d in range(s.ndim())
+        if d != axis and any(a[d] != b[d] for a, b in zip(sizes, wanted, strict=True))
+    ]
+    if less:
+        ends = [s.number(tuple(shape[d] for shape in wanted), index, wanted) for d in less]
+        starts = s.w.ints(*[0] * len(less))
+        x = s.node("Slice", x, starts, s.node("Concat", *ends, axis=0), s.w.ints(*less))
     return s.node("GatherElements", x, index, axis=axis)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import OfNumber, Pair
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -282,7 +283,7 @@ def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
         in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
         for x in (input, other)
     ]
-    return by_numpy(np.where, condition._array, *raw)
+    return computed("where", (condition, input, other), by_numpy(np.where, condition._array, *raw))
 
 
 _WHERE = _core._elementwise(_where_in_python, _core.where, None)
@@ -308,7 +309,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     if is_floating(input):
         return MaskedFill(fill_number("masked_fill", value, input._array.dtype)).apply(input, mask)
     number = value._array if isinstance(value, Tensor) else value
-    return by_numpy(_filled, mask._array, number, input._array)
+    return computed("where", (mask, value, input), by_numpy(_filled, mask._array, number, input._array))
 
 
 def _filled(mask: Array, number: Any, x: Array) -> Array:

@@ -88,7 +88,9 @@ def elementwise(row: Row) -> Callable[..., Tensor]:
 
 def compute(row: Row, *given: Any) -> Tensor:
     y = _result(row, *given)
-    return computed(row.name, given, y) if observers else y
+    if not observers:
+        return y
+    return computed(row.numpy.__name__ if row.name == "clip" else row.name, given, y)
 
 
 def _result(row: Row, *given: Any) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import refuse, value_read
+from ranvier.observe import computed, refuse, value_read
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import plain, require_numbers
@@ -67,7 +67,8 @@ def numel(input: Any) -> int:
 def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
     array = _raw(name, x)
     require_numbers(name, array.dtype)
-    return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
+    y = wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
+    return computed(name, (x,), y)
 
 
 def isnan(input: Any) -> Tensor:
@@ -104,7 +105,7 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     for x in (input, other):
-        value_read("allclose", x if isinstance(x, Tensor) else None)
+        value_read("allclose", x)
     a, b = _raw("allclose", input), _raw("allclose", other)
     if _are_near(a, b, rtol, atol):
         return True
@@ -125,6 +126,6 @@ def is_inference(input: Tensor) -> bool:
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
     for x in (input, other):
-        value_read("equal", x if isinstance(x, Tensor) else None)
+        value_read("equal", x)
     a, b = _raw("equal", input), _raw("equal", other)
     return a.shape == b.shape and b"\0" not in (a == b).tobytes()

@@ -14,6 +14,7 @@ from ranvier.tape.inplace import written
 from ranvier.tensors.data import (
     TENSOR_TYPES,
     array_of,
+    given,
     layout,
     memory_format,
     new_array,
@@ -114,6 +115,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         device = get_default_device() if contexts and device is None else device
         if isinstance(data, Tensor):
             return data if dtype is device is None else data.to(dtype=dtype, device=device)
+        if observers:
+            given(data)
         if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
             return out
         if type(data) is np.ndarray and data.dtype.char == "?" and dtype in (None, np.bool_):
@@ -153,6 +156,8 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     >>> rv.from_numpy(np.arange(3))
     tensor([0, 1, 2])
     """
+    if observers:
+        given(array)
     if (out := _core._on_memory(array)) is not None:
         return out
     if not isinstance(array, np.ndarray):

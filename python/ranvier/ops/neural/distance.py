@@ -101,14 +101,15 @@ class Distances(Function):
         self.x1, self.x2, self.y = x1, x2, _core.cdist(x1, x2, self.p)
         return self.y
 
+    def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), self.p, -1)
+
     def backward(self, dy: Any) -> Any:
         arguments, of = (dy, self.y, self.x1, self.x2, self.p), enumerate(self.needs)
         return tuple(_core.cdist_backward(*arguments, k == 1) if needed else None for k, needed in of)
 
 
-@recomputed("x1", "x2", kinds=(Distances,))
-def _distances(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
-    return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), node.p, -1)
+recomputed("x1", "x2", kinds=(Distances,))(lambda node, x1, x2: node.formula(x1, x2))
 
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
@@ -119,7 +120,7 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
             lead = np.broadcast_shapes(lead, x2.shape[:-2])
             x1, x2 = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (x1, x2))
         return Distances(p).apply(x1, x2)
-    return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
+    return Distances(p).formula(x1, x2)
 
 
 class PairsOfRows(Distances):
@@ -127,18 +128,19 @@ class PairsOfRows(Distances):
 
     autocast = None
 
+    def formula(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        i, j = map(keep, np.triu_indices(x.shape[0], 1))
+        return norm(x[i] - x[j], self.p, -1)
+
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     """:func:`ranvier.nn.functional.pdist` of checked arguments."""
     if p >= 0 and is_floating(x):
         return PairsOfRows(p).apply(x)
-    return _pairs(PairsOfRows(p), x)
+    return PairsOfRows(p).formula(x)
 
 
-@recomputed("x1", kinds=(PairsOfRows,))
-def _pairs(node: Any, x: Tensor) -> Tensor:
-    i, j = map(keep, np.triu_indices(x.shape[0], 1))
-    return norm(x[i] - x[j], node.p, -1)
+recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
 
 
 @own_error

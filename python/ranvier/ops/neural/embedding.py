@@ -8,7 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
-from ranvier.observe import is_recording, value_read
+from ranvier.observe import computed, is_recording, value_read
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, once
 from ranvier.ops.layout import zeros
@@ -77,7 +77,7 @@ class Bag(Function):
         if self.offsets is None:
             bags = np.repeat(np.arange(count), self.index.shape[1])
         else:
-            value_read("embedding_bag's gradient of a gradient")
+            value_read("embedding_bag's gradient of a gradient", self.offsets)
             ends = np.append(self.offsets, self.index.size)[1 : count + 1]
             bags = np.repeat(np.arange(count), ends - self.offsets[:count])
         kept = np.flatnonzero(self.index.reshape(-1)[: len(bags)] != (-1 if padding is None else padding))
@@ -180,7 +180,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if classes.size == 0:
             raise OpError("[one_hot] got no classes; expected num_classes to be given")
-        value_read("one_hot without num_classes")
+        value_read("one_hot without num_classes", classes)
         num_classes = int(classes.max()) + 1
     # the core reads int64, of which uint64 from 2^63 on is below 0
     places = classes.view(np.int64) if classes.dtype == np.uint64 else classes
@@ -190,7 +190,8 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         )
     if is_recording():
         columns = keep(np.arange(num_classes, dtype=F64))
-        return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
+        made = wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
+        return computed("one_hot", (input,), made, classes=num_classes)
     y = np.zeros((*classes.shape, num_classes), np.int64)
     y.put(np.arange(0, y.size, num_classes or 1) + places.reshape(-1), 1)
     return wrap(y)

@@ -138,7 +138,7 @@ def embedding_bag(
     | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
     -> tensor([[1., 0.], [0., 2.]])"""
     if offsets is not None:
-        value_read("embedding_bag with offsets")
+        value_read("embedding_bag with offsets", offsets)
     if max_norm is not None:
         table = as_tensor("embedding_bag", weight)
         renormalise(table, wrap(index_array("embedding_bag", input)), max_norm, norm_type)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
@@ -318,7 +319,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """True where an element is one of test_elements (with invert: is not); bool.
     | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])"""
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
-    return by_numpy(np.isin, *singles(a, b), False, invert)
+    return computed("isin", (a, b), by_numpy(np.isin, *singles(a, b), False, invert), invert=invert)
 
 
 def searchsorted(
@@ -350,7 +351,8 @@ def searchsorted(
 @by_kernel(_core._searchsorted)
 def _places(sorted_sequence: Any, values: Any, right: bool) -> Tensor:
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
-    return by_numpy(_places_of, rows._array, v._array, "right" if right else "left")
+    y = by_numpy(_places_of, rows._array, v._array, "right" if right else "left")
+    return computed("searchsorted", (rows, v), y, right=right)
 
 
 def _places_of(sequence: Any, v: Any, where_to: Any) -> Any:

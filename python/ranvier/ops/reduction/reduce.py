@@ -188,7 +188,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
             raise OpIndexError(
                 f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
             ) from None
-    return wrap(y)
+    return computed(name, (x,), wrap(y), axes=axes, keepdims=keepdims)
 
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
@@ -376,13 +376,13 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
         fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
         if fits and array.size and not (observers or keepdims):
             return wrap(np.asarray(getattr(array, name)(axis)))
-        y = _numpy(getattr(np, name), x, axis, keepdims)
+        return _numpy(getattr(np, name), x, axis, keepdims)
     elif axis is None:
         flat = getattr(_core, name)(reshaped(array, -1), 0, False)
         y = wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
     else:
         y = wrap(getattr(_core, name)(array, axis, keepdims))
-    return computed(name, (x,), y, axis=axis, keepdims=keepdims) if observers else y
+    return computed(name, (x,), y, axes=axis, keepdims=keepdims) if observers else y
 
 
 def _no_axes(dim: Any, axis: Any) -> bool:

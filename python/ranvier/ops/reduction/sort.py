@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import computed
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -193,7 +194,8 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
         return ValuesIndices(reshape(values, shape), reshape(indices, shape))
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
-    return ValuesIndices(*map(wrap, host(in_order, x._array, axis, descending, last, first)))
+    result = ValuesIndices(*map(wrap, host(in_order, x._array, axis, descending, last, first)))
+    return computed("sort", (x,), result, axis=axis, descending=descending, first=first, last=last)
 
 
 def exact_floats(x: Array) -> Array | None:
@@ -299,7 +301,7 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
         exact = np.dtype(np.int64) if wide else x._array.dtype
         if x.ndim == 0:
             return wrap(cast(x._array, exact))
-        return by_numpy(function, x._array, at, exact)
+        return computed(name, (x,), by_numpy(function, x._array, at, exact), axis=at)
 
     return op
 

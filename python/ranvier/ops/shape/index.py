@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import is_written
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
@@ -88,7 +89,7 @@ class Pick(Function):
         self.picks, self.from_0 = picks, from_0
 
     def forward(self, x: Array) -> Array:
-        basic, axes, rows, shape = self.picks
+        basic, axes, rows, shape, _ = self.picks
         self.shape = x.shape
         self.whole = basic.count(_ALL) == len(basic)
         view = x if self.whole else x[basic]
@@ -214,15 +215,34 @@ def getitem(x: Any, key: Any) -> Tensor:
 def _picked(x: Any, key: Any) -> Tensor:
     if (parts := tuple_of(key)) is not key:
         return getitem(x, parts)
+    if is_written() and (numbers := _as_rows(x, key)):
+        return getitem(*numbers)
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim:
         return watched(TakeRows(raw).apply(x), key)
     return watched(_pick(x, picks_of(raw, x.shape)), key)
 
 
+def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
+    """x and a key in which a row of x, then its only one, stands for the first Tensor of one number."""
+    parts = key if isinstance(key, tuple) else (key,)
+    arrays: list[Any] = [getattr(part, "_array", part) for part in parts]
+    for i, array in enumerate(arrays):
+        if array is not parts[i] and array.ndim == 0 and array.dtype.kind in "iu" and array.dtype != np.uint8:
+            sizes = [a.ndim if getattr(a, "dtype", None) == np.bool_ else int(a is not None) for a in arrays]
+            axis = sum(sizes[:i])
+            if ... in parts[:i]:
+                axis = x.ndim - sum(sizes[i:])
+            return selected(x, axis, reshape(parts[i], 1), False), (*parts[:i], 0, *parts[i + 1 :])
+    return None
+
+
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     if not picks.axes:  # only integers, some in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
+    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # two calls for those who write them
+        x = GetItem(picks.basic).apply(x)
+        picks = picks._replace(basic=(_ALL,) * x.ndim)
     return Pick(picks, from_0).apply(x)
 
 
@@ -351,7 +371,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
         )
     rows = rows if rows.ndim else rows.reshape(1)  # itself, so that a recorded call knows it
     try:
-        y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape), from_0)
+        y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:
         size = input.shape[at]
         raise OpIndexError(
@@ -377,7 +397,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
         ) from error
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
-    return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
+    return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))
 
 
 examples(globals())

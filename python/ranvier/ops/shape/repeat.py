@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import observers
+from ranvier.observe import observers, value_read
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
@@ -137,11 +137,12 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
         )
     if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
         raise TooLarge
-    rows = np.arange(n).repeat(times.reshape(-1))
+    if not isinstance(repeats, (int, list, tuple)):
+        value_read("repeat_interleave", repeats)
+    rows = keep(np.arange(n).repeat(times.reshape(-1)))
     if output_size is not None and output_size != rows.size:
         raise OpError(f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None")
-    fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call
-    return index_select(input, at, keep(rows) if fixed else rows)
+    return index_select(input, at, rows)
 
 
 @own_error

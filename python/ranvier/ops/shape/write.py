@@ -31,8 +31,8 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
     | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])"""
-    input, at = as_tensor("take", input), index_array("take", index)
-    return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1), False), at.shape)
+    input, at = as_tensor("take", input), as_tensor("take", index)
+    return reshape(selected(reshape(input, (-1,)), 0, reshape(at, -1), False), at.shape)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
