@@ -13,6 +13,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import enable_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.state import plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, require_function
 from ranvier.tensors.memory import Array, narrow, widened
@@ -223,7 +224,8 @@ class LBFGS(Optimizer):
             d = self._direction(state, g, group["history_size"])
             state.update(d=wrap(d), prev_flat_grad=wrap(g), prev_loss=f)
             first = state["n_iter"] == 1
-            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * group["lr"] if first else group["lr"]
+            lr = plain(group["lr"])
+            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * lr if first else lr
             slope = _dot(g, d)
             if slope > -group["tolerance_change"]:
                 break

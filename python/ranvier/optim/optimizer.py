@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -175,7 +174,6 @@ class Optimizer(HookedOptimizer):
         if named:
             full["param_names"] = [name for name, _ in named]
         self._check(full)
-        full = {k: v.item() if getattr(v, "ndim", 0) else v for k, v in full.items()}  # one number or flag
         self.param_groups.append(full)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -310,16 +308,9 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
 
 def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
-    pairs = [i for i, default in enumerate(defaults.values()) if isinstance(default, tuple)]
-    get = itemgetter(*defaults)
-
-    def _settings(self: Any, group: Group) -> tuple[Any, ...]:
-        row = get(group)
-        for i in reversed(pairs):
-            row = (*row[:i], *row[i], *row[i + 1 :])
-        return row
-
-    return _settings
+    parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
+    row = compile(f"lambda self, group: ({', '.join(parts)},)", __file__, "eval")  # its file: it is guarded
+    return eval(row)  # type: ignore[no-any-return]
 
 
 class Rule(Optimizer):
