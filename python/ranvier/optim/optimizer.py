@@ -251,8 +251,9 @@ class Optimizer(HookedOptimizer):
             by_index.update(zip(saved["params"], group["params"], strict=True))
         states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
         loaded_states = {p: self._load_state(p, values) for p, values in states.items()}
+        memo: dict[int, Any] = {}  # a Tensor in several groups stays one
         for group, saved in zip(self.param_groups, groups, strict=True):
-            kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
+            kept = {k: deepcopy(v, memo) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
                 del group[k]  # of a schedule that came later
             group.update(kept)  # also a schedule's entries, such as initial_lr
