@@ -28,7 +28,7 @@ def torch():
 
 def given(x):
     if isinstance(x, np.ndarray) and x.dtype.kind == "c":
-        return pairs.Complex(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
+        return pairs.complex_of(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
     return rv.tensor(x) if isinstance(x, np.ndarray) else x
 
 
@@ -82,7 +82,7 @@ SHAPES = {
     "mask": (lambda z: z[MASK], lambda z: z[MASK]),
     "transpose": (lambda z: z.transpose(0, 1), lambda z: z.T),
     "T": (lambda z: z.T, lambda z: z.T),
-    "H": (lambda z: z.mH, lambda z: z.T.conj()),
+    "H": (lambda z: z.mH.resolve_conj(), lambda z: z.T.conj()),
     "reshape": (lambda z: z.reshape(2, -1), lambda z: z.reshape(2, -1)),
     "unsqueeze": (lambda z: z.unsqueeze(1), lambda z: z[:, None]),
     "sum": (lambda z: z.sum(-1), lambda z: z.sum(-1)),

@@ -311,7 +311,7 @@ def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, 
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
     row = compile(f"lambda self, group: ({', '.join(parts)},)", __file__, "eval")  # its file: it is guarded
-    return eval(row)  # type: ignore[no-any-return]
+    return eval(row)
 
 
 class Rule(Optimizer):

@@ -208,7 +208,9 @@ class Plan:
             lists = [arrays, gradients, *states]
             if wide is not None:
                 lists = [xs and [in_dtype(x, wide) for x in xs] for xs in lists]
-            _core.optimizer_step(optimizer._rule, *lists[:2], steps, numbers, lists[2:], self._numbers, loss)
+            _core.optimizer_step(
+                optimizer._rule, lists[0], lists[1], steps, numbers, lists[2:], self._numbers, loss
+            )
             if wide is not None:
                 narrow(arrays, lists[0])
                 for held, changed in zip(states, lists[2:], strict=True):
