@@ -61,6 +61,16 @@ def test_groups_have_their_own_settings():
     assert "lr: 0.5" in repr(optimizer)
 
 
+def test_a_group_is_the_dict_that_was_given():
+    """As in PyTorch: who holds it changes the optimizer's settings."""
+    group = {"params": (p := parameter(1.0)), "foreach": False}
+    optimizer = optim.SGD([group], lr=0.5)
+    group["lr"] = 0.25
+    p.grad = rv.ones(1)
+    optimizer.step()
+    assert (optimizer.param_groups[0] is group, p.tolist(), "foreach" in group) == (True, [0.75], False)
+
+
 def test_dtypes_may_be_mixed():
     p, q = parameter(1), rv.tensor(np.array([1.0]), requires_grad=True)
     optimizer = optim.Adam([p, q], lr=0.1)

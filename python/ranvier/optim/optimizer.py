@@ -170,11 +170,14 @@ class Optimizer(HookedOptimizer):
         if len(set(map(id, all_params))) < len(all_params):
             raise ValueError(f"[{self._name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
-        full = {"params": params, **self.defaults, **kept}
+        full: Group = {"params": params, **self.defaults, **kept}
         if named:
             full["param_names"] = [name for name, _ in named]
         self._check(full)
-        self.param_groups.append(full)
+        for key in IGNORED & group.keys():
+            del group[key]
+        group.update(full)  # the program's own, as in PyTorch
+        self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or sets them to zero."""
