@@ -119,7 +119,7 @@ class Plan:
     def __init__(self, optimizer: Any, group: Group, active: list[Tensor]) -> None:
         self.names = optimizer._state_names(plain_group(optimizer, group))
         self.active = active
-        self.given: tuple[Any, ...] = (...,)  # the settings as they are in the group; none yet
+        self.given: tuple[Any, ...] = ()  # the settings as they are in the group
         self.values: list[Any] = []  # their numbers
         self.in_memory: list[Array] = []  # those that may change in place
         self.current = True  # whether the rule needs these states with these values
@@ -185,7 +185,7 @@ class Plan:
         False if the rule needs other states with these settings than this plan has.
         """
         given = optimizer._settings(group)
-        if self.in_memory or not all(map(is_, given, self.given)):
+        if self.in_memory or given != self.given:
             values = [*map(plain, given)]
             if values != self.values:
                 numbers = plain_group(optimizer, group)
