@@ -29,7 +29,10 @@ class StepRule {
     *s.step.data += 1;
     if (!rule_.next) return;
     const double next = rule_.next(settings_, *s.step.data, number_of(s));
-    s.single.data ? *s.single.data = static_cast<float>(next) : *s.number.data = next;
+    if (s.single.data)
+      *s.single.data = static_cast<float>(next);
+    else
+      *s.number.data = next;
   }
 
  private:
