@@ -91,7 +91,8 @@ def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = No
 
 
 def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: Any) -> Tensor:
-    """`last` along the last of the dimensions, `others` along the others: after it, or before an "irfft"."""
+    """`last` along the last dimension, `others` along the others: after an "rfft", else before, so that the
+    result is contiguous."""
     x = as_tensor(name, x) if last == "rfft" else spectrum(name, x)
     count = x.ndim - (last != "rfft")
     if dim is None:
@@ -109,7 +110,7 @@ def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: An
     ):
         raise OpError(f"[{name}] got s {s} and dim {dim}; expected one length for each of some dimensions")
     steps = [(others, n, d) for n, d in zip(lengths, dims, strict=True)][:-1]
-    steps.insert(len(steps) if last == "irfft" else 0, (last, lengths[-1], dims[-1]))
+    steps.insert(0 if last == "rfft" else len(steps), (last, lengths[-1], dims[-1]))
     for kind, n, d in steps:
         x = transformed(name, kind, x, n, d, norm)
     return x

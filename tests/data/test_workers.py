@@ -12,6 +12,7 @@ import pytest
 import ranvier as rv
 from ranvier.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 from ranvier.data.copies import copies
+from support.refused import refused
 
 
 class Counted(Dataset):
@@ -227,6 +228,68 @@ def test_what_is_copied_as_it_is():
     assert (one.view.sum().item(), data.view.sum().item(), data.fortran[0, 5]) == (0, 2**15 - 1, 5)
     for other in copies(Shy(), 2):
         assert other.n == 6
+
+
+def _refused(self, *_):
+    raise RuntimeError("a hook of files ran")
+
+
+HOOKS = [
+    f"__{name}__"
+    for name in ("getstate", "setstate", "reduce", "reduce_ex", "getnewargs", "copy", "deepcopy")
+]
+
+
+@pytest.mark.parametrize("own", [{}, {"__slots__": ("file",)}], ids=["attributes", "slots"])
+@pytest.mark.parametrize("base", [object, Dataset, rv.nn.Module, list, dict, set])
+def test_hooks_of_files_do_not_run(base, own):
+    """As in processes made by a fork."""
+    kind = type("Hooked", (base,), dict.fromkeys(HOOKS, _refused) | own)
+    held = kind()
+    held.file = [0]
+    if issubclass(kind, (list, dict, set)):
+        base.__init__(held, {1: 2} if base is dict else [1])
+    for one, again in copies((held, held), 2):
+        assert (type(one), one is again, one is held) == (kind, True, False)
+        assert base in (object, Dataset, rv.nn.Module) or [*one] == [1]
+        one.file.append(1)
+        assert (one.file, held.file) == ([0, 1], [0])
+    assert copies(held, 1, pickled=True)[0] is held  # it cannot be: it is shared
+
+
+class Reads(Dataset):
+    n = 0
+
+    def __init__(self):
+        self.file = open(__file__)  # noqa: SIM115
+
+    def __getstate__(self):
+        return {"file": None}
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return i + self(0)
+
+    def __call__(self, x):
+        self.n += self.file.fileno() >= 0
+        return x if type(x) is int else [self.n]
+
+
+@pytest.mark.parametrize("place", ["dataset", "collate_fn", "worker_init_fn"])
+def test_open_files_are_those_of_the_process(place):
+    """Each worker has its own objects: collate_fn and worker_init_fn, too."""
+    reads, size = Reads(), None if place == "dataset" else 1
+    loader = DataLoader(**{"dataset": [0] * 4, "num_workers": 2, "batch_size": size, place: reads})
+    batches = [*loader]
+    assert batches == {"collate_fn": [[1], [1], [2], [2]], "dataset": [0, 1, 2, 3]}.get(place, [0] * 4)
+    assert reads.n == 0
+    reads.file.close()
+    if place == "dataset":
+        refused(ValueError, "closed file", list, loader)
+        loader = DataLoader(reads, num_workers=1, multiprocessing_context="spawn")
+        refused(AttributeError, "'NoneType'", list, loader)
 
 
 def test_memory_that_processes_share_is_shared(tmp_path):

@@ -1,5 +1,6 @@
 """MLPClassifier and MLPRegressor beside scikit-learn's, and what they add."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -271,3 +272,58 @@ def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():
     model = MLPRegressor(max_iter=3, random_state=0).fit(X, y + 1e6)
     expected = clone(model).set_params(dtype="float64").fit(X, y).predict(X)
     assert (model.set_params(dtype="float64").fit(X, y).predict(X) == expected).all()
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_predictions_follow_weights_that_are_assigned(kind, whole):
+    X, y = make_classification(60, 6, random_state=0)
+    rng, models = np.random.default_rng(0), []
+    for library in (peer, None):
+        model = (
+            getattr(library, kind)(hidden_layer_sizes=(4,), max_iter=3)
+            if library
+            else globals()[kind](hidden_layer_sizes=(4,), max_iter=3)
+        )
+        with warnings.catch_warnings(action="ignore"):
+            models.append(model.fit(X, y))
+    for _ in range(3):
+        weights, biases = (
+            [rng.standard_normal(x.shape) for x in models[0].coefs_],
+            [0.5 * np.ones(4), np.ones(1)],
+        )
+        for model in models:
+            model.predict(X[:1])
+            if whole:
+                model.coefs_, model.intercepts_ = [x.copy() for x in weights], [x.copy() for x in biases]
+            else:
+                for i, x in enumerate(weights):
+                    model.coefs_[i] = x.copy()
+                model.intercepts_[:] = [x.copy() for x in biases]
+            model.coefs_[0][1] = 2.0
+            model.coefs_[1] *= 3
+        models[1] = pickle.loads(pickle.dumps(models[1]))
+        for call in ("predict", "predict_proba") if kind == "MLPClassifier" else ("predict",):
+            for x in (X, X[:1]):
+                ours, theirs = (getattr(model, call)(x) for model in (models[1], models[0]))
+                np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    model = models[1]
+    before = model.coefs_[0].copy()
+    model.partial_fit(X, y)
+    assert 0 < np.abs(model.coefs_[0] - before).max() < 0.1
+    refused(
+        ValueError, f"[{kind}.coefs_] got arrays of shapes [(2,)]", model.coefs_.__setitem__, 0, [1.0, 2.0]
+    )
+    refused(TypeError, f"[{kind}.intercepts_] got a change of its length", model.intercepts_.append, 1)
+
+
+def test_predictions_follow_classes_that_are_assigned():
+    X, y = make_classification(60, 6, random_state=0)
+    model = MLPClassifier((4,), learning_rate_init=0.05, random_state=0).fit(X, y)
+    codes = model.predict(X)
+    model.classes_ = np.array(["no", "a yes"])
+    assert (model.predict(X) == np.where(codes, "a yes", "no")).all()
+    assert model.partial_fit(X, np.where(y, "a yes", "no")).score(X, np.where(y, "a yes", "no")) > 0.8
+    model.classes_[0] = "none"
+    assert set(model.predict(X)) == {"none", "a yes"}
+    refused(ValueError, "[MLPClassifier] got classes_ of shape (3,)", setattr, model, "classes_", [1, 2, 3])

@@ -99,6 +99,14 @@ def test_a_setting_is_noticed(name):
     same_step(lambda model: model.set_params(**SETTINGS[name]), X[90:91], TWO[90:91])
 
 
+def test_a_list_of_callbacks_that_grows_is_noticed():
+    seen = []
+    model = learner(callbacks=(callbacks := []))
+    callbacks.append(rv.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch)))
+    model.partial_fit(X[90:91], TWO[90:91])
+    assert len(seen) == 1
+
+
 def _rate(model):
     model.trainer_.optimizer.param_groups[0]["lr"] = 0.5
 

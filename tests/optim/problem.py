@@ -66,7 +66,10 @@ def gradient(p: np.ndarray, step: int) -> np.ndarray:
 
 
 def trajectory(library: object, name: str, settings: dict, dtype: str = "float64") -> np.ndarray:
-    """The parameter after each step; library: torch or ranvier."""
+    """The parameter after each step; library: torch or ranvier. The dtype is the default one, too, in which
+    NAdam and ASGD keep a number."""
+    before = library.get_default_dtype()
+    library.set_default_dtype(getattr(library, dtype))
     p = library.tensor(start().astype(dtype), requires_grad=True)
     optimizer = getattr(library.optim, name)([p], **settings)
     path = []
@@ -75,13 +78,13 @@ def trajectory(library: object, name: str, settings: dict, dtype: str = "float64
         p.grad = library.tensor(gradient(value.astype("float64"), step).astype(dtype))
         optimizer.step()
         path.append(p.detach().numpy().copy())
+    library.set_default_dtype(before)
     return np.array(path)
 
 
 if __name__ == "__main__":
     import torch
 
-    torch.set_default_dtype(torch.float64)  # NAdam keeps its product of momenta in this dtype
     paths = [
         trajectory(torch, name, settings)[[s - 1 for s in STORED]].reshape(len(STORED), -1)[:, ::4].tolist()
         for name, settings in CASES

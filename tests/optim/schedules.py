@@ -73,12 +73,12 @@ CASES = {
 }
 
 
-def optimizer_of(library, kind="SGD"):
+def optimizer_of(library, kind="SGD", kept=float):
     """With two groups, as most settings may differ between them."""
     p, q = (library.tensor([1.0], requires_grad=True) for _ in range(2))
     settings = {"momentum": 0.5} if kind == "SGD" else {"betas": (0.5, 0.9)}
-    groups = [{"params": [p]}, {"params": [q], "lr": 0.2}]
-    optimizer = getattr(library.optim, kind)(groups, lr=0.5, **settings)
+    groups = [{"params": [p]}, {"params": [q], "lr": kept(0.2)}]
+    optimizer = getattr(library.optim, kind)(groups, lr=kept(0.5), **settings)
     optimizer._opt_called = True  # or torch would warn that it has made no step
     return optimizer
 
@@ -104,17 +104,19 @@ def momentum_of(group):
     return group["betas"][0] if "betas" in group else group["momentum"]
 
 
-def values(library, name, kind="SGD"):
+def values(library, name, kind="SGD", kept=float):
     """Each group's rate and momentum before each step."""
-    optimizer = optimizer_of(library, kind)
+    optimizer = optimizer_of(library, kind, kept)
+    held = [g["lr"] for g in optimizer.param_groups]
     schedules = schedules_of(library, name, optimizer)
     rows = []
     for step in range(STEPS):
         groups = optimizer.param_groups
-        rates = [g["lr"] for g in groups]
+        rates = [float(g["lr"]) for g in groups]
         assert schedules[-1].get_last_lr() == rates
         rows.append([*rates, *map(momentum_of, groups)])
         advance(schedules, step)
+    assert kept is float or all(g["lr"] is rate for g, rate in zip(optimizer.param_groups, held, strict=True))
     return rows
 
 

@@ -16,11 +16,15 @@ def test_every_schedule_has_a_case():
     assert set(lr_scheduler.__all__) - {"LRScheduler"} <= {name.split()[0] for name in CASES}
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_values_are_pytorchs(name):
-    """Up to the C library's cosine and power, each within an ulp, and a dozen roundings in each step."""
+def test_values_are_pytorchs(name, in_memory):
+    """Also of rates in Tensors, which are filled. Up to the C library's cosine and power, each within an ulp,
+    and a dozen roundings in each step."""
     expected = np.array(json.loads(FILE.read_text())[name])
-    np.testing.assert_allclose(values(rv, name), expected, rtol=14 * STEPS * np.finfo(float).eps, atol=1e-18)
+    kept = (lambda x: rv.tensor(x, dtype=rv.float64)) if in_memory else float
+    rtol = 14 * STEPS * np.finfo(float).eps
+    np.testing.assert_allclose(values(rv, name, kept=kept), expected, rtol=rtol, atol=1e-18)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -61,6 +61,16 @@ def test_groups_have_their_own_settings():
     assert "lr: 0.5" in repr(optimizer)
 
 
+def test_a_group_is_the_dict_that_was_given():
+    """As in PyTorch: who holds it changes the optimizer's settings."""
+    group = {"params": (p := parameter(1.0)), "foreach": False}
+    optimizer = optim.SGD([group], lr=0.5)
+    group["lr"] = 0.25
+    p.grad = rv.ones(1)
+    optimizer.step()
+    assert (optimizer.param_groups[0] is group, p.tolist(), "foreach" in group) == (True, [0.75], False)
+
+
 def test_dtypes_may_be_mixed():
     p, q = parameter(1), rv.tensor(np.array([1.0]), requires_grad=True)
     optimizer = optim.Adam([p, q], lr=0.1)
@@ -309,6 +319,71 @@ def test_settings_and_states_stay_where_they_are():
     group["lr"] = -1.0
     with pytest.raises(ValueError, match=r"^\[sgd\] got lr"):
         plan.refresh(optimizer, group)
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("kept", [rv.tensor, np.array, lambda x: rv.tensor([x])], ids=["0-d", "array", "1-d"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_in_memory_are_read_at_each_step(kind, kept, captured):
+    """Also those of a pair, which stays the same tuple."""
+    path, plain = [], {key: x for key, x in kind._defaults.items() if type(x) in (float, tuple)}
+    for in_memory in (False, True):
+        p = rv.tensor([1.0, -0.5], requires_grad=True)
+        given = {k: tuple(map(kept, x)) if type(x) is tuple else kept(x) for k, x in plain.items()}
+        optimizer = kind([p], **(given if in_memory else plain))
+
+        @rv.compile if captured else lambda step: step
+        def step(p=p, optimizer=optimizer):
+            optimizer.zero_grad()
+            ((p - 2) ** 2).sum().backward()
+            optimizer.step()
+
+        for change in (0, 0, 1, 0, 0, 0, 1, 0):
+            for key, x in plain.items() if change else ():
+                x, held = (x[0], given[key][0]) if type(x) is tuple else (x, given[key])
+                if in_memory:
+                    held[...] = np.float32(0.5 * x)
+                else:
+                    group = optimizer.param_groups[0]
+                    pair = group[key][1:] if type(group[key]) is tuple else None
+                    group[key] = 0.5 * x if pair is None else (0.5 * x, *pair)
+            step()
+            path.append(p.tolist())
+    np.testing.assert_allclose(path[:8], path[8:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16, rv.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_a_cast_states_keep_their_dtype(kind, dtype, captured):
+    """The step is that in the wider dtype, rounded once."""
+    settings = {"momentum": 0.5} if "momentum" in kind._defaults else {}
+    layer, other = rv.nn.Linear(2, 2, bias=False), rv.nn.Linear(2, 2, bias=False)
+    optimizer = kind([layer.weight, other.weight], **settings)
+
+    @rv.compile if captured else lambda step: step
+    def step():
+        optimizer.zero_grad()
+        sum((x.weight.float() ** 3).sum() for x in (layer, other)).backward()
+        optimizer.step()
+
+    for cast in (False, True, False, False):
+        if cast:
+            layer.to(dtype)
+        before = layer.weight.dtype == dtype and copy.deepcopy((layer, optimizer.state[layer.weight]))
+        step()
+        if before:
+            wide = before[0].to(rv.float64 if dtype == rv.float64 else rv.float32)
+            twin = kind([wide.weight], **settings)
+            twin.state[wide.weight] = before[1]
+            wide.weight.grad = layer.weight.grad.to(wide.weight.dtype)
+            twin.step()
+            np.testing.assert_array_equal(
+                layer.weight.detach().double(), wide.to(dtype).weight.detach().double()
+            )
+    arrays = [x for x in optimizer.state[layer.weight].values() if x.ndim]
+    assert (layer.weight.dtype, {x.dtype for x in arrays} - {rv.float32}) == (dtype, set())
 
 
 @pytest.mark.parametrize(

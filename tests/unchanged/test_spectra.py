@@ -1,7 +1,10 @@
 """Complex numbers of unchanged programs: pairs of real tensors beside NumPy's complex arrays."""
 
+import copy
+import functools
 import importlib
 import operator
+import pickle
 import sys
 
 import numpy as np
@@ -28,7 +31,7 @@ def torch():
 
 def given(x):
     if isinstance(x, np.ndarray) and x.dtype.kind == "c":
-        return pairs.Complex(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
+        return pairs.complex_of(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
     return rv.tensor(x) if isinstance(x, np.ndarray) else x
 
 
@@ -82,7 +85,7 @@ SHAPES = {
     "mask": (lambda z: z[MASK], lambda z: z[MASK]),
     "transpose": (lambda z: z.transpose(0, 1), lambda z: z.T),
     "T": (lambda z: z.T, lambda z: z.T),
-    "H": (lambda z: z.mH, lambda z: z.T.conj()),
+    "H": (lambda z: z.mH.resolve_conj(), lambda z: z.T.conj()),
     "reshape": (lambda z: z.reshape(2, -1), lambda z: z.reshape(2, -1)),
     "unsqueeze": (lambda z: z.unsqueeze(1), lambda z: z[:, None]),
     "sum": (lambda z: z.sum(-1), lambda z: z.sum(-1)),
@@ -192,6 +195,108 @@ REFUSED = [
 @pytest.mark.parametrize(("error", "text", "call"), REFUSED)
 def test_refused(error, text, call, torch):
     refused(error, text, call, torch, given(A))
+
+
+def _real(z, x):
+    z.real = x
+
+
+def _imag(z, x):
+    z.imag = x
+
+
+VIEWS = {
+    "itself": (lambda z: z, lambda a: a),
+    "index": (lambda z: z[1:, ::2], lambda a: a[1:, ::2]),
+    "transpose": (lambda z: z.transpose(0, 1), lambda a: a.T),
+    "T": (lambda z: z.T, lambda a: a.T),
+    "permute": (lambda z: z.permute(1, 0), lambda a: a.T),
+    "reshape": (lambda z: z.reshape(-1), lambda a: a.reshape(-1)),
+    "view": (lambda z: z.view(2, 6), lambda a: a.reshape(2, 6)),
+    "unsqueeze": (lambda z: z.unsqueeze(-1), lambda a: a[..., None]),
+    "select": (lambda z: z.select(-1, 1), lambda a: a[:, 1]),
+    "narrow": (lambda z: z.narrow(0, 1, 2), lambda a: a[1:3]),
+    "unbind": (lambda z: z.unbind(1)[2], lambda a: a[:, 2]),
+    "split": (lambda z: z.split(3, -1)[0], lambda a: a[:, :3]),
+    "diagonal": (lambda z: z.diagonal(), lambda a: np.einsum("ii->i", a[:, :3])),
+    "unfold": (lambda z: z.unfold(1, 2, 2), lambda a: a.reshape(3, 2, 2)),
+    "detach": (lambda z: z.detach(), lambda a: a),
+    "contiguous": (lambda z: z.contiguous(), lambda a: a),
+    "to": (lambda z: z.to(z.dtype), lambda a: a),
+}  # fmt: skip
+CHANGES = {
+    "real": (lambda z: _real(z, 2.0), lambda a: _real(a, 2.0)),
+    "imag": (lambda z: _imag(z, z.real), lambda a: _imag(a, a.real)),
+    "real in place": (lambda z: z.real.mul_(3), lambda a: a.real.__imul__(3)),
+    "item of imag": (lambda z: z.imag.__setitem__(0, 5.0), lambda a: a.imag.__setitem__(0, 5.0)),
+    "pairs": (lambda z: pairs.view_as_real(z).zero_(), lambda a: a.__imul__(0)),
+    "array": (lambda z: z.numpy().__setitem__(0, 2 - 1j), lambda a: a.__setitem__(0, 2 - 1j)),
+    "item": (lambda z: z.__setitem__(0, z[-1] * 2j), lambda a: a.__setitem__(0, a[-1] * 2j)),
+    "number": (lambda z: z.fill_(1 + 2j), lambda a: a.__setitem__(..., 1 + 2j)),
+    "product": (lambda z: z.__imul__(1j), lambda a: a.__imul__(1j)),
+    "sum": (lambda z: z.add_(z, alpha=2), lambda a: a.__iadd__(2 * a)),
+    "conjugate": (lambda z: z.conj().__iadd__(1 + 1j), lambda a: a.__iadd__(1 - 1j)),
+    "imag of a conjugate": (lambda z: _imag(z.conj(), 4.0), lambda a: _imag(a, -4.0)),
+}  # fmt: skip
+MADE = {
+    "pairs": paired,
+    "parts": given,
+    "product": lambda a: given(a / 2) * 2,
+    "copy": lambda a: given(a).clone(),
+    "transform": lambda a: spectra.fft2(given(np.fft.ifft2(a))),
+    "deepcopy": lambda a: copy.deepcopy(given(a)),
+    "pickle": lambda a: pickle.loads(pickle.dumps(given(a))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_all_that_shows_numbers_is_their_memory(view, change):
+    for make in MADE.values():
+        array = A.copy()
+        z = make(array)
+        real, conjugate, seen = z.real, z.conj(), z.numpy()
+        CHANGES[change][0](VIEWS[view][0](z))
+        CHANGES[change][1](VIEWS[view][1](array))
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
+        close(z.numpy(), array)
+        close(seen, array)
+        close(real.numpy(), array.real)
+        close(np.asarray(conjugate), array.conj())
+        close(z.abs().numpy(), np.abs(array))
+        close(spectra.irfft(z, 6).numpy(), np.fft.irfft(array, 6))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_gradients_of_parts_that_are_assigned(view):
+    """Beside the same on pairs."""
+    x, y = (rv.tensor(RNG.standard_normal((3, 4, 2)), requires_grad=True) for _ in range(2))
+    z = pairs.view_as_complex(x * 1)
+    seen = VIEWS[view][0](z)
+    z.real = y[..., 0] * z.imag.clone()
+    seen.imag.mul_(2) if view != "detach" else None
+    found = rv.autograd.grad((seen * seen).imag.sum() + z.abs().square().sum(), (x, y))
+    q = x * 1
+    q = rv.stack([y[..., 0] * q[..., 1], q[..., 1]], -1)
+    factor = np.ones((3, 4))
+    if view != "detach":
+        VIEWS[view][1](factor)[...] = 2
+    q = q * rv.tensor(np.stack([np.ones((3, 4)), factor], -1))
+    again = VIEWS[view][0](pairs.view_as_complex(q))
+    want = rv.autograd.grad((again * again).imag.sum() + q.square().sum(), (x, y))
+    for a, b in zip(found, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_what_a_conjugate_cannot_show_is_refused():
+    z = paired(A).conj()
+    assert (z.is_conj(), z.conj().is_conj(), z.resolve_conj().is_conj()) == (True, False, False)
+    refused(RuntimeError, "[view_as_real] got a conjugate", pairs.view_as_real, z)
+    refused(RuntimeError, "[numpy] got a conjugate", z.numpy)
+    refused(ValueError, "[zero_] got a tensor on read-only memory", z.imag.zero_)
+    taped = pairs.view_as_complex(rv.ones(2, 2, requires_grad=True) * 1).conj()
+    refused(ValueError, "[mul_] got a tensor on read-only memory", taped.imag.mul_, 2)
+    refused(RuntimeError, "[view_as_complex] got pairs 2 elements", pairs.view_as_complex, rv.ones(2, 2).t())
 
 
 def test_a_sparse_tensor_is_dense_and_tells_its_places():

@@ -1,4 +1,8 @@
 #include "bindings/binder/array_lists.h"
+#include "bindings/binder/classes.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tensors/tensors.h"
 #include "kernels/optimizer/clip.h"
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/lbfgs.h"
@@ -64,8 +68,9 @@ void run_in_parts(const OptimizerStep<T>& whole) {
   }
 }
 
-TensorView<double> one_number(const List& list, int64_t i) {
-  const TensorView<double> v = list.in_place<double>(i);
+template <class T>
+TensorView<T> one_number(const List& list, int64_t i) {
+  const TensorView<T> v = list.in_place<T>(i);
   if (numel(v) != 1)
     fail_value(list.op, "got ", list.item(i), " of shape ", Shape(v), "; expected one number");
   return v;
@@ -140,11 +145,31 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
           s.gradient = held[k] = gradients.read<T>(i);
           gradients.expect_shape(i, s.gradient, s.parameter);
           for (int j = 0; j < rule.states; ++j) s.states[j] = one_state(states[j], i, s.parameter);
-          s.step = one_number(steps, i);
-          if (numbers.given()) s.number = one_number(numbers, i);
+          s.step = one_number<double>(steps, i);
+          if (!numbers.given()) continue;
+          if (Input::real(numbers.arg(i)).dtype() == DType::float32)
+            s.single = one_number<float>(numbers, i);
+          else
+            s.number = one_number<double>(numbers, i);
         }
       },
       [](const auto& call) { run_in_parts(call); });
+}
+
+// Whether these are the Tensors of another list, with arrays of these dtypes.
+bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
+  const auto now = Given<py::list>::of(tensors.value.ptr()), then = Given<py::list>::of(before.value.ptr()),
+             kinds = Given<py::list>::of(dtypes.value.ptr());
+  if (now.size() != then.size()) return false;
+  for (size_t i = 0; i < now.size(); ++i) {
+    PyObject* tensor = PyList_GET_ITEM(now.ptr(), i);
+    if (tensor != PyList_GET_ITEM(then.ptr(), i)) return false;
+    PyObject* array = slot_at(tensor, tensor_slots().array);
+    auto* kind = reinterpret_cast<PyArray_Descr*>(PyList_GET_ITEM(kinds.ptr(), i));
+    if (PyArray_DESCR(as_array(array)) != kind && !PyArray_EquivTypes(PyArray_DESCR(as_array(array)), kind))
+      return false;
+  }
+  return true;
 }
 
 // parameters += factor values, or factor (values - parameters) where they move towards them.
@@ -300,6 +325,7 @@ void lbfgs_loop(InPlace direction_, List changes, List steps, const Doubles& ro,
 void register_optimizer(Module m) {
   def(m, "optimizer_step(rule, parameters, gradients, steps, numbers, states, settings, loss=None)",
       optimizer_step);
+  def(m, "_are_as_before(tensors, before, dtypes)", are_as_before);
   def(m, "move_parameters(parameters, values, factor, towards)", move_parameters);
   def(m, "average_weight(count, decay)", average_weight);
   def(m, "gradient_norm(gradients, norm_type)", gradient_norm);

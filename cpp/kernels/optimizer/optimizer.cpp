@@ -21,16 +21,25 @@ class StepRule {
       : rule_(optimizer_kernels<T>().rules[call.rule]), settings_(call.settings.data) {}
 
   void update(const OptimizerSegment<T>& s, const OptimizerRun<T>& run) {
-    const OptimizerPast past = {*s.step.data, s.number.data ? *s.number.data : 1};
+    const OptimizerPast past = {*s.step.data, number_of(s)};
     if (past.steps != past_.steps || past.number != past_.number) rule_.make(made_, settings_, past_ = past);
     optimizer_kernels<T>().update(rule_, run, made_);
   }
   void count(const OptimizerSegment<T>& s) const {
     *s.step.data += 1;
-    if (rule_.next) *s.number.data = rule_.next(settings_, *s.step.data, *s.number.data);
+    if (!rule_.next) return;
+    const double next = rule_.next(settings_, *s.step.data, number_of(s));
+    if (s.single.data)
+      *s.single.data = static_cast<float>(next);
+    else
+      *s.number.data = next;
   }
 
  private:
+  static double number_of(const OptimizerSegment<T>& s) {
+    return s.single.data ? *s.single.data : s.number.data ? *s.number.data : 1;
+  }
+
   const OptimizerRule<T>& rule_;
   const double* settings_;
   OptimizerPast past_ = {NAN, 0};  // none yet

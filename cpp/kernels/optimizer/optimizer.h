@@ -28,6 +28,7 @@ struct OptimizerSegment {
   TensorView<T> states[kMaxStates];  // data null where the rule has no such state
   TensorView<double> step;           // one element: steps taken before this one
   TensorView<double> number;         // one element: that a rule keeps of each parameter; 1 at first
+  TensorView<float> single;          // the same, where it is stored as a float
 };
 
 template <class T>
@@ -45,7 +46,8 @@ struct OptimizerStep {
     v.add(settings, loss, loss_double);
     for (int i = 0; i < count; ++i) {
       const OptimizerSegment<T>& s = segments[i];
-      v.add(in_place(s.parameter), s.gradient, in_place(s.step), in_place(s.number), in_place(s.states));
+      v.add(in_place(s.parameter), s.gradient, in_place(s.step), in_place(s.number), in_place(s.single),
+            in_place(s.states));
     }
   }
 };

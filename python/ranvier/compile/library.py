@@ -14,6 +14,8 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
@@ -26,6 +28,7 @@ from ranvier.tensors.tensor import Tensor
 
 STATE = "the state"  # of an optimizer, which the first steps make
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
+READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)  # settings that no guard compares
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 # What stands around steps and holds much that they do not read. Where the code that ran is known, only the
@@ -275,7 +278,7 @@ def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, An
         (GuardKind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
     )
     walk.add((GuardKind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
-    fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]
+    fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]
     walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)
     states = [p for p in plan.active if optimizer.state.get(p) is not None]

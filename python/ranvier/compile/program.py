@@ -16,7 +16,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
-from ranvier.compile.record import CaptureError, holds_any, require_replayable
+from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, holds_any, require_replayable
 from ranvier.compile.signature import Place, filled, flattened
 from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
@@ -107,6 +107,9 @@ class Program:
         fault = fault or of_gradients.odd(recording, gradients)
         if not fault and _core.share_memory([t._array for t in self._walk.tensors], arguments):
             fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
+        held = [array for plan, *_ in self.plans for array in plan.in_memory]
+        if not fault and _core.share_memory(held, [t._array for t in recording.changed.values()]):
+            fault = CHANGES_SETTINGS
         groups = {id(g): g for _, optimizer, _ in self.plans for g in optimizer.param_groups}
         if not fault and holds_any(result, self._walk.seen | groups):
             fault = (
@@ -317,7 +320,7 @@ class Program:
         """The numbers that the optimizers' kernels read, brought up to date."""
         for plan, optimizer, group in self.plans:
             plan.refresh(optimizer, group)
-        return [optimizer._settings(group) for _, optimizer, group in self.plans]
+        return [(*plan.values,) for plan, *_ in self.plans]
 
     # --- what a user sees
     @property

@@ -27,6 +27,7 @@ from ranvier.tensors.tensor import Tensor
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
 _MOST_CONTAINERS = 256  # in a result
+CHANGES_SETTINGS = "the step changes the settings of its optimizer (a schedule?); do that outside"
 
 
 class CaptureError(RuntimeError):
@@ -198,7 +199,7 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     elif other:
         fault = f"the step does not do the same each time: {other}"
     elif program.settings() != settings:
-        fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
+        fault = CHANGES_SETTINGS
     if recording.check is not None:
         fault = fault or recording.check.finish()
         recording.check = None

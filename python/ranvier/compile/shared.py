@@ -21,6 +21,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import GuardKind, pairs_of
+from ranvier.compile.library import READ_BY_KERNELS
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
 from ranvier.compile.signature import is_array
@@ -42,7 +43,6 @@ _AS_ITSELF = (
     DType,
 )
 _NO_FORM = (np.generic, complex, types.FunctionType, range, property)
-_READ_BY_KERNELS = (int, float, tuple, list)  # settings of an optimizer
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
 )
@@ -121,7 +121,7 @@ class StepForm:
         """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
         described: list[Any] = [x]
         for group in x.param_groups:
-            settings = [(k, type(v), v) for k, v in group.items() if type(v) not in _READ_BY_KERNELS]
+            settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
             plan = x._plans.get(id(group))
             described += tuple(group), tuple(settings), tuple(group["params"]), plan is None
             if plan is None:
@@ -130,7 +130,7 @@ class StepForm:
                 raise ValueError
             self.optimizers.append((x, group))
             lists = [
-                a for ps, steps, products, states in plan.by_dtype for a in (ps, steps, products, *states)
+                a for ps, steps, products, states, _ in plan.by_dtype for a in (ps, steps, products, *states)
             ]
             described += plan.names, plan._numbers, *[None if a is None else tuple(a) for a in lists]
         return tuple(described)

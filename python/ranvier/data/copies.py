@@ -1,4 +1,5 @@
-"""Copies of a data set for the workers of a DataLoader."""
+"""Copies of a data set for the workers of a DataLoader, as a fork makes them: without the methods that
+prepare an object for a file, which may leave out an open one."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ import math
 import mmap
 import os
 import pickle
+import sys
 import threading
 from contextlib import suppress
 from copy import copy
+from functools import cache
 from tempfile import TemporaryFile
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -18,16 +21,18 @@ from typing import Any
 import numpy as np
 
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
+_HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
+_CONTAINERS = (list, dict, set)
 _LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
 _local = threading.local()  # what the copy refers to that is being made
 
 
-def copies(dataset: Any, count: int) -> list[Any]:
-    """Copies of a data set; what cannot be copied is shared."""
+def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
+    """Copies of a data set; what cannot be copied is shared. pickled: as a file would have it."""
     in_memory = getattr(os, "memfd_create", None)  # of Linux
     try:
         with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
-            copier = _Copier(memory)
+            copier = _Copier(memory, pickled)
             copier.dump(dataset)
             memory.flush()
             return [copier.copy() for _ in range(count)]
@@ -41,8 +46,8 @@ def copies(dataset: Any, count: int) -> list[Any]:
 class _Copier(pickle.Pickler):
     """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
 
-    def __init__(self, memory: Any) -> None:
-        self.text = io.BytesIO()
+    def __init__(self, memory: Any, pickled: bool) -> None:
+        self.text, self.pickled = io.BytesIO(), pickled
         super().__init__(self.text, 5)
         self.held: list[Any] = []
         self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
@@ -62,6 +67,9 @@ class _Copier(pickle.Pickler):
                 np.ascontiguousarray(x.T if order == "F" else x).reshape(-1).view(np.uint8).data
             )
             return self._hold((x.shape, x.dtype, order))
+        form = None if self.pickled else _form(type(x))  # type: ignore[arg-type]
+        if form is not None:
+            return self._hold(x) if _is_variable(x) else _parts(x, *form)
         try:
             reduce = copyreg.dispatch_table.get(type(x))
             reduced = reduce(x) if reduce else x.__reduce_ex__(5)
@@ -86,6 +94,57 @@ class _Copier(pickle.Pickler):
         size = math.prod(shape) * dtype.itemsize
         memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
         return np.frombuffer(memory, dtype).reshape(shape, order=order)
+
+
+@cache
+def _form(kind: type) -> tuple[Any, Any] | None:
+    """The class of Python beside whose contents its objects have attributes alone, and what gives them to a
+    new one. None where Python or this library copies them in a way of its own, or not all is known."""
+    restore: Any = None
+    for owner in kind.__mro__:
+        package = owner.__module__.partition(".")[0]
+        known = package == "ranvier" or package in sys.stdlib_module_names
+        if known and owner not in (object, *_CONTAINERS):
+            if _HOOKS & vars(owner).keys():
+                return None
+            restore = vars(owner).get("__setstate__", restore)  # of a Module
+    base: Any = next((base for base in _CONTAINERS if issubclass(kind, base)), object)
+    try:
+        base.__new__(kind)
+    except TypeError:  # a class in C
+        return None
+    return base, restore
+
+
+def _is_variable(x: Any) -> bool:
+    """Whether it is one of its kind that a module has, which files have by its name."""
+    kind: Any = type(x)
+    if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
+        return False
+    return any(x is value for value in vars(sys.modules.get(kind.__module__, object)).values())
+
+
+def _parts(x: Any, base: Any, restore: Any) -> Any:
+    """What an object is made of: attributes, slots and the items of a container."""
+    own = dict(object.__getattribute__(x, "__dict__")) if type(x).__dictoffset__ else {}
+    slots = {}
+    for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
+        with suppress(AttributeError):
+            slots[name] = object.__getattribute__(x, name)
+    items = list(base.items(x) if base is dict else base.__iter__(x)) if base is not object else []
+    return base.__new__, (type(x),), (base, own, slots, items, restore), None, None, _restore
+
+
+def _restore(x: Any, state: Any) -> None:
+    base, own, slots, items, restore = state
+    if restore is not None:
+        restore(x, own)
+    elif own:
+        object.__getattribute__(x, "__dict__").update(own)
+    for name, value in slots.items():
+        object.__setattr__(x, name, value)
+    if base is not object:
+        (list.extend if base is list else base.update)(x, items)
 
 
 def _held(i: int) -> Any:

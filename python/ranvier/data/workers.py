@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MethodType
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,8 @@ class KeyErrorMessage(str):
 class Worker:
     """One worker: makes the batches whose indices it is given."""
 
-    def __init__(self, loader: Any, number: int, seed: int, dataset: Any) -> None:
+    def __init__(self, loader: Any, number: int, seed: int, parts: tuple[Any, Any, Any]) -> None:
+        dataset, self.collate, begin = parts
         self.info = WorkerInfo(number, loader.num_workers, seed + number, dataset)
         self.timeout: float = loader.timeout
         self.generator = random.Generator().manual_seed(seed + number)
@@ -77,8 +78,8 @@ class Worker:
         self.python = own.getstate()
         self.settings = mode.enabled, default.dtype
         self.failed: Exception | None = None
-        if loader.worker_init_fn is not None:
-            self._begin(lambda: loader.worker_init_fn(number))
+        if begin is not None:
+            self._begin(lambda: begin(number))
 
     def _begin(self, call: Callable[[], Any]) -> Any:
         """The result of what runs before the first batch; its error is raised in place of the batches."""
@@ -90,8 +91,7 @@ class Worker:
     def begin_pass(self, loader: Any) -> None:
         """Reads the loader's settings, and starts anew with a stream."""
         self.batches = Batches(loader, None, self.info.dataset)
-        if getattr(loader.collate_fn, "__self__", None) is loader.dataset:
-            self.batches.collate = MethodType(loader.collate_fn.__func__, self.info.dataset)
+        self.batches.collate = self.collate
         if loader._stream and self.failed is None:
             samples = self._begin(lambda: iter(self.info.dataset))
             self.rest = parts(samples, loader.batch_size, loader.drop_last)
@@ -164,10 +164,16 @@ def started(loader: Any, seed: int) -> list[Worker]:
     """The workers of a loader, each with its copy of the data set."""
     from ranvier.data.copies import copies  # here, as other imports of this module: programs without workers
 
-    unchanged = loader.worker_init_fn is None and whole_arrays(loader.dataset) is not None
-    n = loader.num_workers
-    datasets = [loader.dataset] * n if unchanged else copies(loader.dataset, n)
-    return [Worker(loader, i, seed, dataset) for i, dataset in enumerate(datasets)]
+    own, n, context = (
+        (loader.collate_fn, loader.worker_init_fn),
+        loader.num_workers,
+        loader.multiprocessing_context,
+    )
+    plain = own[1] is None and isinstance(own[0], FunctionType)
+    if plain and whole_arrays(loader.dataset) is not None:  # nothing changes
+        return [Worker(loader, i, seed, (loader.dataset, *own)) for i in range(n)]
+    pickled = context is not None and context.get_start_method() != "fork"
+    return [Worker(loader, i, seed, x) for i, x in enumerate(copies((loader.dataset, *own), n, pickled))]
 
 
 class Turns:

@@ -13,9 +13,10 @@ import ranvier._core as _core
 from ranvier.grad_mode import enable_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.state import plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, require_function
-from ranvier.tensors.memory import Array, narrow, widened
+from ranvier.tensors.memory import Array, in_dtype, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -223,7 +224,8 @@ class LBFGS(Optimizer):
             d = self._direction(state, g, group["history_size"])
             state.update(d=wrap(d), prev_flat_grad=wrap(g), prev_loss=f)
             first = state["n_iter"] == 1
-            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * group["lr"] if first else group["lr"]
+            lr = plain(group["lr"])
+            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * lr if first else lr
             slope = _dot(g, d)
             if slope > -group["tolerance_change"]:
                 break
@@ -246,8 +248,9 @@ class LBFGS(Optimizer):
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=_scalar(1.0))
             return d
-        s = _core.mul(state["d"]._array, np.asarray(state["t"], g.dtype))
-        y = _core.sub(g, state["prev_flat_grad"]._array)
+        before, gradient = (in_dtype(state[key]._array, g.dtype) for key in ("d", "prev_flat_grad"))
+        s = _core.mul(before, np.asarray(state["t"], g.dtype))
+        y = _core.sub(g, gradient)
         curvature = _dot(y, s)
         if curvature > 1e-10:
             pair = wrap(y), wrap(s), _scalar(1.0 / curvature)
@@ -255,7 +258,9 @@ class LBFGS(Optimizer):
                 state[key] = [*state[key], value][-history_size:]
             state["H_diag"] = _scalar(curvature / _dot(y, y))
         ro = np.array([r.item() for r in state["ro"]], np.float64)
-        changes, steps = ([x._array for x in state[key]] for key in ("old_dirs", "old_stps"))
+        changes, steps = (
+            [in_dtype(x._array, d.dtype) for x in state[key]] for key in ("old_dirs", "old_stps")
+        )
         alphas = np.zeros(len(ro))
         _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
         _core.lbfgs_loop(d, changes, steps, ro, alphas, np.array([state["H_diag"].item()]), True)
@@ -285,14 +290,15 @@ class LBFGS(Optimizer):
             np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
-        return _core.concatenate(widened(gradients), 0)
+        wide = widened(gradients)  # of several dtypes after a cast of some
+        return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 
     def _move(self, d: Array, t: float) -> None:
         params = self.param_groups[0]["params"]
         arrays = [p._array for p in params]
         ends = np.cumsum([x.size for x in arrays])
         steps = [d[end - x.size : end].reshape(x.shape) for x, end in zip(arrays, ends, strict=True)]
-        wide = widened(arrays)
+        wide = [in_dtype(x, d.dtype) for x in arrays]
         _core.move_parameters(wide, steps, np.array([float(t)]), False)
         narrow(arrays, wide)
         for p in params:

@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -172,12 +171,14 @@ class Optimizer(HookedOptimizer):
         if len(set(map(id, all_params))) < len(all_params):
             raise ValueError(f"[{self._name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
-        full = {"params": params, **self.defaults, **kept}
+        full: Group = {"params": params, **self.defaults, **kept}
         if named:
             full["param_names"] = [name for name, _ in named]
         self._check(full)
-        full = {k: v.item() if getattr(v, "ndim", 0) else v for k, v in full.items()}  # one number or flag
-        self.param_groups.append(full)
+        for key in IGNORED & group.keys():
+            del group[key]
+        group.update(full)  # the program's own, as in PyTorch
+        self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or sets them to zero."""
@@ -254,8 +255,9 @@ class Optimizer(HookedOptimizer):
             by_index.update(zip(saved["params"], group["params"], strict=True))
         states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
         loaded_states = {p: self._load_state(p, values) for p, values in states.items()}
+        memo: dict[int, Any] = {}  # a Tensor in several groups stays one
         for group, saved in zip(self.param_groups, groups, strict=True):
-            kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
+            kept = {k: deepcopy(v, memo) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
                 del group[k]  # of a schedule that came later
             group.update(kept)  # also a schedule's entries, such as initial_lr
@@ -312,16 +314,9 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
 
 def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
-    pairs = [i for i, default in enumerate(defaults.values()) if isinstance(default, tuple)]
-    get = itemgetter(*defaults)
-
-    def _settings(self: Any, group: Group) -> tuple[Any, ...]:
-        row = get(group)
-        for i in reversed(pairs):
-            row = (*row[:i], *row[i], *row[i + 1 :])
-        return row
-
-    return _settings
+    parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
+    row = compile(f"lambda self, group: ({', '.join(parts)},)", __file__, "eval")  # its file: it is guarded
+    return eval(row)
 
 
 class Rule(Optimizer):

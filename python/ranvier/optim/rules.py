@@ -80,7 +80,7 @@ class ASGD(Rule):
         saved = super().state_dict()
         for group in saved["param_groups"]:
             for state in filter(None, map(saved["state"].get, group["params"])):
-                state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - group["t0"])))
+                state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - float(group["t0"]))))
         return saved
 
 
@@ -252,7 +252,7 @@ class Adagrad(Rule):
         added = self.param_groups[-1]
         for p in added["params"]:
             total = aligned_zeros(p._array.shape, p._array.dtype)
-            total += added["initial_accumulator_value"]
+            total += float(added["initial_accumulator_value"])
             self.state[p] = {"step": from_numpy(np.array(0.0)), "sum": from_numpy(total)}
 
 

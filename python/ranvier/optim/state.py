@@ -13,10 +13,14 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import current, observers
 from ranvier.ops.making.creation import from_numpy
-from ranvier.tensors.data import as_array
-from ranvier.tensors.memory import Array, keep, widened
+from ranvier.tensors.data import as_array, get_default_dtype
+from ranvier.tensors.memory import F32, HALVES, Array, in_dtype, keep, narrow, widened
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
+
+Group = dict[str, Any]
+_F64 = np.dtype(np.float64)
+_FLOATS = frozenset({F32, _F64, *HALVES})
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -31,13 +35,14 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
 def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     """The array of an entry, which a program may have replaced with another Tensor or array.
 
-    p: the parameter whose shape it has; None: it is one number.
+    p: the parameter whose shape it has; None: it is one number. Of floats it keeps its dtype, also where the
+    parameter has another since.
     """
     value = state[name]
     array: Array = getattr(value, "_array", value)
-    expected = ((), np.dtype(np.float64)) if p is None else (p._array.shape, p._array.dtype)
-    fits = (getattr(array, "shape", None), getattr(array, "dtype", None)) == expected
-    if not fits or not array.flags.carray:
+    dtype = getattr(array, "dtype", None)
+    kept = dtype in _FLOATS if p is not None else dtype == _F64 or (dtype == F32 and name != "step")
+    if not kept or array.shape != (() if p is None else p._array.shape) or not array.flags.carray:
         array = loaded(value, name, p)
     if array is not getattr(value, "_array", None):
         state[name] = from_numpy(array)
@@ -45,10 +50,27 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     return array
 
 
+def number_dtype(name: str) -> Any:
+    """Of a number that the state of a parameter has: as PyTorch's, but for the count of steps."""
+    return _F64 if name == "step" else get_default_dtype().dtype
+
+
+def plain(value: Any) -> Any:
+    """A setting as the number that it has at present, also one in a Tensor or an array."""
+    if type(value) is tuple or type(value) is list:
+        return tuple(map(plain, value))
+    array = getattr(value, "_array", value)
+    return array.item() if isinstance(array, np.ndarray) and array.size == 1 else value
+
+
+def plain_group(optimizer: Any, group: Group) -> Group:
+    return {key: plain(group[key]) for key in optimizer._defaults}
+
+
 def loaded(value: Any, name: str, p: Tensor | None) -> Array:
     value = as_array(value)
     if p is None:
-        return np.array(value, np.float64).reshape(())
+        return np.array(value, number_dtype(name)).reshape(())
     if value.shape != p._array.shape:
         raise ValueError(
             f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p._array.shape}"
@@ -91,19 +113,19 @@ def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-Group = dict[str, Any]
-
-
 class Plan:
     """The arguments of a group's core call, kept while the same parameters have gradients."""
 
     def __init__(self, optimizer: Any, group: Group, active: list[Tensor]) -> None:
-        self.names = optimizer._state_names(group)
+        self.names = optimizer._state_names(plain_group(optimizer, group))
         self.active = active
-        self.values: tuple[Any, ...] = ()
+        self.given: tuple[Any, ...] = ()  # the settings as they are in the group
+        self.values: list[Any] = []  # their numbers
+        self.in_memory: list[Array] = []  # those that may change in place
         self.current = True  # whether the rule needs these states with these values
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
+        self.dtypes = [p._array.dtype for p in active]
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p._array.dtype, []).append(p)
@@ -118,16 +140,19 @@ class Plan:
             return False
         return (
             self.refresh(optimizer, group)
-            and len(active) == len(self.active)
-            and all(map(is_, active, self.active))
+            and _core._are_as_before(active, self.active, self.dtypes)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
             and all(map(is_, arrays, self.arrays))
         )
 
     def _states(
         self, optimizer: Any, parameters: list[Tensor]
-    ) -> tuple[list[Array], list[Array] | None, list[Any]]:
-        """Step counts, numbers (or None) and states; creates those that a parameter does not have yet."""
+    ) -> tuple[list[Array], list[Array] | None, list[Any], Any]:
+        """Step counts, numbers (or None) and states; creates those that a parameter does not have yet.
+
+        Last the dtype in which a step is computed, None where that of the parameters is that of all states:
+        after a cast of the parameters they keep theirs.
+        """
         steps: list[Array] = []
         numbers: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
@@ -141,7 +166,8 @@ class Plan:
                 step = entry(state, "step", None)
             steps.append(step)
             if optimizer._number is not None:
-                state.setdefault(optimizer._number, from_numpy(keep(np.array(1.0))))
+                one = np.ones((), number_dtype(optimizer._number))
+                state.setdefault(optimizer._number, from_numpy(keep(one)))
                 numbers.append(entry(state, optimizer._number, None))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
@@ -149,19 +175,26 @@ class Plan:
                         state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
-        return steps, None if optimizer._number is None else numbers, states
+        kinds = {parameters[0]._array.dtype, *(x.dtype for arrays in states for x in arrays or ())}
+        wide = None if len(kinds) == 1 else max(kinds | {F32}, key=lambda dtype: dtype.itemsize)
+        return steps, None if optimizer._number is None else numbers, states, wide
 
     def refresh(self, optimizer: Any, group: Group) -> bool:
         """Copies changed settings, such as a schedule's, to the array that the kernel reads.
 
         False if the rule needs other states with these settings than this plan has.
         """
-        values = optimizer._settings(group)
-        if values != self.values:
-            optimizer._check(group)
-            self.values = values
-            self._numbers[...] = [value or 0 for value in values]  # a flag may be None
-            self.current = self.names == optimizer._state_names(group)
+        given = optimizer._settings(group)
+        if self.in_memory or given != self.given:
+            values = [*map(plain, given)]
+            if values != self.values:
+                numbers = plain_group(optimizer, group)
+                optimizer._check(numbers)
+                self._numbers[...] = [value or 0 for value in values]  # a flag may be None
+                self.current = self.names == optimizer._state_names(numbers)
+                self.values = values
+            arrays = [getattr(x, "_array", x) for x in given]
+            self.given, self.in_memory = given, [x for x in arrays if isinstance(x, np.ndarray)]
         return self.current
 
     def run(self, optimizer: Any, group: Group) -> None:
@@ -169,11 +202,18 @@ class Plan:
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
         loss = None if optimizer._finite is None else widened([optimizer._finite._array])[0]
-        for parameters, steps, numbers, states in self.by_dtype:
+        for parameters, steps, numbers, states, wide in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
+            lists = [arrays, gradients, *states]
+            if wide is not None:
+                lists = [xs and [in_dtype(x, wide) for x in xs] for xs in lists]
             _core.optimizer_step(
-                optimizer._rule, arrays, gradients, steps, numbers, states, self._numbers, loss
+                optimizer._rule, lists[0], lists[1], steps, numbers, lists[2:], self._numbers, loss
             )
+            if wide is not None:
+                narrow(arrays, lists[0])
+                for held, changed in zip(states, lists[2:], strict=True):
+                    narrow(held or [], changed or [])
         for p in self.active:
             bump(p)

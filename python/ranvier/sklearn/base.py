@@ -109,7 +109,8 @@ class Labels:
                 )
             return dense.astype(np.float32)
         y = column_or_1d(y, warn=True)
-        codes = np.searchsorted(self.classes, y)
+        order = np.argsort(self.classes)  # a program may have assigned others
+        codes = order.take(np.searchsorted(self.classes, y, sorter=order), mode="clip")
         if not np.array_equal(self.classes.take(codes, mode="clip"), y):
             new = np.setdiff1d(y, self.classes)
             raise ValueError(f"[labels] got the class {new.tolist()[0]!r}; expected one of {self.classes}")
@@ -221,6 +222,15 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     @property
     def classes_(self) -> Array:
         return self._labels.classes
+
+    @classes_.setter
+    def classes_(self, values: Any) -> None:
+        check_is_fitted(self)
+        values = np.asarray(values)
+        if values.shape != self.classes_.shape:
+            name, expected = type(self).__name__, self.classes_.shape
+            raise ValueError(f"[{name}] got classes_ of shape {values.shape}; expected {expected}")
+        self._labels.classes = values
 
     def predict(self, X: Any) -> Array:
         """The most likely class of each sample, (n,); zeros and ones (n, k) with several labels a sample.

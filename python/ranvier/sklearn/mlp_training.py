@@ -11,12 +11,14 @@ from typing import Any
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_is_fitted
 
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.ops.making import random
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.held import Held
 from ranvier.sklearn.inputs import flag, hidden_sizes, make_optimizer, number, one_of, validated, whole
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
 from ranvier.tensors.data import refuse_torch
@@ -126,13 +128,25 @@ class MLPTraining(NetworkEstimator):
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weights (inputs, outputs) of each layer, as views: writing to them changes the network."""
-        return [layer.weight.detach().numpy().T for layer in self._linear()]
+        """The weights (inputs, outputs) of each layer; what is assigned is copied into the network."""
+        name = f"{type(self).__name__}.coefs_"
+        return Held(name, [layer.weight.detach().numpy().T for layer in self._linear()])
+
+    @coefs_.setter
+    def coefs_(self, values: Any) -> None:
+        check_is_fitted(self)
+        self.coefs_[:] = values
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The bias (outputs,) of each layer, as views."""
-        return [layer.bias.detach().numpy() for layer in self._linear()]
+        """The bias (outputs,) of each layer; what is assigned is copied into the network."""
+        name = f"{type(self).__name__}.intercepts_"
+        return Held(name, [layer.bias.detach().numpy() for layer in self._linear()])
+
+    @intercepts_.setter
+    def intercepts_(self, values: Any) -> None:
+        check_is_fitted(self)
+        self.intercepts_[:] = values
 
     # --- training
 

@@ -154,7 +154,7 @@ class OneRow:
         if self._before is None:
             return False
         _, names, values = self._before
-        return all(map(is_, names(vars(owner)), values))
+        return all(map(is_, names(vars(owner)), values)) and not owner.callbacks  # a list may have grown
 
     def step(self, owner: Any, x: Array, y: Array) -> tuple[float, float] | None:
         """An update with a row that this takes: loss and penalty; None where the full path has to make it."""

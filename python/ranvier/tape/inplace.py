@@ -28,7 +28,7 @@ from ranvier.tensors.duplicates import memory_of
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
-from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, write
+from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, require_writeable, write
 from ranvier.tensors.places import picked, put
 from ranvier.tensors.recording import references
 from ranvier.tensors.storage import UntypedStorage
@@ -292,6 +292,7 @@ _SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
     """Gives the tensor the value and the history of a result of the same shape and dtype."""
+    require_writeable(name, tensor._array)
     view, cell = tensor._view, tensor._cell
     if view is not None and stands_alone(tensor):
         view = None

@@ -263,14 +263,18 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
     try:
         host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:
-        if not array.flags.writeable:
-            raise OpError(
-                f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
-            ) from None
+        require_writeable(name, array)
         raise OpError(
             f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
             f"numbers that broadcast to {array.shape}"
         ) from error
+
+
+def require_writeable(name: str, array: Array) -> None:
+    if not array.flags.writeable:
+        raise OpError(
+            f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
+        ) from None
 
 
 def _assign(array: Array, value: Any) -> None:

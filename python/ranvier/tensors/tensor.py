@@ -245,7 +245,7 @@ class Tensor:
         return False
 
     is_conj = is_pinned = is_shared = is_complex
-    real = property(lambda self: self)
+    real = property(lambda self: self, lambda self, value: self.copy_(value))
 
     def is_signed(self) -> bool:
         return self._array.dtype.kind in "fi"

@@ -308,7 +308,7 @@ def _all_meta(result: Any, given: list[Any]) -> Any:
     if isinstance(result, rv.Tensor):
         return result if any(result is x for x in given) else _meta(result)
     if isinstance(result, Complex):
-        _all_meta([x for x in (result.real, result.imag, result._pair) if x is not None], given)
+        _all_meta(result._pair, given)
     if isinstance(result, (tuple, list)) and type(result) is not rv.Size:
         return getattr(type(result), "_make", type(result))([_all_meta(x, given) for x in result])
     return result

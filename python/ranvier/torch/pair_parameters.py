@@ -7,7 +7,7 @@ from typing import Any
 import ranvier as rv
 import ranvier._core as _core
 from ranvier.torch.dispatch import activate, switched_off
-from ranvier.torch.pairs import Complex, view_as_complex, view_as_real
+from ranvier.torch.pairs import Complex, view_as_complex
 
 # what a parameter answers itself, as one of real numbers does
 _NAMES = """
@@ -15,6 +15,10 @@ _NAMES = """
     requires_grad requires_grad_ retain_grad retains_grad
 """
 _OWN = frozenset(_NAMES.split())
+
+
+def _part(name: str) -> Any:
+    return property(lambda w: getattr(_numbers(w), name), lambda w, value: setattr(_numbers(w), name, value))
 
 
 class PairParameter(rv.nn.Parameter):
@@ -30,7 +34,7 @@ class PairParameter(rv.nn.Parameter):
 
     __slots__ = ()
     _kind = rv.nn.Parameter
-    imag = property(lambda self: _numbers(self).imag)
+    real, imag = map(_part, ("real", "imag"))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return parameter, (_numbers(self).detach(), rv.nn.Parameter, self._requires_grad)
@@ -56,7 +60,7 @@ class PairParameter(rv.nn.Parameter):
 
 
 def _pairs(x: Any) -> Any:
-    return x.detach() if isinstance(x, PairParameter) else view_as_real(x) if type(x) is Complex else x
+    return x.detach() if isinstance(x, PairParameter) else x._pairs if type(x) is Complex else x
 
 
 def _numbers(x: Any) -> Any:
@@ -70,7 +74,7 @@ def _numbers(x: Any) -> Any:
 def parameter(data: Complex, kind: Any, requires_grad: bool) -> Any:
     """nn.Parameter(data), on its memory."""
     activate()  # functions, methods and attributes ask its class
-    made = kind(view_as_real(data), requires_grad)
+    made = kind(data._pairs, requires_grad)
     made.__class__ = PairParameter
     return made
 

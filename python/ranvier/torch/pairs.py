@@ -1,33 +1,46 @@
-"""Complex numbers of programs that use Fourier transforms: a pair of real tensors, no dtype of tensors.
+"""Complex numbers of programs that use Fourier transforms: a real tensor of pairs, no dtype of tensors.
 
 ``torch.stft``, ``istft``, ``fft``, ``complex``, ``polar``, ``view_as_complex`` and ``view_as_real`` make and
 read a `Complex`. It has the arithmetic, the parts and the shapes of complex tensors, with gradients; what it
-lacks is refused by name.
+lacks is refused by name. The pairs are the memory: parts, views, conjugates and arrays show it.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import ranvier as rv
 
-# what complex numbers have as their parts do, along the same arguments
-_LINEAR = """
-    broadcast_to chunk clone contiguous cumsum detach diagonal diff expand flatten flip gather index_select
-    masked_select mean movedim narrow permute repeat repeat_interleave reshape roll select split squeeze
-    sum swapaxes t take tile trace transpose tril triu unbind unflatten unfold unsqueeze view
+# what complex numbers have as their parts do, along the same arguments: views, in another order, of another
+# shape or of some elements; and new numbers
+_ORDERS = frozenset({"movedim", "permute", "swapaxes", "t", "transpose"})
+_FORMS = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
+_OTHERS = "broadcast_to chunk diagonal expand narrow select split unbind unfold"
+_NEW = """
+    cumsum diff flip gather index_select masked_select mean repeat repeat_interleave roll sum take tile trace
+    tril triu
 """
+
+
+class Parts(NamedTuple):
+    """Of a number, or of a real tensor and zeros."""
+
+    real: Any
+    imag: Any
 
 
 def _of_parts(function: Callable[[Any, Any], Any]) -> Any:
     def call(self: Any, other: Any) -> Any:
+        if isinstance(other, Complex):
+            return Complex(function(self._pairs, other._pairs))
         other = as_complex(other, self)
-        return Complex(function(self.real, other.real), function(self.imag, other.imag))
+        return of_parts(function(self.real, other.real), function(self.imag, other.imag))
 
     return call
 
@@ -40,30 +53,31 @@ _OF_A_PART = ("device", "dim", "is_meta", "numel", "size")  # those of complex n
 
 
 class Complex:
-    """re + i im, of two real tensors of one shape and dtype.
+    """re + i im, of a real tensor (.., 2) of both; conjugate: re - i im.
 
-    >>> z = Complex(rv.tensor([3.0]), rv.tensor([4.0]))
+    >>> z = Complex(rv.tensor([[3.0, 4.0]]))
     >>> z.abs(), (z * z.conj()).real, (z + 1).tolist()
     (tensor([5.]), tensor([25.]), [(4+4j)])
+    >>> z.imag = z.conj().imag; z.tolist()
+    [(3-4j)]
     """
 
     _kind = rv.Tensor  # what files have it as
 
-    def __init__(self, real: Any, imag: Any, pair: Any = None) -> None:
-        self.real, self.imag = real, imag
-        self._pair = pair  # what real and imag are views of, or None
+    def __init__(self, pair: Any, conjugate: bool = False) -> None:
+        self._pair, self._conjugate = pair, conjugate
 
-    shape = property(lambda self: self.real.shape)
-    ndim = property(lambda self: self.real.ndim)
-    itemsize = property(lambda self: 2 * self.real.itemsize)
-    nbytes = property(lambda self: 2 * self.real.nbytes)
-    dtype = property(lambda self: self.real.dtype.to_complex())
-    requires_grad = property(lambda self: self.real.requires_grad or self.imag.requires_grad)
-    grad_fn = property(lambda self: self.real.grad_fn or self.imag.grad_fn)
+    shape = property(lambda self: self._pair.shape[:-1])
+    ndim = property(lambda self: self._pair.ndim - 1)
+    itemsize = property(lambda self: 2 * self._pair.itemsize)
+    nbytes = property(lambda self: self._pair.nbytes)
+    dtype = property(lambda self: self._pair.dtype.to_complex())
+    requires_grad = property(lambda self: self._pair.requires_grad)
+    grad_fn = property(lambda self: self.real.grad_fn)
     data = property(lambda self: self.detach())
     mT = property(lambda self: self.transpose(-1, -2))
     mH = property(lambda self: self.mT.conj())
-    T = property(lambda self: self._each(lambda x: x.T))
+    T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     H = property(lambda self: self.T.conj())
     is_sparse = is_cuda = is_quantized = is_nested = False
     # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
@@ -73,12 +87,52 @@ class Complex:
         )
     )
 
+    @property
+    def real(self) -> Any:
+        """A view."""
+        return self._pair[..., 0]
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self._pair[..., 0] = value
+
+    @property
+    def imag(self) -> Any:
+        """A view; that of a conjugate can only be read."""
+        return _read_only(-self._pair[..., 1]) if self._conjugate else self._pair[..., 1]
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self._pair[..., 1] = -value if self._conjugate else value
+
+    @property
+    def _pairs(self) -> Any:
+        """The numbers as pairs: the memory, but of a conjugate a copy."""
+        return rv.stack([self.real, self.imag], -1) if self._conjugate else self._pair
+
     def _each(self, function: Callable[[Any], Any]) -> Any:
-        """The function of each part: complex numbers, or several."""
-        real, imag = function(self.real), function(self.imag)
-        if isinstance(real, (tuple, list)):
-            return type(real)(Complex(*parts) for parts in zip(real, imag, strict=True))
-        return Complex(real, imag)
+        """New numbers: the function of each part."""
+        return of_parts(function(self.real), function(self.imag))
+
+    def _view(self, name: str, *args: Any, **settings: Any) -> Any:
+        """Views of the memory, one or several; where a part would be copied, new numbers."""
+        pair, n = self._pair, self.ndim
+        if name in _ORDERS:  # axes of 2, 3, 4 ... elements tell which is where
+            axes = getattr(rv.zeros(()).expand(*range(2, n + 2)), name)(*args, **settings).shape
+            return Complex(pair.permute(*[size - 2 for size in axes], n), self._conjugate)
+        part = pair.detach()[..., 0]
+        found = getattr(part, name)(*args, **settings)
+        if name in _FORMS:
+            return Complex(pair.reshape(*found.shape, 2), self._conjugate)
+        several = isinstance(found, (tuple, list))
+        made = [
+            Complex(
+                rv.as_strided(pair, (*x.shape, 2), (*x.stride(), pair.stride(-1)), x.storage_offset()),
+                self._conjugate,
+            )
+            for x in (found if several else [found])
+        ]
+        return type(found)(made) if several else made[0]
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
@@ -89,7 +143,9 @@ class Complex:
             return inner(*args, **settings)
         if name in ("cat", "concat", "stack", "hstack", "vstack"):
             parts = [as_complex(x, cls) for x in args[0]]
-            return Complex(*(function([getattr(x, p) for x in parts], *args[1:], **settings) for p in _PARTS))
+            return of_parts(
+                *(function([getattr(x, p) for x in parts], *args[1:], **settings) for p in _PARTS)
+            )
         if name == "einsum" and len(args) == 3:
             return _product(lambda a, b: function(args[0], a, b), *args[1:])
         if name == "pad":
@@ -103,7 +159,7 @@ class Complex:
             return args[0].imag == 0 if name == "isreal" else getattr(args[0], name)
         if name == "where":
             choices = [as_complex(x, cls) for x in args[1:]]
-            return Complex(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
+            return of_parts(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
         if name in ("constant_", "zeros_"):  # of nn.init
             with rv.no_grad():
                 return args[0].fill_(*args[1:])
@@ -112,7 +168,7 @@ class Complex:
         if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
             return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
         if name in ("rand_like", "randn_like"):
-            drawn = function(view_as_real(args[0]), **settings)
+            drawn = function(args[0]._pairs, **settings)
             return view_as_complex(drawn if name == "rand_like" else drawn * 0.5**0.5)
         method = getattr(as_complex(args[0], cls), _SAME.get(name, name), None)
         if method is None:
@@ -122,14 +178,16 @@ class Complex:
     def __getattr__(self, name: str) -> Any:
         if name in _OF_A_PART:
             return getattr(self.real, name)
-        if name in _LINEAR.split():
+        if name in _NEW.split():
             return lambda *args, **settings: self._each(lambda x: getattr(x, name)(*args, **settings))
+        if name in _ORDERS or name in _FORMS or name in _OTHERS.split():
+            return functools.partial(self._view, name)
         if name[-1:] == "_" != name[-2:-1] and name[:-1] in _IN_PLACE:
             return lambda other, alpha=1: self._set(getattr(self, name[:-1])(other * alpha))
         raise AttributeError(f"'Complex' object has no attribute {name!r}: {_LACKS}", name=name, obj=self)
 
     def __reduce__(self) -> Any:
-        return view_as_complex, (view_as_real(self),)
+        return Complex, (self._pair, self._conjugate)
 
     def copy_(self, other: Any, non_blocking: bool = False) -> Any:
         array = getattr(other, "_array", other)
@@ -141,19 +199,17 @@ class Complex:
     zero_ = fill_
 
     def _set(self, value: Any) -> Any:
-        self.real[...], self.imag[...] = value.real, value.imag
+        self[...] = value
         return self
 
     def __getitem__(self, key: Any) -> Any:
-        if self._pair is None:
-            return Complex(self.real[key], self.imag[key])
-        if key is Ellipsis or (isinstance(key, tuple) and any(x is Ellipsis for x in key)):
-            key = (*(key if isinstance(key, tuple) else (key,)), slice(None))
-        return view_as_complex(self._pair[key])
+        return Complex(self._pair[_of_numbers(key)], self._conjugate)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = as_complex(value)
-        self.real[key], self.imag[key] = value.real, value.imag
+        value = as_complex(value, self)
+        if isinstance(value, Parts):
+            value = of_parts(*(rv.as_tensor(x, dtype=self._pair.dtype) for x in value))
+        self._pair[_of_numbers(key)] = (value.conj() if self._conjugate else value)._pairs
 
     def __len__(self) -> int:
         return len(self.real)
@@ -186,7 +242,7 @@ class Complex:
 
     def abs(self) -> Any:
         """sqrt(re^2 + im^2), with the gradient 0 at 0."""
-        return rv.linalg.vector_norm(view_as_real(self), dim=-1)
+        return rv.linalg.vector_norm(self._pair, dim=-1)
 
     __abs__ = abs
 
@@ -194,7 +250,17 @@ class Complex:
         return rv.atan2(self.imag, self.real)
 
     def conj(self) -> Any:
-        return Complex(self.real, -self.imag)
+        """A view."""
+        return Complex(self._pair, not self._conjugate)
+
+    def is_conj(self) -> bool:
+        return self._conjugate
+
+    def resolve_conj(self) -> Any:
+        return Complex(self._pairs) if self._conjugate else self
+
+    def conj_physical(self) -> Any:
+        return self.conj().clone()
 
     def sgn(self) -> Any:
         size = self.abs()
@@ -205,17 +271,19 @@ class Complex:
     __add__, __sub__ = _of_parts(operator.add), _of_parts(operator.sub)
 
     def __neg__(self) -> Any:
-        return Complex(-self.real, -self.imag)
+        return Complex(-self._pair, self._conjugate)
 
     def __rsub__(self, other: Any) -> Any:
         return -self + other
 
     def __mul__(self, other: Any) -> Any:
+        if _is_real(other):
+            return Complex(self._pairs * (other[..., None] if getattr(other, "ndim", 0) else other))
         return _product(operator.mul, self, other)
 
     def __truediv__(self, other: Any) -> Any:
         if _is_real(other):
-            return Complex(self.real / other, self.imag / other)
+            return Complex(self._pairs / (other[..., None] if getattr(other, "ndim", 0) else other))
         if isinstance(other, complex):
             return self * (1 / other)
         return self * as_complex(other).reciprocal()
@@ -228,7 +296,7 @@ class Complex:
             raise NotImplementedError(
                 f"[pow] got a power {power!r} of complex numbers; expected 1, 2, 3 or 4"
             )
-        return self if power == 1 else self * self ** (power - 1)
+        return self.clone() if power == 1 else self * self ** (power - 1)
 
     def __matmul__(self, other: Any) -> Any:
         return _product(operator.matmul, self, other)
@@ -257,7 +325,7 @@ class Complex:
         return polar(self.real.exp(), self.imag)
 
     def log(self) -> Any:
-        return Complex(self.abs().log(), self.angle())
+        return of_parts(self.abs().log(), self.angle())
 
     # --- other kinds
 
@@ -265,30 +333,42 @@ class Complex:
         dtype = next((x for x in (*args, *settings.values()) if isinstance(x, rv.dtype)), self.dtype)
         if not dtype.is_complex:
             raise TypeError(f"[to] got {dtype} for complex numbers; expected z.real or z.abs()")
-        return self._each(lambda x: x.to(dtype.to_real()))
+        pair = self._pair.to(dtype.to_real(), copy=settings.get("copy", False))
+        return self if pair is self._pair else Complex(pair, self._conjugate)
+
+    def clone(self, **settings: Any) -> Any:
+        return Complex(self._pairs if self._conjugate else self._pair.clone())
+
+    def detach(self) -> Any:
+        return Complex(self._pair.detach(), self._conjugate)
+
+    def contiguous(self) -> Any:
+        return self if self.is_contiguous() else self.clone()
 
     def cpu(self) -> Any:
         return self
 
     def istft(self, *args: Any, **settings: Any) -> Any:
-        return rv.istft(view_as_real(self), *args, **settings)
+        return rv.istft(self._pairs, *args, **settings)
 
     def expand_as(self, other: Any) -> Any:
         return self.expand(other.shape)
 
     def is_contiguous(self) -> bool:
-        return self._pair is not None and self._pair.is_contiguous()
+        return self._pair.is_contiguous()
 
-    resolve_conj = resolve_neg = cpu
+    resolve_neg = cpu
 
     def numpy(self) -> Any:
-        return np.asarray(self.real.numpy() + 1j * self.imag.numpy())
+        """The memory as an array."""
+        _require_memory("numpy", self)
+        return array_of(self._pair.numpy())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return self.detach().numpy()
+        return np.array(self.detach().resolve_conj().numpy(), dtype, copy=copy or None)
 
     def tolist(self) -> Any:
-        return self.detach().numpy().tolist()
+        return np.asarray(self).tolist()
 
     def item(self) -> complex:
         return complex(self.real.item(), self.imag.item())
@@ -305,34 +385,60 @@ def _is_real(x: Any) -> bool:
     return not isinstance(x, (Complex, complex)) and getattr(getattr(x, "dtype", None), "kind", "f") != "c"
 
 
+def _read_only(x: Any) -> Any:
+    """A result that is no view, where a program takes it for one: a change of it would be lost."""
+    x._array.flags.writeable = False
+    return x
+
+
+def _of_numbers(key: Any) -> Any:
+    """An index of numbers as one of pairs."""
+    if key is Ellipsis or (isinstance(key, tuple) and any(x is Ellipsis for x in key)):
+        return (*(key if isinstance(key, tuple) else (key,)), slice(None))
+    return key
+
+
+def array_of(pairs: Any) -> Any:
+    """A view of an array of pairs as complex numbers."""
+    if pairs.strides[-1] != pairs.itemsize:
+        pairs = np.ascontiguousarray(pairs)
+    return pairs.view(f"c{2 * pairs.itemsize}")[..., 0]
+
+
+def of_parts(real: Any, imag: Any) -> Any:
+    """New numbers of these parts."""
+    dtype = max(real.dtype, imag.dtype, key=lambda kind: kind.itemsize)
+    return Complex(rv.stack([x.to(dtype) for x in rv.broadcast_tensors(real, imag)], -1))
+
+
 def as_complex(x: Any, like: Any = None) -> Any:
-    """A number or a tensor as complex numbers; the imaginary part of a real tensor is 0.0, with `like` a
-    tensor."""
-    if type(x) is Complex:
+    """A number or a tensor as complex numbers, or as `Parts`: the imaginary part of a real one is 0.0, with
+    `like` zeros."""
+    if type(x) in (Complex, Parts):
         return x
     if rv.is_tensor(x) and x.is_complex():
         return x[...]  # of a parameter
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
         return view_as_complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):
-        return Complex(x.real, x.imag)
-    return Complex(x, 0.0 if like is None or not rv.is_tensor(x) else rv.zeros_like(x))
+        return Parts(x.real, x.imag)
+    return Parts(x, 0.0 if like is None or not rv.is_tensor(x) else rv.zeros_like(x))
 
 
 def _product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     """A product of two, of numbers of which one is complex."""
     if _is_real(b):
-        return Complex(function(a.real, b), function(a.imag, b))
+        return of_parts(function(a.real, b), function(a.imag, b))
     b = as_complex(b)
     if _is_real(a):
-        return Complex(function(a, b.real), function(a, b.imag))
+        return of_parts(function(a, b.real), function(a, b.imag))
     real = function(a.real, b.real) - function(a.imag, b.imag)
-    return Complex(real, function(a.real, b.imag) + function(a.imag, b.real))
+    return of_parts(real, function(a.real, b.imag) + function(a.imag, b.real))
 
 
 def of_numbers(name: str, a: Any, b: Any) -> Any:
     """a op b of a tensor and a complex number."""
-    a, b = (Complex(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
+    a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
     return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
 
 
@@ -345,27 +451,39 @@ def complex_of(real: Any, imag: Any) -> Complex:
         raise RuntimeError(
             f"[complex] got parts of {real.dtype} and {imag.dtype}; expected both float32 or both float64"
         )
-    return view_as_complex(rv.stack(rv.broadcast_tensors(real, imag), -1))  # a copy, as in PyTorch
+    return of_parts(real, imag)
 
 
 def polar(abs: Any, angle: Any) -> Complex:
     """abs exp(i angle)."""
-    return Complex(abs * rv.cos(angle), abs * rv.sin(angle))
+    return of_parts(abs * rv.cos(angle), abs * rv.sin(angle))
 
 
 def view_as_complex(input: Any) -> Complex:
     """The complex numbers of pairs (.., 2): views of their memory."""
     if input.ndim == 0 or input.shape[-1] != 2:
         raise RuntimeError(f"[view_as_complex] got shape {tuple(input.shape)}; expected a last axis of 2")
-    return Complex(input[..., 0], input[..., 1], input)
+    if input.stride(-1) != 1:
+        raise RuntimeError(
+            f"[view_as_complex] got pairs {input.stride(-1)} elements apart; expected adjacent ones: "
+            "x.contiguous()"
+        )
+    return Complex(input)
 
 
 def view_as_real(input: Any) -> Any:
-    """The pairs (.., 2) of complex numbers: their memory where `view_as_complex` or a transform has made
-    them, else a copy."""
+    """The pairs (.., 2) of complex numbers: their memory."""
     if not isinstance(input, Complex):
         raise RuntimeError(f"[view_as_real] got {type(input).__name__}; expected complex numbers")
-    return rv.stack([input.real, input.imag], -1) if input._pair is None else input._pair
+    _require_memory("view_as_real", input)
+    return input._pair
+
+
+def _require_memory(name: str, input: Any) -> None:
+    if input._conjugate:
+        raise RuntimeError(
+            f"[{name}] got a conjugate, whose memory has the other sign; expected z.resolve_conj(), a copy"
+        )
 
 
 def angle(input: Any) -> Any:

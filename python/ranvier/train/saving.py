@@ -40,7 +40,7 @@ def text(trainer: Training) -> str:
     """A Trainer in one line: model, loss, optimizer, metrics, and the last epoch's values."""
     parameters = sum(p.numel() for p in trainer.model.parameters())
     groups = getattr(trainer.optimizer, "param_groups", ())[:1]
-    rate = "".join(f"lr={group['lr']:g}" for group in groups if "lr" in group)
+    rate = "".join(f"lr={float(group['lr']):g}" for group in groups if "lr" in group)
     metrics = f", metrics={list(trainer.metrics)}" if trainer.metrics else ""
     last = "".join(f", {name} {value:.4g}" for name, value in trainer.history.last().items())
     epochs = f"{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{last}" if trainer.epoch else "not trained"

@@ -30,7 +30,6 @@ from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.views import share
 
 
 def fliplr(input: Any) -> Tensor:
@@ -283,10 +282,6 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     if view is None:
         got = f"size {size} and stride {stride} from {first}"
         raise OpError(f"[as_strided] got {got}; expected elements of the memory of x")
-    if not (x._requires_grad and tape_mode.enabled):
-        out = wrap(view)
-        share(x, out)
-        return out
     y = AsStrided(size, stride, first).apply(x)
     base, chain, why = y._view
     if not why:
@@ -294,7 +289,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
             of_base = AsStrided(size, stride, first)
             of_base.forward(base._array)
             y._view = base, (of_base,), why
-        if base._array.nbytes < memory.nbytes or not _apart(size, stride):  # `Replace` could not write it
+        lacks = base._array.nbytes < memory.nbytes or not _apart(size, stride)
+        if lacks and y._requires_grad:  # `Replace` could not write it
             y._array.flags.writeable = False
     return y
 

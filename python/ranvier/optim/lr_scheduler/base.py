@@ -9,9 +9,11 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from ranvier.observe import refuse
-from ranvier.optim.optimizer import Optimizer
+from ranvier.optim.optimizer import Group, Optimizer
+from ranvier.optim.state import plain
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_methods
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]
 
@@ -31,8 +33,8 @@ EXAMPLE = """
 class LRScheduler:
     """Base of the schedules: ``step()`` after each epoch (or batch) sets the learning rates of the groups.
 
-    Call it after ``optimizer.step()``. Several schedules may act on one optimizer: each changes the present
-    rate.
+    Call it after ``optimizer.step()``. A rate in a Tensor is filled, others are replaced. Several schedules
+    may act on one optimizer: each changes the present rate.
 
     Args:
         last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
@@ -59,13 +61,13 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"[{type(self).__name__}] got last_epoch {last_epoch} and param_groups[{i}] without "
                     "initial_lr; expected the groups of the run to continue"
                 )
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs: list[float] = [copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._initial_step()
 
@@ -103,11 +105,11 @@ class LRScheduler:
     def _set(self, rates: list[float]) -> None:
         refuse("a schedule's step()", "call it after the compiled step, which sees the new rate")
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+            set_rate(group, rate)
         self._last_lr = self._rates()
 
     def _rates(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [copied(group["lr"]) for group in self.optimizer.param_groups]
 
     def _scaled(self, factor: float) -> list[float]:
         return [rate * factor for rate in self._rates()]
@@ -147,6 +149,18 @@ def _load_into(own: Any, saved: Any) -> None:
         own.load_state_dict(saved)
     elif saved is not None:
         vars(own).update(saved)
+
+
+def copied(rate: Any) -> Any:
+    return rate.detach().clone() if isinstance(rate, Tensor) else rate
+
+
+def set_rate(group: Group, rate: Any) -> None:
+    """Sets a group's rate; one in a Tensor is filled, so that all who hold the Tensor see it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(plain(rate))
+    else:
+        group["lr"] = rate
 
 
 def require_optimizer(name: str, optimizer: Any) -> None:
@@ -284,7 +298,7 @@ class ReduceLROnPlateau(LRScheduler):
         for group, least in zip(groups, self.min_lrs, strict=True):
             rate = max(group["lr"] * self.factor, least)
             if group["lr"] - rate > self.eps:
-                group["lr"] = rate
+                set_rate(group, rate)
 
     def _is_better(self, a: float, best: float) -> bool:
         sign = -1.0 if self.mode == "min" else 1.0

@@ -6,7 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
+from ranvier.optim.lr_scheduler.base import (
+    LRScheduler,
+    for_each_group,
+    require_numbers,
+    require_whole,
+    set_rate,
+)
 from ranvier.optim.optimizer import Group, Optimizer
 from ranvier.tensors.errors import number, one_of
 
@@ -280,7 +286,7 @@ class CyclicLR(_WithMomentum):
         rates = for_each_group("CyclicLR", "base_lr", optimizer, base_lr)
         if last_epoch == -1:
             for rate, group in zip(rates, optimizer.param_groups, strict=True):
-                group["lr"] = rate
+                set_rate(group, rate)
         self.max_lrs = for_each_group("CyclicLR", "max_lr", optimizer, max_lr)
         up = float(step_size_up)
         self.total_size = up + (up if step_size_down is None else float(step_size_down))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from ranvier.optim.lr_scheduler.base import LRScheduler, ReduceLROnPlateau
+from ranvier.optim.lr_scheduler.base import LRScheduler, ReduceLROnPlateau, set_rate
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
@@ -95,7 +95,7 @@ class SequentialLR(LRScheduler):
         self.optimizer = optimizer
         # All schedules have made their first step: undo these, and start the first one.
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
+            set_rate(group, group["initial_lr"])
         _undo_first_step(self._schedulers)
         first = self._schedulers[bisect_right(self._milestones, 0)]
         first._initial_step()

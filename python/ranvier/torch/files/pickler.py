@@ -16,12 +16,12 @@ from numpy.lib.stride_tricks import as_strided
 import ranvier as rv
 from ranvier import nn
 from ranvier.tensors.duplicates import memory_of, rebuild
-from ranvier.tensors.views import bounds, is_shared
+from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
 from ranvier.torch.files.naming import path_of
 from ranvier.torch.files.values import KINDS, Array
-from ranvier.torch.pairs import Complex, view_as_real
+from ranvier.torch.pairs import Complex, array_of
 
 
 class Name:
@@ -259,9 +259,11 @@ class Pickler(_Base):  # type: ignore[misc]
 
 def _joined(numbers: Any) -> Any:
     """Complex numbers as one array, as PyTorch's files have them."""
-    kind, real = type(numbers)._kind, view_as_real(numbers[...])._array
-    array = np.ascontiguousarray(real).view(f"c{2 * real.itemsize}")[..., 0]
-    return rebuild(kind, array, numbers.requires_grad)
+    pairs = numbers[...]._pairs
+    joined = rebuild(type(numbers)._kind, array_of(pairs._array), numbers.requires_grad)
+    if np.may_share_memory(joined._array, pairs._array):
+        share(pairs, joined)  # as other tensors on it
+    return joined
 
 
 def _dtype_name(dtype: Any) -> Name:
