@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.onnx.registry import IGNORED, Operator, find
+from ranvier.onnx.registry import IGNORED, find
 from ranvier.onnx.values import Array, array_of, dtype_of, ints, shape_of
 
 
@@ -25,12 +25,6 @@ class Node(NamedTuple):
     outputs: tuple[str, ...]
     settings: dict[str, Any]
     name: str
-
-    @property
-    def operator(self) -> Operator:
-        operator = find(self.op, self.version)
-        assert operator is not None
-        return operator
 
 
 class Graph(NamedTuple):

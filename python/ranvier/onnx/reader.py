@@ -13,12 +13,12 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, Node, elements, graph_of, inlined_nodes
+from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, graph_of, inlined_nodes
+from ranvier.onnx.parts import STATISTICS, Part, Plan, called, room, run
 from ranvier.onnx.registry import find
-from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
+from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, tensor_of
 from ranvier.serialization.kinds import other_kind
 
-_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph", "most")
 _SETTINGS = {  # inputs that are settings: they are no parameters
     "Clip": (1, 2),
     "Dropout": (1, 2),
@@ -28,8 +28,7 @@ _SETTINGS = {  # inputs that are settings: they are no parameters
     "Resize": (1, 2, 3),
     "Upsample": (1,),
 }
-_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", *(f"_{name}" for name in _OWN)}
-_STATISTICS = {"BatchNormalization": (3, 4)}
+_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
 class OnnxModule(Module):
@@ -43,87 +42,47 @@ class OnnxModule(Module):
         nodes: the operators, in the order in which they run.
     """
 
-    step_constants = ("_constants", "nodes")  # of a compiled step: they stay as the file has them
+    step_constants = ("_body", "_inputs", "nodes")  # of a compiled step: they stay as the file has them
 
     def __init__(
         self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
     ) -> None:
         super().__init__()
         held = sum(array.size for array in graph.initializers.values())
-        self._most = (
-            (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
-        )
+        most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
-        self._constants: dict[str, Array] = {}
-        self._places: list[tuple[str, Module, str]] = []  # a value of the graph, its module and attribute
         kinds = _kinds(graph, buffers)
-        paths = _paths(list(kinds))
-        for name, array in graph.initializers.items():
-            if name not in kinds:
-                self._constants[name] = array
-                continue
-            owner, attribute = self._owner(paths[name])
+        marked = frozenset(name for name, kind in kinds.items() if kind == "buffer")
+        plan = Plan(graph, _paths(list(kinds)), marked, most)
+        self._body = plan.bodies[()]
+        parts: list[Module] = [self]
+        for around, name, body in plan.tree:
+            parts.append(Part())
+            parts[-1]._body = body
+            setattr(parts[around], name, parts[-1])
+        for name, at, attribute in plan.places:
+            value = tensor_of(graph.initializers[name])
             if kinds[name] == "parameter":
-                setattr(owner, attribute, Parameter(tensor_of(array)))
+                setattr(parts[at], attribute, Parameter(value))
             else:
-                owner.register_buffer(attribute, tensor_of(array))
-            self._places.append((name, owner, attribute))
-        self._unused = _last_uses(graph)
-        self._buffers_of_graph = frozenset(name for name, kind in kinds.items() if kind == "buffer")
-
-    def _owner(self, path: tuple[str, ...]) -> tuple[Module, str]:
-        owner: Module = self
-        for name in path[:-1]:
-            if name not in owner._modules:
-                setattr(owner, name, _Part())
-            owner = owner.__dict__[name]
-        return owner, path[-1]
+                parts[at].register_buffer(attribute, value)
 
     def forward(self, *inputs: Any) -> Any:
-        values: dict[str, Any] = {"": None, **self._constants}
-        for name, owner, attribute in self._places:
-            values[name] = owner.__dict__[attribute]
         if len(inputs) != len(self._inputs):
             names = ", ".join(self.input_names)
             raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
-        for one, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
-            values[name] = _checked(name, one, dtype, shape)
-        left = self._most[0] + self._most[1] * sum(raw(values[name]).size for name in self.input_names)
-        for node, unused in zip(self.nodes, self._unused, strict=True):
-            operands = [values[name] for name in node.inputs]
-            left -= elements(node.op, operands, node.settings)
-            if left < 0:
-                raise ValueError(
-                    f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
-                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
-                )
-            results = self._results(node, operands)
-            for name, value in zip(node.outputs, results, strict=False):
-                values[name] = value
-            values[""] = None
-            for name in unused:
-                del values[name]
-        outputs = tuple([tensor_of(values[name]) for name in self.output_names])
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def _results(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
-        operator = node.operator
-        places = _STATISTICS.get(node.op, ())
-        owned = bool(places) and all(node.inputs[i] in self._buffers_of_graph for i in places)
-        asked = {"training": self.training, "outputs": len(node.outputs), "owned": owned}
-        more = {name: asked[name] for name in operator.asks}
-        try:
-            result = operator.function(*inputs, **node.settings, **more)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"[onnx] {_named(node)}: {error} (operator set {node.version})") from error
-        results = result if isinstance(result, tuple) else (result,)
-        if len(results) < len(node.outputs):
-            raise ValueError(
-                f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
-                f"{len(node.outputs)}"
-            )
-        return results
+        plan = self._body.plan
+        values: dict[str, Any] = {"": None, **plan.constants}
+        given = [_checked(*one, x) for x, one in zip(inputs, self._inputs, strict=True)]
+        if plan.unchanged(self, values):
+            values.update(zip(self.input_names, given, strict=True))
+            left = room(plan, values, self.input_names)
+            outputs = run(self, self._body, self.nodes, plan.unused, values, left, self.output_names)
+        else:
+            outputs = called(self, self._body, given)
+        results = tuple(map(tensor_of, outputs))
+        return results[0] if len(results) == 1 else results
 
     def __repr__(self) -> str:
         counts = Counter(node.op for node in self.nodes).most_common()
@@ -131,15 +90,7 @@ class OnnxModule(Module):
         return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
 
 
-def _named(node: Node) -> str:
-    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"
-
-
-class _Part(Module):
-    """A module for a part of the parameters' names."""
-
-
-def _checked(name: str, value: Any, dtype: Any, shape: list[int | None] | None) -> Any:
+def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) -> Any:
     """The input as the file declares it; integers are cast."""
     if not isinstance(value, (Tensor, np.ndarray)):
         value = np.asarray(value, dtype)
@@ -165,7 +116,7 @@ def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
         for place, name in enumerate(node.inputs):
             if name in roles:
                 setting = place in _SETTINGS.get(node.op, ())
-                statistic = place in _STATISTICS.get(node.op, ())
+                statistic = place in STATISTICS.get(node.op, ())
                 roles[name].add("setting" if setting else "buffer" if statistic else "parameter")
     kinds = {}
     for name, array in graph.initializers.items():
@@ -191,16 +142,6 @@ def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
             taken.add(flat)
             paths[name] = (flat,)
     return paths
-
-
-def _last_uses(graph: Graph) -> list[list[str]]:
-    """For each node: the values that no later node uses."""
-    kept, unused = {"", *graph.outputs}, []
-    for node in reversed(graph.nodes):
-        names = dict.fromkeys((*node.inputs, *node.outputs))
-        unused.append([name for name in names if name not in kept])
-        kept.update(names)
-    return unused[::-1]
 
 
 KEY = "ranvier"
