@@ -157,7 +157,8 @@ _NAMES = {  # numbers of TensorProto.DataType
     13: "uint64",
 }
 NUMBERS = {name: number for number, name in _NAMES.items()}
-_CAST = FLOATS | {np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.bool_)}
+CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
+"""The dtypes of Tensors that operators compute by the library's own operations, which can be written again."""
 
 
 def dtype_of(number: int | str) -> np.dtype[Any]:
@@ -185,7 +186,7 @@ def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False)
     saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
     (up to version 23) NaN in those without a negative zero.
     """
-    if isinstance(x, Tensor) and x.dtype in _CAST and dtype in _CAST:
+    if isinstance(x, Tensor) and x.dtype in CORE and dtype in CORE:
         return x.to(dtype)
     return by_numpy(lambda a: _converted(a, dtype, saturate, old), x)
 
