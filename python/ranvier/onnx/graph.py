@@ -7,13 +7,14 @@ of a node's result before it runs.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ranvier.onnx.registry import IGNORED, find
-from ranvier.onnx.values import Array, array_of, dtype_of, ints, shape_of
+from ranvier.onnx.values import FLOATS, Array, array_of, dtype_of, ints, shape_of
 
 
 class Node(NamedTuple):
@@ -70,8 +71,77 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
             f"(operator set {versions['']}{f', nodes {names}' if names else ''})"
         )
     initializers = {t.name: array_of_tensor(onnx, t) for t in graph.initializer}
+    if model.producer_name not in ("ranvier", "pytorch"):  # these write all weights as initializers
+        nodes = _with_weights(nodes, initializers)
     inputs = [_input(onnx, v) for v in graph.input if v.name not in initializers]
     return Graph(inputs, [v.name for v in graph.output], initializers, nodes)
+
+
+# --- what constants are
+STATISTICS = {"BatchNormalization": (3, 4)}
+_SETTINGS = {  # inputs that are settings: they are no parameters
+    "Clip": (1, 2),
+    "Dropout": (1, 2),
+    "OneHot": (1, 2),
+    "Pad": (1, 2, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Upsample": (1,),
+}
+_WEIGHTS = {  # inputs that are weights, where they are constants
+    **dict.fromkeys(("Conv", "ConvTranspose", "LayerNormalization", "InstanceNormalization"), (1, 2)),
+    **dict.fromkeys(("GroupNormalization", "BatchNormalization"), (1, 2)),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2, 3, 7)),
+    **dict.fromkeys(("MatMul", "Gemm", "Einsum"), (0, 1, 2)),
+    **dict.fromkeys(("PRelu", "RMSNormalization"), (1,)),
+    "Gather": (0,),
+}
+_PLACES = {"setting": _SETTINGS, "buffer": STATISTICS, "weight": _WEIGHTS}
+_PRODUCTS = ("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose")
+_PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten")
+
+
+def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
+    """What values are used as: "setting", "buffer" (running statistics), "weight", "offset" or "other".
+
+    offset: it is added to a product with a weight, or scales and shifts a quotient, as in a norm.
+    """
+    source: dict[str, Node] = {}  # what made each value, but for its shape
+    for node in nodes:
+        passed = source.get(node.inputs[0]) if node.op in _PASSING else node
+        source.update(dict.fromkeys(node.outputs, passed) if passed is not None else {})
+    roles: dict[str, set[str]] = {}
+    for node in reversed(nodes):
+        for place, name in enumerate(node.inputs):
+            role = next((what for what, of in _PLACES.items() if place in of.get(node.op, ())), "other")
+            before = source.get(node.inputs[1 - place]) if node.op in ("Add", "Mul") else None
+            if before is not None and (
+                before.op == ("Div" if node.op == "Mul" else "Mul")
+                or (before.op in _PRODUCTS and any(v in initializers for v in before.inputs))
+                or (before.op in _PRODUCTS and any(_is_constant(source.get(v)) for v in before.inputs))
+            ):
+                role = "offset"
+            passed = roles.get(node.outputs[0]) if node.op in _PASSING and not place else None
+            roles.setdefault(name, set()).update(passed or {role})
+    return roles
+
+
+def _is_constant(node: Node | None) -> bool:
+    return node is not None and node.op == "Constant"
+
+
+def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Node]:
+    """The nodes without constants that are weights, which become initializers: some exporters write no others."""
+    roles, rest = roles_of(nodes, initializers), []
+    for node in nodes:
+        operator = find(node.op, node.version) if node.op == "Constant" else None
+        value = np.zeros(()) if operator is None else operator.function(**node.settings)
+        uses = roles.get(node.outputs[0], set())
+        if value.dtype not in FLOATS or not value.ndim or uses.isdisjoint(("weight", "buffer", "offset")):
+            rest.append(node)
+        else:
+            initializers[node.outputs[0]] = value
+    return rest
 
 
 def _input(onnx: Any, value: Any) -> tuple[str, Any, list[int | None] | None]:

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.nn import Module
-from ranvier.onnx.graph import Graph, Node, elements
+from ranvier.onnx.graph import STATISTICS, Graph, Node, elements
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import Array, raw
 
 Path = tuple[str, ...]
-STATISTICS = {"BatchNormalization": (3, 4)}
 
 
 class Part(Module):

@@ -13,21 +13,12 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, graph_of, inlined_nodes
-from ranvier.onnx.parts import STATISTICS, Part, Plan, called, room, run
+from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, graph_of, inlined_nodes, roles_of
+from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, tensor_of
 from ranvier.serialization.kinds import other_kind
 
-_SETTINGS = {  # inputs that are settings: they are no parameters
-    "Clip": (1, 2),
-    "Dropout": (1, 2),
-    "OneHot": (1, 2),
-    "Pad": (1, 2, 3),
-    "Range": (0, 1, 2),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-}
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
@@ -53,8 +44,11 @@ class OnnxModule(Module):
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
         kinds = _kinds(graph, buffers)
-        marked = frozenset(name for name, kind in kinds.items() if kind == "buffer")
-        plan = Plan(graph, _paths(list(kinds)), marked, most)
+        marked = {name for name, kind in kinds.items() if kind == "buffer"}
+        for node in graph.nodes:
+            if node.op == "Identity" and node.inputs[0] in marked:
+                marked.update(node.outputs)
+        plan = Plan(graph, _paths(list(kinds)), frozenset(marked), most)
         self._body = plan.bodies[()]
         parts: list[Module] = [self]
         for around, name, body in plan.tree:
@@ -111,16 +105,10 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
 
 def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
     """For each initializer that is no constant: "parameter" or "buffer"."""
-    roles: dict[str, set[str]] = {name: set() for name in graph.initializers}
-    for node in graph.nodes:
-        for place, name in enumerate(node.inputs):
-            if name in roles:
-                setting = place in _SETTINGS.get(node.op, ())
-                statistic = place in STATISTICS.get(node.op, ())
-                roles[name].add("setting" if setting else "buffer" if statistic else "parameter")
+    roles = roles_of(graph.nodes)
     kinds = {}
     for name, array in graph.initializers.items():
-        if array.dtype not in FLOATS or not roles[name] - {"setting"}:
+        if array.dtype not in FLOATS or not roles.get(name, set()) - {"setting"}:
             continue
         if name in buffers or roles[name] == {"buffer"}:
             kinds[name] = "buffer"
