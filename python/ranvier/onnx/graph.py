@@ -78,7 +78,7 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
 
 
 # --- what constants are
-STATISTICS = {"BatchNormalization": (3, 4)}
+STATISTICS: dict[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
 _SETTINGS = {  # inputs that are settings: they are no parameters
     "Clip": (1, 2),
     "Dropout": (1, 2),
@@ -96,7 +96,11 @@ _WEIGHTS = {  # inputs that are weights, where they are constants
     **dict.fromkeys(("PRelu", "RMSNormalization"), (1,)),
     "Gather": (0,),
 }
-_PLACES = {"setting": _SETTINGS, "buffer": STATISTICS, "weight": _WEIGHTS}
+_PLACES: dict[str, dict[str, tuple[int, ...]]] = {
+    "setting": _SETTINGS,
+    "buffer": STATISTICS,
+    "weight": _WEIGHTS,
+}
 _PRODUCTS = ("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose")
 _PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten")
 
@@ -108,8 +112,8 @@ def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, 
     """
     source: dict[str, Node] = {}  # what made each value, but for its shape
     for node in nodes:
-        passed = source.get(node.inputs[0]) if node.op in _PASSING else node
-        source.update(dict.fromkeys(node.outputs, passed) if passed is not None else {})
+        origin = source.get(node.inputs[0]) if node.op in _PASSING else node
+        source.update(dict.fromkeys(node.outputs, origin) if origin is not None else {})
     roles: dict[str, set[str]] = {}
     for node in reversed(nodes):
         for place, name in enumerate(node.inputs):
@@ -131,7 +135,7 @@ def _is_constant(node: Node | None) -> bool:
 
 
 def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Node]:
-    """The nodes without constants that are weights, which become initializers: some exporters write no others."""
+    """The nodes without constants that are weights, which become initializers: some exporters write none."""
     roles, rest = roles_of(nodes, initializers), []
     for node in nodes:
         operator = find(node.op, node.version) if node.op == "Constant" else None

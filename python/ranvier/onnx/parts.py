@@ -1,8 +1,8 @@
 """The parts of a graph's module: which nodes each one stands for, and how these run.
 
 A part is the module at a prefix of the parameters' names. It stands for the nodes that use its parameters and
-those between them, if they use no others: it can be called, and where one is hooked or replaced, the graph calls
-it. While all are as they were loaded, the nodes run as they stand in the file.
+those between them, if they use no others: it can be called. Where one is hooked or replaced, the graph calls
+the parts. While all are as they were loaded, the nodes run as they stand in the file.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ class Part(Module):
         if not body.steps:
             raise ValueError(f"[onnx] part '{body.name}' is not one function: {_REMEDY}")
         if len(inputs) != len(body.inputs):
-            raise TypeError(f"[onnx] part '{body.name}' got {len(inputs)} inputs; expected {len(body.inputs)}")
+            raise TypeError(
+                f"[onnx] part '{body.name}' got {len(inputs)} inputs; expected {len(body.inputs)}"
+            )
         results = called(self, body, inputs)
         return results if len(results) > 1 else results[0]
 
 
 _REMEDY = (
-    "its nodes use other parameters, too, or lie around other parts; expected changes of the parts inside, of "
-    "those around it, or of its parameters"
+    "its nodes use other parameters, too, or lie around other parts; expected changes of the parts inside, "
+    "of those around it, or of its parameters"
 )
 
 
@@ -181,7 +183,7 @@ def run(
     """The outputs of steps; values: by their names."""
     for step, gone in zip(steps, unused, strict=True):
         operands = [values[name] for name in step.inputs]
-        if step.__class__ is Call:
+        if isinstance(step, Call):
             results = _found(module, body, step.path)(*operands)
             results = results if len(step.outputs) > 1 else (results,)
         else:
@@ -200,14 +202,16 @@ def run(
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
-    """What is at a path from a part on: a parameter, or a part that is called. Parts on the way, which are not
+    """What is at a path from a part on: a parameter, or a part that is called. Those on the way, which are not
     called, have to be those of the file."""
     bodies = body.plan.bodies
     for i, name in enumerate(path):
         at = (*body.path, *path[:i])
         whole = isinstance(module, Part) and module._body is bodies[at]
         if i and (not whole or module._rv_hooks is not None or "forward" in vars(module)):
-            raise ValueError(f"[onnx] part '{'.'.join(at)}' is hooked or replaced, and not one function: {_REMEDY}")
+            raise ValueError(
+                f"[onnx] part '{'.'.join(at)}' is hooked or replaced, and not one function: {_REMEDY}"
+            )
         found = getattr(module, name, None)
         if found is None and (i + 1 < len(path) or (*at, name) in bodies):
             raise ValueError(f"[onnx] got no part '{'.'.join((*at, name))}'; expected a module in its place")
@@ -266,7 +270,10 @@ class _Division:
         self.plan, self.nodes = plan, plan.nodes
         self.made = {v: i for i, node in enumerate(plan.nodes) for v in node.outputs if v}
         self.users: dict[str, set[int]] = {v: {-1} for v in plan.outputs}
-        self.active, self.sizes = {*plan.inputs}, set[str]()  # sizes: that follow from shapes of active values
+        self.active, self.sizes = (
+            {*plan.inputs},
+            set[str](),
+        )  # sizes: that follow from shapes of active values
         self.same: dict[str, Any] = {}  # equal for values that are not active and are computed alike
         self.used: list[frozenset[str]] = []  # the parameters that each node uses
         needs = {v: frozenset({v}) for v in plan.paths}
@@ -334,7 +341,9 @@ class _Division:
         group: dict[int, list[int]] = {}
         for i in some:
             joined, used = [i], set(self.used[i])
-            for before in sorted({self.made[v] for v in self.nodes[i].inputs if v in self.made} & group.keys()):
+            for before in sorted(
+                {self.made[v] for v in self.nodes[i].inputs if v in self.made} & group.keys()
+            ):
                 theirs = set().union(*[self.used[k] for k in group[before]])
                 if before not in joined and used.isdisjoint(theirs):
                     joined, used = [*group[before], *joined], used | theirs
@@ -418,9 +427,7 @@ class _Division:
             return None
         order = _ordered(steps, path)
         found = [(v, place[len(path) :]) for v, place in places.items()]
-        return _Filling(
-            tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants
-        )
+        return _Filling(tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants)
 
     def _behind(self, values: list[str], given: set[str]) -> set[int] | None:
         """The nodes that compute sizes from shapes of given values; None where they need others."""

@@ -158,7 +158,7 @@ _NAMES = {  # numbers of TensorProto.DataType
 }
 NUMBERS = {name: number for number, name in _NAMES.items()}
 CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
-"""The dtypes of Tensors that operators compute by the library's own operations, which can be written again."""
+"""The dtypes of Tensors that operators compute by the library's operations, which can be written again."""
 
 
 def dtype_of(number: int | str) -> np.dtype[Any]:
