@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.nn import Module
-from ranvier.onnx.graph import STATISTICS, Graph, Node, elements
+from ranvier.onnx.graph import STATISTICS, Graph, Node
+from ranvier.onnx.limits import cost
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import Array, raw
 
@@ -187,7 +188,7 @@ def run(
             results = _found(module, body, step.path)(*operands)
             results = results if len(step.outputs) > 1 else (results,)
         else:
-            left -= elements(step.op, operands, step.settings)
+            left -= cost(step.op, operands, step.settings)
             if left < 0:
                 raise ValueError(
                     f"[onnx] {_named(step)}: the results have more elements than expected of a file and "
@@ -202,8 +203,8 @@ def run(
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
-    """What is at a path from a part on: a parameter, or a part that is called. Those on the way, which are not
-    called, have to be those of the file."""
+    """What is at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
+    called, must be those of the file."""
     bodies = body.plan.bodies
     for i, name in enumerate(path):
         at = (*body.path, *path[:i])

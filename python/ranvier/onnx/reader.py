@@ -13,12 +13,14 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, graph_of, inlined_nodes, roles_of
+from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, roles_of
+from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
 from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, tensor_of
 from ranvier.serialization.kinds import other_kind
 
+_DEPTH = 32  # of names in names
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
@@ -120,12 +122,15 @@ def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
 def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
     """Names with dots as paths; one that cannot be a path gets "_" for its dots."""
     paths = {name: tuple(name.split(".")) for name in names}
-    inner = {path[:i] for path in paths.values() for i in range(1, len(path))}
-    taken = set()
+    deep = {name for name, path in paths.items() if len(path) > _DEPTH}
+    inner = {path[:i] for name, path in paths.items() if name not in deep for i in range(1, len(path))}
+    if len(inner) > NODES:
+        deep, inner = {name for name, path in paths.items() if len(path) > 1}, set()
+    taken = _RESERVED | {path[0] for path in (*paths.values(), *inner) if len(path) == 1}
     for name, path in paths.items():
-        if "" in path or path in inner or _RESERVED & set(path):
+        if name in deep or "" in path or path in inner or _RESERVED & set(path):
             flat = name.replace(".", "_") or "_"
-            while (flat,) in paths.values() or flat in taken or flat in _RESERVED or (flat,) in inner:
+            while flat in taken:
                 flat += "_"
             taken.add(flat)
             paths[name] = (flat,)
@@ -184,11 +189,10 @@ def load(
             f"{OPSETS[-1]}"
         )
     buffers = _buffers(model)
-    if model.functions and (count := inlined_nodes(model)) > max_nodes:
-        raise ValueError(
-            f"[onnx.load] got functions that stand for {count} nodes; expected {max_nodes} at most "
-            "(max_nodes)"
-        )
+    count = max(node_count(onnx, model, versions[""]), len(model.graph.initializer))
+    if count > max_nodes:
+        what = "functions that stand for" if model.functions else "a graph of"
+        raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
     graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
     return OnnxModule(graph, buffers, max_elements).eval()
 
