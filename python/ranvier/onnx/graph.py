@@ -38,17 +38,15 @@ class Graph(NamedTuple):
 def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     """The nodes of a checked model.
 
-    Raises ValueError: operators, attributes or element types that are not supported, all of them at once.
+    Raises ValueError: attributes or element types that are not supported, all of them at once.
     """
     graph = model.graph
-    lacking: dict[str, str] = {}  # what is not supported, and a node that has it
+    lacking = _without_operator(graph.node, versions)
     nodes = []
     used = {v.name for v in graph.output}.union(*(node.input for node in graph.node))
     for node in graph.node:
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        operator = find(node.op_type, versions.get(domain, 1)) if not domain else None
-        if operator is None:
-            lacking[f"{domain}.{node.op_type}" if domain else node.op_type] = node.name
+        operator = find(node.op_type, versions[""])
+        if lacking or operator is None:
             continue
         settings = {a.name: attribute(onnx, a) for a in node.attribute if a.name not in IGNORED}
         unknown = settings.keys() - operator.settings
@@ -62,17 +60,49 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
         nodes.append(Node(node.op_type, versions[""], tuple(node.input), outputs, settings, node.name))
     if graph.sparse_initializer:
         lacking["sparse initializers"] = ""
-    if lacking:
-        names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
-        raise ValueError(
-            f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md "
-            f"(operator set {versions['']}{f', nodes {names}' if names else ''})"
-        )
+    _refuse(lacking, versions[""])
     initializers = {t.name: array_of_tensor(onnx, t) for t in graph.initializer}
     if model.producer_name not in ("ranvier", "pytorch"):  # these write all weights as initializers
         nodes = _with_weights(nodes, initializers)
     inputs = [_input(onnx, v) for v in graph.input if v.name not in initializers]
     return Graph(inputs, [v.name for v in graph.output], initializers, nodes)
+
+
+def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
+    """The operators that are not supported, and a node of each."""
+    lacking = {}
+    for node in nodes:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain or find(node.op_type, versions[""]) is None:
+            lacking[f"{domain}.{node.op_type}" if domain else node.op_type] = node.name
+    return lacking
+
+
+def _refuse(lacking: dict[str, str], version: int) -> None:
+    if lacking:
+        names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
+        raise ValueError(
+            f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md "
+            f"(operator set {version}{f', nodes {names}' if names else ''})"
+        )
+
+
+def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
+    """Raises ValueError: operators that are neither supported nor functions. onnx's own code, which replaces
+    functions, fails for some of them, and for attention without heads."""
+    functions = {(f.domain, f.name) for f in model.functions}
+    every = [*model.graph.node, *[node for f in model.functions for node in f.node]]
+    made, rest = [], []
+    for node in every:
+        if _is_function(onnx, node.domain, node.op_type, versions):
+            made.append(node)
+        elif (node.domain, node.op_type) not in functions:
+            rest.append(node)
+    _refuse(_without_operator(rest, versions), versions[""])
+    for node in made:
+        for a in node.attribute:
+            if a.name.endswith(("num_heads", "groups")) and a.i < 1:
+                raise ValueError(f"[onnx.load] got {a.name} {a.i} of {node.op_type}; expected 1 or more")
 
 
 # --- what constants are
@@ -204,7 +234,7 @@ _DEPTH = 64  # of functions and graphs in each other
 _OF_FUNCTION = 64  # nodes that stand for an operator which ONNX defines by others
 
 
-def node_count(onnx: Any, model: Any, version: int) -> int:
+def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
     """The number of nodes when all functions are replaced by theirs, with those of graphs in attributes."""
     functions = {(f.domain, f.name): f for f in model.functions}
     counts: dict[tuple[str, str], int] = {}
@@ -219,7 +249,7 @@ def node_count(onnx: Any, model: Any, version: int) -> int:
             key = (node.domain, node.op_type)
             if key not in counts:
                 inner = count(functions[key].node, depth + 1) if key in functions else 1
-                counts[key] = _OF_FUNCTION if _is_function(onnx, *key, version) else inner
+                counts[key] = _OF_FUNCTION if _is_function(onnx, *key, versions) else inner
             total += counts[key]
             for a in node.attribute:
                 graphs = [*a.graphs, *([a.g] if a.HasField("g") else ())]
@@ -229,11 +259,13 @@ def node_count(onnx: Any, model: Any, version: int) -> int:
     return count(model.graph.node, 0)
 
 
-def _is_function(onnx: Any, domain: str, op: str, version: int) -> bool:
-    if domain not in ("", "ai.onnx") or find(op, version) or not onnx.defs.has(op):
+def _is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
+    """Whether it is one that ONNX defines by other operators, and that no operator here has."""
+    domain = "" if domain == "ai.onnx" else domain
+    if (not domain and find(op, versions[""])) or not onnx.defs.has(op, domain):
         return False
     try:
-        schema = onnx.defs.get_schema(op, version)
+        schema = onnx.defs.get_schema(op, versions.get(domain, 1), domain)
     except onnx.defs.SchemaError:
         return False
     return bool(schema.has_function or schema.has_context_dependent_function)

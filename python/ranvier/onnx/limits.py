@@ -34,16 +34,17 @@ _MOST = 2**62
 
 
 def cost(op: str, inputs: Inputs, settings: Settings) -> int:
-    """Of a node, or more; an operator that is not in the table broadcasts its inputs."""
+    """Of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count twice."""
+    wide = 2 if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4 else 1
     rule = _RULES.get(op)
     if rule is not None:
         # what is wrong is said by the operator
         with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return int(min(max(rule(inputs, settings), 0), _MOST))
+            return wide * int(min(max(rule(inputs, settings), 0), _MOST))
     shapes = [shape_of(v) for v in inputs if v is not None]
     if len(shapes) == 1:
-        return _product(shapes[0])
-    return _broadcast(shapes) * max(len(shapes) - 1, 1)
+        return wide * int(_product(shapes[0]))
+    return wide * _broadcast(shapes) * max(len(shapes) - 1, 1)
 
 
 def _product(sizes: Iterable[float]) -> Any:
@@ -80,7 +81,8 @@ def _pad(inputs: Inputs, settings: Settings) -> int:
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
         sizes[axis] += max(before, 0) + max(after, 0)
-    return int(_product(sizes))
+    places = 0 if settings.get("mode") in (None, "constant") else 8 * sum(sizes)
+    return int(_product(sizes)) + places
 
 
 def _range(inputs: Inputs, settings: Settings) -> float:
@@ -211,7 +213,7 @@ def _col2im(inputs: Inputs, settings: Settings) -> float:
     pads = settings.get("pads") or [0] * (2 * len(outer))
     whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
-    return 2 * _size(inputs[0]) + planes * _product(whole) + _STEP * math.prod(kernel)
+    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + _STEP * math.prod(kernel)
 
 
 def _recurrent(inputs: Inputs, settings: Settings) -> float:
@@ -227,7 +229,7 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "Expand": lambda inputs, settings: _broadcast([shape_of(inputs[0]), ints(inputs[1])]),
     "Tile": lambda inputs, settings: _size(inputs[0]) * _product(ints(inputs[1])),
     "OneHot": lambda inputs, settings: 3 * _size(inputs[0]) * int(array_of(inputs[1]).reshape(-1)[0]),
-    "AffineGrid": lambda inputs, settings: _product(ints(inputs[1])) * 3,
+    "AffineGrid": lambda inputs, settings: _product(ints(inputs[1])) * 16,
     "GatherND": _gather_nd,
     "GridSample": lambda inputs, settings: shape_of(inputs[0])[1] * _size(inputs[1]),
     "LRN": lambda inputs, settings: (
@@ -253,6 +255,7 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
         ("Scatter", "ScatterElements", "ScatterND", "TensorScatter", "GatherElements"),
         lambda inputs, settings: 4 * sum(map(_size, inputs)),
     ),
+    **dict.fromkeys(("Cast", "CastLike", "Hardmax"), _of_first(2)),
     "NonZero": lambda inputs, settings: _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1),
     **dict.fromkeys(  # other inputs are settings, or have a size for each channel
         (
@@ -266,7 +269,7 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
                 "CumProd",
             ),
             *(f"Reduce{kind}" for kind in ("Sum", "Mean", "Prod", "Max", "Min", "L1", "L2", "SumSquare")),
-            *("ReduceLogSum", "ReduceLogSumExp", "ReverseSequence", "CastLike"),
+            *("ReduceLogSum", "ReduceLogSumExp", "ReverseSequence"),
         ),
         _of_first(1),
     ),

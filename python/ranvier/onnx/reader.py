@@ -13,7 +13,7 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, roles_of
+from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, require_operators, roles_of
 from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
 from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
@@ -189,10 +189,11 @@ def load(
             f"{OPSETS[-1]}"
         )
     buffers = _buffers(model)
-    count = max(node_count(onnx, model, versions[""]), len(model.graph.initializer))
+    count = max(node_count(onnx, model, versions), len(model.graph.initializer))
     if count > max_nodes:
         what = "functions that stand for" if model.functions else "a graph of"
         raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
+    require_operators(onnx, model, versions)
     graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
     return OnnxModule(graph, buffers, max_elements).eval()
 
