@@ -32,6 +32,11 @@ _PRODUCTS = 256  # ... and so many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
 
+BY_VALUES = frozenset(
+    ("ConstantOfShape", "Expand", "Tile", "OneHot", "AffineGrid", "Pad", "Range", "Resize", "Upsample")
+) | {"MaxUnpool", "Col2Im"}
+"""Operators whose cost follows from the values of their inputs; of others from their shapes."""
+
 
 def cost(op: str, inputs: Inputs, settings: Settings) -> int:
     """Of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count twice."""

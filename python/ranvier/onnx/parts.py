@@ -16,7 +16,7 @@ import numpy as np
 
 from ranvier.nn import Module
 from ranvier.onnx.graph import STATISTICS, Graph, Node
-from ranvier.onnx.limits import cost
+from ranvier.onnx.limits import BY_VALUES, cost
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import Array, raw
 
@@ -41,6 +41,7 @@ class Part(Module):
         return results if len(results) > 1 else results[0]
 
 
+_UNKNOWN: tuple[list[Any], int] = ([], 0)
 _REMEDY = (
     "its nodes use other parameters, too, or lie around other parts; expected changes of the parts inside, "
     "of those around it, or of its parameters"
@@ -108,6 +109,7 @@ class Plan:
         )
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
+        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}  # of nodes, with their operands' shapes
         self.unused = last_uses(self.nodes, self.outputs)
         prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
         self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}
@@ -182,13 +184,20 @@ def run(
     outputs: Iterable[str],
 ) -> tuple[Any, ...]:
     """The outputs of steps; values: by their names."""
+    costs = body.plan.costs
     for step, gone in zip(steps, unused, strict=True):
         operands = [values[name] for name in step.inputs]
         if isinstance(step, Call):
             results = _found(module, body, step.path)(*operands)
             results = results if len(step.outputs) > 1 else (results,)
         else:
-            left -= cost(step.op, operands, step.settings)
+            sizes = [v if v is None else v.shape for v in operands]
+            known, size = costs.get(step.outputs, _UNKNOWN)
+            if known != sizes:
+                size = cost(step.op, operands, step.settings)
+                if step.op not in BY_VALUES:
+                    costs[step.outputs] = sizes, size
+            left -= size
             if left < 0:
                 raise ValueError(
                     f"[onnx] {_named(step)}: the results have more elements than expected of a file and "
