@@ -231,7 +231,7 @@ NODES = 20_000
 """Of a graph whose functions are replaced by their nodes, and its initializers: about a second, and 60 MB."""
 
 _DEPTH = 64  # of functions and graphs in each other
-_OF_FUNCTION = 64  # nodes that stand for an operator which ONNX defines by others
+_OF_FUNCTION = 200  # nodes that stand for an operator which ONNX defines by others
 
 
 def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:

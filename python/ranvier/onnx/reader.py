@@ -172,6 +172,16 @@ def load(
     """
     onnx = package("onnx.load")
     model = path if isinstance(path, onnx.ModelProto) else _read(onnx, Path(path))
+    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+    if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
+        raise ValueError(
+            f"[onnx.load] got version {versions['']} of the operator set; expected {OPSETS[0]} to "
+            f"{OPSETS[-1]}"
+        )
+    count = max(node_count(onnx, model, versions), len(model.graph.initializer))
+    if count > max_nodes:
+        what = "functions that stand for" if model.functions else "a graph of"
+        raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
     try:
         if not isinstance(path, onnx.ModelProto) and model.ByteSize() >= 2**31:
             onnx.checker.check_model(os.fspath(path))
@@ -182,20 +192,9 @@ def load(
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
         source = "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
         raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
-    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-    if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
-        raise ValueError(
-            f"[onnx.load] got version {versions['']} of the operator set; expected {OPSETS[0]} to "
-            f"{OPSETS[-1]}"
-        )
-    buffers = _buffers(model)
-    count = max(node_count(onnx, model, versions), len(model.graph.initializer))
-    if count > max_nodes:
-        what = "functions that stand for" if model.functions else "a graph of"
-        raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
     require_operators(onnx, model, versions)
-    graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
-    return OnnxModule(graph, buffers, max_elements).eval()
+    graph = graph_of(onnx, _inlined(onnx, model, versions), versions)
+    return OnnxModule(graph, _buffers(model), max_elements).eval()
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -240,38 +239,57 @@ def _completed(onnx: Any, model: Any) -> Any:
     return copy
 
 
-def _inlined(onnx: Any, model: Any, version: int) -> Any:
+def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
     """The model without calls of functions: its own, and those that ONNX defines and no operator here has."""
-    operators = {node.op_type for node in model.graph.node if not node.domain and find(node.op_type, version)}
-    if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
-        return model
     for _ in range(4):  # a function may use functions
+        operators = {n.op_type for n in model.graph.node if not n.domain and find(n.op_type, versions[""])}
+        if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
+            return model
         try:
-            typed = onnx.shape_inference.infer_shapes(
-                onnx.inliner.inline_local_functions(_typed(onnx, model))
-            )
-            kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, version)]
+            typed, weights = _typed(onnx, model)
+            typed = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(typed))
+            kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, versions[""])]
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
         except MemoryError:
             raise
         except Exception:  # a function that the inliner cannot expand is named among what is not supported
             return model
-        if len(inlined.graph.node) == len(model.graph.node):
-            return inlined
+        same = len(inlined.graph.node) == len(model.graph.node)
+        inlined.graph.initializer.extend(weights)
         model = inlined
+        if same:
+            break
     return model
 
 
-def _typed(onnx: Any, model: Any) -> Any:
-    """A copy in which initializers have types: the inliner needs those of a function's inputs."""
+def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
+    """A copy in which initializers have types, for the inliner; and the large ones, which it has as inputs."""
+    large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
     typed = onnx.ModelProto()
-    typed.CopyFrom(model)
-    typed_names = {v.name for v in (*typed.graph.value_info, *typed.graph.input)}
-    for tensor in typed.graph.initializer:
-        if tensor.name not in typed_names:
-            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            typed.graph.value_info.append(info)
-    return typed
+    rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
+    graph = onnx.GraphProto(
+        name=model.graph.name,
+        node=model.graph.node,
+        input=model.graph.input,
+        output=model.graph.output,
+        value_info=model.graph.value_info,
+        initializer=rest,
+    )
+    typed = onnx.ModelProto(
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        opset_import=model.opset_import,
+        functions=model.functions,
+        graph=graph,
+    )
+    named = {v.name for v in (*graph.value_info, *graph.input)}
+    for tensors, infos in ((rest, typed.graph.value_info), (large, typed.graph.input)):
+        for tensor in tensors:
+            if tensor.name not in named:
+                infos.append(
+                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+                )
+    return typed, large
 
 
 def _buffers(model: Any) -> frozenset[str]:
