@@ -176,7 +176,7 @@ def fitting(spec: Any, given: list[Any]) -> Any:
     same = [a for a in given if a.dtype == dtype and (shape is None or len(shape) == a.ndim)]
     if same and all(n in (None, m) for n, m in zip(shape or same[0].shape, same[0].shape, strict=True)):
         return same[0]
-    sizes = [2 if n is None else max(n, 0) for n in shape or ()]
+    sizes = [2 if n is None else min(max(n, 0), 4096) for n in shape or ()]
     return np.ones(sizes if np.prod([float(n) for n in sizes]) < 4096 else 1, dtype)
 
 

@@ -148,7 +148,7 @@ def load(
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
     max_nodes: of a graph after its functions are replaced by their nodes.
-    max_elements: of all results of a run together; None: 2^24, and 4096 for each element of the weights and
+    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights and
         inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
