@@ -78,7 +78,8 @@ def changed(rng: random.Random, model: Any, inputs: list[Any]) -> bytes:
 
 def number(rng: random.Random, dtype: Any) -> Any:
     if dtype.kind == "f":
-        return dtype.type(rng.choice(FLOATS))
+        with np.errstate(over="ignore"):
+            return dtype.type(rng.choice(FLOATS))
     return dtype.type(min(max(rng.choice(INTEGERS), np.iinfo(dtype).min), np.iinfo(dtype).max))
 
 
