@@ -100,7 +100,10 @@ BOMBS |= {  # values between, which the result does not show
         [("r", [1, 4, 1]), ("s", [2, 2]), ("k", [2, 2])],
     ),
     "Einsum with dots": (
-        [node("Expand", ["t", "s"], ["v"]), node("Einsum", ["v"] * 8, ["y"], equation=DOTS + "->...abcdefgh")],
+        [
+            node("Expand", ["t", "s"], ["v"]),
+            node("Einsum", ["v"] * 8, ["y"], equation=DOTS + "->...abcdefgh"),
+        ],
         [("s", [2, 8]), ("t", np.ones(1, np.float32))],
     ),
     "Einsum of no elements": (

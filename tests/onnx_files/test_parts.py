@@ -1,4 +1,4 @@
-"""A module that was read follows its parts: replaced, wrapped, hooked, parametrized, removed, in another mode."""
+"""A module that was read follows its parts: replaced, wrapped, hooked, parametrized, in another mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from support.refused import refused
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import helper, numpy_helper  # noqa: E402
-
 from support.onnx_networks import drawn  # noqa: E402
 
 
@@ -124,7 +123,9 @@ def test_copies_and_files_of_a_changed_module(both, tmp_path):
     assert np.array_equal(model(x).numpy(force=True), wanted)
     rv.onnx.export(model, x, tmp_path / "again.onnx", dynamic_axes={"input_0": [0]})
     np.testing.assert_allclose(rv.onnx.load(tmp_path / "again.onnx")(x).numpy(force=True), wanted, 1e-5, 1e-5)
-    np.testing.assert_allclose(model.block(x).numpy(force=True), both[0].block(x).numpy(force=True), 1e-5, 1e-6)
+    np.testing.assert_allclose(
+        model.block(x).numpy(force=True), both[0].block(x).numpy(force=True), 1e-5, 1e-6
+    )
 
 
 def test_a_module_around_that_replays_itself(both):

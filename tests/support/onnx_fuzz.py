@@ -20,14 +20,43 @@ import ranvier as rv
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, numpy_helper
 from ranvier.onnx.registry import OPERATORS
-
 from support.isolated import run_isolated
 from support.onnx_backend import CASES
 
 SECONDS, BYTES = 2.0, 64 * 2**20  # for any file, and four times its size
-INTEGERS = (0, 1, -1, 2, 3, 7, 64, 4096, 6000, 10**5, 2**24, 2**31, 2**40, 2**62, -(2**31), -(2**63), 2**63 - 1)
+INTEGERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    64,
+    4096,
+    6000,
+    10**5,
+    2**24,
+    2**31,
+    2**40,
+    2**62,
+    -(2**31),
+    -(2**63),
+    2**63 - 1,
+)
 FLOATS = (0.0, 1.0, -1.0, 0.5, 1e-7, 1e-30, 1e7, 1e30, float("nan"), float("inf"))
-WORDS = ("SAME_UPPER", "SAME_LOWER", "VALID", "edge", "wrap", "reflect", "linear", "cubic", "nearest", "max", "...,...->...")
+WORDS = (
+    "SAME_UPPER",
+    "SAME_LOWER",
+    "VALID",
+    "edge",
+    "wrap",
+    "reflect",
+    "linear",
+    "cubic",
+    "nearest",
+    "max",
+    "...,...->...",
+)
 RESULTS = (ValueError, TypeError)
 
 
@@ -126,7 +155,11 @@ def of_node(rng: random.Random, graph: Any) -> None:
         return
     node = rng.choice(graph.node)
     kind = rng.randrange(4)
-    names = [v.name for v in (*graph.input, *graph.initializer)] + [v for n in graph.node for v in n.output] + [""]
+    names = (
+        [v.name for v in (*graph.input, *graph.initializer)]
+        + [v for n in graph.node for v in n.output]
+        + [""]
+    )
     if kind == 0 and node.input:
         node.input[rng.randrange(len(node.input))] = rng.choice(names)
     elif kind == 1:
@@ -135,7 +168,10 @@ def of_node(rng: random.Random, graph: Any) -> None:
         node.input.append(rng.choice(names))
     else:
         before = graph.node.add()
-        before.op_type, name = rng.choice(("Expand", "Tile", "Concat", "Flatten", "Shape")), f"new{len(graph.node)}"
+        before.op_type, name = (
+            rng.choice(("Expand", "Tile", "Concat", "Flatten", "Shape")),
+            f"new{len(graph.node)}",
+        )
         before.input.extend([rng.choice(names), rng.choice(names)])
         before.output.append(name)
         if node.input:

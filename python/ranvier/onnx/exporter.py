@@ -238,7 +238,12 @@ def export(
     if isinstance(path, (str, os.PathLike)):
         replace(path, proto.SerializeToString())
     elif path is not None:
-        path.write(proto.SerializeToString())
+        try:
+            path.write(proto.SerializeToString())
+        except TypeError:
+            raise TypeError(
+                "[onnx.export] got a file opened for text; expected one opened for writing bytes"
+            ) from None
     return proto
 
 

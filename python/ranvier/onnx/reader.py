@@ -147,9 +147,9 @@ def load(
     """A module that computes the graph of an ONNX file, with its weights as parameters.
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
-    max_nodes: of a graph after its functions are replaced by their nodes.
-    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights and
-        inputs. More is an error: a file of a kilobyte could ask for terabytes.
+    max_nodes: of a graph after its functions are replaced by their nodes, and of its initializers.
+    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights
+        and inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
     uses the statistics of the batch and updates its running ones. It takes the graph's inputs in their order
@@ -263,7 +263,7 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
 
 
 def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
-    """A copy in which initializers have types, for the inliner; and the large ones, which it has as inputs."""
+    """A copy for the inliner, in which initializers have types; and the large ones, which it has as inputs."""
     large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
     typed = onnx.ModelProto()
     rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
