@@ -137,6 +137,22 @@ def test_a_module_around_that_replays_itself(both):
     np.testing.assert_allclose(after, np.array(before[-1]) * 2, 1e-6)
 
 
+def test_a_layer_with_two_names():
+    """A part that has the bias alone, as in PyTorch's files, is not taken for the layer."""
+    nodes = [helper.make_node("MatMul", ["x", "onnx::MatMul_7"], ["m"])]
+    nodes.append(helper.make_node("Add", ["fc.bias", "m"], ["y"]))
+    info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 2]) for n in "xy"]
+    arrays = {"onnx::MatMul_7": np.eye(2, dtype=np.float32), "fc.bias": np.float32([2, 3])}
+    graph = helper.make_graph(
+        nodes, "g", info[:1], info[1:], [numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    )
+    found = rv.onnx.load(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)]))
+    x = np.ones((1, 2), np.float32)
+    assert found(x).tolist() == [[3, 4]]
+    found.fc = nn.Linear(2, 2)
+    refused(ValueError, "part 'fc' is hooked or replaced, and not one function", found, x)
+
+
 def test_what_is_no_function_and_what_is_missing(both):
     """a and b use each other's results, so that not both can be called; c is no part of any call."""
     found = both[1]

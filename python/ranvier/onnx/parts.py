@@ -320,7 +320,7 @@ class _Division:
             if not self.active.isdisjoint(node.outputs):
                 paths = [self.plan.paths[v] for v in self.used[i]]
                 for path in {p[:n] for p in paths for n in range(1, len(p))} - left_out:
-                    users.setdefault(path, []).append(i)
+                    users.setdefault(path, []).extend((*self._product(i), i))
         made: dict[Path, _Filling] = {}
         outer: dict[int, _Region] = {}  # of each node: the largest call that has it
         for path in sorted(users, key=len, reverse=True):
@@ -334,6 +334,13 @@ class _Division:
         whole = self._filling((), every, _distinct(outer, every))
         assert whole is not None
         return {**made, (): whole}
+
+    def _product(self, i: int) -> list[int]:
+        """The product to which a bias is added: PyTorch gives the two parts of a layer unlike names."""
+        before = [self.made[v] for v in self.nodes[i].inputs if v in self.made and self.nodes[i].op == "Add"]
+        return [
+            k for k in before if self.nodes[k].op == "MatMul" and self.users[self.nodes[k].outputs[0]] == {i}
+        ]
 
     # --- the nodes of calls
     def _calls(self, users: list[int]) -> list[frozenset[int]]:
