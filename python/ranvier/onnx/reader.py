@@ -263,7 +263,7 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
 
 
 def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
-    """A copy for the inliner, in which initializers have types; and the large ones, which are inputs there."""
+    """A copy for the inliner, in which initializers have types; and the large ones, inputs in it."""
     large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
     rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
     graph = onnx.GraphProto(
