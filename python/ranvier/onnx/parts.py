@@ -18,7 +18,7 @@ from ranvier.nn import Module
 from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, cost
 from ranvier.onnx.registry import find
-from ranvier.onnx.values import Array, raw
+from ranvier.onnx.values import Array, raw, shown
 
 Path = tuple[str, ...]
 
@@ -241,7 +241,7 @@ def _results(node: Node, inputs: list[Any], buffers: frozenset[str], training: b
     try:
         result = operator.function(*inputs, **node.settings, **more)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"[onnx] {_named(node)}: {error} (operator set {node.version})") from error
+        raise ValueError(shown(f"[onnx] {_named(node)}: {error} (operator set {node.version})")) from error
     results = result if isinstance(result, tuple) else (result,)
     if len(results) < len(node.outputs):
         raise ValueError(

@@ -17,7 +17,7 @@ from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, require_opera
 from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
 from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
-from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, tensor_of
+from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.kinds import other_kind
 
 _DEPTH = 32  # of names in names
@@ -66,7 +66,7 @@ class OnnxModule(Module):
 
     def forward(self, *inputs: Any) -> Any:
         if len(inputs) != len(self._inputs):
-            names = ", ".join(self.input_names)
+            names = shown(", ".join(self.input_names))
             raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
         plan = self._body.plan
         values: dict[str, Any] = {"": None, **plan.constants}
@@ -83,7 +83,8 @@ class OnnxModule(Module):
     def __repr__(self) -> str:
         counts = Counter(node.op for node in self.nodes).most_common()
         operators = ", ".join(f"{count} {op}" for op, count in counts)
-        return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
+        inputs, outputs = (shown(", ".join(names)) for names in (self.input_names, self.output_names))
+        return f"OnnxModule({inputs} -> {outputs}; {operators})"
 
 
 def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) -> Any:
@@ -93,7 +94,7 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
     array = raw(value)
     if array.dtype != dtype and not {array.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
         if not {array.dtype.kind, dtype.kind} <= {"i", "u"}:
-            raise TypeError(f"[onnx] got input '{name}' of dtype {array.dtype}; expected {dtype}")
+            raise TypeError(f"[onnx] got input {name!r} of dtype {array.dtype}; expected {dtype}")
         value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
     sizes = shape_of(value)
     fits = shape is None or len(shape) == len(sizes)
@@ -101,7 +102,7 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
         fits = all(wanted in (None, n) for wanted, n in zip(shape, sizes, strict=True))
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
-        raise ValueError(f"[onnx] got input '{name}' of shape {sizes}; expected ({wanted})")
+        raise ValueError(f"[onnx] got input {name!r} of shape {sizes}; expected ({wanted})")
     return value if isinstance(value, Tensor) or value.dtype.kind not in "biuf" else tensor_of(value)
 
 
@@ -171,6 +172,13 @@ def load(
     (1, 2)
     """
     onnx = package("onnx.load")
+    try:
+        return _module(onnx, path, max_nodes, max_elements)
+    except ValueError as error:
+        raise ValueError(shown(error)) from error.__cause__
+
+
+def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> OnnxModule:
     model = path if isinstance(path, onnx.ModelProto) else _read(onnx, Path(path))
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none

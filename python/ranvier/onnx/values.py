@@ -78,6 +78,13 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(raw(value).shape)
 
 
+def shown(text: Any) -> str:
+    """A text that a file may have written: without control codes, and not longer than a page."""
+    text = str(text)
+    text = text if len(text) < 2000 else f"{text[:2000]} ..."
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def axis_of(op: str, axis: int, ndim: int) -> int:
     """The axis counted from the front."""
     if not -ndim <= axis < ndim:
