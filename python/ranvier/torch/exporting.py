@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ranvier.onnx as onnx
+import ranvier as rv
 from ranvier.nn import Module
 
 TrainingMode = enum.IntEnum("TrainingMode", "EVAL PRESERVE TRAINING", start=0)
@@ -99,7 +99,7 @@ def export(
         args, kwargs = args[:-1], args[-1]
     if dynamic_shapes is not None:
         dynamic_axes = _axes(model, dynamic_shapes, input_names)
-    proto = onnx.export(
+    proto = rv.onnx.export(
         model,
         args,
         f,
