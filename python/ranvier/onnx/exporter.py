@@ -235,6 +235,11 @@ def export(
         for weight in proto.graph.initializer:
             info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
             proto.graph.input.append(info)
+    _write(path, proto)
+    return proto
+
+
+def _write(path: Any, proto: Any) -> None:
     if isinstance(path, (str, os.PathLike)):
         replace(path, proto.SerializeToString())
     elif path is not None:
@@ -244,7 +249,6 @@ def export(
             raise TypeError(
                 "[onnx.export] got a file opened for text; expected one opened for writing bytes"
             ) from None
-    return proto
 
 
 def _positional(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
