@@ -71,11 +71,6 @@ def export(
 
     Raises ValueError: an argument that asks for another file than is written here.
     """
-    modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
-    modal = [name for name in modal if any(kind in name for kind in _MODAL)]
-    trains = training == TrainingMode.TRAINING or (
-        training == TrainingMode.PRESERVE and getattr(model, "training", False)
-    )
     refused: dict[str, Any] = {
         "custom_translation_table": custom_translation_table,
         "report": report,
@@ -84,8 +79,7 @@ def export(
     }
     if not dynamo:
         refused = {
-            f"training, which {', '.join(modal[:1])} follows: the model is written as it predicts": trains
-            and modal,
+            (fault := _mode_fault(model, training)): fault,
             "operator_export_type": operator_export_type == OperatorExportTypes.ONNX_ATEN,
             "export_modules_as_functions": export_modules_as_functions,
             "dynamic_shapes with dynamo=False": dynamic_shapes,
@@ -112,6 +106,16 @@ def export(
         keep_initializers_as_inputs=keep_initializers_as_inputs,
     )
     return ONNXProgram(proto) if dynamo else None
+
+
+def _mode_fault(model: Any, training: int) -> str:
+    """What to say of a mode that the file would have to have: "" where no layer follows it."""
+    modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
+    modal = [name for name in modal if any(kind in name for kind in _MODAL)]
+    trains = training == TrainingMode.TRAINING or (
+        training == TrainingMode.PRESERVE and getattr(model, "training", False)
+    )
+    return f"training, which {modal[0]} follows" if trains and modal else ""
 
 
 def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
