@@ -108,6 +108,73 @@ def test_saved_weights(tmp_path):
     assert again(ROWS).tolist() == (ROWS + 3).tolist()
 
 
+W, B, SCALE = np.ones((4, 3), np.float32), np.ones(4, np.float32), np.full(3, 2, np.float32)
+STATISTICS = {"s": SCALE, "t": SCALE, "m": np.zeros(3, np.float32), "v": SCALE}
+CONSTANTS = {  # as PaddlePaddle's exporter and spox write them
+    "a layer": (
+        [node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
+        {"w": W, "b": B},
+    ),
+    "a product and a sum": (
+        [node("Transpose", ["w"], ["k"]), node("MatMul", ["x", "k"], ["m"]), node("Add", ["b", "m"], ["y"])],
+        {"w": W, "b": B},
+    ),
+    "another shape and dtype": (
+        [
+            node("Identity", ["w"], ["v"]),
+            node("Reshape", ["v", "n"], ["k"]),
+            node("Cast", ["k"], ["c"], to=FLOAT),
+            node("MatMul", ["x", "c"], ["y"]),
+        ],
+        {"w": W.reshape(-1), "n": np.array([3, 4])},
+    ),
+    "statistics": ([node("BatchNormalization", ["x", *STATISTICS], ["y"])], STATISTICS),
+    "statistics by another name": (
+        [
+            node("Identity", ["m"], ["m1"]),
+            node("Identity", ["v"], ["v1"]),
+            node("BatchNormalization", ["x", "s", "t", "m1", "v1"], ["y"]),
+        ],
+        STATISTICS,
+    ),
+    "a norm in steps": (
+        [
+            node("ReduceMean", ["x"], ["e"], axes=[1]),
+            node("Sub", ["x", "e"], ["d"]),
+            node("Add", ["e", "one"], ["k"]),
+            node("Div", ["d", "k"], ["q"]),
+            node("Mul", ["q", "s"], ["p"]),
+            node("Add", ["p", "t"], ["y"]),
+        ],
+        {"s": SCALE, "t": SCALE, "one": np.float32(1)},
+    ),
+    "no weights": (
+        [node("Clip", ["x", "l"], ["c"]), node("Sub", ["c", "t"], ["d"]), node("Gather", ["d", "i"], ["y"])],
+        {"l": np.float32(0), "t": SCALE, "i": np.array([0, 1])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_at_places_of_weights_are_as_initializers(name):
+    nodes, constants = CONSTANTS[name]
+    tensors = [values(n, v) for n, v in constants.items()]
+    written = [node("Constant", [], [t.name], value=t) for t in tensors]
+    results = []
+    for proto in (model(nodes, tensors, opset=17), model([*written, *nodes], opset=17)):
+        found = rv.onnx.load(proto).train()
+        y = found(rv.tensor(ROWS))
+        names = [sorted(n for n, _ in of) for of in (found.named_parameters(), found.named_buffers())]
+        if any(names):
+            y.sum().backward()
+        results.append((*names, y.tolist(), [b.tolist() for _, b in sorted(found.named_buffers())]))
+        assert all(p.grad is not None for p in found.parameters())
+    if name == "no weights":
+        assert results[1][:2] == ([], [])
+    else:
+        assert results[0] == results[1]
+
+
 def test_captured_predictions():
     nodes = [
         node("Shape", ["x"], ["s"]),
@@ -194,6 +261,8 @@ FILES = {
         .replace(b"epsilon", b"e\xfasilon"),
         r"got LayerNormalization with b'e\\xfasilon'; expected operators",
     ),
+    "control codes": (model([node("Re\x1b[2Jlu", ["x"], ["y"])]), r"No Op registered for Re\\x1b\[2Jlu"),
+    "a long name": (model([node("R" * 10**5, ["x"], ["y"])]), r"R{1500,2000} \.\.\.$"),
     "text for a number": (model([node("Softmax", ["x"], ["y"], axis="a")]), "Mismatched attribute type"),
 }
 

@@ -13,10 +13,10 @@ import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
 
-pytest.importorskip("onnx", reason="onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from support.onnx_networks import NETWORKS, drawn, flat, session, with_statistics
-from support.training import training
+from support.onnx_networks import NETWORKS, drawn, flat, session, with_statistics  # noqa: E402
+from support.training import training  # noqa: E402
 
 
 @pytest.fixture(params=NETWORKS)
@@ -104,6 +104,24 @@ def test_exported_again(tmp_path):
     assert [w.name for w in proto.graph.initializer] == ["0.weight", "0.bias", "2.weight", "2.bias"]
     twice = rv.onnx.load(tmp_path / "b.onnx")
     np.testing.assert_allclose(flat(twice(drawn(7, 4)))[0], flat(model(drawn(7, 4)))[0], 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.mark.parametrize("op", ["Equal", "Less", "Add", "Sub", "Mul", "Max"])
+def test_integers_exported_again(op, dtype, tmp_path):
+    x, r = np.array([[1, -2, 0]], dtype), np.array([[1, 1, 0]], dtype)
+    code = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
+    nodes = [onnx.helper.make_node(op, ["x", "r"], ["b"]), onnx.helper.make_node("Cast", ["b"], ["y"], to=1)]
+    info = [onnx.helper.make_tensor_value_info(n, k, [1, 3]) for n, k in (("x", code), ("y", 1))]
+    graph = onnx.helper.make_graph(nodes, "g", info[:1], info[1:], [onnx.numpy_helper.from_array(r, "r")])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
+    net = rv.onnx.load(model)
+    rv.onnx.export(net, (x,), tmp_path / "m.onnx", input_names=["x"])
+    again = rv.onnx.load(tmp_path / "m.onnx")
+    for inputs in (x, x[:, ::-1].copy()):
+        assert again(inputs).tolist() == net(inputs).tolist()
+        with contextlib.suppress(ImportError):
+            assert session(tmp_path / "m.onnx")(inputs)[0].tolist() == net(inputs).tolist()
 
 
 def test_double_precision(tmp_path):

@@ -45,7 +45,11 @@ int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
 }
 
 PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
-  return {in, windows_along(in, w, ceil_mode), w.kernel, w.stride, w.padding, w.dilation};
+  const int64_t out = windows_along(in, w, ceil_mode);
+  // Of one window or one element none has an effect, but buffers have the size of a stride.
+  return {in,        out,
+          w.kernel,  out > 1 ? w.stride : std::min(w.stride, in + w.kernel),
+          w.padding, w.kernel > 1 ? w.dilation : 1};
 }
 
 }  // namespace

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -143,15 +144,17 @@ VERSIONS = range(11, 28)
 
 def export(
     model: Any,
-    args: Any,
-    path: str | os.PathLike[str] | None = None,
+    args: Any = (),
+    path: str | os.PathLike[str] | BinaryIO | None = None,
     *,
+    kwargs: Mapping[str, Any] | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     dynamic_axes: Mapping[str, Any] | None = None,
     opset_version: int = 18,
     export_params: bool = True,
     do_constant_folding: bool = True,
+    keep_initializers_as_inputs: bool = False,
     verbose: bool = False,
 ) -> Any:
     """Writes a model as an ONNX file, and returns the `onnx.ModelProto`.
@@ -164,12 +167,14 @@ def export(
         model: a Module, a function, or what :func:`ranvier.compile` returns for one of them.
         args: the example input, or a tuple of the arguments. Tensors and arrays become inputs of the graph,
             those in tuples too; other arguments are fixed.
-        path: the file; None only returns the model.
+        path: the file, or one opened for writing bytes; None only returns the model.
+        kwargs: arguments by name, in addition to `args`. They become positional ones.
         input_names: default: the names of the arguments of `forward`.
         output_names: default: "output", or "output_0" ...
         dynamic_axes: axes with a size that may vary: ``{"x": {0: "batch"}}`` or ``{"x": [0]}``. Axes with the
             same name have the same size. All other sizes are fixed.
         opset_version: of the operator set, 11 to 27.
+        keep_initializers_as_inputs: parameters are inputs of the graph, too, with these values as defaults.
         export_params, do_constant_folding, verbose: accepted for PyTorch's programs, without effect; a file
             without parameters (export_params=False) is refused.
 
@@ -203,7 +208,11 @@ def export(
         part = next((f": its {name}" for name in ("model", "module_") if hasattr(model, name)), "")
         raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function{part}")
     refuse_torch("onnx.export", "a model", target)
-    args = args if isinstance(args, tuple) else (args,)
+    args = _positional(target, args if isinstance(args, tuple) else (args,), kwargs or {})
+    if path is not None and not isinstance(path, (str, os.PathLike)) and not hasattr(path, "write"):
+        raise TypeError(
+            f"[onnx.export] got path {path!r}; expected a path or a file opened for writing bytes"
+        )
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)
     modules = Modules(target, opset_version)
@@ -222,9 +231,41 @@ def export(
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
     _compare(proto, runs + further)
-    if path is not None:
-        replace(path, proto.SerializeToString())
+    if keep_initializers_as_inputs:
+        for weight in proto.graph.initializer:
+            info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
+            proto.graph.input.append(info)
+    _write(path, proto)
     return proto
+
+
+def _write(path: Any, proto: Any) -> None:
+    if isinstance(path, (str, os.PathLike)):
+        replace(path, proto.SerializeToString())
+    elif path is not None:
+        try:
+            path.write(proto.SerializeToString())
+        except TypeError:
+            raise TypeError(
+                "[onnx.export] got a file opened for text; expected one opened for writing bytes"
+            ) from None
+
+
+def _positional(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """All arguments in the order of the parameters."""
+    if not kwargs:
+        return args
+    forward = target.forward if isinstance(target, Module) else target
+    bound = inspect.signature(forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    only = [name for name in kwargs if name in bound.kwargs or name not in bound.arguments]
+    if only:
+        raise ValueError(
+            f"[onnx.export] got kwargs {', '.join(only)}, which forward takes by keyword only; expected a "
+            "function of positional arguments around the model"
+        )
+    last = max(list(bound.arguments).index(name) for name in kwargs)
+    return bound.args[: max(last + 1, len(args))]
 
 
 def _compare(proto: Any, runs: list[Run]) -> None:

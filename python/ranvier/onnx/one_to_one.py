@@ -16,9 +16,8 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import WRITERS, Implementation, Write, operator, writes
-from ranvier.onnx.values import FLOATS, by_kind, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
+from ranvier.onnx.values import CORE, by_kind, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
 
-_CORE = FLOATS | {np.dtype(np.int64), np.dtype(np.bool_)}
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
@@ -31,7 +30,7 @@ class Row(NamedTuple):
 
 def mixed(row: Row, *values: Any) -> Any:
     """`reads` where a Tensor has a dtype of the core, else `arrays`."""
-    if any(isinstance(v, Tensor) for v in values) and all(raw(v).dtype in _CORE for v in values):
+    if any(isinstance(v, Tensor) for v in values) and all(raw(v).dtype in CORE for v in values):
         return row.reads(*map(tensor_of, values))
     assert row.arrays is not None
     return by_numpy(row.arrays, *values)
@@ -55,7 +54,9 @@ def _power(a: Any, b: Any) -> Any:
 
 def _power_of(a: Tensor, b: Tensor) -> Any:
     """The dtype is that of the base."""
-    return by_numpy(_power, a, b) if is_exact(a.dtype) else ops.pow(a, b.to(a.dtype))
+    if is_exact(a.dtype) and not is_exact(b.dtype):
+        return by_numpy(_power, a, b)
+    return ops.pow(a, b.to(a.dtype))
 
 
 BINARY = (

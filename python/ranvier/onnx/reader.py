@@ -13,23 +13,15 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, Node, elements, graph_of, inlined_nodes
+from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, require_operators, roles_of
+from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
+from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
-from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
+from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.kinds import other_kind
 
-_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph", "most")
-_SETTINGS = {  # inputs that are settings: they are no parameters
-    "Clip": (1, 2),
-    "Dropout": (1, 2),
-    "OneHot": (1, 2),
-    "Pad": (1, 2, 3),
-    "Range": (0, 1, 2),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-}
-_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", *(f"_{name}" for name in _OWN)}
-_STATISTICS = {"BatchNormalization": (3, 4)}
+_DEPTH = 32  # of names in names
+_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
 class OnnxModule(Module):
@@ -43,110 +35,66 @@ class OnnxModule(Module):
         nodes: the operators, in the order in which they run.
     """
 
-    step_constants = ("_constants", "nodes")  # of a compiled step: they stay as the file has them
+    step_constants = ("_body", "_inputs", "nodes")  # of a compiled step: they stay as the file has them
 
     def __init__(
         self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
     ) -> None:
         super().__init__()
         held = sum(array.size for array in graph.initializers.values())
-        self._most = (
-            (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
-        )
+        most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
-        self._constants: dict[str, Array] = {}
-        self._places: list[tuple[str, Module, str]] = []  # a value of the graph, its module and attribute
         kinds = _kinds(graph, buffers)
-        paths = _paths(list(kinds))
-        for name, array in graph.initializers.items():
-            if name not in kinds:
-                self._constants[name] = array
-                continue
-            owner, attribute = self._owner(paths[name])
+        marked = {name for name, kind in kinds.items() if kind == "buffer"}
+        for node in graph.nodes:
+            if node.op == "Identity" and node.inputs[0] in marked:
+                marked.update(node.outputs)
+        plan = Plan(graph, _paths(list(kinds)), frozenset(marked), most)
+        self._body = plan.bodies[()]
+        parts: list[Module] = [self]
+        for around, name, body in plan.tree:
+            parts.append(Part())
+            parts[-1]._body = body
+            setattr(parts[around], name, parts[-1])
+        for name, at, attribute in plan.places:
+            value = tensor_of(graph.initializers[name])
             if kinds[name] == "parameter":
-                setattr(owner, attribute, Parameter(tensor_of(array)))
+                setattr(parts[at], attribute, Parameter(value))
             else:
-                owner.register_buffer(attribute, tensor_of(array))
-            self._places.append((name, owner, attribute))
-        self._unused = _last_uses(graph)
-        self._buffers_of_graph = frozenset(name for name, kind in kinds.items() if kind == "buffer")
-
-    def _owner(self, path: tuple[str, ...]) -> tuple[Module, str]:
-        owner: Module = self
-        for name in path[:-1]:
-            if name not in owner._modules:
-                setattr(owner, name, _Part())
-            owner = owner.__dict__[name]
-        return owner, path[-1]
+                parts[at].register_buffer(attribute, value)
 
     def forward(self, *inputs: Any) -> Any:
-        values: dict[str, Any] = {"": None, **self._constants}
-        for name, owner, attribute in self._places:
-            values[name] = owner.__dict__[attribute]
         if len(inputs) != len(self._inputs):
-            names = ", ".join(self.input_names)
+            names = shown(", ".join(self.input_names))
             raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
-        for one, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
-            values[name] = _checked(name, one, dtype, shape)
-        left = self._most[0] + self._most[1] * sum(raw(values[name]).size for name in self.input_names)
-        for node, unused in zip(self.nodes, self._unused, strict=True):
-            operands = [values[name] for name in node.inputs]
-            left -= elements(node.op, operands, node.settings)
-            if left < 0:
-                raise ValueError(
-                    f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
-                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
-                )
-            results = self._results(node, operands)
-            for name, value in zip(node.outputs, results, strict=False):
-                values[name] = value
-            values[""] = None
-            for name in unused:
-                del values[name]
-        outputs = tuple([tensor_of(values[name]) for name in self.output_names])
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def _results(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
-        operator = node.operator
-        places = _STATISTICS.get(node.op, ())
-        owned = bool(places) and all(node.inputs[i] in self._buffers_of_graph for i in places)
-        asked = {"training": self.training, "outputs": len(node.outputs), "owned": owned}
-        more = {name: asked[name] for name in operator.asks}
-        try:
-            result = operator.function(*inputs, **node.settings, **more)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"[onnx] {_named(node)}: {error} (operator set {node.version})") from error
-        results = result if isinstance(result, tuple) else (result,)
-        if len(results) < len(node.outputs):
-            raise ValueError(
-                f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
-                f"{len(node.outputs)}"
-            )
-        return results
+        plan = self._body.plan
+        values: dict[str, Any] = {"": None, **plan.constants}
+        given = [_checked(*one, x) for x, one in zip(inputs, self._inputs, strict=True)]
+        if plan.unchanged(self, values):
+            values.update(zip(self.input_names, given, strict=True))
+            left = room(plan, values, self.input_names)
+            outputs = run(self, self._body, self.nodes, plan.unused, values, left, self.output_names)
+        else:
+            outputs = called(self, self._body, given)
+        results = tuple(map(tensor_of, outputs))
+        return results[0] if len(results) == 1 else results
 
     def __repr__(self) -> str:
         counts = Counter(node.op for node in self.nodes).most_common()
         operators = ", ".join(f"{count} {op}" for op, count in counts)
-        return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
+        inputs, outputs = (shown(", ".join(names)) for names in (self.input_names, self.output_names))
+        return f"OnnxModule({inputs} -> {outputs}; {operators})"
 
 
-def _named(node: Node) -> str:
-    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"
-
-
-class _Part(Module):
-    """A module for a part of the parameters' names."""
-
-
-def _checked(name: str, value: Any, dtype: Any, shape: list[int | None] | None) -> Any:
+def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) -> Any:
     """The input as the file declares it; integers are cast."""
     if not isinstance(value, (Tensor, np.ndarray)):
         value = np.asarray(value, dtype)
     array = raw(value)
     if array.dtype != dtype and not {array.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
         if not {array.dtype.kind, dtype.kind} <= {"i", "u"}:
-            raise TypeError(f"[onnx] got input '{name}' of dtype {array.dtype}; expected {dtype}")
+            raise TypeError(f"[onnx] got input {name!r} of dtype {array.dtype}; expected {dtype}")
         value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
     sizes = shape_of(value)
     fits = shape is None or len(shape) == len(sizes)
@@ -154,22 +102,16 @@ def _checked(name: str, value: Any, dtype: Any, shape: list[int | None] | None) 
         fits = all(wanted in (None, n) for wanted, n in zip(shape, sizes, strict=True))
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
-        raise ValueError(f"[onnx] got input '{name}' of shape {sizes}; expected ({wanted})")
+        raise ValueError(f"[onnx] got input {name!r} of shape {sizes}; expected ({wanted})")
     return value if isinstance(value, Tensor) or value.dtype.kind not in "biuf" else tensor_of(value)
 
 
 def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
     """For each initializer that is no constant: "parameter" or "buffer"."""
-    roles: dict[str, set[str]] = {name: set() for name in graph.initializers}
-    for node in graph.nodes:
-        for place, name in enumerate(node.inputs):
-            if name in roles:
-                setting = place in _SETTINGS.get(node.op, ())
-                statistic = place in _STATISTICS.get(node.op, ())
-                roles[name].add("setting" if setting else "buffer" if statistic else "parameter")
+    roles = roles_of(graph.nodes)
     kinds = {}
     for name, array in graph.initializers.items():
-        if array.dtype not in FLOATS or not roles[name] - {"setting"}:
+        if array.dtype not in FLOATS or not roles.get(name, set()) - {"setting"}:
             continue
         if name in buffers or roles[name] == {"buffer"}:
             kinds[name] = "buffer"
@@ -181,26 +123,19 @@ def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
 def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
     """Names with dots as paths; one that cannot be a path gets "_" for its dots."""
     paths = {name: tuple(name.split(".")) for name in names}
-    inner = {path[:i] for path in paths.values() for i in range(1, len(path))}
-    taken = set()
+    deep = {name for name, path in paths.items() if len(path) > _DEPTH}
+    inner = {path[:i] for name, path in paths.items() if name not in deep for i in range(1, len(path))}
+    if len(inner) > NODES:
+        deep, inner = {name for name, path in paths.items() if len(path) > 1}, set()
+    taken = _RESERVED | {path[0] for path in (*paths.values(), *inner) if len(path) == 1}
     for name, path in paths.items():
-        if "" in path or path in inner or _RESERVED & set(path):
+        if name in deep or "" in path or path in inner or _RESERVED & set(path):
             flat = name.replace(".", "_") or "_"
-            while (flat,) in paths.values() or flat in taken or flat in _RESERVED or (flat,) in inner:
+            while flat in taken:
                 flat += "_"
             taken.add(flat)
             paths[name] = (flat,)
     return paths
-
-
-def _last_uses(graph: Graph) -> list[list[str]]:
-    """For each node: the values that no later node uses."""
-    kept, unused = {"", *graph.outputs}, []
-    for node in reversed(graph.nodes):
-        names = dict.fromkeys((*node.inputs, *node.outputs))
-        unused.append([name for name in names if name not in kept])
-        kept.update(names)
-    return unused[::-1]
 
 
 KEY = "ranvier"
@@ -213,9 +148,9 @@ def load(
     """A module that computes the graph of an ONNX file, with its weights as parameters.
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
-    max_nodes: of a graph after its functions are replaced by their nodes.
-    max_elements: of all results of a run together; None: 2^24, and 4096 for each element of the weights and
-        inputs. More is an error: a file of a kilobyte could ask for terabytes.
+    max_nodes: of a graph after its functions are replaced by their nodes, and of its initializers.
+    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights
+        and inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
     uses the statistics of the batch and updates its running ones. It takes the graph's inputs in their order
@@ -237,7 +172,24 @@ def load(
     (1, 2)
     """
     onnx = package("onnx.load")
+    try:
+        return _module(onnx, path, max_nodes, max_elements)
+    except ValueError as error:
+        raise ValueError(shown(error)) from error.__cause__
+
+
+def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> OnnxModule:
     model = path if isinstance(path, onnx.ModelProto) else _read(onnx, Path(path))
+    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+    if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
+        raise ValueError(
+            f"[onnx.load] got version {versions['']} of the operator set; expected {OPSETS[0]} to "
+            f"{OPSETS[-1]}"
+        )
+    count = max(node_count(onnx, model, versions), len(model.graph.initializer))
+    if count > max_nodes:
+        what = "functions that stand for" if model.functions else "a graph of"
+        raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
     try:
         if not isinstance(path, onnx.ModelProto) and model.ByteSize() >= 2**31:
             onnx.checker.check_model(os.fspath(path))
@@ -248,20 +200,9 @@ def load(
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
         source = "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
         raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
-    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-    if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
-        raise ValueError(
-            f"[onnx.load] got version {versions['']} of the operator set; expected {OPSETS[0]} to "
-            f"{OPSETS[-1]}"
-        )
-    buffers = _buffers(model)
-    if model.functions and (count := inlined_nodes(model)) > max_nodes:
-        raise ValueError(
-            f"[onnx.load] got functions that stand for {count} nodes; expected {max_nodes} at most "
-            "(max_nodes)"
-        )
-    graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
-    return OnnxModule(graph, buffers, max_elements).eval()
+    require_operators(onnx, model, versions)
+    graph = graph_of(onnx, _inlined(onnx, model, versions), versions)
+    return OnnxModule(graph, _buffers(model), max_elements).eval()
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -306,38 +247,56 @@ def _completed(onnx: Any, model: Any) -> Any:
     return copy
 
 
-def _inlined(onnx: Any, model: Any, version: int) -> Any:
+def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
     """The model without calls of functions: its own, and those that ONNX defines and no operator here has."""
-    operators = {node.op_type for node in model.graph.node if not node.domain and find(node.op_type, version)}
-    if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
-        return model
     for _ in range(4):  # a function may use functions
+        operators = {n.op_type for n in model.graph.node if not n.domain and find(n.op_type, versions[""])}
+        if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
+            return model
         try:
-            typed = onnx.shape_inference.infer_shapes(
-                onnx.inliner.inline_local_functions(_typed(onnx, model))
-            )
-            kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, version)]
+            typed, weights = _typed(onnx, model)
+            typed = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(typed))
+            kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, versions[""])]
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
         except MemoryError:
             raise
         except Exception:  # a function that the inliner cannot expand is named among what is not supported
             return model
-        if len(inlined.graph.node) == len(model.graph.node):
-            return inlined
+        same = len(inlined.graph.node) == len(model.graph.node)
+        inlined.graph.initializer.extend(weights)
         model = inlined
+        if same:
+            break
     return model
 
 
-def _typed(onnx: Any, model: Any) -> Any:
-    """A copy in which initializers have types: the inliner needs those of a function's inputs."""
-    typed = onnx.ModelProto()
-    typed.CopyFrom(model)
-    typed_names = {v.name for v in (*typed.graph.value_info, *typed.graph.input)}
-    for tensor in typed.graph.initializer:
-        if tensor.name not in typed_names:
-            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            typed.graph.value_info.append(info)
-    return typed
+def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
+    """A copy for the inliner, in which initializers have types; and the large ones, inputs in it."""
+    large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
+    rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
+    graph = onnx.GraphProto(
+        name=model.graph.name,
+        node=model.graph.node,
+        input=model.graph.input,
+        output=model.graph.output,
+        value_info=model.graph.value_info,
+        initializer=rest,
+    )
+    typed = onnx.ModelProto(
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        opset_import=model.opset_import,
+        functions=model.functions,
+        graph=graph,
+    )
+    named = {v.name for v in (*graph.value_info, *graph.input)}
+    for tensors, infos in ((rest, typed.graph.value_info), (large, typed.graph.input)):
+        for tensor in tensors:
+            if tensor.name not in named:
+                infos.append(
+                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+                )
+    return typed, large
 
 
 def _buffers(model: Any) -> frozenset[str]:

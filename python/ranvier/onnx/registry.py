@@ -7,6 +7,7 @@ used) and ``owned`` (whether the running statistics are buffers of the module).
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ def operator(
         versions = OPERATORS.setdefault(name, [])
         versions.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
         versions.sort(key=lambda version: -version.since)
+        find.cache_clear()
         return function
 
     return register
@@ -62,6 +64,7 @@ def operators(rows: dict[tuple[str, int], Implementation]) -> None:
         operator(name, since)(function)
 
 
+@functools.cache
 def find(name: str, version: int) -> Operator | None:
     """The implementation for a version of the operator set, or None."""
     return next((one for one in OPERATORS.get(name, ()) if one.since <= version), None)

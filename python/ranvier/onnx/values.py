@@ -71,6 +71,13 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(raw(value).shape)
 
 
+def shown(text: Any) -> str:
+    """A text that a file may have written: without control codes, and not longer than a page."""
+    text = str(text)
+    text = text if len(text) < 2000 else f"{text[:2000]} ..."
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def axis_of(op: str, axis: int, ndim: int) -> int:
     """The axis counted from the front."""
     if not -ndim <= axis < ndim:
@@ -150,7 +157,8 @@ _NAMES = {  # numbers of TensorProto.DataType
     13: "uint64",
 }
 NUMBERS = {name: number for number, name in _NAMES.items()}
-_CAST = FLOATS | {np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.bool_)}
+CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
+"""The dtypes of Tensors that operators compute by the library's operations, which can be written again."""
 
 
 def dtype_of(number: int | str) -> np.dtype[Any]:
@@ -178,7 +186,7 @@ def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False)
     saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
     (up to version 23) NaN in those without a negative zero.
     """
-    if isinstance(x, Tensor) and x.dtype in _CAST and dtype in _CAST:
+    if isinstance(x, Tensor) and x.dtype in CORE and dtype in CORE:
         return x.to(dtype)
     return by_numpy(lambda a: _converted(a, dtype, saturate, old), x)
 

@@ -68,7 +68,7 @@ OUT = table(f"""
     operators are those of torch | classes
     processes exchange tensors with torch.distributed only | distributed.rpc
     ranvier has no such part | jagged nn.CrossMapLRN2d nn.grad.{{conv3d_input conv3d_weight}}
-        nn.modules.CrossMapLRN2d onnx.{{ONNXProgram OperatorExportTypes TrainingMode}} return_types
+        nn.modules.CrossMapLRN2d return_types
     ranvier.export joins layers | nn.utils.fusion
     ranvier.export predicts in int8 | ao backends.quantized nn.quantized quantization
     ranvier.onnx writes files | onnx.{{TensorProtoDataType symbolic_opset11}}

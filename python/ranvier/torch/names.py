@@ -191,6 +191,7 @@ _OTHERS = table(f"""
     .torch.cuda OutOfMemoryError | AcceleratorError OutOfMemoryError cuda.AcceleratorError
     .torch.dispatch | _C._disabled_torch_function_impl=silent
     .torch.event_files | utils.tensorboard.summary.hparams=settings
+    .torch.exporting | onnx.{{ONNXProgram OperatorExportTypes TrainingMode export}}
     .torch.files | save serialization.save serialization.get_unsafe_globals_in_checkpoint
     .torch.former | _convert_indices_from_coo_to_csr=row_starts _segment_reduce=segment_reduce
         distributions.multivariate_normal._precision_to_scale_tril=scale_tril

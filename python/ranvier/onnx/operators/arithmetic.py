@@ -13,6 +13,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
 from ranvier.onnx.values import (
+    CORE,
     FLOATS,
     axis_of,
     by_kind,
@@ -158,10 +159,13 @@ _REDUCTIONS: dict[str, tuple[Any, Any]] = {
 _IDENTITY_ON_SCALARS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
 
 
+_OF_INTEGERS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceSumSquare")
+
+
 def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: bool) -> Any:
     """A reduction. No axes: over none with `noop`, else over all.
 
-    Only floats in Tensors need a gradient. All else, and reductions of no elements, NumPy computes.
+    Means of integers, reductions of no elements and of other dtypes than the library's NumPy computes.
     """
     function, numpy_function = _REDUCTIONS[name]
     array = raw(x)
@@ -172,8 +176,9 @@ def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: 
         if name in _IDENTITY_ON_SCALARS:
             return x
         return by_numpy(lambda a: numpy_function(a.reshape(1), axis=(0,), keepdims=False).astype(a.dtype), x)
-    if isinstance(x, Tensor) and array.dtype in FLOATS and axes and all(array.shape[a] for a in axes):
-        return function(x, axes, keep)
+    own = FLOATS if name not in _OF_INTEGERS else CORE
+    if isinstance(x, Tensor) and array.dtype in own and axes and all(array.shape[a] for a in axes):
+        return function(x, axes, keep).to(array.dtype)
     return by_numpy(lambda a: np.asarray(numpy_function(a, axis=axes, keepdims=keep)).astype(a.dtype), x)
 
 
@@ -208,7 +213,7 @@ def _extremum_at(
             return function(a, axis=axis, keepdims=keep).astype(np.int64)
         return (a.shape[axis] - 1 - function(np.flip(a, axis), axis=axis, keepdims=keep)).astype(np.int64)
 
-    if isinstance(x, Tensor) and x.dtype in FLOATS and not select_last_index:
+    if isinstance(x, Tensor) and x.dtype in CORE and not select_last_index:
         return of_tensor(x, axis, keep)
     return by_numpy(of_array, x)
 
@@ -227,12 +232,12 @@ def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: in
     """Running sums or products; exclusive: of the elements before each one, without itself."""
     neutral, function, numpy_function = _RUNNING[name]
     (at,) = ints(axis)
-    if isinstance(x, Tensor) and x.dtype in FLOATS:
+    if isinstance(x, Tensor) and x.dtype in CORE:
         x = ops.flip(x, at) if reverse else x
         if exclusive:
-            first = ops.mul(ops.narrow(x, at, 0, 1), 0.0) + float(neutral)
+            first = ops.narrow(x, at, 0, 1) * 0 + neutral
             x = ops.cat([first, ops.narrow(x, at, 0, x.shape[at] - 1)], at)
-        y = function(x, at)
+        y = function(x, at).to(x.dtype)
         return ops.flip(y, at) if reverse else y
 
     def of_array(a: Any) -> Any:

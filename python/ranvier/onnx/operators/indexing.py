@@ -131,15 +131,14 @@ def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: in
         raise ValueError(f"[onnx OneHot] got depth {count}")
     at = axis_of("OneHot", axis, raw(index).ndim + 1)
 
-    def rows(i: Any, both: Any) -> Any:
-        i = i.astype(np.int64)
-        hot = np.expand_dims(np.mod(i, count), at) == np.arange(count).reshape(
-            [-1 if d == at else 1 for d in range(i.ndim + 1)]
-        )
-        inside = np.expand_dims((i >= (-count if negative else 0)) & (i < count), at)
-        return np.where(hot & inside, both[1], both[0]).astype(both.dtype)
-
-    return by_numpy(rows, index, values)
+    places = ops.unsqueeze(tensor_of(index), at).to(np.int64)
+    steps = tensor_of(np.arange(count).reshape([-1 if d == at else 1 for d in range(places.ndim)]))
+    hot = places.eq(steps)
+    if negative:
+        hot = hot | (places + count).eq(steps)
+    on_off = tensor_of(values)
+    y = ops.where(hot, on_off[1], on_off[0])
+    return y if isinstance(index, Tensor) or isinstance(values, Tensor) else raw(y)
 
 
 operator("OneHot")(partial(_one_hot, False))

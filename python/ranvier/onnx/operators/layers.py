@@ -117,13 +117,13 @@ def local_response_norm(
     x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Any:
     """x / (bias + alpha / size * the sum of squares of `size` channels around)^beta"""
-    before = (size - 1) // 2
 
     def of_tensors(x: Tensor) -> Any:
         channels = x.shape[1]
-        around = (*(0, 0) * (x.ndim - 2), before, size - 1 - before)
-        squares = ops.pad(x * x, around)
-        total = sum(ops.narrow(squares, 1, i, channels) for i in range(size))
+        before = min((size - 1) // 2, channels)  # beyond all channels there are zeros
+        after = min(size - 1 - (size - 1) // 2, channels)
+        squares = ops.pad(x * x, (*(0, 0) * (x.ndim - 2), before, after))
+        total = sum(ops.narrow(squares, 1, i, channels) for i in range(before + 1 + after))
         return x / ops.pow(total * (alpha / size) + bias, beta)
 
     return in_float(of_tensors, x)

@@ -73,7 +73,7 @@ def resize(
     """whole: align_corners takes the whole number of elements, as PyTorch does, not scale times the size."""
     shape = shape_of(x)
     chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
-    factors, outs = _sizes(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
+    factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     transformation = coordinate_transformation_mode
     if whole and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
@@ -104,7 +104,7 @@ def _decimals(numbers: Any) -> list[float]:
     return [float(str(number)) for number in numbers.reshape(-1)]
 
 
-def _sizes(
+def sizes_of(
     shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[float], tuple[int, ...]]:
     """The factor of each chosen axis, and the sizes of all axes."""
@@ -123,11 +123,7 @@ def _sizes(
             wanted = [math.floor(shape[a] * factor + 0.5) for a in chosen]
     else:
         raise ValueError("[onnx Resize] got neither scales nor sizes")
-    if (
-        len(factors) != len(chosen)
-        or not all(math.isfinite(f) and f > 0 for f in factors)
-        or max(wanted, default=1) > 2**31
-    ):
+    if len(factors) != len(chosen) or not all(math.isfinite(f) and f > 0 for f in factors):
         raise ValueError(f"[onnx Resize] got factors {factors} for {len(chosen)} axes")
     for a, w in zip(chosen, wanted, strict=True):
         outs[a] = w

@@ -90,7 +90,10 @@ def concat(*values: Any, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False) -> Any:
+def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False, given: int | None = None) -> Any:
+    """given: the attribute num_outputs."""
+    if given not in (None, count):
+        raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if sizes is None:
@@ -308,7 +311,7 @@ operators(  # what was an attribute became an input in a later version
         ),
         ("Split", 13): lambda x, sizes=None, *, axis=0, outputs=1: _split(x, _ints(sizes), axis, outputs),
         ("Split", 18): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
-            x, _ints(sizes), axis, num_outputs or outputs, True
+            x, _ints(sizes), axis, outputs, True, num_outputs
         ),
         ("Slice", 1): lambda x, *, starts, ends, axes=None: _sliced(x, starts, ends, axes, None),
         ("Slice", 10): lambda x, starts, ends, axes=None, steps=None: _sliced(

@@ -25,10 +25,10 @@ Sizes = tuple[int, ...]
 _MOST_ELEMENTS = 2**16  # of a window that is computed as a sum over its elements
 
 
-_WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `_geometry` takes
+WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `geometry` takes
 
 
-def _geometry(
+def geometry(
     name: str,
     x: Any,
     kernel: Any,
@@ -77,9 +77,9 @@ def _around(pads: Sizes) -> Sizes:
     return (0, 0, *pads[:half], 0, 0, *pads[half:])
 
 
-@operator("Conv", more=_WINDOW)
+@operator("Conv", more=WINDOW)
 def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
-    kernel, strides, pads, dilations = _geometry("Conv", x, shape_of(w)[2:], **window)
+    kernel, strides, pads, dilations = geometry("Conv", x, shape_of(w)[2:], **window)
     if len(kernel) > 2:
         raise ValueError(f"[onnx Conv] got a kernel of shape {kernel}; expected one or two dimensions")
     if not _is_even(pads):
@@ -114,7 +114,7 @@ def _conv_transpose(
     """
     same = auto_pad if auto_pad.startswith("SAME") else ""
     window |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
-    kernel, strides, pads, dilations = _geometry("ConvTranspose", x, shape_of(w)[2:], **window)
+    kernel, strides, pads, dilations = geometry("ConvTranspose", x, shape_of(w)[2:], **window)
     axes = len(kernel)
     if axes > 2:
         raise ValueError(
@@ -154,8 +154,8 @@ def _conv_transpose(
 
 # The equations up to version 10 have the reverse of 11 in all cases; with SAME_UPPER and SAME_LOWER they
 # contradict the text of auto_pad beside them, which all versions have, and which runtimes follow.
-operator("ConvTranspose", more=_WINDOW)(partial(_conv_transpose, ("NOTSET", "VALID", "SAME_UPPER")))
-operator("ConvTranspose", 11, _WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
+operator("ConvTranspose", more=WINDOW)(partial(_conv_transpose, ("NOTSET", "VALID", "SAME_UPPER")))
+operator("ConvTranspose", 11, WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
 
 
 # --- pooling
@@ -189,11 +189,11 @@ def _elements(x: Any, kernel: Sizes, strides: Sizes, dilations: Sizes) -> list[A
     return elements
 
 
-@operator("MaxPool", more=_WINDOW)
+@operator("MaxPool", more=WINDOW)
 def max_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
 ) -> Any:
-    kernel, strides, pads, dilations = _geometry("MaxPool", x, kernel_shape, **window)
+    kernel, strides, pads, dilations = geometry("MaxPool", x, kernel_shape, **window)
     axes = len(kernel)
     half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
     if axes <= 2 and _is_even(pads) and half and not (ceil_mode and dilations != (1,) * axes):
@@ -233,11 +233,11 @@ def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
     return tensor_of(places + planes * math.prod(image))
 
 
-@operator("AveragePool", more=_WINDOW)
+@operator("AveragePool", more=WINDOW)
 def average_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any
 ) -> Any:
-    kernel, strides, pads, dilations = _geometry("AveragePool", x, kernel_shape, **window)
+    kernel, strides, pads, dilations = geometry("AveragePool", x, kernel_shape, **window)
     axes = len(kernel)
     half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
     if axes <= 2 and _is_even(pads) and half and dilations == (1,) * axes:
@@ -259,9 +259,9 @@ def average_pool(
     return in_float(of_tensors, x)
 
 
-@operator("LpPool", more=_WINDOW)
+@operator("LpPool", more=WINDOW)
 def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
-    kernel, strides, pads, dilations = _geometry("LpPool", x, kernel_shape, **window)
+    kernel, strides, pads, dilations = geometry("LpPool", x, kernel_shape, **window)
     beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * len(kernel)
     pads = (*pads[: len(kernel)], *(q + b for q, b in zip(pads[len(kernel) :], beyond, strict=True)))
 
@@ -291,7 +291,7 @@ def max_unpool(
     x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
     """Zeros but for x at the places that MaxPool found."""
-    kernel, strides, pads, _ = _geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
+    kernel, strides, pads, _ = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
     axes = len(kernel)
     shape = [
         (n - 1) * s + k - pads[i] - pads[i + axes]

@@ -63,7 +63,7 @@ def _after(x: Tensor, steps: Steps) -> Tensor:
 def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, Steps, Any]], Steps]:
     """For each operand after the first: the steps of what is there, those of the operand, their product;
     and the last steps."""
-    inputs, output = _parse(equation, shapes)
+    inputs, output = parsed(equation, shapes)
     terms = [_Term(*term) for term in zip(shapes, inputs, strict=True)]
     for term in terms:
         term.take_diagonals()
@@ -94,7 +94,7 @@ def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
     return ",".join(parts) + right, args[: len(args) - len(result) : 2]
 
 
-def _parse(equation: str, shapes: Any) -> tuple[list[Indices], Indices]:
+def parsed(equation: str, shapes: Any) -> tuple[list[Indices], Indices]:
     """The indices of each operand and of the result."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     parts = left.split(",")

@@ -1,0 +1,281 @@
+"""What a node costs, counted before it runs: a file of a kilobyte can describe terabytes, or hours.
+
+The unit is an element of a result. Values between count, too, and work that is more than a few operations for
+each element: products of matrices and steps that run in Python. A size of 0 counts as 1, since a sum over no
+elements may have many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import zip_longest
+from typing import Any
+
+from ranvier.onnx.operators.resize import sizes_of
+from ranvier.onnx.operators.windows import WINDOW, geometry
+from ranvier.onnx.values import array_of, axis_of, ints, is_exact, raw, shape_of
+from ranvier.ops.matrix.einsum import parsed
+
+Inputs = list[Any]
+Settings = dict[str, Any]
+
+ELEMENTS = 14 * 2**20
+"""Of all results of a run together; 56 MB of float32. To these come ..."""
+
+PER_ELEMENT = 4096
+"""... so many for each element of the inputs and initializers. Ten times what a large network has."""
+
+_STEP = 256  # a step in Python takes as long as so many elements ...
+_PRODUCTS = 128  # ... and so many multiplications of floats as one ...
+_OF_INTEGERS = 8  # ... or, by NumPy, of integers
+_MOST = 2**62
+
+BY_VALUES = frozenset(
+    ("ConstantOfShape", "Expand", "Tile", "OneHot", "AffineGrid", "Pad", "Range", "Resize", "Upsample")
+) | {"MaxUnpool", "Col2Im"}
+"""Operators whose cost follows from the values of their inputs; of others from their shapes."""
+
+
+def cost(op: str, inputs: Inputs, settings: Settings) -> int:
+    """Of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count twice."""
+    wide = 2 if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4 else 1
+    rule = _RULES.get(op)
+    if rule is not None:
+        # what is wrong is said by the operator
+        with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return wide * int(min(max(rule(inputs, settings), 0), _MOST))
+    shapes = [shape_of(v) for v in inputs if v is not None]
+    if len(shapes) == 1:
+        return wide * int(_product(shapes[0]))
+    return wide * _broadcast(shapes) * max(len(shapes) - 1, 1)
+
+
+def _product(sizes: Iterable[float]) -> Any:
+    return math.prod([n or 1 for n in sizes])
+
+
+def _broadcast(shapes: list[tuple[int, ...]]) -> int:
+    return math.prod([max(sizes) or 1 for sizes in zip_longest(*[s[::-1] for s in shapes], fillvalue=1)])
+
+
+def _size(value: Any) -> int:
+    return int(_product(shape_of(value)))
+
+
+def _of_first(times: int) -> Callable[[Inputs, Settings], int]:
+    return lambda inputs, settings: times * _size(inputs[0])
+
+
+def _given(inputs: Inputs, place: int, settings: Settings, name: str) -> tuple[int, ...]:
+    """Whole numbers that are an input, or in older versions an attribute."""
+    if name in settings:
+        return tuple(settings[name])
+    return () if len(inputs) <= place or inputs[place] is None else ints(inputs[place])
+
+
+def _multiplied(products: float, value: Any) -> float:
+    return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
+
+
+def _pad(inputs: Inputs, settings: Settings) -> int:
+    """Before anything is cut off."""
+    shape, pads = shape_of(inputs[0]), _given(inputs, 1, settings, "pads")
+    axes = ints(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else range(len(shape))
+    sizes = list(shape)
+    for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
+        sizes[axis] += max(before, 0) + max(after, 0)
+    places = 0 if settings.get("mode") in (None, "constant") else 8 * sum(sizes)
+    return int(_product(sizes)) + places
+
+
+def _range(inputs: Inputs, settings: Settings) -> float:
+    first, last, step = (array_of(v).reshape(()).item() for v in inputs)
+    return 3 * max((last - first) / step, 0) if step else 0
+
+
+def _resize(inputs: Inputs, settings: Settings) -> float:
+    """One axis after the other, with the weights (n, out) of each."""
+    shape = shape_of(inputs[0])
+    scales = settings.get("scales")
+    if "height_scale" in settings:
+        scales = (1, 1, settings["height_scale"], settings["width_scale"])
+    if scales is None:
+        place = 1 if len(inputs) == 2 else 2
+        scales = inputs[place] if len(inputs) > place else None
+    axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
+    policy = settings.get("keep_aspect_ratio_policy", "stretch")
+    factors, outs = sizes_of(shape, axes, scales, inputs[3] if len(inputs) > 3 else None, policy)
+    total, now = 0.0, list(shape)
+    for axis, factor in zip(axes, factors, strict=True):
+        n, out = shape[axis], outs[axis]
+        if out == n and factor == 1:
+            continue
+        reach = 2 / min(factor, 1) if settings.get("antialias") else 2  # input elements on each side
+        now[axis] = out
+        total += _product(now) * (1 + n / _PRODUCTS) + 2 * out * n + 8 * max(out, 1) * reach
+    return total
+
+
+def _matmul(inputs: Inputs, settings: Settings) -> float:
+    a, b = (shape_of(v) for v in inputs[:2])
+    a, b = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
+    out = _broadcast([a[:-2], b[:-2]]) * _product((a[-2], b[-1]))
+    return out + _multiplied(out * a[-1], inputs[0])
+
+
+def _gemm(inputs: Inputs, settings: Settings) -> float:
+    a, b = (shape_of(v) for v in inputs[:2])
+    inner = a[0] if settings.get("transA") else a[-1]
+    out = _product((_size(inputs[0]) // (inner or 1), b[0] if settings.get("transB") else b[-1]))
+    return 3 * out + _multiplied(out * inner, inputs[0])
+
+
+def _einsum(inputs: Inputs, settings: Settings) -> float:
+    """Products of two after each other, over all their indices; of integers NumPy takes all at once."""
+    terms, output = parsed(settings["equation"].replace(" ", ""), tuple(map(shape_of, inputs)))
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, inputs, strict=True):
+        for label, n in zip(term, shape_of(value), strict=True):
+            sizes[label] = max(n, sizes.get(label, 1))
+    every = _product(sizes.values())
+    if any(is_exact(raw(v).dtype) for v in inputs):
+        return _product(sizes[i] for i in output) + _multiplied(every * len(inputs), inputs[0])
+    there, total = {*terms[0]}, float(_size(inputs[0]))
+    for place, term in enumerate(terms[1:], 2):
+        both = there.union(term)
+        there = both & set(output).union(*terms[place:])
+        total += _product(sizes[i] for i in there) + _product(sizes[i] for i in both) / _PRODUCTS
+    return total
+
+
+def _gather(inputs: Inputs, settings: Settings) -> int:
+    shape = shape_of(inputs[0])
+    n = shape[axis_of("Gather", settings.get("axis", 0), len(shape))]
+    return _size(inputs[0]) // max(n, 1) * _size(inputs[1])
+
+
+def _gather_nd(inputs: Inputs, settings: Settings) -> int:
+    *lead, depth = shape_of(inputs[1])
+    inner = shape_of(inputs[0])[settings.get("batch_dims", 0) + depth :]
+    return int(_product((*lead, *inner))) + 2 * _size(inputs[1])
+
+
+def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, float, float]:
+    """Elements of the padded image, those of a plane of the result, and of the window."""
+    chosen = {name: settings[name] for name in WINDOW if name in settings}
+    kernel, strides, pads, dilations = geometry("", inputs[0], kernel, **chosen)
+    reaches = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = [n + sum(pads[i :: len(kernel)]) for i, n in enumerate(shape_of(inputs[0])[2:])]
+    if settings.get("ceil_mode"):  # the last window may reach beyond
+        sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
+    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, strides, strict=True)]
+    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(kernel)
+
+
+def _conv(inputs: Inputs, settings: Settings) -> float:
+    n, weight = shape_of(inputs[0])[0] or 1, shape_of(inputs[1])
+    padded, plane, _ = _window(inputs, settings, weight[2:])
+    out = n * (weight[0] or 1) * plane
+    return padded + out * (1 + _product(weight[1:]) / _PRODUCTS)
+
+
+def _pool(inputs: Inputs, settings: Settings) -> float:
+    padded, plane, kernel = _window(inputs[:1], settings, settings["kernel_shape"])
+    out = _product(shape_of(inputs[0])[:2]) * plane
+    return 2 * padded + 2 * out + kernel * (_STEP / 4 + out / 8)
+
+
+def _transposed(inputs: Inputs, settings: Settings) -> float:
+    """Computed without padding; SAME leads to n times the stride."""
+    shape, weight = shape_of(inputs[0]), shape_of(inputs[1])
+    space = len(shape) - 2
+    strides, dilations = (settings.get(k) or [1] * space for k in ("strides", "dilations"))
+    more = settings.get("output_padding") or [0] * space
+    wanted = (settings.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)])[
+        -space:
+    ]
+    sizes = [
+        max(s * (n - 1) + d * (k - 1) + 1 + o, w)
+        for s, n, d, k, o, w in zip(strides, shape[2:], dilations, weight[2:], more, wanted, strict=True)
+    ]
+    planes = (shape[0] or 1) * (weight[1] or 1)
+    work = _product(shape[2:]) * _product(weight[2:]) * (weight[0] or 1) / _PRODUCTS
+    return planes * (settings.get("group", 1) * _product(sizes) + work)
+
+
+def _unpooled(inputs: Inputs, settings: Settings) -> float:
+    shape, kernel = shape_of(inputs[0]), settings["kernel_shape"]
+    strides = settings.get("strides") or [1] * len(kernel)
+    inner = [(n - 1) * s + k for n, s, k in zip(shape[2:], strides, kernel, strict=True)]
+    outer = ints(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else ()
+    return 4 * _size(inputs[0]) + max(_product((*shape[:2], *inner)), _product(outer))
+
+
+def _col2im(inputs: Inputs, settings: Settings) -> float:
+    shape, outer, kernel = shape_of(inputs[0]), ints(inputs[1]), ints(inputs[2])
+    pads = settings.get("pads") or [0] * (2 * len(outer))
+    whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
+    planes = _product(shape[:2]) / (math.prod(kernel) or 1)
+    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + _STEP * math.prod(kernel)
+
+
+def _recurrent(inputs: Inputs, settings: Settings) -> float:
+    """The gates of all steps and directions; what the kernel lacks runs step by step."""
+    steps, batch = shape_of(inputs[0])[:2][:: -1 if settings.get("layout") else 1]
+    directions, gates, features = shape_of(inputs[1])
+    work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
+    return max(steps, 1) * directions * (work + 16 * _STEP)
+
+
+_RULES: dict[str, Callable[[Inputs, Settings], float]] = {
+    "ConstantOfShape": lambda inputs, settings: _product(ints(inputs[0])),
+    "Expand": lambda inputs, settings: _broadcast([shape_of(inputs[0]), ints(inputs[1])]),
+    "Tile": lambda inputs, settings: _size(inputs[0]) * _product(ints(inputs[1])),
+    "OneHot": lambda inputs, settings: 3 * _size(inputs[0]) * int(array_of(inputs[1]).reshape(-1)[0]),
+    "AffineGrid": lambda inputs, settings: _product(ints(inputs[1])) * 16,
+    "GatherND": _gather_nd,
+    "GridSample": lambda inputs, settings: shape_of(inputs[0])[1] * _size(inputs[1]),
+    "LRN": lambda inputs, settings: (
+        (_size(inputs[0]) + _STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
+    ),
+    "Concat": lambda inputs, settings: sum(map(_size, inputs)),
+    "Pad": _pad,
+    "Range": _range,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Gather": _gather,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Einsum": _einsum,
+    "Conv": _conv,
+    "ConvTranspose": _transposed,
+    "MaxUnpool": _unpooled,
+    "Col2Im": _col2im,
+    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("TopK", "Unique"), _of_first(8)),
+    **dict.fromkeys(
+        ("Scatter", "ScatterElements", "ScatterND", "TensorScatter", "GatherElements"),
+        lambda inputs, settings: 4 * sum(map(_size, inputs)),
+    ),
+    **dict.fromkeys(("Cast", "CastLike", "Hardmax"), _of_first(2)),
+    "NonZero": lambda inputs, settings: _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1),
+    **dict.fromkeys(  # other inputs are settings, or have a size for each channel
+        (
+            *("Reshape", "Squeeze", "Unsqueeze", "Split", "Slice", "Trilu", "Clip", "Dropout", "Compress"),
+            *(
+                "BatchNormalization",
+                "InstanceNormalization",
+                "GroupNormalization",
+                "PRelu",
+                "CumSum",
+                "CumProd",
+            ),
+            *(f"Reduce{kind}" for kind in ("Sum", "Mean", "Prod", "Max", "Min", "L1", "L2", "SumSquare")),
+            *("ReduceLogSum", "ReduceLogSumExp", "ReverseSequence"),
+        ),
+        _of_first(1),
+    ),
+}

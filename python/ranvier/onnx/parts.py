@@ -1,0 +1,222 @@
+"""The parts of a graph's module: which nodes each one stands for, and how these run.
+
+A part is the module at a prefix of the parameters' names. It stands for the nodes that use its parameters and
+those between them, if they use no others: it can be called. Where one is hooked or replaced, the graph calls
+the parts. While all are as they were loaded, the nodes run as they stand in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from ranvier.nn import Module
+from ranvier.onnx.division import Call, Division, Filling, Path, last_uses
+from ranvier.onnx.graph import STATISTICS, Graph, Node
+from ranvier.onnx.limits import BY_VALUES, cost
+from ranvier.onnx.registry import find
+from ranvier.onnx.values import raw, shown
+
+
+class Part(Module):
+    """A module for a part of the parameters' names."""
+
+    step_constants = ("_body",)
+    _body: Body
+
+    def forward(self, *inputs: Any) -> Any:
+        body = self._body
+        if not body.steps:
+            raise ValueError(f"[onnx] part '{body.name}' is not one function: {_REMEDY}")
+        if len(inputs) != len(body.inputs):
+            raise TypeError(
+                f"[onnx] part '{body.name}' got {len(inputs)} inputs; expected {len(body.inputs)}"
+            )
+        results = called(self, body, inputs)
+        return results if len(results) > 1 else results[0]
+
+
+_UNKNOWN: tuple[list[Any], int] = ([], 0)
+_REMEDY = (
+    "its nodes use other parameters, too, or lie around other parts; expected changes of the parts inside, "
+    "of those around it, or of its parameters"
+)
+
+
+class Body:
+    """What a part computes. Of a part that is not one function, without steps.
+
+    steps: nodes, and calls of parts inside. places: where its parameters are, from the part on.
+    """
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self.plan, self.path = plan, path
+        self.name = ".".join(path)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Body:
+        return self
+
+    def _filled(self) -> Filling:
+        return self.plan.fillings.get(self.path, _NOTHING)
+
+    steps = property(lambda self: self._filled().steps)
+    inputs = property(lambda self: self._filled().inputs)
+
+
+_NOTHING = Filling((), (), (), (), (), {})
+
+
+class Plan:
+    """A graph, and the places of its parameters and buffers.
+
+    paths: of each the names that lead to it. most: the elements of the results of a run, and those that each
+    element of an input adds.
+    """
+
+    def __init__(
+        self, graph: Graph, paths: dict[str, Path], buffers: frozenset[str], most: tuple[int, int]
+    ) -> None:
+        self.nodes, self.outputs, self.paths, self.buffers, self.most = (
+            graph.nodes,
+            graph.outputs,
+            paths,
+            buffers,
+            most,
+        )
+        self.inputs = [name for name, *_ in graph.inputs]
+        self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
+        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}  # of nodes, with their operands' shapes
+        self.unused = last_uses(self.nodes, self.outputs)
+        prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
+        self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}
+
+    @cached_property
+    def tree(self) -> list[tuple[int, str, Body]]:
+        """Of each part: the number of the one around it (0: the module itself), its name and its body."""
+        number = {path: i for i, path in enumerate(self.bodies)}
+        return [(number[p[:-1]], p[-1], body) for p, body in self.bodies.items() if p]
+
+    @cached_property
+    def places(self) -> list[tuple[str, int, str]]:
+        """Of each parameter: its value in the graph, the number of its part, and its name there."""
+        number = {path: i for i, path in enumerate(self.bodies)}
+        return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
+
+    @cached_property
+    def fillings(self) -> dict[Path, Filling]:
+        return Division(self).fillings()
+
+    def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
+        """Whether all parts are as they were loaded; then their parameters are put into values."""
+        parts, training = [module.__dict__], module.training
+        for around, name, body in self.tree:
+            part = parts[around].get(name)
+            if part.__class__ is not Part or part._body is not body or part._rv_hooks is not None:
+                return False
+            own = part.__dict__
+            if "forward" in own or own["training"] is not training:
+                return False
+            parts.append(own)
+        for value, at, name in self.places:
+            if (parameter := parts[at].get(name)) is None:
+                return False
+            values[value] = parameter
+        return True
+
+
+# --- running
+def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]:
+    """The part's steps, with calls of the parts inside it."""
+    filling = body._filled()
+    values = {"": None, **filling.constants, **dict(zip(filling.inputs, inputs, strict=True))}
+    for value, path in filling.places:
+        values[value] = _found(module, body, path)
+    left = room(body.plan, values, filling.inputs)
+    return run(module, body, filling.steps, filling.unused, values, left, filling.outputs)
+
+
+def room(plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> int:
+    """The elements that a run's results may have together."""
+    return plan.most[0] + plan.most[1] * sum(raw(values[name]).size for name in inputs)
+
+
+def run(
+    module: Module,
+    body: Body,
+    steps: Sequence[Node | Call],
+    unused: Sequence[Sequence[str]],
+    values: dict[str, Any],
+    left: int,
+    outputs: Iterable[str],
+) -> tuple[Any, ...]:
+    """The outputs of steps; values: by their names."""
+    costs = body.plan.costs
+    for step, gone in zip(steps, unused, strict=True):
+        operands = [values[name] for name in step.inputs]
+        if isinstance(step, Call):
+            results = _found(module, body, step.path)(*operands)
+            results = results if len(step.outputs) > 1 else (results,)
+        else:
+            sizes = [v if v is None else v.shape for v in operands]
+            known, size = costs.get(step.outputs, _UNKNOWN)
+            if known != sizes:
+                size = cost(step.op, operands, step.settings)
+                if step.op not in BY_VALUES:
+                    costs[step.outputs] = sizes, size
+            left -= size
+            if left < 0:
+                raise ValueError(
+                    f"[onnx] {_named(step)}: the results have more elements than expected of a file and "
+                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
+                )
+            results = _results(step, operands, body.plan.buffers, module.training)
+        values.update(zip(step.outputs, results, strict=False))
+        values[""] = None
+        for name in gone:
+            del values[name]
+    return tuple([values[name] for name in outputs])
+
+
+def _found(module: Any, body: Body, path: Path) -> Any:
+    """What is at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
+    called, must be those of the file."""
+    bodies = body.plan.bodies
+    for i, name in enumerate(path):
+        at = (*body.path, *path[:i])
+        whole = isinstance(module, Part) and module._body is bodies[at]
+        if i and (not whole or module._rv_hooks is not None or "forward" in vars(module)):
+            raise ValueError(
+                f"[onnx] part '{'.'.join(at)}' is hooked or replaced, and not one function: {_REMEDY}"
+            )
+        found = getattr(module, name, None)
+        if found is None and (i + 1 < len(path) or (*at, name) in bodies):
+            raise ValueError(f"[onnx] got no part '{'.'.join((*at, name))}'; expected a module in its place")
+        module = found
+    return module
+
+
+def _results(node: Node, inputs: list[Any], buffers: frozenset[str], training: bool) -> tuple[Any, ...]:
+    operator = find(node.op, node.version)
+    assert operator is not None
+    more = {}
+    if operator.asks:
+        places = STATISTICS.get(node.op, ())
+        owned = bool(places) and all(node.inputs[i] in buffers for i in places)
+        asked = {"training": training, "outputs": len(node.outputs), "owned": owned}
+        more = {name: asked[name] for name in operator.asks}
+    try:
+        result = operator.function(*inputs, **node.settings, **more)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(shown(f"[onnx] {_named(node)}: {error} (operator set {node.version})")) from error
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) < len(node.outputs):
+        raise ValueError(
+            f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
+            f"{len(node.outputs)}"
+        )
+    return results
+
+
+def _named(node: Node) -> str:
+    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"

@@ -1,0 +1,138 @@
+"""torch.onnx.export: PyTorch's arguments of :func:`ranvier.onnx.export`.
+
+What has no effect on the file is accepted; what would change it and is not written is refused by its name.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ranvier as rv
+from ranvier.nn import Module
+
+TrainingMode = enum.IntEnum("TrainingMode", "EVAL PRESERVE TRAINING", start=0)
+OperatorExportTypes = enum.IntEnum(
+    "OperatorExportTypes", "ONNX ONNX_ATEN ONNX_ATEN_FALLBACK ONNX_FALLTHROUGH", start=0
+)
+_MODAL = ("Dropout", "BatchNorm", "InstanceNorm")  # layers that do something else while they train
+
+
+class ONNXProgram:
+    """What `torch.onnx.export` returns: the model, which can be saved."""
+
+    def __init__(self, proto: Any) -> None:
+        self.model_proto = proto
+
+    def save(self, destination: str | os.PathLike[str], *, external_data: bool | None = None) -> None:
+        """Writes the file. external_data: has no effect, the weights are in the file."""
+        Path(destination).write_bytes(self.model_proto.SerializeToString())
+
+
+def export(
+    model: Any,
+    args: Any = (),
+    f: Any = None,
+    *,
+    kwargs: dict[str, Any] | None = None,
+    verbose: bool | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    opset_version: int | None = None,
+    dynamo: bool = True,
+    external_data: bool = True,
+    dynamic_shapes: Any = None,
+    custom_translation_table: Any = None,
+    report: bool = False,
+    optimize: bool = True,
+    verify: bool = False,
+    profile: bool = False,
+    dump_exported_program: bool = False,
+    artifacts_dir: Any = ".",
+    fallback: bool = False,
+    export_params: bool = True,
+    keep_initializers_as_inputs: bool = False,
+    dynamic_axes: Mapping[str, Any] | None = None,
+    training: int = TrainingMode.EVAL,
+    operator_export_type: int = OperatorExportTypes.ONNX,
+    do_constant_folding: bool = True,
+    custom_opsets: Mapping[str, int] | None = None,
+    export_modules_as_functions: Any = False,
+    autograd_inlining: bool = True,
+) -> ONNXProgram | None:
+    """`ranvier.onnx.export` with PyTorch's arguments; a program that can be saved, with dynamo=False None.
+
+    kwargs: arguments by name; also a dict at the end of args. dynamic_shapes: of each argument {axis: name}.
+    The model is written as it predicts. Where PyTorch ignores an argument, it is ignored here.
+
+    Raises ValueError: an argument that asks for another file than is written here.
+    """
+    refused: dict[str, Any] = {
+        "custom_translation_table": custom_translation_table,
+        "report": report,
+        "profile": profile,
+        "dump_exported_program": dump_exported_program,
+    }
+    if not dynamo:
+        refused = {
+            (fault := _mode_fault(model, training)): fault,
+            "operator_export_type": operator_export_type == OperatorExportTypes.ONNX_ATEN,
+            "export_modules_as_functions": export_modules_as_functions,
+            "dynamic_shapes with dynamo=False": dynamic_shapes,
+        }
+    if wrong := [name for name, value in refused.items() if value]:
+        raise ValueError(
+            f"[onnx.export] got {wrong[0]}; expected the default, the only one that is written here"
+        )
+    args = args if isinstance(args, tuple) else (args,)
+    if not kwargs and args and isinstance(args[-1], dict):
+        args, kwargs = args[:-1], args[-1]
+    if dynamic_shapes is not None:
+        dynamic_axes = _axes(model, dynamic_shapes, input_names)
+    proto = rv.onnx.export(
+        model,
+        args,
+        f,
+        kwargs=kwargs,
+        input_names=input_names,
+        output_names=output_names,
+        dynamic_axes=dynamic_axes,
+        opset_version=18 if opset_version is None else opset_version,
+        export_params=export_params,
+        keep_initializers_as_inputs=keep_initializers_as_inputs,
+    )
+    return ONNXProgram(proto) if dynamo else None
+
+
+def _mode_fault(model: Any, training: int) -> str:
+    """What to say of a mode that the file would have to have: "" where no layer follows it."""
+    modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
+    modal = [name for name in modal if any(kind in name for kind in _MODAL)]
+    trains = training == TrainingMode.TRAINING or (
+        training == TrainingMode.PRESERVE and getattr(model, "training", False)
+    )
+    return f"training, which {modal[0]} follows" if trains and modal else ""
+
+
+def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
+    """dynamic_shapes, by argument or in their order, as dynamic_axes."""
+    forward = model.forward if isinstance(model, Module) else model
+    names = list(inspect.signature(forward).parameters)
+    if not isinstance(shapes, Mapping):
+        shapes = dict(zip(names, shapes, strict=False))
+    found: dict[str, dict[int, str]] = {}
+    for name, of in shapes.items():
+        axes = dict(of) if isinstance(of, Mapping) else dict(enumerate(of or ()))
+        if name not in names or not all(isinstance(axis, int) for axis in axes):
+            raise ValueError(f"[onnx.export] got dynamic_shapes of {name!r}: {of!r}; expected {{axis: name}}")
+        given = (input_names or names)[names.index(name)]
+        found[given] = {
+            axis: dim if isinstance(dim, str) else getattr(dim, "__name__", f"{given}_{axis}")
+            for axis, dim in axes.items()
+            if dim is not None and not isinstance(dim, int)
+        }
+    return found
