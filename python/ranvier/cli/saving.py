@@ -75,7 +75,7 @@ def write_text(path: str, text: str) -> None:
     Raises Mistake: it cannot be written.
     """
     with mistakes(OSError):
-        rv.serialization.files.replace(path, text.encode(errors="surrogateescape"))
+        rv.serialization.disk.replace(path, text.encode(errors="surrogateescape"))
 
 
 def write_json(path: str, document: dict[str, Any]) -> None:

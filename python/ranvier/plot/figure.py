@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.serialization import files
+from ranvier.serialization.disk import replace
 from ranvier.tensors.memory import Array
 
 __all__ = ["require_matplotlib"]
@@ -204,7 +204,7 @@ def finish(axes: Any, path: Path | None) -> Any:
             file = file.with_suffix(".png")
         content = io.BytesIO()  # written at once: with a full disk the old picture remains
         first.figure.savefig(content, format=file.suffix[1:], dpi=150)
-        files.replace(file, content.getvalue())
+        replace(file, content.getvalue())
     return axes
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.tensors.devices import CPU
+from ranvier.tensors.mapped import MappedFile, mapped
 from ranvier.tensors.memory import Array
 
 __all__ = ["TypedStorage", "UntypedStorage"]
@@ -39,8 +40,11 @@ class UntypedStorage:
             raise RuntimeError(
                 f"[from_file] got {nbytes} bytes of a file of {size}; expected at most as many"
             )
-        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", 0, (nbytes,)) if nbytes else b""
-        return cls(np.frombuffer(mapped, np.uint8))
+        with open(filename, "r+b" if shared else "rb") as stream:
+            memory = (MappedFile(stream, True) if shared else mapped(stream)) if nbytes else None
+            return cls(
+                np.frombuffer(bytearray(stream.read(nbytes)) if memory is None else memory, np.uint8, nbytes)
+            )
 
     @classmethod
     def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.serialization import files
+from ranvier.serialization.disk import remove_parts
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
@@ -91,9 +91,9 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
     """
     checkpoints = listed(folder)
     position = checkpoints.index(current)
-    temporary = [p for p in folder.glob(f".*{files.TEMPORARY}") if ".safetensors." in p.name]
-    for path in [*checkpoints[:position], *checkpoints[position + keep :], *temporary]:
+    for path in [*checkpoints[:position], *checkpoints[position + keep :]]:
         path.unlink(missing_ok=True)
+    remove_parts(folder, r".*\.safetensors")
 
 
 def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:

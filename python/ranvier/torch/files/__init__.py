@@ -159,7 +159,7 @@ def save(
     >>> rv.load(io.BytesIO(file.getvalue()))
     {'w': tensor([1., 1.])}
     """
-    from ranvier.serialization.files import replace
+    from ranvier.serialization.disk import replace, send
     from ranvier.torch.files import pickler
 
     if getattr(pickle_module, "__name__", "pickle") not in ("pickle", "_pickle"):
@@ -179,7 +179,7 @@ def save(
     if is_path:
         replace(f, content, flush=False)  # type: ignore[arg-type]
     else:
-        f.write(content)  # type: ignore[union-attr]
+        send(f, content)
         getattr(f, "flush", bool)()  # a file of the program's own may do its work here
 
 

@@ -1,0 +1,167 @@
+"""The one function that writes files: complete or not at all, with what the file that was there keeps.
+
+A file is written beside the old one, under a hidden name that no other save has, and renamed. It is locked
+while it is written, so that the next save knows what a killed one left.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import time
+from contextlib import suppress
+from typing import Any
+
+from ranvier.tensors.mapped import unchanged
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written; it remains only if the process was killed, until the next save."""
+
+_HOUR = 3600
+
+
+def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bool = True) -> None:
+    """Write a file so that `path` has the complete old or new content, also if the process is killed.
+
+    The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
+    them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
+    a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all of
+    them have the content, and so is one in a folder that takes no new file.
+
+    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
+    hundredths of a second.
+
+    Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "r+b")`
+        says (root may write any) ...; says if an old file is kept.
+    """
+    target, kept = os.path.realpath(path), ""
+    try:
+        old = _status(path)
+        if old is not None and not stat.S_ISREG(old.st_mode):  # of a folder, the system's error
+            with open(path, "wb") as stream:
+                send(stream, content)
+            return
+        if old is not None:
+            kept = "; the file that was there is kept"
+            with unchanged(), open(target, "r+b"):  # the system's error if the process may not
+                pass
+        if old is None or old.st_nlink == 1:
+            try:
+                return _replace(target, old, content, flush)
+            except OSError as error:
+                if old is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY):
+                    raise
+        with open(target, "r+b") as stream:
+            if hasattr(os, "posix_fallocate"):  # a full disk is known before anything is changed
+                os.posix_fallocate(stream.fileno(), 0, max(len(content), 1))
+            kept = ""
+            stream.write(content)
+            stream.truncate()
+            _flush(stream, flush)
+    except OSError as error:
+        said = type(error)(f"[save] cannot write '{path}': {error.strerror or error}{kept}")
+        said.errno = error.errno
+        raise said from error
+
+
+def _status(path: Any) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def send(stream: Any, content: bytes | memoryview) -> None:
+    """Write all of it to an open file, of which one without a buffer may take a part at a time."""
+    written = stream.write(content)
+    while isinstance(written, int) and 0 < written < len(content):
+        content = memoryview(content)[written:]
+        written = stream.write(content)
+
+
+def remove_parts(folder: str | os.PathLike[str], names: str) -> None:
+    """Remove what killed saves left in a folder. names: a regular expression for the files of these saves."""
+    pattern = re.compile(rf"\.({names})\.[0-9a-f]+{re.escape(TEMPORARY)}")
+    with suppress(OSError):  # a folder that may not be listed
+        for name in filter(pattern.fullmatch, os.listdir(folder)):
+            path = os.path.join(folder, name)
+            with suppress(OSError), open(path, "r+b") as stream:
+                if _is_locked(stream, wait=False):
+                    if os.name == "nt":
+                        stream.close()  # where an open file cannot be removed
+                    os.unlink(path)
+
+
+def _is_locked(stream: Any, wait: bool = True) -> bool:
+    """Whether this save has the file now; where there are no such locks, whether it is an hour old."""
+    try:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return time.time() - os.fstat(stream.fileno()).st_mtime > _HOUR
+
+
+def _replace(target: str, old: os.stat_result | None, content: bytes | memoryview, flush: bool) -> None:
+    folder, name = os.path.split(target)
+    name = name[:50]  # of a long one, the file system takes no longer
+    remove_parts(folder, re.escape(name))
+    mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
+    while True:
+        part = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{TEMPORARY}")
+        try:
+            with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
+                _is_locked(stream)
+                if not os.path.exists(part):  # another save came before the lock
+                    continue
+                if old is not None and hasattr(os, "fchown"):
+                    _like(stream.fileno(), target, old)
+                stream.write(content)
+                _flush(stream, flush)
+                if os.name == "nt":
+                    stream.close()  # where an open file cannot be renamed
+                os.replace(part, target)
+            break
+        finally:
+            with suppress(OSError):  # the first error is the one to report
+                os.unlink(part)
+    if os.name == "nt" or not flush:  # Windows cannot open a folder; its file systems keep the new name
+        return
+    with suppress(PermissionError):  # a folder that may not be listed
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _flush(stream: Any, to_disk: bool) -> None:
+    stream.flush()
+    if to_disk:
+        os.fsync(stream.fileno())
+
+
+def _like(new: int, target: str, old: os.stat_result) -> None:
+    """Give a new file the owner, the attributes and the mode of the one that it replaces."""
+    mode, made = old.st_mode & 0o777, os.fstat(new)
+    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.fchown(new, old.st_uid, old.st_gid)
+        except OSError:
+            try:
+                os.fchown(new, -1, old.st_gid)
+            except OSError:  # another group may do only what all may
+                mode &= 0o707 | (mode & 0o007) << 3
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):  # a file system without them
+            for name in os.listxattr(target):
+                with suppress(OSError):  # one of the system's own
+                    os.setxattr(new, name, os.getxattr(target, name))
+    if os.fstat(new).st_mode & 0o777 != mode:
+        os.fchmod(new, mode)
