@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ranvier.tensors.mapped import unchanged
+from ranvier.tensors.mapped import Unchanged
 
 TEMPORARY = ".tmp"
 """Ending of a file that is being written; it remains only if the process was killed, until the next save."""
@@ -28,50 +28,55 @@ def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bo
 
     The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
     them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
-    a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all of
-    them have the content, and so is one in a folder that takes no new file.
+    a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
+    of them have the content, and so is one in a folder that takes no new file.
 
     flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
     hundredths of a second.
 
-    Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "r+b")`
+    Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "wb")`
         says (root may write any) ...; says if an old file is kept.
     """
-    target, kept = os.path.realpath(path), ""
+    target, in_place = os.path.realpath(path), False
     try:
-        old = _status(path)
+        old = _status(path, target)
         if old is not None and not stat.S_ISREG(old.st_mode):  # of a folder, the system's error
             with open(path, "wb") as stream:
                 send(stream, content)
             return
-        if old is not None:
-            kept = "; the file that was there is kept"
-            with unchanged(), open(target, "r+b"):  # the system's error if the process may not
-                pass
         if old is None or old.st_nlink == 1:
             try:
                 return _replace(target, old, content, flush)
             except OSError as error:
                 if old is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY):
                     raise
-        with open(target, "r+b") as stream:
+        with open(target, "wb", opener=_as_it_is) as stream:
             if hasattr(os, "posix_fallocate"):  # a full disk is known before anything is changed
                 os.posix_fallocate(stream.fileno(), 0, max(len(content), 1))
-            kept = ""
+            in_place = True
             stream.write(content)
             stream.truncate()
             _flush(stream, flush)
     except OSError as error:
+        kept = "; the file that was there is kept" * (os.path.isfile(target) and not in_place)
         said = type(error)(f"[save] cannot write '{path}': {error.strerror or error}{kept}")
         said.errno = error.errno
         raise said from error
 
 
-def _status(path: Any) -> os.stat_result | None:
+def _as_it_is(path: str, flags: int) -> int:
+    return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
+
+
+def _status(path: Any, target: str) -> os.stat_result | None:
+    """What is there, and None for a new file. Raises the system's error if a file may not be written."""
     try:
-        return os.stat(path)
+        old = os.stat(path)
+        if stat.S_ISREG(old.st_mode):
+            open(Unchanged(target), "wb", opener=_as_it_is).close()
     except FileNotFoundError:
         return None
+    return old
 
 
 def send(stream: Any, content: bytes | memoryview) -> None:
@@ -88,7 +93,7 @@ def remove_parts(folder: str | os.PathLike[str], names: str) -> None:
     with suppress(OSError):  # a folder that may not be listed
         for name in filter(pattern.fullmatch, os.listdir(folder)):
             path = os.path.join(folder, name)
-            with suppress(OSError), open(path, "r+b") as stream:
+            with suppress(OSError), open(path, "wb", opener=_as_it_is) as stream:
                 if _is_locked(stream, wait=False):
                     if os.name == "nt":
                         stream.close()  # where an open file cannot be removed

@@ -18,8 +18,8 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 SMALL = 2**24
@@ -126,21 +126,8 @@ def _owner(array: Any) -> MappedFile | None:
 
 
 # --- what this process opens for writing
-class _Settings(threading.local):
-    replaces = False
-
-
-_local = _Settings()
-
-
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """A block whose thread opens files for writing without changing them."""
-    _local.replaces = True
-    try:
-        yield
-    finally:
-        _local.replaces = False
+class Unchanged(str):
+    """A path that is opened for writing only to see that it may be."""
 
 
 @functools.cache
@@ -166,7 +153,7 @@ def _notice(event: str, args: tuple[Any, ...]) -> None:
     """Called by Python before it does what it says; an error here is one of the call."""
     if event == "open":
         flags = args[2]
-        if type(flags) is int and flags & _WRITES and _files and not _local.replaces:
+        if type(flags) is int and flags & _WRITES and _files and type(args[0]) is not Unchanged:
             _detach(args[0])
     elif event == "os.truncate":
         _detach(args[0])
