@@ -51,10 +51,10 @@ class MappedFile(mmap.mmap):
         if not shared:
             _map(_address(self) + place, mmap.PAGESIZE, kind | _FIXED, stream.fileno())
             self[place : place + len(_MARK)] = _MARK
+            _watch()
             with _lock:
                 self.file = file
                 _files.add(self)
-            _watch()
         return self
 
     def detach(self) -> None:
@@ -83,9 +83,10 @@ def mapped(stream: BinaryIO) -> MappedFile | None:
     Small files are read, and those that this process may write to already.
     """
     file = os.fstat(stream.fileno())
-    if file.st_size <= SMALL or os.name == "nt" or _is_open_for_writing(file):
+    if file.st_size <= SMALL or os.name == "nt":
         return None
-    return MappedFile(stream)
+    memory = MappedFile(stream)  # before the question, as another thread may open the file
+    return None if memory.length != file.st_size or _is_open_for_writing(file) else memory
 
 
 def _is_open_for_writing(file: os.stat_result) -> bool:
@@ -194,7 +195,7 @@ def _map(address: int | None, size: int, flags: int, descriptor: int) -> int:
     made = _system().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, 0)
     if made == ctypes.c_void_p(-1).value:
         code = ctypes.get_errno()
-        raise OSError(code, f"cannot map a file of {size} bytes: {os.strerror(code)}")
+        raise OSError(code, f"[load] cannot map {size} bytes: {os.strerror(code)}")
     return int(made)
 
 

@@ -147,7 +147,7 @@ def save(
     """Writes what ``torch.save`` writes: a file that PyTorch reads, and :func:`load`.
 
     Classes and functions are named as in PyTorch, and modules have the attributes of PyTorch's classes.
-    If the process is killed the file is the complete old or new one.
+    If the process is killed the file is the complete old or new one; it keeps the mode of the old one.
 
     Raises pickle.PicklingError for an object that no pickle can hold, such as a local function.
 
