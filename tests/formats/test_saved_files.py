@@ -250,6 +250,7 @@ for thread in threads:
 
 
 @posix
+@pytest.mark.timeout(900)
 def test_processes_and_threads_that_save_load_map_and_serve_one_path(tmp_path):
     """And are killed. RANVIER_SECONDS=600 does it for so long."""
     seconds, draw = float(os.environ.get("RANVIER_SECONDS", "4")), random.Random(0)

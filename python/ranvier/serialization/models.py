@@ -314,7 +314,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
         array = arrays.get(name, tensor._array)
         if array.shape == tensor.shape and array.dtype.kind == "f":
             whole = tensor.is_contiguous()  # as in the file, whose memory it then gets
-            tensor._array = array if whole else np.empty_like(tensor._array, array.dtype)
+            array = array if whole else np.empty_like(tensor._array, array.dtype)
+            tensor._array = tensor._cell[1] = array  # the cell would keep the first memory
     try:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:
