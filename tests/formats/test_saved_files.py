@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import ranvier as rv
 from ranvier.data.vision.utils import save_image
-from ranvier.serialization import disk
-from ranvier.serialization.disk import replace
+from ranvier.tensors import disk
+from ranvier.tensors.disk import replace
 from ranvier.torch import files
 from support.refused import refused
 
@@ -144,7 +144,7 @@ def test_an_open_file_gets_all(tmp_path):
 
 WAITING = """
 import os, sys, time
-from ranvier.serialization import disk
+from ranvier.tensors import disk
 def wait(*names):
     print(flush=True)
     time.sleep(100)

@@ -24,7 +24,7 @@ from ranvier.export.source import Memory, argument_name, code_size, files, ident
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}

@@ -16,7 +16,7 @@ from ranvier.onnx.registry import WRITERS
 from ranvier.onnx.runs import Axes, Modules, Run, all_runs, dynamic, inputs_of, outputs_of
 from ranvier.onnx.site import Site, Sizes, Writer, used
 from ranvier.onnx.values import number_of, package
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 from ranvier.tape.calls import Call
 from ranvier.tensors.data import refuse_torch
 from ranvier.version import __version__

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 from ranvier.tensors.memory import Array
 
 __all__ = ["require_matplotlib"]

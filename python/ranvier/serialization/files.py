@@ -25,9 +25,9 @@ import numpy as np
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
 from ranvier.nn.parameter import Parameter
-from ranvier.serialization.disk import replace, send
 from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.disk import replace as replace
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.mapped import mapped, require_whole
 from ranvier.tensors.memory import BF16, Array
@@ -70,17 +70,7 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
         for name, array in arrays.items()
     }
     content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
-    if isinstance(path, (str, os.PathLike)):
-        replace(path, content)
-    elif hasattr(path, "write"):
-        try:
-            send(path, content)
-        except TypeError:
-            raise TypeError(
-                "[save] got a file opened for text; expected one opened for writing bytes"
-            ) from None
-    else:
-        raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
+    replace(path, content)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:

@@ -2,8 +2,8 @@
 
 A mapping shows the file. If the file is cut, its values are gone, also those that the process has changed,
 and reading them ends the process (SIGBUS); if something is written into it, they are others. To replace or
-remove the file is safe. So before this process opens a mapped file for writing, which may cut it, the mapping
-becomes memory with a copy of the values, at the same address. A mapping needs no open file.
+remove the file is safe. So before this process opens a mapped file for writing, which may cut it, the path
+gets a copy of the file, which is then written. A mapping needs no open file.
 
 What other processes do is found at some uses only (`require_whole`): behind the values a mapping has the
 first page of the file once more, with a mark in it, which is lost when the file is cut, whatever is written
@@ -22,11 +22,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from ranvier.tensors.disk import Unchanged, renew
+
 SMALL = 2**24
 """Bytes up to which a file is read instead."""
 
 _MARK = b"ranvier\n"
-_FIXED, _MOVE = 0x10, 3  # MAP_FIXED of Linux and macOS; MREMAP_MAYMOVE and MREMAP_FIXED
+_FIXED = 0x10  # MAP_FIXED of Linux and macOS
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 
@@ -37,43 +39,42 @@ class MappedFile(mmap.mmap):
     """
 
     path: str
-    file: os.stat_result | None  # as it was then; None where the memory does not show the file, or should
-    length: int  # of the file
+    file: os.stat_result  # as it was then
     place: int  # of the mark
 
     def __new__(cls, stream: BinaryIO, shared: bool = False) -> MappedFile:
         file, kind = os.fstat(stream.fileno()), mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
         place = -(-file.st_size // mmap.PAGESIZE) * mmap.PAGESIZE
         self = super().__new__(cls, -1, place + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        _map(_address(self), file.st_size, kind | _FIXED, stream.fileno())
-        self.path, self.length, self.place = os.path.abspath(stream.name), file.st_size, place
-        self.file = None
+        self.path, self.file, self.place = os.path.abspath(stream.name), file, place
+        self._show(stream, 0, file.st_size, kind)
         if not shared:
-            _map(_address(self) + place, mmap.PAGESIZE, kind | _FIXED, stream.fileno())
+            self._show(stream, place, mmap.PAGESIZE, kind)
             self[place : place + len(_MARK)] = _MARK
             _watch()
             with _lock:
-                self.file = file
                 _files.add(self)
         return self
 
-    def detach(self) -> None:
-        """Gives the values memory without the file."""
+    def _show(self, stream: BinaryIO, place: int, size: int, kind: int) -> None:
+        """Puts the beginning of the file at a place; a mapping of `mmap` would keep the file open."""
         import ctypes
 
-        address, size, flags = _address(self), self.length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        copy = _map(None, size, flags, -1)
-        ctypes.memmove(copy, address, size)
-        if hasattr(_system(), "mremap"):
-            moved = _system().mremap(copy, size, size, _MOVE, address)
-            assert moved == address
-        else:
-            ctypes.memmove(_map(address, size, flags | _FIXED, -1), copy, size)
-            _system().munmap(copy, size)
-        self.file = None
+        system, pointer, number = ctypes.CDLL(None, use_errno=True).mmap, ctypes.c_void_p, ctypes.c_int
+        system.restype = pointer
+        system.argtypes = pointer, ctypes.c_size_t, number, number, number, ctypes.c_long
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self)) + place
+        rights = mmap.PROT_READ | mmap.PROT_WRITE
+        if system(address, size, rights, kind | _FIXED, stream.fileno(), 0) != address:
+            code = ctypes.get_errno()
+            raise OSError(code, f"[load] cannot map '{self.path}': {os.strerror(code)}")
+
+    def is_whole(self, now: os.stat_result) -> bool:
+        """Whether the file, which has this status now, was never cut."""
+        return now.st_size >= self.file.st_size and self[self.place : self.place + len(_MARK)] == _MARK
 
 
-_files: weakref.WeakSet[MappedFile] = weakref.WeakSet()  # those that show a file
+_files: weakref.WeakSet[MappedFile] = weakref.WeakSet()  # those that are not shared
 _lock = threading.RLock()
 
 
@@ -86,7 +87,7 @@ def mapped(stream: BinaryIO) -> MappedFile | None:
     if file.st_size <= SMALL or os.name == "nt":
         return None
     memory = MappedFile(stream)  # before the question, as another thread may open the file
-    return None if memory.length != file.st_size or _is_open_for_writing(file) else memory
+    return None if memory.file.st_size != file.st_size or _is_open_for_writing(file) else memory
 
 
 def _is_open_for_writing(file: os.stat_result) -> bool:
@@ -104,13 +105,11 @@ def _is_open_for_writing(file: os.stat_result) -> bool:
 def require_whole(op: str, values: Iterable[Any]) -> None:
     """Raises OSError, which names the file, where another program cut a file that Tensors or arrays show."""
     for memory in {_owner(getattr(value, "_array", value)) for value in values} if _files else ():
-        if memory is None or memory.file is None:
+        if memory is None:
             continue
         with suppress(FileNotFoundError):  # without its name the file is kept as long as it is mapped
-            now, end = os.stat(memory.path), memory.place + len(_MARK)
-            if os.path.samestat(now, memory.file) and (
-                now.st_size < memory.length or memory[memory.place : end] != _MARK
-            ):
+            now = os.stat(memory.path)
+            if os.path.samestat(now, memory.file) and not memory.is_whole(now):
                 raise OSError(
                     f"[{op}] got values of the mapped file '{memory.path}', which another program has cut or "
                     "written over, so that they are lost; expected one that replaces the file, as rv.save "
@@ -127,10 +126,6 @@ def _owner(array: Any) -> MappedFile | None:
 
 
 # --- what this process opens for writing
-class Unchanged(str):
-    """A path that is opened for writing only to see that it may be."""
-
-
 @functools.cache
 def _watch() -> None:
     import safetensors
@@ -142,7 +137,7 @@ def _watch() -> None:
 
     @functools.wraps(write)
     def noticed(tensor_dict: Any, filename: Any, *args: Any, **settings: Any) -> None:
-        _detach(filename)
+        _renew(filename)
         write(tensor_dict, filename, *args, **settings)
 
     for name, module in [*sys.modules.items()]:
@@ -155,51 +150,25 @@ def _notice(event: str, args: tuple[Any, ...]) -> None:
     if event == "open":
         flags = args[2]
         if type(flags) is int and flags & _WRITES and _files and type(args[0]) is not Unchanged:
-            _detach(args[0])
-    elif event == "os.truncate":
-        _detach(args[0])
+            _renew(args[0])
+    elif event == "os.truncate" and _files:
+        _renew(args[0])
 
 
-def _detach(path: Any) -> None:
-    """Gives all mappings of the file memory of their own."""
-    try:
-        file = os.stat(path)
-    except (OSError, TypeError, ValueError):  # a new file
-        return
+def _renew(path: Any) -> None:
+    """Gives a path of a file of which values are mapped a copy of it."""
     with _lock:
-        for memory in [*_files]:
-            if memory.file is not None and os.path.samestat(memory.file, file):
-                if file.st_size >= memory.length:  # else another process was first
-                    memory.detach()
-                _files.discard(memory)
-
-
-# --- the system's functions
-@functools.cache
-def _system() -> Any:
-    import ctypes
-
-    system: Any = ctypes.CDLL(None, use_errno=True)
-    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    system.mmap.restype = pointer
-    system.mmap.argtypes = pointer, size, number, number, number, ctypes.c_long
-    system.munmap.argtypes = pointer, size
-    if hasattr(system, "mremap"):
-        system.mremap.restype, system.mremap.argtypes = pointer, (pointer, size, size, number, pointer)
-    return system
-
-
-def _map(address: int | None, size: int, flags: int, descriptor: int) -> int:
-    import ctypes
-
-    made = _system().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, 0)
-    if made == ctypes.c_void_p(-1).value:
-        code = ctypes.get_errno()
-        raise OSError(code, f"[load] cannot map {size} bytes: {os.strerror(code)}")
-    return int(made)
-
-
-def _address(memory: MappedFile) -> int:
-    import ctypes
-
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        try:
+            file = os.stat(path)
+        except (OSError, TypeError, ValueError):  # a new file
+            return
+        if isinstance(path, int) or not any(os.path.samestat(memory.file, file) for memory in _files):
+            return
+        try:
+            renew(path)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"[load] cannot copy '{path}', of which values are mapped, before it is written: "
+                f"{error.strerror}; expected another path, or cloned values",
+            ) from error

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.torch.library import Library
 

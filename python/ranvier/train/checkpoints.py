@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.serialization.disk import remove_parts
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
+from ranvier.tensors.disk import remove_parts
 from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor

@@ -12,7 +12,7 @@ import numpy as np
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import pixels
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 from ranvier.tensors.memory import Array
 
 __all__ = ["make_grid", "save_image"]

@@ -159,7 +159,7 @@ def save(
     >>> rv.load(io.BytesIO(file.getvalue()))
     {'w': tensor([1., 1.])}
     """
-    from ranvier.serialization.disk import replace, send
+    from ranvier.serialization.files import replace
     from ranvier.torch.files import pickler
 
     if getattr(pickle_module, "__name__", "pickle") not in ("pickle", "_pickle"):
@@ -176,10 +176,8 @@ def save(
         content = pickler.zipped(obj, stem or "archive", pickle_protocol)
     else:
         content = pickler.old(obj, pickle_protocol)
-    if is_path:
-        replace(f, content, flush=False)  # type: ignore[arg-type]
-    else:
-        send(f, content)
+    replace(f, content, flush=False)
+    if not is_path:
         getattr(f, "flush", bool)()  # a file of the program's own may do its work here
 
 

@@ -163,7 +163,7 @@ class _Zip:
         start = entry.header_offset + 30 + sum(struct.unpack("<HH", head[26:]))
         if not entry.file_size:
             return np.empty(0, np.uint8)
-        if start + entry.file_size > memory.length:
+        if start + entry.file_size > memory.file.st_size:
             raise FileError(f"ends within the entry {name!r}")
         return np.frombuffer(memory, np.uint8, entry.file_size, start)
 

@@ -19,7 +19,7 @@ from ranvier.autograd import wrap
 from ranvier.data.datasets import FASHION_MNIST_CLASSES
 from ranvier.data.datasets.downloads import PARTS, Source, fetch, mnist_files, read_mnist
 from ranvier.data.vision.datasets.folder import Function, VisionDataset, as_item
-from ranvier.serialization.disk import replace
+from ranvier.serialization.files import replace
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"]
 

@@ -10,12 +10,12 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-
-from ranvier.tensors.mapped import Unchanged
 
 TEMPORARY = ".tmp"
 """Ending of a file that is being written; it remains only if the process was killed, until the next save."""
@@ -23,9 +23,14 @@ TEMPORARY = ".tmp"
 _HOUR = 3600
 
 
-def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bool = True) -> None:
+class Unchanged(str):
+    """A path that is opened for writing only to see that it may be."""
+
+
+def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
+    path: or an open file, to which all is written.
     The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
     them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
     a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
@@ -34,19 +39,21 @@ def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bo
     flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
     hundredths of a second.
 
+    Raises TypeError: neither a path nor a file opened for writing bytes.
     Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "wb")`
         says (root may write any) ...; says if an old file is kept.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        return _send(path, content)
     target, in_place = os.path.realpath(path), False
     try:
         old = _status(path, target)
         if old is not None and not stat.S_ISREG(old.st_mode):  # of a folder, the system's error
             with open(path, "wb") as stream:
-                send(stream, content)
-            return
+                return _send(stream, content)
         if old is None or old.st_nlink == 1:
             try:
-                return _replace(target, old, content, flush)
+                return _replace(target, old, lambda stream: stream.write(content), flush)
             except OSError as error:
                 if old is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY):
                     raise
@@ -64,6 +71,16 @@ def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bo
         raise said from error
 
 
+def renew(path: Any) -> None:
+    """Give the path a copy of its file, so that this one can be written while the old one is in use.
+
+    Raises OSError: the folder takes no new file, or the disk is full.
+    """
+    target = os.path.realpath(path)
+    with open(target, "rb") as stream:
+        _replace(target, os.stat(target), lambda copy: shutil.copyfileobj(stream, copy, 2**20), False)
+
+
 def _as_it_is(path: str, flags: int) -> int:
     return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
 
@@ -79,12 +96,16 @@ def _status(path: Any, target: str) -> os.stat_result | None:
     return old
 
 
-def send(stream: Any, content: bytes | memoryview) -> None:
-    """Write all of it to an open file, of which one without a buffer may take a part at a time."""
-    written = stream.write(content)
-    while isinstance(written, int) and 0 < written < len(content):
-        content = memoryview(content)[written:]
+def _send(stream: Any, content: bytes | memoryview) -> None:
+    if not hasattr(stream, "write"):
+        raise TypeError(f"[save] got path {stream!r}; expected a path or a file opened for writing bytes")
+    try:
         written = stream.write(content)
+        while isinstance(written, int) and 0 < written < len(content):  # a file without a buffer
+            content = memoryview(content)[written:]
+            written = stream.write(content)
+    except TypeError:
+        raise TypeError("[save] got a file opened for text; expected one opened for writing bytes") from None
 
 
 def remove_parts(folder: str | os.PathLike[str], names: str) -> None:
@@ -113,7 +134,7 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
         return time.time() - os.fstat(stream.fileno()).st_mtime > _HOUR
 
 
-def _replace(target: str, old: os.stat_result | None, content: bytes | memoryview, flush: bool) -> None:
+def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
     folder, name = os.path.split(target)
     name = name[:50]  # of a long one, the file system takes no longer
     remove_parts(folder, re.escape(name))
@@ -127,7 +148,7 @@ def _replace(target: str, old: os.stat_result | None, content: bytes | memoryvie
                     continue
                 if old is not None and hasattr(os, "fchown"):
                     _like(stream.fileno(), target, old)
-                stream.write(content)
+                write(stream)
                 _flush(stream, flush)
                 if os.name == "nt":
                     stream.close()  # where an open file cannot be renamed
