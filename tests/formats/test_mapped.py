@@ -126,6 +126,15 @@ def test_values_stay_where_this_process_writes_their_file(path, maps, kind, writ
         assert (back["x"] if writer == "save" else back).sum() == 3004
 
 
+def test_a_mapped_file_that_cannot_be_copied_is_not_opened(path, maps, monkeypatch):
+    x, content = loaded(path, "model"), path.read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *names: os.rename("missing", *names[1:]))
+    refused(OSError, f"copy '{path}', of which values are mapped, before", into_open, bool, path)
+    assert path.read_bytes() == content
+    assert x.sum() == 3000
+    assert os.listdir(path.parent) == [path.name]
+
+
 @pytest.mark.parametrize("kind", ["model", "torch"])
 def test_what_another_process_cuts_is_an_error_with_its_name(path, maps, kind):
     x, module = loaded(path, kind), nn.Module()

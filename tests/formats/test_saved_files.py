@@ -185,7 +185,7 @@ def test_a_part_that_is_taken_before_it_is_locked_is_made_again(tmp_path, monkey
 
     def late(stream, wait=True):
         if wait and next(names) == 0:
-            disk.remove_parts(tmp_path, "file")
+            disk.remove_parts(tmp_path, "file".__eq__)
         return locked(stream, wait)
 
     monkeypatch.setattr(disk, "_is_locked", late)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -108,11 +107,13 @@ def _send(stream: Any, content: bytes | memoryview) -> None:
         raise TypeError("[save] got a file opened for text; expected one opened for writing bytes") from None
 
 
-def remove_parts(folder: str | os.PathLike[str], names: str) -> None:
-    """Remove what killed saves left in a folder. names: a regular expression for the files of these saves."""
-    pattern = re.compile(rf"\.({names})\.[0-9a-f]+{re.escape(TEMPORARY)}")
+def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) -> None:
+    """Remove what killed saves left in a folder. was_for: whether saves to a file of this name are meant."""
     with suppress(OSError):  # a folder that may not be listed
-        for name in filter(pattern.fullmatch, os.listdir(folder)):
+        for name in os.listdir(folder):
+            stem, _, number = name.removesuffix(TEMPORARY).rpartition(".")
+            if not name.endswith(TEMPORARY) or number.strip("0123456789abcdef") or not was_for(stem[1:]):
+                continue
             path = os.path.join(folder, name)
             with suppress(OSError), open(path, "wb", opener=_as_it_is) as stream:
                 if _is_locked(stream, wait=False):
@@ -137,7 +138,7 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
 def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
     folder, name = os.path.split(target)
     name = name[:50]  # of a long one, the file system takes no longer
-    remove_parts(folder, re.escape(name))
+    remove_parts(folder, name.__eq__)
     mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
     while True:
         part = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{TEMPORARY}")

@@ -93,7 +93,7 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
     position = checkpoints.index(current)
     for path in [*checkpoints[:position], *checkpoints[position + keep :]]:
         path.unlink(missing_ok=True)
-    remove_parts(folder, r".*\.safetensors")
+    remove_parts(folder, lambda name: name.endswith(".safetensors"))
 
 
 def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
