@@ -1,15 +1,30 @@
-"""Files of arrays are mapped into memory."""
+"""Large files of arrays are mapped into memory, and what is written into them is noticed."""
 
-import mmap
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.tensors import mapped
+from ranvier.tensors.storage import UntypedStorage
+from ranvier.torch import files
+from support.refused import refused
 
 
-def test_a_file_is_mapped(path):
+@pytest.fixture
+def maps(monkeypatch):
+    """Small files are mapped, too."""
+    if os.name == "nt":
+        pytest.skip("no file is mapped")
+    monkeypatch.setattr(mapped, "SMALL", 0)
+
+
+def test_a_file_is_mapped(path, maps):
     """Changes stay in the process, and the file may be replaced and removed."""
     rv.save({"a": rv.ones(2000), "bits": rv.tensor([True])}, path)
     before = path.read_bytes()
@@ -29,7 +44,7 @@ def test_a_file_is_mapped(path):
 
 
 @pytest.mark.parametrize("dtype", [rv.float64, rv.float16, rv.bfloat16, rv.float32])
-def test_a_model_has_the_memory_of_its_file(path, dtype):
+def test_a_model_has_the_memory_of_its_file(path, dtype, maps):
     model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Linear(2, 2))
     model.append(model[2])
     for tensor in (*model.parameters(), *model.buffers()):
@@ -40,16 +55,121 @@ def test_a_model_has_the_memory_of_its_file(path, dtype):
     for name, x in model.state_dict().items():
         y = back.state_dict()[name]
         assert (y.dtype, y.tolist(), y.stride()) == (x.dtype, x.tolist(), x.stride())
-    assert isinstance(back[2].weight._array.base, mmap.mmap)
+    assert isinstance(back[2].weight._array.base, mapped.MappedFile)
     with rv.no_grad():
         back[2].weight.zero_()
     assert rv.load(path)[2].weight.tolist() == model[2].weight.tolist()
 
 
-def test_numbers_at_odd_places(path):
+def test_small_files_are_read(path):
+    rv.save(nn.Linear(9, 9), path)
+    assert rv.load(path).weight._array.base is None
+
+
+def test_numbers_at_odd_places(path, maps):
     header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
     header += b'"b":{"dtype":"F64","shape":[1],"data_offsets":[1,9]}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\7" + np.float64(1.5).tobytes())
     back = rv.load(path)
     assert (back["a"].tolist(), back["b"].tolist()) == ([7], [1.5])
     assert back["b"]._array.flags.aligned
+
+
+def loaded(path, kind):
+    """Ones in the memory of a new file."""
+    path.unlink(missing_ok=True)
+    if kind == "model":
+        rv.save({"x": rv.ones(3000)}, path)
+        return rv.load(path)["x"]
+    files.save(rv.ones(3000), path)
+    return rv.load(path, mmap=True)
+
+
+def into_open(write, path, mode="wb", **settings):
+    with open(path, mode, **settings) as file:
+        write(file)
+
+
+def through_a_link(path):
+    path.with_name("link").symlink_to(path)
+    path.with_name("link").write_bytes(b"")
+
+
+def all_links(path):
+    os.link(path, path.with_name("other"))
+    rv.save({"x": rv.zeros(3000)}, path)
+
+
+WRITERS = {
+    "save": lambda path, x: into_open(lambda file: rv.save({"x": x}, file), path, buffering=0),
+    "torch.save": lambda path, x: into_open(lambda file: files.save(x, file), path),
+    "copy": lambda path, x: shutil.copyfile(__file__, path),
+    "NumPy": lambda path, x: np.zeros(9).tofile(path),
+    "truncate": lambda path, x: os.truncate(path, 5),
+    "ftruncate": lambda path, x: into_open(lambda file: os.ftruncate(file.fileno(), 0), path, "r+b"),
+    "link": lambda path, x: through_a_link(path),
+    "links": lambda path, x: all_links(path),
+    "written": lambda path, x: into_open(lambda file: file.write(bytes(10000)), path, "r+b"),
+}
+
+
+@pytest.mark.parametrize("kind", ["model", "torch"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_values_stay_where_this_process_writes_their_file(path, maps, kind, writer):
+    x, y = loaded(path, kind), rv.load(path, mmap=kind == "torch" or None)
+    y = y["x"] if kind == "model" else y
+    x[1] = 5  # a page of its own, which would go, too
+    WRITERS[writer](path, x)
+    assert (x.sum().item(), y.sum().item()) == (3004, 3000)
+    if "save" in writer:
+        back = rv.load(path)
+        assert (back["x"] if writer == "save" else back).sum() == 3004
+
+
+def test_a_mapped_file_that_cannot_be_copied_is_not_opened(path, maps, monkeypatch):
+    x, content = loaded(path, "model"), path.read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *names: os.rename("missing", *names[1:]))
+    refused(OSError, f"copy '{path}', of which values are mapped, before", into_open, bool, path)
+    assert path.read_bytes() == content
+    assert x.sum() == 3000
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("kind", ["model", "torch"])
+def test_what_another_process_cuts_is_an_error_with_its_name(path, maps, kind):
+    x, module = loaded(path, kind), nn.Module()
+    module.x = nn.Parameter(x[5:][::2])
+    os.utime(path)
+    module.state_dict()
+    copy = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+    path.with_name("same").write_bytes(path.read_bytes())
+    subprocess.run([sys.executable, "-c", copy, path.with_name("same"), path], check=True)
+    for call in (
+        lambda: rv.save({"x": x}, path.with_name("new")),
+        lambda: files.save(x, path.with_name("new")),
+        module.state_dict,
+        lambda: nn.Linear(1, 1).load_state_dict({"bias": x[:1]}, strict=False),
+    ):
+        refused(OSError, f"mapped file '{path}', which another program has cut", call)
+
+
+def test_a_file_that_is_open_for_writing_is_read(path, maps):
+    with open(path, "w+b") as file:
+        rv.save({"x": rv.ones(3000)}, file)
+        file.flush()
+        x = rv.load(path)["x"]
+        file.truncate(0)
+    assert x.sum() == 3000
+
+
+def test_mappings_need_neither_open_files_nor_memory(path, maps):
+    rv.save(nn.Linear(99, 99), path)
+    files.save(rv.ones(9), path.with_suffix(".pt"))
+    before, used = os.listdir("/dev/fd"), rv.memory_stats()["bytes_in_use"]
+    kept = [rv.load(path) for _ in range(50)]
+    kept += [rv.load(path.with_suffix(".pt"), mmap=True) for _ in range(50)]
+    kept += [UntypedStorage.from_file(str(path), shared, 9) for shared in (False, True) for _ in range(9)]
+    assert os.listdir("/dev/fd") == before
+    assert rv.memory_stats()["bytes_in_use"] - used < 50 * 99  # the layers' first memory is not kept
+    kept[-1]._array[0] = 0
+    assert path.read_bytes()[0] == kept[-2]._array[0] == 0  # shared by intention

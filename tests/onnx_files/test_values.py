@@ -1,4 +1,4 @@
-"""Examples that hide what a function takes from its inputs: its file is right for other values, or refused."""
+"""Examples that hide what a function takes from its inputs: its file is right for others, or refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """untyped_storage(): the bytes of which tensors are parts."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ def test_tensors_of_one_memory_have_one_address():
     assert rv.tensor(1.0).untyped_storage().nbytes() == 4
     assert whole.untyped() is whole
     assert not whole.is_shared()
+    assert sys.getsizeof(whole) - sys.getsizeof(x[:0].clone().untyped_storage()) == 24
+    assert sys.getsizeof(x.storage()) - sys.getsizeof(x[:0].clone().storage()) == 24
 
 
 @pytest.mark.parametrize("shared", [False, True])

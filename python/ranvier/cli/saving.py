@@ -11,6 +11,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, mistakes
+from ranvier.serialization.files import replace
 
 WIDEST = 100  # characters of a confusion matrix; a wider one does not fit a terminal
 SHOWN = 10
@@ -75,7 +76,7 @@ def write_text(path: str, text: str) -> None:
     Raises Mistake: it cannot be written.
     """
     with mistakes(OSError):
-        rv.serialization.files.replace(path, text.encode(errors="surrogateescape"))
+        replace(path, text.encode(errors="surrogateescape"))
 
 
 def write_json(path: str, document: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copyreg
 import io
-import math
 import mmap
 import os
 import pickle
@@ -83,17 +82,16 @@ class _Copier(pickle.Pickler):
 
     def copy(self) -> Any:
         """One copy; the pages of its large arrays are copied where they are changed."""
-        _local.held = [self._mapped(i) if i in self.places else x for i, x in enumerate(self.held)]
+        file = self.memory.fileno()  # which a mapping keeps open: one for all arrays
+        memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY) if self.places else None
+        _local.held = [
+            np.ndarray(x[0], x[1], memory, self.places[i], order=x[2]) if i in self.places else x
+            for i, x in enumerate(self.held)
+        ]
         try:
             return pickle.loads(self.text.getvalue())
         finally:
             _local.held = []
-
-    def _mapped(self, i: int) -> Any:
-        shape, dtype, order = self.held[i]
-        size = math.prod(shape) * dtype.itemsize
-        memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
-        return np.frombuffer(memory, dtype).reshape(shape, order=order)
 
 
 @cache

@@ -17,6 +17,7 @@ from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
 from ranvier.tape.hooks import RemovableHandle
 from ranvier.tensors.data import as_array
+from ranvier.tensors.mapped import require_whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
@@ -96,6 +97,8 @@ class StateDicts:
         for hook in [*hooks.after_saving.values()] if hooks else ():
             changed = hook(self, destination, prefix, version)
             destination = destination if changed is None else changed
+        if not prefix:
+            require_whole("state_dict", destination.values())
         return destination
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -138,6 +141,7 @@ class StateDicts:
         for name in values:
             if not isinstance(name, str):
                 raise TypeError(f"[load_state_dict] got the key {name!r}; expected names of weights")
+        require_whole("load_state_dict", values.values())
         loading = Loading(getattr(state_dict, "_metadata", None), assign)
         loading.load(self, values, "")
         problems = loading.problems

@@ -19,7 +19,7 @@ import numpy as np
 
 from ranvier.autograd import Tensor
 from ranvier.extension import optional
-from ranvier.serialization import files
+from ranvier.serialization.files import replace
 from ranvier.tensors.memory import Array
 
 __all__ = ["require_matplotlib"]
@@ -202,7 +202,7 @@ def finish(axes: Any, path: Path | None) -> Any:
             file = file.with_suffix(".png")
         content = io.BytesIO()  # written at once: with a full disk the old picture remains
         first.figure.savefig(content, format=file.suffix[1:], dpi=150)
-        files.replace(file, content.getvalue())
+        replace(file, content.getvalue())
     return axes
 
 

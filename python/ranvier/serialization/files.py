@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import io
 import json
-import mmap
 import os
 import zlib
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -30,7 +27,9 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.nn.parameter import Parameter
 from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.disk import replace as replace
 from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.mapped import mapped, require_whole
 from ranvier.tensors.memory import BF16, Array
 
 VERSION = 1
@@ -38,9 +37,6 @@ VERSION = 1
 
 KEY = "ranvier"
 """The only entry of the file's metadata, a JSON object. (Several entries would have a random order.)"""
-
-TEMPORARY = ".tmp"
-"""Ending of a file that is being written; it remains only if the process was killed."""
 
 RESERVED = "__metadata__"
 """The one name that the format does not allow for an array."""
@@ -68,74 +64,20 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
                 f"[save] got array '{name}' of dtype {array.dtype}; expected numbers of up to 8 bytes"
             )
     # safetensors stores strided arrays wrongly without an error; the reshape restores the shape of 0-d arrays
+    require_whole("save", arrays.values())
     plain = {
         name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
         for name, array in arrays.items()
     }
     content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
-    if isinstance(path, (str, os.PathLike)):
-        replace(path, content)
-    elif hasattr(path, "write"):
-        try:
-            path.write(content)
-        except TypeError:
-            raise TypeError(
-                "[save] got a file opened for text; expected one opened for writing bytes"
-            ) from None
-    else:
-        raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
-
-
-def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bool = True) -> None:
-    """Write a file so that `path` has the complete old or new content, also if the process is killed.
-
-    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
-    hundredths of a second. A symbolic link stays: the file that it names is replaced. A device or a pipe
-    stays, too, and gets the content.
-
-    Raises OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
-    """
-    target = Path(path)
-    try:
-        if target.exists() and not target.is_file():  # of a folder, the system's error
-            with open(target, "wb") as stream:
-                stream.write(content)
-        else:
-            _replace(Path(os.path.realpath(target)), content, flush)
-    except OSError as error:
-        kept = "; the file that was there is kept" if target.is_file() else ""
-        said = type(error)(f"[save] cannot write '{target}': {error.strerror or error}{kept}")
-        said.errno = error.errno
-        raise said from error
-
-
-def _replace(target: Path, content: bytes | memoryview, flush: bool) -> None:
-    # in the same folder, because replace needs the same disk
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            if flush:
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    finally:
-        with suppress(OSError):  # the first error is the one to report
-            temporary.unlink(missing_ok=True)
-    if os.name == "nt" or not flush:  # Windows cannot open a folder; its file systems keep the new name
-        return
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace(path, content)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a file and its metadata; None if another library wrote it.
 
-    The file is mapped: what is not used is not read, and a change of an array copies its page. It may be
-    replaced or removed afterwards, as `write` does, but not be written in place.
+    A large file is mapped (`tensors/mapped.py`): what is not used is not read, and a change of an array
+    copies its page.
 
     Raises FileNotFoundError: no such file.
     Raises FileError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
@@ -144,18 +86,20 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
 
     with open(path, "rb") as stream:  # the system's error for a missing or unreadable file or a folder
         begin = stream.read(BEGIN)
-    if kind := recognised(begin, path):
-        raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
-        arrays = _mapped(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FileError(
-            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
-        ) from None
-    except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
-        raise FileError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
+        if kind := recognised(begin, path):
+            raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
+            if not os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):  # replaced in between
+                return read(path)
+            arrays = _arrays(stream)
+        except (SafetensorError, ValueError) as error:
+            raise FileError(
+                f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
+            ) from None
+        except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
+            raise FileError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
 
 
@@ -216,16 +160,16 @@ _TYPES = {
 }  # fmt: skip
 
 
-def _mapped(path: str | os.PathLike[str]) -> Arrays:
-    with open(path, "rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        entries = json.loads(stream.read(size))
-        if os.name == "nt":  # where a mapped file can be neither replaced nor removed
-            memory: Any = bytearray(8 + size) + stream.read()
-        else:
-            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+def _arrays(stream: BinaryIO) -> Arrays:
+    memory: Any = mapped(stream)
+    stream.seek(0)
+    size = int.from_bytes(stream.read(8), "little")
+    entries = json.loads(stream.read(size))
     entries.pop(RESERVED, None)
-    return {name: _array(memory, 8 + size, **entries[name]) for name in sorted(entries)}
+    names, place = sorted(entries), 8 + size
+    if memory is None:
+        memory, place = stream.read(), 0
+    return {name: _array(memory, place, **entries[name]) for name in names}
 
 
 def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
@@ -235,7 +179,7 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
     array: Array = np.ndarray(shape, kind, memory, start + data_offsets[0])
     if dtype == "BOOL":  # True is the byte 1; a damaged file has others
         return np.asarray(array.view(np.uint8) != 0)
-    return array if array.flags.aligned else array.copy()
+    return array if array.flags.aligned and array.flags.writeable else array.copy()
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:

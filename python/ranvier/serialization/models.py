@@ -64,8 +64,9 @@ def save(
 ) -> None:
     """Save a model, a Tensor, or a (nested) dict or list of them such as a state dict, as a safetensors file.
 
-    PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. After a crash the
-    old file is unchanged. Any safetensors reader can open the file; the names of the
+    PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. A path has the
+    complete old or new file at any moment; a new one keeps the mode of the old (docs/memory.md has more). Any
+    safetensors reader can open the file; the names of the
     weights are those of the state dict. A model comes back in its mode, with the same parameters frozen, and
     without hooks. Tensors in dicts and lists keep requires_grad, and each comes back
     with its own memory.
@@ -127,8 +128,9 @@ def load(
     """Load a file of `save`: a model made of our layers, or a dict; or one of PyTorch. Runs no code.
 
     For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of
-    `rv.Checkpoint`, the state of its run as a nested dict. The file is mapped: values are read at their first
-    use, and a change of them copies their page. It may be replaced or removed, but not written in place.
+    `rv.Checkpoint`, the state of its run as a nested dict. A file above 16 MB is mapped: values are read at
+    their first use, and a change of them copies their page. It may be replaced or removed, but other
+    processes must not write into it (docs/memory.md).
 
     Files of PyTorch (.pt, .pth, .bin) are read without it: tensors, which share memory as they did, in
     containers of any kind.
@@ -140,7 +142,7 @@ def load(
         map_location: PyTorch's: a name of the CPU, or what PyTorch takes; all is loaded to the CPU.
         weights_only: False takes any object from a file of PyTorch, as a whole module. That runs code of the
             file: do it only if you trust the source of the file.
-        mmap: True maps the tensors of a file of PyTorch, which are then read at their first use.
+        mmap: True maps the tensors of a large file of PyTorch, which are then read at their first use.
         pickle_module, encoding: PyTorch's, for weights_only=False.
         dtype: of the floating tensors of a file of PyTorch; None for that of the file.
 
@@ -312,7 +314,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
         array = arrays.get(name, tensor._array)
         if array.shape == tensor.shape and array.dtype.kind == "f":
             whole = tensor.is_contiguous()  # as in the file, whose memory it then gets
-            tensor._array = array if whole else np.empty_like(tensor._array, array.dtype)
+            array = array if whole else np.empty_like(tensor._array, array.dtype)
+            tensor._array = tensor._cell[1] = array  # the cell would keep the first memory
     try:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:

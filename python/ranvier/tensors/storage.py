@@ -8,12 +8,37 @@ from typing import Any
 import numpy as np
 
 from ranvier.tensors.devices import CPU
+from ranvier.tensors.mapped import MappedFile, mapped
 from ranvier.tensors.memory import Array
 
 __all__ = ["TypedStorage", "UntypedStorage"]
 
 
-class UntypedStorage:
+class _Storage:
+    device = CPU
+    is_cuda = is_sparse = False
+    _array: Array
+
+    def size(self) -> int:
+        return self._array.size
+
+    __len__ = size
+
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self._array.nbytes
+
+    def tolist(self) -> list[Any]:
+        return list(self._array.tolist())
+
+    def is_shared(self) -> bool:
+        """False: no other process has the memory."""
+        return False
+
+
+class UntypedStorage(_Storage):
     """Bytes, of which tensors show parts: all of ``x.untyped_storage()``, whatever part of it x is.
 
     Programs compare its address, to find tensors that share memory, and read its length.
@@ -24,12 +49,9 @@ class UntypedStorage:
     (True, 24)
     """
 
-    device = CPU
-    is_cuda = is_sparse = False
-
     def __init__(self, size: Any = 0) -> None:
         array = size if isinstance(size, np.ndarray) else np.zeros(size, np.uint8)
-        self._array: Array = array.reshape(-1).view(np.uint8)
+        self._array = array.reshape(-1).view(np.uint8)
 
     @classmethod
     def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
@@ -39,8 +61,11 @@ class UntypedStorage:
             raise RuntimeError(
                 f"[from_file] got {nbytes} bytes of a file of {size}; expected at most as many"
             )
-        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", 0, (nbytes,)) if nbytes else b""
-        return cls(np.frombuffer(mapped, np.uint8))
+        with open(filename, "r+b" if shared else "rb") as stream:
+            memory = (MappedFile(stream, True) if shared else mapped(stream)) if nbytes else None
+            return cls(
+                np.frombuffer(bytearray(stream.read(nbytes)) if memory is None else memory, np.uint8, nbytes)
+            )
 
     @classmethod
     def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:
@@ -51,11 +76,6 @@ class UntypedStorage:
         """The address of the first byte; 0 without bytes."""
         return int(self._array.ctypes.data) if self._array.size else 0
 
-    def nbytes(self) -> int:
-        return self._array.size
-
-    size = __len__ = nbytes
-
     def __getitem__(self, key: Any) -> Any:
         """One byte, or those of a slice, a storage of its own in the same memory."""
         if isinstance(key, slice):
@@ -65,21 +85,14 @@ class UntypedStorage:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self._array.astype(dtype) if dtype is not None and dtype != np.uint8 else self._array
 
-    def tolist(self) -> list[int]:
-        return list(self._array.tolist())
-
     def untyped(self) -> UntypedStorage:
         return self
-
-    def is_shared(self) -> bool:
-        """False: no other process has the memory."""
-        return False
 
     def __repr__(self) -> str:
         return f"<UntypedStorage of {self.nbytes()} bytes>"
 
 
-class TypedStorage:
+class TypedStorage(_Storage):
     """Memory as elements of one dtype: what ``x.storage()`` gives, all of it, whatever part of it x is.
 
     >>> import ranvier as rv
@@ -88,11 +101,9 @@ class TypedStorage:
     (6, (6,))
     """
 
-    device = CPU
-
     def __init__(self, memory: UntypedStorage, dtype: Any) -> None:
         self._untyped_storage, self.dtype = memory, dtype
-        self._array: Array = memory._array.view(dtype)
+        self._array = memory._array.view(dtype)
 
     def _new_shared(self, size: int, device: Any = None) -> TypedStorage:
         return TypedStorage(UntypedStorage(size * self.element_size()), self.dtype)
@@ -100,30 +111,15 @@ class TypedStorage:
     def untyped(self) -> UntypedStorage:
         return self._untyped_storage
 
-    def size(self) -> int:
-        return self._array.size
-
-    __len__ = size
-
     def element_size(self) -> int:
         return self._array.itemsize
 
     def __getitem__(self, key: Any) -> Any:
         return self._array[key].tolist()
 
-    def tolist(self) -> list[Any]:
-        return list(self._array.tolist())
-
-    def nbytes(self) -> int:
-        return self._array.nbytes
-
     def data_ptr(self) -> int:
         """The address of the first byte; 0 without bytes."""
         return self._untyped_storage.data_ptr()
-
-    def is_shared(self) -> bool:
-        """False: no other process has the memory."""
-        return False
 
     def __repr__(self) -> str:
         return f"<TypedStorage of {self.size()} elements of {self.dtype}>"

@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.serialization.files import replace
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.torch.library import Library
 
@@ -26,7 +27,7 @@ def read_file(filename: str) -> Tensor:
 
 def write_file(filename: str, data: Tensor) -> None:
     """Writes bytes."""
-    _bytes("write_file", data).tofile(filename)
+    replace(filename, _bytes("write_file", data).tobytes())
 
 
 def _bytes(name: str, data: Tensor) -> Any:

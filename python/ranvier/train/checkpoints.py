@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
+from ranvier.tensors.disk import remove_parts
 from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
@@ -91,9 +91,9 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
     """
     checkpoints = listed(folder)
     position = checkpoints.index(current)
-    temporary = [p for p in folder.glob(f".*{files.TEMPORARY}") if ".safetensors." in p.name]
-    for path in [*checkpoints[:position], *checkpoints[position + keep :], *temporary]:
+    for path in [*checkpoints[:position], *checkpoints[position + keep :]]:
         path.unlink(missing_ok=True)
+    remove_parts(folder, lambda name: name.endswith(".safetensors"))
 
 
 def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:

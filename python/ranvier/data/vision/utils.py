@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import pixels
+from ranvier.serialization.files import replace
 from ranvier.tensors.memory import Array
 
 __all__ = ["make_grid", "save_image"]
@@ -104,4 +106,10 @@ def save_image(
     image = pillow("save_image")
     grid = make_grid(tensor, **options)._array
     levels = (grid * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0))).save(fp, format=format)
+    picture = image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    if not isinstance(fp, (str, os.PathLike)):
+        return picture.save(fp, format=format)
+    content: Any = io.BytesIO()
+    content.name = os.fspath(fp)  # whose ending is the format
+    picture.save(content, format=format)
+    replace(fp, content.getbuffer())

@@ -149,7 +149,7 @@ def save(
     """Writes what ``torch.save`` writes: a file that PyTorch reads, and :func:`load`.
 
     Classes and functions are named as in PyTorch, and modules have the attributes of PyTorch's classes.
-    If the process is killed the file is the complete old or new one.
+    If the process is killed the file is the complete old or new one; it keeps the mode of the old one.
 
     Raises pickle.PicklingError for an object that no pickle can hold, such as a local function.
 
@@ -178,10 +178,8 @@ def save(
         content = pickler.zipped(obj, stem or "archive", pickle_protocol)
     else:
         content = pickler.old(obj, pickle_protocol)
-    if is_path:
-        replace(f, content, flush=False)  # type: ignore[arg-type]
-    else:
-        f.write(content)  # type: ignore[union-attr]
+    replace(f, content, flush=False)
+    if not is_path:
         getattr(f, "flush", bool)()  # a file of the program's own may do its work here
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import mmap
 import pickle
 import struct
 import zipfile
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.serialization.kinds import EndError, FileError
+from ranvier.tensors.mapped import MappedFile, mapped
 from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -89,7 +89,7 @@ class _Zip:
     """A zip archive. All storages together have at most the bytes of the file, whatever it says."""
 
     def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: Any) -> None:
-        self.archive, self.path, self.dtype = archive, path, dtype
+        self.archive, self.dtype = archive, dtype
         self.entries: dict[str, zipfile.ZipInfo] = {}
         for entry in archive.infolist():
             if entry.filename in self.entries:
@@ -111,7 +111,8 @@ class _Zip:
             raise FileError(f"has the byte order {order[:20]!r}; expected 'little' or 'big'")
         self.order = "<" if order == b"little" else ">"
         self.storages: dict[str, Storage] = {}
-        self.memory: mmap.mmap | None = None
+        stream: Any = archive.fp
+        self.memory = None if path is None else mapped(stream)
 
     def read(self, run: Run) -> Any:
         return run(io.BytesIO(self.bytes_of("data.pkl")), self.storage)
@@ -141,7 +142,7 @@ class _Zip:
             if type(count) is not int or count < 0:
                 raise FileError(f"has the storage {key!r} with a number of elements that is none")
             name = f"data/{key}"
-            raw = self.mapped(name) if self.path is not None else self.copied(name)
+            raw = self.copied(name) if self.memory is None else self.mapped(name, self.memory)
             if raw.size != count * kind.size:
                 raise FileError(f"has the storage {key!r} with {raw.size} bytes; expected {count} elements")
             storage = self.storages[key] = Storage(kind, count, self.dtype)
@@ -151,11 +152,10 @@ class _Zip:
     def copied(self, name: str) -> Array:
         return np.frombuffer(bytearray(self.bytes_of(name)), np.uint8)
 
-    def mapped(self, name: str) -> Array:
+    def mapped(self, name: str, memory: MappedFile) -> Array:
         """The bytes in the file, of which a change copies the page."""
         entry, stream = self.entry(name), self.archive.fp
         assert stream is not None
-        assert self.path is not None
         stream.seek(entry.header_offset)
         head = stream.read(30)
         if head[:4] != b"PK\3\4" or len(head) < 30:
@@ -163,11 +163,9 @@ class _Zip:
         start = entry.header_offset + 30 + sum(struct.unpack("<HH", head[26:]))
         if not entry.file_size:
             return np.empty(0, np.uint8)
-        if self.memory is None:  # one for all, as each has an open file
-            self.memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-        if start + entry.file_size > len(self.memory):
+        if start + entry.file_size > memory.file.st_size:
             raise FileError(f"ends within the entry {name!r}")
-        return np.frombuffer(self.memory, np.uint8, entry.file_size, start)
+        return np.frombuffer(memory, np.uint8, entry.file_size, start)
 
 
 class _Old:

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 import ranvier as rv
 from ranvier import nn
 from ranvier.tensors.duplicates import memory_of, rebuild
+from ranvier.tensors.mapped import require_whole
 from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
@@ -289,6 +290,7 @@ def zipped(obj: Any, folder: str, protocol: int) -> memoryview:
     content = io.BytesIO()
     pickler = Pickler(content, protocol)
     pickler.dump(obj)
+    require_whole("save", [storage.raw for storage in pickler.storages])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         entries: list[tuple[str, Any]] = [("data.pkl", content.getbuffer()), (".format_version", b"1")]
@@ -316,6 +318,7 @@ def old(obj: Any, protocol: int) -> memoryview:
         pickle.dump(value, content, protocol)
     pickler = Pickler(content, protocol, old=True)
     pickler.dump(obj)
+    require_whole("save", [storage.raw for storage in pickler.storages])
     pickle.dump([storage.pid[2] for storage in pickler.storages], content, protocol)
     for storage in pickler.storages:
         content.write(struct.pack("<q", storage.pid[4]))

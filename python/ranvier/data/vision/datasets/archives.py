@@ -19,6 +19,7 @@ from ranvier.autograd import wrap
 from ranvier.data.datasets import FASHION_MNIST_CLASSES
 from ranvier.data.datasets.downloads import PARTS, Source, fetch, mnist_files, read_mnist
 from ranvier.data.vision.datasets.folder import Function, VisionDataset, as_item
+from ranvier.serialization.files import replace
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"]
 
@@ -187,7 +188,7 @@ class CIFAR10(_Archive):
         with tarfile.open(folder.parent / self.filename) as archive:
             for name in names:
                 content: Any = archive.extractfile(f"{self.base_folder}/{name}")
-                (folder / name).write_bytes(content.read())
+                replace(folder / name, content.read())
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         return self.changed(as_item(self.data[index]), self.targets[index])

@@ -1,0 +1,194 @@
+"""The one function that writes files: complete or not at all, with what the file that was there keeps.
+
+A file is written beside the old one, under a hidden name that no other save has, and renamed. It is locked
+while it is written, so that the next save knows what a killed one left.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written; it remains only if the process was killed, until the next save."""
+
+_HOUR = 3600
+
+
+class Unchanged(str):
+    """A path that is opened for writing only to see that it may be."""
+
+
+def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
+    """Write a file so that `path` has the complete old or new content, also if the process is killed.
+
+    path: or an open file, to which all is written.
+    The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
+    them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
+    a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
+    of them have the content, and so is one in a folder that takes no new file.
+
+    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
+    hundredths of a second.
+
+    Raises TypeError: neither a path nor a file opened for writing bytes.
+    Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "wb")`
+        says (root may write any) ...; says if an old file is kept.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return _send(path, content)
+    target, in_place = os.path.realpath(path), False
+    try:
+        old = _status(path, target)
+        if old is not None and not stat.S_ISREG(old.st_mode):  # of a folder, the system's error
+            with open(path, "wb") as stream:
+                return _send(stream, content)
+        if old is None or old.st_nlink == 1:
+            try:
+                return _replace(target, old, lambda stream: stream.write(content), flush)
+            except OSError as error:
+                if old is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY):
+                    raise
+        with open(target, "wb", opener=_as_it_is) as stream:
+            if hasattr(os, "posix_fallocate"):  # a full disk is known before anything is changed
+                os.posix_fallocate(stream.fileno(), 0, max(len(content), 1))
+            in_place = True
+            stream.write(content)
+            stream.truncate()
+            _flush(stream, flush)
+    except OSError as error:
+        kept = "; the file that was there is kept" * (os.path.isfile(target) and not in_place)
+        said = type(error)(f"[save] cannot write '{path}': {error.strerror or error}{kept}")
+        said.errno = error.errno
+        raise said from error
+
+
+def renew(path: Any) -> None:
+    """Give the path a copy of its file, so that this one can be written while the old one is in use.
+
+    Raises OSError: the folder takes no new file, or the disk is full.
+    """
+    target = os.path.realpath(path)
+    with open(target, "rb") as stream:
+        _replace(target, os.stat(target), lambda copy: shutil.copyfileobj(stream, copy, 2**20), False)
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
+
+
+def _status(path: Any, target: str) -> os.stat_result | None:
+    """What is there, and None for a new file. Raises the system's error if a file may not be written."""
+    try:
+        old = os.stat(path)
+        if stat.S_ISREG(old.st_mode):
+            open(Unchanged(target), "wb", opener=_as_it_is).close()
+    except FileNotFoundError:
+        return None
+    return old
+
+
+def _send(stream: Any, content: bytes | memoryview) -> None:
+    if not hasattr(stream, "write"):
+        raise TypeError(f"[save] got path {stream!r}; expected a path or a file opened for writing bytes")
+    try:
+        written = stream.write(content)
+        while isinstance(written, int) and 0 < written < len(content):  # a file without a buffer
+            content = memoryview(content)[written:]
+            written = stream.write(content)
+    except TypeError:
+        raise TypeError("[save] got a file opened for text; expected one opened for writing bytes") from None
+
+
+def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) -> None:
+    """Remove what killed saves left in a folder. was_for: whether saves to a file of this name are meant."""
+    with suppress(OSError):  # a folder that may not be listed
+        for name in os.listdir(folder):
+            stem, _, number = name.removesuffix(TEMPORARY).rpartition(".")
+            if not name.endswith(TEMPORARY) or number.strip("0123456789abcdef") or not was_for(stem[1:]):
+                continue
+            path = os.path.join(folder, name)
+            with suppress(OSError), open(path, "wb", opener=_as_it_is) as stream:
+                if _is_locked(stream, wait=False):
+                    if os.name == "nt":
+                        stream.close()  # where an open file cannot be removed
+                    os.unlink(path)
+
+
+def _is_locked(stream: Any, wait: bool = True) -> bool:
+    """Whether this save has the file now; where there are no such locks, whether it is an hour old."""
+    try:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return time.time() - os.fstat(stream.fileno()).st_mtime > _HOUR
+
+
+def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
+    folder, name = os.path.split(target)
+    name = name[:50]  # of a long one, the file system takes no longer
+    remove_parts(folder, name.__eq__)
+    mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
+    while True:
+        part = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{TEMPORARY}")
+        try:
+            with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
+                _is_locked(stream)
+                if not os.path.exists(part):  # another save came before the lock
+                    continue
+                if old is not None and hasattr(os, "fchown"):
+                    _like(stream.fileno(), target, old)
+                write(stream)
+                _flush(stream, flush)
+                if os.name == "nt":
+                    stream.close()  # where an open file cannot be renamed
+                os.replace(part, target)
+            break
+        finally:
+            with suppress(OSError):  # the first error is the one to report
+                os.unlink(part)
+    if os.name == "nt" or not flush:  # Windows cannot open a folder; its file systems keep the new name
+        return
+    with suppress(PermissionError):  # a folder that may not be listed
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _flush(stream: Any, to_disk: bool) -> None:
+    stream.flush()
+    if to_disk:
+        os.fsync(stream.fileno())
+
+
+def _like(new: int, target: str, old: os.stat_result) -> None:
+    """Give a new file the owner, the attributes and the mode of the one that it replaces."""
+    mode, made = old.st_mode & 0o777, os.fstat(new)
+    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.fchown(new, old.st_uid, old.st_gid)
+        except OSError:
+            try:
+                os.fchown(new, -1, old.st_gid)
+            except OSError:  # another group may do only what all may
+                mode &= 0o707 | (mode & 0o007) << 3
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):  # a file system without them
+            for name in os.listxattr(target):
+                with suppress(OSError):  # one of the system's own
+                    os.setxattr(new, name, os.getxattr(target, name))
+    if os.fstat(new).st_mode & 0o777 != mode:
+        os.fchmod(new, mode)
