@@ -10,7 +10,9 @@
 #include "bindings/binder/classes.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/guards.h"
+#include "bindings/replay/settings.h"
 #include "bindings/tape/autocast.h"
+#include "bindings/tape/dispatch.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
@@ -91,7 +93,9 @@ KernelSettings kernel_settings() {
           static_cast<int64_t>(precision()),
           static_cast<int64_t>(current_precision()),
           static_cast<int64_t>(bfloat16()),
-          static_cast<int64_t>(t_autocast)};
+          static_cast<int64_t>(t_autocast),
+          settings_number(),
+          who_is_asked()};
 }
 
 void Signature::clear() {

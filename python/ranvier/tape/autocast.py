@@ -19,25 +19,28 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
+from ranvier.settings import ThreadSettings
 from ranvier.tape.function import applied
 from ranvier.tensors.memory import BF16, F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
 
-class State(local):  # type: ignore[misc, unused-ignore]
-    """Of a thread: the settings of its block, how many it is in, and the casts that are kept."""
+class _Casts(local):  # type: ignore[misc, unused-ignore]
+    """The casts that the blocks of a thread keep."""
 
     def __init__(self) -> None:
-        self.enabled, self.dtype, self.keeps, self.depth = False, BF16, True, 0
         self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # by id: the leaf, its version, the cast
 
-    def set(self, enabled: bool, dtype: Any) -> None:
-        """Whether ops are cast from now on, and to which dtype."""
-        self.enabled, self.dtype = enabled, np.dtype(dtype)
-        _core._autocast(self.dtype.num if enabled and self.dtype in HALVES else 0)
+
+casts = _Casts()
+# Of the block that a thread is in, and in how many it is.
+state = ThreadSettings(enabled=False, dtype=BF16, keeps=True, depth=0)
 
 
-state = State()
+def begin(enabled: bool, dtype: Any) -> None:
+    """Whether ops are cast from now on, and to which dtype."""
+    state.enabled, state.dtype = enabled, np.dtype(dtype)
+    _core._autocast(state.dtype.num if enabled and state.dtype in HALVES else 0)
 
 
 def cast(kind: str, x: Any) -> Any:
@@ -49,7 +52,7 @@ def cast(kind: str, x: Any) -> Any:
         return x
     if not (state.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
         return x.to(dtype)
-    leaf, version, kept = state.kept.get(id(x), (None, 0, x))
+    leaf, version, kept = casts.kept.get(id(x), (None, 0, x))
     if (
         leaf is None
         or leaf() is not x
@@ -57,7 +60,7 @@ def cast(kind: str, x: Any) -> Any:
         or mode.enabled > kept._requires_grad  # it was cast under no_grad()
     ):
         kept = x.to(dtype)
-        state.kept[id(x)] = weakref.ref(x), x._cell[0], kept
+        casts.kept[id(x)] = weakref.ref(x), x._cell[0], kept
     return kept
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ranvier.observe import value_read
+from ranvier.settings import Settings
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
 
@@ -18,7 +18,7 @@ _PROFILES = {
     "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
     "full": {**_DEFAULT, "threshold": math.inf},
 }
-options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
+options = Settings(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
 
 
 def set_printoptions(
@@ -51,13 +51,13 @@ def set_printoptions(
         if profile not in _PROFILES:
             names = ", ".join(_PROFILES)
             raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
-        vars(options).update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
-        if value is not None and not value >= 0:
+        if not value >= 0:
             raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
-        if value is not None:
-            setattr(options, name, value)
+    for name, value in {**_PROFILES.get(profile, {}), **given}.items():
+        setattr(options, name, value)
     options.sci_mode = sci_mode
 
 

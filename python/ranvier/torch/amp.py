@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from ranvier import Tensor, bfloat16, dtype, float16
-from ranvier.tape.autocast import state
+from ranvier.settings import ThreadSettings
+from ranvier.tape.autocast import begin, casts, state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
 _DTYPES = {  # of blocks of each device
     **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
     **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
 }
-_others: dict[str, tuple[bool, Any]] = {}  # settings of devices that have no tensors
+# Of devices that have no tensors: whether this thread is in a block, and its dtype.
+_others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
 def _known(device_type: Any) -> str:
@@ -35,13 +37,13 @@ def is_autocast_available(device_type: str) -> bool:
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
     kind = _known(device_type)
-    return state.enabled if kind == "cpu" else _others.get(kind, (False, None))[0]
+    return bool(state.enabled if kind == "cpu" else getattr(_others, kind)[0])
 
 
 def get_autocast_dtype(device_type: str) -> Any:
     """The dtype of blocks of autocast that are given none. | get_autocast_dtype("cpu") -> torch.bfloat16"""
     kind = _known(device_type)
-    return dtype(state.dtype) if kind == "cpu" else _others.get(kind, (False, _DTYPES[kind]))[1]
+    return dtype(state.dtype) if kind == "cpu" else getattr(_others, kind)[1]
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
@@ -58,9 +60,9 @@ def set_autocast_dtype(device_type: str, dtype: Any) -> None:
 
 def _set(kind: str, enabled: bool, dtype: Any) -> None:
     if kind == "cpu":
-        state.set(enabled, dtype)
+        begin(enabled, dtype)
     else:
-        _others[kind] = enabled, dtype
+        setattr(_others, kind, (enabled, dtype))
 
 
 is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
@@ -73,7 +75,7 @@ set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 def is_autocast_cache_enabled() -> bool:
     """Whether blocks keep the casts of leaves."""
-    return state.keeps
+    return bool(state.keeps)
 
 
 def set_autocast_cache_enabled(enabled: bool) -> None:
@@ -82,17 +84,17 @@ def set_autocast_cache_enabled(enabled: bool) -> None:
 
 def clear_autocast_cache() -> None:
     """Drops the casts that blocks of this thread keep."""
-    state.kept.clear()
+    casts.kept.clear()
 
 
 def autocast_increment_nesting() -> int:
     state.depth += 1
-    return state.depth
+    return int(state.depth)
 
 
 def autocast_decrement_nesting() -> int:
     state.depth -= 1
-    return state.depth
+    return int(state.depth)
 
 
 class autocast:
