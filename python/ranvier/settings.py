@@ -57,7 +57,8 @@ class ThreadSettings(local):  # type: ignore[misc, unused-ignore]
         def __getattr__(self, name: str) -> Any: ...
 
 
-# So many times a program has defined what functions of the library look up: classes of trees, divergences.
+# So many times a program has defined what functions of the library look up, as classes of trees, or has
+# replaced functions by PyTorch's.
 definitions = Settings(count=0)
 
 

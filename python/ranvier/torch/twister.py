@@ -25,6 +25,7 @@ from ranvier.ops.making import draws as rows
 from ranvier.ops.making import random, uniform
 from ranvier.ops.making.random import current
 from ranvier.ops.neural.dropout import Dropout
+from ranvier.settings import defined
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
 _WIDE = 2**28  # ranges of whole numbers from here on take words of 64 bits
@@ -331,6 +332,7 @@ def start() -> None:
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
     _start_orders()
+    defined()
 
 
 # --- loaders and samplers
