@@ -10,7 +10,7 @@
   X(optimizer) X(augment) X(dropout) X(probe) X(activation) X(elementwise) X(softmax) X(distance) \
   X(loss) X(reduce) X(copy) X(join) X(write) X(index) X(scan) X(sort) X(norm) X(layer_norm)       \
   X(embedding) X(recurrent) X(jet) X(tensors) X(views) X(grad_mode) X(tape) X(autocast) X(observers) X(direct) X(making)   \
-  X(promotion) X(untaped) X(untaped_reduce) X(backward) X(shapes) X(settings) X(signature) X(program) X(attached) X(compiled_call)      \
+  X(promotion) X(untaped) X(untaped_reduce) X(backward) X(shapes) X(signature) X(program) X(attached) X(compiled_call)      \
   X(module_call) X(dispatch) X(public_function) X(rank_sum)
 // clang-format on
 

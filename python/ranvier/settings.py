@@ -39,7 +39,7 @@ class Settings:
         def __getattr__(self, name: str) -> Any: ...
 
 
-class ThreadSettings(local):  # type: ignore[misc, unused-ignore]
+class ThreadSettings(Settings, local):  # type: ignore[misc, unused-ignore]
     """Settings of which each thread has its own, with these first values."""
 
     def __new__(cls, **first: Any) -> ThreadSettings:
@@ -49,12 +49,6 @@ class ThreadSettings(local):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, **first: Any) -> None:  # called for each thread
         vars(self).update(first)
-
-    __setattr__ = Settings.__setattr__
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
 
 
 # So many times a program has defined what functions of the library look up, as classes of trees, or has

@@ -12,7 +12,8 @@ namespace ranvier::bind {
 namespace py = pybind11;
 
 // The settings of the library: those that kernels follow (threads, algorithms of convolutions, level,
-// precision), those of Python (settings.h), and which classes and modes are asked about calls.
+// precision), those of Python (python/ranvier/settings.py), and
+// which classes and modes are asked about calls.
 using KernelSettings = std::array<int64_t, 9>;
 KernelSettings kernel_settings();
 

@@ -52,12 +52,12 @@ def set_printoptions(
             names = ", ".join(_PROFILES)
             raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
-    given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
-        if not value >= 0:
+        if value is not None and not value >= 0:
             raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
-    for name, value in {**_PROFILES.get(profile, {}), **given}.items():
-        setattr(options, name, value)
+    for name, value in given.items():
+        if value is not None or profile is not None:
+            setattr(options, name, _PROFILES[profile or "default"][name] if value is None else value)
     options.sci_mode = sci_mode
 
 
