@@ -3,8 +3,8 @@
 They are the attributes of objects of this module, `Settings` for the process or `ThreadSettings` for each
 thread, so that a replay can compare them: to set one raises a counter, and only where that has changed since
 the last replay on a thread the values are looked at. All values together have a number, by which calls of a
-compiled function differ (`KernelSettings` in cpp/bindings/replay/signature.cpp, with the core's own settings).
-Values are plain, or objects that are compared by identity.
+compiled function differ (`kernel_settings` in cpp/bindings/replay/signature.cpp, with the core's settings).
+Values are plain.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ torch/twister Dropout Generator MultiheadAttention Twister _core data init rows 
 distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
-cli/arguments sys; cli/training warnings; distributed/job os sys; torch/__init__ os; torch/__main__ sys
+cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
 autograd/level _calls; compile/looked_up _active; compile/record casts; data/copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local

@@ -8,7 +8,7 @@ A recording takes several times as long as an eager call, and pays by its replay
 3. Other calls run eagerly. After 64 of them in a row the next 64 rest: they go straight to the function. Then
    one call is recorded; if that does not pay, the next rest is twice as long, up to 16,384 calls.
 4. Where four functions of the same code ended with fewer than 64 replays each, as if one is made anew in each
-   call of another, a further one rests first. Functions that live, as the members of an ensemble, do not count.
+   call of another, a further one rests first. Functions that live, as members of an ensemble, do not count.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ProgramCache:
 
     def __del__(self) -> None:
         self._count_replays()
-        if self._code and 0 < self._recordings and self._replays < _ROW:
+        if self._code and self._recordings > 0 and self._replays < _ROW:
             _unpaid[self._code] = _unpaid.pop(self._code, 0) + 1
             if len(_unpaid) > _KEYS:
                 del _unpaid[next(iter(_unpaid))]

@@ -27,7 +27,9 @@ class ModelCall(CompiledFunction):
     """The call of a compiled model: the forward pass of its module, replayed without a tape."""
 
     _function: Any
-    _shown: Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
+    _shown: (
+        Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
+    )
     _forward_only = True
     _model: Callable[[], Any]  # a weak reference
 
@@ -93,8 +95,8 @@ class CompiledModel:
         self.__call__.serve(self, module_of(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, and the call
-        stays that of the first one; copies call the other."""
+        """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, while the
+        call stays that of the first one; copies call the other."""
         if name != "_orig_mod":
             super().__setattr__(name, value)
         elif isinstance(value, Module):

@@ -120,8 +120,9 @@ _MARK = "RANVIER_RANK"
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
-# The World; whether it is between init and close; what the program asked for.
-chosen = Settings(world=None, is_open=False, backend="mpi")
+_world: World | None = None
+# Whether it is between init and close; what the program asked for.
+chosen = Settings(is_open=False, backend="mpi")
 
 
 def launched_size() -> int:
@@ -151,13 +152,13 @@ def close() -> None:
 
 def world() -> World:
     """The processes of the job; the first call is `init()`."""
-    here: World = chosen.world if chosen.is_open else init()
-    return here
+    return _world if _world is not None and chosen.is_open else init()
 
 
 def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
     """As `ranvier.distributed.init`; size, rank: what the program expects, else RuntimeError."""
-    if chosen.world is None:
+    global _world
+    if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
         seconds = limit_of("init", limit)
         sizes = _numbers(_SIZES)
@@ -165,10 +166,10 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
         _require(connected, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
         if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
-        chosen.world = connected
-    chosen.is_open, here = True, chosen.world
-    _require(here, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
-    return here
+        _world = connected
+    chosen.is_open = True
+    _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
+    return _world
 
 
 def limit_of(name: str, timeout: Any) -> float:

@@ -26,7 +26,6 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
-
 _set = ThreadSettings(skips=False)
 
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import weakref
 from _thread import _local as local  # threading.local, without the import of threading
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
@@ -33,24 +31,34 @@ class _Casts(local):  # type: ignore[misc, unused-ignore]
 
 
 casts = _Casts()
-# Of the block that a thread is in, and in how many it is.
-state = ThreadSettings(enabled=False, dtype=BF16, keeps=True, depth=0)
 
 
-def begin(enabled: bool, dtype: Any) -> None:
-    """Whether ops are cast from now on, and to which dtype."""
-    state.enabled, state.dtype = enabled, np.dtype(dtype)
-    _core._autocast(state.dtype.num if enabled and state.dtype in HALVES else 0)
+class Block(NamedTuple):
+    """Whether ops are cast, to which dtype, whether casts of leaves are kept; in how many blocks it is."""
+
+    enabled: bool = False
+    dtype: Any = BF16
+    keeps: bool = True
+    depth: int = 0
+
+
+state = ThreadSettings(block=Block())
+
+
+def begin(block: Block) -> None:
+    """It holds from now on."""
+    state.block = block
+    _core._autocast(block.dtype.num if block.enabled and block.dtype in HALVES else 0)
 
 
 def cast(kind: str, x: Any) -> Any:
     """An input of an op in a list, "lower" or "float32"."""
     if not isinstance(x, Tensor):
         return x
-    own, dtype = x._array.dtype, state.dtype if kind == "lower" else F32
+    own, dtype = x._array.dtype, state.block.dtype if kind == "lower" else F32
     if own == dtype or not (own == F32 or own in HALVES):
         return x
-    if not (state.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
+    if not (state.block.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
         return x.to(dtype)
     leaf, version, kept = casts.kept.get(id(x), (None, 0, x))
     if (
@@ -67,7 +75,7 @@ def cast(kind: str, x: Any) -> Any:
 def _apply(kind: str, function: Any, *inputs: Any) -> Any:
     if kind == "products":
         if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):
-            return applied(function, inputs, state.dtype == BF16)
+            return applied(function, inputs, state.block.dtype == BF16)
         kind = "lower"
     return function.apply(*(cast(kind, x) for x in inputs))
 

@@ -47,10 +47,9 @@ def set_printoptions(
     tensor([3.14])
     >>> rv.set_printoptions(profile="default")
     """
-    if profile is not None:
-        if profile not in _PROFILES:
-            names = ", ".join(_PROFILES)
-            raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
+    if profile is not None and profile not in _PROFILES:
+        names = ", ".join(_PROFILES)
+        raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None and not value >= 0:
