@@ -324,6 +324,26 @@ def test_two_compiled_forms_of_one_module():
     assert rv.compile(one) is rv.compile(one, disable=True) is one
 
 
+def test_another_module_in_the_place_of_its_own():
+    net, other = Net().eval(), nn.Linear(3, 5).eval()
+    fast, before = rv.compile(net), state_of(net)
+    expected, of_other = net(X).tolist(), other(X).tolist()
+    fast._orig_mod = other
+    assert fast._orig_mod is other
+    assert (fast == other, fast == net) == (True, False)
+    fast.note, fast.training = 1, True
+    assert other.note == 1
+    assert (other.training, net.training) == (True, False)
+    assert fast.state_dict().keys() == {"weight", "bias"}
+    assert state_of(net) == before
+    with rv.no_grad():
+        assert fast(X).tolist() == expected  # as in PyTorch: the call is that of the first
+        for copied in (copy.copy(fast), copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            assert copied(X).tolist() == of_other
+    with pytest.raises(TypeError, match="as _orig_mod; expected a module"):
+        fast._orig_mod = 5
+
+
 def test_nobody_is_told_of_its_class():
     kinds, made = Net.kinds, Registered.made
     rv.compile(Net())

@@ -290,6 +290,15 @@ def test_functions_that_are_made_for_many_calls_are_all_captured(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_functions_that_live_are_all_captured_at_once(kind):
+    members = [(rv.compile(function), function) for function in [KINDS[kind]() for _ in range(12)]]
+    for fast, function in members[::-1]:
+        for _ in range(3):
+            fast(X)
+        assert replays(fast, function)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_kept_alive(kind):
     gone = []
     for _ in range(6):

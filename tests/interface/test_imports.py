@@ -18,7 +18,7 @@ from support.python import printed
 # Those with a star are satellites: tests/interface/test_satellites.py.
 LAYERS = """
     _core
-    config extension grad_mode observe
+    config extension grad_mode observe settings
     tensors
     tape
     autograd

@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
-from ranvier.tape.autocast import state
+from ranvier.tape.autocast import casts
 from ranvier.torch import methods, top, volumes
 from ranvier.torch.checkpoint import checkpoint
 from support.threads import in_thread
@@ -202,7 +202,7 @@ def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
         """What a product reads of the weight."""
         with rv.autocast("cpu", **block):
             rv.mm(weight, M)
-            return [kept for _, _, kept in state.kept.values()]
+            return [kept for _, _, kept in casts.kept.values()]
 
     with rv.autocast("cpu"):
         y = rv.mm(weight, weight)
@@ -223,7 +223,7 @@ def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
             weight.zero_()
         assert not rv.mm(weight, M).any()  # it has changed
     assert weight.grad.dtype == F32
-    assert not state.kept
+    assert not casts.kept
 
 
 def test_blocks_nest_and_are_of_one_thread():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.python import printed
 
 _CODE = """
+import contextlib
 import sys
 import ranvier.torch
 ranvier.torch.install()
@@ -47,6 +48,39 @@ with torch.no_grad():
     assert [net(x[:, :2]).tolist() for _ in range(9)] == [expected] * 9 and len(net.forward.programs) == 1
 net.weight.data.zero_()
 assert (net(x[:, :2]) == net.bias).all() and list(net.state_dict()) == ["weight", "bias"]
+
+
+# --- modes around captured calls
+class Doubles(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        y = func(*args, **(kwargs or {}))
+        return y * 2 if getattr(func, "__name__", "") in ("relu", "linear") else y
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return F.relu(self.layer(x)) + 1 + torch.overrides.is_tensor_method_or_property(len)
+
+
+with Doubles():  # the first one of a process replaces functions
+    F.relu(x)
+net = Net().eval()
+often = ranvier.nn.often
+often._ENOUGH = 0.0
+with torch.no_grad():
+    for run in (torch.compile(lambda x: net.forward(x)), torch.compile(net), net):
+        for n in range(90):
+            modes = [Doubles] * (n > 20) * (n % 3) + [torch._C.DisableTorchFunction] * (n % 7 == 6)
+            with contextlib.ExitStack() as blocks, contextlib.suppress(KeyError):
+                for mode in modes:
+                    blocks.enter_context(mode())
+                assert (run(x) == net.forward(x)).all(), (n, run)
+                raise KeyError
+    assert often.attached(net, often.REPLAY, None).programs
 """
 
 

@@ -10,7 +10,10 @@
 #include <utility>
 
 #include "bindings/binder/define.h"
+#include "bindings/binder/errors.h"
+#include "bindings/binder/methods.h"
 #include "bindings/replay/array_program.h"
+#include "bindings/replay/guards.h"
 #include "bindings/tape/attached.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tape/tape.h"
@@ -172,57 +175,52 @@ void free_object(PyObject* self) {
   Py_DECREF(type);
 }
 
-PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 5) return PyErr_SetString(PyExc_TypeError, "[arm] expected five arguments"), nullptr;
+py::object arm(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   CompiledCall& c = compiled_call(self);
   clear_program(c);
   c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
   c.lock = Py_NewRef(arguments[4]);
   c.one_tensor = arguments[2] == Py_True;
-  Py_RETURN_NONE;
+  return py::none();
 }
 
-PyObject* disarm(PyObject* self, PyObject*) {
+py::object disarm(PyObject* self, PyObject* const*, Py_ssize_t) {
   clear_program(compiled_call(self));
-  Py_RETURN_NONE;
+  return py::none();
 }
 
-PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[rest] expected three arguments"), nullptr;
-  const int64_t calls = PyLong_AsLongLong(arguments[1]);
-  if (calls == -1 && PyErr_Occurred()) return nullptr;
+py::object rest(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  const int64_t calls = whole_number(arguments[1]);
   CompiledCall& c = compiled_call(self);
   PyObject* before = std::exchange(c.function, Py_NewRef(arguments[0]));
   c.resting = calls, c.in_turn = arguments[2] == Py_True;
   Py_XDECREF(before);
-  Py_RETURN_NONE;
+  return py::none();
 }
 
 // place: None where it is no method. owner: None where it is the call of no module.
-PyObject* serve(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 2) return PyErr_SetString(PyExc_TypeError, "[serve] expected two arguments"), nullptr;
+py::object serve(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   if (arguments[1] != Py_None && !PyWeakref_Check(arguments[1]))
-    return PyErr_SetString(PyExc_TypeError, "[serve] expected a weak reference"), nullptr;
+    fail_type("serve", "got another owner; expected a weak reference");
   CompiledCall& c = compiled_call(self);
   PyObject** const members[] = {&c.place, &c.owner};
   for (int i = 0; i < 2; ++i) {
     PyObject* value = arguments[i] == Py_None ? nullptr : Py_NewRef(arguments[i]);
     Py_XDECREF(std::exchange(*members[i], value));
   }
-  Py_RETURN_NONE;
+  return py::none();
 }
 
 // Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
-PyObject* rests(PyObject* self, PyObject*) {
+py::object rests(PyObject* self, PyObject* const*, Py_ssize_t) {
   CompiledCall& c = compiled_call(self);
-  return PyBool_FromLong(c.resting > 0 && c.resting-- > 0);
+  return py::bool_(c.resting > 0 && c.resting-- > 0);
 }
 
-PyObject* run_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[run] expected three arguments"), nullptr;
+py::object run_function(PyObject*, PyObject* const* arguments, Py_ssize_t) {
   if (!PyTuple_Check(arguments[1]) || !PyDict_Check(arguments[2]))
-    return PyErr_SetString(PyExc_TypeError, "[run] expected a tuple and a dict"), nullptr;
-  return run_eagerly(arguments[0], arguments[1], arguments[2]);
+    fail_type("run", "got other arguments; expected a tuple and a dict");
+  return checked(run_eagerly(arguments[0], arguments[1], arguments[2]));
 }
 
 template <class F>
@@ -231,17 +229,15 @@ void* pointer(F* function) {
 }
 
 PyMethodDef g_methods[] = {
-    {"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
-     "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
-     "Any, lock: Any) -> None"},
-    {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> None"},
-    {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
-     "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"},
-    {"_serve", reinterpret_cast<PyCFunction>(pointer(serve)), METH_FASTCALL,
-     "_serve(self: _CompiledCall, place: Any, owner: Any) -> None"},
-    {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
-    {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
-     "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},
+    method<arm, 5>("_arm",
+                   "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: Any, "
+                   "lock: Any) -> None"),
+    method<disarm, 0>("_disarm", "_disarm(self: _CompiledCall) -> None"),
+    method<rest, 3>("_rest", "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"),
+    method<serve, 2>("_serve", "_serve(self: _CompiledCall, place: Any, owner: Any) -> None"),
+    method<rests, 0>("_rests", "_rests(self: _CompiledCall) -> bool"),
+    method<run_function, 3>(
+        "_run_eagerly", "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"),
     {nullptr, nullptr, 0, nullptr}};
 PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
                               {Py_tp_descr_get, pointer(get)},

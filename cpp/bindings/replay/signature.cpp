@@ -1,6 +1,7 @@
 #include "bindings/replay/signature.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/isa.h"
@@ -11,6 +12,7 @@
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/autocast.h"
+#include "bindings/tape/dispatch.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
@@ -24,6 +26,19 @@ constexpr int kDeepest = 500;           // containers in containers
 constexpr size_t kMostParts = 1 << 16;
 
 PyTypeObject* g_memmap;
+
+std::atomic<int64_t> g_changes{0};              // of Python's settings, in any thread
+thread_local int64_t t_seen = 0, t_number = 0;  // the changes that are in the number of this thread
+PyObject* g_number;                             // in Python: gives it, the same for the same values
+
+int64_t settings_number() {
+  const int64_t changes = g_changes.load(std::memory_order_acquire);
+  if (t_seen != changes) {
+    t_number = whole_number(checked(PyObject_CallNoArgs(g_number)));
+    t_seen = changes;
+  }
+  return t_number;
+}
 
 // Whether x is a tuple whose class names its items, and that has nothing else.
 bool is_named_tuple(PyObject* x) {
@@ -91,7 +106,9 @@ KernelSettings kernel_settings() {
           static_cast<int64_t>(precision()),
           static_cast<int64_t>(current_precision()),
           static_cast<int64_t>(bfloat16()),
-          static_cast<int64_t>(t_autocast)};
+          static_cast<int64_t>(t_autocast),
+          settings_number(),
+          who_is_asked()};
 }
 
 void Signature::clear() {
@@ -297,6 +314,8 @@ PyObject* compare(PyObject* self, PyObject* other, int op) {
   return PyBool_FromLong(equal == (op == Py_EQ));
 }
 
+py::object setting_changed(PyObject*, PyObject* const*, Py_ssize_t) { return ++g_changes, py::none(); }
+
 size_t hash_without_numbers(const Signature& s) { return s.hash(false); }
 
 PyMethodDef g_methods[] = {
@@ -305,6 +324,7 @@ PyMethodDef g_methods[] = {
                                            "different_argument(self: Signature, other: Signature, /) -> int"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_functions[] = {
+    method<setting_changed, 0>("_setting_changed", "_setting_changed() -> None"),
     method<signature, 3>("_signature",
                          "_signature(args: tuple[Any, ...], kwargs: dict[str, Any], as_tensors: bool, /) -> "
                          "tuple[Signature, list[Array]] | str"),
@@ -320,6 +340,7 @@ void register_signature(Module m) {
       {{Py_tp_methods, g_methods}, {Py_tp_hash, slot(hash)}, {Py_tp_richcompare, slot(compare)}},
       Py_TPFLAGS_DISALLOW_INSTANTIATION);
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  def(m, "_set_settings(number)", [](Raw number) { g_number = number.value.inc_ref().ptr(); });
 }
 
 }  // namespace ranvier::bind

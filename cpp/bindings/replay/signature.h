@@ -11,8 +11,10 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// The settings of the library that kernels follow: threads, algorithms of convolutions, level, precision.
-using KernelSettings = std::array<int64_t, 7>;
+// The settings of the library: those that kernels follow (threads, algorithms of convolutions, level,
+// precision), those of Python (python/ranvier/settings.py), and
+// which classes and modes are asked about calls.
+using KernelSettings = std::array<int64_t, 9>;
 KernelSettings kernel_settings();
 
 // What may differ in each call is an array: one of NumPy, or a Tensor that has no gradient, requires none,

@@ -165,6 +165,8 @@ py::object overriding(PyObject*, PyObject* const* a, Py_ssize_t) {
   return checked(PySequence_List(tuple_of(found).ptr()));
 }
 
+py::object asks(PyObject*, PyObject* const*, Py_ssize_t) { return py::bool_(modes_are_asked()); }
+
 // Whether an argument may take over calls.
 py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::bool_(asks_classes() && overrides(a[0]));
@@ -179,6 +181,7 @@ PyMethodDef g_functions[] = {
     method<own_answer, 5>("_own_answer",
                           "_own_answer(cls: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any"),
     method<overriding, 2>("_overriding", "_overriding(values: Any, depth: int) -> list[Any]"),
+    method<asks, 0>("_modes_are_asked", "_modes_are_asked() -> bool"),
     method<has_hook, 1>("_has_hook", "_has_hook(x: Any) -> bool"),
     {nullptr, nullptr, 0, nullptr}};
 
@@ -187,6 +190,7 @@ PyMethodDef g_functions[] = {
 bool asks_classes() { return !t_off; }
 bool asks_modes() { return t_modes && t_off < 2; }
 bool modes_are_asked() { return g_dispatches.load(std::memory_order_relaxed) && asks_modes(); }
+int64_t who_is_asked() { return int64_t{t_off} << 32 | t_modes; }
 
 bool overrides(PyObject* x) {
   PyTypeObject* const type = Py_TYPE(x);

@@ -12,6 +12,7 @@ extern std::atomic<bool> g_dispatches;  // a class or a mode may want to be aske
 bool asks_classes();                    // this thread does
 bool asks_modes();                      // this thread is in a block of one
 bool modes_are_asked();                 // in such a block, and g_dispatches
+int64_t who_is_asked();                 // by this thread, as a number: a replay compares it
 
 // Whether the class of an argument has a `__torch_function__` that may take over a call.
 bool overrides(PyObject* x);

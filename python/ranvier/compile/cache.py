@@ -7,8 +7,8 @@ A recording takes several times as long as an eager call, and pays by its replay
    time of eager calls. A new signature is recorded when it comes back.
 3. Other calls run eagerly. After 64 of them in a row the next 64 rest: they go straight to the function. Then
    one call is recorded; if that does not pay, the next rest is twice as long, up to 16,384 calls.
-4. Where four functions of the same code had fewer than 64 replays each, as if one is made anew in each call
-   of another, a further one rests first.
+4. Where four functions of the same code ended with fewer than 64 replays each, as if one is made anew in each
+   call of another, a further one rests first. Functions that live, as members of an ensemble, do not count.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SEEN, _PASSED, _REFUSED = range(3)  # a signature: also one that could not be r
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed, or whose replay fails
 
 
-_unpaid: dict[int, int] = {}  # by code: so many of its functions were recorded since one has paid for that
+_unpaid: dict[int, int] = {}  # by code: so many recorded functions of it ended since one has paid for that
 
 
 class ProgramCache:
@@ -72,6 +72,10 @@ class ProgramCache:
 
     def __del__(self) -> None:
         self._count_replays()
+        if self._code and self._recordings > 0 and self._replays < _ROW:
+            _unpaid[self._code] = _unpaid.pop(self._code, 0) + 1
+            if len(_unpaid) > _KEYS:
+                del _unpaid[next(iter(_unpaid))]
 
     # --- programs
     def all(self) -> list[Program]:
@@ -155,10 +159,6 @@ class ProgramCache:
     def spend(self, seconds: float, recording: bool) -> None:
         """Notes the time of a recording or check."""
         self._recordings += recording
-        if recording and self._recordings == 1 and self._code:
-            _unpaid[self._code] = _unpaid.pop(self._code, 0) + 1
-            if len(_unpaid) > _KEYS:
-                del _unpaid[next(iter(_unpaid))]
         self._count_replays()
         if self._recordings > self._free:
             self._cheapest = min(self._cheapest, seconds)

@@ -170,6 +170,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """found: the signature and the arrays, or why there is no signature."""
         if isinstance(found, str):
             return self._declined(None, found, args, kwargs)
+        if _core._modes_are_asked():  # about each call of the step
+            return self._eager(args, kwargs)
         key, arrays = found
         becomes: Any = self._cache.look_up(key, args, kwargs)
         if becomes == RECORDED or (becomes == REFUSED and self._strict):  # for its error, at each call

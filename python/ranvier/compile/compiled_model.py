@@ -27,17 +27,21 @@ class ModelCall(CompiledFunction):
     """The call of a compiled model: the forward pass of its module, replayed without a tape."""
 
     _function: Any
+    _shown: (
+        Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
+    )
     _forward_only = True
     _model: Callable[[], Any]  # a weak reference
 
     def _code(self) -> int:
         return hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
 
-    def serve(self, model: CompiledModel) -> None:
-        """Becomes the call of this model."""
-        self._model, self._kind = ref(model), type(self._function)
+    def serve(self, model: CompiledModel, shown: Any = None) -> None:
+        """Becomes the call of this model, with the attributes of its module, or of another one."""
+        self._shown = self._function if shown is None else shown
+        self._model, self._kind = ref(model), type(self._shown)
         object.__setattr__(model, "__call__", self)
-        object.__setattr__(model, "__dict__", self._function.__dict__)
+        object.__setattr__(model, "__dict__", self._shown.__dict__)
         _SET_CLASS(model, _class_for(self._kind))
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
@@ -51,9 +55,12 @@ class ModelCall(CompiledFunction):
                     result = self._run_eagerly(self._function, args, kwargs)
                 else:
                     result = super()._call(*args, **kwargs)
-        if type(self._function) is not self._kind and (model := self._model()) is not None:
-            self.serve(model)  # a lazy layer has got its size
+        if type(self._shown) is not self._kind and (model := self._model()) is not None:
+            self.serve(model, self._shown)  # a lazy layer has got its size
         return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"function": self._shown}
 
 
 class CompiledModel:
@@ -85,7 +92,17 @@ class CompiledModel:
     @__class__.setter
     def __class__(self, kind: Any) -> None:
         module_of(self).__class__ = kind
-        self.__call__.serve(self)
+        self.__call__.serve(self, module_of(self))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, while the
+        call stays that of the first one; copies call the other."""
+        if name != "_orig_mod":
+            super().__setattr__(name, value)
+        elif isinstance(value, Module):
+            self.__call__.serve(self, module_of(value))
+        else:
+            raise TypeError(f"[compile] got {type(value).__name__} as _orig_mod; expected a module")
 
     def __repr__(self) -> str:
         return f"compiled {super().__repr__()}"
@@ -94,7 +111,7 @@ class CompiledModel:
     # may hold the model.
     def __copy__(self) -> Any:
         call = self.__call__
-        return compiled_model(ModelCall(copy.copy(call._function), call._verify, call._strict))
+        return compiled_model(ModelCall(copy.copy(call._shown), call._verify, call._strict))
 
     __deepcopy__ = None  # copy and pickle use __reduce_ex__
 
@@ -167,7 +184,7 @@ def compiled_model(call: ModelCall) -> Any:
 
 def module_of(model: Any) -> Any:
     """The module of a compiled model; any other object itself."""
-    return model.__call__._function if isinstance(model, CompiledModel) else model
+    return model.__call__._shown if isinstance(model, CompiledModel) else model
 
 
 def _blank(kind: type) -> Any:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, GuardKind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
@@ -124,14 +123,6 @@ _lock = Lock()
 _of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}  # with all that it inherits from
 _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}  # by the id of the class or module, for good
 _comparison: list[Any] = []  # of all of them, at most one
-
-
-def guard_settings_of(walk: Guards, f: Any) -> None:
-    """The settings that a function of the library keeps in its module: dicts of plain values."""
-    for name in names_of(f.__code__).variables:
-        value = f.__globals__.get(name)
-        if type(value) is dict and value and all(type(v) in PLAIN for v in value.values()):
-            walk.whole(value, f"a setting of {f.__name__}")
 
 
 def guard_object(walk: Guards, x: Any, text: str) -> None:

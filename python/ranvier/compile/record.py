@@ -18,7 +18,7 @@ from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
-from ranvier.tape.autocast import state as casts
+from ranvier.tape.autocast import casts
 from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
@@ -97,8 +97,8 @@ def record(
             recorded.passing = True
         elif not recorded.fault:
             recorded.fault = (
-                "the step changes a setting of the library (threads, Winograd, precision of products, "
-                "subnormal numbers, level, gradients), which a replay would not; do that outside the step"
+                "the step changes a setting of the library (threads, precision of products, a default, "
+                "gradients ...), which a replay would not; do that outside the step"
             )
     if not (forward_only or tensors):
         with contextlib.suppress(RecursionError):  # of a result that contains itself

@@ -59,10 +59,11 @@ class RepeatedCall(ModelCall):
     _clones = False
 
     def __init__(self, module: Any) -> None:
+        self._shown = Layers(module)
         self._kind, self._model = Layers, lambda: None
         self.owner = module
         self._recordings = 0
-        super().__init__(Layers(module))
+        super().__init__(self._shown)
         self._serve(None, ref(module))
 
     def _code(self) -> int:

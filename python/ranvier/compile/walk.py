@@ -48,7 +48,6 @@ from ranvier.compile.library import (
     guard_methods,
     guard_object,
     guard_settings,
-    guard_settings_of,
     guard_slots,
     guard_tensor,
     in_class,
@@ -71,7 +70,6 @@ from ranvier.compile.of_python import (
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
-from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
@@ -126,7 +124,6 @@ class Walk(Guards):
             self.abstract_classes()
         self.drain()
         guard_settings(self, self.optimizers)
-        self.items(vars(default), ("dtype",), "the default ", follow=False)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
@@ -246,7 +243,6 @@ class Walk(Guards):
         if id(code) in self._called or (of_library and f.__name__ in NOT_PURE):
             self.deny(text, "a function whose effect or result a replay would not repeat")
         if of_library:
-            guard_settings_of(self, f)
             self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
             return
         self.users = True

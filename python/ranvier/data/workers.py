@@ -23,6 +23,7 @@ import numpy as np
 from ranvier.data.batches import Batches, parts
 from ranvier.data.dataset import whole_arrays
 from ranvier.grad_mode import mode
+from ranvier.observe import refuse
 from ranvier.ops.making import random
 from ranvier.ops.rows import examples
 from ranvier.tensors.dtypes import default
@@ -55,6 +56,7 @@ _local = _Local()
 def get_worker_info() -> WorkerInfo | None:
     """The worker of a DataLoader that runs this code, with its id, its seed and its copy of the dataset; None
     outside. | print(rv.utils.data.get_worker_info()) -> None"""
+    refuse("get_worker_info", "call it outside the step")  # each thread has its own answer
     return _local.info
 
 

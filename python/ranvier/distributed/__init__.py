@@ -114,7 +114,7 @@ def get_backend(group: Any = None) -> str:
     Raises ValueError outside the group."""
     if group == GroupMember.NON_GROUP_MEMBER:
         raise ValueError(f"[get_backend] got a group without rank {world().rank}; expected one with it")
-    return job.backend
+    return str(job.chosen.backend)
 
 
 def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: Any, **settings: Any) -> Any:
@@ -164,7 +164,7 @@ def init_process_group(
     stated = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
     stated |= {name: operator.index(value) for name, value in arguments.items() if value != -1}
     job.init(timeout, stated.get("world_size"), stated.get("rank"))
-    job.backend = "gloo" if str(backend).lower() == "gloo" else "mpi"
+    job.chosen.backend = "gloo" if str(backend).lower() == "gloo" else "mpi"
 
 
 def destroy_process_group(group: Any = None) -> None:

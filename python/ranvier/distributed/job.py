@@ -22,6 +22,7 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.config import get_num_threads, set_num_threads
 from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete, neighbours
+from ranvier.settings import Settings
 
 
 def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
@@ -120,8 +121,8 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
-_is_open = False  # between init and close
-backend = "mpi"  # what the program asked for
+# Whether it is between init and close; what the program asked for.
+chosen = Settings(is_open=False, backend="mpi")
 
 
 def launched_size() -> int:
@@ -141,23 +142,22 @@ def _numbers(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def is_initialized() -> bool:
-    return _is_open
+    return bool(chosen.is_open)
 
 
 def close() -> None:
     """Not initialized from here on, until the next call."""
-    global _is_open
-    _is_open = False
+    chosen.is_open = False
 
 
 def world() -> World:
     """The processes of the job; the first call is `init()`."""
-    return _world if _world is not None and _is_open else init()
+    return _world if _world is not None and chosen.is_open else init()
 
 
 def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
     """As `ranvier.distributed.init`; size, rank: what the program expects, else RuntimeError."""
-    global _world, _is_open
+    global _world
     if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
         seconds = limit_of("init", limit)
@@ -167,7 +167,7 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
         if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
         _world = connected
-    _is_open = True
+    chosen.is_open = True
     _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
     return _world
 

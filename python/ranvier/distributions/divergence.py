@@ -25,6 +25,7 @@ from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import EULER, Cauchy, Gumbel
 from ranvier.distributions.transforms import TransformedDistribution
 from ranvier.linalg import solve_triangular
+from ranvier.settings import defined
 
 
 def _normal(p: Any, q: Any) -> Tensor:
@@ -243,6 +244,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
 
     def keep(function: Any) -> Any:
         _REGISTRY[type_p, type_q] = function
+        defined()
         return function
 
     return keep

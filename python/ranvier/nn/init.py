@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from ranvier.observe import refuse
 from ranvier.ops.making import philox
 from ranvier.ops.making.random import key_of, randperm
 from ranvier.ops.rows import examples as _examples
+from ranvier.settings import ThreadSettings
 from ranvier.tensors.errors import number as _number
 from ranvier.tensors.errors import own_errors as _own_errors
 from ranvier.tensors.failures import OpError
@@ -28,12 +28,7 @@ from ranvier.tensors.memory import F32
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
-
-class _Skip(threading.local):
-    on = False
-
-
-_skip = _Skip()
+_set = ThreadSettings(skips=False)
 
 
 @contextmanager
@@ -42,17 +37,17 @@ def skipped() -> Iterator[None]:
 
     No random numbers are drawn and no memory is touched, whatever the sizes of the layers.
     """
-    before, _skip.on = _skip.on, True
+    before, _set.skips = _set.skips, True
     try:
         yield
     finally:
-        _skip.on = before
+        _set.skips = before
 
 
 def _skips(tensor: Tensor) -> bool:
     """Whether to leave the tensor as it is, since a file has its values, or none has; it counts as filled, so
     that the file's values are a change."""
-    skips = _skip.on or getattr(tensor, "is_meta", False)
+    skips = _set.skips or getattr(tensor, "is_meta", False)
     if skips:
         bump(tensor)
     return skips

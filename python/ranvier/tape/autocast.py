@@ -13,43 +13,54 @@ from __future__ import annotations
 
 import weakref
 from _thread import _local as local  # threading.local, without the import of threading
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
+from ranvier.settings import ThreadSettings
 from ranvier.tape.function import applied
 from ranvier.tensors.memory import BF16, F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
 
-class State(local):  # type: ignore[misc, unused-ignore]
-    """Of a thread: the settings of its block, how many it is in, and the casts that are kept."""
+class _Casts(local):  # type: ignore[misc, unused-ignore]
+    """The casts that the blocks of a thread keep."""
 
     def __init__(self) -> None:
-        self.enabled, self.dtype, self.keeps, self.depth = False, BF16, True, 0
         self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # by id: the leaf, its version, the cast
 
-    def set(self, enabled: bool, dtype: Any) -> None:
-        """Whether ops are cast from now on, and to which dtype."""
-        self.enabled, self.dtype = enabled, np.dtype(dtype)
-        _core._autocast(self.dtype.num if enabled and self.dtype in HALVES else 0)
+
+casts = _Casts()
 
 
-state = State()
+class Block(NamedTuple):
+    """Whether ops are cast, to which dtype, whether casts of leaves are kept; in how many blocks it is."""
+
+    enabled: bool = False
+    dtype: Any = BF16
+    keeps: bool = True
+    depth: int = 0
+
+
+state = ThreadSettings(block=Block())
+
+
+def begin(block: Block) -> None:
+    """It holds from now on."""
+    state.block = block
+    _core._autocast(block.dtype.num if block.enabled and block.dtype in HALVES else 0)
 
 
 def cast(kind: str, x: Any) -> Any:
     """An input of an op in a list, "lower" or "float32"."""
     if not isinstance(x, Tensor):
         return x
-    own, dtype = x._array.dtype, state.dtype if kind == "lower" else F32
+    own, dtype = x._array.dtype, state.block.dtype if kind == "lower" else F32
     if own == dtype or not (own == F32 or own in HALVES):
         return x
-    if not (state.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
+    if not (state.block.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
         return x.to(dtype)
-    leaf, version, kept = state.kept.get(id(x), (None, 0, x))
+    leaf, version, kept = casts.kept.get(id(x), (None, 0, x))
     if (
         leaf is None
         or leaf() is not x
@@ -57,14 +68,14 @@ def cast(kind: str, x: Any) -> Any:
         or mode.enabled > kept._requires_grad  # it was cast under no_grad()
     ):
         kept = x.to(dtype)
-        state.kept[id(x)] = weakref.ref(x), x._cell[0], kept
+        casts.kept[id(x)] = weakref.ref(x), x._cell[0], kept
     return kept
 
 
 def _apply(kind: str, function: Any, *inputs: Any) -> Any:
     if kind == "products":
         if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):
-            return applied(function, inputs, state.dtype == BF16)
+            return applied(function, inputs, state.block.dtype == BF16)
         kind = "lower"
     return function.apply(*(cast(kind, x) for x in inputs))
 

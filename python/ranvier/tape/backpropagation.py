@@ -128,7 +128,7 @@ def run(
             return run(roots, retain_graph, captured, only, create_graph)
     steps, rules = (graph.STEPS, graph.RULES) if create_graph else (_STEPS, None)
     by_steps = create_graph and _core._autocast(-1) != 0  # its steps end the block for rules
-    if all(trace.anomaly):
+    if trace.anomaly.on and trace.anomaly.searches:
         steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
     if replaced:  # else the nodes of a step before would make this one slow
         prune()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.observe import Observer, place
+from ranvier.settings import Settings
 from ranvier.tape.function import Deferred, Function
 from ranvier.tensors.tensor import Tensor
 
@@ -47,7 +48,7 @@ def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     }
 
 
-anomaly = [False, False]  # whether it is on, and whether gradients are searched
+anomaly = Settings(on=False, searches=False)
 
 
 class _Places(Observer):
@@ -104,12 +105,12 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before, self._wanted = [*anomaly], [mode, check_nan]
+        self._before, self._wanted = (anomaly.on, anomaly.searches), (bool(mode), bool(check_nan))
         self.__enter__()
 
     def __enter__(self) -> None:
-        was, anomaly[:] = anomaly[0], self._wanted
-        if was != anomaly[0]:
+        was, (anomaly.on, anomaly.searches) = anomaly.on, self._wanted
+        if was != anomaly.on:
             _places.__exit__() if was else _places.__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -127,4 +128,4 @@ class detect_anomaly(set_detect_anomaly):
     """
 
     def __init__(self, check_nan: bool = True) -> None:
-        self._before, self._wanted = [*anomaly], [True, check_nan]
+        self._before, self._wanted = (anomaly.on, anomaly.searches), (True, bool(check_nan))

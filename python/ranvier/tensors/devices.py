@@ -5,11 +5,11 @@ A satellite makes meta tensors (`makers`); without it only the CPU is there.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
+from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, filled
 
@@ -45,12 +45,12 @@ class device(str):
 
     def __enter__(self) -> device:
         contexts.append(self)
-        _own.contexts.append(self)
+        _own.contexts += (self,)
         return self
 
     def __exit__(self, *error: object) -> None:
         contexts.pop()
-        _own.contexts.pop()
+        _own.contexts = _own.contexts[:-1]
 
     def __repr__(self) -> str:
         number = "" if self.index is None else f", index={self.index}"
@@ -60,16 +60,7 @@ class device(str):
 CPU = device()
 
 
-class _Own(threading.local):
-    """What this thread has set."""
-
-    default: device | None = None
-
-    def __init__(self) -> None:
-        self.contexts: list[device] = []
-
-
-_own = _Own()
+_own = ThreadSettings(default=None, contexts=())
 contexts: list[device] = []  # those of all threads: where there are none, no thread asks for its own
 
 
@@ -91,7 +82,8 @@ def set_default_device(device: object) -> None:
 
 def get_default_device() -> device:
     """The device of new tensors. | rv.get_default_device() -> device(type='cpu')"""
-    return _own.contexts[-1] if _own.contexts else _own.default or CPU
+    chosen: device = _own.contexts[-1] if _own.contexts else _own.default or CPU
+    return chosen
 
 
 def is_meta(on: object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.settings import Settings
 
 _NAMES = """
     bfloat16 can_cast cdouble cfloat chalf complex128 complex32 complex64 finfo float16 float32 float64
@@ -122,14 +123,7 @@ for _kind in _numbered:
 _core._set_dtypes(_by_number)
 
 
-class _Default:
-    """The dtype of Python's floats, which data.py sets."""
-
-    dtype: np.dtype[Any]
-
-
-default = _Default()  # read where a tensor is made; compiled steps compare it
-default.dtype = np.dtype(np.float32)
+default = Settings(dtype=np.dtype(np.float32))  # of Python's floats, read where a tensor is made
 _core._set_default(default)
 
 

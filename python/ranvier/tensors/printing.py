@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ranvier.observe import value_read
+from ranvier.settings import Settings
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
 
@@ -18,7 +18,7 @@ _PROFILES = {
     "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
     "full": {**_DEFAULT, "threshold": math.inf},
 }
-options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
+options = Settings(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
 
 
 def set_printoptions(
@@ -47,17 +47,16 @@ def set_printoptions(
     tensor([3.14])
     >>> rv.set_printoptions(profile="default")
     """
-    if profile is not None:
-        if profile not in _PROFILES:
-            names = ", ".join(_PROFILES)
-            raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
-        vars(options).update(_PROFILES[profile])
+    if profile is not None and profile not in _PROFILES:
+        names = ", ".join(_PROFILES)
+        raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None and not value >= 0:
             raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
-        if value is not None:
-            setattr(options, name, value)
+    for name, value in given.items():
+        if value is not None or profile is not None:
+            setattr(options, name, _PROFILES[profile or "default"][name] if value is None else value)
     options.sci_mode = sci_mode
 
 

@@ -76,6 +76,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer, lr_scheduler
+    from ranvier.settings import defined
     from ranvier.tensors.devices import makers
     from ranvier.torch import compiler, dispatch, machine, shared
     from ranvier.torch.absent import Lacking
@@ -122,6 +123,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
             twister.start()
             os.environ["RANVIER_TORCH_RANDOM"] = "1"  # for the processes that this one starts
         _tell_children()
+        defined()
     if report:
         from ranvier.torch import report as reports
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import Tensor, bfloat16, dtype, float16
-from ranvier.tape.autocast import state
+from ranvier import Tensor, bfloat16, float16
+from ranvier import dtype as as_dtype
+from ranvier.settings import ThreadSettings
+from ranvier.tape.autocast import Block, begin, casts, state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
 _DTYPES = {  # of blocks of each device
     **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
     **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
 }
-_others: dict[str, tuple[bool, Any]] = {}  # settings of devices that have no tensors
+# Of devices that have no tensors: whether this thread is in a block, and its dtype.
+_others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
 def _known(device_type: Any) -> str:
@@ -35,32 +38,32 @@ def is_autocast_available(device_type: str) -> bool:
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
     kind = _known(device_type)
-    return state.enabled if kind == "cpu" else _others.get(kind, (False, None))[0]
+    return bool(state.block.enabled if kind == "cpu" else getattr(_others, kind)[0])
 
 
 def get_autocast_dtype(device_type: str) -> Any:
     """The dtype of blocks of autocast that are given none. | get_autocast_dtype("cpu") -> torch.bfloat16"""
     kind = _known(device_type)
-    return dtype(state.dtype) if kind == "cpu" else _others.get(kind, (False, _DTYPES[kind]))[1]
+    return as_dtype(state.block.dtype) if kind == "cpu" else getattr(_others, kind)[1]
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     """Begins or ends what a block of :class:`autocast` does, on this thread; one bool is for "cuda"."""
     if enabled is None:
         device_type, enabled = "cuda", device_type
-    _set(_known(device_type), bool(enabled), get_autocast_dtype(device_type))
+    _set(_known(device_type), bool(enabled), get_autocast_dtype(device_type), *state.block[2:])
 
 
 def set_autocast_dtype(device_type: str, dtype: Any) -> None:
     """The dtype of blocks of autocast, on this thread."""
-    _set(_known(device_type), is_autocast_enabled(device_type), dtype)
+    _set(_known(device_type), is_autocast_enabled(device_type), dtype, *state.block[2:])
 
 
-def _set(kind: str, enabled: bool, dtype: Any) -> None:
-    if kind == "cpu":
-        state.set(enabled, dtype)
-    else:
-        _others[kind] = enabled, dtype
+def _set(kind: str, enabled: bool, dtype: Any, keeps: bool, depth: int) -> None:
+    if kind != "cpu":
+        setattr(_others, kind, (enabled, as_dtype(dtype)))
+        enabled, dtype = state.block[:2]
+    begin(Block(enabled, np.dtype(dtype), keeps, depth))
 
 
 is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
@@ -73,26 +76,26 @@ set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 def is_autocast_cache_enabled() -> bool:
     """Whether blocks keep the casts of leaves."""
-    return state.keeps
+    return bool(state.block.keeps)
 
 
 def set_autocast_cache_enabled(enabled: bool) -> None:
-    state.keeps = bool(enabled)
+    state.block = state.block._replace(keeps=bool(enabled))
 
 
 def clear_autocast_cache() -> None:
     """Drops the casts that blocks of this thread keep."""
-    state.kept.clear()
+    casts.kept.clear()
 
 
 def autocast_increment_nesting() -> int:
-    state.depth += 1
-    return state.depth
+    state.block = state.block._replace(depth=state.block.depth + 1)
+    return int(state.block.depth)
 
 
 def autocast_decrement_nesting() -> int:
-    state.depth -= 1
-    return state.depth
+    state.block = state.block._replace(depth=state.block.depth - 1)
+    return int(state.block.depth)
 
 
 class autocast:
@@ -126,7 +129,7 @@ class autocast:
             raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
         self.device, self._kind = device_type, _known(device_type)
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
-        self._cache_enabled = state.keeps if cache_enabled is None else bool(cache_enabled)
+        self._cache_enabled = state.block.keeps if cache_enabled is None else bool(cache_enabled)
         if enabled and self._kind == "cuda":
             enabled = False
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
@@ -139,20 +142,20 @@ class autocast:
                 stacklevel=2,
             )
         self._enabled = bool(enabled)
-        self._before: list[Any] = []  # of each entry
+        self._before: list[tuple[bool, Any, bool]] = []  # of each entry
 
     def __enter__(self) -> autocast:
-        self._before.append((is_autocast_enabled(self._kind), get_autocast_dtype(self._kind), state.keeps))
-        _set(self._kind, self._enabled, self.fast_dtype)
-        state.keeps = self._cache_enabled
-        autocast_increment_nesting()
+        was = state.block
+        of_kind = was[:2] if self._kind == "cpu" else getattr(_others, self._kind)
+        self._before.append((*of_kind, was.keeps))
+        _set(self._kind, self._enabled, self.fast_dtype, self._cache_enabled, was.depth + 1)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if autocast_decrement_nesting() == 0:
+        depth = state.block.depth - 1
+        if depth == 0:
             clear_autocast_cache()
-        *before, state.keeps = self._before.pop()
-        _set(self._kind, *before)
+        _set(self._kind, *self._before.pop(), depth)
 
     def __call__(self, function: Any) -> Any:
         if not callable(function):

@@ -15,6 +15,7 @@ import types
 from typing import Any, ClassVar
 
 from ranvier.config import config, get_float32_matmul_precision, set_float32_matmul_precision
+from ranvier.settings import Settings
 from ranvier.torch.compiler import NoEffect
 
 __all__ = [
@@ -86,7 +87,7 @@ for _name in ("cusparselt", "kleidiai", "mha", "miopen", "nnpack", "xnnpack"):
 fp32_precision = "none"
 
 
-_set = {"deterministic": False}
+_set = Settings(deterministic=False)
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -97,7 +98,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
     >>> rv.are_deterministic_algorithms_enabled()
     True
     """
-    _set["deterministic"] = bool(mode)
+    _set.deterministic = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
@@ -108,4 +109,4 @@ def are_deterministic_algorithms_enabled() -> bool:
     >>> rv.are_deterministic_algorithms_enabled()
     False
     """
-    return bool(_set["deterministic"])
+    return bool(_set.deterministic)

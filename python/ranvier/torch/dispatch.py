@@ -123,7 +123,7 @@ def ask(
 
     Raises TypeError where none of them has one.
     """
-    if state.modes and _core._dispatch_state(None, None, None)[0] < 2:
+    if _core._modes_are_asked():
         mode = pop()
         try:
             answer = mode.__torch_function__(func, kinds, args, kwargs)

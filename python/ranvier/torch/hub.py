@@ -7,8 +7,10 @@ import re
 from typing import Any
 from urllib.parse import urlparse as urlparse
 
+from ranvier.settings import Settings
+
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file that torch.hub gets
-_folder: list[str] = []
+_set = Settings(folder="")
 
 
 def load_state_dict_from_url(url: str, *args: Any, **settings: Any) -> Any:
@@ -30,12 +32,12 @@ def _get_torch_home() -> str:
 
 def get_dir() -> str:
     """The folder of `set_dir`, or hub in TORCH_HOME."""
-    return _folder[0] if _folder else os.path.join(_get_torch_home(), "hub")
+    return _set.folder or os.path.join(_get_torch_home(), "hub")
 
 
 def set_dir(d: str | os.PathLike[str]) -> None:
     """Sets what `get_dir` gives."""
-    _folder[:] = [os.path.expanduser(d)]
+    _set.folder = os.path.expanduser(d)
 
 
 def tqdm(*args: Any, **settings: Any) -> Any:

@@ -8,31 +8,31 @@ import importlib
 import itertools
 import typing
 from collections.abc import Callable
-from contextvars import ContextVar
 from types import UnionType
 from typing import Any, NamedTuple
 
 import ranvier.nn as nn
+from ranvier.settings import ThreadSettings
 from ranvier.torch import files
 from ranvier.torch.compiler import NoEffect
 from ranvier.torch.futures import Future
 
-_scripting: ContextVar[bool] = ContextVar("scripting", default=False)
+_set = ThreadSettings(scripting=False)
 
 
 def is_scripting() -> bool:
     """Whether a scripted module runs: detectors, for one, return their losses, too, then."""
-    return _scripting.get()
+    return bool(_set.scripting)
 
 
 def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)
     def scripted(*args: Any, **settings: Any) -> Any:
-        before = _scripting.set(True)
+        before, _set.scripting = _set.scripting, True
         try:
             return forward(*args, **settings)
         finally:
-            _scripting.reset(before)
+            _set.scripting = before
 
     return scripted
 

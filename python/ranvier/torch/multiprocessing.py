@@ -18,7 +18,9 @@ from multiprocessing.connection import wait as _wait
 from pathlib import Path as _Path
 from typing import Any
 
-_strategy = "file_descriptor"
+from ranvier.settings import Settings as _Settings
+
+_set = _Settings(strategy="file_descriptor")
 
 
 class ProcessException(Exception):
@@ -162,14 +164,13 @@ def get_sharing_strategy() -> str:
     >>> rv.multiprocessing.get_sharing_strategy()
     'file_descriptor'
     """
-    return _strategy
+    return str(_set.strategy)
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
     """Keeps the name: memory is shared in one way here. Raises ValueError for another name."""
-    global _strategy
     if new_strategy not in get_all_sharing_strategies():
         raise ValueError(
             f"[set_sharing_strategy] got {new_strategy!r}; expected 'file_descriptor' or 'file_system'"
         )
-    _strategy = new_strategy
+    _set.strategy = new_strategy

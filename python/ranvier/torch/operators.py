@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +16,7 @@ import ranvier.nn.functional as F
 import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.autograd import Function
+from ranvier.settings import ThreadSettings
 from ranvier.torch.absent import LACKS, absent
 from ranvier.torch.methods import part
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
@@ -28,7 +28,7 @@ BELOW = (
     "CompositeExplicitAutogradNonFunctional",
     "CompositeImplicitAutograd",
 )
-_state = threading.local()  # `below`: how many guards exclude the Autograd kernels
+_state = ThreadSettings(below=0)  # how many guards exclude the Autograd kernels
 
 
 class OpOverload:
@@ -64,7 +64,7 @@ class OpOverload:
         kernels = self.kernels
         if any(getattr(x, "is_meta", False) for x in tensors) and "Meta" in kernels:
             return kernels["Meta"](*values, **named)
-        if not getattr(_state, "below", 0):
+        if not _state.below:
             if "Autograd" in kernels:
                 return kernels["Autograd"](*values, **named)
             traced = (self.is_custom or self.backward) and BELOW[3] not in kernels
@@ -358,7 +358,7 @@ class DispatchKeySet(frozenset[str]):
 def exclude(keys: Any = ("Autograd",)) -> Any:
     """While it is open, operators run below their Autograd kernels, if that is among the keys."""
     step = int(any(key.startswith("Autograd") for key in keys))
-    _state.below = getattr(_state, "below", 0) + step
+    _state.below += step
     try:
         yield
     finally:

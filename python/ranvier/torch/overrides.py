@@ -32,8 +32,7 @@ get_default_nowrap_functions = dispatch.nowrap
 
 def has_torch_function(relevant_args: Iterable[Any]) -> bool:
     """Whether a mode, or one of the arguments, may take over a call."""
-    off, modes, _ = _core._dispatch_state(None, None, None)
-    return (modes > 0 and off < 2) or any(_core._has_hook(x) for x in relevant_args)
+    return _core._modes_are_asked() or any(_core._has_hook(x) for x in relevant_args)
 
 
 def has_torch_function_variadic(*args: Any) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from ranvier.settings import defined
+
 PyTree = Any
 # a class of nodes: what gives its children and the rest, what makes it of those
 _NODES: dict[Any, Any] = {
@@ -147,6 +149,7 @@ SUPPORTED_NODES = _NODES
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
     """Makes the objects of a class nodes: flatten_fn gives the children and the rest."""
     _NODES[cls] = NodeDef(flatten_fn, unflatten_fn, settings.get("flatten_with_keys_fn"))
+    defined()
 
 
 _register_pytree_node = _private_register_pytree_node = register_pytree_node
@@ -154,6 +157,7 @@ _register_pytree_node = _private_register_pytree_node = register_pytree_node
 
 def _deregister_pytree_node(cls: type) -> None:
     _NODES.pop(cls)
+    defined()
 
 
 def register_dataclass(

@@ -25,6 +25,7 @@ from ranvier.ops.making import draws as rows
 from ranvier.ops.making import philox, random, uniform
 from ranvier.ops.making.random import current
 from ranvier.ops.neural.dropout import Dropout
+from ranvier.settings import defined
 from ranvier.tensors.memory import HALVES
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
@@ -343,6 +344,7 @@ def start() -> None:
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
     _start_orders()
+    defined()
 
 
 # --- loaders and samplers

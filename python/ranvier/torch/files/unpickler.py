@@ -18,6 +18,7 @@ import numpy as np
 import ranvier as rv
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import EndError, FileError
+from ranvier.settings import defined
 from ranvier.torch.files.modules import state_here
 from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy
 
@@ -49,6 +50,7 @@ def add_safe_globals(safe_globals: list[Any]) -> None:
     ([<class 'fractions.Fraction'>], None)
     """
     _safe.update(safe_globals)
+    defined()
 
 
 def get_safe_globals() -> list[Any]:
@@ -59,6 +61,7 @@ def get_safe_globals() -> list[Any]:
 def clear_safe_globals() -> None:
     """Removes all that :func:`add_safe_globals` has added."""
     _safe.clear()
+    defined()
 
 
 class safe_globals:
@@ -68,10 +71,11 @@ class safe_globals:
         self.added = [value for value in safe_globals if value not in _safe]
 
     def __enter__(self) -> None:
-        _safe.update(self.added)
+        add_safe_globals(self.added)
 
     def __exit__(self, *error: object) -> None:
         _safe.difference_update(self.added)
+        defined()
 
 
 def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
