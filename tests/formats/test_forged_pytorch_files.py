@@ -196,16 +196,26 @@ def nested(times):
         b"(" + b"N" * 10**5 + b"lq\x00" + (name("torch.Size") + b"h\x00\x85R") * 10**3,
         text("x" * 10**6) + b"q\x00" + (name("_codecs.encode") + b"h\x00\x85R") * 10**3,
         DEFAULTS + b"h\x01)RK\x00" * 10**5 + b"N" + b"s" * 10**5,
-        b")" + b"\x85" * 10**5, b"]" * 10**5 + b"a" * (10**5 - 1), grown(10**4),
+        b")" + b"\x85" * 10**5,
+        b"]" * 10**5 + b"a" * (10**5 - 1),
+        grown(10**4),
         STATE + (b"q\x030h\x01(h\x02\x89N}" + text("x") + b"h\x03stR") * 2000,
-        name("torch._tensor._rebuild_from_type_v2") + b"(" + name("builtins.set") + name("torch.Tensor")
-        + nested(60) + b"\x85}tR",
-        nested(60), b"]" + b"q\x00](h\x00h\x00e" * 60,
+        name("torch._tensor._rebuild_from_type_v2")
+        + b"("
+        + name("builtins.set")
+        + name("torch.Tensor")
+        + nested(60)
+        + b"\x85}tR",
+        nested(60),
+        b"]" + b"q\x00](h\x00h\x00e" * 60,
         b"]" + row(b"N") + b"q\x000" + row(b"h\x00") + b"q\x010" + row(b"h\x01") + b"a",
         text("x" * 10**5) + b"q\x00]" + row(b"h\x00" * 100) + b"a",
-        name("torch.Size") + tensor(size=(10**12,), stride=(0,)) + b"\x85R", number(2**200), b"}" + number(2**70) + b"Ns",
+        name("torch.Size") + tensor(size=(10**12,), stride=(0,)) + b"\x85R",
+        number(2**200),
+        b"}" + number(2**70) + b"Ns",
         b"(" + b"K\x01" * 16 + b"tq\x00" + b"(" + b"h\x00" * 16 + b"tq\x000}" + b"h\x00Ns" * 10**5,
-        b"}(" + b"".join(number(i << 40) + b"N" for i in range(10**5)) + b"u", b"\x8f" * 10**6,
+        b"}(" + b"".join(number(i << 40) + b"N" for i in range(10**5)) + b"u",
+        b"\x8f" * 10**6,
         name("collections.OrderedDict") + b"q\x000" + b"h\x00)R" * 10**6,
     ],
 )
@@ -221,7 +231,8 @@ def test_deep_containers():
     cycle = rv.load(archive(b"]q\x00h\x00a"))
     assert cycle[0] is cycle
     one, other = rv.load(archive(b"]q\x00]q\x01h\x00aah\x01\x86"))
-    assert other[0] is one and one[0] is other
+    assert other[0] is one
+    assert one[0] is other
 
 
 def test_archives(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,22 +29,31 @@ from ranvier.tensors.views import bump
 
 class _Skip(threading.local):
     on = False
+    asked: Callable[[Tensor], object] = id  # nothing
 
 
 _skip = _Skip()
 
 
 @contextmanager
-def skipped() -> Iterator[None]:
+def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     """Leaves parameters as they are in this thread, since their values come from a file.
 
-    No random numbers are drawn and no memory is touched, whatever the sizes of the layers.
+    No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: is called
+    with each parameter and buffer, of copies of layers before they are made, and may raise an error.
     """
-    before, _skip.on = _skip.on, True
+    before = _skip.on, _skip.asked
+    _skip.on, _skip.asked = True, asked or _skip.asked
     try:
         yield
     finally:
-        _skip.on = before
+        _skip.on, _skip.asked = before
+
+
+def copied(values: Iterable[Tensor]) -> None:
+    """Tells the :func:`skipped` of this thread that parameters and buffers will be copied."""
+    for tensor in values if _skip.on else ():
+        _skip.asked(tensor)
 
 
 def _skips(tensor: Tensor) -> bool:
@@ -52,6 +61,8 @@ def _skips(tensor: Tensor) -> bool:
     that the file's values are a change."""
     skips = _skip.on or getattr(tensor, "is_meta", False)
     if skips:
+        if _skip.on:
+            _skip.asked(tensor)
         bump(tensor)
     return skips
 
@@ -379,5 +390,5 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_own_errors(globals(), "named skipped fans")
+_own_errors(globals(), "named skipped copied fans")
 _examples(globals())

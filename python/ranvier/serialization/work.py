@@ -6,7 +6,8 @@ from typing import Any
 
 from ranvier.serialization.kinds import FileError
 
-BASE = 2**23
+BASE, PER_BYTE = 2**23, 40
+"""What a reader may use, and for each byte of a pickle or JSON besides: its objects are so much larger."""
 
 
 class Work:
@@ -31,7 +32,7 @@ LARGE = 2**24  # integers below it collide too seldom to matter
 class Keys:
     """What the keys of dicts and sets cost, which are hashed and compared at each use.
 
-    Integers may have been chosen to meet each other in a table: each large one is charged for those before it.
+    Integers may have been chosen to meet in a table: each large one is charged for those before it.
     """
 
     def __init__(self, work: Work) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.serialization.kinds import BEGIN, recognised
+from ranvier.tensors.strangers import printable
 
 MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))
 MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's errors
@@ -62,7 +63,7 @@ class TableError(ValueError):
     def __init__(self, problem: str, *remedies: tuple[str, Any, str]) -> None:
         self.problem, self.remedies = f"[load_csv] {problem}", remedies
         texts = [f"{name}={value!r} {effect}" for name, value, effect in remedies]
-        super().__init__("; ".join([self.problem, *texts]))
+        super().__init__(printable("; ".join([self.problem, *texts])))
 
 
 @dataclass

@@ -12,6 +12,7 @@ from ranvier.observe import refuse
 from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_methods
+from ranvier.tensors.strangers import settable
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]
 
@@ -122,7 +123,11 @@ class LRScheduler:
             kind = type(state_dict).__name__
             raise TypeError(f"[{type(self).__name__}] got {kind}; expected a state dict of a schedule")
         for key, value in state_dict.items():
-            own = getattr(self, key, None)
+            if key == "optimizer" or not settable(type(self), key):
+                raise ValueError(
+                    f"[{type(self).__name__}] got the state {key!r}; expected attributes of a schedule"
+                )
+            own = vars(self).get(key)
             if isinstance(own, LRScheduler) or callable(own):
                 _load_into(own, value)
             elif isinstance(own, list) and any(isinstance(x, LRScheduler) or callable(x) for x in own):
@@ -146,7 +151,7 @@ def _load_into(own: Any, saved: Any) -> None:
     if isinstance(own, LRScheduler):
         own.load_state_dict(saved)
     elif saved is not None:
-        vars(own).update(saved)
+        vars(own).update({key: value for key, value in saved.items() if settable(type(own), key)})
 
 
 def require_optimizer(name: str, optimizer: Any) -> None:

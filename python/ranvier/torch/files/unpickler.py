@@ -2,8 +2,8 @@
 
 `pickletools` divides a pickle into its operations. Here is what each does to the stack; what an operation may
 call, or write to, is named here. All work is charged to one counter before it is done, and each byte of the
-pickle adds to what is left. Containers are measured as they grow: how deep they are, and how many elements they
-have where one that occurs twice counts twice, as a comparison or a text of them takes it.
+pickle adds to what is left. Containers are measured as they grow: how deep they are, and how many elements
+they have where one that occurs twice counts twice, as a comparison or a text of them takes it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 import ranvier as rv
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import EndError, FileError
-from ranvier.serialization.work import Keys, Work
-from ranvier.torch.files.modules import state_here
+from ranvier.serialization.work import PER_BYTE, Keys, Work
+from ranvier.torch.files.modules import OWN, state_here
 from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy, require_names
 
 _safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
@@ -44,7 +44,6 @@ _TYPED = "torch._tensor._rebuild_from_type_v2"
 _ATOMS = (str, bytes, bytearray, int, float, complex, type(None), np.dtype, np.generic, rv.dtype, rv.device)
 _DEEPEST = 1000  # levels of containers: Python's own writer stops before
 _LONGEST = 16  # bytes of an integer: generators of random numbers have such
-_PER_BYTE = 40  # work that a byte of the pickle adds
 _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
 
 
@@ -123,7 +122,7 @@ class Unpickler:
         try:
             for opcode, arg, _ in genops(self.stream):
                 name, place = opcode.name, self.stream.tell()
-                self.work.left += _PER_BYTE * (place - last)
+                self.work.left += PER_BYTE * (place - last)
                 last = place
                 if name in _PUSHED:
                     if type(arg) is int and arg.bit_length() > 8 * _LONGEST:
@@ -278,7 +277,7 @@ class Unpickler:
         target.update(items)
 
     def frozen(self, arg: Any) -> None:
-        self.stack.append(self.set_of(frozenset, self.since_mark()))
+        self.push(self.set_of(frozenset, self.since_mark()))
 
     def set_of(self, kind: Any, items: Any) -> Any:
         if type(items) not in (list, tuple, set, frozenset):
@@ -301,7 +300,7 @@ class Unpickler:
         return made
 
     def require_keys(self, keys: Any, depth: int = 0) -> None:
-        """Raise FileError for what may be no key. A tuple is hashed anew at each use, with all that it holds."""
+        """Raise FileError for what may be no key. A tuple is hashed anew at each use, with all it holds."""
         for key in keys:
             if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
                 self.require_keys(key, depth + 1)
@@ -385,7 +384,9 @@ class Unpickler:
             self.grow(value, [state])
             if hasattr(value, "__setstate__"):
                 state = state_here(value, state)
-                require_names(type(value), state if isinstance(state, dict) else {})
+                own = OWN if isinstance(value, rv.nn.Module) else ()
+                names = state if isinstance(state, dict) else {}
+                require_names(type(value), {name: None for name in names if name not in own})
                 value.__setstate__(state)
                 return
             named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)

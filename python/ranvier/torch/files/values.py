@@ -6,8 +6,6 @@ import codecs
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
-from inspect import getattr_static
-from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from ranvier.serialization.kinds import FileError
 from ranvier.tensors.devices import is_meta
 from ranvier.tensors.duplicates import Memory, rebuild_shared
 from ranvier.tensors.memory import MOST_ELEMENTS
+from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
 from ranvier.torch.pairs import Complex, view_as_complex
 
@@ -224,19 +223,12 @@ def _with_state(tensor: Any, state: Any) -> Any:
 
 
 def require_names(kind: type, named: Any, slots: Any = ()) -> None:
-    """Raise FileError for attributes that a file may not give an object of this class.
-
-    Python and NumPy ask objects for names with underscores at both ends; others may hide a method. A slot is
-    one of the class, and a plain value there is the default of a class that the program has allowed.
-    """
+    """Raise FileError for attributes that a file may not give an object of this class."""
     if not isinstance(named, dict) or not isinstance(slots or {}, dict):
         raise FileError(f"has a {kind.__name__} whose state is no table of attributes")
-    for names, own in ((named, ()), (slots or (), (MemberDescriptorType,))):
-        for name in names:
-            held = getattr_static(kind, name, None) if isinstance(name, str) else None
-            hides = callable(held) or hasattr(type(held), "__get__")
-            if not isinstance(name, str) or name[:1] == "_" == name[-1:] or (hides and not isinstance(held, own)):
-                raise FileError(f"has a {kind.__name__} with the attribute {name!r}, which no file may set")
+    for name in (*named, *slots):
+        if not settable(kind, name, name in slots):
+            raise FileError(f"has a {kind.__name__} with the attribute {name!r}, which no file may set")
 
 
 def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
@@ -293,7 +285,9 @@ def build_numpy(value: Any, state: Any) -> None:
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
     # of other memory than the pickle's own bytes, which may be values, too
-    value.__setstate__((1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes()))
+    value.__setstate__(
+        (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
+    )
 
 
 _LITTLE = np.dtype("<i4").isnative
