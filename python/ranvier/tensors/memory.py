@@ -36,7 +36,7 @@ def _in_order(order: Any) -> np.dtype[Any]:
 
 
 def bools(raw: Array) -> Array:
-    """Bytes as bools, of which True is 1: their memory itself, or a comparison where others are among them."""
+    """Bytes as bools, of which True is 1: their memory itself, or a comparison where they have others."""
     return raw.view(bool) if not raw.size or raw.max() <= 1 else raw != 0
 
 

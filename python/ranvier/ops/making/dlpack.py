@@ -35,7 +35,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
 
     A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
-    Bools of other bytes than 0 and 1 are copied. It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
+    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1. Bools of
+    other bytes than 0 and 1 are copied.
 
     Args:
         ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
