@@ -236,6 +236,74 @@ def test_numbers_beyond_the_file_take_no_time(path, layer, arguments):
     refused(ValueError, "and the file has weights of 9 elements", rv.load, forged(path, model=node))
 
 
+NORM = {"layer": "BatchNorm2d", "arguments": {"num_features": 2**20}}
+ENCODER = {"layer": "TransformerEncoderLayer", "arguments": {"d_model": 4, "nhead": 2}}
+
+
+def twice(times, path="0"):
+    """Each layer is in two places."""
+    if not times:
+        return {"layer": "ReLU", "arguments": {}}
+    children = [["a", twice(times - 1, f"{path}.a")], ["b", {"same": f"{path}.a"}]]
+    return {"layer": "Sequential", "children": children}
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([NORM] * 100, "far more work or memory"), ([NORM], "far more work or memory"),
+        ([twice(40)], "far more work or memory"),
+        ([{"layer": "TransformerEncoder", "arguments": {"encoder_layer": ENCODER, "num_layers": 9}}] * 200,
+         "far more work or memory"),
+        ([{"layer": "Conv2d", "arguments": {"in_channels": 2**19, "out_channels": 2**19,
+           "kernel_size": [1000, 1000]}}], "a layer has sizes"),
+        ([{"layer": "Conv2d", "arguments": {"in_channels": 1, "out_channels": 1, "kernel_size": 1,
+           "padding_mode": "\x1b[2J"}}], r"the argument '\\x1b\[2J', with control codes"),
+        ([{"layer": "Sequential", "children": [["\x1b[2J", LINEAR]]}], r"with the name '\\x1b"),
+    ],
+)  # fmt: skip
+@pytest.mark.timeout(20)
+def test_layers_that_ask_for_more_than_the_file(path, layers, said):
+    with pytest.raises(ValueError, match=said):
+        rv.load(forged(path, model=sequence(*layers)))
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"list": [{} for _ in range(10**5)]}, "far more work or memory"),
+        ({"dict": [[2**64 + i, 0] for i in range(9)]}, "more than 64 bits"),
+        ({"dict": [[i << 40, 0] for i in range(2 * 10**5)]}, "far more work or memory"),
+        ({"array": "\x1b[2J"}, r"array '\\x1b\[2J' is missing"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_trees_that_ask_for_more_than_the_file(path, tree, said):
+    document = json.dumps({"version": 1, "content": "dict", "dict": tree})
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: document})
+    for file in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(ValueError, match=said):
+            rv.load(file)
+
+
+def test_names_of_files_in_errors(path):
+    """They do not reach the terminal as they are."""
+    rv.save({"\x1b[2J": rv.ones(1)}, path)
+    for call in (
+        lambda: rv.load(path, nn.Linear(1, 1)),
+        lambda: nn.Linear(1, 1).load_state_dict(rv.load(path)),
+    ):
+        with pytest.raises((ValueError, RuntimeError), match=r"\\x1b\[2J") as caught:
+            call()
+        assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["step", "optimizer", "__array_interface__", "__class__", 1])
+def test_a_schedule_keeps_what_it_is(key):
+    schedule = rv.optim.lr_scheduler.StepLR(rv.optim.SGD([nn.Parameter(rv.ones(1))], 0.1), 1)
+    refused(ValueError, f"[StepLR] got the state {key!r}", schedule.load_state_dict, {key: {"a": 1}})
+
+
 def test_metadata_nested_too_deeply(path):
     deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 100_000 + "]}" * 100_000 + "}"
     safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})

@@ -203,7 +203,10 @@ def _serve(listening: socket.socket, table: _Table) -> None:
         try:
             connection, _ = listening.accept()
         except OSError:
-            return  # closed
+            if listening.fileno() < 0:
+                return  # closed
+            time.sleep(0.05)  # no descriptor is left
+            continue
         threading.Thread(target=_answer_all, args=(connection, table), daemon=True).start()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import math
+import sys
 import tokenize
 import warnings
 import zipfile
@@ -323,6 +324,12 @@ def _array(stream: Any, size: int) -> Array:
         raise ValueError(f"it holds {size} bytes, and promises {dtype.str[:40]} of shape {shape}")
     stream.seek(0)
     array = np.lib.format.read_array(stream, allow_pickle=False)
+    if (
+        array.dtype.kind == "U"
+        and array.size
+        and array.view(f"{array.dtype.byteorder}u4").max() > sys.maxunicode
+    ):
+        raise ValueError("it has letters that Unicode lacks")
     return bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
 
 

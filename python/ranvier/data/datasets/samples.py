@@ -117,10 +117,10 @@ def require_file(name: str, path: PathLike) -> Path:
     return file
 
 
-def require_unpacked(path: PathLike, size: int, times: int = 200) -> None:
+def require_unpacked(path: PathLike, size: int, times: int = 100) -> None:
     """Raise ValueError for a packed file that becomes far larger than others do."""
     packed = os.path.getsize(path)
-    if size > 2**24 + times * packed:
+    if size > 2**22 + times * packed:
         raise ValueError(
             f"it has {packed} bytes, and more than {size} when it is unpacked; unpack it yourself"
         )
