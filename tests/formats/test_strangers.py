@@ -1,6 +1,6 @@
 """Files of unknown origin: none does more than raise an error, or takes more than SECURITY.md says.
 
-RANVIER_FUZZ_FILES: so many damaged files of each kind instead of 60, and half as many forged ones.
+RANVIER_FUZZ_FILES: so many damaged files of each kind instead of 40, and half as many forged ones.
 """
 
 import gzip
@@ -17,10 +17,11 @@ import ranvier as rv
 from ranvier.data import load
 from ranvier.data.datasets import read_image
 from ranvier.tensors.strangers import printable, settable
+from ranvier.torch.former import frombuffer
 from support.forger import KINDS
 from support.refused import refused
 
-FILES = int(os.environ.get("RANVIER_FUZZ_FILES", "60"))
+FILES = int(os.environ.get("RANVIER_FUZZ_FILES", "40"))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="it measures memory there")
 
 
@@ -67,7 +68,7 @@ def test_bytes_that_are_no_bools(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.frombuffer(raw, bool), y=np.arange(4))
     for given in (
         rv.tensor([*raw], dtype=rv.uint8).view(rv.bool),
-        rv.torch.former.frombuffer(raw, dtype=rv.bool),
+        frombuffer(raw, dtype=rv.bool),
         rv.from_dlpack(np.frombuffer(raw, bool)),
         rv.tensor(load(tmp_path / "a.npz").x),
     ):
@@ -120,8 +121,8 @@ def test_packed_files(tmp_path):
 
 
 def test_wide_tables(tmp_path):
-    (tmp_path / "a.csv").write_text("\n".join([",".join(["1.5"] * 50_000)] * 2))
-    assert load(tmp_path / "a.csv").x.shape == (2, 49_999)
+    (tmp_path / "a.csv").write_text("\n".join([",".join(["1.25000"] * 20_000)] * 2))
+    assert load(tmp_path / "a.csv").x.shape == (2, 19_999)
     (tmp_path / "a.csv").write_text("," * 70_000)
     refused(ValueError, "has 70001 columns; expected at most 65536", load, tmp_path / "a.csv")
 

@@ -216,7 +216,7 @@ def one_of(stream: BinaryIO) -> bytes:
     """The bytes of the file that starts at the place of the stream, which may go on after its end."""
     content = bytearray(_header(stream))
     try:
-        entries = _parsed(content[8:])
+        entries = _parsed(bytes(content[8:]))
         ends = (index(about["data_offsets"][1]) for name, about in entries.items() if name != RESERVED)
         end = len(content) + max((0, *ends))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # damaged: `read` tells how

@@ -309,13 +309,13 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
             lambda tensor: work.charge(tensor.nbytes + 1000)
         ):  # the values come from the file
             model = architecture.build(node, work=work)
+    except MemoryError:
+        architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
+        raise
     except ValueError:
         if work.left >= 0:
             raise
         raise ValueError("its layers ask for far more work or memory than its length allows") from None
-    except MemoryError:
-        architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
-        raise
     _retie(model, document.get("tied", {}))
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         array = arrays.get(name, tensor._array)

@@ -308,8 +308,16 @@ def _read(name: str, path: Path) -> Any:
         raise ValueError(printable(f"[{name}] '{path}' {kind}")) from None
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, LookupError, ValueError)
-_DAMAGE += (TypeError, ArithmeticError, RuntimeError, MemoryError, SyntaxError, tokenize.TokenError)
+_DAMAGE: tuple[Any, ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, LookupError)
+_DAMAGE += (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+)
 
 
 def _array(stream: Any, size: int) -> Array:
