@@ -14,7 +14,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from pickletools import genops
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,6 +42,7 @@ _SETS = ("builtins.set", "builtins.frozenset")
 _FILLED = ("collections.OrderedDict", "collections.Counter", "collections.defaultdict")
 _TYPED = "torch._tensor._rebuild_from_type_v2"
 _ATOMS = (str, bytes, bytearray, int, float, complex, type(None), np.dtype, np.generic, rv.dtype, rv.device)
+_PLAIN = frozenset((int, float, bool, type(None)))  # most of them
 _DEEPEST = 1000  # levels of containers: Python's own writer stops before
 _LONGEST = 16  # bytes of an integer: generators of random numbers have such
 _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
@@ -118,12 +119,12 @@ class Unpickler:
 
     def load(self) -> Any:
         """The object. Raises FileError for a pickle that is damaged, or that asks for anything else."""
-        last = self.start = self.stream.tell()
+        self.start = self.place = self.stream.tell()
         try:
-            for opcode, arg, _ in genops(self.stream):
-                name, place = opcode.name, self.stream.tell()
-                self.work.left += PER_BYTE * (place - last)
-                last = place
+            for opcode, arg, place in cast(Any, genops(self.stream)):
+                name = opcode.name
+                self.work.left += PER_BYTE * (place - self.place)
+                self.place = place
                 if name in _PUSHED:
                     if type(arg) is int and arg.bit_length() > 8 * _LONGEST:
                         raise FileError(f"has a pickle with an integer of more than {_LONGEST} bytes")
@@ -195,6 +196,8 @@ class Unpickler:
         levels, elements = 0, 0
         for item in items:
             elements += 1
+            if type(item) in _PLAIN:
+                continue
             if isinstance(item, _ATOMS):
                 elements += len(item) // 64 if isinstance(item, (str, bytes, bytearray)) else 0
                 continue
@@ -210,7 +213,7 @@ class Unpickler:
         own.levels, own.elements = max(own.levels, levels), own.elements + elements
         if own.levels + self.late_levels > _DEEPEST:
             raise FileError(f"has a pickle with more than {_DEEPEST} containers in each other")
-        if own.elements * self.late > 16 * (self.stream.tell() - self.start) + 10**6:
+        if own.elements * self.late > 16 * (self.place - self.start) + 10**6:
             raise FileError("has a pickle whose containers repeat each other without end")
 
     # --- containers
@@ -218,7 +221,7 @@ class Unpickler:
         made = tuple(items)
         self.work.charge(56 + 8 * len(made))
         for item in items:
-            inner = self.unusual.get(id(item), item)
+            inner = item if type(item) in _PLAIN else self.unusual.get(id(item), item)
             if isinstance(inner, (Known, Storage, Kind)):  # an argument, and no value
                 self.unusual[id(made)] = inner
                 self.measure(made)
