@@ -29,14 +29,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_files(kind):
     pytest.importorskip("PIL" if kind == "picture" else "pandas")
-    command = [
-        sys.executable,
-        Path(__file__).parents[1] / "support" / "forger.py",
-        kind,
-        str(FILES),
-        str(FILES // 2),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-m", "support.forger", kind, str(FILES), str(FILES // 2)]
+    own = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert ": 0 wrong" in done.stdout, done.stdout
 

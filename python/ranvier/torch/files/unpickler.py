@@ -25,8 +25,6 @@ from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.torch.files.modules import OWN, state_here
 from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy, require_names
 
-_safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
-
 _BLOCKED = {"sys", "os", "posix", "nt"}  # as in PyTorch: whatever a program allows
 _PUSHED = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"}
 _PUSHED |= {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
@@ -46,49 +44,6 @@ _PLAIN = frozenset((int, float, bool, type(None)))  # most of them
 _DEEPEST = 1000  # levels of containers: Python's own writer stops before
 _LONGEST = 16  # bytes of an integer: generators of random numbers have such
 _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
-
-
-def add_safe_globals(safe_globals: list[Any]) -> None:
-    """Classes and functions that :func:`ranvier.load` may call for PyTorch's files; or pairs with a path.
-
-    >>> import ranvier as rv, fractions
-    >>> rv.serialization.add_safe_globals([fractions.Fraction])
-    >>> rv.serialization.get_safe_globals(), rv.serialization.clear_safe_globals()
-    ([<class 'fractions.Fraction'>], None)
-    """
-    _safe.update(safe_globals)
-
-
-def get_safe_globals() -> list[Any]:
-    """What :func:`add_safe_globals` has added."""
-    return list(_safe)
-
-
-def clear_safe_globals() -> None:
-    """Removes all that :func:`add_safe_globals` has added."""
-    _safe.clear()
-
-
-class safe_globals:
-    """A block in which classes and functions count as added by :func:`add_safe_globals`."""
-
-    def __init__(self, safe_globals: list[Any]) -> None:
-        self.added = [value for value in safe_globals if value not in _safe]
-
-    def __enter__(self) -> None:
-        _safe.update(self.added)
-
-    def __exit__(self, *error: object) -> None:
-        _safe.difference_update(self.added)
-
-
-def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
-    """What programs have added, by the paths that files have for them."""
-    paths = {}
-    for added in _safe:
-        value, path = added if isinstance(added, tuple) else (added, name_of(added))
-        paths[path] = value
-    return paths
 
 
 class Measure:
@@ -234,7 +189,8 @@ class Unpickler:
         self.stack.append({})
         self.fill(self.stack[-1], items)
 
-    def list_of(self, items: list[Any]) -> None:
+    def listed(self, arg: Any) -> None:
+        items = self.since_mark()
         self.stack.append([])
         self.extend(items)
 
@@ -424,7 +380,7 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "POP": Unpickler.pop,
     "POP_MARK": lambda self, arg: self.since_mark().clear(),
     "DUP": lambda self, arg: self.stack.append(self.stack[-1]),
-    "LIST": lambda self, arg: self.list_of(self.since_mark()),
+    "LIST": Unpickler.listed,
     "PUT": Unpickler.put,
     "BINPUT": Unpickler.put,
     "LONG_BINPUT": Unpickler.put,
