@@ -49,3 +49,15 @@ def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
         value, path = added if isinstance(added, tuple) else (added, name_of(added))
         paths[path] = value
     return paths
+
+
+def refusal(path: str) -> str:
+    """What a file that names something else raises."""
+    shown = path.removeprefix("builtins.")
+    return (
+        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "
+        "allowed global by default, since it could run code. If you trust the source of the file: load it "
+        "with weights_only=False, or allow this name with "
+        f"`torch.serialization.add_safe_globals([{shown}])` or "
+        f"`torch.serialization.safe_globals([{shown}])` (WeightsUnpickler error)"
+    )

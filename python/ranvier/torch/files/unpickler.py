@@ -22,6 +22,7 @@ import ranvier as rv
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import EndError, FileError
 from ranvier.serialization.work import PER_BYTE, Keys, Work
+from ranvier.torch.files.allowed import refusal
 from ranvier.torch.files.modules import OWN, state_here
 from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy, require_names
 
@@ -283,7 +284,7 @@ class Unpickler:
         elif path in self.safe and module not in _BLOCKED:
             self.stack.append(self.safe[path])
         else:
-            raise FileError(_refusal(path))
+            raise FileError(refusal(path))
 
     def call(self, arg: Any) -> None:
         args = self.stack.pop()
@@ -359,17 +360,6 @@ class Unpickler:
         if self.persistent is None:
             raise FileError("has a storage where none can be")
         self.stack.append(self.persistent(pid))
-
-
-def _refusal(path: str) -> str:
-    shown = path.removeprefix("builtins.")
-    return (
-        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "
-        "allowed global by default, since it could run code. If you trust the source of the file: load it "
-        "with weights_only=False, or allow this name with "
-        f"`torch.serialization.add_safe_globals([{shown}])` or "
-        f"`torch.serialization.safe_globals([{shown}])` (WeightsUnpickler error)"
-    )
 
 
 _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
