@@ -438,8 +438,9 @@ def attempt(kind, content, slow):
     except Exception as error:
         problems.append(f"{type(error).__name__}: {error}"[:300])
     taken, used = time.process_time() - start, _peak() - before
-    problems += [f"{taken:.1f} s"] * (taken > slow * (2 + 20e-6 * len(content)))
-    problems += [f"{used // MB} MB"] * (used > 64 * MB + 4 * len(content) + _said(kind, path, len(content)))
+    said_of = _said(kind, path, len(content))
+    problems += [f"{taken:.1f} s"] * (taken > slow * (2 + 20e-6 * len(content) + 1e-8 * said_of))
+    problems += [f"{used // MB} MB"] * (used > 64 * MB + 4 * len(content) + said_of)
     odd = [text for text in said if not text.replace("\n", "").replace("\t", "").isprintable()]
     return problems + [f"control codes: {text!r}" for text in odd[:1]]
 
