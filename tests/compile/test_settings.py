@@ -98,13 +98,13 @@ KNOWN = """
 == caches, and what the library defines when it is imported
 compile/cache _unpaid; compile/library _comparison _made _names _of_class; compile/locks _locks
 compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
-tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories; tensors/replaced replaced
+nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories; tensors/replaced replaced
 torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
 export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _PROVIDERS; nn/loss/functional FORMS
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/rules RULES; tape/graph RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
-distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/unpickler _safe; torch/operators packets
+distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/dispatch Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/shared Tensor Module
 torch/twister Dropout Generator MultiheadAttention Twister _core data init rows uniform
 distributions/base Distribution

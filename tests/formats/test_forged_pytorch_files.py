@@ -1,19 +1,14 @@
 """Forged and damaged files of PyTorch's formats: none runs code, crashes, hangs or fills memory."""
 
-import contextlib
 import io
 import pickle
-import random
 import struct
 import zipfile
-from pathlib import Path
 
 import pytest
 import ranvier as rv
-from ranvier.torch import files
 from support.refused import refused
 
-FILES = Path(__file__).parent / "pytorch"
 PROTO = b"\x80\x02"
 
 
@@ -164,6 +159,19 @@ def test_damaged_pickles(content):
     refused(ValueError, "[load] the open file", rv.load, archive(content))
 
 
+DEFAULTS = name("collections.defaultdict") + b"q\x010"
+STATE = name("torch._utils._rebuild_parameter_with_state") + b"q\x010" + tensor() + b"q\x020N"
+
+
+def grown(times):
+    """Lists in each other, each filled only after the one around it has it."""
+    return b"]q\x00]q\x01a0h\x01" + b"]q\x01ah\x010h\x01" * times
+
+
+def row(item):
+    return b"(" + item * 1000 + b"t"
+
+
 def nested(times):
     """A tuple that holds itself twice, and so on: its hash takes 2**times steps."""
     return b")" + b"2\x86" * times
@@ -182,21 +190,44 @@ def nested(times):
         b"}" + b")" + b"\x85" * 10**5 + b"Ns",
         b"(" + b"N" * 10**5 + b"lq\x00" + (name("torch.Size") + b"h\x00\x85R") * 10**3,
         text("x" * 10**6) + b"q\x00" + (name("_codecs.encode") + b"h\x00\x85R") * 10**3,
+        DEFAULTS + b"h\x01)RK\x00" * 10**5 + b"N" + b"s" * 10**5,
+        b")" + b"\x85" * 10**5,
+        b"]" * 10**5 + b"a" * (10**5 - 1),
+        grown(10**4),
+        STATE + (b"q\x030h\x01(h\x02\x89N}" + text("x") + b"h\x03stR") * 2000,
+        name("torch._tensor._rebuild_from_type_v2")
+        + b"("
+        + name("builtins.set")
+        + name("torch.Tensor")
+        + nested(60)
+        + b"\x85}tR",
+        nested(60),
+        b"]" + b"q\x00](h\x00h\x00e" * 60,
+        b"]" + row(b"N") + b"q\x000" + row(b"h\x00") + b"q\x010" + row(b"h\x01") + b"a",
+        text("x" * 10**5) + b"q\x00]" + row(b"h\x00" * 100) + b"a",
+        name("torch.Size") + tensor(size=(10**12,), stride=(0,)) + b"\x85R",
+        number(2**200),
+        b"}" + number(2**70) + b"Ns",
+        b"(" + b"K\x01" * 16 + b"tq\x00" + b"(" + b"h\x00" * 16 + b"tq\x000}" + b"h\x00Ns" * 10**5,
+        b"}(" + b"".join(number(i << 40) + b"N" for i in range(10**5)) + b"u",
+        b"\x8f" * 10**6,
+        name("collections.OrderedDict") + b"q\x000" + b"h\x00)R" * 10**6,
     ],
 )
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(5)
 def test_work_and_memory_are_bounded(content):
     refused(ValueError, "[load] the open file", rv.load, archive(content))
 
 
 @pytest.mark.timeout(20)
 def test_deep_containers():
-    deep = rv.load(archive(b")" + b"\x85" * 10**5))
-    assert type(deep) is tuple
-    deep = rv.load(archive(b"]" * 10**5 + b"a" * (10**5 - 1)))
-    assert type(deep) is list
+    for deep in (b")" + b"\x85" * 900, b"]" * 900 + b"a" * 899):
+        assert type(rv.load(archive(deep))[0]) in (tuple, list)
     cycle = rv.load(archive(b"]q\x00h\x00a"))
     assert cycle[0] is cycle
+    one, other = rv.load(archive(b"]q\x00]q\x01h\x00aah\x01\x86"))
+    assert other[0] is one
+    assert one[0] is other
 
 
 def test_archives(tmp_path):
@@ -290,17 +321,3 @@ def test_old_files():
         PROTO + old_storage() + b".",
     ):
         refused(ValueError, "[load] the open file", rv.load, io.BytesIO(content))
-
-
-@pytest.mark.parametrize("name", ["weights.pt", "old.pt", "module.pt"])
-@pytest.mark.parametrize("mmap", [False, True])
-def test_cut_off_and_changed_bytes(name, mmap, tmp_path):
-    content, path = (FILES / name).read_bytes(), tmp_path / name
-    rng = random.Random(0)
-    for _ in range(150):
-        damaged = bytearray(content)
-        for _ in range(rng.randint(1, 3)):
-            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged[: rng.randint(0, len(damaged))] if rng.random() < 0.3 else damaged)
-        with contextlib.suppress(ValueError, files.FileError):
-            rv.load(path, mmap=mmap and name != "old.pt")

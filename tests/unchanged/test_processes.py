@@ -1,9 +1,11 @@
 """torch.distributed's stores, in one process and in several; states of the random numbers; names."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import time
 from datetime import timedelta
 
@@ -44,6 +46,28 @@ def test_a_store(made):
     refused(RuntimeError, "get has waited for keys in vain", store.get, "none")
     refused(RuntimeError, "get has waited for keys in vain", inner.get, "none")
     refused(RuntimeError, "wait has waited", store.wait, ["bytes", "none"], timedelta(seconds=0.01))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"", b"\xff" * 4, b"\xff" * 64, b"\1\0\0\0" + b"\xff" * 8, bytes(4), b"\1\0\0\0" + bytes(8),
+        b"\1\0\0\0\1\0\0\0\0\0\0\0\xff", b"\1\0\0\0\3\0\0\0\0\0\0\0set", b"\1\0\0\0\3\0\0\0\0\0\0\0get",
+        b"\1\0\0\0\4\0\0\0\0\0\0\0what",
+    ],
+)  # fmt: skip
+def test_a_message_that_is_no_question(message, monkeypatch):
+    """It costs the connection that it came by, and no thread ends with an error."""
+    monkeypatch.setattr("threading.excepthook", lambda args: died.append(args))
+    died, store = [], TCPStore("127.0.0.1", 0, is_master=True)
+    with socket.create_connection(("127.0.0.1", store.port)) as other:
+        other.sendall(message)
+        other.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert other.recv(1) == b""
+    store.set("a", "b")
+    assert store.get("a") == b"b"
+    assert died == []
 
 
 def test_a_store_of_two_processes():

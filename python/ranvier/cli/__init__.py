@@ -11,10 +11,13 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 from ranvier.cli import evaluate, models, predict, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command, end_job
 from ranvier.config import show_config
+from ranvier.tensors.strangers import printable
 from ranvier.version import __version__
 
 __all__ = ["main"]
@@ -30,6 +33,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
+    with redirect_stdout(_Printed(sys.stdout)), redirect_stderr(_Printed(sys.stderr)):
+        return _run(argv)
+
+
+class _Printed:
+    """A stream that gets no control codes: what a command prints has names of files, columns and classes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> Any:
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:

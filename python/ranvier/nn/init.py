@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,17 +32,32 @@ from ranvier.tensors.views import bump
 _set = ThreadSettings(skips=False)
 
 
+class _Asked(threading.local):
+    by: Callable[[Tensor], object] = id  # nothing
+
+
+_asked = _Asked()
+
+
 @contextmanager
-def skipped() -> Iterator[None]:
+def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     """Leaves parameters as they are in this thread, since their values come from a file.
 
-    No random numbers are drawn and no memory is touched, whatever the sizes of the layers.
+    No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: is called
+    with each parameter and buffer, of copies of layers before they are made, and may raise an error.
     """
-    before, _set.skips = _set.skips, True
+    before, _set.skips = (_set.skips, _asked.by), True
+    _asked.by = asked or _asked.by
     try:
         yield
     finally:
-        _set.skips = before
+        _set.skips, _asked.by = before
+
+
+def copied(values: Iterable[Tensor]) -> None:
+    """Tells the :func:`skipped` of this thread that parameters and buffers will be copied."""
+    for tensor in values if _set.skips else ():
+        _asked.by(tensor)
 
 
 def _skips(tensor: Tensor) -> bool:
@@ -49,6 +65,8 @@ def _skips(tensor: Tensor) -> bool:
     that the file's values are a change."""
     skips = _set.skips or getattr(tensor, "is_meta", False)
     if skips:
+        if _set.skips:
+            _asked.by(tensor)
         bump(tensor)
     return skips
 
@@ -379,5 +397,5 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_own_errors(globals(), "named skipped fans")
+_own_errors(globals(), "named skipped copied fans")
 _examples(globals())

@@ -18,6 +18,7 @@ from ranvier.nn.parameter import Parameter
 from ranvier.tape.hooks import RemovableHandle
 from ranvier.tensors.data import as_array
 from ranvier.tensors.mapped import require_whole
+from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
@@ -153,7 +154,7 @@ class StateDicts:
             problems += _remedies(values, loading)
             raise RuntimeError(
                 f"[load_state_dict] Error(s) in loading state_dict for {type(self).__name__}:\n\t"
-                + "\n\t".join(problems)
+                + printable("\n\t".join(problems))
             )
         return LoadResult(loading.missing, loading.unexpected)
 

@@ -50,6 +50,8 @@ def copies(argument: str, layer: Any, count: int) -> ModuleList:
         )
     if not 0 <= count <= MOST_LAYERS:
         raise ValueError(f"[transformer_{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
+    for _ in range(count):
+        init.copied((*layer.parameters(), *layer.buffers()))
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 

@@ -19,6 +19,7 @@ from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, ordered, own_methods, require_function
+from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor
 
 Group = dict[str, Any]
@@ -276,8 +277,8 @@ class Optimizer(HookedOptimizer):
         ours = self._rule and type(self).__module__.startswith("ranvier.")
         if ours and names and not needed <= names <= needed.union(self._optional):
             raise ValueError(
-                f"[{self._name}] got the state of another optimizer, {', '.join(sorted(names))}; expected "
-                f"{', '.join([*sorted(needed), *self._optional])}"
+                f"[{self._name}] got the state of another optimizer, {printable(', '.join(sorted(names)))}; "
+                f"expected {', '.join([*sorted(needed), *self._optional])}"
             )
 
     def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,7 +295,7 @@ class Optimizer(HookedOptimizer):
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
-        return "\n".join([*lines, ")"])
+        return printable("\n".join([*lines, ")"]))
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_plans", "_hooks", "step")}

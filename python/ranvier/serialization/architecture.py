@@ -20,7 +20,9 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.nn.arguments import arguments_of
+from ranvier.serialization.work import Work
 from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.strangers import printable
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -113,28 +115,31 @@ def _equal(a: Any, b: Any) -> bool:
 def require_sizes(node: Any, elements: int, products: bool = False) -> None:
     """Raise ValueError for numbers in layers that are far beyond the elements of the weights.
 
-    A layer with such an argument fills memory, or makes layers without end, before its weights are compared.
+    One layer with such an argument would make layers without end, or take more memory than there is.
 
-    products: compare the product of the two largest numbers of a layer, too.
+    products: compare the product of a layer's numbers, too.
     """
-    if isinstance(node, dict):
-        largest = sorted(value for value in node.values() if type(value) is int)[-2:]
-        if products and math.prod(largest) > elements + 2**20:
-            raise ValueError(f"a layer has sizes {largest}, and the file has weights of {elements} elements")
-        for name, value in node.items():
-            most = elements if name == "num_layers" else elements + 2**20
-            if isinstance(value, int) and value > most:
-                raise ValueError(
-                    f"a layer has {name} {value}, and the file has weights of {elements} elements"
-                )
-            require_sizes(value, elements, products)
-    elif isinstance(node, list):
-        for value in node:
-            require_sizes(value, elements, products)
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for name, value in node.items() if isinstance(node, dict) else ():
+        most = elements if name == "num_layers" else elements + 2**20
+        if isinstance(value, int) and value > most:
+            raise ValueError(f"a layer has {name} {value}, and the file has weights of {elements} elements")
+    if products and isinstance(node, dict):
+        numbers = [n for value in inner for n in (value if isinstance(value, list) else [value])]
+        sizes = [n for n in numbers if type(n) is int and n > 1]
+        if math.prod(sizes) > elements + 2**20:
+            raise ValueError(f"a layer has sizes {sizes}, and the file has weights of {elements} elements")
+    for value in inner:
+        require_sizes(value, elements, products)
 
 
-def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) -> nn.Module:
+def build(
+    node: Any, path: str = "", built: dict[str, tuple[nn.Module, int]] | None = None, work: Work | None = None
+) -> nn.Module:
     """The model that `node` describes, without its weights.
+
+    built: the layers so far, with the number of layers that a walk over all paths in each meets.
+    work: what layers in several places are charged to.
 
     Raises:
         ValueError: a form or a layer that is unknown, a class of the user's own, or arguments that the layer
@@ -146,7 +151,10 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
     if isinstance(same := node.get("same"), str):
         if same not in built:
             raise ValueError(f"{where} is the same as '{same}', which does not come before it")
-        return built[same]
+        if work is not None:
+            work.charge(500 * built[same][1])
+        built[path] = built[same]
+        return built[same][0]
     if isinstance(custom := node.get("custom"), str):
         raise ValueError(
             f"{where} has the class {custom}, which is not part of ranvier; build the model yourself and "
@@ -157,9 +165,12 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
     kind = _layer(node["layer"])
     if kind is None:
         raise ValueError(f"{where} is of type '{node['layer']}', which ranvier.nn does not have")
+    if work is not None:
+        work.charge(len(path))
+    inside = 1
     try:
         if kind in _CONTAINERS:
-            model = _container(kind, node, path, built)
+            model, inside = _container(kind, node, path, built, work)
         else:
             given = {name: _as_given(value) for name, value in node["arguments"].items()}
             model = kind(**given | ({"dtype": DType(given["dtype"])} if "dtype" in given else {}))
@@ -167,7 +178,7 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
         raise ValueError(
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"
         ) from None
-    built[path] = model
+    built[path] = model, inside
     training = node.get("training", True) is not False
     if kind in _CONTAINERS:  # the children may be in other modes
         model.training = training
@@ -180,13 +191,24 @@ def _as_given(value: Any) -> Any:
     """The argument of a layer: JSON lists become tuples, descriptions become layers."""
     if isinstance(value, dict):
         return build(value)
+    if isinstance(value, str) and printable(value) != value:
+        raise ValueError(f"a layer has the argument {value!r}, with control codes")
     return tuple(map(_as_given, value)) if isinstance(value, list) else value
 
 
-def _container(kind: Any, node: dict[str, Any], path: str, built: dict[str, nn.Module]) -> nn.Module:
+def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any) -> tuple[nn.Module, int]:
     model: nn.Module = kind()
+    inside = 1
     for name, child in node["children"]:
-        if not isinstance(name, str) or not name or "." in name or hasattr(model, name):
+        if (
+            not isinstance(name, str)
+            or not name
+            or "." in name
+            or not name.isprintable()
+            or hasattr(model, name)
+        ):
             raise ValueError(f"layer '{path}' has a part with the name {name!r}")
-        model.add_module(name, build(child, f"{path}.{name}" if path else name, built))
-    return model
+        place = f"{path}.{name}" if path else name
+        model.add_module(name, build(child, place, built, work))
+        inside += built[place][1]
+    return model, inside

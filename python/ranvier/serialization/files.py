@@ -18,6 +18,7 @@ import io
 import json
 import os
 import zlib
+from operator import index
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,11 +27,12 @@ from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
 from ranvier.nn.parameter import Parameter
 from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
+from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.disk import replace as replace
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.mapped import mapped, require_whole
-from ranvier.tensors.memory import BF16, Array
+from ranvier.tensors.memory import BF16, Array, bools
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -89,6 +91,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
         if kind := recognised(begin, path):
             raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
         try:
+            stream.seek(0)
+            _parsed(_header(stream)[8:])
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
             if not os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):  # replaced in between
@@ -101,6 +105,19 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
         except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
             raise FileError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
+
+
+def _header(stream: BinaryIO) -> bytes:
+    """The length of the header and the header, at the place of a stream."""
+    size = stream.read(8)
+    return size + stream.read(min(int.from_bytes(size, "little"), _LONGEST))
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON. Raises ValueError where there is none, or its objects would take far more memory than it."""
+    work = Work(PER_BYTE * len(text))  # a list takes some 80 bytes, a dict 240, an item or a text 60
+    work.charge(80 * text.count(b"[") + 240 * text.count(b"{") + 60 * (text.count(b",") + text.count(b":")))
+    return json.loads(text)
 
 
 class _Again:
@@ -141,16 +158,16 @@ def is_pickled(begin: bytes) -> bool:
 
 def one_of(stream: BinaryIO) -> bytes:
     """The bytes of the file that starts at the place of the stream, which may go on after its end."""
-    size = stream.read(8)
-    head = stream.read(min(int.from_bytes(size, "little"), _LONGEST))
+    content = bytearray(_header(stream))
     try:
-        entries = json.loads(head)
-        end = max(
-            (about["data_offsets"][1] for name, about in entries.items() if name != RESERVED), default=0
-        )
-        return size + head + stream.read(max(int(end), 0))
+        entries = _parsed(bytes(content[8:]))
+        ends = (index(about["data_offsets"][1]) for name, about in entries.items() if name != RESERVED)
+        end = len(content) + max((0, *ends))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # damaged: `read` tells how
-        return size + head + stream.read()
+        return bytes(content + stream.read())
+    while part := stream.read(min(end - len(content), 2**24)):  # what is there, whatever the header says
+        content += part
+    return bytes(content)
 
 
 _TYPES = {
@@ -163,8 +180,8 @@ _TYPES = {
 def _arrays(stream: BinaryIO) -> Arrays:
     memory: Any = mapped(stream)
     stream.seek(0)
-    size = int.from_bytes(stream.read(8), "little")
-    entries = json.loads(stream.read(size))
+    head = _header(stream)
+    entries, size = json.loads(head[8:]), len(head) - 8
     entries.pop(RESERVED, None)
     names, place = sorted(entries), 8 + size
     if memory is None:
@@ -178,22 +195,20 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
         return np.empty(shape, kind)
     array: Array = np.ndarray(shape, kind, memory, start + data_offsets[0])
     if dtype == "BOOL":  # True is the byte 1; a damaged file has others
-        return np.asarray(array.view(np.uint8) != 0)
+        return bools(array.view(np.uint8))
     return array if array.flags.aligned and array.flags.writeable else array.copy()
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = _parsed(text.encode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"[load] '{path}' has metadata that is no JSON: {error}") from None
+        raise FileError(f"[load] '{path}' has metadata that is no JSON: {error}") from None
     version = document.get("version") if isinstance(document, dict) else None
     if not isinstance(version, int) or version < 1:
-        raise ValueError(
-            f"[load] '{path}' has metadata without a version; expected a file written by rv.save"
-        )
+        raise FileError(f"[load] '{path}' has metadata without a version; expected a file written by rv.save")
     if version > VERSION:
-        raise ValueError(
+        raise FileError(
             f"[load] '{path}' has format version {version}, written by ranvier {document.get('library')}; "
             f"this one reads up to {VERSION}: upgrade ranvier"
         )
@@ -243,11 +258,12 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     )
 
 
-def decode(node: Any, arrays: Arrays) -> Any:
-    """What `encode` made `node` and `arrays` of.
+def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
+    """What `encode` made `node` and `arrays` of; keys: of the dicts around it.
 
     Raises ValueError: no such form, or an array that is not there.
     """
+    keys = keys or Keys(Work())
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
     if isinstance(node, dict) and len(node) == 1:
@@ -267,9 +283,11 @@ def decode(node: Any, arrays: Arrays) -> Any:
             for item in content:
                 if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):
                     raise ValueError(f"unknown form {str(item)[:80]!r} in a dict")
-            return {key: decode(item, arrays) for key, item in content}
+                keys.work.left += PER_BYTE * 4  # as long as an item is at least
+                keys.charge(item[0])
+            return {key: decode(item, arrays, keys) for key, item in content}
         if kind in ("list", "tuple") and isinstance(content, list):
-            items = [decode(item, arrays) for item in content]
+            items = [decode(item, arrays, keys) for item in content]
             return tuple(items) if kind == "tuple" else items
     raise ValueError(f"unknown form {str(node)[:80]!r}")
 
@@ -304,7 +322,7 @@ def read_checkpoint(path: str | os.PathLike[str], writer: str = "rv.Checkpoint")
     try:
         state = decode(encoded, arrays)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"[load] '{path}': {error}") from None
+        raise FileError(f"[load] '{path}': {error}") from None
     if not isinstance(state, dict):
         raise ValueError(f"[load] '{path}' holds no state of a run")
     return state

@@ -7,12 +7,17 @@ import os
 import pickle
 import re
 
+from ranvier.tensors.strangers import printable
+
 BEGIN = 512
 """Bytes by which a file is recognised."""
 
 
 class FileError(ValueError, RuntimeError, pickle.UnpicklingError):
     """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for the same."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))  # it may have names of the file
 
 
 class EndError(FileError, EOFError):

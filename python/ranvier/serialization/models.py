@@ -18,6 +18,7 @@ from ranvier.autograd import wrap
 from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
 from ranvier.serialization.kinds import FileError
+from ranvier.serialization.work import Work
 
 PathLike = str | os.PathLike[str]
 LINKS = ("softmax", "sigmoid", "identity")
@@ -283,7 +284,7 @@ def _load_into(
         try:
             state = files.decode(about.get("dict"), arrays)
         except ValueError as error:
-            raise ValueError(f"[load] '{path}': {error}") from None
+            raise FileError(f"[load] '{path}': {error}") from None
     _load_state(model, path, state)
     if document is not None:
         model._info = _info(document)
@@ -303,12 +304,20 @@ def _load_state(model: nn.Module, path: Any, state: Any) -> nn.Module:
 def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     node, elements = document.get("model"), sum(array.size for array in arrays.values())
     architecture.require_sizes(node, elements)
+    # twice the weights, of which some are tied, in a wider dtype; and what the objects of layers take
+    work = Work(4 * sum(array.nbytes for array in arrays.values()) + 4000 * len(arrays))
     try:
-        with nn.init.skipped():  # the values come from the file
-            model = architecture.build(node)
+        with nn.init.skipped(
+            lambda tensor: work.charge(tensor.nbytes + 1000)
+        ):  # the values come from the file
+            model = architecture.build(node, work=work)
     except MemoryError:
         architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
         raise
+    except ValueError:
+        if work.left >= 0:
+            raise
+        raise ValueError("its layers ask for far more work or memory than its length allows") from None
     _retie(model, document.get("tied", {}))
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         array = arrays.get(name, tensor._array)

@@ -36,6 +36,11 @@ def _in_order(order: Any) -> np.dtype[Any]:
     return BF16 if order == "=" else BF16.newbyteorder(order)
 
 
+def bools(raw: Array) -> Array:
+    """Bytes as bools, of which True is 1: their memory itself, or a comparison where they have others."""
+    return raw.view(bool) if not raw.size or raw.max() <= 1 else raw != 0
+
+
 def keep(array: Any) -> Any:
     """Declares an array constant, or state that outlives the step; returns it."""
     if observers and (recording := current()) is not None:

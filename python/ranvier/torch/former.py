@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
+from ranvier.tensors.memory import bools
 from ranvier.torch.pairs import as_complex, complex_of, view_as_complex
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
@@ -189,11 +190,13 @@ def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
 def frombuffer(
     buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> rv.Tensor:
-    """A tensor on the memory of a bytearray, an array ...; of bytes, which cannot change, a copy.
+    """A tensor on the memory of a bytearray, an array ...; a copy of bytes, which cannot change, and of what
+    has other bytes than 0 and 1 for bools.
 
     offset: in bytes. count: of elements; -1 for all that follow.
     """
     array = np.frombuffer(buffer, dtype, count, offset)
+    array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
     return rv.from_numpy(array if array.flags.writeable else array.copy()).requires_grad_(requires_grad)
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+_MOST_PARTS, _MOST_BYTES = 2**16, 2**30  # of a message
+
 default_pg_timeout = timedelta(seconds=300)
 
 
@@ -159,6 +161,8 @@ class _Table:
                 result = b"1" if all(key in values for key in parts) else b"0"
             elif op == "count":
                 result = str(len(values)).encode()
+            else:
+                raise ValueError(f"[store] got the question {op!r}, which a store does not know")
             self.changed.notify_all()
             return [result]
 
@@ -199,7 +203,10 @@ def _serve(listening: socket.socket, table: _Table) -> None:
         try:
             connection, _ = listening.accept()
         except OSError:
-            return  # closed
+            if listening.fileno() < 0:
+                return  # closed
+            time.sleep(0.05)  # no descriptor is left
+            continue
         threading.Thread(target=_answer_all, args=(connection, table), daemon=True).start()
 
 
@@ -208,7 +215,7 @@ def _answer_all(connection: socket.socket, table: _Table) -> None:
         while True:
             op, *parts = _receive(connection)
             _send(connection, table.answer(op.decode(), parts))
-    except OSError:
+    except Exception:  # the other process is gone, or has sent what is no question: others go on
         connection.close()
 
 
@@ -219,7 +226,11 @@ def _send(to: socket.socket, parts: list[bytes]) -> None:
 
 def _receive(of: socket.socket) -> list[bytes]:
     (count,) = struct.unpack("<I", _exactly(of, 4))
+    if count > _MOST_PARTS:
+        raise ConnectionError(f"[store] got a message of {count} parts")
     sizes = struct.unpack(f"<{count}Q", _exactly(of, 8 * count))
+    if sum(sizes) > _MOST_BYTES:
+        raise ConnectionError(f"[store] got a message of {sum(sizes)} bytes")
     return [_exactly(of, size) for size in sizes]
 
 

@@ -57,17 +57,22 @@ class Column:
         counts: how many cells are of each kind.
     """
 
-    def __init__(self, table: TextTable, at: int, cells: Any) -> None:
-        self.table, self.at, self._cells, self.is_label = table, at, cells, False
+    def __init__(self, table: TextTable, at: int, cells: Array, frame: Any = None) -> None:
+        """cells: float64, or texts; frame: of pandas, which has integers as they are."""
+        self.table, self.at, self._cells, self._frame, self.is_label = table, at, cells, frame, False
         self.texts: list[str] = []
         self.title = table.name(at)
         self.left_out = ("without", [self.title], "leaves the column out")  # a remedy
         self.codes: Any = None
-        self.missing: npt.NDArray[np.bool_] = cells.isna().to_numpy()
-        self.counts = [int(self.missing.sum()), int((~self.missing).sum()), 0, 0, 0]
-        if cells.dtype.kind not in "iuf":
-            self.codes, texts = cells.str.strip().factorize()
-            self.texts = texts.tolist()
+        self.missing: npt.NDArray[np.bool_]
+        if cells.dtype.kind == "f":
+            self.missing = np.isnan(cells)
+            empty = int(np.count_nonzero(self.missing))
+            self.counts = [empty, len(cells) - empty, 0, 0, 0]
+        else:
+            first: dict[str, int] = {}
+            codes = [first.setdefault(str(cell).strip(), len(first)) for cell in cells.tolist()]
+            self.codes, self.texts = np.array(codes, np.intp), list(first)
             self.kinds = np.array([table.kind(text) for text in self.texts])
             self.missing = (self.kinds == GAP)[self.codes]
             self.counts = np.bincount(self.kinds[self.codes], minlength=WORD + 1).tolist()
@@ -86,7 +91,7 @@ class Column:
     def numbers(self, limit: float = LARGEST, missing: bool = False) -> Array:
         """The cells as float64, finite and between -limit and limit; missing values are NaN if allowed."""
         if self.codes is None:
-            values = self._cells.to_numpy(np.float64)
+            values = self._cells
         else:
             pairs = zip(map(self.table.point, self.texts), self.kinds, strict=True)
             values = np.array([float(text) if kind == NUMBER else np.nan for text, kind in pairs])[self.codes]
@@ -99,7 +104,7 @@ class Column:
 
     def _require_apart(self, values: Array) -> None:
         """Raise TableError if whole numbers of too many digits become equal in float64."""
-        cells = self._cells.astype(str).str.strip()
+        cells = self._frame[self.at].astype(str).str.strip()
         whole = (cells.str.lstrip("+-").str.isdigit() & (np.abs(values) >= EXACT)).to_numpy()
         if cells[whole].nunique() > len(np.unique(values[whole])):
             where, cell = self.table.cell(int(whole.argmax()), self.at)
@@ -222,9 +227,14 @@ def columns_of(table: TextTable, wanted: Collection[int], texts: Collection[int]
     more = frame.shape[1] > width and frame[width].notna().any()
     if more or frame.shape[1] < width or frame[width - 1].isna().any():
         table.require_width()  # pandas fills the ends of short lines
-    chosen = [at for at in wanted if at in texts or frame[at].dtype.kind not in "iuf"]
-    words = table.parse(usecols=chosen, dtype=str, na_filter=False) if chosen else frame
-    return {at: Column(table, at, (words if at in chosen else frame)[at]) for at in wanted}
+    kinds = frame.dtypes.to_list()
+    numbers = [at for at in wanted if at not in texts and kinds[at].kind in "iuf"]
+    chosen = sorted({*wanted}.difference(numbers))
+    words = table.parse(usecols=chosen, dtype=str, na_filter=False) if chosen else frame.iloc[:, :0]
+    part = frame if len(numbers) == frame.shape[1] else frame.iloc[:, numbers]
+    values, cells = part.to_numpy(np.float64), words.to_numpy(object)  # at once: a column alone costs much
+    columns = {at: Column(table, at, values[:, i], frame) for i, at in enumerate(numbers)}
+    return columns | {at: Column(table, at, cells[:, i], words) for i, at in enumerate(chosen)}
 
 
 def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:

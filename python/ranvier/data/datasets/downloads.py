@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.data.datasets.samples import unpacked
 from ranvier.extension import optional
 
 __all__ = [
@@ -82,15 +83,13 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
 
 def _content(path: Path) -> bytes:
     with open(path, "rb") as stream:
-        packed = stream.read(2) == _GZIP_MAGIC
-        stream.seek(0)
-        if not packed:
+        if stream.read(2) != _GZIP_MAGIC:
+            stream.seek(0)
             return stream.read()
-        try:
-            with gzip.GzipFile(fileobj=stream) as unpacked:
-                return unpacked.read()
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"[read_idx] '{path}' is a damaged or cut off gzip file: {error}") from None
+    try:
+        return unpacked(path)
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        raise ValueError(f"[read_idx] '{path}' is a damaged or cut off gzip file: {error}") from None
 
 
 @dataclass(frozen=True)

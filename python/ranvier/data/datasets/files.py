@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import math
+import sys
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -21,12 +25,14 @@ from ranvier.data.datasets.samples import (
     path_of,
     real,
     require_file,
+    require_unpacked,
     targets,
 )
 from ranvier.data.datasets.tables import load_csv
 from ranvier.serialization.kinds import other_kind
 from ranvier.tensors.errors import one_of
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import Array, bools
+from ranvier.tensors.strangers import printable
 
 __all__ = ["load", "load_npy", "load_npz"]
 
@@ -212,7 +218,7 @@ def load_npz(
     if unused and x is None:
         taken = f"{name_x} is" if name_y is None else f"{name_x} and {name_y} are"
         more = f"not used: {', '.join(unused)} (x= and y= choose others)"
-        warnings.warn(f"[load_npz] '{path}': {taken} taken, {more}", stacklevel=2)
+        warnings.warn(printable(f"[load_npz] '{path}': {taken} taken, {more}"), stacklevel=2)
     if name_y is None:
         return Samples(values, None, scale=scale, unused=unused)
     labels = arrays[name_y]
@@ -284,31 +290,68 @@ def load_npy(
 def _read(name: str, path: Path) -> Any:
     """The array of a file, or the arrays of an archive by their names."""
     try:
-        with open(path, "rb") as stream:  # np.load would leave a damaged archive open
-            content = np.load(stream, allow_pickle=False)
-            if not hasattr(content, "files"):
-                return content
-            members = {name: content[name] for name in content.files}
-            return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        KeyError,
-        ValueError,
-        NotImplementedError,
-    ) as e:
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"PK":
+                return _array(stream, path.stat().st_size)
+            with zipfile.ZipFile(stream) as archive:
+                require_unpacked(path, sum(entry.file_size for entry in archive.infolist()), DEFLATED)
+                members = {}
+                for entry in archive.infolist():
+                    if entry.filename.endswith(".npy"):
+                        with archive.open(entry) as member:
+                            members[entry.filename[:-4]] = _array(member, entry.file_size)
+                return members
+    except _DAMAGE as e:
         kind = other_kind(path, b"\x93NUMPY", b"PK") or (
             f"is damaged, or no file of plain arrays: {e} (Python objects are not loaded)"
         )
-        raise ValueError(f"[{name}] '{path}' {kind}") from None
+        raise ValueError(printable(f"[{name}] '{path}' {kind}")) from None
+
+
+_DAMAGE: tuple[Any, ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, LookupError)
+_DAMAGE += (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+)
+
+
+def _array(stream: Any, size: int) -> Array:
+    """The array of a file of so many bytes, which has all of it before memory is taken for it."""
+    stream.seek(0)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"it has the version {version}")
+    shape, _, dtype = _HEADERS[version](stream)
+    most = math.prod(shape) * max(dtype.itemsize, 1)
+    if dtype.hasobject or min(shape, default=0) < 0 or most > size - stream.tell():
+        raise ValueError(f"it holds {size} bytes, and promises {dtype.str[:40]} of shape {shape}")
+    stream.seek(0)
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if (
+        array.dtype.kind == "U"
+        and array.size
+        and array.view(f"{array.dtype.byteorder}u4").max() > sys.maxunicode
+    ):
+        raise ValueError("it has letters that Unicode lacks")
+    return bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
+
+
+DEFLATED = 1100  # times as many bytes as packed ones: the most that zip archives hold
+_FORMAT = np.lib.format
+_HEADERS = {(1, 0): _FORMAT.read_array_header_1_0, (2, 0): _FORMAT.read_array_header_2_0}
+_HEADERS[3, 0] = _HEADERS[2, 0]  # in UTF-8, for names that only structures have
 
 
 def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
+    shown = printable(", ".join(arrays)) or "none"
     for name in filter(None, (x, y)):
         if name not in arrays:
-            raise ValueError(f"[load_npz] '{path}' has no array '{name}'; it has {', '.join(arrays)}")
+            raise ValueError(f"[load_npz] '{path}' has no array '{name}'; it has {shown}")
     if x is not None and y is not None:
         return x, y
     for name_x, name_y in NAMES:
@@ -317,10 +360,7 @@ def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> 
     alone = [x] if x else [name for name, _ in NAMES if name in arrays] or list(arrays)
     if len(alone) == 1 or (y is None and alone and alone[0] in dict(NAMES)):
         return str(alone[0]), y
-    raise ValueError(
-        f"[load_npz] '{path}' has arrays {', '.join(arrays) or 'none'}; expected x and y, or to be told "
-        "their names"
-    )
+    raise ValueError(f"[load_npz] '{path}' has arrays {shown}; expected x and y, or to be told their names")
 
 
 def _numbers(path: Path, name: str, array: Array) -> Array:

@@ -33,7 +33,7 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
     and transparency is left out. All readers of images do this.
 
     Args:
-        path: a PNG, JPEG or another format that pillow reads; of an animation, the first frame.
+        path: a PNG, JPEG, BMP, GIF, TIFF, WebP, PPM, AVIF or JPEG 2000; of an animation, the first frame.
         size: height and width to scale it to (bilinear, with smoothing if it shrinks); by default unchanged.
         grayscale: one channel, the luma of ITU-R 601.
 
@@ -177,7 +177,10 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     library = pillow(name)
     try:
         # Of a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
-        with open(path, "rb") as file, library.open(file) as image:
+        with open(path, "rb") as file, library.open(file, formats=_formats(library)) as image:
+            width, height = image.size
+            if width * height > max(MOST_PIXELS, 200 * os.path.getsize(path)):
+                raise ValueError(f"it has {width}x{height} pixels, far more than a file of its length holds")
             image.load()  # of TIFF, pillow turns the image here, and removes the orientation
             turn = _TURNS.get(_orientation(image))
             image.info.pop("transparency", None)  # convert() warns of it
@@ -194,6 +197,16 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, library.DecompressionBombError) as error:
         raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
+
+
+MOST_PIXELS = 2**25  # of a picture whose file has fewer bytes than a 200th of that
+# others run programs, as EPS does
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def _formats(library: Any) -> list[str]:
+    library.init()
+    return [name for name in _FORMATS if name in library.OPEN]
 
 
 # pillow's numbers of the transpositions that put an image upright, by the orientation in its EXIF data

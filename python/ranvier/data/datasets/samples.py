@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,25 @@ def require_file(name: str, path: PathLike) -> Path:
         url = "://" in str(path)
         raise FileNotFoundError(f"[{name}] no file '{path}'{'; expected a path: download it first' * url}")
     return file
+
+
+def require_unpacked(path: PathLike, size: int, times: int = 100) -> None:
+    """Raise ValueError for a packed file that becomes far larger than others do."""
+    packed = os.path.getsize(path)
+    if size > 2**22 + times * packed:
+        raise ValueError(
+            f"it has {packed} bytes, and more than {size} when it is unpacked; unpack it yourself"
+        )
+
+
+def unpacked(path: PathLike) -> bytes:
+    """The content of a file that gzip packed."""
+    parts, size = [], 0
+    with gzip.open(path, "rb") as stream:
+        while part := stream.read(2**22):
+            parts.append(part)
+            require_unpacked(path, size := size + len(part))
+    return b"".join(parts)
 
 
 DIGITS_CLASSES: tuple[str, ...] = tuple("0123456789")

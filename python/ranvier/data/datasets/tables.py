@@ -70,8 +70,9 @@ def load_csv(
         FileNotFoundError: no such file.
         ImportError: pandas is not installed.
         ValueError: a missing value, text, a date or a decimal comma in a column of numbers, an unknown
-            category, lines of unequal length, another encoding, or no such column; a label such as None or NA
-            among words, unless missing_marks says whether it is a class. The message names line and column.
+            category, lines of unequal length, over 65,536 columns, another encoding, or no such column; a
+            label such as None or NA among words, unless missing_marks says whether it is a class. The message
+            names line and column.
 
     >>> import pathlib
     >>> from ranvier.data.datasets import load_csv

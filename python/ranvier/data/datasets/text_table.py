@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ranvier.data.datasets.samples import unpacked
 from ranvier.serialization.kinds import BEGIN, recognised
+from ranvier.tensors.strangers import printable
 
 MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))
 MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's errors
@@ -33,6 +35,7 @@ DATES = re.compile(
 SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED = {"tab": "\t", "\\t": "\t", "blanks": " ", "space": " "}  # names that a shell needs no quotes for
 SPOKEN = {"\t": "tabs", " ": "blanks"}
+MOST_COLUMNS = 2**16  # each takes pandas and this some 40 us
 LOOKED_AT = 500  # lines for the decisions about separator and header
 UNICODE = {  # the beginnings of files in other encodings than UTF-8
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -62,7 +65,7 @@ class TableError(ValueError):
     def __init__(self, problem: str, *remedies: tuple[str, Any, str]) -> None:
         self.problem, self.remedies = f"[load_csv] {problem}", remedies
         texts = [f"{name}={value!r} {effect}" for name, value, effect in remedies]
-        super().__init__("; ".join([self.problem, *texts]))
+        super().__init__(printable("; ".join([self.problem, *texts])))
 
 
 @dataclass
@@ -172,6 +175,8 @@ def read_table(
     if delimiter == decimal and '"' not in text:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
     head = _head(text, delimiter)
+    if not head:
+        raise TableError(f"'{path}' has no cells; expected lines of numbers")
     table = TextTable(path, text, delimiter, decimal, marks, None, 0, head)
     if header == "auto" and not parquet:
         words = {name for name in known if not name.isdigit()}
@@ -183,6 +188,9 @@ def read_table(
     if not table.head:
         raise ValueError(f"[load_csv] '{path}' has a header and no samples; expected at least one")
     width = Counter(map(len, table.head)).most_common(1)[0][0]
+    if width > MOST_COLUMNS:
+        text = f"'{path}' has {width} columns; expected at most {MOST_COLUMNS}"
+        raise TableError(f"{text}: np.save writes an array, whose .npy file has no such limit")
     ended = width > 1 and not any(cells[-1] for cells in table.head if len(cells) == width)
     if ended and (names is None or len(names) < width or not names[-1]):
         width -= 1  # a separator ends the lines
@@ -224,8 +232,7 @@ def _text(path: Path, encoding: str | None, known: Collection[str]) -> str:
         importlib.import_module("pandas")
         if path.suffix.lower() == ".parquet":
             return _parquet_text(path, known)
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
-            content: bytes = stream.read()
+        content = unpacked(path) if path.suffix == ".gz" else path.read_bytes()
         name = encoding or next((n for mark, n in UNICODE.items() if content.startswith(mark)), "utf-8")
         if name == "utf-8":
             _require_text(path, content)
@@ -291,8 +298,11 @@ def _delimiter(text: str, decimal: str) -> str:
     """What divides most of the first lines into equal numbers of cells, and leaves most numbers."""
     ranked: list[tuple[float, float, bool, int, str]] = []
     for mark in SEPARATORS:
-        rows = _head(text, mark)
-        width, count = Counter(map(len, rows)).most_common(1)[0]
+        try:
+            rows = _head(text, mark)
+        except TableError:  # wide lines are one cell of others
+            continue
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if width > 1 and (mark != decimal or '"' in text[:10000]):
             cells = [cell.replace(",", ".", 1) for row in rows[:20] for cell in row if cell]
             numbers = sum(map(is_number, cells)) / max(1, len(cells))

@@ -17,7 +17,7 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.duplicates import memory_of
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import cast, require_numbers
+from ranvier.tensors.memory import bools, cast, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import FLAG, UNWATCHED, share
@@ -108,20 +108,22 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 
 def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """The memory of x read as a dtype, without a gradient.
+    """The memory of x read as a dtype, without a gradient; a copy of bytes that are no bools.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
     if dtype == x._array.dtype:
         return x.detach()
     require_numbers("view", dtype)
     refuse("Tensor.view(dtype) reads the memory as another dtype", "use Tensor.to(dtype), which casts")
     try:
-        out = wrap(x._array.view(dtype))
+        array = x._array.view(np.uint8 if dtype.kind == "b" else dtype)
+        out = wrap(bools(array) if dtype.kind == "b" else array)
     except ValueError as error:
         raise OpError(
             f"[view] got {dtype} for x of {x._array.dtype} and shape {x._array.shape}; expected a dtype that "
             f"its memory can be read as: {error}"
         ) from None
-    share(x, out)
+    if np.may_share_memory(x._array, out._array):
+        share(x, out)
     return out
 
 

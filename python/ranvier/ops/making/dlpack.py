@@ -9,7 +9,7 @@ import numpy as np
 from ranvier.ops.making.creation import from_numpy
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.lending import BFLOAT, UINT, recoded
-from ranvier.tensors.memory import BF16
+from ranvier.tensors.memory import BF16, bools
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["from_dlpack", "to_dlpack"]
@@ -35,7 +35,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
 
     A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
-    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
+    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1. Bools of
+    other bytes than 0 and 1 are copied.
 
     Args:
         ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
@@ -58,6 +59,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         )
     try:
         array = np.from_dlpack(source)
+        array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
         return from_numpy(array.view(BF16) if source.is_bfloat16 else array)
     except TypeError:
         raise

@@ -13,6 +13,7 @@ from ranvier.optim.optimizer import Group, Optimizer
 from ranvier.optim.state import plain
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_methods
+from ranvier.tensors.strangers import settable
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]
@@ -124,7 +125,11 @@ class LRScheduler:
             kind = type(state_dict).__name__
             raise TypeError(f"[{type(self).__name__}] got {kind}; expected a state dict of a schedule")
         for key, value in state_dict.items():
-            own = getattr(self, key, None)
+            if key == "optimizer" or not settable(type(self), key):
+                raise ValueError(
+                    f"[{type(self).__name__}] got the state {key!r}; expected attributes of a schedule"
+                )
+            own = vars(self).get(key)
             if isinstance(own, LRScheduler) or callable(own):
                 _load_into(own, value)
             elif isinstance(own, list) and any(isinstance(x, LRScheduler) or callable(x) for x in own):
@@ -148,7 +153,7 @@ def _load_into(own: Any, saved: Any) -> None:
     if isinstance(own, LRScheduler):
         own.load_state_dict(saved)
     elif saved is not None:
-        vars(own).update(saved)
+        vars(own).update({key: value for key, value in saved.items() if settable(type(own), key)})
 
 
 def copied(rate: Any) -> Any:

@@ -20,16 +20,16 @@ from ranvier import nn
 from ranvier.serialization.kinds import EndError, FileError
 from ranvier.tensors.devices import is_meta, require_cpu
 from ranvier.torch.files import archive
-from ranvier.torch.files.modules import state_from_torch, state_here
-from ranvier.torch.files.naming import CLASSES, find_class, path_of
-from ranvier.torch.files.unpickler import (
-    Unpickler,
+from ranvier.torch.files.allowed import (
     add_safe_globals,
     by_path,
     clear_safe_globals,
     get_safe_globals,
     safe_globals,
 )
+from ranvier.torch.files.modules import state_from_torch, state_here
+from ranvier.torch.files.naming import CLASSES, find_class, path_of
+from ranvier.torch.files.unpickler import Unpickler
 from ranvier.torch.files.values import KNOWN, to_meta
 
 __all__ = [

@@ -198,7 +198,7 @@ class _Old:
         for key in map(str, keys):
             storage = self.storages[key]
             count = int.from_bytes(self.content.read(8), "little", signed=True)
-            raw = np.frombuffer(bytearray(self.content.read(storage.count * storage.kind.size)), np.uint8)
+            raw = np.frombuffer(self.content.read(storage.count * storage.kind.size), np.uint8)
             if count != storage.count or raw.size != count * storage.kind.size:
                 raise FileError(f"is cut off or damaged at the storage {key!r}")
             storage.fill(raw, "<", in_place=True)

@@ -14,7 +14,7 @@ from ranvier import nn
 from ranvier.nn.hooks import Hooks
 
 _VALUES = ("_parameters", "_buffers", "_modules")
-_OWN = {*_VALUES, "_non_persistent_buffers_set", "training", "_rv_hooks", "_rv_state_hooks", "_info"}
+OWN = {*_VALUES, "_non_persistent_buffers_set", "training", "_rv_hooks", "_rv_state_hooks", "_info"}
 _HOOKS = (
     *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
     *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
@@ -115,7 +115,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     hooks |= _state_hooks_for_torch(state.get("_rv_state_hooks"))
     private = _row(kind, _PRIVATE)
     private = private(state) if private is not None else {}
-    gone = {*_OWN, *private, *parameters, *buffers, *modules}
+    gone = {*OWN, *private, *parameters, *buffers, *modules}
     rest = {name: value for name, value in state.items() if name not in gone}
     extra = _row(kind, _EXTRA)
     if extra is not None:

@@ -1,28 +1,30 @@
 """Pickles of weights, run by a machine that calls what is in the table of `values` and nothing else.
 
 `pickletools` divides a pickle into its operations. Here is what each does to the stack; what an operation may
-call, or write to, is named here. The work and the memory are bounded by the length of the pickle.
+call, or write to, is named here. All work is charged to one counter before it is done, and each byte of the
+pickle adds to what is left. Containers are measured as they grow: how deep they are, and how many elements
+they have where one that occurs twice counts twice, as a comparison or a text of them takes it.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pickletools import genops
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import EndError, FileError
-from ranvier.settings import defined
-from ranvier.torch.files.modules import state_here
-from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy
-
-_safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
+from ranvier.serialization.work import PER_BYTE, Keys, Work
+from ranvier.torch.files.allowed import refusal
+from ranvier.torch.files.modules import OWN, state_here
+from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy, require_names
 
 _BLOCKED = {"sys", "os", "posix", "nt"}  # as in PyTorch: whatever a program allows
 _PUSHED = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"}
@@ -34,57 +36,27 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _DAMAGE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError, MemoryError)
-_COPIED = (list, tuple, dict, set, frozenset, str, bytes, bytearray)
-_HASHED = {"builtins.set", "builtins.frozenset"} | {
-    f"collections.{name}" for name in ("OrderedDict", "Counter", "defaultdict")
-}
+_DICTS = (dict, OrderedDict, Counter, defaultdict)
+_SETS = ("builtins.set", "builtins.frozenset")
+_FILLED = ("collections.OrderedDict", "collections.Counter", "collections.defaultdict")
+_TYPED = "torch._tensor._rebuild_from_type_v2"
+_ATOMS = (str, bytes, bytearray, int, float, complex, type(None), np.dtype, np.generic, rv.dtype, rv.device)
+_PLAIN = frozenset((int, float, bool, type(None)))  # most of them
+_DEEPEST = 1000  # levels of containers: Python's own writer stops before
+_LONGEST = 16  # bytes of an integer: generators of random numbers have such
 _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
 
 
-def add_safe_globals(safe_globals: list[Any]) -> None:
-    """Classes and functions that :func:`ranvier.load` may call for PyTorch's files; or pairs with a path.
+class Measure:
+    """Of a container: levels below it, elements in it, whether it is itself within another.
 
-    >>> import ranvier as rv, fractions
-    >>> rv.serialization.add_safe_globals([fractions.Fraction])
-    >>> rv.serialization.get_safe_globals(), rv.serialization.clear_safe_globals()
-    ([<class 'fractions.Fraction'>], None)
+    It keeps the container, so that no other gets its id.
     """
-    _safe.update(safe_globals)
-    defined()
 
+    __slots__ = ("elements", "held", "levels", "of")
 
-def get_safe_globals() -> list[Any]:
-    """What :func:`add_safe_globals` has added."""
-    return list(_safe)
-
-
-def clear_safe_globals() -> None:
-    """Removes all that :func:`add_safe_globals` has added."""
-    _safe.clear()
-    defined()
-
-
-class safe_globals:
-    """A block in which classes and functions count as added by :func:`add_safe_globals`."""
-
-    def __init__(self, safe_globals: list[Any]) -> None:
-        self.added = [value for value in safe_globals if value not in _safe]
-
-    def __enter__(self) -> None:
-        add_safe_globals(self.added)
-
-    def __exit__(self, *error: object) -> None:
-        _safe.difference_update(self.added)
-        defined()
-
-
-def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
-    """What programs have added, by the paths that files have for them."""
-    paths = {}
-    for added in _safe:
-        value, path = added if isinstance(added, tuple) else (added, name_of(added))
-        paths[path] = value
-    return paths
+    def __init__(self, of: Any) -> None:
+        self.of, self.levels, self.elements, self.held = of, 0, 1, False
 
 
 class Unpickler:
@@ -95,22 +67,33 @@ class Unpickler:
         self.stack: list[Any] = []
         self.outer: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
-        self.work = 4 * len(stream.getbuffer()) + 1000  # elements that calls may still copy
+        self.work = Work()
+        self.keys = Keys(self.work)
+        self.measures: dict[int, Measure] = {}
+        self.unusual: dict[int, Any] = {}  # tuples of what may only be an argument
+        self.late, self.late_levels = 1, 0  # growth within others, whose measures do not have it
 
     def load(self) -> Any:
         """The object. Raises FileError for a pickle that is damaged, or that asks for anything else."""
+        self.start = self.place = self.stream.tell()
         try:
-            for opcode, arg, _ in genops(self.stream):
+            for opcode, arg, place in cast(Any, genops(self.stream)):
                 name = opcode.name
+                self.work.left += PER_BYTE * (place - self.place)
+                self.place = place
                 if name in _PUSHED:
+                    if type(arg) is int and arg.bit_length() > 8 * _LONGEST:
+                        raise FileError(f"has a pickle with an integer of more than {_LONGEST} bytes")
                     self.stack.append(arg)
                 elif name in _EMPTY:
-                    self.stack.append(_EMPTY[name]())
+                    value = _EMPTY[name]()
+                    self.work.charge(sys.getsizeof(value))
+                    self.stack.append(value)
                 elif name in _TUPLES:
                     count = _TUPLES[name]
                     if len(self.stack) < count:
                         raise IndexError("too few values")
-                    self.stack[-count:] = [tuple(self.stack[-count:])]
+                    self.stack[-count:] = [self.tuple_of(self.stack[-count:])]
                 else:
                     step = _STEPS.get(name)
                     if step is None:
@@ -118,7 +101,7 @@ class Unpickler:
                     step(self, arg)
             value = self.stack.pop()
             if not isinstance(value, Storage):  # PyTorch's pickles of tensors have files of one storage
-                _require_values([value])
+                self.require_value(value)
             return value
         except FileError:
             raise
@@ -136,6 +119,7 @@ class Unpickler:
         self.stack.append(value)
 
     def mark(self, arg: Any) -> None:
+        self.work.charge(64)
         self.outer.append(self.stack)
         self.stack = []
 
@@ -146,13 +130,70 @@ class Unpickler:
             self.since_mark()
 
     def put(self, arg: Any) -> None:
+        self.work.charge(64)
         self.memo[len(self.memo) if arg is None else int(arg)] = self.stack[-1]
 
+    # --- what containers hold
+    def measure(self, value: Any) -> Measure:
+        if id(value) not in self.measures:
+            self.work.charge(200)
+            self.measures[id(value)] = Measure(value)
+        return self.measures[id(value)]
+
+    def require_value(self, value: Any) -> None:
+        """Raise FileError for what only arguments of calls may be."""
+        value = self.unusual.get(id(value), value)
+        if isinstance(value, (Known, Storage, Kind)):
+            name = getattr(value, "name", "torch.UntypedStorage")
+            raise FileError(f"holds {name} itself as a value; expected tensors, numbers and containers")
+
+    def grow(self, target: Any, items: Iterable[Any]) -> None:
+        """Measures what a container gets. Raises FileError where it would be too deep or too large."""
+        levels, elements = 0, 0
+        for item in items:
+            elements += 1
+            if type(item) in _PLAIN:
+                continue
+            if isinstance(item, _ATOMS):
+                elements += len(item) // 64 if isinstance(item, (str, bytes, bytearray)) else 0
+                continue
+            self.require_value(item)
+            inner = self.measure(item)
+            inner.held = True
+            levels, elements = max(levels, inner.levels + 1), elements + inner.elements
+        own = self.measure(target)
+        self.work.charge(8 * elements if type(target) is tuple and levels else 8)
+        if own.held:  # those around it are at most so much larger
+            self.late_levels += levels
+            self.late *= 1 + elements
+        own.levels, own.elements = max(own.levels, levels), own.elements + elements
+        if own.levels + self.late_levels > _DEEPEST:
+            raise FileError(f"has a pickle with more than {_DEEPEST} containers in each other")
+        if own.elements * self.late > 16 * (self.place - self.start) + 10**6:
+            raise FileError("has a pickle whose containers repeat each other without end")
+
     # --- containers
+    def tuple_of(self, items: list[Any]) -> tuple[Any, ...]:
+        made = tuple(items)
+        self.work.charge(56 + 8 * len(made))
+        for item in items:
+            inner = item if type(item) in _PLAIN else self.unusual.get(id(item), item)
+            if isinstance(inner, (Known, Storage, Kind)):  # an argument, and no value
+                self.unusual[id(made)] = inner
+                self.measure(made)
+                return made
+        self.grow(made, made)
+        return made
+
     def dictionary(self, arg: Any) -> None:
         items = self.since_mark()
         self.stack.append({})
-        self.set_all(items)
+        self.fill(self.stack[-1], items)
+
+    def listed(self, arg: Any) -> None:
+        items = self.since_mark()
+        self.stack.append([])
+        self.extend(items)
 
     def append(self, arg: Any) -> None:
         self.extend([self.stack.pop()])
@@ -161,38 +202,72 @@ class Unpickler:
         self.extend(self.since_mark())
 
     def extend(self, items: list[Any]) -> None:
-        _require_values(items)
-        if type(self.stack[-1]) is not list:
-            raise FileError(f"has a pickle that appends to a {type(self.stack[-1]).__name__}")
-        self.stack[-1].extend(items)
+        target = self.stack[-1]
+        if type(target) is not list:
+            raise FileError(f"has a pickle that appends to a {type(target).__name__}")
+        self.grow(target, items)
+        self.work.charge(8 * len(items))
+        target.extend(items)
 
     def set_item(self, arg: Any) -> None:
         value = self.stack.pop()
-        self.set_all([self.stack.pop(), value])
+        key = self.stack.pop()
+        self.fill(self.stack[-1], [key, value])
 
     def set_items(self, arg: Any) -> None:
-        self.set_all(self.since_mark())
+        items = self.since_mark()
+        self.fill(self.stack[-1], items)
 
-    def set_all(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) not in (dict, OrderedDict, Counter, defaultdict) or len(items) % 2:
+    def fill(self, target: Any, items: list[Any]) -> None:
+        """Sets items: keys and values in turn."""
+        if type(target) not in _DICTS or len(items) % 2:
             raise FileError(f"has a pickle that sets items of a {type(target).__name__}")
-        _require_values(items[1::2])
-        _require_keys(items[::2])
+        self.require_keys(items[::2])
+        self.grow(target, items)
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key] = value
 
     def add_items(self, arg: Any) -> None:
         items = self.since_mark()
-        _require_keys(items)
-        if type(self.stack[-1]) is not set:
-            raise FileError(f"has a pickle that adds items to a {type(self.stack[-1]).__name__}")
-        self.stack[-1].update(items)
+        target = self.stack[-1]
+        if type(target) is not set:
+            raise FileError(f"has a pickle that adds items to a {type(target).__name__}")
+        self.require_keys(items)
+        self.grow(target, items)
+        target.update(items)
 
     def frozen(self, arg: Any) -> None:
-        items = self.since_mark()
-        _require_keys(items)
-        self.stack.append(frozenset(items))
+        self.push(self.set_of(frozenset, self.since_mark()))
+
+    def set_of(self, kind: Any, items: Any) -> Any:
+        if type(items) not in (list, tuple, set, frozenset):
+            raise FileError(f"has a pickle that makes a container of a {type(items).__name__}")
+        self.require_keys(items)
+        made = kind(items)
+        self.grow(made, made)
+        return made
+
+    def filled(self, made: Any, items: Any) -> Any:
+        """A container, with the items of another, or of pairs of a key and a value."""
+        if type(items) in _DICTS:
+            pairs: Any = items.items()
+        elif type(items) in (list, tuple) and all(type(x) in (list, tuple) and len(x) == 2 for x in items):
+            pairs = items
+        else:
+            raise FileError(f"has a pickle that makes a container of a {type(items).__name__}")
+        self.work.charge(16 * len(items))
+        self.fill(made, [part for pair in pairs for part in pair])
+        return made
+
+    def require_keys(self, keys: Any, depth: int = 0) -> None:
+        """Raise FileError for what may be no key. A tuple is hashed anew at each use, with all it holds."""
+        for key in keys:
+            if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
+                self.require_keys(key, depth + 1)
+            elif type(key) not in _KEYS and not isinstance(key, (np.dtype, rv.dtype)):
+                raise FileError(f"has a pickle with a key of type {type(key).__name__}")
+            self.keys.charge(key)
+            self.work.charge(64 * (depth == 0))
 
     # --- names and calls
     def name(self, arg: Any) -> None:
@@ -209,26 +284,38 @@ class Unpickler:
         elif path in self.safe and module not in _BLOCKED:
             self.stack.append(self.safe[path])
         else:
-            raise FileError(_refusal(path))
+            raise FileError(refusal(path))
 
     def call(self, arg: Any) -> None:
         args = self.stack.pop()
         function = self.stack.pop()
+        self.stack.append(self.result(function, args))
+
+    def result(self, function: Any, args: Any) -> Any:
+        """What a call gives, if it is allowed."""
         if type(args) is not tuple:
             raise FileError("has a pickle that calls without a tuple of arguments")
-        if isinstance(function, Known):
-            self.work -= sum(len(x) for x in args if isinstance(x, _COPIED))
-            if self.work < 0:
-                raise FileError("has a pickle that copies far more than it holds")
-            if function.call is None:
-                raise FileError(f"has a pickle that makes a {function.name}, which Tensors lack")
-            if function.name in _HASHED:
-                _require_hashed(function.name, args)
-            self.stack.append(function.call(*args))
-        elif self.is_safe(function):
-            self.stack.append(function(*args))
-        else:
+        if not isinstance(function, Known):
+            if self.is_safe(function):
+                return function(*args)
             raise FileError(f"has a pickle that calls a {type(function).__name__}")
+        if function.call is None:
+            raise FileError(f"has a pickle that makes a {function.name}, which Tensors lack")
+        self.work.charge(200 + 8 * len(args))
+        if function.name in _SETS and len(args) < 2:
+            return self.set_of(function.call, *(args or ((),)))
+        if function.name in _FILLED:
+            first = function.name == "collections.defaultdict"  # its factory
+            made = function.call(*args[:first])
+            return self.filled(made, *args[first:]) if args[first:] else made
+        if function.name == _TYPED and len(args) == 4:
+            inner = self.result(args[0], args[2])
+            args = (lambda: inner, args[1], (), args[3])
+        self.work.charge(sum(8 * len(x) for x in args if isinstance(x, (tuple, list, str, bytes, bytearray))))
+        value = function.call(*args)
+        if isinstance(value, rv.Tensor) and value.__dict__:
+            self.grow(value, value.__dict__.values())
+        return value
 
     def new(self, arg: Any) -> None:
         """An object of a class, without its __init__ where the program allowed the class."""
@@ -245,15 +332,25 @@ class Unpickler:
         state = self.stack.pop()
         value = self.stack[-1]
         if type(value) in (OrderedDict, Counter, defaultdict) and type(state) is dict:
+            require_names(type(value), state)
+            self.grow(value, state.values())
             vars(value).update(state)
         elif isinstance(value, np.dtype) or type(value) is np.ndarray:
+            self.work.charge(sum(len(x) for x in state if isinstance(x, bytes)))
             build_numpy(value, state)
         elif not self.is_safe(type(value)):
             raise FileError(f"has a pickle that sets the state of a {type(value).__name__}")
-        elif hasattr(value, "__setstate__"):
-            value.__setstate__(state_here(value, state))
         else:
+            self.grow(value, [state])
+            if hasattr(value, "__setstate__"):
+                state = state_here(value, state)
+                own = OWN if isinstance(value, rv.nn.Module) else ()
+                names = state if isinstance(state, dict) else {}
+                require_names(type(value), {name: None for name in names if name not in own})
+                value.__setstate__(state)
+                return
             named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+            require_names(type(value), named or {}, slots or {})
             vars(value).update(named or {})
             for name, item in (slots or {}).items():
                 setattr(value, name, item)
@@ -265,45 +362,6 @@ class Unpickler:
         self.stack.append(self.persistent(pid))
 
 
-def _refusal(path: str) -> str:
-    shown = path.removeprefix("builtins.")
-    return (
-        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "
-        "allowed global by default, since it could run code. If you trust the source of the file: load it "
-        "with weights_only=False, or allow this name with "
-        f"`torch.serialization.add_safe_globals([{shown}])` or "
-        f"`torch.serialization.safe_globals([{shown}])` (WeightsUnpickler error)"
-    )
-
-
-def _require_values(values: Any, depth: int = 0) -> None:
-    for value in values:
-        if type(value) is tuple and depth < 3:
-            _require_values(value, depth + 1)
-        if isinstance(value, (Known, Storage, Kind)):
-            name = getattr(value, "name", "torch.UntypedStorage")
-            raise FileError(f"holds {name} itself as a value; expected tensors, numbers and containers")
-
-
-def _require_keys(keys: Any, depth: int = 0) -> None:
-    """A tuple that holds itself many times has a hash that takes exponential time."""
-    for key in keys:
-        if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
-            _require_keys(key, depth + 1)
-        elif type(key) not in _KEYS and not isinstance(key, (np.dtype, rv.dtype)):
-            raise FileError(f"has a pickle with a key of type {type(key).__name__}")
-
-
-def _require_hashed(name: str, args: tuple[Any, ...]) -> None:
-    """The arguments of a container's constructor: lists of keys, or of pairs of a key and a value."""
-    for items in args:
-        if type(items) in (list, tuple, set, frozenset):
-            pairs = name in ("collections.OrderedDict", "collections.defaultdict")
-            _require_keys([item[0] for item in items] if pairs else items)
-        elif items is not None and not isinstance(items, (Known, dict)):
-            raise FileError(f"has a pickle that makes a container of a {type(items).__name__}")
-
-
 _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "PROTO": lambda self, arg: None,
     "FRAME": lambda self, arg: None,
@@ -312,7 +370,7 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "POP": Unpickler.pop,
     "POP_MARK": lambda self, arg: self.since_mark().clear(),
     "DUP": lambda self, arg: self.stack.append(self.stack[-1]),
-    "LIST": lambda self, arg: self.push(self.since_mark()),
+    "LIST": Unpickler.listed,
     "PUT": Unpickler.put,
     "BINPUT": Unpickler.put,
     "LONG_BINPUT": Unpickler.put,
@@ -320,7 +378,7 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "GET": lambda self, arg: self.stack.append(self.memo[int(arg)]),
     "BINGET": lambda self, arg: self.stack.append(self.memo[arg]),
     "LONG_BINGET": lambda self, arg: self.stack.append(self.memo[arg]),
-    "TUPLE": lambda self, arg: self.push(tuple(self.since_mark())),
+    "TUPLE": lambda self, arg: self.push(self.tuple_of(self.since_mark())),
     "DICT": Unpickler.dictionary,
     "APPEND": Unpickler.append,
     "APPENDS": Unpickler.appends,

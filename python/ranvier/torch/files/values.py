@@ -18,6 +18,7 @@ from ranvier.serialization.kinds import FileError
 from ranvier.tensors.devices import is_meta
 from ranvier.tensors.duplicates import Memory, rebuild_shared
 from ranvier.tensors.memory import MOST_ELEMENTS
+from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
 from ranvier.torch.pairs import Complex, view_as_complex
 
@@ -65,10 +66,11 @@ class Storage:
         """Takes the bytes of the file: as the memory itself, or in place, if it is in use."""
         if to_meta.on:
             return
+        for dtype, memory in self._typed.items() if in_place else ():  # tensors have it already
+            memory.array[...] = _as(raw, dtype)
         kind, array = self.kind, self.memory.array
         swapped: Any = order
-        is_bool = kind.name == "bool"  # True is the byte 1; a damaged file has others
-        values = raw != 0 if is_bool else raw.view(kind.dtype.newbyteorder(swapped))
+        values = _as(raw, kind.dtype.newbyteorder(swapped))
         if values.dtype == array.dtype and values.dtype.isnative and not in_place:
             self.memory.array = values if values.flags.aligned else values.copy()
         else:
@@ -84,12 +86,17 @@ class Storage:
         return part
 
     def of(self, dtype: np.dtype[Any]) -> Memory:
-        """The memory as that of this dtype; of bytes with any."""
+        """The memory as that of this dtype; of bytes with any, bools apart from them."""
         if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
             return self.memory
         if dtype not in self._typed:
-            self._typed[dtype] = Memory(self.memory.array.view(dtype))
+            self._typed[dtype] = Memory(_as(self.memory.array, dtype))
         return self._typed[dtype]
+
+
+def _as(raw: Array, dtype: np.dtype[Any]) -> Array:
+    """Bytes as another dtype. True is the byte 1; a damaged file has others."""
+    return raw != 0 if dtype.kind == "b" else raw.view(dtype)
 
 
 _KINDS = {  # the storages of PyTorch: the dtype
@@ -200,6 +207,7 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
         raise FileError("has a tensor of a class that is none of Tensors")
     made.__class__ = kind
     if hasattr(kind, "__setstate__"):
+        require_names(kind, state if isinstance(state, dict) else {})
         made.__setstate__(state)
         return made
     return _with_state(made, state)
@@ -207,10 +215,20 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
 
 def _with_state(tensor: Any, state: Any) -> Any:
     named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    require_names(type(tensor), named or {}, slots or {})
     for values in (named, slots):
         if values:
             tensor.__dict__.update(values)
     return tensor
+
+
+def require_names(kind: type, named: Any, slots: Any = ()) -> None:
+    """Raise FileError for attributes that a file may not give an object of this class."""
+    if not isinstance(named, dict) or not isinstance(slots or {}, dict):
+        raise FileError(f"has a {kind.__name__} whose state is no table of attributes")
+    for name in (*named, *slots):
+        if not settable(kind, name, name in slots):
+            raise FileError(f"has a {kind.__name__} with the attribute {name!r}, which no file may set")
 
 
 def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
@@ -246,6 +264,12 @@ def _numpy_scalar(dtype: Any, data: Any) -> Any:
     return np.frombuffer(data, dtype)[0]
 
 
+def _size(values: Any = ()) -> Any:
+    if type(values) not in (tuple, list, rv.Size) or not all(type(n) is int for n in values):
+        raise FileError("has a Size of something else than whole numbers")
+    return rv.Size(values)
+
+
 def _numpy_array(kind: Any, shape: Any, code: Any) -> Array:
     return np.empty(0, np.int8)
 
@@ -260,7 +284,10 @@ def build_numpy(value: Any, state: Any) -> None:
     fits = isinstance(dtype, np.dtype) and isinstance(data, bytes) and _is_counts(shape) and len(shape) <= 64
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
-    value.__setstate__(state)
+    # of other memory than the pickle's own bytes, which may be values, too
+    value.__setstate__(
+        (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
+    )
 
 
 _LITTLE = np.dtype("<i4").isnative
@@ -274,7 +301,7 @@ _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._tensor._rebuild_from_type_v2": subclass,
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, dtype, device, grad: data,
     "torch.serialization._get_layout": lambda name: "strided",
-    "torch.Size": rv.Size,
+    "torch.Size": _size,
     "torch.device": rv.device,
     "torch.Tensor": None,
     "torch.nn.parameter.Parameter": parameter,

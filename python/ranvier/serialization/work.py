@@ -1,0 +1,50 @@
+"""What reading a file of unknown origin may cost: one counter that all work on it is charged to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.serialization.kinds import FileError
+
+BASE, PER_BYTE = 2**23, 40
+"""What a reader may use, and for each byte of a pickle or JSON besides: its objects are so much larger."""
+
+
+class Work:
+    """A counter of bytes of memory; a step, such as the hash of an element, counts as eight.
+
+    allowed: beyond `BASE`; a reader that does not know it at once adds to `left`.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
+        self.left = BASE + allowed
+
+    def charge(self, cost: int) -> None:
+        """Before the work is done. Raises FileError where the file has asked for too much."""
+        self.left -= cost
+        if self.left < 0:
+            raise FileError("asks for far more work or memory than its length allows")
+
+
+LARGE = 2**24  # integers below it collide too seldom to matter
+
+
+class Keys:
+    """What the keys of dicts and sets cost, which are hashed and compared at each use.
+
+    Integers may have been chosen to meet in a table: each large one is charged for those before it.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.large = work, 0
+
+    def charge(self, key: Any) -> None:
+        if isinstance(key, (str, bytes)):
+            self.work.charge(8 + len(key) // 8)
+        elif isinstance(key, (int, float, complex)):
+            if isinstance(key, int) and not -(2**63) <= key < 2**64:
+                raise FileError("has a key that is an integer of more than 64 bits")
+            self.large += not (isinstance(key, int) and abs(key) < LARGE)
+            self.work.charge(8 + self.large // 50)
+        else:
+            self.work.charge(8)

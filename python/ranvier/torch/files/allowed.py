@@ -1,0 +1,68 @@
+"""The classes and functions that a program allows in PyTorch's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ranvier.settings import defined
+
+_safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
+
+
+def add_safe_globals(safe_globals: list[Any]) -> None:
+    """Classes and functions that :func:`ranvier.load` may call for PyTorch's files; or pairs with a path.
+
+    >>> import ranvier as rv, fractions
+    >>> rv.serialization.add_safe_globals([fractions.Fraction])
+    >>> rv.serialization.get_safe_globals(), rv.serialization.clear_safe_globals()
+    ([<class 'fractions.Fraction'>], None)
+    """
+    _safe.update(safe_globals)
+    defined()
+
+
+def get_safe_globals() -> list[Any]:
+    """What :func:`add_safe_globals` has added."""
+    return list(_safe)
+
+
+def clear_safe_globals() -> None:
+    """Removes all that :func:`add_safe_globals` has added."""
+    _safe.clear()
+    defined()
+
+
+class safe_globals:
+    """A block in which classes and functions count as added by :func:`add_safe_globals`."""
+
+    def __init__(self, safe_globals: list[Any]) -> None:
+        self.added = [value for value in safe_globals if value not in _safe]
+
+    def __enter__(self) -> None:
+        add_safe_globals(self.added)
+
+    def __exit__(self, *error: object) -> None:
+        _safe.difference_update(self.added)
+        defined()
+
+
+def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
+    """What programs have added, by the paths that files have for them."""
+    paths = {}
+    for added in _safe:
+        value, path = added if isinstance(added, tuple) else (added, name_of(added))
+        paths[path] = value
+    return paths
+
+
+def refusal(path: str) -> str:
+    """What a file that names something else raises."""
+    shown = path.removeprefix("builtins.")
+    return (
+        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "
+        "allowed global by default, since it could run code. If you trust the source of the file: load it "
+        "with weights_only=False, or allow this name with "
+        f"`torch.serialization.add_safe_globals([{shown}])` or "
+        f"`torch.serialization.safe_globals([{shown}])` (WeightsUnpickler error)"
+    )

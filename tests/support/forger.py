@@ -1,0 +1,479 @@
+"""Damaged and forged files of every kind, made from numbers, and what reading one may do.
+
+    cd tests; python -m support.forger KIND DAMAGED FORGED
+
+reads so many files of a kind, and prints a line for each that did more than raise a ValueError: a crash is
+the end of the process. Number n of a kind is always the same file. It may take two seconds, and 20 us a byte;
+64 MB, four times the file, and what a table, a packed file or a picture says that it holds.
+"""
+
+import contextlib
+import faulthandler
+import gzip
+import io
+import json
+import random
+import struct
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+import zlib
+from collections import OrderedDict, defaultdict
+from pathlib import Path
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn
+from ranvier.data import load as load_data
+from ranvier.data.datasets import read_idx, read_image
+from ranvier.data.vision.datasets.folder import default_loader
+from ranvier.serialization import info
+from ranvier.serialization.files import _checksum
+from ranvier.torch.files import save as save_for_torch
+from safetensors.numpy import save as safetensors_of
+from support.forged_pickles import ODD, TEXTS, end_of_old, number_of, pickled
+
+MB = 2**20
+FOLDER = Path(tempfile.mkdtemp())
+
+
+# --- good files
+def _bytes(save, *args, **settings):
+    save(*args, stream := io.BytesIO(), **settings)
+    return stream.getvalue()
+
+
+def _npy(array):
+    np.save(stream := io.BytesIO(), array)
+    return stream.getvalue()
+
+
+def _npz(save=np.savez, **arrays):
+    save(stream := io.BytesIO(), **arrays)
+    return stream.getvalue()
+
+
+def _model():
+    shared = nn.Linear(3, 3)
+    layers = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Sequential(shared, nn.ReLU(), shared)
+    return nn.Sequential(*layers, nn.LSTM(3, 2, 2), nn.ModuleDict({"a": nn.PReLU(2)}))
+
+
+def _state():
+    nested = {"w": rv.ones(3, 2), "mask": rv.tensor([True, False]), ("k", 1): [1, 2.5, None, (1, "b")]}
+    return OrderedDict(nested, sizes=rv.Size([1, 2]), default=defaultdict(list, a=[1]), n=np.arange(3))
+
+
+def _picture(form):
+    from PIL import Image
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8))
+    image.save(stream := io.BytesIO(), form)
+    return stream.getvalue()
+
+
+def _saved(what, **settings):
+    rv.save(what, stream := io.BytesIO(), **settings)
+    return stream.getvalue()
+
+
+CSV = b'size,kind,date\n1.5,red,2020-01-01\n"2",blue,x\n,"a,b",\n-3e5,\xc3\xa9,#N/A\n'
+FILES = Path(__file__).parents[1] / "formats" / "pytorch"
+
+
+def good(kind):
+    """Some files of a kind."""
+    return {
+        "pt": lambda: [(FILES / "weights.pt").read_bytes(), _bytes(save_for_torch, _state())],
+        "old": lambda: [
+            (FILES / "old.pt").read_bytes(),
+            _bytes(save_for_torch, _state(), _use_new_zipfile_serialization=False),
+        ],
+        "model": lambda: [_saved(_model(), class_names=["a", "b"], input_shape=(1, 9, 9))],
+        "safetensors": lambda: [
+            safetensors_of({"a": np.ones((2, 3), np.float32), "b": np.array([True, False])}),
+            _saved({"x": rv.ones(2), "n": [1, (2, None)]}),
+        ],
+        "npy": lambda: [_npy(np.ones((3, 4))), _npy(np.zeros((4, 2), bool)), _npy(np.ones((2, 3), np.uint8))],
+        "npz": lambda: [
+            _npz(x=np.ones((3, 2)), y=np.array(["a", "b", "a"])),
+            _npz(np.savez_compressed, x=np.zeros((9, 8, 8), np.uint8), y=np.arange(9)),
+        ],
+        "csv": lambda: [CSV, CSV.replace(b",", b";"), b"1,2\n3,4\n5,6\n" * 9],
+        "csv.gz": lambda: [gzip.compress(CSV, mtime=0)],
+        "idx": lambda: [bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(6), gzip.compress(
+            bytes([0, 0, 13, 1, 0, 0, 0, 2]) + bytes(8), mtime=0)],
+        "picture": lambda: [_picture(form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")],
+    }[kind]()  # fmt: skip
+
+
+KINDS = ("pt", "old", "model", "safetensors", "npy", "npz", "csv", "csv.gz", "idx", "picture")
+
+
+# --- damaged files
+def damaged(kind, rng):
+    content = rng.choice(GOOD[kind])
+    if content[:2] == b"PK" and rng.random() < 0.7:  # with sums that fit
+        return _zipped([(name, _changed(rng, data) if rng.random() < 0.5 else data, how)
+                        for name, data, how in _entries(content)])  # fmt: skip
+    if content[:2] == b"\x1f\x8b" and rng.random() < 0.7:
+        return gzip.compress(_changed(rng, gzip.decompress(content)), 1, mtime=0)
+    return _changed(rng, content)
+
+
+def _entries(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return [(entry.filename, file.read(entry), entry.compress_type) for entry in file.infolist()]
+
+
+def _zipped(entries):
+    with zipfile.ZipFile(stream := io.BytesIO(), "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that occur twice
+        for name, data, how in entries:
+            file.writestr(name, data, how)
+    return stream.getvalue()
+
+
+def _changed(rng, content):
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 3, 8])):
+        at, length = rng.randrange(len(content) + 1), rng.choice([1, 1, 2, 4, 8, 30])
+        form = rng.randrange(6)
+        if form == 0:
+            content[at : at + length] = rng.randbytes(length)
+        elif form == 1:
+            del content[at : at + length]
+        elif form == 2:
+            content[at:at] = content[at : at + length] * rng.choice([1, 2, 1000])
+        elif form == 3:
+            content[at : at + 1] = bytes([rng.choice([0, 1, 2, 127, 128, 255])])
+        elif form == 4:
+            content[at : at + 8] = struct.pack("<Q", rng.choice(ODD) % 2**64)
+        elif rng.random() < 0.3:
+            del content[at:]
+    return bytes(content)
+
+
+# --- forged files
+def _json(rng, depth=0):
+    draw = rng.random()
+    if depth > 6 or draw < 0.5:
+        return rng.choice([*ODD, *TEXTS, None, True, 0.5, 1e308, [], {}])
+    if draw < 0.7:
+        return [_json(rng, depth + 1)] * rng.choice([1, 2, 2, 30 if depth > 3 else 2])
+    names = [
+        "dict",
+        "list",
+        "tuple",
+        "tensor",
+        "array",
+        "leaf",
+        "parameter",
+        "dtype",
+        "layer",
+        "same",
+        *TEXTS,
+    ]
+    return {rng.choice(names): _json(rng, depth + 1) for _ in range(rng.choice([1, 1, 1, 3]))}
+
+
+LAYERS = [name for name in nn.__all__ if isinstance(getattr(nn, name, None), type)]
+SETTINGS = "in_features out_features num_features in_channels out_channels kernel_size input_size hidden_size"
+SETTINGS += (
+    " num_layers num_embeddings embedding_dim normalized_shape d_model nhead groups num_parameters dtype"
+)
+SETTINGS = [
+    *SETTINGS.split(),
+    "encoder_layer",
+    "padding",
+    "num_channels",
+    "num_groups",
+    "bias",
+    "nonlinearity",
+]
+
+
+def _layer(rng, path="", depth=0):
+    if rng.random() < 0.1:
+        return {"same": rng.choice(["0", "0.0", path, "0.1"])}
+    if depth < 40 and rng.random() < 0.6:
+        names = rng.choice([["0", "1"], ["0"], ["a", rng.choice(TEXTS)], [*map(str, range(50))]])
+        more = {"same": f"{path}.{names[0]}".lstrip(".")}
+        first = _layer(rng, f"{path}.{names[0]}".lstrip("."), depth + 1)
+        return {"layer": "Sequential", "children": [[names[0], first], *([name, more] for name in names[1:])]}
+    name = rng.choice(LAYERS)
+    try:
+        arguments = dict(rng.choice(ARGUMENTS[name]))
+    except (KeyError, IndexError):
+        arguments = {}
+    for _ in range(rng.choice([0, 0, 1, 2])):
+        odd = rng.choice([*ODD[:9], "float64", [3, 3], _json(rng, 4)])
+        odd = _layer(rng, path, 41) if rng.random() < 0.1 else odd
+        arguments[rng.choice([*arguments, *SETTINGS])] = odd
+    return {"layer": name, "arguments": arguments}
+
+
+ENCODER = {"layer": "TransformerEncoderLayer", "arguments": {"d_model": 4, "nhead": 2}}
+ARGUMENTS = {
+    "Linear": [{"in_features": 2, "out_features": 3}, {"in_features": 2**19, "out_features": 2}],
+    "Conv2d": [{"in_channels": 1, "out_channels": 2, "kernel_size": 3}],
+    "BatchNorm2d": [{"num_features": 2**20}, {"num_features": 9}],
+    "LSTM": [{"input_size": 2, "hidden_size": 3}],
+    "Embedding": [{"num_embeddings": 2**20, "embedding_dim": 1}],
+    "LayerNorm": [{"normalized_shape": [2**20]}],
+    "TransformerEncoder": [{"num_layers": 1, "encoder_layer": ENCODER}],
+}
+
+
+def _document(rng, content):
+    tree = _layer(rng) if content == "model" else _json(rng)
+    document = {"version": rng.choice([1] * 30 + [0, "1"]), "library": rng.choice(TEXTS), "content": content}
+    arrays = {rng.choice([*TEXTS[1:], "weight"]): np.ones(rng.choice([1, 6, 2000]), np.float32)}
+    document["tied"] = {rng.choice(TEXTS): rng.choice(TEXTS)} if rng.random() < 0.1 else {}
+    document |= {"checksum": _checksum(tree, arrays)} if content == "checkpoint" else {}
+    document |= (
+        {rng.choice(["frozen", "class_names", "input_shape"]): _json(rng)} if rng.random() < 0.3 else {}
+    )
+    return safetensors_of(arrays, {"ranvier": json.dumps(document | {content: tree})})
+
+
+def _header(rng):
+    entries = {
+        rng.choice(TEXTS): {
+            "dtype": rng.choice(["F32", "BOOL", "F64", "BF16", "I8", "X", "C64"]),
+            "shape": [rng.choice([0, 1, 2, 3, *ODD]) for _ in range(rng.choice([0, 1, 1, 2, 70]))],
+            "data_offsets": [0, rng.choice([0, 4, 8, 16, *ODD])],
+        }
+        for _ in range(rng.choice([1, 1, 2]))
+    }
+    text = json.dumps(entries).encode() + rng.choice([b"", b"", b"[" * 10**4])
+    return struct.pack("<Q", rng.choice([len(text)] * 9 + ODD) % 2**64) + text + rng.randbytes(16)
+
+
+def _npy_forged(rng):
+    descr = rng.choice(
+        ["'<f8'", "'|b1'", "'<U3'", "'<U999999999'", "'|O'", "[('a','<f8')]", "'|S0'", "'<M8[s]'"]
+    )
+    shape = tuple(rng.choice([0, 1, 2, 3, *ODD]) for _ in range(rng.choice([0, 1, 2, 2, 70])))
+    text = f"{{'descr': {descr}, 'fortran_order': {rng.choice(['True', 'False', '3'])}, 'shape': {shape}, }}"
+    text = rng.choice(
+        [text, text, text, "(" * 9000, "[" * 300 + text, "'a" * 99, text[:20] + "\\\n", "0" * 9999]
+    )
+    version = rng.choice([1, 1, 2, 3, 4, 255])
+    length = struct.pack("<H" if version == 1 else "<I", len(text) + 1)
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + length
+        + text.encode()
+        + b"\n"
+        + rng.randbytes(rng.choice([0, 48]))
+    )
+
+
+def _csv_forged(rng):
+    cells = [
+        "1",
+        "-2.5",
+        "1e400",
+        "",
+        "NaN",
+        '"',
+        '"a\nb"',
+        "x" * 200,
+        "2020-01-01",
+        "\0",
+        "\x1b[2J",
+        "1,5",
+        "é",
+        "0x9",
+    ]
+    some = rng.choices(cells, k=rng.choice([1, 2, 5]))
+    rows = [
+        rng.choice([",", ";", "\t", " ", "|"]).join(rng.choices(some, k=rng.choice([1, 3, 3, 3, 400])))
+        for _ in range(9)
+    ]
+    return ("\n".join(rows * rng.choice([1, 1, 30])) * rng.choice([1, 1, 2])).encode()
+
+
+def _png(rng):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    width, height = (rng.choice([1, 7, 3000, 60000, 2**31 - 1, 0]) for _ in range(2))
+    form = bytes([rng.choice([1, 8, 16]), rng.choice([0, 2, 3, 4, 6]), 0, 0, rng.choice([0, 1])])
+    parts = [
+        chunk(b"IHDR", struct.pack(">II", width, height) + form),
+        chunk(b"IDAT", zlib.compress(bytes(10**5))),
+    ]
+    parts.insert(rng.choice([0, 1]), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(rng.choice([9, 10**7])))))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def forged(kind, rng):
+    if kind == "pt":
+        data = [(f"a/data/{size}", bytes([7, 200, 0, 1] * size), 0) for size in (1, 4, 8)]
+        return _zipped([("a/data.pkl", pickled(rng), 0), *data])
+    if kind == "old":
+        start = b"".join(
+            b"\x80\x02" + x + b"." for x in (number_of(0x1950A86A20F9469CFC6C), number_of(1001), b"}")
+        )
+        content = pickled(rng, b"NtQ")
+        return start + content + end_of_old(content)
+    if kind in ("model", "safetensors"):
+        forms = {"model": ("model", "checkpoint"), "safetensors": ("dict", "")}[kind]
+        form = rng.choice(forms)
+        return _document(rng, form) if form else _header(rng)
+    if kind == "npy":
+        return _npy_forged(rng)
+    if kind == "npz":
+        names = rng.choice([["x.npy", "y.npy"], ["x.npy"], ["\x1b[2J.npy", "b.npy"], ["x.npy"] * 2])
+        big = _npy(np.zeros(rng.choice([9, 10**7]), np.uint8))
+        return _zipped(
+            [(n, rng.choice([_npy_forged(rng), big]), rng.choice([0, 8, 8, 12, 14])) for n in names]
+        )
+    if kind in ("csv", "csv.gz"):
+        content = _csv_forged(rng)
+        bomb = rng.choice([b"1,2\n", b"0", b",", b"\n"]) * 10**7 if rng.random() < 0.05 else content
+        return content if kind == "csv" else gzip.compress(bomb, 1, mtime=0)
+    if kind == "idx":
+        sizes = [rng.choice([0, 1, 2, 2**16, 2**31]) for _ in range(rng.choice([0, 1, 3, 255]))]
+        head = struct.pack(f">HBB{len(sizes)}I", 0, rng.choice([8, 9, 11, 13, 14, 7]), len(sizes), *sizes)
+        content = head + rng.randbytes(8)
+        return (
+            gzip.compress(content + bytes(rng.choice([0, 10**8])), 1, mtime=0)
+            if rng.random() < 0.1
+            else content
+        )
+    return _png(rng) if rng.random() < 0.7 else damaged(kind, rng)
+
+
+# --- reading
+def read(kind, path):
+    if kind in ("pt", "old", "model", "safetensors"):
+        value = rv.load(path)
+        if kind in ("model", "safetensors"):
+            info(path)
+        with open(path, "rb") as stream:
+            rv.load(stream)
+        return value
+    if kind == "idx":
+        return read_idx(path)
+    if kind == "picture":
+        default_loader(str(path))
+        return read_image(path)
+    for settings in ({}, {"label": None}, {"missing": "keep", "categories": True}):
+        try:
+            value = load_data(path, **settings if kind[:3] == "csv" or len(settings) < 2 else {})
+        except ValueError:
+            if settings:
+                raise
+    return value
+
+
+def wrong_in(value):
+    """What is wrong in a value that was read: bytes that are no bools, names that others ask for."""
+    seen, left = {}, [value]
+    while left:
+        x = left.pop()
+        if id(x) in seen:
+            continue
+        seen[id(x)] = x
+        array = x._array if isinstance(x, rv.Tensor) else x
+        if isinstance(array, np.ndarray) and array.dtype == bool and array.view(np.uint8).max(initial=0) > 1:
+            return "bools of other bytes"
+        own = (
+            vars(x) if isinstance(x, (rv.Tensor, OrderedDict, defaultdict)) and hasattr(x, "__dict__") else {}
+        )
+        if any(name[:1] == "_" == name[-1:] for name in own):
+            return f"attributes {[*own]}"
+        left += [
+            *own.values(),
+            *(x.values() if isinstance(x, dict) else x if type(x) in (list, tuple) else ()),
+        ]
+    return ""
+
+
+def _peak(reset=False):
+    """The most memory so far, or since the last reset, in bytes."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _said(kind, path, size):
+    """Memory for what a packed file, or a picture, says that it holds."""
+    with contextlib.suppress(Exception):  # damaged, which says nothing
+        if kind == "picture":
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return 20 * min(image.size[0] * image.size[1], 2**25)
+        if kind == "npz":
+            with zipfile.ZipFile(path) as file:
+                return 50 * min(sum(entry.file_size for entry in file.infolist()), 2**22 + 1100 * size)
+    return {"csv": 40 * size, "csv.gz": 40 * (2**22 + 100 * size), "idx": 3 * 100 * size}.get(kind, 0)
+
+
+def attempt(kind, content, slow):
+    """What reading a file did that it may not."""
+    path = FOLDER / f"file.{ {'model': 'safetensors', 'old': 'pt', 'picture': 'png'}.get(kind, kind) }"
+    path.write_bytes(content)
+    problems, said = [], []
+    before, start = _peak(reset=True), time.process_time()
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            value = read(kind, path)
+        said = [str(warning.message) for warning in warned]
+        problems += filter(None, [wrong_in(value)])
+        repr(value)
+    except RecursionError:  # of repr
+        pass
+    except ValueError as error:
+        said = [str(error)]
+    except Exception as error:
+        problems.append(f"{type(error).__name__}: {error}"[:300])
+    taken, used = time.process_time() - start, _peak() - before
+    said_of = _said(kind, path, len(content))
+    problems += [f"{taken:.1f} s"] * (taken > slow * (2 + 20e-6 * len(content) + 1e-8 * said_of))
+    problems += [f"{used // MB} MB"] * (used > 64 * MB + 4 * len(content) + said_of)
+    odd = [text for text in said if not text.replace("\n", "").replace("\t", "").isprintable()]
+    return problems + [f"control codes: {text!r}" for text in odd[:1]]
+
+
+def main(kind, count, invented):
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    GOOD[kind] = good(kind)
+    read_all = [attempt(kind, content, 100) for content in GOOD[kind]]  # imports what it needs
+    assert kind in ("csv", "csv.gz") or not any(read_all), read_all
+    start = time.process_time()
+    sum(range(10**7))
+    slow = max(1, (time.process_time() - start) / 0.15)  # of a machine that does other things, too
+    worst, failed = [0.0, 0], 0
+    for make, most in ((damaged, count), (forged, invented)):
+        for number in range(most):
+            content = make(kind, random.Random(f"{kind} {make.__name__} {number}"))
+            faulthandler.dump_traceback_later(120, exit=True)
+            print(f"{make.__name__} {number}", file=sys.stderr, flush=True)
+            start = time.process_time()
+            problems = attempt(kind, content, slow)
+            worst[0] = max(worst[0], time.process_time() - start)
+            failed += bool(problems)
+            if problems:
+                print(
+                    f"{kind} {make.__name__} {number}, {len(content)} bytes: {'; '.join(problems)}",
+                    flush=True,
+                )
+    faulthandler.cancel_dump_traceback_later()
+    print(f"{count} damaged and {invented} forged: {failed} wrong, at most {worst[0]:.2f} s", flush=True)
+
+
+GOOD = {}
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
