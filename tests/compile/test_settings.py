@@ -98,7 +98,8 @@ KNOWN = """
 == caches, and what the library defines when it is imported
 compile/cache _unpaid; compile/library _comparison _made _names _of_class; compile/locks _locks
 compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
-nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories; tensors/replaced replaced
+nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories
+tensors/replaced replaced
 torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
 export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _PROVIDERS; nn/loss/functional FORMS
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
