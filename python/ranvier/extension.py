@@ -71,6 +71,7 @@ def optional(module: str, text: str) -> Any:
     Raises ImportError: the text, which says how to install the package, and the cause where it is installed.
     """
     try:
+        importlib.import_module(module.partition(".")[0])
         return importlib.import_module(module)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]

@@ -103,7 +103,7 @@ REFUSED = {
         lambda x: rnn.pack_padded_sequence(x[:, :, None], LABELS + 1, True, False)[0],
         f"pack_padded_sequence{HERE}",
     ),
-    "repeats": (lambda x: rv.repeat_interleave(x, LABELS, 0), rf"{HERE}.* that NumPy made"),
+    "repeats": (lambda x: rv.repeat_interleave(x, LABELS, 0), f"repeat_interleave{HERE}"),
     "a state of an optimizer": (lambda x: x * float(ADAM.state[WEIGHT]["step"]), VALUE),
     "a state, by a variable": (lambda x: x * float(ADAM.state[WEIGHT][STEP]), VALUE),
     "a state, by an item": (lambda x: x * float(ADAM.state[WEIGHT][[STEP][0]]), VALUE),

@@ -99,7 +99,7 @@ KNOWN = """
 compile/cache _unpaid; compile/library _comparison _made _names _of_class; compile/locks _locks
 compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories
-tensors/replaced replaced
+tensors/replaced replaced; tensors/mapped _files
 torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
 export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _PROVIDERS; nn/loss/functional FORMS
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
@@ -107,7 +107,8 @@ ops/rules RULES; tape/graph RULES; torch/fx/nodes _effects; torch/fx/tracing Pro
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/dispatch Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/shared Tensor Module
-torch/twister Dropout Generator MultiheadAttention Twister _core data init rows uniform
+torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
+optim/hooks _ALL
 distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
@@ -175,7 +176,8 @@ ROWS = """
 rv.set_default_dtype(rv.float64), rv.set_default_dtype(rv.float32) | x + rv.tensor([1.5])
 rv.set_float32_matmul_precision('high'), rv.set_float32_matmul_precision('highest')
     | x * len(rv.get_float32_matmul_precision())
-rv.set_num_threads(THREADS + 1), rv.set_num_threads(THREADS) | x * rv.get_num_threads()
+rv.set_num_threads(rv.get_num_threads() + 1), rv.set_num_threads(rv.get_num_threads() - 1)
+    | x * rv.get_num_threads()
 rv.set_winograd(False), rv.set_winograd(True) | x * (2 if rv.get_winograd() else 3)
 rv.use_deterministic_algorithms(True), rv.use_deterministic_algorithms(False)
     | x * (2 if rv.are_deterministic_algorithms_enabled() else 3)
@@ -203,7 +205,7 @@ for kind, dtype in {"cpu": "bfloat16", "cuda": "float16", "hpu": "bfloat16", "xp
     read = f"(2 if rv.amp.is_autocast_enabled('{kind}') else 3)"
     ROWS += [f"{on % True}, {on % False} | x * {read}"]
     ROWS += [f"{to % 'float64'}, {to % dtype} | x.to(rv.amp.get_autocast_dtype('{kind}'))"]
-FOLDER, THREADS = rv.hub.get_dir(), rv.get_num_threads()
+FOLDER = rv.hub.get_dir()
 W, X = rv.full((16, 16), 1.0 / 7), rv.full((4, 16), 1.0 / 3)
 
 

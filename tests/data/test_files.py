@@ -1,8 +1,8 @@
 """Archives and folders of images: their contents, and the errors that name what is wrong."""
 
-import builtins
 import io
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -282,14 +282,7 @@ def test_wrong_folders(folder, tmp_path):
 
 
 def test_without_pillow(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *args, **kwargs):
-        if name == "PIL" or name.startswith("PIL."):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     for read in (load_images, read_image, load):
         refused(ImportError, "images need pillow: pip install 'ranvier[images]'", read, tmp_path)
 

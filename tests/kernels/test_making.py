@@ -58,7 +58,6 @@ def test_what_is_no_regular_list_of_numbers():
 def test_shapes():
     for size, shape in [
         ((), ()), ((2, 3), (2, 3)), (((2, 3),), (2, 3)), (([2],), (2,)), ((np.int32(4),), (4,)), (((),), ()),
-        ((True,), (1,)),
     ]:  # fmt: skip
         assert _core._shape(size, "zeros") == shape
     for size in (("2",), (2.0,), ((2, None),), ((1, (2,)),)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.torch import compiler, former, futures, machine, names, pytree, testing
-from ranvier.torch.pairs import Complex
+from ranvier.torch.pairs import complex_of
 from support.refused import refused
 
 Pair = namedtuple("Pair", "a b")
@@ -94,9 +94,9 @@ def test_assert_close_uses_the_tolerances_of_the_dtype() -> None:
         with pytest.raises(AssertionError):
             testing.assert_close(one, wrong)
     testing.assert_close(one, one + 1e-4, rtol=1e-3, atol=0)
-    testing.assert_close(Complex(one, one), Complex(one + 1e-6, one))
+    testing.assert_close(complex_of(one, one), complex_of(one + 1e-6, one))
     with pytest.raises(AssertionError, match="not close"):
-        testing.assert_close(Complex(one, one), Complex(one, -one))
+        testing.assert_close(complex_of(one, one), complex_of(one, -one))
     testing.assert_close(np.float32(1), one.sum() / 2)
     nan = rv.tensor([float("nan")])
     testing.assert_close(nan, nan, equal_nan=True)

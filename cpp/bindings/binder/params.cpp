@@ -11,7 +11,8 @@ void note_read(PyObject* number) {
   if (PyLong_CheckExact(number) || PyFloat_CheckExact(number) || !t_recording || !PyArray_Check(number))
     return;
   const auto how = py::reinterpret_steal<py::object>(PyUnicode_FromString("a number"));
-  if (!py::reinterpret_steal<py::object>(PyObject_CallFunctionObjArgs(g_value_read, how.ptr(), number, nullptr)))
+  if (!py::reinterpret_steal<py::object>(
+          PyObject_CallFunctionObjArgs(g_value_read, how.ptr(), number, nullptr)))
     throw py::error_already_set();
 }
 

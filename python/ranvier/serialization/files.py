@@ -195,7 +195,7 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
         return np.empty(shape, kind)
     array: Array = np.ndarray(shape, kind, memory, start + data_offsets[0])
     if dtype == "BOOL":  # True is the byte 1; a damaged file has others
-        return bools(array.view(np.uint8))
+        array = bools(array.view(np.uint8))
     return array if array.flags.aligned and array.flags.writeable else array.copy()
 
 

@@ -192,6 +192,8 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
         if document.get("content") == "checkpoint":
             return read_checkpoint(path)
         raise ValueError(f"unknown content {document.get('content')!r}")
+    except MemoryError:  # of the machine, also of a size that a ValueError names
+        raise
     except (ValueError, RecursionError) as error:
         raise FileError(f"[load] '{path}': {error}") from None
 
@@ -307,9 +309,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     # twice the weights, of which some are tied, in a wider dtype; and what the objects of layers take
     work = Work(4 * sum(array.nbytes for array in arrays.values()) + 4000 * len(arrays))
     try:
-        with nn.init.skipped(
-            lambda tensor: work.charge(tensor.nbytes + 1000)
-        ):  # the values come from the file
+        # the values come from the file
+        with nn.init.skipped(lambda tensor: work.charge(tensor.nbytes + 1000)):
             model = architecture.build(node, work=work)
     except MemoryError:
         architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage

@@ -86,7 +86,9 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
     recorded = tensor._requires_grad and mode.enabled
     widens = tensor._array.dtype in HALVES and node.widens and (recorded or not node.moves)
     own = _is_sole(tensor)
-    if widens or (observers and (recorded or current() is None)) or (recorded and not own):
+    step = current()  # a recorded one; not that of a file that is written, which has no memory of its own
+    listed = observers and (recorded or step is None or step.keeps)
+    if widens or listed or (recorded and not own):
         return assign(tensor, node.apply(tensor), name)
     if recorded:
         forward = node.forward
