@@ -23,6 +23,8 @@ KINKS = {
     "norm": lambda T, x: x.norm(),
     "norm 3": lambda T, x: x.norm(3),
     "norm 1": lambda T, x: x.norm(1),
+    "norm 0.5": lambda T, x: x.norm(0.5),
+    "norm -1": lambda T, x: x.norm(-1),
     "norm inf": lambda T, x: x.norm(float("inf")),
     "abs": lambda T, x: x.abs(),
     "x ** 0": lambda T, x: x**0,
@@ -64,6 +66,17 @@ def result(library, kink, base):
 def test_gradients_at_kinks_are_those_of_torch(kink, base, torch):
     for got, expected in zip(result(rv, kink, base), result(torch, kink, base), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("kink", KINKS.values(), ids=KINKS)
+def test_gradients_that_keep_their_graph_are_the_same(kink, base):
+    x = rv.tensor([base] * 3, requires_grad=True)
+    y = kink(rv, x).sum()
+    plain, graphed = (
+        rv.autograd.grad(y, x, retain_graph=True, create_graph=graph)[0] for graph in (False, True)
+    )
+    np.testing.assert_allclose(graphed.tolist(), plain.tolist(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_deviation_of_equal_elements_has_a_gradient_of_0():

@@ -135,7 +135,7 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
         return x / safe * dy
     size = x
     if p < 2:  # |x|^(p - 1) has no slope at 0, where it counts as 0
-        size = where(wrap(node.x).eq(0.0), y.detach() if p < 1 else 1.0, x)
+        size = where(wrap(node.x).eq(0.0), safe.detach() if p < 1 else 1.0, x)
     return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
 
 
