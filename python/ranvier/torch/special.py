@@ -53,9 +53,9 @@ def ndtri(input: rv.Tensor) -> rv.Tensor:
 
 def entr(input: rv.Tensor) -> rv.Tensor:
     """-x log(x), 0 at 0 and -inf below."""
-    zero = input.eq(0)  # where the slope is inf, which is that of a root
-    x, root = rv.where(input <= 0, 1.0, input), rv.where(zero, input + 0.0, 1.0).sqrt()
-    return rv.where(input < 0, -math.inf, rv.where(zero, root, -x * x.log()))
+    # The slope at 0 is inf, as that of a root.
+    x, root = rv.where(input <= 0, 1.0, input), rv.where(input.eq(0), input + 0.0, 1.0).sqrt()
+    return rv.where(input < 0, -math.inf, rv.where(input.eq(0), root, -x * x.log()))
 
 
 def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
