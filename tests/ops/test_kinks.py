@@ -23,6 +23,8 @@ KINKS = {
     "norm": lambda T, x: x.norm(),
     "norm 3": lambda T, x: x.norm(3),
     "norm 1": lambda T, x: x.norm(1),
+    "norm 0.5": lambda T, x: x.norm(0.5),
+    "norm -1": lambda T, x: x.norm(-1),
     "norm inf": lambda T, x: x.norm(float("inf")),
     "abs": lambda T, x: x.abs(),
     "x ** 0": lambda T, x: x**0,
@@ -127,22 +129,25 @@ APART |= {"lgamma": [-200.0, -6.0, -3.0, -1.0]}  # its second derivative has pol
 APART |= {"logit": [p for p in POINTS if not 0.0 < p <= 1.0]}  # the gradient of what is NaN
 
 
-def derivatives(library, curve):
+def derivatives(library, curve, points=POINTS):
     """The values, the gradients by backward and by create_graph, the second ones."""
-    x = library.tensor(POINTS, requires_grad=True)
+    x = library.tensor(points, requires_grad=True)
     y = curve(library, x)
     (plain,) = library.autograd.grad(y.sum(), x, retain_graph=True)
     (first,) = library.autograd.grad(y.sum(), x, create_graph=True)
-    second = library.zeros(len(POINTS))
+    second = library.zeros(len(points))
     if first.requires_grad:
         found = library.autograd.grad(first.sum(), x, allow_unused=True)[0]
         second = second if found is None else found
     return [v.detach() + 0.0 for v in (y, plain, first, second)]
 
 
-@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
-def test_gradients_of_create_graph_are_those_of_backward(curve):
-    _, plain, first, _ = derivatives(rv, curve)
+SLOPES = [(f, POINTS) for f in CURVES.values()] + [(f, [0.0] * 3) for f in KINKS.values()]
+
+
+@pytest.mark.parametrize(("curve", "points"), SLOPES, ids=[*CURVES, *KINKS])
+def test_gradients_of_create_graph_are_those_of_backward(curve, points):
+    _, plain, first, _ = derivatives(rv, curve, points)
     np.testing.assert_allclose(first.numpy(), plain.numpy(), rtol=1e-5, atol=1e-6)
 
 

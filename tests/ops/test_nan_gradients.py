@@ -28,6 +28,16 @@ def test_nan_of_sign_and_of_the_slope_of_abs():
     assert x.grad[1].item() == -1.0
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, math.inf])
+@pytest.mark.parametrize("graphed", [False, True])
+def test_nan_of_a_distance_is_in_both_gradients(p, graphed):
+    x1 = rv.tensor([[NAN, 1.0, 5.0], [2.0, 3.0, 5.0]], requires_grad=True)
+    x2 = rv.zeros(9, 3, requires_grad=True)
+    for y in (rv.cdist(x1, x2, p)[0], rv.nn.functional.pairwise_distance(x1[:1], x2[:1], p)):
+        slopes = rv.autograd.grad(y.sum(), (x1, x2), retain_graph=True, create_graph=graphed)
+        assert all(math.isnan(slope[0, 0].item()) for slope in slopes)
+
+
 @pytest.mark.parametrize(
     "reduce",
     [lambda x: x.max(), lambda x: x.min(), lambda x: x.median()],

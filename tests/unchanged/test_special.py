@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier.ops.loss.base import Shapes
 from ranvier.torch.former import eig, eigvals, pca_lowrank, skip_init, svd_lowrank
 from ranvier.torch.inner import gradcheck
-from ranvier.torch.special import erfcx
+from ranvier.torch.special import entr, erfcx
 from support.refused import refused
 
 
@@ -28,6 +28,13 @@ def test_erfcx_is_the_scaled_complement():
 
 def test_erfcx_has_gradients():
     rv.autograd.gradcheck(erfcx, rv.tensor([-1.0, 0.3, 5.0, 30.0], dtype=rv.float64, requires_grad=True))
+
+
+def test_the_slope_of_an_entropy_at_0_is_inf():
+    x = rv.tensor([0.0, -0.0, 1.0, 0.5], requires_grad=True)
+    (slope,) = rv.autograd.grad(entr(x).sum(), x, create_graph=True)
+    np.testing.assert_allclose(slope.tolist(), [math.inf, math.inf, -1.0, math.log(2.0) - 1.0], rtol=1e-6)
+    assert entr(rv.tensor([0.0, -1.0])).tolist() == [0.0, -math.inf]
 
 
 def test_eig_of_real_eigenvalues():

@@ -224,7 +224,7 @@ struct Norm {
       if constexpr (p == Power::largest) slope = select(size == o.v[0], slope, V{});
       if constexpr (p == Power::two) slope = size / o.v[0];
       if constexpr (p == Power::any) slope = power_of<T>(size / o.v[0], V{} + (l.p - T(1)));
-      return select(d == T(0), d, copysign(slope, d) * o.v[1]);  // no slope at 0
+      return select(size > T(0), copysign(slope, d) * o.v[1], d);  // no slope at 0, NaN where d is
     }
   };
 

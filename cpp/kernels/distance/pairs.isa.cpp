@@ -152,7 +152,7 @@ static void add_slopes(const PairSlopes<T>& s) {
       for (int r = 0; r < kPairRows; ++r) {
         const vec<T> difference = rows[r] - b;
         vec<T> slope = difference;
-        if constexpr (p == PairPower::one) slope = select(slope == zero, slope, copysign(one, slope));
+        if constexpr (p == PairPower::one) slope = select(abs(slope) > zero, copysign(one, slope), slope);
         if constexpr (p == PairPower::largest)
           slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope),
                          select(slope == slope, zero, slope));  // NaN, as infinity from itself, stays

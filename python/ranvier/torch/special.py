@@ -53,7 +53,9 @@ def ndtri(input: rv.Tensor) -> rv.Tensor:
 
 def entr(input: rv.Tensor) -> rv.Tensor:
     """-x log(x), 0 at 0 and -inf below."""
-    return rv.where(input < 0, -math.inf, -rv.xlogy(input, input.clamp(min=0)))
+    # The slope at 0 is inf, as that of a root.
+    x, root = rv.where(input <= 0, 1.0, input), rv.where(input.eq(0), input + 0.0, 1.0).sqrt()
+    return rv.where(input < 0, -math.inf, rv.where(input.eq(0), root, -x * x.log()))
 
 
 def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
