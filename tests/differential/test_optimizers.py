@@ -23,11 +23,13 @@ SETTINGS = [(name, i) for name in HERE for i in range(len(INFOS[name].optim_inpu
 
 @pytest.fixture(autouse=True)
 def doubles():
-    """PyTorch keeps some scalars of states in the default dtype."""
+    """Some scalars of states have the default dtype."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
+    rv.set_default_dtype(rv.float64)
     yield
     torch.set_default_dtype(before)
+    rv.set_default_dtype(rv.float32)
 
 
 def moved(x, library, known):

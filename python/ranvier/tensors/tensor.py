@@ -193,7 +193,6 @@ class Tensor:
     device = property(lambda self: CPU)
     is_cpu = True
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
-    is_ipu = is_maia = is_mkldnn = is_mtia = is_sparse_csr = is_vulkan = is_xla = False
     layout = layout("strided")
     is_leaf = property(lambda self: self._grad_fn is None)
     _version = property(lambda self: int(self._cell[0]))

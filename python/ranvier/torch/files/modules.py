@@ -28,7 +28,6 @@ def _conv(state: dict[str, Any]) -> dict[str, Any]:
     around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))  # type: ignore[arg-type]
     return {
         "transposed": False,
-        "output_padding": (0,) * len(state["kernel_size"]),
         "_reversed_padding_repeated_twice": list(around) if isinstance(state["padding"], str) else around,
     }
 
@@ -75,7 +74,6 @@ _EXTRA: dict[str, Any] = {
     "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
     "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},
     "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
-    "EmbeddingBag": lambda state: {"sparse": False},
     "SyncBatchNorm": lambda state: {"process_group": None},
 }
 # what only this library's classes have
