@@ -24,6 +24,7 @@ OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin
     if (state.data) part(state);
   for (TensorView<double>* number : {&s.step, &s.number})
     if (number->data && cells) *cells = *number->data, number->data = cells++;
+  if (s.single.data && cells) *cells = *s.single.data, s.number.data = cells++, s.single.data = nullptr;
   return s;
 }
 
