@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -75,6 +73,8 @@ def renew(path: Any) -> None:
 
     Raises OSError: the folder takes no new file, or the disk is full.
     """
+    import shutil  # loads every compression: 5 ms of `import ranvier`
+
     target = os.path.realpath(path)
     with open(target, "rb") as stream:
         _replace(target, os.stat(target), lambda copy: shutil.copyfileobj(stream, copy, 2**20), False)
@@ -141,7 +141,7 @@ def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any
     remove_parts(folder, name.__eq__)
     mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
     while True:
-        part = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{TEMPORARY}")
+        part = os.path.join(folder, f".{name}.{os.urandom(8).hex()}{TEMPORARY}")
         try:
             with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
                 _is_locked(stream)

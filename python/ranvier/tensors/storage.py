@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.tensors.devices import CPU
-from ranvier.tensors.mapped import MappedFile, mapped
 from ranvier.tensors.memory import Array
 
 __all__ = ["TypedStorage", "UntypedStorage"]
@@ -56,6 +55,8 @@ class UntypedStorage(_Storage):
     @classmethod
     def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
         """The first bytes of a file, mapped into memory; shared: changes are written to the file."""
+        from ranvier.tensors.mapped import MappedFile, mapped  # here: a millisecond of `import ranvier`
+
         size = os.path.getsize(filename)
         if nbytes > size:
             raise RuntimeError(
