@@ -1,0 +1,69 @@
+"""Runs a test on the samples of every op, and keeps which ops are tested."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from samples import OPS
+from samples.sample import Op, Sample
+
+# The ops that each test leaves out, and why; those for which it makes sense.
+PROPERTIES: dict[str, tuple[Mapping[str, str], Callable[[Op], Any]]] = {}
+
+
+def every_op(
+    leaves_out: Mapping[str, str],
+    only: Callable[[Op], Any] = lambda op: True,
+    of: Callable[[Sample], bool] = lambda sample: sample.error is None,
+) -> Callable[..., Any]:
+    """The test runs once for each op, on each of its samples.
+
+    leaves_out: names of ops, several in a text, and the reason why this property is not tested for them.
+    only: the ops for which the property makes sense. of: the samples.
+    """
+
+    def decorate(test: Callable[..., None]) -> Any:
+        left = {name: why for names, why in leaves_out.items() for name in names.split()}
+        unknown = sorted(left.keys() - OPS.keys())
+        assert not unknown, f"{test.__name__} leaves out ops that have no samples: {unknown}"
+        PROPERTIES[test.__name__.removeprefix("test_")] = left, only
+
+        def run(name: str, **fixtures: Any) -> None:
+            __tracebackhide__ = True
+            for sample in OPS[name].all_samples:
+                if of(sample):
+                    rv.manual_seed(0)
+                    try:
+                        test(sample, **fixtures)
+                    except BaseException:
+                        print("failed with", sample)  # pytest shows it below the traceback
+                        raise
+
+        return _parametrized(test, run, [name for name, op in OPS.items() if name not in left and only(op)])
+
+    return decorate
+
+
+def _parametrized(test: Callable[..., None], run: Any, names: list[str]) -> Any:
+    _, *fixtures = inspect.signature(test).parameters.values()
+    name = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY)
+    run.__signature__ = inspect.Signature([name, *(f.replace(kind=name.kind) for f in fixtures)])
+    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    return pytest.mark.parametrize("name", names)(run)
+
+
+def is_smooth(sample: Sample) -> bool:
+    return sample.error is None and sample.is_smooth
+
+
+def floats(tensors: list[Any]) -> list[Any]:
+    return [y for y in tensors if y.is_floating_point()]
+
+
+def weights_for(x: Any, seed: int) -> Any:
+    """A gradient or a tangent for x: numbers from 0.5 to 1.5 that all dtypes have, the same at each call."""
+    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, tuple(x.shape))
+    return rv.tensor(drawn).bfloat16().to(x.dtype)

@@ -1,0 +1,25 @@
+"""Gradients, second gradients and forward mode of floating inputs are central differences, in float64."""
+
+import ranvier as rv
+
+from properties.every import every_op, floats, is_smooth
+
+LEAVES_OUT: dict[str, str] = {}
+REFUSE: dict[str, str] = {}  # create_graph
+ENTRIES = 25  # elements of each input that are changed; of second gradients a fifth
+
+
+def checked(sample, check, entries):
+    call = sample.tensors(rv.float64)
+    if any(y.requires_grad for y in call()):
+        assert check(lambda *xs: tuple(floats(call.with_leaves(*xs))), call.leaves, entries=entries)
+
+
+@every_op(LEAVES_OUT, of=is_smooth)
+def test_gradient(sample):
+    checked(sample, rv.autograd.gradcheck, ENTRIES)
+
+
+@every_op(REFUSE, of=is_smooth)
+def test_second_gradient(sample):
+    checked(sample, rv.autograd.gradgradcheck, ENTRIES // 5)

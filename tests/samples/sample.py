@@ -1,0 +1,271 @@
+"""How each op and each layer is called: `@op` above a function with its name, which yields samples.
+
+    @op(reference=np.hypot)
+    def hypot(x):
+        yield call(x(3, 7), x(3, 7))
+        yield call(x(3, 1), x(7))  # broadcast
+        yield call(x(5), 2.5)
+        yield refused(TypeError, "[hypot] got 'text'", x(5), "text")
+
+The arguments are those of the op. `x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays
+become Tensors, those of floats in the dtype that a property asks for, with a gradient; `fixed(array)` has
+none, and `state(array)` is changed by the call. A sample of a layer begins with the layer:
+`call(nn.Linear(7, 2), x(3, 7))`.
+
+Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known of
+one.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn
+
+Array = np.ndarray[Any, Any]
+OPS: dict[str, Op] = {}  # by name, also the layers
+
+
+class Draw:
+    """Arrays at random, for one op always the same ones."""
+
+    def __init__(self, op: Op) -> None:
+        self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
+
+    def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
+        """Floats, none near a kink or, where there are few, near another of the array."""
+        count = int(np.prod(shape))
+        places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
+        array = low + (high - low) * places / max(count, 1)
+        for kink in self.kinks:
+            array = np.where(np.abs(array - kink) < 0.01, array + 0.03, array)
+        return np.asarray(array.reshape(shape))
+
+    def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
+        """Integers from low to high - 1, as labels and indices are."""
+        return self.rng.integers(low, high, shape).astype(dtype)
+
+    def bools(self, *shape: int) -> Array:
+        return self.rng.random(shape) < 0.5
+
+    def signs(self, *shape: int) -> Array:
+        """-1.0 and 1.0"""
+        return self.rng.choice([-1.0, 1.0], shape)
+
+
+@dataclass
+class Marked:
+    """An array of floats that has no gradient; changes: the call writes to it."""
+
+    array: Array
+    changes: bool = False
+
+
+def fixed(array: Array) -> Marked:
+    return Marked(array)
+
+
+def state(array: Array) -> Marked:
+    return Marked(array, changes=True)
+
+
+@dataclass
+class Sample:
+    """One call. `function` and `tensors` make it with Tensors."""
+
+    args: tuple[Any, ...]
+    settings: dict[str, Any]
+    error: type[Exception] | None = None  # the call is refused with this error
+    text: str = ""  # which its message contains
+    op: Op = field(init=False, repr=False)
+    number: int = field(init=False, default=0)
+
+    @property
+    def arrays(self) -> list[Array]:
+        return arrays_in((self.args, self.settings))
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the op has a derivative there: no array has a kink, an infinity or NaN."""
+        given = [x for x in self.arrays if x.dtype.kind == "f"]
+        return all(np.isfinite(x).all() and not np.isin(x, self.op.kinks).any() for x in given)
+
+    def __str__(self) -> str:
+        return f"sample {self.number} of {self.op.name}"
+
+    def tensors(self, dtype: Any = rv.float64, of: Any = None, records: bool = True) -> Call:
+        """The call with new Tensors. dtype: of the floats; of: a dtype that has their numbers, too.
+
+        records: floats require a gradient.
+        """
+        made = Call(self, dtype, of, records)
+        made.args = made.replaced(self.args)
+        made.settings = made.replaced(self.settings)
+        return made
+
+
+class Call:
+    """A sample as Tensors: `inputs`, of which `leaves` require a gradient, and `states`, which it changes."""
+
+    args: tuple[Any, ...]
+    settings: dict[str, Any]
+
+    def __init__(self, sample: Sample, dtype: Any, of: Any, records: bool) -> None:
+        self.sample, self.dtype, self.of, self.records = sample, dtype, of, records
+        self.inputs: list[Any] = []
+        self.leaves: list[Any] = []
+        self.states: list[Any] = []
+
+    def replaced(self, value: Any) -> Any:
+        """The value with Tensors in place of arrays, and a copy of a layer."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.replaced(part) for part in value)
+        if isinstance(value, dict):
+            return {name: self.replaced(part) for name, part in value.items()}
+        if isinstance(value, nn.Module):
+            module = copy.deepcopy(value).to(self.of or self.dtype).to(self.dtype)
+            self.leaves += [p for p in module.parameters() if p.is_floating_point()] * self.records
+            return module
+        marked = isinstance(value, Marked)
+        array = value.array if marked else value
+        if not isinstance(array, np.ndarray):
+            return array
+        tensor = rv.tensor(array)
+        if tensor.is_floating_point():
+            tensor = tensor.to(self.of or self.dtype).to(self.dtype)
+            if self.records and not marked:
+                self.leaves.append(tensor.requires_grad_())
+        if not marked:
+            self.inputs.append(tensor)
+        elif value.changes:
+            self.states.append(tensor)
+        return tensor
+
+    def __call__(self) -> list[rv.Tensor]:
+        """The Tensors that the op returns."""
+        return self.run(self.args)
+
+    def run(self, args: Any) -> list[rv.Tensor]:
+        rv.manual_seed(0)  # of ops that draw
+        return tensors_in(self.sample.op.function(*args, **self.settings))
+
+    def with_leaves(self, *leaves: Any) -> list[rv.Tensor]:
+        """What the op returns with others in place of the leaves, as a function of them alone."""
+        return self._with(dict(zip(map(id, self.leaves), leaves, strict=True)))
+
+    def with_inputs(self, *inputs: Any) -> list[rv.Tensor]:
+        """What it returns with others in place of the inputs, integers and bools too."""
+        return self._with(dict(zip(map(id, self.inputs), inputs, strict=True)))
+
+    def _with(self, places: dict[int, Any]) -> list[rv.Tensor]:
+        function = self.sample.op.function
+        rv.manual_seed(0)
+        if self.args and isinstance(self.args[0], nn.Module):
+            module, *args = self.args
+            named = {name: places.get(id(p), p) for name, p in module.named_parameters()}
+            function = functools.partial(rv.func.functional_call, module, named)
+            return tensors_in(function(_swapped(tuple(args), places), _swapped(self.settings, places)))
+        return tensors_in(function(*_swapped(self.args, places), **_swapped(self.settings, places)))
+
+
+def _swapped(value: Any, places: dict[int, Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_swapped(part, places) for part in value)
+    if isinstance(value, dict):
+        return {name: _swapped(part, places) for name, part in value.items()}
+    return places.get(id(value), value)
+
+
+def tensors_in(value: Any) -> list[rv.Tensor]:
+    """The Tensors in an argument or a result."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in tensors_in(part)]
+    return [value] if isinstance(value, rv.Tensor) else []
+
+
+def arrays_in(value: Any) -> list[Array]:
+    """The arrays in an argument, of a layer its parameters."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        return [array for part in value for array in arrays_in(part)]
+    value = value.array if isinstance(value, Marked) else value
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def call(*args: Any, **settings: Any) -> Sample:
+    """A right call."""
+    return Sample(args, settings)
+
+
+def refused(error: type[Exception], text: str, *args: Any, **settings: Any) -> Sample:
+    """A call that raises this error, with this text in its message."""
+    return Sample(args, settings, error, text)
+
+
+@dataclass
+class Op:
+    """What is known of an op besides its samples.
+
+    reference: a function of NumPy with the same arguments, in float64, independent of the op.
+    kinks: values of an array of floats where the op has no derivative.
+    exact: the result has the bits of the reference (moves, comparisons).
+    terms: how many terms the longest sum of an element has, from the arguments (arrays).
+    draws: the op draws random numbers.
+    """
+
+    name: str
+    source: Callable[[Draw], Iterator[Sample]]
+    of: Callable[..., Any] | None = None
+    reference: Callable[..., Any] | None = None
+    kinks: Sequence[float] = ()
+    exact: bool = False
+    terms: Callable[..., int] = lambda *args, **settings: 1
+    draws: bool = False
+
+    @functools.cached_property
+    def function(self) -> Callable[..., Any]:
+        """The op, as a program names it; the module may be loaded only now."""
+        if self.of is not None:
+            return self.of
+        for place in (rv.ops, rv, rv.nn.functional):
+            if hasattr(place, self.name):
+                return getattr(place, self.name)  # type: ignore[no-any-return]
+        if isinstance(getattr(nn, self.name, None), type):
+            return lambda module, *args, **settings: module(*args, **settings)
+        return lambda x, *args, **settings: getattr(x, self.name)(*args, **settings)
+
+    @functools.cached_property
+    def all_samples(self) -> list[Sample]:
+        rv.manual_seed(0)  # of layers
+        samples = list(self.source(Draw(self)))
+        for number, sample in enumerate(samples):
+            sample.op, sample.number = self, number
+        return samples
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Those that are not refused."""
+        return [sample for sample in self.all_samples if sample.error is None]
+
+
+def op(source: Any = None, *, names: str = "", **known: Any) -> Any:
+    """Registers the function below as the samples of the op of its name. known: see Op.
+
+    names: of several ops that have the same samples, in place of its name.
+    """
+    if source is None:
+        return functools.partial(op, names=names, **known)
+    for name in names.split() or [source.__name__]:
+        assert name not in OPS, f"{name} has samples already"
+        OPS[name] = Op(name, source, **known)
+    return source
