@@ -12,16 +12,17 @@ become Tensors, those of floats in the dtype that a property asks for, with a gr
 none, and `state(array)` is changed by the call. A sample of a layer begins with the layer:
 `call(nn.Linear(7, 2), x(3, 7))`.
 
-Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known of
-one.
+Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
+of one.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import operator
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,8 +85,14 @@ class Sample:
     settings: dict[str, Any]
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
+    left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
+
+    def without(self, why: str, *properties: str) -> Sample:
+        """The sample, which does not have these properties: names of tests without `test_`."""
+        self.left_out |= dict.fromkeys(properties, why)
+        return self
 
     @property
     def arrays(self) -> list[Array]:
@@ -95,7 +102,7 @@ class Sample:
     def is_smooth(self) -> bool:
         """Whether the op has a derivative there: no array has a kink, an infinity or NaN."""
         given = [x for x in self.arrays if x.dtype.kind == "f"]
-        return all(np.isfinite(x).all() and not np.isin(x, self.op.kinks).any() for x in given)
+        return all(np.isfinite(x).all() and not np.isin(x, [*self.op.kinks]).any() for x in given)
 
     def __str__(self) -> str:
         return f"sample {self.number} of {self.op.name}"
@@ -225,9 +232,9 @@ class Op:
 
     name: str
     source: Callable[[Draw], Iterator[Sample]]
-    of: Callable[..., Any] | None = None
+    of: Callable[..., Any] | str = ""  # another place than the op's name, seen from `ranvier`
     reference: Callable[..., Any] | None = None
-    kinks: Sequence[float] = ()
+    kinks: Collection[float] = ()
     exact: bool = False
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
@@ -235,8 +242,8 @@ class Op:
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """The op, as a program names it; the module may be loaded only now."""
-        if self.of is not None:
-            return self.of
+        if self.of:
+            return operator.attrgetter(self.of)(rv) if isinstance(self.of, str) else self.of
         for place in (rv.ops, rv, rv.nn.functional):
             if hasattr(place, self.name):
                 return getattr(place, self.name)  # type: ignore[no-any-return]
