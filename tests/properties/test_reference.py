@@ -2,23 +2,16 @@
 
 import numpy as np
 import ranvier as rv
-from samples.sample import arrays_in
+from samples.sample import arrays_in, plain
 from support.tolerance import tolerance
 
 from properties.every import every_op
 
 
-def plain(value):
-    """The argument with float64 arrays, as the reference takes it."""
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(plain, value))
-    return getattr(value, "array", value)
-
-
 @every_op({}, only=lambda op: op.reference)
 def test_reference(sample, isas):
     op = sample.op
-    settings = {name: plain(value) for name, value in sample.settings.items()}
+    settings = plain(sample.settings)
     with np.errstate(all="ignore"):
         wanted = op.reference(*plain(sample.args), **settings)
     wanted = wanted if isinstance(wanted, (list, tuple)) else [wanted]

@@ -28,13 +28,6 @@ def by_element(settings):
     return samples
 
 
-# also with the settings that are no defaults
-for _name, _row in TABLE.items():
-    _settings = activation.SETTINGS.get(_name, [()])[0]
-    _kinks = {0.0, *_row.kinks(), *_row.kinks(*_settings)}  # 0 of the second derivative
-    op(by_element(_settings), names=_name, kinks=_kinks, reference=getattr(activation, _name))
-
-
 def layers_by_element(kind, settings):
     def samples(x):
         yield call(kind(), x(3, 7, low=-4, high=4))
@@ -44,12 +37,17 @@ def layers_by_element(kind, settings):
 
 
 for _name, _row in TABLE.items():
-    _settings = activation.SETTINGS.get(_name, [()])[0]
-    _kinks = {0.0, *_row.kinks(), *_row.kinks(*_settings)}  # 0 of the second derivative
-    op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, kinks=_kinks)
+    _settings = activation.SETTINGS.get(_name, [()])[0]  # also those that are no defaults
+    _known = {
+        "kinks": {0.0, *_row.kinks(), *_row.kinks(*_settings)},
+        "inner": max(_row.inner, 0.1),
+        "any_size": True,
+    }
+    op(by_element(_settings), names=_name, reference=getattr(activation, _name), **_known)
+    op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, **_known)
 
 
-@op(of=rv.nn.functional.gelu, reference=lambda x, approximate: activation.gelu_tanh(x))
+@op(of=rv.nn.functional.gelu, inner=1.0, reference=lambda x, approximate: activation.gelu_tanh(x))
 def gelu_tanh(x):
     yield call(x(3, 7, low=-4, high=4), approximate="tanh")
     yield call(x(), approximate="tanh")
@@ -67,7 +65,7 @@ def heaviside(x):
     yield call(NOT_FINITE, np.array(0.5)).without("NaN has 0, as PyTorch's", "reference")
 
 
-@op(kinks=(0.0,), reference=activation.prelu)
+@op(kinks=(0.0,), reference=activation.prelu, any_size=True)
 def prelu(x):
     yield call(x(3, 7), x(7))
     yield call(x(2, 4, 3, 2), x(4))
@@ -95,13 +93,9 @@ def along(x):
     yield call(np.array([[np.inf, 1.0, 2.0], [np.nan, 0.0, 1.0], [-np.inf, 0.0, -np.inf]]), 1)
 
 
-op(along, names="softmax", reference=lambda x, dim: softmax.softmax(x, dim), terms=lambda x, dim: x.size)
-op(
-    along,
-    names="log_softmax",
-    reference=lambda x, dim: softmax.log_softmax(x, dim),
-    terms=lambda x, dim: x.size,
-)
+_known = {"any_size": True, "inner": 1.0, "terms": lambda x, dim: x.size}
+op(along, names="softmax", reference=lambda x, dim: softmax.softmax(x, dim), **_known)
+op(along, names="log_softmax", reference=lambda x, dim: softmax.log_softmax(x, dim), **_known)
 
 
 @op(kinks=(0.0,), draws=True)

@@ -14,10 +14,10 @@ def pairs(x):
     yield call(x(5), 2.5)
 
 
-op(pairs, names="add sub mul")
+op(pairs, names="add sub mul", any_size=True)
 
 
-@op(reference=np.hypot)
+@op(reference=np.hypot, any_size=True)
 def hypot(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 1, 5), x(7, 1))
@@ -26,7 +26,7 @@ def hypot(x):
     yield refused(TypeError, "[hypot] got str", x(5), "text")
 
 
-@op(reference=np.maximum)
+@op(reference=np.maximum, any_size=True)
 def maximum(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x.integers(-5, 5, 3, 7), x.integers(-5, 5, 7))

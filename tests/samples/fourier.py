@@ -65,12 +65,12 @@ def fft_fftshift(x):
     yield call(x(4, 5))
 
 
-@op
+@op(terms=terms, inner=1.0)
 def stft(x):
     yield call(x(2, 40), 8, window=fixed(x(8, low=0.2)), return_complex=False)
     yield call(x(40), 16, 4, center=False, return_complex=False)
 
 
-@op
+@op(terms=terms, inner=1.0)
 def istft(x):
     yield call(x(2, 5, 9, 2), 8, window=fixed(x(8, low=0.2)))

@@ -304,14 +304,14 @@ def AlphaDropout(x):
     yield call(nn.AlphaDropout(0.3), x(4, 6))
 
 
-@op(draws=True)
+@op(draws=True, inner=1.0)
 def MultiheadAttention(x):
     yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6))
     yield call(nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4))
     yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6), attn_mask=fixed(x(5, 4)))
 
 
-@op(draws=True)
+@op(draws=True, inner=1.0)
 def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 3, 6))
     yield call(
@@ -320,12 +320,12 @@ def TransformerEncoderLayer(x):
     )
 
 
-@op(draws=True)
+@op(draws=True, inner=1.0)
 def TransformerDecoderLayer(x):
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 3, 6), x(5, 3, 6))
 
 
-@op(draws=True)
+@op(draws=True, inner=1.0)
 def Transformer(x):
     yield call(nn.Transformer(6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True), x(3, 4, 6), x(3, 5, 6))
 

@@ -29,14 +29,14 @@ def of_numbers(low=-1.0, high=1.0, **settings):
     return samples
 
 
-op(of_numbers(), names="mse")
-op(of_numbers(), names="l1")
-op(of_numbers(beta=0.5), names="smooth_l1")
-op(of_numbers(delta=0.6), names="huber")
-op(of_numbers(0.1, 0.9), names="bce")
-op(of_numbers(0.1, 0.9), names="bce_with_logits")
-op(of_numbers(0.1, 0.9), names="kl_div")
-op(of_numbers(0.1, 0.9, log_input=False, full=True), names="poisson_nll")
+op(of_numbers(), names="mse", any_size=True)
+op(of_numbers(), names="l1", any_size=True)
+op(of_numbers(beta=0.5), names="smooth_l1", any_size=True)
+op(of_numbers(delta=0.6), names="huber", any_size=True)
+op(of_numbers(0.1, 0.9), names="bce", any_size=True)
+op(of_numbers(0.1, 0.9), names="bce_with_logits", any_size=True)
+op(of_numbers(0.1, 0.9), names="kl_div", any_size=True)
+op(of_numbers(0.1, 0.9, log_input=False, full=True), names="poisson_nll", any_size=True)
 
 
 @op(of="ops.bce_with_logits")

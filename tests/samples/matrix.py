@@ -11,7 +11,7 @@ def inner_length(a, b, **settings):
     return a.shape[-1] if a.ndim else 1
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, any_size=True)
 def matmul(x):
     yield call(x(3, 7), x(7, 5))
     yield call(x(2, 1, 3, 4), x(5, 4, 2))
@@ -23,7 +23,7 @@ def matmul(x):
     yield refused(ValueError, "[matmul] got", x(), x(3))
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, any_size=True)
 def mm(x):
     yield call(x(3, 7), x(7, 5))
     yield call(x(1, 33), x(33, 2))
@@ -38,14 +38,14 @@ def bmm(x):
     yield refused(ValueError, "[bmm] got", x(2, 3, 4), x(3, 4, 5))
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, any_size=True)
 def mv(x):
     yield call(x(3, 7), x(7))
     yield call(x(3, 0), x(0))
     yield refused(ValueError, "[mv] got", x(3, 7), x(3))
 
 
-@op(reference=np.dot, terms=inner_length)
+@op(reference=np.dot, terms=inner_length, any_size=True)
 def dot(x):
     yield call(x(7), x(7))
     yield call(x(0), x(0))
@@ -59,14 +59,14 @@ op(
 )
 
 
-@op(reference=np.inner, terms=inner_length)
+@op(reference=np.inner, terms=inner_length, any_size=True)
 def inner(x):
     yield call(x(3, 7), x(5, 7))
     yield call(x(7), x(7))
     yield call(x(2, 3), x())
 
 
-@op(reference=reference.linear, terms=lambda x, w, *b: x.shape[-1])
+@op(reference=reference.linear, terms=lambda x, w, *b: x.shape[-1], any_size=True)
 def linear(x):
     yield call(x(3, 7), x(5, 7), x(5))
     yield call(x(2, 3, 4), x(5, 4))
@@ -75,7 +75,7 @@ def linear(x):
     yield refused(ValueError, "[linear] got", x(3, 7), x(5, 6))
 
 
-@op(terms=lambda *args, **settings: 8)
+@op(terms=lambda *args, **settings: 8, any_size=True)
 def addmm(x):
     yield call(x(3, 5), x(3, 7), x(7, 5))
     yield call(x(5), x(3, 7), x(7, 5), beta=0.5, alpha=2)
@@ -135,7 +135,7 @@ def distances(x1, x2, p=2.0):
     return (np.abs(x1[..., :, None, :] - x2[..., None, :, :]) ** p).sum(-1) ** (1 / p)
 
 
-@op(reference=distances, terms=lambda *a, **s: 64)
+@op(reference=distances, terms=lambda *a, **s: 64, any_size=True)
 def cdist(x):
     yield call(x(3, 7), x(5, 7))
     yield call(x(2, 3, 4), x(2, 5, 4), p=1.0)
@@ -144,14 +144,14 @@ def cdist(x):
     yield refused(ValueError, "[cdist] got", x(3, 4), x(3, 5))
 
 
-@op
+@op(any_size=True)
 def pdist(x):
     yield call(x(4, 7))
     yield call(x(4, 3), p=1.0)
     yield call(x(1, 3))
 
 
-@op
+@op(any_size=True)
 def dist(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7), x(7), 4)

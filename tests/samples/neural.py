@@ -66,17 +66,18 @@ def rms_norm(x):
     yield refused(ValueError, "[rms_norm] got", x(3, 7), (6,))
 
 
-@op(reference=lambda index, weight, **_: weight[index])
+PADDED = "rows of padding have no gradient"
+DIVIDED = "rows of the gradient are divided by counts"
+
+
+@op(reference=lambda index, weight, **_: weight[index], any_size=True)
 def embedding(x):
-    yield call(x.integers(0, 7, 2, 5), x(7, 3))
-    yield call(x.integers(0, 7, 4), x(7, 3), padding_idx=2).without(
-        "rows of padding have no gradient", "gradient"
-    )
-    yield call(x.integers(0, 7, 2, 5, dtype=np.int32), x(7, 3), scale_grad_by_freq=True).without(
-        "its rows are divided by counts", "gradient"
-    )
-    yield call(x.integers(0, 7, 0), x(7, 3))
-    yield refused(IndexError, "[embedding] got", np.array([7]), x(7, 3))
+    yield call(x.integers(0, 5, 2, 5), x(5, 7))
+    yield call(x.integers(0, 5, 4), x(5, 7), padding_idx=2).without(PADDED, "gradient")
+    index = x.integers(0, 5, 2, 5, dtype=np.int32)
+    yield call(index, x(5, 7), scale_grad_by_freq=True).without(DIVIDED, "gradient")
+    yield call(x.integers(0, 5, 0), x(5, 7))
+    yield refused(IndexError, "[embedding] got", np.array([5]), x(5, 7))
 
 
 @op
@@ -94,7 +95,7 @@ def one_hot(x):
     yield refused(ValueError, "[one_hot] got", np.array([5]), 3)
 
 
-@op(draws=True)
+@op(draws=True, any_size=True)
 def dropout(x):
     yield call(x(3, 7), 0.3)
     yield call(x(3, 7), 0.3, training=False)
@@ -103,7 +104,7 @@ def dropout(x):
     yield refused(ValueError, "[dropout] got", x(3, 7), 1.5)
 
 
-@op(draws=True)
+@op(draws=True, any_size=True)
 def alpha_dropout(x):
     yield call(x(3, 7), 0.3, training=True)
     yield call(x(3, 7), 0.3)
@@ -114,21 +115,26 @@ def dropout2d(x):
     yield call(x(2, 4, 3, 3), 0.3)
 
 
-@op(reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps), terms=many)
+@op(
+    reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps),
+    terms=many,
+    any_size=True,
+    inner=1.0,
+)
 def cosine_similarity(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7, 2), x(3, 7, 2), dim=2)
     yield refused(ValueError, "[cosine_similarity] got", x(3, 7), x(3, 6))
 
 
-@op(terms=many)
+@op(terms=many, any_size=True)
 def pairwise_distance(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7), x(3, 7), 3.0, keepdim=True)
     yield call(x(7), x(7), p=1.0)
 
 
-@op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many)
+@op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many, any_size=True)
 def normalize(x):
     yield call(x(3, 7))
     yield call(x(3, 7), p=3.0, dim=0)

@@ -31,17 +31,23 @@ import ranvier as rv
 from ranvier import nn
 
 Array = np.ndarray[Any, Any]
+ANY = 7  # the size for which any other may stand
 OPS: dict[str, Op] = {}  # by name, also the layers
 
 
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op) -> None:
-        self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
+    def __init__(self, op: Op, width: int = ANY) -> None:
+        self.rng, self.kinks, self.width = (
+            np.random.default_rng(zlib.crc32(op.name.encode())),
+            op.kinks,
+            width,
+        )
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
+        shape = tuple(self.width if n == ANY else n for n in shape)
         count = int(np.prod(shape))
         places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
         array = low + (high - low) * places / max(count, 1)
@@ -103,6 +109,10 @@ class Sample:
         """Whether the op has a derivative there: no array has a kink, an infinity or NaN."""
         given = [x for x in self.arrays if x.dtype.kind == "f"]
         return all(np.isfinite(x).all() and not np.isin(x, [*self.op.kinks]).any() for x in given)
+
+    @property
+    def is_layer(self) -> bool:
+        return bool(self.args) and isinstance(self.args[0], nn.Module)
 
     def __str__(self) -> str:
         return f"sample {self.number} of {self.op.name}"
@@ -209,6 +219,15 @@ def arrays_in(value: Any) -> list[Array]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
+def plain(value: Any) -> Any:
+    """The argument with arrays of float64, as a reference takes it."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(plain, value))
+    return value.array if isinstance(value, Marked) else value
+
+
 def call(*args: Any, **settings: Any) -> Sample:
     """A right call."""
     return Sample(args, settings)
@@ -227,7 +246,9 @@ class Op:
     kinks: values of an array of floats where the op has no derivative.
     exact: the result has the bits of the reference (moves, comparisons).
     terms: how many terms the longest sum of an element has, from the arguments (arrays).
+    inner: what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2.
     draws: the op draws random numbers.
+    any_size: any size may stand in place of 7 in the shapes of its samples.
     """
 
     name: str
@@ -236,8 +257,10 @@ class Op:
     reference: Callable[..., Any] | None = None
     kinks: Collection[float] = ()
     exact: bool = False
+    inner: float = 0.0
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
+    any_size: bool = False
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
@@ -253,8 +276,12 @@ class Op:
 
     @functools.cached_property
     def all_samples(self) -> list[Sample]:
+        return self.resized(ANY)
+
+    def resized(self, width: int) -> list[Sample]:
+        """The samples with this size in place of 7."""
         rv.manual_seed(0)  # of layers
-        samples = list(self.source(Draw(self)))
+        samples = list(self.source(Draw(self, width)))
         for number, sample in enumerate(samples):
             sample.op, sample.number = self, number
         return samples
