@@ -97,6 +97,10 @@ class Sample:
         given = [x for x in self.arrays if x.dtype.kind == "f"]
         return all(np.isfinite(x).all() and not np.isin(x, self.op.kinks).any() for x in given)
 
+    @property
+    def is_layer(self) -> bool:
+        return bool(self.args) and isinstance(self.args[0], nn.Module)
+
     def __str__(self) -> str:
         return f"sample {self.number} of {self.op.name}"
 
@@ -112,7 +116,7 @@ class Sample:
 
 
 class Call:
-    """A sample as Tensors: `inputs`, of which `leaves` require a gradient, and `states`, which it changes."""
+    """A sample as Tensors: `inputs`, `leaves`, which require a gradient, and `states`, which it changes."""
 
     args: tuple[Any, ...]
     settings: dict[str, Any]
@@ -131,6 +135,7 @@ class Call:
             return {name: self.replaced(part) for name, part in value.items()}
         if isinstance(value, nn.Module):
             module = copy.deepcopy(value).to(self.of or self.dtype).to(self.dtype)
+            self.states += module.buffers()
             self.leaves += [p for p in module.parameters() if p.is_floating_point()] * self.records
             return module
         marked = isinstance(value, Marked)
@@ -142,10 +147,7 @@ class Call:
             tensor = tensor.to(self.of or self.dtype).to(self.dtype)
             if self.records and not marked:
                 self.leaves.append(tensor.requires_grad_())
-        if not marked:
-            self.inputs.append(tensor)
-        elif value.changes:
-            self.states.append(tensor)
+        (self.states if marked and value.changes else self.inputs).append(tensor)
         return tensor
 
     def __call__(self) -> list[rv.Tensor]:
@@ -158,16 +160,24 @@ class Call:
 
     def with_leaves(self, *leaves: Any) -> list[rv.Tensor]:
         """What the op returns with others in place of the leaves, as a function of them alone."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.leaves), leaves, strict=True)))
 
     def with_inputs(self, *inputs: Any) -> list[rv.Tensor]:
         """What it returns with others in place of the inputs, integers and bools too."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.inputs), inputs, strict=True)))
+
+    def of_inputs(self) -> Callable[..., list[rv.Tensor]]:
+        """The call as a function of its inputs for a compiled step: it sets no seed and looks nothing up."""
+        places = {id(x): Place(i) for i, x in enumerate(self.inputs)}
+        args, settings = _swapped(self.args, places), _swapped(self.settings, places)
+        function = self.sample.op.function
+        return lambda *given: tensors_in(function(*_filled(args, given), **_filled(settings, given)))
 
     def _with(self, places: dict[int, Any]) -> list[rv.Tensor]:
         function = self.sample.op.function
-        rv.manual_seed(0)
-        if self.args and isinstance(self.args[0], nn.Module):
+        if self.sample.is_layer:
             module, *args = self.args
             named = {name: places.get(id(p), p) for name, p in module.named_parameters()}
             function = functools.partial(rv.func.functional_call, module, named)
@@ -181,6 +191,21 @@ def _swapped(value: Any, places: dict[int, Any]) -> Any:
     if isinstance(value, dict):
         return {name: _swapped(part, places) for name, part in value.items()}
     return places.get(id(value), value)
+
+
+@dataclass
+class Place:
+    """Where the input of this number stands in the arguments."""
+
+    number: int
+
+
+def _filled(value: Any, given: tuple[Any, ...]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_filled(part, given) for part in value]
+    if isinstance(value, dict):
+        return {name: _filled(part, given) for name, part in value.items()}
+    return given[value.number] if isinstance(value, Place) else value
 
 
 def tensors_in(value: Any) -> list[rv.Tensor]:
