@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import ranvier as rv
-
-from properties.every import every_op, floats, is_smooth, weights_for
 from samples.sample import plain
 from support.tolerance import tolerance
+
+from properties.every import every_op, floats, is_smooth, weights_for
 
 LEAVES_OUT = {
     "rrelu RReLU gumbel_softmax": "draw other numbers in float64",

@@ -1,33 +1,233 @@
-"""Samples of `ops/elementwise`: functions of one, two and three operands, comparisons, bits."""
+"""Samples of `ops/elementwise`: functions of one tensor, and choices between tensors."""
 
 import numpy as np
+from reference import special
 
-from samples.sample import call, op, refused
+from samples.sample import at_kink, call, fixed, op, refused
 
-
-def pairs(x):
-    """Two operands: of one shape, broadcast, 0-d, empty, numbers on either side."""
-    yield call(x(3, 7), x(3, 7))
-    yield call(x(3, 1, 5), x(7, 1))
-    yield call(x(2, 9), x())
-    yield call(x(0, 3), x(3))
-    yield call(x(5), 2.5)
+INF, NAN = np.inf, np.nan
+EDGES = np.array([-INF, -2.0, -0.0, 0.0, 1.0, INF, NAN])
 
 
-op(pairs, names="add sub mul", any_size=True)
+def between(low, high, edges=EDGES, integers=(1, 9)):
+    """Samples of a function of one tensor whose domain has these limits."""
+
+    def samples(x):
+        yield call(x(3, 1, 11, low=low, high=high))
+        yield call(x(low=low, high=high))
+        yield call(x(0, 3))
+        yield call(edges)
+        yield call(x.integers(*integers, 3, 5))
+        yield call(x.integers(*integers, 7, dtype=np.int8))
+        yield refused(TypeError, f"[{x.name}] got str", "text")
+
+    return samples
 
 
-@op(reference=np.hypot, any_size=True)
-def hypot(x):
-    yield call(x(3, 7), x(3, 7))
-    yield call(x(3, 1, 5), x(7, 1))
-    yield call(x(5), 2.5)
-    yield call(x(2), np.array([np.inf, np.nan]))
-    yield refused(TypeError, "[hypot] got str", x(5), "text")
+anywhere = between(-3.0, 3.0)
+inside = between(-0.9, 0.9, integers=(-1, 2))
+above_0 = between(0.25, 4.0)
+
+op(anywhere, names="neg", reference=np.negative, exact=True)
+op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,))
+op(anywhere, names="sign", reference=np.sign, exact=True, kinks=(0.0,))
+op(anywhere, names="square", reference=np.square)
+op(between(0.5, 3.0), names="reciprocal", reference=lambda x: 1.0 / x)
+op(above_0, names="sqrt", reference=np.sqrt)
+op(above_0, names="rsqrt", reference=lambda x: 1.0 / np.sqrt(x))
+op(between(-3.0, 3.0, integers=(-3, 3)), names="exp", reference=np.exp)
+op(between(-3.0, 3.0, integers=(-3, 3)), names="exp2", reference=lambda x: np.exp2(x * 1.0))
+op(between(-3.0, 3.0, integers=(-3, 3)), names="expm1", reference=np.expm1)
+op(above_0, names="log", reference=np.log)
+op(above_0, names="log2", reference=np.log2)
+op(above_0, names="log10", reference=np.log10)
+op(between(-0.5, 3.0), names="log1p", reference=np.log1p)
+op(anywhere, names="sin", reference=np.sin)
+op(anywhere, names="cos", reference=np.cos)
+op(between(-1.2, 1.2), names="tan", reference=np.tan)
+op(inside, names="asin", reference=np.arcsin)
+op(inside, names="acos", reference=np.arccos)
+op(anywhere, names="atan", reference=np.arctan)
+op(between(-3.0, 3.0, integers=(-3, 3)), names="sinh", reference=np.sinh)
+op(between(-3.0, 3.0, integers=(-3, 3)), names="cosh", reference=np.cosh)
+op(anywhere, names="asinh", reference=np.arcsinh)
+op(between(1.2, 4.0), names="acosh", reference=np.arccosh)
+op(inside, names="atanh", reference=np.arctanh)
+op(anywhere, names="sinc", reference=np.sinc)
+op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad)
+op(anywhere, names="rad2deg", reference=np.rad2deg)
+op(anywhere, names="positive", reference=np.positive, exact=True)
+op(anywhere, names="isneginf", reference=np.isneginf)
+op(anywhere, names="isposinf", reference=np.isposinf)
+op(anywhere, names="signbit", reference=np.signbit)
+op(anywhere, names="logical_not", reference=np.logical_not)
+
+WHOLE = range(-3, 4)
+op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE)
+op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE)
+op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE)
 
 
-@op(reference=np.maximum, any_size=True)
-def maximum(x):
-    yield call(x(3, 7), x(3, 7))
-    yield call(x.integers(-5, 5, 3, 7), x.integers(-5, 5, 7))
-    yield refused(ValueError, "[maximum] got", x(3), x(4))
+def exactly(function):
+    """The function of numbers with the digits of long doubles, which gives NaN beyond the limits of x."""
+
+    def reference(x):
+        x = np.asarray(x, np.longdouble)
+        finite = np.isfinite(x)
+        return np.where(finite, function(np.where(finite, x, 1)), function(np.asarray(x, float)))
+
+    return reference
+
+
+op(anywhere, names="erf", reference=lambda x: 1 - special.erfc(np.clip(x, -9, 9).astype(np.longdouble)))
+op(anywhere, names="erfc", reference=lambda x: special.erfc(np.clip(x, -9, 40).astype(np.longdouble)))
+op(between(0.3, 6.0, edges=np.array([1.5, NAN])), names="digamma", reference=special.digamma)
+op(between(0.3, 6.0, edges=np.array([-1.5, 1.5, NAN])), names="lgamma", reference=special.lgamma)
+
+
+@op(kinks=(-1.0, 1.0))
+def erfinv(x):
+    yield call(x(3, 1, 11, low=-0.9, high=0.9))
+    yield call(x(low=-0.9, high=0.9))
+    yield call(x(0, 3))
+    yield call(np.array([-2.0, -1.0, 0.0, 1.0, NAN]))
+    yield call(x.integers(-1, 2, 5))
+    yield refused(TypeError, "[erfinv] got str", "text")
+
+
+@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE)
+def frac(x):
+    yield call(x(3, 1, 11, low=-3.0, high=3.0))
+    yield call(x(low=-3.0, high=3.0))
+    yield call(x(0, 3))
+    yield call(np.array([-2.0, 0.0, 0.5, NAN]))
+
+
+@op(reference=lambda x, decimals=0: np.round(x, decimals), kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
+def round(x):
+    yield call(x(3, 1, 11, low=-3.0, high=3.0))
+    yield call(x(low=-3.0, high=3.0))
+    yield call(x(0, 3))
+    yield call(np.array([-2.5, -1.5, 0.5, INF, NAN]))
+    yield at_kink(x(5, low=-3.0, high=3.0), decimals=1)
+    yield at_kink(x(5, low=-300.0, high=300.0), -1)
+    yield call(x.integers(-5, 5, 7))
+    yield refused(TypeError, "[round] got x of dtype int64 and decimals 1", x.integers(-5, 5, 7), 1)
+
+
+def logarithm_of_odds(x, eps=None):
+    x = x if eps is None else np.clip(x, eps, 1 - eps)
+    return np.log(x / (1 - x))
+
+
+@op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8)
+def logit(x):
+    yield call(x(3, 11, low=0.05, high=0.95))
+    yield call(x(low=0.05, high=0.95))
+    yield call(x(0, 3))
+    yield call(np.array([0.0, 1.0, 2.0, NAN]))
+    yield at_kink(np.array([0.0, 0.1, 0.5, 1.0]), eps=0.25)
+    yield call(x.integers(0, 2, 5))
+
+
+def logarithm_of_gammas(x, p):
+    return p * (p - 1) / 4 * np.log(np.pi) + sum(special.lgamma(x - j / 2) for j in range(p))
+
+
+@op(reference=logarithm_of_gammas, terms=lambda x, p: p)
+def mvlgamma(x):
+    yield call(x(3, 5, low=2.5, high=6.0), 3)
+    yield call(x(low=2.5, high=6.0), p=1)
+    yield call(x(0, 3), 2)
+    yield refused(ValueError, "[mvlgamma] got p 0", x(3), 0)
+
+
+def without_nan(x, nan=0.0, posinf=None, neginf=None):
+    return np.nan_to_num(x, True, nan, posinf, neginf)
+
+
+@op(reference=without_nan, exact=True)
+def nan_to_num(x):
+    yield call(x(3, 7))
+    yield call(x())
+    yield call(np.array([1.0, NAN, 2.0]))
+    yield call(np.array([-INF, -1.0, NAN, INF]), 0.5, 2.0, -4.0)
+    yield call(np.array([-INF, NAN, INF]), nan=0.5, posinf=4.0, neginf=8.0)
+    yield call(x.integers(-5, 5, 7))
+
+
+@op(reference=np.bitwise_not)
+def bitwise_not(x):
+    yield call(x.integers(-5, 5, 3, 7))
+    yield call(x.integers(0, 9, 7, dtype=np.uint8))
+    yield call(x.bools(7))
+    yield call(np.array(5))
+    yield refused(TypeError, "[bitwise_not] got", x(3))
+
+
+def limited(x, min=None, max=None):
+    return np.clip(x, min, max)
+
+
+@op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
+def clamp(x):
+    yield call(x(3, 1, 11, low=-3.0, high=3.0), -1.0, 2.0)
+    yield call(x(low=-3.0, high=3.0), min=0.5)
+    yield call(x(0, 3), max=0.5)
+    yield call(EDGES, -1.0, 2.0)
+    yield call(x(3, 7), x(7, low=-1.0, high=0.0), x(3, 1, low=0.0, high=1.0))
+    yield call(x(3, 7), max=x(7))
+    yield call(x.integers(-5, 5, 7), -2, 3)
+    yield refused(ValueError, "[clip] got neither min nor max", x(3))
+
+
+@op(reference=limited, exact=True, kinks=(-1.0,))
+def clamp_min(x):
+    yield call(x(3, 7, low=-3.0, high=3.0), -1.0)
+    yield call(x(3, 7), x(7))
+    yield call(x.integers(-5, 5, 7), 2)
+    yield call(x(0, 3), -1.0)
+
+
+@op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,))
+def clamp_max(x):
+    yield call(x(3, 7, low=-3.0, high=3.0), -1.0)
+    yield call(x(3, 7), x(7))
+    yield call(x.integers(-5, 5, 7), 2)
+    yield call(x(0, 3), -1.0)
+
+
+@op(reference=np.where, exact=True)
+def where(x):
+    yield call(x.bools(3, 7), x(3, 7), x(3, 7))
+    yield call(x.bools(3, 1, 5), x(7, 1), x())
+    yield call(x.bools(5), x(5), 2.0)
+    yield call(x.bools(0, 3), x(3), x(0, 3))
+    yield call(x.bools(5), x.integers(-5, 5, 5), x.integers(-5, 5))
+    yield call(x.bools(3), np.array([INF, NAN, 1.0]), x(3))
+    yield refused(TypeError, "[where] got", x(3), x(3), x(3))
+    yield refused(ValueError, "[where] got", x.bools(3), x(4), x(3))
+
+
+@op(reference=lambda x, mask, value: np.where(mask, value, x), exact=True)
+def masked_fill(x):
+    yield call(x(3, 7), x.bools(3, 7), -2.0)
+    yield call(x(3, 7, 5), x.bools(7, 1), 0.0)
+    yield call(x(), np.array(True), INF)
+    yield call(x(0, 3), x.bools(3), 1.0)
+    yield call(x.integers(-5, 5, 7), x.bools(7), 3)
+    yield call(x(3, 7), x.bools(7), x())
+    yield refused(TypeError, "[masked_fill] got", x(3), x(3), 1.0)
+    yield refused(ValueError, "[masked_fill] got", x(3), x.bools(3), fixed(x(2)))
+
+
+def places_of_nonzero(x, as_tuple=False):
+    return np.nonzero(x) if as_tuple else np.argwhere(x)
+
+
+@op(reference=places_of_nonzero)
+def nonzero(x):
+    yield call(x.integers(0, 2, 3, 7))
+    yield call(x.bools(3, 7), as_tuple=True)
+    yield call(fixed(np.array([0.0, 1.5, NAN])))
+    yield call(x.integers(0, 2, 0, 3))

@@ -5,7 +5,7 @@
         yield call(x(3, 7), x(3, 7))
         yield call(x(3, 1), x(7))  # broadcast
         yield call(x(5), 2.5)
-        yield refused(TypeError, "[hypot] got 'text'", x(5), "text")
+        yield refused(TypeError, "[hypot] got str", x(5), "text")
 
 The arguments are those of the op. `x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays
 become Tensors, those of floats in the dtype that a property asks for, with a gradient; `fixed(array)` has
@@ -38,12 +38,9 @@ OPS: dict[str, Op] = {}  # by name, also the layers
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op, width: int = ANY) -> None:
-        self.rng, self.kinks, self.width = (
-            np.random.default_rng(zlib.crc32(op.name.encode())),
-            op.kinks,
-            width,
-        )
+    def __init__(self, op: Op, width: int = ANY, seed: int = 0) -> None:
+        self.name, self.kinks, self.width = op.name, op.kinks, width
+        self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
@@ -58,6 +55,16 @@ class Draw:
     def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
         """Integers from low to high - 1, as labels and indices are."""
         return self.rng.integers(low, high, shape).astype(dtype)
+
+    def size(self, low: int, high: int) -> int:
+        """A size from low to high; another one in each random call."""
+        return int(self.rng.integers(low, high + 1))
+
+    def shape(self, least: int = 0, most: int = 4, high: int = 9) -> tuple[int, ...]:
+        """A shape of `least` to `most` dimensions; another one in each random call."""
+        return tuple(
+            self.size(0 if self.rng.random() < 0.1 else 1, high) for _ in range(self.size(least, most))
+        )
 
     def bools(self, *shape: int) -> Array:
         return self.rng.random(shape) < 0.5
@@ -92,6 +99,7 @@ class Sample:
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
     left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
+    kink: bool = False  # the op has no derivative there
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
 
@@ -107,6 +115,8 @@ class Sample:
     @property
     def is_smooth(self) -> bool:
         """Whether the op has a derivative there: no array has a kink, an infinity or NaN."""
+        if self.kink:
+            return False
         given = [x for x in self.arrays if x.dtype.kind == "f"]
         return all(np.isfinite(x).all() and not np.isin(x, [*self.op.kinks]).any() for x in given)
 
@@ -129,7 +139,7 @@ class Sample:
 
 
 class Call:
-    """A sample as Tensors: `inputs`, of which `leaves` require a gradient, and `states`, which it changes."""
+    """A sample as Tensors: `inputs`, `leaves`, which require a gradient, and `states`, which it changes."""
 
     args: tuple[Any, ...]
     settings: dict[str, Any]
@@ -148,6 +158,7 @@ class Call:
             return {name: self.replaced(part) for name, part in value.items()}
         if isinstance(value, nn.Module):
             module = copy.deepcopy(value).to(self.of or self.dtype).to(self.dtype)
+            self.states += module.buffers()
             self.leaves += [p for p in module.parameters() if p.is_floating_point()] * self.records
             return module
         marked = isinstance(value, Marked)
@@ -159,10 +170,7 @@ class Call:
             tensor = tensor.to(self.of or self.dtype).to(self.dtype)
             if self.records and not marked:
                 self.leaves.append(tensor.requires_grad_())
-        if not marked:
-            self.inputs.append(tensor)
-        elif value.changes:
-            self.states.append(tensor)
+        (self.states if marked and value.changes else self.inputs).append(tensor)
         return tensor
 
     def __call__(self) -> list[rv.Tensor]:
@@ -175,16 +183,24 @@ class Call:
 
     def with_leaves(self, *leaves: Any) -> list[rv.Tensor]:
         """What the op returns with others in place of the leaves, as a function of them alone."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.leaves), leaves, strict=True)))
 
     def with_inputs(self, *inputs: Any) -> list[rv.Tensor]:
         """What it returns with others in place of the inputs, integers and bools too."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.inputs), inputs, strict=True)))
+
+    def of_inputs(self) -> Callable[..., list[rv.Tensor]]:
+        """The call as a function of its inputs for a compiled step: it sets no seed and looks nothing up."""
+        places = {id(x): Place(i) for i, x in enumerate(self.inputs)}
+        args, settings = _swapped(self.args, places), _swapped(self.settings, places)
+        function = self.sample.op.function
+        return lambda *given: tensors_in(function(*_filled(args, given), **_filled(settings, given)))
 
     def _with(self, places: dict[int, Any]) -> list[rv.Tensor]:
         function = self.sample.op.function
-        rv.manual_seed(0)
-        if self.args and isinstance(self.args[0], nn.Module):
+        if self.sample.is_layer:
             module, *args = self.args
             named = {name: places.get(id(p), p) for name, p in module.named_parameters()}
             function = functools.partial(rv.func.functional_call, module, named)
@@ -198,6 +214,21 @@ def _swapped(value: Any, places: dict[int, Any]) -> Any:
     if isinstance(value, dict):
         return {name: _swapped(part, places) for name, part in value.items()}
     return places.get(id(value), value)
+
+
+@dataclass
+class Place:
+    """Where the input of this number stands in the arguments."""
+
+    number: int
+
+
+def _filled(value: Any, given: tuple[Any, ...]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_filled(part, given) for part in value]
+    if isinstance(value, dict):
+        return {name: _filled(part, given) for name, part in value.items()}
+    return given[value.number] if isinstance(value, Place) else value
 
 
 def tensors_in(value: Any) -> list[rv.Tensor]:
@@ -219,18 +250,25 @@ def arrays_in(value: Any) -> list[Array]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
-def plain(value: Any) -> Any:
-    """The argument with arrays of float64, as a reference takes it."""
+def plain(value: Any, dtype: Any = np.float64) -> Any:
+    """The argument with the numbers of dtype as float64, as a reference takes it."""
     if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: plain(part, dtype) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(plain, value))
-    return value.array if isinstance(value, Marked) else value
+        return type(value)(plain(part, dtype) for part in value)
+    value = value.array if isinstance(value, Marked) else value
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype).astype(np.float64) if is_float else value
 
 
 def call(*args: Any, **settings: Any) -> Sample:
     """A right call."""
     return Sample(args, settings)
+
+
+def at_kink(*args: Any, **settings: Any) -> Sample:
+    """A right call where the op has no derivative that is not seen in a number: equal extremes, an edge."""
+    return Sample(args, settings, kink=True)
 
 
 def refused(error: type[Exception], text: str, *args: Any, **settings: Any) -> Sample:
@@ -278,10 +316,10 @@ class Op:
     def all_samples(self) -> list[Sample]:
         return self.resized(ANY)
 
-    def resized(self, width: int) -> list[Sample]:
-        """The samples with this size in place of 7."""
-        rv.manual_seed(0)  # of layers
-        samples = list(self.source(Draw(self, width)))
+    def resized(self, width: int, seed: int = 0) -> list[Sample]:
+        """The samples with this size in place of 7, and other random numbers."""
+        rv.manual_seed(seed)  # of layers
+        samples = list(self.source(Draw(self, width, seed)))
         for number, sample in enumerate(samples):
             sample.op, sample.number = self, number
         return samples

@@ -1,0 +1,262 @@
+"""Samples of `ops/shape`: elements picked by indices and masks, and values put at places."""
+
+import numpy as np
+from reference import index as reference
+
+from samples.sample import at_kink, call, fixed, op, refused, state
+
+INF, NAN = np.inf, np.nan
+
+
+@op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
+def gather(x):
+    yield call(x(3, 4, 5), 0, x.integers(0, 3, 6, 4, 5))
+    yield call(x(3, 4, 5), -1, x.integers(0, 5, 2, 3, 6))
+    yield call(x(3, 4), dim=1, index=x.integers(0, 4, 0, 4))
+    yield call(x.integers(0, 9, 3, 4), 1, x.integers(0, 4, 3, 2, dtype=np.int32))
+    yield call(np.array([INF, NAN, 1.0]), 0, np.array([1, 0, 0]))
+    yield refused(TypeError, "[gather] got index of dtype float32; expected integers", x(3), 0, x(3))
+    yield refused(IndexError, "[gather] got index 3 for an axis of length 3", x(3), 0, np.array([3]))
+    yield refused(ValueError, "[gather] got index of shape (5, 1)", x(3, 4), 1, x.integers(0, 3, 5, 1))
+
+
+@op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True)
+def take_along_dim(x):
+    yield call(x(3, 4, 5), x.integers(0, 4, 3, 6, 5), 1)
+    yield call(x(3, 4), x.integers(-4, 4, 1, 2), -1)
+    yield call(x(3, 4), x.integers(0, 12, 7))
+    yield call(x.integers(0, 9, 3, 4), x.integers(0, 3, 1, 4), dim=0)
+    yield refused(IndexError, "[take_along_dim] got index -4 for", x(2, 3), np.array([[-4]]), 1)
+
+
+@op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)
+def index_select(x):
+    yield call(x(3, 4, 5), 1, np.array([2, 0, 2]))
+    yield call(x(3, 4), -1, x.integers(0, 4, 0))
+    yield call(x(3, 4), dim=0, index=np.array([1], np.int32))
+    yield call(x.integers(0, 9, 5), 0, np.array([4, 0]))
+    yield refused(IndexError, "[index_select] got index -1", x(3, 4), 0, np.array([1, -1]))
+    yield refused(ValueError, "[index_select] got index of shape (2, 1)", x(3, 4), 0, np.array([[0], [1]]))
+
+
+def selected(x, mask):
+    shape = np.broadcast_shapes(x.shape, mask.shape)
+    return np.broadcast_to(x, shape)[np.broadcast_to(mask, shape)]
+
+
+@op(reference=selected, exact=True)
+def masked_select(x):
+    yield call(x(3, 4), x.bools(3, 4))
+    yield call(x(3, 1, 5), x.bools(2, 1))
+    yield call(x(3), np.array(True))
+    yield call(x.integers(0, 9, 5), x.bools(5))
+    yield refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x(3), x(3))
+    yield refused(ValueError, "[masked_select] got x of shape (3,)", x(3), x.bools(4))
+
+
+@op(reference=np.take, exact=True)
+def take(x):
+    yield call(x(3, 4), np.array([11, 0, -1, 0]))
+    yield call(x(3, 4), np.array([[1], [2]]))
+    yield call(x.integers(0, 9, 5), np.array([4, 0]))
+    yield call(x(3, 4), x.integers(0, 3, 0))
+    yield refused(IndexError, "[take] got", x(3), np.array([3]))
+    yield refused(TypeError, "[take] got index of dtype bool", x(3), x.bools(3))
+
+
+def scattered(x, dim, index, src=None, value=None, reduce=None):
+    src = np.full(index.shape, value) if src is None else src
+    src = np.broadcast_to(src, index.shape) if np.ndim(src) == 0 else src
+    if reduce == "add":
+        return reference.scatter_add(x, index, src, dim % x.ndim)
+    if reduce == "multiply":
+        places = list(np.indices(index.shape))
+        places[dim] = index
+        y = x.copy()
+        np.multiply.at(y, tuple(places), src[tuple(map(slice, index.shape))])
+        return y
+    return reference.scatter(x, index, src, dim % x.ndim)
+
+
+@op(reference=scattered, terms=lambda x, *args, **settings: x.size)
+def scatter(x):
+    yield call(x(3, 4, 5), 0, x.integers(0, 3, 3, 4, 5), x(3, 4, 5))
+    yield call(x(3, 4), -1, x.integers(0, 4, 2, 3), x(2, 6))
+    yield call(x(3, 4), 1, x.integers(0, 4, 3, 2), 2.5)
+    yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
+    yield call(x(3, 4), 1, x.integers(0, 4, 3, 6), x(3, 6), reduce="add")
+    yield call(fixed(x(3, 4)), 1, x.integers(0, 4, 3, 6), fixed(x(3, 6)), reduce="multiply")
+    yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]))
+    yield refused(IndexError, "[scatter] got index -1", x(3), 0, np.array([-1]), x(1))
+    yield refused(
+        ValueError, "[scatter] got index of shape (2, 1), ", x(3, 4), 1, np.array([[0], [1]]), x(1, 1)
+    )
+    yield refused(TypeError, "[scatter] got src and value, or neither", x(3), 0, np.array([0]))
+
+
+@op(
+    reference=lambda x, dim, index, src: reference.scatter_add(x, index, src, dim % x.ndim),
+    terms=lambda x, dim, index, src: index.size + 1,
+)
+def scatter_add(x):
+    yield call(x(3, 4, 5), 0, x.integers(0, 3, 6, 4, 5), x(6, 4, 5))
+    yield call(x(3, 4), -1, x.integers(0, 4, 2, 3), x(2, 6))
+    yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
+    yield call(x.integers(0, 9, 5), 0, np.array([4, 4]), np.array([7, 8]))
+    yield refused(IndexError, "[scatter_add] got index -1", x(3), 0, np.array([-1]), x(1))
+    yield refused(TypeError, "[scatter_add] got src of dtype", x.integers(0, 9, 3), 0, np.array([0]), x(1))
+
+
+def reduced(x, dim, index, src, reduce, include_self=True):
+    """The reduction of all values of a place, one place after another."""
+    values = {at: [v] if include_self else [] for at, v in np.ndenumerate(x)}
+    for at, row in np.ndenumerate(index):
+        to = list(at)
+        to[dim] = int(row)
+        values[tuple(to)].append(src[at])
+    function = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "amax": np.max, "amin": np.min}[reduce]
+    y = x.copy()
+    for at, found in values.items():
+        y[at] = function(found) if found else x[at]
+    return y
+
+
+@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1)
+def scatter_reduce(x):
+    for reduce in ("sum", "prod", "mean", "amax", "amin"):
+        yield call(x(3, 4), 0, x.integers(0, 3, 5, 4), x(5, 4), reduce)
+        yield call(x(3, 4), 1, x.integers(0, 3, 3, 3), x(3, 5), reduce, include_self=False)
+    yield call(x.integers(-9, 9, 5), 0, np.array([4, 4, 0]), np.array([7, 8, 3]), "prod")
+    yield at_kink(np.zeros(3), 0, np.array([1, 1, 0]), np.array([2.0, 2.0, -1.0]), "amax")
+    yield refused(ValueError, "[scatter_reduce] got reduce 'max'", x(3), 0, np.array([0]), x(1), "max")
+    yield refused(IndexError, "[scatter_reduce] got", x(3), 0, np.array([-1]), x(1), "sum")
+
+
+@op(
+    reference=lambda x, dim, index, source, alpha=1: reference.index_add(x, index, source, dim, alpha),
+    terms=lambda x, dim, index, *args, **settings: index.size + 1,
+)
+def index_add(x):
+    yield call(x(3, 4), 0, np.array([2, 0, 2, 1]), x(4, 4))
+    yield call(x(3, 4, 2), -2, np.array([1, 1, 3]), x(3, 3, 2), alpha=-0.5)
+    yield call(x(2, 3), dim=1, index=x.integers(0, 3, 0), source=x(2, 0))
+    yield call(x.integers(0, 9, 5), 0, np.array([4, 4]), np.array([7, 8]))
+    yield refused(IndexError, "[index_add] got index -2; expected", x(3, 4), 0, np.array([-2]), x(1, 4))
+    yield refused(ValueError, "[index_add] got x of shape (3, 4)", x(3, 4), 0, np.array([0]), x(2, 4))
+
+
+def copied(x, dim, index, source):
+    y = np.moveaxis(x.copy(), dim, 0)
+    y[index] = np.moveaxis(source, dim, 0)
+    return np.moveaxis(y, 0, dim)
+
+
+@op(reference=copied, exact=True)
+def index_copy(x):
+    yield call(x(3, 4), 0, np.array([2, 0]), x(2, 4))
+    yield call(x(3, 4, 2), -2, np.array([1, 1, 3]), x(3, 3, 2))
+    yield call(x(2, 3), dim=1, index=x.integers(0, 3, 0), source=x(2, 0))
+    yield call(x.integers(0, 9, 5), 0, np.array([4, 1]), np.array([7, 8]))
+    yield refused(IndexError, "[index_copy] got index -3; expected", x(3, 4), 0, np.array([-3]), x(1, 4))
+    yield refused(ValueError, "[index_copy] got source of shape (1, 3)", x(3, 4), 0, np.array([0]), x(1, 3))
+
+
+def filled(x, dim, index, value):
+    y = np.moveaxis(x.copy(), dim, 0)
+    y[index] = value
+    return np.moveaxis(y, 0, dim)
+
+
+@op(reference=filled, exact=True)
+def index_fill(x):
+    yield call(x(3, 4), 0, np.array([2, 0]), 2.5)
+    yield call(x(3, 4, 2), -2, np.array([1, -1]), x())
+    yield call(x.integers(0, 9, 5), dim=0, index=np.array([4]), value=7)
+    yield call(x(3, 4), 1, x.integers(0, 3, 0), 1.0)
+    yield refused(IndexError, "[index_fill] got", x(3), 0, np.array([3]), 1.0)
+    yield refused(TypeError, "[index_fill] got None", x(3), 0, np.array([0]), None)
+
+
+def put_at(x, indices, values, accumulate=False):
+    y = x.copy()
+    if accumulate:
+        np.add.at(y, indices, values)
+    else:
+        y[indices] = values
+    return y
+
+
+@op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1)
+def index_put(x):
+    yield call(x(3, 4), (np.array([2, 0]), np.array([1, -1])), x(2))
+    yield call(x(3, 4), (np.array([2, 0, 2]),), x(3, 4), accumulate=True)
+    yield call(x(3, 4), (x.bools(3, 4),), x())
+    yield call(x.integers(0, 9, 5), (np.array([4, 1]),), np.array([7, 8]))
+    yield refused(IndexError, "[index_put] [", x(3), (np.array([3]),), x(1))
+    yield refused(TypeError, "[index_put] got values of int64", x(3), (np.array([0]),), np.array([1]))
+
+
+def put_flat(x, index, source, accumulate=False):
+    return put_at(x.ravel(), index, source, accumulate).reshape(x.shape)
+
+
+@op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1)
+def put(x):
+    yield call(x(3, 4), np.array([11, 0, -2]), x(3))
+    yield call(x(3, 4), np.array([[1, 1], [0, 1]]), x(2, 2), accumulate=True)
+    yield call(x.integers(0, 9, 5), np.array([4, 1]), np.array([7, 8]))
+    yield call(x(3), x.integers(0, 3, 0), x(0))
+    yield refused(IndexError, "[put] got", x(3), np.array([3]), x(1))
+    yield refused(ValueError, "[put] got", x(3), np.array([1]), x(2))
+
+
+def put_where(x, mask, source):
+    y = np.broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape)).copy()
+    y[np.broadcast_to(mask, y.shape)] = source.ravel()[: np.broadcast_to(mask, y.shape).sum()]
+    return y
+
+
+@op(reference=put_where, exact=True)
+def masked_scatter(x):
+    yield call(x(3, 4), x.bools(3, 4), x(12))
+    yield call(x(3, 4), x.bools(4), x(4, 4))
+    yield call(x.integers(0, 9, 5), x.bools(5), x.integers(0, 9, 5))
+    yield call(x(3), np.array([False, False, False]), x(0))
+    yield refused(
+        ValueError, "[masked_scatter] got 1 elements for 2 places", x(2), np.array([True, True]), x(1)
+    )
+    yield refused(TypeError, "[masked_scatter] got mask of dtype", x(2), np.array([1, 1]), x(2))
+
+
+def with_diagonal(x, fill_value, wrap=False):
+    y = x.copy()
+    np.fill_diagonal(y, fill_value, wrap)
+    return y
+
+
+@op(reference=with_diagonal, exact=True)
+def fill_diagonal_(x):
+    yield call(state(x(3, 4)), 5.0)
+    yield call(state(x(7, 2)), -1.0, wrap=True)
+    yield call(state(x(3, 3, 3)), 2.0)
+    yield call(state(x.integers(0, 9, 3, 3)), 4)
+    yield refused(ValueError, "[fill_diagonal_] got x of shape (3,)", state(x(3)), 1.0)
+
+
+def squared(value):
+    return value * value
+
+
+@op(reference=lambda x, function: function(x), exact=True)
+def apply_(x):
+    yield call(state(x(3, 4)), squared)
+    yield call(state(x.integers(0, 9, 5)), squared)
+    yield call(state(x(0)), squared)
+    yield refused(RuntimeError, "[apply_] got a tensor that requires gradients", x(3), squared)
+
+
+@op(reference=lambda x, other, function: np.maximum(x, other), exact=True)
+def map_(x):
+    yield call(state(x(3, 4)), fixed(x(4)), max)
+    yield call(state(x.integers(0, 9, 5)), x.integers(0, 9, 5), max)
+    yield refused(RuntimeError, "[map_] got a tensor that requires gradients", fixed(x(3)), x(3), max)

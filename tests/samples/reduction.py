@@ -1,0 +1,268 @@
+"""Samples of `ops/reduction`: sums, extremes, norms and statistics along dimensions."""
+
+import numpy as np
+import ranvier as rv
+from reference import reduce as reference
+
+from samples.sample import at_kink, call, op, refused
+
+INF, NAN = np.inf, np.nan
+
+
+def along(function):
+    """The function of NumPy with PyTorch's names of settings."""
+
+    def reference(x, dim=None, keepdim=False, dtype=None, **settings):
+        return function(x, axis=dim, keepdims=keepdim, **settings)
+
+    return reference
+
+
+def all_terms(x, *args, **settings):
+    return x.size
+
+
+def dimensions(x):
+    yield call(x(3, 5, 4, 17))
+    yield call(x(3, 5, 4, 17), 0)
+    yield call(x(3, 5, 4, 17), (0, 2), True)
+    yield call(x(3, 5, 4, 17), dim=(1, -1))
+    yield call(x(3, 5), dim=-1, keepdim=True)
+    yield call(x())
+    yield call(x(3, 1), 1)
+    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+    yield refused(ValueError, f"[{x.name}] got axis -2 twice", x(3, 5), (0, -2))
+
+
+def sums(x):
+    yield from dimensions(x)
+    yield call(x(3, 0, 4), 1)
+    yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
+    yield call(x(3, 5), 1, dtype=rv.float64)
+
+
+def sums_of_integers(x):
+    yield from sums(x)
+    yield call(x.integers(-9, 9, 3, 5), 1)
+    yield call(x.bools(3, 5), 0)
+    yield call(x.integers(0, 200, 3, 5, dtype=np.uint8))
+
+
+op(sums_of_integers, names="sum", reference=along(np.sum), terms=all_terms)
+op(sums_of_integers, names="nansum", reference=along(np.nansum), terms=all_terms)
+op(sums, names="mean", reference=along(np.mean), terms=all_terms)
+op(sums, names="nanmean", reference=along(np.nanmean), terms=all_terms)
+
+
+def extremes(x):
+    yield from dimensions(x)
+    yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
+    yield call(x(0, 3), 1)
+    yield call(x.integers(-9, 9, 3, 5), 1)
+    yield call(x.integers(0, 9, 3, 5, dtype=np.uint8))
+    yield call(x.bools(3, 5), 0)
+    yield at_kink(np.array([[2.0, 1.0, 2.0], [0.0, 0.0, 0.0]]), 1)
+    yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
+
+
+op(extremes, names="amax", reference=along(np.max), exact=True)
+op(extremes, names="amin", reference=along(np.min), exact=True)
+
+
+def minmax(x, dim=None, keepdim=False):
+    return np.min(x, dim, keepdims=keepdim), np.max(x, dim, keepdims=keepdim)
+
+
+@op(reference=minmax, exact=True)
+def aminmax(x):
+    yield call(x(3, 5, 4))
+    yield call(x(3, 5, 4), dim=1)
+    yield call(x(3, 5, 4), dim=-1, keepdim=True)
+    yield call(x.integers(-9, 9, 3, 5), dim=0)
+    yield call(x())
+    yield refused(IndexError, "got axis 2", x(3, 5), dim=2)
+
+
+def extremes_and_places(x):
+    yield call(x(3, 5, 4))
+    yield call(x(3, 5, 17), 1)
+    yield call(x(3, 5, 4), dim=-1, keepdim=True)
+    yield call(x.integers(0, 3, 3, 5), 1)
+    yield call(x.bools(3, 5), 0)
+    yield call(np.array([[1.0, INF], [NAN, 1.0], [-INF, INF]]), 1)
+    yield call(x(0, 3), 1)
+    yield call(x(3, 5), x(5))
+    yield call(x())
+    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+    yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
+
+
+def with_places(extreme, place, of_two):
+    def reference(x, dim=None, keepdim=False):
+        if dim is None:
+            return extreme(x)
+        if isinstance(dim, np.ndarray):
+            return of_two(x, dim)
+        return extreme(x, axis=dim, keepdims=keepdim), place(x, axis=dim, keepdims=keepdim)
+
+    return reference
+
+
+op(extremes_and_places, names="max", reference=with_places(np.max, np.argmax, np.maximum), exact=True)
+op(extremes_and_places, names="min", reference=with_places(np.min, np.argmin, np.minimum), exact=True)
+
+
+def places(x):
+    yield call(x(3, 5, 4))
+    yield call(x(3, 5, 17), 1)
+    yield call(x(3, 5, 4), dim=-1, keepdim=True)
+    yield call(x.integers(0, 3, 3, 5), 1)
+    yield call(np.array([[1.0, INF], [NAN, 1.0], [-INF, INF]]), 1)
+    yield call(x())
+    yield call(x(0, 3), 1)
+    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+    yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
+
+
+op(places, names="argmax", reference=along(np.argmax))
+op(places, names="argmin", reference=along(np.argmin))
+
+
+def truth(x):
+    yield call(x.bools(3, 5, 4))
+    yield call(x.bools(3, 5, 4), 1)
+    yield call(x.bools(3, 5, 4), (0, 2), True)
+    yield call(np.array([[0.0, 0.0], [1.0, 0.0], [NAN, 2.0]]), 1)
+    yield call(x.integers(0, 2, 3, 2, dtype=np.uint8), dim=1)
+    yield call(x.bools(0, 3), 0)
+    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+
+
+op(truth, names="all", reference=along(np.all))
+op(truth, names="any", reference=along(np.any))
+
+
+@op(reference=lambda x, dim=None: np.count_nonzero(x, axis=dim))
+def count_nonzero(x):
+    yield call(x.integers(0, 2, 3, 5, 4))
+    yield call(x.bools(3, 5, 4), 1)
+    yield call(np.array([[0.0, 0.0], [1.0, 0.0], [NAN, 2.0]]), (0, 1))
+    yield call(x.bools(0, 3), dim=0)
+    yield refused(IndexError, "[count_nonzero] got axis 2", x(3, 5), 2)
+
+
+def norm_by_numpy(x, p="fro", dim=None, keepdim=False, dtype=None):
+    return reference.norm(x, 2 if p == "fro" else p, dim, keepdim)
+
+
+@op(reference=norm_by_numpy, terms=all_terms, kinks=(0.0,))
+def norm(x):
+    yield call(x(3, 5, 4))
+    yield call(x(3, 5, 4), 1, 1)
+    yield call(x(3, 5, 17), 3, (0, 2), True)
+    yield call(x(3, 5), INF, dim=-1)
+    yield call(x(3, 5), -INF, dim=0, keepdim=True)
+    yield call(x(3, 5, low=0.2), 0.5, 1)
+    yield at_kink(np.array([[0.0, 1.0, 0.0]]), 0, 1)
+    yield call(x(0, 3), 2, 0)
+    yield call(np.array([[3.0, 4.0], [0.0, 0.0], [NAN, 1.0], [1.0, INF]]), 2, 1)
+    yield call(x(3, 5), 2, 1, dtype=rv.float64)
+    yield refused(ValueError, "[norm] got p 'max'", x(3), "max")
+    yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
+
+
+@op(reference=along(reference.logsumexp), terms=all_terms)
+def logsumexp(x):
+    yield from dimensions(x)
+    yield call(np.array([[1000.0, 1000.0], [-1000.0, -1000.0], [1.0, NAN]]), 1)
+    yield call(x(0, 3), 1)
+
+
+@op(reference=along(np.prod), terms=all_terms)
+def prod(x):
+    yield call(x(3, 5, low=0.5, high=1.5))
+    yield call(x(3, 5, 4), 1)
+    yield call(x(3, 5, 17, low=0.5, high=1.5), dim=-1, keepdim=True)
+    yield call(np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]]), 1)
+    yield call(x(0, 3), 0)
+    yield call(x.integers(-5, 5, 3, 5), 1)
+    yield call(x.bools(3, 5), 1)
+    yield call(x(3, 5), 1, dtype=rv.float64)
+    yield refused(ValueError, "[prod] got 2 axes", x(3, 5), (0, 1))
+    yield refused(IndexError, "[prod] got axis 2", x(3, 5), 2)
+
+
+def spread(function):
+    def reference(x, dim=None, unbiased=True, keepdim=False, correction=None):
+        less = int(unbiased) if correction is None else correction
+        return function(x, dim, keepdim, less)
+
+    return reference
+
+
+def spreads(x):
+    yield call(x(3, 5, 4))
+    yield call(x(3, 5, 17), 1)
+    yield call(x(3, 5, 4), (0, 2), False, True)
+    yield call(x(3, 5, 4), -1, correction=0)
+    yield call(x(3, 5, 4), dim=0, correction=2, keepdim=True)
+    yield call(x(0, 3), 1)
+    yield at_kink(np.array([[1.0, 1.0], [2.0, NAN]]), 1)
+    yield refused(ValueError, f"[{x.name}] got correction nan", x(3), correction=NAN)
+    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+    yield refused(TypeError, f"[{x.name}] got x of dtype int64", np.array([1, 2]))
+
+
+def and_mean(function):
+    def reference(x, dim=None, unbiased=True, keepdim=False, correction=None):
+        value = spread(function)(x, dim, unbiased, keepdim, correction)
+        return value, np.mean(x, axis=dim, keepdims=keepdim)
+
+    return reference
+
+
+op(spreads, names="var", reference=spread(reference.var), terms=all_terms)
+op(spreads, names="std", reference=spread(reference.std), terms=all_terms)
+op(spreads, names="var_mean", reference=and_mean(reference.var), terms=all_terms)
+op(spreads, names="std_mean", reference=and_mean(reference.std), terms=all_terms)
+
+
+def differences(x, n=1, dim=-1, prepend=None, append=None):
+    parts = [part for part in (prepend, x, append) if part is not None]
+    return np.diff(np.concatenate(parts, dim), n, dim)
+
+
+@op(reference=differences)
+def diff(x):
+    yield call(x(3, 7))
+    yield call(x(3, 7, 2), 2, 1)
+    yield call(x(3, 7), dim=0, prepend=x(1, 7), append=x(2, 7))
+    yield call(x.integers(-9, 9, 3, 7))
+    yield call(x.bools(7))
+    yield call(x(3, 1))
+    yield call(x(3, 7), 0)
+    yield refused(ValueError, "[diff] got n -1", x(3), -1)
+    yield refused(ValueError, "[diff] got x of shape ()", x())
+
+
+def integral(y, x=None, dx=1, dim=-1):
+    return np.trapezoid(y, x, dx, dim)
+
+
+def integrals(x):
+    yield call(x(3, 7))
+    yield call(x(3, 7), x(3, 7), dim=1)
+    yield call(x(3, 7, 2), x(7), dim=1)
+    yield call(x(3, 7), dx=0.5, dim=0)
+    yield call(x(3, 1))
+    yield refused(IndexError, f"[{x.name}] got x of shape ()", x())
+
+
+def integral_so_far(y, x=None, dx=1, dim=-1):
+    y = np.moveaxis(y, dim, -1)
+    steps = dx if x is None else np.diff(x if x.ndim == 1 else np.moveaxis(x, dim, -1))
+    return np.moveaxis(np.cumsum((y[..., 1:] + y[..., :-1]) / 2 * steps, -1), -1, dim)
+
+
+op(integrals, names="trapezoid", reference=integral, terms=lambda y, *args, **settings: y.size)
+op(integrals, names="cumulative_trapezoid", reference=integral_so_far, terms=lambda y, *a, **s: y.size)
