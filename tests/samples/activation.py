@@ -18,7 +18,7 @@ def by_element(settings):
 
     def samples(x):
         yield call(x(3, 7, low=-4, high=4), *settings)
-        yield call(x(2, 3, 2, 3, low=-9, high=9), *settings)
+        yield call(x(*x.shape(), low=-9, high=9), *settings)
         yield call(x(), *settings)
         yield call(x(0, 3), *settings)
         yield call(EDGES, *settings)
@@ -78,6 +78,7 @@ def prelu(x):
 def glu(x):
     yield call(x(3, 8))
     yield call(x(4, 3, 5), 0)
+    yield call(x(x.size(1, 9), 2 * x.size(1, 9)))
     yield call(x(2, 6, 2), dim=1)
     yield call(x(0, 4))
     yield refused(ValueError, "[glu] got", x(3, 7))
@@ -87,6 +88,7 @@ def along(x):
     """Of the elements along a dimension."""
     yield call(x(3, 7, low=-3, high=3), 1)
     yield call(x(2, 5, 3, low=-30, high=30), dim=-2)
+    yield call(x(*x.shape(least=1), low=-30, high=30), -1)
     yield call(x(), 0)
     yield call(x(0, 3), 1)
     yield call(x(4, 1), 1)
