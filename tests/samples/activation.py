@@ -6,7 +6,7 @@ from ranvier import nn
 from ranvier.ops.activation.table import TABLE
 from reference import activation, softmax
 
-from samples.sample import call, op, refused
+from samples.sample import call, fixed, op, refused
 
 EDGES = np.array([0.0, -0.0, 60.0, -60.0])
 NOT_FINITE = np.array([np.inf, -np.inf, np.nan])
@@ -163,3 +163,23 @@ def Softmax2d(x):
 @op
 def LogSoftmax(x):
     yield call(nn.LogSoftmax(dim=1), x(3, 7))
+
+
+def writes_over(settings):
+    """Of functions that write over their argument, which no leaf may be."""
+
+    def samples(x):
+        yield call(fixed(x(3, 7, low=-4, high=4)), *settings)
+        yield call(fixed(x(0, 3)), *settings)
+
+    return samples
+
+
+for _name in "relu_ elu_ selu_ celu_ hardtanh_ leaky_relu_".split():
+    op(writes_over(()), names=_name, reference=getattr(activation, _name[:-1]), inner=0.1)
+op(
+    writes_over((0.3, -0.5)),
+    names="threshold_",
+    reference=lambda x, least, value: np.where(x > least, x, value),
+)
+op(writes_over(()), names="rrelu_", draws=True)
