@@ -2,15 +2,15 @@
 
     @op(reference=np.hypot)
     def hypot(x):
-        yield call(x(3, 7), x(3, 7))
+        yield call(x(3, x.n), x(3, x.n))
         yield call(x(3, 1), x(7))  # broadcast
         yield call(x(5), 2.5)
         yield refused(TypeError, "[hypot] got str", x(5), "text")
 
 The arguments are those of the op. `x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays
 become Tensors, those of floats in the dtype that a property asks for, with a gradient; `fixed(array)` has
-none, and `state(array)` is changed by the call. A sample of a layer begins with the layer:
-`call(nn.Linear(7, 2), x(3, 7))`.
+none, and `state(array)` is changed by the call. `x.n` is a size: 7, or another one that a property puts in
+its place. A sample of a layer begins with the layer: `call(nn.Linear(7, 2), x(3, 7))`.
 
 Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
 of one.
@@ -36,9 +36,15 @@ OPS: dict[str, Op] = {}  # by name, also the layers
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op) -> None:
+    def __init__(self, op: Op, size: int = 7) -> None:
         self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
-        self.name = op.name
+        self.name, self._size, self.has_size = op.name, size, False
+
+    @property
+    def n(self) -> int:
+        """7, or another size that a property asks for."""
+        self.has_size = True
+        return self._size
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
@@ -86,8 +92,13 @@ class Sample:
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
     kink: bool = False  # the op has no derivative there
+    has_size: bool = False  # its arrays have a size `x.n`
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
+
+    def with_size(self, n: int) -> Sample:
+        """The sample with n in place of the size `x.n`."""
+        return samples_of_size(self.op.name, n)[self.number]
 
     @property
     def arrays(self) -> list[Array]:
@@ -255,16 +266,24 @@ class Op:
 
     @functools.cached_property
     def all_samples(self) -> list[Sample]:
-        rv.manual_seed(0)  # of layers
-        samples = list(self.source(Draw(self)))
-        for number, sample in enumerate(samples):
-            sample.op, sample.number = self, number
-        return samples
+        return samples_of_size(self.name, 7)
 
     @property
     def samples(self) -> list[Sample]:
         """Those that are not refused."""
         return [sample for sample in self.all_samples if sample.error is None]
+
+
+@functools.lru_cache(20)
+def samples_of_size(name: str, n: int) -> list[Sample]:
+    """All samples of an op, with n in place of the size `x.n`."""
+    rv.manual_seed(0)  # of layers
+    samples, draw = [], Draw(OPS[name], n)
+    for number, sample in enumerate(OPS[name].source(draw)):
+        sample.op, sample.number, sample.has_size = OPS[name], number, draw.has_size
+        draw.has_size = False
+        samples.append(sample)
+    return samples
 
 
 def op(source: Any = None, *, names: str = "", **known: Any) -> Any:
