@@ -3,25 +3,16 @@
 import warnings
 
 import numpy as np
+from samples.sample import plain
 from support.tolerance import tolerance
 
 from properties.every import every_op
 
 
-def plain(value, dtype):
-    """The argument with the numbers of dtype as float64, as the reference takes it."""
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(part, dtype) for part in value)
-    value = getattr(value, "array", value)
-    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return value.astype(dtype).astype(np.float64) if is_float else value
-
-
 def expected(sample, dtype):
     """What the reference gives for the numbers of dtype, and how far a result of a dtype may be from it."""
     op = sample.op
-    args = plain(sample.args, dtype)
-    settings = {name: plain(value, dtype) for name, value in sample.settings.items()}
+    args, settings = plain(sample.args, dtype), plain(sample.settings, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy; the op gives none
         wanted = op.reference(*args, **settings)
@@ -47,10 +38,14 @@ def agree(found, wanted, limit, exact, where):
             np.testing.assert_allclose(y, want, rtol=0, atol=limit(y.dtype), err_msg=where)
 
 
-@every_op({}, only=lambda op: op.reference)
-def test_reference(sample, isas):
+def compare_with_reference(sample, isas):
     for dtype in (np.float32, np.float64):
         wanted, limit = expected(sample, dtype)
         for isa in isas:
             found = [y.numpy() for y in sample.tensors(dtype, records=False)()]
             agree(found, wanted, limit, sample.op.exact, isa)
+
+
+@every_op({}, only=lambda op: op.reference)
+def test_reference(sample, isas):
+    compare_with_reference(sample, isas)

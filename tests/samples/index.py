@@ -15,7 +15,7 @@ def gather(x):
     yield call(x(3, 4), dim=1, index=x.integers(0, 4, 0, 4))
     yield call(x.integers(0, 9, 3, 4), 1, x.integers(0, 4, 3, 2, dtype=np.int32))
     yield call(np.array([INF, NAN, 1.0]), 0, np.array([1, 0, 0]))
-    yield refused(TypeError, "[gather] got index of dtype float32; expected integers", x(3), 0, x(3))
+    yield refused(TypeError, "[gather] got index of dtype float", x(3), 0, x(3))
     yield refused(IndexError, "[gather] got index 3 for an axis of length 3", x(3), 0, np.array([3]))
     yield refused(ValueError, "[gather] got index of shape (5, 1)", x(3, 4), 1, x.integers(0, 3, 5, 1))
 
@@ -51,7 +51,7 @@ def masked_select(x):
     yield call(x(3, 1, x.n), x.bools(2, 1))
     yield call(x(3), np.array(True))
     yield call(x.integers(0, 9, 5), x.bools(5))
-    yield refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x(3), x(3))
+    yield refused(TypeError, "[masked_select] got mask of dtype float", x(3), x(3))
     yield refused(ValueError, "[masked_select] got x of shape (3,)", x(3), x.bools(4))
 
 

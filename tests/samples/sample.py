@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,24 +31,27 @@ import ranvier as rv
 from ranvier import nn
 
 Array = np.ndarray[Any, Any]
+ANY = 7  # the size for which any other may stand
 OPS: dict[str, Op] = {}  # by name, also the layers
 
 
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op, size: int = 7) -> None:
-        self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
-        self.name, self._size, self.has_size = op.name, size, False
+    def __init__(self, op: Op, width: int = ANY, seed: int = 0) -> None:
+        self.name, self.kinks, self.width = op.name, op.kinks, width
+        self.draws_shapes = self.has_size = False
+        self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
 
     @property
     def n(self) -> int:
-        """7, or another size that a property asks for."""
+        """7, or another size that a property puts in its place."""
         self.has_size = True
-        return self._size
+        return self.width
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
+        shape = self._sized(shape)
         count = int(np.prod(shape))
         places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
         array = low + (high - low) * places / max(count, 1)
@@ -57,14 +61,27 @@ class Draw:
 
     def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
         """Integers from low to high - 1, as labels and indices are."""
-        return self.rng.integers(low, high, shape).astype(dtype)
+        return self.rng.integers(low, high, self._sized(shape)).astype(dtype)
+
+    def _sized(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(self.width if n == ANY else n for n in shape)
+
+    def size(self, low: int, high: int) -> int:
+        """A size from low to high; another one in each random call."""
+        self.draws_shapes = True
+        size = int(self.rng.integers(low, high + 1))
+        return low if size == ANY else size
+
+    def shape(self, least: int = 0, most: int = 4, high: int = 9) -> tuple[int, ...]:
+        """A shape of `least` to `most` dimensions; another one in each random call."""
+        return tuple(self.size(min(self.size(0, 9), 1), high) for _ in range(self.size(least, most)))
 
     def bools(self, *shape: int) -> Array:
-        return self.rng.random(shape) < 0.5
+        return self.rng.random(self._sized(shape)) < 0.5
 
     def signs(self, *shape: int) -> Array:
         """-1.0 and 1.0"""
-        return self.rng.choice([-1.0, 1.0], shape)
+        return self.rng.choice([-1.0, 1.0], self._sized(shape))
 
 
 @dataclass
@@ -91,14 +108,16 @@ class Sample:
     settings: dict[str, Any]
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
+    left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
     kink: bool = False  # the op has no derivative there
-    has_size: bool = False  # its arrays have a size `x.n`
+    has_size: bool = False  # its arrays have the size `x.n`
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
 
-    def with_size(self, n: int) -> Sample:
-        """The sample with n in place of the size `x.n`."""
-        return samples_of_size(self.op.name, n)[self.number]
+    def without(self, why: str, *properties: str) -> Sample:
+        """The sample, which does not have these properties: names of tests without `test_`."""
+        self.left_out |= dict.fromkeys(properties, why)
+        return self
 
     @property
     def arrays(self) -> list[Array]:
@@ -110,7 +129,11 @@ class Sample:
         if self.kink:
             return False
         given = [x for x in self.arrays if x.dtype.kind == "f"]
-        return all(np.isfinite(x).all() and not np.isin(x, self.op.kinks).any() for x in given)
+        return all(np.isfinite(x).all() and not np.isin(x, [*self.op.kinks]).any() for x in given)
+
+    @property
+    def is_layer(self) -> bool:
+        return bool(self.args) and isinstance(self.args[0], nn.Module)
 
     def __str__(self) -> str:
         return f"sample {self.number} of {self.op.name}"
@@ -127,7 +150,7 @@ class Sample:
 
 
 class Call:
-    """A sample as Tensors: `inputs`, of which `leaves` require a gradient, and `states`, which it changes."""
+    """A sample as Tensors: `inputs`, `leaves`, which require a gradient, and `states`, which it changes."""
 
     args: tuple[Any, ...]
     settings: dict[str, Any]
@@ -146,6 +169,7 @@ class Call:
             return {name: self.replaced(part) for name, part in value.items()}
         if isinstance(value, nn.Module):
             module = copy.deepcopy(value).to(self.of or self.dtype).to(self.dtype)
+            self.states += module.buffers()
             self.leaves += [p for p in module.parameters() if p.is_floating_point()] * self.records
             return module
         marked = isinstance(value, Marked)
@@ -157,10 +181,7 @@ class Call:
             tensor = tensor.to(self.of or self.dtype).to(self.dtype)
             if self.records and not marked:
                 self.leaves.append(tensor.requires_grad_())
-        if not marked:
-            self.inputs.append(tensor)
-        elif value.changes:
-            self.states.append(tensor)
+        (self.states if marked and value.changes else self.inputs).append(tensor)
         return tensor
 
     def __call__(self) -> list[rv.Tensor]:
@@ -173,16 +194,24 @@ class Call:
 
     def with_leaves(self, *leaves: Any) -> list[rv.Tensor]:
         """What the op returns with others in place of the leaves, as a function of them alone."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.leaves), leaves, strict=True)))
 
     def with_inputs(self, *inputs: Any) -> list[rv.Tensor]:
         """What it returns with others in place of the inputs, integers and bools too."""
+        rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.inputs), inputs, strict=True)))
+
+    def of_inputs(self) -> Callable[..., list[rv.Tensor]]:
+        """The call as a function of its inputs for a compiled step: it sets no seed and looks nothing up."""
+        places = {id(x): Place(i) for i, x in enumerate(self.inputs)}
+        args, settings = _swapped(self.args, places), _swapped(self.settings, places)
+        function = self.sample.op.function
+        return lambda *given: tensors_in(function(*_filled(args, given), **_filled(settings, given)))
 
     def _with(self, places: dict[int, Any]) -> list[rv.Tensor]:
         function = self.sample.op.function
-        rv.manual_seed(0)
-        if self.args and isinstance(self.args[0], nn.Module):
+        if self.sample.is_layer:
             module, *args = self.args
             named = {name: places.get(id(p), p) for name, p in module.named_parameters()}
             function = functools.partial(rv.func.functional_call, module, named)
@@ -196,6 +225,21 @@ def _swapped(value: Any, places: dict[int, Any]) -> Any:
     if isinstance(value, dict):
         return {name: _swapped(part, places) for name, part in value.items()}
     return places.get(id(value), value)
+
+
+@dataclass
+class Place:
+    """Where the input of this number stands in the arguments."""
+
+    number: int
+
+
+def _filled(value: Any, given: tuple[Any, ...]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_filled(part, given) for part in value]
+    if isinstance(value, dict):
+        return {name: _filled(part, given) for name, part in value.items()}
+    return given[value.number] if isinstance(value, Place) else value
 
 
 def tensors_in(value: Any) -> list[rv.Tensor]:
@@ -215,6 +259,17 @@ def arrays_in(value: Any) -> list[Array]:
         return [array for part in value for array in arrays_in(part)]
     value = value.array if isinstance(value, Marked) else value
     return [value] if isinstance(value, np.ndarray) else []
+
+
+def plain(value: Any, dtype: Any = np.float64) -> Any:
+    """The argument with the numbers of dtype as float64, as a reference takes it."""
+    if isinstance(value, dict):
+        return {name: plain(part, dtype) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(part, dtype) for part in value)
+    value = value.array if isinstance(value, Marked) else value
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype).astype(np.float64) if is_float else value
 
 
 def call(*args: Any, **settings: Any) -> Sample:
@@ -240,23 +295,27 @@ class Op:
     kinks: values of an array of floats where the op has no derivative.
     exact: the result has the bits of the reference (moves, comparisons).
     terms: how many terms the longest sum of an element has, from the arguments (arrays).
+    inner: what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2.
     draws: the op draws random numbers.
+    any_size: any size may stand in place of 7 in the shapes of its samples.
     """
 
     name: str
     source: Callable[[Draw], Iterator[Sample]]
-    of: Callable[..., Any] | None = None
+    of: Callable[..., Any] | str = ""  # another place than the op's name, seen from `ranvier`
     reference: Callable[..., Any] | None = None
-    kinks: Sequence[float] = ()
+    kinks: Collection[float] = ()
     exact: bool = False
+    inner: float = 0.0
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
+    any_size: bool = False
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """The op, as a program names it; the module may be loaded only now."""
-        if self.of is not None:
-            return self.of
+        if self.of:
+            return operator.attrgetter(self.of)(rv) if isinstance(self.of, str) else self.of
         for place in (rv.ops, rv, rv.nn.functional):
             if hasattr(place, self.name):
                 return getattr(place, self.name)  # type: ignore[no-any-return]
@@ -266,24 +325,29 @@ class Op:
 
     @functools.cached_property
     def all_samples(self) -> list[Sample]:
-        return samples_of_size(self.name, 7)
+        return self.drawn()
+
+    def drawn(self, width: int = ANY, seed: int = 0) -> list[Sample]:
+        """The samples with this size in place of 7, and other random numbers."""
+        rv.manual_seed(seed)  # of layers
+        samples, draw = [], Draw(self, width, seed)
+        for number, sample in enumerate(self.source(draw)):
+            sample.op, sample.number, sample.has_size = self, number, draw.has_size
+            draw.has_size = False
+            samples.append(sample)
+        return samples
+
+    @functools.cached_property
+    def has_random_shapes(self) -> bool:
+        """Whether shapes or settings are drawn with `size` and `shape`."""
+        draw = Draw(self)
+        list(self.source(draw))
+        return draw.draws_shapes
 
     @property
     def samples(self) -> list[Sample]:
         """Those that are not refused."""
         return [sample for sample in self.all_samples if sample.error is None]
-
-
-@functools.lru_cache(20)
-def samples_of_size(name: str, n: int) -> list[Sample]:
-    """All samples of an op, with n in place of the size `x.n`."""
-    rv.manual_seed(0)  # of layers
-    samples, draw = [], Draw(OPS[name], n)
-    for number, sample in enumerate(OPS[name].source(draw)):
-        sample.op, sample.number, sample.has_size = OPS[name], number, draw.has_size
-        draw.has_size = False
-        samples.append(sample)
-    return samples
 
 
 def op(source: Any = None, *, names: str = "", **known: Any) -> Any:

@@ -1,0 +1,95 @@
+"""An op of halves is that of float32 rounded once; its derivatives are those of float64, within rounding."""
+
+from contextlib import nullcontext
+from itertools import product
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+from properties.every import every_op, floats, weights_for
+
+NO_HALVES: dict[str, str] = {}
+ROUNDED_TWICE: dict[str, str] = {
+    "scaled_dot_product_attention": "its weights are rounded, too, as PyTorch's are",
+}
+LEAVES_OUT: dict[str, str] = {}
+EPS = {rv.float16: 2.0**-10, rv.bfloat16: 2.0**-7}
+halves = pytest.mark.parametrize("own", EPS, ids=str)
+
+
+def same(y, exact, own):
+    """Dtype and bits, those of float32 rounded to `own`."""
+    exact = exact.detach().to(own) if exact.dtype == rv.float32 else exact
+    assert y.dtype == exact.dtype
+    arrays = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
+    np.testing.assert_array_equal(*arrays, strict=True)
+
+
+@halves
+@every_op(NO_HALVES | ROUNDED_TWICE)
+def test_halves(sample, own):
+    """Results, what the call has written, and gradients."""
+    for records in (False, True):
+        half, single = (sample.tensors(dtype, of=own, records=records) for dtype in (own, rv.float32))
+        ys, exact = half(), single()
+        for y, z in zip([*ys, *half.states], [*exact, *single.states], strict=True):
+            assert y.requires_grad == z.requires_grad
+            same(y, z, own)
+    for y, z in [pair for pair in zip(ys, exact, strict=True) if pair[0].requires_grad][:1]:
+        y.backward(weights_for(y, 1))
+        z.backward(weights_for(z, 1))
+    for x, z in zip(half.leaves, single.leaves, strict=True):
+        assert (x.grad is None) == (z.grad is None)
+        if z.grad is not None:
+            same(x.grad, z.grad, own)
+
+
+def second(call, block):
+    with block():
+        ys = [y for y in floats(call()) if y.requires_grad]
+    settings = {"allow_unused": True, "materialize_grads": True}
+    first = rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], create_graph=True, **settings)
+    live = [g for g in first if g.requires_grad]
+    of_first = (
+        rv.autograd.grad(live, call.leaves, [weights_for(g, 2) for g in live], **settings) if live else ()
+    )
+    return [*ys, *first, *of_first]
+
+
+def forward(call, block):
+    def in_block(*xs):
+        with block():
+            return tuple(floats(call.with_leaves(*xs)))
+
+    leaves = tuple(x.detach() for x in call.leaves)
+    ys, tangents = rv.func.jvp(in_block, leaves, tuple(weights_for(x, 3) for x in leaves))
+    return [*ys, *tangents]
+
+
+def mapped(call, block):
+    def in_block(*xs):
+        with block():
+            return tuple(floats(call.with_leaves(*xs)))
+
+    leaves = [rv.stack([x.detach(), x.detach() * 0.5]) for x in call.leaves]
+    return rv.vmap(in_block, randomness="same")(*leaves)
+
+
+@halves
+@every_op(NO_HALVES | LEAVES_OUT, of=lambda sample: sample.error is None and sample.is_smooth)
+def test_half_derivatives(sample, own):
+    """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
+    for run in (second, forward, mapped):
+        call = sample.tensors(rv.float64, of=own)
+        if not any(y.requires_grad for y in call()):
+            return
+        exact = run(call, nullcontext)
+        for dtype, block in product((own, rv.float32), (nullcontext, lambda: rv.autocast("cpu", dtype=own))):
+            if (dtype, block) == (rv.float32, nullcontext):
+                continue
+            found = run(sample.tensors(dtype, of=own), block)
+            for k, (y, z) in enumerate(zip(found, exact, strict=True)):
+                y, z = y.double().numpy(force=True), z.numpy(force=True)
+                limit = 32 * EPS[own] * np.abs(z).max(initial=0.0) + 1e-5
+                np.testing.assert_allclose(y, z, 0, limit, err_msg=f"{run.__name__} {dtype} {block} {k}")

@@ -1,0 +1,45 @@
+"""Arrays in other memory (strided, transposed, reversed, repeated, unaligned, read-only) give the same numbers."""
+
+import numpy as np
+import ranvier as rv
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+from support.wrong_input import read_only, swapped, unaligned
+
+from properties.every import every_op, weights_for
+
+LEAVES_OUT: dict[str, str] = {}
+
+
+def contiguous(array):
+    return np.array(array, order="C")
+
+
+def outcome(call, given, way):
+    """Results and gradients of the call with these arrays; the gradients that are sent back lie the same way."""
+    given = [
+        rv.autograd.wrap(x, requires_grad=old.requires_grad)
+        for x, old in zip(given, call.inputs, strict=True)
+    ]
+    ys = call.with_inputs(*given)
+    moving, leaves = [y for y in ys if y.requires_grad], [x for x in given if x.requires_grad]
+    if moving and leaves:
+        ws = [rv.autograd.wrap(way(weights_for(y, 1).numpy())) for y in moving]
+        ys = [*ys, *rv.autograd.grad(moving, leaves, ws, allow_unused=True, materialize_grads=True)]
+    return [y.numpy(force=True) for y in ys]
+
+
+@every_op(LEAVES_OUT)
+def test_layouts(sample):
+    call = sample.tensors(rv.float32)
+    plain = [x.numpy(force=True) for x in call.inputs]
+    for way in (*LAYOUTS, "one element", unaligned, swapped, read_only):
+        lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
+        found = outcome(call, [*map(lay, plain)], lay)
+        expected = outcome(call, [contiguous(lay(x)) for x in plain], lambda x: contiguous(lay(x)))
+        for y, z in zip(found, expected, strict=True):
+            if callable(way) or z.dtype.kind != "f":  # the same order of sums
+                np.testing.assert_array_equal(y, z, err_msg=str(way), strict=True)
+                continue
+            limit = tolerance(z.dtype, 16, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
+            np.testing.assert_allclose(y, z, 0, limit, err_msg=str(way), strict=True)

@@ -1,0 +1,35 @@
+"""A call that needs no node has the bits and the strides of one that records; each gradient alone those of all."""
+
+import numpy as np
+import ranvier as rv
+
+from properties.every import every_op, weights_for
+
+LEAVES_OUT: dict[str, str] = {}
+
+
+def same(y, z):
+    assert (y.dtype, y.stride()) == (z.dtype, z.stride())
+    np.testing.assert_array_equal(
+        *(x.float() if x.is_floating_point() else x for x in (y.detach(), z.detach()))
+    )
+
+
+@every_op(LEAVES_OUT)
+def test_without_node(sample):
+    for dtype in (rv.float32, rv.float64, rv.float16):
+        plain, noted = (sample.tensors(dtype, records=records) for records in (False, True))
+        without, ys = plain(), noted()
+        for y, z in zip([*without, *plain.states], [*ys, *noted.states], strict=True):
+            assert not y.requires_grad or plain.sample.is_layer
+            same(y, z)
+        moving = [y for y in ys if y.requires_grad]
+        if not moving:
+            continue
+        ws, settings = [weights_for(y, 1) for y in moving], {"retain_graph": True, "allow_unused": True}
+        together = rv.autograd.grad(moving, noted.leaves, ws, **settings)
+        for x, slope in zip(noted.leaves, together, strict=True):
+            (alone,) = rv.autograd.grad(moving, x, ws, **settings)
+            assert (alone is None) == (slope is None)
+            if slope is not None:
+                same(alone, slope)
