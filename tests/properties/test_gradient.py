@@ -5,11 +5,10 @@ import ranvier as rv
 from properties.every import every_op, floats, is_smooth
 
 LEAVES_OUT = {
+    "normal poisson": "the gradients of numbers that are drawn are 0, as in PyTorch",
     "ctc_loss CTCLoss": "the gradient is that of normalised probabilities, as PyTorch's",
 }
-REFUSE = {
-    "ctc_loss CTCLoss": "create_graph is refused",
-}
+REFUSE = {"digamma": "a kernel's", "scatter_reduce": "of products"}  # second gradients
 ENTRIES = 25  # elements of each input that are changed; of second gradients a fifth
 
 
@@ -24,6 +23,10 @@ def test_gradient(sample):
     checked(sample, rv.autograd.gradcheck, ENTRIES)
 
 
-@every_op(REFUSE, of=is_smooth)
+@every_op(LEAVES_OUT, of=is_smooth)
 def test_second_gradient(sample):
-    checked(sample, rv.autograd.gradgradcheck, ENTRIES // 5)
+    try:
+        checked(sample, rv.autograd.gradgradcheck, ENTRIES // 5)
+    except NotImplementedError:
+        if sample.op.name not in REFUSE:
+            raise
