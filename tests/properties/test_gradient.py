@@ -4,8 +4,8 @@ import ranvier as rv
 
 from properties.every import every_op, floats, is_smooth
 
-LEAVES_OUT: dict[str, str] = {}
-REFUSE: dict[str, str] = {}  # create_graph
+LEAVES_OUT = {"normal poisson": "the gradients of numbers that are drawn are 0, as in PyTorch"}
+REFUSE = {"digamma": "a kernel's", "scatter_reduce": "of products"}  # second gradients
 ENTRIES = 25  # elements of each input that are changed; of second gradients a fifth
 
 
@@ -20,6 +20,10 @@ def test_gradient(sample):
     checked(sample, rv.autograd.gradcheck, ENTRIES)
 
 
-@every_op(REFUSE, of=is_smooth)
+@every_op(LEAVES_OUT, of=is_smooth)
 def test_second_gradient(sample):
-    checked(sample, rv.autograd.gradgradcheck, ENTRIES // 5)
+    try:
+        checked(sample, rv.autograd.gradgradcheck, ENTRIES // 5)
+    except NotImplementedError:
+        if sample.op.name not in REFUSE:
+            raise

@@ -88,7 +88,9 @@ def scatter(x):
     yield call(fixed(x(3, 4)), 1, x.integers(0, 4, 3, 6), fixed(x(3, 6)), reduce="multiply")
     yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]))
     yield refused(IndexError, "[scatter] got index -1", x(3), 0, np.array([-1]), x(1))
-    yield refused(ValueError, "[scatter] got index of shape (2, 1), ", x(3, 4), 1, np.array([[0], [1]]), x(1, 1))
+    yield refused(
+        ValueError, "[scatter] got index of shape (2, 1), ", x(3, 4), 1, np.array([[0], [1]]), x(1, 1)
+    )
     yield refused(TypeError, "[scatter] got src and value, or neither", x(3), 0, np.array([0]))
 
 
@@ -220,7 +222,9 @@ def masked_scatter(x):
     yield call(x(3, 4), x.bools(4), x(4, 4))
     yield call(x.integers(0, 9, 5), x.bools(5), x.integers(0, 9, 5))
     yield call(x(3), np.array([False, False, False]), x(0))
-    yield refused(ValueError, "[masked_scatter] got 1 elements for 2 places", x(2), np.array([True, True]), x(1))
+    yield refused(
+        ValueError, "[masked_scatter] got 1 elements for 2 places", x(2), np.array([True, True]), x(1)
+    )
     yield refused(TypeError, "[masked_scatter] got mask of dtype", x(2), np.array([1, 1]), x(2))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import ranvier as rv
 from reference import reduce as reference
 
-from samples.sample import at_kink, call, op, refused
+from samples.sample import at_kink, call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
 
@@ -22,11 +22,11 @@ def all_terms(x, *args, **settings):
     return x.size
 
 
-def dimensions(x):
-    yield call(x(3, 5, 4, 17))
-    yield call(x(3, 5, 4, 17), 0)
-    yield call(x(3, 5, 4, 17), (0, 2), True)
-    yield call(x(3, 5, 4, 17), dim=(1, -1))
+def dimensions(x, width=17):
+    yield call(x(3, 5, 4, width, low=-3.0, high=3.0))
+    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), 0)
+    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), (0, 2), True)
+    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), dim=(1, -1))
     yield call(x(3, 5), dim=-1, keepdim=True)
     yield call(x())
     yield call(x(3, 1), 1)
@@ -36,13 +36,18 @@ def dimensions(x):
 
 def sums(x):
     yield from dimensions(x)
-    yield call(x(3, 0, 4), 1)
     yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
     yield call(x(3, 5), 1, dtype=rv.float64)
 
 
+def means(x):
+    yield from sums(x)
+    yield at_kink(x(3, 0, 4), 1)  # NaN
+
+
 def sums_of_integers(x):
     yield from sums(x)
+    yield call(x(3, 0, 4), 1)
     yield call(x.integers(-9, 9, 3, 5), 1)
     yield call(x.bools(3, 5), 0)
     yield call(x.integers(0, 200, 3, 5, dtype=np.uint8))
@@ -50,12 +55,13 @@ def sums_of_integers(x):
 
 op(sums_of_integers, names="sum", reference=along(np.sum), terms=all_terms)
 op(sums_of_integers, names="nansum", reference=along(np.nansum), terms=all_terms)
-op(sums, names="mean", reference=along(np.mean), terms=all_terms)
-op(sums, names="nanmean", reference=along(np.nanmean), terms=all_terms)
+op(means, names="mean", reference=along(np.mean), terms=all_terms)
+op(means, names="nanmean", reference=along(np.nanmean), terms=all_terms)
 
 
 def extremes(x):
-    yield from dimensions(x)
+    yield from dimensions(x, width=2)  # of more elements some are near others
+    yield call(fixed(x(3, 5, 4, 17)), (0, 3))
     yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
     yield call(x(0, 3), 1)
     yield call(x.integers(-9, 9, 3, 5), 1)

@@ -12,8 +12,8 @@ become Tensors, those of floats in the dtype that a property asks for, with a gr
 none, and `state(array)` is changed by the call. A sample of a layer begins with the layer:
 `call(nn.Linear(7, 2), x(3, 7))`.
 
-Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known of
-one.
+Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
+of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Samples of `ops/shape`: views, joins, parts, repeated and mirrored tensors."""
 
 import numpy as np
-import ranvier as rv
 
 from samples.sample import call, op, refused
 

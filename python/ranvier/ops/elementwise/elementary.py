@@ -24,7 +24,7 @@ from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign,
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import by_kernel
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import count, own_error
 from ranvier.tensors.memory import BF16, F16, HALVES
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -114,7 +114,7 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
     | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
-    input = as_tensor("mvlgamma", input)
+    input, p = as_tensor("mvlgamma", input), count("mvlgamma", "p", p)
     total = p * (p - 1) / 4 * math.log(math.pi) + lgamma(input)
     for i in range(1, p):
         total = total + lgamma(input - i / 2)

@@ -219,8 +219,9 @@ def ldexp(input: Any, other: Any) -> Tensor:
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
     | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""
+    input, other = as_operand("logaddexp", input), as_operand("logaddexp", other)
     dtype = result_dtype(input, other)
-    input, other = (floating(cast(as_operand("logaddexp", x), dtype)) for x in (input, other))
+    input, other = (floating(cast(x, dtype)) for x in (input, other))
     endless = (input == other) & (input.abs() == math.inf)
     d = where(endless, 0.0, sub(input, other))
     y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))

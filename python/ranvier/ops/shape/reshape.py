@@ -296,7 +296,9 @@ def view_as(x: Any, other: Any) -> Tensor:
     return _as(_core._reshape, "view_as", x, other)
 
 
-reshape_as = view_as
+def reshape_as(x: Any, other: Any) -> Tensor:
+    """As :meth:`view_as`."""
+    return _as(_core._reshape, "reshape_as", x, other)
 
 
 def expand_as(x: Any, other: Any) -> Tensor:
