@@ -4,7 +4,10 @@ import ranvier as rv
 
 from properties.every import every_op, floats, is_smooth
 
-LEAVES_OUT = {"normal poisson": "the gradients of numbers that are drawn are 0, as in PyTorch"}
+LEAVES_OUT = {
+    "normal poisson": "the gradients of numbers that are drawn are 0, as in PyTorch",
+    "ctc_loss CTCLoss": "the gradient is that of normalised probabilities, as PyTorch's",
+}
 REFUSE = {"digamma": "a kernel's", "scatter_reduce": "of products"}  # second gradients
 ENTRIES = 25  # elements of each input that are changed; of second gradients a fifth
 

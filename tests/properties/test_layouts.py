@@ -8,7 +8,7 @@ from support.wrong_input import read_only, swapped, unaligned
 
 from properties.every import every_op, weights_for
 
-LEAVES_OUT: dict[str, str] = {}
+LEAVES_OUT = {"as_strided": "reads memory"}
 
 
 def contiguous(array):
@@ -35,8 +35,8 @@ def test_layouts(sample):
         found = outcome(call, [*map(lay, plain)], lay)
         expected = outcome(call, [contiguous(lay(x)) for x in plain], lambda x: contiguous(lay(x)))
         for y, z in zip(found, expected, strict=True):
-            if callable(way) or z.dtype.kind != "f":  # the same order of sums
+            if z.dtype.kind != "f":
                 np.testing.assert_array_equal(y, z, err_msg=str(way), strict=True)
-                continue
+                continue  # sums may have another order
             limit = tolerance(z.dtype, 16, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
             np.testing.assert_allclose(y, z, 0, limit, err_msg=str(way), strict=True)

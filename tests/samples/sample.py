@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,18 +31,20 @@ import ranvier as rv
 from ranvier import nn
 
 Array = np.ndarray[Any, Any]
+ANY = 7  # the size for which any other may stand
 OPS: dict[str, Op] = {}  # by name, also the layers
 
 
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op) -> None:
+    def __init__(self, op: Op, width: int = ANY) -> None:
         self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
-        self.name = op.name
+        self.name, self.width = op.name, width
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
+        shape = tuple(self.width if n == ANY else n for n in shape)
         count = int(np.prod(shape))
         places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
         array = low + (high - low) * places / max(count, 1)
@@ -86,8 +89,14 @@ class Sample:
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
     kink: bool = False  # the op has no derivative there
+    left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
+
+    def without(self, why: str, *properties: str) -> Sample:
+        """The sample, which does not have these properties: names of tests without `test_`."""
+        self.left_out |= dict.fromkeys(properties, why)
+        return self
 
     @property
     def arrays(self) -> list[Array]:
@@ -99,7 +108,7 @@ class Sample:
         if self.kink:
             return False
         given = [x for x in self.arrays if x.dtype.kind == "f"]
-        return all(np.isfinite(x).all() and not np.isin(x, self.op.kinks).any() for x in given)
+        return all(np.isfinite(x).all() and not np.isin(x, [*self.op.kinks]).any() for x in given)
 
     @property
     def is_layer(self) -> bool:
@@ -231,6 +240,15 @@ def arrays_in(value: Any) -> list[Array]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
+def plain(value: Any) -> Any:
+    """The argument with arrays of float64, as a reference takes it."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(plain, value))
+    return value.array if isinstance(value, Marked) else value
+
+
 def call(*args: Any, **settings: Any) -> Sample:
     """A right call."""
     return Sample(args, settings)
@@ -254,23 +272,27 @@ class Op:
     kinks: values of an array of floats where the op has no derivative.
     exact: the result has the bits of the reference (moves, comparisons).
     terms: how many terms the longest sum of an element has, from the arguments (arrays).
+    inner: what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2.
     draws: the op draws random numbers.
+    any_size: any size may stand in place of 7 in the shapes of its samples.
     """
 
     name: str
     source: Callable[[Draw], Iterator[Sample]]
-    of: Callable[..., Any] | None = None
+    of: Callable[..., Any] | str = ""  # another place than the op's name, seen from `ranvier`
     reference: Callable[..., Any] | None = None
-    kinks: Sequence[float] = ()
+    kinks: Collection[float] = ()
     exact: bool = False
+    inner: float = 0.0
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
+    any_size: bool = False
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """The op, as a program names it; the module may be loaded only now."""
-        if self.of is not None:
-            return self.of
+        if self.of:
+            return operator.attrgetter(self.of)(rv) if isinstance(self.of, str) else self.of
         for place in (rv.ops, rv, rv.nn.functional):
             if hasattr(place, self.name):
                 return getattr(place, self.name)  # type: ignore[no-any-return]
@@ -280,8 +302,12 @@ class Op:
 
     @functools.cached_property
     def all_samples(self) -> list[Sample]:
+        return self.resized(ANY)
+
+    def resized(self, width: int) -> list[Sample]:
+        """The samples with this size in place of 7."""
         rv.manual_seed(0)  # of layers
-        samples = list(self.source(Draw(self)))
+        samples = list(self.source(Draw(self, width)))
         for number, sample in enumerate(samples):
             sample.op, sample.number = self, number
         return samples

@@ -65,4 +65,5 @@ def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Arr
         p = p.reshape(*lead, *(k if i == j else 1 for j in range(axes)))
         there = (p >= 0) & (p < size)
         inside, at = inside & there, at * size + np.where(there, p, 0).astype(np.int64)
-    return at.reshape(*lead, -1), inside.astype(dtype).reshape(*lead, -1)
+    places = *lead, k**axes
+    return at.reshape(places), inside.astype(dtype).reshape(places)

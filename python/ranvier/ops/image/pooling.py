@@ -8,6 +8,7 @@ ValueError, another dtype TypeError.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -296,8 +297,9 @@ def _at_maxima(node: Any, x: Array) -> Array:
         offset, tap = (offset, offset) if d == 0 else np.divmod(offset, taps)
         at = start.reshape(-1, *(1,) * (len(axes) - 1 - d)) + tap * dilation
         places += at * int(np.prod(axes[d + 1 :], dtype=np.int64))
-    flat = images.reshape(*images.shape[:2], -1)
-    y = np.take_along_axis(flat, places.reshape(*places.shape[:2], -1), -1).reshape(places.shape)
+    flat = images.reshape(*images.shape[:2], math.prod(axes))
+    of_each = places.reshape(*places.shape[:2], math.prod(places.shape[2:]))
+    y = np.take_along_axis(flat, of_each, -1).reshape(places.shape)
     return y[0] if node.single else y
 
 

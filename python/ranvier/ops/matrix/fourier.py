@@ -39,12 +39,15 @@ class Fourier(Function):
         self.window = self.window if window is None else window
         return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
-    def backward(self, dy: Array) -> Any:
+    def adjoint(self, dy: Array) -> Array:
         # of real rows all frequencies but the first and n/2 stand for two
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
         dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
         dx = dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
-        return dx if self.window is None else (dx, None)
+        return dx
+
+    def backward(self, dy: Array) -> Any:
+        return self.adjoint(dy) if self.window is None else (self.adjoint(dy), None)
 
 
 def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
@@ -74,7 +77,7 @@ class FourierByNumPy(Fourier):
     forward = Fourier.forward
 
 
-linear_rule(Fourier, FourierByNumPy)
+linear_rule(Fourier, FourierByNumPy, backward=lambda node, dy: node.adjoint(dy))
 
 
 def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:

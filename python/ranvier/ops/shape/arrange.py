@@ -192,7 +192,7 @@ def overlapped(x: Array, step: int, length: int) -> Array:
     for j in range(parts):  # rows of `step` elements
         part = x[..., j * step : (j + 1) * step]
         y[..., j : j + count, : part.shape[-1]] += part
-    return y.reshape(*lead, -1)[..., :length]
+    return y.reshape(*lead, y.shape[-2] * step)[..., :length]
 
 
 linear_rule(Unfold)

@@ -1,0 +1,163 @@
+"""Samples of `ops/activation`: functions of each element, and along a dimension."""
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn
+from ranvier.ops.activation.table import TABLE
+from reference import activation, softmax
+
+from samples.sample import call, op, refused
+
+EDGES = np.array([0.0, -0.0, 60.0, -60.0])
+NOT_FINITE = np.array([np.inf, -np.inf, np.nan])
+LIMIT = "where the formula is NaN the op has the limit"
+
+
+def by_element(settings):
+    """Of one operand, with these settings."""
+
+    def samples(x):
+        yield call(x(3, 7, low=-4, high=4), *settings)
+        yield call(x(2, 3, 2, 3, low=-9, high=9), *settings)
+        yield call(x(), *settings)
+        yield call(x(0, 3), *settings)
+        yield call(EDGES, *settings)
+        yield call(NOT_FINITE, *settings).without(LIMIT, "reference")
+        yield refused(TypeError, "got", "text")
+
+    return samples
+
+
+def layers_by_element(kind, settings):
+    def samples(x):
+        yield call(kind(), x(3, 7, low=-4, high=4))
+        yield call(kind(*settings), x(2, 5, low=-4, high=4))
+
+    return samples
+
+
+for _name, _row in TABLE.items():
+    _settings = activation.SETTINGS.get(_name, [()])[0]  # also those that are no defaults
+    _known = {
+        "kinks": {0.0, *_row.kinks(), *_row.kinks(*_settings)},
+        "inner": max(_row.inner, 0.1),
+        "any_size": True,
+    }
+    op(by_element(_settings), names=_name, reference=getattr(activation, _name), **_known)
+    op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, **_known)
+
+
+@op(of=rv.nn.functional.gelu, inner=1.0, reference=lambda x, approximate: activation.gelu_tanh(x))
+def gelu_tanh(x):
+    yield call(x(3, 7, low=-4, high=4), approximate="tanh")
+    yield call(x(), approximate="tanh")
+    yield call(EDGES, approximate="tanh")
+    yield call(NOT_FINITE, approximate="tanh").without(LIMIT, "reference")
+    yield refused(ValueError, "[gelu] got", x(3), approximate="erf")
+
+
+@op(kinks=(0.0,), reference=np.heaviside)
+def heaviside(x):
+    yield call(x(3, 7), np.array(0.5))
+    yield call(x(3, 7), x(7))
+    yield call(x.integers(-2, 3, 5), np.array([3]))
+    yield call(EDGES, np.array(0.5))
+    yield call(NOT_FINITE, np.array(0.5)).without("NaN has 0, as PyTorch's", "reference")
+
+
+@op(kinks=(0.0,), reference=activation.prelu, any_size=True)
+def prelu(x):
+    yield call(x(3, 7), x(7))
+    yield call(x(2, 4, 3, 2), x(4))
+    yield call(x(2, 4, 3), x(1))
+    yield call(x(0, 3), x(3))
+    yield refused(ValueError, "[prelu] got", x(3, 7), x(5))
+
+
+@op(reference=activation.glu)
+def glu(x):
+    yield call(x(3, 8))
+    yield call(x(4, 3, 5), 0)
+    yield call(x(2, 6, 2), dim=1)
+    yield call(x(0, 4))
+    yield refused(ValueError, "[glu] got", x(3, 7))
+
+
+def along(x):
+    """Of the elements along a dimension."""
+    yield call(x(3, 7, low=-3, high=3), 1)
+    yield call(x(2, 5, 3, low=-30, high=30), dim=-2)
+    yield call(x(), 0)
+    yield call(x(0, 3), 1)
+    yield call(x(4, 1), 1)
+    yield call(np.array([[np.inf, 1.0, 2.0], [np.nan, 0.0, 1.0], [-np.inf, 0.0, -np.inf]]), 1)
+
+
+_known = {"any_size": True, "inner": 1.0, "terms": lambda x, dim: x.size}
+op(along, names="softmax", reference=lambda x, dim: softmax.softmax(x, dim), **_known)
+op(along, names="log_softmax", reference=lambda x, dim: softmax.log_softmax(x, dim), **_known)
+
+
+@op(kinks=(0.0,), draws=True)
+def rrelu(x):
+    yield call(x(3, 7))
+    yield call(x(3, 7), 0.1, 0.4, training=True)
+    yield refused(ValueError, "[rrelu] got", x(3), 0.5, 0.1)
+
+
+@op(kinks=(0.3,))
+def threshold(x):
+    yield call(x(3, 7), 0.3, -0.5)
+    yield call(x(), 0.3, 2.0)
+
+
+@op(draws=True)
+def gumbel_softmax(x):
+    yield call(x(3, 7))
+    yield call(x(3, 7), 0.5, dim=0)
+    yield call(x(3, 7), hard=True).without("the gradient is that of the soft one", "gradient")
+
+
+@op(kinks=(0.0,))
+def PReLU(x):
+    yield call(nn.PReLU(), x(3, 7))
+    yield call(nn.PReLU(4, 0.1), x(2, 4, 3, 2))
+
+
+@op(kinks=(0.0,), draws=True)
+def RReLU(x):
+    yield call(nn.RReLU(0.1, 0.4), x(3, 7))
+    yield call(nn.RReLU().eval(), x(3, 7))
+
+
+@op(kinks=(0.3,))
+def Threshold(x):
+    yield call(nn.Threshold(0.3, -0.5), x(3, 7))
+
+
+@op
+def GLU(x):
+    yield call(nn.GLU(), x(3, 8))
+    yield call(nn.GLU(1), x(2, 4, 3, 2))
+
+
+@op(kinks=(0.0,))
+def Heaviside(x):
+    yield call(nn.Heaviside(), x(3, 7))
+
+
+@op
+def Softmax(x):
+    yield call(nn.Softmax(dim=0), x(3, 7))
+    yield call(nn.Softmax(-1), x(2, 3, 4))
+
+
+@op
+def Softmax2d(x):
+    yield call(nn.Softmax2d(), x(2, 3, 4, 5))
+    yield refused(ValueError, "[Softmax2d] got", nn.Softmax2d(), x(3, 4))
+
+
+@op
+def LogSoftmax(x):
+    yield call(nn.LogSoftmax(dim=1), x(3, 7))

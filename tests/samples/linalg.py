@@ -1,0 +1,135 @@
+"""Samples of `linalg` and the factors of `ops/matrix`: inverses, determinants, decompositions, norms."""
+
+import numpy as np
+import ranvier as rv
+
+from samples.sample import call, op, refused
+
+
+def square(x, *shape):
+    """Matrices that are far from singular, with several right-hand sides of their kind."""
+    n = shape[-1]
+    return x(*shape) + 2 * n * np.eye(n) / 3
+
+
+def positive(x, *shape):
+    """Symmetric positive definite matrices."""
+    a = x(*shape)
+    return a @ np.swapaxes(a, -1, -2) + np.eye(shape[-1])
+
+
+def of_square(x):
+    yield call(square(x, 4, 4))
+    yield call(square(x, 2, 3, 3))
+    yield call(square(x, 1, 1))
+    yield refused(ValueError, "got", x(3, 4))
+
+
+def many(*args, **settings):
+    return 64
+
+
+op(of_square, names="inverse", reference=np.linalg.inv, terms=many)
+op(of_square, names="linalg_inv", of="linalg.inv", reference=np.linalg.inv, terms=many)
+op(of_square, names="det", reference=np.linalg.det, terms=many)
+op(of_square, names="logdet", reference=lambda a: np.linalg.slogdet(a)[1], terms=many)
+op(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many)
+op(of_square, names="matrix_exp", terms=many)
+
+
+@op(reference=np.linalg.matrix_power, terms=many)
+def matrix_power(x):
+    yield call(square(x, 3, 3), 3)
+    yield call(square(x, 2, 3, 3), -2)
+    yield call(square(x, 3, 3), 0)
+    yield call(square(x, 3, 3), 1)
+
+
+def of_positive(x):
+    yield call(positive(x, 4, 4))
+    yield call(positive(x, 2, 3, 3))
+
+
+def of_symmetric(function):
+    """The function of the symmetric part: it reads one triangle, so that differences of the other are 0."""
+    return lambda a, *others, **settings: function((a + a.mT) / 2, *others, **settings)
+
+
+op(of_positive, names="cholesky", of=of_symmetric(rv.cholesky), reference=np.linalg.cholesky, terms=many)
+op(of_positive, names="linalg_cholesky", of=of_symmetric(rv.linalg.cholesky), terms=many)
+
+
+def of_lower(function):
+    return lambda *args, **settings: function(*args[:-1], args[-1].tril(), **settings)
+
+
+@op(of=of_lower(rv.cholesky_inverse))
+def cholesky_inverse(x):
+    yield call(np.linalg.cholesky(positive(x, 4, 4)))
+
+
+@op(of=of_lower(rv.cholesky_solve))
+def cholesky_solve(x):
+    yield call(x(4, 2), np.linalg.cholesky(positive(x, 4, 4)))
+
+
+@op
+def triangular_solve(x):
+    yield call(x(4, 2), np.triu(square(x, 4, 4)))
+    yield call(x(4, 2), np.tril(square(x, 4, 4)), upper=False)
+    yield call(x(4, 2), np.triu(square(x, 4, 4)), transpose=True)
+
+
+@op(of="linalg.solve_triangular")
+def linalg_solve_triangular(x):
+    yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
+    yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
+
+
+@op(of="linalg.solve", reference=np.linalg.solve, terms=many)
+def linalg_solve(x):
+    yield call(square(x, 4, 4), x(4, 2))
+    yield call(square(x, 2, 3, 3), x(2, 3, 1))
+
+
+@op(of="linalg.lstsq")
+def linalg_lstsq(x):
+    yield call(x(6, 3), x(6, 2))
+
+
+def of_any(x):
+    yield call(x(5, 3))
+    yield call(x(2, 3, 4))
+
+
+op(of_any, names="lu")
+op(of_any, names="qr")
+op(of_any, names="linalg_qr", of="linalg.qr")
+op(of_any, names="pinverse", reference=np.linalg.pinv, terms=many)
+op(of_any, names="linalg_pinv", of="linalg.pinv", reference=np.linalg.pinv, terms=many)
+
+
+@op(of="linalg.svdvals", reference=lambda a: np.linalg.svd(a, compute_uv=False), terms=many)
+def linalg_svdvals(x):
+    yield call(x(5, 3))
+    yield call(x(2, 3, 4))
+
+
+@op(of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many)
+def linalg_eigvalsh(x):
+    yield call(positive(x, 4, 4))
+
+
+@op(of="linalg.matrix_norm", terms=many, reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)))
+def linalg_matrix_norm(x):
+    yield call(x(4, 3))
+    yield call(x(2, 3, 3), "nuc")
+    yield call(x(3, 5), 2)
+    yield call(x(3, 5), float("inf"))
+
+
+@op(of="linalg.vector_norm", terms=many)
+def linalg_vector_norm(x):
+    yield call(x(4, 3))
+    yield call(x(4, 3), 3, 1)
+    yield call(x(7), float("inf"))

@@ -1,0 +1,188 @@
+"""Samples of the products of `ops/matrix`: matmul and its forms, sums of products, distances."""
+
+import numpy as np
+from reference import matmul as reference
+
+from samples.sample import call, fixed, op, refused
+
+
+def inner_length(a, b, **settings):
+    """The terms of each sum of a product."""
+    return a.shape[-1] if a.ndim else 1
+
+
+@op(reference=np.matmul, terms=inner_length, any_size=True)
+def matmul(x):
+    yield call(x(3, 7), x(7, 5))
+    yield call(x(2, 1, 3, 4), x(5, 4, 2))
+    yield call(x(4), x(4))
+    yield call(x(3, 4), x(4))
+    yield call(x(4), x(2, 4, 3))
+    yield call(x(3, 0), x(0, 5))
+    yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
+    yield refused(ValueError, "[matmul] got", x(), x(3))
+
+
+@op(reference=np.matmul, terms=inner_length, any_size=True)
+def mm(x):
+    yield call(x(3, 7), x(7, 5))
+    yield call(x(1, 33), x(33, 2))
+    yield call(x(0, 4), x(4, 2))
+    yield refused(ValueError, "[mm] got", x(3, 4), x(4))
+
+
+@op(reference=np.matmul, terms=inner_length)
+def bmm(x):
+    yield call(x(2, 3, 4), x(2, 4, 5))
+    yield call(x(0, 3, 4), x(0, 4, 5))
+    yield refused(ValueError, "[bmm] got", x(2, 3, 4), x(3, 4, 5))
+
+
+@op(reference=np.matmul, terms=inner_length, any_size=True)
+def mv(x):
+    yield call(x(3, 7), x(7))
+    yield call(x(3, 0), x(0))
+    yield refused(ValueError, "[mv] got", x(3, 7), x(3))
+
+
+@op(reference=np.dot, terms=inner_length, any_size=True)
+def dot(x):
+    yield call(x(7), x(7))
+    yield call(x(0), x(0))
+    yield refused(ValueError, "[dot] got", x(3), x(4))
+
+
+op(
+    lambda x: iter([call(x(3), x(7)), call(x(0), x(2)), call(x(1), x(1))]),
+    names="outer ger",
+    reference=np.outer,
+)
+
+
+@op(reference=np.inner, terms=inner_length, any_size=True)
+def inner(x):
+    yield call(x(3, 7), x(5, 7))
+    yield call(x(7), x(7))
+    yield call(x(2, 3), x())
+
+
+@op(reference=reference.linear, terms=lambda x, w, *b: x.shape[-1], any_size=True)
+def linear(x):
+    yield call(x(3, 7), x(5, 7), x(5))
+    yield call(x(2, 3, 4), x(5, 4))
+    yield call(x(7), x(5, 7), x(5))
+    yield call(x(0, 7), x(5, 7), x(5))
+    yield refused(ValueError, "[linear] got", x(3, 7), x(5, 6))
+
+
+@op(terms=lambda *args, **settings: 8, any_size=True)
+def addmm(x):
+    yield call(x(3, 5), x(3, 7), x(7, 5))
+    yield call(x(5), x(3, 7), x(7, 5), beta=0.5, alpha=2)
+    yield call(x(), x(3, 0), x(0, 5), beta=0.3)
+    yield refused(ValueError, "[addmm] got", x(3), x(3, 7), x(7, 5))
+
+
+@op
+def baddbmm(x):
+    yield call(x(2, 3, 5), x(2, 3, 4), x(2, 4, 5))
+    yield call(x(5), x(2, 3, 4), x(2, 4, 5), beta=0.5, alpha=2)
+
+
+@op(reference=lambda equation, *xs: np.einsum(equation, *xs), terms=lambda *args: 64)
+def einsum(x):
+    yield call("ij,kj->ik", x(3, 7), x(5, 7))
+    yield call("bij,bjk->bik", x(2, 3, 4), x(2, 4, 5))
+    yield call("ii->i", x(4, 4))
+    yield call("i,j,k->", x(2), x(3), x(4))
+    yield call("...ij->...ji", x(2, 3, 4))
+    yield refused(ValueError, "[einsum] got", "ij,jk", x(3, 4), x(3, 4))
+
+
+@op(reference=lambda a, b, dims=2: np.tensordot(a, b, dims), terms=lambda *args, **settings: 24)
+def tensordot(x):
+    yield call(x(2, 3, 4), x(3, 4, 5))
+    yield call(x(3, 4), x(5, 3), dims=([0], [1]))
+    yield call(x(3), x(4), dims=0)
+
+
+@op(reference=np.kron)
+def kron(x):
+    yield call(x(2, 3), x(3, 2))
+    yield call(x(3), x(2, 2))
+
+
+@op(reference=lambda a, b, dim=None: np.cross(a, b, axis=-1 if dim is None else dim), terms=lambda *a, **s: 2)
+def cross(x):
+    yield call(x(4, 3), x(4, 3), 1)
+    yield call(x(3, 5), x(3, 5), dim=0)
+    yield refused(ValueError, "[cross] got", x(4, 2), x(4, 2), 1)
+
+
+@op
+def block_diag(x):
+    yield call(x(2, 3), x(4), x())
+    yield call(x(1, 1))
+
+
+@op(of="linalg.vecdot", reference=lambda a, b, dim=-1: (a * b).sum(dim), terms=lambda a, b, **s: a.size)
+def linalg_vecdot(x):
+    yield call(x(3, 7), x(3, 7))
+    yield call(x(3, 7), x(7), dim=-1)
+
+
+def distances(x1, x2, p=2.0):
+    return (np.abs(x1[..., :, None, :] - x2[..., None, :, :]) ** p).sum(-1) ** (1 / p)
+
+
+@op(reference=distances, terms=lambda *a, **s: 64, any_size=True)
+def cdist(x):
+    yield call(x(3, 7), x(5, 7))
+    yield call(x(2, 3, 4), x(2, 5, 4), p=1.0)
+    yield call(x(3, 4), x(2, 4), p=3.0)
+    yield call(x(0, 4), x(2, 4))
+    yield refused(ValueError, "[cdist] got", x(3, 4), x(3, 5))
+
+
+@op(any_size=True)
+def pdist(x):
+    yield call(x(4, 7))
+    yield call(x(4, 3), p=1.0)
+    yield call(x(1, 3))
+
+
+@op(any_size=True)
+def dist(x):
+    yield call(x(3, 7), x(3, 7))
+    yield call(x(3, 7), x(7), 4)
+    yield call(x(5), x(5), p=1)
+
+
+@op
+def renorm(x):
+    yield call(x(3, 7), 2, 0, 0.5)
+    yield call(x(2, 3, 4), 1, 1, 2.0)
+
+
+@op(reference=lambda x, correction=1, **_: np.cov(x, ddof=correction), terms=lambda *a, **s: 16)
+def cov(x):
+    yield call(x(3, 7))
+    yield call(x(7), correction=0)
+
+
+@op(of="cov")
+def cov_weighted(x):
+    yield call(x(3, 7), fweights=x.integers(1, 4, 7))
+    yield call(x(3, 7), aweights=fixed(x(7, low=0.5)))
+
+
+@op(reference=np.corrcoef, terms=lambda *a, **s: 16)
+def corrcoef(x):
+    yield call(x(3, 7))
+    yield call(x(7))
+
+
+@op
+def bilinear(x):
+    yield call(x(4, 3), x(4, 5), x(2, 3, 5), x(2))
+    yield call(x(2, 4, 3), x(2, 4, 3), x(2, 3, 3))
