@@ -7,22 +7,27 @@ import numpy as np
 import pytest
 import ranvier as rv
 
-from properties.every import every_op, floats, is_smooth, weights_for
+from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
 
-NO_HALVES: dict[str, str] = {}
 SEVERAL = """
     Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU Transformer
-    TransformerDecoderLayer TransformerEncoderLayer scaled_dot_product_attention diff
+    TransformerDecoderLayer TransformerEncoderLayer scaled_dot_product_attention diff Sequential affine_grid
+    ctc_loss einsum lp_pool2d rrelu scatter scatter_reduce normal
 """  # roundings: of several ops, or of weights
-TWICE = {"digamma scatter_reduce ctc_loss CTCLoss": "no second gradients", "rrelu RReLU": "draws others in float64"}
-LEAVES_OUT = {"nextafter": "the neighbour is that of its own dtype"}
+TWICE = {"digamma scatter_reduce ctc_loss CTCLoss": "no second gradients"} | OF_ITS_DTYPE
+LEAVES_OUT = {
+    "nextafter": "the neighbour is that of its own dtype",
+    "bincount": "sums of halves are float64",
+    "histogram": "its bins are numbers of the dtype",
+    "random_": "draws integers that the dtype has",
+}
 EPS = {rv.float16: 2.0**-10, rv.bfloat16: 2.0**-7}
 halves = pytest.mark.parametrize("own", EPS, ids=str)
 
 
 def same(y, exact, call):
     """Dtype and bits, those of float32 rounded; those of ops of several roundings within these."""
-    own, is_float = call.dtype, any(x.is_floating_point() for x in [*call.inputs, *call.states, *call.leaves])
+    own, is_float = call.dtype, any(x.is_floating_point() for x in [*call.inputs, *call.states]) or call.sample.is_layer
     exact = exact.detach().to(own) if is_float and exact.dtype == rv.float32 else exact
     assert y.dtype == exact.dtype
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
@@ -98,3 +103,10 @@ def test_half_derivatives(sample, own):
                 y, z = y.double().numpy(force=True), z.numpy(force=True)
                 limit = 32 * EPS[own] * np.abs(z[np.isfinite(z)]).max(initial=0.0) + 1e-5
                 np.testing.assert_allclose(y, z, 0, limit, err_msg=f"{run.__name__} {dtype} {block} {k}")
+
+
+@every_op({}, only=lambda op: op.name in NO_HALVES)
+def test_halves_are_refused(sample):
+    if sample.op.name != "linalg_matrix_norm" or sample.number in (1, 2):  # the norm of Frobenius is a sum
+        with pytest.raises((TypeError, ValueError), match=r"float16; expected float32 or float64"):
+            sample.tensors(rv.float16)()

