@@ -1,34 +1,37 @@
-"""Nothing public without a test: every op in ranvier.ops has a case that names it."""
+"""Nothing public without a test: every op, method and layer has samples."""
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
-import importlib.util
 import os
 import re
 from pathlib import Path
 
 import pytest
 import ranvier as rv
+from ranvier import nn
 from ranvier.ops import table
 from ranvier.ops.activation.table import TABLE
-from support.calls import OP_NAMES
-from support.op_case import OpCase
+from samples import OPS
 from support.python import printed
 
 
-@pytest.fixture(scope="module")
-def cases() -> dict[str, list[type[OpCase]]]:
-    for path in sorted((Path(__file__).parents[1] / "ops").rglob("test_*.py")):
-        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    return OpCase.registry
+def test_every_op_has_samples() -> None:
+    distinct = {op.__name__ for op in table.functions_of(table.ROWS).values()}  # one name of aliases
+    others = {"clip", "spmm"}  # clamp; of sparse matrices: tests/tensors
+    assert sorted(distinct - others - OPS.keys()) == [], "ops without samples"
 
 
-def test_every_op_has_a_case(cases: dict[str, list[type[OpCase]]]) -> None:
-    assert sorted(OP_NAMES - set(cases)) == [], "public ops without an OpCase"
+CONTAINERS = "DataParallel KeyValueCache Lazy* Module* Parameter* TransformerDecoder TransformerEncoder"
+
+
+def test_every_layer_has_samples() -> None:
+    kinds = {
+        name for name, kind in vars(nn).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
+    }
+    without = {name for name in kinds for left in CONTAINERS.split() if fnmatch.fnmatchcase(name, left)}
+    assert sorted(kinds - without - OPS.keys()) == [], "layers without samples"
 
 
 def test_every_name_of_the_table_is_found() -> None:
@@ -50,11 +53,6 @@ def test_type_checkers_see_the_modules_of_the_table() -> None:
 def test_import_loads_the_modules_of_the_table() -> None:
     code = "import sys, ranvier; print(*[m[12:] for m in sys.modules if m[:12] == 'ranvier.ops.'])"
     assert set(printed("-c", code).split()) & table.ROWS.keys() == table.AT_IMPORT.keys()
-
-
-def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> None:
-    lacking = [name for name, kinds in cases.items() if not any(kind.draw for kind in kinds)]
-    assert sorted(lacking) == [], "ops without a draw"
 
 
 NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics"

@@ -1,4 +1,4 @@
-"""Activations: forward and backward against the references."""
+"""Activations: formulas, arguments, in place."""
 
 import inspect
 
@@ -8,82 +8,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.table import TABLE
-from reference import activation as reference
-from support.op_case import WIDTHS, OpCase
 from support.refused import refusals, refused
-
-
-class ActivationCase(OpCase):
-    module = reference
-    any_size = True
-    low, high = -4, 4
-    shape, large, empty = (3, 7, 5, 11), (3, 41, 1013), (2, 0, 3)
-
-    def drawn_variant(self, rng):
-        self.low, self.high = -9, 9
-        return super().drawn_variant(rng)
-
-
-class TestByElement(ActivationCase):
-    """Those of the table, with the reference's settings."""
-
-    op_name = tuple(TABLE)
-    variants = tuple(
-        {"name": name, "settings": settings, "kinks": row.kinks(*settings), "inner": row.inner}
-        for name, row in TABLE.items()
-        for settings in ((), *reference.SETTINGS.get(name, ()))
-    )
-
-    def after(self, *arrays):
-        return self.settings
-
-
-class TestGeluTanh(ActivationCase):
-    op_name = "gelu"
-    inner = 1.0
-    reference_name = "gelu_tanh"
-
-    def op(self, x):
-        return ops.gelu(x, approximate="tanh")
-
-
-class TestHeaviside(ActivationCase):
-    op_name = "heaviside"
-    arguments = ("values",)
-    variants = ({"values": 0.0}, {"values": 0.5})
-    kinks = (0.0,)
-
-
-class TestGlu(ActivationCase):
-    op_name = "glu"
-    inner = 1.0
-    arguments = ("dim",)
-    variants = ({"dim": -1}, {"dim": 1}, {"dim": 0})
-    shape, large, empty = (4, 6, 5, 18), (4, 42, 1014), (2, 0, 4)
-
-    def resized(self):
-        return ((4, 2 * n, 6) if self.dim == 1 else (2, 6, 2 * n) for n in WIDTHS)
-
-    def drawn_shape(self, rng):
-        return tuple(2 * int(n) for n in rng.integers(1, 9, 2))
-
-
-class TestPrelu(ActivationCase):
-    op_name = "prelu"
-    variants = ({"slopes": 1}, {"slopes": None})  # None: one for each channel
-    empty = (2, 3, 0)
-    kinks = (0.0,)
-
-    def sized(self, rng, dtype, shape):
-        slopes = rng.uniform(-0.5, 0.5, self.slopes or shape[1]).astype(dtype)
-        return (*super().sized(rng, dtype, shape), slopes)
-
-    def drawn_shape(self, rng):
-        return rng.integers(1, 12, rng.integers(2, 6)).tolist()
-
-    def reduction(self, x, weight):
-        return max(x.size // weight.size, 1)
-
 
 FORMULAS = {name: kind for name, kind in (vars(smooth) | vars(piecewise)).items() if hasattr(kind, "formula")}
 

@@ -19,7 +19,9 @@ NO_HALVES = dict.fromkeys(
     """.split(),
     "has no halves, as in PyTorch",
 )
-OF_ITS_DTYPE = {"rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"}
+OF_ITS_DTYPE = {
+    "rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"
+}
 PROPERTIES: dict[str, tuple[Mapping[str, str], Callable[[Op], Any]]] = {}
 
 

@@ -16,7 +16,16 @@ def results(call, inputs):
 
 def parts(call, axis, rows):
     """Inputs with these rows, each from 0 to ROWS - 1."""
-    return [rv.stack([x.detach().select(axis, i % x.shape[axis]) * (1 - i / 64 if x.is_floating_point() else 1) for i in rows], axis) for x in call.inputs]
+    return [
+        rv.stack(
+            [
+                x.detach().select(axis, i % x.shape[axis]) * (1 - i / 64 if x.is_floating_point() else 1)
+                for i in rows
+            ],
+            axis,
+        )
+        for x in call.inputs
+    ]
 
 
 def is_by_rows(call, axis):
@@ -36,7 +45,11 @@ def is_by_rows(call, axis):
 def test_batch(sample, isas):
     call = sample.tensors(rv.float32)
     for axis in (0, 1):
-        if not call.inputs or any(x.ndim <= axis or x.shape[axis] < 1 for x in call.inputs) or not is_by_rows(call, axis):
+        if (
+            not call.inputs
+            or any(x.ndim <= axis or x.shape[axis] < 1 for x in call.inputs)
+            or not is_by_rows(call, axis)
+        ):
             continue
         for isa in isas:
             alone = [results(call, parts(call, axis, [i])) for i in range(ROWS)]

@@ -27,7 +27,10 @@ halves = pytest.mark.parametrize("own", EPS, ids=str)
 
 def same(y, exact, call):
     """Dtype and bits, those of float32 rounded; those of ops of several roundings within these."""
-    own, is_float = call.dtype, any(x.is_floating_point() for x in [*call.inputs, *call.states]) or call.sample.is_layer
+    own, is_float = (
+        call.dtype,
+        any(x.is_floating_point() for x in [*call.inputs, *call.states]) or call.sample.is_layer,
+    )
     exact = exact.detach().to(own) if is_float and exact.dtype == rv.float32 else exact
     assert y.dtype == exact.dtype
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
@@ -63,7 +66,9 @@ def second(call, block):
     settings = {"allow_unused": True, "materialize_grads": True}
     first = rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], create_graph=True, **settings)
     live = [g for g in first if g.requires_grad]
-    of_first = rv.autograd.grad(live, call.leaves, [weights_for(g, 2) for g in live], **settings) if live else ()
+    of_first = (
+        rv.autograd.grad(live, call.leaves, [weights_for(g, 2) for g in live], **settings) if live else ()
+    )
     return [*ys, *first, *of_first]
 
 

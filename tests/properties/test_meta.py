@@ -35,7 +35,9 @@ def outcome(call):
 
 def difference(sample):
     real, meta = sample.tensors(rv.float32), sample.tensors(rv.float32)
-    places = {id(x): x.detach().to("meta").requires_grad_(x.requires_grad) for x in [*meta.inputs, *meta.states]}
+    places = {
+        id(x): x.detach().to("meta").requires_grad_(x.requires_grad) for x in [*meta.inputs, *meta.states]
+    }
     meta.args, meta.settings = meta.moved(places), meta.moved(places, settings=True)
     found, expected = outcome(meta), outcome(real)
     if [*map(about, found)] != [*map(about, expected)]:

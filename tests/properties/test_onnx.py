@@ -23,7 +23,13 @@ def test_onnx(sample, tmp_path):
     call = sample.tensors(rv.float32, records=False)
     path, given = tmp_path / f"{sample.number}.onnx", example(call)
     function = call.of_inputs()
-    rv.onnx.export(lambda *xs: tuple(function(*xs)), given, path, opset_version=20, input_names=[f"x{i}" for i in range(len(given))])
+    rv.onnx.export(
+        lambda *xs: tuple(function(*xs)),
+        given,
+        path,
+        opset_version=20,
+        input_names=[f"x{i}" for i in range(len(given))],
+    )
     wanted = flat(tuple(call.with_inputs(*map(rv.tensor, given))))
     runs = [rv.onnx.load(path)]
     try:

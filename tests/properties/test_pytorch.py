@@ -53,12 +53,24 @@ def test_pytorch(sample, torch):
     theirs = tensors_in(torch, function(*args, **settings))
     ours = call()
     for y, z in zip(ours, theirs, strict=True):
-        assert (str(y.dtype), tuple(y.shape), y.requires_grad) == (str(z.dtype), tuple(z.shape), z.requires_grad)
+        assert (str(y.dtype), tuple(y.shape), y.requires_grad) == (
+            str(z.dtype),
+            tuple(z.shape),
+            z.requires_grad,
+        )
         np.testing.assert_allclose(y.numpy(force=True), z.detach().numpy(), 1e-9, 1e-10)
     moving = [(y, z) for y, z in zip(ours, theirs, strict=True) if y.requires_grad]
     if moving and sample.is_smooth:
         ws = [weights_for(y, 1) for y, _ in moving]
-        mine = rv.autograd.grad([y for y, _ in moving], call.leaves, ws, allow_unused=True, materialize_grads=True)
-        other = torch.autograd.grad([z for _, z in moving], leaves, [torch.from_numpy(w.numpy()) for w in ws], allow_unused=True, materialize_grads=True)
+        mine = rv.autograd.grad(
+            [y for y, _ in moving], call.leaves, ws, allow_unused=True, materialize_grads=True
+        )
+        other = torch.autograd.grad(
+            [z for _, z in moving],
+            leaves,
+            [torch.from_numpy(w.numpy()) for w in ws],
+            allow_unused=True,
+            materialize_grads=True,
+        )
         for y, z in zip(mine, other, strict=True):
             np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-8, 1e-9)

@@ -10,7 +10,9 @@ LEAVES_OUT = {"scaled_dot_product_attention": "halves without a node are rounded
 
 def same(y, z):
     assert y.dtype == z.dtype
-    np.testing.assert_array_equal(*(x.float() if x.is_floating_point() else x for x in (y.detach(), z.detach())))
+    np.testing.assert_array_equal(
+        *(x.float() if x.is_floating_point() else x for x in (y.detach(), z.detach()))
+    )
 
 
 @every_op(LEAVES_OUT)

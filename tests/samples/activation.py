@@ -6,7 +6,7 @@ from ranvier import nn
 from ranvier.ops.activation.table import TABLE
 from reference import activation, softmax
 
-from samples.sample import call, op, refused
+from samples.sample import call, fixed, op, refused
 
 EDGES = np.array([0.0, -0.0, 60.0, -60.0])
 NOT_FINITE = np.array([np.inf, -np.inf, np.nan])
@@ -18,7 +18,7 @@ def by_element(settings):
 
     def samples(x):
         yield call(x(3, 7, low=-4, high=4), *settings)
-        yield call(x(2, 3, 2, 3, low=-9, high=9), *settings)
+        yield call(x(*x.shape(), low=-9, high=9), *settings)
         yield call(x(), *settings)
         yield call(x(0, 3), *settings)
         yield call(EDGES, *settings)
@@ -78,6 +78,7 @@ def prelu(x):
 def glu(x):
     yield call(x(3, 8))
     yield call(x(4, 3, 5), 0)
+    yield call(x(x.size(1, 9), 2 * x.size(1, 9)))
     yield call(x(2, 6, 2), dim=1)
     yield call(x(0, 4))
     yield refused(ValueError, "[glu] got", x(3, 7))
@@ -87,6 +88,7 @@ def along(x):
     """Of the elements along a dimension."""
     yield call(x(3, 7, low=-3, high=3), 1)
     yield call(x(2, 5, 3, low=-30, high=30), dim=-2)
+    yield call(x(*x.shape(least=1), low=-30, high=30), -1)
     yield call(x(), 0)
     yield call(x(0, 3), 1)
     yield call(x(4, 1), 1)
@@ -161,3 +163,23 @@ def Softmax2d(x):
 @op
 def LogSoftmax(x):
     yield call(nn.LogSoftmax(dim=1), x(3, 7))
+
+
+def writes_over(settings):
+    """Of functions that write over their argument, which no leaf may be."""
+
+    def samples(x):
+        yield call(fixed(x(3, 7, low=-4, high=4)), *settings)
+        yield call(fixed(x(0, 3)), *settings)
+
+    return samples
+
+
+for _name in "relu_ elu_ selu_ celu_ hardtanh_ leaky_relu_".split():
+    op(writes_over(()), names=_name, reference=getattr(activation, _name[:-1]), inner=0.1)
+op(
+    writes_over((0.3, -0.5)),
+    names="threshold_",
+    reference=lambda x, least, value: np.where(x > least, x, value),
+)
+op(writes_over(()), names="rrelu_", draws=True)

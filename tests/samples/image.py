@@ -3,6 +3,7 @@
 import numpy as np
 from reference import conv1d as conv1d_reference
 from reference import conv2d as conv2d_reference
+from reference import pad as pad_reference
 
 from samples.sample import call, fixed, op, refused
 
@@ -117,15 +118,36 @@ def interpolate(x):
     yield refused(ValueError, "[interpolate] got", x(2, 3, 4, 5))
 
 
-@op
+def any_frame(x):
+    """A mode, an array and sizes around its last axes that the mode takes; below 0 they cut."""
+    mode, axes = ("constant", "reflect", "replicate", "circular")[x.size(0, 3)], x.size(1, 2)
+    array, sizes = x(*(x.size(2, 20) for _ in range(axes + 2))), []
+    for n in reversed(array.shape[-axes:]):
+        most = {"reflect": n - 1, "circular": (n + 1) // 2}.get(mode, 30)
+        sizes += [x.size(-((n - 1) // 2), most), x.size(-((n - 1) // 2), most)]
+    return array, tuple(sizes), mode
+
+
+def padded(x, pad, mode="constant", value=0.0):
+    return pad_reference.pad(x, pad, mode, value)
+
+
+@op(reference=padded, exact=True, terms=lambda x, pad, **settings: int(np.prod([abs(n) + 2 for n in pad])))
 def pad(x):
-    yield call(x(2, 3, 4, 5), (1, 2, 0, 1), value=0.5)
-    yield call(x(2, 3, 4, 5), (1, 2, 2, 1), mode="reflect")
-    yield call(x(2, 3, 4, 5), (1, 2, 2, 1), mode="replicate")
-    yield call(x(2, 3, 4), (1, 2), mode="circular")
-    yield call(x(2, 5), (-1, -2))
-    yield call(x(2, 1, 2, 3, 3), (0, 1, 1, 0, 0, 2), mode="replicate")
-    yield refused(ValueError, "[pad] got", x(2, 3, 4, 5), (9, 9), mode="reflect")
+    yield call(x(2, 3, 5, 6), (1, 2, 0, 3), value=-1.5)
+    yield call(x(2, 3, 5, 6), (-1, 2, 1, -2))
+    yield call(x(3), (2, 2), value=7.0)
+    yield call(x(2, 3, 4, 5, 2), (0, 0, 1, 1, -1, 1, 0, 2, 1, 0))
+    yield call(x(2, 3, 5, 18), (3, 2, 1, 4), mode="reflect")
+    yield call(x(3, 4, 5), (1, -2, -1, 3), mode="reflect")
+    yield call(x(2, 3, 4, 5), (7, 2, 9, 0), mode="replicate")
+    yield call(x(3, 6), (2, 8), mode="replicate")
+    yield call(x(2, 3, 4, 5), (5, 2, 0, 4), mode="circular")
+    yield call(x(2, 3, 20), (-3, 17), mode="circular")
+    yield call(x(0, 3, 4), (1, 2))
+    array, sizes, mode = any_frame(x)
+    yield call(array, sizes, mode=mode)
+    yield refused(ValueError, "[pad] got", x(2, 3, 4, 5), (9, 9, 0, 0), mode="reflect")
 
 
 @op

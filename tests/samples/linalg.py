@@ -97,6 +97,18 @@ def linalg_lstsq(x):
     yield call(x(6, 3), x(6, 2))
 
 
+@op
+def lu_solve(x):
+    factors = np.tril(x(4, 4), -1) + np.triu(square(x, 4, 4))
+    yield call(x(4, 2), factors, np.array([2, 2, 3, 4], np.int32))
+
+
+@op
+def lu_unpack(x):
+    yield call(x(4, 4), np.array([2, 2, 3, 4], np.int32))
+    yield call(x(4, 4), np.array([1, 2, 3, 4], np.int32), unpack_pivots=False)
+
+
 def of_any(x):
     yield call(x(5, 3))
     yield call(x(2, 3, 4))

@@ -19,6 +19,10 @@ def matmul(x):
     yield call(x(3, 4), x(4))
     yield call(x(4), x(2, 4, 3))
     yield call(x(3, 0), x(0, 5))
+    yield call(x(63, 65), x(65, 97))
+    m, k, n = x.size(1, 70), x.size(1, 70), x.size(1, 70)
+    yield call(x(m, k), x(k, n))
+    yield call(x(x.size(0, 3), 1, m, k), x(x.size(1, 3), k, n))
     yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
     yield refused(ValueError, "[matmul] got", x(), x(3))
 
@@ -28,6 +32,8 @@ def mm(x):
     yield call(x(3, 7), x(7, 5))
     yield call(x(1, 33), x(33, 2))
     yield call(x(0, 4), x(4, 2))
+    m, k = x.size(1, 20), x.size(1, 20)
+    yield call(x(m, k), x(k, x.size(1, 20)))
     yield refused(ValueError, "[mm] got", x(3, 4), x(4))
 
 
@@ -35,6 +41,8 @@ def mm(x):
 def bmm(x):
     yield call(x(2, 3, 4), x(2, 4, 5))
     yield call(x(0, 3, 4), x(0, 4, 5))
+    n, k = x.size(0, 20), x.size(1, 20)
+    yield call(x(n, x.size(1, 20), k), x(n, k, x.size(1, 20)))
     yield refused(ValueError, "[bmm] got", x(2, 3, 4), x(3, 4, 5))
 
 
@@ -72,6 +80,8 @@ def linear(x):
     yield call(x(2, 3, 4), x(5, 4))
     yield call(x(7), x(5, 7), x(5))
     yield call(x(0, 7), x(5, 7), x(5))
+    k, n = x.size(1, 70), x.size(1, 70)
+    yield call(x(*x.shape(most=3), k), x(n, k), x(n))
     yield refused(ValueError, "[linear] got", x(3, 7), x(5, 6))
 
 
@@ -89,13 +99,34 @@ def baddbmm(x):
     yield call(x(5), x(2, 3, 4), x(2, 4, 5), beta=0.5, alpha=2)
 
 
-@op(reference=lambda equation, *xs: np.einsum(equation, *xs), terms=lambda *args: 64)
+def any_equation(x):
+    """One to three operands of up to three of five letters, and a result of some of them."""
+    sizes = {letter: x.size(1, 5) for letter in "abcde"}
+    names = ["".join(x.rng.permutation(list(sizes))[: x.size(0, 3)]) for _ in range(x.size(1, 3))]
+    used = sorted(set("".join(names)))
+    right = "".join(x.rng.permutation(used)[: x.size(0, len(used))]) if used else ""
+    arrays = [x(*(sizes[letter] for letter in name)) for name in names]
+    return f"{','.join(names)}->{right}", *arrays
+
+
+@op(reference=lambda equation, *xs: np.einsum(equation, *xs), terms=lambda *args: 625)
 def einsum(x):
     yield call("ij,kj->ik", x(3, 7), x(5, 7))
     yield call("bij,bjk->bik", x(2, 3, 4), x(2, 4, 5))
-    yield call("ii->i", x(4, 4))
+    yield call("ij,jk", x(7, 3), x(3, 5))
+    yield call("bhqd,bhkd->bhqk", x(2, 3, 4, 5), x(2, 3, 6, 5))
     yield call("i,j,k->", x(2), x(3), x(4))
-    yield call("...ij->...ji", x(2, 3, 4))
+    yield call("ij->", x(2, 3))
+    yield call("ba", x(2, 3))
+    yield call("ii", x(3, 3))
+    yield call("ii->i", x(4, 4))
+    yield call("iij->j", x(3, 3, 2))
+    yield call("iij,jj->i", x(3, 3, 2), x(2, 2))
+    yield call("...ij,...jk->...ik", x(2, 1, 3, 4), x(5, 4, 2))
+    yield call("a...b,b...c->...ac", x(2, 5, 3), x(3, 5, 4))
+    yield call(",ij->ij", x(), x(2, 3))
+    yield call("bn,anm,bm->ba", x(2, 3), x(4, 3, 5), x(2, 5))
+    yield call(*any_equation(x))
     yield refused(ValueError, "[einsum] got", "ij,jk", x(3, 4), x(3, 4))
 
 

@@ -77,6 +77,8 @@ def embedding(x):
     index = x.integers(0, 5, 2, 5, dtype=np.int32)
     yield call(index, x(5, 7), scale_grad_by_freq=True).without(DIVIDED, "gradient")
     yield call(x.integers(0, 5, 0), x(5, 7))
+    rows = x.size(1, 40)
+    yield call(x.integers(0, rows, *x.shape(most=3)), x(rows, x.size(1, 40)))
     yield refused(IndexError, "[embedding] got", np.array([5]), x(5, 7))
 
 
@@ -92,6 +94,8 @@ def embedding_bag(x):
 def one_hot(x):
     yield call(x.integers(0, 4, 2, 5), 5)
     yield call(x.integers(0, 4, 0), num_classes=4)
+    yield call(x.integers(0, 5, *x.shape()), 5)
+    yield refused(TypeError, "[one_hot] got classes of dtype float64", x(2))
     yield refused(ValueError, "[one_hot] got", np.array([5]), 3)
 
 
@@ -124,14 +128,26 @@ def dropout2d(x):
 def cosine_similarity(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7, 2), x(3, 7, 2), dim=2)
+    yield call(x(0, 3, 2), x(0, 3, 2))
+    shape = x.size(1, 40), x.size(1, 40)
+    yield call(x(*shape), x(*shape), x.size(-2, 1), eps=1.0)
     yield refused(ValueError, "[cosine_similarity] got", x(3, 7), x(3, 6))
 
 
-@op(terms=many, any_size=True)
+def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    y = distance.pairwise_distance(x1, x2, -1, p, eps)
+    return y[..., None] if keepdim else y
+
+
+@op(terms=many, any_size=True, inner=1.0, reference=distance_of_rows)
 def pairwise_distance(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7), x(3, 7), 3.0, keepdim=True)
-    yield call(x(7), x(7), p=1.0)
+    yield call(x(7), x(7, low=2, high=3), p=1.0)
+    yield call(x(3, 7), x(3, 7), p=float("inf"))
+    yield call(x(0, 3), x(0, 3))
+    shape = x.size(1, 40), x.size(1, 40)
+    yield call(x(*shape), x(*shape, low=2, high=3), p=3.5)
 
 
 @op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many, any_size=True)

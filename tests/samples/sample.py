@@ -38,13 +38,14 @@ OPS: dict[str, Op] = {}  # by name, also the layers
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op, width: int = ANY) -> None:
-        self.rng, self.kinks = np.random.default_rng(zlib.crc32(op.name.encode())), op.kinks
-        self.name, self.width = op.name, width
+    def __init__(self, op: Op, width: int = ANY, seed: int = 0) -> None:
+        self.name, self.kinks, self.width = op.name, op.kinks, width
+        self.draws_shapes = False
+        self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
-        shape = tuple(self.width if n == ANY else n for n in shape)
+        shape = self._sized(shape)
         count = int(np.prod(shape))
         places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
         array = low + (high - low) * places / max(count, 1)
@@ -54,14 +55,27 @@ class Draw:
 
     def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
         """Integers from low to high - 1, as labels and indices are."""
-        return self.rng.integers(low, high, shape).astype(dtype)
+        return self.rng.integers(low, high, self._sized(shape)).astype(dtype)
+
+    def _sized(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(self.width if n == ANY else n for n in shape)
+
+    def size(self, low: int, high: int) -> int:
+        """A size from low to high; another one in each random call."""
+        self.draws_shapes = True
+        size = int(self.rng.integers(low, high + 1))
+        return low if size == ANY else size
+
+    def shape(self, least: int = 0, most: int = 4, high: int = 9) -> tuple[int, ...]:
+        """A shape of `least` to `most` dimensions; another one in each random call."""
+        return tuple(self.size(min(self.size(0, 9), 1), high) for _ in range(self.size(least, most)))
 
     def bools(self, *shape: int) -> Array:
-        return self.rng.random(shape) < 0.5
+        return self.rng.random(self._sized(shape)) < 0.5
 
     def signs(self, *shape: int) -> Array:
         """-1.0 and 1.0"""
-        return self.rng.choice([-1.0, 1.0], shape)
+        return self.rng.choice([-1.0, 1.0], self._sized(shape))
 
 
 @dataclass
@@ -88,8 +102,8 @@ class Sample:
     settings: dict[str, Any]
     error: type[Exception] | None = None  # the call is refused with this error
     text: str = ""  # which its message contains
-    kink: bool = False  # the op has no derivative there
     left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
+    kink: bool = False  # the op has no derivative there
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
 
@@ -240,13 +254,15 @@ def arrays_in(value: Any) -> list[Array]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
-def plain(value: Any) -> Any:
-    """The argument with arrays of float64, as a reference takes it."""
+def plain(value: Any, dtype: Any = np.float64) -> Any:
+    """The argument with the numbers of dtype as float64, as a reference takes it."""
     if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: plain(part, dtype) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(plain, value))
-    return value.array if isinstance(value, Marked) else value
+        return type(value)(plain(part, dtype) for part in value)
+    value = value.array if isinstance(value, Marked) else value
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype).astype(np.float64) if is_float else value
 
 
 def call(*args: Any, **settings: Any) -> Sample:
@@ -302,15 +318,22 @@ class Op:
 
     @functools.cached_property
     def all_samples(self) -> list[Sample]:
-        return self.resized(ANY)
+        return self.drawn()
 
-    def resized(self, width: int) -> list[Sample]:
-        """The samples with this size in place of 7."""
-        rv.manual_seed(0)  # of layers
-        samples = list(self.source(Draw(self, width)))
+    def drawn(self, width: int = ANY, seed: int = 0) -> list[Sample]:
+        """The samples with this size in place of 7, and other random numbers."""
+        rv.manual_seed(seed)  # of layers
+        samples = list(self.source(Draw(self, width, seed)))
         for number, sample in enumerate(samples):
             sample.op, sample.number = self, number
         return samples
+
+    @functools.cached_property
+    def has_random_shapes(self) -> bool:
+        """Whether shapes or settings are drawn with `size` and `shape`."""
+        draw = Draw(self)
+        list(self.source(draw))
+        return draw.draws_shapes
 
     @property
     def samples(self) -> list[Sample]:

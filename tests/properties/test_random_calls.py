@@ -1,0 +1,31 @@
+"""Random calls: samples whose shapes and settings are drawn anew, beside NumPy, float64 and differences.
+
+RANVIER_DRAWS says how many of each sample there are.
+"""
+
+import itertools
+import os
+
+from properties.every import every_op
+from properties.test_levels import LEAVES_OUT, compare
+from properties.test_reference import compare_with_reference
+
+DRAWS = int(os.environ.get("RANVIER_DRAWS", "3"))
+
+
+def is_random(sample):
+    return sample.error is None and sample.op.has_random_shapes
+
+
+@every_op(LEAVES_OUT, only=lambda op: op.has_random_shapes, of=is_random)
+def test_random_calls(sample, isas):
+    levels = itertools.cycle(isas)
+    for seed in range(1, 1 + DRAWS):
+        drawn = sample.op.drawn(seed=seed)[sample.number]
+        shapes = [x.shape for x in drawn.arrays]
+        print(f"draw {seed}: shapes {shapes}, settings {drawn.settings}")  # the last one failed
+        level = next(levels)
+        if drawn.op.reference and "reference" not in drawn.left_out:
+            compare_with_reference(drawn, [level])
+        if drawn.is_smooth:
+            compare(drawn, [level])
