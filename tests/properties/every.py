@@ -1,5 +1,6 @@
 """Runs a test on the samples of every op, and keeps which ops are tested."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -76,5 +77,9 @@ def floats(tensors: list[Any]) -> list[Any]:
 
 def weights_for(x: Any, seed: int) -> Any:
     """A gradient or a tangent for x: numbers from 0.5 to 1.5 that all dtypes have, the same at each call."""
-    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, tuple(x.shape))
-    return rv.tensor(drawn).bfloat16().to(x.dtype)
+    return _weights(tuple(x.shape), seed).to(x.dtype)
+
+
+@functools.lru_cache(100)
+def _weights(shape: tuple[int, ...], seed: int) -> Any:
+    return rv.tensor(np.random.default_rng(seed).uniform(0.5, 1.5, shape)).bfloat16()

@@ -11,8 +11,8 @@ from samples.sample import call, fixed, op, refused
 
 @op(reference=np.argwhere)
 def argwhere(x):
-    yield call(x.integers(0, 2, 3, 5))
-    yield call(x.bools(5))
+    yield call(x.integers(0, 2, 3, x.n))
+    yield call(x.bools(x.n))
     yield call(fixed(np.array(2.0)))
     yield call(x.integers(0, 2, 0, 3))
 
@@ -40,7 +40,7 @@ def broadcast_shapes(x):
 
 @op(reference=np.broadcast_arrays, exact=True)
 def broadcast_tensors(x):
-    yield call(x(2, 1), x(3))
+    yield call(x(2, 1), x(x.n))
     yield call(x(2, 3), x(), x.integers(0, 9, 1, 3))
     yield refused(ValueError, "got", x(2), x(3))
 
@@ -51,7 +51,7 @@ def all_rows(*vectors):
 
 @op(reference=all_rows, exact=True)
 def cartesian_prod(x):
-    yield call(x(2), x(3))
+    yield call(x(2), x(x.n))
     yield call(x(2), x(3), x(1))
     yield call(x(2))
     yield call(x.integers(0, 9, 2), x.integers(0, 9, 2))
@@ -75,7 +75,7 @@ def combinations(x):
 @op(reference=np.diag, exact=True)
 def diag(x):
     yield call(x(3))
-    yield call(x(3, 4))
+    yield call(x(3, x.n))
     yield call(x(3), -2)
     yield call(x(3, 4), 1)
     yield call(x.integers(0, 9, 3))
@@ -93,7 +93,7 @@ def on_diagonal(x, offset=0, dim1=-2, dim2=-1):
 @op(reference=on_diagonal, exact=True)
 def diag_embed(x):
     yield call(x(3))
-    yield call(x(2, 3), 1)
+    yield call(x(x.n, 3), 1)
     yield call(x(2, 3), offset=-1, dim1=0, dim2=-1)
     yield call(x.integers(0, 9, 3))
     yield refused(ValueError, "[diag_embed] got dim1 0 and dim2 0", x(3), 0, 0, 0)
@@ -127,7 +127,7 @@ def windows(x, dimension, size, step):
 
 
 def windows_along(x):
-    yield call(x(3, 7), 1, 3, 2)
+    yield call(x(x.n, 7), 1, 3, 2)
     yield call(x(7), 0, 4, 1)
     yield call(x(4, 3, 2), -3, 2, 3)
     yield call(x.integers(0, 9, 5), 0, 2, 2)

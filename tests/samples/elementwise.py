@@ -13,12 +13,12 @@ def between(low, high, edges=EDGES, integers=(1, 9)):
     """Samples of a function of one tensor whose domain has these limits."""
 
     def samples(x):
-        yield call(x(3, 1, 11, low=low, high=high))
+        yield call(x(3, 1, x.n, low=low, high=high))
         yield call(x(low=low, high=high))
         yield call(x(0, 3))
         yield call(edges)
-        yield call(x.integers(*integers, 3, 5))
-        yield call(x.integers(*integers, 7, dtype=np.int32))
+        yield call(x.integers(*integers, 3, x.n))
+        yield call(x.integers(*integers, x.n, dtype=np.int32))
         yield refused(TypeError, f"[{x.name}] got str", "text")
 
     return samples
@@ -81,7 +81,7 @@ op(between(0.3, 6.0, np.array([-1.5, 1.5, NAN])), names="lgamma", reference=in_l
 
 @op(kinks=(-1.0, 1.0))
 def erfinv(x):
-    yield call(x(3, 1, 11, low=-0.9, high=0.9))
+    yield call(x(3, 1, x.n, low=-0.9, high=0.9))
     yield call(x(low=-0.9, high=0.9))
     yield call(x(0, 3))
     yield call(np.array([-2.0, -1.0, 0.0, 1.0, NAN]))
@@ -91,7 +91,7 @@ def erfinv(x):
 
 @op(reference=lambda x: x - np.trunc(x), kinks=WHOLE)
 def frac(x):
-    yield call(x(3, 1, 11, low=-3.0, high=3.0))
+    yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
     yield call(x(0, 3))
     yield call(np.array([-2.0, 0.0, 0.5, NAN]))
@@ -99,13 +99,13 @@ def frac(x):
 
 @op(reference=lambda x, decimals=0: np.round(x, decimals), kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
 def round(x):
-    yield call(x(3, 1, 11, low=-3.0, high=3.0))
+    yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
     yield call(x(0, 3))
     yield call(np.array([-2.5, -1.5, 0.5, INF, NAN]))
     yield at_kink(x(5, low=-3.0, high=3.0), decimals=1)
     yield at_kink(x(5, low=-300.0, high=300.0), -1)
-    yield call(x.integers(-5, 5, 7))
+    yield call(x.integers(-5, 5, x.n))
     yield refused(TypeError, "[round] got x of dtype int64 and decimals 1", x.integers(-5, 5, 7), 1)
 
 
@@ -116,7 +116,7 @@ def logarithm_of_odds(x, eps=None):
 
 @op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8)
 def logit(x):
-    yield call(x(3, 11, low=0.05, high=0.95))
+    yield call(x(3, x.n, low=0.05, high=0.95))
     yield call(x(low=0.05, high=0.95))
     yield call(x(0, 3))
     yield call(np.array([0.0, 1.0, 2.0, NAN]))
@@ -142,19 +142,19 @@ def without_nan(x, nan=0.0, posinf=None, neginf=None):
 
 @op(reference=without_nan, exact=True)
 def nan_to_num(x):
-    yield call(x(3, 7))
+    yield call(x(3, x.n))
     yield call(x())
     yield call(np.array([1.0, NAN, 2.0]))
     yield call(np.array([-INF, -1.0, NAN, INF]), 0.5, 2.0, -4.0)
     yield call(np.array([-INF, NAN, INF]), nan=0.5, posinf=4.0, neginf=8.0)
-    yield call(x.integers(-5, 5, 7))
+    yield call(x.integers(-5, 5, x.n))
 
 
 @op(reference=np.bitwise_not)
 def bitwise_not(x):
-    yield call(x.integers(-5, 5, 3, 7))
-    yield call(x.integers(0, 9, 7, dtype=np.uint8))
-    yield call(x.bools(7))
+    yield call(x.integers(-5, 5, 3, x.n))
+    yield call(x.integers(0, 9, x.n, dtype=np.uint8))
+    yield call(x.bools(x.n))
     yield call(np.array(5))
     yield refused(TypeError, "[bitwise_not] got", x(3))
 
@@ -165,36 +165,36 @@ def limited(x, min=None, max=None):
 
 @op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
 def clamp(x):
-    yield call(x(3, 1, 11, low=-3.0, high=3.0), -1.0, 2.0)
+    yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
     yield call(x(0, 3), max=0.5)
     yield call(EDGES, -1.0, 2.0)
-    yield call(x(3, 7), x(7, low=-1.0, high=0.0), x(3, 1, low=0.0, high=1.0))
-    yield call(x(3, 7), max=x(7))
-    yield call(x.integers(-5, 5, 7), -2, 3)
+    yield call(x(3, x.n), x(x.n, low=-1.0, high=0.0), x(3, 1, low=0.0, high=1.0))
+    yield call(x(3, x.n), max=x(x.n))
+    yield call(x.integers(-5, 5, x.n), -2, 3)
     yield refused(ValueError, "[clip] got neither min nor max", x(3))
 
 
 @op(reference=limited, exact=True, kinks=(-1.0,))
 def clamp_min(x):
-    yield call(x(3, 7, low=-3.0, high=3.0), -1.0)
-    yield call(x(3, 7), x(7))
-    yield call(x.integers(-5, 5, 7), 2)
+    yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
+    yield call(x(3, x.n), x(x.n))
+    yield call(x.integers(-5, 5, x.n), 2)
     yield call(x(0, 3), -1.0)
 
 
 @op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,))
 def clamp_max(x):
-    yield call(x(3, 7, low=-3.0, high=3.0), -1.0)
-    yield call(x(3, 7), x(7))
-    yield call(x.integers(-5, 5, 7), 2)
+    yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
+    yield call(x(3, x.n), x(x.n))
+    yield call(x.integers(-5, 5, x.n), 2)
     yield call(x(0, 3), -1.0)
 
 
 @op(reference=np.where, exact=True)
 def where(x):
-    yield call(x.bools(3, 7), x(3, 7), x(3, 7))
-    yield call(x.bools(3, 1, 5), x(7, 1), x())
+    yield call(x.bools(3, x.n), x(3, x.n), x(3, x.n))
+    yield call(x.bools(3, 1, 5), x(x.n, 1), x())
     yield call(x.bools(5), x(5), 2.0)
     yield call(x.bools(0, 3), x(3), x(0, 3))
     yield call(x.bools(5), x.integers(-5, 5, 5), x.integers(-5, 5))
@@ -205,12 +205,12 @@ def where(x):
 
 @op(reference=lambda x, mask, value: np.where(mask, value, x), exact=True)
 def masked_fill(x):
-    yield call(x(3, 7), x.bools(3, 7), -2.0)
-    yield call(x(3, 7, 5), x.bools(7, 1), 0.0)
+    yield call(x(3, x.n), x.bools(3, x.n), -2.0)
+    yield call(x(3, x.n, 5), x.bools(x.n, 1), 0.0)
     yield call(fixed(x()), np.array(True), INF)
     yield call(x(0, 3), x.bools(3), 1.0)
-    yield call(x.integers(-5, 5, 7), x.bools(7), 3)
-    yield call(x(3, 7), x.bools(7), x())
+    yield call(x.integers(-5, 5, x.n), x.bools(x.n), 3)
+    yield call(x(3, x.n), x.bools(x.n), x())
     yield refused(TypeError, "[masked_fill] got", x(3), x(3), 1.0)
     yield refused(ValueError, "[masked_fill] got", x(3), x.bools(3), fixed(x(2)))
 
@@ -221,7 +221,7 @@ def places_of_nonzero(x, as_tuple=False):
 
 @op(reference=places_of_nonzero)
 def nonzero(x):
-    yield call(x.integers(0, 2, 3, 7))
-    yield call(x.bools(3, 7), as_tuple=True)
+    yield call(x.integers(0, 2, 3, x.n))
+    yield call(x.bools(3, x.n), as_tuple=True)
     yield call(fixed(np.array([0.0, 1.5, NAN])))
     yield call(x.integers(0, 2, 0, 3))

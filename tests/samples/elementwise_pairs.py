@@ -15,15 +15,16 @@ def pair(low=-1.0, high=1.0, edges=EDGE, number=2.5, integers=True):
     """
 
     def samples(x):
-        yield call(x(3, 7, low=0.1), x(3, 7, low=low, high=high))
-        yield call(x(3, 1, 5), x(7, 1, low=low, high=high))
-        yield call(x(2, 9), x(low=low, high=high))
+        yield call(x(3, x.n, low=0.1), x(3, x.n, low=low, high=high))
+        yield call(x(3, 1, x.n), x(5, 1, low=low, high=high))
+        yield call(x(x.n, 5), x(5, low=low, high=high))
+        yield call(x(2, x.n), x(low=low, high=high))
         yield call(x(0, 3), x(3, low=low, high=high))
-        yield call(x(5), number)
-        yield call(number, x(5, low=low, high=high))
+        yield call(x(x.n), number)
+        yield call(number, x(x.n, low=low, high=high))
         yield call(edges[:, None], edges)
         if integers:
-            yield call(x.integers(-9, 9, 3, 7), x.integers(1, 5, 7))
+            yield call(x.integers(-9, 9, 3, x.n), x.integers(1, 5, x.n))
         yield refused(ValueError, f"[{x.name}] got", x(3), x(4))
         yield refused(TypeError, f"[{x.name}] got str", x(5), "text")
 
@@ -55,7 +56,7 @@ op(divided, names="xlogy", reference=a_log_b)
 def divided_without_fraction(x):
     """Where there are derivatives, quotients are not near whole numbers."""
     yield from pair(low=1.3, high=2.4)(x)
-    yield call(fixed(x(3, 7, low=-9.0, high=9.0)), fixed(x(7, low=0.5, high=2.0)))
+    yield call(fixed(x(3, x.n, low=-9.0, high=9.0)), fixed(x(x.n, low=0.5, high=2.0)))
     yield refused(ValueError, f"[{x.name}] got integers divided by 0", np.array([7]), np.array([0]))
 
 
@@ -67,23 +68,23 @@ op(divided_without_fraction, names="floor_divide", reference=np.floor_divide, ki
 @op(reference=lambda a, b, alpha=1: a + alpha * b)
 def add(x):
     yield from any_pair(x)
-    yield call(x(3, 7), x(7), alpha=-0.5)
-    yield call(x.integers(-9, 9, 3, 7), x.integers(-9, 9, 7), alpha=2)
+    yield call(x(3, x.n), x(x.n), alpha=-0.5)
+    yield call(x.integers(-9, 9, 3, x.n), x.integers(-9, 9, x.n), alpha=2)
     yield refused(TypeError, "[add] got alpha 0.5", x.integers(-9, 9, 3), x.integers(-9, 9, 3), alpha=0.5)
 
 
 @op(reference=lambda a, b, alpha=1: a - alpha * b)
 def sub(x):
     yield from any_pair(x)
-    yield call(x(3, 7), x(7), alpha=-0.5)
+    yield call(x(3, x.n), x(x.n), alpha=-0.5)
     yield refused(TypeError, "[sub] got bools", x.bools(3), x.bools(3))
 
 
 @op(reference=lambda a, b, alpha=1: b - alpha * a)
 def rsub(x):
-    yield call(x(3, 7), x(7))
-    yield call(x(3, 7), 2.5, alpha=-0.5)
-    yield call(x.integers(-9, 9, 3, 7), 2)
+    yield call(x(3, x.n), x(x.n))
+    yield call(x(3, x.n), 2.5, alpha=-0.5)
+    yield call(x.integers(-9, 9, 3, x.n), 2)
     yield call(x(0, 3), x(3))
 
 
@@ -95,32 +96,32 @@ def quotient(a, b, rounding_mode=None):
 @op(reference=quotient)
 def div(x):
     yield from divided(x)
-    yield call(x(3, 7, low=-5.0, high=5.0), x(7, low=0.5, high=2.0), rounding_mode="floor")
-    yield call(x(3, 7, low=-5.0, high=5.0), 1.5, rounding_mode="trunc")
-    yield call(x.integers(-9, 9, 3, 7), x.integers(1, 5, 7), rounding_mode="trunc")
-    yield call(x.integers(-9, 9, 3, 7), 2, rounding_mode="floor")
+    yield call(x(3, x.n, low=-5.0, high=5.0), x(x.n, low=0.5, high=2.0), rounding_mode="floor")
+    yield call(x(3, x.n, low=-5.0, high=5.0), 1.5, rounding_mode="trunc")
+    yield call(x.integers(-9, 9, 3, x.n), x.integers(1, 5, x.n), rounding_mode="trunc")
+    yield call(x.integers(-9, 9, 3, x.n), 2, rounding_mode="floor")
     yield refused(ValueError, "[div] got rounding_mode 'up'", x(3), x(3), rounding_mode="up")
     yield refused(ValueError, "[div] got an integer to divide by 0", np.array([1]), 0, rounding_mode="floor")
 
 
 @op(reference=lambda a, b: np.power(a, b if np.ndim(b) else float(b)), terms=lambda a, b: 8)
 def pow(x):
-    yield call(x(3, 7, low=0.5, high=2.0), x(7, low=-2.0, high=2.0))
+    yield call(x(3, x.n, low=0.5, high=2.0), x(x.n, low=-2.0, high=2.0))
     yield call(x(3, 1, low=0.5, high=2.0), x())
-    yield call(x(3, 11), 3)
-    yield call(x(7), 2)
-    yield call(x(7, low=0.2), 0.5)
-    yield call(x(7, low=0.2), -1.5)
-    yield call(2.0, x(7))
+    yield call(x(3, x.n), 3)
+    yield call(x(x.n), 2)
+    yield call(x(x.n, low=0.2), 0.5)
+    yield call(x(x.n, low=0.2), -1.5)
+    yield call(2.0, x(x.n))
     yield call(EDGE[:, None], EDGE)
-    yield call(x.integers(-5, 5, 7), 2)
+    yield call(x.integers(-5, 5, x.n), 2)
     yield call(x(0, 3), x(3))
     yield refused(ValueError, "[pow] got integers to the power -1", x.integers(1, 5, 7), -1)
 
 
 @op(reference=lambda a, b: a * 2.0**b)
 def ldexp(x):
-    yield call(x(3, 7), x.integers(-3, 4, 7))
+    yield call(x(3, x.n), x.integers(-3, 4, x.n))
     yield call(x(5), 3)
     yield call(x(5), x(5))
     yield call(x.integers(-5, 5, 5), x.integers(-3, 4, 5))
@@ -134,9 +135,9 @@ def blend(start, end, weight):
 
 @op(reference=blend, kinks=(0.5,))
 def lerp(x):
-    yield call(x(3, 7), x(3, 7), 0.3)
-    yield call(x(3, 7), x(7), 0.75)
-    yield call(x(3, 7), x(7), x(3, 1, low=-2.0, high=2.0))
+    yield call(x(3, x.n), x(3, x.n), 0.3)
+    yield call(x(3, x.n), x(x.n), 0.75)
+    yield call(x(3, x.n), x(x.n), x(3, 1, low=-2.0, high=2.0))
     yield call(x(), x(), x(low=0.0))
     yield call(x(0, 3), x(3), 0.3)
     yield refused(ValueError, "[lerp] got", x(3), x(4), 0.3)
@@ -144,31 +145,31 @@ def lerp(x):
 
 @op(reference=lambda x, a, b, value=1: x + value * a * b)
 def addcmul(x):
-    yield call(x(3, 7), x(3, 7), x(3, 7))
-    yield call(x(3, 7), x(7), x(3, 1), value=-0.5)
+    yield call(x(3, x.n), x(3, x.n), x(3, x.n))
+    yield call(x(3, x.n), x(x.n), x(3, 1), value=-0.5)
     yield call(x(), x(), x())
     yield call(x(0, 3), x(3), x(3))
-    yield call(x.integers(-5, 5, 7), x.integers(-5, 5, 7), x.integers(-5, 5, 7), value=2)
+    yield call(x.integers(-5, 5, x.n), x.integers(-5, 5, x.n), x.integers(-5, 5, x.n), value=2)
     yield refused(ValueError, "[addcmul] got", x(3), x(4), x(3))
 
 
 @op(reference=lambda x, a, b, value=1: x + value * a / b)
 def addcdiv(x):
-    yield call(x(3, 7), x(3, 7), x(3, 7, low=0.5, high=2.0))
-    yield call(x(3, 7), x(7), x(3, 1, low=0.5, high=2.0), value=-0.5)
+    yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.5, high=2.0))
+    yield call(x(3, x.n), x(x.n), x(3, 1, low=0.5, high=2.0), value=-0.5)
     yield call(x(), x(), x(low=0.5))
     yield call(x(0, 3), x(3), x(3, low=0.5))
     yield refused(ValueError, "[addcdiv] got", x(3), x(4), x(3))
 
 
 def compared(x):
-    yield call(x(3, 7), x(3, 7))
-    yield call(x.integers(-3, 3, 3, 7), x.integers(-3, 3, 7))
-    yield call(x.integers(-3, 3, 3, 7), 1)
-    yield call(np.round(x(3, 7, low=-2.0, high=2.0)), 1.0)
-    yield call(x(2, 9), x())
+    yield call(x(3, x.n), x(3, x.n))
+    yield call(x.integers(-3, 3, 3, x.n), x.integers(-3, 3, x.n))
+    yield call(x.integers(-3, 3, 3, x.n), 1)
+    yield call(np.round(x(3, x.n, low=-2.0, high=2.0)), 1.0)
+    yield call(x(2, x.n), x())
     yield call(x(0, 3), x(3))
-    yield call(x.bools(7), x.bools(7))
+    yield call(x.bools(x.n), x.bools(x.n))
     yield call(EDGE[:, None], EDGE)
     yield refused(ValueError, f"[{x.name}] got", x(3), x(4))
 
@@ -186,27 +187,27 @@ op(compared, names="logical_xor", reference=np.logical_xor)
 
 @op(reference=np.isclose)
 def isclose(x):
-    yield call(x(3, 7), x(7))
+    yield call(x(3, x.n), x(x.n))
     yield call(np.array([1.0, 1.0, INF, INF, NAN]), np.array([1.000001, 1.1, INF, 1.0, NAN]))
     yield call(np.array([1.0, NAN]), np.array([1.2, NAN]), rtol=0.1, atol=0.2, equal_nan=True)
-    yield call(x.integers(-3, 3, 7), x.integers(-3, 3, 7))
+    yield call(x.integers(-3, 3, x.n), x.integers(-3, 3, x.n))
     yield call(x(0, 3), x(3))
     yield refused(ValueError, "[isclose] got rtol -1", x(3), x(3), -1.0)
 
 
 def bits(x):
-    yield call(x.integers(-9, 9, 3, 7), x.integers(-9, 9, 7))
-    yield call(x.integers(0, 9, 7, dtype=np.uint8), x.integers(0, 9, 7, dtype=np.uint8))
-    yield call(x.integers(-9, 9, 7, dtype=np.int8), x.integers(-9, 9, 7, dtype=np.int32))
-    yield call(x.integers(-9, 9, 7), 5)
+    yield call(x.integers(-9, 9, 3, x.n), x.integers(-9, 9, x.n))
+    yield call(x.integers(0, 9, x.n, dtype=np.uint8), x.integers(0, 9, x.n, dtype=np.uint8))
+    yield call(x.integers(-9, 9, x.n, dtype=np.int8), x.integers(-9, 9, x.n, dtype=np.int32))
+    yield call(x.integers(-9, 9, x.n), 5)
     yield call(x.integers(-9, 9, 0, 3), x.integers(-9, 9, 3))
     yield refused(TypeError, f"[{x.name}] got dtypes float32", x(3), 1)
 
 
 def bits_and_bools(x):
     yield from bits(x)
-    yield call(x.bools(3, 7), x.bools(7))
-    yield call(x.bools(7), True)
+    yield call(x.bools(3, x.n), x.bools(x.n))
+    yield call(x.bools(x.n), True)
 
 
 op(bits_and_bools, names="bitwise_and", reference=np.bitwise_and)
@@ -215,9 +216,9 @@ op(bits_and_bools, names="bitwise_xor", reference=np.bitwise_xor)
 
 
 def shifts(x):
-    yield call(x.integers(-9, 9, 3, 7), x.integers(0, 5, 7))
-    yield call(x.integers(0, 9, 7, dtype=np.uint8), x.integers(0, 3, 7, dtype=np.uint8))
-    yield call(x.integers(-9, 9, 7), 2)
+    yield call(x.integers(-9, 9, 3, x.n), x.integers(0, 5, x.n))
+    yield call(x.integers(0, 9, x.n, dtype=np.uint8), x.integers(0, 3, x.n, dtype=np.uint8))
+    yield call(x.integers(-9, 9, x.n), 2)
     yield call(x.integers(-9, 9, 0, 3), 1)
     yield refused(TypeError, f"[{x.name}] got dtypes float32", x(3), 1)
 

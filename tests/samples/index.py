@@ -10,8 +10,8 @@ INF, NAN = np.inf, np.nan
 
 @op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
 def gather(x):
-    yield call(x(3, 4, 5), 0, x.integers(0, 3, 6, 4, 5))
-    yield call(x(3, 4, 5), -1, x.integers(0, 5, 2, 3, 6))
+    yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n))
+    yield call(x(3, 4, x.n), -1, x.integers(0, x.n, 2, 3, 6))
     yield call(x(3, 4), dim=1, index=x.integers(0, 4, 0, 4))
     yield call(x.integers(0, 9, 3, 4), 1, x.integers(0, 4, 3, 2, dtype=np.int32))
     yield call(np.array([INF, NAN, 1.0]), 0, np.array([1, 0, 0]))
@@ -22,16 +22,17 @@ def gather(x):
 
 @op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True)
 def take_along_dim(x):
-    yield call(x(3, 4, 5), x.integers(0, 4, 3, 6, 5), 1)
+    yield call(x(3, 4, x.n), x.integers(0, 4, 3, 6, x.n), 1)
     yield call(x(3, 4), x.integers(-4, 4, 1, 2), -1)
-    yield call(x(3, 4), x.integers(0, 12, 7))
+    yield call(x(3, x.n), x.integers(0, x.n, 7))
     yield call(x.integers(0, 9, 3, 4), x.integers(0, 3, 1, 4), dim=0)
     yield refused(IndexError, "[take_along_dim] got index -4 for", x(2, 3), np.array([[-4]]), 1)
 
 
 @op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)
 def index_select(x):
-    yield call(x(3, 4, 5), 1, np.array([2, 0, 2]))
+    yield call(x(3, 4, x.n), 1, np.array([2, 0, 2]))
+    yield call(x(3, x.n), -1, x.integers(0, x.n, 9))
     yield call(x(3, 4), -1, x.integers(0, 4, 0))
     yield call(x(3, 4), dim=0, index=np.array([1], np.int32))
     yield call(x.integers(0, 9, 5), 0, np.array([4, 0]))
@@ -46,8 +47,8 @@ def selected(x, mask):
 
 @op(reference=selected, exact=True)
 def masked_select(x):
-    yield call(x(3, 4), x.bools(3, 4))
-    yield call(x(3, 1, 5), x.bools(2, 1))
+    yield call(x(3, x.n), x.bools(3, x.n))
+    yield call(x(3, 1, x.n), x.bools(2, 1))
     yield call(x(3), np.array(True))
     yield call(x.integers(0, 9, 5), x.bools(5))
     yield refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x(3), x(3))
@@ -57,6 +58,7 @@ def masked_select(x):
 @op(reference=np.take, exact=True)
 def take(x):
     yield call(x(3, 4), np.array([11, 0, -1, 0]))
+    yield call(x(3, 4), x.integers(-12, 12, x.n))
     yield call(x(3, 4), np.array([[1], [2]]))
     yield call(x.integers(0, 9, 5), np.array([4, 0]))
     yield call(x(3, 4), x.integers(0, 3, 0))
@@ -80,7 +82,8 @@ def scattered(x, dim, index, src=None, value=None, reduce=None):
 
 @op(reference=scattered, terms=lambda x, *args, **settings: x.size)
 def scatter(x):
-    yield call(x(3, 4, 5), 0, x.integers(0, 3, 3, 4, 5), x(3, 4, 5))
+    yield call(x(3, 4, x.n), 0, x.integers(0, 3, 3, 4, x.n), x(3, 4, x.n))
+    yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))
     yield call(x(3, 4), -1, x.integers(0, 4, 2, 3), x(2, 6))
     yield call(x(3, 4), 1, x.integers(0, 4, 3, 2), 2.5)
     yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
@@ -99,7 +102,8 @@ def scatter(x):
     terms=lambda x, dim, index, src: index.size + 1,
 )
 def scatter_add(x):
-    yield call(x(3, 4, 5), 0, x.integers(0, 3, 6, 4, 5), x(6, 4, 5))
+    yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n), x(6, 4, x.n))
+    yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))
     yield call(x(3, 4), -1, x.integers(0, 4, 2, 3), x(2, 6))
     yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
     yield call(x.integers(0, 9, 5), 0, np.array([4, 4]), np.array([7, 8]))
@@ -124,7 +128,7 @@ def reduced(x, dim, index, src, reduce, include_self=True):
 @op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1)
 def scatter_reduce(x):
     for reduce in ("sum", "prod", "mean", "amax", "amin"):
-        yield call(x(3, 4), 0, x.integers(0, 3, 5, 4), x(5, 4), reduce)
+        yield call(x(3, x.n), 0, x.integers(0, 3, 5, x.n), x(5, x.n), reduce)
         yield call(x(3, 4), 1, x.integers(0, 3, 3, 3), x(3, 5), reduce, include_self=False)
     yield call(x.integers(-9, 9, 5), 0, np.array([4, 4, 0]), np.array([7, 8, 3]), "prod")
     yield at_kink(np.zeros(3), 0, np.array([1, 1, 0]), np.array([2.0, 2.0, -1.0]), "amax")
@@ -137,8 +141,9 @@ def scatter_reduce(x):
     terms=lambda x, dim, index, *args, **settings: index.size + 1,
 )
 def index_add(x):
-    yield call(x(3, 4), 0, np.array([2, 0, 2, 1]), x(4, 4))
-    yield call(x(3, 4, 2), -2, np.array([1, 1, 3]), x(3, 3, 2), alpha=-0.5)
+    yield call(x(3, x.n), 0, np.array([2, 0, 2, 1]), x(4, x.n))
+    yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n), alpha=-0.5)
+    yield call(x(3, 2), 0, x.integers(0, 3, x.n), x(x.n, 2))
     yield call(x(2, 3), dim=1, index=x.integers(0, 3, 0), source=x(2, 0))
     yield call(x.integers(0, 9, 5), 0, np.array([4, 4]), np.array([7, 8]))
     yield refused(IndexError, "[index_add] got index -2; expected", x(3, 4), 0, np.array([-2]), x(1, 4))
@@ -153,8 +158,8 @@ def copied(x, dim, index, source):
 
 @op(reference=copied, exact=True)
 def index_copy(x):
-    yield call(x(3, 4), 0, np.array([2, 0]), x(2, 4))
-    yield call(x(3, 4, 2), -2, np.array([1, 1, 3]), x(3, 3, 2))
+    yield call(x(3, x.n), 0, np.array([2, 0]), x(2, x.n))
+    yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n))
     yield call(x(2, 3), dim=1, index=x.integers(0, 3, 0), source=x(2, 0))
     yield call(x.integers(0, 9, 5), 0, np.array([4, 1]), np.array([7, 8]))
     yield refused(IndexError, "[index_copy] got index -3; expected", x(3, 4), 0, np.array([-3]), x(1, 4))
@@ -169,8 +174,8 @@ def filled(x, dim, index, value):
 
 @op(reference=filled, exact=True)
 def index_fill(x):
-    yield call(x(3, 4), 0, np.array([2, 0]), 2.5)
-    yield call(x(3, 4, 2), -2, np.array([1, -1]), x())
+    yield call(x(3, x.n), 0, np.array([2, 0]), 2.5)
+    yield call(x(3, 4, x.n), -2, np.array([1, -1]), x())
     yield call(x.integers(0, 9, 5), dim=0, index=np.array([4]), value=7)
     yield call(x(3, 4), 1, x.integers(0, 3, 0), 1.0)
     yield refused(IndexError, "[index_fill] got", x(3), 0, np.array([3]), 1.0)
@@ -189,7 +194,7 @@ def put_at(x, indices, values, accumulate=False):
 @op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1)
 def index_put(x):
     yield call(x(3, 4), (np.array([2, 0]), np.array([1, -1])), x(2))
-    yield call(x(3, 4), (np.array([2, 0, 2]),), x(3, 4), accumulate=True)
+    yield call(x(3, x.n), (np.array([2, 0, 2]),), x(3, x.n), accumulate=True)
     yield call(x(3, 4), (x.bools(3, 4),), x())
     yield call(x.integers(0, 9, 5), (np.array([4, 1]),), np.array([7, 8]))
     yield refused(IndexError, "[index_put] [", x(3), (np.array([3]),), x(1))
@@ -202,7 +207,7 @@ def put_flat(x, index, source, accumulate=False):
 
 @op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1)
 def put(x):
-    yield call(x(3, 4), np.array([11, 0, -2]), x(3))
+    yield call(x(3, x.n), np.array([2, 0, -1]), x(3))
     yield call(x(3, 4), np.array([[1, 1], [0, 1]]), x(2, 2), accumulate=True)
     yield call(x.integers(0, 9, 5), np.array([4, 1]), np.array([7, 8]))
     yield call(x(3), x.integers(0, 3, 0), x(0))
@@ -218,7 +223,7 @@ def put_where(x, mask, source):
 
 @op(reference=put_where, exact=True)
 def masked_scatter(x):
-    yield call(x(3, 4), x.bools(3, 4), x(12))
+    yield call(x(3, x.n), x.bools(3, x.n), x(3, x.n))
     yield call(x(3, 4), x.bools(4), x(4, 4))
     yield call(x.integers(0, 9, 5), x.bools(5), x.integers(0, 9, 5))
     yield call(x(3), np.array([False, False, False]), x(0))
@@ -236,7 +241,7 @@ def with_diagonal(x, fill_value, wrap=False):
 
 @op(reference=with_diagonal, exact=True)
 def fill_diagonal_(x):
-    yield call(state(x(3, 4)), 5.0)
+    yield call(state(x(3, x.n)), 5.0)
     yield call(state(x(7, 2)), -1.0, wrap=True)
     yield call(state(x(3, 3, 3)), 2.0)
     yield call(state(x.integers(0, 9, 3, 3)), 4)

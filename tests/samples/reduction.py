@@ -22,12 +22,13 @@ def all_terms(x, *args, **settings):
     return x.size
 
 
-def dimensions(x, width=17):
-    yield call(x(3, 5, 4, width, low=-3.0, high=3.0))
-    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), 0)
-    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), (0, 2), True)
-    yield call(x(3, 5, 4, width, low=-3.0, high=3.0), dim=(1, -1))
-    yield call(x(3, 5), dim=-1, keepdim=True)
+def dimensions(x):
+    yield call(x(3, 2, 3, x.n, low=-3.0, high=3.0))
+    yield call(x(3, 2, 3, x.n, low=-3.0, high=3.0), 0)
+    yield call(x(3, 2, 3, x.n, low=-3.0, high=3.0), (0, 2), True)
+    yield call(x(3, 2, 3, x.n, low=-3.0, high=3.0), dim=(1, -1))
+    yield call(x(3, x.n), dim=-1, keepdim=True)
+    yield call(x(x.n, 3), dim=0)
     yield call(x())
     yield call(x(3, 1), 1)
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
@@ -37,7 +38,7 @@ def dimensions(x, width=17):
 def sums(x):
     yield from dimensions(x)
     yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
-    yield call(x(3, 5), 1, dtype=rv.float64)
+    yield call(x(3, x.n), 1, dtype=rv.float64)
 
 
 def means(x):
@@ -48,8 +49,8 @@ def means(x):
 def sums_of_integers(x):
     yield from sums(x)
     yield call(x(3, 0, 4), 1)
-    yield call(x.integers(-9, 9, 3, 5), 1)
-    yield call(x.bools(3, 5), 0)
+    yield call(x.integers(-9, 9, 3, x.n), 1)
+    yield call(x.bools(3, x.n), 0)
     yield call(x.integers(0, 200, 3, 5, dtype=np.uint8))
 
 
@@ -60,13 +61,13 @@ op(means, names="nanmean", reference=along(np.nanmean), terms=all_terms)
 
 
 def extremes(x):
-    yield from dimensions(x, width=2)  # of more elements some are near others
+    yield from dimensions(x)
     yield call(fixed(x(3, 5, 4, 17)), (0, 3))
     yield call(np.array([[1.0, INF], [NAN, 1.0], [INF, -INF]]), 1)
     yield call(x(0, 3), 1)
-    yield call(x.integers(-9, 9, 3, 5), 1)
+    yield call(x.integers(-9, 9, 3, x.n), 1)
     yield call(x.integers(0, 9, 3, 5, dtype=np.uint8))
-    yield call(x.bools(3, 5), 0)
+    yield call(x.bools(3, x.n), 0)
     yield at_kink(np.array([[2.0, 1.0, 2.0], [0.0, 0.0, 0.0]]), 1)
     yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
 
@@ -81,23 +82,23 @@ def minmax(x, dim=None, keepdim=False):
 
 @op(reference=minmax, exact=True)
 def aminmax(x):
-    yield call(x(3, 5, 4))
-    yield call(x(3, 5, 4), dim=1)
-    yield call(x(3, 5, 4), dim=-1, keepdim=True)
-    yield call(x.integers(-9, 9, 3, 5), dim=0)
+    yield call(x(3, x.n, 4))
+    yield call(x(3, x.n, 4), dim=1)
+    yield call(x(3, x.n, 4), dim=-1, keepdim=True)
+    yield call(x.integers(-9, 9, 3, x.n), dim=0)
     yield call(x())
     yield refused(IndexError, "got axis 2", x(3, 5), dim=2)
 
 
 def extremes_and_places(x):
-    yield call(x(3, 5, 4))
-    yield call(x(3, 5, 17), 1)
-    yield call(x(3, 5, 4), dim=-1, keepdim=True)
-    yield call(x.integers(0, 3, 3, 5), 1)
-    yield call(x.bools(3, 5), 0)
+    yield call(x(3, x.n, 4))
+    yield call(x(3, 2, x.n), 1)
+    yield call(x(3, x.n, 4), dim=-1, keepdim=True)
+    yield call(x.integers(0, 3, 3, x.n), 1)
+    yield call(x.bools(3, x.n), 0)
     yield call(np.array([[1.0, INF], [NAN, 1.0], [-INF, INF]]), 1)
     yield call(x(0, 3), 1)
-    yield call(x(3, 5), x(5))
+    yield call(x(3, x.n), x(x.n))
     yield call(x())
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
     yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
@@ -119,10 +120,10 @@ op(extremes_and_places, names="min", reference=with_places(np.min, np.argmin, np
 
 
 def places(x):
-    yield call(x(3, 5, 4))
-    yield call(x(3, 5, 17), 1)
-    yield call(x(3, 5, 4), dim=-1, keepdim=True)
-    yield call(x.integers(0, 3, 3, 5), 1)
+    yield call(x(3, x.n, 4))
+    yield call(x(3, 2, x.n), 1)
+    yield call(x(3, x.n, 4), dim=-1, keepdim=True)
+    yield call(x.integers(0, 3, 3, x.n), 1)
     yield call(np.array([[1.0, INF], [NAN, 1.0], [-INF, INF]]), 1)
     yield call(x())
     yield call(x(0, 3), 1)
@@ -135,9 +136,9 @@ op(places, names="argmin", reference=along(np.argmin))
 
 
 def truth(x):
-    yield call(x.bools(3, 5, 4))
-    yield call(x.bools(3, 5, 4), 1)
-    yield call(x.bools(3, 5, 4), (0, 2), True)
+    yield call(x.bools(3, x.n, 4))
+    yield call(x.bools(3, x.n, 4), 1)
+    yield call(x.bools(3, x.n, 4), (0, 2), True)
     yield call(np.array([[0.0, 0.0], [1.0, 0.0], [NAN, 2.0]]), 1)
     yield call(x.integers(0, 2, 3, 2, dtype=np.uint8), dim=1)
     yield call(x.bools(0, 3), 0)
@@ -150,8 +151,8 @@ op(truth, names="any", reference=along(np.any))
 
 @op(reference=lambda x, dim=None: np.count_nonzero(x, axis=dim))
 def count_nonzero(x):
-    yield call(x.integers(0, 2, 3, 5, 4))
-    yield call(x.bools(3, 5, 4), 1)
+    yield call(x.integers(0, 2, 3, x.n, 4))
+    yield call(x.bools(3, x.n, 4), 1)
     yield call(np.array([[0.0, 0.0], [1.0, 0.0], [NAN, 2.0]]), (0, 1))
     yield call(x.bools(0, 3), dim=0)
     yield refused(IndexError, "[count_nonzero] got axis 2", x(3, 5), 2)
@@ -163,16 +164,16 @@ def norm_by_numpy(x, p="fro", dim=None, keepdim=False, dtype=None):
 
 @op(reference=norm_by_numpy, terms=all_terms, kinks=(0.0,))
 def norm(x):
-    yield call(x(3, 5, 4))
-    yield call(x(3, 5, 4), 1, 1)
-    yield call(x(3, 5, 17), 3, (0, 2), True)
-    yield call(x(3, 5), INF, dim=-1)
-    yield call(x(3, 5), -INF, dim=0, keepdim=True)
-    yield call(x(3, 5, low=0.2), 0.5, 1)
+    yield call(x(3, x.n, 4))
+    yield call(x(3, x.n, 4), 1, 1)
+    yield call(x(3, 2, x.n), 3, (0, 2), True)
+    yield call(x(3, x.n), INF, dim=-1)
+    yield call(x(3, x.n), -INF, dim=0, keepdim=True)
+    yield call(x(3, x.n, low=0.2), 0.5, 1)
     yield at_kink(np.array([[0.0, 1.0, 0.0]]), 0, 1)
     yield call(x(0, 3), 2, 0)
     yield call(np.array([[3.0, 4.0], [0.0, 0.0], [NAN, 1.0], [1.0, INF]]), 2, 1)
-    yield call(x(3, 5), 2, 1, dtype=rv.float64)
+    yield call(x(3, x.n), 2, 1, dtype=rv.float64)
     yield refused(ValueError, "[norm] got p 'max'", x(3), "max")
     yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
 
@@ -186,14 +187,14 @@ def logsumexp(x):
 
 @op(reference=along(np.prod), terms=all_terms)
 def prod(x):
-    yield call(x(3, 5, low=0.5, high=1.5))
-    yield call(x(3, 5, 4), 1)
-    yield call(x(3, 5, 17, low=0.5, high=1.5), dim=-1, keepdim=True)
+    yield call(x(3, x.n, low=0.5, high=1.5))
+    yield call(x(3, x.n, 4), 1)
+    yield call(x(3, 2, x.n, low=0.5, high=1.5), dim=-1, keepdim=True)
     yield call(np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]]), 1)
     yield call(x(0, 3), 0)
-    yield call(x.integers(-5, 5, 3, 5), 1)
-    yield call(x.bools(3, 5), 1)
-    yield call(x(3, 5), 1, dtype=rv.float64)
+    yield call(x.integers(-5, 5, 3, x.n), 1)
+    yield call(x.bools(3, x.n), 1)
+    yield call(x(3, x.n), 1, dtype=rv.float64)
     yield refused(ValueError, "[prod] got 2 axes", x(3, 5), (0, 1))
     yield refused(IndexError, "[prod] got axis 2", x(3, 5), 2)
 
@@ -207,11 +208,11 @@ def spread(function):
 
 
 def spreads(x):
-    yield call(x(3, 5, 4))
-    yield call(x(3, 5, 17), 1)
-    yield call(x(3, 5, 4), (0, 2), False, True)
-    yield call(x(3, 5, 4), -1, correction=0)
-    yield call(x(3, 5, 4), dim=0, correction=2, keepdim=True)
+    yield call(x(3, x.n, 4))
+    yield call(x(3, 2, x.n), 1)
+    yield call(x(3, x.n, 4), (0, 2), False, True)
+    yield call(x(3, x.n, 4), -1, correction=0)
+    yield call(x(3, x.n, 4), dim=0, correction=2, keepdim=True)
     yield call(x(0, 3), 1)
     yield at_kink(np.array([[1.0, 1.0], [2.0, NAN]]), 1)
     yield refused(ValueError, f"[{x.name}] got correction nan", x(3), correction=NAN)
@@ -240,13 +241,13 @@ def differences(x, n=1, dim=-1, prepend=None, append=None):
 
 @op(reference=differences)
 def diff(x):
-    yield call(x(3, 7))
-    yield call(x(3, 7, 2), 2, 1)
-    yield call(x(3, 7), dim=0, prepend=x(1, 7), append=x(2, 7))
-    yield call(x.integers(-9, 9, 3, 7))
-    yield call(x.bools(7))
+    yield call(x(3, x.n))
+    yield call(x(3, x.n, 2), 2, 1)
+    yield call(x(3, x.n), dim=0, prepend=x(1, x.n), append=x(2, x.n))
+    yield call(x.integers(-9, 9, 3, x.n))
+    yield call(x.bools(x.n))
     yield call(x(3, 1))
-    yield call(x(3, 7), 0)
+    yield call(x(3, x.n), 0)
     yield refused(ValueError, "[diff] got n -1", x(3), -1)
     yield refused(ValueError, "[diff] got x of shape ()", x())
 
@@ -256,10 +257,10 @@ def integral(y, x=None, dx=1, dim=-1):
 
 
 def integrals(x):
-    yield call(x(3, 7))
-    yield call(x(3, 7), x(3, 7), dim=1)
-    yield call(x(3, 7, 2), x(7), dim=1)
-    yield call(x(3, 7), dx=0.5, dim=0)
+    yield call(x(3, x.n))
+    yield call(x(3, x.n), x(3, x.n), dim=1)
+    yield call(x(3, x.n, 2), x(x.n), dim=1)
+    yield call(x(3, x.n), dx=0.5, dim=0)
     yield call(x(3, 1))
     yield refused(IndexError, f"[{x.name}] got x of shape ()", x())
 

@@ -2,15 +2,15 @@
 
     @op(reference=np.hypot)
     def hypot(x):
-        yield call(x(3, 7), x(3, 7))
+        yield call(x(3, x.n), x(3, x.n))
         yield call(x(3, 1), x(7))  # broadcast
         yield call(x(5), 2.5)
         yield refused(TypeError, "[hypot] got str", x(5), "text")
 
 The arguments are those of the op. `x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays
 become Tensors, those of floats in the dtype that a property asks for, with a gradient; `fixed(array)` has
-none, and `state(array)` is changed by the call. A sample of a layer begins with the layer:
-`call(nn.Linear(7, 2), x(3, 7))`.
+none, and `state(array)` is changed by the call. `x.n` is a size: 7, or another one that a property puts in
+its place. A sample of a layer begins with the layer: `call(nn.Linear(7, 2), x(3, 7))`.
 
 Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
 of one.
@@ -38,10 +38,16 @@ OPS: dict[str, Op] = {}  # by name, also the layers
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op, width: int = ANY, seed: int = 0) -> None:
+    def __init__(self, op: Op, width: int = ANY, seed: int = 0, size: int = 7) -> None:
         self.name, self.kinks, self.width = op.name, op.kinks, width
-        self.draws_shapes = False
+        self.draws_shapes, self.has_size, self._size = False, False, size
         self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
+
+    @property
+    def n(self) -> int:
+        """7, or another size that a property asks for."""
+        self.has_size = True
+        return self._size
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
@@ -104,6 +110,7 @@ class Sample:
     text: str = ""  # which its message contains
     left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
     kink: bool = False  # the op has no derivative there
+    has_size: bool = False  # its arrays have a size `x.n`
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
 
@@ -111,6 +118,10 @@ class Sample:
         """The sample, which does not have these properties: names of tests without `test_`."""
         self.left_out |= dict.fromkeys(properties, why)
         return self
+
+    def with_size(self, n: int) -> Sample:
+        """The sample with n in place of the size `x.n`."""
+        return self.op.drawn(size=n)[self.number]
 
     @property
     def arrays(self) -> list[Array]:
@@ -320,12 +331,14 @@ class Op:
     def all_samples(self) -> list[Sample]:
         return self.drawn()
 
-    def drawn(self, width: int = ANY, seed: int = 0) -> list[Sample]:
+    def drawn(self, width: int = ANY, seed: int = 0, size: int = 7) -> list[Sample]:
         """The samples with this size in place of 7, and other random numbers."""
         rv.manual_seed(seed)  # of layers
-        samples = list(self.source(Draw(self, width, seed)))
-        for number, sample in enumerate(samples):
-            sample.op, sample.number = self, number
+        draw, samples = Draw(self, width, seed, size), []
+        for number, sample in enumerate(self.source(draw)):
+            sample.op, sample.number, sample.has_size = self, number, draw.has_size
+            draw.has_size = False
+            samples.append(sample)
         return samples
 
     @functools.cached_property

@@ -15,7 +15,7 @@ def shaped(x, *sizes, shape=None):
 
 
 def shapes(x):
-    yield call(x(3, 4, 5), 6, -1)
+    yield call(x(3, 4, x.n), 6, -1)
     yield call(x(3, 4, 5), (5, 12))
     yield call(x(1, 1), ())
     yield call(x(0, 3), 3, 0)
@@ -53,8 +53,8 @@ def merged(x, start_dim=0, end_dim=-1):
 
 @op(reference=merged, exact=True)
 def flatten(x):
-    yield call(x(3, 4, 5))
-    yield call(x(3, 4, 5, 2), 1, 2)
+    yield call(x(3, 4, x.n))
+    yield call(x(3, 4, x.n, 2), 1, 2)
     yield call(x(3, 4, 5), start_dim=-2)
     yield call(x())
     yield call(x(0, 3))
@@ -63,7 +63,7 @@ def flatten(x):
 
 @op(reference=np.ravel, exact=True)
 def ravel(x):
-    yield call(x(3, 4))
+    yield call(x(3, x.n))
     yield call(x())
     yield call(x(0, 3))
 
@@ -88,8 +88,9 @@ def wide(x, *sizes, size=None):
 
 @op(reference=wide, exact=True)
 def expand(x):
-    yield call(x(2, 1), 3, -1, 4)
+    yield call(x(2, 1), 3, -1, x.n)
     yield call(x(3, 1), (3, 5))
+    yield call(x(x.n), 3, x.n)
     yield call(x(), 2)
     yield call(x(1, 3), 0, 3)
     yield refused(ValueError, "[expand]", x(2, 3), 4, 3)
@@ -97,7 +98,7 @@ def expand(x):
 
 @op(reference=np.broadcast_to, exact=True)
 def broadcast_to(x):
-    yield call(x(3, 1), (2, 3, 5))
+    yield call(x(3, 1), (2, 3, x.n))
     yield call(x(), (4,))
     yield call(x.bools(3), (2, 3))
     yield refused(ValueError, "[broadcast_to]", x(2, 3), (4, 3))
@@ -109,8 +110,8 @@ def reversed_along(x, *axes, dims=None):
 
 @op(reference=reversed_along, exact=True)
 def flip(x):
-    yield call(x(3, 4, 5), 1)
-    yield call(x(3, 4, 5), (0, -1))
+    yield call(x(3, x.n, 5), 1)
+    yield call(x(3, 4, x.n), (0, -1))
     yield call(x(3, 4), dims=(1,))
     yield call(x(0, 3), 0)
     yield call(x.integers(0, 9, 5), 0)
@@ -118,8 +119,8 @@ def flip(x):
 
 
 def mirrored(x):
-    yield call(x(3, 4))
-    yield call(x(2, 3, 4))
+    yield call(x(3, x.n))
+    yield call(x(x.n, 3, 4))
     yield call(x.integers(0, 9, 2, 3))
     yield refused(ValueError, f"[{x.name}] got x of shape ()", x())
 
@@ -131,15 +132,15 @@ op(mirrored, names="flipud", reference=np.flipud, exact=True)
 @op(reference=lambda x, k=1, dims=(0, 1): np.rot90(x, k, dims), exact=True)
 def rot90(x):
     yield call(x(3, 4))
-    yield call(x(3, 4), 2)
-    yield call(x(2, 3, 4), -1, (1, 2))
+    yield call(x(3, x.n), 2)
+    yield call(x(2, 3, x.n), -1, (1, 2))
     yield call(x(3, 4), k=4)
     yield refused(ValueError, "[rot90] got dims (0,)", x(2, 2), dims=(0,))
 
 
 def moved(x):
-    yield call(x(2, 3, 4), 0, 2)
-    yield call(x(2, 3, 4), (0, 1), (-1, 0))
+    yield call(x(2, 3, x.n), 0, 2)
+    yield call(x(2, x.n, 4), (0, 1), (-1, 0))
     yield call(x.integers(0, 9, 2, 3), 0, 1)
     yield refused(IndexError, "got dim 3", x(2, 3, 4), 0, 3)
 
@@ -149,16 +150,16 @@ op(moved, names="movedim moveaxis", reference=np.moveaxis, exact=True)
 
 @op(reference=lambda x, *order, dims=None: x.transpose(dims or sizes_of(order)), exact=True)
 def permute(x):
-    yield call(x(2, 3, 4), 2, 0, 1)
-    yield call(x(2, 3, 4), (-1, 0, -2))
+    yield call(x(2, 3, x.n), 2, 0, 1)
+    yield call(x(2, x.n, 4), (-1, 0, -2))
     yield call(x(2, 0), dims=(1, 0))
     yield call(x(), ())
     yield refused(ValueError, "[permute] got dims (0, 0)", x(2, 3), 0, 0)
 
 
 def exchanged(x):
-    yield call(x(2, 3, 4), 0, -1)
-    yield call(x(2, 3), 1, 0)
+    yield call(x(2, 3, x.n), 0, -1)
+    yield call(x(x.n, 3), 1, 0)
     yield call(x.integers(0, 9, 2, 3), 0, 1)
     yield refused(IndexError, "got dim 2 for 2 dimensions", x(2, 3), 0, 2)
 
@@ -168,7 +169,7 @@ op(exchanged, names="transpose swapdims", reference=np.swapaxes, exact=True)
 
 @op(reference=np.transpose, exact=True)
 def t(x):
-    yield call(x(3, 4))
+    yield call(x(3, x.n))
     yield call(x(3))
     yield call(x())
     yield refused(ValueError, "[t] got", x(2, 3, 4))
@@ -183,7 +184,7 @@ def without_ones(x, dim=None, *dims):
 
 @op(reference=without_ones, exact=True)
 def squeeze(x):
-    yield call(x(1, 3, 1))
+    yield call(x(1, x.n, 1))
     yield call(x(1, 3, 1), 0)
     yield call(x(1, 3, 1), (0, -1))
     yield call(x(1, 3, 1), 1)
@@ -193,8 +194,8 @@ def squeeze(x):
 
 @op(reference=lambda x, dim: np.expand_dims(x, dim), exact=True)
 def unsqueeze(x):
-    yield call(x(3, 4), 1)
-    yield call(x(3, 4), -1)
+    yield call(x(3, x.n), 1)
+    yield call(x(3, x.n), -1)
     yield call(x(), dim=0)
     yield refused(IndexError, "[unsqueeze] got dim 4", x(3, 4), 4)
 
@@ -205,8 +206,8 @@ def joined(tensors, dim=0):
 
 @op(reference=joined, exact=True)
 def cat(x):
-    yield call([x(2, 3), x(1, 3), x(4, 3)])
-    yield call([x(2, 3), x(2, 17)], -1)
+    yield call([x(2, x.n), x(1, x.n), x(4, x.n)])
+    yield call([x(2, 3), x(2, x.n)], -1)
     yield call((x(2, 0), x(2, 3)), dim=1)
     yield call([x(0), x(2, 3)])
     yield call([x.integers(0, 9, 3), x.integers(0, 9, 2)])
@@ -217,16 +218,16 @@ def cat(x):
 
 @op(reference=lambda tensors, dim=0: np.stack(tensors, dim), exact=True)
 def stack(x):
-    yield call([x(2, 3), x(2, 3)])
-    yield call((x(2, 3), x(2, 3), x(2, 3)), -1)
+    yield call([x(2, x.n), x(2, x.n)])
+    yield call((x(2, x.n), x(2, x.n), x(2, x.n)), -1)
     yield call([x(), x()])
     yield call([x.integers(0, 9, 3)], dim=1)
     yield refused(ValueError, "[stack] got", [x(2, 3), x(3, 3)])
 
 
 def side_by_side(x):
-    yield call([x(2, 3), x(2, 3)])
-    yield call((x(3), x(3)))
+    yield call([x(2, x.n), x(2, x.n)])
+    yield call((x(x.n), x(x.n)))
     yield call([x(), x()])
     yield call([x.integers(0, 9, 3)])
     yield refused(ValueError, "got", [x(2, 3), x(3, 4)])
@@ -258,25 +259,25 @@ def parts(x, size, dim=0):
 
 @op(reference=parts, exact=True)
 def split(x):
-    yield call(x(5, 3), 2)
-    yield call(x(3, 5), (1, 4), 1)
-    yield call(x(3, 4), 2, dim=-1)
+    yield call(x(x.n, 3), 2)
+    yield call(x(x.n, 5), (1, 4), 1)
+    yield call(x(3, x.n), 5, dim=-1)
     yield call(x(0, 3), 2)
     yield refused(ValueError, "[split] got sizes (1, 3)", x(2, 3), (1, 3))
 
 
 @op(reference=lambda x, chunks, dim=0: parts(x, -(-x.shape[dim] // chunks), dim), exact=True)
 def chunk(x):
-    yield call(x(5, 3), 3)
-    yield call(x(3, 5), 2, -1)
+    yield call(x(x.n, 3), 3)
+    yield call(x(3, x.n), 2, -1)
     yield call(x(3, 2), chunks=4)
     yield refused(ValueError, "[chunk] got 0 chunks", x(5), 0)
 
 
 @op(reference=lambda x, where, dim=0: np.array_split(x, where, dim), exact=True)
 def tensor_split(x):
-    yield call(x(5, 3), 2)
-    yield call(x(3, 5), (1, 4), 1)
+    yield call(x(x.n, 3), 2)
+    yield call(x(x.n, 5), (1, 4), 1)
     yield call(x(3, 5), [2, 2, 9], dim=-1)
     yield refused(ValueError, "[tensor_split] got x of shape ()", x(), 2)
     yield refused(ValueError, "[tensor_split] got 0 sections", x(5), 0)
@@ -284,15 +285,15 @@ def tensor_split(x):
 
 @op(reference=lambda x, dim=0: list(np.moveaxis(x, dim, 0)), exact=True)
 def unbind(x):
-    yield call(x(3, 4))
-    yield call(x(3, 4, 5), -1)
+    yield call(x(3, x.n))
+    yield call(x(3, x.n, 5), -1)
     yield call(x(2, 0), dim=0)
     yield refused(IndexError, "[unbind] got", x(3, 4), 2)
 
 
 @op(reference=lambda x, dim, start, length: np.take(x, np.arange(start, start + length), dim), exact=True)
 def narrow(x):
-    yield call(x(3, 5), 1, 1, 3)
+    yield call(x(x.n, 5), 1, 1, 3)
     yield call(x(3, 5), -1, -2, 2)
     yield call(x(3, 5), dim=0, start=3, length=0)
     yield refused(ValueError, "[narrow] got start 2 and length 2 for a dimension of 3", x(2, 3), 1, 2, 2)
@@ -300,15 +301,15 @@ def narrow(x):
 
 @op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)
 def select(x):
-    yield call(x(3, 5), 1, 2)
-    yield call(x(3, 5, 4), dim=-1, index=-2)
+    yield call(x(x.n, 5), 1, 2)
+    yield call(x(3, x.n, 4), dim=-1, index=-2)
     yield call(x(3), 0, 1)
     yield refused(IndexError, "[select] got index 2 for a dimension of 2", x(2, 3), 0, 2)
 
 
 def repeated(x):
-    yield call(x(2, 3), 2, 1)
-    yield call(x(2, 3), (3, 1, 2))
+    yield call(x(2, x.n), 2, 1)
+    yield call(x(2, x.n), (3, 1, 2))
     yield call(x(2, 3), 0, 1)
     yield call(x(), 3)
     yield call(x.integers(0, 9, 3), 2)
@@ -320,8 +321,8 @@ op(repeated, names="repeat tile", reference=lambda x, *times: np.tile(x, sizes_o
 
 @op(reference=lambda x, repeats, dim=None, output_size=None: np.repeat(x, repeats, dim), exact=True)
 def repeat_interleave(x):
-    yield call(x(2, 3), 2)
-    yield call(x(2, 3), 3, -2)
+    yield call(x(2, x.n), 2)
+    yield call(x(x.n, 3), 3, -2)
     yield call(x(2, 3), [2, 0, 1], 1)
     yield call(x(2, 3), np.array([2, 1]), dim=0, output_size=3)
     yield refused(ValueError, "[repeat_interleave] got repeats [1, 2]", x(2, 3), [1, 2], 1)
@@ -329,16 +330,16 @@ def repeat_interleave(x):
 
 @op(reference=lambda x, shifts, dims=None: np.roll(x, shifts, dims), exact=True)
 def roll(x):
-    yield call(x(3, 4), 5)
-    yield call(x(3, 4), -1, 1)
-    yield call(x(3, 4), shifts=(1, -2), dims=(0, -1))
+    yield call(x(3, x.n), 5)
+    yield call(x(3, x.n), -1, 1)
+    yield call(x(x.n, 4), shifts=(1, -2), dims=(0, -1))
     yield call(x(0, 3), 1, 0)
     yield refused(ValueError, "[roll] got 2 shifts and 1 dims; expected as many", x(3, 4), (1, 2), 0)
 
 
 @op(reference=lambda *arrays, indexing="ij": np.meshgrid(*arrays, indexing=indexing), exact=True)
 def meshgrid(x):
-    yield call(x(2), x(3), x(4))
+    yield call(x(2), x(3), x(x.n))
     yield call(x(2), x(3), indexing="xy")
     yield call(x(2))
     yield refused(ValueError, "[meshgrid] got shapes (2, 3); expected vectors", x(2, 3))
@@ -351,8 +352,8 @@ def diagonal_by_numpy(x, offset=0, dim1=0, dim2=1):
 
 @op(reference=diagonal_by_numpy, exact=True)
 def diagonal(x):
-    yield call(x(3, 4))
-    yield call(x(2, 3, 4), 1, 0, 2)
+    yield call(x(3, x.n))
+    yield call(x(2, x.n, 4), 1, 0, 2)
     yield call(x(2, 3, 4), offset=-1, dim1=-1, dim2=0)
     yield call(x(3, 4), 9)
     yield refused(ValueError, "[diagonal] got dimension 1 twice", x(2, 3), 0, 1, -1)
@@ -360,15 +361,15 @@ def diagonal(x):
 
 @op(reference=np.trace, terms=lambda x: min(x.shape))
 def trace(x):
-    yield call(x(5, 7))
+    yield call(x(5, x.n))
     yield call(x.integers(0, 9, 3, 3))
     yield call(x(0, 3))
     yield refused(ValueError, "[trace] got x of shape (3,); expected 2 dimensions", x(3))
 
 
 def triangles(x):
-    yield call(x(5, 7))
-    yield call(x(2, 4, 3), 1)
+    yield call(x(5, x.n))
+    yield call(x(2, x.n, 3), 1)
     yield call(x(4, 4), diagonal=-2)
     yield call(x(0, 3))
     yield call(x.integers(0, 9, 3, 3))

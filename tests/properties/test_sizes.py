@@ -1,0 +1,77 @@
+"""Values and gradients of sizes around those of vectors, at each ISA level, in any memory, by any threads."""
+
+import functools
+import itertools
+
+import numpy as np
+import ranvier as rv
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+from properties.every import every_op, floats, weights_for
+from properties.test_gradient import LEAVES_OUT
+from properties.test_reference import agree, expected, magnitude
+
+WIDTHS = (1, 2, 3, 5, 9, 15, 16, 17, 31, 33, 64, 65, 129, 257)  # vectors, tiles, blocks, one more and less
+LARGE = 20_011  # of work for several threads
+STEP = 1e-6
+
+
+def has_size(op):
+    return any(sample.has_size for sample in op.samples)
+
+
+def outcome(call, layout=""):
+    """Results, and gradients of the leaves, of inputs that lie in memory like this."""
+    given = [rv.autograd.wrap(in_layout(x.numpy(force=True), layout), x.requires_grad) for x in call.inputs]
+    ys = call.with_inputs(*given)
+    moving, leaves = [y for y in ys if y.requires_grad], [x for x in given if x.requires_grad]
+    grads = []
+    if moving and leaves:
+        ws = [weights_for(y, 1) for y in moving]
+        grads = rv.autograd.grad(moving, leaves, ws, allow_unused=True, materialize_grads=True)
+    return [y.numpy(force=True) for y in ys], [g.numpy() for g in grads]
+
+
+def check_slope(call, gradients):
+    """Along one direction at random, the gradients are a difference of two calls in float64."""
+    ways = [np.random.default_rng(i).uniform(0.5, 1.0, x.shape) for i, x in enumerate(call.leaves)]
+    ends = []
+    for step in (STEP, -STEP):
+        moved = [x.detach() + rv.tensor(step * way) for x, way in zip(call.leaves, ways, strict=True)]
+        ends.append(sum((y * weights_for(y, 1)).sum().item() for y in floats(call.with_leaves(*moved))))
+    terms = [g * way for g, way in zip(gradients, ways, strict=True)]
+    limit = 1e-6 * max(1.0, sum(abs(t).sum() for t in terms))
+    found = sum(t.sum() for t in terms)
+    np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * STEP), rtol=0, atol=limit)
+
+
+@every_op({}, only=has_size, of=lambda sample: sample.has_size and sample.error is None)
+def test_sizes(sample, isas):
+    layouts = itertools.cycle(("", *LAYOUTS))
+    for n in WIDTHS:
+        sized = sample.with_size(n)
+        call = sized.tensors(rv.float64, of=rv.float32)
+        values, gradients = outcome(call)
+        if sample.op.reference:
+            agree(values, *expected(sized, np.float32), sample.op.exact, f"size {n}")
+        if gradients and sized.is_smooth and sample.op.name not in LEAVES_OUT:
+            check_slope(call, gradients)
+        arrays = [*sized.arrays, *values, *gradients]
+        terms, size = max(a.size for a in arrays), magnitude(arrays)
+        limit = functools.partial(tolerance, reduction=terms, magnitude=size)
+        for isa, dtype in itertools.product(isas, (rv.float32, rv.float64)):
+            found, slopes = outcome(sized.tensors(dtype, of=rv.float32), next(layouts))
+            agree(found, values, limit, sample.op.exact, f"size {n} at {isa}")
+            agree(slopes, gradients, limit, False, f"gradients of size {n} at {isa}")
+
+
+@every_op({}, only=has_size, of=lambda sample: sample.has_size and sample.error is None)
+def test_threads(sample, threads):
+    """The bits of values and gradients are those of one thread."""
+    call = sample.with_size(LARGE).tensors(rv.float32)
+    found = []
+    for count in (1, 2, 3):
+        threads(count)
+        found.append([a.tobytes() for part in outcome(call) for a in part])
+        assert found[-1] == found[0], f"{count} threads"
