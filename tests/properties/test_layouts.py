@@ -8,7 +8,10 @@ from support.wrong_input import read_only, swapped, unaligned
 
 from properties.every import every_op, weights_for
 
-LEAVES_OUT: dict[str, str] = {}
+LEAVES_OUT = {
+    "as_strided": "reads memory",
+    "histogram logdet slogdet lu": "refuses elements that are all the same",
+}
 
 
 def contiguous(array):
@@ -17,14 +20,15 @@ def contiguous(array):
 
 def outcome(call, given, way):
     """Results and gradients of the call with these arrays; the gradients that are sent back lie the same way."""
-    given = [
-        rv.autograd.wrap(x, requires_grad=old.requires_grad)
-        for x, old in zip(given, call.inputs, strict=True)
-    ]
-    ys = call.with_inputs(*given)
+    given = [rv.as_tensor(x) for x in given]
+    given = [x.requires_grad_(old.requires_grad) for x, old in zip(given, call.inputs, strict=True)]
+    try:
+        ys = call.with_inputs(*given)
+    except ValueError as error:  # singular matrices
+        return str(error)
     moving, leaves = [y for y in ys if y.requires_grad], [x for x in given if x.requires_grad]
     if moving and leaves:
-        ws = [rv.autograd.wrap(way(weights_for(y, 1).numpy())) for y in moving]
+        ws = [rv.as_tensor(way(weights_for(y, 1).numpy())) for y in moving]
         ys = [*ys, *rv.autograd.grad(moving, leaves, ws, allow_unused=True, materialize_grads=True)]
     return [y.numpy(force=True) for y in ys]
 
@@ -37,9 +41,13 @@ def test_layouts(sample):
         lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
         found = outcome(call, [*map(lay, plain)], lay)
         expected = outcome(call, [contiguous(lay(x)) for x in plain], lambda x: contiguous(lay(x)))
+        if isinstance(expected, str):
+            assert found == expected
+            continue
         for y, z in zip(found, expected, strict=True):
-            if callable(way) or z.dtype.kind != "f":  # the same order of sums
+            if z.dtype.kind != "f":
                 np.testing.assert_array_equal(y, z, err_msg=str(way), strict=True)
-                continue
-            limit = tolerance(z.dtype, 16, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
+                continue  # sums may have another order
+            terms = sum(x.size for x in plain)
+            limit = tolerance(z.dtype, terms, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
             np.testing.assert_allclose(y, z, 0, limit, err_msg=str(way), strict=True)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import ranvier as rv
 
 from properties.every import every_op
 
@@ -12,4 +13,4 @@ from properties.every import every_op
 )
 def test_refused(sample):
     with pytest.raises(sample.error, match=re.escape(sample.text)):
-        sample.tensors()()
+        sample.tensors(rv.float32)()

@@ -3,13 +3,13 @@
 import numpy as np
 import ranvier as rv
 
-from properties.every import every_op, weights_for
+from properties.every import NO_HALVES, every_op, weights_for
 
-LEAVES_OUT: dict[str, str] = {}
+LEAVES_OUT = {"scaled_dot_product_attention": "halves without a node are rounded after other parts"}
 
 
 def same(y, z):
-    assert (y.dtype, y.stride()) == (z.dtype, z.stride())
+    assert y.dtype == z.dtype
     np.testing.assert_array_equal(
         *(x.float() if x.is_floating_point() else x for x in (y.detach(), z.detach()))
     )
@@ -17,15 +17,16 @@ def same(y, z):
 
 @every_op(LEAVES_OUT)
 def test_without_node(sample):
-    for dtype in (rv.float32, rv.float64, rv.float16):
+    for dtype in (rv.float32, rv.float64, rv.float16)[: 2 if sample.op.name in NO_HALVES else 3]:
         plain, noted = (sample.tensors(dtype, records=records) for records in (False, True))
         without, ys = plain(), noted()
         for y, z in zip([*without, *plain.states], [*ys, *noted.states], strict=True):
-            assert not y.requires_grad or plain.sample.is_layer
+            assert y.stride() == z.stride() or not y.numel()
             same(y, z)
         moving = [y for y in ys if y.requires_grad]
         if not moving:
             continue
+        assert sample.is_layer or not any(y.requires_grad for y in without)
         ws, settings = [weights_for(y, 1) for y in moving], {"retain_graph": True, "allow_unused": True}
         together = rv.autograd.grad(moving, noted.leaves, ws, **settings)
         for x, slope in zip(noted.leaves, together, strict=True):

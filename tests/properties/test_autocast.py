@@ -1,0 +1,34 @@
+"""In a block of autocast ops compute in the block's dtype, in float32, or as outside: PyTorch's lists."""
+
+import numpy as np
+import ranvier as rv
+
+from properties.every import every_op
+
+LOWER = """
+    matmul mm bmm addmm baddbmm addbmm einsum tensordot inner cov vecdot chain_matmul multi_dot linear conv1d conv2d
+    conv3d conv_transpose1d conv_transpose2d prelu scaled_dot_product_attention Linear Conv1d Conv2d ConvTranspose1d
+    ConvTranspose2d PReLU RNN LSTM RNNCell MultiheadAttention
+"""
+FLOAT32 = """
+    mse l1 smooth_l1 huber kl_div cross_entropy nll bce bce_with_logits poisson_nll hinge_embedding margin_ranking
+    triplet_margin cosine_embedding soft_margin multi_margin multilabel_margin ctc prod trace cdist quantile
+    nanquantile grid_sample max_unpool1d max_unpool2d cholesky inverse det pinverse rfft stft
+"""
+LEAVES_OUT: dict[str, str] = {}
+
+
+def dtypes(ys):
+    return [y.dtype for y in ys]
+
+
+@every_op(LEAVES_OUT)
+def test_autocast(sample):
+    for dtype in (rv.float32, rv.float64, rv.bfloat16):
+        outside = dtypes(sample.tensors(dtype)())
+        with rv.autocast("cpu"):
+            inside = dtypes(sample.tensors(dtype)())
+        name = sample.op.name
+        listed = {rv.float32, rv.bfloat16}
+        wanted = rv.bfloat16 if name in LOWER.split() else rv.float32 if name in FLOAT32.split() else None
+        assert inside == [wanted if wanted and y in listed else y for y in outside], str(dtype)

@@ -1,0 +1,59 @@
+"""A row of an op by rows has the same bits alone and in any batch, at each ISA level."""
+
+import numpy as np
+import ranvier as rv
+
+from properties.every import every_op
+
+LEAVES_OUT: dict[str, str] = {}
+SIZES = (2, 3, 5, 16, 17)
+ROWS = max(SIZES)
+
+
+def results(call, inputs):
+    return [y.numpy(force=True) for y in call.with_inputs(*inputs)]
+
+
+def parts(call, axis, rows):
+    """Inputs with these rows, each from 0 to ROWS - 1."""
+    return [
+        rv.stack(
+            [
+                x.detach().select(axis, i % x.shape[axis]) * (1 - i / 64 if x.is_floating_point() else 1)
+                for i in rows
+            ],
+            axis,
+        )
+        for x in call.inputs
+    ]
+
+
+def is_by_rows(call, axis):
+    """Whether the values of a row are, but for their last bits, those of the row alone."""
+    try:
+        whole, alone = (results(call, parts(call, axis, rows)) for rows in ((0, 1), (1,)))
+    except (ValueError, TypeError, IndexError, RuntimeError):
+        return False
+    return all(
+        y.ndim > axis and y.shape[axis] == 2 and y.take([1], axis).shape == z.shape
+        and np.allclose(y.take([1], axis), z, 1e-4, 1e-5, equal_nan=True)
+        for y, z in zip(whole, alone, strict=True)
+    )  # fmt: skip
+
+
+@every_op(LEAVES_OUT)
+def test_batch(sample, isas):
+    call = sample.tensors(rv.float32)
+    for axis in (0, 1):
+        if (
+            not call.inputs
+            or any(x.ndim <= axis or x.shape[axis] < 1 for x in call.inputs)
+            or not is_by_rows(call, axis)
+        ):
+            continue
+        for isa in isas:
+            alone = [results(call, parts(call, axis, [i])) for i in range(ROWS)]
+            alone = [np.concatenate(ys, axis) for ys in zip(*alone, strict=True)]
+            for n in SIZES:
+                for y, z in zip(results(call, parts(call, axis, range(n))), alone, strict=True):
+                    np.testing.assert_array_equal(y, z.take(range(n), axis), f"{n} rows at {isa}")

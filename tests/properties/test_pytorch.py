@@ -1,0 +1,76 @@
+"""PyTorch as the judge: values, dtypes and gradients of each sample, where torch is installed."""
+
+import operator
+
+import numpy as np
+import ranvier as rv
+from samples.sample import Marked
+
+from properties.every import every_op, weights_for
+
+LEAVES_OUT: dict[str, str] = {}
+OTHER_NAMES = {
+    "mse": "nn.functional.mse_loss", "l1": "nn.functional.l1_loss", "smooth_l1": "nn.functional.smooth_l1_loss",
+    "huber": "nn.functional.huber_loss", "bce": "nn.functional.binary_cross_entropy", "nll": "nn.functional.nll_loss",
+    "bce_with_logits": "nn.functional.binary_cross_entropy_with_logits",
+}  # fmt: skip
+
+
+def counterpart(torch, op):
+    """PyTorch's function of the name; of a layer its class."""
+    if isinstance(op.of, str) and op.of or op.name in OTHER_NAMES:
+        return operator.attrgetter(OTHER_NAMES.get(op.name, op.of).removeprefix("ops."))(torch)
+    for place in (torch, torch.nn.functional, torch.Tensor):
+        if hasattr(place, op.name):
+            return getattr(place, op.name)
+    raise AttributeError(op.name)
+
+
+def converted(torch, value, leaves):
+    if isinstance(value, (list, tuple)):
+        return type(value)(converted(torch, part, leaves) for part in value)
+    if isinstance(value, rv.Tensor):
+        tensor = torch.from_numpy(value.numpy(force=True).copy())
+        leaves += [tensor.requires_grad_()] if value.requires_grad else []
+        return tensor
+    if isinstance(value, rv.dtype):
+        return getattr(torch, str(value).split(".")[-1])
+    return value
+
+
+def tensors_in(torch, value):
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in tensors_in(torch, part)]
+    return [value] if isinstance(value, torch.Tensor) else []
+
+
+@every_op(LEAVES_OUT, only=lambda op: not op.draws and not op.name[0].isupper())
+def test_pytorch(sample, torch):
+    call, leaves = sample.tensors(rv.float64), []
+    function = counterpart(torch, sample.op)
+    args = converted(torch, call.args, leaves)
+    settings = {name: converted(torch, value, leaves) for name, value in call.settings.items()}
+    theirs = tensors_in(torch, function(*args, **settings))
+    ours = call()
+    for y, z in zip(ours, theirs, strict=True):
+        assert (str(y.dtype), tuple(y.shape), y.requires_grad) == (
+            str(z.dtype),
+            tuple(z.shape),
+            z.requires_grad,
+        )
+        np.testing.assert_allclose(y.numpy(force=True), z.detach().numpy(), 1e-9, 1e-10)
+    moving = [(y, z) for y, z in zip(ours, theirs, strict=True) if y.requires_grad]
+    if moving and sample.is_smooth:
+        ws = [weights_for(y, 1) for y, _ in moving]
+        mine = rv.autograd.grad(
+            [y for y, _ in moving], call.leaves, ws, allow_unused=True, materialize_grads=True
+        )
+        other = torch.autograd.grad(
+            [z for _, z in moving],
+            leaves,
+            [torch.from_numpy(w.numpy()) for w in ws],
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        for y, z in zip(mine, other, strict=True):
+            np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-8, 1e-9)
