@@ -317,8 +317,7 @@ def test_settings_and_states_stay_where_they_are():
         assert array is arrays[name]
         np.testing.assert_array_equal(array, saved["state"][0][name])
     group["lr"] = -1.0
-    with pytest.raises(ValueError, match=r"^\[sgd\] got lr"):
-        plan.refresh(optimizer, group)
+    refused(ValueError, "[sgd] got lr", plan.refresh, optimizer, group)
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly")
