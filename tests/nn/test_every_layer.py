@@ -1,7 +1,9 @@
 """What holds for every layer and loss: saved, copied, cast, PyTorch's, each row alone."""
 
 import copy
+import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,6 @@ from ranvier import nn
 from ranvier.ops.activation.table import TABLE
 from support.grouped import grouped
 from support.layers import LAYERS, Layer, classes, layer
-from support.tolerance import tolerance
 
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
 CONTAINERS |= {"TransformerDecoder", "TransformerEncoder"}  # of copies of a layer: see test_attention.py
@@ -24,6 +25,8 @@ TWICE_REFUSED = {"CTCLoss"}
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
 OF_STEPS = {"RNN", "LSTM", "GRU"}  # at least one, which are the first dimension
 UNIT = {rv.float16: 2.0**-11, rv.bfloat16: 2.0**-8}  # a rounding to half precision
+FILE = Path(__file__).with_name("every_layer.json")
+STORED = json.loads(FILE.read_text())  # what PyTorch gives of each
 every_layer = grouped("layer", LAYERS, ids=str)
 
 
@@ -215,22 +218,61 @@ def test_summarised(layer, capsys):
     assert shown in capsys.readouterr().out
 
 
-@every_layer
-def test_as_pytorchs(layer, torch):
-    if not hasattr(torch.nn, layer.name):
-        assert layer.name in OURS | {row.layer for row in TABLE.values()}
-        return
-    ours, theirs = make(layer, "float64"), make(layer, "float64", torch.nn)
-    if not layer.name.endswith("Loss"):  # PyTorch's losses do not tell their settings
-        assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizable", "")
-    assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == {
-        k: tuple(v.shape) for k, v in theirs.state_dict().items()
+IMAGES, SIGNALS = (2, 3, 9, 8), (2, 3, 9)
+SETTINGS = [  # that LAYERS have not
+    layer("ReLU", inplace=True),
+    layer("Linear", 6, 3, device="cpu"),
+    layer("Conv2d", 4, 6, (3, 2), (2, 1), "valid", (1, 2), 2, bias=False, of=(2, 4, 8, 8)),
+    layer("MaxPool1d", 3, 2, 1, of=SIGNALS),
+    layer("MaxPool2d", (2, 1), dilation=2, of=IMAGES),
+    layer("AvgPool1d", 2, ceil_mode=True, of=SIGNALS),
+    layer("AvgPool2d", 2, ceil_mode=True, of=IMAGES),
+    layer("AdaptiveAvgPool2d", (None, 2), of=IMAGES),
+    layer("AdaptiveMaxPool2d", (2, None), of=IMAGES),
+    layer("ZeroPad1d", (0, 3), of=SIGNALS),
+    layer("Upsample", (7, 9), mode="bilinear", of=IMAGES),
+    layer("Upsample", None, (1.5, 2), "bicubic", of=IMAGES),
+    layer("UpsamplingNearest2d", size=8, of=IMAGES),
+    layer("UpsamplingBilinear2d", None, 3, of=IMAGES),
+]
+
+
+def told(layer, library):
+    """Text, state and result of a layer, whose parameters and inputs are the same in each library."""
+    module, rng = make(layer, "float64", library.nn), np.random.default_rng(1)
+    state = module.state_dict()
+    for _, value in sorted(state.items()):
+        if "float" in str(value.dtype):
+            value.copy_(library.tensor(rng.uniform(0.2, 1, tuple(value.shape))))
+    y = layer(module, *map(library.tensor, layer.draw(rng))).detach().numpy()
+    return {
+        # PyTorch's losses do not tell their settings
+        "text": "" if layer.name.endswith("Loss") else repr(module).replace("NonDynamicallyQuantizable", ""),
+        "state": {name: list(value.shape) for name, value in state.items()},
+        "shape": list(y.shape),
+        "total": float((y * np.random.default_rng(2).uniform(0.5, 1.5, y.shape)).sum()),
     }
-    ours.load_state_dict(theirs.state_dict())
-    inputs = layer.draw(np.random.default_rng(1))
-    y, wanted = layer(ours, *inputs), layer(theirs, *map(torch.tensor, inputs)).detach().numpy()
-    limit = tolerance("float64", 100, float(np.abs(wanted).max(initial=1.0)))
-    np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=0, atol=limit)
+
+
+@grouped("layer", LAYERS + SETTINGS, ids=str)
+def test_as_pytorchs(layer):
+    if str(layer) not in STORED:
+        lacking = OURS | {row.layer for row in TABLE.values()}
+        assert layer.name in lacking, (
+            "with PyTorch, `python tests/nn/test_every_layer.py` stores what it gives"
+        )
+        return
+    found, stored = told(layer, rv), dict(STORED[str(layer)])
+    assert found.pop("total") == pytest.approx(stored.pop("total"), rel=1e-11, abs=1e-11)
+    assert found == stored
+
+
+@grouped("layer", LAYERS + SETTINGS, ids=str)
+def test_what_is_stored_is_pytorchs(layer, torch):
+    assert hasattr(torch.nn, layer.name) == (str(layer) in STORED)
+    if hasattr(torch.nn, layer.name):
+        total = pytest.approx(STORED[str(layer)]["total"], rel=1e-11, abs=1e-11)
+        assert told(layer, torch) == STORED[str(layer)] | {"total": total}
 
 
 # A sample has the same bits alone and in any batch: layers without statistics of the batch, and totals.
@@ -349,3 +391,10 @@ def test_nor_does_a_total(dtype, isa, rng):
                 for n in (2, 15, 16, 33):
                     y = op(rv.tensor(x[:n]), axis).numpy()
                     np.testing.assert_array_equal(y, alone[:n], f"{op.__name__} of {n} of {shape}")
+
+
+if __name__ == "__main__":
+    import torch
+
+    rows = {str(one): told(one, torch) for one in LAYERS + SETTINGS if hasattr(torch.nn, one.name)}
+    FILE.write_text("{" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in rows.items()) + "}\n")
