@@ -284,18 +284,3 @@ def test_a_parameter_that_the_output_does_not_use_shrinks():
         X, Z, epochs=1, batch_size=40
     )
     np.testing.assert_allclose(model.unused.weight.numpy(force=True), w / 2, rtol=1e-6)  # w - lr * 2 * l2 * w
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind", "message"),
-    [
-        ({"l1": -1}, ValueError, "got l1 -1; expected a finite number of at least 0"),
-        ({"l2": np.inf}, ValueError, "got l2 inf"),
-        ({"l2": "much"}, TypeError, "got l2 of type str; expected a number or a mapping"),
-        ({"l2": {"head": 1.0}}, ValueError, "got l2 for 'head', which is neither a module .* are 0.weight"),
-        ({"l2": {"0": -1.0}}, ValueError, "got l2 -1.0"),
-    ],
-)
-def test_errors(settings, kind, message):
-    with pytest.raises(kind, match=rf"\[Trainer\] {message}"):
-        trainer_of(classifier(), **settings)

@@ -205,6 +205,9 @@ def test_sklearns_metrics_work():
 # --- errors
 
 
+LOADER = {"x": [(X, Y)], "y": None}
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
@@ -227,6 +230,24 @@ def test_sklearns_metrics_work():
         ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data.* got no samples"),
         ({"validation_data": (X, Y[:1])}, ValueError, "got 40 samples in x and 1 targets in y"),
         ({"callbacks": [print]}, TypeError, "expected rv.Callback"),
+        (
+            {"x": 3, "y": None},
+            TypeError,
+            "got y None and x of type int; expected arrays x and y, or a loader",
+        ),
+        (LOADER | {"x": [X, Y, X, Y]}, ValueError, "got a loader whose batches are ndarray; expected"),
+        (LOADER | {"x": []}, ValueError, "got a loader without batches"),
+        (LOADER | {"sample_weight": np.ones(40)}, ValueError, "got sample_weight with a loader"),
+        (LOADER | {"class_weight": "balanced"}, ValueError, "got class_weight 'balanced' with a loader"),
+        (LOADER | {"validation_split": 0.1}, ValueError, "got validation_split with a loader"),
+        (LOADER | {"x": [(X, Y[:3])]}, ValueError, "got 40 samples in x and 3 targets in y"),
+        ({"validation_split": 1.0}, ValueError, "got validation_split 1.0; expected a share"),
+        ({"validation_split": 0.99}, ValueError, "got validation_split 0.99 of 40 samples"),
+        (
+            {"validation_split": 0.1, "validation_data": (X, Y)},
+            ValueError,
+            "got validation_split and validation_data; expected one of them",
+        ),
     ],
 )
 def test_errors_come_before_the_first_step(arguments, kind, message):
@@ -243,21 +264,6 @@ def test_errors_come_before_the_first_step(arguments, kind, message):
 def test_losses_do_not_broadcast():
     with pytest.raises(ValueError, match=r"\(32,\).*\(32, 2\)|\(32, 2\).*\(32,\)"):
         trainer_of(classifier(out=2), loss=nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
-
-
-def test_errors_of_the_constructor():
-    with pytest.raises(
-        ValueError, match=r"\[Trainer\] got metric 'acc'; expected a function or one of accuracy"
-    ):
-        trainer_of(classifier(), metrics=["acc"])
-    refused(TypeError, "expected a sequence such as", trainer_of, classifier(), metrics="accuracy")
-    refused(TypeError, "got metric of type int", trainer_of, classifier(), metrics=[3])
-    refused(
-        TypeError, "[Trainer] got model of type int; expected a Module", rv.Trainer, 5, nn.MSELoss(), "adam"
-    )
-    refused(TypeError, "got loss of type int", rv.Trainer, classifier(), 3, "adam")
-    refused(ValueError, "got accumulate 0; expected at least 1", trainer_of, classifier(), accumulate=0)
-    refused(ValueError, "got clip_grad_norm 0", trainer_of, classifier(), clip_grad_norm=0)
 
 
 def test_a_loss_that_names_its_link():

@@ -178,37 +178,6 @@ def test_predictions_of_a_loader():
     assert np.array_equal(trainer.predict_proba(loader_of(X, Y)), trainer.predict_proba(X, batch_size=7))
 
 
-@pytest.mark.parametrize(
-    ("given", "kind", "message"),
-    [
-        ({"x": 3}, TypeError, "got y None and x of type int; expected arrays x and y, or a loader"),
-        ({"x": [X, Y, X, Y]}, ValueError, "got a loader whose batches are ndarray; expected"),
-        ({"x": []}, ValueError, "got a loader without batches"),
-        ({"x": [(X, Y)], "sample_weight": np.ones(40)}, ValueError, "got sample_weight with a loader"),
-        (
-            {"x": [(X, Y)], "class_weight": "balanced"},
-            ValueError,
-            "got class_weight 'balanced' with a loader",
-        ),
-        ({"x": [(X, Y)], "validation_split": 0.1}, ValueError, "got validation_split with a loader"),
-        ({"x": [(X, Y[:3])]}, ValueError, "got 40 samples in x and 3 targets in y"),
-        ({"y": Y, "validation_split": 1.0}, ValueError, "got validation_split 1.0; expected a share"),
-        ({"y": Y, "validation_split": 0.99}, ValueError, "got validation_split 0.99 of 40 samples"),
-        (
-            {"y": Y, "validation_split": 0.1, "validation_data": (X, Y)},
-            ValueError,
-            "got validation_split and validation_data; expected one of them",
-        ),
-    ],
-)
-def test_errors_of_data(given, kind, message):
-    model = classifier()
-    before = weights_of(model)
-    with pytest.raises(kind, match=rf"\[Trainer\.fit(?: batch 0)?\] {message}"):
-        trainer_of(model).fit(given.pop("x", X), given.pop("y", None), epochs=1, **given)
-    assert all(np.array_equal(p, q) for p, q in zip(before, weights_of(model), strict=True))
-
-
 # Frozen parameters in a Trainer: a body that stays, a new head, groups with rates of their own.
 
 
