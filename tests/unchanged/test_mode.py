@@ -76,8 +76,7 @@ def test_what_cannot_be_run(arguments: list[str], message: str, tmp_path: Path) 
     command = [sys.executable, "-m", "ranvier.torch", *arguments]
     environment = {**os.environ, "PYTHONPATH": _PACKAGES}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
+    assert (done.returncode, message in done.stderr) == (1, True), done.stderr
 
 
 _PROCESSES = """
