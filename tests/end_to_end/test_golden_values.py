@@ -292,7 +292,7 @@ def test_interrupted_and_resumed(kind, batches, tmp_path, threads):
     assert sha256(fit(trainer(kind), resume=tmp_path)) == expected
 
 
-# Small problems from beginning to end: two moons, digits (XOR: nn/test_mlp.py).
+# Small problems from beginning to end: two moons, digits (XOR: nn/test_container.py).
 
 
 def two_moons(n, noise, seed):
