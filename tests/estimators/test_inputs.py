@@ -1,7 +1,6 @@
 """What estimators take of tables, labels and targets: limits of numbers; errors with a remedy."""
 
 import datetime
-import decimal
 from decimal import Decimal
 
 import numpy as np
@@ -144,7 +143,7 @@ def test_values_as_text_and_objects():
         expected = make().fit(X, VALUES).predict(X)
         for y in (
             VALUES.astype(str),
-            [decimal.Decimal(v) for v in VALUES.tolist()],
+            [Decimal(v) for v in VALUES.tolist()],
             pd.Series(VALUES, dtype="Float64"),
         ):
             np.testing.assert_array_equal(make().fit(X, y).predict(X), expected)

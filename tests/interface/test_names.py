@@ -187,18 +187,9 @@ OTHERS = {
     ),  # PyTorch's deprecated names
     *(f"nn.init.{kind}_{name}" for kind in ("kaiming", "xavier") for name in ("normal", "uniform")),
 }
-PYTORCH_PLACES = {
-    "torch": "",
-    "nn": "nn",
-    "F": "nn.functional",
-    "nn.init": "nn.init",
-    "nn.utils": "nn.utils",
-    "rnn": "nn.utils.rnn",
-    "optim": "optim",
-    "lr_scheduler": "optim.lr_scheduler",
-    "swa_utils": "optim.swa_utils",
-    "utils.data": "utils.data",
-}
+PYTORCH_PLACES = {"torch": "", "F": "nn.functional", "rnn": "nn.utils.rnn"}
+PYTORCH_PLACES |= {name: f"optim.{name}" for name in ("lr_scheduler", "swa_utils")}
+PYTORCH_PLACES |= {name: name for name in ("nn", "nn.init", "nn.utils", "optim", "utils.data")}
 
 
 def names_in_common(ours, theirs):
