@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
-from export.test_predictions import Of, numbers
-from export.test_steps import mlp
+from export.test_predictions import Of, mlp, numbers
 from ranvier import nn
 from ranvier.observe import observers
 from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
