@@ -1,13 +1,15 @@
-"""NaN and infinities in an input are where NumPy has them in the result, at each ISA level."""
+"""NaN and infinities in an input are at the same places of results and gradients at each level, in both dtypes, and
+where NumPy has them."""
 
 import numpy as np
 import ranvier as rv
 from samples.sample import arrays_in
 
-from properties.every import every_op
+from properties.every import every_op, weights_for
 from properties.test_reference import expected
 
 LEAVES_OUT: dict[str, str] = {}
+LIMITS = ""  # whose formula in NumPy has no limits
 
 
 def kinds(y):
@@ -15,7 +17,7 @@ def kinds(y):
     return np.where(np.isnan(y), 2, np.where(np.isinf(y), np.sign(y), 0)) if y.dtype.kind == "f" else y
 
 
-@every_op(LEAVES_OUT, only=lambda op: op.reference)
+@every_op(LEAVES_OUT)
 def test_nan(sample, isas):
     for number in range(len(sample.arrays)):
         for value in (np.nan, np.inf, -np.inf):
@@ -30,7 +32,19 @@ def test_nan(sample, isas):
 
 
 def compare(sample, isas):
-    wanted, _ = expected(sample, np.float32)
+    results = []
     for isa in isas:
-        for y, z in zip(sample.tensors(rv.float32, records=False)(), wanted, strict=True):
-            np.testing.assert_array_equal(kinds(y.numpy()), kinds(z), isa)
+        for dtype in (rv.float32, rv.float64):
+            call = sample.tensors(dtype)
+            ys = call()
+            moving = [y for y in ys if y.requires_grad]
+            slopes = ()
+            if moving and call.leaves:
+                ws = [weights_for(y, 1) for y in moving]
+                slopes = rv.autograd.grad(moving, call.leaves, ws, allow_unused=True, materialize_grads=True)
+            results.append([kinds(y.numpy(force=True)) for y in (*ys, *slopes)])
+            for y, z in zip(results[-1], results[0], strict=True):
+                np.testing.assert_array_equal(y, z, f"{isa} {dtype}")
+    if sample.op.reference and sample.op.name not in LIMITS and "reference" not in sample.left_out:
+        for y, z in zip(results[0], expected(sample, np.float32)[0], strict=False):
+            np.testing.assert_array_equal(y, kinds(z))

@@ -9,17 +9,21 @@ from samples.sample import Marked
 from properties.every import every_op, weights_for
 
 LEAVES_OUT: dict[str, str] = {}
-OTHER_NAMES = {
-    "mse": "nn.functional.mse_loss", "l1": "nn.functional.l1_loss", "smooth_l1": "nn.functional.smooth_l1_loss",
-    "huber": "nn.functional.huber_loss", "bce": "nn.functional.binary_cross_entropy", "nll": "nn.functional.nll_loss",
+LOSSES = "mse l1 smooth_l1 huber nll kl_div poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
+OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split() if name != "kl_div"} | {
+    "kl_div": "nn.functional.kl_div",
+    "bce": "nn.functional.binary_cross_entropy",
+    "bce_with_weights": "nn.functional.binary_cross_entropy",
     "bce_with_logits": "nn.functional.binary_cross_entropy_with_logits",
-}  # fmt: skip
+    "bce_of_logits_with_weights": "nn.functional.binary_cross_entropy_with_logits",
+}
 
 
 def counterpart(torch, op):
     """PyTorch's function of the name; of a layer its class."""
-    if isinstance(op.of, str) and op.of or op.name in OTHER_NAMES:
-        return operator.attrgetter(OTHER_NAMES.get(op.name, op.of).removeprefix("ops."))(torch)
+    path = OTHER_NAMES.get(op.name, op.of)
+    if path and isinstance(path, str):
+        return operator.attrgetter(path)(torch)
     for place in (torch, torch.nn.functional, torch.Tensor):
         if hasattr(place, op.name):
             return getattr(place, op.name)

@@ -29,6 +29,7 @@ def as_strided(x):
     yield call(x(5), (2, 4), (1, 1))
     yield call(x(5), (), (), storage_offset=2)
     yield refused(ValueError, "[as_strided] got size (2, 3)", x(3), (2, 3), (3, 1))
+    yield refused(ValueError, "[as_strided] got size (2, 3)", x(0), (2, 3), (1, 1))
 
 
 @op()

@@ -91,6 +91,8 @@ def scatter(x):
     yield call(fixed(x(3, 4)), 1, x.integers(0, 4, 3, 6), fixed(x(3, 6)), reduce="multiply")
     yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]))
     yield refused(IndexError, "[scatter] got index -1", x(3), 0, np.array([-1]), x(1))
+    whole, beyond = x.integers(0, 9, 2), "got index 2 for an axis of length 2; expected 0 to 1"
+    yield refused(IndexError, beyond, whole, 0, np.array([2]), x.integers(0, 9, 1))
     yield refused(
         ValueError, "[scatter] got index of shape (2, 1), ", x(3, 4), 1, np.array([[0], [1]]), x(1, 1)
     )

@@ -200,7 +200,7 @@ class Call:
     def of_inputs(self) -> Callable[..., list[rv.Tensor]]:
         """The call as a function of its inputs for a compiled step: it sets no seed and looks nothing up."""
         places = {id(x): Place(i) for i, x in enumerate(self.inputs)}
-        args, settings = _swapped(self.args, places), _swapped(self.settings, places)
+        args, settings = swapped(self.args, places), swapped(self.settings, places)
         function = self.sample.op.function
         return lambda *given: tensors_in(function(*_filled(args, given), **_filled(settings, given)))
 
@@ -210,15 +210,16 @@ class Call:
             module, *args = self.args
             named = {name: places.get(id(p), p) for name, p in module.named_parameters()}
             function = functools.partial(rv.func.functional_call, module, named)
-            return tensors_in(function(_swapped(tuple(args), places), _swapped(self.settings, places)))
-        return tensors_in(function(*_swapped(self.args, places), **_swapped(self.settings, places)))
+            return tensors_in(function(swapped(tuple(args), places), swapped(self.settings, places)))
+        return tensors_in(function(*swapped(self.args, places), **swapped(self.settings, places)))
 
 
-def _swapped(value: Any, places: dict[int, Any]) -> Any:
+def swapped(value: Any, places: dict[int, Any]) -> Any:
+    """An argument with others in place of some Tensors, by their ids."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_swapped(part, places) for part in value)
+        return type(value)(swapped(part, places) for part in value)
     if isinstance(value, dict):
-        return {name: _swapped(part, places) for name, part in value.items()}
+        return {name: swapped(part, places) for name, part in value.items()}
     return places.get(id(value), value)
 
 

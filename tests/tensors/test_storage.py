@@ -128,3 +128,4 @@ def test_a_storage_of_elements():
     assert x.tolist() == whole.untyped()._array.view(np.float32).tolist() == [7] * 6
     assert rv.zeros(1).set_(whole, 1, (2, 2), (2, 1)).tolist() == [[7, 7], [7, 7]]
     assert copy.deepcopy(whole).data_ptr() != whole.data_ptr() == x.data_ptr()
+    refused(ValueError, "[set_] got size (2,)", rv.zeros(1).set_, rv.zeros(0), 0, (2,), (1,))

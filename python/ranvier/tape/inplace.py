@@ -278,6 +278,8 @@ def set_(
     if size is not None:
         steps = None if stride is None else [n * dtype.itemsize for n in stride]
         try:
+            if array.size == 0 and 0 not in np.atleast_1d(size):
+                raise ValueError("NumPy takes memory of no bytes for one of any length")
             array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
         except (ValueError, TypeError) as error:
             raise OpError(

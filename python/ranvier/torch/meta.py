@@ -264,11 +264,12 @@ def _tensors(values: Any, depth: int = 2) -> Iterator[Any]:
 
 
 def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
-    """The result for matrices with ones on the diagonal, which have inverses, and vectors of ones."""
-    kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind == "f"]
+    """The result for matrices with ones on the diagonal, which have inverses, vectors and integers of one."""
+    kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind in "fiu"]
     try:
         for x, array in kept:
-            one = np.eye(*array.shape[-2:]) if array.ndim > 1 else np.ones(())
+            is_matrix = array.ndim > 1 and array.dtype.kind == "f"
+            one = np.eye(*array.shape[-2:]) if is_matrix else np.ones(())
             x._array = np.broadcast_to(one, array.shape).astype(array.dtype)
         return func(*args, **kwargs)
     finally:

@@ -227,7 +227,7 @@ class Prelu(Function):
 
     def forward(self, x: Array, weight: Array) -> Array:
         self.x, self.weight_shape = x, weight.shape
-        slopes = (weight.size, *(1,) * (x.ndim - 2)) if weight.size > 1 else ()
+        slopes = (weight.size, *(1,) * (x.ndim - 2)) if weight.size != 1 else ()
         self.slopes = weight.reshape(slopes)
         return _core.prelu(x, self.slopes)
 

@@ -252,6 +252,8 @@ def _memory(x: Array) -> tuple[Array, int]:
 
 def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
     """A view of contiguous memory; None for elements beyond it."""
+    if of.size == 0 and math.prod(shape):  # NumPy takes memory of no bytes for one of any length
+        return None
     try:
         return np.ndarray(shape, dtype, of, at * dtype.itemsize, [n * dtype.itemsize for n in steps])
     except (ValueError, TypeError):

@@ -345,11 +345,17 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return selected(input, dim, index, True)
 
 
-def require_from_0(name: str, index: Any) -> None:
-    """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
+def require_from_0(name: str, index: Any, size: int = 2**53) -> None:
+    """Raises IndexError for an index from `size` on, and for a negative one, which PyTorch refuses in these
+    functions."""
     places = index_array(name, index)
-    if places.size and not _core.inside(in_dtype(places, _I64), 0, 2**53) and places.min() < 0:
+    if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
+        return
+    if places.min() < 0:
         raise OpIndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
+    if places.max() >= size:
+        got = f"[{name}] got index {places.max()} for an axis of length {size}"
+        raise OpIndexError(f"{got}; expected 0 to {size - 1}" if size else f"{got}; expected no index")
 
 
 def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:

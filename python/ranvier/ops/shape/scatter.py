@@ -145,7 +145,7 @@ def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: 
             "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "
             "detach(), or multiply by a scattered tensor of ones"
         )
-    require_from_0(name, places)
+    require_from_0(name, places, sizes[at])
     return by_numpy(_scattered, combine, x._array, at, places, src._array)
 
 

@@ -229,8 +229,8 @@ def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, inclu
     input = as_tensor("scatter_reduce", input)
     src = _like(input, as_tensor("scatter_reduce", src), "scatter_reduce")
     places = index_array("scatter_reduce", index)
-    require_from_0("scatter_reduce", places)
     at = _dim("scatter_reduce", dim, input.ndim)
+    require_from_0("scatter_reduce", places, (input.shape or (1,))[at])
     if reduce in ("sum", "mean") and is_floating(input):
         ones = full_like(src.detach(), 1)
         count = scatter_add(full_like(input.detach(), int(include_self)), at, places, ones)

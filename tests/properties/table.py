@@ -1,0 +1,59 @@
+"""`python -m properties.table`, run in `tests`: which properties are tested on which ops, and why not.
+
+A line for each op: `+` for a property that is tested, `-` for one that is left out. Below are the reasons, and the
+share of all pairs that are tested. PyTorch's functions without samples end it.
+"""
+
+import importlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from samples import OPS
+
+from properties.every import PROPERTIES
+
+
+def load() -> None:
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        importlib.import_module(f"properties.{path.stem}")
+
+
+def without_samples() -> list[str]:
+    """Public functions of `ranvier.ops` and layers of `ranvier.nn` that no sample calls."""
+    import ranvier as rv
+    from ranvier import nn
+
+    called = {id(op.function) for op in OPS.values()} | OPS.keys()
+    ops = [name for name in sorted(vars(rv.ops.table)["functions_of"](rv.ops.table.AT_IMPORT))]
+    names = [*ops, *(name for name in nn.__all__ if isinstance(getattr(nn, name), type))]
+    return [name for name in names if name not in called and id(getattr(rv.ops, name, None)) not in called]
+
+
+def main() -> None:
+    load()
+    counts: Counter[str] = Counter()
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    print("properties:", *PROPERTIES)
+    for name, op in OPS.items():
+        marks = ""
+        for prop, (left, only) in PROPERTIES.items():
+            mark = " " if not only(op) else "-" if name in left else "+"
+            marks, counts[mark] = marks + mark, counts[mark] + 1
+            if mark == "-":
+                reasons[prop, left[name]].append(name)
+            for sample in op.samples if mark == "+" else ():
+                if why := sample.left_out.get(prop):
+                    reasons[prop, why].append(str(sample))
+        print(f"{name:30} {marks}")
+    print("\nleft out:")
+    for (prop, why), names in reasons.items():
+        print(f"{prop}: {why}: {', '.join(names)}")
+    print("\nwithout samples:", *without_samples())
+    share = 100 * counts["+"] / (counts["+"] + counts["-"])
+    print(
+        f"\n{len(OPS)} ops, {len(PROPERTIES)} properties: {counts['+']} pairs tested, {share:.1f} % of those that apply"
+    )
+
+
+if __name__ == "__main__":
+    main()
