@@ -67,11 +67,6 @@ def test_without_an_algorithm(name, without, isas, rng):
     assert differ == (name in OTHER_BITS)
 
 
-def test_unknown_algorithm():
-    with pytest.raises(ValueError, match=r"\[allow_conv_algorithm\] got name 'fft'; expected 'depthwise', "):
-        _core.allow_conv_algorithm("fft", True)
-
-
 @every_shape
 def test_layouts_change_no_bit(shape, geometry, isa, rng):
     *arrays, settings = drawn(rng, shape, geometry)

@@ -207,31 +207,6 @@ def test_empty(isa, rng):
     assert not where.any()
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"x": np.zeros((1, 3, 6, 6))}, TypeError, "got x of dtype float64; expected float32"),
-        ({"x": np.zeros((3, 6, 6), "f4")}, ValueError, "got x of shape (3, 6, 6); expected 4 dimensions"),
-        ({"x": np.zeros((1, 2, 6, 6), "f4")}, ValueError, "got x with 2 channels and weight for 3"),
-        ({"bias": np.zeros(3, "f4")}, ValueError, "got bias of shape (3,); expected (4,)"),
-        ({"window": 5}, ValueError, "got a window of 5 x 5 and a convolution's result of 4 x 4"),
-        ({"window": (2, 200)}, ValueError, "got a window of 2 x 200; expected at most 256 elements"),
-        ({"window": 0}, ValueError, "got window 0; expected at least 1"),
-        ({"activation": "tanh"}, ValueError, "got activation 'tanh'; expected 'none' or 'relu'"),
-    ],
-)
-def test_errors(change, error, text):
-    arguments = {
-        "x": np.zeros((1, 3, 6, 6), "f4"),
-        "w": np.zeros((4, 3, 3, 3), "f4"),
-        "bias": np.zeros(4, "f4"),
-        **change,
-    }
-    with pytest.raises(error) as raised:
-        _core.conv2d_pool(**arguments)
-    assert str(raised.value).startswith(f"[conv2d_pool] {text}")
-
-
 @grouped(
     ("c", "k", "height", "width"),
     [

@@ -5,7 +5,6 @@ import pytest
 from ranvier import kernels
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 
 SHAPES = [
     (2, 3, 4, 5),
@@ -124,16 +123,3 @@ def test_joined_rows_of_a_large_array(widths, isa, threads, rng):
     for count in (1, 2):
         threads(count)
         np.testing.assert_array_equal(kernels.concatenate(parts, 1), np.concatenate(parts, 1))
-
-
-def test_errors():
-    x = np.ones((2, 3), np.float32)
-    with pytest.raises(ValueError, match=r"\[copy\] got x of shape \(2, 3\); expected 4 dimensions"):
-        kernels.copy(x, channels_last=True)
-    refused(ValueError, "[copy] got out that overlaps an input", kernels.copy, x, out=x)
-    with pytest.raises(
-        ValueError, match=r"\[cat\] got shapes \(2, 3\) and \(3, 2\); expected shapes equal but for"
-    ):
-        kernels.concatenate([x, x.T], 0)
-    refused(ValueError, "[cat] got no tensors", kernels.concatenate, [])
-    refused(ValueError, "[cat] got dim 2 for tensors of 2 dimensions", kernels.concatenate, [x], 2)

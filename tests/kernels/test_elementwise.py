@@ -11,7 +11,6 @@ from ranvier import _core, kernels
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 
 EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 EXACT |= {"maximum": np.maximum, "minimum": np.minimum}
@@ -208,20 +207,6 @@ def test_same_bits_at_any_thread_count(rng, threads):
     a = rng.standard_normal((333, 1001)).astype(np.float32)
     for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
         same_bits(threads, lambda given=operands: kernels.pow(kernels.abs(given[0]), given[1]))
-
-
-def test_errors():
-    def f(shape):
-        return np.ones(shape, np.float32)
-
-    refused(ValueError, "[add] got shapes (2, 3) and (4,); expected", kernels.add, f((2, 3)), f(4))
-    refused(TypeError, "[mul] got numbers only", kernels.mul, 2.0, 3.0)
-    refused(TypeError, "[add] got a of dtype float32 and b of dtype float64", kernels.add, f(2), np.ones(2))
-    refused(TypeError, "[exp] got x of type list", kernels.exp, [1.0])
-    refused(TypeError, "[exp] got x of dtype int64", kernels.exp, np.ones(2, int))
-    refused(ValueError, "[exp] got out of shape (3,); expected (2,)", kernels.exp, f(2), out=f(3))
-    refused(TypeError, "[where] got condition of dtype float32", kernels.where, f(2), f(2), f(2))
-    refused(ValueError, "[add] got shapes (0,) and (2, 0, 3)", kernels.add, f(1)[:0], f((2, 0, 3)))
 
 
 REMAINDERS = ("fmod", "remainder", "floor_divide")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from support.bits import same_bits
-from support.refused import refusals
 from support.tolerance import tolerance
 
 
@@ -13,14 +12,6 @@ def test_one_row_picked_by_all(threads, rng):
     dy = rng.standard_normal((20000, 48)).astype("float32")
     index = np.zeros(20000, np.int64)
     same_bits(threads, lambda: _core.embedding_backward(dy, index, 3))
-
-
-def test_errors():
-    dy, index = np.ones((2, 3), "float32"), np.array([0, 1])
-    wrong = refusals(_core.embedding_backward)
-    wrong(ValueError, "got dy of shape (2, 3) for index of shape", dy, index[None], 4)
-    wrong(IndexError, "got index 1 for 1 embeddings; expected 0 to 0", dy, index, 1)
-    wrong(ValueError, "got padding_idx 4 for 4 embeddings; expected", dy, index, 4, 4)
 
 
 def bags_of(index, offsets, include_last):
@@ -106,22 +97,3 @@ def test_bags_of_strided_indices_and_none(rng):
     y = kernels.embedding_bag(index[:, :0], weight, mode="max")
     assert not y.any()
     assert not kernels.embedding_bag_backward(y, y, index[:, :0], weight, mode="max")[0].any()
-
-
-def test_errors_of_bags():
-    weight, index = np.ones((3, 2)), np.array([0, 1, 2])
-    wrong = refusals(kernels.embedding_bag)
-    for offsets, message in (
-        (None, "indices of one dimension without offsets; expected offsets"),
-        (index[1:], "offsets that do not start at 0 or decrease; expected 0, ... in order"),
-        (np.array([0, 2, 1]), "offsets that do not start at 0 or decrease; expected 0, ... in order"),
-        (np.array([0, 4]), "offset 4 for 3 indices; expected at most that"),
-    ):
-        wrong(ValueError, f"got {message}", index, weight, offsets)
-    with pytest.raises(ValueError, match=r"\[embedding_bag\] got no offsets with include_last_offset; exp"):
-        kernels.embedding_bag(index, weight, index[:0], include_last_offset=True)
-    wrong(ValueError, "got offsets for indices of two dimensions; exp", index[None], weight, index[:1])
-    wrong(ValueError, "got mode 'last'; expected 'sum', 'mean' or", index[None], weight, mode="last")
-    with pytest.raises(ValueError, match=r"\[embedding_bag\] got per_sample_weights and mode 'max'; expec"):
-        kernels.embedding_bag(index[None], weight, None, np.ones((1, 3)), "max")
-    wrong(IndexError, "got index 3 for 3 embeddings; expected 0 to 2", index[None] + 1, weight)

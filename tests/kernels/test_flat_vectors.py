@@ -7,7 +7,6 @@ from reference import optimizer as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 from support.tolerance import tolerance
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
@@ -92,32 +91,4 @@ def test_same_bits_at_any_thread_count(rng, threads):
     same_bits(threads, run)
 
 
-X, Y = np.ones(3, np.float32), np.ones((3, 1), np.float32)
 ONE = np.ones(1)
-
-
-def test_wrong_input():
-    refused(
-        ValueError,
-        "[move_parameters] got values[0] of shape (3, 1); expected the parameter's, (3,)",
-        lambda: _core.move_parameters([X], [Y], ONE, True),
-    )
-    refused(
-        ValueError,
-        "got factor of shape (2,); expected one number",
-        lambda: _core.move_parameters([X], [X], np.ones(2), True),
-    )
-    refused(TypeError, "got values of dtype float64", _core.move_parameters, [X], [ONE], ONE, True)
-    refused(TypeError, "got values None; expected a list", _core.move_parameters, [X], None, ONE, True)
-    refused(ValueError, "[flat_dot] got b of shape (2,); expected (3,)", _core.flat_dot, X, X[:2])
-    refused(ValueError, "got a of shape (3, 1)", _core.flat_dot, Y, Y)
-    refused(ValueError, "contiguous", _core.flat_dot, np.ones(6)[::2], np.ones(3))
-    refused(
-        ValueError,
-        "[lbfgs_loop] got 1 changes and 0 steps; expected as many",
-        lambda: _core.lbfgs_loop(X, [X], [], ONE, ONE, None, False),
-    )
-    refused(ValueError, "got ro of shape", _core.lbfgs_loop, X, [X], [X], np.ones(2), ONE, None, False)
-    refused(ValueError, "got alphas of", _core.lbfgs_loop, X, [X], [X], ONE, np.ones(2), None, False)
-    refused(ValueError, "got scale of several", _core.lbfgs_loop, X, [X], [X], ONE, ONE, np.ones(2), True)
-    refused(TypeError, "got changes of dtype", _core.lbfgs_loop, X, [ONE], [X], ONE, ONE, None, False)

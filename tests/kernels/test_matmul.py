@@ -8,7 +8,6 @@ from ranvier import kernels
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 from support.tolerance import tolerance
 
 EDGES = [1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 47, 49, 63, 65]
@@ -367,17 +366,6 @@ def test_a_row_has_the_bits_that_it_has_beside_others(k, dtype, isa, rng):
             alone = np.concatenate([kernels.matmul(row[None], b, bias, "relu") for row in a])
             for m in (2, 3, 4, 5, 8, 12, 13, 40):
                 np.testing.assert_array_equal(kernels.matmul(a[:m], b, bias, "relu"), alone[:m])
-
-
-def test_errors():
-    a = np.ones((2, 3), np.float32)
-    refused(ValueError, "[matmul] got a of shape (2, 3) and b of shape (2, 3)", kernels.matmul, a, a)
-    refused(TypeError, "[matmul] got a of dtype float32 and b of dtype", kernels.matmul, a, a.T.astype("f8"))
-    refused(TypeError, "[matmul] got b of type numpy.float32", kernels.matmul, a, np.float32(1))
-    with pytest.raises(ValueError, match=r"\[matmul\] got a of shape .* at least one"):
-        kernels.matmul(a, np.array(1, "f4"))
-    refused(ValueError, "[matmul] got bias of shape (3,); expected (2,)", kernels.matmul, a, a.T, a[0])
-    refused(ValueError, "[matmul] got activation 'sign'", kernels.matmul, a, a.T, activation="sign")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -166,17 +166,6 @@ def test_as_float32_of_medium_precision(shape, medium, rng):  # noqa: F811
     equal(kernels.matmul(a, b), wide.astype(half("bfloat16")))
 
 
-def test_mixed_dtypes_are_refused(rng):
-    a, b = drawn(rng, (3, 4), "float16"), drawn(rng, (4, 5), "bfloat16")
-    for other in (b, b.astype(np.float32)):
-        with pytest.raises(TypeError, match="expected the same dtype"):
-            kernels.matmul(a, other)
-    with pytest.raises(TypeError, match="expected the same dtype"):
-        kernels.matmul(a, a.T, np.ones(3, np.float32))
-    with pytest.raises(TypeError, match=r"got floats of 16 bits and saved; expected float32"):
-        kernels.matmul(a, a.T, None, "relu", None, np.ones((3, 3), np.float16))
-
-
 # --- Tensors
 
 SHAPES = [((3, 5), (5, 4)), ((2, 3, 40), (40, 64)), ((5,), (5, 4)), ((3, 5), (5,)), ((2, 1, 3, 5), (4, 5, 6))]

@@ -69,27 +69,3 @@ def test_nothing_is_rounded_to_bfloat16(rng):
     exact = kernels.matmul(a, b, parts=2)
     with rv.config.float32_matmul_precision("medium"):
         np.testing.assert_array_equal(kernels.matmul(a, b, parts=2), exact)
-
-
-@pytest.mark.parametrize("parts", [0, -2, 3, 128])
-def test_errors(parts):
-    a, b = np.zeros((8, 384), np.float32), np.zeros((384, 8), np.float32)
-    with pytest.raises(ValueError, match=rf"\[matmul\] got {parts} parts of 384 products; expected a power"):
-        kernels.matmul(a, b, parts=parts)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "bias", "activation"),
-    [
-        ((8, 7), (7, 8), False, "none"),
-        ((8, 770), (770, 8), False, "none"),
-        ((8, 0), (0, 8), False, "none"),
-        ((2, 8, 8), (8, 8), False, "none"),
-        ((8, 8), (8, 8), True, "none"),
-        ((8, 8), (8, 8), False, "relu"),
-    ],
-)
-def test_errors_of_shapes(a, b, bias, activation):
-    x, y = np.zeros(a, np.float32), np.zeros(b, np.float32)
-    with pytest.raises(ValueError, match=r"\[matmul\] got 2 parts of \d+ products"):
-        kernels.matmul(x, y, np.zeros(8, np.float32) if bias else None, activation, parts=2)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from reference import nms as reference
-from support.refused import refusals
 
 
 def boxes(rng, n, dtype, spread=4.0):
@@ -41,9 +40,3 @@ def test_the_threshold_itself_is_no_overlap(isa, rng):
 def test_boxes_without_size_and_nan_stay(isa):
     x = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [np.nan, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2]], "float32")
     assert kernels.nms(x, 0.5).tolist() == [True, True, True, True, False]
-
-
-def test_errors():
-    wrong = refusals(kernels.nms)
-    wrong(ValueError, "got boxes of shape (2, 3); expected (n, 4)", np.ones((2, 3)), 0.5)
-    wrong(TypeError, "got boxes of dtype int64", np.ones((2, 4), np.int64), 0.5)

@@ -6,7 +6,6 @@ from ranvier import _core
 from reference import penalty as reference
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 from support.tolerance import tolerance
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000, 4095, 4096, 4097]
@@ -78,32 +77,3 @@ def test_nan_and_infinity(isa):
 
 def test_no_parameters():
     np.testing.assert_array_equal(_core.weight_penalty([], [], np.zeros(0), np.zeros(0), ONE), [0.0])
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"p": None}, TypeError, "[weight_penalty] got parameters None; expected a list"),
-        ({"p": (np.zeros(2, "f4"),)}, TypeError, "got parameters of type tuple; expected a list"),
-        ({"p": [np.zeros(2, "i4")]}, TypeError, "got parameters of dtype int32"),
-        ({"g": [np.zeros(2)]}, TypeError, "got gradients of dtype float64; expected float32"),
-        ({"g": []}, ValueError, "got gradients with 0 arrays; expected one for each of 1 parameters"),
-        (
-            {"g": [np.zeros(3, "f4")]},
-            ValueError,
-            "got gradients[0] of shape (3,); expected the parameter's, (2,)",
-        ),
-        ({"g": [np.broadcast_to(np.float32(1), 2)]}, ValueError, "got gradients[0] that is read-only"),
-        (
-            {"l1": np.zeros(2)},
-            ValueError,
-            "got l1 of shape (2,); expected one number for each of 1 parameters",
-        ),
-        ({"l2": np.zeros((1, 1))}, ValueError, "got l2 of shape (1, 1)"),
-        ({"l2": np.zeros(1, "f4")}, TypeError, "got l2 of dtype float32; expected float64"),
-        ({"scale": np.zeros(2)}, ValueError, "got scale of shape (2,); expected one number"),
-    ],
-)
-def test_wrong_input(change, error, text):
-    given = {"p": [np.zeros(2, "f4")], "g": [np.zeros(2, "f4")], "l1": ONE, "l2": ONE, "scale": ONE, **change}
-    refused(error, text, _core.weight_penalty, *given.values())

@@ -6,7 +6,6 @@ from ranvier import kernels
 from reference import pooling as reference
 from support.convolution import pair
 from support.grouped import grouped
-from support.refused import refused
 from support.tolerance import tolerance
 
 
@@ -169,13 +168,6 @@ def test_signals(rng):
     dx = kernels.max_pool1d_backward(y, where, x.shape, 3, 2, 1)
     for a in (y, dx, kernels.avg_pool1d(x, 2), kernels.adaptive_avg_pool1d(x, 3)):
         assert a.transpose(0, 2, 1).flags.c_contiguous
-    refused(ValueError, "[max_pool1d] got kernel_size 0; expected at least 1", kernels.max_pool1d, x, 0)
-    with pytest.raises(ValueError, match=r"\[avg_pool1d\] got signals of 9 for windows of 10 and padding 0"):
-        kernels.avg_pool1d(x, 10)
-    with pytest.raises(
-        ValueError, match=r"\[adaptive_max_pool1d\] got x of shape \(2, 5\); expected signals"
-    ):
-        kernels.adaptive_max_pool1d(x[:, :, 0], 1)
 
 
 def test_output_keeps_the_layout(rng, layout):
@@ -232,44 +224,6 @@ def test_offsets_of_any_value_touch_nothing_outside(isa, layout):
         where[0, 0, 0, 0] = np.iinfo(dtype).max
         dx = kernels.max_pool2d_backward(dy, where, (1, 5, 3 * kernel, 3 * kernel), kernel)
         assert np.isfinite(dx).all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        (("x", 0), ValueError, r"\[max_pool2d\] got kernel_size \(0, 0\); expected whole numbers of"),
-        (("x", 2, 0), ValueError, r"\[max_pool2d\] got stride \(0, 0\)"),
-        (("x", 2, 1, 2), ValueError, r"got padding \(2, 2\); expected at most half of the window, \(1, 1\)"),
-        (("x", 2, 1, -1), ValueError, r"got padding \(-1, -1\); expected whole numbers of at least 0"),
-        (("x", 9), ValueError, r"got images of \(4, 4\) for windows of \(9, 9\)"),
-        (
-            ("x", (1, 2, 3)),
-            ValueError,
-            r"got kernel_size \(1, 2, 3\); expected a whole number or a pair of them",
-        ),
-        (("x", 2.0), TypeError, "got kernel_size 2.0; expected a whole number or a pair of them"),
-        (("x", 2**70), ValueError, "got kernel_size"),
-        ((np.zeros((2, 2)), 2), ValueError, r"got x of shape \(2, 2\); expected images \(N, C, H, W\)"),
-        ((np.zeros((1, 1, 2, 2), int), 2), TypeError, "got x of dtype int64; expected float32 or float64"),
-    ],
-)
-def test_wrong_input(arguments, error, text):
-    x = np.zeros((1, 1, 4, 4), np.float32)
-    with pytest.raises(error, match=text):
-        kernels.max_pool2d(*(x if isinstance(a, str) else a for a in arguments))
-
-
-def test_wrong_gradient():
-    x = np.zeros((1, 1, 4, 4), np.float32)
-    y, where = kernels.max_pool2d(x, 2)
-    with pytest.raises(ValueError, match=r"got dy of shape \(1, 1, 4, 4\); expected \(1, 1, 2, 2\)"):
-        kernels.max_pool2d_backward(x, where, x.shape, 2)
-    with pytest.raises(TypeError, match="got where of dtype float32; expected uint8"):
-        kernels.max_pool2d_backward(y, y, x.shape, 2)
-    refused(ValueError, "got divisor_override 0", kernels.avg_pool2d, x, 2, divisor_override=0)
-    with pytest.raises(ValueError, match=r"got images of \(0, 4\); expected at least one pixel"):
-        kernels.adaptive_avg_pool2d(x[:, :, :0], 2)
-    refused(ValueError, "got output_size (-1, -1)", kernels.adaptive_avg_pool2d, x, -1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

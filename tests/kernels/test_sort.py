@@ -5,7 +5,6 @@ import pytest
 from ranvier import kernels
 from reference import sort as reference
 from support.grouped import grouped
-from support.refused import refused
 
 
 def hard(rng, shape, dtype):
@@ -43,12 +42,3 @@ def test_first_of_rising_falling_and_even_lines(count, descending, rng):
             np.testing.assert_array_equal(kernels.sort(view, 1, descending, count)[1], order)
         lines = lines.copy()
         lines[:, [3, 1000, 1999]] = np.nan
-
-
-def test_errors():
-    x = np.ones((2, 3), np.float32)
-    refused(ValueError, "[sort] got axis 2 for x of shape", kernels.sort, x, 2)
-    with pytest.raises(ValueError, match=r"\[sort\] got count 4 for an axis of length 3; expected 0 to 3"):
-        kernels.sort(x, 1, False, 4)
-    with pytest.raises(TypeError, match=r"\[sort\] got x of dtype int64; expected float32 or float64"):
-        kernels.sort(x.astype(int), 0)
