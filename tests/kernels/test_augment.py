@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import augment as reference
+from reference import images as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout

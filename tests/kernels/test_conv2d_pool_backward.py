@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core
-from reference import conv2d_pool as reference
+from reference import conv2d as reference
 from support.bits import same_bits
 from support.convolution import pair
 from support.grouped import grouped

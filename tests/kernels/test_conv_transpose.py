@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import conv1d as reference_1d
-from reference import conv_transpose as reference
+from reference import conv2d as reference
+from reference import conv2d as reference_1d
 from support.grouped import grouped
 from support.layouts import in_layout
 from support.tolerance import tolerance

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import grid_sample as reference
+from reference import images as reference
 from support.tolerance import tolerance
 
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import jet as reference
+from reference import activation as reference
 from support.tolerance import tolerance
 
 WEIGHTS = np.array([1.0, -0.5])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import nms as reference
+from reference import images as reference
 
 
 def boxes(rng, n, dtype, spread=4.0):

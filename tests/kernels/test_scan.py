@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import scan as reference
+from reference import reduce as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import sort as reference
+from reference import reduce as reference
 from support.grouped import grouped
 
 

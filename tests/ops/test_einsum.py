@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import einsum as reference
 from reference import matmul as matmul_reference
+from reference import matmul as reference
 from support.op_case import OpCase
 from support.refused import refused
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import pad as reference
+from reference import images as reference
 from support.op_case import WIDTHS, OpCase
 
 
