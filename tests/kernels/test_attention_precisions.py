@@ -5,9 +5,9 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 from support.bfloat16 import is_rounded, medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 BF16 = np.dtype(rv.bfloat16)
 SCALE = 0.2

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import images as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 KEY = np.array([-5, 3])

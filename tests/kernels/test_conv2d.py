@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from reference import conv2d as reference
-from support.bits import same_bits
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.strategies import dtypes, repeatable
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 AROUND = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)  # vectors of each level, one more and one less

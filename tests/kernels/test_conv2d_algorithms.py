@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import conv2d as reference
-from support.bits import same_bits
 from support.convolution import NAMES, check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 
 # Where each algorithm is chosen: n, c, h, w, k, r, s, groups; the geometry.
 CHOSEN = {

@@ -8,8 +8,8 @@ from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
 from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
+from support.threads import same_bits
 
 # n, c, h, w, k, r, stride, padding, groups
 SHAPES = {

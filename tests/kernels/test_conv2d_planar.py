@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
-from support.bits import same_bits
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
 from support.strategies import repeatable
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 

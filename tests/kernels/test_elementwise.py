@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from reference import activation as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}

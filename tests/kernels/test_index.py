@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, kernels
-from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import kernels
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 EDGES = [1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 47, 49, 63, 65]

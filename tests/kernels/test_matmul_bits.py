@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -6,9 +6,9 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 LAYOUTS = {"C": "contiguous", "F": "transposed", "S": "strided"}

@@ -6,9 +6,9 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import bfloat16, is_rounded, medium, multiplied_by, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 EDGES = [16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97]
 

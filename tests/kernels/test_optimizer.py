@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import optimizer as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.optimizers import KINDS
 from support.refused import refused
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000, 4095, 4096, 4097]

@@ -5,9 +5,9 @@ import pytest
 from ranvier import _core
 from ranvier.ops.making import philox
 from reference import dropout as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 
 KEY = np.array([-5, 3])
 

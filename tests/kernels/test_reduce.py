@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from ranvier import _core, kernels
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 SHAPES = [(1,), (1023,), (1025,), (5000,), (33, 70), (700, 5), (5, 700), (3, 17, 9, 8), (40, 3, 50), ()]
