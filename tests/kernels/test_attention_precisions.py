@@ -211,24 +211,3 @@ def test_masks_hide_keys(medium, rng):  # noqa: F811
     assert (y[..., 3, :] == 0).all()
     check_forward(*(x[..., rows, :] for x, rows in ((q, [0, 1, 2]), (k, slice(None)), (v, slice(None)))),
                   y[..., :3, :], weights[..., :3], ~seen[:3])  # fmt: skip
-
-
-def test_without_the_instructions_it_is_the_highest(isa, rng):
-    if _core.has_bfloat16():
-        pytest.skip("this level has them")
-    arrays = drawn(rng, 200, 64, 32, 32)
-    before = results(*arrays)
-    with rv.config.float32_matmul_precision("medium"):
-        for got, want in zip(results(*arrays), before, strict=True):
-            np.testing.assert_array_equal(got, want)
-
-
-def test_what_stays_float32(rng):
-    """float64, few queries, and heads of few products."""
-    for dtype, shape in (("float64", (200, 64, 32, 32)), ("float32", (15, 900, 64, 64)),
-                         ("float32", (63, 64, 32, 32))):  # fmt: skip
-        arrays = [x.astype(dtype) for x in drawn(rng, *shape)]
-        before = results(*arrays)
-        with rv.config.float32_matmul_precision("medium"):
-            for got, want in zip(results(*arrays), before, strict=True):
-                np.testing.assert_array_equal(got, want)

@@ -11,7 +11,6 @@ from ranvier import _core, kernels
 from reference import activation as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.threads import same_bits
 from support.tolerance import tolerance
 
 EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
@@ -73,19 +72,6 @@ def test_parts_of_rows(part, dtype, isa, rng, threads):
         expected[out] = b - a
         kernels.sub(b, a, out=memory[out])
         np.testing.assert_array_equal(memory, expected)  # and nothing beside it
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
-def test_every_length(n, dtype, isa, rng):
-    a, b = rng.standard_normal((2, n)).astype(dtype)
-    b[::3] = a[::3]
-    for name, function in (EXACT | COMPARISONS).items():
-        np.testing.assert_array_equal(getattr(kernels, name)(a, b), function(a, b), err_msg=name)
-    for name, function in UNARY.items():
-        np.testing.assert_array_equal(getattr(kernels, name)(np.abs(a)), function(np.abs(a)), err_msg=name)
-    mask = a > 0
-    np.testing.assert_array_equal(kernels.where(mask, a, b), np.where(mask, a, b))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -203,12 +189,6 @@ def test_the_result_keeps_the_layout(rng):
     assert kernels.add(x, np.ones((5, 1, 1), np.float32)).strides == x.strides
     assert kernels.exp(x.transpose(3, 2, 1, 0)).strides == x.transpose(3, 2, 1, 0).strides
     assert kernels.mul(np.ones(x.shape, np.float32), x).strides == x.strides
-
-
-def test_same_bits_at_any_thread_count(rng, threads):
-    a = rng.standard_normal((333, 1001)).astype(np.float32)
-    for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
-        same_bits(threads, lambda given=operands: kernels.pow(kernels.abs(given[0]), given[1]))
 
 
 REMAINDERS = ("fmod", "remainder", "floor_divide")

@@ -89,16 +89,6 @@ def test_rows_put_and_added(width, length, isa, rng):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_indices_beyond_any_range():
-    x = np.zeros((3, 2), np.float32)
-    for bad in (3, -4, np.iinfo(np.int64).max, np.iinfo(np.int64).min):
-        with pytest.raises(IndexError, match=rf"got index {bad} for an axis of length 3"):
-            _core.gather(x, np.array([[0], [bad]]), 0, None)
-        with pytest.raises(IndexError):
-            _core.gather(x, np.broadcast_to(np.array([[0], [bad]]), (2, x.shape[1])), 0, None)
-    refused(IndexError, "expected none", _core.gather, x[:0], np.array([[0]]), 0, None)
-
-
 def test_an_index_repeats_along_the_other_axes_only():
     x = np.arange(12.0).reshape(3, 4)
     np.testing.assert_array_equal(_core.gather(x, np.array([[2, 0]]), 1, None), x[:, [2, 0]])
