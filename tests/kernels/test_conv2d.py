@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from reference import conv2d as reference
@@ -205,50 +205,49 @@ def test_pointwise_of_few_planes(c, isa, threads, rng):
     check(x, w, bias)
 
 
-@settings(repeatable)
-@given(data=st.data())
-def test_any_groups(data):
-    """Groups of few channels, in rows that fill tiles of 8 pixels; the same bits at any number of threads."""
-    n, h, w = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 6)), data.draw(st.integers(1, 40))
-    groups, taps = data.draw(st.integers(2, 40)), st.sampled_from([1, 2, 3, 5, 7])
-    cg, kg = data.draw(st.sampled_from([1, 1, 2, 3, 4, 8])), data.draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
-    r, s, stride = data.draw(taps), data.draw(taps), data.draw(st.integers(1, 3))
-    padding, dilation = data.draw(st.integers(0, 3)), data.draw(st.sampled_from([1, 1, 1, 2]))
-    dtype, isa = data.draw(dtypes), data.draw(st.sampled_from(_core.supported_isas()))
-    if dilation * (max(r, s) - 1) >= min(h, w) + 2 * padding:
-        return
-    x, weight, bias = random_arrays(
-        np.random.default_rng(0), dtype, n, cg * groups, h, w, kg * groups, r, s, groups
+@st.composite
+def convolutions(draw):
+    """Of one image and several, of one group, some, and many of few channels: sizes and geometry."""
+    small, n, h, w = (
+        st.integers(1, 4),
+        draw(st.integers(0, 9)),
+        draw(st.integers(1, 18)),
+        draw(st.integers(1, 40)),
     )
+    groups = draw(st.sampled_from([1, 1, 2, 3, 4, 17, 40]))
+    c = draw(st.integers(1, 34)) if groups < 5 else draw(st.sampled_from([1, 1, 2, 3, 4, 8]))
+    k = draw(st.integers(1, 13)) if groups < 5 else draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
+    taps = st.sampled_from([1, 2, 3, 4, 5, 7])
+    r, s, stride, dilation = (
+        draw(taps),
+        draw(taps),
+        draw(st.tuples(small, small)),
+        draw(st.tuples(small, small)),
+    )
+    padding = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
+    assume(dilation[0] * (r - 1) < h + 2 * padding[0] and dilation[1] * (s - 1) < w + 2 * padding[1])
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (n, c * groups, h, w, k * groups, r, s, groups), geometry
+
+
+@settings(repeatable, max_examples=3 * repeatable.max_examples)
+@given(convolution=convolutions(), dtype=dtypes, isa=st.sampled_from(_core.supported_isas()))
+def test_any_convolution(convolution, dtype, isa):
+    """The bits are the same at any number of threads, and of an image alone and in a batch."""
+    shape, geometry = convolution
+    x, weight, bias = random_arrays(np.random.default_rng(0), dtype, *shape)
     before, count = _core.isa(), _core.get_num_threads()
     _core.set_isa(isa)
     try:
         check(x, weight, bias, **geometry)
-        dy = kernels.conv2d(x, weight, bias, **geometry)
-        same_bits(
-            _core.set_num_threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry), (1, 2, 3)
-        )
+        y = kernels.conv2d(x, weight, bias, **geometry)
+        same_bits(_core.set_num_threads, lambda: kernels.conv2d_backward(y, x, weight, **geometry), (1, 2, 3))
+        for i in range(shape[0]):
+            alone = kernels.conv2d(x[i : i + 1], weight, bias, **geometry)
+            np.testing.assert_array_equal(alone, y[i : i + 1])
     finally:
         _core.set_isa(before)
         _core.set_num_threads(count)
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_any_geometry(data):
-    small = st.integers(1, 4)
-    pairs = st.tuples(small, small)
-    n, h, w = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
-    groups, cg, kg = data.draw(small), data.draw(st.integers(1, 18)), data.draw(small)
-    (r, s), stride, dilation = data.draw(pairs), data.draw(pairs), data.draw(pairs)
-    padding = data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
-    if dilation[0] * (r - 1) >= h + 2 * padding[0] or dilation[1] * (s - 1) >= w + 2 * padding[1]:
-        return
-    arrays = random_arrays(
-        np.random.default_rng(0), "float32", n, cg * groups, h, w, kg * groups, r, s, groups
-    )
-    check(*arrays, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 @grouped("width", [13, 14, 15, 16, 25, 26, 27, 28, 30, 41])

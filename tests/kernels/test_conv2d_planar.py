@@ -2,37 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ranvier import _core, kernels
+from ranvier import kernels
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
-from support.strategies import repeatable
 from support.threads import same_bits
 from support.tolerance import tolerance
-
-
-@settings(repeatable)
-@given(data=st.data())
-def test_an_image_alone_and_in_a_batch(data):
-    """Planes or the direct sum by the number of images, of any few channels: the same bits."""
-    c, k = data.draw(st.integers(1, 34)), data.draw(st.integers(1, 13))
-    h, w, taps = data.draw(st.integers(1, 18)), data.draw(st.integers(1, 18)), data.draw(st.integers(1, 5))
-    padding, n = data.draw(st.integers(0, 3)), data.draw(st.integers(2, 9))
-    isa = data.draw(st.sampled_from(_core.supported_isas()))
-    if taps > min(h, w) + 2 * padding:
-        return
-    x, weight, bias = random_arrays(np.random.default_rng(0), "float32", n, c, h, w, k, taps, taps)
-    before = _core.isa()
-    _core.set_isa(isa)
-    try:
-        every = kernels.conv2d(x, weight, bias, padding=padding)
-        for i in range(n):
-            alone = kernels.conv2d(x[i : i + 1], weight, bias, padding=padding)
-            np.testing.assert_array_equal(alone, every[i : i + 1])
-    finally:
-        _core.set_isa(before)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])

@@ -12,13 +12,9 @@ from support.refused import refused
 F, D, HALVES, SCALAR = np.ones((2, 3), "f4"), np.ones((2, 3)), np.ones((2, 2), "f2"), np.ones((), "f4")
 LINE, FLAT, ONE, TWO, RUNNING = F[0], np.ones(8, "f4"), np.ones(1), np.ones(2), np.ones((2, 3), "f4")
 SIGNALS, IMAGES, WEIGHT = np.ones((1, 1, 4), "f4"), np.ones((2, 3, 8, 8), "f4"), np.ones((4, 3, 3, 3), "f4")
-CHANNELS, GRID, BOXES, TURNS = np.ones(3, "f4"), IMAGES[..., :2], np.ones((2, 4), int), np.ones((2, 6))
-INDEX, PAIR, KEY, SCORES = (
-    np.zeros(2, int),
-    np.array([0, 1]),
-    np.array([-5, 3]),
-    (SCALAR, F, np.zeros(2, int), SCALAR),
-)
+X, GRID, CHANNELS, BOXES = IMAGES[0, 0], IMAGES[..., :2], np.ones(3, "f4"), np.ones((2, 4), int)
+TURNS, INDEX, PAIR, KEY = np.ones((2, 6)), np.zeros(2, int), np.array([0, 1]), np.array([-5, 3])
+SCORES = SCALAR, F, INDEX, SCALAR
 STRIDED, SWAPPED, READ_ONLY = np.zeros(4, np.int64)[::2], F.astype(">f4"), np.broadcast_to(F[0], (2, 3))
 SHARED = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (2, 3), (0, 0))
 
@@ -108,6 +104,7 @@ VALUES = {
     "[jet] got dy of shape (3,) and t of shape (2, 3);": lambda: _core.jet_backward(D[0], D[0], D, "tanh"),
     # products, distances and attention
     "[matmul] got a of shape (2, 3) and b of shape (); expected operands": lambda: kernels.matmul(F, SCALAR),
+    "[matmul] got out that overlaps": lambda: kernels.matmul(X, X, None, "relu", IMAGES[0, 1], IMAGES[0, 1]),
     "[matmul] got saved and no activation; expected": lambda: _core.matmul(F, F.T, saved=F[:, :2].copy()),
     "[matmul] got saved of shape (2, 3); expected": lambda: kernels.matmul(F, F.T, None, "relu", None, F),
     "[pairwise_distance] got p nan; expected a number": lambda: _core.pairwise_distance(F, F, p=np.nan),

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import ranvier as rv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import kernels
@@ -147,6 +148,8 @@ def test_any_shape(data):
 @grouped("orders", ["CC", "CF", "FC", "FF"])
 def test_no_results_from_large_operands(m, k, n, orders, isa):
     """More products in a chain than one block has: the plan of the blocks must not divide by the sizes."""
-    a, b = np.ones((m, k), np.float32, orders[0]), np.ones((k, n), np.float32, orders[1])
-    assert kernels.matmul(a, b).shape == (m, n)
-    assert kernels.matmul(np.stack([a, a]), b).shape == (2, m, n)
+    for dtype in ("float32", "float16", "bfloat16"):
+        kind = np.dtype(getattr(rv, dtype))
+        a, b = np.ones((m, k), kind, orders[0]), np.ones((k, n), kind, orders[1])
+        assert kernels.matmul(a, b).shape == (m, n)
+        assert kernels.matmul(np.stack([a, a]), b).shape == (2, m, n)
