@@ -250,6 +250,7 @@ VALUES = {
     "[sgd] got states[0][0] that": lambda: step(
         "sgd", [F], gradients=[F], states=[[F.T.copy().T]], numbers=None, settings=np.ones(6)
     ),
+    "[clip_gradients] got norm of shape (2,); expected": lambda: _core.clip_gradients([LINE], ONE, TWO),
     "[clip_gradients] got gradients[0] that is": lambda: _core.clip_gradients([SWAPPED], ONE, None),
     "[clip_gradients] got gradients[0] that is read-only;": lambda: _core.clip_gradients(
         [READ_ONLY], ONE, None
