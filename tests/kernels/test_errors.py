@@ -331,12 +331,14 @@ INDICES = {
     "[gather] got index 2 for an axis of length 2;": lambda: kernels.gather(F, np.full((1, 3), 2), 0),
     "[gather] got index 0 for an axis of length 0;": lambda: kernels.gather(F[:0], np.zeros((1, 3), int), 0),
 }
-ERRORS = [(ValueError, VALUES), (TypeError, TYPES), (IndexError, INDICES)]
+ERRORS = [
+    *((ValueError, *row) for row in VALUES.items()),
+    *((TypeError, *row) for row in TYPES.items()),
+    *((IndexError, *row) for row in INDICES.items()),
+]
 
 
-@grouped(
-    ("error", "text", "call"), [(error, *row) for error, rows in ERRORS for row in rows.items()], ids=str
-)
+@grouped(("error", "text", "call"), ERRORS, ids=[text for _, text, _ in ERRORS])
 def test_text(error, text, call):
     refused(error, text, call)
 
