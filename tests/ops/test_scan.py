@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from reference import scan as reference
+from reference import reduce as reference
 from support.draws import any_axis
 from support.op_case import OpCase
 from support.refused import refused

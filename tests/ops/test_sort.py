@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from reference import sort as reference
+from reference import reduce as reference
 from reference.shape import moved_backward
 from support.draws import any_axis, any_shape
 from support.op_case import OpCase

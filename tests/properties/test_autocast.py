@@ -1,6 +1,5 @@
 """In a block of autocast ops compute in the block's dtype, in float32, or as outside: PyTorch's lists."""
 
-import numpy as np
 import ranvier as rv
 
 from properties.every import every_op

@@ -4,7 +4,6 @@ import operator
 
 import numpy as np
 import ranvier as rv
-from samples.sample import Marked
 
 from properties.every import every_op, weights_for
 

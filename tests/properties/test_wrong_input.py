@@ -1,6 +1,5 @@
 """Each argument is spoiled in turn: an answer, or an error that says what it got; never what is never right."""
 
-import numpy as np
 import ranvier as rv
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, never_right, sent_back, wrong_arrays
 

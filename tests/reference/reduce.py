@@ -143,3 +143,58 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+# Running sums and products along an axis in plain NumPy: y[i] is the sum or product of x[0] ... x[i].
+
+cumsum, cumprod = np.cumsum, np.cumprod
+
+
+def cumsum_backward(dy: Array, x: Array, axis: int) -> Array:
+    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from its end."""
+    return np.flip(np.cumsum(np.flip(dy, axis), axis), axis)
+
+
+def cumprod_backward(dy: Array, x: Array, axis: int) -> Array:
+    """dx[i] = sum over j >= i of dy[j] times the product of x[0] ... x[j] without x[i]."""
+    dx = np.zeros(x.shape)
+    last, dy, lines = np.moveaxis(dx, axis, 0), np.moveaxis(dy, axis, 0), np.moveaxis(x, axis, 0)
+    for i in range(len(lines)):
+        others = lines.copy()
+        others[i] = 1
+        last[i] = (dy * np.cumprod(others, 0))[i:].sum(0)
+    return dx
+
+
+# Elements in order along an axis in plain NumPy. Equal ones keep their order; NaN comes last.
+#
+# Each result is some elements of x: shape.moved_backward is the gradient of the values.
+
+
+def argsort(x: Array, axis: int, descending: bool = False) -> Array:
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    backwards = np.argsort(np.flip(x, axis), axis, kind="stable")  # NaN first, of equals the first last
+    return x.shape[axis] - 1 - np.flip(backwards, axis)
+
+
+def sort(x: Array, axis: int, descending: bool = False) -> tuple[Array, Array]:
+    order = argsort(x, axis, descending)
+    return np.take_along_axis(x, order, axis), order
+
+
+def topk(x: Array, k: int, axis: int, largest: bool = True) -> tuple[Array, Array]:
+    """The first k in order."""
+    order = np.take(argsort(x, axis, largest), range(k), axis)
+    return np.take_along_axis(x, order, axis), order
+
+
+def kthvalue(x: Array, k: int, axis: int, keepdims: bool = False) -> tuple[Array, Array]:
+    """The k-th in rising order, counted from 1."""
+    values, order = (np.take(part, [k - 1], axis) for part in sort(x, axis))
+    return (values, order) if keepdims else (values.squeeze(axis), order.squeeze(axis))
+
+
+def median(x: Array, axis: int, keepdims: bool = False) -> tuple[Array, Array]:
+    """The middle one, the lower of two (for x without NaN)."""
+    return kthvalue(x, (x.shape[axis] + 1) // 2, axis, keepdims)

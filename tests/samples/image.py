@@ -1,9 +1,8 @@
 """Samples of `ops/image`: convolutions, pooling, resampling, sampling at points."""
 
 import numpy as np
-from reference import conv1d as conv1d_reference
 from reference import conv2d as conv2d_reference
-from reference import pad as pad_reference
+from reference import images as pad_reference
 
 from samples.sample import call, fixed, op, refused
 
@@ -15,7 +14,7 @@ def products(x, w, *rest, **settings):
     return w[0].size + 1
 
 
-@op(reference=conv1d_reference.conv1d, terms=products)
+@op(reference=conv2d_reference.conv1d, terms=products)
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
     yield call(x(2, 4, 7), x(6, 2, 3), x(6), stride=2, padding=1, groups=2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from reference import sort as reference
+from reference import reduce as reference
 
 from samples.sample import at_kink, call, fixed, op, refused
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
-from reference import penalty as reference
+from reference import optimizer as reference
 from support.refused import refused
 from support.tolerance import tolerance
 from support.training import X, Y, Z, assert_close_weights, classifier, trainer_of, weights_of

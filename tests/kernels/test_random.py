@@ -1,14 +1,13 @@
-"""Random kernels: sizes, layouts, levels and threads give the same numbers; uniform and normal values."""
+"""Random kernels: sizes, layouts, levels and threads give the same numbers; indices drawn by weights."""
 
 import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.ops.making import philox
 from reference import dropout as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
+from support.threads import same_bits
 
 KEY = np.array([-5, 3])
 
@@ -69,16 +68,6 @@ def test_normal(isa, dtype):
     assert abs((np.abs(z) > 1.96).mean() - 0.05) < 5 * np.sqrt(0.05 * 0.95 / n)
 
 
-def test_wrong_input():
-    x = np.ones(3, np.float32)
-    with pytest.raises(ValueError, match=r"\[dropout\] got key of shape \(3,\); expected \(2,\)"):
-        _core.dropout(x, 0.5, np.zeros(3, np.int64), None)
-    refused(ValueError, "[dropout] got p -0.5", _core.dropout, x, -0.5, KEY, None)
-    with pytest.raises(TypeError, match=r"\[random_uniform\] got dtype 'int32'"):
-        _core.random_uniform((3,), "int32", 0.0, 1.0, KEY)
-    refused(ValueError, "expected low <= high", _core.random_uniform, (3,), "float32", 1.0, 0.0, KEY)
-
-
 @pytest.mark.parametrize("seed", [0, 1, 7, 2**63 - 1, 2**63, 2**64 - 1])
 def test_keys_follow_seed_and_count(seed):
     state = np.array([seed, 0], np.uint64).view(np.int64)
@@ -88,15 +77,48 @@ def test_keys_follow_seed_and_count(seed):
         assert state.view(np.uint64).tolist() == [seed, number]
 
 
-@pytest.mark.parametrize(
-    ("state", "error"),
-    [
-        (np.zeros(3, np.int64), ValueError),
-        (np.zeros(4, np.int64)[::2], ValueError),
-        (np.zeros(2), TypeError),
-        ([1, 2], TypeError),
-    ],
-)
-def test_wrong_state(state, error):
-    with pytest.raises(error, match=r"^\[next_key\] got "):
-        _core.next_key(state)
+def with_replacement(weights, uniform):
+    edges = weights.cumsum(1) / weights.sum(1, keepdims=True)
+    return np.stack([np.searchsorted(e, u, "right") for e, u in zip(edges, uniform, strict=True)])
+
+
+def without(weights, uniform):
+    with np.errstate(divide="ignore"):
+        keys = np.where(weights > 0, np.log(1 - uniform) / weights, -np.inf)
+    return np.argsort(-keys, 1, kind="stable")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 2000), (3, 7), (500, 64)])
+def test_indices_drawn_both_ways(m, n, dtype, threads, rng):
+    threads(2)
+    weights = rng.random((m, n)).astype(dtype)
+    weights[:, 1 : n // 2 : 3] = 0
+    wide = weights.astype(np.float64)
+    for layout in ("plain", "strided", "transposed", "reversed"):
+        given = in_layout(weights, layout)
+        u = rng.random((m, 40))
+        np.testing.assert_array_equal(
+            _core.draw_rows(given, 40, True, lambda _, u=u: u), with_replacement(wide, u)
+        )
+        u = rng.random((m, n))
+        for samples in {1, (n + 1) // 2}:
+            chosen = _core.draw_rows(given, samples, False, lambda _, u=u: u)
+            np.testing.assert_array_equal(chosen, without(wide, u)[:, :samples])
+
+
+def test_a_number_next_to_1_draws_the_last_weight_above_0():
+    weights = np.array([[0.1, 0.2, 0.3, 0.0, 0.0]])
+    u = np.full((1, 3), np.nextafter(1.0, 0.0))
+    assert _core.draw_rows(weights, 3, True, lambda _: u).tolist() == [[2, 2, 2]]
+    assert _core.draw_rows(weights, 3, True, lambda _: u * 0).tolist() == [[0, 0, 0]]
+    assert _core.draw_rows(np.ones((0, 3)), 2, True, np.zeros).shape == (0, 2)
+    with pytest.raises(ZeroDivisionError):
+        _core.draw_rows(weights, 1, True, lambda _: 1 / 0)
+
+
+@pytest.mark.parametrize("zeros", [9, 400])
+def test_weights_of_0_follow_those_above_it(zeros, rng):
+    weights = np.r_[np.zeros(zeros), 1.0, 2.0][None]
+    chosen = _core.draw_rows(weights, 6, False, rng.random)[0].tolist()
+    assert (sorted(chosen[:2]), len({*chosen})) == ([zeros, zeros + 1], 6)
