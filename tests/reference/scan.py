@@ -9,11 +9,6 @@ Array = np.ndarray[Any, Any]
 cumsum, cumprod = np.cumsum, np.cumprod
 
 
-def cumsum_backward(dy: Array, x: Array, axis: int) -> Array:
-    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from its end."""
-    return np.flip(np.cumsum(np.flip(dy, axis), axis), axis)
-
-
 def cumprod_backward(dy: Array, x: Array, axis: int) -> Array:
     """dx[i] = sum over j >= i of dy[j] times the product of x[0] ... x[j] without x[i]."""
     dx = np.zeros(x.shape)
