@@ -7,6 +7,7 @@ import numpy as np
 import ranvier as rv
 from samples import OPS
 from support.layouts import LAYOUTS, in_layout
+from support.op_values import check_views
 from support.tolerance import tolerance
 
 from properties.every import every_op, floats, weights_for
@@ -31,6 +32,7 @@ def outcome(call, layout=""):
     """Results, and gradients of the leaves, of inputs that lie in memory like this."""
     given = [rv.autograd.wrap(in_layout(x.numpy(force=True), layout), x.requires_grad) for x in call.inputs]
     ys = call.with_inputs(*given)
+    check_views(ys, tuple(x.numpy(force=True) for x in given))
     moving, leaves = [y for y in ys if y.requires_grad], [x for x in given if x.requires_grad]
     grads = []
     if moving and leaves:

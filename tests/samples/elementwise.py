@@ -14,6 +14,7 @@ def between(low, high, edges=EDGES, integers=(1, 9)):
 
     def samples(x):
         yield call(x(3, 1, x.n, low=low, high=high))
+        yield call(x(*x.shape(), low=low, high=high))
         yield call(x(low=low, high=high))
         yield call(x(0, 3))
         yield call(edges)
@@ -164,7 +165,7 @@ def limited(x, min=None, max=None):
 
 
 @op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
-def clamp(x):
+def clip(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
     yield call(x(0, 3), max=0.5)
@@ -194,6 +195,8 @@ def clamp_max(x):
 @op(reference=np.where, exact=True)
 def where(x):
     yield call(x.bools(3, x.n), x(3, x.n), x(3, x.n))
+    shape = x.shape()
+    yield call(x.bools(*shape), x(*shape[-1:]), x(*shape[-2:]))
     yield call(x.bools(3, 1, 5), x(x.n, 1), x())
     yield call(x.bools(5), x(5), 2.0)
     yield call(x.bools(0, 3), x(3), x(0, 3))
