@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import IN_PLACE, names, pairs, positions, spectra
+from ranvier.torch import IN_PLACE, names, positions, spectra
+from ranvier.torch import pair_functions as pairs
 from support.refused import refused
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.torch import compiler, former, futures, machine, names, pytree, testing
-from ranvier.torch.pairs import complex_of
+from ranvier.torch.pair_functions import complex_of
 from support.refused import refused
 
 Pair = namedtuple("Pair", "a b")
