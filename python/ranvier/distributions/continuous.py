@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import finfo, isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
-from ranvier.distributions import constraints
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property

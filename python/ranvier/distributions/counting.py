@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, binomial, finfo, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.distributions import constraints
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma

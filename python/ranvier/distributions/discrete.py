@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, bernoulli, eye, full, multinomial
 from ranvier.autograd import Tensor, no_grad
-from ranvier.distributions import constraints
 from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.utils import expanded, lazy_property, logits_to_probs, probs_to_logits
 
