@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import IN_PLACE, names, pairs, positions, spectra, windows
+from ranvier.torch import IN_PLACE, names, positions, spectra, windows
+from ranvier.torch import pair_functions as pairs
 from support.refused import refused
 
 RNG = np.random.default_rng(0)
@@ -276,8 +277,7 @@ def test_gradients_of_parts_that_are_assigned(view):
     z.real = y[..., 0] * z.imag.clone()
     seen.imag.mul_(2) if view != "detach" else None
     found = rv.autograd.grad((seen * seen).imag.sum() + z.abs().square().sum(), (x, y))
-    q = x * 1
-    q = rv.stack([y[..., 0] * q[..., 1], q[..., 1]], -1)
+    q = rv.stack([y[..., 0] * x[..., 1], x[..., 1]], -1)
     factor = np.ones((3, 4))
     if view != "detach":
         VIEWS[view][1](factor)[...] = 2

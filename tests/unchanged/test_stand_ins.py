@@ -19,7 +19,7 @@ import pytest
 import ranvier as rv
 import ranvier.multiprocessing as mp
 from ranvier.torch import compiler, former, futures, machine, names, pytree, testing
-from ranvier.torch.pairs import complex_of
+from ranvier.torch.pair_functions import complex_of
 from ranvier.torch.processes import Backend, is_nccl_available
 from ranvier.torch.store import HashStore, PrefixStore, TCPStore
 from support.refused import refused

@@ -29,16 +29,8 @@ from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
-_OF_BOOLS |= {
-    "Where",
-    "MaskedFill",
-    "Cast",
-    "Concatenate",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "bitwise_not",
-}
+_OF_BOOLS |= {"Where", "MaskedFill", "Cast", "Concatenate"}
+_OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 
 
@@ -107,17 +99,10 @@ def c(
     separate = f"{path.stem}_weights.c" if separate_weights else None
     for file, text in files(name, path.stem, routines, memory, ram, separate).items():
         replace(path.with_name(file), text.encode())
-    state = memory.bytes("state")
-    return Report(
-        str(path),
-        tuple(r.name for r in routines),
-        memory.bytes("constant"),
-        state,
-        state + 4 * ram,
-        4 * apart,
-        code_size(routines),
-        tuple(r.multiplications for r in routines),
-    )
+    names_of, counts = tuple(r.name for r in routines), tuple(r.multiplications for r in routines)
+    constant, state = (memory.bytes(kind) for kind in ("constant", "state"))
+    sizes = constant, state, state + 4 * ram, 4 * apart, code_size(routines)
+    return Report(str(path), names_of, *sizes, counts)
 
 
 # --- what runs

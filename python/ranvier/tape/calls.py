@@ -62,28 +62,23 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # their ids stay unique
         self._seen: dict[int, Seen] = {}  # by id of the array
-        self._open = ExitStack()
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
 
     def __enter__(self) -> Calls:
-        try:
+        with ExitStack() as block:
+            block.callback(super().__exit__)
             super().__enter__()
-            self._open.enter_context(paused())  # the recording of a step that writes a file
-            self._open.enter_context(self._recording)
+            block.enter_context(paused())  # the recording of a step that writes a file
+            block.enter_context(self._recording)
             for entry in self._seen.values():
                 if entry.is_computed:
                     self._recording.core.follow(entry.array())
-        except BaseException:  # KeyboardInterrupt
-            self.__exit__()
-            raise
+            self._block = block.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._open.close()
-        finally:
-            super().__exit__(*error)
+        self._block.close()
 
     def operand(self, x: Any) -> Any:
         """What stands for a Tensor, an array, a number or None."""

@@ -187,17 +187,9 @@ def of_two(
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
-    computed = elementwise(
-        Row(
-            name,
-            node,
-            kind.get("core"),
-            function,
-            floats=not integers,
-            keeps=not kind.get("widens", True),
-            check=no_bools if name in DIVIDES else None,
-        )
-    )
+    check, keeps = no_bools if name in DIVIDES else None, not kind.get("widens", True)
+    row = Row(name, node, kind.get("core"), function, floats=not integers, keeps=keeps, check=check)
+    computed = elementwise(row)
 
     def op(input: Any, other: Any) -> Tensor:
         return computed(input, other)
