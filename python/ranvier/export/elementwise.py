@@ -304,6 +304,8 @@ def _masked_fill(s: Site) -> Value:
 
 def _cast(s: Site) -> Value:
     x, dtype = s.input(0), s.call.outputs[0].dtype
+    if dtype != BOOL and (dtype.kind != "f" or dtype.itemsize < 4):
+        raise s.refuse(f"it makes {dtype} of {s.call.inputs[0].dtype}; expected float32 or bool")
     if dtype != BOOL or s.call.inputs[0].dtype == BOOL:
         return x
     return s.r.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])
