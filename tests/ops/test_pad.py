@@ -27,6 +27,8 @@ class TestPad(OpCase):
         variant((3, 4, 5), (1, -2, -1, 3), "reflect"),  # without a batch
         variant((2, 3, 4, 5), (7, 2, 9, 0), "replicate"),
         variant((3, 6), (2, 8), "replicate"),
+        variant((2, 3, 4, 5), (-5, 6, 3, -4), "replicate"),  # all of x is cropped
+        variant((2, 17, 5), (4, -7), "reflect"),
         variant((2, 3, 4, 5), (5, 2, 0, 4), "circular"),
         variant((2, 3, 20), (-3, 17), "circular"),
     )
