@@ -353,8 +353,9 @@ def test_tangents_of_embeddings(settings):
             refused(NotImplementedError, "got fmax", way, lambda w: rv.fmax(f(w), rv.tensor(0.5)))
 
 
-def test_tangents_of_powers():
-    """Of a base that is 0 or below, too, as in reverse mode."""
+def test_tangents_of_powers_and_quotients():
+    """Of a base that is 0 or below, and at poles, too, as in reverse mode."""
+    assert func.jvp(rv.div, (rv.ones(()), rv.zeros(())), (rv.ones(()), rv.ones(())))[1].item() == -np.inf
     a, b = rv.tensor([[0.0], [3.0], [-2.0]]).double(), rv.tensor([0.0, 1.0, 2.0]).double()
     for f, *xs in ((lambda a: a**b, a), (rv.pow, a[:2], b)):
         vs = [x + 1 for x in xs]

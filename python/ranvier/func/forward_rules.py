@@ -157,10 +157,13 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     b, ta = of_input(node, 1, node.b), None if ta is None else lifted(ta, ndim)
     if tb is None:
         return ta / b
+    y = of_output(node, node.y)
+    if form.slopes == 1:
+        of_b = y * lifted(tb, ndim)
+        return (-of_b if ta is None else ta - of_b) / b
     size = _size(b._array)  # b^2 may leave the range
     b, tb, ta = b / size, tb / size, None if ta is None else ta / size
     tr = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
-    y = of_output(node, node.y)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, tr)
 
 
