@@ -141,6 +141,8 @@ def pad(x):
     yield call(x(3, 4, 5), (1, -2, -1, 3), mode="reflect")
     yield call(x(2, 3, 4, 5), (7, 2, 9, 0), mode="replicate")
     yield call(x(3, 6), (2, 8), mode="replicate")
+    yield call(x(2, 3, 4, 5), (-5, 6, 3, -4), mode="replicate")  # all of x is cropped
+    yield call(x(2, 17, 5), (4, -7), mode="reflect")
     yield call(x(2, 3, 4, 5), (5, 2, 0, 4), mode="circular")
     yield call(x(2, 3, 20), (-3, 17), mode="circular")
     yield call(x(0, 3, 4), (1, 2))
@@ -160,6 +162,11 @@ def grid_sample(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), align_corners=False)
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=1.1, high=1.9), "bilinear", "border", True)
     yield call(x(1, 2, 3, 3, 3), x(1, 2, 2, 2, 3, low=-0.9, high=0.9), align_corners=True)
+
+
+@op(of="nn.functional.grid_sample")
+def grid_sample_bicubic(x):
+    yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), mode="bicubic", align_corners=False)
 
 
 @op(of="nn.functional.grid_sample")

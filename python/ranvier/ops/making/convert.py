@@ -14,7 +14,7 @@ from ranvier.tensors.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_
 from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.duplicates import memory_of, place_in_memory
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers
@@ -185,11 +185,7 @@ def new(x: Tensor, *data: Any) -> Tensor:
 
 def storage_offset(x: Tensor) -> int:
     """The elements of memory before the first one, from the array that owns the memory."""
-    owner = x._read("storage_offset()")
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    first, own = (array.__array_interface__["data"][0] for array in (x._array, owner))
-    return int(first - own) // x._array.itemsize
+    return place_in_memory(x._read("storage_offset()"))[1] // x._array.itemsize
 
 
 def untyped_storage(x: Tensor) -> UntypedStorage:
