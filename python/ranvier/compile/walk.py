@@ -273,6 +273,11 @@ class Walk(Guards):
         if x in TAKES_FUNCTIONS or (x in TAKES_A_KEY and self._sorts):
             self._takes_functions = True
 
+    def _context_variable(self, x: ContextVar[Any], text: str) -> None:
+        # A call of a method of it is refused when it is seen; of one by a function of C, no event tells.
+        if "get" in self.passed:
+            self.deny(text, "a context variable, whose value no guard compares")
+
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
@@ -370,7 +375,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     set: guard_set,
     dataclasses.Field: guard_field,
     logging.Logger: guard_logger,
-    ContextVar: lambda walk, x, text: None,  # a call of a method of it is refused
+    ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
     Transient: lambda walk, x, text: None,  # of files, not of steps
