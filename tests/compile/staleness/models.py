@@ -453,7 +453,7 @@ reads(lambda m, n: sets("kind")(m, ("relu", "sigmoid", "exp")[n - 1]),
     lambda m, x: getattr(rv, m.kind)(m.layers[0](x)), reads_in_fit)  # fmt: skip
 reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * (lambda o: o.count)(m))
 reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * m.__dict__["count"], reads_in_fit)
-reads(lambda m, n: (m.table.update(scale=1.0 + n), m.cache.clear()), cached, reads_in_fit)
+reads(lambda m, n: (m.table.update(scale=1.0 + n), m.cache.clear()), cached, reads_in_step, reads_in_fit)
 reads(lambda m, n: sets("late")(m, 1.0 + n), lambda m, x: m.layers[0](x) * getattr(m, "late", 1.0),
     reads_in_fit)  # fmt: skip
 reads(lambda m, n: sets("late")(m, 1.0 + n), late)
