@@ -234,6 +234,11 @@ class Walk(Guards):
         if x in kinds.TAKES_FUNCTIONS or (x in kinds.TAKES_A_KEY and self._sorts):
             self._takes_functions = True
 
+    def _context_variable(self, x: ContextVar[Any], text: str) -> None:
+        # A call of a method of it is refused when it is seen; of one by a function of C, no event tells.
+        if "get" in self.passed:
+            self.deny(text, "a context variable, whose value no guard compares")
+
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
@@ -342,7 +347,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     set: of_python.guard_set,
     dataclasses.Field: of_python.guard_field,
     logging.Logger: of_python.guard_logger,
-    ContextVar: lambda walk, x, text: None,  # a call of a method of it is refused
+    ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
     Transient: lambda walk, x, text: None,  # of files, not of steps
