@@ -1,6 +1,5 @@
 """Each size of a sample in turn is 0, and 1: the shape of NumPy's answer, or a refusal; gradients of that shape."""
 
-import numpy as np
 import ranvier as rv
 from support.wrong_input import attempt
 
