@@ -1,4 +1,4 @@
-"""Layers and optimizers in a small training step: a replay has the bits of the eager step."""
+"""Optimizers and settings of layers in a small training step: a replay has the bits of the eager step."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,7 @@ from compile.beside import CALLS, same, squares
 from optim.problem import CASES
 from ranvier import nn, optim
 from ranvier.nn import functional as F
-from support.layers import LAYERS
 from support.optimizers import KINDS
-from support.refused import refused
 
 
 class Scaled(nn.Module):
@@ -70,23 +68,6 @@ def judged(make, draw, optimizer=None, dtype="float32", update=None):
     step = same(maker(make, optimizer, dtype, update), given(draw, dtype), CALLS, between)
     assert len(step.programs) == 1
     assert np.isfinite(step(*given(draw, dtype)(0)).item())
-
-
-# Its call has offsets, whose order is checked at each step.
-BY_VALUE = "EmbeddingBag(7, 3, mode='sum', padding_idx=2)"
-
-
-OTHERS = ["float64"], [], [np.dtype(rv.bfloat16)], [np.dtype(rv.float16)]  # dtypes of every fourth layer
-
-
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_layers(layer):
-    make = lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs)  # noqa: E731
-    if str(layer) == BY_VALUE:
-        refused(rv.CaptureError, "embedding_bag with offsets reads a value at", judged, make, layer.draw)
-        return
-    for dtype in ("float32", *OTHERS[LAYERS.index(layer) % len(OTHERS)]):
-        judged(make, layer.draw, dtype=dtype)
 
 
 def mlp():

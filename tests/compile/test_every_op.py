@@ -1,7 +1,7 @@
 """Ops in a small training step: a replay has the bits of the eager step.
 
-Each op of `support/calls.py` as it is called there, and each line that random steps may have; the rows here
-have an op in another form. Ops that are loaded late: `test_late_imports.py`.
+Ops as samples call them: `properties/test_captured.py`; the rows here have one in another form. Each line
+that random steps may have. Ops that are loaded late: `test_late_imports.py`.
 """
 
 import numpy as np
@@ -10,8 +10,7 @@ import ranvier as rv
 from compile.staleness import random_steps
 from compile.test_every_layer import judged, rows
 from ranvier import distributions as D
-from ranvier import nn, ops
-from support import calls
+from ranvier import nn
 from support.grouped import grouped
 
 OF_THREE = D.Categorical(logits=rv.tensor([0.5, -1.0, 2.0]))
@@ -78,48 +77,6 @@ WITH_LABELS = {
     "mask of labels": lambda x, y: x.masked_fill((y > 2).reshape(4, 1), 0.0),
     "mask of both": lambda x, y: x * ((x > 0) & (y > 2).reshape(4, 1)).float(),
 }
-
-
-def tensors(value):
-    """Arrays of a call as Tensors."""
-    value = [*map(tensors, value)] if isinstance(value, list) else value
-    return rv.tensor(value) if isinstance(value, np.ndarray) else value
-
-
-def called(name):
-    """A step of the call of an op in the table, and what draws its arrays."""
-    arrays, settings = calls.OPS[name]
-    op, settings = getattr(ops, name), {key: tensors(value) for key, value in settings.items()}
-    star, listed = settings.pop("*", ()), isinstance(arrays[0], list)
-    star = star if isinstance(star, tuple) else (star,)
-
-    def step(*given):
-        made = op(list(given), **settings) if listed else op(*given, *star, **settings)
-        parts = [made] if isinstance(made, rv.Tensor) else made
-        scale = next(x for x in given if x.is_floating_point()).mean()  # for ops without a gradient
-        return rv.cat([part.float().flatten() for part in parts]) * scale
-
-    def draw(rng):  # other numbers in each call
-        given = arrays[0] if listed else arrays
-        return [a + rng.uniform(0, 0.05, a.shape) if a.dtype.kind == "f" else a for a in given]
-
-    return step, draw
-
-
-OF_OTHERS = {
-    "einsum",
-    "embedding",
-    "masked_select",
-    "nonzero",
-    "one_hot",
-    "where",
-}  # no gradient of the first
-
-
-@grouped("name", sorted(calls.OPS.keys() - OF_OTHERS))
-def test_ops_as_in_the_table(name):
-    step, draw = called(name)
-    judged(lambda: step, draw)
 
 
 @pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")

@@ -79,50 +79,6 @@ def test_cast_to_double_and_back(layer):
     assert call(module.float(), layer).dtype == np.float32
 
 
-# roundings of halves by layers of several ops, and of products of halves, whose sums have another order
-SEVERAL = """
-    Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
-    Transformer TransformerDecoderLayer TransformerEncoderLayer
-"""
-PRODUCTS = "Conv1d ConvTranspose1d ConvTranspose2d GRU GRUCell LSTMCell Linear RNNCell"
-ROUNDINGS = dict.fromkeys(PRODUCTS.split(), 2) | dict.fromkeys(SEVERAL.split(), 16)
-
-
-@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
-@every_layer
-def test_halves(layer, dtype):
-    """Results, gradients and statistics are those of float32, rounded once by each op."""
-    rv.manual_seed(0)
-    module = getattr(nn, layer.name)(*layer.args, **layer.kwargs).to(dtype)
-    twin = copy.deepcopy(module).float()
-    arrays = map(rv.tensor, layer.draw(np.random.default_rng(3)))
-    inputs = [x.to(dtype) if x.is_floating_point() else x for x in arrays]
-    given, exact = [
-        [x.clone().to(kind).requires_grad_() if x.is_floating_point() else x for x in inputs]
-        for kind in (dtype, rv.float32)
-    ]
-    results = []
-    for m, xs in ((module, given), (twin, exact)):
-        rv.manual_seed(1)
-        results.append(layer(m, *xs))
-        if results[-1].requires_grad:
-            dy = rv.linspace(-1, 1, results[-1].numel()).reshape(results[-1].shape).to(dtype)
-            results[-1].backward(dy.to(results[-1].dtype))
-    found, expected = (
-        [
-            y,
-            *(x.grad for x in (*xs, *m.parameters()) if x.grad is not None),
-            *(x for x in m.buffers() if x.is_floating_point()),
-        ]
-        for y, m, xs in ((results[0], module, given), (results[1], twin, exact))
-    )
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == dtype
-        a, b = a.float().numpy(force=True), b.to(dtype).float().numpy(force=True)
-        limit = ROUNDINGS.get(layer.name, 0) * UNIT[dtype]
-        assert np.abs(a - b).max(initial=0) <= limit * np.abs(b).max(initial=0)
-
-
 @every_layer
 def test_gradients_of_inputs_and_parameters(layer):
     """The slope along a random direction in all of them, against central differences in float64."""

@@ -1,50 +1,9 @@
-"""Calls that need no node: the same values, dtypes and errors as with one (cases of OpCase test it, too)."""
+"""Calls of integers, which need no node, and errors, which are those of a call with one."""
 
 import numpy as np
 import pytest
 import ranvier as rv
 from support.refused import refused
-
-CALLS = {
-    "argmax": lambda x, **_: x.argmax(0),
-    "clamp at least a tensor": lambda x, y, **_: x.clamp(min=y),
-    "combinations": lambda x, **_: rv.combinations(x.reshape(-1)),
-    "combinations with replacement": lambda x, **_: rv.combinations(x.reshape(-1), 2, True),
-    "diag": lambda x, **_: rv.diag(x.reshape(-1), -2),
-    "diag_embed": lambda x, **_: rv.diag_embed(x, 1, 0, -1),
-    "frac": lambda x, **_: rv.frac(3 * x),
-    "index_put": lambda x, y, rows, **_: x.index_put((rows,), y),
-    "index_put of numbers": lambda x, rows, **_: x.index_put((rows, rows % 2), x[0, 0]),
-    "index_put that adds": lambda x, y, rows, **_: x.index_put((rows,), y, accumulate=True),
-    "index_put that adds numbers": lambda x, y, rows, **_: x.index_put((rows, rows % 2), y[:, 0], True),
-    "logit": lambda x, **_: rv.logit(x.sigmoid()),
-    "masked_scatter": lambda x, y, mask, **_: x.masked_scatter(mask, y),
-    "median": lambda x, **_: x.median(),
-    "nan_to_num": lambda x, mask, **_: rv.nan_to_num(x / mask, 2.0),
-    "rsqrt": lambda x, **_: x.rsqrt(),
-    "take": lambda x, rows, **_: x.take(rows - 2),
-    "tan": lambda x, **_: x.tan(),
-}
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CALLS)
-def test_with_and_without_a_node(name, dtype, rng):
-    for case in range(8):
-        x, y = (rng.standard_normal((5, 4)).astype(dtype) for _ in range(2))
-        x, y = (x.T.copy().T, y[::-1]) if case % 2 else (x, y)
-        if case == 3 and name != "masked_scatter":
-            x[1, 2] = np.nan
-        rows, mask = rv.tensor(rng.integers(0, 4, 5)), rv.tensor(rng.random((5, 4)) < 0.5)
-        if case % 4 < 2:
-            rows = rv.tensor(rng.permutation(5)[:5] % 4)
-        given = {"y": rv.tensor(y), "rows": rows, "mask": mask}
-        plain = CALLS[name](rv.tensor(x), **given)
-        noted = CALLS[name](rv.tensor(x).requires_grad_(), **given)
-        assert plain.dtype is noted.dtype
-        assert not plain.requires_grad
-        np.testing.assert_array_equal(plain.numpy(), noted.detach().numpy())
-        assert not np.shares_memory(plain.numpy(), x)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "bool"])

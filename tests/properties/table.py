@@ -1,13 +1,16 @@
 """`python -m properties.table`, run in `tests`: which properties are tested on which ops, and why not.
 
-A line for each op: `+` for a property that is tested, `-` for one that is left out. Below are the reasons, and the
-share of all pairs that are tested. PyTorch's functions without samples end it.
+A line for each op: `+` for a property that is tested, `-` for one that is left out. Below are the reasons, the ops
+without samples, and the share of all pairs that are tested.
 """
 
 import importlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
+import ranvier as rv
+from ranvier import nn
+from ranvier.ops.table import AT_FIRST_USE, AT_IMPORT, FUNCTIONAL, WITH_LAYERS, functions_of
 from samples import OPS
 
 from properties.every import PROPERTIES
@@ -20,25 +23,28 @@ def load() -> None:
 
 def without_samples() -> list[str]:
     """Public functions of `ranvier.ops` and layers of `ranvier.nn` that no sample calls."""
-    import ranvier as rv
-    from ranvier import nn
-
     called = {id(op.function) for op in OPS.values()} | OPS.keys()
-    ops = [name for name in sorted(vars(rv.ops.table)["functions_of"](rv.ops.table.AT_IMPORT))]
+    every = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
+    ops = sorted(functions_of(every))
     names = [*ops, *(name for name in nn.__all__ if isinstance(getattr(nn, name), type))]
     return [name for name in names if name not in called and id(getattr(rv.ops, name, None)) not in called]
 
 
+def counted() -> tuple[int, int]:
+    """How many pairs of op and property are tested, and how many left out."""
+    left = [name in left for left, only in PROPERTIES.values() for name, op in OPS.items() if only(op)]
+    return len(left) - sum(left), sum(left)
+
+
 def main() -> None:
     load()
-    counts: Counter[str] = Counter()
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     print("properties:", *PROPERTIES)
     for name, op in OPS.items():
         marks = ""
         for prop, (left, only) in PROPERTIES.items():
             mark = " " if not only(op) else "-" if name in left else "+"
-            marks, counts[mark] = marks + mark, counts[mark] + 1
+            marks += mark
             if mark == "-":
                 reasons[prop, left[name]].append(name)
             for sample in op.samples if mark == "+" else ():
@@ -49,9 +55,10 @@ def main() -> None:
     for (prop, why), names in reasons.items():
         print(f"{prop}: {why}: {', '.join(names)}")
     print("\nwithout samples:", *without_samples())
-    share = 100 * counts["+"] / (counts["+"] + counts["-"])
+    tested, left_out = counted()
+    share = 100 * tested / (tested + left_out)
     print(
-        f"\n{len(OPS)} ops, {len(PROPERTIES)} properties: {counts['+']} pairs tested, {share:.1f} % of those that apply"
+        f"\n{len(OPS)} ops, {len(PROPERTIES)} properties: {tested} pairs tested, {share:.1f} % of those that apply"
     )
 
 
