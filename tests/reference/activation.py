@@ -111,14 +111,6 @@ def prelu(x: Array, weight: Array) -> Array:
     return where(x > 0, x, _by_channel(weight, x) * x)
 
 
-def prelu_backward(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
-    dx = where(x > 0, dy, _by_channel(weight, x) * dy)
-    of_slope = where(x > 0, 0, x * dy)
-    if weight.size == 1:
-        return dx, of_slope.sum().reshape(weight.shape)
-    return dx, of_slope.sum(tuple(d for d in range(x.ndim) if d != 1))
-
-
 def _by_channel(weight: Array, x: Array) -> Array:
     return weight.reshape(-1, *(1,) * (x.ndim - 2)) if weight.size > 1 else weight.reshape(())
 
@@ -127,12 +119,6 @@ def glu(x: Array, dim: int = -1) -> Array:
     """The first half of x along dim, each element times the sigmoid of its partner in the second."""
     a, b = np.split(x, 2, dim)
     return a * sigmoid(b)
-
-
-def glu_backward(dy: Array, x: Array, dim: int = -1) -> Array:
-    a, b = np.split(x, 2, dim)
-    s = sigmoid(b)
-    return np.concatenate([dy * s, dy * a * s * (1 - s)], dim)
 
 
 # The rows of tanh, from y = tanh(x) and those of x: at most three Taylor coefficients, or with weights first

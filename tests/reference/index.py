@@ -47,12 +47,6 @@ def index_add(x: Array, index: Array, source: Array, axis: int, alpha: float = 1
     return np.moveaxis(y, 0, axis)
 
 
-def index_add_backward(
-    dy: Array, x: Array, index: Array, source: Array, axis: int, alpha: float = 1
-) -> tuple[Array, Array]:
-    return dy, alpha * np.take(dy, index, axis)
-
-
 # Embedding: rows of a table picked by number.
 #
 # y[i] = weight[index[i]]. It is a matrix product with one-hot rows, without the zeros; so its gradient adds

@@ -46,15 +46,6 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return y if bias is None else y + bias
 
 
-def linear_backward(
-    dy: Array, x: Array, weight: Array, bias: Array | None = None
-) -> tuple[Array, Array, Array | None]:
-    """dx = dy W, dW = dy^T x, db = sum of dy over everything but its last dimension."""
-    dx = matmul(dy, weight)
-    rows, columns = dy.reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1])
-    return dx, matmul(rows.T, columns), None if bias is None else rows.sum(0)
-
-
 # einsum in plain NumPy: every operand over the whole grid of all indices, multiplied and added up.
 #
 # For "ij,jk->ik" the grid has the axes i, j, k; element (i, j, k) of the product is a[i, j] b[j, k], and is
@@ -95,15 +86,3 @@ def einsum(equation: str, *arrays: Array) -> Array:
     y = np.zeros([int(axis.max()) + 1 if axis.size else 0 for axis in to])
     _add_at(y, to, _product(arrays, places))
     return y
-
-
-def einsum_backward(dy: Array, equation: str, *arrays: Array) -> tuple[Array, ...]:
-    """Each operand's element gets, from every point it is part of, dy times the other operands."""
-    places, to = _grid(equation, arrays)
-    gradients = []
-    for i, array in enumerate(arrays):
-        others = _product(arrays[:i] + arrays[i + 1 :], places[:i] + places[i + 1 :])
-        dx = np.zeros(array.shape)
-        _add_at(dx, places[i], np.asarray(dy)[to] * others)
-        gradients.append(dx)
-    return tuple(gradients)

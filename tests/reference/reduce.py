@@ -39,23 +39,8 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return y if keepdims else y.reshape(np.sum(x, axis=axis).shape)
 
 
-def logsumexp_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """dx = dy softmax(x)"""
-    return _spread(dy, x, axis, keepdims) * np.exp(x - logsumexp(x, axis, True))
-
-
 def prod(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     return np.prod(x, axis=axis, keepdims=keepdims)
-
-
-def prod_backward(dy: Array, x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """dx[i] = dy times the product of all elements but i."""
-    lines = x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, -1)
-    others = np.empty(lines.shape)
-    for i in range(lines.shape[-1]):
-        others[..., i] = np.prod(np.delete(lines, i, -1), -1)
-    others = others.reshape(x.shape) if axis is None else np.moveaxis(others, -1, axis)
-    return _spread(dy, x, axis, keepdims) * others
 
 
 def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
@@ -70,11 +55,6 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 # Running sums and products along an axis in plain NumPy: y[i] is the sum or product of x[0] ... x[i].
 
 cumsum, cumprod = np.cumsum, np.cumprod
-
-
-def cumsum_backward(dy: Array, x: Array, axis: int) -> Array:
-    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from its end."""
-    return np.flip(np.cumsum(np.flip(dy, axis), axis), axis)
 
 
 def cumprod_backward(dy: Array, x: Array, axis: int) -> Array:

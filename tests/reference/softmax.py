@@ -28,8 +28,3 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
         return x.copy()
     shifted = x - x.max(axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
-
-
-def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """dy_i/dx_j = [i = j] - exp(y_j), so dx = dy - exp(y) sum_i dy_i."""
-    return dy - np.exp(y) * dy.sum(axis, keepdims=True)

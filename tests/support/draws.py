@@ -22,7 +22,3 @@ def broadcast_shapes(rng: np.random.Generator, count: int = 2) -> list[tuple[int
         left_out = int(rng.integers(0, len(mine) + 1)) if rng.random() < 0.4 else 0
         shapes.append(tuple(mine[left_out:]))
     return shapes
-
-
-def any_axis(rng: np.random.Generator, ndim: int) -> int:
-    return int(rng.integers(-ndim, ndim))
