@@ -1,9 +1,9 @@
 """What properties leave out are ops, and almost all the rest is tested."""
 
-from properties.table import counted, load
 from samples import OPS
 
 from properties.every import PROPERTIES
+from properties.table import counted, load
 
 
 def test_names_that_are_left_out_have_samples():
