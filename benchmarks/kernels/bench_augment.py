@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import augment as reference
+from reference import images as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import conv1d as reference
+from reference import conv2d as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

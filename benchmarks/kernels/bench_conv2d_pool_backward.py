@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import conv2d_pool as reference
+from reference import conv2d as reference
 from support.layouts import in_layout
 from support.tolerance import tolerance
 

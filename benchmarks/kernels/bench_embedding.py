@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from reference import embedding as reference
+from reference import index as reference
 from support.tolerance import tolerance
 
 from benchmarks.functional import bags

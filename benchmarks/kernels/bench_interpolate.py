@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from reference import grid_sample as sampled
-from reference import interpolate as reference
+from reference import images as reference
+from reference import images as sampled
 from support.layouts import in_layout
 from support.tolerance import tolerance
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import pad as reference
+from reference import images as reference
 from support.layouts import in_layout
 
 from benchmarks.harness import Race

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import penalty as reference
+from reference import optimizer as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 // within 0.72 ulp and h, near 1 / (2 g), within 2^-51.4 of itself. The last step adds what g leaves of x:
 // before it is rounded, its result is within 2^-103.3 of the exact root. No root is a midpoint of two
 // doubles; those of so few x are that close to one that a test tries them all
-// (tests/kernels/test_elementwise_roots.py).
+// (tests/kernels/test_math.py).
 RANVIER_INLINE vec<double> quick_sqrt(vec<double> x) {
   typedef uvec<double> U;
   // Of a smaller x, what g leaves could be subnormal.

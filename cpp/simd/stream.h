@@ -5,42 +5,31 @@
 
 namespace ranvier::RANVIER_ISA {
 
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+RANVIER_INLINE void stream_vector(float* p, vec<float> v) { _mm512_stream_ps(p, v); }
+RANVIER_INLINE void stream_vector(double* p, vec<double> v) { _mm512_stream_pd(p, v); }
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+RANVIER_INLINE void stream_vector(float* p, vec<float> v) { _mm256_stream_ps(p, v); }
+RANVIER_INLINE void stream_vector(double* p, vec<double> v) { _mm256_stream_pd(p, v); }
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+RANVIER_INLINE void stream_vector(float* p, vec<float> v) { _mm_stream_ps(p, v); }
+RANVIER_INLINE void stream_vector(double* p, vec<double> v) { _mm_stream_pd(p, v); }
+#else
+RANVIER_INLINE void stream_vector(float* p, vec<float> v) { store(p, v); }
+RANVIER_INLINE void stream_vector(double* p, vec<double> v) { store(p, v); }
+#endif
+
 // p on a multiple of the vector. Other threads see the value after stream_end(), which every thread calls
 // that has streamed.
-#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-RANVIER_INLINE void stream(float* p, vec<float> v) {
+template <class T>
+RANVIER_INLINE void stream(T* p, vec<T> v) {
   RANVIER_WRITES(p, sizeof v);
-  _mm512_stream_ps(p, v);
+  stream_vector(p, v);
 }
-RANVIER_INLINE void stream(double* p, vec<double> v) {
-  RANVIER_WRITES(p, sizeof v);
-  _mm512_stream_pd(p, v);
-}
-RANVIER_INLINE void stream_end() { _mm_sfence(); }
-#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
-RANVIER_INLINE void stream(float* p, vec<float> v) {
-  RANVIER_WRITES(p, sizeof v);
-  _mm256_stream_ps(p, v);
-}
-RANVIER_INLINE void stream(double* p, vec<double> v) {
-  RANVIER_WRITES(p, sizeof v);
-  _mm256_stream_pd(p, v);
-}
-RANVIER_INLINE void stream_end() { _mm_sfence(); }
-#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
-RANVIER_INLINE void stream(float* p, vec<float> v) {
-  RANVIER_WRITES(p, sizeof v);
-  _mm_stream_ps(p, v);
-}
-RANVIER_INLINE void stream(double* p, vec<double> v) {
-  RANVIER_WRITES(p, sizeof v);
-  _mm_stream_pd(p, v);
-}
-RANVIER_INLINE void stream_end() { _mm_sfence(); }
-#else
-RANVIER_INLINE void stream(float* p, vec<float> v) { store(p, v); }
-RANVIER_INLINE void stream(double* p, vec<double> v) { store(p, v); }
-RANVIER_INLINE void stream_end() {}
+RANVIER_INLINE void stream_end() {
+#ifdef __SSE4_1__
+  _mm_sfence();
 #endif
+}
 
 }  // namespace ranvier::RANVIER_ISA

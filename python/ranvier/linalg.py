@@ -42,30 +42,12 @@ from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 __all__ = [
-    "LinAlgError",
-    "cholesky",
-    "cholesky_ex",
-    "cross",
-    "det",
-    "eigh",
-    "eigvalsh",
-    "inv",
-    "lstsq",
-    "lu",
+    "LinAlgError", "cholesky", "cholesky_ex", "cross", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu",
     "lu_factor",
-]
-__all__ += [
-    "matrix_exp",
-    "matrix_norm",
-    "matrix_power",
-    "matrix_rank",
-    "norm",
-    "pinv",
-    "qr",
-    "slogdet",
+    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet",
     "solve",
-]
-__all__ += ["solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
+    "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+]  # fmt: skip
 
 inv = inverse
 InvExResult = namedtuple("InvExResult", "inverse info")

@@ -1,11 +1,14 @@
-"""Flags that would have no effect, columns that are not the model's, arrays that nobody asked for."""
+"""Flags of the commands, their help, summary and export."""
 
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import cli
+from ranvier import cli, nn
+from ranvier.cli import _parser
 
 QUICK = ["--epochs", "1", "--model", "mlp"]
 
@@ -259,3 +262,125 @@ def test_output_that_cannot_be_written(monkeypatch, refused):
 
     monkeypatch.setattr("sys.stdout", Full())
     assert refused("config") == "[Errno 28] No space left on device"
+
+
+# Every command explains itself, with examples that it accepts.
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "summary", "export", "config"])
+def test_help_ends_with_examples(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    examples = re.findall(
+        rf"^  (?:\w+=\S+ )?ranvier {command}(.*)$", text.partition("examples:")[2], re.MULTILINE
+    )
+    assert examples
+    for example in examples:
+        _parser().parse_args([command, *example.split()])
+
+
+# `ranvier summary`: the table of a model file, and what the file says beside it.
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    names, steps = ["cat", "dog"], [rv.data.MinMaxScaler(0, 16)]
+    rv.save(model, path, input_shape=(2, 3), class_names=names, preprocessing=steps, link="softmax")
+    return path
+
+
+def test_everything_the_file_says(model_file, works):
+    printed = works("summary", model_file).out
+    assert "1 Linear   (N, 2)                14" in printed
+    assert "input       2x3\nclasses     cat, dog\nbefore it   MinMaxScaler (low 0, high 16)\n" in printed
+    assert printed.endswith(f"after it    softmax\nwritten by  ranvier {rv.__version__}\n")
+
+
+def test_another_input(model_file, refused):
+    assert cli.main(["summary", str(model_file), "--input-shape", "6"]) == 0
+    assert "[linear] got x of shape (1, 7)" in refused("summary", model_file, "--input-shape", "1x7")
+    with pytest.raises(SystemExit):
+        cli.main(["summary", str(model_file), "--input-shape", "axb"])
+
+
+def test_mistakes(tmp_path, refused):
+    state, bare, text = (tmp_path / name for name in ("state", "bare", "text"))
+    rv.save({"w": np.ones(2)}, state)
+    rv.save(nn.Sequential(nn.ReLU()), bare)
+    text.write_text("no model")
+    for path, message in (
+        (tmp_path / "absent", "no such file"),
+        (state, "holds weights without a model"),
+        (bare, "does not say what its input is; pass --input-shape"),
+        (text, "text"),
+        (tmp_path, f"'{tmp_path}' is a folder; expected a model file"),
+    ):
+        assert message in refused("summary", path)
+
+
+# `ranvier export`: a model file as an ONNX file or as C.
+
+
+@pytest.fixture
+def model_file_of_export(tmp_path):
+    path = tmp_path / "model.safetensors"
+    rv.save(
+        nn.Sequential(nn.Flatten(), nn.Linear(6, 2)),
+        path,
+        input_shape=(2, 3),
+        class_names=["cat", "dog"],
+        preprocessing=[rv.data.MinMaxScaler(0, 16)],
+        link="softmax",
+    )
+    return path
+
+
+def test_the_network_and_what_is_around_it(model_file_of_export, tmp_path, works):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    file = tmp_path / "new" / "model.onnx"
+    assert works("export", model_file_of_export, file).out == (
+        "input       x: batch x 2x3, float32\noutput      output: batch x 2\nclasses     cat, dog\n"
+        f"before it   MinMaxScaler (low 0, high 16)\nafter it    softmax\nwritten to  {file}\n"
+    )
+    x = np.random.default_rng(0).random((5, 2, 3), np.float32)
+    found, model = rv.onnx.load(file), rv.load(model_file_of_export)
+    np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
+
+
+def test_a_network_as_c(model_file_of_export, tmp_path, works):
+    assert works("export", model_file_of_export, tmp_path / "net.c").out.startswith(
+        "functions   net_predict: input 1x2x3, float32\nclasses     cat"
+    )
+    (tmp_path / "own").mkdir()
+    rv.export.c(rv.load(model_file_of_export), tmp_path / "own" / "net.c", rv.zeros(1, 2, 3))
+    for name in ("net.c", "net.h"):
+        assert (tmp_path / name).read_text() == (tmp_path / "own" / name).read_text()
+
+
+def test_mistakes_of_export(model_file_of_export, tmp_path, refused):
+    bare = tmp_path / "bare"
+    rv.save(nn.Sequential(nn.ReLU()), bare)
+    for arguments, message in (
+        ([str(tmp_path / "none"), str(tmp_path / "a.onnx")], "no such file"),
+        (
+            [str(model_file_of_export), str(model_file_of_export)],
+            "which is read; writing it would destroy the input",
+        ),
+        ([str(model_file_of_export), str(tmp_path)], "is a folder; expected a file to write"),
+        ([str(model_file_of_export), str(tmp_path / "a.cpp")], "ends in '.cpp'; expected .onnx, or .c for C"),
+        ([str(model_file_of_export), str(tmp_path / "a")], "ends in ''; expected .onnx, or .c for C"),
+        ([str(bare), str(tmp_path / "a.onnx")], "does not say what its input is; pass --input-shape"),
+    ):
+        assert message in refused("export", *arguments)
+
+
+def test_without_the_package(model_file_of_export, tmp_path, monkeypatch, refused):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "ONNX files need onnx: pip install 'ranvier[onnx]'" in refused(
+        "export", model_file_of_export, tmp_path / "a.onnx"
+    )
+    assert not (tmp_path / "a.onnx").exists()

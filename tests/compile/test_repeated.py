@@ -1,6 +1,6 @@
 """A module that is called again and again without gradients: replayed by itself, with the same bits, where
 nobody can tell: not where its code is watched, nor in copies. Changes between calls and code with effects:
-`staleness`, the variants "alone"."""
+`staleness`, the way `alone`."""
 
 import copy
 import gc

@@ -1,5 +1,5 @@
 """What replays take from the call and give to it: values that are compared, modes, the random stream,
-results, gradients and memory. Others: rows of `staleness`."""
+results, gradients and memory. Others: `staleness`."""
 
 import cProfile
 import dataclasses

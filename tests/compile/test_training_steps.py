@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits, played, same
-from compile.staleness.rows import table
 from ranvier import nn, optim
 from ranvier.autograd import grad
 from ranvier.nn import functional as F
@@ -76,8 +75,12 @@ def halved(module, dx, dy):
 
 
 def parts(text, **names):
-    """Rows of `name | part: code | part: code ...`."""
-    return {name: dict(part.split(": ", 1) for part in row) for name, row in table(text, **names).items()}
+    """Rows of `name | part: code | part: code ...`, which indented lines continue; `<NAME>`: a given text."""
+    for name, value in names.items():
+        text = text.replace(f"<{name}>", value)
+    lines = text.strip("\n").replace("\n    ", " ").replace("\n  |", " |").splitlines()
+    rows = [line.replace("\\n", "\n").split(" | ") for line in lines]
+    return {name: dict(part.split(": ", 1) for part in row) for name, *row in rows}
 
 
 # What differs from the plain step of a model `m`, its optimizer `o`, and `x`, `y`; `more`: also compared.

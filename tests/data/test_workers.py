@@ -189,8 +189,7 @@ def test_timeout():
 
     batches = iter(DataLoader(Slow(), num_workers=1, timeout=0.2))
     assert next(batches).tolist() == [0]
-    with pytest.raises(RuntimeError, match=r"DataLoader timed out after 0\.2 seconds"):
-        next(batches)
+    refused(RuntimeError, "DataLoader timed out after 0.2 seconds", next, batches)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +201,7 @@ def test_timeout():
     ],
 )  # fmt: skip
 def test_settings_that_are_refused(settings):
-    with pytest.raises(ValueError, match=r"\[DataLoader\] got"):
-        DataLoader([1], **settings)
+    refused(ValueError, "[DataLoader] got", DataLoader, [1], **settings)
 
 
 class Shy(Counted):

@@ -26,16 +26,12 @@ def test_the_same_bits_on_ranks(ranks, alone):
             assert told[name] == expected, name
 
 
-def test_the_same_bits_eagerly_and_at_any_number_of_threads(alone):
+def test_the_same_bits_eagerly_and_at_any_number_of_threads(alone, threads):
     assert alone["eager"] == alone["network with everything"]
-    before = rv.get_num_threads()
-    try:
-        for threads in {1, 2} - {before}:
-            rv.set_num_threads(threads)
-            found = network_with_everything()
-            assert json.loads(json.dumps(found)) == alone["network with everything"]
-    finally:
-        rv.set_num_threads(before)
+    for count in {1, 2} - {rv.get_num_threads()}:
+        threads(count)
+        found = network_with_everything()
+        assert json.loads(json.dumps(found)) == alone["network with everything"]
 
 
 def test_integer_buffers_are_exact(alone):

@@ -111,25 +111,6 @@ def test_moments_of_samples(name):
         np.testing.assert_allclose(draws.var(0), d.variance.numpy(), rtol=0.2, atol=0.05)
 
 
-@pytest.mark.parametrize("given", ["covariance_matrix", "precision_matrix", "scale_tril"])
-def test_matrices_of_multivariate_normal(given, torch):
-    tril = np.linalg.cholesky(COVARIANCE)
-    matrix = {"covariance_matrix": COVARIANCE, "precision_matrix": np.linalg.inv(COVARIANCE)}.get(given, tril)
-    both = []
-    for library in ("ranvier", "torch"):
-        module = importlib.import_module(library)
-        leaf = module.tensor(matrix, requires_grad=True)
-        d = module.distributions.MultivariateNormal(module.tensor(ANY), **{given: leaf})
-        (d.log_prob(module.tensor(ANY * 2)).sum() + d.entropy().sum()).backward()
-        found = [d.covariance_matrix, d.precision_matrix, d.scale_tril, leaf.grad]
-        both.append([np.tril(x.detach().numpy()) if x is leaf.grad else x.detach().numpy() for x in found])
-    for got, want in zip(*both, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
-    rv.manual_seed(0)
-    draws = D.MultivariateNormal(rv.zeros(3).double(), rv.tensor(COVARIANCE)).rsample((20_000,)).numpy()
-    np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, rtol=0.15, atol=0.15)
-
-
 def test_a_squashed_policy_as_sac_writes_it():
     """Its own TanhTransform, paths as attributes, and the gradient through rsample and log_prob."""
     import math

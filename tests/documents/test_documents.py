@@ -1,9 +1,14 @@
-"""Files that the documents name exist, and their links lead somewhere."""
+"""Documents: files and links that they name, and pages with programs, which run."""
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ranvier as rv
+from support.grouped import grouped
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/design/*.md")])
@@ -43,3 +48,92 @@ def test_the_architecture_names_every_folder(folder: str) -> None:
 def test_finds_what_is_missing() -> None:
     assert missing_files("see `base/no_such_file.h` and `base/parallel.h`") == ["base/no_such_file.h"]
     assert missing_targets(ROOT / "README.md", "[a](docs/none.md) [b](docs/topics.md)") == ["docs/none.md"]
+
+
+# Pages of docs with programs: their Python blocks run, one after the other.
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ["five_minutes", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_programs_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads = rv.get_num_threads()
+    names = {"__name__": page}
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.S | re.M)
+    assert blocks
+    try:
+        for block in blocks:
+            exec(compile(block, f"{page}.md", "exec"), names)
+    finally:
+        rv.set_num_threads(threads)
+
+
+# docs/topics.md: every function, example and picture that it names is there, and none is left out.
+
+
+TOPICS = (ROOT / "docs" / "topics.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in TOPICS.splitlines()
+    if line.startswith("|") and not line.startswith(("| topic", "|---"))
+]
+NAMES = sorted({name for row in ROWS for cell in row for name in re.findall(r"`([^`]+)`", cell)})
+LINKS = sorted(set(re.findall(r"\]\(([^)#]+)\)", TOPICS)))
+
+
+@grouped("name", NAMES)
+def test_what_is_named_is_there(name: str) -> None:
+    first, *path = name.split(".")
+    assert first == "rv", "names as a program writes them, from `import ranvier as rv`"
+    if path[0] == "sklearn":  # to load a name, scikit-learn is needed
+        assert path[1] in rv.sklearn.__all__
+        return
+    found: Any = rv
+    for part in path:
+        found = getattr(found, part)
+
+
+@grouped("link", LINKS)
+def test_what_is_linked_is_there(link: str) -> None:
+    assert (ROOT / "docs" / link).resolve().is_file()
+
+
+def test_a_row_has_a_topic_and_what_serves_it() -> None:
+    assert len(ROWS) > 80
+    for row in ROWS:
+        assert len(row) == 4, row
+        topic, code, example, picture = row
+        assert topic, row
+        assert re.fullmatch(r"(`rv(\.\w+)+` ?)+", code), row
+        assert re.fullmatch(r"(\[\d\d\]\(\.\./examples/\d\d_\w+\.py\) ?)*", example), row
+        assert re.fullmatch(r"(`rv\.plot\.\w+` ?)*", picture), row
+
+
+def test_a_link_to_an_example_bears_its_number() -> None:
+    for number, name in re.findall(r"\[(\d\d)\]\(\.\./examples/(\w+)\.py\)", TOPICS):
+        assert name.startswith(f"{number}_")
+
+
+def test_no_topic_comes_twice() -> None:
+    topics = [row[0] for row in ROWS]
+    assert sorted(set(topics)) == sorted(topics)
+
+
+def test_pictures_are_small_and_each_is_of_an_example_and_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert sum(path.stat().st_size for path in pictures) <= 500_000
+    examples = [path.stem for path in (ROOT / "examples").glob("[0-9][0-9]_*.py")]
+    for path in pictures:
+        assert path.stat().st_size <= 60_000
+        assert any(path.stem.startswith(name) for name in examples)
+        assert f"pictures/{path.name}" in LINKS
+
+
+def test_every_example_and_every_picture_serves_a_topic() -> None:
+    examples = {path.name for path in (ROOT / "examples").glob("[0-9][0-9]_*.py")}
+    assert sorted(examples - {Path(link).name for link in LINKS}) == []
+    pictures = {f"rv.plot.{name}" for name in rv.plot.__all__ if name != "require_matplotlib"}
+    assert sorted(pictures - set(NAMES)) == []

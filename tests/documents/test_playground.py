@@ -21,59 +21,25 @@ import ranvier as rv
 FOLDER = Path(__file__).parents[2] / "docs" / "playground"
 SCRIPTS = ("kernels", "plan", "machine", "text", "data", "watch", "draw", "diagram", "page")
 POINTS = {"data": "circle", "features": ["x1", "x2"], "noise": 0.5}
+DIGITS = {"data": "digits"}
+
+
+def form(data, sizes, activation, loss, optimizer, **penalties):
+    """The choices that a page shows."""
+    choices = {"sizes": sizes, "activation": activation, "loss": loss, "optimizer": optimizer}
+    return {**data, **choices, **penalties}
+
+
 FORMS = {
-    "xor": {**POINTS, "sizes": [2, 4, 2, 1], "activation": "Tanh", "loss": "bce", "optimizer": "SGD"},
-    "line": {**POINTS, "sizes": [2, 1], "activation": "Linear", "loss": "mse", "optimizer": "momentum"},
-    "l2": {
-        **POINTS,
-        "sizes": [2, 8, 1],
-        "activation": "ReLU",
-        "loss": "bce",
-        "optimizer": "Adam",
-        "l2": 0.001,
-    },
-    "l1": {
-        **POINTS,
-        "sizes": [2, 6, 5, 1],
-        "activation": "SiLU",
-        "loss": "mse",
-        "optimizer": "SGD",
-        "l1": 0.003,
-    },
-    "l1 line": {
-        **POINTS,
-        "sizes": [2, 1],
-        "activation": "Linear",
-        "loss": "bce",
-        "optimizer": "SGD",
-        "l1": 0.1,
-    },
-    "l1 of one weight": {
-        **POINTS,
-        "sizes": [2, 3, 1, 1],
-        "activation": "GELU",
-        "loss": "mse",
-        "optimizer": "momentum",
-        "l1": 0.0001,
-    },
-    "deep": {
-        **POINTS,
-        "sizes": [2, 8, 7, 6, 5, 4, 3, 1],
-        "activation": "GELU",
-        "loss": "bce",
-        "optimizer": "Adam",
-    },
-    "digits": {
-        "data": "digits",
-        "sizes": [64, 16, 10],
-        "activation": "Sigmoid",
-        "loss": "ce",
-        "optimizer": "momentum",
-    },
-    "l1 digits": {
-        **{"data": "digits", "sizes": [64, 3, 10], "activation": "ReLU", "loss": "ce", "optimizer": "Adam"},
-        "l1": 0.00001,
-    },
+    "xor": form(POINTS, [2, 4, 2, 1], "Tanh", "bce", "SGD"),
+    "line": form(POINTS, [2, 1], "Linear", "mse", "momentum"),
+    "l2": form(POINTS, [2, 8, 1], "ReLU", "bce", "Adam", l2=0.001),
+    "l1": form(POINTS, [2, 6, 5, 1], "SiLU", "mse", "SGD", l1=0.003),
+    "l1 line": form(POINTS, [2, 1], "Linear", "bce", "SGD", l1=0.1),
+    "l1 of one weight": form(POINTS, [2, 3, 1, 1], "GELU", "mse", "momentum", l1=0.0001),
+    "deep": form(POINTS, [2, 8, 7, 6, 5, 4, 3, 1], "GELU", "bce", "Adam"),
+    "digits": form(DIGITS, [64, 16, 10], "Sigmoid", "ce", "momentum"),
+    "l1 digits": form(DIGITS, [64, 3, 10], "ReLU", "ce", "Adam", l1=0.00001),
 }
 DEFAULTS = {"rate": 0.03, "l1": 0.0, "l2": 0.0, "batch": 10}
 # Makes the network of a form and does some steps of the batches that Python gives: texts and losses.

@@ -1,9 +1,16 @@
-"""Values worked out by hand in the lessons that the library is meant to accompany."""
+"""Training runs from one end to the other: golden values, MNIST, same weights, small sets."""
+
+import json
+import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
+from ranvier import cli, nn, optim
+from ranvier.data import datasets, train_test_split
+from support.resumed import BATCHES, EPOCHS, MODELS, Stop, fit, sha256, trainer
 
 
 @pytest.mark.parametrize(
@@ -160,3 +167,173 @@ def test_edge_kernels():
     vertical = np.array([[-1, 0, 1]] * 3, np.float32)[None, None]
     assert rv.kernels.conv2d(image, vertical).max() == 765
     assert (rv.kernels.conv2d(image, np.swapaxes(vertical, 2, 3).copy()) == 0).all()
+
+
+# MNIST by one command, where its files are: 784-128-64-10 by full batches, and by mini-batches.
+
+
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+
+
+def train(folder, *settings):
+    """What the command printed is the caller's; returns its figures."""
+    if not MNIST.is_dir():
+        pytest.skip(f"the MNIST files are not in {MNIST}")
+    figures = folder / "run.json"
+    files = ["--out", str(folder), "--json", str(figures)]
+    assert cli.main(["train", "mnist", "--data-dir", str(MNIST), "--model", "mlp", *settings, *files]) == 0
+    return json.loads(figures.read_text())
+
+
+def matrix_of(printed):
+    """The confusion matrix as it was printed."""
+    lines = printed.partition("confusion matrix")[2].splitlines()[3:13]
+    return np.array([[int(cell) for cell in line.split()[1:]] for line in lines])
+
+
+def test_full_batches_of_plain_gradient_descent(tmp_path, capsys):
+    steps = ["--batch-size", "full", "--optimizer", "sgd", "--momentum", "0", "--schedule", "constant"]
+    figures = train(tmp_path, *steps, "--lr", "0.1", "--init", "he", "--limit", "2000", "--epochs", "100")
+    printed = capsys.readouterr().out
+    assert "2000 training, 500 validation and 10000 test images; mlp of 109,386 parameters" in printed
+    losses = figures["history"]["loss"]
+    assert losses[-1] < 0.25 * losses[0]
+    assert np.diff(losses).max() < 0.01  # it only falls
+    assert figures["test_accuracy"] > 0.82  # 500 epochs of 16,000 images give 0.93
+    matrix = matrix_of(printed)
+    assert matrix.sum() == 10_000
+    assert np.trace(matrix) / 10_000 == pytest.approx(figures["test_accuracy"])
+
+
+def test_mini_batches(tmp_path, capsys):
+    figures = train(tmp_path, "--limit", "20000", "--epochs", "2")
+    printed = capsys.readouterr().out
+    assert figures["test_accuracy"] > 0.94  # 5 epochs of 55,000 images give 0.98
+    found = {name: float(score) for name, score in re.findall(r"^ +(\d) +[\d.]+ +([\d.]+)", printed, re.M)}
+    assert len(found) == 10
+    assert min(found.values()) > 0.85  # the recall of each class
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason=f"the MNIST files are not in {MNIST}")
+def test_a_part_is_learned():
+    rv.manual_seed(0)
+    (x, y), (xt, yt) = datasets.load_mnist(MNIST)
+    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    head = [nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)]
+    model = nn.Sequential(*first, *second, nn.Flatten(), *head)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
+    trainer.fit(x[:6400], y[:6400], epochs=1, batch_size=64)
+    assert trainer.evaluate(xt[:2000], yt[:2000])["accuracy"] > 0.88
+
+
+# A run ends with the same bits whether it was killed and resumed, compiled or not, or made in parts.
+#
+# RANVIER_KILL_POINTS=all stops before every batch; otherwise before the first, after an
+# epoch, and within one.
+
+
+POINTS = range(BATCHES) if os.environ.get("RANVIER_KILL_POINTS") == "all" else (0, 7, 17)
+UNBROKEN = {}
+
+
+def unbroken(kind):
+    if kind not in UNBROKEN:
+        rv.set_num_threads(1)
+        UNBROKEN[kind] = sha256(fit(trainer(kind)))
+    return UNBROKEN[kind]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+def test_stopped_and_resumed(kind, count, point, tmp_path, threads):
+    expected = unbroken(kind)
+    threads(count)
+    with pytest.raises(ZeroDivisionError):
+        fit(trainer(kind), callbacks=[rv.Checkpoint(tmp_path, every_batches=1), Stop(point)])
+    again = fit(trainer(kind), callbacks=[rv.Checkpoint(tmp_path, every_batches=1)], resume=tmp_path)
+    assert sha256(again) == expected
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_compiled_or_not(kind, count, threads):
+    expected = unbroken(kind)
+    threads(count)
+    compiled = fit(trainer(kind))
+    assert compiled.programs("fit")
+    assert sha256(compiled) == expected
+    eager = fit(trainer(kind, compile=False))
+    assert not eager.programs("fit")
+    assert sha256(eager) == expected
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("compiled", [(True, True), (True, False), (False, True)])
+def test_shorter_runs_one_after_another(kind, compiled, tmp_path, threads):
+    """The second part by the same trainer, or by another from the first one's checkpoint."""
+    expected = unbroken(kind)
+    threads(2)
+    first = fit(trainer(kind, compiled[0]), EPOCHS // 2, callbacks=[rv.Checkpoint(tmp_path)])
+    assert sha256(fit(first, EPOCHS - EPOCHS // 2)) == expected
+    assert sha256(fit(trainer(kind, compiled[1]), resume=tmp_path)) == expected
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("batches", [9, 16])
+def test_interrupted_and_resumed(kind, batches, tmp_path, threads):
+    expected = unbroken(kind)
+    threads(2)
+    stop = Stop(batches, KeyboardInterrupt)
+    stopped = fit(trainer(kind), callbacks=[rv.Checkpoint(tmp_path, every_batches=1), stop])
+    assert len(stopped.history["loss"]) < EPOCHS
+    assert sha256(fit(trainer(kind), resume=tmp_path)) == expected
+
+
+# Small problems from beginning to end: two moons, digits (XOR: nn/test_container.py).
+
+
+def two_moons(n, noise, seed):
+    """Two half circles that reach into each other, n points on each, as scikit-learn's make_moons."""
+    rng = np.random.default_rng(seed)
+    angle = np.linspace(0, np.pi, n)
+    upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
+    x = np.concatenate([upper, lower]) + rng.normal(0, noise, (2 * n, 2))
+    return x, np.repeat([0, 1], n)
+
+
+def test_two_moons():
+    rv.manual_seed(0)
+    x, y = two_moons(500, 0.1, seed=1)
+    x_test, y_test = two_moons(500, 0.1, seed=2)
+    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    trainer = rv.Trainer(model, nn.BCEWithLogitsLoss(), optimizer, metrics=["accuracy"])
+    trainer.fit(x, y[:, None], epochs=40, batch_size=32)
+    assert trainer.evaluate(x_test, y_test[:, None])["accuracy"] > 0.99
+
+
+def normed():
+    first = [nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten()]
+    head = [nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)]
+    return nn.Sequential(*first, *second, *head)
+
+
+def test_digits_with_batch_norm_are_learned(tmp_path):
+    rv.manual_seed(5)
+    x, y = datasets.load_digits()
+    x, xv, y, yv = train_test_split(x, y, test_size=397, random_state=0, stratify=y)
+    model = normed()
+    optimizer = optim.Adam(model.parameters(), lr=2e-3)
+    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
+    history = trainer.fit(x, y, epochs=10, batch_size=64, validation_data=(xv, yv))
+    assert history["val_accuracy"][-1] >= 0.98
+    assert model[1].num_batches_tracked.item() == 10 * 22  # evaluation does not count
+    rv.save(model, tmp_path / "digits.safetensors")
+    back = rv.load(tmp_path / "digits.safetensors").eval()
+    again = rv.softmax(back(xv), 1).numpy(force=True)
+    np.testing.assert_allclose(again, trainer.predict_proba(xv), rtol=0, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The estimators in scikit-learn's tools: pipelines, searches, calibration, copies."""
+"""The estimators in scikit-learn's tools and checks: pipelines, searches, calibration, copies, files."""
 
 import pickle
 import subprocess
@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
+from ranvier import nn
 from ranvier.sklearn import (
     MLPClassifier,
     MLPRegressor,
@@ -21,14 +22,17 @@ from ranvier.sklearn import (
 )
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import shuffle
+from sklearn.utils import estimator_checks, shuffle
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from support.python import printed
+from support.refused import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 X, Y = shuffle(*load_iris(return_X_y=True), random_state=0)
 FAST = {"max_iter": 15, "random_state": 0}
 
@@ -131,3 +135,119 @@ def test_without_scikit_learn_the_error_says_what_to_install():
 def test_importing_ranvier_does_not_load_scikit_learn():
     program = "import sys, ranvier, ranvier.sklearn; print('sklearn' in sys.modules)"
     assert printed("-c", program) == "False\n"
+
+
+# scikit-learn's own checks of estimators.
+
+
+class CheckedNetwork(rv.nn.Sequential):
+    """A class, whose name in the tests' ids is the same in each process of xdist."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__(rv.nn.Linear(n_features, 20), rv.nn.ReLU(), rv.nn.Linear(20, n_outputs))
+
+
+CHECKED_NET = {"optimizer": rv.optim.Adam, "lr": 0.03, "max_epochs": 15, "batch_size": 32}
+CHECKED = [
+    MLPClassifier(max_iter=25, learning_rate_init=0.01),
+    MLPRegressor(max_iter=40, learning_rate_init=0.01),
+    NeuralNetClassifier(CheckedNetwork, **CHECKED_NET),
+    NeuralNetRegressor(CheckedNetwork, **CHECKED_NET),
+    TabularClassifier((16,), n_members=2, max_iter=15, learning_rate=0.02),
+    TabularRegressor((16,), n_members=2, max_iter=20, learning_rate=0.02),
+]
+ROUNDING = "the sums of float32 of a sample twice and of one with weight two are rounded differently"
+BATCHES = "a repeated sample is in other batches, or weighs more in batch norms, quartiles and splits"
+SAMPLE_WEIGHTS = (
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+)
+
+
+def expected(estimator):
+    reason = ROUNDING if type(estimator) in (MLPClassifier, MLPRegressor) else BATCHES
+    return dict.fromkeys(SAMPLE_WEIGHTS, reason)
+
+
+@parametrize_with_checks(CHECKED, expected_failed_checks=expected)
+def test_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("name", SAMPLE_WEIGHTS)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_weight_of_two_is_a_sample_twice(kind, solver, name):
+    """In float64, for data that are one batch."""
+    estimator = kind(max_iter=30, learning_rate_init=0.01, solver=solver, dtype="float64")
+    getattr(estimator_checks, name)(kind.__name__, clone(estimator))
+
+
+# NeuralNetClassifier and NeuralNetRegressor: shapes, parameters, files.
+
+
+IRIS, KINDS = load_iris(return_X_y=True)
+DIGITS = load_digits()
+TWO_EPOCHS = {"max_epochs": 2, "random_state": 0}
+
+
+def test_parameters_of_the_parts():
+    net = NeuralNetClassifier(
+        nn.Linear, module__in_features=4, module__out_features=3, optimizer="adam", **TWO_EPOCHS
+    )
+    net.set_params(optimizer__weight_decay=0.5, criterion__label_smoothing=0.1)
+    net = clone(net).fit(IRIS, KINDS)
+    assert net.optimizer_.param_groups[0]["weight_decay"] == 0.5
+    assert net.criterion_.label_smoothing == 0.1
+    assert net.get_params()["module__in_features"] == 4
+    assert len(net.history_["val_loss"]) == net.n_iter_ == 2
+    refused(ValueError, "Invalid parameter 'widht'", net.set_params, widht=3)
+    silent = {"verbose": 0, "device": "cpu", "warm_start": False}  # of skorch
+    assert "verbose" not in NeuralNetClassifier(nn.Linear, **silent).set_params(verbose=0).get_params()
+    for name, value, text in (
+        ("widht", 3, "got widht; expected parameters such as module__width"),
+        ("verbose", 1, "(verbose=0 only; callbacks=[rv.ProgressBar()] prints a line an epoch)"),
+        ("device", "cuda", "got device; expected"),
+    ):
+        refused(TypeError, text, NeuralNetClassifier, nn.Linear, **{name: value})
+    refused(ValueError, "Invalid parameter 'verbose'", net.set_params, verbose=1)
+
+
+def test_binary_logits_of_both_shapes():
+    flat = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0))
+    for module in (nn.Linear(4, 1), flat):
+        net = NeuralNetClassifier(
+            module, nn.BCEWithLogitsLoss, optimizer="adam", lr=0.05, max_epochs=20, batch_size=8
+        )
+        assert net.set_params(random_state=0).fit(IRIS, KINDS > 0).score(IRIS, KINDS > 0) > 0.95
+        np.testing.assert_allclose(net.predict_proba(IRIS).sum(axis=1), 1, 1e-5)
+
+
+def test_images_and_indices():
+    images = DIGITS.images[:, None].astype(np.float32)
+    convolutional = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    net = NeuralNetClassifier(convolutional, optimizer="adam", lr=0.01, max_epochs=3, random_state=0)
+    assert net.fit(images, DIGITS.target).score(images, DIGITS.target) > 0.8
+    rows = np.random.default_rng(0).integers(0, 9, (300, 3))
+    words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
+    net = NeuralNetClassifier(words, optimizer="adam", lr=0.1, max_epochs=10, random_state=0)
+    assert net.fit(rows, rows[:, 0] > 4).score(rows, rows[:, 0] > 4) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("net", "y", "message"),
+    [
+        (NeuralNetClassifier(nn.Linear(4, 2)), KINDS, "for 3 classes and CrossEntropyLoss"),
+        (
+            NeuralNetClassifier(nn.Linear(4, 1), nn.BCEWithLogitsLoss),
+            KINDS,
+            "for 3 classes and BCEWithLogitsLoss",
+        ),
+        (NeuralNetClassifier(nn.Linear(4, 3), nn.MSELoss), KINDS, "expected a classification loss"),
+        (NeuralNetClassifier(nn.Linear(4, 3), module__bias=False), KINDS, "that is made already"),
+        (NeuralNetRegressor(nn.Linear(4, 2)), KINDS * 1.0, "expected equal shapes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(net, y, message):
+    with pytest.raises(ValueError, match=message):
+        net.fit(IRIS, y)

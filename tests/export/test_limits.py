@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
-from export.test_predictions import Of, numbers
-from export.test_steps import mlp
+from export.test_predictions import Of, mlp, numbers
 from ranvier import nn
 from ranvier.observe import observers
 from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
@@ -18,6 +17,16 @@ def refused(error, match, folder, target, example, **options):
     with pytest.raises(error, match=match):
         rv.export.c(target, folder / "net.c", example, **options)
     assert not (folder / "net.c").exists()
+
+
+RNG = np.random.default_rng(0)
+
+
+def read_or(x, other):
+    try:
+        return x * x.sum().item()
+    except ValueError:
+        return x * other
 
 
 MODELS = [
@@ -31,7 +40,12 @@ MODELS = [
     (Of(lambda x: x * x.argmax().item()), (3,), r"item\(\) reads a value"),
     (Of(lambda x: x * 2 if rv.equal(x, x * 1) else x), (3,), "equal reads a value"),
     (Of(lambda x: x * (x > 0.1).any()), (3,), "depends on the inputs, and that"),
-    (Of(lambda x: x > 0.1), (3,), "result of bools"),
+    (Of(lambda x: x > 0.1), (3,), "result of bool"),
+    (Of(lambda x: (x * 3).to(rv.int16)), (3,), "it makes int16"),
+    (Of(lambda x: x * x.sum().half()), (3,), "it makes float16"),
+    (Of(lambda x: x * float(RNG.random())), (3,), "for inputs with other values"),
+    (Of(lambda x: x * len(str(x))), (3,), "for inputs with other values"),
+    (Of(lambda x: read_or(x, 2)), (3,), r"item\(\) reads a value"),
     (Of(lambda x: x + rv.rand(3)), (3,), "random_fill"),
     (Of(lambda x: x[:0].sum()), (3,), "expected 1 to"),
     (nn.Linear(3, 2, dtype=rv.float64), (1, 3), "float"),
@@ -220,7 +234,7 @@ def test_integers_are_indices_only(tmp_path):
     refused(ValueError, "depends on the inputs, and that", tmp_path, Of(lambda e, x: e(x + 1), embed), index)
     refused(ValueError, "another order", tmp_path, Of(lambda e, x: e(x.transpose(0, 1)), embed), index)
     refused(TypeError, "of integers", tmp_path, Of(lambda x: rv.cat([x, x])), index)
-    refused(TypeError, "of integers", tmp_path, Of(lambda x: x.reshape(-1)), index)
+    refused(TypeError, "result of int64", tmp_path, Of(lambda x: x.reshape(-1)), index)
 
 
 def test_changes_in_place(tmp_path):

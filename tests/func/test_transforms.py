@@ -353,6 +353,18 @@ def test_tangents_of_embeddings(settings):
             refused(NotImplementedError, "got fmax", way, lambda w: rv.fmax(f(w), rv.tensor(0.5)))
 
 
+def test_tangents_of_powers_and_quotients():
+    """Of a base that is 0 or below, and at poles, too, as in reverse mode."""
+    assert func.jvp(rv.div, (rv.ones(()), rv.zeros(())), (rv.ones(()), rv.ones(())))[1].item() == -np.inf
+    a, b = rv.tensor([[0.0], [3.0], [-2.0]]).double(), rv.tensor([0.0, 1.0, 2.0]).double()
+    for f, *xs in ((lambda a: a**b, a), (rv.pow, a[:2], b)):
+        vs = [x + 1 for x in xs]
+        _, tangent = func.jvp(f, tuple(xs), tuple(vs))
+        jacobians = func.jacrev(f, tuple(range(len(xs))))(*xs)
+        products = [(j.flatten(2) * v.flatten()).sum(-1) for j, v in zip(jacobians, vs, strict=True)]
+        np.testing.assert_allclose(tangent.numpy(), sum(products).numpy(), rtol=1e-12)
+
+
 NORMS = [(1.5, [0.0, 3.0, -1.0]), (4, [0.0, 3.0, -1.0]), (0.5, [0.0, 2.0]), (3, [0.0, 0.0]), (-1, [0.0, 2.0])]
 
 

@@ -25,6 +25,7 @@ CASES = [
     (lambda T: lambda x, y: x["p"] + y, ({"p": 1}, None), 0, ({"p": A}, V[0, :3, None])),
     (lambda T: T.vmap(lambda x: x.cos().sum()), 0, 0, (A,)),
     (lambda T: T.func.grad(lambda x: (x**3).sum()), 1, 0, (A,)),
+    (lambda T: lambda x: x[1:].as_strided((2, 2), (1, 3), x.storage_offset() + 29), 1, 0, (A,)),
 ]
 
 
@@ -64,6 +65,36 @@ def test_gradients_of_samples():
         model.zero_grad()
         model(V[i]).pow(2).sum().backward()
         np.testing.assert_array_equal(got["weight"][i].numpy(), model.weight.grad.numpy())
+
+
+STRIDED = {
+    "offset": lambda x: x.as_strided((2, 2), (1, 2), 103),
+    "none": lambda x: x.as_strided((2, 2), (1, 2), None)[1:],
+    "its own": lambda x: x.as_strided((2, 2), (1, 2), x.storage_offset() + 2),
+    "of a part": lambda x: x.unsqueeze(0)[..., 1:].as_strided((2, 2), (1, 2), 103),
+    "without history": lambda x: x.detach().as_strided((2, 2), (1, 2), 103),
+    "on a tape": lambda x: rv.func.jvp(lambda x: x.as_strided((2, 2), (1, 2), 103), (x,), (x,))[0],
+    "set": lambda x: rv.zeros(0).set_(x.untyped_storage(), x.storage_offset() + 3, (2, 2), (1, 2)),
+    "where it begins": lambda x: rv.zeros(2) + x.storage_offset() + 10 * x[1:].storage_offset(),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+@pytest.mark.parametrize("dims", [(0,), (1,), (2,), (-1, 0), (1, 1)])
+def test_a_place_in_memory_is_the_same_of_each_slice(name, dims):
+    """As PyTorch's vmap has it: of slice i that of the first one and i steps of the dimension."""
+    whole, f = rv.arange(400.0).reshape(4, 5, 20)[1:], STRIDED[name]
+
+    def expected(x, first, dims):
+        if not dims:
+            return f(first) - first.reshape(-1)[0] + x.reshape(-1)[0] if "begins" not in name else f(first)
+        pairs = zip(x.unbind(dims[0]), [first.select(dims[0], 0)] * x.shape[dims[0]], strict=True)
+        return rv.stack([expected(*pair, dims[1:]) for pair in pairs])
+
+    g = f
+    for dim in reversed(dims):
+        g = vmap(g, dim)
+    assert g(whole).tolist() == expected(whole, whole, dims).tolist()
 
 
 def test_what_is_passed_by_name_is_whole():

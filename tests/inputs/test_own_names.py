@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+from differential.distribution_cases import TABLE
 from ranvier import nn, optim
 from ranvier.nn.loss.functional import FORMS
 from support.grouped import grouped
@@ -228,17 +229,11 @@ SCHEDULES: dict[str, Any] = {
     "MultiStepLR": {"milestones": [1, 2]}, "OneCycleLR": {"max_lr": 0.5, "total_steps": 10},
     "ReduceLROnPlateau": {}, "StepLR": {"step_size": 2},
 }  # fmt: skip
-LOC_SCALE = {"loc": 0.0, "scale": 1.0}
 DISTRIBUTIONS: dict[str, Any] = {
-    **dict.fromkeys(("Cauchy", "Gumbel", "Laplace", "LogNormal", "Normal"), LOC_SCALE),
-    **{name: {"probs": 0.5} for name in ("Bernoulli", "Geometric")},
-    **{name: {"probs": [0.5, 0.5]} for name in ("Categorical", "OneHotCategorical")},
-    "Beta": {"concentration1": 1.0, "concentration0": 1.0}, "Binomial": {"total_count": 3, "probs": 0.5},
-    "Dirichlet": {"concentration": [1.0, 1.0]}, "Exponential": {"rate": 1.0},
-    "Gamma": {"concentration": 1.0, "rate": 1.0}, "HalfNormal": {"scale": 1.0},
-    "Multinomial": {"total_count": 2, "probs": [0.5, 0.5]}, "Poisson": {"rate": 1.0}, "StudentT": {"df": 2.0},
-    "Uniform": {"low": 0.0, "high": 1.0}, "AffineTransform": {"loc": 0.0, "scale": 1.0}, "TanhTransform": {},
-}  # fmt: skip
+    name: dict(zip(inspect.signature(getattr(rv.distributions, name)).parameters, rows[0], strict=False))
+    for name, (rows, _) in TABLE.items()
+}
+DISTRIBUTIONS |= {"AffineTransform": {"loc": 0.0, "scale": 1.0}, "TanhTransform": {}}
 DATA: dict[str, Any] = {
     **{name: {"data_source": [1, 2, 3]} for name in ("RandomSampler", "SequentialSampler")},
     "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False},

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import augment as reference
-from support.bits import same_bits
+from reference import images as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 KEY = np.array([-5, 3])
@@ -150,25 +149,3 @@ def test_same_bits_at_any_thread_count(threads, layout):
         yield _core.mix_images(x, partner, np.linspace(0, 1, 9))
 
     same_bits(threads, lambda: list(run()))
-
-
-def test_errors():
-    x = images((2, 3, 8, 8))
-    refused(ValueError, "[move_images] got x of shape (3, 8, 8)", _core.move_images, x[0], places(2))
-    refused(TypeError, "float32, float64 or uint8", _core.move_images, x.astype("int32"), places(2))
-    refused(ValueError, "got place of shape (3, 4) for 2 images", _core.move_images, x, places(3))
-    refused(TypeError, "expected an integer dtype", _core.move_images, x, places(2, 3).astype("f4"))
-    refused(ValueError, "from -2**31 to 2**31", _core.move_images, x, 2**40 + places(2))
-    refused(ValueError, "got height -1; expected 0 to", _core.move_images, x, places(2), -1)
-    refused(ValueError, "got mode 'wrap'", _core.move_images, x, places(2), mode="wrap")
-    refused(ValueError, "expected pixels to", _core.move_images, x[..., :0], places(2), 3, 3, mode="edge")
-    refused(ValueError, "expected (2, 6)", _core.affine_images, x, np.ones((2, 4)))
-    refused(TypeError, "expected float64", _core.affine_images, x, np.ones((2, 6), "f4"))
-    refused(
-        ValueError, "expected 'nearest' or 'bilinear'", _core.affine_images, x, rotated(2, 8, 8), 0.0, "cubic"
-    )
-    refused(ValueError, "expected 0 to 255", _core.affine_images, x.astype("u1"), rotated(2, 8, 8), 0.5)
-    refused(ValueError, "the value 2; expected 0 to 1", _core.erase_images, x, places(2), np.array([0, 2]))
-    refused(ValueError, "expected (2,)", _core.erase_images, x, places(2), np.array([0]))
-    refused(ValueError, "got weight of shape (3,)", _core.mix_images, x, np.array([0, 1]), np.ones(3))
-    refused(TypeError, "dtype uint8", _core.mix_images, x.astype("u1"), np.array([0, 1]), np.ones(2))

@@ -1,25 +1,111 @@
-"""The conv2d kernels on raw arrays: every level's own edges, layouts, out=, epilogue, partial sums."""
+"""The conv2d kernels on raw arrays: values around the tiles of every level, and what tiles may not change."""
 
 import functools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
-from support.bits import same_bits
+from reference import conv2d as reference
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refusals
 from support.strategies import dtypes, repeatable
+from support.threads import same_bits
+from support.tolerance import tolerance
+
+AROUND = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)  # vectors of each level, one more and one less
+DEPTHWISE_WIDTHS = (1, 2, 5, 7, 8, 9, 15, 16, 17, 18, 19, 26, 35, 53)
+# n, c, h, w, k, r, s, groups; the geometry
+VALUES = {
+    "one to five vectors of output channels": [
+        ((1, 3, 4, 5, k, 2, 2, 1), {}) for k in (*AROUND, 24, 25, 40, 48, 49, 56, 65, 80)
+    ],
+    "rows of one tap": [
+        ((2, c, 5, 4, k, 3, 3, 1), {"padding": 1}) for c in range(7, 34) for k in (6, 12, 16, 24)
+    ],
+    "rows of one tap in groups": [
+        ((1, 2 * c, 5, 6, 2 * k, 2, 3, 2), {"stride": 2, "padding": 1})
+        for c in range(7, 34)
+        for k in (6, 12, 16, 24)
+    ],
+    "rows of several taps": [((1, c, 4, 5, 3, 3, 2, 1), {"padding": 1}) for c in (*AROUND, 6, 13, 14, 29)],
+    "few output channels": [
+        ((1, c, 4, 5, k, 2, 3, 1), {"padding": 1}) for k in range(1, 10) for c in (4, 8, 15, 16, 17, 33)
+    ],
+    "few input channels": [
+        ((1, k, 5, 6, c, 2, 2, 1), {"stride": 2}) for k in range(1, 10) for c in (4, 8, 15, 16, 17, 33)
+    ],
+    "x and dy exchanged, in parts and groups": [
+        ((2, 33 * g, 13, 64, k * g, 3, 2, g), {"padding": padding, "dilation": dilation})
+        for g, k in ((1, 1), (1, 3), (1, 8), (2, 3))
+        for padding, dilation in ((0, 1), (1, 2), ((2, 1), 1), (3, 1))
+    ],
+    "groups of few channels, tiles of every height": [((1, 12, 1, n, 12, 1, 1, 3), {}) for n in range(1, 27)],
+    "tiles of every height": [
+        ((2, 6, 2, width, k, 2, 1, 1), {"padding": (1, 0)}) for width in range(1, 46) for k in (13, 24, 32)
+    ],
+    "tiles of every height, with a stride": [
+        ((1, 9, 4, width + 2, k, 1, 3, 1), {"stride": (1, 2)}) for width in range(1, 46) for k in (13, 24, 32)
+    ],
+    "pixels in parts": [
+        ((3, 2, 50, 41, 3, 3, 3, 1), {"padding": 1}),
+        ((1, 17, 60, 31, 3, 3, 3, 1), {"stride": (1, 2)}),
+    ],
+    "planes: groups of four and eight channels": [
+        ((3, c, 6, 19, k, 3, 3, 1), {"padding": 1}) for c in (1, 2, 3, 5, 8, 9, 12, 15) for k in range(1, 14)
+    ],
+    "planes: ends of rows": [
+        ((2, 3, 3, width, 6, 2, 1, 1), {}) for width in (*range(1, 20), 31, 33, 63, 64, 65, 127, 128, 129)
+    ],
+    "planes: ends of rows in the padding": [
+        ((2, 1, 1, width, 4, 1, 5, 1), {"padding": (0, 2)}) for width in (*range(1, 20), 31, 33, 63, 65)
+    ],
+    "planes: padding of more and less than the taps": [
+        ((2, c, 9, 11, k, 3, 3, 1), {"padding": padding, "dilation": dilation})
+        for c, k in ((2, 5), (3, 1))
+        for padding in (0, 1, (0, 4), (5, 0), 7)
+        for dilation in (1, 2, (3, 1))
+    ],
+    "depthwise: channels": [((2, c, 5, 4, c, 3, 3, c), {"padding": 1}) for c in (*AROUND[1:], 49)],
+    "depthwise: tiles inside the image, at its edges and ragged": [
+        ((1, 17, 4, width, 17, 2, taps, 17), {"stride": stride, "padding": (0, taps // 2)})
+        for taps in range(1, 8)
+        for stride in (1, 2, 3)
+        for width in DEPTHWISE_WIDTHS
+    ],
+    "depthwise: without padding": [
+        ((1, 17, 4, width, 17, 2, taps, 17), {"stride": (1, stride)})
+        for taps in range(1, 8)
+        for stride in (1, 2, 3)
+        for width in DEPTHWISE_WIDTHS
+        if width >= taps
+    ],
+    "depthwise: any taps": [
+        ((2, 18, 9, 31, 18, 3, 3, 18), geometry)
+        for geometry in ({"dilation": 2}, {"dilation": (1, 3), "stride": 2}, {"padding": 7})
+    ],
+    "depthwise: wide rows in chunks, and large images": [
+        ((1, 70, 4, 400, 70, 3, 3, 70), {"padding": 1}),
+        *(((2, 33, 130, 130, 33, 3, 3, 33), {"padding": 1, "stride": stride}) for stride in (1, 2)),
+    ],
+    "depthwise: tiles of stride 2 that begin at even and odd columns": [
+        ((2, c, 5, width, c, 2, taps, c), {"stride": (1, 2), "padding": (0, padding)})
+        for taps in (3, 5)
+        for padding in range(6)
+        for width in (1, 2, 7, 8, 9, 16, 17, 30, 33)
+        for c in (3, 8, 16, 17)
+        if width + 2 * padding >= taps
+    ],
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 40, 48, 49, 56, 65, 80])
-def test_output_channels(k, dtype, isa, rng):
-    """One, two and three vectors of each level, a half more, and one channel more and less."""
-    check(*random_arrays(rng, dtype, 1, 3, 4, 5, k, 2, 2))
+@grouped("case", VALUES)
+def test_values(case, dtype, isa, rng):
+    for shape, geometry in VALUES[case]:
+        check(*random_arrays(rng, dtype, *shape), groups=shape[7], **geometry)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -41,39 +127,6 @@ def test_panels_of_any_width(width, k, more, groups, isa, rng):
     np.testing.assert_array_equal(found[1], dw[few])
     np.testing.assert_array_equal(found[2], db[few])
     check(x, w[few], bias[few], groups=groups)
-
-
-@pytest.mark.parametrize("k", [6, 12, 16, 24])
-@grouped("c", range(7, 34))
-def test_rows_of_one_tap(c, k, isa, rng):
-    """Gradients to the weight in tiles of consecutive channels: every number of them, to the last of x."""
-    check(*random_arrays(rng, "float32", 2, c, 5, 4, k, 3, 3), padding=1)
-    check(*random_arrays(rng, "float32", 1, 2 * c, 5, 6, 2 * k, 2, 3, 2), stride=2, padding=1, groups=2)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("c", [1, 2, 4, 5, 6, 7, 8, 13, 14, 15, 16, 17, 29, 33])
-def test_input_channels(c, dtype, isa, rng):
-    """The rows of a tile of the weight gradient: a tap's channels or, where they are few, several taps'."""
-    check(*random_arrays(rng, dtype, 1, c, 4, 5, 3, 3, 2), padding=1)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("k", range(1, 10))
-@pytest.mark.parametrize("c", [4, 8, 15, 16, 17, 33])
-def test_few_output_channels(c, k, dtype, isa, rng):
-    """Sums over vectors of input channels, whole and in part: forward and, c and k exchanged, to x."""
-    check(*random_arrays(rng, dtype, 1, c, 4, 5, k, 2, 3), padding=1)
-    check(*random_arrays(rng, dtype, 1, k, 5, 6, c, 2, 2), stride=2)
-
-
-@pytest.mark.parametrize("k", [1, 3, 8])
-@pytest.mark.parametrize(("padding", "dilation"), [(0, 1), (1, 2), ((2, 1), 1), (3, 1)])
-def test_few_output_channels_weight(k, padding, dilation, isa, rng):
-    """The roles of x and dy exchanged, in parts and groups; more padding than taps reach is left as it is."""
-    check(*random_arrays(rng, "float32", 2, 33, 13, 64, k, 3, 2), padding=padding, dilation=dilation)
-    arrays = random_arrays(rng, "float64", 2, 2 * 17, 5, 9, 2 * k, 3, 2, groups=2)
-    check(*arrays, padding=padding, dilation=dilation, groups=2)
 
 
 @grouped("width", range(1, 27))
@@ -99,19 +152,6 @@ def test_small_groups(cg, kg, groups, dtype, isa, rng):
     check(x[:, ::-1], w[:, :, ::-1], bias[::-1], stride=2, groups=groups)
 
 
-@grouped("width", range(1, 27))
-def test_small_groups_pixels(width, isa, rng):
-    """Tiles of every height; a pixel beside another's NaN does not see it."""
-    x, w, bias = random_arrays(rng, "float32", 1, 12, 1, width, 12, 1, 1, 3)
-    check(x, w, bias, groups=3)
-    y = kernels.conv2d(x, w, bias, groups=3)
-    x[:, 4:8, :, 0] = np.nan
-    z = kernels.conv2d(x, w, bias, groups=3, activation="relu")
-    assert np.isnan(z[:, 4:8, :, 0]).all()
-    np.testing.assert_array_equal(z[:, :4], np.maximum(y[:, :4], 0))
-    np.testing.assert_array_equal(z[..., 1:], np.maximum(y[..., 1:], 0))
-
-
 @pytest.mark.parametrize(
     ("shape", "k"), [((1, 6, 512, 520), 16), ((2, 3, 260, 260), 48), ((1, 2, 400, 400), 40)]
 )
@@ -124,74 +164,6 @@ def test_large_results(shape, k, isa, rng):
     np.testing.assert_array_equal(y[:, :, :9], rows)
     check(x[:, :, -3:], w, bias)
     np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu"), np.maximum(y, 0))
-
-
-FEW_PIXELS = [  # c, h, w, k, taps, geometry
-    (103, 7, 5, 60, (3, 3), {"stride": 2, "padding": 1}),
-    (17, 6, 9, 64, (2, 3), {"stride": (1, 2)}),
-    (16, 9, 8, 40, (2, 1), {"stride": (4, 3), "padding": (1, 0)}),
-    (24, 7, 7, 50, (3, 2), {"stride": 2, "padding": 2, "dilation": (2, 3)}),
-    (33, 4, 4, 129, (4, 4), {"stride": 2, "padding": 1}),
-    (35, 4, 4, 64, (3, 3), {"padding": 1}),
-    (16, 3, 6, 70, (2, 3), {"padding": (0, 2)}),
-    (18, 6, 5, 66, (3, 2), {"dilation": (2, 1)}),
-    (17, 8, 7, 65, (5, 5), {"padding": 2}),
-]
-
-
-@pytest.mark.parametrize(("c", "h", "w", "k", "taps", "geometry"), FEW_PIXELS)
-def test_few_pixels(c, h, w, k, taps, geometry, isa, threads, rng):
-    """To the input: a product and sums of its columns; pixels that no tap meets; weights of any layout."""
-    x, weight, bias = random_arrays(rng, "float32", 1, c, h, w, k, *taps)
-    check(x, weight, bias, **geometry)
-    check(np.repeat(x, 2, 0), weight, bias, **geometry)
-    dy = kernels.conv2d(x, weight, **geometry)
-    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry)[0], (1, 2, 3, 7))
-    dx = kernels.conv2d_backward(dy, x, weight, **geometry)[0]
-    for layout in LAYOUTS:
-        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, weight)), **geometry)[0]
-        np.testing.assert_array_equal(again, dx, err_msg=layout)
-
-
-def test_few_pixels_with_infinities(isa):
-    """They reach the pixels of their own taps; the padding is not multiplied."""
-    w = np.ones((64, 16, 3, 3), np.float32)
-    w[:, :, 0, 0] = np.inf
-    dy = np.ones((1, 64, 3, 3), np.float32)
-    dx, _, _ = kernels.conv2d_backward(dy, np.ones((1, 16, 5, 5), np.float32), w, stride=2, padding=1)
-    expected = np.zeros((5, 5), bool)
-    expected[1::2, 1::2] = True
-    np.testing.assert_array_equal(np.isinf(dx[0, 7]), expected)
-    assert not np.isnan(dx).any()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped(
-    ("c", "k", "height"),
-    [
-        (16, 16, 4),
-        (15, 40, 4),
-        (95, 33, 7),
-        (96, 31, 5),
-        (97, 35, 4),
-        (256, 17, 5),
-        (512, 40, 2),
-        (520, 516, 1),
-    ],
-)
-def test_pointwise(c, k, height, dtype, isa, threads, rng):
-    """Products of matrices, or just not; of images that are joined, apart and copied."""
-    x, w, bias = random_arrays(rng, dtype, 2, c, height, 8, k, 1, 1)
-    check(x, w, bias)
-    dy = rng.uniform(-1, 1, (2, k, height, 8)).astype(dtype)
-    gradients = kernels.conv2d_backward(dy, x, w)
-    for layout in LAYOUTS:
-        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, w)))
-        for a, b in zip(again, gradients, strict=True):
-            np.testing.assert_array_equal(a, b, err_msg=layout)
-    same_bits(threads, lambda: kernels.conv2d_backward(dy[:, :, :, 1:], x[:, :, :, 1:], w))
-    only = kernels.conv2d_backward(dy, x, w, need_dx=False, need_db=False)
-    np.testing.assert_array_equal(only[1], gradients[1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -233,80 +205,49 @@ def test_pointwise_of_few_planes(c, isa, threads, rng):
     check(x, w, bias)
 
 
-@pytest.mark.parametrize("stride", [2, (1, 3), (4, 2)])
-@grouped(("c", "k", "groups"), [(2, 3, 1), (16, 16, 1), (17, 33, 1), (260, 20, 1), (512, 16, 1), (34, 4, 2)])
-def test_strided_pointwise(c, k, groups, stride, isa, threads, rng):
-    """Pixels that a 1x1 filter does not meet, also after the last one that it meets."""
-    x, w, bias = random_arrays(rng, "float32", 2, c, 7, 10, k, 1, 1, groups=groups)
-    arguments = {"stride": stride, "groups": groups}
-    check(x, w, bias, **arguments)
-    dy = rng.uniform(-1, 1, kernels.conv2d(x, w, **arguments).shape).astype("float32")
-    for layout in LAYOUTS:
-        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, w)), **arguments)
-        for a, b in zip(again, kernels.conv2d_backward(dy, x, w, **arguments), strict=True):
-            np.testing.assert_array_equal(a, b, err_msg=layout)
-    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, w, **arguments))
-
-
-@settings(repeatable)
-@given(data=st.data())
-def test_any_groups(data):
-    """Groups of few channels, in rows that fill tiles of 8 pixels; the same bits at any number of threads."""
-    n, h, w = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 6)), data.draw(st.integers(1, 40))
-    groups, taps = data.draw(st.integers(2, 40)), st.sampled_from([1, 2, 3, 5, 7])
-    cg, kg = data.draw(st.sampled_from([1, 1, 2, 3, 4, 8])), data.draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
-    r, s, stride = data.draw(taps), data.draw(taps), data.draw(st.integers(1, 3))
-    padding, dilation = data.draw(st.integers(0, 3)), data.draw(st.sampled_from([1, 1, 1, 2]))
-    dtype, isa = data.draw(dtypes), data.draw(st.sampled_from(_core.supported_isas()))
-    if dilation * (max(r, s) - 1) >= min(h, w) + 2 * padding:
-        return
-    x, weight, bias = random_arrays(
-        np.random.default_rng(0), dtype, n, cg * groups, h, w, kg * groups, r, s, groups
+@st.composite
+def convolutions(draw):
+    """Of one image and several, of one group, some, and many of few channels: sizes and geometry."""
+    small, n, h, w = (
+        st.integers(1, 4),
+        draw(st.integers(0, 9)),
+        draw(st.integers(1, 18)),
+        draw(st.integers(1, 40)),
     )
+    groups = draw(st.sampled_from([1, 1, 2, 3, 4, 17, 40]))
+    c = draw(st.integers(1, 34)) if groups < 5 else draw(st.sampled_from([1, 1, 2, 3, 4, 8]))
+    k = draw(st.integers(1, 13)) if groups < 5 else draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
+    taps = st.sampled_from([1, 2, 3, 4, 5, 7])
+    r, s, stride, dilation = (
+        draw(taps),
+        draw(taps),
+        draw(st.tuples(small, small)),
+        draw(st.tuples(small, small)),
+    )
+    padding = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
+    assume(dilation[0] * (r - 1) < h + 2 * padding[0] and dilation[1] * (s - 1) < w + 2 * padding[1])
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (n, c * groups, h, w, k * groups, r, s, groups), geometry
+
+
+@settings(repeatable, max_examples=3 * repeatable.max_examples)
+@given(convolution=convolutions(), dtype=dtypes, isa=st.sampled_from(_core.supported_isas()))
+def test_any_convolution(convolution, dtype, isa):
+    """The bits are the same at any number of threads, and of an image alone and in a batch."""
+    shape, geometry = convolution
+    x, weight, bias = random_arrays(np.random.default_rng(0), dtype, *shape)
     before, count = _core.isa(), _core.get_num_threads()
     _core.set_isa(isa)
     try:
         check(x, weight, bias, **geometry)
-        dy = kernels.conv2d(x, weight, bias, **geometry)
-        same_bits(
-            _core.set_num_threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry), (1, 2, 3)
-        )
+        y = kernels.conv2d(x, weight, bias, **geometry)
+        same_bits(_core.set_num_threads, lambda: kernels.conv2d_backward(y, x, weight, **geometry), (1, 2, 3))
+        for i in range(shape[0]):
+            alone = kernels.conv2d(x[i : i + 1], weight, bias, **geometry)
+            np.testing.assert_array_equal(alone, y[i : i + 1])
     finally:
         _core.set_isa(before)
         _core.set_num_threads(count)
-
-
-@grouped("width", range(1, 46))
-@pytest.mark.parametrize("k", [13, 24, 32])
-def test_pixels(k, width, isa, rng):
-    """Tiles of every height, one vector wide and two; rows of pixels end after each row of a tile."""
-    x, w, bias = random_arrays(rng, "float32", 2, 6, 2, width, k, 2, 1)
-    check(x, w, bias, padding=(1, 0))
-    check(*random_arrays(rng, "float32", 1, 9, 4, width + 2, k, 1, 3), stride=(1, 2))
-
-
-def test_pixels_in_parts(isa, rng):
-    """Enough pixels that the gradient to the weight is a sum of partial sums."""
-    check(*random_arrays(rng, "float32", 3, 2, 50, 41, 3, 3, 3), padding=1)
-    check(*random_arrays(rng, "float32", 1, 17, 60, 31, 3, 3, 3), stride=(1, 2))
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_any_geometry(data):
-    small = st.integers(1, 4)
-    pairs = st.tuples(small, small)
-    n, h, w = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
-    groups, cg, kg = data.draw(small), data.draw(st.integers(1, 18)), data.draw(small)
-    (r, s), stride, dilation = data.draw(pairs), data.draw(pairs), data.draw(pairs)
-    padding = data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
-    if dilation[0] * (r - 1) >= h + 2 * padding[0] or dilation[1] * (s - 1) >= w + 2 * padding[1]:
-        return
-    arrays = random_arrays(
-        np.random.default_rng(0), "float32", n, cg * groups, h, w, kg * groups, r, s, groups
-    )
-    check(*arrays, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 @grouped("width", [13, 14, 15, 16, 25, 26, 27, 28, 30, 41])
@@ -345,41 +286,42 @@ def test_an_output_does_not_depend_on_its_neighbours(isa, rng):
     np.testing.assert_array_equal(kernels.conv2d(x, w[:5], bias[:5]), y[:, :5])
 
 
-def test_padding_is_skipped_not_multiplied(isa):
-    """An infinite weight that meets only padding leaves no NaN."""
-    w = np.zeros((1, 1, 3, 3), np.float32)
-    w[0, 0, 0, 0] = np.inf
-    y = kernels.conv2d(np.ones((1, 1, 2, 2), np.float32), w, padding=1)
-    np.testing.assert_array_equal(y[0, 0], [[0, 0], [0, np.inf]])
+@pytest.mark.parametrize("taps", [3, 5])
+def test_large_depthwise_results(taps, isa, rng):
+    """Past the caches where vectors are cache lines, with the bits of smaller ones."""
+    x, w, bias = random_arrays(rng, "float32", 1, 32, 362, 363, 32, taps, taps, 32)
+    settings = {"padding": taps // 2, "groups": 32}
+    y = kernels.conv2d(x, w, bias, activation="relu", **settings)
+    assert y.nbytes >= 16 << 20
+    first = kernels.conv2d(x[:, :, :9], w, bias, activation="relu", **settings)
+    np.testing.assert_array_equal(y[:, :, :7], first[:, :, :7])
+    dy = y[:, :, :181, :182]
+    dx, _, _ = kernels.conv2d_backward(dy, x, w, stride=2, **settings)
+    first, _, _ = kernels.conv2d_backward(dy[:, :, :5], x[:, :, :9], w, stride=2, **settings)
+    np.testing.assert_array_equal(dx[:, :, :7], first[:, :, :7])
 
 
-@grouped(("c", "k", "taps"), [(256, 200, 3), (100, 515, 3), (380, 250, 2), (70, 210, 5)])
-def test_weights_larger_than_a_cache(c, k, taps, isa, threads, rng):
-    """Few pixels: each group of panels may be packed just before its tiles, by the thread that has them."""
-    x, w, bias = random_arrays(rng, "float32", 2, c, 5, 6, k, taps, taps)
-    geometry = {"stride": 2, "padding": taps // 2, "dilation": 1}
-    y = kernels.conv2d(x, w, bias, **geometry)
-    dy = rng.uniform(-1, 1, y.shape).astype("float32")
-    check(x, w, bias, **geometry)
-    permuted = np.ascontiguousarray(w.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)  # packed by element
-    np.testing.assert_array_equal(kernels.conv2d(x, permuted, bias, **geometry), y)
-    same_bits(
-        threads,
-        lambda: (kernels.conv2d(x, w, bias, **geometry), *kernels.conv2d_backward(dy, x, w, **geometry)),
-        (1, 2, 3, 7),
-    )
+STAMPS = {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "groups": 1, "dilation": (1, 2)}
 
 
-def test_errors(rng):
-    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
-    y = kernels.conv2d(x, w, bias)
-    wrong = refusals(kernels.conv2d)
-    wrong(ValueError, "got out of shape (2, 6, 4, 5); expected (2, 6, 4, 6)", x, w, out=y[..., :5])
-    wrong(ValueError, "got activation 'tanh'; expected 'none' or 'relu'", x, w, activation="tanh")
-    with pytest.raises(ValueError, match=r"\[conv2d_backward\] got dy of shape .* expected \(2, 6, 4, 6\)"):
-        kernels.conv2d_backward(y[:1], x, w)
-    wrong(ValueError, "got weight with 4 output channels and groups 3; expected", x, w[:4, :1], groups=3)
-    with pytest.raises(
-        TypeError, match=r"\[conv2d_backward\] got dy of dtype float64 and x of dtype float32"
-    ):
-        _core.conv2d_backward(y.astype(float), x, w)
+def compare(found, expected, dtype, terms):
+    for got, want in zip(found, expected, strict=True):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, terms, 1.0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+def test_transposed_channels(rng, isa, dtype, channels):
+    """Input and output channels one less, equal to and one more than a vector of every level."""
+    for c, k in ((channels, 5), (5, channels)):
+        x = rng.uniform(-1, 1, (2, c, 4, 5)).astype(dtype)
+        w = rng.uniform(-1, 1, (c, k, 3, 2)).astype(dtype)
+        bias = rng.uniform(-1, 1, 2 * k).astype(dtype)[::2]
+        exact = [a.astype(float) for a in (x, w, bias)]
+        y = kernels.conv_transpose2d(x, w, bias, **STAMPS)
+        dy = rng.uniform(-1, 1, y.shape).astype(dtype)
+        compare([y], [reference.conv_transpose2d(*exact, **STAMPS)], dtype, 6 * c + 1)
+        found = kernels.conv_transpose2d_backward(dy, x, w, **STAMPS)
+        expected = reference.conv_transpose2d_backward(dy.astype(float), *exact[:2], **STAMPS)
+        compare(found, expected, dtype, max(6 * k, dy[:, 0].size))

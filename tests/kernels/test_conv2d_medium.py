@@ -8,8 +8,8 @@ from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
 from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
+from support.threads import same_bits
 
 # n, c, h, w, k, r, stride, padding, groups
 SHAPES = {
@@ -182,29 +182,6 @@ def test_gradients_at_maxima_by_winograd(shape, medium, threads, rng):  # noqa: 
 
 
 @needs_bfloat16
-def test_gradients_at_maxima_that_stay_float32(rng):
-    """Without Winograd's algorithm, other windows, taps and strides, and few channels."""
-    for c, k, r, window, stride, allowed in (
-        (32, 32, 3, 2, 1, False),
-        (32, 32, 3, 3, 1, True),
-        (15, 32, 3, 2, 1, True),
-        (32, 15, 3, 2, 1, True),
-        (32, 32, 5, 2, 1, True),
-        (32, 32, 3, 2, 2, True),
-    ):
-        x, w, bias = arrays(rng, 2, c, 12, 13, k, r, 1, 1, 1)
-        settings = {"padding": 1, "window": window, "stride": stride}
-        y, where = _core.conv2d_pool(x, w, bias, **settings)
-        before = _core.conv2d_pool_backward(y, where, x, w, **settings)
-        rv.set_winograd(allowed)
-        with rv.config.float32_matmul_precision("medium"):
-            after = _core.conv2d_pool_backward(y, where, x, w, **settings)
-        rv.set_winograd(True)
-        for a, b in zip(before, after, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-@needs_bfloat16
 def test_weights_of_any_strides(medium, directly, rng):  # noqa: F811
     x, w, bias = arrays(rng, *SHAPES["ragged outputs"])
     w = np.ascontiguousarray(w[..., :2])
@@ -245,24 +222,3 @@ def test_transposed(medium, rng):  # noqa: F811
     like = np.zeros((2, 16, *y.shape[2:]))
     back = lambda x, w: reference.conv2d_backward(x, like, w, stride=2)[0]  # noqa: E731
     check(y, back, x, w, 32 * 9)
-
-
-@needs_bfloat16
-def test_what_stays_float32(rng):
-    """Few or an odd number of channels, few outputs, one for each group, and float64."""
-    for c, k, groups, dtype in ((3, 32, 1, "f4"), (17, 32, 1, "f4"), (32, 8, 1, "f4"), (32, 32, 32, "f4"),
-                                (32, 32, 1, "f8")):  # fmt: skip
-        x, w, bias = (a.astype(dtype) for a in arrays(rng, 2, c, 8, 8, k, 3, 1, 1, groups))
-        before = kernels.conv2d(x, w, bias, padding=1, groups=groups)
-        with rv.config.float32_matmul_precision("medium"):
-            after = kernels.conv2d(x, w, bias, padding=1, groups=groups)
-        np.testing.assert_array_equal(before, after)
-
-
-def test_without_the_instructions_it_is_the_highest(isa, rng):
-    if _core.has_bfloat16():
-        pytest.skip("this level has them")
-    x, w, bias = arrays(rng, *SHAPES["groups"])
-    before = kernels.conv2d(x, w, bias, padding=1, groups=2)
-    with rv.config.float32_matmul_precision("medium"):
-        np.testing.assert_array_equal(kernels.conv2d(x, w, bias, padding=1, groups=2), before)

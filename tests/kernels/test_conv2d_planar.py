@@ -2,59 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ranvier import _core, kernels
-from support.bits import same_bits
+from ranvier import kernels
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
-from support.strategies import repeatable
+from support.threads import same_bits
 from support.tolerance import tolerance
-
-
-@grouped("k", range(1, 14))
-@pytest.mark.parametrize("c", [1, 2, 3, 5, 8, 9, 12, 15])
-def test_channels(c, k, isa, rng):
-    """Whole and part of a group of 4 and of 8 channels, one block of outputs and several."""
-    check(*random_arrays(rng, "float32", 3, c, 6, 19, k, 3, 3), padding=1)
-
-
-@settings(repeatable)
-@given(data=st.data())
-def test_an_image_alone_and_in_a_batch(data):
-    """Planes or the direct sum by the number of images, of any few channels: the same bits."""
-    c, k = data.draw(st.integers(1, 34)), data.draw(st.integers(1, 13))
-    h, w, taps = data.draw(st.integers(1, 18)), data.draw(st.integers(1, 18)), data.draw(st.integers(1, 5))
-    padding, n = data.draw(st.integers(0, 3)), data.draw(st.integers(2, 9))
-    isa = data.draw(st.sampled_from(_core.supported_isas()))
-    if taps > min(h, w) + 2 * padding:
-        return
-    x, weight, bias = random_arrays(np.random.default_rng(0), "float32", n, c, h, w, k, taps, taps)
-    before = _core.isa()
-    _core.set_isa(isa)
-    try:
-        every = kernels.conv2d(x, weight, bias, padding=padding)
-        for i in range(n):
-            alone = kernels.conv2d(x[i : i + 1], weight, bias, padding=padding)
-            np.testing.assert_array_equal(alone, every[i : i + 1])
-    finally:
-        _core.set_isa(before)
-
-
-@grouped("width", [*range(1, 20), 31, 32, 33, 63, 64, 65, 127, 128, 129, 130])
-def test_widths(width, isa, rng):
-    """Ends of rows at every place of a vector and of a tile."""
-    check(*random_arrays(rng, "float32", 2, 3, 3, width, 6, 2, 1))
-    check(*random_arrays(rng, "float32", 2, 1, 1, width, 4, 1, 5), padding=(0, 2))
-
-
-@pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
-@pytest.mark.parametrize("padding", [0, 1, (0, 4), (5, 0), 7])
-def test_geometry(padding, dilation, isa, rng):
-    """Padding that is less than the taps reach, as much, and more."""
-    for c, k in ((2, 5), (3, 1)):
-        check(*random_arrays(rng, "float32", 2, c, 9, 11, k, 3, 3), padding=padding, dilation=dilation)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
@@ -76,15 +29,6 @@ def test_bands(layout, isa, threads, rng):
         return z, *kernels.conv2d_backward(y, x, w, padding=1)
 
     same_bits(threads, run)
-
-
-def test_reversed_images(isa, rng):
-    x, w, bias = random_arrays(rng, "float32", 3, 3, 8, 9, 5, 3, 3)
-    y = kernels.conv2d(x, w, bias)
-    reversed_x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)[:, ::-1, ::-1])[:, ::-1, ::-1].transpose(
-        0, 3, 1, 2
-    )
-    np.testing.assert_array_equal(kernels.conv2d(reversed_x, w, bias), y)
 
 
 @pytest.mark.parametrize("k", [1, 3, 6, 8, 11])
@@ -187,131 +131,3 @@ def test_gradient_to_weight_of_dense_pixels(c, k, isa, rng):
     dw = kernels.conv2d_backward(dy, x, weight)[1]
     assert not np.isfinite(dw[:, c - 1]).any()
     assert np.isfinite(dw[:, : c - 1]).all()
-
-
-@pytest.mark.parametrize("activation", ["none", "relu"])
-def test_epilogue(activation, isa, rng):
-    x, w, bias = random_arrays(rng, "float32", 2, 2, 7, 20, 6, 3, 3)
-    y = kernels.conv2d(x, w)
-    assert (y < 0).any()
-    y = y + bias[:, None, None]
-    expected = np.maximum(y, 0) if activation == "relu" else y
-    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation=activation), expected)
-    x[0, 0, 3, 3] = np.nan
-    z = kernels.conv2d(x, w, bias, activation=activation)
-    assert np.isnan(z[0, :, 1:4, 1:4]).all()
-    assert np.isnan(z).sum() == 9 * 6
-
-
-def test_infinite_weights_meet_no_padding(isa, rng):
-    x, w, bias = random_arrays(rng, "float32", 2, 2, 8, 9, 5, 3, 3)
-    w[1, 0, 0, 0] = np.inf  # in y of channel 1, but for its first row and column
-    y = kernels.conv2d(x, w, bias, padding=1)
-    expected = np.zeros(y.shape, bool)
-    expected[:, 1, 1:, 1:] = True
-    np.testing.assert_array_equal(np.isinf(y), expected)
-    assert not np.isnan(y).any()
-
-
-@pytest.mark.parametrize("k", [5, 1])
-def test_infinities_meet_no_zeros_between_rows(k, isa, rng):
-    """In the gradient to the weight: only the taps that an infinity meets are infinite."""
-    x, w, _ = random_arrays(rng, "float32", 2, 2, 6, 7, k, 3, 3)
-    x[0, 1, 0, 0] = np.inf
-    dy = rng.uniform(1, 2, (2, k, 4, 5)).astype("float32")
-    _, dw, db = kernels.conv2d_backward(dy, x, w)
-    expected = np.zeros(dw.shape, bool)
-    expected[:, 1, 0, 0] = True
-    np.testing.assert_array_equal(np.isinf(dw), expected)
-    assert not np.isnan(dw).any()
-    assert np.isfinite(db).all()
-
-
-@pytest.mark.parametrize(("c", "k"), [(1, 6), (16, 6), (9, 2)])
-def test_pooled_bits(c, k, isa, rng):
-    """The fused pool computes the same sums."""
-    x, w, bias = random_arrays(rng, "float32", 2, c, 10, 14, k, 3, 3)
-    y = kernels.max_pool2d(kernels.conv2d(x, w, bias), 2)[0]
-    np.testing.assert_array_equal(_core.conv2d_pool(x, w, bias, window=2)[0], y)
-
-
-@pytest.mark.parametrize("k", [4, 1])
-def test_no_images(k, isa, rng):
-    x, w, bias = random_arrays(rng, "float32", 0, 3, 6, 7, k, 3, 3)
-    y = kernels.conv2d(x, w, bias)
-    assert y.shape == (0, k, 4, 5)
-    np.testing.assert_array_equal(kernels.conv2d_backward(y, x, w)[1], np.zeros_like(w))
-
-
-@pytest.mark.parametrize(
-    ("c", "k", "groups"), [(16, 16, 2), (24, 12, 3), (12, 36, 3), (16, 24, 4), (9, 24, 3)]
-)
-def test_groups(c, k, groups, isa, threads, rng):
-    """Forward and both gradients, with the epilogue, and infinities in one group."""
-    x, w, bias = random_arrays(rng, "float32", 3, c, 9, 19, k, 3, 3, groups)
-    geometry = {"padding": 1, "groups": groups}
-    check(x, w, bias, **geometry)
-    y = kernels.conv2d(x, w, bias, **geometry)
-    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu", **geometry), np.maximum(y, 0))
-    same_bits(threads, lambda: kernels.conv2d_backward(y, x, w, **geometry), (1, 2, 3, 7))
-    out = np.full((3, 9, 19, k + 2), 7, np.float32)
-    inner = out[..., 1:-1].transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, out=inner, **geometry), y)
-    assert (out[..., 0] == 7).all()
-    assert (out[..., -1] == 7).all()
-    x[1, 0, 4, 4] = w[-1, 0, 0, 0] = np.inf
-    dw = kernels.conv2d_backward(y, x, w, **geometry)[1]
-    assert not np.isfinite(dw[: k // groups, 0]).any()
-    assert np.isfinite(dw[k // groups :]).all()
-    expected = np.zeros((3, k), bool)
-    expected[1, : k // groups] = expected[:, -1] = True
-    z = kernels.conv2d(x, w, bias, **geometry)
-    np.testing.assert_array_equal(~np.isfinite(z).all((2, 3)), expected)
-
-
-SCATTERED = [  # c, h, w, k, taps, geometry
-    (6, 14, 14, 16, (5, 5), {}),
-    (6, 9, 8, 16, (5, 4), {"padding": (0, 1)}),
-    (5, 11, 10, 20, (3, 5), {"dilation": (2, 1)}),
-    (12, 9, 10, 24, (3, 3), {"padding": 1}),
-    (8, 16, 15, 16, (3, 3), {"stride": 2, "padding": 1}),
-    (8, 14, 17, 24, (3, 3), {"stride": (2, 3)}),
-    (3, 6, 6, 40, (5, 5), {}),
-]
-
-
-@pytest.mark.parametrize(("c", "h", "w", "k", "taps", "geometry"), SCATTERED)
-def test_scattered_gradients(c, h, w, k, taps, geometry, isa, threads, rng):
-    """To the input: rows of taps that fill vectors and not, pixels that no tap meets, few and many images."""
-    x, weight, bias = random_arrays(rng, "float32", 5, c, h, w, k, *taps)
-    check(x, weight, bias, **geometry)
-    check(x[:1], weight, bias, **geometry)
-    dy = kernels.conv2d(x, weight, **geometry)
-    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry)[0], (1, 2, 3, 7))
-    strided = np.ascontiguousarray(weight.transpose(3, 2, 1, 0)).transpose(3, 2, 1, 0)
-    np.testing.assert_array_equal(
-        kernels.conv2d_backward(dy, x, strided, **geometry)[0],
-        kernels.conv2d_backward(dy, x, weight, **geometry)[0],
-    )
-    wide = np.zeros((5, *dy.shape[2:], k + 3), np.float32)
-    wide[..., 1 : k + 1] = dy.transpose(0, 2, 3, 1)
-    sliced = wide[..., 1 : k + 1].transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(
-        kernels.conv2d_backward(sliced, x, weight, **geometry)[0],
-        kernels.conv2d_backward(dy, x, weight, **geometry)[0],
-    )
-
-
-def test_scattered_infinities(isa, threads, rng):
-    """They meet their own taps, not the zeros that fill vectors."""
-    x, w, _ = random_arrays(rng, "float32", 6, 6, 14, 14, 16, 5, 5)
-    w = np.abs(w) + 1
-    dy = np.ones((6, 16, 10, 10), np.float32)
-    dy[2, 3, 4, 5] = np.inf
-    expected = np.zeros(x.shape, bool)
-    expected[2, :, 4:9, 5:10] = True
-    for count in (1, 2, 3):
-        threads(count)
-        dx, _, _ = kernels.conv2d_backward(dy, x, w)
-        np.testing.assert_array_equal(np.isinf(dx), expected)
-        assert not np.isnan(dx).any()

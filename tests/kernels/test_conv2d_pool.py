@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core
-from reference import conv2d_pool as reference
-from support.bits import same_bits
+from reference import conv2d as reference
 from support.convolution import pair, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 
@@ -54,33 +54,55 @@ def check_reference(x, w, bias, window=2, **geometry):
     np.testing.assert_allclose(np.maximum(chosen, 0), expected, rtol=0, atol=2 * error)
 
 
-@grouped("k", [1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 49, 70])
-def test_output_channels(k, isa, rng):
-    """One and two vectors of each level, several panels, and one channel more and less."""
-    check_bits(*random_arrays(rng, "float32", 2, 3, 7, 8, k, 2, 2))
+# n, c, h, w, k, r, s; the window; the geometry
+VALUES = {
+    "one and two vectors of output channels, and several panels": [
+        ((2, 3, 7, 8, k, 2, 2), 2, {}) for k in (1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 49, 70)
+    ],
+    "few output channels, which are sums over vectors of input channels": [
+        ((2, c, 7, 6, k, 2, 3), 2, {"padding": 1}) for k in range(1, 6) for c in (8, 15, 17, 33)
+    ],
+    "windows": [
+        ((2, c, 19, 17, 20, 3, 3), window, {"padding": 1})
+        for window in (1, 2, 3, 4, (1, 2), (2, 1), (2, 3), (3, 2), (1, 5), (7, 2), (16, 16))
+        for c in (1, 3, 40)
+    ],
+    "rows and columns left over, tiles of every height": [
+        ((1, 2, size, 37 - size, 17, 3, 3), window, {"padding": window - 2})
+        for size in range(4, 34)
+        for window in (2, 3)
+    ],
+    "rows left over, which count where conv2d picks its kernel": [
+        ((4, c, pixels + 2, pixels + 2, 64, 3, 3), 2, {})
+        for c in (16, 24, 32, 48, 64, 96, 128)
+        for pixels in (2, 3, 5)
+    ],
+    "windows that leave less than planes need": [
+        ((1, c, h, w, k, 1, 4), window, {"padding": (0, 5), "dilation": (1, 4)})
+        for c, k, window in ((2, 1, (2, 1)), (3, 2, (1, 3)), (8, 1, (3, 1)), (2, 1, (2, 2)))
+        for h, w in ((3, 6), (7, 7), (9, 5))
+    ],
+    "each algorithm": [
+        ((2, c, 9, 10, k, 3, 3), window, {})
+        for c, k in ((1, 5), (3, 33), (3, 20), (40, 3), (64, 64))
+        for window in (2, 3)
+    ],
+}
 
 
-@grouped("k", range(1, 6))
-@pytest.mark.parametrize("c", [8, 15, 17, 33])
-def test_few_output_channels(c, k, isa, rng):
-    """Sums over vectors of input channels."""
-    check_bits(*random_arrays(rng, "float32", 2, c, 7, 6, k, 2, 3), padding=1)
-
-
-@grouped("window", [1, 2, 3, 4, (1, 2), (2, 1), (2, 3), (3, 2), (1, 5), (7, 2), (16, 16)])
-@pytest.mark.parametrize("c", [1, 3, 40])
-def test_windows(window, c, isa, rng):
-    arrays = random_arrays(rng, "float32", 2, c, 19, 17, 20, 3, 3)
-    check_bits(*arrays, window, padding=1)
-    check_reference(*arrays, window, padding=1)
-
-
-@grouped("size", range(4, 34))
-def test_sizes(size, isa, rng):
-    """Rows and columns left over, tiles of every height, with an edge and without."""
-    arrays = random_arrays(rng, "float32", 1, 2, size, 37 - size, 17, 3, 3)
-    check_bits(*arrays)
-    check_bits(*arrays, 3, padding=1)
+@grouped("case", VALUES)
+def test_values(case, isa, rng):
+    """With a bias and without, in any layout."""
+    for shape, window, geometry in VALUES[case]:
+        arrays = random_arrays(rng, "float32", *shape)
+        check_bits(*arrays, window, **geometry)
+        check_bits(*arrays[:2], None, window, **geometry)
+        check_reference(*arrays, window, **geometry)
+        expected = _core.conv2d_pool(*arrays, window=window, **geometry)
+        for layout in LAYOUTS:
+            given = (in_layout(a, layout) for a in arrays)
+            for got, want in zip(_core.conv2d_pool(*given, window=window, **geometry), expected, strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=layout)
 
 
 @grouped("images", [1, 2, 5, 23, 64])
@@ -116,27 +138,12 @@ def without_winograd(x, w, bias, window, **geometry):
         _core.set_winograd(True)
 
 
-@pytest.mark.parametrize("pixels", [2, 3, 5])
-def test_winograd_as_chosen_for_all_pixels(pixels, isa, rng):
-    """Rows left over are not computed, but count where conv2d picks its kernel."""
-    for c in (16, 24, 32, 48, 64, 96, 128):
-        check_bits(*random_arrays(rng, "float32", 4, c, pixels + 2, pixels + 2, 64, 3, 3))
-
-
 def test_weights_larger_than_a_cache(isa, threads, rng):
     """Groups of panels and blocks of images."""
     arrays = random_arrays(rng, "float32", 20, 128, 12, 12, 200, 4, 4)
     for count in (1, 2, 3):
         threads(count)
         check_bits(*arrays, padding=2)
-
-
-def test_windows_that_leave_less_than_planes_need(isa, rng):
-    """conv2d computes these few channels in planes; the pixels that the windows need are fewer."""
-    for c, k, window in ((2, 1, (2, 1)), (3, 2, (1, 3)), (8, 1, (3, 1)), (2, 1, (2, 2))):
-        for h, w in ((3, 6), (7, 7), (9, 5)):
-            arrays = random_arrays(rng, "float32", 1, c, h, w, k, 1, 4)
-            check_bits(*arrays, window, padding=(0, 5), dilation=(1, 4))
 
 
 @pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 2)])
@@ -167,23 +174,6 @@ def test_any_geometry(data):
     check_reference(*arrays, window, **geometry)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_change_no_bit(layout, isa, rng):
-    for c, k in ((3, 20), (40, 3), (64, 64)):
-        arrays = random_arrays(rng, "float32", 2, c, 9, 10, k, 3, 3)
-        y, where = _core.conv2d_pool(*arrays)
-        yl, wl = _core.conv2d_pool(*(in_layout(a, layout) for a in arrays))
-        np.testing.assert_array_equal(yl, y)
-        np.testing.assert_array_equal(wl, where)
-
-
-@pytest.mark.parametrize(("c", "k"), [(1, 5), (3, 33), (40, 3), (64, 64)])
-def test_no_bias(c, k, isa, rng):
-    x, w, _ = random_arrays(rng, "float32", 2, c, 9, 10, k, 3, 3)
-    check_bits(x, w, None)
-    check_bits(x, w, None, 3)
-
-
 @pytest.mark.parametrize("window", [2, 3])
 @pytest.mark.parametrize(("c", "k"), [(1, 5), (3, 33), (40, 3), (64, 64)])
 def test_equal_and_not_finite_values(c, k, window, isa, rng):
@@ -205,31 +195,6 @@ def test_empty(isa, rng):
     y, where = _core.conv2d_pool(x, w, bias)
     np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (2, 4, 2, 2)))
     assert not where.any()
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"x": np.zeros((1, 3, 6, 6))}, TypeError, "got x of dtype float64; expected float32"),
-        ({"x": np.zeros((3, 6, 6), "f4")}, ValueError, "got x of shape (3, 6, 6); expected 4 dimensions"),
-        ({"x": np.zeros((1, 2, 6, 6), "f4")}, ValueError, "got x with 2 channels and weight for 3"),
-        ({"bias": np.zeros(3, "f4")}, ValueError, "got bias of shape (3,); expected (4,)"),
-        ({"window": 5}, ValueError, "got a window of 5 x 5 and a convolution's result of 4 x 4"),
-        ({"window": (2, 200)}, ValueError, "got a window of 2 x 200; expected at most 256 elements"),
-        ({"window": 0}, ValueError, "got window 0; expected at least 1"),
-        ({"activation": "tanh"}, ValueError, "got activation 'tanh'; expected 'none' or 'relu'"),
-    ],
-)
-def test_errors(change, error, text):
-    arguments = {
-        "x": np.zeros((1, 3, 6, 6), "f4"),
-        "w": np.zeros((4, 3, 3, 3), "f4"),
-        "bias": np.zeros(4, "f4"),
-        **change,
-    }
-    with pytest.raises(error) as raised:
-        _core.conv2d_pool(**arguments)
-    assert str(raised.value).startswith(f"[conv2d_pool] {text}")
 
 
 @grouped(

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core
-from reference import conv2d_pool as reference
-from support.bits import same_bits
+from reference import conv2d as reference
 from support.convolution import pair
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.remembered import remembered
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 NAMES = ("dx", "dw", "db")
@@ -46,72 +46,61 @@ def check(arrays, geometry, saved=None):
     return found
 
 
-NETWORKS = [
-    (2, 1, 28, 28, 32, 3),
-    (2, 32, 13, 13, 64, 3),
-    (2, 3, 32, 32, 64, 3, 2, 1, 1),
-    (2, 1, 28, 28, 6, 5, 2, 1, 2),
-    (2, 6, 14, 14, 16, 5),
-    (1, 64, 16, 16, 128, 3, 2, 1, 1),
-    (1, 64, 16, 16, 40, 3, 3, 1, 1),
-]
+PATCHES = [((r, 3 if r == 3 else 5), 2) for r in (2, 3, 4, 5, 7)] + [((3, 3), 3), ((3, 3), (2, 3))]
+# n, c, h, w, k, taps; window, stride, padding, dilation, nonzero where they are not 2, 1, 0, 1 and a half
+VALUES = {
+    "networks": [
+        (*sizes, nonzero)
+        for nonzero in (0, 0.5, 1)
+        for sizes in (
+            *((2, 1, 28, 28, 32, 3, 2, 1, 0, 1), (2, 32, 13, 13, 64, 3, 2, 1, 0, 1)),
+            *((2, 3, 32, 32, 64, 3, 2, 1, 1, 1), (2, 1, 28, 28, 6, 5, 2, 1, 2, 1)),
+            *((2, 6, 14, 14, 16, 5, 2, 1, 0, 1), (1, 64, 16, 16, 128, 3, 2, 1, 1, 1)),
+            (1, 64, 16, 16, 40, 3, 3, 1, 1, 1),
+        )
+    ],
+    "rows of taps with gaps between pixels and without, in one block and more": [
+        (2, c, 7, 9, 5, taps, 2, 1, 1)
+        for c in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65)
+        for taps in (1, 3, (2, 5))
+    ],
+    "output channels": [
+        (n, c, 6, 8, k, 3)
+        for k in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129)
+        for n, c in ((2, 5), (1, 32))
+    ],
+    "vectors of pixels, whole and in part; lists of every length": [
+        (1, 3, 3, 2 * width + 3, 3, (2, 3), 2, 1, 0, 1, 1) for width in range(1, 37)
+    ],
+    "windows": [
+        sizes
+        for a, b in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 2), (2, 1), (3, 2), (5, 1), (16, 16), (1, 256))
+        for sizes in ((1, 3, 2 * a + 3, b + 3, 9, 3, (a, b)), (2, 17, a + 1, b + 1, 20, 3, (a, b), 1, 1))
+    ],
+    "geometry": [
+        (2, c, 13, 14, 6, 3, 2, *geometry)
+        for c in (1, 3, 16, 20, 40)
+        for geometry in ((2, 0, 1), (1, 2, 2), ((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3)), (3, 5, 2))
+    ],
+    "rows of more taps than a tile holds, and more rows": [
+        (1, c, 14, 33, 4, taps)
+        for taps in ((1, 11), (11, 1), (4, 4), (7, 7), (2, 30))
+        for c in (1, 2, 16, 40)
+    ],
+    "all patches of a window in registers or not; bands of a few pooled rows": [
+        (2, c, taps[0] + 5, 61, k, taps, window, 1, 1)
+        for taps, window in PATCHES
+        for k in (1, 31, 33)
+        for c in (8, 9, 16, 33)
+    ],
+    "nothing": [(0, 3, 5, 5, 4, 3), (2, 0, 5, 5, 4, 3), (2, 3, 5, 5, 0, 3)],
+}
 
 
-@pytest.mark.parametrize("nonzero", [0, 0.5, 1])
-@grouped("shape", NETWORKS)
-def test_networks(shape, nonzero, isa, rng):
-    check(*random_case(rng, *shape, nonzero=nonzero))
-
-
-@grouped("c", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65])
-@pytest.mark.parametrize("taps", [1, 3, (2, 5)])
-def test_input_channels(c, taps, isa, rng):
-    """Rows of taps with gaps between pixels and without, in one block and more, the last one smaller."""
-    check(*random_case(rng, 2, c, 7, 9, 5, taps, padding=1))
-
-
-@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129])
-def test_output_channels(k, isa, rng):
-    check(*random_case(rng, 2, 5, 6, 8, k, 3))
-    check(*random_case(rng, 1, 32, 6, 8, k, 3))
-
-
-@grouped("width", range(1, 37))
-def test_pixels(width, isa, rng):
-    """Vectors of pixels, whole and in part; lists of every length."""
-    check(*random_case(rng, 1, 3, 3, 2 * width + 3, 3, (2, 3), nonzero=1))
-
-
-@pytest.mark.parametrize("window", [1, 2, 3, 4, (1, 2), (2, 1), (3, 2), (5, 1), (16, 16), (1, 256)])
-def test_windows(window, isa, rng):
-    rows, columns = pair(window)
-    check(*random_case(rng, 1, 3, 2 * rows + 3, columns + 3, 9, 3, window))
-    check(*random_case(rng, 2, 17, rows + 1, columns + 1, 20, 3, window, padding=1))
-
-
-@pytest.mark.parametrize("c", [1, 3, 16, 20, 40])
-@grouped(
-    ("stride", "padding", "dilation"),
-    [(2, 0, 1), (1, 2, 2), ((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3)), (3, 5, 2)],
-)
-def test_geometry(stride, padding, dilation, c, isa, rng):
-    check(*random_case(rng, 2, c, 13, 14, 6, 3, 2, stride, padding, dilation))
-
-
-@grouped("taps", [(1, 11), (11, 1), (4, 4), (7, 7), (2, 30)])
-@pytest.mark.parametrize("c", [1, 2, 16, 40])
-def test_large_kernels(taps, c, isa, rng):
-    """Rows of more taps than a tile holds, and more rows."""
-    check(*random_case(rng, 1, c, 14, 33, 4, taps))
-
-
-@pytest.mark.parametrize("c", [8, 9, 16, 33])
-@pytest.mark.parametrize("k", [1, 31, 33])
-@grouped(("rows", "window"), [(2, 2), (3, 2), (4, 2), (5, 2), (7, 2), (3, 3), (3, (2, 3))])
-def test_patches(rows, window, k, c, isa, rng):
-    """Filters of 3 and 5 columns, all patches of a window in registers or not; bands of a few pooled rows."""
-    columns = 3 if window != 2 or rows == 3 else 5
-    check(*random_case(rng, 2, c, rows + 5, 61, k, (rows, columns), window, padding=1))
+@grouped("case", VALUES)
+def test_values(case, isa, rng):
+    for sizes in VALUES[case]:
+        check(*random_case(rng, *sizes))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -206,11 +195,6 @@ def test_only_what_is_needed(rng):
         assert [a is None for a in one] == [j != i for j in range(3)]
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 5, 5, 4), (2, 0, 5, 5, 4), (2, 3, 5, 5, 0)])
-def test_empty(shape, isa, rng):
-    check(*random_case(rng, *shape, 3))
-
-
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_geometry(data):
@@ -224,32 +208,3 @@ def test_any_geometry(data):
     n, c, k = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     check(*random_case(rng, n, c, h, w, k, taps, window, stride, padding, dilation))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"window": 17}, "got a window of 17 x 17; expected at most 256 elements"),
-        ({"window": (7, 2)}, "a window of 7 x 2 and a convolution.s result of 6 x 6"),
-        ({"window": 0}, "got window 0; expected at least 1"),
-        ({"dy": np.zeros((2, 5, 3, 2), np.float32)}, r"got dy of shape .*; expected \(2, 5, 3, 3\)"),
-        ({"where": np.zeros((2, 5, 3, 2), np.uint8)}, "got where of shape"),
-        ({"saved": np.zeros((2, 3, 8, 7), np.float32)}, "got saved of shape"),
-        ({"w": np.zeros((5, 2, 3, 3), np.float32)}, "got x with 3 channels and weight for 2"),
-        ({"x": np.zeros((2, 3, 8), np.float32)}, "got x of shape"),
-    ],
-)
-def test_wrong_values(change, message, rng):
-    arrays, _ = random_case(rng, 2, 3, 8, 8, 5, 3)
-    call = {**dict(zip(("dy", "where", "x", "w"), arrays, strict=True)), "window": 2, **change}
-    with pytest.raises(ValueError, match=r"^\[conv2d_pool_backward\] .*" + message):
-        _core.conv2d_pool_backward(**call)
-
-
-@pytest.mark.parametrize("name", ["dy", "x", "w", "saved", "where"])
-def test_wrong_dtypes(name, rng):
-    arrays, _ = random_case(rng, 2, 3, 8, 8, 5, 3)
-    call = {**dict(zip(("dy", "where", "x", "w"), arrays, strict=True)), "window": 2, "saved": arrays[2]}
-    call[name] = call[name].astype(np.float64)
-    with pytest.raises(TypeError, match=r"^\[conv2d_pool_backward\] got .* of dtype float64"):
-        _core.conv2d_pool_backward(**call)

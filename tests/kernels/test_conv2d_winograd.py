@@ -7,10 +7,10 @@ import ranvier as rv
 from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
-from support.bits import same_bits
 from support.grouped import grouped
 from support.python import ended
 from support.refused import refused
+from support.threads import same_bits
 from support.tolerance import rounding
 
 RESNET = [(8, 64, 56, 64), (8, 128, 28, 128), (8, 256, 14, 256), (8, 512, 7, 512), (128, 64, 32, 64)]

@@ -1,4 +1,4 @@
-"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, edge values, errors."""
+"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, edge values, derivatives."""
 
 import math
 from fractions import Fraction
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
-from support.bits import same_bits
+from reference import activation as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
+from support.tolerance import tolerance
 
 EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 EXACT |= {"maximum": np.maximum, "minimum": np.minimum}
@@ -72,19 +72,6 @@ def test_parts_of_rows(part, dtype, isa, rng, threads):
         expected[out] = b - a
         kernels.sub(b, a, out=memory[out])
         np.testing.assert_array_equal(memory, expected)  # and nothing beside it
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
-def test_every_length(n, dtype, isa, rng):
-    a, b = rng.standard_normal((2, n)).astype(dtype)
-    b[::3] = a[::3]
-    for name, function in (EXACT | COMPARISONS).items():
-        np.testing.assert_array_equal(getattr(kernels, name)(a, b), function(a, b), err_msg=name)
-    for name, function in UNARY.items():
-        np.testing.assert_array_equal(getattr(kernels, name)(np.abs(a)), function(np.abs(a)), err_msg=name)
-    mask = a > 0
-    np.testing.assert_array_equal(kernels.where(mask, a, b), np.where(mask, a, b))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -204,26 +191,6 @@ def test_the_result_keeps_the_layout(rng):
     assert kernels.mul(np.ones(x.shape, np.float32), x).strides == x.strides
 
 
-def test_same_bits_at_any_thread_count(rng, threads):
-    a = rng.standard_normal((333, 1001)).astype(np.float32)
-    for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
-        same_bits(threads, lambda given=operands: kernels.pow(kernels.abs(given[0]), given[1]))
-
-
-def test_errors():
-    def f(shape):
-        return np.ones(shape, np.float32)
-
-    refused(ValueError, "[add] got shapes (2, 3) and (4,); expected", kernels.add, f((2, 3)), f(4))
-    refused(TypeError, "[mul] got numbers only", kernels.mul, 2.0, 3.0)
-    refused(TypeError, "[add] got a of dtype float32 and b of dtype float64", kernels.add, f(2), np.ones(2))
-    refused(TypeError, "[exp] got x of type list", kernels.exp, [1.0])
-    refused(TypeError, "[exp] got x of dtype int64", kernels.exp, np.ones(2, int))
-    refused(ValueError, "[exp] got out of shape (3,); expected (2,)", kernels.exp, f(2), out=f(3))
-    refused(TypeError, "[where] got condition of dtype float32", kernels.where, f(2), f(2), f(2))
-    refused(ValueError, "[add] got shapes (0,) and (2, 0, 3)", kernels.add, f(1)[:0], f((2, 0, 3)))
-
-
 REMAINDERS = ("fmod", "remainder", "floor_divide")
 
 
@@ -280,3 +247,48 @@ def test_several_ops_in_one_round_as_they_do(dtype, isa, rng):
             expected = function(a, b, c, d)
             assert kernel(a, b, c, d, a) is a
             np.testing.assert_array_equal(a, expected)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0), (1, 0, 3, 2)])
+def test_dense_layouts_are_kept(axes):
+    x = np.ones((2, 3, 4, 5), "float32").transpose(axes)
+    assert _core.relu(x).strides == x.strides
+    assert _core.relu_backward(np.ones_like(x, order="C"), x).strides == x.strides
+
+
+WEIGHTS = np.array([1.0, -0.5])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_jets_of_every_width(dtype, weights, isa, rng):
+    """Lines around the width of vectors, dense and strided."""
+    for n in [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 33, 64, 65]:
+        y, t, dy = (rng.uniform(-0.9, 0.9, shape) for shape in ((n,), (3, n), (3, n)))
+        given = None if weights is None else weights.astype(dtype)
+        want = reference.jet(y, t, "tanh", weights)
+        dx, dt = reference.jet_backward(dy, y, t, "tanh", weights)
+        for layout in (lambda a: a, lambda a: np.repeat(a, 2, -1)[..., ::2]):
+            args = [layout(a.astype(dtype)) for a in (dy, y, t)]
+            got = _core.jet(args[1], args[2], "tanh", given)
+            np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, 16, 4))
+            got_dx, got_dt = _core.jet_backward(*args, "tanh", given)
+            np.testing.assert_allclose(got_dx, dx, rtol=0, atol=tolerance(dtype, 16, 16))
+            np.testing.assert_allclose(got_dt, dt, rtol=0, atol=tolerance(dtype, 16, 16))
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(5, np.float32)])
+def test_jets_on_threads(weights, threads, rng):
+    x, t = rng.uniform(-2, 2, (300, 400)).astype("f"), rng.uniform(-1, 1, (6, 300, 400)).astype("f")
+    results = []
+    for count in (1, 2, 4):
+        threads(count)
+        results.append((_core.jet(x, t, "gelu", weights), *_core.jet_backward(t, x, t, "gelu", weights)))
+    assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+def test_jets_at_infinity():
+    """Far from 0 the derivatives have their limits."""
+    x, t = np.array([-np.inf, -1e30, 1e30, np.inf], "f"), np.ones((2, 4), "f")
+    for name in ("silu", "gelu", "softplus"):
+        assert _core.jet(x, t, name).tolist() == [[0, 0, 1, 1]] * 2

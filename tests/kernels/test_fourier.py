@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ranvier import _core
 from support.grouped import grouped
-from support.refused import refusals
 from support.tolerance import tolerance
 
 SIZES = [n for n in range(1, 130) if pow(210, 14, n) == 0] + [343, 400, 1000, 1024, 2048]
@@ -90,31 +89,3 @@ def test_bits_of_rows_do_not_depend_on_others(kind, threads, rng):
         np.testing.assert_array_equal(_core.fourier(x[part], kind, 200), other[part])
     turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, 1)), 1, 0)  # columns
     np.testing.assert_array_equal(_core.fourier(turned, kind, 200), other)
-
-
-def test_errors():
-    wrong = refusals(_core.fourier)
-    x = np.ones((2, 8), "f")
-    wrong(ValueError, "got n 22; expected 1 or more, without a prime factor above 7", x, "rfft", 22)
-    wrong(ValueError, "got n 0; expected 1 or more", x, "rfft", 0)
-    wrong(ValueError, "got kind 'dct'; expected", x, "dct", 8)
-    wrong(ValueError, "got x of shape (2, 8); expected at most 7 points", x, "rfft", 7)
-    wrong(ValueError, "got x of shape (2, 8); expected (..., m, 2)", x, "irfft", 8)
-    wrong(ValueError, "got x of shape (4, 2); expected at most 3 points", x.reshape(8, 2)[:4], "irfft", 4)
-    wrong(ValueError, "got window of shape (7,); expected (8,)", x, "rfft", 8, window=x[0, :7])
-    wrong(
-        ValueError,
-        "got window of shape (2,); expected None, except of rfft and irfft",
-        x[:, :2],
-        "fft",
-        2,
-        window=x[0, :2],
-    )
-    wrong(
-        ValueError,
-        "got x of shape (1, 1, 1, 1, 1, 1, 1, 1); expected at most 8 axes of the result",
-        np.ones((1,) * 8, "f"),
-        "rfft",
-        1,
-    )
-    wrong(TypeError, "got x of dtype int64", np.ones(8, np.int64), "rfft", 8)

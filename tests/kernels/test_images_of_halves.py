@@ -5,9 +5,9 @@ import pytest
 import ranvier as rv
 import ranvier._core as _core
 from support.bfloat16 import directly  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 # n, c, h, w, k, r, groups: one block of images; several; those of one image; no image

@@ -1,8 +1,16 @@
-"""The elementary functions at every ISA level, sampled: see test_math_exhaustive.py for every float32."""
+"""The elementary functions, activations and roots at every ISA level; the largest errors of docs/accuracy.md.
+
+    RANVIER_EXHAUSTIVE=1 pytest -s tests/kernels/test_math.py -k "every_float32 or activation"
+
+prints them; every float32 takes about an hour on one core.
+"""
+
+import os
 
 import numpy as np
 import pytest
 from ranvier import _core
+from reference import activation
 from support.grouped import grouped
 from support.ulp import BOUND, FUNCTIONS, ulp_error
 
@@ -106,3 +114,122 @@ def test_pow_special_cases(isa):
     np.testing.assert_allclose(got, want, rtol=2.5e-7)
     number = ~np.isnan(want)
     np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(want[number]))
+
+
+CHUNK = 1 << 22
+
+
+@pytest.mark.skipif(not os.environ.get("RANVIER_EXHAUSTIVE"), reason="takes long: set RANVIER_EXHAUSTIVE=1")
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_float32(name, isa):
+    kernel, exact = FUNCTIONS[name]
+    worst, where = 0.0, 0.0
+    for first in range(0, 1 << 32, CHUNK):
+        x = np.arange(first, first + CHUNK, dtype=np.uint64).astype(np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            error = ulp_error(kernel(x, None), exact(x.astype(np.float64)))
+        index = int(np.argmax(error))
+        if error[index] > worst:
+            worst, where = float(error[index]), float(x[index])
+    print(f"\n{name:8} {isa}: {worst:.3f} ulp at {where.hex()}")
+    assert worst <= BOUND
+
+
+STEP = 8191
+SMALLEST = {"silu": 1e-36, "mish": 1e-36}  # below, exp(x) is subnormal
+BOUNDS = {
+    "celu": 2,
+    "elu": 2,
+    "hardsigmoid": 2,
+    "hardswish": 2,
+    "logsigmoid": 2,
+    "mish": 4,
+    "selu": 3,
+    "silu": 4,
+    "softplus": 2,
+    "softsign": 2,
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_largest_error_of_an_activation(name, isa):
+    x = np.arange(0, 1 << 32, STEP, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    x = x[np.isfinite(x)]
+    if name == "mish":  # the activation's tanh(softplus(x)) loses digits below
+        x = x[x > -16]
+    with np.errstate(all="ignore"):
+        exact = getattr(activation, name)(x.astype(np.float64))
+        error = ulp_error(getattr(_core, name)(x), exact)
+    error[np.abs(exact) < SMALLEST.get(name, np.finfo(np.float32).tiny)] = 0
+    worst = int(np.argmax(error))
+    print(f"\n{name:12} {isa}: {error[worst]:.2f} ulp at {x[worst]}")
+    assert error[worst] <= BOUNDS[name]
+
+
+def roots_of(c: int, bits: int) -> set[int]:
+    """All n in [0, 2**bits) with n * n = c modulo 2**bits, for c = 1 modulo 8."""
+    found = {1, 3, 5, 7}
+    for bit in range(3, bits):
+        found = {m for n in found for m in (n, n + (1 << bit)) if (m * m - c) % (1 << bit + 1) == 0}
+    return found
+
+
+def near_midpoints() -> np.ndarray:
+    """Every x in [1, 4) whose root is within 2**-102 of itself from a midpoint.
+
+    With the midpoint n / 2 for an odd n in (2**53, 2**54), 4 x = n**2 + c for a small c, and x has 53 bits.
+    """
+    found = []
+    for bits in (54, 55):  # of 4 x, zeros at the end: for x in [1, 2), [2, 4)
+        for c in range(-257, 257, 8):  # 4 x is a multiple of 8: the others have no solution
+            for n in roots_of(-c, bits):
+                x4 = [m * m + c for m in (n, n + (1 << bits)) if 1 << 53 < m < 1 << 54]
+                found += [x >> 54 for x in x4 if (x < 1 << 107) == (bits == 54)]
+    return np.array(found, dtype=np.float64) / 2.0**52
+
+
+def check_roots(x: np.ndarray) -> None:
+    with np.errstate(invalid="ignore"):
+        want = np.sqrt(x)
+    kind = f"u{x.itemsize}"
+    np.testing.assert_array_equal(_core.sqrt(x).view(kind), want.view(kind))
+
+
+def test_roots_near_midpoints(isa):
+    x = near_midpoints()
+    assert x.size > 50
+    assert x.min() >= 1
+    assert x.max() < 4
+    for exponent in range(-1022, 1022, 2):
+        check_roots(np.ldexp(x, exponent))
+
+
+def test_roots_of_random_numbers(isa, rng):
+    bits = rng.integers(0, 1 << 64, 1 << 18, dtype=np.uint64, endpoint=False)
+    x = bits.view(np.float64)
+    check_roots(np.abs(x[~np.isnan(x)]))
+    check_roots(rng.uniform(1, 4, 1 << 20))
+    check_roots(rng.integers(0, 1 << 53, 1 << 18).astype(np.float64))
+
+
+def test_roots_of_every_significand_of_float32(isa):
+    x = np.arange(0x3F800000, 0x40800000, dtype=np.int32).view(np.float32)  # [1, 4)
+    check_roots(x)
+    for exponent in (-146, -126, -72, -70, -68, 126):
+        check_roots(np.ldexp(x[:: 1 << 8], exponent))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_roots_of_special_numbers_beside_others(dtype, isa):
+    kind = np.finfo(dtype)
+    special = [0.0, -0.0, kind.smallest_subnormal, kind.tiny, kind.tiny / 2, kind.max, np.inf]
+    for number in [*special, 2.0**-900 if dtype == "float64" else 2.0**-70]:
+        for lane in range(17):
+            for next_to in (number, np.nextafter(number, 0, dtype=dtype)):
+                x = np.arange(1, 40, dtype=dtype)
+                x[lane] = next_to
+                check_roots(x)
+    got = _core.sqrt(np.array([4.0, -1.0, np.nan, -np.inf], dtype))
+    assert got[0] == 2
+    assert np.isnan(got[1:]).all()

@@ -9,9 +9,9 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels, nn
 from support.bfloat16 import TILES, high, multiplied_by, needs_tiles  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 pytestmark = needs_tiles
 LEAST = 256  # factors of a product of halves, and columns

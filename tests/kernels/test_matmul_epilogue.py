@@ -5,7 +5,6 @@ import pytest
 from ranvier import kernels
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 
 # dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k;
 # few columns and products of many rows, and of more than are between two looks for a signal
@@ -109,23 +108,3 @@ def test_nan_and_inf_pass(isa):
     a, b = np.float32([[np.inf], [1]]), np.float32([[1, -1, np.nan]])
     saved = np.float32([[0, 1, 0], [1, 0, 1]])
     np.testing.assert_array_equal(*both(a, b, None, "relu", saved))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        (("relu", (2, 3), "f4"), ValueError, "[matmul] got saved of shape (2, 3); expected (2, 2)"),
-        (("none", (2, 2), "f4"), ValueError, "[matmul] got saved and no activation"),
-        (("relu", (2, 2), "f8"), TypeError, "[matmul] got a of dtype float32 and saved of dtype float64"),
-    ],
-)
-def test_errors(arguments, error, text):
-    activation, shape, dtype = arguments
-    a = np.ones((2, 2), np.float32)
-    refused(error, text, kernels.matmul, a, a, None, activation, None, np.ones(shape, dtype))
-
-
-def test_out_apart_from_saved():
-    a, saved = np.ones((2, 2, 2), np.float32)
-    with pytest.raises(ValueError, match=r"\[matmul\] got out that overlaps an input"):
-        kernels.matmul(a, a, None, "relu", saved, saved)

@@ -6,9 +6,9 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 LAYOUTS = {"C": "contiguous", "F": "transposed", "S": "strided"}
@@ -133,17 +133,6 @@ def test_stacks_and_results_of_any_strides(dtype, isa, rng, threads):
 
 
 @HALVES
-def test_empty_ones(dtype, isa):
-    for m, k, n in ((0, 64, 64), (5, 64, 0), (5, 0, 64), (1, 0, 7), (20, 0, 300)):
-        got = kernels.matmul(np.ones((m, k), half(dtype)), np.ones((k, n), half(dtype)))
-        equal(got, np.zeros((m, n), half(dtype)))
-    bias = np.arange(7).astype(half(dtype))
-    equal(
-        kernels.matmul(np.ones((2, 0), half(dtype)), np.ones((0, 7), half(dtype)), bias), np.stack([bias] * 2)
-    )
-
-
-@HALVES
 @pytest.mark.parametrize("m", [1, 30])
 def test_values_that_are_no_numbers(m, dtype, isa, rng):
     a, b = drawn(rng, (m + 3, 70), dtype), drawn(rng, (70, 64), dtype)
@@ -166,68 +155,7 @@ def test_as_float32_of_medium_precision(shape, medium, rng):  # noqa: F811
     equal(kernels.matmul(a, b), wide.astype(half("bfloat16")))
 
 
-def test_mixed_dtypes_are_refused(rng):
-    a, b = drawn(rng, (3, 4), "float16"), drawn(rng, (4, 5), "bfloat16")
-    for other in (b, b.astype(np.float32)):
-        with pytest.raises(TypeError, match="expected the same dtype"):
-            kernels.matmul(a, other)
-    with pytest.raises(TypeError, match="expected the same dtype"):
-        kernels.matmul(a, a.T, np.ones(3, np.float32))
-    with pytest.raises(TypeError, match=r"got floats of 16 bits and saved; expected float32"):
-        kernels.matmul(a, a.T, None, "relu", None, np.ones((3, 3), np.float16))
-
-
 # --- Tensors
-
-SHAPES = [((3, 5), (5, 4)), ((2, 3, 40), (40, 64)), ((5,), (5, 4)), ((3, 5), (5,)), ((2, 1, 3, 5), (4, 5, 6))]
-
-
-@HALVES
-@pytest.mark.parametrize("shapes", SHAPES)
-def test_gradients_are_rounded_once(shapes, dtype, rng):
-    arrays = [drawn(rng, shape, dtype) for shape in shapes]
-    a, b = (rv.tensor(x, requires_grad=True) for x in arrays)
-    y = a @ b
-    dy = drawn(rng, y.shape, dtype)
-    y.backward(rv.tensor(dy))
-    wide_a, wide_b = (rv.tensor(x.astype(np.float64), requires_grad=True) for x in arrays)
-    (wide_a @ wide_b).backward(rv.tensor(dy.astype(np.float64)))
-    for x, wide in ((a, wide_a), (b, wide_b)):
-        assert x.grad.dtype == half(dtype)
-        np.testing.assert_allclose(x.grad.double().numpy(), wide.grad.numpy(), 0.02, 0.05)
-
-
-@HALVES
-@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (20, 48), (2, 3, 48)])
-def test_linear(shape, dtype, rng):
-    arrays = [drawn(rng, of, dtype) for of in (shape, (70, 48), (70,))]
-    inputs = [rv.tensor(x, requires_grad=True) for x in arrays]
-    exact = [rv.tensor(x.astype(np.float64), requires_grad=True) for x in arrays]
-    y, wide = rv.ops.linear(*inputs), rv.ops.linear(*exact)
-    dy = drawn(rng, y.shape, dtype)
-    y.backward(rv.tensor(dy))
-    wide.backward(rv.tensor(dy.astype(np.float64)))
-    pairs = [(y, wide), *((x.grad, z.grad) for x, z in zip(inputs, exact, strict=True))]
-    for one, other in pairs:
-        assert one.dtype == half(dtype)
-        np.testing.assert_allclose(one.detach().double().numpy(), other.detach().numpy(), 0.02, 0.05)
-
-
-@HALVES
-def test_a_captured_step(dtype, rng):
-    weight, bias = (rv.tensor(drawn(rng, of, dtype), requires_grad=True) for of in ((40, 64), (40,)))
-
-    def step(x):
-        y = rv.ops.linear(x, weight, bias)
-        return y.detach(), *rv.autograd.grad((y * y).sum(), (weight, bias))
-
-    compiled = rv.compile(step)
-    for rows in (1, 30):
-        for _ in range(4):
-            x = rv.tensor(drawn(rng, (rows, 64), dtype))
-            for got, wanted in zip(compiled(x), step(x), strict=True):
-                equal(got._array, wanted._array)
-    assert len(compiled.programs) == 2
 
 
 def test_no_wide_copy_of_a_large_weight(rng):

@@ -6,9 +6,9 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import bfloat16, is_rounded, medium, multiplied_by, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 
 EDGES = [16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97]
 
@@ -137,24 +137,6 @@ def test_empty_ones(medium):  # noqa: F811
         equal(got, np.zeros((m, n), np.float32))
 
 
-def test_float64_and_small_products_stay(rng):
-    for dtype, m, k, n in (("float64", 40, 300, 64), ("float32", 30, 4, 300), ("float32", 40, 300, 4)):
-        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
-        before = kernels.matmul(a, b)
-        with rv.config.float32_matmul_precision("medium"):
-            equal(kernels.matmul(a, b), before)
-
-
-def test_without_the_instructions_it_is_the_highest(isa, rng):
-    if _core.has_bfloat16():
-        pytest.skip("this level has them")
-    a, b = stored(rng, (40, 300), "C"), stored(rng, (300, 64), "C")
-    before = kernels.matmul(a, b)
-    with rv.config.float32_matmul_precision("medium"):
-        equal(kernels.matmul(a, b), before)
-    assert rv.config.config()["bfloat16"] is False
-
-
 @pytest.mark.parametrize("kind", ["none", "pairs"])
 def test_high_is_the_highest_without_tiles(kind, rng):
     a, b = stored(rng, (40, 300), "C"), stored(rng, (300, 64), "C")
@@ -167,3 +149,78 @@ def test_high_is_the_highest_without_tiles(kind, rng):
         assert rv.get_float32_matmul_precision() == "high"
         equal(kernels.matmul(a, b), before)
         rv.set_float32_matmul_precision("highest")
+
+
+def product(m, k, n, dtype="float32"):
+    return lambda rng: kernels.matmul(*(rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n))))
+
+
+def convolution(c, k, groups=1, dtype="float32"):
+    def call(rng):
+        x, w = rng.standard_normal((2, c, 9, 8)), rng.standard_normal((k, c // groups, 3, 3))
+        return kernels.conv2d(x.astype(dtype), w.astype(dtype), padding=1, groups=groups)
+
+    return call
+
+
+def pooled_gradients(c, k, taps, window=2, stride=1, winograd=True):
+    """Without Winograd's algorithm, of other windows, taps and strides, and of few channels."""
+
+    def call(rng):
+        x, w = (rng.standard_normal(s).astype("f") for s in ((2, c, 12, 13), (k, c, taps, taps)))
+        settings = {"padding": 1, "window": window, "stride": stride}
+        with rv.config.float32_matmul_precision("highest"):
+            y, where = _core.conv2d_pool(x, w, None, **settings)
+        rv.set_winograd(winograd)
+        found = _core.conv2d_pool_backward(y, where, x, w, **settings)
+        rv.set_winograd(True)
+        return found
+
+    return call
+
+
+def attention(queries, keys, width, dtype="float32"):
+    def call(rng):
+        sizes = (queries, keys, keys, queries)
+        q, k, v, dy = (rng.standard_normal((2, 3, n, width)).astype(dtype) for n in sizes)
+        y, weights = _core.attention(q, k, v, 0.2, keep=True)
+        to = [np.zeros_like(a) for a in (q, k, v)]
+        _core.attention_backward(dy, q, k, v, weights, 0.2, False, 0, False, *to)
+        return y, weights, *to
+
+    return call
+
+
+STAY = [
+    *(product(40, 300, 64, "float64"), product(30, 4, 300), product(40, 300, 4)),
+    *(convolution(3, 32), convolution(17, 32), convolution(32, 8), convolution(32, 32, 32)),
+    *(convolution(32, 32, 1, "float64"), pooled_gradients(32, 32, 3, winograd=False)),
+    *(pooled_gradients(32, 32, 3, 3), pooled_gradients(15, 32, 3), pooled_gradients(32, 15, 3)),
+    *(pooled_gradients(32, 32, 5), pooled_gradients(32, 32, 3, stride=2)),
+    *(attention(200, 64, 32, "float64"), attention(15, 900, 64), attention(63, 64, 32)),
+]
+OTHERS = [product(40, 300, 64), convolution(64, 64, 2), attention(200, 64, 32)]
+
+
+def in_both_precisions(call):
+    """The same bits as with the highest precision."""
+    wanted = call(np.random.default_rng(0))
+    with rv.config.float32_matmul_precision("medium"):
+        found = call(np.random.default_rng(0))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@needs_bfloat16
+def test_what_stays_float32():
+    """float64; few rows, columns, factors, channels, outputs or queries, odd numbers, one for each group."""
+    for call in STAY:
+        in_both_precisions(call)
+
+
+def test_without_the_instructions_it_is_the_highest(isa):
+    if _core.has_bfloat16():
+        pytest.skip("this level has them")
+    for call in OTHERS:
+        in_both_precisions(call)
+    assert rv.config.config()["bfloat16"] is False

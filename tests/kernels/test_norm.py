@@ -5,7 +5,6 @@ import pytest
 from ranvier import _core
 from reference import norm as reference
 from support.layouts import in_layout
-from support.refused import refused
 from support.tolerance import tolerance
 
 
@@ -129,52 +128,6 @@ def test_gradients_that_are_not_needed():
         for wanted, got, all_of_them in zip(need, some, every, strict=True):
             assert (got is not None) == bool(wanted)
             assert got is None or (got == all_of_them).all()
-
-
-X = np.ones((2, 3, 4), "float32")
-P, D = np.ones(3, "float32"), np.ones((2, 3))
-
-
-ERRORS = [  # the function, its arguments, and the text after its name
-    ("batch_norm", (P,), "got x of shape (3,); expected at least 2 dimensions"),
-    ("batch_norm", (X[:1, :, :1],), "got x of shape (1, 3, 1) when training; expected more than 1 value"),
-    ("batch_norm", (X, P[:2]), "got weight of shape (2,) for x with 3 channels; expected (3,)"),
-    ("batch_norm", (X, None, None, P), "got one running statistic; expected both or neither"),
-    (
-        "batch_norm",
-        (X, None, None, np.broadcast_to(P, 3), P),
-        "got a read-only running_mean; expected a writ",
-    ),
-    ("batch_norm_backward", (X[:1], X, None, *D), "got dy of shape (1, 3, 4); expected x's, (2, 3, 4)"),
-    ("batch_norm_backward", (X, X, None, D[0][:2], D[1]), "got mean of shape (2,); expected (3,)"),
-    ("group_norm", (X, 2), "got num_groups 2 for x with 3 channels; expected a divisor of them"),
-    ("layer_norm", (X, (3,)), "got x of shape (2, 3, 4) and normalized_shape (3,); expected the last sizes"),
-    ("layer_norm", (X, (4,), P), "got weight of shape (3,); expected normalized_shape, (4,)"),
-    ("rms_norm", (X, ()), "got x of shape (2, 3, 4) and normalized_shape (); expected the last"),
-]
-SETTINGS = [  # of batch_norm
-    ({"training": False}, "got no running statistics; expected running_mean and running_var when not"),
-    (
-        {"momentum": None, "running_mean": P, "running_var": P},
-        "got momentum None without batches; expected a",
-    ),
-    ({"eps": -1.0}, "got eps -1.0; expected a number of at least 0"),
-    ({"momentum": 2}, "got momentum 2; expected a number from 0"),
-]
-DTYPES = [
-    ("batch_norm", (np.ones((2, 3), int),), "got x of dtype int64; expected float32 or float64"),
-    ("batch_norm", (X, D[0]), "got x of dtype float32 and weight of dtype float64"),
-    ("batch_norm_backward", (X, X, None, P, P), "got mean of dtype float32; expected float64"),
-]
-
-
-def test_errors():
-    for name, arguments, text in ERRORS:
-        refused(ValueError, f"[{name}] {text}", getattr(_core, name), *arguments)
-    for settings, text in SETTINGS:
-        refused(ValueError, f"[batch_norm] {text}", _core.batch_norm, X, **settings)
-    for name, arguments, text in DTYPES:
-        refused(TypeError, f"[{name}] {text}", getattr(_core, name), *arguments)
 
 
 def test_group_norm_of_many_channels(isa, rng):

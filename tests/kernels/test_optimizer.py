@@ -1,17 +1,18 @@
-"""Optimizer kernels on arrays: sizes around the vector width, strides, many parameters, threads, clipping."""
+"""Kernels on lists of parameters: optimizers, clipping, averages, penalties, and the loops of L-BFGS."""
 
 import numpy as np
 import pytest
 from ranvier import _core
 from reference import optimizer as reference
-from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.optimizers import KINDS
 from support.refused import refused
+from support.threads import same_bits
 from support.tolerance import tolerance
 
-SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
+SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000, 4095, 4096, 4097]
+ONE = np.ones(1)
 
 
 CLASSES = {kind._rule: kind for kind in KINDS.values()}
@@ -78,32 +79,6 @@ def test_every_size_in_one_call(rng, isa, dtype, rule):
     for a, b in zip(p, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=limit)
     assert all(float(s) == 3 for s in state[1])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_strides(rng, isa, layout):
-    p, g = (rng.uniform(-1, 1, (5, 4, 3, 33)).astype(np.float32) for _ in range(2))
-    wanted = p.copy()
-    adam([wanted], [g], states([p]))
-    q, h = in_layout(p, layout), in_layout(g, layout)
-    adam([q], [h], states([p]))
-    np.testing.assert_array_equal(q, wanted)
-
-
-def test_same_bits_at_any_thread_count(rng, threads):
-    g = [rng.standard_normal(n).astype(np.float32) for n in (70001, 3, 40000, 12345)]
-
-    def run():
-        p = [np.ones_like(a) for a in g]
-        state = states(p)
-        for _ in range(3):
-            adam(p, g, state)
-        norm = _core.gradient_norm(g, 2.0)
-        clipped = [a.copy() for a in g]
-        _core.clip_gradients(clipped, np.array([1.0]), norm)
-        return *p, norm, *clipped
-
-    same_bits(threads, run)
 
 
 def test_one_minus_beta_is_taken_in_double():
@@ -220,66 +195,6 @@ def test_clipping_by_value(isa):
     np.testing.assert_array_equal(g, wanted)
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"g": [np.zeros(2)]}, TypeError, r"\[adam\] got gradients of dtype float64; expected float32"),
-        (
-            {"g": [np.zeros(3, "f4")]},
-            ValueError,
-            r"got gradients\[0\] of shape \(3,\); expected the parameter's, \(2,\)",
-        ),
-        ({"g": []}, ValueError, "got gradients with 0 arrays; expected one for each of 1 parameters"),
-        ({"p": (np.zeros(2, "f4"),)}, TypeError, "got parameters of type tuple; expected a list"),
-        ({"p": [np.zeros(2, "i4")]}, TypeError, "got parameters of dtype int32"),
-        ({"p": [np.broadcast_to(np.float32(1), 2)]}, ValueError, r"got parameters\[0\] that is read-only"),
-        ({"p": [np.zeros(2, ">f4")]}, ValueError, r"got parameters\[0\] that is byte-swapped or unaligned"),
-    ],
-)
-def test_wrong_input(change, error, text):
-    p = [np.zeros(2, np.float32)]
-    arguments = {"p": p, "g": [np.zeros(2, np.float32)], "state": states(p), **change}
-    with pytest.raises(error, match=text):
-        adam(**arguments)
-
-
-def test_a_wrong_array_late_in_a_list_is_refused_before_the_first_runs():
-    """Lists longer than a kernel call takes."""
-    p = [np.ones(2, np.float32) for _ in range(100)]
-    wrong = [*p[:-1], np.ones(3, np.float32)]
-    ones, first = np.ones(100), [np.ones(2, np.float32) for _ in p]
-    calls = (
-        lambda: adam(p, wrong, states(p)),
-        lambda: _core.move_parameters(p, wrong, np.ones(1), False),
-        lambda: _core.weight_penalty(first, wrong, ones, ones, np.ones(1)),
-        lambda: _core.clip_gradients([*p[:-1], np.ones(2)], np.full(1, 0.5), None),
-    )
-    for call in calls:
-        with pytest.raises((ValueError, TypeError), match=r"got .* of (shape|dtype)"):
-            call()
-        assert all((a == 1).all() for a in (*p, *first))
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"rule": "momentum"}, ValueError, r"\[optimizer_step\] got rule 'momentum'; expected one of sgd, "),
-        ({"states": []}, ValueError, r"\[nadam\] got 0 states; expected 2"),
-        ({"states": [None, None]}, TypeError, r"\[nadam\] got states\[0\] None; expected a list"),
-        ({"numbers": None}, TypeError, r"\[nadam\] got numbers None; expected a list"),
-        ({"numbers": [np.ones(2)]}, ValueError, r"got numbers\[0\] of shape \(2,\); expected one number"),
-        ({"settings": np.ones(1)}, ValueError, r"got settings of shape \(1,\); expected \(8,\)"),
-        ({"rule": "radam", "settings": np.ones(7)}, TypeError, r"\[radam\] got numbers; expected None"),
-    ],
-)
-def test_wrong_rule_or_states(change, error, text):
-    p = [np.zeros(2)]
-    arrays, steps, numbers = states(p, "nadam")
-    call = {"rule": "nadam", "parameters": p, "gradients": p, "steps": steps, "numbers": numbers}
-    with pytest.raises(error, match=text):
-        _core.optimizer_step(**{**call, "states": arrays, "settings": row("nadam"), **change})
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
@@ -298,3 +213,140 @@ def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
         assert run(np.array(value))
     assert not run(np.array(1e30, np.float32))
     refused(ValueError, f"[{rule}] got loss of shape (2,); expected one number", run, np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weight", [0.0, 0.001, 0.5, 0.9, 1.0])
+def test_move_towards(rng, isa, dtype, weight):
+    averages = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
+    values = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
+    wanted = [
+        reference.move_towards(a.astype(float), b.astype(float), weight)
+        for a, b in zip(averages, values, strict=True)
+    ]
+    _core.move_parameters(averages, values, np.array([weight]), True)
+    for a, b in zip(averages, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype, 2, 1.0))
+    if weight == 1:
+        assert all((a == v).all() for a, v in zip(averages, values, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", [*SIZES, 20001])
+def test_dot(rng, isa, dtype, n):
+    a, b = (rng.uniform(-1, 1, n).astype(dtype) for _ in range(2))
+    wanted = float(a.astype(np.longdouble) @ b.astype(np.longdouble))
+    assert abs(_core.flat_dot(a, b)[0] - wanted) <= tolerance("float64", n, 1.0)
+
+
+def pairs(rng, n, count, dtype):
+    steps = [rng.uniform(-1, 1, n).astype(dtype) for _ in range(count)]
+    changes = [(s + 0.2 * rng.uniform(-1, 1, n)).astype(dtype) for s in steps]  # y . s > 0
+    return changes, steps
+
+
+def direction(g, changes, steps):
+    d, ro = _core.neg(g), np.array([1 / _core.flat_dot(y, s)[0] for y, s in zip(changes, steps, strict=True)])
+    alphas = np.zeros(len(changes))
+    scale = None
+    if changes:
+        y, s = changes[-1], steps[-1]
+        scale = _core.flat_dot(y, s) / _core.flat_dot(y, y)
+    _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
+    _core.lbfgs_loop(d, changes, steps, ro, alphas, scale, True)
+    return d
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("n", "count"), [(1, 1), (5, 0), (7, 1), (33, 3), (5000, 5), (60, 40)])
+def test_direction(rng, isa, dtype, n, count):
+    g = rng.uniform(-1, 1, n).astype(dtype)
+    changes, steps = pairs(rng, n, count, dtype)
+    wanted = reference.lbfgs_direction(
+        g.astype(float), [y.astype(float) for y in changes], [s.astype(float) for s in steps]
+    )
+    # Each pair multiplies the vector by I - ro s y^T, of norm at most |s| |y| / (s . y), and rounds it once.
+    growth = [np.linalg.norm(s) * np.linalg.norm(y) / (s @ y) for s, y in zip(steps, changes, strict=True)]
+    size = np.linalg.norm(g) * np.prod(np.square(growth, dtype=float))
+    limit = tolerance(dtype, 4 * count + 1, size)
+    np.testing.assert_allclose(direction(g, changes, steps), wanted, rtol=0, atol=limit)
+
+
+def strengths(n):
+    """(l1, l2) of each parameter: both, one of them, none."""
+    return np.resize([0.5, 0.25, 0.0, 0.0], n), np.resize([0.125, 0.0, 2.0, 0.0], n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_penalties_of_every_size(rng, isa, dtype, scale):
+    p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
+    g = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
+    for a in p:
+        a[::3] = 0
+    l1, l2 = strengths(len(p))
+    wanted = [
+        scale * b + reference.weight_penalty_backward(a, x, y)
+        for a, b, x, y in zip(p, g, l1, l2, strict=True)
+    ]
+    total = sum(reference.weight_penalty(a, x, y) for a, x, y in zip(p, l1, l2, strict=True))
+    before = [a.copy() for a in p]
+    value = _core.weight_penalty(p, g, l1, l2, np.array([scale]))
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, [total], rtol=1e-12)
+    np.testing.assert_array_equal(_core.weight_penalty(p, None, l1, l2, ONE), value)
+    limit = tolerance(dtype, 3, 5.0)
+    for a, b in zip(g, wanted, strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit)
+    assert all(np.array_equal(a, b) for a, b in zip(p, before, strict=True))
+
+
+def test_penalties_of_nan_and_infinity(isa):
+    p = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float32)
+    for l1, l2, wanted in (
+        (1.0, 0.0, [np.nan, 1, -1, 0, 0]),
+        (0.0, 1.0, [np.nan, np.inf, -np.inf, 0, 0]),
+        (0.0, 0.0, [0, 0, 0, 0, 0]),
+    ):
+        g = np.zeros(5, np.float32)
+        value = _core.weight_penalty([p], [g], np.array([l1]), np.array([l2]), ONE)
+        np.testing.assert_array_equal(g, wanted)
+        assert np.isnan(value[0]) == bool(l1 or l2)
+
+
+def test_penalty_of_no_parameters():
+    np.testing.assert_array_equal(_core.weight_penalty([], [], np.zeros(0), np.zeros(0), ONE), [0.0])
+
+
+CALLS = {  # on lists of parameters and gradients
+    "adam": lambda p, g: adam(p, g, states(p)),
+    "towards": lambda p, g: _core.move_parameters(p, g, np.array([0.25]), True),
+    "away": lambda p, g: _core.move_parameters(p, g, np.array([0.25]), False),
+    "penalty": lambda p, g: _core.weight_penalty(g, p, *strengths(len(p)), ONE),
+    "clipping": lambda p, g: _core.clip_gradients(p, ONE, _core.gradient_norm(p, 2.0)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_strides_change_no_bit(name, isa, rng):
+    p, g = (rng.uniform(-1, 1, (5, 4, 3, 33)).astype(np.float32) for _ in range(2))
+    for layout in LAYOUTS:
+        dense, apart = p.copy(), in_layout(p, layout)
+        value = CALLS[name]([dense], [g])
+        assert CALLS[name]([apart], [in_layout(g, layout)]) == value
+        np.testing.assert_array_equal(apart, dense, err_msg=layout)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_threads_change_no_bit(name, rng, threads):
+    arrays = [rng.standard_normal(n).astype(np.float32) for n in (70001, 3, 40000, 12345)]
+
+    def run():
+        p, g = ([a + k for a in arrays] for k in (0, 1))
+        value = CALLS[name](p, g)
+        return *p, *g, value
+
+    same_bits(threads, run)
+    one = arrays[:1]
+    same_bits(threads, lambda: (direction(arrays[0], one, one), _core.flat_dot(*2 * one)))

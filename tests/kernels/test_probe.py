@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 from ranvier import _core
-from support.refused import refusals, refused
 
 KIB = 1 << 10
 
@@ -28,13 +27,3 @@ def test_bandwidth(isa: str, threads: Callable[[int], None], kind: str, size: in
 def test_barrier(threads: Callable[[int], None], count: int) -> None:
     threads(count)
     assert 0 < _core.probe_barrier(100) < 10
-
-
-def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match=r"\[probe_fma\] got dtype 'int8'; expected 'float32' or 'float64'"):
-        _core.probe_fma("int8", 1)
-    refused(ValueError, "[probe_fma] got repeats 0; expected at least 1", _core.probe_fma, "float32", 0)
-    wrong = refusals(_core.probe_bandwidth)
-    wrong(ValueError, "got kind 'write'; expected 'read' or 'read_write'", KIB, 1, "write")
-    wrong(ValueError, "got bytes -1; expected at least 1", -1, 1, "read")
-    refused(ValueError, "[probe_barrier] got repeats 0; expected at least 1", _core.probe_barrier, 0)

@@ -6,7 +6,7 @@ import ranvier as rv
 from ranvier import _core
 from reference import recurrent as reference
 from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
-from support.bits import same_bits
+from support.threads import same_bits
 from support.tolerance import tolerance
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_arrays
 

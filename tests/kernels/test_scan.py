@@ -1,12 +1,11 @@
-"""Running sums and products on raw arrays: vector edges, layouts, signed zeros, NaN, threads, errors."""
+"""Running sums and extremes, and sorted lines, on raw arrays: edges of vectors, ties, NaN, threads."""
 
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import scan as reference
+from reference import reduce as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -42,18 +41,6 @@ def test_signed_zeros_and_nan(isa):
         y = kernels.cumsum(x, 0)
         np.testing.assert_array_equal(y, expected)
         np.testing.assert_array_equal(np.signbit(y[:1]), np.signbit(expected[:1]))
-
-
-def test_errors():
-    x = np.ones((2, 3), np.float32)
-    refused(ValueError, "[cumsum] got axis 2 for x of shape", kernels.cumsum, x, 2)
-    with pytest.raises(TypeError, match=r"\[cumprod\] got x of dtype int64; expected float32 or float64"):
-        kernels.cumprod(x.astype(int), 0)
-    refused(ValueError, "[cumsum] got out that overlaps an input", kernels.cumsum, x, 0, out=x)
-    with pytest.raises(
-        ValueError, match=r"\[cumprod_backward\] got dy of shape \(2, 1\) and x of shape \(2, 3\)"
-    ):
-        kernels.cumprod_backward(x[:, :1], x, 0)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -92,5 +79,40 @@ def test_running_extremes(greatest, dtype, threads, rng):
             np.testing.assert_array_equal(index, np.maximum.accumulate(np.where(held, steps, 0), axis))
     for shape in ((0, 3), (3, 0), (1, 1)):
         assert kernels.running_extreme(np.ones(shape, dtype), 0, greatest)[1].shape == shape
-    with pytest.raises(TypeError, match=r"\[running_extreme\] got another dtype; expected float32, float64,"):
-        kernels.running_extreme(np.ones(3, np.int8), 0, greatest)
+
+
+def hard(rng, shape, dtype):
+    """Ties, both zeros, infinities, NaN of both signs, the smallest and the greatest numbers."""
+    info = np.finfo(dtype)
+    pool = np.array(
+        [0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, info.tiny, info.max, info.min, 3], dtype
+    )
+    return np.where(
+        rng.random(shape) < 0.5, rng.choice(pool, shape), rng.standard_normal(shape).astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", [1, 2, 31, 32, 33, 47, 48, 49, 100, 256, 257, 263, 264, 300, 5000])
+def test_sorted_lines_of_every_length(n, dtype, descending, rng):
+    x = hard(rng, (3, n), dtype)
+    order = reference.argsort(x, 1, descending)
+    for count in {None, 0, 1, n, *(c for c in (2, 31, 32, 33, 100, 600, 625, 626) if c < n)}:
+        values, indices = kernels.sort(x, 1, descending, count)
+        np.testing.assert_array_equal(indices, order[:, : n if count is None else count])
+        assert values.tobytes() == np.take_along_axis(x, indices, 1).tobytes()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("count", [1, 5, 32, 33, 64, 200])
+def test_first_of_rising_falling_and_even_lines(count, descending, rng):
+    """Every element is one of the best so far, none is, or all are alike; NaN at either end."""
+    rising = np.arange(2000, dtype=np.float32)
+    lines = np.stack([rising, rising[::-1], rising // 100, np.zeros(2000, np.float32)])
+    for _ in range(2):
+        for view in (lines, np.asfortranarray(lines)):
+            order = reference.argsort(lines, 1, descending)[:, :count]
+            np.testing.assert_array_equal(kernels.sort(view, 1, descending, count)[1], order)
+        lines = lines.copy()
+        lines[:, [3, 1000, 1999]] = np.nan

@@ -1,12 +1,16 @@
-"""The metrics: arguments that scikit-learn refuses, errors, and what a Trainer makes of them."""
+"""The metrics: scikit-learn's numbers, stored and live, errors, and what a Trainer makes of them."""
 
+from __future__ import annotations
+
+import json
 import math
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import metrics, nn, optim
-from support.metric_cases import FOUR
+from support.grouped import grouped
+from support.metric_cases import CASES, EXPECTED, FOUR, plain, theirs
 from support.metric_cases import TWO as PAIR
 from support.refused import refused
 
@@ -123,3 +127,52 @@ def test_losses_that_give_labels(loss):
     trainer, x, measured = trained(loss, 4, FOUR, "accuracy", last=last)
     assert trainer.predict(x).shape == FOUR.shape
     assert 0 <= measured["accuracy"] <= 1
+
+
+# Each metric gives scikit-learn's numbers: stored ones always, its own where it is installed.
+
+
+STORED = json.loads(EXPECTED.read_text())
+IDS = [f"{number}-{name}-{settings}" for number, (name, _, settings) in enumerate(CASES)]
+numbered = grouped("number", range(len(CASES)), ids=[i[:60] for i in IDS])
+
+
+def assert_same(got, want):
+    """Equal texts, numbers to 12 digits and structures; NaN equals NaN."""
+    if isinstance(want, dict):
+        assert list(got) == list(want)
+        for key in want:
+            assert_same(got[key], want[key])
+    elif isinstance(want, list):
+        assert len(got) == len(want)
+        for a, b in zip(got, want, strict=True):
+            assert_same(a, b)
+    elif isinstance(want, float):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    else:
+        assert got == want
+
+
+def ours(number):
+    name, arrays, settings = CASES[number]
+    return plain(getattr(metrics, name)(*arrays, **settings))
+
+
+def test_as_many_stored_as_cases():
+    assert len(STORED) == len(CASES)
+
+
+@numbered
+def test_stored(number):
+    assert_same(ours(number), STORED[number])
+
+
+@numbered
+def test_live(number):
+    pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    assert_same(ours(number), theirs(CASES[number]))
+
+
+def test_the_same_names():
+    for name, _, _ in CASES:
+        assert name in metrics.__all__

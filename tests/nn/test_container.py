@@ -1,8 +1,10 @@
-"""Sequential, ModuleList, ModuleDict."""
+"""Containers, mlp, and summaries of networks."""
 
 import copy
+import math
 import pickle
 from collections import OrderedDict
+from itertools import pairwise
 from weakref import ref
 
 import numpy as np
@@ -170,3 +172,193 @@ def test_parameter_lists_and_dicts_hold_modules_and_other_values():
     del outer[3]["a"]
     assert list(reversed(outer[3])) == ["b"]
     assert [name for name, _ in outer[:2].named_parameters()] == [*names[:1], "0.0"]
+
+
+# mlp: its layers, starting values, and that it is a Sequential like any other.
+
+
+def kinds(model):
+    return [type(layer).__name__ for layer in model]
+
+
+def test_shapes():
+    model = rv.mlp([784, 128, 64, 10])
+    assert model(rv.zeros(5, 784)).shape == (5, 10)
+    assert [tuple(p.shape) for p in model.parameters() if p.ndim == 2] == [(128, 784), (64, 128), (10, 64)]
+
+
+def test_layers():
+    assert kinds(rv.mlp([2, 1])) == ["Linear"]
+    assert kinds(rv.mlp([2, 3, 1], "leaky_relu", output="sigmoid")) == [
+        "Linear",
+        "LeakyReLU",
+        "Linear",
+        "Sigmoid",
+    ]
+    model = rv.mlp([2, 3, 4, 1], ["tanh", "linear"], dropout=0.25, batch_norm=True)
+    hidden = ["Linear", "BatchNorm1d", "{}", "Dropout"]
+    assert kinds(model) == [k.format("Tanh") for k in hidden] + [k.format("Identity") for k in hidden] + [
+        "Linear"
+    ]
+    assert model[0].bias is None
+    assert model[8].bias is not None
+    assert model[3].p == 0.25
+
+
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ("he", math.sqrt(2 / 400)),
+        ("he_uniform", math.sqrt(2 / 400)),
+        ("xavier", math.sqrt(2 / 600)),
+        ("glorot_uniform", math.sqrt(2 / 600)),
+        ("lecun", math.sqrt(1 / 400)),
+        ("lecun_uniform", math.sqrt(1 / 400)),
+        ("normal", 0.01),
+        ("default", math.sqrt(1 / 3 / 400)),
+        (lambda w: nn.init.normal_(w, 0.0, 0.3), 0.3),
+    ],
+)
+def test_starting_values(init, std):
+    rv.manual_seed(0)
+    layer = rv.mlp([400, 200], init=init)[0]
+    weight = layer.weight.detach().numpy().astype(np.float64)
+    # the deviation of n normal numbers is off by 1 / sqrt(2 n) of itself, here taken five times
+    assert abs(weight.std() / std - 1) < 5 / math.sqrt(2 * weight.size)
+    assert (layer.bias.detach().numpy() == 0).all() == (init != "default")
+
+
+def test_zeros_and_ones():
+    assert (rv.mlp([3, 2], init="zeros")[0].weight.detach().numpy() == 0).all()
+    assert (rv.mlp([3, 2], init="ones")[0].weight.detach().numpy() == 1).all()
+
+
+def test_dtype_and_output():
+    model = rv.mlp([5, 7, 3], "gelu", dropout=0.2, batch_norm=True, output="softmax", dtype=rv.float64).eval()
+    y = model(rv.rand(4, 5, dtype=rv.float64))
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y.sum(-1).detach().numpy(), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_xor_2_4_1(seed):
+    """Four tanh units learn XOR from almost any start (59 of 60 seeds); four ReLUs from every second."""
+    rv.manual_seed(seed)
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    y = np.array([[0], [1], [1], [0]], np.float32)
+    model = rv.mlp([2, 4, 1], "tanh", init="xavier", output="sigmoid")
+    trainer = rv.Trainer(model, nn.BCELoss(), rv.optim.Adam(model.parameters(), lr=0.1))
+    history = trainer.fit(x, y, epochs=300, batch_size=4)
+    assert trainer.predict(x).tolist() == y.tolist()
+    assert history["loss"][-1] < 0.05
+
+
+def test_wrong_calls():
+    for sizes in ([3], [], [3, 0], [2.0, 1], [True, 2]):
+        refused(ValueError, "[mlp] got sizes", rv.mlp, sizes)
+    with pytest.raises(ValueError, match=r"\[activation\] got 'swash'"):
+        rv.mlp([2, 2], activation="swash")  # no hidden layer, and an error all the same
+    refused(ValueError, "[activation] got 'swash'", rv.mlp, [2, 3, 1], "swash")
+    refused(ValueError, "[init] got 'her'; expected one of he, he_uniform", rv.mlp, [2, 3, 1], init="her")
+    refused(ValueError, "[mlp] got 1 activations for 2 hidden layers", rv.mlp, [2, 3, 4, 1], ["relu"])
+    refused(TypeError, "[mlp] got sizes 3; expected whole numbers", rv.mlp, 3)
+    refused(TypeError, "[mlp] got activation None", rv.mlp, [2, 3, 1], None)
+    refused(TypeError, "[init] got int; expected a name or a function", rv.mlp, [2, 3, 1], init=3)
+    refused(ValueError, "dropout", rv.mlp, [2, 3, 1], dropout=1.5)
+
+
+# summary: shapes, counts, what is shared or frozen, and a model left as it was.
+
+
+CNN = (
+    *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+    *(nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)),
+)
+
+
+def test_golden_cnn_shapes(capsys):
+    summary = rv.summary(nn.Sequential(*CNN), (1, 28, 28))
+    assert [layer.output_shape for layer in summary.layers] == [
+        ("N", 32, 26, 26),
+        ("N", 32, 26, 26),
+        ("N", 32, 13, 13),
+        ("N", 64, 11, 11),
+        ("N", 64, 11, 11),
+        ("N", 64, 5, 5),
+        ("N", 1600),
+        ("N", 128),
+        ("N", 128),
+        ("N", 10),
+    ]
+    assert [layer.parameters for layer in summary.layers] == [320, 0, 0, 18496, 0, 0, 0, 204928, 0, 1290]
+    assert summary.total == summary.trainable == 225_034
+    assert summary.nbytes == 4 * 225_034
+    printed = capsys.readouterr().out
+    assert printed == str(summary) + "\n"
+    assert "0 Conv2d     (N, 32, 26, 26)         320" in printed
+    assert "225,034 parameters (900.1 kB), 225,034 of them trainable" in printed
+    assert repr(summary) == "<Summary of 10 layers, 225,034 parameters>"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"), [((3, 4, 2), 26), ((784, 128, 64, 10), 109_386), ((10, 64, 32, 16, 2), 3_346)]
+)
+def test_golden_parameter_counts(sizes, total):
+    layers = [nn.Linear(*pair) for pair in pairwise(sizes)]
+    assert rv.summary(nn.Sequential(*layers), sizes[:1]).total == total
+
+
+def test_nested_shared_and_frozen():
+    shared = nn.Linear(4, 4)
+    inner = nn.Sequential(shared, nn.ReLU())
+    model = nn.Sequential(inner, shared, nn.Linear(4, 1))
+    for parameter in model[2].parameters():
+        parameter.requires_grad = False
+    summary = rv.summary(model, (4,))
+    assert [(layer.kind, layer.parameters) for layer in summary.layers] == [
+        ("Linear", 20),
+        ("ReLU", 0),
+        ("Linear", 0),
+        ("Linear", 5),
+    ]
+    assert (summary.total, summary.trainable) == (25, 20)
+
+
+def test_a_module_of_the_user_with_parameters_beside_parts():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(np.ones(3, np.float32))
+            self.part = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.part(x) * self.scale
+
+    summary = rv.summary(Scaled(), 3)
+    assert [(layer.kind, layer.parameters) for layer in summary.layers] == [("Linear", 12), ("Scaled", 3)]
+    assert summary.total == 15
+
+
+def test_the_model_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).double()
+    model[1].eval()
+    summary = rv.summary(model, (2,))
+    assert model[0].training
+    assert not model[1].training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert summary.nbytes == 48
+    assert len(rv.summary(model, (2,)).layers) == len(summary.layers)
+
+
+def test_no_parameters():
+    summary = rv.summary(nn.ReLU(), (5,))
+    assert summary.layers[0].output_shape == ("N", 5)
+    assert summary.total == 0
+
+
+def test_errors():
+    model = nn.Sequential(nn.Linear(3, 2))
+    for shape in ((0,), (-3,), (2.5,), ("a",)):
+        refused(ValueError, "[summary] got input_shape", rv.summary, model, shape)
+    refused(ValueError, "linear", rv.summary, model, (4,))
+    assert rv.summary(model, (3,)).total == 8

@@ -1,4 +1,4 @@
-"""Layers that are one op with its settings: what subclasses and programs may do with the settings."""
+"""Layers of one op: their settings, subclasses, wrong arguments."""
 
 import copy
 import pickle
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.nn.arguments import arguments_of
 from support.refused import refused
 
 X = rv.tensor([[-8.0, 7.0, 2.0, -1.0]])
@@ -158,3 +159,56 @@ def test_parameters_are_looked_up_as_they_are_asked_for():
     assert next(parameters) is m[0].weight
     m[1].weight = rv.nn.Parameter(rv.ones(1, 1))  # after it has begun, as in PyTorch
     assert [*map(id, parameters)] == [id(m[0].bias), id(m[1].weight), id(m[1].bias)]
+
+
+# Layers that call one op: PyTorch's signatures and text, and the op with the same settings.
+
+
+def test_arguments_are_recorded():
+    assert arguments_of(nn.LeakyReLU(0.2)) == {"negative_slope": 0.2}
+    assert arguments_of(nn.Softmax(dim=1)) == {"dim": 1}
+
+
+def test_a_layer_in_place_leaves_arrays_as_they_are():
+    x = -np.ones(3, np.float32)
+    assert nn.ReLU(inplace=True)(x).tolist() == [0, 0, 0]
+    assert x.tolist() == [-1, -1, -1]
+
+
+def test_indices_of_a_pool(rng):
+    x = rng.standard_normal((2, 3, 9)).astype(np.float32)
+    y, indices = nn.MaxPool1d(3, return_indices=True)(x)
+    np.testing.assert_array_equal(np.take_along_axis(x, indices.numpy(), -1), y.numpy())
+
+
+@pytest.mark.parametrize("setting", ["return_indices", "ceil_mode"])
+def test_a_wrong_setting_of_a_pool_is_shown_as_given(setting):
+    refused(TypeError, f"got {setting} []; expected True or False", nn.MaxPool1d, 2, **{setting: []})
+
+
+@pytest.mark.parametrize("padding", [1.5, (1, 2), "same", None, (1, 2, 3, True)])
+def test_wrong_padding(padding):
+    with pytest.raises(ValueError, match=r"\[ReflectionPad2d\] got padding .*; expected a whole number"):
+        nn.ReflectionPad2d(padding)
+
+
+def test_modes_of_dropout():
+    layer, x = nn.Dropout(0.5), rv.ones(1000)
+    assert (layer(x).numpy() == 0).any()
+    layer.eval()
+    np.testing.assert_array_equal(layer(x).numpy(), x.numpy())
+    assert repr(layer) == "Dropout(p=0.5, inplace=False)"
+    refused(ValueError, "[dropout] got p -1; expected a probability", nn.Dropout, -1)
+    for text, make in (
+        ("[dropout] got p 'x'; expected a number", lambda: nn.Dropout("x")),
+        (
+            "[multihead_attention] got dropout None; expected a number",
+            lambda: nn.MultiheadAttention(2, 1, None),
+        ),
+        ("[linear] got in_features 'x'; expected a whole number", lambda: nn.Linear("x", 2)),
+        ("[embedding] got num_embeddings 1.5; expected a whole number", lambda: nn.Embedding(1.5, 2)),
+        ("[Threshold] got value None; expected a number", lambda: nn.Threshold(1, None)),
+        ("[RReLU] got lower 'x'; expected a number", lambda: nn.RReLU("x")),
+        ("[prelu] got init (1, 2); expected a number", lambda: nn.PReLU(init=(1, 2))),
+    ):
+        refused(TypeError, text, make)

@@ -1,8 +1,9 @@
-"""Linear: shapes, starting values, text (its arithmetic is tested with ops.linear)."""
+"""Linear, convolutions and embeddings: starting values, text, errors, batches without samples."""
 
 import math
 
 import numpy as np
+import pytest
 import ranvier as rv
 from ranvier import nn
 from support.refused import refused
@@ -23,10 +24,6 @@ def test_parameters_are_pytorchs():
     )
 
 
-def test_text():
-    assert repr(nn.Linear(3, 2, bias=False)) == "Linear(in_features=3, out_features=2, bias=False)"
-
-
 def test_a_bias_with_leading_ones():
     x, w, b = rv.arange(6).float().reshape(2, 3), rv.ones(4, 3), rv.arange(4).float().requires_grad_()
     y = nn.functional.linear(x, w, b.reshape(1, 4))
@@ -39,3 +36,210 @@ def test_a_bias_with_leading_ones():
 
 def test_wrong_sizes():
     refused(ValueError, "[linear] got -1 in_features", nn.Linear, -1, 2)
+
+
+# The Conv2d layer: parameters, starting values, settings.
+
+
+def test_starting_values():
+    layer = nn.Conv2d(8, 64, 5)
+    bound = 1 / math.sqrt(8 * 25)
+    for p in layer.parameters():
+        values = p.detach().numpy()
+        assert np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.2)
+
+
+def test_same_padding_keeps_the_size():
+    assert nn.Conv2d(1, 2, 4, padding="same", dilation=2)(rv.zeros(1, 1, 7, 9)).shape == (1, 2, 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, 4, 0), r"got kernel_size 0; expected an integer or a pair of integers >= 1"),
+        ((3, 4, 3, 1.5), r"got stride 1.5; expected"),
+        ((3, 4, 3, 1, -1), r"got padding -1; expected an integer or a pair of integers >= 0"),
+        ((3, 4, 3, 1, "full"), r"got padding 'full'; expected"),
+        ((3, 4, 3, 2, "same"), r"got padding 'same' and stride \(2, 2\); expected stride 1"),
+        ((3, 4, 3, 1, 0, 1, 2), r"got 3 in_channels, 4 out_channels and 2 groups; expected"),
+        ((0, 4, 3), r"got 0 in_channels"),
+        ((3, 4, 3, 1, 0, 1, 1, True, "mirror"), r"got padding_mode 'mirror'; expected one of 'zeros', "),
+    ],
+)
+def test_wrong_settings(arguments, message):
+    with pytest.raises(ValueError, match=r"\[conv2d\] " + message):
+        nn.Conv2d(*arguments)
+
+
+def test_sizes_of_a_transposed_result():
+    x = rv.randn(2, 4, 9)
+    layer = nn.ConvTranspose1d(4, 6, 4, 2, 1, groups=2)
+    assert layer(x).shape == (2, 6, 18)
+    assert layer(x, output_size=(19,)).shape == (2, 6, 19)
+    with pytest.raises(ValueError, match=r"\[conv_transpose1d\] got output_size \(20,\); expected sizes"):
+        layer(x, output_size=(20,))
+
+
+def test_a_transposed_layer():
+    layer = nn.ConvTranspose2d(8, 4, (4, 3), stride=2, padding=1, output_padding=(0, 1))
+    assert np.abs(layer.weight.detach().numpy()).max() <= 1 / math.sqrt(4 * 12)
+    with pytest.raises(ValueError, match=r"\[conv_transpose2d\] got padding_mode 'reflect'"):
+        nn.ConvTranspose2d(1, 1, 3, padding_mode="reflect")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes(mode):
+    """The image is padded by its own values, and what is left is a convolution without padding."""
+    x = rv.randn(2, 3, 7, 6)
+    layer = nn.Conv2d(3, 4, (3, 2), padding=(2, 1), padding_mode=mode)
+    expected = rv.conv2d(rv.pad(x, (1, 1, 2, 2), mode), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
+    same = nn.Conv1d(3, 4, 4, padding="same", dilation=2, padding_mode=mode)
+    assert same(x[:, :, 0]).shape == (2, 4, 6)
+    assert repr(layer).endswith(f"padding=(2, 1), padding_mode={mode})")
+
+
+# Embedding: starting values, padding, pretrained tables, errors.
+
+
+def test_starting_values_of_embedding():
+    weight = nn.Embedding(1000, 20, padding_idx=-1).weight.numpy(force=True)
+    assert (weight[-1] == 0).all()
+    assert abs(weight[:-1].mean()) < 0.05
+    assert abs(weight[:-1].std() - 1) < 0.05
+
+
+def test_text_of_embedding():
+    layer = nn.Embedding(7, 3, padding_idx=-2, scale_grad_by_freq=True)
+    assert repr(layer) == "Embedding(7, 3, padding_idx=5, scale_grad_by_freq=True)"
+    found = rv.summary(nn.Sequential(layer, nn.Flatten(), nn.Linear(6, 2)), (2,), dtype=np.int64)
+    assert [row.parameters for row in found.layers] == [21, 0, 14]
+
+
+def test_from_pretrained(tmp_path):
+    table = rv.tensor(np.arange(6.0).reshape(3, 2))
+    frozen = nn.Embedding.from_pretrained(table)
+    assert not frozen.weight.requires_grad
+    assert frozen.weight.dtype == np.float64
+    assert frozen(rv.tensor(2)).tolist() == [4, 5]
+    rv.save(nn.Sequential(frozen), tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(
+        rv.load(tmp_path / "m.safetensors")[0].weight.numpy(force=True), table.numpy()
+    )
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got embeddings of shape \(3,\); expected 2 dimensions"
+    ):
+        nn.Embedding.from_pretrained(table[:, 0])
+
+
+def test_errors():
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got padding_idx 5 for 5 embeddings; expected -5 to 4"
+    ):
+        nn.Embedding(5, 2, padding_idx=5)
+    with pytest.raises(IndexError, match=r'\[embedding\] got index 5 for 5 embeddings.*\(in layer "0"\)'):
+        nn.Sequential(nn.Embedding(5, 2))(np.array([5]))
+
+
+def test_categories_of_a_table():
+    layer = nn.CategoryEmbedding(2, [3, 40]).double()
+    assert (layer.width, [table.weight.shape for table in layer.tables]) == (12, [(3, 2), (40, 8)])
+    assert [table.weight[0].abs().sum().item() for table in layer.tables] == [0.0, 0.0]
+    x = np.array([[0.5, -1.0, 2.0, 39.0], [0.25, 4.0, 0.0, 7.0]])
+    first, second = (table.weight.detach().numpy() for table in layer.tables)
+    expected = np.hstack([x[:, :2], first[[2, 0]], second[[39, 7]]])
+    np.testing.assert_array_equal(layer(rv.tensor(x)).detach().numpy(), expected)
+    whole = layer.float()(rv.tensor([[1, 2, 1, 1]]))
+    assert whole.dtype == rv.float32
+    layer(rv.tensor(x)).sum().backward()
+    assert layer.tables[0].weight.grad.numpy().sum(1).tolist() == [2.0, 0.0, 2.0]
+    assert nn.CategoryEmbedding(2)(rv.tensor(x[:, :2])).tolist() == x[:, :2].tolist()
+    assert nn.CategoryEmbedding(0, [5])(rv.tensor([[4.0]])).shape == (1, 3)
+    refused(
+        ValueError, "[CategoryEmbedding] got x of shape (2, 3); expected (n, 2 numbers + 2", layer, x[:, 1:]
+    )
+    refused(IndexError, "[embedding] got index 3", layer, np.array([[0.0, 0.0, 3.0, 0.0]]))
+    refused(ValueError, "expected numbers >= 0 and categories >= 1", nn.CategoryEmbedding, -1, [0])
+    refused(TypeError, "expected a whole number and a sequence", nn.CategoryEmbedding, 1, [2.5])
+
+
+# Layers on batches without samples, steps or features: empty results, and gradients of zeros.
+
+
+EMPTY = [(0, 5, 8), (2, 0, 8)]
+
+
+def check(layer, x, shape):
+    y = layer(x)
+    y = y[0] if isinstance(y, tuple) else y
+    assert y.shape == shape
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.shape == parameter.shape
+        assert not parameter.grad.numpy().any(), name
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True),
+        lambda: nn.MultiheadAttention(8, 2),
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
+    ],
+    ids=["MultiheadAttention", "MultiheadAttention-NL", "EncoderLayer", "Encoder"],
+)
+def test_without_samples_or_steps(make, shape):
+    layer, x = make(), rv.zeros(*shape, requires_grad=True)
+    if isinstance(layer, nn.MultiheadAttention):
+        attention = layer
+        layer = nn.Sequential(attention)
+        layer.forward = lambda x: attention(x, x, x)
+    check(layer, x, shape)
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+def test_decoder_layer(shape):
+    layer, x = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True), rv.zeros(*shape, requires_grad=True)
+    y = layer(x, x)
+    y.sum().backward()
+    assert (y.shape, x.grad.shape) == (shape, shape)
+
+
+@pytest.mark.parametrize(("features", "outputs"), [(0, 4), (4, 0), (0, 0)])
+@pytest.mark.parametrize("batch", [(5,), (5, 2), (0, 2), (5, 0)])
+def test_linear_without_features(features, outputs, batch):
+    layer = nn.Linear(4, 4)
+    layer.weight = nn.Parameter(rv.zeros(outputs, features))
+    layer.bias = nn.Parameter(rv.ones(outputs))
+    x = rv.zeros(*batch, features, requires_grad=True)
+    y = layer(x)
+    assert y.tolist() == rv.ones(*batch, outputs).tolist()
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    assert layer.weight.grad.shape == (outputs, features)
+    count = x.numel() // features if features else rv.zeros(*batch).numel()
+    assert layer.bias.grad.tolist() == [count] * outputs
+
+
+def test_attention_over_no_keys():
+    q, k = rv.ones(2, 3, 8, requires_grad=True), rv.zeros(2, 0, 8)
+    y = nn.functional.scaled_dot_product_attention(q, k, k)
+    y.sum().backward()
+    assert y.tolist() == rv.zeros(2, 3, 8).tolist()
+    assert q.grad.tolist() == rv.zeros(2, 3, 8).tolist()
+
+
+# Layers are not cast to integers.
+
+
+def test_a_layer_of_integers_is_refused():
+    layer = nn.Linear(2, 2)
+    before = layer.weight.tolist()
+    refused(TypeError, "floating", layer.to, rv.int64)
+    assert layer.weight.dtype == rv.float32
+    assert layer.weight.tolist() == before

@@ -151,8 +151,7 @@ def test_methods_of_packed_sequences():
         assert other.sorted_indices is packed.sorted_indices
     assert packed.pin_memory().data.tolist() == packed.data.tolist()
     assert (packed.is_cuda, packed.is_pinned()) == (False, False)
-    with pytest.raises(RuntimeError, match="cuda"):
-        packed.cuda()
+    refused(RuntimeError, "cuda", packed.cuda)
     pair = PackedSequence((packed.data, packed.batch_sizes))
     assert pair.batch_sizes is packed.batch_sizes
 

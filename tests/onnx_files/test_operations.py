@@ -133,6 +133,7 @@ ELEMENTWISE = {
     "triangles": lambda x: (
         rv.tril(x), rv.triu(x @ x.T, 1),
         (x @ x.T).masked_fill(rv.triu(rv.ones(x.shape[0], x.shape[0]), 1) == 1, -1.0),
+        rv.triu(x @ x.T > 0), rv.tril(x @ x.T > 0, -1),
     ),
     "scatter": lambda x: (
         x.scatter(1, x.argmax(1, keepdim=True).expand(-1, 6), x),

@@ -105,6 +105,18 @@ def test_an_expanded_part():
     assert x.grad.reshape(-1).tolist() == [0, 0, 0, 0, 1, *[0] * 7]
 
 
+def test_forward_mode_of_what_a_view_does_not_show():
+    """Reverse mode has no gradient there, as PyTorch; a tangent of 0 would be wrong."""
+
+    def through(of):
+        return lambda x: rv.func.jvp(lambda x: of(x).as_strided((2,), (1,), 1), (x,), (x,))[1]
+
+    assert through(lambda x: x)(X).tolist() == [1, 2]
+    assert through(lambda x: x * 1)(X).tolist() == [1, 2]
+    assert through(lambda x: x)(X[0, 2:]).tolist() == [0, 2]  # of the rest of the memory nothing depends on x
+    refused(NotImplementedError, "[jvp] got asstrided of a Tensor", through(lambda x: x[0, 2:]), X)
+
+
 def test_wrong_calls():
     with pytest.raises(ValueError, match=r"\[as_strided\] got size \(5,\) and stride \(3,\) from 0"):
         X.as_strided((5,), (3,))

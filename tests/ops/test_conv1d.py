@@ -3,7 +3,7 @@
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import conv1d as reference
+from reference import conv2d as reference
 from support.convolution import ConvCase
 from support.refused import refused
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import conv_transpose as reference
+from reference import conv2d as reference
 from support.convolution import ConvCase
 
 GEOMETRY = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "groups": 1, "dilation": (1, 1)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import embedding as reference
+from reference import index as reference
 from support.draws import any_shape
 from support.op_case import WIDTHS, OpCase
 from support.refused import refusals, refused

@@ -1,4 +1,4 @@
-"""Elements picked by keys and indices, and put there: forward and backward, against the references."""
+"""Elements picked by keys, and put there."""
 
 from collections import deque
 
@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference import index as reference
 from reference.shape import moved_backward
-from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 from support.refused import refused
 
@@ -91,110 +89,6 @@ class TestGetItemAsPyTorch(PickCase):
         )
         view = x[tuple(k if isinstance(k, int) else ALL for k in key)]
         return view[tuple(k for k in key if not isinstance(k, int))]
-
-
-class AlongCase(PickCase):
-    """ops.name(x, axis, index)"""
-
-    def op(self, x):
-        return getattr(ops, self.op_name)(x, self.axis, rv.tensor(self.index))
-
-
-class TestGather(AlongCase):
-    op_name = "gather"
-    shape = (3, 4, 5)
-    variants = tuple(
-        {"axis": axis, "index": np.random.default_rng(1).integers(0, 3, shape)}
-        for axis, shape in ((0, (6, 4, 5)), (1, (3, 6, 5)), (-1, (3, 4, 6)), (1, (2, 7, 1)), (0, (0, 4, 5)))
-    )
-
-    def draw(self, rng, dtype):
-        shape = rng.integers(1, 9, rng.integers(1, 5))
-        axis = any_axis(rng, len(shape))
-        sizes = rng.integers(1, shape + 1)
-        sizes[axis] = rng.integers(0, 12)
-        settings = {"axis": axis, "index": rng.integers(0, shape[axis], sizes)}
-        return settings, self.sized(rng, dtype, shape)
-
-    def move(self, x):
-        return reference.gather(x, self.index, self.axis % x.ndim)
-
-
-class TestTakeAlongDim(PickCase):
-    op_name = "take_along_dim"
-    shape = (3, 4, 5)
-    variants = (
-        {"axis": 1, "index": np.array([[[3], [-1]]]) % 4},
-        {"axis": -1, "index": np.arange(12).reshape(3, 4, 1) % 5},
-        {"axis": None, "index": np.array([7, 1, 1])},
-    )
-
-    def draw(self, rng, dtype):
-        shape = any_shape(rng, least=1, most=4)
-        axis = any_axis(rng, len(shape))
-        picked = [n if rng.random() < 0.7 else 1 for n in shape]
-        picked[axis] = int(rng.integers(1, 9))
-        index = rng.integers(0, shape[axis], picked)
-        return {"axis": axis, "index": index, "shape": shape}, self.sized(rng, dtype, shape)
-
-    def op(self, x):
-        return ops.take_along_dim(x, rv.tensor(self.index), self.axis)
-
-    def move(self, x):
-        return np.take_along_axis(x, self.index, self.axis)
-
-
-class TestIndexSelect(AlongCase):
-    op_name = "index_select"
-    variants = ({"axis": 1, "index": np.array([2, 0, 2])}, {"axis": -1, "index": np.zeros(0, int)})
-    large, empty = (40, 3, 40, 50), (2, 3, 0, 5)
-
-    def draw(self, rng, dtype):
-        shape = rng.integers(1, 9, rng.integers(1, 5))
-        axis = any_axis(rng, len(shape))
-        settings = {"axis": axis, "index": rng.integers(0, shape[axis], rng.integers(0, 20))}
-        return settings, self.sized(rng, dtype, shape)
-
-    def move(self, x):
-        return np.take(x, self.index, self.axis)
-
-
-class TestMaskedSelect(PickCase):
-    op_name = "masked_select"
-    shape = (3, 1, 5)
-    variants = ({"mask": np.arange(10).reshape(2, 5) % 3 == 0}, {"mask": np.array(True)})
-
-    def draw(self, rng, dtype):
-        shape = rng.integers(1, 7, 3)
-        keep = rng.random((2, 3)) < 0.7  # the others are repeated
-        shapes = [tuple(np.where(k, shape, 1)) for k in keep]
-        return {"mask": rng.random(shapes[0]) < 0.4}, self.sized(rng, dtype, shapes[1])
-
-    def op(self, x):
-        return ops.masked_select(x, rv.tensor(self.mask))
-
-    def move(self, x):
-        x, mask = np.broadcast_arrays(x, self.mask)
-        return x[mask]
-
-
-class TestNonzero(OpCase):
-    op_name = "nonzero"
-    differentiable = False
-    variants = ({"as_tuple": False}, {"as_tuple": True})
-    shape, empty = (3, 4, 5), (0, 3)
-
-    def sized(self, rng, dtype, shape):
-        return ((rng.random(shape) > rng.random()).astype(dtype),)
-
-    def drawn_shape(self, rng):
-        return any_shape(rng, least=1)
-
-    def op(self, x):
-        return ops.nonzero(x, as_tuple=self.as_tuple)
-
-    def reference(self, x):
-        return np.nonzero(x) if self.as_tuple else np.transpose(np.nonzero(x))
 
 
 T, V = np.array([0, 2, 1]), np.array([1, 3, 0])

@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.autograd import gradcheck
-from reference import interpolate as reference
+from reference import images as reference
 from support.op_case import WIDTHS, OpCase
 from support.refused import refused
 

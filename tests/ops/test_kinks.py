@@ -44,6 +44,10 @@ KINKS = {
     "smooth l1": lambda T, x: T.nn.functional.smooth_l1_loss(x + 1.0, x.detach()),
     "huber": lambda T, x: T.nn.functional.huber_loss(x + 1.0, x.detach()),
     "margin": lambda T, x: T.nn.functional.margin_ranking_loss(x, x.detach(), T.ones(3)),
+    "multi_margin_loss": lambda T, x: T.nn.functional.multi_margin_loss(x + T.eye(3), T.arange(3)),
+    "multilabel_margin_loss": lambda T, x: T.nn.functional.multilabel_margin_loss(
+        x + T.tensor([1.0, 0.0, 0.0]), T.tensor([0, -1, -1])
+    ),
     "prelu": lambda T, x: T.nn.functional.prelu(x, T.tensor([0.25])),
     "max pool": lambda T, x: T.nn.functional.max_pool1d(x[None, None], 3),
 }
@@ -140,6 +144,38 @@ def derivatives(library, curve, points=POINTS):
         found = library.autograd.grad(first.sum(), x, allow_unused=True)[0]
         second = second if found is None else found
     return [v.detach() + 0.0 for v in (y, plain, first, second)]
+
+
+SMOOTH = {
+    "asinh": (rv.asinh, 3, [0.0], [-1.0]),
+    "probabilities of 0": (
+        lambda x: rv.nn.functional.binary_cross_entropy(x, rv.zeros_like(x), reduction="sum"),
+        2,
+        [0.0, 1e-20, 1e-13, 0.5],
+        [1.0, 1.0, 1.0, 4.0],
+    ),
+    "between pixels": (  # of two even cubics; by finite differences
+        lambda x: rv.nn.functional.grid_sample(
+            rv.arange(16.0).double().reshape(1, 1, 4, 4) ** 2,
+            rv.stack([x, x * 0 + 0.2], -1)[None, None],
+            "bicubic",
+            align_corners=True,
+        ),
+        2,
+        [-1.0, 1.0],
+        [-332.478, -463.509],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_derivatives_where_a_formula_has_an_absolute_value_or_a_limit(name):
+    f, order, points, expected = SMOOTH[name]
+    x = rv.tensor(points, dtype=rv.float64, requires_grad=True)
+    y = f(x)
+    for _ in range(order):
+        (y,) = rv.autograd.grad(y.sum(), x, create_graph=True)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-6)
 
 
 SLOPES = [(f, POINTS) for f in CURVES.values()] + [(f, [0.0] * 3) for f in KINKS.values()]

@@ -27,6 +27,8 @@ ROWS = {
     ),
     "labels": (lambda x, **r: F.multilabel_margin_loss(x, LABELS, **r), [0.11136, 0.5, 0]),
     "label": (lambda x, **r: F.multilabel_margin_loss(x[0], LABELS[0], **r), [0.11136]),
+    "one class": (lambda x, **r: F.multi_margin_loss(x[0, 0], CLASSES[0] * 0, **r), [0.0]),
+    "one label": (lambda x, **r: F.multilabel_margin_loss(x[0, 0], CLASSES[0] * 0, **r), [0.0]),
     "soft labels": (
         lambda x, **r: F.multilabel_soft_margin_loss(x, (SIGNS + 1) / 2, WEIGHT, **r),
         [0.35597, 0.76827, 0.65251],

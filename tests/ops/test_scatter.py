@@ -1,94 +1,11 @@
-"""scatter, scatter_add and index_add: values put at places, forward and backward, against the references."""
+"""Values put at places: the last one stays, its gradient, reductions, dtypes."""
 
 import warnings
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import ops
-from reference import index as reference
-from support.draws import any_axis
-from support.op_case import OpCase
 from support.refused import refused
-
-
-class TestScatter(OpCase):
-    op_name = ("scatter", "scatter_add")
-    variants = tuple(
-        {
-            "name": name,
-            "axis": axis,
-            "index": np.random.default_rng(3).integers(0, 3, index),
-            "shape": ((3, 4, 5), source),
-        }
-        for name in op_name
-        for axis, index, source in (
-            (0, (3, 4, 5), (3, 4, 5)),
-            (1, (3, 7, 5), (3, 7, 5)),
-            (-1, (3, 4, 6), (3, 4, 6)),
-            (1, (2, 2, 3), (2, 3, 4)),
-            (0, (0, 4, 5), (1, 4, 5)),
-        )
-    )
-
-    def draw(self, rng, dtype):
-        shape = rng.integers(1, 7, rng.integers(1, 4))
-        axis = any_axis(rng, len(shape))
-        sizes = rng.integers(1, shape + 1)
-        name = self.drawn_variant(rng)["name"]
-        if name == "scatter":  # PyTorch's gradient is wrong where two values go to one place
-            index = np.argsort(rng.random(shape), axis)[tuple(map(slice, sizes))]
-        else:
-            sizes[axis] = rng.integers(0, 12)
-            index = rng.integers(0, shape[axis], sizes)
-        # PyTorch has the gradient of src only where it is as large as the index
-        arrays = self.sized(rng, dtype, (tuple(shape), tuple(sizes)))
-        return {"name": name, "axis": axis, "index": index}, arrays
-
-    def reduction(self, x, src):
-        return src.size + 1
-
-    def op(self, x, src):
-        return getattr(ops, self.name)(x, self.axis, rv.tensor(self.index), src)
-
-    def reference(self, x, src):
-        return getattr(reference, self.name)(x, self.index, src, self.axis % x.ndim)
-
-    def reference_backward(self, dy, x, src):
-        return getattr(reference, f"{self.name}_backward")(dy, x, self.index, src, self.axis % x.ndim)
-
-
-class TestIndexAdd(OpCase):
-    op_name = "index_add"
-    variants = (
-        {"axis": 0, "index": np.array([2, 0, 2, 1]), "alpha": 1, "shape": (3, 4)},
-        {"axis": -1, "index": np.array([1, 1, 3]), "alpha": -0.5, "shape": (3, 4)},
-        {"axis": 1, "index": np.zeros(0, int), "alpha": 1, "shape": (2, 3, 2)},
-    )
-
-    def inputs(self, rng, dtype, shape=None, index=None, axis=None):
-        source = list(self.shape)
-        source[self.axis] = self.index.size
-        return tuple(rng.standard_normal(s).astype(dtype) for s in (self.shape, source))
-
-    def draw(self, rng, dtype):
-        self.shape = tuple(rng.integers(1, 7, rng.integers(1, 4)))
-        self.axis = int(rng.integers(-len(self.shape), len(self.shape)))
-        self.index = rng.integers(0, self.shape[self.axis], rng.integers(0, 9))
-        settings = {"axis": self.axis, "index": self.index, "alpha": float(rng.integers(-2, 3))}
-        return settings, self.inputs(rng, dtype)
-
-    def reduction(self, x, source):
-        return source.size + 1
-
-    def op(self, x, source):
-        return ops.index_add(x, self.axis, rv.tensor(self.index), source, alpha=self.alpha)
-
-    def reference(self, x, source):
-        return reference.index_add(x, self.index, source, self.axis, self.alpha)
-
-    def reference_backward(self, dy, x, source):
-        return reference.index_add_backward(dy, x, self.index, source, self.axis, self.alpha)
 
 
 def _set(*key, view=lambda z: z):

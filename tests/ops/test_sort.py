@@ -1,81 +1,8 @@
-"""Elements in order, forward and backward, against the references."""
+"""Order of NaN, integers and single numbers."""
 
 import numpy as np
 import pytest
 import ranvier as rv
-from reference import sort as reference
-from reference.shape import moved_backward
-from support.draws import any_axis, any_shape
-from support.op_case import OpCase
-from support.refused import refused
-
-
-class TestSort(OpCase):
-    op_name = ("sort", "topk", "kthvalue", "median")
-    module = reference
-    variants = (
-        {"name": "sort", "axis": 0, "settings": (False,)},
-        {"name": "sort", "axis": 1, "settings": (True,)},
-        {"name": "sort", "axis": -1, "settings": (False,)},
-        {"name": "topk", "axis": -1, "settings": (3, True)},
-        {"name": "topk", "axis": 0, "settings": (5, False)},
-        {"name": "kthvalue", "axis": 1, "settings": (2, True)},
-        {"name": "kthvalue", "axis": -1, "settings": (19, False)},
-        {"name": "median", "axis": 0, "settings": (False,)},
-        {"name": "median", "axis": 1, "settings": (True,)},
-    )
-    shape = (6, 3, 19)
-
-    def sized(self, rng, dtype, shape):
-        return (rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64,)  # no ties
-
-    def large_inputs(self, rng, dtype):
-        return (rng.integers(0, 99, (31, 37, 53)).astype(dtype),)
-
-    def draw(self, rng, dtype):
-        shape = rng.integers(1, 70, rng.integers(1, 4))
-        axis = any_axis(rng, len(shape))
-        name = TestSort.op_name[rng.integers(4)]
-        flag, k = bool(rng.integers(2)), int(rng.integers(1, shape[axis] + 1))
-        settings = (flag,) if name in ("sort", "median") else (k, flag)
-        return {"name": name, "axis": axis, "settings": settings}, self.sized(rng, dtype, shape)
-
-    def after(self, *arrays):
-        """(k, axis, flag) or (axis, flag)"""
-        return (*self.settings[:-1], self.axis, self.settings[-1])
-
-    def op(self, x):
-        return tuple(super().op(x))
-
-    def reference_backward(self, dy, x):
-        order = np.asarray(self.reference(x)[1])
-        keep = order.ndim == x.ndim
-        order = order if keep else np.expand_dims(order, self.axis)
-        dy = dy if keep else np.expand_dims(dy, self.axis)
-        return (moved_backward(dy, x, lambda a: np.take_along_axis(a, order, self.axis)),)
-
-
-class TestSortWithoutElements(TestSort):
-    op_name = ()
-    variants = TestSort.variants[:2]
-    empty = (2, 0, 3)
-
-
-class TestArgsort(OpCase):
-    op_name = "argsort"
-    module = reference
-    differentiable = False
-    arguments = ("axis", "descending")
-    variants = tuple({"axis": axis, "descending": d} for axis in (0, 1, -1) for d in (False, True))
-    shape = (6, 3, 70)
-
-    def sized(self, rng, dtype, shape):
-        return (rng.integers(0, 9, shape).astype(dtype),)  # with ties, which keep their order
-
-    def draw(self, rng, dtype):
-        shape = any_shape(rng, least=1)
-        settings = {"axis": any_axis(rng, len(shape)), "descending": bool(rng.integers(2))}
-        return settings, self.sized(rng, dtype, shape)
 
 
 def test_nan_is_greatest():
@@ -115,15 +42,6 @@ def test_topk_of_none():
         assert (values.shape, indices.shape, indices.dtype) == (shape, shape, rv.int64)
         values.sum().backward()
     assert x.grad.tolist() == [[0, 0, 0], [0, 0, 0]]
-
-
-def test_wrong_calls():
-    x = rv.zeros(2, 3)
-    refused(ValueError, "[topk] got k 4 for a dimension of 3; expected 0 to 3", x.topk, 4)
-    refused(ValueError, "[kthvalue] got k 0 for a dimension of 3; expected 1 to 3", x.kthvalue, 0)
-    refused(TypeError, "[topk] got k 1.5; expected a whole number", x.topk, 1.5)
-    refused(IndexError, "[sort] got dim 2 for 2 dimensions", x.sort, 2)
-    refused(ValueError, "[median] got x of shape (0,), empty along 0", rv.zeros(0).median)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool"])

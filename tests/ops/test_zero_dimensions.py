@@ -35,6 +35,8 @@ CASES = {
     "cumsum": (lambda x: x.cumsum(0), 3.0, 2.0),
     "squeeze": (lambda x: x.squeeze(-1), 3.0, 2.0),
     "prod": (lambda x: x.prod(0), 3.0, 2.0),
+    "logsumexp": (lambda x: x.logsumexp((0,), True), 3.0, 2.0),
+    "norm": (lambda x: x.norm(3, 0), 3.0, 2.0),
     "cosine_similarity": (lambda x: rv.cosine_similarity(x, other(x, 2.0), dim=0), 1.0, 0.0),
 }
 
@@ -50,6 +52,8 @@ def test_value_and_gradient(name, dtype):
     y.backward(rv.full(np.shape(value), 2.0, dtype=y.dtype))
     assert x.grad.shape == ()
     np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=0, atol=1e-6)
+    _, slope = rv.func.jvp(op, (x.detach(),), (rv.full_like(x, 2.0).detach(),))
+    np.testing.assert_allclose(slope.sum().numpy(), gradient, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dim", [0, -1, (0,), (-1,), ()])

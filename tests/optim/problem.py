@@ -82,6 +82,14 @@ def trajectory(library: object, name: str, settings: dict, dtype: str = "float64
     return np.array(path)
 
 
+def through_a_file(folder: Path, state: dict) -> dict:
+    """A state dict as a checkpoint keeps it."""
+    from ranvier.serialization.files import read_checkpoint, write_checkpoint
+
+    write_checkpoint(folder / "state.safetensors", state)
+    return read_checkpoint(folder / "state.safetensors")
+
+
 if __name__ == "__main__":
     import torch
 

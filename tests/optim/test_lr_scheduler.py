@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import through_a_file
 from optim.schedules import CASES, FILE, STEPS, advance, optimizer_of, schedules_of, values
 from ranvier.optim import lr_scheduler
 from support.grouped import grouped
@@ -27,26 +28,33 @@ def test_values_are_pytorchs(name, in_memory):
     np.testing.assert_allclose(values(rv, name, kept=kept), expected, rtol=rtol, atol=1e-18)
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda path, state: copy.deepcopy(state),
+        lambda path, state: json.loads(json.dumps(state)),
+        through_a_file,
+    ],
+    ids=["copy", "json", "file"],
+)
 @grouped("name", CASES)
-def test_continues_from_a_state_dict(name, as_json):
+def test_continues_from_a_state_dict(tmp_path, name, kept):
     optimizer = optimizer_of(rv)
     schedules = schedules_of(rv, name, optimizer)
     for step in range(STEPS // 2):
         advance(schedules, step)
-    saved = copy.deepcopy([schedule.state_dict() for schedule in schedules])
-    if as_json:
-        saved = json.loads(json.dumps(saved))
+    saved = [kept(tmp_path, schedule.state_dict()) for schedule in schedules]
     again = optimizer_of(rv)
     others = schedules_of(rv, name, again)
-    again.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(kept(tmp_path, optimizer.state_dict()))
     for schedule, state in zip(others, saved, strict=True):
         schedule.load_state_dict(state)
     for step in range(STEPS // 2, STEPS):
         assert schedules[-1].get_last_lr() == others[-1].get_last_lr()
         advance(schedules, step)
         advance(others, step)
-        assert [g["lr"] for g in optimizer.param_groups] == [g["lr"] for g in again.param_groups]
+        for group, same in zip(optimizer.param_groups, again.param_groups, strict=True):
+            assert (group["lr"], group["momentum"]) == (same["lr"], same["momentum"])
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "two at once"])

@@ -317,8 +317,7 @@ def test_settings_and_states_stay_where_they_are():
         assert array is arrays[name]
         np.testing.assert_array_equal(array, saved["state"][0][name])
     group["lr"] = -1.0
-    with pytest.raises(ValueError, match=r"^\[sgd\] got lr"):
-        plan.refresh(optimizer, group)
+    refused(ValueError, "[sgd] got lr", plan.refresh, optimizer, group)
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly")
@@ -435,33 +434,29 @@ def test_rprop_leaves_elements_without_a_gradient_in_their_place():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_parameters_that_share_memory_are_updated_one_after_the_other(compiled):
-    before = rv.get_num_threads()
-    rv.set_num_threads(2)
-    try:
-        memory = rv.linspace(-1, 1, 90_000)
-        first, second = (rv.nn.Parameter(rv.zeros(60_000)) for _ in range(2))
-        first.data, second.data = memory[:60_000], memory[30_000:]
-        optimizer = rv.optim.SGD([first, second], lr=0.1, momentum=0.5)
+def test_parameters_that_share_memory_are_updated_one_after_the_other(compiled, threads):
+    threads(2)
+    memory = rv.linspace(-1, 1, 90_000)
+    first, second = (rv.nn.Parameter(rv.zeros(60_000)) for _ in range(2))
+    first.data, second.data = memory[:60_000], memory[30_000:]
+    optimizer = rv.optim.SGD([first, second], lr=0.1, momentum=0.5)
 
-        def step(factor):
-            optimizer.zero_grad()
-            (first * factor + second * second * factor).sum().backward()
-            optimizer.step()
+    def step(factor):
+        optimizer.zero_grad()
+        (first * factor + second * second * factor).sum().backward()
+        optimizer.step()
 
-        expected = memory.numpy().astype(np.float64)
-        momenta = np.zeros((2, 60_000))
-        run = rv.compile(step) if compiled else step
-        for i in range(12):
-            factor = 0.1 + 0.01 * i
-            run(rv.tensor(factor))
-            momenta = 0.5 * momenta + np.stack([np.full(60_000, factor), 2 * factor * expected[30_000:]])
-            expected[:60_000] -= 0.1 * momenta[0]
-            expected[30_000:] -= 0.1 * momenta[1]
-            # each of the two updates of an element rounds momentum and parameter once or twice
-            np.testing.assert_allclose(memory.numpy(), expected, rtol=0, atol=8 * (i + 1) * np.finfo("f").eps)
-    finally:
-        rv.set_num_threads(before)
+    expected = memory.numpy().astype(np.float64)
+    momenta = np.zeros((2, 60_000))
+    run = rv.compile(step) if compiled else step
+    for i in range(12):
+        factor = 0.1 + 0.01 * i
+        run(rv.tensor(factor))
+        momenta = 0.5 * momenta + np.stack([np.full(60_000, factor), 2 * factor * expected[30_000:]])
+        expected[:60_000] -= 0.1 * momenta[0]
+        expected[30_000:] -= 0.1 * momenta[1]
+        # each of the two updates of an element rounds momentum and parameter once or twice
+        np.testing.assert_allclose(memory.numpy(), expected, rtol=0, atol=8 * (i + 1) * np.finfo("f").eps)
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.99, 0.999), (1.0, 2.0), 0.9, None])

@@ -12,8 +12,7 @@ from properties.every import every_op
 def expected(sample, dtype):
     """What the reference gives for the numbers of dtype, and how far a result of a dtype may be from it."""
     op = sample.op
-    args = plain(sample.args, dtype)
-    settings = plain(sample.settings, dtype)
+    args, settings = plain(sample.args, dtype), plain(sample.settings, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy; the op gives none
         wanted = op.reference(*args, **settings)

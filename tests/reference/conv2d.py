@@ -81,3 +81,133 @@ def _padding(padding: Pair | str, w: Array, dilation: Pair) -> tuple[tuple[int, 
 
 def _pair(value: Pair) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
+
+
+# conv1d: the cross-correlation of signals with kernels, and its gradients.
+#
+#     x (n, c, l), w (k, c / groups, s), bias (k), y (n, k, q)
+#     y[n, k, q] = bias[k] + sum over c, s of x[n, c, q * stride + s * dilation - padding] * w[k, c, s]
+#
+# A signal is an image of one row, so conv2d computes it.
+
+
+def conv1d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    settings = _along_the_row(stride, padding, dilation)
+    return conv2d(x[:, :, None], w[:, :, None], bias, *settings, groups)[:, :, 0]
+
+
+def conv1d_backward(
+    dy: Array, x: Array, w: Array, stride: int = 1, padding: int | str = 0, dilation: int = 1, groups: int = 1
+) -> tuple[Array, Array, Array]:
+    """dx, dw, db"""
+    settings = _along_the_row(stride, padding, dilation)
+    dx, dw, db = conv2d_backward(dy[:, :, None], x[:, :, None], w[:, :, None], *settings, groups)
+    return dx[:, :, 0], dw[:, :, 0], db
+
+
+def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any, Any, Any]:
+    return (1, stride), padding if isinstance(padding, str) else (0, padding), (1, dilation)
+
+
+# conv_transpose2d: every input pixel adds its value times the kernel to the output.
+#
+#     x (n, c, h, v), w (c, k / groups, r, s), bias (k), y (n, k, p, q)
+#     y[n, k, i, j] = bias[k] + sum of x[n, c, a, b] * w[c, k, r, s] over all c, a, b, r, s with
+#         i = a * stride + r * dilation - padding, j = b * stride + s * dilation - padding
+#
+# For one tap (r, s), the pixels of x go to a slice of the padded output. The same slices of dy give dx and
+# dw.
+# A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
+
+
+def conv_transpose2d(x, w, bias, stride, padding, output_padding, groups, dilation):
+    padded = _padded_size(x, w, stride, output_padding, dilation)
+    y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
+    for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
+        for r, s, stamped in _stamps(x, w, stride, dilation):
+            y[:, outputs][stamped] += np.einsum("nchv,ck->nkhv", x[:, inputs], w[inputs, :, r, s])
+    y = _without_padding(y, padding)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv_transpose2d_backward(dy, x, w, stride, padding, output_padding, groups, dilation):
+    """dx, dw, db: a tap that took x * w to a pixel of y takes dy there times w to dx, times x to dw."""
+    padded = np.zeros((*dy.shape[:2], *_padded_size(x, w, stride, output_padding, dilation)), dy.dtype)
+    _without_padding(padded, padding)[...] = dy
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
+        for r, s, stamped in _stamps(x, w, stride, dilation):
+            dx[:, inputs] += np.einsum("nkhv,ck->nchv", padded[:, outputs][stamped], w[inputs, :, r, s])
+            dw[inputs, :, r, s] = np.einsum("nkhv,nchv->ck", padded[:, outputs][stamped], x[:, inputs])
+    return dx, dw, dy.sum((0, 2, 3))
+
+
+def channel_groups(inputs: int, outputs: int, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The input and the output channels of each group, which is a separate convolution."""
+    c, k = inputs // groups, outputs // groups
+    for g in range(groups):
+        yield slice(g * c, (g + 1) * c), slice(g * k, (g + 1) * k)
+
+
+def _padded_size(x: Array, w: Array, stride: Pair, output_padding: Pair, dilation: Pair) -> list[int]:
+    """The output's size before the padding is cut off."""
+    return [
+        (x.shape[2 + d] - 1) * stride[d] + dilation[d] * (w.shape[2 + d] - 1) + output_padding[d] + 1
+        for d in (0, 1)
+    ]
+
+
+def _stamps(x: Array, w: Array, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, Any]]:
+    """For each tap: where the pixels of x go in the padded output."""
+    h, v = x.shape[2:]
+    for r in range(w.shape[2]):
+        for s in range(w.shape[3]):
+            rows = slice(r * dilation[0], r * dilation[0] + stride[0] * (h - 1) + 1, stride[0])
+            columns = slice(s * dilation[1], s * dilation[1] + stride[1] * (v - 1) + 1, stride[1])
+            yield r, s, (..., rows, columns)
+
+
+def _without_padding(y: Array, padding: Pair) -> Array:
+    (top, left), (h, v) = padding, y.shape[2:]
+    return y[:, :, top : h - top, left : v - left]
+
+
+# conv2d_pool: a convolution and the maximum over windows of its result that do not overlap, as one step.
+#
+#     x (n, c, h, w), weight (k, c, r, s), bias (k), z (n, k, p, q), y and where (n, k, p // a, q // b)
+#     z = x * weight + bias, as in conv2d
+#     y[n, k, i, j] = the largest element of z[n, k, i a : (i + 1) a, j b : (j + 1) b], at least 0 with ReLU
+#     where[n, k, i, j] = its offset row * b + column in the window: the first of the largest
+#
+# Windows that do not overlap are axes of z in another shape. The ReLU follows the maximum, since
+# max(relu(z)) = relu(max(z)); where the maximum is below zero, no gradient passes.
+#
+# The gradient of z is dy at the offsets and zero elsewhere; conv2d's gradients follow from it. The core
+# uses only those elements and does not store z's gradient.
+
+
+def conv2d_pool(x, w, bias=None, stride=1, padding=0, dilation=1, window=(2, 2), activation="none"):
+    values = _windows(conv2d(x, w, bias, stride, padding, dilation), window)
+    where = values.argmax(-1)
+    y = np.take_along_axis(values, where[..., None], -1)[..., 0]
+    return (np.maximum(y, 0) if activation == "relu" else y), where.astype(np.uint8)
+
+
+def conv2d_pool_backward(dy, where, x, w, stride=1, padding=0, dilation=1, window=(2, 2), saved=None):
+    """dx, dw, db from dy, which is already zero where the ReLU gave 0. saved: x, if another ReLU made it;
+    then dx is the gradient of that ReLU's input."""
+    (n, k, rows, columns), (a, b) = dy.shape, window
+    # (n, k, rows, columns, a * b), and from that z's gradient; the rest of z has none
+    values = np.where(where[..., None] == np.arange(a * b), dy[..., None], 0)
+    tiles = values.reshape(n, k, rows, columns, a, b).swapaxes(3, 4)
+    dz = tiles.reshape(n, k, rows * a, columns * b)
+    dx, dw, db = conv2d_backward(dz, x, w, stride, padding, dilation)
+    return dx if saved is None else np.where(saved <= 0, 0, dx), dw, db
+
+
+def _windows(z: Array, window: tuple[int, int]) -> Array:
+    """(n, k, p, q) as (n, k, p // a, q // b, a * b), without the rows and columns that are left over."""
+    (n, k, p, q), (a, b) = z.shape, window
+    rows, columns = p // a, q // b
+    tiles = z[:, :, : rows * a, : columns * b].reshape(n, k, rows, a, columns, b)
+    return tiles.swapaxes(3, 4).reshape(n, k, rows, columns, a * b)

@@ -1,7 +1,7 @@
 """Elements picked and put along an axis, in plain NumPy loops over the places of the index.
 
 index has as many dimensions as x. It may be smaller than src, and than x except along the axis: only that
-corner is used. shape.moved_backward is the gradient of everything that only picks.
+corner is used.
 """
 
 from typing import Any
@@ -23,11 +23,6 @@ def gather(x: Array, index: Array, axis: int) -> Array:
     return x[_places(index, axis)]
 
 
-def gather_backward(dy: Array, x: Array, index: Array, axis: int) -> Array:
-    """Every dy goes to where its element came from; several to one place add up."""
-    return scatter_add(np.zeros(x.shape), index, dy, axis)
-
-
 def scatter(x: Array, index: Array, src: Array, axis: int) -> Array:
     """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..]; the last j stays."""
     y = x.copy()
@@ -37,26 +32,11 @@ def scatter(x: Array, index: Array, src: Array, axis: int) -> Array:
     return y
 
 
-def scatter_backward(dy: Array, x: Array, index: Array, src: Array, axis: int) -> tuple[Array, Array]:
-    """A value that stayed takes dy from its place; what it covered (in x, or an earlier value) takes 0."""
-    dx, dsrc = dy.copy(), np.zeros(src.shape)
-    for place in reversed(list(np.ndindex(index.shape))):
-        to = (*place[:axis], index[place], *place[axis + 1 :])
-        dsrc[place], dx[to] = dx[to], 0
-    return dx, dsrc
-
-
 def scatter_add(x: Array, index: Array, src: Array, axis: int) -> Array:
     """y = x, then y[.., index[.., j, ..], ..] += src[.., j, ..]"""
     y = x.copy()
     np.add.at(y, _places(index, axis), src[tuple(map(slice, index.shape))])
     return y
-
-
-def scatter_add_backward(dy: Array, x: Array, index: Array, src: Array, axis: int) -> tuple[Array, Array]:
-    dsrc = np.zeros(src.shape)
-    dsrc[tuple(map(slice, index.shape))] = gather(dy, index, axis)
-    return dy, dsrc
 
 
 def index_add(x: Array, index: Array, source: Array, axis: int, alpha: float = 1) -> Array:
@@ -71,3 +51,27 @@ def index_add_backward(
     dy: Array, x: Array, index: Array, source: Array, axis: int, alpha: float = 1
 ) -> tuple[Array, Array]:
     return dy, alpha * np.take(dy, index, axis)
+
+
+# Embedding: rows of a table picked by number.
+#
+# y[i] = weight[index[i]]. It is a matrix product with one-hot rows, without the zeros; so its gradient adds
+# each row of dy to the row of the table that it came from.
+
+
+def embedding(index: Array, weight: Array) -> Array:
+    return weight[index]
+
+
+def embedding_backward(
+    dy: Array, index: Array, rows: int, padding: int | None = None, by_frequency: bool = False
+) -> Array:
+    """padding: a row that gets no gradient. by_frequency: the mean of a row's gradients, not their sum."""
+    dweight = np.zeros((rows, dy.shape[-1]), dy.dtype)
+    flat = index.reshape(-1)
+    np.add.at(dweight, flat, dy.reshape(flat.size, dy.shape[-1]))
+    if by_frequency:
+        dweight /= np.maximum(np.bincount(flat, minlength=rows), 1)[:, None]
+    if padding is not None:
+        dweight[padding] = 0
+    return dweight

@@ -181,3 +181,17 @@ def gradient_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
 def clip_by_norm(gradients: list[Array], max_norm: float, norm_type: float = 2.0) -> list[Array]:
     scale = min(1.0, max_norm / (gradient_norm(gradients, norm_type) + 1e-6))
     return [g * scale for g in gradients]
+
+
+# Penalties on the weights: the sum of their magnitudes (L1) and of their squares (L2), times a strength.
+
+
+def weight_penalty(p: Array, l1: float, l2: float) -> float:
+    """l1 sum |p| + l2 sum p^2, as Keras's L1L2."""
+    p = p.astype(np.float64)
+    return float(l1 * np.abs(p).sum() + l2 * (p**2).sum())
+
+
+def weight_penalty_backward(p: Array, l1: float, l2: float) -> Array:
+    """Its gradient, with 0 as the slope of |p| at 0."""
+    return l1 * np.sign(p) + 2 * l2 * p

@@ -1,8 +1,4 @@
-"""Reductions over any axes in plain NumPy: sum, mean, variance, extremes.
-
-axis is None for all axes, an int, or a tuple of ints. Every backward takes dy, the gradient of the output,
-and x, and returns the gradient of x.
-"""
+"""Means, variances and norms over any axes (None, an int or a tuple of ints) in plain NumPy."""
 
 from typing import Any
 
@@ -12,33 +8,8 @@ Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
 
 
-def _spread(values: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    """One value for each sum, repeated to the shape of x."""
-    if not keepdims and axis is not None:
-        values = np.expand_dims(values, axis)
-    return np.broadcast_to(values, x.shape)
-
-
-def _count(x: Array, axis: Axis) -> int:
-    """How many elements go into one output element."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return int(np.prod([x.shape[d] for d in axes], dtype=int))
-
-
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return np.sum(x, axis=axis, keepdims=keepdims)
-
-
-def sum_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return _spread(dy, x, axis, keepdims)
-
-
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.mean(x, axis=axis, keepdims=keepdims)
-
-
-def mean_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return _spread(dy, x, axis, keepdims) / _count(x, axis)
 
 
 def var(x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Array:
@@ -46,43 +17,8 @@ def var(x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1
     return np.var(x, axis=axis, keepdims=keepdims, ddof=correction)
 
 
-def var_backward(
-    dy: Array, x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1
-) -> Array:
-    """d var / d x_i = 2 (x_i - mean) / (n - correction); the mean's own part cancels."""
-    centred = x - np.mean(x, axis=axis, keepdims=True)
-    return _spread(dy, x, axis, keepdims) * 2 * centred / (_count(x, axis) - correction)
-
-
 def std(x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Array:
     return np.sqrt(var(x, axis, keepdims, correction))
-
-
-def std_backward(
-    dy: Array, x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1
-) -> Array:
-    """d std = d var / (2 std), 0 where all elements are equal"""
-    y = std(x, axis, keepdims, correction)
-    scale = np.divide(dy, 2 * y, out=np.zeros_like(y), where=y != 0)
-    return var_backward(scale, x, axis, keepdims, correction)
-
-
-def amax(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return np.max(x, axis=axis, keepdims=keepdims)
-
-
-def amax_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Equal maxima share the gradient."""
-    chosen = x == np.max(x, axis=axis, keepdims=True)
-    return _spread(dy, x, axis, keepdims) * chosen / chosen.sum(axis=axis, keepdims=True)
-
-
-def amin(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return np.min(x, axis=axis, keepdims=keepdims)
-
-
-def amin_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return amax_backward(dy, -x, axis, keepdims)
 
 
 def norm(x: Array, p: float = 2, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -93,20 +29,6 @@ def norm(x: Array, p: float = 2, axis: Axis = None, keepdims: bool = False) -> A
     if p == 0:
         return np.sum(size != 0, axis=axis, keepdims=keepdims).astype(x.dtype)
     return np.asarray(np.sum(size**p, axis=axis, keepdims=keepdims) ** (1 / p))
-
-
-def norm_backward(dy: Array, x: Array, p: float = 2, axis: Axis = None, keepdims: bool = False) -> Array:
-    """dx = dy sign(x) (|x| / y)^(p - 1), and 0 where y is; those that are the extreme share dy."""
-    if p == 0:
-        return np.zeros(x.shape)
-    y = norm(x, p, axis, True)
-    dy = _spread(dy, x, axis, keepdims)
-    if np.isinf(p):
-        chosen = np.abs(x) == y
-        return np.sign(x) * dy * chosen / chosen.sum(axis=axis, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        dx = dy * np.sign(x) * (np.abs(x) / y) ** (p - 1)
-    return np.where((x == 0) | (y == 0), 0, dx)
 
 
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -143,3 +65,58 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+# Running sums and products along an axis in plain NumPy: y[i] is the sum or product of x[0] ... x[i].
+
+cumsum, cumprod = np.cumsum, np.cumprod
+
+
+def cumsum_backward(dy: Array, x: Array, axis: int) -> Array:
+    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from its end."""
+    return np.flip(np.cumsum(np.flip(dy, axis), axis), axis)
+
+
+def cumprod_backward(dy: Array, x: Array, axis: int) -> Array:
+    """dx[i] = sum over j >= i of dy[j] times the product of x[0] ... x[j] without x[i]."""
+    dx = np.zeros(x.shape)
+    last, dy, lines = np.moveaxis(dx, axis, 0), np.moveaxis(dy, axis, 0), np.moveaxis(x, axis, 0)
+    for i in range(len(lines)):
+        others = lines.copy()
+        others[i] = 1
+        last[i] = (dy * np.cumprod(others, 0))[i:].sum(0)
+    return dx
+
+
+# Elements in order along an axis in plain NumPy. Equal ones keep their order; NaN comes last.
+#
+# Each result is some elements of x: shape.moved_backward is the gradient of the values.
+
+
+def argsort(x: Array, axis: int, descending: bool = False) -> Array:
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    backwards = np.argsort(np.flip(x, axis), axis, kind="stable")  # NaN first, of equals the first last
+    return x.shape[axis] - 1 - np.flip(backwards, axis)
+
+
+def sort(x: Array, axis: int, descending: bool = False) -> tuple[Array, Array]:
+    order = argsort(x, axis, descending)
+    return np.take_along_axis(x, order, axis), order
+
+
+def topk(x: Array, k: int, axis: int, largest: bool = True) -> tuple[Array, Array]:
+    """The first k in order."""
+    order = np.take(argsort(x, axis, largest), range(k), axis)
+    return np.take_along_axis(x, order, axis), order
+
+
+def kthvalue(x: Array, k: int, axis: int, keepdims: bool = False) -> tuple[Array, Array]:
+    """The k-th in rising order, counted from 1."""
+    values, order = (np.take(part, [k - 1], axis) for part in sort(x, axis))
+    return (values, order) if keepdims else (values.squeeze(axis), order.squeeze(axis))
+
+
+def median(x: Array, axis: int, keepdims: bool = False) -> tuple[Array, Array]:
+    """The middle one, the lower of two (for x without NaN)."""
+    return kthvalue(x, (x.shape[axis] + 1) // 2, axis, keepdims)

@@ -1,10 +1,10 @@
-"""Views, picks and joins in plain NumPy. Their forward is NumPy's function of the same name.
+"""The gradient of what only moves elements, in plain NumPy.
 
 Each output element is one input element (a repeated one several times), so one backward serves all: do the
 same to the numbers of the places, and add every gradient to the place it came from.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,3 @@ def moved_backward(dy: Array, x: Array, move: Callable[[Array], Array]) -> Array
     dx = np.zeros(x.size)
     np.add.at(dx, places, dy)
     return dx.reshape(x.shape)
-
-
-def cat(arrays: Sequence[Array], axis: int = 0) -> Array:
-    return np.concatenate(arrays, axis)
-
-
-def cat_backward(dy: Array, arrays: Sequence[Array], axis: int = 0) -> list[Array]:
-    """The part of dy that belongs to each array."""
-    ends = np.cumsum([a.shape[axis] for a in arrays])
-    return np.split(dy, ends[:-1], axis)

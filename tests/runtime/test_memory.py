@@ -1,13 +1,17 @@
-"""What rv.memory_stats says of the memory that the allocator keeps."""
+"""Memory: it is given back, allocations that fail, and caches of other sizes."""
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from support.python import ended, printed
 from support.threads import in_threads
 
 
@@ -93,3 +97,99 @@ def test_a_layer_in_place_needs_no_array(call):
         "print(rv.memory_stats()['peak_bytes_in_use'] - before)"
     )
     assert more < 1 << 20
+
+
+# The sizes of the caches decide how work is cut up, never a bit of a result.
+
+
+CALLS = """
+import hashlib
+import numpy as np
+import ranvier as rv
+import ranvier.nn.functional as F
+
+rng = np.random.default_rng(0)
+def array(*shape):
+    return rv.tensor(rng.standard_normal(shape).astype(np.float32), requires_grad=True)
+def show(name, y, *inputs):
+    y.sum().backward()
+    parts = [y.detach().numpy(), *(x.grad.numpy() for x in inputs)]
+    print(name, hashlib.sha256(b"".join(p.tobytes() for p in parts)).hexdigest())
+
+for m, k, n in [(1, 900, 700), (7, 1200, 530), (130, 800, 1100)]:
+    a, b = array(m, k), array(k, n)
+    show(f"matmul {m} {k} {n}", a @ b, a, b)
+convolutions = [(3, 40, 17, 2, 1), (24, 30, 40, 1, 1), (64, 14, 64, 1, 1), (32, 30, 32, 1, 32)]
+convolutions += [(48, 33, 48, 2, 48), (160, 30, 160, 2, 160)]
+for c, size, k, stride, groups in convolutions:
+    x, w = array(2, c, size, size), array(k, c // groups, 3, 3)
+    show(f"conv2d {c} {k}", F.conv2d(x, w, stride=stride, padding=1, groups=groups), x, w)
+x, w = array(2, 12, 40, 40), array(64, 12, 1, 1)
+show("conv2d 1x1", F.conv2d(x, w), x, w)
+x, weight, bias = array(300, 700), array(700), array(700)
+show("layer_norm", F.layer_norm(x, (700,), weight, bias), x, weight, bias)
+x = array(4, 30, 21, 21)
+show("batch_norm", F.relu(F.batch_norm(x, None, None, training=True)), x)
+show("interpolate", F.interpolate(x, scale_factor=2.5, mode="bilinear"), x)
+show("max_pool2d", F.max_pool2d(x, 3, 2), x)
+"""
+
+
+@pytest.mark.parametrize("level", _core.supported_isas())
+def test_caches_of_any_size_give_the_same_bits(level: str) -> None:
+    expected = printed("-c", CALLS, RANVIER_ISA=level)
+    for caches in ["8,64,512", "48,2048,262144"]:
+        assert printed("-c", CALLS, RANVIER_ISA=level, RANVIER_CACHES=caches) == expected
+
+
+@pytest.mark.parametrize("caches", ["", "32,1024", "32,1024,x", "32,1024,32768,1", "32,0,32768", "-1,1,1"])
+def test_caches_that_are_not_three_sizes_are_refused(caches: str) -> None:
+    run = ended("-c", "import ranvier", RANVIER_CACHES=caches)
+    assert run.returncode != 0
+    assert f"[import] got RANVIER_CACHES={caches}; expected the sizes of L1, L2 and L3 in KB" in run.stderr
+
+
+# Memory runs out at any allocation of a call: MemoryError, nothing half changed, and the next call is right.
+#
+# The library of `support/failing_malloc.c`, loaded before Python, fails the allocations of the core (its
+# caching allocator, operator new) or of NumPy. `support/failing_allocations.py` has the calls.
+
+
+POINTS = 10**6 if os.environ.get("RANVIER_KILL_POINTS") == "all" else 5  # of a call; each twice
+SUPPORT = Path(__file__).parents[1] / "support"
+CORE, NUMPY = 1 | 4, 2  # the core: its allocator and operator new
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    compiler = shutil.which("cc")
+    if not compiler or platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ:
+        pytest.skip("needs glibc, a C compiler, and no other library before Python")
+    path = tmp_path_factory.mktemp("failing") / "failing.so"
+    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(path), str(SUPPORT / "failing_malloc.c")]
+    subprocess.run(command, check=True)
+    return str(path)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("kinds", "subjects"),
+    [
+        (CORE, "tables,images,host,caught"),
+        (CORE, "captured-0,captured-1,captured-3,captured-4"),
+        (CORE, "captured-images,kernels.,ops."),
+        (CORE, "fit,batches,save,load"),
+        (NUMPY, "tables,captured-0,host,ops."),
+        (NUMPY, "fit,batches,save,load"),
+    ],
+)
+def test_each_allocation_fails(library, kinds, subjects):
+    if subjects.startswith("fit"):
+        pytest.importorskip("onnx")
+    environment = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "support.failing_allocations", subjects, str(kinds), str(POINTS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=3600)
+    *faults, points = done.stdout.splitlines() or ["nothing"]
+    assert not faults, "\n".join(faults[:20])
+    assert done.returncode == 0, done.stderr
+    assert int(points.split()[0]) > 3

@@ -1,7 +1,10 @@
-"""Threads: their number, who sets it, and the same bits for any number."""
+"""The team: its size, forks, floating-point state, and one hash of a run at every level."""
 
 import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,3 +257,113 @@ def test_a_call_keeps_the_team_it_began_with():
                     np.testing.assert_array_equal(call(), wanted)
     finally:
         rv.set_num_threads(2)
+
+
+# A library built with -ffast-math sets flush-to-zero for the whole thread: our bits must not notice.
+
+
+FAST_MATH_C = """
+__attribute__((constructor)) static void flush_to_zero(void) {
+  __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* FTZ and DAZ, as crtfastmath.o does */
+}
+"""
+
+PROGRAM = """
+import ctypes, hashlib, sys
+if sys.argv[1]:
+    ctypes.CDLL(sys.argv[1])
+import numpy as np
+from ranvier import _core
+if sys.argv[1]:
+    assert np.float32(1e-40) * np.float32(1) == 0, "the library has not set flush-to-zero"
+rng = np.random.default_rng(0)
+a = (rng.standard_normal((200, 300)) * 1e-20).astype(np.float32)
+b = (rng.standard_normal((300, 150)) * 1e-20).astype(np.float32)
+c = np.array([71362, 14272], np.uint32).view(np.float32).repeat(4000)  # subnormals, made without arithmetic
+h = hashlib.sha256()
+_core.set_num_threads(2)
+h.update(_core.matmul(a, b, None, "none", None).tobytes())
+h.update(_core.matmul(c[:, None], np.ones((1, 1), np.float32), None, "none", None).tobytes())
+if sys.argv[1]:
+    assert np.float32(1e-40) * np.float32(1) == 0, "the caller's environment was not restored"
+print(h.hexdigest())
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="MXCSR is x86-64's")
+def test_flush_to_zero_set_by_another_library_changes_no_bit(tmp_path):
+    cc = shutil.which("cc") or shutil.which("gcc")
+    if cc is None:
+        pytest.skip("needs a C compiler")
+    source, library = tmp_path / "fast.c", tmp_path / "libfast.so"
+    source.write_text(FAST_MATH_C)
+    subprocess.run([cc, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+
+    def digest(path):
+        return printed("-W", "ignore", "-c", PROGRAM, path)
+
+    assert digest(library) == digest("")
+
+
+@pytest.mark.parametrize("n", [1, 7, 70_000])  # a part of a vector, and several threads
+def test_subnormal_numbers_are_kept(isa, threads, n):
+    x = np.resize(np.float32([1.5e-38, 1e-38, 1e-45, -1e-40, 0.0, -0.0, 1.0]), n)
+    np.testing.assert_array_equal(rv.from_numpy(x).mul(0.5).numpy(), x * np.float32(0.5))
+
+
+# rv.set_consistent: a training run has one hash at every ISA level with FMA. .ci/aarch64 adds aarch64.
+
+
+RUN = Path(__file__).parents[1] / "support" / "digits_run.py"
+LEVELS = [level for level in _core.supported_isas() if level != "x86-64-v2"]
+
+
+@pytest.fixture(autouse=True)
+def level_of_before():
+    before = _core.isa()
+    yield
+    _core.set_isa(before)
+
+
+@pytest.mark.skipif(len(LEVELS) < 2, reason="needs a CPU of two levels with FMA")
+def test_a_training_run_has_one_hash_at_every_level():
+    found = {}
+    for level in LEVELS:
+        name, *found[level] = printed(RUN, RANVIER_ISA=level).split()
+        assert name == level
+    hashes = found[LEVELS[0]]
+    assert len(set(hashes)) == 3  # float32, float64, the arithmetic
+    assert all(others == hashes for others in found.values())
+
+
+@pytest.mark.skipif(not LEVELS, reason="needs a CPU with FMA")
+def test_the_setting_and_the_digest():
+    rv.set_consistent(True)
+    assert rv.get_consistent()
+    assert _core.isa() in ("x86-64-v3", "aarch64-as-v3")
+    digest = rv.config.config()["arithmetic"]
+    assert len(digest) == 12
+    rv.set_consistent(True)
+    assert rv.config.config()["arithmetic"] == digest
+    for level in _core.supported_isas():
+        _core.set_isa(level)
+        assert (rv.config.config()["arithmetic"] == digest) == rv.get_consistent(), level
+
+
+def test_off_is_the_level_of_the_start(monkeypatch):
+    rv.set_consistent(True)
+    monkeypatch.delenv("RANVIER_ISA", raising=False)
+    rv.set_consistent(False)
+    assert _core.isa() == _core.supported_isas()[0]
+    monkeypatch.setenv("RANVIER_ISA", _core.supported_isas()[-1])
+    rv.set_consistent(False)
+    assert _core.isa() == _core.supported_isas()[-1]
+
+
+def test_refused(monkeypatch):
+    with pytest.raises(TypeError, match=r"^\[set_consistent\] got 1; expected True or False$"):
+        rv.set_consistent(1)
+    monkeypatch.setattr(_core, "supported_isas", lambda: ["x86-64-v2"])
+    message = r"^\[set_consistent\] got a CPU of level x86-64-v2; expected one with fused multiply-add"
+    with pytest.raises(RuntimeError, match=message):
+        rv.set_consistent(True)

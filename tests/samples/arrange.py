@@ -128,8 +128,8 @@ def windows(x, dimension, size, step):
 
 
 def windows_along(x):
-    yield call(x(x.n, 7), 1, 3, 2)
-    yield call(x(7), 0, 4, 1)
+    yield call(x(x.n, 9), 1, 3, 2)
+    yield call(x(9), 0, 4, 1)
     yield call(x(4, 3, 2), -3, 2, 3)
     yield call(x.integers(0, 9, 5), 0, 2, 2)
     yield refused(ValueError, "[unfold] got", x(3), 0, 4, 1)

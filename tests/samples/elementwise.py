@@ -1,5 +1,7 @@
 """Samples of `ops/elementwise`: functions of one tensor, and choices between tensors."""
 
+from statistics import NormalDist
+
 import numpy as np
 from reference import special
 
@@ -14,6 +16,7 @@ def between(low, high, edges=EDGES, integers=(1, 9)):
 
     def samples(x):
         yield call(x(3, 1, x.n, low=low, high=high))
+        yield call(x(*x.shape(), low=low, high=high))
         yield call(x(low=low, high=high))
         yield call(x(0, 3))
         yield call(edges)
@@ -79,7 +82,12 @@ op(between(0.3, 6.0, np.array([1.5, NAN])), names="digamma", reference=in_long_d
 op(between(0.3, 6.0, np.array([-1.5, 1.5, NAN])), names="lgamma", reference=in_long_doubles(special.lgamma))
 
 
-@op(kinks=(-1.0, 1.0))
+def quantile_of_normal(x):
+    """The inverse of erf by Python's quantiles of the normal distribution."""
+    return NormalDist().inv_cdf((x + 1) / 2) / 2**0.5 if abs(x) < 1 else x * INF if abs(x) == 1 else NAN
+
+
+@op(kinks=(-1.0, 1.0), reference=np.vectorize(quantile_of_normal, [float]), terms=lambda x: 4)
 def erfinv(x):
     yield call(x(3, 1, x.n, low=-0.9, high=0.9))
     yield call(x(low=-0.9, high=0.9))
@@ -164,7 +172,7 @@ def limited(x, min=None, max=None):
 
 
 @op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
-def clamp(x):
+def clip(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
     yield call(x(0, 3), max=0.5)
@@ -194,6 +202,8 @@ def clamp_max(x):
 @op(reference=np.where, exact=True)
 def where(x):
     yield call(x.bools(3, x.n), x(3, x.n), x(3, x.n))
+    shape = x.shape()
+    yield call(x.bools(*shape), x(*shape[-1:]), x(*shape[-2:]))
     yield call(x.bools(3, 1, 5), x(x.n, 1), x())
     yield call(x.bools(5), x(5), 2.0)
     yield call(x.bools(0, 3), x(3), x(0, 3))

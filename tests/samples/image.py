@@ -1,9 +1,8 @@
 """Samples of `ops/image`: convolutions, pooling, resampling, sampling at points."""
 
 import numpy as np
-from reference import conv1d as conv1d_reference
 from reference import conv2d as conv2d_reference
-from reference import pad as pad_reference
+from reference import images as pad_reference
 
 from samples.sample import call, fixed, op, refused
 
@@ -15,7 +14,7 @@ def products(x, w, *rest, **settings):
     return w[0].size + 1
 
 
-@op(reference=conv1d_reference.conv1d, terms=products)
+@op(reference=conv2d_reference.conv1d, terms=products)
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
     yield call(x(2, 4, 7), x(6, 2, 3), x(6), stride=2, padding=1, groups=2)
@@ -142,6 +141,8 @@ def pad(x):
     yield call(x(3, 4, 5), (1, -2, -1, 3), mode="reflect")
     yield call(x(2, 3, 4, 5), (7, 2, 9, 0), mode="replicate")
     yield call(x(3, 6), (2, 8), mode="replicate")
+    yield call(x(2, 3, 4, 5), (-5, 6, 3, -4), mode="replicate")  # all of x is cropped
+    yield call(x(2, 17, 5), (4, -7), mode="reflect")
     yield call(x(2, 3, 4, 5), (5, 2, 0, 4), mode="circular")
     yield call(x(2, 3, 20), (-3, 17), mode="circular")
     yield call(x(0, 3, 4), (1, 2))
@@ -161,6 +162,11 @@ def grid_sample(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), align_corners=False)
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=1.1, high=1.9), "bilinear", "border", True)
     yield call(x(1, 2, 3, 3, 3), x(1, 2, 2, 2, 3, low=-0.9, high=0.9), align_corners=True)
+
+
+@op(of="nn.functional.grid_sample")
+def grid_sample_bicubic(x):
+    yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), mode="bicubic", align_corners=False)
 
 
 @op(of="nn.functional.grid_sample")

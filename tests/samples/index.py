@@ -15,7 +15,7 @@ def gather(x):
     yield call(x(3, 4), dim=1, index=x.integers(0, 4, 0, 4))
     yield call(x.integers(0, 9, 3, 4), 1, x.integers(0, 4, 3, 2, dtype=np.int32))
     yield call(np.array([INF, NAN, 1.0]), 0, np.array([1, 0, 0]))
-    yield refused(TypeError, "[gather] got index of dtype float32; expected integers", x(3), 0, x(3))
+    yield refused(TypeError, "[gather] got index of dtype float", x(3), 0, x(3))
     yield refused(IndexError, "[gather] got index 3 for an axis of length 3", x(3), 0, np.array([3]))
     yield refused(ValueError, "[gather] got index of shape (5, 1)", x(3, 4), 1, x.integers(0, 3, 5, 1))
 
@@ -51,7 +51,7 @@ def masked_select(x):
     yield call(x(3, 1, x.n), x.bools(2, 1))
     yield call(x(3), np.array(True))
     yield call(x.integers(0, 9, 5), x.bools(5))
-    yield refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x(3), x(3))
+    yield refused(TypeError, "[masked_select] got mask of dtype float", x(3), x(3))
     yield refused(ValueError, "[masked_select] got x of shape (3,)", x(3), x.bools(4))
 
 
@@ -133,6 +133,7 @@ def scatter_reduce(x):
         yield call(x(3, x.n), 0, x.integers(0, 3, 5, x.n), x(5, x.n), reduce)
         yield call(x(3, 4), 1, x.integers(0, 3, 3, 3), x(3, 5), reduce, include_self=False)
     yield call(x.integers(-9, 9, 5), 0, np.array([4, 4, 0]), np.array([7, 8, 3]), "prod")
+    yield call(np.array([0.0, 2.0, 3.0]), 0, np.array([0, 1, 1, 2]), np.array([2.0, 0.0, 3.0, 4.0]), "prod")
     yield at_kink(np.zeros(3), 0, np.array([1, 1, 0]), np.array([2.0, 2.0, -1.0]), "amax")
     yield refused(ValueError, "[scatter_reduce] got reduce 'max'", x(3), 0, np.array([0]), x(1), "max")
     yield refused(IndexError, "[scatter_reduce] got", x(3), 0, np.array([-1]), x(1), "sum")

@@ -19,21 +19,21 @@ def of_elements(low, high, low_target, high_target, *all_settings):
         def pair(*shape):
             return x(*shape, low=low, high=high), x(*shape, low=low_target, high=high_target)
 
-        yield call(*pair(3, 7))
-        yield call(*pair(2, 1, 7), reduction="sum")
-        yield call(*pair(3, 7), reduction="none")
+        yield call(*pair(3, x.n))
+        yield call(*pair(2, 1, x.n), reduction="sum")
+        yield call(*pair(3, x.n), reduction="none")
         yield call(*pair(0, 3), reduction="sum")
         for number, settings in enumerate(({}, *all_settings)):
             reduction = ("mean", "sum", "none")[number % 3]
             yield call(*pair(*x.shape(least=1)), reduction=reduction, **settings)
-        yield refused(ValueError, "got", pair(3, 7)[0], pair(3, 6)[1])
+        yield refused(ValueError, "got", pair(3, x.n)[0], pair(3, 6)[1])
         yield refused(ValueError, "got reduction", *pair(3), reduction="max")
 
     return samples
 
 
 def of_losses(name, *limits_and_settings):
-    known = {"any_size": True, "terms": terms, "reference": getattr(reference, name)}
+    known = {"terms": terms, "reference": getattr(reference, name)}
     op(of_elements(*limits_and_settings), names=name, **known)
 
 
@@ -67,17 +67,17 @@ def bce_of_logits_with_weights(x):
     yield call(x(2, 3, 4, low=-3, high=3), x(2, 3, 4, low=0.0), reduction="none", **weights)
 
 
-@op(reference=reference.gaussian_nll, terms=terms, any_size=True)
+@op(reference=reference.gaussian_nll, terms=terms)
 def gaussian_nll(x):
-    yield call(x(3, 7), x(3, 7), x(3, 7, low=0.6, high=3.0))
-    yield call(x(3, 7), x(3, 7), x(3, 7, low=0.6, high=3.0), full=True, reduction="sum")
+    yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.6, high=3.0))
+    yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.6, high=3.0), full=True, reduction="sum")
     shape = x.shape(least=1)
     yield call(x(*shape), x(*shape), x(*shape, low=0.6, high=3.0), eps=0.5, reduction="none")
 
 
-@op(reference=class_loss.cross_entropy, terms=terms, any_size=True, inner=1.0)
+@op(reference=class_loss.cross_entropy, terms=terms, inner=1.0)
 def cross_entropy(x):
-    yield call(x(5, 7, low=-3, high=3), x.integers(0, 1, 5))
+    yield call(x(5, x.n, low=-3, high=3), x.integers(0, 1, 5))
     yield call(x(4, 6), x.integers(0, 6, 4), weight=fixed(x(6, low=0.2)), label_smoothing=0.1)
     yield call(x(4, 6), np.array([1, -100, 2, 5]), ignore_index=-100)
     yield call(x(4, 6), np.array([1, 2, 2, 5]), ignore_index=2, label_smoothing=1.0)
@@ -112,9 +112,9 @@ def cosine_embedding(x):
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), 0.3, "sum")
 
 
-@op(reference=reference.margin_ranking, terms=terms, any_size=True)
+@op(reference=reference.margin_ranking, terms=terms)
 def margin_ranking(x):
-    yield call(x(3, 7), x(3, 7, low=2, high=3), fixed(x.signs(3, 7)))
+    yield call(x(3, x.n), x(3, x.n, low=2, high=3), fixed(x.signs(3, x.n)))
     yield call(x(5), x(5, low=2, high=3), fixed(x.signs(5)), margin=0.3, reduction="none")
     shape = x.shape(least=1)
     yield call(x(*shape), x(*shape, low=2, high=3), fixed(x.signs(*shape)), margin=0.5, reduction="sum")

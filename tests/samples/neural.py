@@ -70,16 +70,16 @@ PADDED = "rows of padding have no gradient"
 DIVIDED = "rows of the gradient are divided by counts"
 
 
-@op(reference=lambda index, weight, **_: weight[index], any_size=True)
+@op(reference=lambda index, weight, **_: weight[index])
 def embedding(x):
-    yield call(x.integers(0, 5, 2, 5), x(5, 7))
-    yield call(x.integers(0, 5, 4), x(5, 7), padding_idx=2).without(PADDED, "gradient", "forward_mode")
+    yield call(x.integers(0, 5, 2, 5), x(5, x.n))
+    yield call(x.integers(0, 5, 4), x(5, x.n), padding_idx=2).without(PADDED, "gradient", "forward_mode")
     index = x.integers(0, 5, 2, 5, dtype=np.int32)
-    yield call(index, x(5, 7), scale_grad_by_freq=True).without(DIVIDED, "gradient")
-    yield call(x.integers(0, 5, 0), x(5, 7))
+    yield call(index, x(5, x.n), scale_grad_by_freq=True).without(DIVIDED, "gradient")
+    yield call(x.integers(0, 5, 0), x(5, x.n))
     rows = x.size(1, 40)
     yield call(x.integers(0, rows, *x.shape(most=3)), x(rows, x.size(1, 40)))
-    yield refused(IndexError, "[embedding] got", np.array([5]), x(5, 7))
+    yield refused(IndexError, "[embedding] got", np.array([5]), x(5, x.n))
 
 
 @op
@@ -99,19 +99,19 @@ def one_hot(x):
     yield refused(ValueError, "[one_hot] got", np.array([5]), 3)
 
 
-@op(draws=True, any_size=True)
+@op(draws=True)
 def dropout(x):
-    yield call(x(3, 7), 0.3)
-    yield call(x(3, 7), 0.3, training=False)
-    yield call(x(3, 7), 0.0)
-    yield call(x(3, 7), 1.0)
-    yield refused(ValueError, "[dropout] got", x(3, 7), 1.5)
+    yield call(x(3, x.n), 0.3)
+    yield call(x(3, x.n), 0.3, training=False)
+    yield call(x(3, x.n), 0.0)
+    yield call(x(3, x.n), 1.0)
+    yield refused(ValueError, "[dropout] got", x(3, x.n), 1.5)
 
 
-@op(draws=True, any_size=True)
+@op(draws=True)
 def alpha_dropout(x):
-    yield call(x(3, 7), 0.3, training=True)
-    yield call(x(3, 7), 0.3)
+    yield call(x(3, x.n), 0.3, training=True)
+    yield call(x(3, x.n), 0.3)
 
 
 @op(draws=True)
@@ -122,16 +122,15 @@ def dropout2d(x):
 @op(
     reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps),
     terms=many,
-    any_size=True,
     inner=1.0,
 )
 def cosine_similarity(x):
-    yield call(x(3, 7), x(3, 7))
-    yield call(x(3, 7, 2), x(3, 7, 2), dim=2)
+    yield call(x(3, x.n), x(3, x.n))
+    yield call(x(3, x.n, 2), x(3, x.n, 2), dim=2)
     yield call(x(0, 3, 2), x(0, 3, 2))
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape), x.size(-2, 1), eps=1.0)
-    yield refused(ValueError, "[cosine_similarity] got", x(3, 7), x(3, 6))
+    yield refused(ValueError, "[cosine_similarity] got", x(3, x.n), x(3, 6))
 
 
 def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
@@ -139,19 +138,19 @@ def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     return y[..., None] if keepdim else y
 
 
-@op(terms=many, any_size=True, inner=1.0, reference=distance_of_rows)
+@op(terms=many, inner=1.0, reference=distance_of_rows)
 def pairwise_distance(x):
-    yield call(x(3, 7), x(3, 7))
-    yield call(x(3, 7), x(3, 7), 3.0, keepdim=True)
-    yield call(x(7), x(7, low=2, high=3), p=1.0)
-    yield call(x(3, 7), x(3, 7), p=float("inf"))
+    yield call(x(3, x.n), x(3, x.n))
+    yield call(x(3, x.n), x(3, x.n), 3.0, keepdim=True)
+    yield call(x(x.n), x(x.n, low=2, high=3), p=1.0)
+    yield call(x(3, x.n), x(3, x.n), p=float("inf"))
     yield call(x(0, 3), x(0, 3))
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape, low=2, high=3), p=3.5)
 
 
-@op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many, any_size=True)
+@op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many)
 def normalize(x):
-    yield call(x(3, 7))
-    yield call(x(3, 7), p=3.0, dim=0)
-    yield call(x(3, 7), 1.0)
+    yield call(x(3, x.n))
+    yield call(x(3, x.n), p=3.0, dim=0)
+    yield call(x(3, x.n), 1.0)

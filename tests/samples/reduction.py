@@ -29,6 +29,8 @@ def dimensions(x):
     yield call(x(3, 2, 3, x.n, low=-3.0, high=3.0), dim=(1, -1))
     yield call(x(3, x.n), dim=-1, keepdim=True)
     yield call(x(x.n, 3), dim=0)
+    shape = [x.size(1, 9) for _ in range(x.size(1, 4))]
+    yield call(x(*shape), x.size(0, len(shape) - 1), bool(x.size(0, 1)))
     yield call(x())
     yield call(x(3, 1), 1)
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
@@ -170,11 +172,15 @@ def norm(x):
     yield call(x(3, x.n), INF, dim=-1)
     yield call(x(3, x.n), -INF, dim=0, keepdim=True)
     yield call(x(3, x.n, low=0.2), 0.5, 1)
+    yield call(x(3, 2, x.n), 1.5, (0, 2))
+    yield call(x(3, x.n, low=0.2), -2, 1)
+    yield call(x(3, x.n), 0)
     yield at_kink(np.array([[0.0, 1.0, 0.0]]), 0, 1)
     yield call(x(0, 3), 2, 0)
     yield call(np.array([[3.0, 4.0], [0.0, 0.0], [NAN, 1.0], [1.0, INF]]), 2, 1)
     yield call(x(3, x.n), 2, 1, dtype=rv.float64)
     yield refused(ValueError, "[norm] got p 'max'", x(3), "max")
+    yield refused(ValueError, "[norm] got p 'nuc', dim 1 and x of shape (2, 3)", x(2, 3), "nuc", 1)
     yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
 
 

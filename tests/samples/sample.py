@@ -31,27 +31,26 @@ import ranvier as rv
 from ranvier import nn
 
 Array = np.ndarray[Any, Any]
-ANY = 7  # the size for which any other may stand
+SIZE = 7  # of `x.n`
 OPS: dict[str, Op] = {}  # by name, also the layers
 
 
 class Draw:
     """Arrays at random, for one op always the same ones."""
 
-    def __init__(self, op: Op, width: int = ANY, seed: int = 0, size: int = 7) -> None:
+    def __init__(self, op: Op, width: int = SIZE, seed: int = 0) -> None:
         self.name, self.kinks, self.width = op.name, op.kinks, width
-        self.draws_shapes, self.has_size, self._size = False, False, size
+        self.draws_shapes = self.has_size = False
         self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
 
     @property
     def n(self) -> int:
-        """7, or another size that a property asks for."""
+        """7, or another size that a property puts in its place."""
         self.has_size = True
-        return self._size
+        return self.width
 
     def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
         """Floats, none near a kink or, where there are few, near another of the array."""
-        shape = self._sized(shape)
         count = int(np.prod(shape))
         places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
         array = low + (high - low) * places / max(count, 1)
@@ -61,27 +60,23 @@ class Draw:
 
     def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
         """Integers from low to high - 1, as labels and indices are."""
-        return self.rng.integers(low, high, self._sized(shape)).astype(dtype)
-
-    def _sized(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.width if n == ANY else n for n in shape)
+        return self.rng.integers(low, high, shape).astype(dtype)
 
     def size(self, low: int, high: int) -> int:
         """A size from low to high; another one in each random call."""
         self.draws_shapes = True
-        size = int(self.rng.integers(low, high + 1))
-        return low if size == ANY else size
+        return int(self.rng.integers(low, high + 1))
 
     def shape(self, least: int = 0, most: int = 4, high: int = 9) -> tuple[int, ...]:
         """A shape of `least` to `most` dimensions; another one in each random call."""
         return tuple(self.size(min(self.size(0, 9), 1), high) for _ in range(self.size(least, most)))
 
     def bools(self, *shape: int) -> Array:
-        return self.rng.random(self._sized(shape)) < 0.5
+        return self.rng.random(shape) < 0.5
 
     def signs(self, *shape: int) -> Array:
         """-1.0 and 1.0"""
-        return self.rng.choice([-1.0, 1.0], self._sized(shape))
+        return self.rng.choice([-1.0, 1.0], shape)
 
 
 @dataclass
@@ -110,7 +105,7 @@ class Sample:
     text: str = ""  # which its message contains
     left_out: dict[str, str] = field(default_factory=dict)  # properties that it does not have, and why
     kink: bool = False  # the op has no derivative there
-    has_size: bool = False  # its arrays have a size `x.n`
+    has_size: bool = False  # its arrays have the size `x.n`
     op: Op = field(init=False, repr=False)
     number: int = field(init=False, default=0)
 
@@ -118,10 +113,6 @@ class Sample:
         """The sample, which does not have these properties: names of tests without `test_`."""
         self.left_out |= dict.fromkeys(properties, why)
         return self
-
-    def with_size(self, n: int) -> Sample:
-        """The sample with n in place of the size `x.n`."""
-        return self.op.drawn(size=n)[self.number]
 
     @property
     def arrays(self) -> list[Array]:
@@ -302,7 +293,6 @@ class Op:
     terms: how many terms the longest sum of an element has, from the arguments (arrays).
     inner: what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2.
     draws: the op draws random numbers.
-    any_size: any size may stand in place of 7 in the shapes of its samples.
     """
 
     name: str
@@ -314,7 +304,6 @@ class Op:
     inner: float = 0.0
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
-    any_size: bool = False
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
@@ -332,10 +321,10 @@ class Op:
     def all_samples(self) -> list[Sample]:
         return self.drawn()
 
-    def drawn(self, width: int = ANY, seed: int = 0, size: int = 7) -> list[Sample]:
-        """The samples with this size in place of 7, and other random numbers."""
+    def drawn(self, width: int = SIZE, seed: int = 0) -> list[Sample]:
+        """The samples with this size as `x.n`, and other random numbers."""
         rv.manual_seed(seed)  # of layers
-        draw, samples = Draw(self, width, seed, size), []
+        samples, draw = [], Draw(self, width, seed)
         for number, sample in enumerate(self.source(draw)):
             sample.op, sample.number, sample.has_size = self, number, draw.has_size
             draw.has_size = False

@@ -305,6 +305,7 @@ def select(x):
     yield call(x(3, x.n, 4), dim=-1, index=-2)
     yield call(x(3), 0, 1)
     yield refused(IndexError, "[select] got index 2 for a dimension of 2", x(2, 3), 0, 2)
+    yield refused(TypeError, "[select] got index 1.5; expected a whole number", x(2, 3), 0, 1.5)
 
 
 def repeated(x):
@@ -314,6 +315,7 @@ def repeated(x):
     yield call(x(), 3)
     yield call(x.integers(0, 9, 3), 2)
     yield refused(ValueError, f"[{x.name}] got", x(2, 3), -1, 1)
+    yield refused(TypeError, f"[{x.name}] got b'mean'; expected whole numbers", x(2), b"mean")
 
 
 op(repeated, names="repeat tile", reference=lambda x, *times: np.tile(x, sizes_of(times)), exact=True)
@@ -335,6 +337,7 @@ def roll(x):
     yield call(x(x.n, 4), shifts=(1, -2), dims=(0, -1))
     yield call(x(0, 3), 1, 0)
     yield refused(ValueError, "[roll] got 2 shifts and 1 dims; expected as many", x(3, 4), (1, 2), 0)
+    yield refused(ValueError, "[roll] got 2 shifts without dims; expected one", x(3, 4), (1, 2))
 
 
 @op(reference=lambda *arrays, indexing="ij": np.meshgrid(*arrays, indexing=indexing), exact=True)

@@ -1,7 +1,5 @@
 """Random shapes and axes for the draws of OpCase: sizes of one, sizes around vector widths, none empty."""
 
-from typing import Any
-
 import numpy as np
 
 SIZES = (1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33)
@@ -28,13 +26,3 @@ def broadcast_shapes(rng: np.random.Generator, count: int = 2) -> list[tuple[int
 
 def any_axis(rng: np.random.Generator, ndim: int) -> int:
     return int(rng.integers(-ndim, ndim))
-
-
-def any_axes(rng: np.random.Generator, ndim: int) -> Any:
-    """None, one axis or a tuple of different ones, negative ones too."""
-    if ndim == 0 or rng.random() < 0.2:
-        return None
-    if rng.random() < 0.4:
-        return any_axis(rng, ndim)
-    axes = rng.permutation(ndim)[: int(rng.integers(1, ndim + 1))]
-    return tuple(int(axis - ndim * rng.integers(2)) for axis in axes)

@@ -1,10 +1,12 @@
-"""Work in other threads."""
+"""Work in other threads, and results that do not depend on the number of the team's."""
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import numpy as np
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -40,3 +42,17 @@ def beside(work: Callable[[], Any]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def same_bits(
+    threads: Callable[[int], None], run: Callable[[], Any], counts: Iterable[int] = (1, 2, 3, 4)
+) -> None:
+    """run() gives an array, or several or None, of the same bits at any number of threads."""
+    first: list[bytes] = []
+    for count in counts:
+        threads(count)
+        found = run()
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        bits = [np.asarray(y).tobytes() for y in found if y is not None]
+        first = first or bits
+        assert bits == first, f"{count} threads"

@@ -246,7 +246,7 @@ def test_functions_that_cannot_be_differentiated_twice_are_refused():
     for function, text in (
         (Once.apply, "expected a backward without once_differentiable"),
         (Middle.apply, "neither input nor output of forward"),
-        (lambda x: OnArrays().apply(x), "[onarrays] got create_graph=True; expected ops"),
+        (lambda x: OnArrays().apply(x), "[on_arrays] got create_graph=True; expected ops"),
     ):
         grad(function(x), x)
         refused(NotImplementedError, text, grad, function(x), x, create_graph=True)

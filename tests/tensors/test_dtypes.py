@@ -1,4 +1,4 @@
-"""dtypes: objects that are PyTorch's to a program and NumPy's to NumPy."""
+"""Dtypes of tensors: the default one, bfloat16, conversions."""
 
 import copy
 import pickle
@@ -7,7 +7,11 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import _core, nn
 from ranvier.tensors.memory import BF16, HALVES
+from support.halves import F16, as_half
+from support.threads import in_thread
+from support.training import training
 
 NAMES = [
     "float16",
@@ -149,3 +153,179 @@ def test_other_dtypes_of_a_package_are_refused():
     array = np.zeros(2, pytest.importorskip("ml_dtypes").float8_e5m2)
     with pytest.raises(TypeError, match=r"\[tensor\] got dtype float8"):
         rv.tensor(array)
+
+
+# The default dtype: who has it, and that steps captured under another one are not replayed.
+
+
+@pytest.fixture
+def wide():
+    rv.set_default_dtype(rv.float64)
+    yield
+    rv.set_default_dtype(rv.float32)
+
+
+def test_how_it_is_set():
+    try:
+        kinds = [
+            (kind, rv.float64) for kind in (rv.float64, np.float64, "torch.DoubleTensor", rv.DoubleTensor)
+        ]
+        for kind, wanted in [*kinds, (rv.HalfTensor, rv.float16), ("torch.BFloat16Tensor", rv.bfloat16)]:
+            rv.set_default_tensor_type(kind)
+            made = rv.tensor(0.5), rv.tensor([0.5, 1]), rv.rand(2), rv.tensor([1, 2]) / 2, rv.arange(2.0)
+            made += rv.exp(rv.tensor(1)), rv.tensor(1) * 1.5, rv.true_divide(3, 2)
+            assert {x.dtype for x in made} == {rv.get_default_dtype()} == {wanted}
+            assert rv.finfo().bits == 8 * wanted.itemsize
+            assert repr(made[0]) == "tensor(0.5000)"
+            rv.set_default_dtype(rv.float32)
+            assert rv.get_default_dtype() is rv.tensor(0.5).dtype is rv.float32
+        for kind in (rv.int64, rv.complex64, rv.float8_e5m2):
+            with pytest.raises(TypeError, match=r"\[set_default_dtype\] got .*; expected .*float32"):
+                rv.set_default_dtype(kind)
+    finally:
+        rv.set_default_dtype(rv.float32)
+
+
+def test_text(wide):
+    assert repr(rv.zeros(1)) == "tensor([0.])"
+    assert repr(rv.zeros(1).float()) == "tensor([0.], dtype=torch.float32)"
+
+
+def test_it_holds_in_all_threads(wide):
+    assert in_thread(rv.zeros, 1).dtype == rv.float64
+
+
+def test_a_training_step_in_float64(wide):
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
+    optimizer = rv.optim.Adam(model.parameters())
+    x, y = rv.randn(16, 3), rv.randn(16, 1)
+    step = rv.compile(training(model, optimizer, nn.functional.mse_loss), strict=True)
+    losses = [step(x, y).item() for _ in range(30)]
+    assert {p.dtype for p in (*model.parameters(), x)} == {rv.float64}
+    assert losses[-1] < losses[0]
+
+
+def test_a_trainer_in_float64(wide):
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    trainer = rv.Trainer(model, "mse", "adam")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 2))
+    history = trainer.fit(x, x.sum(1, keepdims=True), epochs=5)
+    assert model[0].weight.dtype is rv.float64
+    assert trainer.predict(x).dtype == np.float64
+    assert history["loss"][-1] < history["loss"][0]
+
+
+# bfloat16 as a dtype of NumPy's arrays: what NumPy does with them, and the dtype that results have.
+
+
+BFLOAT16_NAMES = [
+    "negative", "absolute", "exp", "log1p", "sqrt", "tanh", "rint", "floor", "sign", "square", "reciprocal",
+    "add", "subtract", "multiply", "true_divide", "maximum", "fmin", "power", "arctan2", "fmod", "hypot",
+]  # fmt: skip
+TESTS = ["less", "equal", "greater_equal", "not_equal", "logical_and", "isnan", "isfinite", "signbit"]
+SIZES = (0, 1, 63, 64, 65, 1000)
+
+
+@pytest.fixture
+def arrays(rng):
+    return lambda n: [(rng.standard_normal(2 * n) ** 2 + 0.1).astype(BF16)[::2] for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", BFLOAT16_NAMES + TESTS)
+def test_a_ufunc_is_that_of_float32_rounded_once(name, arrays):
+    function = getattr(np, name)
+    for n in SIZES:
+        given = arrays(n)[: function.nin]
+        wanted = function(*(x.astype(np.float32) for x in given))
+        got = function(*given)
+        assert got.dtype == (bool if name in TESTS else BF16)
+        wanted = wanted if name in TESTS else as_half(wanted, BF16)
+        np.testing.assert_array_equal(got.astype(np.float32), wanted)
+
+
+def test_several_outputs(arrays):
+    x = arrays(100)[0]
+    for got, wanted in zip(np.modf(x), np.modf(x.astype(np.float32)), strict=True):
+        np.testing.assert_array_equal(got.astype(np.float32), as_half(wanted, BF16))
+    mantissa, exponent = np.frexp(x)
+    np.testing.assert_array_equal(mantissa.astype(np.float32) * 2.0**exponent, x.astype(np.float32))
+
+
+def test_a_sum_is_rounded_once_and_a_running_sum_each_time(arrays):
+    ones = np.ones(1000, BF16)
+    assert ones.sum() == 1000
+    assert np.cumsum(ones)[-1] == 256
+    x = arrays(5000)[0].reshape(50, 100)
+    for axis in (0, 1):
+        assert np.maximum.reduce(x, axis).tolist() == x.astype(np.float32).max(axis).tolist()
+    assert x.sum(1).dtype == BF16
+    np.testing.assert_allclose(x.sum(1).astype(float), x.astype(float).sum(1), rtol=2**-8 + 100 * 2**-24)
+
+
+def test_orders_and_places():
+    x = np.array([3, np.nan, -1, 7, 7], BF16)
+    assert x.argmax() == x.argmin() == 1
+    assert (x[2:].argmax(), x[2:].argmin()) == (1, 0)
+    assert np.sort(x)[:4].tolist() == [-1, 3, 7, 7]
+    assert np.argsort(x[2:], kind="stable").tolist() == [0, 1, 2]
+    assert np.nonzero(np.array([0, -0.0, 2], BF16))[0].tolist() == [2]
+
+
+def test_copies_views_and_pickles(arrays):
+    x = arrays(12)[0].reshape(3, 4)
+    for y in (x.copy(), pickle.loads(pickle.dumps(x)), x[:, ::-1][:, ::-1], np.concatenate([x[:1], x[1:]])):
+        assert y.dtype == BF16
+        assert y.tolist() == x.tolist()
+    assert pickle.loads(pickle.dumps(BF16)) == BF16
+    x[0] = 1.00390625  # halfway: to even
+    assert x[0].tolist() == [1.0] * 4
+    x[1] = np.arange(4)
+    assert x[1].tolist() == [0, 1, 2, 3]
+    assert x[1, 3] == 3.0
+    assert float(x[1, 2]) == 2.0
+
+
+def test_values_of_other_dtypes():
+    for kind in "?bBhHiIlLqQefdg":
+        x = np.array([0, 1, 2, 0.5] if kind in "efdg" else [0, 1, 2, 0]).astype(kind)
+        y = x.astype(BF16)
+        assert y.tolist() == [float(v) for v in x]
+        assert y.astype(kind).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "wanted"),
+    [
+        (BF16, BF16, BF16),
+        (BF16, F16, "float32"),
+        (BF16, "float32", "float32"),
+        (BF16, "float64", "float64"),
+        (BF16, "int64", BF16),
+        (BF16, "bool", BF16),
+        (BF16, "uint8", BF16),
+    ],
+    ids=str,
+)
+def test_promotion(a, b, wanted):
+    for pair in ((a, b), (b, a)):
+        kinds = [np.dtype(kind) for kind in pair]
+        assert _core._result_dtype(*kinds) == wanted
+        x, y = (rv.ones(2, dtype=kind) for kind in kinds)
+        assert (x + y).dtype == (x * y).dtype == rv.promote_types(*kinds) == rv.dtype(np.dtype(wanted))
+        scalar = rv.ones(2, dtype=kinds[0]) + rv.ones((), dtype=kinds[1])  # in its kind it does not decide
+        assert scalar.dtype == (kinds[0] if kinds[0].kind == "f" else kinds[1])
+    x = rv.ones(2, dtype=rv.bfloat16)
+    assert (x + 1).dtype == (x * 2.5).dtype == (1 / x).dtype == rv.bfloat16
+
+
+@pytest.mark.parametrize("value", [2e5, 1e-8, 1 / 3, -1e9, 10**30])
+@pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
+def test_a_number_compared_is_rounded_as_a_tensor(name, value):
+    x = rv.tensor([3e5, 2e5, 2e-8, 1e-8, 1 / 3, -1e9, 10.0**30, float("inf"), float("-inf")]).bfloat16()
+    compare = getattr(rv, name)
+    expected = compare(x, rv.full_like(x, value)).tolist()
+    assert compare(x, value).tolist() == expected
+    assert rv.compile(lambda x: compare(x, value))(x).tolist() == expected

@@ -217,26 +217,56 @@ def test_metrics_of_one_name():
     refused(ValueError, "two quantities called 'loss'", trainer_of, classifier(), metrics=["accuracy", loss])
 
 
-CHANGES = [  # name, a value in other words, that of the constructor; a wrong one, and what is said of it
-    ("metrics", ["accuracy"], "[Trainer] got metrics 'accuracy'", "accuracy"),
-    ("loss", "cross_entropy", "[Trainer] got loss of type int", 3),
-    ("optimizer", "sgd", "[Trainer] got the class SGD as optimizer", optim.SGD),
-    ("accumulate", np.int64(2), "[Trainer] got accumulate 0; expected at least 1", 0),
-    ("l2", {"0": 0.5}, "[Trainer] got l2 -1; expected a finite number", -1),
-    ("clip_grad_norm", 1, "[Trainer] got clip_grad_norm -2; expected a finite number", -2),
-    ("clip_grad_value", 1, "[Trainer] got clip_grad_value of type str", "x"),
-    ("on_nonfinite", "warn", "[Trainer] got on_nonfinite 'stop'; expected 'raise', 'warn' or", "stop"),
-    ("compile", False, "[Trainer] got compile 1; expected True or False", 1),
-    ("model", None, "[Trainer] got the class Linear as model", nn.Linear),
+WRONG = [
+    ("metrics", "accuracy", TypeError, "got metrics 'accuracy'; expected a sequence such as"),
+    ("metrics", ["acc"], ValueError, "got metric 'acc'; expected a function or one of accuracy"),
+    ("metrics", ["acuracy"], ValueError, "got metric 'acuracy'; did you mean 'accuracy'?"),
+    ("metrics", [3], TypeError, "got metric of type int"),
+    ("model", 5, TypeError, "got model of type int; expected a Module"),
+    ("model", nn.Linear, TypeError, "got the class Linear as model"),
+    ("loss", 3, TypeError, "got loss of type int"),
+    ("loss", "cross_entrpy", ValueError, "got loss 'cross_entrpy'; did you mean 'cross_entropy'?"),
+    ("loss", "triplet_margin", ValueError, "got loss 'triplet_margin'"),
+    ("loss", nn.MSELoss, TypeError, "got the class MSELoss as loss; expected MSELoss()"),
+    ("optimizer", 3, TypeError, "got optimizer of type int"),
+    ("optimizer", "addam", ValueError, "got optimizer 'addam'; did you mean 'adam'?"),
+    ("optimizer", optim.SGD, TypeError, "got the class SGD as optimizer"),
+    ("accumulate", 0, ValueError, "got accumulate 0; expected at least 1"),
+    ("l1", -1, ValueError, "got l1 -1; expected a finite number of at least 0"),
+    ("l2", np.inf, ValueError, "got l2 inf; expected a finite number"),
+    ("l2", "much", TypeError, "got l2 of type str; expected a number or a mapping"),
+    ("l2", {"0": -1.0}, ValueError, "got l2 -1.0"),
+    ("clip_grad_norm", 0, ValueError, "got clip_grad_norm 0"),
+    ("clip_grad_norm", -2, ValueError, "got clip_grad_norm -2; expected a finite number"),
+    ("clip_grad_value", "x", TypeError, "got clip_grad_value of type str"),
+    ("on_nonfinite", "stop", ValueError, "got on_nonfinite 'stop'; expected 'raise', 'warn' or"),
+    ("compile", 1, TypeError, "got compile 1; expected True or False"),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "text", "wrong"), CHANGES, ids=[row[0] for row in CHANGES])
-def test_settings_are_checked_where_they_are_changed(name, value, text, wrong):
-    trainer = trainer_of(classifier())
-    refused((TypeError, ValueError), text, setattr, trainer, name, wrong)
-    if value is None:
-        return
+@pytest.mark.parametrize(("name", "wrong", "error", "text"), WRONG, ids=[f"{w[0]} {w[1]}" for w in WRONG])
+def test_settings_are_checked_by_the_constructor_and_where_they_are_changed(name, wrong, error, text):
+    settings = {"model": classifier(), "loss": "mse", "optimizer": "sgd", name: wrong}
+    refused(error, f"[Trainer] {text}", rv.Trainer, **settings)
+    refused(error, f"[Trainer] {text}", setattr, trainer_of(classifier()), name, wrong)
+
+
+CHANGES = {  # a value in other words: that of the constructor
+    "metrics": ["accuracy"],
+    "loss": "cross_entropy",
+    "optimizer": "sgd",
+    "accumulate": np.int64(2),
+    "l2": {"0": 0.5},
+    "clip_grad_norm": 1,
+    "clip_grad_value": 1,
+    "on_nonfinite": "warn",
+    "compile": False,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_setting_that_is_changed_holds_from_then_on(name):
+    trainer, value = trainer_of(classifier()), CHANGES[name]
     setattr(trainer, name, value)
     rv.manual_seed(1)
     changed = trainer.fit(X, Y, epochs=2)

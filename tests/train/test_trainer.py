@@ -1,9 +1,14 @@
-"""Trainer: the loop against one written by hand, predictions, weights, modes, and errors before any step."""
+"""Trainer, and the history that it gives."""
+
+import json
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from ranvier.train import History
 from support.refused import refused
 from support.training import X, Y, Z, assert_equal_weights, classifier, trainer_of, weights_of
 
@@ -200,6 +205,9 @@ def test_sklearns_metrics_work():
 # --- errors
 
 
+LOADER = {"x": [(X, Y)], "y": None}
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
@@ -222,6 +230,24 @@ def test_sklearns_metrics_work():
         ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data.* got no samples"),
         ({"validation_data": (X, Y[:1])}, ValueError, "got 40 samples in x and 1 targets in y"),
         ({"callbacks": [print]}, TypeError, "expected rv.Callback"),
+        (
+            {"x": 3, "y": None},
+            TypeError,
+            "got y None and x of type int; expected arrays x and y, or a loader",
+        ),
+        (LOADER | {"x": [X, Y, X, Y]}, ValueError, "got a loader whose batches are ndarray; expected"),
+        (LOADER | {"x": []}, ValueError, "got a loader without batches"),
+        (LOADER | {"sample_weight": np.ones(40)}, ValueError, "got sample_weight with a loader"),
+        (LOADER | {"class_weight": "balanced"}, ValueError, "got class_weight 'balanced' with a loader"),
+        (LOADER | {"validation_split": 0.1}, ValueError, "got validation_split with a loader"),
+        (LOADER | {"x": [(X, Y[:3])]}, ValueError, "got 40 samples in x and 3 targets in y"),
+        ({"validation_split": 1.0}, ValueError, "got validation_split 1.0; expected a share"),
+        ({"validation_split": 0.99}, ValueError, "got validation_split 0.99 of 40 samples"),
+        (
+            {"validation_split": 0.1, "validation_data": (X, Y)},
+            ValueError,
+            "got validation_split and validation_data; expected one of them",
+        ),
     ],
 )
 def test_errors_come_before_the_first_step(arguments, kind, message):
@@ -238,21 +264,6 @@ def test_errors_come_before_the_first_step(arguments, kind, message):
 def test_losses_do_not_broadcast():
     with pytest.raises(ValueError, match=r"\(32,\).*\(32, 2\)|\(32, 2\).*\(32,\)"):
         trainer_of(classifier(out=2), loss=nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
-
-
-def test_errors_of_the_constructor():
-    with pytest.raises(
-        ValueError, match=r"\[Trainer\] got metric 'acc'; expected a function or one of accuracy"
-    ):
-        trainer_of(classifier(), metrics=["acc"])
-    refused(TypeError, "expected a sequence such as", trainer_of, classifier(), metrics="accuracy")
-    refused(TypeError, "got metric of type int", trainer_of, classifier(), metrics=[3])
-    refused(
-        TypeError, "[Trainer] got model of type int; expected a Module", rv.Trainer, 5, nn.MSELoss(), "adam"
-    )
-    refused(TypeError, "got loss of type int", rv.Trainer, classifier(), 3, "adam")
-    refused(ValueError, "got accumulate 0; expected at least 1", trainer_of, classifier(), accumulate=0)
-    refused(ValueError, "got clip_grad_norm 0", trainer_of, classifier(), clip_grad_norm=0)
 
 
 def test_a_loss_that_names_its_link():
@@ -277,3 +288,77 @@ def test_lazy_layers_take_their_sizes_from_the_data(tmp_path):
         assert type(model[4]) is nn.Linear
         assert model[4].in_features == 64
     assert len(runs[0]["val_loss"]) == 2
+
+
+# History: equal lengths, a mapping, plain data for JSON.
+
+
+def test_mapping():
+    history = History()
+    history.append(loss=1.0, accuracy=0.5)
+    history.append(loss=0.5, accuracy=0.75)
+    assert list(history) == ["loss", "accuracy"]
+    assert dict(history) == {"loss": [1.0, 0.5], "accuracy": [0.5, 0.75]}
+    assert history.last() == {"loss": 0.5, "accuracy": 0.75}
+    assert json.loads(json.dumps(history)) == history.to_dict() == dict(history)
+    assert pd.DataFrame(history).to_numpy().tolist() == [[1.0, 0.5], [0.5, 0.75]]
+    assert repr(history) == "<History of 2 epochs: loss 0.5, accuracy 0.75>"
+    assert "val_loss" not in history
+    refused(KeyError, "no 'val_loss'; measured were loss, accuracy", lambda: history["val_loss"])
+
+
+def test_quantities_that_come_late_or_go():
+    history = History()
+    history.append(loss=1.0)
+    history.append(loss=0.5, val_loss=0.6)
+    history.append(loss=0.4)
+    assert math.isnan(history["val_loss"][0])
+    assert history["val_loss"][1] == 0.6
+    assert math.isnan(history["val_loss"][2])
+    assert history.last() == {"loss": 0.4}
+    assert repr(history) == "<History of 3 epochs: loss 0.4>"
+    assert History.from_dict(history.to_dict()).last() == {"loss": 0.4}
+    history.append(loss=0.3, val_loss=math.nan)  # measured, and not a number
+    assert repr(history) == "<History of 4 epochs: loss 0.3, val_loss nan>"
+
+
+def test_a_second_fit_without_validation_data(capsys):
+    trainer = trainer_of(classifier(), metrics=["accuracy"])
+    trainer.fit(X, Y, epochs=2, validation_data=(X, Y))
+    history = trainer.fit(X, Y, epochs=2, callbacks=[rv.train.ProgressBar()])
+    assert list(history.last()) == ["loss", "accuracy"]
+    assert "nan" not in repr(history) + capsys.readouterr().out
+
+
+def test_times_are_not_in_the_values():
+    history = History.from_dict({"loss": [1.0, 0.5]})
+    history.append(loss=0.25)
+    history.seconds[-1], history.samples[-1] = 0.5, 100.0
+    assert dict(history) == {"loss": [1.0, 0.5, 0.25]}
+    assert [math.isnan(value) for value in history.seconds] == [True, True, False]
+    assert history.samples[2] / history.seconds[2] == 200.0
+
+
+def test_empty():
+    history = History()
+    assert history.last() == {}
+    assert repr(history) == "<History of 0 epochs>"
+    refused(KeyError, "none yet", lambda: history["loss"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1], "expected lists of numbers by name"),
+        ({"loss": ["x"]}, "could not convert"),
+        ({"loss": [1], "accuracy": []}, "got lists of lengths [0, 1]; expected equal lengths"),
+    ],
+)
+def test_what_is_no_history(values, message):
+    refused(ValueError, message, History.from_dict, values)
+
+
+def test_plot(tmp_path):
+    panels = History.from_dict({"loss": [0.5, 0.25]}).plot(tmp_path / "run.png")
+    assert len(panels) == 1
+    assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,7 +1,17 @@
-"""Classes of tensors are kept, and `__torch_function__` is asked: each case in a process of its kind."""
+"""Calls that other classes take over: __torch_function__, objects of libraries; names of graph."""
+
+import importlib
+import pickle
+import sys
+import types
 
 import pytest
+import ranvier as rv
+from ranvier.torch import IN_PLACE, graph
+from ranvier.torch.absent import absent
+from ranvier.torch.dispatch import public
 from support.python import printed
+from support.refused import refused
 
 BEGIN = """
 import ranvier.torch; ranvier.torch.install()
@@ -150,3 +160,162 @@ class Like:
 print([list(_SingleProcessDataLoaderIter(Like(k))) for k in (_DatasetKind.Map, _DatasetKind.Iterable)])
 """
     assert printed("-c", BEGIN + code).split("\n")[0] == str([[[5, 6], [7]]] * 2)
+
+
+# Objects of other libraries that take over calls of torch, and `out=`.
+
+
+class Diagonal:
+    """A matrix of another library, which answers for itself."""
+
+    def __init__(self, values):
+        self.values = values
+
+    @classmethod
+    def __torch_function__(cls, function, kinds, args=(), settings=None):
+        assert kinds == (cls,)
+        if function is add:
+            return "added", args[1], settings
+        if function is matmul:
+            return args[0] * args[1].values
+        return NotImplemented
+
+
+add, matmul = public(rv.add, "add"), public(rv.matmul, "matmul")
+total = public(rv.sum, "sum")
+
+
+def test_a_refused_call_goes_to_the_class_of_an_argument():
+    d = Diagonal(rv.tensor([1.0, 2.0]))
+    assert add(d, 3, alpha=2) == ("added", 3, {"alpha": 2})
+    assert matmul(rv.ones(3, 2), d).tolist() == [[1.0, 2.0]] * 3
+    refused(TypeError, "[sum] got Diagonal", total, d)
+    refused(TypeError, "[add] got object", add, rv.ones(1), object())
+    assert add(rv.ones(1), 1).item() == 2
+    assert public(rv.add, "add") is add  # tables of other libraries have it as a key
+
+
+def test_out():
+    y = rv.zeros(2)
+    assert total(rv.ones(3, 2), 0, out=y) is y
+    assert y.tolist() == [3.0, 3.0]
+    assert public(rv.norm, "norm")(rv.ones(4, 2), dim=0, out=y) is y
+    assert y.tolist() == [2.0, 2.0]
+    empty = rv.zeros(0)
+    assert total(rv.ones(3, 2), 0, out=empty) is empty
+    assert empty.tolist() == [3.0, 3.0]
+    x = rv.rand(50, 2).bfloat16()
+    for name in ("sum", "mean", "prod", "cumsum", "std"):  # in the dtype of out, rounded once
+        op = getattr(rv, name)
+        found = public(op, name)(x, 0, out=rv.zeros(0))
+        assert found.tolist() == op(x.float(), 0).tolist()
+    places = rv.zeros(2, dtype=rv.int64)
+    greatest = public(rv.max, "max")(rv.tensor([[1.0, 4.0], [3.0, 2.0]]), 0, out=(y, places))
+    assert greatest.values is y
+    assert greatest.indices is places
+    assert (y.tolist(), places.tolist()) == ([3.0, 4.0], [1, 0])
+    with pytest.warns(UserWarning, match=r"\[sum\] got out of shape \(2,\); it is resized to \(\)"):
+        assert total(rv.ones(3), out=y) is y
+    assert y.tolist() == 3.0
+    refused(RuntimeError, "[sum] got out in a call with gradients", total,
+            rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip
+
+
+def test_the_modules_have_them(monkeypatch):
+    module = types.ModuleType("torch")
+    module.__spec__ = IN_PLACE.find_spec("torch")
+    module.__spec__.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "torch", module)
+    assert module.add is add
+    assert module.relu.__wrapped__ is rv.relu
+    assert pickle.loads(pickle.dumps(module.add)) is add
+    assert module.sigmoid_(rv.zeros(1)).item() == 0.5
+    assert not hasattr(module, "nothing_")
+
+
+def test_modules_that_libraries_go_through(monkeypatch):
+    """pyro makes a subclass of each class in torch.distributions.__dict__."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"}
+    monkeypatch.setattr(sys, "meta_path", [IN_PLACE, *sys.meta_path])
+    try:
+        for name in before:
+            del sys.modules[name]
+        whole = vars(importlib.import_module("torch.distributions"))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+            del sys.modules[name]
+        sys.modules.update(before)
+    assert whole["Normal"] is rv.distributions.Normal
+    kind = type("Own", (whole["Kumaraswamy"],), {})
+    refused(NotImplementedError, "[torch.distributions.Kumaraswamy] ranvier leaves it out", kind, 1.0, 1.0)
+    assert not hasattr(rv.distributions, "Kumaraswamy")
+
+
+def test_a_step_with_them_is_recorded():
+    step = rv.compile(lambda x: add(x, x).exp().sum())
+    for k in range(5):
+        assert step(rv.ones(2) * k).item() == pytest.approx(2 * rv.tensor(2.0 * k).exp().item())
+
+
+# The names of torch.autograd.graph, torch.autograd.forward_ad and torch.utils.hooks.
+
+
+def leaves():
+    return rv.tensor([1.0, 2.0], requires_grad=True), rv.tensor([3.0, 4.0], requires_grad=True)
+
+
+@pytest.mark.parametrize("mode", ["all", "any"])
+def test_one_hook_for_several_tensors(mode):
+    x, w = leaves()
+    unused, seen = rv.ones(2, requires_grad=True), []
+    with graph.register_multi_grad_hook([x, rv.ones(2), w, unused], seen.append, mode=mode):
+        (x * w).sum().backward()
+        (x * w).sum().backward()
+    (x * w).sum().backward()
+    if mode == "all":
+        assert [[None if g is None else g.tolist() for g in gradients] for gradients in seen] == 2 * [
+            [[3.0, 4.0], None, [1.0, 2.0], None]
+        ]
+    else:
+        assert len(seen) == 2
+        assert seen[0].tolist() in ([3.0, 4.0], [1.0, 2.0])
+    refused(ValueError, "'most'", graph.register_multi_grad_hook, [x], seen.append, mode="most")
+
+
+def test_all_gradients_arrive_before_the_end():
+    x, w = leaves()
+    order = []
+    graph.register_multi_grad_hook([w], lambda gradients: order.append(gradients[0].tolist()))
+    z = x * 1
+    z.register_hook(lambda gradient: order.append("z"))
+    (z.exp() * w).sum().backward()
+    assert order == [rv.exp(x).tolist(), "z"]
+
+
+def test_what_changes_nothing_and_what_is_refused():
+    x, w = leaves()
+    with graph.save_on_cpu(pin_memory=True), graph.disable_saved_tensors_hooks("no"):
+        (x * w).sum().backward()
+    assert graph.unpack_dual(x) == (x, None)
+    y = x * w
+    graph.increment_version(w.detach())
+    refused(RuntimeError, "inplace", y.sum().backward)
+    for path in ("graph.saved_tensors_hooks", "forward_ad.dual_level", "forward_ad.make_dual"):
+        refused(NotImplementedError, f"[torch.autograd.{path}]", absent(f"autograd.{path}"), x)
+
+
+def test_backward_hooks_called_by_hand():
+    x, _ = leaves()
+    module, seen = rv.nn.Identity(), []
+    hook = graph.BackwardHook(
+        module,
+        [lambda m, dx, dy: seen.append((m is module, dx[0].tolist(), dy[0].tolist()))],
+        [lambda m, dy: (dy[0] * 2,)],
+    )
+    (y,) = hook.setup_input_hook((x,))
+    (hook.setup_output_hook(y * 3)).sum().backward()
+    assert seen == [(True, [6.0, 6.0], [2.0, 2.0])]
+    with pytest.warns(UserWarning, match="will not be serialized"):
+        graph.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: print}}))
+    marked = graph.unserializable_hook(lambda gradient: None)
+    graph.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: marked}}))

@@ -1,8 +1,10 @@
-"""PyTorch's random numbers in the mode: what PyTorch 2.13 gave for seed 3, in this order."""
+"""PyTorch's random numbers and Sobol's sequences."""
 
 import json
 
 import numpy as np
+import pytest
+from ranvier.torch.quasirandom import SobolEngine
 from ranvier.torch.twister import Twister
 from unchanged.test_mode import run
 
@@ -216,3 +218,16 @@ LOADED = {
 def test_loaders_and_samplers_draw_as_pytorchs(tmp_path):
     out, _ = run("-c", LOADERS.replace("CODES", str([*LOADED])), where=tmp_path, RANVIER_TORCH_RANDOM="1")
     assert dict(zip(LOADED, json.loads(out), strict=True)) == LOADED
+
+
+# Sobol's sequences of the mode.
+
+
+def test_sobol():
+    """Another start gives the same points; the first 2**m are one in each cell of a grid."""
+    pytest.importorskip("scipy")
+    engine = SobolEngine(2, scramble=True, seed=3)
+    points = engine.draw_base2(4).numpy()
+    cells = (points * 4).astype(int)
+    assert len({tuple(cell) for cell in cells}) == 16
+    np.testing.assert_array_equal(engine.reset().fast_forward(3).draw(5).numpy(), points[3:8])

@@ -32,7 +32,8 @@ PadFrame frame_of(const Sizes& pad, int ndim) {
 void check_axis(const char* op, ResampleMap map, int64_t in, int64_t out, int64_t before, int64_t after) {
   const int64_t kept = in + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
   const int64_t most = map == ResampleMap::reflect ? in - 1 : map == ResampleMap::circular ? kept : kMost;
-  if (in < 1 || kept < 1 || out < 1 || out >= kMost)
+  const bool none = kept < 1 && map == ResampleMap::circular;
+  if (in < 1 || none || out < 1 || out >= kMost)
     fail_value(op, "got an axis of ", in, ", padded to ", out, "; expected sizes from 1 to 2**31 - 1");
   const int64_t larger = std::max(before, after);
   if (larger > most)

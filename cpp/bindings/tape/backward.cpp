@@ -31,11 +31,6 @@ template <class... A>
 py::object called(const py::object& f, const A&... arguments) {
   return checked(PyObject_CallFunctionObjArgs(f.ptr(), arguments.ptr()..., nullptr));
 }
-bool is_true(const py::object& x) {
-  const int holds = PyObject_IsTrue(x.ptr());
-  if (holds < 0) throw py::error_already_set();
-  return holds;
-}
 bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_function); }
 
 py::object edges_of(PyObject* node) {
@@ -57,7 +52,7 @@ bool is_plain(PyObject* x) {
 
 // Function.release
 void release(PyObject* node) {
-  if (is_true(attribute(node, g_is_view))) return;  // it has no arrays, and is needed if the base changes
+  if (is_true(node, g_is_view)) return;  // it has no arrays, and is needed if the base changes
   const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
   PyObject *name, *value;
   bool all = true;
@@ -208,7 +203,8 @@ class Backward {
     PyObject* node = entry.node.ptr();
     py::object seen_by;
     if (leaf) {
-      if (PyDict_GET_SIZE(g_before)) seen_by = in_dict(g_before, node);
+      if (PyDict_GET_SIZE(g_before))  // by id(node)
+        seen_by = kept(value_of(g_before, checked(PyLong_FromVoidPtr(node)).ptr()));
     } else {
       seen_by = is_function(node) ? kept(slot_of(node, g_slots.hooks)) : attribute(node, g_hooks);
     }
@@ -223,24 +219,17 @@ class Backward {
     if (PyDict_SetItem(captures_, entry.node.ptr(), value.ptr()) < 0) throw py::error_already_set();
   }
 
-  static py::object in_dict(PyObject* dict, PyObject* node) {  // by id(node); null: it is not there
-    return kept(value_of(dict, checked(PyLong_FromVoidPtr(node)).ptr()));
-  }
-
   void add_to(PyObject* leaf, Entry& entry) {
-    if (!PyDict_GET_SIZE(g_of_nodes) && !PyDict_GET_SIZE(g_after)) {
-      if (kept(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) {
-        entry.gradient = {};
-        return;
-      }
-      if (!on_tensors_ && is_alone() && becomes_grad(leaf, entry.gradient.ptr())) {
-        const py::object gradient = std::move(entry.gradient);
+    const bool hooked = PyDict_GET_SIZE(g_of_nodes) || PyDict_GET_SIZE(g_after);
+    py::object gradient = std::move(entry.gradient);
+    if (!hooked) {
+      if (kept(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) return;
+      if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr()))
         return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
-      }
     }
     const py::object holder = checked(PyList_New(1));  // the step sees what else has the array
-    PyList_SET_ITEM(holder.ptr(), 0, entry.gradient.release().ptr());
-    if (PyDict_GET_SIZE(g_of_nodes) || PyDict_GET_SIZE(g_after))
+    PyList_SET_ITEM(holder.ptr(), 0, gradient.release().ptr());
+    if (hooked)
       called(hooked_leaf_, py::handle(leaf), holder, accumulate_);
     else
       called(accumulate_, py::handle(leaf), holder);
@@ -267,7 +256,6 @@ class Backward {
     py::object gradients;
     if (entry.gradient) {
       const py::object dy = std::move(entry.gradient);
-      entry.gradient = {};
       if (Py_IS_TYPE(node, g_output))
         hand_over(node, dy);
       else
@@ -327,31 +315,27 @@ class Backward {
     if (by_steps_ || on_tensors_ != static_cast<bool>(rule) || PyDict_GET_SIZE(g_replaced) ||
         PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
       made = called(gradients_, py::handle(node), dy);
-    } else if (rule && !PyList_CheckExact(dy.ptr())) {
-      made = called(rule, py::handle(node), dy);
-    } else if (rule) {
-      const py::object self = checked(PyTuple_Pack(1, node)), dys = checked(PyList_AsTuple(dy.ptr()));
-      made =
-          checked(PyObject_CallObject(rule.ptr(), checked(PySequence_Concat(self.ptr(), dys.ptr())).ptr()));
     } else if (PyList_CheckExact(dy.ptr())) {
-      const py::object all = checked(PyList_AsTuple(dy.ptr()));
-      made = checked(PyObject_CallObject(attribute(node, g_backward).ptr(), all.ptr()));
+      std::vector<PyObject*> arguments = {node};
+      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(dy.ptr()); ++i)
+        arguments.push_back(PyList_GET_ITEM(dy.ptr(), i));
+      made = call_node(rule, arguments.data(), arguments.size());
     } else {
       PyObject* const arguments[] = {node, dy.ptr()};
-      made = checked(PyObject_VectorcallMethod(g_backward, arguments, 2, nullptr));
+      made = call_node(rule, arguments, 2);
     }
     if (!PyTuple_CheckExact(made.ptr())) made = checked(PyTuple_Pack(1, made.ptr()));
     if (const Py_ssize_t given = PyTuple_GET_SIZE(made.ptr()); given != count) {
-      PyErr_Format(PyExc_RuntimeError, "[%s] backward gave %zd gradients for %zd inputs", name_of(node),
-                   given, count);
+      PyErr_Format(PyExc_RuntimeError, "[%s] backward gave %zd gradients for %zd inputs",
+                   Py_TYPE(node)->tp_name, given, count);
       throw py::error_already_set();
     }
     return made;
   }
-  static const char* name_of(PyObject* node) {
-    const char* name = Py_TYPE(node)->tp_name;
-    const char* dot = std::strrchr(name, '.');
-    return dot ? dot + 1 : name;
+  // The rule, or the node's backward, with the node and its gradients.
+  static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
+    return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
+                        : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
   // Whether it can run, and nothing that it shares memory with has changed since forward.

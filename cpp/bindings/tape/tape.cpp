@@ -17,11 +17,12 @@
 
 namespace ranvier::bind {
 
-bool is_true(PyObject* owner, PyObject* name) {
-  const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
+bool is_true(const py::object& x) {
+  const int holds = PyObject_IsTrue(x.ptr());
   if (holds < 0) throw py::error_already_set();
   return holds;
 }
+bool is_true(PyObject* owner, PyObject* name) { return is_true(checked(PyObject_GetAttr(owner, name))); }
 
 namespace {
 

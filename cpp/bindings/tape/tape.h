@@ -9,6 +9,7 @@ namespace py = pybind11;
 // function.apply(x) for a Tensor.
 py::object applied_to(PyObject* function, PyObject* x);
 
+bool is_true(const py::object& x);
 bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
 // While a node's backward runs, its products have the precision that a block gave to its forward

@@ -55,17 +55,8 @@ def gradients(
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
     if is_grads_batched:
-        return _batched(
-            outputs,
-            inputs,
-            grad_outputs,
-            retain_graph,
-            create_graph,
-            True,
-            allow_unused,
-            False,
-            materialize_grads,
-        )
+        settings = (create_graph, True, allow_unused, False, materialize_grads)
+        return _batched(outputs, inputs, grad_outputs, retain_graph, *settings)
     for x in inputs:
         if not x._requires_grad:
             raise RuntimeError("[grad] one of the inputs does not require grad")
@@ -316,16 +307,8 @@ def gradgradcheck(
         wrap(a, requires_grad=a.dtype.kind == "f" and yes)
         for a, yes in zip((*arrays, *dy), chosen, strict=True)
     ]
-    return gradcheck(
-        first,
-        leaves,
-        eps=eps,
-        atol=atol,
-        rtol=rtol,
-        raise_exception=raise_exception,
-        seed=seed,
-        entries=entries,
-    )
+    settings: Any = {"eps": eps, "atol": atol, "rtol": rtol, "seed": seed, "entries": entries}
+    return gradcheck(first, leaves, raise_exception=raise_exception, **settings)
 
 
 def _in_float64(inputs: Any) -> list[Array]:

@@ -82,7 +82,7 @@ def write(arguments: argparse.Namespace) -> int:
     model, about, shape = _opened(arguments)
     x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
     names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
-    with mistakes(ImportError, OSError, RuntimeError, TypeError, ValueError):
+    with mistakes(ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         if ending == ".c":
             report = rv.export.c(model, arguments.file, x[:1])
             print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")

@@ -229,17 +229,10 @@ def read_samples(
     """
     if arrays is not None:
         return rv.data.datasets.load_npz(arguments.data, *arrays, task=arguments.task, dtype="float64")
-    return load(
-        arguments,
-        arguments.data,
-        "auto" if arguments.label is None else arguments.label,
-        say=False,  # the commands print unused arrays
-        task=arguments.task,
-        size=arguments.size,
-        grayscale=arguments.grayscale,
-        skip_broken=arguments.skip_broken,
-        **(options or {}),
-    )
+    given = {name: getattr(arguments, name) for name in ("task", "size", "grayscale", "skip_broken")}
+    label = "auto" if arguments.label is None else arguments.label
+    # the commands print unused arrays
+    return load(arguments, arguments.data, label, say=False, **given, **(options or {}))
 
 
 def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:

@@ -17,15 +17,8 @@ from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
 from ranvier.cli.tables import NAMED, reading
 
-RESUMED = (
-    "lr",
-    "epochs",
-    "schedule",
-    "momentum",
-    "init",
-    "seed",
-    "early_stopping",
-)  # a resumed run must have the same
+# a resumed run must have the same
+RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed", "early_stopping")
 
 
 class Training:

@@ -34,13 +34,8 @@ _OF_CODE = frozenset({"signature", "parameters"})
 _OF_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})  # of `os.environ`
 _LOOKS_UP = frozenset({"get_field"})  # of string.Formatter
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
-_LOADS = (
-    *_VARIABLES,
-    "LOAD_DEREF",
-    "LOAD_CLASSDEREF",
-    "LOAD_FROM_DICT_OR_DEREF",
-    "LOAD_FROM_DICT_OR_GLOBALS",
-)
+_LOADS: tuple[str, ...] = (*_VARIABLES, "LOAD_DEREF", "LOAD_CLASSDEREF")
+_LOADS += ("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR")
 _LOADED = (*_LOADS, *_ATTRIBUTES[:2], _ATTRIBUTES[-1], "IMPORT_FROM")
 _AT_RUN_TIME = frozenset(

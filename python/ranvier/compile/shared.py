@@ -33,15 +33,8 @@ from ranvier.tensors.memory import Array
 # How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
 # all other objects by number.
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
-_AS_ITSELF = (
-    type,
-    types.ModuleType,
-    types.BuiltinFunctionType,
-    _core.PublicFunction,
-    np.ufunc,
-    np.dtype,
-    DType,
-)
+_AS_ITSELF: tuple[Any, ...] = (type, types.ModuleType, types.BuiltinFunctionType, _core.PublicFunction)
+_AS_ITSELF += (np.ufunc, np.dtype, DType)
 _NO_FORM = (np.generic, complex, types.FunctionType, range, property)
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}

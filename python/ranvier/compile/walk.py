@@ -22,51 +22,12 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.compile.kinds as kinds
+import ranvier.compile.library as library
+import ranvier.compile.of_python as of_python
 from ranvier.compile.executed import Executed, inner_of, names_of
 from ranvier.compile.guards import Guards, is_empty
-from ranvier.compile.kinds import (
-    CONTAINERS,
-    NOT_PURE,
-    PACKAGE,
-    PLAIN,
-    PUBLIC,
-    SPECIAL,
-    STATE_OF_TENSORS,
-    TAKES_A_KEY,
-    TAKES_FUNCTIONS,
-    GuardKind,
-    file_of,
-    functions_of,
-    is_listed,
-    is_listed_type,
-    is_python_class,
-    is_read,
-)
-from ranvier.compile.library import (
-    OF_OPTIMIZERS,
-    guard_class,
-    guard_methods,
-    guard_object,
-    guard_settings,
-    guard_slots,
-    guard_tensor,
-    in_class,
-    is_of_library,
-    names_of_class,
-    read_by_library,
-    renew,
-)
-from ranvier.compile.of_python import (
-    guard_array,
-    guard_field,
-    guard_logger,
-    guard_members,
-    guard_namespace,
-    guard_numpy,
-    guard_scalar,
-    guard_set,
-    guard_wrapper,
-)
+from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, GuardKind
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
@@ -109,7 +70,7 @@ class Walk(Guards):
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
-        renew()
+        library.renew()
         self._refuse_names()
         self.stack.extend(roots)
         for names, (code, variables) in zip(self._code_names, self._codes.values(), strict=True):
@@ -118,12 +79,12 @@ class Walk(Guards):
             self.items(sys.modules, paths & sys.modules.keys(), "the module ")
         if self.names:  # the methods of Tensors; no Tensor is followed for them
             own = vars(Tensor)  # a method that is not loaded yet was not called
-            loaded = [name for name in self.names | SPECIAL if type(own.get(name)) is not Later]
-            self.add((GuardKind.NAMES, Tensor, "", in_class(Tensor, loaded), "the class Tensor"))
+            loaded = [name for name in self.names | kinds.SPECIAL if type(own.get(name)) is not Later]
+            self.add((GuardKind.NAMES, Tensor, "", library.in_class(Tensor, loaded), "the class Tensor"))
         if "__instancecheck__" in self.names:
             self.abstract_classes()
         self.drain()
-        guard_settings(self, self.optimizers)
+        library.guard_settings(self, self.optimizers)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
@@ -162,7 +123,7 @@ class Walk(Guards):
     # --- what code names
     def _refuse_names(self) -> None:
         hidden = {name for n in self._code_names for name in n.hidden if name not in sys.modules}
-        hidden |= self.names & (STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
+        hidden |= self.names & (kinds.STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
 
@@ -201,19 +162,19 @@ class Walk(Guards):
             self.container(x, text, base)
         if kind.__module__ == "ranvier._core":
             self.deny(text, "an object of the core")
-        elif is_of_library(kind) or hasattr(kind, "step_root"):
-            guard_object(self, x, text)
-        elif kind.__module__ == "numpy" and not is_python_class(kind):
-            guard_numpy(self, x, text)
+        elif library.is_of_library(kind) or hasattr(kind, "step_root"):
+            library.guard_object(self, x, text)
+        elif kind.__module__ == "numpy" and not kinds.is_python_class(kind):
+            of_python.guard_numpy(self, x, text)
         else:
             self._instance(x, text, base)
 
     def _optimizer(self, x: Any, text: str) -> None:
-        if not is_of_library(type(x)):
+        if not library.is_of_library(type(x)):
             self._instance(x, text, None)
-        guard_methods(self, x, text)
-        others = names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
-        self.items(vars(x), self.names - others - OF_OPTIMIZERS, f"{text}.")
+        library.guard_methods(self, x, text)
+        others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
+        self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         self.optimizers.append((x, text))
 
     def _cell(self, cell: Any, name: str, f: Any, of_library: bool) -> None:
@@ -240,7 +201,7 @@ class Walk(Guards):
                 if id(cell) not in self.seen:
                     self.seen[id(cell)] = cell
                     self._cell(cell, name, f, of_library)
-        if id(code) in self._called or (of_library and f.__name__ in NOT_PURE):
+        if id(code) in self._called or (of_library and f.__name__ in kinds.NOT_PURE):
             self.deny(text, "a function whose effect or result a replay would not repeat")
         if of_library:
             self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
@@ -263,59 +224,74 @@ class Walk(Guards):
 
     def _builtin(self, x: Any, text: str) -> None:
         owner = getattr(x, "__self__", None)
-        if not is_listed(x):
+        if not kinds.is_listed(x):
             self._unlisted = self._unlisted or text
             self._takes_functions = self._takes_functions or id(x) in self._called
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
         elif x in (isinstance, issubclass):
             self.abstract_classes()
-        if x in TAKES_FUNCTIONS or (x in TAKES_A_KEY and self._sorts):
+        if x in kinds.TAKES_FUNCTIONS or (x in kinds.TAKES_A_KEY and self._sorts):
             self._takes_functions = True
+
+    def _context_variable(self, x: ContextVar[Any], text: str) -> None:
+        # A call of a method of it is refused when it is seen; of one by a function of C, no event tells.
+        if "get" in self.passed:
+            self.deny(text, "a context variable, whose value no guard compares")
 
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
         hook = vars(kind).get("__subclasshook__")
-        asks = hook is not None and any(is_read(f.__code__.co_filename) for f in functions_of(hook))
+        asks = hook is not None and any(
+            kinds.is_read(f.__code__.co_filename) for f in kinds.functions_of(hook)
+        )
         if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
-            guard_members(self, kind)
-        self._takes_functions = self._takes_functions or kind in TAKES_FUNCTIONS
-        if is_of_library(kind):
-            guard_class(self, kind)
+            of_python.guard_members(self, kind)
+        self._takes_functions = self._takes_functions or kind in kinds.TAKES_FUNCTIONS
+        if library.is_of_library(kind):
+            library.guard_class(self, kind)
             return
         for base in kind.__mro__:
             if base is object or (base in CONTAINERS and base is not kind):
                 continue
-            if is_of_library(base):
-                guard_class(self, base)
-            elif is_python_class(base):
-                if is_read(file_of(base)):  # each by itself, since super() finds what a class hides
+            if library.is_of_library(base):
+                library.guard_class(self, base)
+            elif kinds.is_python_class(base):
+                if kinds.is_read(
+                    kinds.file_of(base)
+                ):  # each by itself, since super() finds what a class hides
                     self.stack.append((base, base.__name__))
-            elif not is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
+            elif not kinds.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
                 return
-        if not is_python_class(kind):
+        if not kinds.is_python_class(kind):
             return
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
-        names = (self.names | SPECIAL | names_of_class(kind)) - {"__dict__"}
-        self.add((GuardKind.NAMES, kind, kind.__mro__, in_class(kind, names), f"the class {kind.__name__}"))
+        names = (self.names | kinds.SPECIAL | library.names_of_class(kind)) - {"__dict__"}
+        self.add(
+            (GuardKind.NAMES, kind, kind.__mro__, library.in_class(kind, names), f"the class {kind.__name__}")
+        )
         for name in self.names & _NAMES_OF_OWN:
             self.add((GuardKind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
-        if is_read(file_of(kind)):
+        if kinds.is_read(kinds.file_of(kind)):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
         """What the code has used of a class of the user's."""
         self.users = True
-        everything = self.stores or "__getattribute__" in names_of_class(kind)
+        everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
-            functions, text = functions_of(value), f"{kind.__name__}.{name}"
+            functions, text = kinds.functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
-            if name in SPECIAL and isinstance(value, types.BuiltinFunctionType) and not is_listed(value):
+            if (
+                name in kinds.SPECIAL
+                and isinstance(value, types.BuiltinFunctionType)
+                and not kinds.is_listed(value)
+            ):
                 self.deny(text, f"which calls {value.__name__}")  # no event tells of that
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
@@ -325,19 +301,20 @@ class Walk(Guards):
     def _instance(self, x: Any, text: str, base: type | None) -> None:
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
-        if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
+        if not all(b is object or b is base or kinds.is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
         # Whether its code looks any name up.
-        own_way = "__getattribute__" in names_of_class(kind)
+        own_way = "__getattribute__" in library.names_of_class(kind)
         self.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
         self.stack.append((kind, f"the class of {text}"))
         # Whether code takes part that is not read: of Python or NumPy.
-        of_python = any(
-            is_python_class(b) and not is_of_library(b) and not is_read(file_of(b)) for b in kind.__mro__
+        unread = any(
+            kinds.is_python_class(b) and not library.is_of_library(b) and not kinds.is_read(kinds.file_of(b))
+            for b in kind.__mro__
         )
-        everything = of_python or own_way or self.stores
-        names = set(own or ()) if everything else read_by_library(kind, own or {}, self.names)
+        everything = unread or own_way or self.stores
+        names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))
@@ -345,32 +322,32 @@ class Walk(Guards):
                 self.call(len, own, f"the number of attributes of {text}")
             names = names | self.names
             if not (self.looks_up or hasattr(kind, "__getattr__")):
-                names = names & (own.keys() | names_of_class(kind))
+                names = names & (own.keys() | library.names_of_class(kind))
             self.items(own, names, f"{text}.")
-        guard_slots(self, x, text, None if of_python or own_way else self.names)
+        library.guard_slots(self, x, text, None if unread or own_way else self.names)
 
 
 # What follows a value, by its class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
-    Tensor: guard_tensor,
-    np.ndarray: guard_array,
-    np.generic: guard_scalar,
-    np.ufunc: guard_numpy,
-    np.dtype: guard_numpy,
+    Tensor: library.guard_tensor,
+    np.ndarray: of_python.guard_array,
+    np.generic: of_python.guard_scalar,
+    np.ufunc: of_python.guard_numpy,
+    np.dtype: of_python.guard_numpy,
     DType: lambda walk, x, text: None,
     types.FunctionType: Walk._function,
     types.MethodType: Walk._method,
     types.BuiltinFunctionType: Walk._builtin,
     types.MethodDescriptorType: Walk._builtin,
-    types.WrapperDescriptorType: guard_wrapper,
+    types.WrapperDescriptorType: of_python.guard_wrapper,
     types.ModuleType: lambda walk, x, text: walk._module(x, walk.names),
-    **dict.fromkeys(PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
-    types.SimpleNamespace: guard_namespace,
+    **dict.fromkeys(kinds.PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
+    types.SimpleNamespace: of_python.guard_namespace,
     type: Walk._class,
-    set: guard_set,
-    dataclasses.Field: guard_field,
-    logging.Logger: guard_logger,
-    ContextVar: lambda walk, x, text: None,  # a call of a method of it is refused
+    set: of_python.guard_set,
+    dataclasses.Field: of_python.guard_field,
+    logging.Logger: of_python.guard_logger,
+    ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
     Transient: lambda walk, x, text: None,  # of files, not of steps
@@ -383,9 +360,9 @@ _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
     follower = next((f for base, f in _FOLLOW_BASES if issubclass(kind, base)), Walk._object)
-    if is_of_library(kind):
+    if library.is_of_library(kind):
         if follower is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):
-            follower = guard_object
+            follower = library.guard_object
         _FOLLOW[kind] = follower
     return follower
 

@@ -7,24 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import finfo, isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, tensors
-from ranvier.distributions.constraints import (
-    dependent_property,
-    greater_than,
-    interval,
-    less_than,
-    lower_cholesky,
-    nonnegative,
-    positive,
-    positive_definite,
-    real,
-    real_vector,
-    symmetric,
-)
 from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property
 from ranvier.ops.making.uniform import uniform_of
@@ -36,8 +24,8 @@ class _LocScale(Distribution):
     has_rsample = True
     loc: Tensor
     scale: Tensor
-    arg_constraints: ClassVar[Any] = {"loc": real, "scale": positive}
-    support = real
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, loc=loc, scale=scale)
@@ -87,8 +75,8 @@ class LogNormal(TransformedDistribution):
     """
 
     has_rsample = True
-    arg_constraints: ClassVar[Any] = {"loc": real, "scale": positive}
-    support = positive
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.positive
     loc, scale = moment(lambda d: d.base_dist.loc), moment(lambda d: d.base_dist.scale)
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
@@ -158,11 +146,11 @@ class Uniform(Distribution):
 
     @property
     def arg_constraints(self) -> Any:
-        return {"low": less_than(self.high), "high": greater_than(self.low)}
+        return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
 
-    @dependent_property(is_discrete=False, event_dim=0)
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:
-        return interval(self.low, self.high)
+        return constraints.interval(self.low, self.high)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
@@ -198,8 +186,8 @@ class Exponential(Distribution):
 
     has_rsample = True
     rate: Tensor
-    arg_constraints: ClassVar[Any] = {"rate": positive}
-    support = nonnegative
+    arg_constraints: ClassVar[Any] = {"rate": constraints.positive}
+    support = constraints.nonnegative
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, rate=rate)
@@ -239,12 +227,12 @@ class MultivariateNormal(Distribution):
 
     has_rsample = True
     arg_constraints: ClassVar[Any] = {
-        "loc": real_vector,
-        "covariance_matrix": positive_definite,
-        "precision_matrix": positive_definite,
-        "scale_tril": lower_cholesky,
+        "loc": constraints.real_vector,
+        "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
     }
-    support = real_vector
+    support = constraints.real_vector
 
     def __init__(
         self,
@@ -273,7 +261,7 @@ class MultivariateNormal(Distribution):
             self.scale_tril = whole
         super().__init__(batch, mean.shape[-1:], validate_args)
         if scale_tril is None:
-            if self._validate_args and not symmetric.holds(matrix):
+            if self._validate_args and not constraints.symmetric.holds(matrix):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
             setattr(self, "precision_matrix" if covariance_matrix is None else "covariance_matrix", whole)
             matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))

@@ -7,21 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, binomial, finfo, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.distributions.base import Distribution, moment
-from ranvier.distributions.constraints import (
-    dependent_property,
-    half_open_interval,
-    integer_interval,
-    multinomial,
-    nonnegative,
-    nonnegative_integer,
-    positive,
-    real,
-)
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.utils import expanded
@@ -41,8 +32,8 @@ class Poisson(Distribution):
     """
 
     rate: Tensor
-    arg_constraints: ClassVar[Any] = {"rate": nonnegative}
-    support = nonnegative_integer
+    arg_constraints: ClassVar[Any] = {"rate": constraints.nonnegative}
+    support = constraints.nonnegative_integer
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, rate=rate)
@@ -68,11 +59,11 @@ class Geometric(_OfTrials):
     tensor(3.)
     """
 
-    support = nonnegative_integer
+    support = constraints.nonnegative_integer
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set(probs, logits, validate_args)
-        if self._validate_args and not positive.holds(self.probs):
+        if self._validate_args and not constraints.positive.holds(self.probs):
             raise ValueError("[Geometric] got probs outside its range; expected 0 < p <= 1")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -106,16 +97,19 @@ class Binomial(_OfTrials):
 
     has_enumerate_support = True
     total_count: Tensor
-    arg_constraints: ClassVar[Any] = {"total_count": nonnegative_integer, **_OfTrials.arg_constraints}
+    arg_constraints: ClassVar[Any] = {
+        "total_count": constraints.nonnegative_integer,
+        **_OfTrials.arg_constraints,
+    }
 
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         self._set(probs, logits, validate_args, total_count=total_count)
 
-    @dependent_property(is_discrete=True, event_dim=0)
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
-        return integer_interval(0, self.total_count)
+        return constraints.integer_interval(0, self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -156,11 +150,11 @@ class NegativeBinomial(_OfTrials):
 
     total_count: Tensor
     arg_constraints: ClassVar[Any] = {
-        "total_count": nonnegative,
-        "probs": half_open_interval(0.0, 1.0),
-        "logits": real,
+        "total_count": constraints.nonnegative,
+        "probs": constraints.half_open_interval(0.0, 1.0),
+        "logits": constraints.real,
     }
-    support = nonnegative_integer
+    support = constraints.nonnegative_integer
 
     def __init__(
         self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
@@ -208,9 +202,9 @@ class Multinomial(Distribution):
     probs, logits = moment(lambda d: d._categorical.probs), moment(lambda d: d._categorical.logits)
     param_shape = property(lambda d: d._categorical.param_shape)
 
-    @dependent_property(is_discrete=True, event_dim=1)
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:
-        return multinomial(self.total_count)
+        return constraints.multinomial(self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         self._extended_shape(sample_shape)

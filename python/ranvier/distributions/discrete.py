@@ -7,27 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, bernoulli, eye, full, multinomial
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, parameters
-from ranvier.distributions.constraints import (
-    Constraint,
-    MixtureSameFamilyConstraint,
-    boolean,
-    dependent_property,
-    integer_interval,
-    one_hot,
-    real,
-    real_vector,
-    simplex,
-    unit_interval,
-)
 from ranvier.distributions.utils import expanded, lazy_property, logits_to_probs, probs_to_logits
 
 
-class _Weights(Constraint):
+class _Weights(constraints.Constraint):
     event_dim = 1
 
     def check(self, value: Any) -> Any:
@@ -45,7 +34,7 @@ def _one_of(name: str, probs: Any, logits: Any) -> None:
 class _OfTrials(Distribution):
     """Of trials that succeed with probability probs = sigmoid(logits)."""
 
-    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
     def _set(self, probs: Any, logits: Any, validate_args: bool | None, **counts: Any) -> None:
         """Keeps the one that is given; the other is computed at its first use."""
@@ -75,7 +64,7 @@ class Bernoulli(_OfTrials):
     """
 
     has_enumerate_support = True
-    support = boolean
+    support = constraints.boolean
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set(probs, logits, validate_args)
@@ -117,7 +106,7 @@ class Categorical(Distribution):
     """
 
     has_enumerate_support = True
-    arg_constraints: ClassVar[Any] = {"probs": simplex, "logits": real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
@@ -133,7 +122,7 @@ class Categorical(Distribution):
                 )
             self.probs = given / ops.sum(given, -1, True)
         else:
-            if check and not real.holds(given):
+            if check and not constraints.real.holds(given):
                 raise ValueError(f"[{name}] got logits outside its range; expected numbers, not nan")
             self.logits = ops.log_softmax(given, -1)
         self._by_logits, self._num_events = logits is not None, given.shape[-1]
@@ -150,9 +139,9 @@ class Categorical(Distribution):
     def logits(self) -> Tensor:
         return probs_to_logits(self.probs)
 
-    @dependent_property(is_discrete=True, event_dim=0)
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
-        return integer_interval(0, self._num_events - 1)
+        return constraints.integer_interval(0, self._num_events - 1)
 
     def _draw(self, sample_shape: Any) -> Tensor:
         shape = tuple(int(n) for n in sample_shape)
@@ -195,7 +184,7 @@ class OneHotCategorical(Categorical):
     tensor([0., 1.])
     """
 
-    support = one_hot
+    support = constraints.one_hot
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         super().__init__(probs, logits, validate_args)
@@ -244,9 +233,9 @@ class MixtureSameFamily(Distribution):
         self.mixture_distribution, self.component_distribution = mixture, component_distribution
         self._axis = -1 - len(self.event_shape)  # of the components, in values
 
-    @dependent_property
+    @constraints.dependent_property
     def support(self) -> Any:
-        return MixtureSameFamilyConstraint(self.component_distribution.support)
+        return constraints.MixtureSameFamilyConstraint(self.component_distribution.support)
 
     def cdf(self, value: Any) -> Tensor:
         below = self.component_distribution.cdf(ops.unsqueeze(self._value(value), self._axis))

@@ -15,19 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, finfo, randn
 from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
-from ranvier.distributions.constraints import (
-    corr_cholesky,
-    independent,
-    nonnegative,
-    positive,
-    simplex,
-    unit_interval,
-)
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
 from ranvier.ops.making.random import generator
@@ -162,8 +155,8 @@ class Gamma(Distribution):
     has_rsample = True
     concentration: Tensor
     rate: Tensor
-    arg_constraints: ClassVar[Any] = {"concentration": positive, "rate": positive}
-    support = nonnegative
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
+    support = constraints.nonnegative
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, concentration=concentration, rate=rate)
@@ -198,8 +191,8 @@ class Dirichlet(Distribution):
     """
 
     has_rsample = True
-    arg_constraints: ClassVar[Any] = {"concentration": independent(positive, 1)}
-    support = simplex
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.independent(constraints.positive, 1)}
+    support = constraints.simplex
 
     def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
         (self.concentration,) = parameters("Dirichlet", concentration)
@@ -249,8 +242,11 @@ class Beta(Distribution):
     has_rsample = True
     concentration1: Tensor
     concentration0: Tensor
-    arg_constraints: ClassVar[Any] = {"concentration1": positive, "concentration0": positive}
-    support = unit_interval
+    arg_constraints: ClassVar[Any] = {
+        "concentration1": constraints.positive,
+        "concentration0": constraints.positive,
+    }
+    support = constraints.unit_interval
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, concentration1=concentration1, concentration0=concentration0)
@@ -289,8 +285,8 @@ class LKJCholesky(Distribution):
     tensor(-0.6931)
     """
 
-    arg_constraints: ClassVar[Any] = {"concentration": positive}
-    support = corr_cholesky
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive}
+    support = constraints.corr_cholesky
 
     def __init__(self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None) -> None:
         if not isinstance(dim, (int, np.integer)) or dim < 2:

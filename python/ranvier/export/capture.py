@@ -114,8 +114,8 @@ class Capture(Calls):
 
     def gradient_read(self, tensor: Tensor) -> None:
         if self.loss is not None:
-            raise ValueError(
-                f"[export.c] {place()} reads a gradient; expected a step of forward, loss, backward and "
+            self.refuse(
+                f"{place()} reads a gradient; expected a step of forward, loss, backward and "
                 "the optimizer's update, without clipping"
             )
 
@@ -125,20 +125,20 @@ class Capture(Calls):
             self.cleared = True
         elif method == "backward":
             if self.loss is not None or argument is not None or owner._array.size != 1:
-                raise ValueError(
-                    f"[export.c] got a second backward, or one with a gradient, at {place()}; expected one "
+                self.refuse(
+                    f"got a second backward, or one with a gradient, at {place()}; expected one "
                     "call of backward of a loss"
                 )
             if self.stopped:
-                raise ValueError(
-                    f"[export.c] {self.stopped} stops a gradient (detach, data or no_grad), which C would "
+                self.refuse(
+                    f"{self.stopped} stops a gradient (detach, data or no_grad), which C would "
                     "pass on; expected a loss whose parts all get their gradients"
                 )
             self.loss = owner._array
         else:
             if argument is not None or self.loss is None or owner in self.optimizers:
-                raise ValueError(
-                    f"[export.c] got optimizer.step with a closure, before backward or twice, at {place()}; "
+                self.refuse(
+                    f"got optimizer.step with a closure, before backward or twice, at {place()}; "
                     "expected backward, then one step() of each optimizer"
                 )
             self.optimizers.append(owner)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -125,15 +126,9 @@ LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope 
 }
 
 _VALUE = """/* y = {value} */
-static void {name}(const float *{operand}, float *{result}, int n{settings})
+static void {name}(const float *x, float *y, int n{settings})
 {{
-    for (int i = 0; i < n; i++) {result}[i] = {formula};
-}}
-"""
-_SLOPE = """/* dx = dy times {value} */
-static void {name}_backward(const float *dy, const float *{operand}, float *dx, int n{settings})
-{{
-    for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
+    for (int i = 0; i < n; i++) y[i] = {formula};
 }}
 """
 _PAIR = """/* y = {value} */
@@ -142,8 +137,8 @@ static void {name}(const float *a, const float *b, float *y, int n)
     for (int i = 0; i < n; i++) y[i] = {formula};
 }}
 """
-_PAIR_SLOPE = """/* the gradient of {operand}: dy times {value} */
-static void {name}_by_{operand}(const float *dy{others}, float *dx, int n)
+_SLOPE = """/* {what} dy times {value} */
+static void {name}(const float *dy{operands}, float *dx, int n{settings})
 {{
     for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
 }}
@@ -169,18 +164,20 @@ static void {name}(const float *x, const float *t, float *y, float *dx, int n, f
 
 def _at(text: str, letters: str) -> str:
     """An expression with an index after the names of arrays."""
-    out, i = "", 0
-    while i < len(text):
-        ends = i + 1 == len(text) or not (text[i + 1].isalnum() or text[i + 1] in "_[")
-        starts = i == 0 or not (text[i - 1].isalnum() or text[i - 1] in "_.")
-        out += f"{text[i]}[i]" if text[i] in letters and ends and starts else text[i]
-        i += 1
-    return out
+    return re.sub(rf"(?<![\w.])([{letters}])(?![\w\[])", r"\1[i]", text)
 
 
-def _read(slope: str) -> list[str]:
-    """The operands of a pair that an expression reads."""
-    return [letter for letter in "ab" if _at(slope, letter) != slope]
+def _read(text: str, letters: str) -> list[str]:
+    """Those of the arrays or settings that an expression reads."""
+    return [letter for letter in letters if _at(text, letter) != text]
+
+
+def _add_slope(name: str, what: str, slope: str, operands: list[str], settings: str = "") -> None:
+    arrays = "".join(f", const float *{letter}" for letter in operands)
+    formula = _at(slope, "".join(operands)) if operands else slope
+    HELPERS[name] = _SLOPE.format(
+        what=what, value=slope, name=name, operands=arrays, formula=formula, settings=settings
+    )
 
 
 def _snake(kind: str) -> str:
@@ -189,46 +186,30 @@ def _snake(kind: str) -> str:
 
 def _unary(kind: str, row: Unary) -> None:
     name = f"map_{_snake(kind)}"
-    settings = "".join(f", float {letter}" for letter, _ in zip("ab", row.settings, strict=False))
+    attributes = dict(zip("ab", row.settings, strict=False))
+    settings = "".join(f", float {letter}" for letter in attributes)
     formula = _at(row.value, "x")
-    HELPERS[name] = _VALUE.format(
-        value=row.value, name=name, operand="x", result="y", formula=formula, settings=settings
-    )
-    by = "y" if _at(row.slope, "y") != row.slope and _at(row.slope, "x") == row.slope else "x"
-    constant = row.slope in ("1.0f", "-1.0f", "a", "1.0f / a")
-    if constant:
-        HELPERS[f"{name}_backward"] = _SLOPE.replace(", const float *{operand}", "").format(
-            value=row.slope, name=name, formula=row.slope, settings=settings if "a" in row.slope else ""
-        )
-    elif row.slope:
-        HELPERS[f"{name}_backward"] = _SLOPE.format(
-            value=row.slope,
-            name=name,
-            operand=by,
-            formula=_at(row.slope, by),
-            settings="".join(
-                f", float {letter}"
-                for letter, _ in zip("ab", row.settings, strict=False)
-                if _at(row.slope, letter) != row.slope
-            ),
-        )
+    HELPERS[name] = _VALUE.format(value=row.value, name=name, formula=formula, settings=settings)
+    operands = _read(row.slope, "xy")
+    of_slope = _read(row.slope, "".join(attributes))
+    if row.slope:
+        settings = "".join(f", float {letter}" for letter in of_slope)
+        _add_slope(f"{name}_backward", "dx =", row.slope, operands, settings)
 
-    def numbers(s: Site, text: str) -> list[float]:
-        pairs = zip("ab", row.settings, strict=False)
-        return [float(s.get(attribute)) for letter, attribute in pairs if _at(text, letter) != text]
+    def numbers(s: Site, letters: Iterable[str]) -> list[float]:
+        return [float(s.get(attributes[letter])) for letter in letters]
 
     def forward(s: Site) -> Value:
         x = s.input(0)
-        every = [float(s.get(attribute)) for attribute in row.settings]
-        return s.r.made(name, x, ..., x.size, *every, shape=x.shape, replaced=[x])
+        return s.r.made(name, x, ..., x.size, *numbers(s, attributes), shape=x.shape, replaced=[x])
 
     def backward(s: Site, dy: Value) -> Sequence[Value | None]:
-        if f"{name}_backward" not in HELPERS:
+        if not row.slope:
             raise s.refuse("it has no backward pass in C")
-        operand = [] if constant else [s.outputs[0] if by == "y" else s.input(0)]
-        y_shape = s.input(0).shape
-        args = [dy, *operand, ..., dy.size, *numbers(s, row.slope)]
-        return [s.r.made(f"{name}_backward", *args, shape=y_shape, replaced=[dy])]
+        x = s.input(0)
+        arrays = [x if letter == "x" else s.outputs[0] for letter in operands]
+        args = [dy, *arrays, ..., dy.size, *numbers(s, of_slope)]
+        return [s.r.made(f"{name}_backward", *args, shape=x.shape, replaced=[dy])]
 
     rule(kind)(Rule(forward, backward))
 
@@ -237,10 +218,7 @@ def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
     name = f"map_{_snake(kind)}"
     HELPERS[name] = _PAIR.format(value=value, name=name, formula=_at(value, "ab"))
     for operand, slope in (("a", by_a), ("b", by_b)) if by_a else ():
-        others = "".join(f", const float *{letter}" for letter in _read(slope))
-        HELPERS[f"{name}_by_{operand}"] = _PAIR_SLOPE.format(
-            value=slope, name=name, operand=operand, formula=_at(slope, "ab"), others=others
-        )
+        _add_slope(f"{name}_by_{operand}", f"the gradient of {operand}:", slope, _read(slope, "ab"))
 
     def forward(s: Site) -> Value:
         shape = s.call.outputs[0].shape
@@ -257,7 +235,7 @@ def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
             if slope == "-1.0f":
                 dx = s.r.made("map_neg", dy, ..., dy.size, shape=dy.shape, replaced=[dy])
             elif slope != "1.0f":
-                args = [dy, *(s.saved["ab".index(letter)] for letter in _read(slope)), ..., dy.size]
+                args = [dy, *(s.saved["ab".index(letter)] for letter in _read(slope, "ab")), ..., dy.size]
                 dx = s.r.made(f"{name}_by_{operand}", *args, shape=dy.shape, replaced=[dy])
             gradients[i] = s.reduced(dx, s.input(i).shape)
         return gradients
@@ -326,6 +304,8 @@ def _masked_fill(s: Site) -> Value:
 
 def _cast(s: Site) -> Value:
     x, dtype = s.input(0), s.call.outputs[0].dtype
+    if dtype != BOOL and (dtype.kind != "f" or dtype.itemsize < 4):
+        raise s.refuse(f"it makes {dtype} of {s.call.inputs[0].dtype}; expected float32 or bool")
     if dtype != BOOL or s.call.inputs[0].dtype == BOOL:
         return x
     return s.r.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])

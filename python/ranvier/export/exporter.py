@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,20 @@ from ranvier.export.capture import Capture, captured
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.program import Buffer, Report, Routine, Value
 from ranvier.export.rules import ONE, RULES, Site
-from ranvier.export.source import Memory, argument_name, code_size, files, identifier
+from ranvier.export.source import Memory, argument_name, code_size, files, identifier, same_text
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
 from ranvier.ops.table import COMPARISONS
 from ranvier.serialization.files import replace
+from ranvier.tape.calls import Refused
+from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
-_OF_BOOLS |= {
-    "Where",
-    "MaskedFill",
-    "Cast",
-    "Concatenate",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "bitwise_not",
-}
+_OF_BOOLS |= {"Where", "MaskedFill", "Cast", "Concatenate"}
+_OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 
 
@@ -91,33 +85,28 @@ def c(
     first = captures[0]
     if predict is not None and (first.loss is None or captures[1].loss is not None):
         raise ValueError("[export.c] got predict; expected it with a step, and in it (model, example)")
-    names = {i: text for one in captures for i, text in _names(one.roots).items()}
-    ranges = None if calibration is None else _ranges(target, first, calibration)
-    if first.loss is None:
-        first.calls = with_folded_norms(first, names)
     # a file of its own has the names of weights outside: two networks may be in one program
-    memory = Memory(names, _learned(first), f"{name}_w_" if separate_weights else "w_")
-    routines = [
-        _routine(name, capture, memory, one, ranges)
-        for capture, (one, _) in zip(captures, parts, strict=True)
-    ]
-    memory.keep(routines)
-    plans = [routine.planned() for routine in routines]
+    prefix = f"{name}_w_" if separate_weights else "w_"
+    others = [_with_other_values(one, capture) for (one, _), capture in zip(parts, captures, strict=True)]
+    ranges = None if calibration is None else _ranges(target, first, calibration)
+    names = _named(captures)
+    written = _instructions(name, parts, captures, names, prefix, None)
+    if not same_text(name, written, _instructions(name, parts, others, _named(others), prefix, None)):
+        raise ValueError(
+            "[export.c] the model computes other operations, or with other numbers, for inputs with other "
+            "values; expected one that draws nothing, and reads its inputs by operations on tensors alone"
+        )
+    if ranges is not None:
+        written = _instructions(name, parts, captures, names, prefix, ranges)
+    memory, routines, plans = written
     ram, apart = max(n for n, _ in plans), max(n for _, n in plans)
     separate = f"{path.stem}_weights.c" if separate_weights else None
     for file, text in files(name, path.stem, routines, memory, ram, separate).items():
         replace(path.with_name(file), text.encode())
-    state = memory.bytes("state")
-    return Report(
-        str(path),
-        tuple(r.name for r in routines),
-        memory.bytes("constant"),
-        state,
-        state + 4 * ram,
-        4 * apart,
-        code_size(routines),
-        tuple(r.multiplications for r in routines),
-    )
+    names_of, counts = tuple(r.name for r in routines), tuple(r.multiplications for r in routines)
+    constant, state = (memory.bytes(kind) for kind in ("constant", "state"))
+    sizes = constant, state, state + 4 * ram, 4 * apart, code_size(routines)
+    return Report(str(path), names_of, *sizes, counts)
 
 
 # --- what runs
@@ -132,11 +121,23 @@ def _capture(target: Any, example: Any) -> Capture:
     refuse_torch("export.c", "a model", target)
     examples = example if isinstance(example, (tuple, list)) else (example,)
     arrays = [_array(x) for x in examples]
-    arguments = [wrap(a) for a in arrays]
-    roots = _roots(target)
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
-        capture = captured(target, arguments, roots)
-    return capture
+        return captured(target, [wrap(a) for a in arrays], _roots(target))
+
+
+def _with_other_values(target: Any, first: Capture) -> Capture:
+    """A capture with values as far from those of the first one as the target accepts them."""
+    arrays = [x._array for x in first.arguments]
+
+    def run(widths: list[int]) -> Capture:
+        values = [other_values(a, i, w) for i, (a, w) in enumerate(zip(arrays, widths, strict=True), 1)]
+        return _capture(target, values)
+
+    def attempt(widths: list[int]) -> None:
+        with suppress(Refused):  # as it is below
+            run(widths)
+
+    return run(accepted(attempt, [0] * len(arrays)))
 
 
 def _array(x: Any) -> Any:
@@ -197,6 +198,14 @@ def _names(roots: dict[str, Module]) -> dict[int, str]:
     return names
 
 
+def _named(captures: list[Capture]) -> dict[int, str]:
+    """The names of all of them; batch norms of a prediction become part of the weights."""
+    names = {i: text for one in captures for i, text in _names(one.roots).items()}
+    if captures[0].loss is None:
+        captures[0].calls = with_folded_norms(captures[0], names)
+    return names
+
+
 def _learned(capture: Capture) -> set[int]:
     """Ids of the arrays that a step changes: trained parameters, running statistics."""
     if capture.loss is None:
@@ -220,6 +229,19 @@ class _Values:
 
     def __call__(self, array: Any, name: str = "constant") -> Value:
         return self.made.get(id(array)) or self.memory.value(array, name)
+
+
+def _instructions(
+    name: str, parts: Any, captures: list[Capture], names: dict[int, str], prefix: str, ranges: Any
+) -> Any:
+    """The weights, the C functions, and the sizes of their memory."""
+    memory = Memory(names, _learned(captures[0]), prefix)
+    routines = [
+        _routine(name, capture, memory, one, ranges)
+        for capture, (one, _) in zip(captures, parts, strict=True)
+    ]
+    memory.keep(routines)
+    return memory, routines, [routine.planned() for routine in routines]
 
 
 def _routine(name: str, capture: Capture, memory: Memory, target: Any, ranges: Any) -> Routine:
@@ -349,15 +371,13 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
         raise ValueError("[export.c] got a target without results; expected tensors")
     for number, array in enumerate(outputs):
         value = values(array)
-        if array.dtype == np.bool_:
-            raise TypeError("[export.c] got a result of bools; expected float32: float() of it")
+        if array.dtype != np.float32:
+            raise TypeError(f"[export.c] got a result of {array.dtype}; expected float32: float() of it")
         text = argument_name("y" if len(outputs) == 1 else f"y_{number}", taken)
         if value.buffer.kind == "temporary" and value.buffer.size == value.size:
             value.buffer.kind, value.buffer.name = "argument", text
             y = value.as_shape(array.shape)
         else:
             y = Value(Buffer(text, array.size, "argument"), array.shape)
-            if value.buffer.integer:
-                raise TypeError("[export.c] got a result of integers; expected float32")
             routine.call("copy_all", value, y, array.size, writes=y)
         routine.arguments.append((text, y, True))

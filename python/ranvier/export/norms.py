@@ -108,14 +108,7 @@ def _layer(s: Site) -> dict[str, Any]:
     assert w_hh is not None
     steps, n, inputs = x.shape
     fields: dict[str, Any] = {"struct": "recurrent", "x": x, "h0": h0, "c0": c0, "w_ih": w_ih, "w_hh": w_hh}
-    fields |= {
-        "b_ih": b_ih,
-        "b_hh": b_hh,
-        "y": s.saved[0],
-        "c": s.saved[1],
-        "gates": s.saved[2],
-        "u": s.saved[3],
-    }
+    fields |= {"b_ih": b_ih, "b_hh": b_hh, **dict(zip(("y", "c", "gates", "u"), s.saved, strict=True))}
     fields |= {"steps": steps, "n": n, "in": inputs, "hidden": w_hh.shape[1]}
     return fields | {"reverse": int(s.get("reverse")), "keep": int(any(s.needs))}
 

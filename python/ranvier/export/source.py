@@ -199,6 +199,15 @@ def _function(routine: Routine, name: str) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def same_text(name: str, *written: Any) -> bool:
+    """Whether memories and functions have the same text, and constants the same numbers."""
+    (memory, functions, _), (other, others, _) = written
+    if [_function(f, name) for f in functions] != [_function(f, name) for f in others]:
+        return False
+    pairs = zip(memory.buffers, other.buffers, strict=True)
+    return all(np.array_equal(a.values, b.values, equal_nan=a.type == "float") for a, b in pairs)
+
+
 def _needed(routines: list[Routine]) -> list[str]:
     """The helpers that the functions call, and those that these use, in the order of the table."""
     table, needed = _helpers(), set()

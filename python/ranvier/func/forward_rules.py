@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.func.forward import RULES, Form, Rows, by_element, composed, refused, sum_of
+from ranvier.func.forward import RULES, Form, Rows, _each, by_element, composed, refused, sum_of
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import smooth, softmax
 from ranvier.ops.elementwise import arithmetic, choice, functions
@@ -22,7 +22,7 @@ from ranvier.ops.reduction import norms
 from ranvier.ops.reduction.reduce import Sum, _without
 from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
-from ranvier.ops.shape import join
+from ranvier.ops.shape import arrange, join
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.scatter import Scatter
 from ranvier.tape.copies import Cast, Clone
@@ -53,7 +53,7 @@ def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
 def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
     axes, ndim = node.axes, len(node.shape)
     axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    places = tuple(axis % ndim + 1 for axis in axes)
+    places = tuple(axis % ndim + 1 for axis in axes if ndim)
     if not places:
         return t
     return t.mean(places, keepdim=node.keepdims) if node.mean else t.sum(places, keepdim=node.keepdims)
@@ -157,18 +157,28 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     b, ta = of_input(node, 1, node.b), None if ta is None else lifted(ta, ndim)
     if tb is None:
         return ta / b
+    y = of_output(node, node.y)
+    if form.slopes == 1:
+        of_b = y * lifted(tb, ndim)
+        return (-of_b if ta is None else ta - of_b) / b
     size = _size(b._array)  # b^2 may leave the range
     b, tb, ta = b / size, tb / size, None if ta is None else ta / size
     tr = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
-    y = of_output(node, node.y)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, tr)
 
 
 def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     if tb is None and node.a.shape == node.y.shape:
         return by_element(name, form, node, ta)  # type: ignore[arg-type]
-    xs = inputs(node, "a", "b")
-    return composed(name, form, lambda a, b: (a.log() * b).exp(), xs, [ta, tb])
+
+    def formula(a: Tensor, b: Tensor) -> Tensor:
+        of_base = a.expand(node.y.shape) ** b.detach()
+        if tb is None:
+            return of_base
+        at_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # where log has no value
+        return where(at_0, of_base, (where(at_0, 1.0, a).log() * b).exp())
+
+    return composed(name, form, formula, inputs(node, "a", "b"), [ta, tb])
 
 
 # --- formulas of other ops
@@ -274,6 +284,7 @@ _TABLE: dict[Any, Any] = {
     shapes.Expand: lambda name, form, node, t: lifted(t, len(node.target)).expand((t.shape[0], *node.target)),
     # padding_idx and scale_grad_by_freq are of backward alone
     Embedding: lambda name, form, node, t, _: t[:, wrap(node.index)],
+    arrange.AsStrided: lambda name, form, node, t: (refused if node.is_apart else _each)(name, form, node, t),
     join.Concatenate: _concatenated,
     Scatter: _scattered,
     join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),

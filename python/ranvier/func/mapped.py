@@ -10,6 +10,7 @@ from typing import Any
 from ranvier.autograd.level import like, values_of
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
+from ranvier.tensors.duplicates import begin_alike
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -33,7 +34,8 @@ def vmap(
     call or the "same". chunk_size, of PyTorch's memory, changes nothing.
 
     func runs once for each slice, on views: eagerly that takes as long as a loop. In a step compiled by
-    :func:`ranvier.compile` calls that do not depend on each other run side by side.
+    :func:`ranvier.compile` calls that do not depend on each other run side by side. The places in memory of
+    each slice (`as_strided`, `storage_offset()`) are numbered as those of the first one.
 
     Raises ValueError for sizes that differ, for no or unknown dimensions and for no slices, TypeError for
     arguments and results that are no Tensors, RuntimeError for draws with randomness="error", and from a
@@ -122,6 +124,8 @@ def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
             f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
         )
     parts: tuple[Tensor, ...] = unbind(value, dim)
+    if name == "vmap" and value._array.size:  # no function of a program sees the parts of a Stack
+        begin_alike(parts)
     return parts
 
 

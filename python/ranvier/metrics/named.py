@@ -7,20 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ranvier.metrics.classification import (
-    accuracy_score,
-    binary_accuracy,
-    f1_score,
-    precision_score,
-    recall_score,
-)
+import ranvier.metrics.classification as classification
+import ranvier.metrics.regression as regression
 from ranvier.metrics.ranking import log_loss, roc_auc_score, top_k_accuracy_score
-from ranvier.metrics.regression import (
-    mean_absolute_error,
-    mean_squared_error,
-    r2_score,
-    root_mean_squared_error,
-)
 
 __all__ = ["METRICS"]
 
@@ -45,19 +34,19 @@ _OF_PROBABILITIES: list[tuple[str, Callable[..., float], dict[str, Any]]] = [
     ("log_loss", log_loss, {}),
 ]
 METRICS: dict[str, Metric] = {
-    "accuracy": accuracy_score,
-    "binary_accuracy": binary_accuracy,
-    "mae": mean_absolute_error,
-    "mse": mean_squared_error,
-    "r2": r2_score,
-    "rmse": root_mean_squared_error,
-    "precision": precision_score,
-    "recall": recall_score,
-    "f1": f1_score,
+    "accuracy": classification.accuracy_score,
+    "binary_accuracy": classification.binary_accuracy,
+    "mae": regression.mean_absolute_error,
+    "mse": regression.mean_squared_error,
+    "r2": regression.r2_score,
+    "rmse": regression.root_mean_squared_error,
+    "precision": classification.precision_score,
+    "recall": classification.recall_score,
+    "f1": classification.f1_score,
     **{
         name: _WithSettings(name, function, "labels", average=average)
         for average in ("macro", "micro", "weighted")
-        for function in (precision_score, recall_score, f1_score)
+        for function in (classification.precision_score, classification.recall_score, classification.f1_score)
         for name in [function.__name__.replace("score", average)]
     },
     **{

@@ -89,16 +89,13 @@ def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Any, a: float, b: 
     return philox.numbers(kernel, tensor.shape, kind, float(a), float(b), key_of("init", generator))
 
 
-def _uniform(tensor: Tensor, low: float, high: float, generator: Any = None) -> Tensor:
+def _drawn(kernel: str, tensor: Tensor, a: float, b: float, generator: Any = None) -> Tensor:
     if _skips(tensor):
         return tensor
-    return _fill(tensor, _draw("random_uniform", tensor, tensor.dtype, generator, low, high))
+    return _fill(tensor, _draw(kernel, tensor, tensor.dtype, generator, a, b))
 
 
-def _normal(tensor: Tensor, mean: float, std: float, generator: Any = None) -> Tensor:
-    if _skips(tensor):
-        return tensor
-    return _fill(tensor, _draw("random_normal", tensor, tensor.dtype, generator, mean, std))
+_uniform, _normal = (functools.partial(_drawn, f"random_{kind}") for kind in ("uniform", "normal"))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:

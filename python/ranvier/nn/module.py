@@ -302,11 +302,9 @@ class Module(HookRegistration, StateDicts, Conversions):
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
         cls = type(self)
-        if not (
-            cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules
-        ):
-            return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-        return values_of(self._rv_tree() if recurse else [self], PARAMETERS)
+        if cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules:
+            return values_of(self._rv_tree() if recurse else [self], PARAMETERS)
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -315,9 +313,9 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         cls = type(self)
-        if not (cls.named_buffers is Module.named_buffers and cls.named_modules is Module.named_modules):
-            return (buffer for _, buffer in self.named_buffers(recurse=recurse))
-        return values_of(self._rv_tree() if recurse else [self], BUFFERS)
+        if cls.named_buffers is Module.named_buffers and cls.named_modules is Module.named_modules:
+            return values_of(self._rv_tree() if recurse else [self], BUFFERS)
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""

@@ -132,18 +132,11 @@ class _BatchNorm(_ChannelNorm):
     def forward(self, input: Any) -> Tensor:
         self._check_input_dim(input)
         of_batch = self.training or self.running_mean is None
-        tracked = not self.training or self.track_running_stats
-        return ops.batch_norm(
-            input,
-            self.running_mean if tracked else None,
-            self.running_var if tracked else None,
-            self.weight,
-            self.bias,
-            of_batch,
-            self.momentum,
-            self.eps,
-            self.num_batches_tracked if tracked else None,
-        )
+        mean, var, seen = self.running_mean, self.running_var, self.num_batches_tracked
+        if self.training and not self.track_running_stats:
+            mean = var = seen = None
+        parameters = self.weight, self.bias
+        return ops.batch_norm(input, mean, var, *parameters, of_batch, self.momentum, self.eps, seen)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -190,16 +183,10 @@ class _InstanceNorm(_ChannelNorm):
     def forward(self, input: Any) -> Tensor:
         self._check_input_dim(input)
         alone = input.ndim == self._unbatched
-        y = ops.instance_norm(
-            input[None] if alone else input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or not self.track_running_stats,
-            self.momentum or 0.0,
-            self.eps,
-        )
+        held = self.running_mean, self.running_var, self.weight, self.bias
+        of_sample = self.training or not self.track_running_stats
+        x = input[None] if alone else input
+        y = ops.instance_norm(x, *held, of_sample, self.momentum or 0.0, self.eps)
         return y[0] if alone else y
 
 

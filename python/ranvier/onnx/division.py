@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,10 +69,8 @@ class Division:
         self.plan, self.nodes = plan, plan.nodes
         self.made = {v: i for i, node in enumerate(plan.nodes) for v in node.outputs if v}
         self.users: dict[str, set[int]] = {v: {-1} for v in plan.outputs}
-        self.active, self.sizes = (
-            {*plan.inputs},
-            set[str](),
-        )  # sizes: that follow from shapes of active values
+        self.active = {*plan.inputs}
+        self.sizes: set[str] = set()  # that follow from shapes of active values
         self.same: dict[str, Any] = {}  # equal for values that are not active and are computed alike
         self.used: list[frozenset[str]] = []  # the parameters that each node uses
         needs = {v: frozenset({v}) for v in plan.paths}
@@ -255,25 +255,21 @@ def _distinct(outer: dict[int, _Region], nodes: Iterable[int]) -> list[_Region]:
 def _ordered(steps: dict[int, Node | Call], path: Path) -> list[Node | Call]:
     """In an order in which each follows what it needs; else in that of the file."""
     made = {v: i for i, step in steps.items() for v in step.outputs if v}
-    waits = {i: {made[v] for v in step.inputs if v in made} for i, step in steps.items()}
-    then: dict[int, list[int]] = {}
-    for i, before in waits.items():
-        for k in before:
-            then.setdefault(k, []).append(i)
-    ready = [i for i, before in waits.items() if not before]
-    heapq.heapify(ready)
-    order = []
-    while ready:
+    sorter = TopologicalSorter({i: {made[v] for v in s.inputs if v in made} for i, s in steps.items()})
+    with suppress(CycleError):  # those outside of cycles are sorted all the same
+        sorter.prepare()
+    order: dict[int, Node | Call] = {}
+    ready: list[int] = []
+    while sorter.is_active():
+        for i in sorter.get_ready():
+            heapq.heappush(ready, i)
         i = heapq.heappop(ready)
-        order.append(steps[i])
-        for k in then.get(i, ()):
-            waits[k].discard(i)
-            if not waits[k]:
-                heapq.heappush(ready, k)
-    if len(order) < len(steps):
-        stuck = [step.path for i, step in steps.items() if waits[i] and isinstance(step, Call)]
+        order[i] = steps[i]
+        sorter.done(i)
+    stuck = [step.path for i, step in steps.items() if i not in order and isinstance(step, Call)]
+    if stuck:
         raise _Cycle({(*path, *names) for names in stuck})
-    return order
+    return [*order.values()]
 
 
 def _plain(value: Any) -> Any:

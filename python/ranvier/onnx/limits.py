@@ -32,9 +32,8 @@ _PRODUCTS = 128  # ... and so many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
 
-BY_VALUES = frozenset(
-    ("ConstantOfShape", "Expand", "Tile", "OneHot", "AffineGrid", "Pad", "Range", "Resize", "Upsample")
-) | {"MaxUnpool", "Col2Im"}
+_BY_VALUES = "AffineGrid Col2Im ConstantOfShape Expand MaxUnpool OneHot Pad Range Resize Tile Upsample"
+BY_VALUES = frozenset(_BY_VALUES.split())
 """Operators whose cost follows from the values of their inputs; of others from their shapes."""
 
 
@@ -193,13 +192,9 @@ def _transposed(inputs: Inputs, settings: Settings) -> float:
     space = len(shape) - 2
     strides, dilations = (settings.get(k) or [1] * space for k in ("strides", "dilations"))
     more = settings.get("output_padding") or [0] * space
-    wanted = (settings.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)])[
-        -space:
-    ]
-    sizes = [
-        max(s * (n - 1) + d * (k - 1) + 1 + o, w)
-        for s, n, d, k, o, w in zip(strides, shape[2:], dilations, weight[2:], more, wanted, strict=True)
-    ]
+    wanted = settings.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
+    axes = zip(strides, shape[2:], dilations, weight[2:], more, wanted[-space:], strict=True)
+    sizes = [max(s * (n - 1) + d * (k - 1) + 1 + o, w) for s, n, d, k, o, w in axes]
     planes = (shape[0] or 1) * (weight[1] or 1)
     work = _product(shape[2:]) * _product(weight[2:]) * (weight[0] or 1) / _PRODUCTS
     return planes * (settings.get("group", 1) * _product(sizes) + work)
@@ -229,6 +224,12 @@ def _recurrent(inputs: Inputs, settings: Settings) -> float:
     return max(steps, 1) * directions * (work + 16 * _STEP)
 
 
+# the cost of the first input: others are settings, or have a size for each channel
+_AS_FIRST = """
+    BatchNormalization Clip Compress CumProd CumSum Dropout GroupNormalization InstanceNormalization PRelu
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze Trilu Unsqueeze
+"""
 _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "ConstantOfShape": lambda inputs, settings: _product(ints(inputs[0])),
     "Expand": lambda inputs, settings: _broadcast([shape_of(inputs[0]), ints(inputs[1])]),
@@ -262,20 +263,5 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     ),
     **dict.fromkeys(("Cast", "CastLike", "Hardmax"), _of_first(2)),
     "NonZero": lambda inputs, settings: _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1),
-    **dict.fromkeys(  # other inputs are settings, or have a size for each channel
-        (
-            *("Reshape", "Squeeze", "Unsqueeze", "Split", "Slice", "Trilu", "Clip", "Dropout", "Compress"),
-            *(
-                "BatchNormalization",
-                "InstanceNormalization",
-                "GroupNormalization",
-                "PRelu",
-                "CumSum",
-                "CumProd",
-            ),
-            *(f"Reduce{kind}" for kind in ("Sum", "Mean", "Prod", "Max", "Min", "L1", "L2", "SumSquare")),
-            *("ReduceLogSum", "ReduceLogSumExp", "ReverseSequence"),
-        ),
-        _of_first(1),
-    ),
+    **dict.fromkeys(_AS_FIRST.split(), _of_first(1)),
 }

@@ -26,14 +26,12 @@ class Part(Module):
     _body: Body
 
     def forward(self, *inputs: Any) -> Any:
-        body = self._body
-        if not body.steps:
-            raise ValueError(f"[onnx] part '{body.name}' is not one function: {_REMEDY}")
-        if len(inputs) != len(body.inputs):
-            raise TypeError(
-                f"[onnx] part '{body.name}' got {len(inputs)} inputs; expected {len(body.inputs)}"
-            )
-        results = called(self, body, inputs)
+        name, filling = ".".join(self._body.path), self._body.filling
+        if not filling.steps:
+            raise ValueError(f"[onnx] part '{name}' is not one function: {_REMEDY}")
+        if len(inputs) != (count := len(filling.inputs)):
+            raise TypeError(f"[onnx] part '{name}' got {len(inputs)} inputs; expected {count}")
+        results = called(self, self._body, inputs)
         return results if len(results) > 1 else results[0]
 
 
@@ -45,23 +43,17 @@ _REMEDY = (
 
 
 class Body:
-    """What a part computes. Of a part that is not one function, without steps.
-
-    steps: nodes, and calls of parts inside. places: where its parameters are, from the part on.
-    """
+    """What a part computes. Of a part that is not one function, without steps."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan, self.path = plan, path
-        self.name = ".".join(path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Body:
         return self
 
-    def _filled(self) -> Filling:
+    @property
+    def filling(self) -> Filling:
         return self.plan.fillings.get(self.path, _NOTHING)
-
-    steps = property(lambda self: self._filled().steps)
-    inputs = property(lambda self: self._filled().inputs)
 
 
 _NOTHING = Filling((), (), (), (), (), {})
@@ -77,13 +69,8 @@ class Plan:
     def __init__(
         self, graph: Graph, paths: dict[str, Path], buffers: frozenset[str], most: tuple[int, int]
     ) -> None:
-        self.nodes, self.outputs, self.paths, self.buffers, self.most = (
-            graph.nodes,
-            graph.outputs,
-            paths,
-            buffers,
-            most,
-        )
+        self.nodes, self.outputs = graph.nodes, graph.outputs
+        self.paths, self.buffers, self.most = paths, buffers, most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
         self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}  # of nodes, with their operands' shapes
@@ -128,7 +115,7 @@ class Plan:
 # --- running
 def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]:
     """The part's steps, with calls of the parts inside it."""
-    filling = body._filled()
+    filling = body.filling
     values = {"": None, **filling.constants, **dict(zip(filling.inputs, inputs, strict=True))}
     for value, path in filling.places:
         values[value] = _found(module, body, path)

@@ -274,21 +274,12 @@ def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
     """A copy for the inliner, in which initializers have types; and the large ones, inputs in it."""
     large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
     rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
-    graph = onnx.GraphProto(
-        name=model.graph.name,
-        node=model.graph.node,
-        input=model.graph.input,
-        output=model.graph.output,
-        value_info=model.graph.value_info,
-        initializer=rest,
-    )
-    typed = onnx.ModelProto(
-        ir_version=model.ir_version,
-        producer_name=model.producer_name,
-        opset_import=model.opset_import,
-        functions=model.functions,
-        graph=graph,
-    )
+    kept = {name: getattr(model.graph, name) for name in ("name", "node", "input", "output", "value_info")}
+    graph = onnx.GraphProto(initializer=rest, **kept)
+    kept = {
+        name: getattr(model, name) for name in ("ir_version", "producer_name", "opset_import", "functions")
+    }
+    typed = onnx.ModelProto(graph=graph, **kept)
     named = {v.name for v in (*graph.value_info, *graph.input)}
     for tensors, infos in ((rest, typed.graph.value_info), (large, typed.graph.input)):
         for tensor in tensors:

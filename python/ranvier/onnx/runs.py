@@ -16,6 +16,7 @@ from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
 from ranvier.onnx.tracing import Trace
 from ranvier.onnx.values import number_of
+from ranvier.tape.variations import FAILURES, accepted, other_values
 
 Array = np.ndarray[Any, Any]
 Axes = dict[int, dict[int, str]]  # of each input: axis -> name
@@ -131,32 +132,6 @@ def arrays_of(form: Any, name: str = "") -> Iterator[tuple[str, Array]]:
             yield from arrays_of(item, f"{name}_{key}")
 
 
-_WIDTHS = 4  # how far values are from those of the example: from 3, of any sign, to 0, as there
-
-
-def other_values(array: Array, seed: int, width: int = 0) -> Array:
-    """Other numbers of the same kind: as far as the model accepts them, the width, all that the dtype has."""
-    rng = np.random.default_rng(seed)
-    if not array.size:
-        return array
-    drawn = rng.choice(array.reshape(-1), array.shape)
-    if array.dtype.kind == "f":
-        if not width:
-            drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
-            return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
-        size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
-        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # and zeros
-    elif width and array.dtype.kind == "b":
-        drawn = rng.random(array.shape) < 0.5
-    elif width:
-        top, limits = int(array.max()), np.iinfo(array.dtype)
-        low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
-        drawn = rng.integers(
-            max(low, limits.min), min(max(high, low), limits.max), array.shape, endpoint=True
-        )
-    return np.asarray(drawn).astype(array.dtype)
-
-
 def extreme_values(array: Array, wide: Array, seed: int) -> Array:
     """The same number everywhere, or of one sign: seed 0 to 2."""
     if seed == 2:
@@ -169,9 +144,6 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
     for axis, size in sizes.items():
         array = np.take(array, np.arange(size) % max(array.shape[axis], 1), axis)
     return array
-
-
-_FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)  # of a model
 
 
 def all_runs(
@@ -194,7 +166,7 @@ def all_runs(
     near = [0] * len(arrays)
     runs, used_sizes = [run(target, modules, args, inputs(base, 0, near))], [base]
     further = [plain_run(target, modules, args, runs[0].inputs)]
-    widths = _accepted(lambda tried: plain_run(target, modules, args, inputs(base, 5, tried)), near)
+    widths = accepted(lambda tried: plain_run(target, modules, args, inputs(base, 5, tried)), near)
     plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
@@ -203,7 +175,7 @@ def all_runs(
         def once(sizes: dict[str, int], seed: int = 100 * seed) -> Run:
             try:
                 return run(target, modules, args, inputs(sizes, seed, widths))
-            except _FAILURES:
+            except FAILURES:
                 return run(target, modules, args, inputs(sizes, seed, near))
 
         other, taken = _attempt(once, sizes, base)
@@ -222,31 +194,19 @@ def all_runs(
     for seed in range(3):
         others.append([extreme_values(a, w, seed) for a, w in zip(wide[0], wide[1], strict=True)])
     for values in others:
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             further.append(plain_run(target, modules, args, values))
     return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
-
-
-def _accepted(attempt: Any, near: list[int]) -> list[int]:
-    """How wide the values of each input may be."""
-    widths = [*near]
-    for i in range(len(near)):
-        for width in range(_WIDTHS - 1, 0, -1):
-            with suppress(*_FAILURES):
-                attempt([*widths[:i], width, *near[i + 1 :]])
-                widths[i] = width
-                break
-    return widths
 
 
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
     """The run; with smaller sizes, if the model does not take larger ones."""
     try:
         return once(sizes), sizes
-    except _FAILURES as error:
+    except FAILURES as error:
         less = {s: max(1, 2 * base[s] - n) for s, n in sizes.items()}
         if less not in (sizes, base):
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 return once(less), less
         what = f"of sizes {sizes}" if sizes != base else "with other values"
         raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error

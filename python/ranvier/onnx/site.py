@@ -250,9 +250,10 @@ class Site:
                 one = self.w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
                 ones = self.node("ConstantOfShape", shape, value=one)
                 below = self.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
-                return self.node(
-                    "Where", self.w.cast(below, np.bool_), self.w.constant(low), self.w.constant(high)
-                )
+                below = self.w.cast(below, np.bool_)
+                if first.dtype == np.bool_:  # onnxruntime has no Where of bools
+                    return below if low else self.node("Not", below)
+                return self.node("Where", below, self.w.constant(low), self.w.constant(high))
         return ""
 
     def scalar(self, value: Any, i: int = 0) -> str:

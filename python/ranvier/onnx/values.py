@@ -142,20 +142,9 @@ def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
     return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
 
 
-_NAMES = {  # numbers of TensorProto.DataType
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    12: "uint32",
-    13: "uint64",
-}
+# by the numbers of TensorProto.DataType; 8 is that of texts
+_NAMES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"}
+_NAMES |= {9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}
 NUMBERS = {name: number for number, name in _NAMES.items()}
 CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
 """The dtypes of Tensors that operators compute by the library's operations, which can be written again."""

@@ -143,13 +143,9 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
 
     x, y = place[0] * APART[0], place[1] * APART[1]
     corner = (x - WIDTH / 2 + 0.08, y - HEIGHT / 2 + 0.08)
-    how: dict[str, Any] = {
-        "boxstyle": "round,pad=0.08",
-        "facecolor": FILLS[kind],
-        "edgecolor": fig.BLACK,
-        "zorder": 2,
-    }
-    ax.add_patch(FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, **how))
+    how: dict[str, Any] = {"facecolor": FILLS[kind], "edgecolor": fig.BLACK, "zorder": 2}
+    box = FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, boxstyle="round,pad=0.08", **how)
+    ax.add_patch(box)
     array = None if value is None else value._array
     gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
     shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
@@ -187,14 +183,8 @@ def _draw_arrow(ax: Any, points: list[Point]) -> None:
         middle = (x0 + x1) / 2
         vertices += [(middle, y0), (middle, y1), (x1, y1)]
         codes += [Curve.CURVE4] * 3
-    how: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 8,
-        "color": fig.GRAY,
-        "linewidth": 1,
-        "zorder": 1,
-    }
-    ax.add_patch(FancyArrowPatch(path=Curve(vertices, codes), **how))
+    how: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "color": fig.GRAY}
+    ax.add_patch(FancyArrowPatch(path=Curve(vertices, codes), linewidth=1, zorder=1, **how))
 
 
 def program(program: Any, path: Path | None = None, *, figure: Figure | None = None) -> Panels:

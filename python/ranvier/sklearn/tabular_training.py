@@ -11,18 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 import ranvier.optim as optim
+import ranvier.sklearn.tabular_network as tabular_network
 from ranvier.ops.making import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.inputs import hidden_sizes
-from ranvier.sklearn.tabular_network import (
-    Columns,
-    MemberCrossEntropy,
-    TabularNetwork,
-    forest_splits,
-    quantile_edges,
-    step_edges,
-)
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
 Array = npt.NDArray[Any]
@@ -52,12 +45,12 @@ class TabularTraining(NetworkEstimator):
     without a held-out part.
     """
 
-    _columns: Columns
+    _columns: tabular_network.Columns
 
     def _fit_table(self, table: Array, target: Array, weights: Array | None, outputs: int, loss: Any) -> Any:
         """Make the network and train it."""
         self.__dict__.pop("_importances", None)
-        self._columns = Columns(table, self._is_category)
+        self._columns = tabular_network.Columns(table, self._is_category)
         x = self._columns.apply(table)
         self._random_state, self._generator = check_random_state(self.random_state), None
         everything = x, target, weights
@@ -69,23 +62,25 @@ class TabularTraining(NetworkEstimator):
         held = self._held_out(order, weights)
         train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
         numbers = train[0][:, : self._columns.numbers]
-        splits = np.empty((0, 3)) if held is None else forest_splits(*train, self._random_state)
+        splits = (
+            np.empty((0, 3)) if held is None else tabular_network.forest_splits(*train, self._random_state)
+        )
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
         gains = gains[: numbers.shape[1] + self._columns.plain]  # says little about class indices
-        steps = step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
+        steps = tabular_network.step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
         automatic = 0.0 if splits[:, 2].sum() >= EXPLAINED else DROPOUT
         with random.using(self._stream()):
-            self.module_ = TabularNetwork(
+            self.module_ = tabular_network.TabularNetwork(
                 self._columns.numbers,
                 self._columns.plain,
                 self._columns.categories,
                 outputs,
-                edges=quantile_edges(numbers, self.bins, steps),
+                edges=tabular_network.quantile_edges(numbers, self.bins, steps),
                 hidden=hidden_sizes(self, least=1),
                 members=self.n_members,
                 activation=self.activation,
                 dropout=automatic if self.dropout == "auto" else float(self.dropout),
-                probabilities=isinstance(loss, MemberCrossEntropy),
+                probabilities=isinstance(loss, tabular_network.MemberCrossEntropy),
                 shares=gains / gains.sum() if gains.any() else None,
             )
         optimizer = self._optimizer()

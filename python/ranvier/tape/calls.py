@@ -12,7 +12,7 @@ import linecache
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -23,7 +23,7 @@ from ranvier.tape.function import Function
 from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["Call", "Calls"]
+__all__ = ["Call", "Calls", "Refused"]
 
 
 class Call(NamedTuple):
@@ -38,6 +38,10 @@ class Call(NamedTuple):
     outputs: list[Any]
     where: str
     layer: str = ""
+
+
+class Refused(ValueError):
+    """A run that cannot be written in another form."""
 
 
 class Seen(NamedTuple):
@@ -61,29 +65,32 @@ class Calls(Observer):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # their ids stay unique
+        self.fault: Refused | None = None  # what `refuse` has raised first
         self._seen: dict[int, Seen] = {}  # by id of the array
-        self._open = ExitStack()
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
 
     def __enter__(self) -> Calls:
-        try:
+        with ExitStack() as block:
+            block.callback(super().__exit__)
             super().__enter__()
-            self._open.enter_context(paused())  # the recording of a step that writes a file
-            self._open.enter_context(self._recording)
+            block.enter_context(paused())  # the recording of a step that writes a file
+            block.enter_context(self._recording)
             for entry in self._seen.values():
                 if entry.is_computed:
                     self._recording.core.follow(entry.array())
-        except BaseException:  # KeyboardInterrupt
-            self.__exit__()
-            raise
+            self._block = block.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._open.close()
-        finally:
-            super().__exit__(*error)
+        self._block.close()
+        if self.fault is not None:  # also where the model has caught it, and has done something else
+            raise self.fault from None
+
+    def refuse(self, text: str) -> NoReturn:
+        """Raises Refused, and once more where the run ends."""
+        self.fault = self.fault or Refused(f"[{self.op}] {text}")
+        raise self.fault
 
     def operand(self, x: Any) -> Any:
         """What stands for a Tensor, an array, a number or None."""
@@ -133,16 +140,16 @@ class Calls(Observer):
             maker = self._recording.core.maker(array)
             file, _, line = maker.rpartition(" at ")[2].rpartition(":")
             text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
-            raise ValueError(
-                f"[{self.op}] {place()} uses a tensor that depends on the inputs, and that {maker} has made"
+            self.refuse(
+                f"{place()} uses a tensor that depends on the inputs, and that {maker} has made"
                 + f" ({text})" * bool(text)
                 + ", which has no counterpart; expected other operations, or the tensor as an input (what "
                 "NumPy makes of other numbers: rv.constant)"
             )
         if entry is not None and entry.cell[0] != entry.changes:
-            raise ValueError(
-                f"[{self.op}] {place()} uses a tensor after it, or a tensor of the same memory, was changed "
-                "in place by an assignment or a view; expected operations that make new tensors (where, cat)"
+            self.refuse(
+                f"{place()} uses a tensor after it, or a tensor of the same memory, was changed in place "
+                "by an assignment or a view; expected operations that make new tensors (where, cat)"
             )
         return entry
 
@@ -178,7 +185,7 @@ class Calls(Observer):
             return
         entry = self.find(array)
         if (entry is not None and entry.is_computed) or self._recording.core.varies(array):
-            raise ValueError(
-                f"[{self.op}] {how} reads a value at {place()}, which a file cannot do; expected operations "
+            self.refuse(
+                f"{how} reads a value at {place()}, which a file cannot do; expected operations "
                 "on tensors: return the tensor and read it outside"
             )

@@ -320,13 +320,11 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         _skip_hooks(tensor, result._grad_fn, view)
     write(tensor._array, result._array)
     count_change(tensor)
-    if view is None:
-        base = tensor
-        change_history(base, result._grad_fn)
-    else:
+    base, maker = tensor, result._grad_fn
+    if view is not None:
         base, chain, _ = view
-        replaced = as_node(Replace(chain, base._array), base._grad_fn, result._grad_fn)
-        change_history(base, replaced)
+        maker = as_node(Replace(chain, base._array), base._grad_fn, maker)
+    change_history(base, maker)
     for other in views_of(base):
         _, chain, why = other._view
         maker = as_node(Refused(why), base._grad_fn) if why else chained(chain, base._grad_fn)

@@ -6,6 +6,7 @@ Tensor that has it alone is copied alone. An array of NumPy does not count as su
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 from weakref import WeakValueDictionary
@@ -96,10 +97,9 @@ def rebuild_shared(
 
 def _placed(tensor: Any) -> tuple[Any, ...]:
     """The arguments of :func:`rebuild_shared`."""
-    array, memory = tensor._array, memory_of(tensor._array)
-    start = 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
-    place = start, array.shape, array.strides, array.dtype
-    return type(tensor), memory, *place, tensor._requires_grad
+    array = tensor._array
+    place = *place_in_memory(array), array.shape, array.strides, array.dtype
+    return type(tensor), *place, tensor._requires_grad
 
 
 class Memory:
@@ -115,14 +115,41 @@ _memories: WeakValueDictionary[int, Memory] = WeakValueDictionary()  # by the id
 def memory_of(array: Array) -> Memory:
     """The memory of which an array is a part: the same object for all arrays there, while it is in use."""
     owner = array
-    while isinstance(owner.base, np.ndarray):
+    while isinstance(owner.base, np.ndarray) and not isinstance(owner, _OfSlice):
         owner = owner.base
     memory = _memories.get(id(owner))
     if memory is None:
-        whole = owner
-        if type(owner) is not np.ndarray or not owner.flags.c_contiguous:
+        whole = np.asarray(owner)
+        if not owner.flags.c_contiguous:
             low, high = bounds(owner)
             lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
             whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
         memory = _memories[id(owner)] = Memory(whole)  # which keeps the owner
     return memory
+
+
+def place_in_memory(array: Array) -> tuple[Memory, int]:
+    """The memory of which an array is a part, and the bytes there before the first element."""
+    memory = memory_of(array)
+    return memory, 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
+
+
+class _OfSlice(np.ndarray[Any, Any]):
+    """Memory of a slice, at which :func:`memory_of` ends."""
+
+
+def begin_alike(slices: Sequence[Any]) -> None:
+    """Gives the slices of a Tensor memory that begins as far before each, as PyTorch's vmap does: a place in
+    it is the same place of each slice."""
+    step = slices[-1]._array.ctypes.data - slices[0]._array.ctypes.data
+    slices, step = slices[:: -1 if step < 0 else 1], abs(step) // max(len(slices) - 1, 1)
+    first = slices[0]._array
+    memory, start = place_in_memory(first)
+    whole, high = memory.array.reshape(-1).view(np.uint8), bounds(first)[1] - memory.array.ctypes.data
+    shape, dtype, strides, writeable = first.shape, first.dtype, first.strides, first.flags.writeable
+    for i, x in enumerate(slices):
+        # NumPy takes the last but one of a type as a base
+        part = whole[i * step : i * step + high].view(_OfSlice)[:]
+        x._array = np.ndarray(shape, dtype, part, start, strides)
+        if not writeable:
+            x._array.flags.writeable = False

@@ -5,6 +5,7 @@ Methods that need modules above this one are attached in ops/attach.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -221,6 +222,9 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
         steps = _core._steps(self)
+        if 0 in self._array.shape and not any(steps):  # NumPy's, of an array without elements that is new
+            sizes = [max(n, 1) for n in self._array.shape]
+            steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
         try:
             return steps if dim is None else steps[index(dim)]
         except Exception as error:

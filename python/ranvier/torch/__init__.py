@@ -107,7 +107,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         for name, module in METHODS.items():
             setattr(Tensor, name, Later(module, name))
-        provide("complex numbers", "ranvier.torch.pairs")
+        provide("complex numbers", "ranvier.torch.pair_functions")
         for name in LACKING.split():
             if not hasattr(Tensor, name):
                 setattr(Tensor, name, Lacking(name))

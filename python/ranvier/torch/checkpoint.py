@@ -27,15 +27,9 @@ def noop_context_fn() -> tuple[Any, Any]:
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
-class CheckpointPolicy(enum.Enum):
-    """What :func:`create_selective_checkpoint_contexts` is told of an operation."""
-
-    MUST_SAVE = 0
-    PREFER_SAVE = 1
-    MUST_RECOMPUTE = 2
-    PREFER_RECOMPUTE = 3
-    MUST_CPU_OFFLOAD = 4
-    PREFER_CPU_OFFLOAD = 5
+# what `create_selective_checkpoint_contexts` is told of an operation
+_POLICIES = "MUST_SAVE PREFER_SAVE MUST_RECOMPUTE PREFER_RECOMPUTE MUST_CPU_OFFLOAD PREFER_CPU_OFFLOAD"
+CheckpointPolicy = enum.Enum("CheckpointPolicy", _POLICIES, start=0)  # type: ignore[misc]
 
 
 def create_selective_checkpoint_contexts(

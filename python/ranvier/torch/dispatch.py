@@ -24,6 +24,7 @@ import ranvier.nn as nn
 import ranvier.nn.functional
 import ranvier.nn.init
 import ranvier.ops as ops
+import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
@@ -31,19 +32,6 @@ from ranvier.ops.attach import Later
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.duplicates import rebuild
-from ranvier.torch.asking import (
-    ASK_NOBODY,
-    BINARY,
-    CALLED,
-    F_BUILT_IN,
-    ONLY_MODES,
-    OPERATORS,
-    OWN_GLOBALS,
-    PLAIN,
-    SPACES,
-    SPECIAL,
-    op_of,
-)
 
 _MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
 
@@ -60,17 +48,21 @@ def public(function: Any, path: str) -> Any:
     space, _, name = path.rpartition(".")
     if type(function) in (_core.PublicFunction, _core.PublicMethod):
         function = getattr(function, "__wrapped__")  # noqa: B009
-    if not isinstance(function, _FUNCTIONS) or space not in SPACES or (space == "" and name in PLAIN):
+    if (
+        not isinstance(function, _FUNCTIONS)
+        or space not in asking.SPACES
+        or (space == "" and name in asking.PLAIN)
+    ):
         return function
     made = _made.get((path, id(function)))
     if made is None:
-        binding = SPACES[space]
-        binds = name in binding if binding is not None else name not in F_BUILT_IN
-        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in ONLY_MODES)
+        binding = asking.SPACES[space]
+        binds = name in binding if binding is not None else name not in asking.F_BUILT_IN
+        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
-        if (op := op_of(function)) is not None:
+        if (op := asking.op_of(function)) is not None:
             _core._set_op(made, *op)
         _made[path, id(function)] = made
     return made
@@ -293,16 +285,16 @@ def activate() -> None:
         return
     _is_active = True
     for name, value in list(vars(Tensor).items()):
-        if (name[0] == "_" and name not in SPECIAL) or name in ASK_NOBODY:
+        if (name[0] == "_" and name not in asking.SPECIAL) or name in asking.ASK_NOBODY:
             continue
-        if not getattr(value, "__globals__", OWN_GLOBALS)["__name__"].startswith("ranvier."):
+        if not getattr(value, "__globals__", asking.OWN_GLOBALS)["__name__"].startswith("ranvier."):
             continue  # a method that the program has added
         if type(value) is Later:
             value = getattr(Tensor, name)
         _replace(name, value)
     unbind: Any = vars(Tensor)["unbind"]
     Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
-    for name, op in OPERATORS.items():
+    for name, op in asking.OPERATORS.items():
         _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
     nowrap()
     _attach_layers()
@@ -314,7 +306,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
         return
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how, text = _BINDS | _OPERATOR * (name in BINARY), CALLED.get(name, name)
+    how, text = _BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
     setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.tensors.memory import bools
-from ranvier.torch.pairs import as_complex, complex_of, view_as_complex
+from ranvier.torch.pair_functions import complex_of, view_as_complex
+from ranvier.torch.pairs import as_complex
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")

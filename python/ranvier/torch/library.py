@@ -8,22 +8,10 @@ from ranvier.torch.operators import BELOW, OpOverload, defined, overload_of, pac
 from ranvier.torch.schemas import infer_schema, parsed
 
 __all__ = [
-    "Library",
-    "custom_op",
-    "define",
-    "fallthrough_kernel",
-    "get_ctx",
-    "impl",
-    "impl_abstract",
-    "infer_schema",
-    "register_autocast",
-    "register_autograd",
-    "register_fake",
-    "register_kernel",
-    "register_torch_dispatch",
-    "register_vmap",
-    "triton_op",
-]
+    "Library", "custom_op", "define", "fallthrough_kernel", "get_ctx", "impl", "impl_abstract",
+    "infer_schema", "register_autocast", "register_autograd", "register_fake", "register_kernel",
+    "register_torch_dispatch", "register_vmap", "triton_op",
+]  # fmt: skip
 
 _KEYS = {"default": BELOW[1], "cpu": "CPU", "meta": "Meta", "": BELOW[3]}
 

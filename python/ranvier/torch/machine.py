@@ -6,6 +6,7 @@ import enum
 from typing import Any
 
 import ranvier as rv
+from ranvier.ops.making.convert import parsed_to
 from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
@@ -69,18 +70,8 @@ def parse_to(
     >>> parse_to("cpu", rv.float64, True)[1:3]
     (torch.float64, True)
     """
-    for argument in args:
-        if isinstance(argument, rv.Tensor):
-            device, dtype = argument.device, argument.dtype
-        elif isinstance(argument, bool):
-            non_blocking = argument
-        elif isinstance(argument, (str, int, type(rv.device("cpu")))):
-            device = argument
-        elif argument is not None:
-            dtype = argument
-    return (
-        None if device is None else rv.device(device),
-        None if dtype is None else rv.zeros(0, dtype=dtype).dtype,
-        non_blocking,
-        memory_format,
-    )
+    dtype, device, _ = parsed_to(args, dtype, device, copy)
+    non_blocking = next((arg for arg in args if isinstance(arg, bool)), non_blocking)
+    device = None if device is None else rv.device(device)
+    dtype = None if dtype is None else rv.zeros(0, dtype=dtype).dtype
+    return device, dtype, non_blocking, memory_format

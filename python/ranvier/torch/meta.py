@@ -17,6 +17,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.autograd import wrap
+from ranvier.ops.making.convert import parsed_to
 from ranvier.tensors.duplicates import rebuild
 from ranvier.tensors.memory import Array
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
@@ -186,18 +187,13 @@ class Meta(rv.Tensor):
         return object.__format__(self, spec)
 
     # --- copies
-    def to(self, *args: Any, copy: bool = False, **settings: Any) -> Any:
-        given = [*args, settings.pop("device", None), settings.pop("other", None)]
-        dtype = settings.pop("dtype", None)
-        for like in given:
-            on = like.device if isinstance(like, rv.Tensor) else like
-            if isinstance(on, str) and on.partition(":")[0] == "cpu":
-                raise NotImplementedError(_NO_DATA)
-            if not isinstance(on, (str, bool, type(None))):
-                dtype = on
-            dtype = like.dtype if isinstance(like, rv.Tensor) else dtype
-        copy = copy or [x for x in args if isinstance(x, bool)][1:2] == [True]
-        return super().to(dtype=dtype or self.dtype, copy=copy, **settings)
+    def to(
+        self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **settings: Any
+    ) -> Any:
+        dtype, device, copy = parsed_to((*args, settings.pop("other", None)), dtype, device, copy)
+        if device is not None and rv.device(device).type == "cpu":
+            raise NotImplementedError(_NO_DATA)
+        return super().to(dtype=self.dtype if dtype is None else dtype, copy=copy, **settings)
 
     def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = False) -> Any:
         if self.grad_fn is not None:

@@ -225,7 +225,7 @@ _OTHERS = table(f"""
         _has_torch_function_variadic=has_torch_function_variadic _is_torch_function_enabled=is_enabled
         _len_torch_function_stack=len_modes}}
         _tensor.{_ASKED} autograd.{_ASKED} functional.{_ASKED} nn.functional.{_ASKED}
-    .torch.pairs | angle complex=complex_of imag is_tensor polar view_as_complex view_as_real
+    .torch.pair_functions | angle complex=complex_of imag is_tensor polar view_as_complex view_as_real
     .torch.positions | sparse_coo_tensor
     .torch.processes | distributed.tensor.{_SHARDS} distributed.tensor.placement_types.{_SHARDS}
         distributed._tensor.{_SHARDS}
@@ -271,7 +271,7 @@ METHODS = table("""
         lcm_ le_ logaddexp2 lt_ msort narrow_copy ne_ new_empty_strided nonzero_static prelu record_stream
         select_scatter slice_scatter split_with_sizes sum_to_size swapdims_ unsafe_chunk unsafe_split
         unsafe_split_with_sizes vdot vsplit
-    ranvier.torch.pairs | angle cdouble cfloat
+    ranvier.torch.pair_functions | angle cdouble cfloat
     ranvier.torch.positions | to_sparse to_sparse_coo
     ranvier.torch.spectra | stft
 """)

@@ -7,7 +7,8 @@ from typing import Any
 import ranvier as rv
 import ranvier._core as _core
 from ranvier.torch.dispatch import activate, switched_off
-from ranvier.torch.pairs import Complex, view_as_complex
+from ranvier.torch.pair_functions import view_as_complex
+from ranvier.torch.pairs import Complex
 
 # what a parameter answers itself, as one of real numbers does
 _NAMES = """

@@ -124,56 +124,12 @@ class Complex:
         found = getattr(part, name)(*args, **settings)
         if name in _FORMS:
             return Complex(pair.reshape(*found.shape, 2), self._conjugate)
-        several = isinstance(found, (tuple, list))
-        made = [
-            Complex(
-                rv.as_strided(pair, (*x.shape, 2), (*x.stride(), pair.stride(-1)), x.storage_offset()),
-                self._conjugate,
-            )
-            for x in (found if several else [found])
-        ]
-        return type(found)(made) if several else made[0]
 
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
-        """A function of torch: of lists and masks, or the method of its name."""
-        name, settings = getattr(function, "__name__", ""), settings or {}
-        inner = getattr(function, "__wrapped__", function)
-        if getattr(inner, "__module__", "") in (__name__, f"{__package__}.spectra"):
-            return inner(*args, **settings)
-        if name in ("cat", "concat", "stack", "hstack", "vstack"):
-            parts = [as_complex(x, cls) for x in args[0]]
-            return of_parts(
-                *(function([getattr(x, p) for x in parts], *args[1:], **settings) for p in _PARTS)
-            )
-        if name == "einsum" and len(args) == 3:
-            return _product(lambda a, b: function(args[0], a, b), *args[1:])
-        if name == "pad":
-            return args[0]._each(lambda x: function(x, *args[1:], **settings))
-        if name in ("norm", "linalg_norm", "linalg_vector_norm"):
-            return function(args[0].abs(), *args[1:], **settings)
-        if name in ("isfinite", "isnan", "isinf"):
-            tests = [function(x) for x in (args[0].real, args[0].imag)]
-            return tests[0] & tests[1] if name == "isfinite" else tests[0] | tests[1]
-        if name in (*_PARTS, "isreal"):
-            return args[0].imag == 0 if name == "isreal" else getattr(args[0], name)
-        if name == "where":
-            choices = [as_complex(x, cls) for x in args[1:]]
-            return of_parts(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
-        if name in ("constant_", "zeros_"):  # of nn.init
-            with rv.no_grad():
-                return args[0].fill_(*args[1:])
-        if name in ("dot", "outer", "bmm", "mm", "mv"):
-            return _product(function, *args)
-        if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
-            return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
-        if name in ("rand_like", "randn_like"):
-            drawn = function(args[0]._pairs, **settings)
-            return view_as_complex(drawn if name == "rand_like" else drawn * 0.5**0.5)
-        method = getattr(as_complex(args[0], cls), _SAME.get(name, name), None)
-        if method is None:
-            raise TypeError(f"[torch.{name}] got complex numbers: {_LACKS}")
-        return method(*args[1:], **settings)
+        def shown(x: Any) -> Complex:
+            steps = (*x.stride(), pair.stride(-1))
+            return Complex(rv.as_strided(pair, (*x.shape, 2), steps, x.storage_offset()), self._conjugate)
+
+        return type(found)(map(shown, found)) if isinstance(found, (tuple, list)) else shown(found)
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_A_PART:
@@ -184,7 +140,7 @@ class Complex:
             return functools.partial(self._view, name)
         if name[-1:] == "_" != name[-2:-1] and name[:-1] in _IN_PLACE:
             return lambda other, alpha=1: self._set(getattr(self, name[:-1])(other * alpha))
-        raise AttributeError(f"'Complex' object has no attribute {name!r}: {_LACKS}", name=name, obj=self)
+        raise AttributeError(f"'Complex' object has no attribute {name!r}: {LACKS}", name=name, obj=self)
 
     def __reduce__(self) -> Any:
         return Complex, (self._pair, self._conjugate)
@@ -277,16 +233,16 @@ class Complex:
         return -self + other
 
     def __mul__(self, other: Any) -> Any:
-        if _is_real(other):
-            return Complex(self._pairs * (other[..., None] if getattr(other, "ndim", 0) else other))
-        return _product(operator.mul, self, other)
+        return self._scaled(operator.mul, other) if _is_real(other) else product(operator.mul, self, other)
 
     def __truediv__(self, other: Any) -> Any:
         if _is_real(other):
-            return Complex(self._pairs / (other[..., None] if getattr(other, "ndim", 0) else other))
-        if isinstance(other, complex):
-            return self * (1 / other)
-        return self * as_complex(other).reciprocal()
+            return self._scaled(operator.truediv, other)
+        return self * (1 / other if isinstance(other, complex) else as_complex(other).reciprocal())
+
+    def _scaled(self, function: Callable[[Any, Any], Any], by: Any) -> Any:
+        """Multiplied or divided by real numbers."""
+        return Complex(function(self._pairs, by[..., None] if getattr(by, "ndim", 0) else by))
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.reciprocal() * other
@@ -299,10 +255,10 @@ class Complex:
         return self.clone() if power == 1 else self * self ** (power - 1)
 
     def __matmul__(self, other: Any) -> Any:
-        return _product(operator.matmul, self, other)
+        return product(operator.matmul, self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
-        return _product(operator.matmul, other, self)
+        return product(operator.matmul, other, self)
 
     __iadd__ = _assigned(operator.add)
     __isub__ = _assigned(operator.sub)
@@ -322,7 +278,8 @@ class Complex:
         return self * self
 
     def exp(self) -> Any:
-        return polar(self.real.exp(), self.imag)
+        size = self.real.exp()
+        return of_parts(size * rv.cos(self.imag), size * rv.sin(self.imag))
 
     def log(self) -> Any:
         return of_parts(self.abs().log(), self.angle())
@@ -361,8 +318,13 @@ class Complex:
 
     def numpy(self) -> Any:
         """The memory as an array."""
-        _require_memory("numpy", self)
-        return array_of(self._pair.numpy())
+        return array_of(self._memory("numpy").numpy())
+
+    def _memory(self, op: str) -> Any:
+        if self._conjugate:
+            text = "a conjugate, whose memory has the other sign; expected z.resolve_conj(), a copy"
+            raise RuntimeError(f"[{op}] got {text}")
+        return self._pair
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self.detach().resolve_conj().numpy(), dtype, copy=copy or None)
@@ -374,11 +336,8 @@ class Complex:
         return complex(self.real.item(), self.imag.item())
 
 
-_PARTS = ("real", "imag")
-_SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
-_SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "cat"}
 _IN_PLACE = ("add", "sub", "mul", "div")
-_LACKS = "complex numbers are pairs of real tensors here, without it; z.real and z.imag have all operations"
+LACKS = "complex numbers are pairs of real tensors here, without it; z.real and z.imag have all operations"
 
 
 def _is_real(x: Any) -> bool:
@@ -393,9 +352,8 @@ def _read_only(x: Any) -> Any:
 
 def _of_numbers(key: Any) -> Any:
     """An index of numbers as one of pairs."""
-    if key is Ellipsis or (isinstance(key, tuple) and any(x is Ellipsis for x in key)):
-        return (*(key if isinstance(key, tuple) else (key,)), slice(None))
-    return key
+    keys = key if isinstance(key, tuple) else (key,)
+    return (*keys, slice(None)) if any(x is Ellipsis for x in keys) else key
 
 
 def array_of(pairs: Any) -> Any:
@@ -419,13 +377,13 @@ def as_complex(x: Any, like: Any = None) -> Any:
     if rv.is_tensor(x) and x.is_complex():
         return x[...]  # of a parameter
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
-        return view_as_complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
+        return Complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):
         return Parts(x.real, x.imag)
     return Parts(x, 0.0 if like is None or not rv.is_tensor(x) else rv.zeros_like(x))
 
 
-def _product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+def product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     """A product of two, of numbers of which one is complex."""
     if _is_real(b):
         return of_parts(function(a.real, b), function(a.imag, b))
@@ -434,76 +392,3 @@ def _product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
         return of_parts(function(a, b.real), function(a, b.imag))
     real = function(a.real, b.real) - function(a.imag, b.imag)
     return of_parts(real, function(a.real, b.imag) + function(a.imag, b.real))
-
-
-def of_numbers(name: str, a: Any, b: Any) -> Any:
-    """a op b of a tensor and a complex number."""
-    a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
-    return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
-
-
-# --- functions of torch
-
-
-def complex_of(real: Any, imag: Any) -> Complex:
-    """torch.complex: re + i im."""
-    if real.dtype != imag.dtype or not real.is_floating_point():
-        raise RuntimeError(
-            f"[complex] got parts of {real.dtype} and {imag.dtype}; expected both float32 or both float64"
-        )
-    return of_parts(real, imag)
-
-
-def polar(abs: Any, angle: Any) -> Complex:
-    """abs exp(i angle)."""
-    return of_parts(abs * rv.cos(angle), abs * rv.sin(angle))
-
-
-def view_as_complex(input: Any) -> Complex:
-    """The complex numbers of pairs (.., 2): views of their memory."""
-    if input.ndim == 0 or input.shape[-1] != 2:
-        raise RuntimeError(f"[view_as_complex] got shape {tuple(input.shape)}; expected a last axis of 2")
-    if input.stride(-1) != 1:
-        raise RuntimeError(
-            f"[view_as_complex] got pairs {input.stride(-1)} elements apart; expected adjacent ones: "
-            "x.contiguous()"
-        )
-    return Complex(input)
-
-
-def view_as_real(input: Any) -> Any:
-    """The pairs (.., 2) of complex numbers: their memory."""
-    if not isinstance(input, Complex):
-        raise RuntimeError(f"[view_as_real] got {type(input).__name__}; expected complex numbers")
-    _require_memory("view_as_real", input)
-    return input._pair
-
-
-def _require_memory(name: str, input: Any) -> None:
-    if input._conjugate:
-        raise RuntimeError(
-            f"[{name}] got a conjugate, whose memory has the other sign; expected z.resolve_conj(), a copy"
-        )
-
-
-def angle(input: Any) -> Any:
-    """The angle of numbers: 0 or pi of real ones."""
-    return input.angle() if isinstance(input, Complex) else rv.where(input < 0, rv.pi, input * 0.0)
-
-
-def imag(input: Any) -> Any:
-    if not isinstance(input, Complex):
-        raise RuntimeError("[imag] got a real tensor; expected complex numbers")
-    return input.imag
-
-
-def is_tensor(obj: Any) -> bool:
-    return isinstance(obj, (rv.Tensor, Complex))
-
-
-def cfloat(input: Any) -> Complex:
-    return complex_of(input.float(), rv.zeros_like(input, dtype=rv.float32))
-
-
-def cdouble(input: Any) -> Complex:
-    return complex_of(input.double(), rv.zeros_like(input, dtype=rv.float64))

@@ -108,13 +108,9 @@ def _bags(
     column = (np.cumsum(columns.counts) - columns.counts)[at_column][bag] + place % width
     index = (image[bag] * h + rows.pixels[row]) * w + columns.pixels[column]
     weights = None if mode == "max" else rv.from_numpy(rows.weights[row] * columns.weights[column])
-    y = F.embedding_bag(
-        rv.from_numpy(index),
-        input.reshape(-1, c),
-        rv.from_numpy(np.cumsum(counts) - counts),
-        mode="max" if mode == "max" else "sum",
-        per_sample_weights=weights,
-    )
+    starts, pixels = rv.from_numpy(np.cumsum(counts) - counts), input.reshape(-1, c)
+    how = "max" if mode == "max" else "sum"
+    y = F.embedding_bag(rv.from_numpy(index), pixels, starts, mode=how, per_sample_weights=weights)
     return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
 
 

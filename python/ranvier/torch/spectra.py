@@ -7,6 +7,7 @@ from typing import Any
 
 import ranvier as rv
 import ranvier.fft as transforms
+from ranvier.torch.pair_functions import view_as_complex
 from ranvier.torch.pairs import Complex, of_parts
 
 
@@ -17,7 +18,7 @@ def stft(input: Any, *args: Any, return_complex: bool | None = None, **settings:
     if settings.pop("align_to_window", None) is not None:
         raise NotImplementedError("[stft] got align_to_window; expected a signal padded before")
     pairs = rv.stft(input, *args, **settings)
-    return Complex(pairs) if return_complex else pairs
+    return view_as_complex(pairs) if return_complex else pairs
 
 
 def istft(input: Any, *args: Any, **settings: Any) -> Any:
@@ -32,12 +33,12 @@ def _transform(name: str) -> Callable[..., Any]:
 
     def call(input: Any, *args: Any, **settings: Any) -> Any:
         if name[0] == "r":
-            return Complex(function(input, *args, **settings))
+            return view_as_complex(function(input, *args, **settings))
         if not isinstance(input, Complex):
             x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
             input = of_parts(x, rv.zeros_like(x))
         result = function(input._pairs, *args, **settings)
-        return result if name[:2] == "ir" else Complex(result)
+        return result if name[:2] == "ir" else view_as_complex(result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"torch.fft.{name}: :func:`ranvier.fft.{name}` with complex numbers."

@@ -132,10 +132,7 @@ def _losses() -> dict[str, Any]:
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
     """An optimizer by its name, over the parameters of model and loss."""
-    refuse_torch("Trainer", "model", model)
     refuse_torch("Trainer", "optimizer", optimizer)
-    if not hasattr(model, "parameters"):
-        raise TypeError(f"[Trainer] got model of type {type(model).__name__}; expected a Module")
     if optimizer is None:  # of a Trainer that evaluates and predicts
         return None
     if isinstance(optimizer, str):
@@ -252,9 +249,11 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _object(model: Any) -> Any:
+    refuse_torch("Trainer", "model", model)
     if isinstance(model, type):
-        refuse_torch("Trainer", "model", model)
         raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
+    if not hasattr(model, "parameters"):
+        raise TypeError(f"[Trainer] got model of type {type(model).__name__}; expected a Module")
     return model
 
 

@@ -205,17 +205,9 @@ class Trainer(checked.Settings):
         if shows_progress(verbose, hook_list):
             hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
         with warning_once(self.leads):
-            source, valid = open_training(
-                x,
-                y,
-                spec,
-                batch_size,
-                bool(shuffle),
-                class_weight=class_weight,
-                sample_weight=sample_weight,
-                validation_data=validation_data,
-                validation_split=validation_split,
-            )
+            weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+            held = {"validation_data": validation_data, "validation_split": validation_split}
+            source, valid = open_training(x, y, spec, batch_size, bool(shuffle), **weights, **held)
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
             first = self.history.epochs == 0 and verbose != 0 and self.leads

@@ -1,150 +1,349 @@
 """Functions, methods, classes and modules that are rebound or patched, or get new code or defaults."""
+# ruff: noqa: F403, F405
 
-from compile.staleness.rows import TWICE, tables
+import abc
+import builtins
+import collections
+import copy
+import enum
+import functools
+import importlib
+import math
+import re
+import string
+import sys
+import types
+import typing
+from types import SimpleNamespace
 
-ROWS = r"""
-# made | changed -> what the step does
-== functions: make | change -> read @ TWICE
-globals().update(CHOICE=once) | globals().update(CHOICE=FUNCTIONS[n]) -> CHOICE(1.5)
-once | o = FUNCTIONS[n] -> o(1.5)
-def o(value): return value * 1.0 | o.__code__ = FUNCTIONS[n].__code__ -> o(1.5)
-scaled | o.__defaults__ = (2.0 + n,) -> o(1.5)
-def o(value, *, factor=2.0): return value * factor | o.__kwdefaults__ = {'factor': 2.0 + n} -> o(1.5)
-def o(value, factors=[2.0]): return value * factors[-1] | o.__defaults__[0].append(2.0 + n) -> o(1.5)
-o = closure(2.0) | o.__closure__[0].cell_contents = 2.0 + n -> o(1.5)
-o = [closure(2.0)] | o[0] = closure(2.0 + n) -> o[0](1.5)
-o, bind = bound_later() | bind(2.0 + n) -> o()
-[closure(2.0)] | o.append(lambda v: v + n) -> functools.reduce(lambda factor, call: call(factor), o, 1.0)
-o, k = {'a': once, 'b': scaled}, ['a'] | o['b'] = FUNCTIONS[2] if n == 2 else scaled; k[0] = 'bba'[n - 1] ->
-    o[k[0]](1.5)
-operator.mul | o = (None, operator.add, operator.sub, operator.truediv)[n] -> o(x, 2.0)
-!s = {'__builtins__': {'rate': v}}; exec('def o(): return rate', s); o = s['o'] |
-    o.__builtins__['rate'] = new -> o()
-!Plain(1.0); call = functools.lru_cache(lambda key: o.value) | o.value = new; call.cache_clear() ->
-    call('key')
-!functools.singledispatch(lambda value: 1.0) | o.register(float, lambda value: value + n) -> o(1.5)
-functools.partial(scaled, factor=2.0) | o.keywords.update(factor=2.0 + n) -> o(1.5)
-functools.partial(scaled, factor=2.0) | o.__setstate__((scaled, (), {'factor': 2.0 + n}, {})) -> o(1.5)
-functools.partial(scaled); o.rate = v | o.rate = new -> o.rate * o(1.5)
-functools.partial(scaled); o.rate = v | o.__setstate__((scaled, (), {}, {'rate': new})) -> o.rate * o(1.5)
-[functools.partial(Rich.get, Rich(v))] | o[0].args[0].value = new -> o[0]()
-[property(lambda self: v)] | v = new -> o[0].fget(None)
-[staticmethod(lambda: v)] | v = new -> o[0]()
-[classmethod(lambda kind: v)] | v = new -> o[0].__func__(None)
-2.5 | patch(builtins, 'pow', (None, min, max, math.atan2)[n]) -> pow(o, 1.5)
-[1.0, 2.5] | globals().update(max=(None, min, sum, len)[n]) -> max(o)
-globals().update(abs=lambda v: 3.0) |
-    globals().pop('abs') if n == 1 else globals().update(abs=lambda v: n * 1.0) -> abs(-1.5)
-patch(builtins, 'shown', v) | globals().update(shown=new) if n < 3 else globals().pop('shown') -> shown
-math | patch(math, 'sqrt', (None, math.exp, math.sin, math.cos)[n]) -> math.sqrt(2.25)
-module(call=once) | o.call = FUNCTIONS[n] -> o.call(1.5)
-module('tools', SCALING.format('*')) | o.FACTOR = 2.0 + n -> o.call(1.5)
-module('tools', SCALING.format('*')) | exec(SCALING.format('+'), vars(o)); o.FACTOR = 2.0 + n -> o.call(1.5)
-module('tools', READING) | o.table[0] = new -> o.read()
-imported(patch, value=v) | imported(patch, value=new) ->
-    !alone!import staleness_config\nreturn staleness_config.value
-package(patch, value=2.0); call = of_package('from .config import value; return value') | o.value = 2.0 + n ->
-    !alone!call()
-package(patch, value=2.0); call = of_package('from . import config; return config.value') |
-    o.value = 2.0 + n -> !alone!call()
-imported(patch, 'staleness_a', value=2.0) | o.value = 2.0 + n ->
-    !importlib.import_module('staleness_' + 'aa'[:1]).value; !sys.modules['staleness_' + 'aa'[:1]].value
-F | patch(F, 'relu', (None, F.tanh, F.gelu, F.sigmoid)[n]) -> F.relu(x)
-rv | patch(rv, 'relu', (None, rv.tanh, rv.exp, rv.sigmoid)[n]) -> rv.relu(x)
-patch(rv.Tensor, 'tanh', rv.Tensor.tanh) | patch(rv.Tensor, 'tanh', (None, rv.sigmoid, rv.exp, rv.relu)[n]) ->
-    x.tanh()
-o, leaky = nn.LeakyReLU(0.1), ops.leaky_relu |
-    patch(ops, 'leaky_relu', lambda x, *_, **__: leaky(x, 0.1 * new)) -> o(x)
-!nn.Linear(3, 3); k = [2.0]; of_layer = sys.modules['ranvier.nn.linear'] |
-    k[0] = 1.0 + n\n
-    if n == 1: patch(of_layer, 'ops', SimpleNamespace(linear=lambda *args: ops.linear(*args) * k[0])) -> o(x)
-Plain(2.0) | o.value = 2.0 + n -> float(np.sqrt(o.value))
-    !alone!class Local: factor = o.value\nreturn Local.factor; !alone!Maker(o.value).value
-    def local(factor=o.value): return factor + o.value\nreturn local()
-!Maker | Maker.__init__ = lambda self: setattr(self, 'value', new) -> Maker().value
-Maker(0.0); made_so = Maker | Maker.factor = 5.0 + n -> !alone!made_so().value
-o = Plain(2.0); kind = record_with(lambda: o.value) | o.value = 2.0 + n -> !alone!kind().more
-== methods: make | change -> read @ TWICE
-Base() | Base.call = lambda self, value: value * n * 2 -> o.call(1.5)
-Base() | o.call = lambda value: value * n * 2 -> o.call(1.5)
-Base() | o.call = types.MethodType(lambda self, value: value * self.factor * n * 2, o) -> o.call(1.5)
-Base | o.static = staticmethod(lambda value: value * n * 2) -> o.static(1.5)
-Base | o.of_class = classmethod(lambda cls, value: value * n * 2) -> o.of_class(1.5)
-Derived() | Base.call = lambda self, value: value * n * 2 -> o.call(1.5)
-Base(); call = o.call | o.factor = new -> call(1.5)
-one, other = Base(), Base(); other.factor = 4.0; o = Plain(one.call) |
-    o.value = (other if n % 2 else one).call -> o.value(1.5)
-Plain(Rich(1.0)) | o.value = Rich(new) -> o.value()
-Base() | Base.__call__ = lambda self, value: value * 2 * n -> o(1.5)
-Derived() | Base.factor = new -> o.kept().factor
-First(); o.value = 5.0 | if 'value' in vars(o): del o.value\nelse: o.value = 3.0 -> o.value
-Plain(v) | o.__dict__ = {'value': new} -> o.value
-Heir() | Heir.__bases__ = (Second if n % 2 else First,) -> o.value; 1.0 + isinstance(o, Second)
-    1.0 + issubclass(Heir, Second)
-Heir | o.__bases__ = (First, Second) if n % 2 else (First,) -> 1.0 + len(o.__mro__)
-Plain(v) | Plain.value = property(lambda self: new) -> o.value
-Plain(v) | Plain.value = DataDescriptor(new) -> o.value
-!Plain(v) | Plain.__getattribute__ = lambda self, name: new -> o.value
-Base() | Base.__getattr__ = lambda self, name: new -> getattr(o, 'value', 1.0)
-Plain(v) | Plain.__bool__ = lambda self: n % 2 == 0 -> 2.0 if o else 3.0
-Plain(v) | Plain.__len__ = lambda self: (n + 1) % 2 -> 2.0 if o else 3.0
-Plain(v) | Plain.__eq__ = lambda self, other: n % 2 == 1 -> 2.0 if o == 1 else 3.0
-type('Own', (), {}); k = abc.ABCMeta('M', (), {}); ask = isinstance | k.register(o) ->
-    match o():\n    case k(): return 2.0\nreturn 1.0; 2.0 if ask(o(), k) else 1.0
-!k = [0]; o = abc.ABCMeta('M', (), {'__subclasshook__': classmethod(lambda *_: k[0] > 0)})
-    isinstance(5, o) | k[0] = n % 2\no._abc_caches_clear() -> 2.0 if isinstance(5, o) else 1.0
-!Plain(v) | vars(o).update(more=1) if n != 2 else vars(o).pop('more') ->
-    2.0 if isinstance(o, HasMore) else 3.0
-collections.namedtuple('Pair', 'a b', defaults=(1.0, 2.0)) | o.__new__.__defaults__ = (1.0, 2.0 + n) -> o().b
-collections.namedtuple('Pair', 'a b') | o._fields = ('a',) if n % 2 else ('a', 'b') ->
-    float(len(o(1, 2)._asdict()))
-Rate | o._member_map_['LOW'] = o.HIGH if n % 2 else o(1.0) -> o['LOW'].value
-Rate | o._value2member_map_[1.0] = o.HIGH if n % 2 else o.LOW -> o(1.0).value
-Rate | o._missing_ = classmethod(lambda kind, value: kind.LOW if n % 2 else kind.HIGH) ->
-    try: return o(5.0).value\nexcept ValueError: return 3.0
-!type('Hints', (), {'__annotations__': {}}) | o.__annotations__[f'v{n}'] = int ->
-    1.0 + len(typing.get_type_hints(o))
-def o(): pass | o.__name__ = o.__doc__ = 'a' * n -> float(len(o.__name__)); float(len(o.__doc__ or ''))
-type('Kind', (), {}) | o.__name__ = 'a' * n -> float(len(o.__name__))
-type('Own', (nn.LeakyReLU,), {'negative_slope': v}); k = o(); del k.negative_slope |
-    o.negative_slope = 0.1 * new -> k(x)
-type('Own', (nn.LeakyReLU,), {'negative_slope': v}); k = o(0.2) |
-    vars(k).pop('negative_slope', None); o.negative_slope = 0.1 * new -> k(x)
-type('Base', (), {'p': 0.5}); k = type('Own', (o, nn.Dropout), {})(); del k.p | o.p = 0.1 * new -> k(x)
-type('Own', (nn.HuberLoss,), {'delta': 0.5}); k = o(); del k.delta | o.delta = 0.1 * new ->
-    x * k(x, rv.zeros(4, 3))
-p = property(lambda self: v, lambda *_: None); o = type('Own', (nn.LeakyReLU,), {'negative_slope': p})() |
-    v = 0.1 * new -> o(x)
-nn.LeakyReLU(0.1) | o.__class__ = nn.ReLU if n % 2 else nn.LeakyReLU -> o(x)
-type('Own', (string.Template,), {}); k = o('$a'); p = o.pattern |
-    o.pattern = re.compile(p.pattern.replace('[_a-z]', 'z')) if n % 2 else p ->
-    1.0 + (k.safe_substitute(a='') == '')
-== super: kind | becomes -> name
-. make: Top, Middle, Other, Last = family(); o = Last()
-. read: o.method() + o.of_class() + o.value
-. change: <kind>.<name> = <becomes>
-Top | lambda self: 4.0 + new -> method
-Middle | lambda self: 4.0 + new -> method
-Other | lambda self: 4.0 + new -> method
-Top | classmethod(lambda cls: 4.0 + new) -> of_class
-Middle | classmethod(lambda cls: 4.0 + new) -> of_class
-Top | property(lambda self: 4.0 + new) -> value
-Other | property(lambda self: 4.0 + new) -> value
-Middle | 6.0 + new -> gain
-# special methods that the class gets later: what it has before | name | the method -> what the step reads
-== later: before | name | body -> read
-. make: k = type('Base', (), dict(<before>)); o = type('Own', (k,), {})
-. change: o.__<name>__ = lambda <body>
-__float__=lambda s: 2.5 | floor | s: 4 + n -> math.floor(o())
-value=1.0 | copy | s: Plain(4.0 + n) -> copy.copy(o()).value
-value=1.0 | deepcopy | *_: Plain(4.0 + n) -> copy.deepcopy(o()).value
-__mod__=lambda *_: 2.0 | imod | *_: 4.0 + n -> k = o()\nk %= 1\nreturn k
-__rshift__=lambda *_: 2.0 | rrshift | *_: 4.0 + n -> k() >> o()
-__iter__=lambda s: iter([2]) | bytes | s: bytes([4 + n]) -> float(bytes(o())[0])
-value=1.0 | delattr | *_: None -> k = o()\nk.value = 2.0\ndel k.value\nreturn k.value
-== unread: make | change -> read
-. flags: neutral
-Plain(once); o.other = once | o.other = FUNCTIONS[n] -> o.value(1.5)
-!Plain(1.0); call = functools.cache(lambda key: o.value); call('key') | o.value = new -> call('key')
-"""
-tables(ROWS, TWICE=TWICE)
+import numpy as np
+import ranvier as rv
+from compile.staleness.judge import patch
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from ranvier import nn, ops
+
+CHOICE = None
+FUNCTIONS = (once, lambda value: value * 2.0, lambda value: value * 3.0, once)
+BOOLS = (False, True, False, True)
+set_value, twice = sets("value"), functools.partial(scenario, ways=TWICE)
+
+
+# --- functions
+def with_defaults(v):
+    def o(value, *, factor=2.0, factors=[2.0]):  # noqa: B006
+        return value * factor * factors[-1]
+
+    return o
+
+
+def closure(factor):
+    return lambda value: value * factor
+
+
+def late_variable(v):
+    """A function that reads a variable which has no value at first, and one that gives it one."""
+
+    def read():
+        try:
+            return factor
+        except NameError:
+            return 1.0
+
+    def bind(value):
+        nonlocal factor
+        factor = value
+
+    if False:
+        factor = 0.0
+    return SimpleNamespace(read=read, bind=bind)
+
+
+def copied(function):
+    """A new function of the same code."""
+    return types.FunctionType(function.__code__, globals(), "copied", function.__defaults__)
+
+
+def cached(v):
+    globals().update(CHOICE=v)
+    return functools.lru_cache(lambda key: CHOICE)
+
+
+def of_namespace(v):
+    """A function whose built-in names are those of a dict."""
+    space = {"__builtins__": {"rate": v}}
+    exec("def o(): return rate", space)
+    return space["o"]
+
+
+twice(lambda v: globals().update(CHOICE=v), lambda o, v: globals().update(CHOICE=v), lambda o: CHOICE(1.5),
+    values=FUNCTIONS)  # fmt: skip
+twice(copied, lambda o, v: sets("__code__")(o, v.__code__), lambda o: o(1.5), values=FUNCTIONS)
+twice(lambda v: copied(scaled), lambda o, v: sets("__defaults__")(o, (v,)), lambda o: o(1.5))
+twice(with_defaults, lambda o, v: sets("__kwdefaults__")(o, {"factor": v, "factors": [2.0]}),
+    lambda o: o(1.5))  # fmt: skip
+twice(closure, lambda o, v: sets("cell_contents")(o.__closure__[0], v), lambda o: o(1.5))
+twice(late_variable, lambda o, v: o.bind(v), lambda o: o.read())
+twice(lambda v: [once], puts(0), lambda o: o[0](1.5), lambda o: functools.reduce(lambda a, f: f(a), o, 2.0),
+    values=FUNCTIONS)  # fmt: skip
+twice(of_namespace, lambda o, v: puts("rate")(o.__builtins__, v), eager(lambda o: o()))
+twice(cached, lambda o, v: (globals().update(CHOICE=v), o.cache_clear()), eager(lambda o: o("key")))
+twice(lambda v: functools.singledispatch(lambda value: 1.0), lambda o, v: o.register(float, lambda value: v),
+    eager(lambda o: o(1.5)))  # fmt: skip
+twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
+    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})), lambda o: o(1.5),
+    lambda o: o.rate)  # fmt: skip
+twice(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
+for kind, call in (
+    (property, lambda o: o[0].fget(None)),
+    (staticmethod, lambda o: o[0]()),
+    (classmethod, lambda o: o[0].__func__(None)),
+):
+    twice(lambda v, kind=kind: [kind(lambda *_: CHOICE), globals().update(CHOICE=v)],
+        lambda o, v: globals().update(CHOICE=v), call)  # fmt: skip
+# --- names of modules and built-in ones
+twice(lambda v: 2.5, lambda o, v: patch(builtins, "pow", v), lambda o: pow(o, 1.5),
+    values=(pow, min, max, math.atan2))  # fmt: skip
+twice(lambda v: None, lambda o, v: patch.item(globals(), "max", v), lambda o: max([1.0, 2.5]),
+    values=(max, min, sum, len))  # fmt: skip
+twice(lambda v: [patch.item(globals(), "abs", v)].clear(),
+    lambda o, v: puts("abs")(globals(), v) if v else globals().pop("abs"),
+    lambda o: abs(-1.5), values=(lambda v: 3.0, None, lambda v: 4.0, lambda v: 5.0))  # fmt: skip
+twice(lambda v: module("tools", "FACTOR = 2.0\ndef call(value): return value * FACTOR"), sets("FACTOR"),
+    lambda o: o.call(1.5))  # fmt: skip
+twice(lambda v: imported("staleness_a", value=v), set_value,
+    eager(lambda o: importlib.import_module("staleness_" + "aa"[:1]).value),
+    eager(lambda o: sys.modules["staleness_" + "aa"[:1]].value))  # fmt: skip
+leaky, of_layer = ops.leaky_relu, sys.modules["ranvier.nn.linear"]
+twice(lambda v: nn.LeakyReLU(0.1),
+    lambda o, v: patch(ops, "leaky_relu", lambda x, *_, **__: leaky(x, 0.1 * v)),
+    lambda o, x: o(x))  # fmt: skip
+twice(lambda v: nn.Linear(3, 3),
+    lambda o, v: patch(of_layer, "ops", SimpleNamespace(linear=lambda *args: ops.linear(*args) * v)),
+    eager(lambda o, x: o(x)))  # fmt: skip
+
+
+# --- classes that a step makes, and what it makes of them
+def made_class(o):
+    class Local:
+        factor = o.value
+
+    return Local.factor
+
+
+def made_function(o):
+    def local(factor=o.value):
+        return factor + o.value
+
+    return local()
+
+
+class Maker:
+    factor = 2.0
+
+    def __init__(self, more=0.0):
+        self.value = self.factor + more
+
+
+twice(Plain, set_value, lambda o: float(np.sqrt(o.value)), made_function, eager(made_class, alone),
+    eager(lambda o: Maker(o.value).value, alone))  # fmt: skip
+twice(lambda v: own(Maker), sets("factor"), eager(lambda o: o().value, alone))
+twice(lambda v: own(Maker), lambda o, v: sets("__init__")(o, lambda self: set_value(self, v)),
+    eager(lambda o: o().value))  # fmt: skip
+
+
+# --- methods and attributes of classes: of an instance, its class or the base of that
+class Base:
+    factor, call = 1.0, lambda self, value: value * self.factor
+    static, of_class = (
+        staticmethod(lambda value: value),
+        classmethod(lambda cls, value=1.0: value * cls.factor),
+    )
+    kept, __call__ = lambda self: super(), lambda self, value: value * 1.0
+
+
+def instance(v):
+    return own(own(Base))()
+
+
+METHODS = [  # the name, what it becomes, how it is read
+    ("call", lambda v: lambda self, value: value * v, lambda o: o.call(1.5)),
+    ("static", lambda v: staticmethod(lambda value: value * v), lambda o: o.static(1.5)),
+    ("of_class", lambda v: classmethod(lambda cls, value: value * v), lambda o: o.of_class(1.5)),
+    ("__call__", lambda v: lambda self, value: value * v, lambda o: o(1.5)),
+    ("factor", lambda v: v, lambda o: o.call(1.5)),
+    ("factor", lambda v: property(lambda self: v), lambda o: o.call(1.5)),
+]
+for name, becomes, read in METHODS:
+    for place in (type, lambda o: type(o).__base__):
+        twice(instance,
+            lambda o, v, name=name, becomes=becomes, place=place: setattr(place(o), name, becomes(v)),
+            read)  # fmt: skip
+twice(instance, lambda o, v: sets("call")(o, lambda value: value * v), lambda o: o.call(1.5))
+twice(instance, lambda o, v: sets("call")(o, types.MethodType(lambda self, value: value * v, o)),
+    lambda o: o.call(1.5))  # fmt: skip
+twice(lambda v: instance(v).call, lambda o, v: sets("factor")(o.__self__, v), lambda o: o(1.5))
+twice(lambda v: Plain(Rich(v)), lambda o, v: set_value(o, Rich(v)), lambda o: o.value())
+First, Second = own(value=1.0), own(value=2.0)
+twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
+    lambda o: 1.0 + isinstance(o, Second), lambda o: 1.0 + issubclass(type(o), Second),
+    values=(First, Second, First, Second))  # fmt: skip
+for name, becomes, read in (
+    ("value", lambda v: property(lambda self: v), lambda o: o.value),
+    ("__getattr__", lambda v: lambda self, name: v, lambda o: getattr(o, "more", 1.0)),
+    ("__getattribute__", lambda v: lambda self, name: v, eager(lambda o: o.value)),
+    ("__bool__", lambda v: lambda self: v % 2 == 0, lambda o: 2.0 if o else 3.0),
+    ("__len__", lambda v: lambda self: int(v % 2), lambda o: 2.0 if o else 3.0),
+    ("__eq__", lambda v: lambda self, other: v % 2 == 0, lambda o: 2.0 if o == 1 else 3.0),
+):
+    twice(lambda v: own(Plain)(v),
+        lambda o, v, name=name, becomes=becomes: setattr(type(o), name, becomes(v)), read)  # fmt: skip
+# special methods that a class gets later: what it has before, the name, the method, how it is used
+
+
+def remainder(o):
+    k = o()
+    k %= 1
+    return k
+
+
+def deleted(o):
+    k = o()
+    k.value = 2.0
+    del k.value
+    return k.value
+
+
+for before, name, body, read in (
+    ({"__float__": lambda s: 2.5}, "floor", lambda v: lambda s: 4 + int(v), lambda o: math.floor(o())),
+    ({"value": 1.0}, "copy", lambda v: lambda s: Plain(v), lambda o: copy.copy(o()).value),
+    ({"value": 1.0}, "deepcopy", lambda v: lambda *_: Plain(v), lambda o: copy.deepcopy(o()).value),
+    ({"__mod__": lambda *_: 2.0}, "imod", lambda v: lambda *_: 4.0 + v, remainder),
+    (
+        {"__rshift__": lambda *_: 2.0},
+        "rrshift",
+        lambda v: lambda *_: 4.0 + v,
+        lambda o: (o.__base__)() >> o(),
+    ),
+    (
+        {"__iter__": lambda s: iter([2])},
+        "bytes",
+        lambda v: lambda s: bytes([4 + int(v)]),
+        lambda o: float(bytes(o())[0]),
+    ),
+    ({"value": 1.0}, "delattr", lambda v: lambda *_: None, deleted),
+):
+    scenario(lambda v, before=before: own(own(**before)),
+        lambda o, v, name=name, body=body: setattr(o, f"__{name}__", body(v)), read)  # fmt: skip
+
+
+def family(v):
+    """An instance of a class whose methods, class methods and properties call those of its bases."""
+
+    class Top:
+        gain, method = 2.0, lambda self: self.gain
+        of_class, value = classmethod(lambda cls: cls.gain), property(lambda self: self.gain)
+
+    class Last(own(Top), own(Top)):
+        gain = 3.0
+
+        def method(self):
+            return super().method() * super().gain
+
+        @classmethod
+        def of_class(cls):
+            return super().of_class() + 1
+
+        @property
+        def value(self):
+            return super().value * super().gain
+
+    return Last()
+
+
+for base in (1, 2, 3):  # of two in turn, and theirs
+    for name, becomes in (
+        ("method", lambda v: lambda self: 4.0 + v),
+        ("of_class", lambda v: classmethod(lambda cls: 4.0 + v)),
+        ("value", lambda v: property(lambda self: 4.0 + v)),
+    ):
+        scenario(family,
+            lambda o, v, k=base, name=name, becomes=becomes: setattr(type(o).__mro__[k], name, becomes(v)),
+            lambda o: o.method() + o.of_class() + o.value)  # fmt: skip
+
+
+# --- what Python itself keeps of classes
+def of_registered(v):
+    return SimpleNamespace(own=own(), kind=abc.ABCMeta("M", (), {}))
+
+
+def is_instance(o):
+    match o.own():
+        case o.kind():
+            return 2.0
+    return 1.0
+
+
+def by_value(o):
+    try:
+        return o(5.0).value
+    except ValueError:
+        return 3.0
+
+
+@typing.runtime_checkable
+class HasMore(typing.Protocol):
+    more: float
+
+
+def rates(v):
+    return enum.Enum("Rate", {"LOW": 1.0, "HIGH": 2.0})
+
+
+twice(of_registered, lambda o, v: o.kind.register(o.own), is_instance,
+    lambda o: 2.0 if isinstance(o.own(), o.kind) else 1.0)  # fmt: skip
+twice(Plain, lambda o, v: vars(o).update(more=1), eager(lambda o: 2.0 if isinstance(o, HasMore) else 3.0))
+twice(lambda v: collections.namedtuple("Pair", "a b", defaults=(1.0, v)),
+    lambda o, v: sets("__defaults__")(o.__new__, (1.0, v)), lambda o: o().b)  # fmt: skip
+twice(rates, lambda o, v: puts("LOW")(o._member_map_, o.HIGH if v == 2.0 else o(1.0)),
+    lambda o: o["LOW"].value)  # fmt: skip
+twice(rates, lambda o, v: puts(1.0)(o._value2member_map_, o.HIGH if v == 2.0 else o["LOW"]),
+    lambda o: o(1.0).value)  # fmt: skip
+twice(rates,
+    lambda o, v: sets("_missing_")(o, classmethod(lambda kind, value: kind.LOW if v == 2.0 else kind.HIGH)),
+    by_value)  # fmt: skip
+twice(lambda v: own(__annotations__={}), lambda o, v: puts(f"v{v}")(o.__annotations__, int),
+    eager(lambda o: 1.0 + len(typing.get_type_hints(o))))  # fmt: skip
+twice(lambda v: copied(once), lambda o, v: (sets("__name__")(o, v), sets("__doc__")(o, v)),
+    lambda o: float(len(o.__name__)), lambda o: float(len(o.__doc__ or "")),
+    values=("a", "aa", "aaa", "aaaa"))  # fmt: skip
+
+
+# --- settings of layers that are attributes of their classes
+def of_class(kind, name, *before):
+    """A layer whose class has its setting."""
+
+    def make(v):
+        layer = own(kind, **{name: 0.1 * v})(*before)
+        vars(layer).pop(name, None)
+        return layer
+
+    return make
+
+
+twice(of_class(nn.LeakyReLU, "negative_slope"), lambda o, v: setattr(type(o), "negative_slope", 0.1 * v),
+    lambda o, x: o(x))  # fmt: skip
+twice(of_class(nn.HuberLoss, "delta"), lambda o, v: setattr(type(o), "delta", 0.1 * v),
+    lambda o, x: x * o(x, rv.zeros(4, 3)))  # fmt: skip
+PATTERN = string.Template.pattern.pattern
+slope = property(lambda self: CHOICE, lambda self, value: globals().update(CHOICE=value))
+twice(lambda v: own(nn.LeakyReLU, negative_slope=slope)(),
+    lambda o, v: globals().update(CHOICE=0.1 * v), lambda o, x: o(x))  # fmt: skip
+twice(lambda v: nn.LeakyReLU(0.1), sets("__class__"), lambda o, x: o(x),
+    values=(nn.LeakyReLU, nn.ReLU, nn.LeakyReLU, nn.ReLU))  # fmt: skip
+twice(lambda v: own(string.Template)("$a"),
+    lambda o, v: setattr(type(o), "pattern", re.compile(PATTERN.replace("[_a-z]", v))),
+    lambda o: 1.0 + (o.safe_substitute(a="") == ""), values=("[_a-z]", "z", "[_a-z]", "z"))  # fmt: skip
+# --- what is not read
+scenario(lambda v: given(Plain(once), other=v), sets("other"), lambda o: o.value(1.5), values=FUNCTIONS,
+    neutral=True)  # fmt: skip

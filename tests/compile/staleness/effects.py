@@ -1,245 +1,414 @@
 """Steps that read or change what is in none of their variables, that keep results, or have side effects."""
+# ruff: noqa: B905, F403, F405, NPY002, RUF015, RUF021, UP031
 
-from compile.staleness.rows import TWICE, tables, texts
+import collections
+import contextlib
+import contextvars
+import copy
+import ctypes
+import decimal
+import functools
+import io
+import itertools
+import json
+import logging
+import operator
+import random
+import re
+import struct
+import sys
+import tempfile
+import threading
+import types
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
-# Sources whose numbers differ from run to run: the test is only that no replay uses an old number.
-UNREPEATABLE = (
-    *("time.time() % 1.0", "float(time.time_ns() % 10**6)", "time.perf_counter() % 1.0"),
-    *("time.monotonic() % 1.0", "time.process_time_ns() % 10**6 * 1.0", "float(uuid.uuid4().int % 10**6)"),
+import numpy as np
+import ranvier as rv
+from compile.staleness.judge import Case, patch
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from compile.staleness.small import *
+from ranvier import nn
+
+set_value, twice = sets("value"), functools.partial(scenario, ways=TWICE)
+ODD_EVEN = (1, 2, 3, 4)
+
+
+# --- kinds and functions that are given up: the step runs eagerly
+def given_up(make, change, *reads, **more):
+    scenario(make, change, *map(eager, reads), **more)
+
+
+def restored(get, set_):
+    """Makes a scenario's value of a setting of the process, which gets its value back."""
+    return lambda v: (lambda before: patch.after(lambda: set_(before)) or before)(get())
+
+
+def undivided(v):
+    np.seterr(divide="ignore")
+    patch.after(lambda: np.seterr(divide="warn"))
+    return np.float64(0.0)
+
+
+def divided(o):
+    try:
+        return 2.0 if np.float64(1.0) / o > 1 else 3.0
+    except FloatingPointError:
+        return 1.0
+
+
+def in_file(v):
+    path = Path(tempfile.mkdtemp()) / "value"
+    path.write_text(f"[{v}]")
+    return path
+
+
+def loaded(o):
+    with open(o) as file:
+        return json.load(file)[0]
+
+
+context, seterr = decimal.getcontext(), lambda before: np.seterr(**before)
+given_up(restored(lambda: context.prec, lambda before: sets("prec")(context, before)),
+    lambda o, v: sets("prec")(context, int(v)), lambda o: float(decimal.Decimal(1) / 3),
+    lambda o: float(decimal.getcontext().prec))  # fmt: skip
+given_up(lambda v: Plain(),
+    lambda o, v: given(o, kept=[getattr(o, "kept", 0), weakref.ref(o, lambda gone: None)]),
+    lambda o: 1.0 + weakref.getweakrefcount(o))  # fmt: skip
+given_up(lambda v: np.ones(3), lambda o, v: o.setflags(write=v % 2 == 1),
+    lambda o: 2.0 if o.flags.writeable else 1.0)  # fmt: skip
+given_up(restored(np.geterr, seterr), lambda o, v: np.seterr(divide="ignore" if v % 2 else "warn"),
+    lambda o: 2.0 if np.geterr()["divide"] == "warn" else 1.0)  # fmt: skip
+given_up(restored(np.get_printoptions, lambda before: np.set_printoptions(**before)),
+    lambda o, v: np.set_printoptions(precision=int(v)), lambda o: float(np.get_printoptions()["precision"]),
+    lambda o: float(len(str(np.array([1.0]) / 3))))  # fmt: skip
+scenario(undivided, lambda o, v: np.seterr(divide="raise" if v == 2.0 else "ignore"), divided)  # fmt: skip
+for view in (dict.values, dict.items, dict.keys):
+    given_up(lambda v, view=view: (lambda d: [d, view(d)])({"a": v}),
+        lambda o, v: o[0].update({"b" * int(v): v}), lambda o: float(len(o[1])),
+        lambda o: float(len(str(list(o[1])))))  # fmt: skip
+given_up(lambda v: types.MappingProxyType({"a": [v]}), lambda o, v: puts(0)(o["a"], v), lambda o: o["a"][0])
+given_up(lambda v: collections.deque([Plain(v)]), lambda o, v: set_value(o[0], v), lambda o: o[0].value)
+given_up(lambda v: collections.deque([v]), lambda o, v: o.appendleft(v), lambda o: o[0],
+    lambda o: o.__getitem__(0))  # fmt: skip
+for kind in (set, frozenset):
+    scenario(lambda v, kind=kind: kind([Plain(v)]), lambda o, v: set_value(next(iter(o)), v),
+        lambda o: next(iter(o)).value)  # fmt: skip
+given_up(lambda v: collections.OrderedDict(a=1.0, bb=2.0), lambda o, v: o.move_to_end(next(iter(o))),
+    lambda o: float(len(next(iter(o)))))  # fmt: skip
+given_up(lambda v: (lambda c: c.set(v) and c)(contextvars.ContextVar("variable")), lambda o, v: o.set(v),
+    lambda o: [*itertools.starmap(o.get, [()])][0], lambda o: own(__call__=o.get)()(),
+    lambda o: float(np.vectorize(o.get)(5)))  # fmt: skip
+given_up(in_file, lambda o, v: o.write_text(f"[{v}]"), lambda o: float(o.read_text()[1:-1]), loaded)
+given_up(lambda v: Plain(f"[{v}]"), lambda o, v: set_value(o, f"[{v}]"), lambda o: json.loads(o.value)[0])
+given_up(restored(sys.getrecursionlimit, sys.setrecursionlimit),
+    lambda o, v: sys.setrecursionlimit(o + 1000 * int(v)), lambda o: sys.getrecursionlimit() / 1000,
+    lambda o: functools.partial(sys.getrecursionlimit)() / 1000)  # fmt: skip
+given_up(lambda v: Plain(), lambda o, v: set_value(o, [o] * 50 * int(v)),
+    lambda o: float(sys.getrefcount(o) > 120) + 1.0)  # fmt: skip
+given_up(lambda v: patch(threading.current_thread(), "_name", "main"),
+    lambda o, v: sets("name")(o, "x" * int(v)),
+    lambda o: float(len(threading.current_thread().name)))  # fmt: skip
+given_up(lambda v: bytearray([1] * 2000), lambda o, v: puts(1500)(o, int(v)), lambda o: float(o[1500]),
+    lambda o: float(o.__getitem__(1500)))  # fmt: skip
+given_up(lambda v: bytearray(struct.pack("f", v)), lambda o, v: puts(slice(None))(o, struct.pack("f", v)),
+    lambda o: struct.unpack("f", o)[0])  # fmt: skip
+given_up(ctypes.c_float, set_value, lambda o: o.value)
+given_up(lambda v: np.zeros(1, [("a", "f4")]), puts("a"), lambda o: float(o["a"][0]) + 1.0,
+    lambda o: float(o[0]["a"]) + 2.0)  # fmt: skip
+given_up(np.array, lambda o, v: o.fill(v), lambda o: float(o), lambda o: o.__float__())
+given_up(lambda v: np.ones(3), lambda o, v: o.fill(v), lambda o: o[1].item(), lambda o: o.tolist()[1],
+    lambda o: 2.0 if (o > 2.5).any() else 3.0, lambda o: (lambda a, b, c: float(a + b))(*o),
+    lambda o: float(o[1:].base[0]), lambda o: float(sum(a for a in o)), lambda o: o.__getitem__(0) * 1.0,
+    lambda o, x: x * len(o) * o)  # fmt: skip
+given_up(lambda v: np.array([[v], None], object), lambda o, v: puts(0)(o[0], v), lambda o: float(o[0][0]))
+given_up(lambda v: np.ones(1 << 18), lambda o, v: o.fill(v), lambda o: float(o[7]))
+scenario(Plain, set_value, lambda o: 2.0 if o.value.match("ab") else 3.0,
+    values=[re.compile(t) for t in ("a", "b", "ab", "b")])  # fmt: skip
+given_up(Plain, lambda o, v: setattr(o, f"more{v}", 1), lambda o: float(len(vars(o))),
+    lambda o: float(len(dir(o))))  # fmt: skip
+given_up(Rich, set_value, lambda o: Rich.get.__get__(o)())
+given_up(lambda v: lambda a=v: a, lambda o, v: sets("__defaults__")(o, (v,)), lambda o: o.__defaults__[0])
+scenario(lambda v: lambda: 1.0, lambda o, v: sets("__code__")(o, v.__code__),
+    lambda o: o.__code__.co_consts[-1],
+    values=(lambda: 1.0, lambda: 2.0, lambda: 3.0, lambda: 4.0))  # fmt: skip
+scenario(lambda v: types.ModuleType("made"), lambda o, v: sets("__class__")(o, own(types.ModuleType, k=v)),
+    lambda o: getattr(o, "k", 1.0))  # fmt: skip
+given_up(lambda v: nn.Parameter(rv.ones(1)), lambda o, v: o.detach().add_(1.0), lambda o: 1.0 + o._version)
+scenario(lambda v: Odd(0), set_value, lambda o: operator.itemgetter(o)([1.0, 2.0, 3.0, 4.0, 5.0]),
+    values=ODD_EVEN)  # fmt: skip
+given_up(lambda v: nn.Parameter(rv.ones(3)), lambda o, v: o.data.fill_((-1.0) ** v),
+    lambda o: 2.0 if "-" in repr(o) else 3.0)  # fmt: skip
+scenario(lambda v: patch(sys, "argv", ["a"]), lambda o, v: sys.argv.append("b"),
+    lambda o: float(len(sys.argv)))  # fmt: skip
+scenario(lambda v: [SimpleNamespace(a=1.0), SimpleNamespace(a=1.0)], lambda o, v: sets("b")(o[0], v),
+    lambda o: 2.0 if o[0] == o[1] else 3.0)  # fmt: skip
+scenario(lambda v: patch.after(lambda: rv.manual_seed(7)), lambda o, v: rv.manual_seed(int(v)),
+    lambda o, x: x + rv.randn(4, 3) * 0.1, eager(lambda o: 1.0 + rv.initial_seed()))  # fmt: skip
+
+
+# --- each call gives another number: what a step draws from, and how
+def source(make, *reads):
+    scenario(make, None, *map(eager, reads), ways=TWICE)
+
+
+def summing(v):
+    total = 0.0
+    while True:
+        total += yield total
+
+
+def counting(v):
+    calls = 0
+
+    def o():
+        nonlocal calls
+        calls += 1
+        return float(calls)
+
+    return o
+
+
+def by_global(o):
+    global G
+    G += 1
+    return G
+
+
+def by_attribute(o):
+    o.value = getattr(o, "value", 0.0) + 1
+    return o.value
+
+
+def by_item(o):
+    o["calls"] = o["calls"] + 1
+    return float(o["calls"])
+
+
+def by_length(o):
+    o.append(1.0)
+    return float(len(o))
+
+
+def patched(kind, name):
+    """A layer whose class has a method that counts its calls."""
+
+    def make(v):
+        calls, before, layer = [], getattr(kind, name), nn.Linear(3, 3)
+        patch(kind, name, lambda self, x: (calls.append(1), before(self, x) * len(calls))[1])
+        return layer
+
+    return make
+
+
+def reseeded(o, x):
+    rv.manual_seed(3)
+    return x + rv.randn(4, 3) * 0.1
+
+
+G = 0.0
+for make in (
     *(
-        "float(os.urandom(1)[0])",
-        "random.SystemRandom().random()",
-        "datetime.datetime.now().microsecond * 1.0",
+        lambda v: iter(NUMBERS),
+        lambda v: itertools.cycle([1.0, 2.0, 3.0]),
+        lambda v: map(float, range(1, 30)),
     ),
-    "float(np.random.default_rng().random())",
-)
+    *(lambda v: (n for n in NUMBERS), lambda v: Counter()),
+):
+    source(make, lambda o: next(o), lambda o: [*zip("a", o)][0][1])
+source(lambda v: iter(NUMBERS), lambda o: next(o, 9.0), lambda o: o.__next__())
+source(lambda v: (lambda made: next(made) and 0 or made)(summing(v)), lambda o: o.send(1.0))
+source(lambda v: Counter(), lambda o: o(), lambda o: o.value, lambda o: float(len(o)), lambda o: o[0],
+    lambda o: 2.0 if o() % 5 == 0 else 3.0)  # fmt: skip
+source(counting, lambda o: o())
+source(lambda v: globals().update(G=0.0), by_global)
+for make in (lambda v: lambda: 1, lambda v: own(), lambda v: Plain(0.0)):
+    source(make, by_attribute)
+source(lambda v: collections.Counter(), by_item)
+source(lambda v: list(NUMBERS), lambda o: o.pop(), by_length)
+source(lambda v: None, lambda o: random.random(), lambda o: random.choice(NUMBERS),
+    lambda o: float(np.random.rand()), lambda o, x: x[rv.randperm(4)])  # fmt: skip
+source(patched(nn.Linear, "forward"), lambda o, x: o(x))
+source(patched(nn.Module, "__call__"), lambda o, x: o(x))
+source(lambda v: (lambda calls: functools.lru_cache(1)(lambda k: calls.append(k) or float(len(calls))))([]),
+    lambda o: o(G) + o(-G - 1))  # fmt: skip
+source(lambda v: None, lambda o, x: x * (2.0 if x.sum() > 0 else 3.0), lambda o, x: x * float(len(str(x))),
+    reseeded, lambda o, x: x * float(f"{x.mean()}".strip("tensor()") or 0))  # fmt: skip
+scenario(lambda v: rv.float64, None, lambda o, x: x.to(o) + rv.finfo(x.dtype).eps,
+    lambda o, x: x if x.dtype == o else -x,
+    lambda o, x: x * rv.ones(3, dtype=rv.promote_types(x.dtype, rv.int64)))  # fmt: skip
+scenario(lambda v: None, None, lambda o: 2.0 if rv.memory_stats() else 1.0,
+    lambda o, x: x + rv.randn(4, 3) * 0.1)  # fmt: skip
 
-ACTS = """
-def step(x):
-    r = x.sum(), x * 2.0
-    <act>
-    return r
-m = Own(step)
-"""
-EITHER_STEP = {"": {}, "alone": texts(more=ACTS.strip(), step="compile_step(m, alone=True)")}
 
-ROWS = r"""
-# kinds and functions that are given up: the step runs eagerly. made | changed -> read
-== given_up: make | change -> read
-!undone(patch, lambda p=decimal.getcontext().prec: setattr(decimal.getcontext(), 'prec', p)) |
-    decimal.getcontext().prec = 5 - n -> float(decimal.Decimal(1) / 3); float(decimal.Decimal('1') / 3)
-    float(decimal.getcontext().prec)
-!o, kept = Plain(), [] | kept.append(weakref.ref(o, lambda gone: None)) -> 1.0 + weakref.getweakrefcount(o)
-!np.ones(3) | o.setflags(write=not o.flags.writeable) -> 2.0 if o.flags.writeable else 1.0
-!np.ones((2, 2)) | o = np.ones((2, 2)).T if n % 2 else np.ones((2, 2)) -> float(o.strides[0])
-!undone(patch, lambda before=np.geterr(): np.seterr(**before)) |
-    np.seterr(divide='ignore' if n % 2 else 'warn') -> 2.0 if np.geterr()['divide'] == 'warn' else 1.0
-undone(patch, lambda before=np.geterr(): np.seterr(**before)); o = np.float64(0.0)
-    np.seterr(divide='ignore') | np.seterr(divide='raise' if n % 2 else 'ignore') ->
-    try: return 2.0 if np.float64(1.0) / o > 1 else 3.0\nexcept FloatingPointError: return 1.0
-!undone(patch, lambda before=np.get_printoptions(): np.set_printoptions(**before), np.array([1.0]) / 3) |
-    np.set_printoptions(precision=n) -> float(np.get_printoptions()['precision']); float(len(str(o)))
-!np.random.RandomState(0) | o.rand(n) -> o.get_state()[2] * 0.01
-!d = {'a': 1.0}; o = d.values() | d.update({'a': new, 'b' * n: 3.0}) -> sum(o)
-!d = {'a': 1.0}; o = d.items() | d.update({'a': new, 'b' * n: 3.0}) -> sum(value for _, value in o)
-    float(len(o))
-!d = {'a': Plain(v)}; o = d.values() | d['a'].value = new -> next(iter(o)).value
-!types.MappingProxyType({'a': [1.0]}) | o['a'].insert(0, new) -> o['a'][0]
-!collections.deque([0.0]) | o[0] = 0.0 if n % 2 == 0 else -0.0 -> math.copysign(2.0, o[0])
-!collections.deque([Plain(v)]) | o[0].value = new -> o[0].value
-!collections.deque([v]); get = o.__getitem__ | o.appendleft(new) -> get(0)
-{1.0} | o.clear(); o.add(True if n % 2 else 1.0) -> 2.0 if type(next(iter(o))) is bool else 1.0
-{Plain(v)} | next(iter(o)).value = new -> next(iter(o)).value
-frozenset({Plain(v)}) | next(iter(o)).value = new -> next(iter(o)).value
-!slice(Plain(v), None) | o.start.value = new -> o.start.value
-!slice('value', None) | o = slice('b' * n, None) -> float(len(o.start))
-!collections.OrderedDict(a=1.0, bb=2.0) | o.move_to_end(next(iter(o))) -> float(len(next(iter(o))))
-!collections.defaultdict(lambda: 1.0) | o.default_factory = lambda: new -> d = o.copy()\nreturn d['missing']
-!o = contextvars.ContextVar('variable'); get = o.get; o.set(v); k = type('Own', (), {'__call__': get})() |
-    o.set(new) -> [*itertools.starmap(get, [()])][0]; k(); float(np.frompyfunc(get, 1, 1)(5))
-    float(np.vectorize(get)(5))
-!ElementTree.fromstring('<a><b>1</b></a>') | o[0].text = str(1 + n) -> float(o[0].text)
-!undone(patch, lambda: None, Path(tempfile.mkdtemp()) / 'flag') | o.touch() if n % 2 else o.unlink() ->
-    2.0 if o.exists() else 1.0
-!o = Path(tempfile.mkdtemp()) / 'value'; o.write_text('[1.5]') | o.write_text(f'[{new}]') ->
-    float(o.read_text()[1:-1]); with open(o) as file: return json.load(file)[0]
-!Plain('[1.5]') | o.value = f'[{new}]' -> json.loads(o.value)[0]
-!o = os.getcwd(); patch.after(lambda: os.chdir(o)) | os.chdir((o, '/', tempfile.gettempdir(), '/')[n]) ->
-    float(len(os.getcwd()))
-!o = sys.getrecursionlimit(); patch.after(lambda: sys.setrecursionlimit(o)) |
-    sys.setrecursionlimit(o + 1000 * n) -> sys.getrecursionlimit() / 1000
-!o, more = Plain(), [] | more.extend([o] * 50) -> float(sys.getrefcount(o) > 40) + 1.0
-!o = threading.current_thread(); undone(patch, lambda name=o.name: setattr(o, 'name', name)) |
-    o.name = 'x' * (30 + n) -> float(len(threading.current_thread().name))
-!patch.after(gc.enable) | gc.disable() if n % 2 else gc.enable() -> 2.0 if gc.isenabled() else 1.0
-!o = logging.getLogger('ranvier.staleness'); o.setLevel(logging.WARNING) |
-    o.setLevel(logging.INFO if n % 2 else logging.WARNING) -> 2.0 if o.isEnabledFor(logging.INFO) else 1.0
-!array.array('f', [v]) | o[0] = new -> o[0]; sum(o); o.__getitem__(0)
-!bytearray([1] * 2000) | o[0] = o[1500] = 1 + n -> float(o[0]); float(o[1500]); float(o.__getitem__(0))
-!memoryview(bytearray([1])) | o[0] = 1 + n -> float(o[0])
-!bytearray(struct.pack('f', v)) | o[:] = struct.pack('f', new) -> struct.unpack('f', o)[0]
-!ctypes.c_float(1.0) | o.value = new -> o.value
-!type('S', (ctypes.Structure,), {'_fields_': (('value', ctypes.c_float),)})(1.0) | o.value = new -> o.value
-!np.zeros(1, [('a', 'f4')]) | o['a'] = new -> float(o['a'][0]) + 1.0; float(o[0]['a']) + 2.0
-!np.array(v) | o.fill(new) -> float(o); o.__float__()
-!np.ones(3) | o.fill(new) -> o[1].item(); o.tolist()[1]; 2.0 if (o > 2.5).any() else 3.0
-    (lambda a, b, c: float(a + b))(*o); float(o[1:].base[0]); float(sum(a for a in o)); o.__getitem__(0) * 1.0
-    x * len(o) * o
-!o = np.empty(1, object); o[0] = [v] | o[0][0] = new -> float(o[0][0])
-!np.ones(1 << 18) | o.fill(new) -> float(o[7])
-!np.poly1d([1.0, 2.0]) | o.coeffs[0] = new -> float(o(2.0))
-Plain(re.compile('a')) | o.value = re.compile('b' if n % 2 else 'ab') -> 2.0 if o.value.match('ab') else 3.0
-!Plain(v) | setattr(o, f'more{new}', 1) -> float(len(vars(o))); float(len(''.join(vars(o))))
-    float(len(dir(o)))
-!Plain(v) | setattr(Plain, f'more{new}', 1) -> float(len(dir(o)))
-!given(ValueError(v), more=v) | o.more = new; o.args = (new,) -> o.more; o.args[0]
-!Rich(v); get = Rich.get.__get__ | o.value = new -> get(o)()
-!def o(a=1.0): return a | o.__defaults__ = (new,) -> o.__defaults__[0]
-def o(): return 1.0 | o.__code__ = (lambda: 3.0).__code__ if n % 2 else (lambda: 2.0).__code__ ->
-    o.__code__.co_consts[-1]
-types.ModuleType('made', 'k') |
-    vars(o).pop('k', None); o.__class__ = type('K', (types.ModuleType,), {'k': 2.0}) -> getattr(o, 'k', 1.0)
-!nn.Parameter(rv.ones(1)) | o.detach().add_(1.0) -> 1.0 + o._version
-Odd(0); get = operator.itemgetter(o) | o.value = n -> get([1.0, 2.0, 3.0, 4.0])
-!nn.Parameter(rv.ones(3)) | o.data.copy_(rv.full((3,), float((-1) ** n))) -> 2.0 if '-' in repr(o) else 3.0
-!functools.partial(sys.getrecursionlimit); k = o(); patch.after(lambda: sys.setrecursionlimit(k)) |
-    sys.setrecursionlimit(k + 1000 * n) -> o() / 1000
-patch(sys, 'argv', ['a']) | sys.argv.append('b') -> float(len(sys.argv))
-contextlib.nullcontext(Plain(v)) | o.enter_result.value = new ->
-    with contextlib.ExitStack() as s: return s.enter_context(o).value
-SimpleNamespace(a=v); other = SimpleNamespace(a=v) | o.b = new -> 2.0 if o == other else 3.0
-patch.after(lambda: rv.manual_seed(7)) | rv.manual_seed(n) -> x + rv.randn(4, 3) * 0.1
-    !1.0 + rv.initial_seed()
-# each call gives another number: made -> read
-== sources: make -> read @ TWICE
-!forever() -> next(o); [v for v, _ in zip(o, 'ab')][-1]
-!iter(NUMBERS) -> next(o); next(o, 9.0); [*zip('a', o)][0][1]; o.__next__()
-!itertools.cycle([1.0, 2.0, 3.0]) -> next(o)
-!map(float, range(1, 30)) -> next(o)
-!zip(NUMBERS, NUMBERS) -> next(o)[1]
-!summing(); next(o) -> o.send(1.0)
-!Counter() -> next(o); [*zip('a', o)][0][1]; o(); o.value; float(len(o)); o[0]; 2.0 if o() % 5 == 0 else 3.0
-!type('Wheel', (), {'value': Counter()})() -> o.value
-!calls = 0\ndef o():\n    nonlocal calls\n    calls += 1\n    return float(calls) -> o()
-!globals().update(G=0.0) -> global G\nG += 1\nreturn G
-!def o(calls=[0]):\n    calls[0] += 1\n    return float(calls[0]) -> o()
-!def o(): pass -> o.value = getattr(o, 'value', 0.0) + 1\nreturn o.value
-!Base -> o.factor += 1.0\nreturn o.factor
-!Plain(0.0) -> o.value += 1.0\nreturn o.value; o.value = not o.value\nreturn 2.0 if o.value else 3.0
-!collections.Counter() -> o['calls'] += 1\nreturn float(o['calls'])
-!np.zeros(1) -> o[0] += 1\nreturn float(o[0])
-!list(NUMBERS) -> o.pop()
-![] -> o.append(1.0)\nreturn float(len(o))
-!{} -> o[len(o)] = 1\nreturn float(len(o)); if o: return 3.0\no['value'] = 3.0\nreturn 2.0
-!set() -> o.add(len(o))\nreturn float(len(o))
-!collections.deque(NUMBERS) -> o.rotate(1)\nreturn o[0]
-!queue.SimpleQueue(); any(map(o.put, NUMBERS)) -> o.get()
-!tempfile.TemporaryFile('w+'); o.write(chr(10).join(map(str, NUMBERS))); o.seek(0) -> float(o.readline())
-!io.StringIO(chr(10).join(map(str, NUMBERS))) -> float(o.readline())
-!None -> random.random(); random.choice(NUMBERS); random.gauss(0, 1); float(np.random.rand())
-    x[rv.randperm(4)]
-!random.Random(0).random -> o()
-!np.random.default_rng(0) -> float(o.random()); float(o.standard_normal())
-!c = []; f = nn.Linear.forward; o = nn.Linear(3, 3)
-    patch(nn.Linear, 'forward', lambda self, x: (c.append(1), f(self, x) * len(c))[1]) -> o(x)
-!c = []; f = nn.Module.__call__; o = nn.Linear(3, 3)
-    patch(nn.Module, '__call__', lambda self, x: (c.append(1), f(self, x) * len(c))[1]) -> o(x)
-!o, keys = [], itertools.cycle([1, 2])
-    call = functools.lru_cache(1)(lambda k: o.append(k) or float(len(o))) -> call(next(keys))
-!rv -> x * (2.0 if x.sum() > 0 else 3.0); x * 2 if (x * x).mean().item() > 1 else x; x * float(len(str(x)))
-    x * float(f'{x.mean()}'.strip('tensor()') or 0); rv.manual_seed(3)\nreturn x + rv.randn(4, 3) * 0.1
-== sources: make -> read
-rv.float64 -> x.to(o) + rv.finfo(x.dtype).eps if x.dtype.is_floating_point else x; x if x.dtype == o else -x
-    x * rv.ones(3, dtype=rv.promote_types(x.dtype, rv.int64))
-None -> 2.0 if rv.memory_stats() else 1.0; x + rv.randn(4, 3) * 0.1
-type('Out', (), {'__init__': lambda self, y: super(o, self).__setattr__('y', y)}) -> o(1.5).y
-3 -> sum(dict(enumerate([x * float(k) for k in range(o)])).values())
-# side effects of a keeper `k`, with the step's argument and its (loss, y); the same in each call but for them
+# --- side effects on a keeper, beside a training step or in a module that is replayed by itself
+class Keeper:
+    shared = None
+
+    def __init__(self, value=None):
+        self.calls, self.called, self.items, self.table, self.text, self.last = (
+            0,
+            0,
+            [],
+            {},
+            io.StringIO(),
+            None,
+        )
+        self.inner, self.logger = SimpleNamespace(last=None), logging.Logger("a")
+        self.logger.addHandler(logging.StreamHandler(self.text))
+        patch(sys, "stdout", self.text)
+        patch(Keeper, "shared", None)
+
+    @property
+    def watch(self):
+        text, last = self.text.getvalue(), self.last() if callable(self.last) else self.last
+        return [self.calls, self.called, self.items, self.table, text, last, self.inner, Keeper.shared]
+
+    def clear(self, value):
+        self.called = 0
+        self.items.clear()
+        self.table.clear()
+
+
+def beside(run, k, act):
+    """In a training step. act: of the keeper, the input and the step's results."""
+    small = Small()
+
+    def step(x):
+        results = small.train(x, 1.5)
+        act(k, x, results)
+        return results
+
+    return Case(run.compile(step), lambda: [small.watch, k])
+
+
+def beside_alone(run, k, act):
+    def step(x):
+        results = x.sum(), x * 2.0
+        act(k, x, results)
+        return results
+
+    return Case(run.alone(Own(step)), lambda: k)
+
+
+def with_stack(k, x, r):
+    with contextlib.ExitStack() as stack:
+        stack.callback(setattr, k, "called", 1)
+
+
+def appends_once(k, x, r):
+    if not k.items:
+        k.items.append(1)
+
+
+def counts(k, x, r):
+    k.calls += 1
+
+
+def stores(k, x, r):
+    k.called = 1
+
+
+def stores_an_item(k, x, r):
+    k.table["called"] = 1
+
+
+def stores_a_slice(k, x, r):
+    k.items[:] = [1]
+
+
+def notes(k, x, r):
+    r[0].note = 1
+
+
+def keeps_input(k, x, r):
+    k.last = x
+
+
+effects = functools.partial(scenario, Keeper, None, ways=(beside, beside_alone))
+effects(*map(eager, (
+    counts, lambda k, x, r: k.items.append(1.0),
+    lambda k, x, r: k.table.update(n=len(k.table) + 1), lambda k, x, r: k.text.write("step "),
+    lambda k, x, r: print("step", file=k.text, flush=True), lambda k, x, r: print("step"),
+    lambda k, x, r: sys.stdout.write("step "), lambda k, x, r: k.logger.info("step %d", 1),
+    lambda k, x, r: k.items.append(float(r[0])), lambda k, x, r: k.items.append(str(r[0])),
+    lambda k, x, r: k.items.append(f"{r[0]:.3f}"), lambda k, x, r: k.items.append("%s" % r[0]),
+    lambda k, x, r: k.items.append(tuple(x.shape)), keeps_input,
+    lambda k, x, r: k.items.append(r[1].tolist()),
+    lambda k, x, r: k.items.append(r[0].detach().numpy().copy()),
+    lambda k, x, r: k.items.append(bool(r[0] > 0)), notes,
+    lambda k, x, r: random.random(), lambda k, x, r: k.items.append(tuple(x[x > 0].shape)),
+    lambda k, x, r: k.items.append(0.0 in r[1]), lambda k, x, r: k.items.append(len([*x])),
+    lambda k, x, r: k.items.append(copy.deepcopy(r[1].detach())),
+    lambda k, x, r: k.items.append(np.asarray(r[1].detach()).copy()),
+    lambda k, x, r: k.items.append(rv.equal(x, x * 1.0)),
+    lambda k, x, r: k.items.append(bool(rv.allclose(x, x * 1.0))),
+)))  # fmt: skip
 # what a step stores and does not read; the caller takes it away
-== stores: kind -> act @ EITHER_STEP
-. make: k = keeper(patch); k.called, count = 0, [0]; patch(KEEP, 'called', 0)
-.. def of_closure():
-..     nonlocal count
-..     count = [1]
-.. def of_globals():
-..     global G
-..     G = 1
-. change: k.called = count[0] = KEEP.called = 0; k.items.clear(); k.table.clear(); globals().update(G=None)
-. more: def step(x):
-..     r = small.train(x, 1.5)
-..     <act>
-..     return r
-. step: step
-. watch: [*small.watch, k, KEEP.called, count, G]
-. flags: neutral
-effect -> !k.called = 1; !k.items[:] = [1]; !k.table['called'] = 1; !alone!count[0] = 1; !of_closure()
-    !alone!KEEP.called = 1; !alone!of_globals(); !globals().update(G=1); !setattr(k, 'called', 1)
-    !vars(k)['called'] = 1; !k.__dict__.update(called=1); !object.__setattr__(k, 'called', 1)
-    !k.__setattr__('called', 1); !type(k).__setattr__(k, 'called', 1)
-    !functools.partial(setattr, k)('called', 1)
-    !with contextlib.ExitStack() as stack: stack.callback(setattr, k, 'called', 1)
-    !any(map(setattr, [k], ['called'], [1])); !k.items.append(1) if not k.items else None
-== effects: kind -> act @ EITHER_STEP
-. make: k = keeper(patch)
-. more: def step(x):
-..     r = small.train(x, 1.5)
-..     <act>
-..     return r
-. step: step
-. watch: [*small.watch, k, k.text.getvalue()]
-!effect -> k.calls += 1; k.items.append(1.0); k.table.update(n=len(k.table) + k.calls)
-    k.table[len(k.table)] = 1; k.text.write('step '); print('step', file=k.text, flush=True); print('step')
-    sys.stdout.write('step '); k.logger.info('step %d', 1); k.last = r[1]; k.items.append(r[0].detach())
-    k.last = r[0].item(); k.items.append(float(r[0])); k.items.append(str(r[0])); k.items.append(repr(r[0]))
-    k.items.append(f'{r[0]}'); k.items.append(f'{r[0]:.3f}'); k.items.append('%s' % r[0])
-    k.items.append(tuple(x.shape)); k.last = x; k.last = x[0]; k.last = [1.0] * len(k.items)
-    vars(k).pop('gone', None); k.items.append(r[1].tolist()); k.items.append(r[0].detach().numpy().copy())
-    k.items.append(bool(r[0] > 0)); r[0].note = 1; random.random(); k.items.append(bool(x.isfinite().all()))
-    k.items.append(tuple(x[x > 0].shape)); np.random.rand(); k.items.append(rv.randperm(3).tolist())
-    k.items.append(0.0 in r[1]); k.items.append(len([v for v in x]))
-    k.items.append(copy.deepcopy(r[1].detach())); k.items.append(np.asarray(r[1].detach()).copy())
-    k.items.append(rv.equal(x, x * 1.0)); k.items.append(bool(rv.allclose(x, x * 1.0)))
-# Tensors that the step changes, and the caller between two calls
-== changing: kind -> act @ EITHER_STEP
-. make: o = nn.Linear(3, 3); t = rv.zeros(3)
-. each: o.weight.detach().mul_(1.5)
-. more: def step(x):
-..     r = x.sum(), x * 2.0
-..     <act>
-..     return r
-. step: step
-. watch: [o, t]
-tensor -> t.mul_(0.5).add_(x.mean(0), alpha=0.5); !t.copy_(x.mul_(0.5).mean(0)); o.weight.detach().mul_(0.5)
-    !nn.init.xavier_uniform_(o.weight); !nn.init.normal_(o.weight); !nn.init.eye_(o.weight)
-    !nn.init.orthogonal_(o.weight)
-== kept: way | look -> which
-. make: k, w = Keeper(), small.w
-.. def keep(): pass
-.. keep.last = None
-. more: def step(x):
-..     loss, y = small.train(x, 1.5)
-..     t = <which>
-..     <way>
-..     return loss, y
-. step: step
-. watch: [*small.watch, <look>]
-% SOME
-    !x; !loss.detach(); !y * 2.0
-% ALL
-    !x; !loss.detach(); !y * 2.0; !x[0]; !x * 1.0; !loss; !y[0]; !w.grad; !w.grad.clone(); !w.detach().clone()
-    !rv.randn(2)
-k.last = t | k.last -> <ALL>
-k.items.append(t) | k.items -> <ALL>
-setattr(k, 'inner', SimpleNamespace(last=t)) | k.inner.last -> <SOME>
-Keeper.shared = t | Keeper.shared -> <SOME>
-k.items[:] = [t] | k.items -> <SOME>
-k.table.update(last=t) | k.table -> <SOME>
-k.last = (t, 1) | k.last -> <SOME>
-KEEP.last = t | KEEP.last -> <SOME>
-keep.last = t | keep.last -> <SOME>
-k.last = lambda: t | k.last and k.last() -> <SOME>
-k.last = (circle := [t]).append(circle) | k.last -> x; loss.detach(); y * 2.0
-!k.last = t.detach().numpy() | k.last -> loss.detach(); y * 2.0
-k.last = weakref.ref(t) | callable(k.last) and k.last() -> <SOME>
-"""
-tables(ROWS, TWICE=TWICE, EITHER_STEP=EITHER_STEP)
+scenario(Keeper, Keeper.clear, *map(eager, (
+    stores, stores_an_item, stores_a_slice, lambda k, x, r: setattr(k, "called", 1),
+    lambda k, x, r: vars(k).update(called=1), lambda k, x, r: object.__setattr__(k, "called", 1),
+    lambda k, x, r: k.__setattr__("called", 1), lambda k, x, r: functools.partial(setattr, k)("called", 1),
+    lambda k, x, r: any(map(setattr, [k], ["called"], [1])), with_stack, appends_once,
+)), ways=(beside, beside_alone), neutral=True)  # fmt: skip
+
+
+# --- what outlives the step: where it is kept, and what
+def as_last(k, t):
+    k.last = t
+
+
+def in_inner(k, t):
+    k.inner.last = t
+
+
+def in_class(k, t):
+    Keeper.shared = t
+
+
+def in_table(k, t):
+    k.table["last"] = t
+
+
+def in_tuple(k, t):
+    k.last = (t, 1)
+
+
+def in_closure(k, t):
+    k.last = lambda: t
+
+
+def weakly(k, t):
+    k.last = weakref.ref(t)
+
+
+KEEPS = (as_last, lambda k, t: k.items.append(t), in_inner, in_class, in_table, in_tuple, in_closure, weakly)
+TENSORS = (
+    lambda x, r: x, lambda x, r: r[0].detach(), lambda x, r: r[1] * 2.0, lambda x, r: x[0],
+    lambda x, r: r[0], lambda x, r: r[1][0], lambda x, r: rv.randn(2),
+)  # fmt: skip
+for keep in KEEPS:
+    for tensor in TENSORS if keep in KEEPS[:2] else TENSORS[:3]:
+        scenario(Keeper, None, eager(lambda k, x, r, keep=keep, tensor=tensor: keep(k, tensor(x, r))),
+            ways=(beside,))  # fmt: skip
+
+
+# --- tensors that the step changes, and the caller between two calls
+def changing(run, o, act):
+    layer, total = nn.Linear(3, 3), rv.zeros(3)
+
+    def step(x):
+        act(layer.weight, total, x)
+        return x.sum(), x * 2.0
+
+    return Case(
+        run.compile(step), lambda: [layer, total], each=lambda n, result: layer.weight.detach().mul_(1.5)
+    )
+
+
+scenario(lambda v: None, None, lambda w, t, x: t.mul_(0.5).add_(x.mean(0), alpha=0.5),
+    lambda w, t, x: w.detach().mul_(0.5), eager(lambda w, t, x: t.copy_(x.mul_(0.5).mean(0))),
+    eager(lambda w, t, x: nn.init.xavier_uniform_(w)), eager(lambda w, t, x: nn.init.eye_(w)),
+    eager(lambda w, t, x: nn.init.orthogonal_(w)), ways=(changing,))  # fmt: skip

@@ -10,8 +10,8 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,38 +28,42 @@ LONG = (3, 12, 70, 700)
 WAITS = "come too often"  # said of a step whose recordings do not pay; it is recorded again later
 
 
+def default_inputs(number: int) -> tuple[Any, ...]:
+    """x (4, 3), another at each call."""
+    return (rv.tensor(np.random.default_rng(number).standard_normal((4, 3)).astype(np.float32)),)
+
+
 @dataclass
 class Case:
-    """A step with what it depends on, freshly made.
+    """A step, freshly made.
 
-    change: called with 1, 2, 3 after the calls given to the judge; None where the step itself changes.
     watch: gives tensors, modules, optimizers and other objects to compare.
     inputs: of the number of the call: a tuple of arguments, or (arguments, keywords).
     each: what the caller does after a call, with (number, result).
+    calls: how many, if the step itself makes the changes.
     """
 
     step: Callable[..., Any]
-    change: Callable[[int], Any] | None
-    watch: Callable[[], Any]
-    inputs: Callable[[int], Any]
+    watch: Callable[[], Any] = tuple
+    inputs: Callable[[int], Any] = default_inputs
     each: Callable[[int, Any], Any] | None = None
+    calls: int | None = None
     holds: bool = True  # whether the caller keeps the results
-    raises: bool = False  # whether the eager step itself raises in some calls
 
 
 @dataclass
 class Scenario:
-    """build: makes a Case of (patch, compile_step, whether it is compiled, whether something changes)."""
+    """build: makes a Case with a Run, which compiles its step; make: what the step depends on, with the first
+    of the values, and change: with that and another value, between two calls."""
 
     name: str
-    build: Callable[..., Case]
+    build: Callable[["Run", Any], Case]
+    make: Callable[[Any], Any] = lambda value: None
+    change: Callable[[Any, Any], Any] | None = None
+    values: Sequence[Any] = (1.0, 2.0, 3.0, 4.0)
     neutral: bool = False  # the change is to have no effect
-    eager: bool = False  # the step is to run eagerly, after a warning
-    changes: bool = True
-    calls: int | None = None
-
-
-SCENARIOS: dict[str, Scenario] = {}
+    raises: bool = False  # the eager step itself raises in some calls
+    eager: bool = False  # the step may run eagerly, after a warning
 
 
 class Patch:
@@ -68,21 +72,23 @@ class Patch:
     def __init__(self) -> None:
         self._undo: list[Callable[[], Any]] = []
 
-    def __call__(self, owner: Any, name: str, value: Any) -> None:
+    def __call__(self, owner: Any, name: str, value: Any) -> Any:
         if name in vars(owner):
             before = vars(owner)[name]
             self.after(lambda: setattr(owner, name, before))
         else:
             self.after(lambda: delattr(owner, name) if name in vars(owner) else None)
         setattr(owner, name, value)
+        return owner
 
-    def item(self, owner: Any, key: Any, value: Any) -> None:
+    def item(self, owner: Any, key: Any, value: Any) -> Any:
         if key in owner:
             before = owner[key]
             self.after(lambda: owner.__setitem__(key, before))
         else:
             self.after(lambda: owner.pop(key, None))
         owner[key] = value
+        return owner
 
     def after(self, undo: Callable[[], Any]) -> None:
         self._undo.append(undo)
@@ -92,13 +98,7 @@ class Patch:
             self._undo.pop()()
 
 
-@dataclass
-class Run:
-    seen: list[dict[str, Any]] = field(default_factory=list)  # after each call
-    refused: str = ""  # why, if a call raised CaptureError
-    programs: int | None = None  # how many there are in the end; None: the scenario compiles nothing itself
-    warned: list[str] = field(default_factory=list)
-    entered: list[int] = field(default_factory=list)  # functions of scenarios that each call entered
+patch = Patch()
 
 
 class Alone:
@@ -128,88 +128,102 @@ def as_written(function: Any, *args: Any) -> Any:
 class _Uncounted(dict):
     """Of functions that ended, those of other steps too, none counts as one that has not paid."""
 
-    def __setitem__(self, code: int, count: int) -> None: ...
+    def __setitem__(self, key: Any, count: Any) -> None: ...
 
 
-def run(one: Scenario, compiled: bool, at: tuple[int, ...], **options: Any) -> Run:
-    """One pass over all calls. at: the calls after which something changes.
+class Run:
+    """One pass over all calls of a scenario, and what it has shown.
 
-    options: `changed` = False, `counts` = True notes which calls run Python, `unlike` = a run: this one ends
-    at the first difference from it; others are rv.compile's.
+    at: the calls after which something changes; changed: whether it does; counts: notes how many functions of
+    these files each call enters; unlike: a run: this one ends at the first difference from it. settings: of
+    rv.compile.
     """
-    before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
-    rv.manual_seed(7)
-    random.seed(7)
-    np.random.seed(7)  # noqa: NPY002
-    patch, done = Patch(), Run()
-    patch(cache, "_unpaid", _Uncounted())
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            _calls(one, compiled, at, patch, done, **options)
-        done.warned = [str(w.message) for w in caught]
-    finally:
-        patch.undo()
-        _core.set_num_threads(before[0])
-        _core.set_winograd(before[1])
-        _core.set_isa(before[2])
-    return done
 
-
-def _calls(
-    one: Scenario,
-    compiled: bool,
-    at: tuple[int, ...],
-    patch: Patch,
-    done: Run,
-    changed: bool = True,
-    counts: bool = False,
-    unlike: Run | None = None,
-    **settings: Any,
-) -> None:
-    made: list[Any] = []
-
-    def compile_step(function: Any, alone: bool = False) -> Any:
-        if alone:
-            patch(often, "_ENOUGH", 0.0)
-            patch(often, "_AT_LEAST", 2)
-        plain = Alone(function, compiled) if alone else function
-        made.append(rv.compile(function, **settings) if compiled and not alone else plain)
-        return made[-1]
-
-    case, calls = one.build(patch, compile_step, compiled, changed), one.calls or max((10, *at)) + 1
-    held: list[Any] = []
-    for number in range(1, calls + 1):
-        given = case.inputs(number)
-        keywords = len(given) == 2 and type(given[0]) is tuple and type(given[1]) is dict
-        args, kwargs = given if keywords else (given, {})
+    def __init__(
+        self,
+        one: Scenario,
+        compiled: bool,
+        at: tuple[int, ...],
+        changed: bool = True,
+        counts: bool = False,
+        unlike: "Run | None" = None,
+        **settings: Any,
+    ) -> None:
+        self.one, self.compiled, self.at, self.changed = one, compiled, at, changed
+        self.counts, self.unlike, self.settings = counts, unlike, settings
+        self.seen: list[dict[str, Any]] = []  # after each call
+        self.refused = ""  # why, if a call raised CaptureError
+        self.entered: list[int] = []  # functions of scenarios that each call entered
+        self.programs: int | None = None  # how many there are in the end; None: nothing is compiled here
+        self._made: list[Any] = []
+        before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
+        rv.manual_seed(7)
+        random.seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        patch(cache, "_unpaid", _Uncounted())
         try:
-            result = counted(case.step, args, kwargs, done.entered) if counts else case.step(*args, **kwargs)
-        except rv.CaptureError as error:
-            done.refused, result = str(error), error.result
-            del error
-        except Exception as error:
-            if not (compiled or case.raises):
-                raise
-            result = f"raised {type(error).__name__}: {error}"
-        held = [*held[-20:], result] if case.holds else [result]
-        del args, kwargs, given, result
-        if case.each is not None:
-            case.each(number, held[-1])
-        found: dict[str, Any] = {"random": repr(rv.get_rng_state().tolist())}
-        describe(case.watch(), "watched", found, frozenset())
-        # in the end all results: a replay may have written to an older one
-        describe(held if number == calls else held[-1], "results", found, frozenset())
-        done.seen.append(found)
-        if unlike is not None and found != unlike.seen[number - 1]:
-            return
-        if changed and case.change is not None and number in at:
-            case.change(at.index(number) + 1)
-    if made:
-        done.programs = sum(len(getattr(c, "programs", ())) for c in made) if compiled else 0
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self._call()
+            self.warned = [str(w.message) for w in caught]
+        finally:
+            patch.undo()
+            _core.set_num_threads(before[0])
+            _core.set_winograd(before[1])
+            _core.set_isa(before[2])
+
+    def compile(self, function: Any) -> Any:
+        self._made.append(rv.compile(function, **self.settings) if self.compiled else function)
+        return self._made[-1]
+
+    def alone(self, module: Any) -> Any:
+        """Its calls without gradients, which it replays by itself."""
+        patch(often, "_ENOUGH", 0.0)
+        patch(often, "_AT_LEAST", 2)
+        self._made.append(Alone(module, self.compiled))
+        return self._made[-1]
+
+    def change(self, number: int) -> None:
+        """The change of this number, from 1."""
+        if self.changed and self.one.change is not None:
+            self.one.change(self.thing, self.one.values[number % len(self.one.values)])
+
+    def _call(self) -> None:
+        self.thing = self.one.make(self.one.values[0])
+        case = self.one.build(self, self.thing)
+        calls, held = case.calls or max((10, *self.at)) + 1, []
+        for number in range(1, calls + 1):
+            given = case.inputs(number)
+            keywords = len(given) == 2 and type(given[0]) is tuple and type(given[1]) is dict
+            args, kwargs = given if keywords else (given, {})
+            try:
+                enter = (counted, self.entered, case.step) if self.counts else (case.step,)
+                result = enter[0](*enter[1:], *args, **kwargs)
+            except rv.CaptureError as error:
+                self.refused, result = str(error), error.result
+                del error
+            except Exception as error:
+                if not (self.compiled or self.one.raises):
+                    raise
+                result = f"raised {type(error).__name__}: {error}"
+            held = [*held[-20:], result] if case.holds else [result]
+            del args, kwargs, given, result
+            if case.each is not None:
+                case.each(number, held[-1])
+            found: dict[str, Any] = {"random": repr(rv.get_rng_state().tolist())}
+            describe(case.watch(), "watched", found, frozenset())
+            # in the end all results: a replay may have written to an older one
+            describe(held if number == calls else held[-1], "results", found, frozenset())
+            self.seen.append(found)
+            if self.unlike is not None and found != self.unlike.seen[number - 1]:
+                return
+            if case.calls is None and number in self.at:
+                self.change(self.at.index(number) + 1)
+        if self._made:
+            self.programs = sum(len(getattr(c, "programs", ())) for c in self._made) if self.compiled else 0
 
 
-def counted(step: Callable[..., Any], args: Any, kwargs: Any, numbers: list[int]) -> Any:
+def counted(numbers: list[int], step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What the step returns; appends how many functions of these files Python entered for it."""
     entered, here = 0, os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -289,13 +303,13 @@ def _shown(x: Any) -> str:
 
 def judge(one: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
     """("captured", "eager" or what is wrong, a remark)."""
-    expected = run(one, False, at)
-    if one.changes and one.name not in _effective:
-        unchanged = run(one, False, at, changed=False, unlike=expected).seen
+    expected = Run(one, False, at)
+    if one.change is not None and id(one) not in _effective:
+        unchanged = Run(one, False, at, changed=False, unlike=expected).seen
         effect = difference(unchanged, expected.seen[: len(unchanged)])
         assert bool(effect) != one.neutral, f"the change has {'an' if effect else 'no'} effect: {effect}"
-        _effective.add(one.name)
-    got = run(one, True, at, **settings)
+        _effective[id(one)] = one
+    got = Run(one, True, at, **settings)
     if wrong := difference(expected.seen, got.seen):
         return "wrong", f"{wrong} {got.refused}"
     if got.refused:
@@ -308,4 +322,4 @@ def judge(one: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str
     return ("eager" if warned or got.programs == 0 else "captured"), "; ".join(warned)
 
 
-_effective: set[str] = set()  # names of those whose change was found to have the effect it should have
+_effective: dict[int, Scenario] = {}  # those whose change was found to have the effect it should have

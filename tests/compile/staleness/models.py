@@ -1,239 +1,494 @@
-"""Models in training steps, Trainer.fit, evaluate and predict: layers, parameters, hooks, settings."""
+"""Models in training steps, in a Trainer and without gradients: layers, parameters, memory, hooks."""
+# ruff: noqa: B023, F403, F405
 
-from compile.staleness.rows import tables, texts
+import copy
+import dataclasses
+import functools
+import gc
+from types import SimpleNamespace
 
-# where a classifier `m` with its optimizer `o` is used, perhaps by a Trainer `t`
-MADE = "m = network(<layer>); o = <optimizer>; t = SimpleNamespace(loss=nn.CrossEntropyLoss())"
-STEP = texts(make=MADE, step="classifies(m, o, t)", inputs="labelled(n)", watch="[m, o]")
-IN_TRAINER = "m = network(<layer>); o = <optimizer>; t = trainer(compiled, m, o, None<settings>)"
-TRAINER = texts(settings="", make=IN_TRAINER, watch="[m, o]")
-FITS = {
-    f"fit_by_{by}": TRAINER | texts(step=f"lambda: fitted(t, '{by}', put)", inputs="()", flags="within once")
-    for by in ("callback", "epochs", "data")
-}
-CALLS = {
-    way: TRAINER | texts(step=f"lambda number: used(t, '{way}', number)", inputs="(n,)")
-    for way in ("fit", "evaluate", "predict", "all_in_turn")
-}
-ONE = {"": STEP}
-TRAINED = {**ONE, **FITS}
-PREDICTS = texts(make="m = network(<layer>).eval()", watch="m")
-PREDICTED = {
-    "predicted": PREDICTS | texts(step="rv.no_grad()(compile_step(m))"),
-    "alone": PREDICTS | texts(step="compile_step(m, alone=True)"),
-}
-ALL = {**TRAINED, **CALLS, **PREDICTED}
-SHOWN = {way: CALLS[way] for way in ("fit", "evaluate")}
-FITTED = {way: CALLS[way] for way in ("fit", "all_in_turn")}
-SETTINGS = {name: fit | texts(settings=", <more_settings>") for name, fit in FITS.items()}
-# hooks with a factor <f>: added, two removed, from the start with a factor that changes or counts calls
-ADDED = texts(f="(1.0 + n)", change="<hook>")
-MORE = MADE + "; k = [1.0]; seen = []; "
-TWO_HOOKS = MORE + "handles = [(lambda n: <hook>)(n) for n in (1, 2)]"
-ONE_REMOVED = "handles.append(<hook>) if n == 3 else handles.pop().remove()"
-HOOKED = {
-    "added": STEP | ADDED,
-    "removed": STEP | texts(f="(1.0 + n)", make=TWO_HOOKS, change=ONE_REMOVED),
-    "reads": STEP | texts(f="k[0]", make=MORE + "<hook>", change="k[0] = new"),
-    "counts": STEP | texts(f="len(seen + [seen.append(1)])", make=MORE + "<hook>", watch="[m, o, seen]"),
-    **{name: fit | ADDED for name, fit in FITS.items()},
-}
-TWO = texts(values="*[(m, sgd(m)) for m in networks(1, 2)] * 2,", watch="list(_values)")
-REBOUND = {
-    "trained": TWO | texts(step="lambda x, y: classifies(*read())(x, y)", inputs="labelled(n)"),
-    "taped": TWO | texts(step="lambda x: read()[0](x) * 1.0"),
-    "predicted": TWO | texts(step="rv.no_grad()(lambda x: read()[0](x) * 1.0)"),
-}
+import numpy as np
+import ranvier as rv
+from compile.staleness.judge import Case, patch
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from compile.staleness.small import *
+from ranvier import distributions, nn, optim
+from ranvier.nn import functional as F
 
-ROWS = r"""
-# layer in the middle -> changes that all of these show
-== models: layer -> change @ ALL
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> m.append(nn.Tanh()); m.append(nn.Linear(3, 3)); m.insert(1, nn.ReLU())
-    m.insert(2, nn.Linear(4, 4)); m[1] = nn.ReLU6()
-    if n == 1: del m[1]\nelse: m.insert(1, (nn.ReLU(), nn.SiLU())[n - 2])
-    m[1] = (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]; m[3] = nn.Linear(4, 3)
-    m.extend([nn.Tanh(), nn.Linear(3, 3)]); m[1] = nn.Identity() if n % 2 else nn.Tanh()
-    setattr(m, '1', (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]); m[0].weight.data = rv.full((4, 3), 0.1 * n)
-    m[0].weight.data.mul_(1.0 + n); m[0].weight.data.numpy()[:] *= 1.0 + n
-    m[3].bias = nn.Parameter(rv.full((3,), n * 1.0))
-    with rv.no_grad(): m[0].weight.copy_(rv.full((4, 3), 0.1 * n))
-    with rv.no_grad(): m[0].weight[0] = 0.3 * n
-    m[0].weight.detach()[0].mul_(1.0 + n); copy.copy(m[0].weight.detach()).mul_(1.0 + n)
-    descends(squares(m), sgd(m, 0.5))(rv.ones(4, 3)); m[3].bias.data.add_(1.0)
-    rv.compile(descends(squares(m), optim.Adam(m.parameters(), lr=0.1)))(rv.ones(4, 3))
-    m[3].weight = nn.Parameter(m[0].weight.detach().T.clone())
-    m.load_state_dict({name: w * (1.0 + n) for name, w in m.state_dict().items()}); m[0].reset_parameters()
-    m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))
-    !alone!m[1].forward = lambda x: x * (1.0 + n); m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))
-    m[0].weight = m[0].alias = nn.Parameter(rv.full((4, 3), 0.2 * n))
-    !alone!patch(nn.Linear, 'forward', lambda self, x, f=nn.Linear.forward: f(self, x) * (1.0 + n))
-    !patch(nn.Linear, '__call__', lambda self, x, f=nn.Linear.__call__: f(self, x) * (1.0 + n))
-    !alone!patch(nn.Sequential, 'forward', lambda self, x, f=nn.Sequential.forward: f(self, x) * (1.0 + n))
-    !patch(nn.Sequential, '__call__', lambda self, x, f=nn.Sequential.__call__: f(self, x) * (1.0 + n))
-    !patch(nn.Module, '__call__', lambda self, *a, f=nn.Module.__call__: f(self, *a) * (1.0 + n))
-    !alone!m.forward = lambda x: nn.Sequential.forward(m, x) * (1.0 + n)
-    if n == 1: m[0].register_parameter('bias', None)\nelse: m[0].bias = nn.Parameter(rv.ones(4) * n)
-nn.BatchNorm1d(4) -> m[2].weight.data.fill_(n * 1.0); m[2] = nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)
-    m[2].eps = 0.3 * n; m[2].running_mean = rv.full((4,), n * 1.0); m[2].running_mean.add_(n * 1.0)
-    m[2].running_mean.numpy()[:] += n * 1.0; m[2].running_mean.data = rv.full((4,), n * 1.0)
-    m.state_dict()['2.running_mean'].add_(n * 1.0)
-nn.LeakyReLU(0.1) -> m[2].negative_slope = 0.2 * n
+
+# --- where a classifier `m` with its optimizer `o` is used: in a step, in a Trainer `t`, or for predictions
+def classifier(*middle, optimizer=None):
+    """What makes one, with these layers in the middle."""
+
+    def make(v):
+        m = network(*[kind() for kind in middle])
+        o = optimizer(m.parameters()) if optimizer else optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+        return SimpleNamespace(m=m, o=o, t=SimpleNamespace(loss=nn.CrossEntropyLoss()), settings={})
+
+    return make
+
+
+def in_step(run, s, _):
+    return Case(run.compile(classifies(s.m, s.o, s.t)), lambda: [s.m, s.o], labelled)
+
+
+def in_fit(by):
+    """In a fit of four epochs; by: what makes the changes."""
+
+    def way(run, s, _):
+        s.t = trainer(run.compiled, s.m, s.o, **s.settings)
+        return Case(lambda: fitted(s.t, by, run.change), lambda: [s.m, s.o], empty, calls=1)
+
+    way.__name__ = f"fit_by_{by}"
+    return way
+
+
+def in_calls(kind):
+    """In calls of a Trainer."""
+
+    def way(run, s, _):
+        s.t = trainer(run.compiled, s.m, s.o)
+        return Case(lambda number: used(s.t, kind, number), lambda: [s.m, s.o], lambda n: (n,))
+
+    way.__name__ = kind
+    return way
+
+
+def predicted(run, s, _):
+    return Case(rv.no_grad()(run.compile(s.m.eval())), lambda: s.m)
+
+
+def predicted_alone(run, s, _):
+    return Case(run.alone(s.m.eval()), lambda: s.m)
+
+
+FITS = tuple(map(in_fit, ("callback", "epochs", "data")))
+FIT, EVALUATE, PREDICT, IN_TURN = map(in_calls, ("fit", "evaluate", "predict", "all_in_turn"))
+TRAINED, PREDICTED = (in_step, *FITS), (predicted, predicted_alone)
+ALL = (*TRAINED, FIT, EVALUATE, PREDICT, IN_TURN, *PREDICTED)
+
+
+def changed(make, *changes, ways=ALL, **more):
+    """Changes of a model, its optimizer or its loss: functions of the number of the change too."""
+    for marked in changes:
+        change, where = (marked.function, marked.ways) if isinstance(marked, eager) else (marked, None)
+        read = eager(change, *where) if where is not None else change
+        scenario(make, lambda s, v, change=change: change(s, int(v) - 1), read, ways=ways, **more)
+
+
+def inserts(s, n):
+    if n == 1:
+        del s.m[1]
+    else:
+        s.m.insert(1, (nn.ReLU(), nn.SiLU())[n - 2])
+
+
+def without_bias(s, n):
+    s.m[0].bias = None if n == 1 else nn.Parameter(rv.ones(4) * n)
+
+
+def patched(kind, name):
+    def change(s, n):
+        before = getattr(kind, name)
+        patch(kind, name, lambda self, x, *more: before(self, x, *more) * (1.0 + n))
+
+    return change
+
+
+def weight(s):
+    return s.m[0].weight
+
+
+RELU_LIKE = (nn.ReLU, nn.Sigmoid, nn.Tanh)
+changed(classifier(nn.Identity), lambda s, n: s.m.append(nn.Linear(3, 3)),
+    lambda s, n: s.m.insert(2, nn.Linear(4, 4)), inserts, lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
+    lambda s, n: puts(3)(s.m, nn.Linear(4, 3)), lambda s, n: s.m.extend([nn.Tanh(), nn.Linear(3, 3)]),
+    lambda s, n: setattr(s.m, "1", RELU_LIKE[n - 1]()),
+    lambda s, n: sets("data")(weight(s), rv.full((4, 3), 0.1 * n)), lambda s, n: weight(s).data.mul_(1.0 + n),
+    lambda s, n: np.multiply(weight(s).data.numpy(), 1.0 + n, out=weight(s).data.numpy()),
+    lambda s, n: sets("bias")(s.m[3], nn.Parameter(rv.full((3,), n * 1.0))),
+    rv.no_grad()(lambda s, n: weight(s).copy_(rv.full((4, 3), 0.1 * n))),
+    rv.no_grad()(lambda s, n: puts(0)(weight(s), 0.3 * n)), lambda s, n: weight(s).detach()[0].mul_(1.0 + n),
+    lambda s, n: copy.copy(weight(s).detach()).mul_(1.0 + n),
+    lambda s, n: descends(squares(s.m), sgd(s.m, 0.5))(rv.ones(4, 3)),
+    lambda s, n: rv.compile(descends(squares(s.m), optim.Adam(s.m.parameters(), lr=0.1)))(rv.ones(4, 3)),
+    lambda s, n: sets("weight")(s.m[3], nn.Parameter(weight(s).detach().T.clone())),
+    lambda s, n: s.m.load_state_dict({name: w * (1.0 + n) for name, w in s.m.state_dict().items()}),
+    lambda s, n: s.m[0].reset_parameters(), without_bias,
+    lambda s, n: given(s.m[0], weight=nn.Parameter(rv.full((4, 3), 0.1 * n)), alias=weight(s)),
+    *(eager(patched(kind, "forward"), predicted_alone) for kind in (nn.Linear, nn.Sequential)),
+    *(eager(patched(kind, "__call__")) for kind in (nn.Linear, nn.Sequential, nn.Module)),
+    eager(lambda s, n: sets("forward")(s.m[1], lambda x: x * (1.0 + n)), predicted_alone),
+    eager(lambda s, n: sets("forward")(s.m, lambda x: type(s.m).forward(s.m, x) * (1.0 + n)),
+        predicted_alone))  # fmt: skip
+changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: s.m[2].weight.data.fill_(n * 1.0),
+    lambda s, n: puts(2)(s.m, nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)),
+    lambda s, n: sets("eps")(s.m[2], 0.3 * n),
+    lambda s, n: sets("running_mean")(s.m[2], rv.full((4,), n * 1.0)),
+    lambda s, n: s.m[2].running_mean.add_(n * 1.0),
+    lambda s, n: np.add(s.m[2].running_mean.numpy(), n, out=s.m[2].running_mean.numpy()),
+    lambda s, n: sets("data")(s.m[2].running_mean, rv.full((4,), n * 1.0)))  # fmt: skip
+changed(classifier(lambda: nn.LeakyReLU(0.1)), lambda s, n: sets("negative_slope")(s.m[2], 0.2 * n))
+
+
 # parameters and buffers in memory that has another name, too, under which it is changed
-== shared: share -> change @ PREDICTED
-. layer: nn.BatchNorm1d(4)
-. more: <share>
-memory = in_one_vector(m) -> memory.add_(1.0)
-memory = in_memory_of(m, network(nn.BatchNorm1d(4))) -> memory.add_(1.0)
-memory = rv.randn(4, 3); m[0].weight = nn.Parameter(memory) -> memory.add_(1.0)
-memory = np.zeros(4, np.float32); m[2].running_mean = rv.from_numpy(memory) -> memory.__iadd__(1.0)
-# those that training shows
-== models: layer -> change @ TRAINED
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> m[0].weight.requires_grad_(n % 2 == 0); m[:-1].requires_grad_(n % 2 == 0)
-    m[0].bias.requires_grad = n % 2 == 0
-    m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))\no.param_groups[0]['params'] = list(m.parameters())
-    o.param_groups[0].update(lr=0.2 / n); o.param_groups[0].update(momentum=0.2 * n); o.state.clear()
-    o.param_groups.clear(); o.param_groups[0].update(momentum=0.0 if n % 2 else 0.5)
-    o.param_groups[0].update(weight_decay=0.2 * n); o.param_groups[0].update(nesterov=n % 2 == 1)
-    o.param_groups[0].update(maximize=n % 2 == 1); o.param_groups[0]['params'].pop()
-    t.loss.label_smoothing = 0.1 * n; t.loss.weight = rv.tensor([1.0 + n, 1.0, 1.0])
-    o.load_state_dict(optim.SGD(m.parameters(), lr=0.3, momentum=0.1 * n).state_dict())
-    t.loss.ignore_index = n % 3
-    o.param_groups.append({**o.param_groups[0], 'params': []})\no.param_groups[0].update(lr=0.3 / n)
-    t.loss.forward = lambda output, y: F.cross_entropy(output, y) * (1.0 + n)
-nn.Dropout(0.5) -> m[2].p = 0.1 * n; m[2].p = 0.0 if n % 2 else 0.3
-nn.BatchNorm1d(4) -> m[2].momentum = 0.2 * n; m[2].reset_running_stats()
-== models: layer -> change @ ONE
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.BatchNorm1d(4) -> m[2].train(n % 2 == 0); m.train(n % 2 == 0)
-== models: layer -> change @ SHOWN
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> t.loss = nn.CrossEntropyLoss(label_smoothing=0.2 * n); t.l2 = 0.1 * n
-    m[0].register_forward_hook(lambda m, args, out: out * (1.0 + n))
-== models: layer -> change @ FITTED
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n
-    t.clip_grad_value = 0.01 * n
-    t.accumulate = 1 + n % 2; o.zero_grad()\nm(rv.tensor(X[:4])).sum().backward()\no.step()
-    t.model = nn.Sequential(*m, nn.Tanh())
-== unread: layer -> change @ TRAINED
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-. flags: neutral
-nn.Identity() -> pass; gc.collect(); m.state_dict(); copy.deepcopy(m); m(rv.ones(2, 3)).sum().backward()
-    m.eval().train()
-== models: optimizer -> change @ TRAINED
-. layer: nn.Identity()
-optim.Adam(m.parameters(), lr=0.05) -> o.param_groups[0].update(betas=(0.3 * n, 0.9))
-    o.param_groups[0].update(eps=0.1 * n); o.state.clear(); o.param_groups[0].update(amsgrad=n % 2 == 1)
-    for s in o.state.values(): s['exp_avg'].fill_(0)
-== models: more_settings -> change @ SETTINGS
-. layer: nn.Dropout(0.5)
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-% CHANGES
-    o.param_groups[0].update(lr=0.2 / n); m[2].p = 0.1 * n; m[0].requires_grad_(n % 2 == 0)
-    m[0].weight.data.mul_(1.5); m[1] = (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]
-    o.param_groups[0].update(momentum=0.0 if n % 2 else 0.5)
-accumulate=2 -> <CHANGES>
-clip_grad_norm=0.1 -> <CHANGES>
-l1=0.01, l2=0.01 -> <CHANGES>
-metrics=['accuracy'] -> <CHANGES>
-# --- hooks with a factor <f>
-== hooks: kind -> hook @ HOOKED
-. layer: nn.Identity()
-. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-model -> !counts!m[0].register_forward_hook(lambda mod, args, y: y * <f>)
-    !counts!m.register_forward_hook(lambda mod, args, y: y * <f>)
-    !counts!m[1].register_forward_hook(lambda mod, args, y: y * <f>)
-    !counts!m[0].weight.register_hook(lambda g: g * <f>)
-    !counts!m[0].register_forward_pre_hook(lambda mod, args: (args[0] * <f>,))
-    !counts!m[3].register_full_backward_hook(halved(lambda: <f>))
-    !counts!m[3].register_full_backward_pre_hook(lambda mod, go: (go[0] * <f>,))
-    !counts!m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(<f>))
-# --- models and tensors outside of modules that another one replaces. made | replaced -> read
-== rebound: make | change -> read @ REBOUND
-v | o = new -> !taped!o
-globals().update(G=v) | globals().update(G=new) -> !taped!G
-{'model': v} | o.update(model=new) -> !taped!o['model']
-Plain(v) | o.value = new -> !taped!o.value
-[v] | o[0] = new -> !taped!o[0]
-== leaves: make -> change
-. step: of_leaves(o)
-. watch: o
-[rv.ones(3).requires_grad_(), rv.full((3,), 0.5).requires_grad_()] -> o[0].data = rv.full((3,), 1.0 + n)
-    o[0].data.mul_(1.0 + n); with rv.no_grad(): o[0].add_(n * 1.0); o.reverse()
-    o[0].requires_grad_(n % 2 == 0); o[0] = rv.full((3,), 1.0 + n).requires_grad_()
-    o[0].register_hook(lambda g: g * 2); o.append(rv.full((3,), 1.0 + n).requires_grad_())
+def shared(share):
+    def make(v):
+        s = classifier(lambda: nn.BatchNorm1d(4))(v)
+        return given(s, memory=share(s.m))
+
+    return make
+
+
+def of_tensor(m):
+    memory = rv.randn(4, 3)
+    m[0].weight = nn.Parameter(memory)
+    return memory
+
+
+def of_array(m):
+    memory = np.zeros(4, np.float32)
+    m[2].running_mean = rv.from_numpy(memory)
+    return memory
+
+
+for share in (in_one_vector, lambda m: in_memory_of(m, network(nn.BatchNorm1d(4))), of_tensor, of_array):
+    scenario(shared(share), lambda s, v: s.memory.__iadd__(1.0), share, ways=PREDICTED)
+
+# what training alone shows
+SETTINGS = (
+    {"lr": (0.2, 0.1, 0.3)}, {"momentum": (0.2, 0.0, 0.5)}, {"weight_decay": (0.2, 0.4, 0.0)},
+    {"nesterov": (True, False, True)}, {"maximize": (True, False, True)},
+)  # fmt: skip
+for setting in SETTINGS:
+    for name, values in setting.items():
+        changed(classifier(nn.Identity),
+            lambda s, n, name=name, values=values: puts(name)(s.o.param_groups[0], values[n - 1]),
+            ways=TRAINED)  # fmt: skip
+changed(classifier(nn.Identity), lambda s, n: weight(s).requires_grad_(n % 2 == 0),
+    lambda s, n: s.m[:-1].requires_grad_(n % 2 == 0),
+    lambda s, n: (sets("weight")(s.m[0], nn.Parameter(rv.full((4, 3), 0.1 * n))),
+        puts("params")(s.o.param_groups[0], list(s.m.parameters()))),
+    lambda s, n: s.o.state.clear(), lambda s, n: s.o.param_groups.clear(),
+    lambda s, n: s.o.param_groups[0]["params"].pop(), lambda s, n: sets("label_smoothing")(s.t.loss, 0.1 * n),
+    lambda s, n: sets("weight")(s.t.loss, rv.tensor([1.0 + n, 1.0, 1.0])),
+    lambda s, n: sets("ignore_index")(s.t.loss, n % 3),
+    lambda s, n: s.o.load_state_dict(optim.SGD(s.m.parameters(), lr=0.3, momentum=0.1 * n).state_dict()),
+    lambda s, n: sets("forward")(s.t.loss, lambda output, y: F.cross_entropy(output, y) * (1.0 + n)),
+    ways=TRAINED)  # fmt: skip
+changed(classifier(lambda: nn.Dropout(0.5)), lambda s, n: sets("p")(s.m[2], 0.0 if n % 2 else 0.3),
+    ways=TRAINED)  # fmt: skip
+changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: sets("momentum")(s.m[2], 0.2 * n),
+    lambda s, n: s.m[2].reset_running_stats(), ways=TRAINED)  # fmt: skip
+changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: s.m[2].train(n % 2 == 0),
+    lambda s, n: s.m.train(n % 2 == 0), ways=(in_step,))  # fmt: skip
+changed(classifier(nn.Identity, optimizer=functools.partial(optim.Adam, lr=0.05)),
+    lambda s, n: s.o.param_groups[0].update(betas=(0.3 * n, 0.9)), lambda s, n: s.o.state.clear(),
+    lambda s, n: [state["exp_avg"].fill_(0) for state in s.o.state.values()], ways=TRAINED)  # fmt: skip
+changed(classifier(nn.Identity),
+    lambda s, n: sets("optimizer")(s.t, optim.Adam(s.m.parameters(), lr=0.01 * n)),
+    lambda s, n: sets("clip_grad_norm")(s.t, 0.01 * n), lambda s, n: sets("clip_grad_value")(s.t, 0.01 * n),
+    lambda s, n: sets("accumulate")(s.t, 1 + n % 2),
+    lambda s, n: sets("model")(s.t, nn.Sequential(*s.m, nn.Tanh())), ways=(FIT, IN_TURN))  # fmt: skip
+for more in ({"accumulate": 2}, {"clip_grad_norm": 0.1}, {"l1": 0.01, "l2": 0.01}, {"metrics": ["accuracy"]}):
+    changed(lambda v, more=more: given(classifier(lambda: nn.Dropout(0.5))(v), settings=more),
+        lambda s, n: s.o.param_groups[0].update(lr=0.2 / n), lambda s, n: sets("p")(s.m[2], 0.1 * n),
+        lambda s, n: s.m[0].requires_grad_(n % 2 == 0), lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
+        ways=FITS)  # fmt: skip
+changed(classifier(nn.Identity), lambda s, n: gc.collect(), lambda s, n: s.m.state_dict(),
+    lambda s, n: copy.deepcopy(s.m), lambda s, n: s.m(rv.ones(2, 3)).sum().backward(),
+    lambda s, n: s.m.eval().train(), ways=TRAINED, neutral=True)  # fmt: skip
+
+# --- hooks with a factor: added between calls, removed, or one whose factor changes or counts its calls
+HOOKS = (
+    lambda m, f: m[0].register_forward_hook(lambda mod, args, y: y * f()),
+    lambda m, f: m.register_forward_hook(lambda mod, args, y: y * f()),
+    lambda m, f: m[0].weight.register_hook(lambda g: g * f()),
+    lambda m, f: m[0].register_forward_pre_hook(lambda mod, args: (args[0] * f(),)),
+    lambda m, f: m[3].register_full_backward_hook(lambda mod, gi, go: (gi[0] * f(), *gi[1:])),
+    lambda m, f: m[3].register_full_backward_pre_hook(lambda mod, go: (go[0] * f(),)),
+    lambda m, f: m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(f())),
+)  # fmt: skip
+for hook in HOOKS:
+    simple = classifier(nn.Identity)
+
+    def hooked(v, hook=hook):
+        """With two of them, whose factor is an attribute."""
+        s = given(simple(v), factor=v, seen=[])
+        s.handles = [hook(s.m, lambda: s.factor) for _ in range(2)]
+        return s
+
+    def counting(v, hook=hook):
+        s = given(simple(v), seen=[])
+        hook(s.m, lambda: s.seen.append(1) or float(len(s.seen)))
+        return s
+
+    changed(simple, lambda s, n, hook=hook: hook(s.m, lambda: 1.0 + n), ways=TRAINED)
+    scenario(hooked, lambda s, v: s.handles.pop().remove() if s.handles else hook(s.m, lambda: 3.0), hook,
+        ways=(in_step,))  # fmt: skip
+    scenario(hooked, sets("factor"), hook, ways=(in_step,))
+    scenario(counting, None, eager(hook), ways=(in_step,))
+
+
+# --- models and tensors outside of modules that another one replaces
+def two_trained(run, o, read):
+    def step(x, y):
+        m, optimizer = read(o)
+        return classifies(m, optimizer)(x, y)
+
+    return Case(run.compile(step), lambda: PAIRS, labelled)
+
+
+def two_predicted(run, o, read):
+    return Case(rv.no_grad()(run.compile(lambda x: read(o)[0](x) * 1.0)), lambda: PAIRS)
+
+
+def renewed(v):
+    """Two models and their optimizers."""
+    PAIRS[:] = [(m, sgd(m)) for m in networks(1, 2)]
+
+
+PAIRS, CURRENT = [], None
+scenario(lambda v: renewed(v) or Plain(PAIRS[0]), lambda o, v: sets("value")(o, PAIRS[v]), lambda o: o.value,
+    values=(0, 1, 0, 1), ways=(two_trained, two_predicted))  # fmt: skip
+scenario(lambda v: renewed(v) or globals().update(CURRENT=PAIRS[0]),
+    lambda o, v: globals().update(CURRENT=PAIRS[v]), lambda o: CURRENT, values=(0, 1, 0, 1),
+    ways=(two_trained, two_predicted))  # fmt: skip
+
+
+def leaves(run, o, change):
+    return Case(run.compile(of_leaves(o)), lambda: o)
+
+
+def full(n, shape=(3,), **more):
+    return rv.full(shape, 1.0 + n, **more)
+
+
+def detached(o, n):
     o[0].detach_() if n == 1 else o[1].data.mul_(2.0)
-    o[0] = rv.full((3,), 1.0 + n, dtype=rv.float64).requires_grad_()
-    o[0] = rv.full((1,), 1.0 + n).requires_grad_(); o[0].data = rv.full((1,), 1.0 + n)
-    o[0] = (rv.full((3,), 1.0 + n).requires_grad_() * 2.0) if n % 2 else rv.ones(3)
-== tensors: make -> change
-. read: x * o.value
-. watch: [small.watch, o.value]
-Plain(rv.tensor([1.0, 2.0, 3.0])) -> o.value.mul_(2.0); o.value[0] = 5.0 + n; o.value = rv.full((3,), 1.0 + n)
-    o.value.data = rv.full((3,), 1.0 + n); o.value.numpy()[:] *= 2.0; o.value = rv.full((4, 3), 1.0 + n)
-    o.value = rv.full((3,), 1.0 + n, dtype=rv.float64); o.value.requires_grad_(n % 2 == 1)
-    o.value = rv.arange(6.0)[n : n + 3]; o.value.data = rv.full((1,), 1.0 + n)
-    o.value = type('Own', (rv.Tensor,), {'__mul__': None, '__rmul__': lambda self, o: o * 0.5})(o.value)
-== arrays: change -> read
-. make: Plain(np.array([1.0, 2.0, 3.0], np.float32))
-% USES
-    x * o.value; x * rv.tensor(o.value); x * rv.FloatTensor(o.value); x * rv.from_numpy(o.value)
-    x * rv.as_tensor(o.value); x * rv.constant(o.value); x * rv.from_numpy(o.value[:2][:1])
-    x * float(o.value[0]); x * float(o.value.sum()); x if o.value[0] > 3 else x * 2
-    x[:, o.value.astype(np.int64) % 3]
-!o.value *= 2.0 -> <USES>
-!o.value = np.arange(3, dtype=np.float32) + 10 * n + 1 -> <USES>
-!o.value[0] = 4.0 + n -> <USES>
-== memory: make | change -> read
-. watch: [small.watch, o]
-!o = np.ones(6, np.float32); a = o[1:4] | o += 1.0 -> x * a
-o = np.ones(6, np.float32); t = rv.from_numpy(o)[1:4] | o += 1.0 -> x * t
-o = np.ones(3, np.float32); w = nn.Parameter(rv.from_numpy(o))
-    s = descends(lambda x: (x * w * w).sum(), optim.SGD([w], 0.0)) | o += 1.0 -> =s
-view = small.w.detach().numpy() | view *= np.float32(1.5) -> x
-o = t, u = nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3,), 2.0))
-    s = descends(lambda x: loss_of_two(x, t, u), optim.SGD(o, 0.05)) | shared_memory(t, u, n) -> =s
-o = t, u = nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3, 3), 2.0))
-    s = descends(lambda x: loss_of_two(x, t, u), optim.SGD([u], 0.05)) | t.data = u.data[n % 2] -> =s
+
+
+changed(lambda v: [rv.ones(3).requires_grad_(), rv.full((3,), 0.5).requires_grad_()],
+    lambda o, n: sets("data")(o[0], full(n)), lambda o, n: o[0].data.mul_(1.0 + n),
+    rv.no_grad()(lambda o, n: o[0].add_(n * 1.0)), lambda o, n: o.reverse(),
+    lambda o, n: o[0].requires_grad_(n % 2 == 0), lambda o, n: puts(0)(o, full(n).requires_grad_()),
+    lambda o, n: o[0].register_hook(lambda g: g * 2), lambda o, n: o.append(full(n).requires_grad_()),
+    detached, lambda o, n: puts(0)(o, full(n, dtype=rv.float64).requires_grad_()),
+    lambda o, n: sets("data")(o[0], full(n, (1,))),
+    lambda o, n: puts(0)(o, full(n).requires_grad_() * 2.0 if n % 2 else rv.ones(3)),
+    ways=(leaves,))  # fmt: skip
+
+
+def multiplied(run, o, change):
+    case = trained(run, o, lambda o, x: x * o.value)
+    return dataclasses.replace(case, watch=lambda: o)
+
+
+class Fixed(rv.Tensor):
+    """A tensor whose product is another one."""
+
+    __mul__, __rmul__ = None, lambda self, other: other * 0.5
+
+
+changed(lambda v: Plain(rv.tensor([1.0, 2.0, 3.0])), lambda o, n: o.value.mul_(2.0),
+    lambda o, n: puts(0)(o.value, 5.0 + n), lambda o, n: sets("value")(o, full(n)),
+    lambda o, n: sets("data")(o.value, full(n)), lambda o, n: sets("value")(o, full(n, (4, 3))),
+    lambda o, n: np.multiply(o.value.numpy(), 2.0, out=o.value.numpy()),
+    lambda o, n: sets("value")(o, full(n, dtype=rv.float64)), lambda o, n: o.value.requires_grad_(n % 2 == 1),
+    lambda o, n: sets("value")(o, rv.arange(6.0)[n : n + 3]), lambda o, n: sets("value")(o, Fixed(o.value)),
+    ways=(multiplied,))  # fmt: skip
+ARRAY_CHANGES = (
+    lambda o, v: np.multiply(o.value, 2.0, out=o.value), lambda o, v: puts(0)(o.value, 3.0 + v),
+    lambda o, v: sets("value")(o, np.arange(3, dtype=np.float32) + 10 * v),
+)  # fmt: skip
+ARRAY_READS = (
+    lambda o, x: x * o.value, lambda o, x: x * rv.tensor(o.value), lambda o, x: x * rv.from_numpy(o.value),
+    lambda o, x: x * rv.constant(o.value), lambda o: float(o.value[0]), lambda o: float(o.value.sum()),
+    lambda o, x: x[:, o.value.astype(np.int64) % 3],
+)  # fmt: skip
+for change in ARRAY_CHANGES:
+    scenario(lambda v: Plain(np.array([1.0, 2.0, 3.0], np.float32)), change, *map(eager, ARRAY_READS))
+
+
+# memory of two names
+def view_of_array(v):
+    array = np.ones(6, np.float32)
+    return given(Plain(), array=array, view=array[1:4], tensor=rv.from_numpy(array)[1:4])
+
+
+def step_in_memory(run, o, make_step):
+    return Case(run.compile(make_step(o)), lambda: [o.w, o.array])
+
+
+def parameter_in_memory(v):
+    array = np.ones(3, np.float32)
+    return given(Plain(), array=array, w=nn.Parameter(rv.from_numpy(array)))
+
+
+scenario(view_of_array, lambda o, v: o.array.__iadd__(1.0), eager(lambda o, x: x * o.view),
+    lambda o, x: x * o.tensor)  # fmt: skip
+scenario(parameter_in_memory, lambda o, v: o.array.__iadd__(1.0),
+    lambda o: descends(lambda x: (x * o.w * o.w).sum(), optim.SGD([o.w], 0.0)),
+    ways=(step_in_memory,))  # fmt: skip
+
+
+def two_leaves(v):
+    return [nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3, 3), 2.0))]
+
+
+def loss_of_two(run, o, change):
+    step = descends(
+        lambda x: (x * o[0]).sum() + (x * o[1].reshape(-1, 3)[0]).sum() ** 2 * 0.1, optim.SGD([o[1]], 0.05)
+    )
+    return Case(run.compile(step), lambda: o)
+
+
+changed(two_leaves, lambda o, n: sets("data")(o[0], o[1].data[n % 2]),
+    lambda o, n: sets("data")(o[1], o[0].data.expand(3, 3).clone() * n),
+    lambda o, n: sets("data")(o[1], o[0].data.reshape(1, 3)), ways=(loss_of_two,))  # fmt: skip
+
+
 # --- models that are used in other ways than by calling them
-== used: change -> read
-. make: m = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)); o = sgd(m)
-. step: descends(lambda x: (read(x) ** 2).mean() + (m[2].weight ** 2).sum(), o)
-. watch: [m, o]
-m[0] = (nn.Linear(3, 3), m[0].requires_grad_(False), nn.Linear(3, 3))[n - 1] -> x @ m[0].weight
-    F.linear(x, m[0].weight, m[0].bias); m[0].forward(x); m.forward(x); x @ m.get_parameter('0.weight')
-    m.get_submodule('0')(x); sum((p * p).sum() for p in m.parameters()) * x.mean()
-    x @ dict(m.named_parameters())['0.weight']; x @ next(iter(m.parameters()))
-    for layer in m.children(): x = layer(x)\nreturn x; m[:1](x); m[-1](m[0](x))
-    for l in [l for l in m.modules() if isinstance(l, nn.Linear)]: x = l(x)\nreturn x
-    nn.Linear.forward(m[0], x); !vars(m)['0'](x) if '0' in vars(m) else m[0](x); x @ m[0].weight.T
-    x[:, :2] @ m[0].weight[:2]; m(x) + (m[0].weight ** 2).sum()
-    m(x) * (m.state_dict()['0.weight'] ** 2).sum()
-== used: layers | change -> read
-. make: m = <layers>
-. step: descends(lambda x: (read(x) * small.w).sum(), small.optimizer)
-nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)]) | if n < 3: m.append(nn.Linear(3, 3))\nelse: del m[0] ->
-    for layer in m: x = layer(x).tanh()\nreturn x
-nn.ModuleDict({'a': nn.Linear(3, 3), 'b': nn.Linear(3, 3)}) |
-    m['a'] = (m['b'], nn.Identity(), nn.Linear(3, 3))[n - 1] -> m['a'](x)
-nn.ParameterList([rv.ones(3), rv.ones(3)]) |
-    m.append(rv.full((3,), 2.0)) if n == 1 else setattr(m, '0', nn.Parameter(rv.ones(3) * n)) ->
-    for p in m: x = x * p\nreturn x
-nn.ParameterDict({'a': rv.ones(3)}) | m['a'] = nn.Parameter(rv.full((3,), 3.0 + n)) -> x * m['a']
-[nn.Linear(3, 3), nn.Linear(3, 3)] | m.append(nn.Linear(3, 3)) if n < 3 else m.pop(0) ->
-    for layer in m: x = layer(x)\nreturn x
-"""
-tables(
-    ROWS,
-    ONE=ONE,
-    TRAINED=TRAINED,
-    ALL=ALL,
-    PREDICTED=PREDICTED,
-    SHOWN=SHOWN,
-    FITTED=FITTED,
-    SETTINGS=SETTINGS,
-    HOOKED=HOOKED,
-    REBOUND=REBOUND,
-)
+def layers_by(o, x):
+    for layer in o.m.children():
+        x = layer(x)
+    return x
+
+
+def linear_ones(o, x):
+    for layer in [layer for layer in o.m.modules() if isinstance(layer, nn.Linear)]:
+        x = layer(x)
+    return x
+
+
+def used_otherwise(run, o, read):
+    step = descends(lambda x: (read(o, x) ** 2).mean() + (o.m[2].weight ** 2).sum(), o.o)
+    return Case(run.compile(step), lambda: [o.m, o.o])
+
+
+def of_three(v):
+    m = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    return SimpleNamespace(m=m, o=sgd(m))
+
+
+def replaces_first(o, v):
+    o.m[0] = o.m[0].requires_grad_(False) if v == 3.0 else nn.Linear(3, 3)
+
+
+scenario(of_three, replaces_first, lambda o, x: x @ o.m[0].weight,
+    lambda o, x: F.linear(x, o.m[0].weight, o.m[0].bias), lambda o, x: o.m[0].forward(x),
+    lambda o, x: o.m.forward(x), lambda o, x: x @ o.m.get_parameter("0.weight"),
+    lambda o, x: o.m.get_submodule("0")(x),
+    lambda o, x: sum((p * p).sum() for p in o.m.parameters()) * x.mean(),
+    lambda o, x: x @ dict(o.m.named_parameters())["0.weight"], lambda o, x: x @ next(iter(o.m.parameters())),
+    layers_by, linear_ones, lambda o, x: o.m[:1](x), lambda o, x: o.m[-1](o.m[0](x)),
+    lambda o, x: nn.Linear.forward(o.m[0], x), lambda o, x: x[:, :2] @ o.m[0].weight[:2],
+    lambda o, x: o.m(x) * (o.m.state_dict()["0.weight"] ** 2).sum(),
+    eager(lambda o, x: vars(o.m)["0"](x) if "0" in vars(o.m) else o.m[0](x)),
+    ways=(used_otherwise,))  # fmt: skip
+
+
+def by_layers(o, x):
+    for layer in o:
+        x = layer(x).tanh()
+    return x
+
+
+for kind in (list, nn.ModuleList):
+    scenario(lambda v, kind=kind: kind([nn.Linear(3, 3), nn.Linear(3, 3)]),
+        lambda o, v: o.append(nn.Linear(3, 3)) if v < 4 else o.pop(0), by_layers)  # fmt: skip
+
+
+# --- a model of the user, whose forward reads settings of many kinds
+def reads_in_step(run, m, read):
+    return Case(run.compile(descends(squares(m), sgd(m, 0.05))), lambda: m)
+
+
+def reads_alone(run, m, read):
+    return Case(run.alone(m), lambda: m)
+
+
+def reads_in_fit(run, m, read):
+    optimizer = sgd(m)
+    t = trainer(run.compiled, m, optimizer)
+    return Case(lambda: fitted(t, "data", run.change), lambda: [m, optimizer], empty, calls=1)
+
+
+def reads(change, read, *ways, neutral=False):
+    """change: of the model and the number of the change; ways: where it may run eagerly."""
+    given_ways = (reads_in_step,) if neutral else (reads_in_step, reads_alone, reads_in_fit)
+    scenario(lambda v: Reads(read), lambda m, v: change(m, int(v) - 1), eager(read, *ways) if ways else read,
+        ways=given_ways, neutral=neutral)  # fmt: skip
+
+
+def slices(m, x):
+    for layer in m.layers[m.start : m.stop]:
+        x = layer(x)
+    return x
+
+
+def named(m, x):
+    for name in m.order:
+        x = m.named[name](x)
+    return x
+
+
+def cached(m, x):
+    m.cache or m.cache.update({4: rv.ones(1, 1) * m.table["scale"]})
+    return m.layers[0](x) * m.cache[4]
+
+
+def late(m, x):
+    try:
+        return m.layers[0](x) * m.late
+    except AttributeError:
+        return m.layers[1](x)
+
+
+reads(lambda m, n: sets("index")(m, n % 3), lambda m, x: m.layers[m.index](x))
+reads(lambda m, n: sets("stop")(m, n % 3 + 1), slices)
+reads(lambda m, n: m.order.append("b") if n < 3 else m.order.reverse(), named)
+reads(lambda m, n: sets("kind")(m, ("relu", "sigmoid", "exp")[n - 1]),
+    lambda m, x: getattr(rv, m.kind)(m.layers[0](x)), reads_in_fit)  # fmt: skip
+reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * (lambda o: o.count)(m))
+reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * m.__dict__["count"], reads_in_fit)
+reads(lambda m, n: (m.table.update(scale=1.0 + n), m.cache.clear()), cached, reads_in_step, reads_in_fit)
+reads(lambda m, n: sets("late")(m, 1.0 + n), lambda m, x: m.layers[0](x) * getattr(m, "late", 1.0),
+    reads_in_fit)  # fmt: skip
+reads(lambda m, n: sets("late")(m, 1.0 + n), late)
+reads(lambda m, n: vars(m).pop("index", None),
+    lambda m, x: m.layers[0](x) * (1.0 if hasattr(m, "index") else 2.0), reads_in_fit)  # fmt: skip
+reads(lambda m, n: setattr(m, f"more{n}", nn.Identity()),
+    lambda m, x: m.layers[0](x) * len(list(m.children())))  # fmt: skip
+reads(lambda m, n: setattr(m, f"w{n}", nn.Parameter(rv.ones(1))),
+    lambda m, x: m.layers[0](x) * len(list(m.parameters())))  # fmt: skip
+reads(lambda m, n: sets("forward")(m, lambda x: m.layers[n - 1](x)), lambda m, x: m.layers[0](x), reads_alone)
+reads(lambda m, n: sets("p")(m.own, 0.2 * n), lambda m, x: m.own(m.layers[0](x)))
+reads(lambda m, n: sets("eps")(m.norm, 0.1 * n), lambda m, x: m.norm(m.layers[0](x)))
+reads(lambda m, n: given(m, epoch=n, limit=n), lambda m, x: m.layers[0](x), neutral=True)
+for part in (lambda m: m, lambda m: m.layers[1], lambda m: m.own):
+    scenario(lambda v, part=part: Reads(lambda m, x: m.layers[0](x) * (2.0 if part(m).training else 1.0)),
+        lambda m, v, part=part: part(m).train(v == 3.0), part, ways=(reads_in_step,))  # fmt: skip
+
+
+# --- what a step reads from objects of the library
+def named_weights(o):
+    return float(len([name for name, _ in o.named_parameters() if "weight" in name]))
+
+
+BOOLS = (True, False, True, False)
+scenario(lambda v: nn.Linear(1, 1), lambda o, v: o.train(v), lambda o: 2.0 if o.training else 3.0,
+    values=BOOLS)  # fmt: skip
+scenario(lambda v: nn.Parameter(rv.ones(1)), lambda o, v: o.requires_grad_(v),
+    lambda o: 2.0 if o.requires_grad else 3.0, values=BOOLS)  # fmt: skip
+scenario(lambda v: nn.Parameter(rv.ones(1)), sets("grad"), lambda o: 2.0 if o.grad is None else 3.0,
+    values=(None, rv.ones(1), None, rv.ones(1)))  # fmt: skip
+scenario(lambda v: rv.ones(1), lambda o, v: sets("data")(o, rv.ones(int(v))), lambda o: float(o.shape[0]))
+scenario(lambda v: own(rv.Tensor, gain=v)(rv.ones(3)),
+    lambda o, v: sets("__class__")(o, own(rv.Tensor, gain=v)), lambda o: o.gain)  # fmt: skip
+scenario(lambda v: nn.Sequential(nn.Linear(1, 1)), lambda o, v: o.append(nn.Linear(1, 1)), named_weights,
+    lambda o: float(sum(p.numel() for p in o.parameters())), lambda o: 1.0 + len(o),
+    eager(lambda o: len(repr(o)) / 10))  # fmt: skip
+scenario(lambda v: distributions.Normal(rv.zeros(1), rv.ones(1), validate_args=False),
+    lambda o, v: sets("loc")(o, rv.ones(1) * v), lambda o, x: x * o.log_prob(rv.ones(1)).exp())  # fmt: skip

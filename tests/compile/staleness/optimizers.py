@@ -1,169 +1,260 @@
 """Optimizers: each setting of each class, groups, states, gradients, schedules."""
+# ruff: noqa: B009, F403, F405, RUF015
 
-from compile.staleness.rows import tables, texts
+from types import SimpleNamespace
 
-TWO = "t = Two(optim.<kind>, <given>); o = t.optimizer; s = lr_scheduler.<of>"
-NET = "m = network(nn.Dropout(0.2)); o = optim.<kind>(m.parameters(), lr=0.1, <given>); s = lr_scheduler.<of>"
-FIT = texts(more="t = trainer(compiled, m, o)", step="lambda: fitted(t, 'callback', put)", inputs="()")
-SCHEDULED = {
-    "": texts(make=TWO, step="lambda x: t.step(x)", watch="t.watch"),
-    "fit": FIT | texts(make=NET, watch="[m, o]", flags="within once"),
-}
+import numpy as np
+import ranvier as rv
+from compile.staleness.judge import Case, patch
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from compile.staleness.small import *
+from ranvier import nn, optim
+from ranvier.optim import lr_scheduler, swa_utils
 
-ROWS = r"""
-# class | settings -> changed setting
-== settings: kind | given -> setting
-. change: t.groups[0].update(<setting>)
-. make: t = Two(optim.<kind>, <given>)
-. step: lambda x: t.step(x)
-. watch: t.watch
-% COMMON
-    lr=(0.1, 0.02, 0.0)[n - 1]; weight_decay=(0.1, 0.0, 0.5)[n - 1]; maximize=n % 2 == 1
-% ADAM
-    betas=((0.5, 0.9), (0.8, 0.999), (0.0, 0.9))[n - 1]; eps=(1e-1, 1e-8, 1.0)[n - 1]
-SGD | -> <COMMON>; momentum=(0.9, 0.5, 0.0)[n - 1]
-SGD | momentum=0.9 -> <COMMON>; momentum=(0.5, 0.0, 0.9)[n - 1]; dampening=(0.5, 0.0, 0.9)[n - 1]
-    nesterov=n % 2 == 1
-Adam | -> <COMMON>; <ADAM>; amsgrad=n % 2 == 1
-Adam | weight_decay=0.1 -> decoupled_weight_decay=n % 2 == 1
-AdamW | -> <COMMON>; <ADAM>; amsgrad=n % 2 == 1
-Adadelta | lr=1.0 -> <COMMON>; rho=(0.5, 0.9, 0.1)[n - 1]; eps=(1e-2, 1e-6, 1e-1)[n - 1]
-Adagrad | -> <COMMON>; lr_decay=(0.5, 0.0, 1.0)[n - 1]; eps=(1e-1, 1e-10, 1.0)[n - 1]
-Adamax | -> <COMMON>; <ADAM>
-Rprop | -> maximize=n % 2 == 1; etas=((0.3, 1.5), (0.5, 1.2), (0.1, 2.0))[n - 1]
-    step_sizes=(1e-6 * n, 0.01 * n)
-ASGD | -> <COMMON>; lambd=(0.5, 1e-4, 0.9)[n - 1]; alpha=(2.0, 0.75, 9.0)[n - 1]; t0=(0, 1e6, 2)[n - 1]
-NAdam | -> <COMMON>; <ADAM>; momentum_decay=(0.1, 4e-3, 1.0)[n - 1]
-NAdam | weight_decay=0.1 -> decoupled_weight_decay=n % 2 == 1
-RAdam | betas=(0.9, 0.5) -> <COMMON>; betas=((0.5, 0.6), (0.8, 0.5), (0.0, 0.5))[n - 1]
-    eps=(1e-1, 1e-8, 1.0)[n - 1]
-RAdam | betas=(0.9, 0.5), weight_decay=0.1 -> decoupled_weight_decay=n % 2 == 1
-RMSprop | -> <COMMON>; alpha=(0.5, 0.99, 0.1)[n - 1]; eps=(1e-1, 1e-8, 1.0)[n - 1]; momentum=0.3 * n
-    centered=n % 2 == 1
-== optimizers: kind | given -> change
-. make: t = Two(optim.<kind>, <given>)
-. step: lambda x: t.step(x)
-. watch: t.watch
-% CHANGES
-    add_group(t, n); t.groups[0] = {**t.groups[0], 'lr': 0.1 * n}; t.groups.clear(); t.optimizer.state.clear()
-    t.optimizer.param_groups = [{**t.groups[0], 'lr': 0.1 * n}]; t.groups[0]['params'].reverse()
-    t.state.clear(); t.a = nn.Parameter(rv.ones(3) * n)\nt.groups[0]['params'][0] = t.a
-    t.optimizer.state.pop(t.a, None); t.groups[0].update(params=[t.a] if n % 2 else [t.a, t.b])
-    load_state(t, n); t.optimizer.step()
-    t.optimizer.load_state_dict(type(t.optimizer)([t.a, t.b], lr=0.1 * n).state_dict())
+
+def two(kind, **settings):
+    return lambda v: Two(kind, **settings)
+
+
+def steps(run, t, _):
+    return Case(run.compile(lambda x: t.step(x)), lambda: t.watch)
+
+
+def changed(make, *changes, ways=(steps,), **more):
+    """Changes of two parameters and their optimizer: functions of the number of the change too."""
+    for change in changes:
+        scenario(make, lambda t, v, change=change: change(t, int(v) - 1), change, ways=ways, **more)
+
+
+# --- settings: of a class, made with these, the values that each gets
+COMMON = {"lr": (0.1, 0.02, 0.0), "weight_decay": (0.1, 0.0, 0.5), "maximize": (True, False, True)}
+ADAM = {**COMMON, "betas": ((0.5, 0.9), (0.8, 0.999), (0.0, 0.9)), "eps": (1e-1, 1e-8, 1.0)}
+MOMENTUM, SWITCHED = (0.9, 0.5, 0.0), (True, False, True)
+DECOUPLED = {"decoupled_weight_decay": SWITCHED}
+SETTINGS = [
+    (optim.SGD, {}, {**COMMON, "momentum": MOMENTUM}),
+    (optim.SGD, {"momentum": 0.9},
+        {**COMMON, "momentum": (0.5, 0.0, 0.9), "nesterov": SWITCHED, "dampening": (0.5, 0.0, 0.9)}),
+    (optim.Adam, {}, {**ADAM, "amsgrad": SWITCHED}),
+    (optim.Adam, {"weight_decay": 0.1}, DECOUPLED),
+    (optim.AdamW, {}, {**ADAM, "amsgrad": SWITCHED}),
+    (optim.Adadelta, {"lr": 1.0}, {**COMMON, "rho": (0.5, 0.9, 0.1), "eps": (1e-2, 1e-6, 1e-1)}),
+    (optim.Adagrad, {}, {**COMMON, "lr_decay": (0.5, 0.0, 1.0), "eps": (1e-1, 1e-10, 1.0)}),
+    (optim.Adamax, {}, ADAM),
+    (optim.Rprop, {}, {"maximize": SWITCHED, "etas": ((0.3, 1.5), (0.5, 1.2), (0.1, 2.0)),
+        "step_sizes": ((1e-6, 0.01), (2e-6, 0.02), (3e-6, 0.03))}),
+    (optim.ASGD, {}, {**COMMON, "lambd": (0.5, 1e-4, 0.9), "alpha": (2.0, 0.75, 9.0), "t0": (0, 1e6, 2)}),
+    (optim.NAdam, {}, {**ADAM, "momentum_decay": (0.1, 4e-3, 1.0)}),
+    (optim.NAdam, {"weight_decay": 0.1}, DECOUPLED),
+    (optim.RAdam, {"betas": (0.9, 0.5)}, {**ADAM, "betas": ((0.5, 0.6), (0.8, 0.5), (0.0, 0.5))}),
+    (optim.RAdam, {"betas": (0.9, 0.5), "weight_decay": 0.1}, DECOUPLED),
+    (optim.RMSprop, {}, {**COMMON, "alpha": (0.5, 0.99, 0.1), "eps": (1e-1, 1e-8, 1.0),
+        "momentum": MOMENTUM[::-1], "centered": SWITCHED}),
+]  # fmt: skip
+for kind, settings, all_values in SETTINGS:
+    for name, values in all_values.items():
+        scenario(two(kind, **settings), lambda t, v, name=name: puts(name)(t.groups[0], v), two,
+            values=(None, *values), ways=(steps,))  # fmt: skip
+
+
+# --- groups, parameters and states
+def another_parameter(t, n):
+    t.a = nn.Parameter(rv.ones(3) * n)
+    t.groups[0]["params"][0] = t.a
+
+
+def other_optimizer(t, n):
     t.optimizer = (optim.SGD, optim.AdamW, optim.RMSprop)[n - 1]([t.a, t.b], lr=0.03)
-    t.optimizer = type(t.optimizer)([t.a, t.b], lr=0.05)
-    t.groups[0].update(lr=0.1 * n, weight_decay=0.1, eps=0.1); t.groups[0].update(lr=np.float64(0.1 * n))
-    t.a.requires_grad_(n % 2 == 0)
-Adam | -> <CHANGES>
-SGD | momentum=0.9 -> <CHANGES>; if n < 3: t.groups[0]['params'].pop(); t.groups[0].update(lr=n)
-RMSprop | centered=True -> <CHANGES>
-== optimizers: kind | given -> change
-. make: t = Two(optim.<kind>, <given>)
-. step: lambda x: t.step(x)
-. watch: t.watch
-Adam | groups=True -> t.groups.pop() if n < 3 else None; t.groups.reverse(); t.groups[1].update(lr=0.1 * n)
-    t.groups[1].update(betas=(0.1 * n, 0.9))
-Adam | -> t.state['exp_avg'].fill_(0); t.state.update(exp_avg=np.full(3, 0.1 * n, np.float32))
-    t.state['step'].fill_(0); t.state.update(step=np.array(0.0))
-== unread: kind | given -> change
-. flags: neutral
-. make: t = Two(optim.<kind>, <given>)
-. step: lambda x: t.step(x)
-. watch: t.watch
-Adam | -> t.optimizer.defaults.update(lr=0.1 * n); t.optimizer.zero_grad()
+
+
+for make in (two(optim.Adam), two(optim.SGD, momentum=0.9), two(optim.RMSprop, centered=True)):
+    changed(make, add_group, lambda t, n: puts(0)(t.groups, {**t.groups[0], "lr": 0.1 * n}),
+        lambda t, n: t.groups.clear(), lambda t, n: t.optimizer.state.clear(),
+        lambda t, n: sets("param_groups")(t.optimizer, [{**t.groups[0], "lr": 0.1 * n}]),
+        lambda t, n: t.state.clear(), another_parameter, lambda t, n: t.optimizer.state.pop(t.a, None),
+        lambda t, n: t.groups[0].update(params=[t.a] if n % 2 else [t.a, t.b]), load_state,
+        lambda t, n: t.optimizer.step(),
+        lambda t, n: t.optimizer.load_state_dict(type(t.optimizer)([t.a, t.b], lr=0.1 * n).state_dict()),
+        other_optimizer, lambda t, n: sets("optimizer")(t, type(t.optimizer)([t.a, t.b], lr=0.05)),
+        lambda t, n: t.groups[0].update(lr=np.float64(0.1 * n), weight_decay=0.1),
+        lambda t, n: t.a.requires_grad_(n % 2 == 0))  # fmt: skip
+changed(two(optim.Adam, groups=True), lambda t, n: t.groups.pop() if n < 3 else None,
+    lambda t, n: t.groups.reverse(), lambda t, n: t.groups[1].update(betas=(0.1 * n, 0.9)))  # fmt: skip
+changed(two(optim.Adam), lambda t, n: t.state["exp_avg"].fill_(0),
+    lambda t, n: t.state.update(exp_avg=np.full(3, 0.1 * n, np.float32)),
+    lambda t, n: t.state["step"].fill_(0), lambda t, n: t.state.update(step=np.array(0.0)))  # fmt: skip
+changed(two(optim.Adam), lambda t, n: t.optimizer.defaults.update(lr=0.1 * n),
+    lambda t, n: t.optimizer.zero_grad(), neutral=True)  # fmt: skip
+
+
 # --- gradients that are added up over calls, that the step drops or does not compute
-== carried: step -> change
-. make: t = Two(optim.SGD, momentum=0.9)
-. watch: t.watch
-% CARRIED
-    t.optimizer.zero_grad(); t.optimizer.zero_grad(set_to_none=False); t.a.grad = None
-    t.a.grad = rv.full((3,), n * 1.0); t.a.grad.zero_(); t.a.grad = t.a.grad * 0.5
-    nn.utils.clip_grad_norm_([t.a, t.b], 0.1); t.a.grad = rv.from_numpy(np.ones(3, np.float32) * n)
-t.accumulated(False) -> <CARRIED>; (t.a * 2).sum().backward()
-t.accumulated(True) -> t.a.grad = rv.full((3,), n * 1.0); (t.a * 2).sum().backward()
-    for p in (t.a, t.b): p.grad = rv.ones(*p.shape)
-t.without_a() -> <CARRIED>
-== separately: kind -> act
-. make: t = Two(optim.<kind>); due = []
-. more: backward = compile_step(lambda x: t.loss(x).backward()); update = compile_step(t.optimizer.step)
-.. def act(n):
-..     <act>
-.. def step(x):
-..     t.optimizer.zero_grad()
-..     backward(x)
-..     while due: act(due.pop())
-..     update()
-. step: step
-. change: due.append(n)
-. watch: t.watch
-SGD -> t.a.grad = t.a.grad * 2.0; t.a.grad = t.a.grad.clone().zero_(); t.a.grad.mul_(2.0); t.a.grad = None
-Adam -> t.a.grad = t.a.grad * 2.0; t.a.grad = t.a.grad.clone().zero_(); t.a.grad.mul_(2.0); t.a.grad = None
-== schedules: kind | given -> of @ SCHEDULED
-. change: s.step()
-% ALL
-    StepLR(o, 1, 0.5); LambdaLR(o, lambda e: 1 / (e + 1)); CyclicLR(o, 0.01, 0.1, 2); OneCycleLR(o, 0.1, 20)
-SGD | momentum=0.9 -> <ALL>
-Adam | -> <ALL>
-# how a step reads the rate, or other things of its optimizer `o` and its schedule `s`: made | changed -> read
-== optimizers: make | change -> read
-o = small.optimizer; s = lr_scheduler.ExponentialLR(o, 0.5) | s.step() -> s.get_lr()[0]; s.get_last_lr()[0]
-    o.param_groups[0]['lr']; sum(group['lr'] for group in o.param_groups)
-    o.defaults['lr'] + s.get_last_lr()[0]; getattr(o, 'param_groups')[0]['lr']
-    !vars(o)['param_groups'][0]['lr']; o.state_dict()['param_groups'][0]['lr']; !float(len(repr(o)))
-    !float(len(f'{o}')); 1.0 + s.last_epoch
-small.optimizer | o.param_groups[0].update(momentum=0.1 * (n % 2)) ->
-    2.0 if o.param_groups[0]['momentum'] else 1.0
-small.optimizer | o.defaults.update(lr=0.05 + 0.01 * n) -> o.defaults['lr']
-    ![d['lr'] for d in vars(o).values() if type(d) is dict and 'lr' in d][0]
-small.optimizer; which = ['param_groups'] | o.param_groups[0].update(lr=0.01 * n) ->
-    getattr(o, which[0])[0]['lr']
-optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | o.add_param_group({'params': [nn.Parameter(rv.ones(1))]}) ->
-    float(len(o.param_groups))
-optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | o.state.update({n: {}}) -> 1.0 + len(o.state)
-optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | o.__class__ = optim.Adam if n % 2 else optim.SGD ->
-    2.0 if isinstance(o, optim.SGD) else 3.0
-type('Own', (optim.SGD,), {})([nn.Parameter(rv.ones(1))], lr=0.1); o.gain = v | o.gain = new -> o.gain
-type('Own', (optim.SGD,), {}); small.optimizer = o([small.w], lr=0.1) | o.step = own_step -> 1.5
-optim.SGD | patch(o, 'step', lambda self, closure=None: None) -> 1.5
-small.optimizer | o.step = lambda: own_step(o) -> 1.5
-small.optimizer | o.zero_grad = lambda: None -> 1.5
-# made | change -> the step
-== steps: make | change -> read
-. line: o = nn.Linear(3, 3); opt = optim.SGD(o.parameters(), 0.1); k = [0.1]
-. flags: whole
-. watch: [small, o]
-!Two(); s = lr_scheduler.ExponentialLR(o.optimizer, 0.5) | - -> loss = o.step(x)\ns.step()\nreturn loss
-Two(groups=True); k = [0.1] | k[0] = 0.1 * new -> o.groups[0]['lr'] = k[0]\nreturn o.step(x)
-    for group in o.groups: group['lr'] = k[0]\nreturn o.step(x)
-t = Two(); o = [t, rv.zeros(3)]; k = [1.0] | k[0] = new ->
-    loss = t.step(x)\no[1].mul_(0.9).add_(t.a.detach() * k[0])\nreturn loss
-<line>; average = swa_utils.AveragedModel(o) | - ->
-    loss = descends(squares(o), opt)(x)\naverage.update_parameters(o)\nreturn loss
-t = Two(); w = nn.Parameter(rv.ones(3)); s = optim.SGD([w], lr=0.1); o = [t, w, s] |
-    s.param_groups[0].update(momentum=0.3 * n) -> t.step(x), descends(lambda x: (x * w).sum(), s)(x)
-<line>; clip = lambda: nn.utils.clip_grad_norm_(o.parameters(), k[0]) | k[0] = new ->
-    descends(squares(o), opt, clip)(x)
-<line>; c = [o.weight]; clip = lambda: nn.utils.clip_grad_value_(c, 0.01) |
-    c.append(o.bias) if n == 1 else c.pop() -> descends(squares(o), opt, clip)(x)
-nn.Parameter(rv.ones(3)); k = [0.1] | k[0] = 0.1 / n ->
-    loss = gradient(o, (x * o).sum() ** 2)\nrv.no_grad()(o.sub_)(o.grad * k[0])\nreturn loss
-nn.Parameter(rv.ones(3)) | - -> loss = (x * o).sum()\nloss.backward()\no.grad = o.grad * 2\nreturn loss
-t = Two(momentum=0.5); o = [t, 0] | - -> o[1] += 1\nreturn t.accumulate(x, o[1] % 2 == 0)
-!<line>; opt = optim.LBFGS(o.parameters(), lr=0.1, max_iter=3) | opt.param_groups[0].update(lr=0.1 * n) ->
-    opt.step(lambda: gradients(opt, squares(o)(x)))
-Two(); ahead = Ahead(o.optimizer) | ahead.pull = 0.1 * n -> descends(o.loss, ahead)(x)
-first, second = o = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 1)]); k = [1.0]
-    s, t = sgd(first), sgd(second) | k[0] = new ->
-    descends(lambda x: second(first(x).detach()).sum() * k[0], t)(x), descends(lambda x: first(x).sum(), s)(x)
-== callers: make | step | inputs | watch -> each
-t = Two(momentum=0.5) | t.accumulate | (tensor(n), n % 2 == 0) | t.watch -> 0
-t = Two(); s = lr_scheduler.ReduceLROnPlateau(t.optimizer, patience=0) | t.step | default_inputs(n) |
-    t.watch -> s.step(n * 1.0)
-m = nn.Linear(3, 3); a = swa_utils.AveragedModel(m) | descends(squares(m), sgd(m)) | default_inputs(n) |
-    [m, a] -> a.update_parameters(m)
-t = Two(optim.Adam) | (lambda: t.optimizer.step()) | graded(t, n) | t.watch -> 0
-t = Two() | (lambda x: x * t.a.grad) | (*graded(t, n), tensor(n)) | t.watch -> 0; t.a.grad.mul_(2.0)
-t = Two() | (lambda x: (x * t.a.grad, t.optimizer.zero_grad())[0]) | (*graded(t, n), tensor(n)) | t.watch -> 0
-"""
-tables(ROWS, SCHEDULED=SCHEDULED)
+def carried(run, t, _):
+    return Case(run.compile(t.accumulated(False)), lambda: t.watch)
+
+
+def dropped(run, t, _):
+    return Case(run.compile(t.accumulated(True)), lambda: t.watch)
+
+
+def without_a(run, t, _):
+    return Case(run.compile(t.without_a()), lambda: t.watch)
+
+
+GRADIENTS = (
+    lambda t, n: t.optimizer.zero_grad(), lambda t, n: t.optimizer.zero_grad(set_to_none=False),
+    lambda t, n: sets("grad")(t.a, None),
+    lambda t, n: sets("grad")(t.a, rv.full((3,), n * 1.0)), lambda t, n: t.a.grad.zero_(),
+    lambda t, n: sets("grad")(t.a, t.a.grad * 0.5),
+    lambda t, n: nn.utils.clip_grad_norm_([t.a, t.b], 0.1),
+    lambda t, n: sets("grad")(t.a, rv.from_numpy(np.ones(3, np.float32) * n)),
+)  # fmt: skip
+changed(two(optim.SGD, momentum=0.9), *GRADIENTS, ways=(carried, without_a))
+changed(two(optim.SGD, momentum=0.9), lambda t, n: (t.a * 2).sum().backward(), ways=(carried, dropped))
+changed(two(optim.SGD, momentum=0.9), lambda t, n: sets("grad")(t.a, rv.full((3,), n * 1.0)), ways=(dropped,))
+
+
+# --- schedules, and what a step reads of optimizers and schedules
+def in_fit(run, t, _):
+    m = network(nn.Dropout(0.2))
+    o = t.kind(m.parameters(), lr=0.1)
+    t.schedule, fast = t.schedule_of(o), trainer(run.compiled, m, o)
+    return Case(lambda: fitted(fast, "callback", run.change), lambda: [m, o], empty, calls=1)
+
+
+def in_steps(run, t, _):
+    t.two = Two(t.kind)
+    t.schedule = t.schedule_of(t.two.optimizer)
+    return Case(run.compile(lambda x: t.two.step(x)), lambda: t.two.watch)
+
+
+for schedule_of in (
+    lambda o: lr_scheduler.StepLR(o, 1, 0.5), lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 / (e + 1)),
+    lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2, cycle_momentum=False),
+    lambda o: lr_scheduler.OneCycleLR(o, 0.1, 20, cycle_momentum=False),
+):  # fmt: skip
+    for kind in (optim.SGD, optim.Adam):
+        scenario(lambda v, kind=kind, of=schedule_of: SimpleNamespace(kind=kind, schedule_of=of),
+            lambda t, v: t.schedule.step(), schedule_of, ways=(in_steps, in_fit))  # fmt: skip
+
+
+def reading(run, o, read):
+    """In a training step of the optimizer that is read."""
+    return Case(run.compile(lambda x: o.small.train(x, read(o))), lambda: o.small.watch)
+
+
+def with_schedule(v):
+    small = Small()
+    return SimpleNamespace(small=small, o=small.optimizer, s=lr_scheduler.ExponentialLR(small.optimizer, 0.5))
+
+
+def own_optimizer(v):
+    small = Small()
+    small.optimizer = own(optim.SGD)([small.w], lr=0.1)
+    return SimpleNamespace(small=small, o=given(small.optimizer, gain=v))
+
+
+scenario(with_schedule, lambda o, v: o.s.step(), lambda o: o.s.get_lr()[0], lambda o: o.s.get_last_lr()[0],
+    lambda o: o.o.param_groups[0]["lr"], lambda o: sum(group["lr"] for group in o.o.param_groups),
+    lambda o: getattr(o.o, "param_groups")[0]["lr"], lambda o: o.o.state_dict()["param_groups"][0]["lr"],
+    lambda o: 1.0 + o.s.last_epoch, eager(lambda o: vars(o.o)["param_groups"][0]["lr"]),
+    eager(lambda o: float(len(repr(o.o)))), eager(lambda o: float(len(f"{o.o}"))),
+    ways=(reading,))  # fmt: skip
+scenario(with_schedule, lambda o, v: o.o.param_groups[0].update(momentum=0.1 * (v % 2)),
+    lambda o: 2.0 if o.o.param_groups[0]["momentum"] else 1.0, ways=(reading,))  # fmt: skip
+scenario(with_schedule, lambda o, v: o.o.defaults.update(lr=v), lambda o: o.o.defaults["lr"],
+    eager(lambda o: [d["lr"] for d in vars(o.o).values() if type(d) is dict and "lr" in d][0]),
+    ways=(reading,))  # fmt: skip
+scenario(own_optimizer, lambda o, v: sets("gain")(o.o, v), lambda o: o.o.gain, ways=(reading,))
+scenario(own_optimizer, lambda o, v: sets("step")(type(o.o), own_step), lambda o: 1.5, ways=(reading,))
+scenario(own_optimizer, lambda o, v: sets("step")(o.o, lambda: own_step(o.o)), lambda o: 1.5, ways=(reading,))
+scenario(with_schedule, lambda o, v: patch(optim.SGD, "step", lambda self, closure=None: None), lambda o: 1.5,
+    ways=(reading,))  # fmt: skip
+scenario(with_schedule, lambda o, v: sets("zero_grad")(o.o, lambda: None), lambda o: 1.5, ways=(reading,))
+for change, read in (
+    (
+        lambda o, v: o.add_param_group({"params": [nn.Parameter(rv.ones(1))]}),
+        lambda o: float(len(o.param_groups)),
+    ),
+    (lambda o, v: o.state.update({v: {}}), lambda o: 1.0 + len(o.state)),
+    (lambda o, v: sets("state")(o, dict.fromkeys(range(int(v)))), lambda o: 1.0 + len(o.state)),
+    (lambda o, v: sets("param_groups")(o, [{"lr": v}]), lambda o: o.param_groups[0]["lr"]),
+    (
+        lambda o, v: sets("__class__")(o, optim.Adam if v % 2 == 0 else optim.SGD),
+        lambda o: 2.0 if isinstance(o, optim.SGD) else 3.0,
+    ),
+):
+    scenario(lambda v: optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1), change, read)
+
+
+# --- whole steps, of two parameters, a line and a number `k` that changes
+class Line:
+    def __init__(self, v):
+        self.line, self.two, self.k, self.seen = nn.Linear(3, 3), Two(momentum=0.5), v, rv.zeros(3)
+        self.optimizer, self.average = sgd(self.line), swa_utils.AveragedModel(self.line)
+        self.other = optim.LBFGS(self.line.parameters(), lr=0.1, max_iter=3)
+        self.schedule, self.ahead = lr_scheduler.ExponentialLR(self.two.optimizer, 0.5), Ahead(self.optimizer)
+        self.count, self.clipped = 0, [self.line.weight]
+
+    @property
+    def watch(self):
+        return [self.line, self.two, self.optimizer, self.average, self.seen, self.count]
+
+    def descend(self, x, between=None):
+        return descends(squares(self.line), self.optimizer, between)(x)
+
+
+def sets_rate(o, x):
+    for group in o.two.groups:
+        group["lr"] = 0.05 * o.k
+    return o.two.step(x)
+
+
+def adds_up(o, x):
+    loss = o.two.step(x)
+    o.seen.mul_(0.9).add_(o.two.a.detach() * o.k)
+    return loss
+
+
+def by_hand(o, x):
+    loss = o.two.loss(x)
+    o.two.a.grad = None
+    loss.backward()
+    rv.no_grad()(o.two.a.sub_)(o.two.a.grad * 0.01 * o.k)
+    return loss.detach()
+
+
+def counts(o, x):
+    o.count += 1
+    return o.two.accumulate(x, o.count % 2 == 0)
+
+
+def averages(o, x):
+    loss = o.descend(x)
+    o.average.update_parameters(o.line)
+    return loss
+
+
+def gradients(o, x):
+    o.other.zero_grad()
+    loss = squares(o.line)(x)
+    loss.backward()
+    return loss
+
+
+def schedules(o, x):
+    loss = o.two.step(x)
+    o.schedule.step()
+    return loss
+
+
+scenario(Line, sets("k"), sets_rate, adds_up, by_hand, lambda o, x: (o.two.step(x), o.descend(x) * o.k),
+    lambda o, x: o.descend(x, lambda: nn.utils.clip_grad_norm_(o.line.parameters(), 0.1 * o.k)),
+    ways=(whole,))  # fmt: skip
+scenario(Line, lambda o, v: sets("pull")(o.ahead, 0.1 * v),
+    lambda o, x: descends(squares(o.line), o.ahead)(x), ways=(whole,))  # fmt: skip
+scenario(Line, None, averages, counts, eager(schedules), ways=(whole,))
+scenario(Line, lambda o, v: o.clipped.append(o.line.bias) if v == 2.0 else o.clipped.pop(),
+    lambda o, x: o.descend(x, lambda: nn.utils.clip_grad_value_(o.clipped, 0.01)), ways=(whole,))  # fmt: skip
+scenario(Line, lambda o, v: o.other.param_groups[0].update(lr=0.1 * v),
+    eager(lambda o, x: o.other.step(lambda: gradients(o, x))), ways=(whole,))  # fmt: skip

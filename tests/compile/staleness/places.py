@@ -1,258 +1,389 @@
-"""Values of several kinds, the places from which a step reads them, and how these places are changed."""
+"""Where a value is, its kind, how a step reads it, and how it is changed between calls."""
+# ruff: noqa: B009, C416, C417, F403, F405, RUF015, SIM401, UP030, UP032
 
-from compile.staleness.rows import TWICE, tables, texts
+import argparse
+import builtins
+import collections
+import contextlib
+import contextvars
+import copy
+import dataclasses
+import datetime
+import functools
+import inspect
+import itertools
+import logging
+import operator
+import os
+import string
+import sys
+import threading
+import types
+import weakref
+from types import SimpleNamespace
 
-# kinds of values: four values, the number that a step makes of one
-KINDS = {
-    "float": texts(values="2.0, 3.0, 2.0, -1.5"),
-    "text": texts(values="'relu', 'tanh', 'gelu', 'relu'", use="{'relu': 1.0, 'tanh': 2.0, 'gelu': 3.0}[v]"),
-    "int": texts(values="2, 3, 1000, 2"),
-    "flag": texts(values="True, False, True, False", use="2.0 if v else 0.5"),
-    "none": texts(values="None, 2.0, None, 3.0", use="1.0 if v is None else v"),
-    "zeros": texts(values="0.0, -0.0, 0.0, -0.0"),
-    "nan": texts(values="1.0, NAN, 2.0, NAN"),
-    "one": texts(values="1, True, 1.0, True", use="{bool: 2.0, int: 3.0, float: 4.0}[type(v)] * v"),
-    "huge_int": texts(values="10**40, 10**40 + 1, 10**12, 10**12 + 1", use="v % 1000 + 1.0"),
-    "close_floats": texts(values="1.0, 1.0 + 2**-20, INF, 1.0 - 2**-20"),
-    "complex": texts(values="1j, 1 + 1j, 2 + 1j, 1j", use="v.real + 1.0"),
-    "bytes": texts(values="b'a', b'b', b'cc', b'a'", use="float(v[0] - 90)"),
-    "tuple": texts(values="(1.0, 2.0), (1.0, 3.0), (2.0,), (1.0, 2.0)", use="float(sum(v))"),
-    "function": texts(values="abs, float, lambda z: 2 * z, abs", use="v(1.5)"),
-    "range": texts(values="range(2), range(3), range(0, 6, 2), range(2)", use="float(sum(v))"),
-}
-# where a container or an object is: in a closure, an argument, in a model, in the loss of a Trainer
-TAKEN = "lambda x, o: small.train(x, read(o))"
-AS_KEYWORD = texts(step=TAKEN, inputs="(default_inputs(n), {'o': o})")
-IN_MODEL = texts(more="m = Configured(o, read)", step="descends(squares(m), sgd(m, 0.05))", watch="m")
-FIT = texts(more="t = regression(compiled, read)", step="lambda: fitted(t, 'callback', put, Z)", inputs="()")
-WAYS = {
-    "": {},
-    "argument": texts(takes="o", step=TAKEN, inputs="(*default_inputs(n), o)"),
-    "keyword": AS_KEYWORD | texts(takes="o"),
-    "model": IN_MODEL | texts(takes="o"),
-    "loss": FIT | texts(watch="[t.model, t.optimizer]", flags="within once"),
-    "alone": IN_MODEL | texts(takes="o", step="compile_step(m, alone=True)"),
-}
+import ranvier as rv
+from compile.staleness.judge import patch
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from ranvier import nn, optim
 
-ROWS = r"""
-# made | changed -> read
-== places: make | change -> read @ KINDS
-globals().update(G=v) | globals().update(G=new) -> !taped!G
-v | o = new -> !taped!o; (lambda: (lambda: o)())()
-def o(v=v): return v | o.__defaults__ = (new,) -> o()
-def o(*, v=v): return v | o.__kwdefaults__.update(v=new) -> o()
-module(value=v) | o.value = new -> o.value
-imported(patch, value=v) | o.value = new -> import staleness_config\nreturn staleness_config.value
-    from staleness_config import value\nreturn value
-Plain(v) | o.value = new -> !taped!o.value
-{'value': v} | o.update(value=new) -> o['value']
-[1.0, v, 2.0] | o[1] = new -> o[1]
-!o, d = module(), {'value': v}\no.__getattr__ = lambda name: d[name] | d.update(value=new) -> o.value
-# containers and objects, also as an argument, as a keyword, in a model, in the loss function of a Trainer
-== containers: make | change -> read @ WAYS
-Plain(v) | o.value = new -> !taped!o.value; !vars(o)['value']; !,loss!o.__dict__['value']
-    !loss!getattr(o, 'value'); copy.copy(o).value; !float('{0.value}'.format(o)); float(f'{o.value:.2f}')
-    !alone!float(max([o, Plain(2.5)], key=lambda p: p.value).value); !sum(vars(o).values())
-    1.0 if o.value < 2.5 else 0.5; !alone!sum(1.0 for _ in range(int(o.value)))
-    !operator.attrgetter('value')(o); !loss!getattr(o, ''.join(('val', 'ue'))); !eval('o.value', {'o': o})
-    datetime.timedelta(seconds=o.value).total_seconds(); float(string.Template('$a').substitute(a=o.value))
-Rich(v) | o.value = new -> o.get(); o(); float(str(o)); float('%s' % o); sum(map(Rich.get, [o]))
-    !alone!sorted([Rich(2.5), o])[0].value; Rich.get(o); !operator.methodcaller('get')(o)
-    with o as w: return w
-Rich(v).get | o.__self__.value = new -> o()
-{'value': v} | o.update(value=new) -> o['value']; o.get('value', 9.0); list(o.values())[0]
-    [w for name, w in o.items() if name == 'value'][0]; (lambda value: value)(**o)
-    operator.itemgetter('value')(o); try: return o['missing']\nexcept KeyError: return o['value']
-    match o:\n    case {'value': w}: return w
-{'a': 1.0} | o[str(new)] = new -> float(len(o))
-{'a': {'b': [{'value': v}]}} | o['a']['b'][0]['value'] = new -> o['a']['b'][0]['value']
-[1.0, v] | o[1] = new -> o[-1]; (lambda a, b: b)(*o); [w for w in o][-1]; !alone!tuple(w for w in o)[-1]
-    o[1:2][0]; dict(zip(['a', 'b'], o))['b']; [w for i, w in enumerate(o) if i == 1][0]
-    functools.reduce(lambda a, b: b, o); _, w = o\nreturn w
-    !alone!def all_of(): yield from o\nreturn list(all_of())[-1]
-[1.0] | o.append(new) -> o[-1]; float(len(o)); max(o)
-[[v]] | o[0][0] = new -> o[0][0]
-([v],) | o[0][0] = new -> o[0][0]
-[v]; o.append(o) | o[0] = new -> !argument,keyword!o[1][1][0]
-[Settings(v)] | o[0].value = new -> o[0].value
-{'a': Settings(v)} | o['a'].value = new -> o['a'].value
-Settings(v) | o.value = new -> o.value; !dataclasses.asdict(o)['value']; !dataclasses.astuple(o)[0]
-    !alone!dataclasses.replace(o).value; !alone!2.0 if o == Settings(1.0) else 3.0 + o.value
-    !match o:\n    case Settings(w, _): return w; !loss!float(repr(o)[15:18])
-Settings(v) | o.more.append(n) -> s = copy.deepcopy(o)\nreturn s.value + sum(s.more)
-SlottedSettings(v) | o.value = new -> o.value
-SimpleNamespace(inner=SimpleNamespace(value=v)) | o.inner.value = new -> o.inner.value
-SimpleNamespace(values=[v]) | o.values.append(new) -> max(o.values)
-Plain(Named(v)) | o.value = Named(new) -> o.value.value
-Plain((1.0, (v, 2.0))) | o.value = 1.0, (new, 2.0) -> o.value[1][0]
-Slotted([v]) | o.value[0] = new -> o.value[0]
-type('Own', (dict,), {'__getattr__': dict.__getitem__})(rate=v) | o['rate'] = new -> o.rate; o['rate']
-Tree({'a': {'rate': v}}) | o._content['a'].update(rate=new) -> !alone!o.a.rate; !alone!o['a']['rate']
-argparse.Namespace(rate=v) | o.rate = new -> o.rate; !vars(o)['rate']
-Plain(f'{v},2') | o.value = f'{new},2' -> float(o.value.split(',')[0])
-Plain('exp') | o.value = 'log1p' if n % 2 else 'exp' -> !loss!getattr(rv, o.value)(rv.ones(1))
-!collections.OrderedDict(f=v) | o['f'] = new -> o['f']
-!collections.deque([v]) | o[0] = new -> o[0]
-{1} | o.add(new) -> !loss!float(len(o))
-!o = configparser.ConfigParser(); o.read_dict({'train': {'rate': str(v)}}) |
-    o.set('train', 'rate', str(new)) -> float(o['train']['rate']); o.getfloat('train', 'rate')
-functools.partial(functools.partial(lambda a, b: a * b, 2.0), b=v) | o.keywords.update(b=new) -> !loss!o()
-rv.full((1,), v) | o.fill_(new) -> o
-!np.full(1, v) | o.fill(new) -> float(o[0])
-== places: make | change -> read @ TWICE
-Plain(Plain(v)) | o.value.value = new -> o.value.value
-Plain(Plain(v)) | o.value = Plain(new) -> o.value.value
-Plain(Plain(Plain(Plain(v)))) | o.value.value.value.value = new -> o.value.value.value.value
-type('Own', (Plain,), {'hidden': property(lambda self: self.value)})(v) | o.value = new -> o.hidden
-Base(); Base.value = property(lambda self: v) | Base.value = property(lambda self: new) -> o.value
-!type('Own', (Plain,), {'__getattribute__': lambda self, name: object.__getattribute__(self, 'value')})(v) |
-    o.value = new -> o.other
-Base(); Base.value = Descriptor(v) | vars(Base)['value'].kept = new -> o.value
-!k = functools.cached_property(lambda self: self.gain)
-    o = type('Own', (Plain,), {'cached': k, 'gain': v})() |
-    k.__set_name__(type(o), 'cached') if n > 3 else 0; type(o).gain = new; vars(o).pop('cached', None) ->
-    o.cached
-Derived(); Base.value = v | Base.value = new -> o.value; Base.value; Derived.value; o.of_type()
-Derived(); Base.value = v | Derived.value = new -> o.value
-Derived(); Base.value = v | o.value = new -> o.value
-Derived(); Base.value = v | o.__class__ = type('Other', (Derived,), {'value': new}) -> o.value
-Base; Base.value = v; o.of_class = classmethod(lambda cls: cls.value) | Base.value = new -> o.of_class()
-SubRich(v) | o.value = new -> o.get()
-Meta('K', (), {'hidden': v}) | o.hidden = new -> o.value
-Frozen(v) | o = dataclasses.replace(o, value=new) -> o.value
-Frozen(v) | vars(o).update(value=new) -> !alone!sum(getattr(o, f.name) for f in dataclasses.fields(o))
-    o.value
-Plain(Pair(0, v)) | o.value = o.value._replace(value=new) -> o.value.value
-[1.0, Plain(Color.RED), {Color.RED: v}] |
-    o[2].update({Color.GREEN: new, Color.RED: new}); o[1].value = Color.GREEN -> o[2][o[1].value]
-{'a': {'value': v}} | o.update(a={'value': new}) -> o['a']['value']
-[{'a': v}, Plain('a')] | o[0].update(b=new, a=new); o[1].value = 'b' -> o[0][o[1].value]
-!collections.defaultdict(float, value=v) | o['value'] = new -> o['value']
-collections.UserDict(value=v) | o['value'] = new -> o['value']
-collections.ChainMap({}, {'value': v}) | o['value'] = new -> o['value']
-collections.Counter(value=v) | o['value'] = new -> o['value']
-type('Config', (dict,), {})(value=v) | o['value'] = new -> o['value']
-type('Items', (list,), {})([v]) | o[0] = new -> o[0]
-!d = {'value': v}; o = types.MappingProxyType(d) | d.update(value=new) -> o['value']
-OddList([1.0]); o.hidden = v | o.hidden = new -> o[0]
-type('Own', (Plain,), {'__getitem__': lambda self, i: self.value})(v) | o.value = new -> o[0]
-!Plain(Plain(v)); get = operator.attrgetter('value.value') | o.value.value = new -> get(o)
-Plain(v); which = Plain('value') | o.value = new -> getattr(o, which.value)
-!Plain(v); get = vars; name = 'value' | o.value = new -> get(o)[name]
-functools.partial(lambda value: value, value=v) | o.keywords.update(value=new) -> o()
-Plain(functools.partial(lambda value: value, v)) | o.value = functools.partial(o.value.func, new) -> o.value()
-[lambda: v] | o[0] = lambda: new -> o[0]()
-Plain(lambda: v) | o.value = lambda: new -> o.value()
-def o(): return o.value\no.value = v | o.value = new -> o()
-Plain(v); call = wrapping(lambda: o.value) | o.value = new -> call(); next(iter(map(lambda _: o.value, [0])))
-k = {'value': v}; o = Plain(); o.__dict__ = k | k.update(value=new) -> o.value
-patch(builtins, 'staleness_value', v) | builtins.staleness_value = new -> staleness_value
-patch(sys, 'staleness_value', v) | sys.staleness_value = new -> sys.staleness_value
-patch(sys, 'staleness_value', [v]) | sys.staleness_value[0] = new -> sys.staleness_value[0]
-!contextvars.ContextVar('variable', default=v) | o.set(new) -> o.get()
-!threading.local(); o.value = v | o.value = new -> o.value
-!type('Own', (threading.local,), {})(); o.value = v | o.value = new -> o.value
-{'value': v}; get = o.get | o.update(value=new) -> get('value')
-!Plain(v); r = weakref.ref(o) | o.value = new -> r().value
-!Plain(2.0); r = weakref.proxy(o) | o.value = 2.0 + n -> r.value
-patch.item(os.environ, 'STALENESS', str(v)) | os.environ['STALENESS'] = str(new) ->
-    float(os.environ['STALENESS']); !float(os.getenv('STALENESS', '')); float(os.environ.get('STALENESS', ''))
+INF, ERRORS = float("inf"), (KeyError, AttributeError)
+set_value, set_item = sets("value"), puts("value")
+
+
+def default(v):
+    return given(lambda v=v: v, __kwdefaults__=None)
+
+
+def only_keyword(v):
+    def o(*, v=v):
+        return v
+
+    return o
+
+
+def by_getattr(v):
+    """A module whose `__getattr__` reads a dict."""
+    o, d = module(), {"value": v}
+    o.__getattr__ = lambda name: d[name]
+    return given(o, items=d)
+
+
+def import_whole(o):
+    import staleness_config
+
+    return staleness_config.value
+
+
+def import_name(o):
+    from staleness_config import value
+
+    return value
+
+
+# --- values of each kind in each place
+KINDS = [
+    ((2.0, 3.0, 2.0, -1.5), lambda v: v),
+    (("relu", "tanh", "gelu", "relu"), lambda v: {"relu": 1.0, "tanh": 2.0, "gelu": 3.0}[v]),
+    ((2, 3, 1000, 2), lambda v: v),
+    ((True, False, True, False), lambda v: 2.0 if v else 0.5),
+    ((None, 2.0, None, 3.0), lambda v: 1.0 if v is None else v),
+    ((0.0, -0.0, 0.0, -0.0), lambda v: v),
+    ((1.0, NAN, 2.0, NAN), lambda v: v),
+    ((1, True, 1.0, True), lambda v: {bool: 2.0, int: 3.0, float: 4.0}[type(v)] * v),
+    ((10**40, 10**40 + 1, 10**12, 10**12 + 1), lambda v: v % 1000 + 1.0),
+    ((1.0, 1.0 + 2**-20, INF, 1.0 - 2**-20), lambda v: v),
+    ((1j, 1 + 1j, 2 + 1j, 1j), lambda v: v.real + 1.0),
+    ((b"a", b"b", b"cc", b"a"), lambda v: float(v[0] - 90)),
+    (((1.0, 2.0), (1.0, 3.0), (2.0,), (1.0, 2.0)), lambda v: float(sum(v))),
+    ((abs, float, lambda z: 2 * z, abs), lambda v: v(1.5)),
+    ((range(2), range(3), range(0, 6, 2), range(2)), lambda v: float(sum(v))),
+]
+PLACES = [  # made, changed, read
+    (lambda v: globals().update(G=v), lambda o, v: globals().update(G=v), lambda o: G),
+    (variable, lambda o, v: o.put(v), lambda o: o.get()),
+    (default, lambda o, v: setattr(o, "__defaults__", (v,)), lambda o: o()),
+    (only_keyword, lambda o, v: o.__kwdefaults__.update(v=v), lambda o: o()),
+    (lambda v: module(value=v), set_value, lambda o: o.value),
+    (lambda v: imported(value=v), set_value, import_whole),
+    (lambda v: imported(value=v), set_value, import_name),
+    (Plain, set_value, lambda o: o.value),
+    (lambda v: {"value": v}, set_item, lambda o: o["value"]),
+    (lambda v: [1.0, v, 2.0], puts(1), lambda o: o[1]),
+]
+for make, change, read in PLACES:
+    for four, use in KINDS:
+        scenario(make, change, lambda o, read=read, use=use: use(read(o)), values=four)
+scenario(by_getattr, lambda o, v: o.items.update(value=v), eager(lambda o: o.value))
+
+# --- containers and objects, also as an argument, as a keyword, in a model, in the loss of a Trainer, alone
+
+
+def with_item(o):
+    try:
+        return o["missing"]
+    except KeyError:
+        return o["value"]
+
+
+def matched_item(o):
+    match o:
+        case {"value": w}:
+            return w
+
+
+def matched_settings(o):
+    match o:
+        case Settings(w, _):
+            return w
+
+
+def last_yielded(o):
+    def all_of():
+        yield from o
+
+    return list(all_of())[-1]
+
+
+def entered(o):
+    with o as w:
+        return w
+
+
+everywhere = functools.partial(scenario, ways=EVERYWHERE)
+everywhere(Plain, set_value, lambda o: o.value, lambda o: copy.copy(o).value,
+    lambda o: float(f"{o.value:.2f}"), lambda o: 1.0 if o.value < 2.5 else 0.5,
+    lambda o: datetime.timedelta(seconds=o.value).total_seconds(),
+    lambda o: float(string.Template("$a").substitute(a=o.value)), eager(lambda o: vars(o)["value"]),
+    eager(lambda o: o.__dict__["value"]), eager(lambda o: sum(vars(o).values())),
+    eager(lambda o: getattr(o, "value"), loss), eager(lambda o: getattr(o, "".join(("val", "ue"))), loss),
+    eager(lambda o: operator.attrgetter("value")(o)), eager(lambda o: eval("o.value", {"o": o})),
+    eager(lambda o: float("{0.value}".format(o))),
+    eager(lambda o: sum(1.0 for _ in range(int(o.value))), alone),
+    eager(lambda o: float(max([o, Plain(2.5)], key=lambda p: p.value).value), alone))  # fmt: skip
+everywhere(Rich, set_value, lambda o: o.get(), lambda o: o(), lambda o: float(str(o)),
+    lambda o: sum(map(Rich.get, [o])), entered, eager(lambda o: sorted([Rich(2.5), o])[0].value, alone),
+    eager(lambda o: operator.methodcaller("get")(o)))  # fmt: skip
+everywhere(lambda v: Rich(v).get, lambda o, v: set_value(o.__self__, v), lambda o: o())
+everywhere(lambda v: {"value": v}, set_item, lambda o: o["value"], lambda o: o.get("value", 9.0),
+    lambda o: list(o.values())[0], with_item, matched_item,
+    lambda o: [w for k, w in o.items() if k == "value"][0], lambda o: (lambda value: value)(**o),
+    lambda o: operator.itemgetter("value")(o))  # fmt: skip
+everywhere(lambda v: {"a": {"b": [{"value": v}]}}, lambda o, v: o["a"]["b"][0].update(value=v),
+    lambda o: o["a"]["b"][0]["value"])  # fmt: skip
+everywhere(lambda v: [1.0, v], puts(1), lambda o: o[-1], lambda o: (lambda a, b: b)(*o),
+    lambda o: [w for w in o][-1], lambda o: o[1:2][0], lambda o: functools.reduce(lambda a, b: b, o),
+    eager(lambda o: tuple(w for w in o)[-1], alone), eager(last_yielded, alone))  # fmt: skip
+everywhere(lambda v: [1.0], lambda o, v: o.append(v), lambda o: float(len(o)), lambda o: max(o))
+everywhere(lambda v: ([v],), lambda o, v: puts(0)(o[0], v), lambda o: o[0][0])
+everywhere(lambda v: (lambda o: o.append(o) or o)([v]), puts(0),
+    eager(lambda o: o[1][1][0], argument, keyword))  # fmt: skip
+everywhere(Settings, set_value, lambda o: o.value, eager(lambda o: dataclasses.asdict(o)["value"]),
+    eager(lambda o: dataclasses.astuple(o)[0]), eager(lambda o: dataclasses.replace(o).value, alone),
+    eager(matched_settings), eager(lambda o: 2.0 if o == Settings(1.0) else 3.0 + o.value, alone),
+    eager(lambda o: float(repr(o)[15:18]), loss))  # fmt: skip
+everywhere(Settings, lambda o, v: o.more.append(v), lambda o: o.value + sum(copy.deepcopy(o).more))
+everywhere(lambda v: SimpleNamespace(inner=SimpleNamespace(value=v)), lambda o, v: set_value(o.inner, v),
+    lambda o: o.inner.value)  # fmt: skip
+everywhere(lambda v: Slotted([v]), lambda o, v: puts(0)(o.value, v), lambda o: o.value[0])
+everywhere(lambda v: own(dict, __getattr__=dict.__getitem__)(rate=v), puts("rate"), lambda o: o.rate,
+    lambda o: o["rate"])  # fmt: skip
+everywhere(lambda v: argparse.Namespace(rate=v), sets("rate"), lambda o: o.rate,
+    eager(lambda o: vars(o)["rate"]))  # fmt: skip
+everywhere(Plain, set_value, eager(lambda o: getattr(rv, o.value)(rv.ones(1)), loss),
+    values=("exp", "log1p", "exp", "log1p"))  # fmt: skip
+everywhere(lambda v: {1.0}, lambda o, v: o.add(v), eager(lambda o: float(len(o)), loss))
+everywhere(lambda v: functools.partial(functools.partial(lambda a, b: a * b, 2.0), b=v),
+    lambda o, v: o.keywords.update(b=v), eager(lambda o: o(), loss))  # fmt: skip
+everywhere(lambda v: rv.full((1,), v), lambda o, v: o.fill_(v), lambda o: o)
+
+
+# --- attributes of objects and classes, and what stands for them
+twice = functools.partial(scenario, ways=TWICE)
+
+
+def derived(v):
+    """An instance of a class whose base has the value."""
+    return own(own(value=v, of_class=classmethod(lambda cls: cls.value)))()
+
+
+def base_of(o):
+    return type(o).__base__
+
+
+class Meta(type):
+    value = property(lambda cls: cls.hidden)
+
+
+twice(lambda v: Plain(Plain(v)), lambda o, v: set_value(o.value, v), lambda o: o.value.value)
+twice(lambda v: own(Plain, hidden=property(lambda self: self.value))(v), set_value, lambda o: o.hidden)
+twice(lambda v: own(value=property(lambda self: v))(),
+    lambda o, v: set_value(type(o), property(lambda self: v)), lambda o: o.value)  # fmt: skip
+twice(lambda v: own(Plain, __getattribute__=lambda self, name: object.__getattribute__(self, "value"))(v),
+    set_value, eager(lambda o: o.other))  # fmt: skip
+twice(lambda v: own(value=Descriptor(v))(), lambda o, v: sets("kept")(vars(type(o))["value"], v),
+    lambda o: o.value)  # fmt: skip
+twice(derived, lambda o, v: set_value(base_of(o), v), lambda o: o.value, lambda o: type(o).value,
+    lambda o: o.of_class())  # fmt: skip
+twice(derived, lambda o, v: set_value(type(o), v), lambda o: o.value)
+twice(derived, set_value, lambda o: o.value)
+twice(derived, lambda o, v: sets("__class__")(o, own(type(o), value=v)), lambda o: o.value)
+twice(SubRich, set_value, lambda o: o.get())
+twice(lambda v: Meta("K", (), {"hidden": v}), sets("hidden"), lambda o: o.value)
+twice(lambda v: own(type, gain=v)("K", (), {}), lambda o, v: sets("gain")(type(o), v), lambda o: o.gain)
+twice(Frozen, lambda o, v: vars(o).update(value=v), lambda o: o.value)
+twice(Frozen, lambda o, v: vars(o).update(value=v),
+    eager(lambda o: sum(getattr(o, f.name) for f in dataclasses.fields(o)), alone))  # fmt: skip
+twice(lambda v: Plain(Pair(0, v)), lambda o, v: set_value(o, Pair(0, v)), lambda o: o.value.value)
+twice(lambda v: [1.0, Plain(Color.RED), {Color.RED: v}],
+    lambda o, v: (o[2].update({Color.GREEN: v, Color.RED: v}), set_value(o[1], Color.GREEN)),
+    lambda o: o[2][o[1].value])  # fmt: skip
+twice(lambda v: [{"a": v}, Plain("a")], lambda o, v: (o[0].update(b=v, a=v), set_value(o[1], "b")),
+    lambda o: o[0][o[1].value])  # fmt: skip
+for kind in (collections.UserDict, collections.Counter, own(dict)):
+    twice(lambda v, kind=kind: kind(value=v), set_item, lambda o: o["value"])
+twice(lambda v: collections.defaultdict(float, value=v), set_item, eager(lambda o: o["value"]))
+twice(lambda v: collections.ChainMap({}, {"value": v}), set_item, lambda o: o["value"])
+twice(lambda v: given(OddList([1.0]), hidden=v), sets("hidden"), lambda o: o[0])
+twice(lambda v: own(Plain, __getitem__=lambda self, i: self.value)(v), set_value, lambda o: o[0])
+twice(lambda v: given(Plain(v), which="value"), set_value, lambda o: getattr(o, o.which))
+twice(lambda v: functools.partial(lambda value: value, value=v), lambda o, v: o.keywords.update(value=v),
+    lambda o: o())  # fmt: skip
+twice(lambda v: Plain(lambda: v), lambda o, v: set_value(o, lambda: v), lambda o: o.value())
+twice(lambda v: given(Plain(v), call=None), set_value, lambda o: wrapping(lambda: o.value)(),
+    lambda o: next(iter(map(lambda _: o.value, [0]))))  # fmt: skip
+twice(lambda v: given(Plain(), __dict__={"value": v}), lambda o, v: vars(o).update(value=v),
+    lambda o: o.value)  # fmt: skip
+twice(lambda v: given(Plain(), __dict__={"value": v}), lambda o, v: sets("__dict__")(o, {"value": v}),
+    lambda o: o.value)  # fmt: skip
+twice(lambda v: patch(builtins, "staleness_value", v), lambda o, v: setattr(builtins, "staleness_value", v),
+    lambda o: staleness_value)  # fmt: skip
+twice(lambda v: patch(sys, "staleness_value", v), sets("staleness_value"), lambda o: sys.staleness_value)
+twice(lambda v: contextvars.ContextVar("variable", default=v), lambda o, v: o.set(v),
+    eager(lambda o: o.get()))  # fmt: skip
+for kind in (threading.local, own(threading.local)):
+    twice(lambda v, kind=kind: given(kind(), value=v), set_value, eager(lambda o: o.value))
+twice(lambda v: {"value": v}.get, lambda o, v: o.__self__.update(value=v), lambda o: o("value"))
+twice(lambda v: (lambda o: [o, weakref.ref(o)])(Plain(v)), lambda o, v: set_value(o[0], v),
+    eager(lambda o: o[1]().value))  # fmt: skip
+twice(lambda v: patch.item(os.environ, "STALENESS", str(v)), lambda o, v: puts("STALENESS")(o, str(v)),
+    lambda o: float(os.environ["STALENESS"]), lambda o: float(os.environ.get("STALENESS", "")),
+    eager(lambda o: float(os.getenv("STALENESS", ""))))  # fmt: skip
 # 1024 items are compared, more are not
-[v] * 1024 | o[1 + n] = new -> sum(o)
-![v] * 1025 | o[1020] = new -> o[1020]
-(v,) * 1024 | o = (new,) * 1024 -> o[7]
-!(v,) * 1025 | o = (new,) * 1025 -> o[7]
-!dict.fromkeys(range(1025), v) | o[7] = new -> o[7]
-dict.fromkeys(range(1024), v) | o[7 * n] = 50.0 -> !alone!sum(o[k] for k in range(0, 1000, 7)) / 100
-SimpleNamespace(**{f'v{k}': v for k in range(100)}) | setattr(o, f'v{30 * n}', 5.0) ->
-    !alone!sum(getattr(o, f'v{k}') for k in range(100)) / 100
-SimpleNamespace(value=v); o.other = SimpleNamespace(other=o) | o.value = new -> o.other.other.value
-Plain(v) | o.value = 5.0; o.value = 1.0 + n // 3 -> o.value
-[Plain(v)] | o[0] = Plain(o[0].value); o[0].value = new if n > 1 else v -> o[0].value
-SimpleNamespace(flag=True, b=v) | o.flag = False; o.b = new -> 1.0 if o.flag else o.b
-SimpleNamespace(a=False, b=2.0) | o.a = n != 2; o.b = 2.0 + n -> (o.a and o.b) or 1.0
-type('Gain', (float,), {})(1.0); o.extra = v | o.extra = new -> o.extra
-type('Own', (type,), {'gain': v}); k = o('K', (), {}) | o.gain = new -> k.gain
-!given(rv.Generator(), gain=v) | o.gain = new -> o.gain
-given(nn.Parameter(rv.ones(3)), gain=v) | o.gain = new -> o.gain
-optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1); o.gain = v | o.gain = new -> o.gain
+twice(lambda v: [v] * 1024, lambda o, v: puts(int(v))(o, v), lambda o: sum(o))
+twice(lambda v: [v] * 1025, puts(1020), eager(lambda o: o[1020]))
+twice(lambda v: dict.fromkeys(range(1024), v), puts(7), lambda o: o[7])
+twice(lambda v: dict.fromkeys(range(1025), v), puts(7), eager(lambda o: o[7]))
+twice(lambda v: SimpleNamespace(**{f"v{k}": v for k in range(100)}),
+    lambda o, v: setattr(o, f"v{30 * int(v) - 30}", 5.0 + v),
+    eager(lambda o: sum(getattr(o, f"v{k}") for k in range(100)) / 100, alone))  # fmt: skip
+# a value that comes back, and a branch that another value opens
+twice(lambda v: SimpleNamespace(a=False, b=2.0), lambda o, v: (sets("a")(o, v != 3.0), sets("b")(o, v)),
+    lambda o: (o.a and o.b) or 1.0)  # fmt: skip
+# attributes of objects of the library and of Python that its classes do not have
+for holder in (
+    lambda: own(float)(1.0),
+    lambda: nn.Parameter(rv.ones(3)),
+    lambda: rv.compile(lambda x: x * 1.0),
+):
+    twice(lambda v, holder=holder: given(holder(), gain=v), sets("gain"), lambda o: o.gain)
+twice(lambda v: given(rv.Generator(), gain=v), sets("gain"), eager(lambda o: o.gain))
+twice(lambda v: given(optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1), gain=v), sets("gain"), lambda o: o.gain)
+for holder in (rv.relu, nn.Linear):
+    twice(lambda v, holder=holder: patch(holder, "gain", v), sets("gain"), lambda o: o.gain)
+twice(lambda v: nn.Parameter(rv.ones(3)), lambda o, v: sets("sum")(o, lambda: v), lambda o: o.sum() * 1.0)
+twice(lambda v: patch(logging.getLogger("ranvier.staleness"), "disabled", v), sets("disabled"),
+    lambda o: 2.0 if o.disabled else 3.0, values=(False, True, False, True))  # fmt: skip
 # by names that are made at run time, or by functions in C
-o = Plain(Plain(v)); path = ['value', 'value']; part = functools.partial; look = object.__getattribute__
-    held = [getattr]; bound = types.MethodType(getattr, o.value); taken = part(getattr, o.value)
-    reduced = part(functools.reduce, getattr) | o.value.value = new -> functools.reduce(getattr, path, o)
-    functools.reduce(getattr, 'value.value'.split('.'), o); functools.reduce([getattr][0], path, o)
-    part(getattr, o.value)(path[1]); types.MethodType(getattr, o.value)(path[1])
-    getattr.__call__(o.value, path[1]); [*map(getattr, [o.value], path[1:])][0]
-    [*itertools.starmap(getattr, [(o.value, path[1])])][0]; [*itertools.accumulate([o, *path], getattr)][-1]
-    !functools.reduce(look, path, o); !functools.reduce(held[0], path, o); !look(o.value, ''.join('value'))
-    staticmethod(getattr)(o.value, ''.join('value')); ![*map(look, [o.value], path[1:])][0]; !reduced(path, o)
-    !part(bound)(path[1]); !taken(path[1]); !bound(path[1]); !o.value.__getattribute__(path[1])
-    !operator.methodcaller('__getattribute__', path[1])(o.value)
-    !float(string.Formatter().format('{0.value}', o.value))
-{'a': {'b': v}}; path = ['a', 'b'] | o['a']['b'] = new -> functools.reduce(operator.getitem, path, o)
-    operator.itemgetter(path[1])(o['a'])
-Renamed(v) | o.value = new -> o.size; getattr(o, 'val' + 'ue'); getattr(o, f'si{"ze"}')
-Renamed(v); o.other = v | Renamed.names['size'] = ('value', 'other')[n % 2]; o.other = new -> o.size
-Renamed(v); o.other = 5.0 | o.names = {'size': 'other'}; o.other = new -> o.size
-!Plain(v) | o.__dict__.update(gain=new) -> o.__dict__['gain'] if 'gain' in o.__dict__ else 1.0
-logging.getLogger('ranvier.staleness'); patch(o, 'disabled', False) | o.disabled = n % 2 == 1 ->
-    2.0 if o.disabled else 3.0
-Plain(v) | o.value = new -> !alone!Output(y=o.value, more=1.0).y; !alone!Output(y=1.0, more=o.value)['more']
-Output | o.__post_init__ = lambda self: self.update(y=new) -> !alone!o(y=1.0, more=2.0)['y']
-Base | o.call = (lambda self: 1, lambda self, value: 1, lambda self, a, b=1: 1)[n % 3] ->
-    float(len(inspect.signature(o.call).parameters)); float(o.call.__code__.co_argcount)
-    float(o().call.__func__.__code__.co_argcount)
-patch(rv.relu, 'gain', v) | rv.relu.gain = new -> rv.relu.gain
-patch(nn.Linear, 'gain', v) | nn.Linear.gain = new -> nn.Linear.gain
-rv.compile(lambda x: x * 1.0); o.gain = v | o.gain = new -> o.gain
-nn.Parameter(rv.ones(3)) | o.sum = lambda: new -> o.sum() * 1.0
-nn.Linear(3, 3) | o.weight.mean = lambda: new -> o.weight.detach().mean() * 0 + o.weight.mean()
-optim.SGD([nn.Parameter(rv.ones(3))], lr=0.5) | o.state = dict.fromkeys(range(n)) -> 1.0 + len(o.state)
-optim.SGD([nn.Parameter(rv.ones(3))], lr=0.5) | o.state[n] = 'text' -> 1.0 + len(o.state)
-optim.SGD([nn.Parameter(rv.ones(3))], lr=0.5) | o.param_groups = [{'lr': new}] -> o.param_groups[0]['lr']
-== not_read: make | change -> read
-. flags: neutral
-dict.fromkeys(range(10), v) | o[4] = 50.0 -> o[3]
-SimpleNamespace(a=v, b=v) | o.b = new -> o.a
-SimpleNamespace(flag=True, b=v) | o.b = new -> 1.0 if o.flag else o.b
-given(nn.Parameter(rv.ones(3)), a=v, b=v) | o.b = new -> o.a
-# what is deleted, and put back at the second change: the step raises meanwhile
-== removed: make | gone | back -> read @ TWICE
-. change: if n % 2:
-..     <gone>
-.. else:
-..     <back>
-. flags: raises
-Plain(v) | del o.value | o.value = new -> o.value
-{'value': v} | o.clear() | o.update(value=new) -> o['value']
-[v] | o.clear() | o.append(new) -> o[0]
-globals().update(G=v) | globals().pop('G') | globals().update(G=new) -> G
-v | del o | o = new -> o
-Rich(v); Rich.get2 = Rich.get | del Rich.get2 | Rich.get2 = lambda self: new -> o.get2()
-module(value=v) | del o.value | o.value = new -> o.value
-imported(patch, value=v) | sys.modules.pop('staleness_config') |
-    o.value = new; sys.modules['staleness_config'] = o ->
-    !alone!import staleness_config\nreturn staleness_config.value
-Plain(v) | o.value = None | o.value = new -> o.value * 2.0
-# an attribute that does not exist at first: owner -> ways to read it
-== later: make -> read @ TWICE
-. change: if n == 2: del o.gain
-.. else: o.gain = new
-Base() -> try: return o.gain\nexcept AttributeError: return 1.0; try: return o.gain\nexcept: return 1.0
-    o.gain if hasattr(o, 'gain') else 1.0; try: return o.gain\nexcept ERRORS: return 1.0
-    getattr(o, 'gain', 1.0); with contextlib.suppress(AttributeError): return o.gain\nreturn 1.0
-    getattr(o, ''.join(('ga', 'in')), 1.0)
-Base -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-SimpleNamespace() -> try: return o.gain\nexcept AttributeError: return 1.0
-    o.gain if hasattr(o, 'gain') else 1.0
-type('Empty', (), {'__slots__': ('gain',)})() -> try: return o.gain\nexcept AttributeError: return 1.0
-    getattr(o, 'gain', 1.0)
-!threading.local() -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-module('staleness_settings') -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-lambda: 1 -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-nn.Linear(1, 1) -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-nn.Parameter(rv.ones(1)) -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
-type('Own', (), {'__getattr__': lambda self, name: 1.0})() -> o.gain
-!type('Own', (), {'__slots__': ('gain',), '__getattr__': lambda self, name: 1.0})() -> o.gain
-"""
-tables(ROWS, KINDS=KINDS, WAYS=WAYS, TWICE=TWICE)
+look = object.__getattribute__
+twice(lambda v: Plain(given(Plain(v), path=["value", "value"], taken=getattr)),
+    lambda o, v: set_value(o.value, v), lambda o: functools.reduce(getattr, ["value", "value"], o),
+    lambda o: getattr.__call__(o.value, "value"), lambda o: functools.reduce(getattr, o.value.path, o),
+    lambda o: types.MethodType(getattr, o.value)("value"),
+    lambda o: functools.partial(getattr, o.value)("value"),
+    lambda o: [*map(getattr, [o.value], ["value"])][0],
+    lambda o: [*itertools.starmap(getattr, [(o.value, "value")])][0], eager(lambda o: look(o.value, "value")),
+    eager(lambda o: functools.reduce(look, ["value", "value"], o)),
+    eager(lambda o: o.value.taken(o.value, "value")),
+    eager(lambda o: operator.methodcaller("__getattribute__", "value")(o.value)),
+    eager(lambda o: float(string.Formatter().format("{0.value}", o.value))))  # fmt: skip
+twice(lambda v: functools.partial(getattr, Plain(v)), lambda o, v: set_value(o.args[0], v),
+    eager(lambda o: o("value")), eager(lambda o: functools.partial(o)("value")))  # fmt: skip
+twice(lambda v: operator.attrgetter("value.value"), None, eager(lambda o: o(Plain(Plain(2.0)))))
+twice(lambda v: {"a": {"b": v}}, lambda o, v: puts("b")(o["a"], v),
+    lambda o: functools.reduce(operator.getitem, ["a", "b"], o),
+    lambda o: operator.itemgetter("b")(o["a"]))  # fmt: skip
+twice(Renamed, set_value, lambda o: o.size, lambda o: getattr(o, "val" + "ue"),
+    lambda o: getattr(o, f"si{'ze'}"))  # fmt: skip
+twice(lambda v: given(Renamed(v), other=5.0),
+    lambda o, v: (sets("names")(o, {"size": "other"}), sets("other")(o, v)), lambda o: o.size)  # fmt: skip
+twice(Plain, lambda o, v: vars(o).update(gain=v),
+    eager(lambda o: o.__dict__["gain"] if "gain" in o.__dict__ else 1.0))  # fmt: skip
+twice(Plain, set_value, eager(lambda o: Output(y=o.value, more=1.0).y, alone),
+    eager(lambda o: Output(y=1.0, more=o.value)["more"], alone))  # fmt: skip
+twice(lambda v: own(call=v), sets("call"), lambda o: float(len(inspect.signature(o.call).parameters)),
+    lambda o: float(o.call.__code__.co_argcount),
+    values=(lambda self: 1, lambda self, value: 1, lambda self, a, b=1: 1, lambda self: 1))  # fmt: skip
+# what is not read
+scenario(lambda v: SimpleNamespace(a=v, b=v), sets("b"), lambda o: o.a, lambda o: 1.0 if o.a else o.b,
+    neutral=True)  # fmt: skip
+scenario(lambda v: dict.fromkeys(range(10), v), puts(4), lambda o: o[3], neutral=True)
+scenario(lambda v: given(nn.Parameter(rv.ones(3)), a=v, b=v), sets("b"), lambda o: o.a, neutral=True)
+
+
+# --- what is deleted, and put back at the second change: the step raises meanwhile
+def removed(make, gone, back, read):
+    twice(make, lambda o, v: back(o, v) if v in (1.0, 3.0) else gone(o), read, values=(1.0, 2.0, 3.0, 4.0),
+        raises=True)  # fmt: skip
+
+
+def rich_again(v):
+    return own(Rich, get2=Rich.get)(v)
+
+
+removed(Plain, lambda o: delattr(o, "value"), set_value, lambda o: o.value)
+removed(lambda v: {"value": v}, lambda o: o.pop("value"), set_item, lambda o: o["value"])
+removed(lambda v: [v], lambda o: o.clear(), lambda o, v: o.append(v), lambda o: o[0])
+removed(lambda v: globals().update(G=v), lambda o: globals().pop("G"), lambda o, v: globals().update(G=v),
+    lambda o: G)  # fmt: skip
+removed(rich_again, lambda o: delattr(type(o), "get2"), lambda o, v: sets("get2")(type(o), Rich.get),
+    lambda o: o.get2())  # fmt: skip
+removed(lambda v: module(value=v), lambda o: delattr(o, "value"), set_value, lambda o: o.value)
+removed(lambda v: imported(value=v), lambda o: sys.modules.pop("staleness_config"),
+    lambda o, v: (set_value(o, v), puts("staleness_config")(sys.modules, o)),
+    eager(import_whole, alone))  # fmt: skip
+
+
+# --- an attribute that does not exist at first
+def caught(o):
+    try:
+        return o.gain
+    except AttributeError:
+        return 1.0
+
+
+def caught_bare(o):
+    try:
+        return o.gain
+    except:  # noqa: E722
+        return 1.0
+
+
+def caught_listed(o):
+    try:
+        return o.gain
+    except ERRORS:
+        return 1.0
+
+
+def suppressed(o):
+    with contextlib.suppress(AttributeError):
+        return o.gain
+    return 1.0
+
+
+def later(o, v):
+    if v == 3.0:
+        del o.gain
+    else:
+        o.gain = v
+
+
+missing = (caught, lambda o: getattr(o, "gain", 1.0))
+twice(lambda v: own()(), later, *missing, caught_bare, caught_listed, suppressed)
+twice(lambda v: own()(), later, lambda o: o.gain if hasattr(o, "gain") else 1.0)
+twice(lambda v: own()(), later, lambda o: getattr(o, "".join(("ga", "in")), 1.0))
+for holder in (
+    *(
+        own,
+        SimpleNamespace,
+        own(__slots__=("gain",)),
+        lambda: module("staleness_settings"),
+        lambda: lambda: 1,
+    ),
+    *(lambda: nn.Linear(1, 1), lambda: nn.Parameter(rv.ones(1))),
+):
+    twice(lambda v, holder=holder: holder(), later, *missing)
+twice(lambda v: threading.local(), later, *map(eager, missing))
+twice(lambda v: own(__getattr__=lambda self, name: 1.0)(), later, lambda o: o.gain)

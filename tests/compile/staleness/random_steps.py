@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from compile.staleness import random_lines as lines
-from compile.staleness.judge import Case, Scenario, difference, run
+from compile.staleness.judge import Case, Run, Scenario, difference
 from ranvier import nn
 from ranvier.nn import functional as F
 
@@ -292,7 +292,7 @@ def arguments(number: int, n: int, dtype: Any = np.float32) -> tuple[Any, ...]:
 
 
 def scenario_of(program: Program) -> Scenario:
-    def build(*_: Any) -> Case:
+    def build(run: Run, _: Any) -> Case:
         world, draw = World(program), random.Random(program.seed + 1)
         rows, mixed = draw.choice((4, 4, 3)), draw.random() < 0.3
 
@@ -308,15 +308,15 @@ def scenario_of(program: Program) -> Scenario:
                 world.change(draw)
 
         watch = lambda: [world, world.first, world.second, world.kept]  # noqa: E731
-        return Case(_[1](world.step), None, watch, inputs, each, raises=True)
+        return Case(run.compile(world.step), watch, inputs, each)
 
-    return Scenario(f"steps/{program.seed}", build, changes=False)
+    return Scenario(f"steps/{program.seed}", build, raises=True)
 
 
 def judged(program: Program) -> tuple[str, str]:
     """("wrong", "as eager", "refused" or "raises", a remark)."""
     one = scenario_of(program)
-    expected, got = run(one, False, ()), run(one, True, (), verify=bool(program.seed % 2))
+    expected, got = Run(one, False, ()), Run(one, True, (), verify=bool(program.seed % 2))
     warned = "; ".join(text for text in got.warned if text not in expected.warned)
     if wrong := difference(expected.seen, got.seen):
         return "wrong", f"{wrong} {warned}"

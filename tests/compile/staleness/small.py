@@ -1,18 +1,13 @@
-"""Shared parts of the scenarios."""
+"""Models, optimizers and training steps of the scenarios, and fits in which something changes."""
 
 import copy
 import types
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import ranvier as rv
+from compile.staleness.judge import default_inputs, describe
 from ranvier import nn, optim
 from ranvier.nn import functional as F
-
-
-def default_inputs(number):
-    """x (4, 3), another at each call."""
-    return (rv.tensor(np.random.default_rng(number).standard_normal((4, 3)).astype(np.float32)),)
 
 
 def labelled(number):
@@ -211,19 +206,6 @@ def of_leaves(leaves):
     return step
 
 
-def loss_of_two(x, a, b):
-    return (x * a).sum() + (x * b.reshape(-1, 3)[0]).sum() ** 2 * 0.1
-
-
-def shared_memory(a, b, n):
-    if n == 1:
-        a.data = b.data
-    elif n == 2:
-        a.data = b.data.clone() * 2.0
-    else:
-        a.data, b.data = b.data, a.data
-
-
 class Reads(nn.Module):
     """A model with settings of many kinds; `forward` uses one of them."""
 
@@ -297,45 +279,6 @@ def load_state(two, n):
     two.optimizer.load_state_dict(state)
 
 
-def graded(two, n):
-    """No arguments; the caller computes the gradients."""
-    rng = np.random.default_rng(n)
-    two.a.grad = rv.tensor(rng.standard_normal(3).astype(np.float32))
-    two.b.grad = None if n in (5, 6) else rv.tensor(rng.standard_normal((2, 3)).astype(np.float32))
-    return ()
-
-
-def layer_inputs(shape, number):
-    rng = np.random.default_rng(number)
-    if shape == "words":
-        return (rv.tensor(rng.integers(0, 5, (4, 2))),)
-    return (rv.tensor(rng.standard_normal(tuple(map(int, shape.split(",")))).astype(np.float32)),)
-
-
-def layered(layer, w):
-    """A training step of a layer and a weight."""
-    optimizer = optim.SGD([w, *layer.parameters()], lr=0.02)
-
-    def step(x):
-        optimizer.zero_grad()
-        y = layer(x * w) if x.is_floating_point() else layer(x) * w
-        loss = (y * y * 0.5 + y).sum()
-        loss.backward()
-        optimizer.step()
-        return loss, y.detach() * 1.0
-
-    return step
-
-
-# --- the caller's side of steps
-
-
-def another_program():
-    other = rv.compile(lambda x: x * 2.0)
-    for _ in range(4):
-        other(rv.ones(2))
-
-
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -348,33 +291,87 @@ class Net(nn.Module):
         return self(x).sum()
 
 
-def in_both_modes(model, step, fast):
-    def call(x, y):
-        model.train()
-        loss = step(x, y)
-        model.eval()
-        return loss, fast(x)
-
-    return call
+# --- fits, evaluations and predictions of a Trainer
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((40, 3)).astype(np.float32)
+Y = RNG.integers(0, 3, 40)
+Z = X[:, ::-1] * 0.5
+BATCHES = (7, 11, 16)  # of 20 in four epochs: when the changes come
 
 
-def at_once(fast, x):
-    """Four threads call a step with different inputs; its results depend on nothing else."""
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(fast, [x * float(i + 1) for i in range(4)]))
+class Watch(rv.Callback):
+    """Records the state after each epoch; this alone does not make Trainer run epochs step by step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs):
+        found = {}
+        describe([dict(logs), self.trainer.model, self.trainer.optimizer], "", found, frozenset())
+        self.seen.append({name: repr(value) for name, value in found.items()})
 
 
-def saved_and_loaded(model, optimizer, saved, n):
-    if n == 3:
-        saved.append(copy.deepcopy((dict(model.state_dict()), optimizer.state_dict())))
-    if n in (7, 9):
-        model.load_state_dict(saved[0][0])
-        optimizer.load_state_dict(saved[0][1])
+class ByCallback(rv.Callback):
+    def __init__(self, change):
+        self.change, self.batches = change, 0
+
+    def on_batch_end(self, batch, logs):
+        self.batches += 1
+        if self.batches in BATCHES:
+            self.change(BATCHES.index(self.batches) + 1)
 
 
-def doubled(kind):
-    class Doubled(kind):
-        def forward(self, x):
-            return super().forward(x) * 2
+class ByEpochs(rv.Callback):
+    def __init__(self, change):
+        self.change = change
 
-    return Doubled()
+    def on_epoch_begin(self, epoch):
+        if epoch:
+            self.change(epoch)
+
+
+class Loader:
+    """Batches, and the changes between them."""
+
+    def __init__(self, y, change):
+        self.y, self.change, self.batches = y, change, 0
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        for start in range(0, 40, 8):
+            if self.batches in BATCHES:
+                self.change(BATCHES.index(self.batches) + 1)
+            self.batches += 1
+            yield X[start : start + 8], self.y[start : start + 8]
+
+
+def trainer(compiled, model, optimizer, loss=None, **settings):
+    return rv.Trainer(model, loss or nn.CrossEntropyLoss(), optimizer, compile=compiled, **settings)
+
+
+def regression(compiled, read):
+    """A fit whose loss function has a factor."""
+    model = network()
+    loss = lambda output, z: (F.mse_loss(output, z) * read()).sum()  # noqa: E731
+    return trainer(compiled, model, optim.SGD(model.parameters(), lr=0.05, momentum=0.5), loss)
+
+
+def fitted(t, by, change, y=Y):
+    """What a fit of four epochs shows; by: what makes the changes, "callback", "epochs" or "data"."""
+    watch, x = Watch(), (X, y)
+    callbacks = {"callback": [ByCallback(change)], "epochs": [ByEpochs(change)]}.get(by, [])
+    data, more = ((Loader(y, change),), {}) if by == "data" else (x, {"batch_size": 8})
+    t.fit(*data, epochs=4, validation_data=(X[:10], y[:10]), callbacks=[*callbacks, watch], **more)
+    return watch.seen
+
+
+def used(t, way, number):
+    """One of many calls of a Trainer."""
+    way = ("fit", "evaluate", "predict")[number % 3] if way == "all_in_turn" else way
+    if way == "predict":
+        return t.predict_proba(X[: 10 + number % 2])
+    if way == "evaluate":
+        return t.evaluate(X[:16], Y[:16], batch_size=8)
+    return dict(t.fit(X[:16], Y[:16], epochs=1, batch_size=4))

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.data.augment.base import (
-    Augmentation,
-    Numbers,
-    require_images,
-    uniform,
-    whole,
-)
+import ranvier.data.augment.base as base
 from ranvier.data.checks import span
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import one_hot
@@ -25,7 +19,7 @@ from ranvier.tensors.memory import Array
 __all__ = ["CutMix", "Mixup", "RandomErasing"]
 
 
-class RandomErasing(Augmentation):
+class RandomErasing(base.Augmentation):
     """Covers a box of random area, shape and place in each image, with probability p.
 
     Args:
@@ -59,7 +53,7 @@ class RandomErasing(Augmentation):
         self.ratio = span("RandomErasing", "ratio", ratio, 0.0, above=True)
         self.value = float(value)
 
-    def apply(self, x: Array, u: Numbers) -> Array:
+    def apply(self, x: Array, u: base.Numbers) -> Array:
         h, w = x.shape[2:]
         area = h * w * (self.scale[0] + u[:, : self.TRIES] * (self.scale[1] - self.scale[0]))
         low, high = map(math.log, self.ratio)
@@ -70,7 +64,7 @@ class RandomErasing(Augmentation):
         covered = fits[first] & (u[:, -1] < self.p)
         box = np.zeros((len(x), 4), np.int64)
         box[:, 2], box[:, 3] = heights[first] * covered, widths[first] * covered
-        box[:, :2] = whole(u[:, -3:-1], 0, np.array([h, w]) - box[:, 2:])
+        box[:, :2] = base.whole(u[:, -3:-1], 0, np.array([h, w]) - box[:, 2:])
         return _core.erase_images(x, box, None, self.value)
 
 
@@ -86,12 +80,12 @@ class _Mixing:
         self.alpha, self.num_classes = float(alpha), num_classes
         self.p = number(self._name, "p", p, 0.0, 1.0)
 
-    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+    def mixed(self, x: Array, partner: Array, share: base.Numbers) -> tuple[Array, base.Numbers]:
         """The mixed images, and the share of the original in each."""
         raise NotImplementedError
 
     def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        x, y = require_images(self._name, images), raw(labels)
+        x, y = base.require_images(self._name, images), raw(labels)
         if len(x) != len(y):
             raise ValueError(f"[{self._name}] got {len(x)} images and {len(y)} labels; expected as many")
         classes = self._classes(y, x.dtype)
@@ -140,7 +134,7 @@ class Mixup(_Mixing):
     ((4, 3), [1.0, 1.0, 1.0, 1.0])
     """
 
-    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+    def mixed(self, x: Array, partner: Array, share: base.Numbers) -> tuple[Array, base.Numbers]:
         return _core.mix_images(x, partner, share), share
 
 
@@ -159,9 +153,9 @@ class CutMix(_Mixing):
     ('uint8', (4, 2))
     """
 
-    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+    def mixed(self, x: Array, partner: Array, share: base.Numbers) -> tuple[Array, base.Numbers]:
         sizes = np.array(x.shape[2:])
-        middle = whole(uniform(len(x), 2), 0, np.maximum(sizes - 1, 0))
+        middle = base.whole(base.uniform(len(x), 2), 0, np.maximum(sizes - 1, 0))
         half = np.floor(sizes * np.sqrt(1 - share)[:, None] / 2).astype(np.int64)
         first, last = np.maximum(middle - half, 0), np.minimum(middle + half, sizes)
         kept = 1 - (last - first).prod(axis=1) / max(sizes.prod(), 1)

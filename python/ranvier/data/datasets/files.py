@@ -97,13 +97,8 @@ def load(
         one = "pandas.read_parquet(folder).to_parquet('table.parquet')"
         raise ValueError(f"[load] got '{file}', a folder of Parquet files; expected one file: {one}")
     if file.is_dir():
-        wrong = {
-            "label": label not in ("auto", None),
-            "task": task != "auto",
-            "dtype": dtype is not np.float32,
-        }
-        _refuse("a folder of images", **wrong)
-        _refuse("a folder of images", **dict.fromkeys(table, True))
+        others = {"task": task != "auto", "dtype": dtype is not np.float32} | dict.fromkeys(table, True)
+        _refuse("a folder of images", label=label not in ("auto", None), **others)
         return load_images(file, size, grayscale, skip_broken)
     if not file.exists():
         url = "; expected a path: download it first" * ("://" in str(path))
@@ -308,15 +303,9 @@ def _read(name: str, path: Path) -> Any:
         raise ValueError(printable(f"[{name}] '{path}' {kind}")) from None
 
 
-_DAMAGE: tuple[Any, ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, LookupError)
-_DAMAGE += (
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, ArithmeticError, EOFError),
+    *(LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
 )
 
 

@@ -8,7 +8,7 @@ by step.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -321,27 +321,24 @@ def _ordered(v: Any, name: str, hidden: int) -> Any:
     return ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
 
 
-class _Cell:
+class _Cell(NamedTuple):
     """One step of one direction, written as in the specification."""
 
-    def __init__(
-        self,
-        name: str,
-        w: Any,
-        r: Any,
-        bias: Any,
-        p: Any,
-        functions: list[Any],
-        before_reset: int,
-        coupled: int,
-    ) -> None:
-        self.name, self.w, self.r, self.bias, self.p, self.functions = name, w, r, bias, p, functions
-        self.before_reset, self.coupled, self.hidden = before_reset, coupled, r.shape[-1]
+    name: str
+    w: Any
+    r: Any
+    bias: Any
+    p: Any
+    functions: list[Any]
+    before_reset: int
+    coupled: int
 
-    def gates(self, v: Any) -> list[Any]:
-        return [
-            v[..., i * self.hidden : (i + 1) * self.hidden] for i in range(self.r.shape[0] // self.hidden)
-        ]
+    @property
+    def hidden(self) -> int:
+        return int(self.r.shape[-1])
+
+    def gates(self, v: Any) -> Any:
+        return ops.split(v, self.hidden, -1)
 
     def step(self, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
         of_x, of_h = ops.linear(x, self.w, self.bias[0]), ops.linear(h, self.r, self.bias[1])
@@ -354,14 +351,12 @@ class _Cell:
             if self.before_reset:
                 n = f[1](nx + r * nh)
             else:
-                of_n, b_n = self.r[2 * self.hidden :], None
-                if self.bias[1] is not None:
-                    b_n = self.bias[1][2 * self.hidden :]
-                n = f[1](nx + ops.linear(r * h, of_n, b_n))
+                b_n = None if self.bias[1] is None else self.bias[1][2 * self.hidden :]
+                n = f[1](nx + ops.linear(r * h, self.r[2 * self.hidden :], b_n))
             return ((1 - z) * n + z * h,)
         i, o, forget, g = (a + b for a, b in zip(self.gates(of_x), self.gates(of_h), strict=True))
         if self.p is not None:
-            p_i, p_o, p_f = (self.p[k * self.hidden : (k + 1) * self.hidden] for k in range(3))
+            p_i, p_o, p_f = self.gates(self.p)
             i, forget = i + p_i * c, forget + p_f * c
         i = f[0](i)
         c = (1 - i if self.coupled else f[0](forget)) * c + i * f[1](g)

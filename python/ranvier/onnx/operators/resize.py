@@ -231,25 +231,17 @@ def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Te
     return ops.where(tensor_of(np.broadcast_to(mask, y.shape)), tensor_of(np.full((), value, x.dtype)), y)
 
 
-_MODES = {
-    "linear": "bilinear",
-    "bilinear": "bilinear",
-    "nearest": "nearest",
-    "cubic": "bicubic",
-    "bicubic": "bicubic",
-}
-
-
 @operator("GridSample", since=16)
 def grid_sample(
     x: Any, grid: Any, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
 ) -> Any:
-    if mode not in _MODES or len(shape_of(x)) != 4:
+    kind = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
+    if kind not in ("bilinear", "nearest", "bicubic") or len(shape_of(x)) != 4:
         raise ValueError(
             f"[onnx GridSample] got mode {mode!r} and a value of shape {shape_of(x)}; expected 'linear', "
             "'nearest' or 'cubic' and images (N, C, H, W)"
         )
-    settings = (_MODES[mode], padding_mode, bool(align_corners))
+    settings = (kind, padding_mode, bool(align_corners))
     return in_float(lambda x, g: F.grid_sample(x, g, *settings), x, grid)
 
 

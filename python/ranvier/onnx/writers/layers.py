@@ -46,35 +46,21 @@ def conv(s: Site) -> str:
         settings["pads"] = [t // 2 for t in totals] + [t - t // 2 for t in totals]
     else:
         settings["pads"] = _sizes(0 if padding == "valid" else padding, axes) * 2
-    return _batched(
-        s,
-        axes + 2,
-        lambda x: s.node(
-            "Conv", x, s.input(1), s.input(2), group=int(groups), kernel_shape=list(kernel), **settings
-        ),
-    )
+    return _convolved(s, "Conv", axes, groups, settings)
+
+
+def _convolved(s: Site, op: str, axes: int, groups: Any, settings: dict[str, Any]) -> str:
+    settings |= {"group": int(groups), "kernel_shape": list(s.shapes(1)[0][2:])}
+    return _batched(s, axes + 2, lambda x: s.node(op, x, s.input(1), s.input(2), **settings))
 
 
 @writes("ConvTranspose1d", "ConvTranspose2d")
 def conv_transpose(s: Site) -> str:
     axes = int(s.kind[-2])
     stride, padding, output_padding, groups, dilation = s.get("geometry")
-    return _batched(
-        s,
-        axes + 2,
-        lambda x: s.node(
-            "ConvTranspose",
-            x,
-            s.input(1),
-            s.input(2),
-            group=int(groups),
-            kernel_shape=list(s.shapes(1)[0][2:]),
-            strides=_sizes(stride, axes),
-            pads=_sizes(padding, axes) * 2,
-            output_padding=_sizes(output_padding, axes),
-            dilations=_sizes(dilation, axes),
-        ),
-    )
+    settings: dict[str, Any] = {"strides": _sizes(stride, axes), "pads": _sizes(padding, axes) * 2}
+    settings |= {"output_padding": _sizes(output_padding, axes), "dilations": _sizes(dilation, axes)}
+    return _convolved(s, "ConvTranspose", axes, groups, settings)
 
 
 @writes("MaxPool1d", "MaxPool2d")
@@ -203,17 +189,11 @@ def batch_norm(s: Site) -> str:
     if s.get("training") or s.calls[0].settings["running"][0] is None:
         raise s.refuse("batch statistics have no counterpart", "use a layer with running statistics")
     channels = s.size(0, 1)
-    operands = [
-        _filled(s, 1, channels, 1),
-        _filled(s, 2, channels, 0),
-        s.setting("running", 0),
-        s.setting("running", 1),
-    ]
-    momentum = s.get("momentum")
-    momentum = 0.1 if momentum is None else momentum
-    return s.node(
-        "BatchNormalization", s.input(0), *operands, epsilon=float(s.get("eps")), momentum=1.0 - momentum
-    )
+    operands = [_filled(s, 1, channels, 1), _filled(s, 2, channels, 0)]
+    operands += [s.setting("running", i) for i in (0, 1)]
+    momentum = 0.1 if s.get("momentum") is None else s.get("momentum")
+    how: Any = {"epsilon": float(s.get("eps")), "momentum": 1.0 - momentum}
+    return s.node("BatchNormalization", s.input(0), *operands, **how)
 
 
 @writes("GroupNorm")
@@ -222,13 +202,8 @@ def group_norm(s: Site) -> str:
     if len(set(groups)) > 1:
         raise s.depends("the number of groups")
     if groups[0] == channels and s.ndim() > 2:
-        return s.node(
-            "InstanceNormalization",
-            s.input(0),
-            _filled(s, 1, channels, 1),
-            _filled(s, 2, channels, 0),
-            epsilon=eps,
-        )
+        scale, bias = _filled(s, 1, channels, 1), _filled(s, 2, channels, 0)
+        return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
     ones, zeros = (s.w.constant(np.full(groups[0], v, s.dtype())) for v in (1, 0))
     y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
     y = s.node("Reshape", y, s.node("Shape", s.input(0)))
@@ -347,10 +322,8 @@ def recurrent(s: Site) -> Any:
     matrices = [w.node("Unsqueeze", ordered(m), zero) for m in (w_ih, w_hh)]
     states = [w.node("Unsqueeze", state, zero) if state else "" for state in (h0, c0)]
     op = "RNN" if cell.startswith("rnn") else cell.upper()
-    settings: dict[str, Any] = {
-        "hidden_size": hidden,
-        "direction": "reverse" if s.get("reverse") else "forward",
-    }
+    settings: dict[str, Any] = {"hidden_size": hidden}
+    settings["direction"] = "reverse" if s.get("reverse") else "forward"
     if op == "RNN":
         settings["activations"] = ["Relu" if cell.endswith("relu") else "Tanh"]
     elif op == "GRU":

@@ -24,7 +24,7 @@ from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
 from ranvier.tape.function import Function
-from ranvier.tape.graph import of_input, of_output, on_arrays, refuse, rule
+from ranvier.tape.graph import of_input, of_output, on_arrays, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.recording import host
@@ -37,12 +37,12 @@ class ByNumpy(Function):
     """y = f(inputs); the gradient of input i is dy * slopes[i](f, *inputs, y), summed over repeated axes.
 
     A slope is a formula of arrays and of Tensors: f is numpy in backward, and TENSORS for create_graph. None:
-    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``once``: without a rule;
-    ``kernel``: f is a kernel of the core, and its slopes are formulas of Tensors only. ``core``: the kernel
-    that computes the values in place of f.
+    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``kernel``: f is a kernel of
+    the core, and its slopes are formulas of Tensors only. ``core``: the kernel that computes the values in
+    place of f.
     """
 
-    steps, once, kernel = False, False, False
+    steps, kernel = False, False
     frees_result = True
     core: Any = None
 
@@ -77,12 +77,6 @@ TENSORS = SimpleNamespace(abs=abs, cos=cos, exp=exp, log=log, sqrt=sqrt, where=w
 
 
 @rule(ByNumpy)
-def _slopes_times_dy(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    if node.once:
-        refuse(node)
-    return _by_formula(node, dy)
-
-
 def _by_formula(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     gradients: list[Tensor | None] = []
     xs = [of_input(node, i, array) for i, array in enumerate(node.inputs)]
@@ -187,17 +181,9 @@ def of_two(
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
-    computed = elementwise(
-        Row(
-            name,
-            node,
-            kind.get("core"),
-            function,
-            floats=not integers,
-            keeps=not kind.get("widens", True),
-            check=no_bools if name in DIVIDES else None,
-        )
-    )
+    check, keeps = no_bools if name in DIVIDES else None, not kind.get("widens", True)
+    row = Row(name, node, kind.get("core"), function, floats=not integers, keeps=keeps, check=check)
+    computed = elementwise(row)
 
     def op(input: Any, other: Any) -> Tensor:
         return computed(input, other)

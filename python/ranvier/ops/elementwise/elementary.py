@@ -26,7 +26,7 @@ from ranvier.tape.function import by_kernel
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, own_error
 from ranvier.tensors.memory import BF16, F16, HALVES
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.tensor import Tensor, by_numpy
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)
@@ -43,23 +43,40 @@ def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
     return f.where(near, series * x * math.pi**2, (f.cos(far * math.pi) - f.where(near, 0.0, y)) / far)
 
 
-def _over_root(f: Any, size: Any) -> Any:
-    """1 / sqrt(size^2 + 1), whose square may be too large."""
-    far = size > 1e10
-    near = f.where(far, 1.0, size)
-    return f.where(far, 1 / f.where(far, size, 1.0), 1 / f.sqrt(near * near + 1))
+def _over_root(f: Any, x: Any) -> Any:
+    """1 / sqrt(x^2 + 1), whose square may be too large."""
+    far = f.abs(x) > 1e10
+    near = f.where(far, 1.0, x)
+    return f.where(far, 1 / f.abs(f.where(far, x, 1.0)), 1 / f.sqrt(near * near + 1))
+
+
+def _tetragamma(x: Any) -> Any:
+    """The slope of trigamma (Abramowitz and Stegun 6.4), below 1/2 by that of 1 - x."""
+    wide = x.astype(F64)
+    left, angle = wide < 0.5, math.pi * (wide - np.round(wide))
+    z = np.where(left, 1 - wide, wide)
+    terms, z = sum((z + k) ** -3.0 for k in range(16)), z + 16
+    w = z**-2.0
+    y = -2 * terms - w * (1 + 1 / z + w * (1 / 2 - w * (1 / 6 - w * (1 / 6 - w * (3 / 10 - w * 5 / 6)))))
+    return np.where(left, y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3, y).astype(x.dtype)
+
+
+def _no_third(f: Any, x: Any, y: Any) -> Any:
+    raise NotImplementedError("[digamma] got a third derivative; expected two at most")
 
 
 acos = of_one("acos", np.arccos, lambda f, x, y: -1 / f.sqrt(1 - x * x))
 acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
 asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
-asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, f.abs(x)))
+asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, x))
 atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))
 atanh = of_one("atanh", np.arctanh, lambda f, x, y: 1 / (1 - x * x))
 ceil = of_one("ceil", np.ceil, None, integers=True, core=_core.ceil)
 cosh = of_one("cosh", np.cosh, lambda f, x, y: f.sinh(x))
 deg2rad = of_one("deg2rad", lambda x: x * x.dtype.type(_DEGREE), lambda f, x, y: _DEGREE, steps=True)
-digamma = of_kernel("digamma", lambda f, x, y: wrap(_core.trigamma(x._array)), once=True)
+tetragamma = of_one("tetragamma", _tetragamma, _no_third)
+trigamma = of_kernel("trigamma", lambda f, x, y: tetragamma(x))
+digamma = of_kernel("digamma", lambda f, x, y: trigamma(x))
 erf = of_kernel("erf", lambda f, x, y: 2 / _ROOT_PI * f.exp(-x * x))
 erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
 erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))

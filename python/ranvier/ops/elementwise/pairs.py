@@ -75,23 +75,17 @@ copysign = of_two(
     (lambda f, a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
     steps=True,
 )
-fmod = of_two(
-    "fmod",
-    np.fmod,
-    (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.trunc(a / b)),
-    integers=True,
-    steps=True,
-    core=_core.fmod,
-)
-remainder = of_two(
-    "remainder",
-    np.remainder,
-    (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.floor_divide(a, b)),
-    integers=True,
-    steps=True,
-    core=_core.remainder,
-)
 floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True, core=_core.floor_divide)
+
+
+def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any], Any]) -> Any:
+    """a less the whole quotient times b."""
+    slopes = (lambda f, a, b, y: 1.0, lambda f, a, b, y: -whole(a, b))
+    return of_two(name, function, slopes, integers=True, steps=True, core=core)
+
+
+fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda a, b: np.trunc(a / b))
+remainder = _of_rest("remainder", np.remainder, _core.remainder, np.floor_divide)
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)

@@ -74,16 +74,9 @@ def ufunc_of(row: Row) -> Any:
 def elementwise(row: Row) -> Callable[..., Tensor]:
     """The function of a row."""
     ROWS.setdefault(row.name, row)
-    return _core._elementwise(
-        lambda *operands: compute(row, *operands),
-        row.kernel,
-        ufunc_of(row),
-        row.node is None,
-        row.name in DIVIDES,
-        row.node,
-        row.with_number,
-        row.of_number,
-    )
+    kernels = row.kernel, ufunc_of(row), row.node is None, row.name in DIVIDES
+    nodes = row.node, row.with_number, row.of_number
+    return _core._elementwise(lambda *operands: compute(row, *operands), *kernels, *nodes)
 
 
 def compute(row: Row, *given: Any) -> Tensor:

@@ -15,10 +15,12 @@ from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-def cubic(distance: Tensor) -> Tensor:
-    a, d = -0.75, absolute(distance)
+def cubic(share: Tensor, taps: Tensor) -> Tensor:
+    """The weights of the pixels -1, 0, 1 and 2 after the one before a point. The distances are no absolute
+    values, which have no second derivative at 0."""
+    a, d = -0.75, where(taps > 0, taps - share, share - taps)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
-    return where(d <= 1, near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
+    return where(absolute(taps * 2 - 1).eq(1), near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
 
 def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:

@@ -311,7 +311,7 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
         at.append((limited(pixel, size, *limits) if mode == "bicubic" else pixel)._array)
         share = unsqueeze(p - wrap(low), -1)
         if mode == "bicubic":
-            weights.append(cubic(share - there))
+            weights.append(cubic(share, there))
         else:  # 1 - share and share; or 1
             weights.append(share * (2 * there - 1) + (1 - there) if mode == "bilinear" else share * 0 + 1)
     index, inside = host(_places_of, x.dtype, len(at), *x.shape[2:], *at[::-1])

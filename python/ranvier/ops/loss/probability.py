@@ -20,11 +20,18 @@ def _factor(weight: Any) -> Any:
     return 1.0 if weight is None else wrap(weight)
 
 
+def _by_x(x: Tensor, t: Tensor, weight: Any) -> Any:
+    """The kernel's slope, with the derivatives of one that has its poles outside [0, 1], as in PyTorch."""
+    slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
+    value = (x - t) / clip(x * (1.0 - x), 1e-12)
+    return (value.detach() + (slope - slope.detach())) * _factor(weight)
+
+
 Bce = element_loss(
     "Bce",
     _core.bce,
     _core.bce_backward,
-    lambda x, t, weight: (x - t) / clip(x * (1.0 - x), 1e-12) * _factor(weight),
+    _by_x,
     lambda x, t, weight: (clip(log1p(neg(x)), -100.0) - clip(log(x), -100.0)) * _factor(weight),
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
@@ -74,7 +75,7 @@ def multi_margin_loss(
             "(N,) and (N, C), and p 1 or 2"
         )
     at = chosen.unsqueeze(-1)
-    losses = clip(margin - gather(x, -1, at) + x, 0.0)
+    losses = relu(margin - gather(x, -1, at) + x)  # whose slope at 0 is PyTorch's
     losses = losses * losses if p == 2 else losses
     if weight is not None:
         losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
@@ -91,14 +92,14 @@ def multilabel_margin_loss(
     | rv.nn.functional.multilabel_margin_loss(rv.tensor([0.5, 0.25]), rv.tensor([0, -1])) -> tensor(0.3750)"""
     name = "multilabel_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
-    x, labels = _scores(name, input), as_tensor(name, target)
+    x, labels = _scores(name, input), _row(as_tensor(name, target))
     if labels.shape != x.shape:
         raise OpError(f"[{name}] got target of shape {labels.shape}; expected {x.shape}")
     given = eq((labels < 0).cumsum(-1), 0)
     at = where(given, labels, 0)
     classes = wrap(np.arange(x.shape[-1]))
     other = (ne(at.unsqueeze(-1), classes) | ~given.unsqueeze(-1)).all(-2)  # (N, C): i is no label
-    losses = clip(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2), 0.0)
+    losses = relu(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2))
     losses = where(given.unsqueeze(-1) & other.unsqueeze(-2), losses, 0.0)
     return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
 
@@ -125,10 +126,15 @@ def multilabel_soft_margin_loss(
 
 
 def _scores(name: str, input: Any) -> Tensor:
-    x = as_tensor(name, floating(input, name))
+    x = _row(as_tensor(name, floating(input, name)))
     if x.ndim not in (1, 2):
         raise OpError(f"[{name}] got x of shape {x.shape}; expected (N, C) or (C,)")
     return x
+
+
+def _row(x: Tensor) -> Tensor:
+    """A number is a row of one class."""
+    return x if x.ndim else x.unsqueeze(0)
 
 
 own_errors(globals())

@@ -14,7 +14,7 @@ from ranvier.tensors.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_
 from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.duplicates import memory_of, place_in_memory
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers
@@ -46,19 +46,7 @@ def to(
             return x
         if type(like) is Tensor:
             return x if like._array.dtype is x._array.dtype else _cast("to", x, like._array.dtype, None)
-    flags = [arg for arg in args if isinstance(arg, bool)]
-    if len(flags) > 2:
-        raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
-    copy = flags[1] if len(flags) == 2 else copy
-    for arg in args:
-        if type(arg) is DType:
-            dtype = arg
-        elif hasattr(arg, "_array"):
-            dtype, device = arg._array.dtype, arg.device
-        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
-            device = arg
-        elif arg is not None and not isinstance(arg, bool):
-            dtype = arg
+    dtype, device, copy = parsed_to(args, dtype, device, copy)
     y = _cast("to", x, dtype, memory_format)
     if device is not None and device != "cpu":
         try:
@@ -68,6 +56,23 @@ def to(
         except ValueError as error:
             raise renamed(error, "to") from None
     return clone(y) if copy and y is x else y
+
+
+def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tuple[Any, Any, bool]:
+    """(dtype, device, copy) of the arguments of ``to``."""
+    flags = [arg for arg in args if isinstance(arg, bool)]
+    if len(flags) > 2:
+        raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
+    for arg in args:
+        if type(arg) is DType:
+            dtype = arg
+        elif hasattr(arg, "_array"):
+            dtype, device = arg._array.dtype, arg.device
+        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    return dtype, device, flags[1] if len(flags) == 2 else copy
 
 
 def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
@@ -180,11 +185,7 @@ def new(x: Tensor, *data: Any) -> Tensor:
 
 def storage_offset(x: Tensor) -> int:
     """The elements of memory before the first one, from the array that owns the memory."""
-    owner = x._read("storage_offset()")
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    first, own = (array.__array_interface__["data"][0] for array in (x._array, owner))
-    return int(first - own) // x._array.itemsize
+    return place_in_memory(x._read("storage_offset()"))[1] // x._array.itemsize
 
 
 def untyped_storage(x: Tensor) -> UntypedStorage:

@@ -25,7 +25,7 @@ from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape
 from ranvier.ops.shape.stacks import listed
 from ranvier.tape.function import Function
 from ranvier.tensors.data import Size
-from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.duplicates import place_in_memory
 from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep
@@ -231,6 +231,11 @@ class AsStrided(Function):
         _part(at, at.dtype, self.shape, steps, start)[...] = np.arange(n).reshape(self.shape)
         return _part(at, at.dtype, self.size, self.stride, self.first)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it shows what its x, a view, does not: that may depend on the inputs, too."""
+        return not isinstance(self.edges[0], Tensor) and bool((self.places() == math.prod(self.shape)).any())
+
     @widening
     def backward(self, dy: Array) -> Array:
         n = math.prod(self.shape)
@@ -243,11 +248,8 @@ linear_rule(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[nod
 
 def _memory(x: Array) -> tuple[Array, int]:
     """The memory of which x is a part, and the number of its elements before x."""
-    if x.base is None and x.flags.c_contiguous:
-        return x, 0
-    memory: Array = memory_of(x).array
-    first: int = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
-    return memory, first // x.itemsize
+    memory, start = place_in_memory(x)
+    return memory.array, start // x.itemsize
 
 
 def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:

@@ -99,14 +99,11 @@ class Pick(Function):
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
             view, first = view.transpose(self.order), 0
         self.moved = view.shape
-        before, picked, after = (
-            view.shape[:first],
-            view.shape[first : first + count],
-            view.shape[first + count :],
-        )
+        sizes, last = view.shape, first + count
+        before, picked, after = sizes[:first], sizes[first:last], sizes[last:]
         self.length = picked[0] if count == 1 else math.prod(picked)
         if count > 1:
-            if not _merges(view, first, first + count):
+            if not _merges(view, first, last):
                 view = copied(view, "C")
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))

@@ -17,7 +17,7 @@ from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
 from ranvier.tape.function import Function, by_kernel, into, watched
-from ranvier.tape.graph import refuse, rule
+from ranvier.tape.graph import of_input, of_output, refuse, rule
 from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError
@@ -350,20 +350,41 @@ class ScatterReduce(Function):
 
 @rule(ScatterReduce)
 def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-    """The gradients of extremes: dy times shares that are constant between ties."""
+    """dy times shares, which are constant between the ties of extremes."""
     if node.reduce == "prod":
-        refuse(node)
-    shares = node.backward(filled_like(1, dy._array))
-    dx = dy * wrap(shares[0]) if node.needs[0] else None
+        of_x, of_src = _products_of_others(node)
+    else:
+        shares, _, of_all = node.backward(filled_like(1, dy._array))
+        of_used = of_all.reshape(node.src_shape or (1,))[node.used]
+        of_x, of_src = wrap(shares), wrap(np.ascontiguousarray(of_used))
+    dx = dy * of_x if node.needs[0] else None
     if not node.needs[2]:
         return dx, None, None
-    read = gather(reshape(dy, dy.shape or (1,)), node.at, wrap(node.places))
+    dsrc = gather(reshape(dy, dy.shape or (1,)), node.at, wrap(node.places)) * of_src
     # src may be larger than places: the gradient of what is not written is 0, by `pad`
-    used = shares[2].reshape(node.src_shape or (1,))[tuple(map(slice, read.shape))]
-    dsrc = read * wrap(np.ascontiguousarray(used))
-    sizes = [n for size, own in zip(used.shape, node.src_shape, strict=False) for n in (own - size, 0)]
+    sizes = [n for size, own in zip(dsrc.shape, node.src_shape, strict=False) for n in (own - size, 0)]
     dsrc = pad(dsrc, sizes[::-1]) if any(sizes) else dsrc
     return dx, None, reshape(dsrc, node.src_shape)
+
+
+def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
+    """y over each factor; of a factor 0 the product of those that are not."""
+    source = np.zeros(node.src_shape or (1,), node.values.dtype)
+    source[node.used] = node.values
+    src = reshape(of_input(node, 2, source.reshape(node.src_shape)), source.shape)[node.used]
+    x, y = of_input(node, 0, node.x.reshape(node.shape)), of_output(node, node.y)
+    x, y = (reshape(t, node.x.shape) for t in (x, y))
+    ones = np.ones_like(node.x)
+    own = (ones if node.include_self else node._put(ones, 0)) != 0
+    zeros = own & (node.x == 0), node.values == 0
+    if (node._added(*zeros) > 1).any():
+        refuse(node)
+    places, own, empty, none = map(wrap, (node.places, own, *zeros))
+    x, src = where(own & ~empty, x, 1.0), where(none, 1.0, src)
+    rest = ScatterReduce(node.at, "prod", True).apply(x, places, src)
+    read_y, read_rest = (gather(t, node.at, places) for t in (y, rest))
+    of_x = where(own, where(empty, rest, y / x), 0.0)
+    return reshape(of_x, node.shape), where(none, read_rest, read_y / src)
 
 
 own_errors(globals())

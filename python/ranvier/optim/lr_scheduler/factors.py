@@ -20,35 +20,32 @@ __all__ = [
 Factor = Callable[[int], float]
 
 
-class LambdaLR(LRScheduler):
-    """lr = initial lr * lr_lambda(epoch); one function, or one for each group."""
-
-    example = "lambda epoch: 0.5**epoch", "0.5, 0.25, 0.125, 0.0625, 0.0312"
+class _OfFunctions(LRScheduler):
+    """Of an optimizer with a function, or one for each group."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
     ) -> None:
-        self.lr_lambdas: list[Factor] = for_each_group("LambdaLR", "lr_lambda", optimizer, lr_lambda)
+        name = type(self).__name__
+        self.lr_lambdas: list[Factor] = for_each_group(name, "lr_lambda", optimizer, lr_lambda)
         for function in self.lr_lambdas:
-            require_function("LambdaLR", "lr_lambda", function)
+            require_function(name, "lr_lambda", function)
         super().__init__(optimizer, last_epoch)
+
+
+class LambdaLR(_OfFunctions):
+    """lr = initial lr * lr_lambda(epoch); one function, or one for each group."""
+
+    example = "lambda epoch: 0.5**epoch", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def get_lr(self) -> list[float]:
         return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
 
-class MultiplicativeLR(LRScheduler):
+class MultiplicativeLR(_OfFunctions):
     """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group."""
 
     example = "lambda epoch: 0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
-
-    def __init__(
-        self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
-    ) -> None:
-        self.lr_lambdas: list[Factor] = for_each_group("MultiplicativeLR", "lr_lambda", optimizer, lr_lambda)
-        for function in self.lr_lambdas:
-            require_function("MultiplicativeLR", "lr_lambda", function)
-        super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         if self._is_initial:

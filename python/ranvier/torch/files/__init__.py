@@ -33,15 +33,9 @@ from ranvier.torch.files.unpickler import Unpickler
 from ranvier.torch.files.values import KNOWN, to_meta
 
 __all__ = [
-    "FileError",
-    "add_safe_globals",
-    "clear_safe_globals",
-    "get_safe_globals",
-    "load",
-    "safe_globals",
-    "save",
-    "state_from_torch",
-]
+    "FileError", "add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals",
+    "save", "state_from_torch",
+]  # fmt: skip
 
 _Python: Any = pickle._Unpickler
 

@@ -61,15 +61,11 @@ def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
 
 # what PyTorch's classes have besides
 _EXTRA: dict[str, Any] = {
-    "Conv1d": _conv,
-    "Conv2d": _conv,
-    "ConvTranspose1d": _transposed,
-    "ConvTranspose2d": _transposed,
+    **dict.fromkeys(("Conv1d", "Conv2d"), _conv),
+    **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
+    **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
     "MultiheadAttention": _attention,
     "TransformerEncoderLayer": _activation,
-    "RNN": _recurrent,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
     "Upsample": lambda state: {"name": "Upsample"},
     "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
     "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},

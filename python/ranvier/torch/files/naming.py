@@ -50,10 +50,8 @@ CLASSES = {
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
 _PATHS = {value: path for path, value in CLASSES.items() if value is not nn.Linear}
-_BUILT_IN = {
-    "torch._C._VariableFunctionsClass",
-    "torch._C._VariableFunctions",
-}  # torch.tanh is one of its methods
+# torch.tanh is one of its methods
+_BUILT_IN = {"torch._C._VariableFunctionsClass", "torch._C._VariableFunctions"}
 
 
 def path_of(value: Any) -> str:

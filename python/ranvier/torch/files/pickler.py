@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.tensors.duplicates import memory_of, rebuild
+from ranvier.tensors.duplicates import place_in_memory, rebuild
 from ranvier.tensors.mapped import require_whole
 from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
@@ -201,9 +201,8 @@ class Pickler(_Base):  # type: ignore[misc]
         if not array.size:
             return self._bytes(np.empty(0, np.uint8), dtype, None), 0, _steps(array)
         if is_shared(tensor):
-            memory = memory_of(array)
+            memory, start = place_in_memory(array)
             whole = memory.array.reshape(-1).view(np.uint8)
-            start = array.ctypes.data - memory.array.ctypes.data
             if min(array.strides, default=0) >= 0 and not start % dtype.itemsize and _is_in_steps(array):
                 known = self._by_memory.get(id(memory))
                 if known is not None and known.dtype != dtype:

@@ -363,21 +363,16 @@ class Unpickler:
 
 
 _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
-    "PROTO": lambda self, arg: None,
-    "FRAME": lambda self, arg: None,
-    "STOP": lambda self, arg: None,
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda self, arg: None),
     "MARK": Unpickler.mark,
     "POP": Unpickler.pop,
     "POP_MARK": lambda self, arg: self.since_mark().clear(),
     "DUP": lambda self, arg: self.stack.append(self.stack[-1]),
     "LIST": Unpickler.listed,
-    "PUT": Unpickler.put,
-    "BINPUT": Unpickler.put,
-    "LONG_BINPUT": Unpickler.put,
-    "MEMOIZE": Unpickler.put,
-    "GET": lambda self, arg: self.stack.append(self.memo[int(arg)]),
-    "BINGET": lambda self, arg: self.stack.append(self.memo[arg]),
-    "LONG_BINGET": lambda self, arg: self.stack.append(self.memo[arg]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), Unpickler.put),
+    **dict.fromkeys(
+        ("GET", "BINGET", "LONG_BINGET"), lambda self, arg: self.stack.append(self.memo[int(arg)])
+    ),
     "TUPLE": lambda self, arg: self.push(self.tuple_of(self.since_mark())),
     "DICT": Unpickler.dictionary,
     "APPEND": Unpickler.append,
@@ -386,8 +381,7 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "SETITEMS": Unpickler.set_items,
     "ADDITEMS": Unpickler.add_items,
     "FROZENSET": Unpickler.frozen,
-    "GLOBAL": Unpickler.name,
-    "STACK_GLOBAL": Unpickler.name,
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), Unpickler.name),
     "REDUCE": Unpickler.call,
     "NEWOBJ": Unpickler.new,
     "BUILD": Unpickler.build,

@@ -20,7 +20,8 @@ from ranvier.tensors.duplicates import Memory, rebuild_shared
 from ranvier.tensors.memory import MOST_ELEMENTS
 from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
-from ranvier.torch.pairs import Complex, view_as_complex
+from ranvier.torch.pair_functions import view_as_complex
+from ranvier.torch.pairs import Complex
 
 Array = npt.NDArray[Any]
 

@@ -25,20 +25,8 @@ from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
 from ranvier.torch.overrides import is_tensor_method_or_property
 
 _wrapped: dict[tuple[int, str], dict[str, Any]] = {}  # globals of modules whose functions `wrap` has named
-_PLAIN = (
-    int,
-    float,
-    str,
-    bool,
-    bytes,
-    complex,
-    type(None),
-    type(...),
-    rv.device,
-    type(rv.float32),
-    np.dtype,
-    Enum,
-)
+_PLAIN: tuple[Any, ...] = (int, float, str, bool, bytes, complex, type(None), type(...), Enum)
+_PLAIN += (rv.device, type(rv.float32), np.dtype)
 
 
 class TraceError(ValueError):

@@ -173,13 +173,8 @@ class DatasetFolder(VisionDataset):
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.loader, self.extensions = loader, extensions
         self.classes, self.class_to_idx = self.find_classes(self.root)  # type: ignore[arg-type]
-        self.samples = self.make_dataset(
-            self.root,  # type: ignore[arg-type]
-            class_to_idx=self.class_to_idx,
-            extensions=extensions,
-            is_valid_file=is_valid_file,
-            allow_empty=allow_empty,
-        )
+        how: Any = {"extensions": extensions, "is_valid_file": is_valid_file, "allow_empty": allow_empty}
+        self.samples = self.make_dataset(self.root, class_to_idx=self.class_to_idx, **how)  # type: ignore[arg-type]
         self.imgs, self.targets = self.samples, [sample[1] for sample in self.samples]
 
     make_dataset = staticmethod(make_dataset)

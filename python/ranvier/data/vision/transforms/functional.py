@@ -79,12 +79,8 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         raise TypeError(f"[to_pil_image] got {type(pic).__name__}; expected a Tensor (c, h, w) or an array")
     channels = x.shape[2]
     codes = {"uint8": "L", "int16": "I;16", "uint16": "I;16", "int32": "I", "float32": "F"}
-    modes = {
-        1: (codes.get(x.dtype.name),),
-        2: ("LA",),
-        3: ("RGB", "YCbCr", "HSV"),
-        4: ("RGBA", "CMYK", "RGBX"),
-    }
+    modes = {1: (codes.get(x.dtype.name),), 2: ("LA",), 3: ("RGB", "YCbCr", "HSV")}
+    modes[4] = ("RGBA", "CMYK", "RGBX")
     allowed = modes.get(channels, ())
     if not allowed or None in allowed or (channels > 1 and x.dtype != np.uint8):
         raise TypeError(

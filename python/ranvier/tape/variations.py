@@ -1,0 +1,49 @@
+"""Other values of a model's inputs, with which it runs again before it is written in another form."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FAILURES", "accepted", "other_values"]
+
+Array = np.ndarray[Any, Any]
+FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)  # of a model
+_WIDTHS = 4  # how far values are from those of the example: from 3, of any sign, to 0, as there
+
+
+def other_values(array: Array, seed: int, width: int = 0) -> Array:
+    """Other numbers of the same kind: as far as the model accepts them, the width, all that the dtype has."""
+    rng = np.random.default_rng(seed)
+    if not array.size:
+        return array
+    drawn = rng.choice(array.reshape(-1), array.shape)
+    if array.dtype.kind == "f":
+        if not width:
+            drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
+            return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
+        size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
+        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # and zeros
+    elif width and array.dtype.kind == "b":
+        drawn = rng.random(array.shape) < 0.5
+    elif width:
+        top, limits = int(array.max()), np.iinfo(array.dtype)
+        low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
+        drawn = rng.integers(
+            max(low, limits.min), min(max(high, low), limits.max), array.shape, endpoint=True
+        )
+    return np.asarray(drawn).astype(array.dtype)
+
+
+def accepted(attempt: Any, near: list[int]) -> list[int]:
+    """How wide the values of each input may be."""
+    widths = [*near]
+    for i in range(len(near)):
+        for width in range(_WIDTHS - 1, 0, -1):
+            with suppress(*FAILURES):
+                attempt([*widths[:i], width, *near[i + 1 :]])
+                widths[i] = width
+                break
+    return widths

@@ -1,0 +1,123 @@
+"""Functions of torch that take or make complex numbers (`pairs.py`)."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import ranvier as rv
+from ranvier.torch.pairs import LACKS, Complex, as_complex, of_parts, product
+
+_SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
+_SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "cat"}
+
+
+def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
+    """A function of torch: of lists and masks, or the method of its name."""
+    name, settings = getattr(function, "__name__", ""), settings or {}
+    inner = getattr(function, "__wrapped__", function)
+    if getattr(inner, "__module__", "") in (__name__, f"{__package__}.spectra"):
+        return inner(*args, **settings)
+    if name in ("cat", "concat", "stack", "hstack", "vstack"):
+        return _by_parts(args[0], lambda xs: function(xs, *args[1:], **settings))
+    if name == "einsum" and len(args) == 3:
+        return product(lambda a, b: function(args[0], a, b), *args[1:])
+    if name == "pad":
+        return args[0]._each(lambda x: function(x, *args[1:], **settings))
+    if name in ("norm", "linalg_norm", "linalg_vector_norm"):
+        return function(args[0].abs(), *args[1:], **settings)
+    if name in ("isfinite", "isnan", "isinf"):
+        tests = [function(x) for x in (args[0].real, args[0].imag)]
+        return tests[0] & tests[1] if name == "isfinite" else tests[0] | tests[1]
+    if name in ("real", "imag"):
+        return getattr(args[0], name)
+    if name == "isreal":
+        return args[0].imag == 0
+    if name == "where":
+        return _by_parts(args[1:], lambda xs: function(args[0], *xs))
+    if name in ("constant_", "zeros_"):  # of nn.init
+        with rv.no_grad():
+            return args[0].fill_(*args[1:])
+    if name in ("dot", "outer", "bmm", "mm", "mv"):
+        return product(function, *args)
+    if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
+        return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
+    if name in ("rand_like", "randn_like"):
+        drawn = function(args[0]._pairs, **settings)
+        return view_as_complex(drawn if name == "rand_like" else drawn * 0.5**0.5)
+    method = getattr(as_complex(args[0], Complex), _SAME.get(name, name), None)
+    if method is None:
+        raise TypeError(f"[torch.{name}] got complex numbers: {LACKS}")
+    return method(*args[1:], **settings)
+
+
+Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined]
+
+
+def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:
+    """The function of the real parts, and of the imaginary ones."""
+    xs = [as_complex(x, Complex) for x in numbers]
+    return of_parts(function([x.real for x in xs]), function([x.imag for x in xs]))
+
+
+def of_numbers(name: str, a: Any, b: Any) -> Any:
+    """a op b of a tensor and a complex number."""
+    a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
+    return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
+
+
+def complex_of(real: Any, imag: Any) -> Complex:
+    """torch.complex: re + i im."""
+    if real.dtype != imag.dtype or not real.is_floating_point():
+        raise RuntimeError(
+            f"[complex] got parts of {real.dtype} and {imag.dtype}; expected both float32 or both float64"
+        )
+    return of_parts(real, imag)
+
+
+def polar(abs: Any, angle: Any) -> Complex:
+    """abs exp(i angle)."""
+    return of_parts(abs * rv.cos(angle), abs * rv.sin(angle))
+
+
+def view_as_complex(input: Any) -> Complex:
+    """The complex numbers of pairs (.., 2): views of their memory."""
+    if input.ndim == 0 or input.shape[-1] != 2:
+        raise RuntimeError(f"[view_as_complex] got shape {tuple(input.shape)}; expected a last axis of 2")
+    if input.stride(-1) != 1:
+        raise RuntimeError(
+            f"[view_as_complex] got pairs {input.stride(-1)} elements apart; expected adjacent ones: "
+            "x.contiguous()"
+        )
+    return Complex(input)
+
+
+def view_as_real(input: Any) -> Any:
+    """The pairs (.., 2) of complex numbers: their memory."""
+    if not isinstance(input, Complex):
+        raise RuntimeError(f"[view_as_real] got {type(input).__name__}; expected complex numbers")
+    return input._memory("view_as_real")
+
+
+def angle(input: Any) -> Any:
+    """The angle of numbers: 0 or pi of real ones."""
+    return input.angle() if isinstance(input, Complex) else rv.where(input < 0, rv.pi, input * 0.0)
+
+
+def imag(input: Any) -> Any:
+    if not isinstance(input, Complex):
+        raise RuntimeError("[imag] got a real tensor; expected complex numbers")
+    return input.imag
+
+
+def is_tensor(obj: Any) -> bool:
+    return isinstance(obj, (rv.Tensor, Complex))
+
+
+def cfloat(input: Any) -> Complex:
+    return complex_of(input.float(), rv.zeros_like(input, dtype=rv.float32))
+
+
+def cdouble(input: Any) -> Complex:
+    return complex_of(input.double(), rv.zeros_like(input, dtype=rv.float64))

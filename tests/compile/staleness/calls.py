@@ -1,0 +1,590 @@
+"""Calls of compiled steps: arguments, results, what the caller does with them; compiled methods and models,
+steps within others, in threads, and steps that keep something for the next call."""
+# ruff: noqa: F403, F405
+
+import collections
+import dataclasses
+import functools
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import ranvier as rv
+from compile.staleness.judge import Case, default_inputs
+from compile.staleness.objects import *
+from compile.staleness.scenario import *
+from compile.staleness.small import *
+from ranvier import nn, optim
+
+
+def drawn(number, shape=(4, 3), dtype=np.float32):
+    return np.random.default_rng(number).standard_normal(shape).astype(dtype)
+
+
+def A(number, shape=(4, 3), dtype=np.float32):
+    return rv.tensor(drawn(number, shape, dtype))
+
+
+def B(number):
+    return A(number + 100)
+
+
+KEPT, INTS = rv.ones(4, 3) * 1.5, np.arange(12).reshape(4, 3)
+
+
+# --- arguments: what a step gets in call n
+def called(step, *inputs, **more):
+    """step: of a Small and the arguments."""
+    for marked in inputs:
+        given_in = marked.function if isinstance(marked, eager) else marked
+
+        def build(run, o, given_in=given_in):
+            small = Small()
+            return Case(
+                run.compile(lambda *a, **k: step(small, *a, **k)), lambda: [small.watch, KEPT], given_in
+            )
+
+        add(build, given_in, eager=isinstance(marked, eager), **more)
+
+
+def keyworded(small, x, mask=None, scale=2.0, *, bias=None, flag=False):
+    y = x * 2 if mask is None else x - mask * 0.5
+    y = y if bias is None else y + bias
+    return small.train(y - 1 if flag else y, scale)
+
+
+def summed(small, x, *more):
+    for other in more:
+        x = x - other.float() * other.float() * 0.5
+    return small.train(x.float(), 1.5 + len(more))
+
+
+def opened(small, parts):
+    """A step that takes two tensors from a container."""
+    opened_so = vars(parts) if isinstance(parts, SimpleNamespace) else parts
+    a, b = list(opened_so.values())[:2] if isinstance(opened_so, dict) else opened_so[:2]
+    a, b = (t if isinstance(t, rv.Tensor) else t[0] for t in (a, b))
+    first = next(iter(parts)) if isinstance(parts, dict) else ""
+    more = len(parts) + isinstance(parts, tuple) if isinstance(parts, (list, tuple)) else first == "a"
+    return small.train(a - b * b, 0.5 + more)
+
+
+called(keyworded, lambda n: ((), {"mask": B(n), "x": A(n)}),
+    lambda n: ((), {"x": A(n), "mask": B(n), "bias": B(n + 1)}),
+    lambda n: ((), {"x": A(n), "mask": B(n)} if n % 2 else {"mask": B(n), "x": A(n)}),
+    lambda n: ((A(n), B(n)), {}) if n % 2 else ((A(n),), {"mask": B(n)}),
+    lambda n: ((A(n),), {"mask": B(n)} if n % 2 else {}),
+    lambda n: ((A(n),), {"scale": 2.0} if n % 2 else {}),
+    lambda n: ((), {"scale": n % 3 * 1.0, "mask": B(n), "x": A(n)}),
+    lambda n: ((A(n),), {"flag": n % 2 == 0}), lambda n: (A(n), None if n % 2 else B(n)))  # fmt: skip
+called(summed, lambda n: (A(n, ((4, 3), (2, 3), (1, 3))[n % 3]),),
+    lambda n: (A(n, ((4, 3), (3,), (2, 2, 3))[n % 3]),), lambda n: (A(n, (0 if n % 3 == 2 else 4, 3)),),
+    lambda n: (A(n, dtype=(np.float32, np.float64)[n % 2]),), lambda n: (A(n, (n, 3)),),
+    lambda n: (rv.tensor((INTS + n).astype((np.int64, np.int32)[n % 2])),),
+    lambda n: (A(n) if n % 2 else A(n, (3, 4)).T,), lambda n: (A(n) if n % 2 else A(n, (8, 6))[::2, ::2],),
+    eager(lambda n: (A(n) if n % 2 else rv.from_numpy(drawn(n)[::-1]),)),
+    lambda n: (A(n) if n % 2 else A(n, (1, 3)).expand(4, 3),), lambda n: (A(n),) * 2,
+    lambda n: (KEPT, KEPT if n % 2 else B(n)), lambda n: (KEPT,),
+    lambda n: (lambda t: (t[:4], t[4:] if n % 2 else t[1:5]))(A(n, (8, 3))),
+    lambda n: (A(n), A(n, (3,) if n % 2 else (1, 3))), lambda n: (A(n), rv.tensor(drawn(n) > 0)),
+    lambda n: (A(n), rv.tensor(float(n))), lambda n: tuple(A(n + k) for k in range(1 + n % 3)))  # fmt: skip
+called(lambda small, t: small.train(rv.as_tensor(t[0]).float(), len(t) + t[1] * 0.1),
+    lambda n: (Doubled(A(n)),), lambda n: (Row((A(n), n)),), eager(lambda n: (Row((drawn(n), n)),)),
+    lambda n: (Pair(drawn(n), n),))  # fmt: skip
+called(opened, lambda n: ([A(n), B(n)],), lambda n: ({"a": A(n), "b": B(n)},), lambda n: (Pair(A(n), B(n)),),
+    lambda n: ([[A(n)], (B(n), [1.0])],), lambda n: ([A(n), B(n), *[B(n + 1)] * (n % 3)],),
+    lambda n: ((list, tuple)[n % 2]([A(n), B(n)]),),
+    lambda n: ({"a": A(n), "b": B(n)} if n % 2 else {"b": B(n), "a": A(n)},),
+    eager(lambda n: (SimpleNamespace(a=A(n), b=B(n)),)),
+    eager(lambda n: (collections.OrderedDict(a=A(n), b=B(n)),)))  # fmt: skip
+called(lambda small, x: small.train(rv.as_tensor(x).float(), 1.5),
+    lambda n: (rv.from_numpy(drawn(n).astype("<f4" if n % 2 else "=f4")),), lambda n: (drawn(n),),
+    eager(lambda n: (drawn(n).astype(">f4"),)))  # fmt: skip
+called(lambda small, x: small.train(rv.as_tensor(x), 2.0 if isinstance(x, rv.Tensor) else 3.0),
+    eager(lambda n: (A(n) if n % 2 else drawn(n),)))  # fmt: skip
+called(lambda small, x: small.train(x.float(), float(len(x)) + (x.dtype == rv.float64)),
+    lambda n: (A(n, (1 + n % 3, 3)),),
+    lambda n: (A(n, (1 + n % 2, 3), (np.float32, np.float64)[n % 3 == 0]),))  # fmt: skip
+called(lambda small, x: small.train(x, x.is_contiguous() + x.stride(0)),
+    lambda n: (A(n) if n % 2 else A(n, (3, 4)).T,), lambda n: (A(n, (8, 3))[:: 1 + n % 2][:4],))  # fmt: skip
+called(lambda small, x: ((x * x).sum().backward(), x.grad * 1.0)[1], lambda n: (A(n).requires_grad_(),))
+called(lambda small, x: small.train(x.detach(), 1.5 if x.requires_grad else 2.0),
+    lambda n: (A(n).requires_grad_(n % 2 == 1),))  # fmt: skip
+called(lambda small, x: small.train(x, 1.0 if x.grad is None else 2.0),
+    lambda n: (given(A(n), grad=rv.ones(4, 3) if n % 2 else None),))  # fmt: skip
+called(lambda small, x, y: small.train(x, 2.0 if x is y else 3.0),
+    lambda n: (KEPT, KEPT if n % 3 else KEPT.clone()))  # fmt: skip
+called(lambda small, x, y: small.train(x, 2.0 if x.data_ptr() == y.data_ptr() else 3.0),
+    eager(lambda n: (KEPT, KEPT if n % 3 else KEPT.clone())))  # fmt: skip
+called(lambda small, x: x, eager(lambda n: (A(n),)))
+called(lambda small, **xs: small.train(xs["a"] - xs["b"] * 3, float(len(xs))),
+    lambda n: ((), {"abc"[k]: A(n + 10 * k) for k in range(1 + n % 2, -1, -1)}))  # fmt: skip
+called(lambda small, x, model: model(x).sum(), eager(lambda n: (A(n), nn.Linear(3, 2))))
+called(lambda small, x, /, scale, *, shift=0.0, **more: small.train(x * scale + shift, len(more) + 1),
+    lambda n: ((A(n),), {"shift": n % 2 * 1.0, "scale": 2.0, **dict.fromkeys("a" * (n % 3))}))  # fmt: skip
+called(lambda small, x, scale=1.5: small.train(x, scale), lambda n: (A(n, (4, 5 if n in (3, 6) else 3)),),
+    lambda n: default_inputs(n) * (1 + (n in (3, 6))),
+    lambda n: (default_inputs(n), {"scal" if n in (3, 6) else "scale": 2.0}), raises=True)  # fmt: skip
+
+
+# --- arguments that the step or the caller changes, or that are parts of what the step knows
+def passing(run, o, read):
+    """Passes the thing, beside the input."""
+    small = Small()
+    return Case(
+        run.compile(lambda x, o: read(small, x, o)),
+        lambda: [small.watch, o],
+        lambda n: (*default_inputs(n), o),
+    )
+
+
+def passing_in_turn(run, o, read):
+    """Passes an element of it in each call."""
+    small = Small()
+    return Case(
+        run.compile(lambda x: read(small, x, o)), lambda: [small.watch, o], lambda n: (o[n % len(o)],)
+    )
+
+
+def in_place(small, x, o):
+    return x.mul_(2.0).sum()
+
+
+def appended(small, xs, o):
+    xs.append(xs[0] * 2.0)
+    return xs[0].sum()
+
+
+def with_leaf(small, x, o):
+    o[0].grad = None
+    loss = (x * o[0]).sum()
+    loss.backward()
+    return loss
+
+
+scenario(lambda v: A(0), lambda o, v: o.mul_(v), lambda small, x, o: small.train(o, 1.5), ways=(passing,))
+scenario(lambda v: Plain(A(0)), lambda o, v: sets("value")(o, A(int(v))),
+    lambda small, x, o: small.train(o.value, 1.5), ways=(passing,))  # fmt: skip
+scenario(lambda v: [], None, eager(lambda small, x, o: o.append(1) or x * float(len(o))), ways=(passing,))
+scenario(lambda v: nn.Linear(3, 3), lambda o, v: o.weight.data.mul_(v), eager(lambda small, x, o: o(x).sum()),
+    ways=(passing,))  # fmt: skip
+scenario(
+    lambda v: rv.zeros(4, 3), None, eager(lambda small, x, o: (o.add_(1.0), x * 2.0)[1]), ways=(passing,)
+)
+scenario(lambda v: [A(k) for k in range(12)], None, eager(in_place), ways=(passing_in_turn,))
+scenario(lambda v: [[A(k)] for k in range(12)], None, eager(appended), ways=(passing_in_turn,))
+scenario(lambda v: [nn.Parameter(rv.full((4, 3), k)) for k in (1.0, 2.0)], None, with_leaf,
+    ways=(passing_in_turn,))  # fmt: skip
+for make, change, read in (  # attributes of an argument that hide those of its class, and those of its class
+    (lambda v: A(0), lambda o, v: sets("sum")(o, lambda: v), lambda small, x, o: small.train(x, o.sum())),
+    (
+        lambda v: own(Plain)(v),
+        lambda o, v: sets("value")(type(o), property(lambda self: v)),
+        lambda small, x, o: small.train(x, o.value),
+    ),
+    (
+        lambda v: own(Pair, scale=v)(1, 2),
+        lambda o, v: sets("scale")(type(o), v),
+        lambda small, x, o: small.train(x, o.scale),
+    ),
+    (
+        lambda v: optim.SGD([nn.Parameter(rv.ones(3))], lr=0.5),
+        lambda o, v: sets("state")(o, dict.fromkeys(range(int(v)))),
+        lambda small, x, o: small.train(x, 1.0 + len(o.state)),
+    ),
+):
+    scenario(make, change, read, ways=(passing,))
+
+
+# --- results: what the step returns, of (loss, y, the weight), and what the caller does with it
+@dataclasses.dataclass
+class Late:
+    loss: object
+    norm: object = dataclasses.field(init=False)
+
+
+@dataclasses.dataclass
+class Given:
+    loss: object
+    scale: dataclasses.InitVar[float]
+    scaled: object = None
+
+    def __post_init__(self, scale):
+        self.scaled = self.loss * scale
+
+
+@dataclasses.dataclass
+class Closed:
+    loss: object
+
+    def __getstate__(self):
+        raise TypeError("not to be pickled")
+
+
+def returning(run, o, returns):
+    small = Small()
+    return Case(run.compile(lambda x: returns(*small.train(x, 1.5), small.w)), lambda: small.watch)
+
+
+def changed_by_caller(run, o, returns):
+    """The caller changes results in place."""
+
+    def each(number, result):
+        for x in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(x, rv.Tensor) and x.dtype == rv.float32 and x.ndim and x.is_contiguous():
+                x.detach().mul_(2.0)
+
+    case = returning(run, o, returns)
+    return dataclasses.replace(case, each=each)
+
+
+def released(run, o, returns):
+    """The caller keeps no result."""
+    return dataclasses.replace(returning(run, o, returns), holds=False)
+
+
+def itself(loss, y, w):
+    made = [y]
+    made.append(made)
+    return made
+
+
+returned = functools.partial(scenario, lambda v: None, None)
+returned(lambda loss, y, w: [loss, [y]], lambda loss, y, w: {"loss": loss, "more": {"y": y}},
+    lambda loss, y, w: Pair(loss, y), lambda loss, y, w: Settings(loss, y), lambda loss, y, w: None,
+    lambda loss, y, w: (loss, 3, "text", None), lambda loss, y, w: y.T, lambda loss, y, w: loss.expand(3),
+    lambda loss, y, w: (y, y.shape), lambda loss, y, w: w.grad, lambda loss, y, w: w.grad[:2],
+    lambda loss, y, w: w, lambda loss, y, w: w.detach()[:2], lambda loss, y, w: w.data,
+    lambda loss, y, w: loss.detach(), lambda loss, y, w: collections.OrderedDict(y=y, loss=loss),
+    lambda loss, y, w: (loss, rv.rand(2)), lambda loss, y, w: y.argmax(1), lambda loss, y, w: y > 0,
+    lambda loss, y, w: ([y], [y * 2]), lambda loss, y, w: (y * 9).long(), lambda loss, y, w: y.double(),
+    lambda loss, y, w: SlottedSettings(y),
+    lambda loss, y, w: Settings([y], collections.OrderedDict(a=Settings({"b": loss}, None))),
+    lambda loss, y, w: rv.constant(np.full(3, 2, np.float32)) + loss, lambda loss, y, w: Given(loss, 2.0),
+    lambda loss, y, w: Late(loss), lambda loss, y, w: Closed(loss), lambda loss, y, w: Doubled(loss),
+    eager(lambda loss, y, w: Row((loss, y))), eager(lambda loss, y, w: Bag(y=y)),
+    eager(lambda loss, y, w: SimpleNamespace(loss=loss, y=y)), eager(lambda loss, y, w: (loss, {1, 2})),
+    eager(lambda loss, y, w: (loss, np.ones(2))), eager(lambda loss, y, w: ([y],) * 2),
+    eager(lambda loss, y, w: (lambda b: [b, {"b": b}])({"y": y})), eager(itself),
+    eager(lambda loss, y, w: Settings(y, {1})), eager(lambda loss, y, w: (loss, (y * 2).requires_grad_())),
+    ways=(returning,))  # fmt: skip
+returned(lambda loss, y, w: loss, lambda loss, y, w: (loss, y), lambda loss, y, w: [loss, [y]],
+    lambda loss, y, w: (y, y), lambda loss, y, w: (y, y[0]), lambda loss, y, w: w.grad.clone(),
+    lambda loss, y, w: (loss, rv.zeros(2)), ways=(returning, changed_by_caller))  # fmt: skip
+returned(lambda loss, y, w: (loss, y), ways=(released,))
+
+
+# --- compiled methods, models and functions, within others and in threads
+def compiled(run, o, use):
+    """use: makes the step of the Run and a Small, whose number `f` changes."""
+    return Case(use(run, o), lambda: o)
+
+
+class Learner(Small):
+    """A step that is a method, and an object that can be called."""
+
+    def __init__(self, v=1.0):
+        super().__init__()
+        self.f = v
+
+    def step(self, x):
+        return self.train(x, self.f)
+
+    __call__ = step
+
+
+def by_method(run, o):
+    kind = own(Learner, step=run.compile(Learner.step))
+    o.__class__ = kind
+    other = kind(2)
+    return lambda x: (o.step(x), other.step(x))
+
+
+def by_bound_method(run, o):
+    o.step = run.compile(o.step)
+    return lambda x: o.step(x)
+
+
+def by_static_method(run, o):
+    holder = own(
+        step=staticmethod(run.compile(o.step)), of_class=classmethod(run.compile(lambda kind, x: x * o.f))
+    )
+    return lambda x: (holder().step(x), holder.of_class(x))
+
+
+def within(run, o):
+    inner = run.compile(lambda x: x * o.f)
+    outer = run.compile(lambda x: o.train(inner(x), 1.5))
+    return lambda x: (inner(x), outer(inner(x)), outer(x), o.step(x))
+
+
+def two_of_one(run, o):
+    step = lambda x: o.train(x, o.f)  # noqa: E731
+    a, b = run.compile(step), run.compile(step)
+    calls = itertools.cycle([a, b, step])
+    return lambda x: next(calls)(x)
+
+
+def made_anew(run, o):
+    return lambda x: [run.compile(lambda x: o.train(x, o.f))(x) for _ in range(2)]
+
+
+def in_modes(run, o):
+    fast = run.compile(o.loss)
+    return lambda x: [fast(x) if o.f % 2 else rv.no_grad()(fast)(x), o.f]
+
+
+def grad_mode_set(run, o):
+    step = lambda x: x * o.w * o.f  # noqa: E731
+    a, b = rv.no_grad()(run.compile(step)), run.compile(rv.no_grad()(step))
+    return lambda x: (a(x), b(x), o.train(x, 1.0))
+
+
+def recursive(run, o):
+    step = run.compile(lambda x, d=0: o.train(x, 1.5) if d >= o.f else step(x * 0.5, d + 1))
+    return lambda x: step(x)
+
+
+def in_threads(run, o):
+    """Four threads at once, and another one; the results depend on nothing else."""
+    model = network(seed=3).eval()
+    fast = run.compile(rv.no_grad()(lambda x: model(x) * o.f))
+
+    def at_once(x):
+        with ThreadPoolExecutor(4) as pool:
+            return [*pool.map(fast, [x * float(i + 1) for i in range(4)]), in_a_thread(fast, x)]
+
+    return at_once
+
+
+def of_partial(run, o):
+    step = run.compile(functools.partial(lambda f, x: o.train(x, f), 1.5))
+    return lambda x: (o.optimizer.param_groups[0].update(lr=0.01 * o.f), step(x))[1]
+
+
+scenario(Learner, sets("f"), by_method, by_bound_method, by_static_method, within, two_of_one, made_anew,
+    in_modes, grad_mode_set, recursive, in_threads, of_partial, lambda run, o: run.compile(o),
+    ways=(compiled,))  # fmt: skip
+scenario(lambda v: Learner(v), lambda o, v: in_a_thread(setattr, o, "f", v),
+    lambda run, o: run.compile(o.step), ways=(compiled,))  # fmt: skip
+scenario(lambda v: Net(), sets("factor"), lambda run, o: run.compile(o.eval()),
+    lambda run, o: rv.no_grad()(run.compile(o.score)), eager(lambda run, o: run.compile(o.score)),
+    ways=(compiled,))  # fmt: skip
+
+
+def labels(run, o, use):
+    return Case(use(run, o), lambda: o, labelled)
+
+
+def in_both_modes(run, o):
+    fast, step = run.compile(o), run.compile(classifies(o, sgd(o)))
+
+    def call(x, y):
+        o.train()
+        found = step(x, y)
+        o.eval()
+        return found, fast(x)
+
+    return call
+
+
+def drops_out(v):
+    return network(nn.Dropout(0.4))
+
+
+scenario(drops_out, lambda o, v: o.train(v == 3.0),
+    lambda run, o: run.compile(classifies(run.compile(o), sgd(o))), ways=(labels,))  # fmt: skip
+scenario(drops_out, lambda o, v: sets("p")(o[2], 0.1 * v), in_both_modes, ways=(labels,))
+scenario(lambda v: network(nn.BatchNorm1d(4)), lambda o, v: sets("eps")(o[2], 0.3 * v),
+    eager(lambda run, o: classifies(run.compile(o), sgd(o))), ways=(labels,))  # fmt: skip
+
+
+# --- what the step keeps for the next call, or changes of what the caller sees
+class Kept(Learner):
+    def __init__(self, v):
+        super().__init__(v)
+        self.net, self.table, self.flags, self.hidden, self.calls = nn.Linear(3, 3), {}, [False], None, 0
+        self.net.register_buffer("mean", rv.zeros(3))
+        self.target, self.drop, self.total = nn.Linear(3, 3), nn.Sequential(nn.Dropout(0.5)), rv.zeros(3)
+
+    @property
+    def watch(self):
+        return [
+            self.w,
+            self.optimizer,
+            self.net,
+            self.target,
+            self.drop,
+            self.total,
+            [*self.table],
+            self.calls,
+        ]
+
+
+def first_time(o, x):
+    if len(x) not in o.table:
+        o.table[len(x)] = rv.ones(len(x), 1) * 2.0
+    return o.train(x * o.table[len(x)], o.f)
+
+
+def follows(o, x):
+    loss = descends(lambda x: ((o.net(x) - o.target(x).detach()) ** 2).mean(), sgd(o.net))(x)
+    o.target.weight.data.mul_(0.9).add_(o.net.weight.detach() * 0.1 * o.f)
+    return loss
+
+
+def average(o, x):
+    with rv.no_grad():
+        o.total.mul_(0.9).add_(x.mean(0) * 0.1 * o.f)
+    return o.train(x - o.total, 1.5)
+
+
+def frozen(o, x):
+    o.net.weight.requires_grad_(o.f == 3.0)
+    o.net.zero_grad()
+    loss = o.net(x).sum()
+    loss.backward()
+    return loss
+
+
+def in_training(o, x):
+    o.drop.train(o.f == 3.0)
+    return o.drop(x) * 1.0
+
+
+def recorded_in_part(o, x):
+    with rv.set_grad_enabled(o.f == 3.0):
+        y = (o.w**2).sum()
+    o.w.grad = None
+    loss = (x * o.w).sum() + y
+    loss.backward()
+    return loss
+
+
+def with_hook(o, x):
+    handle = o.net.register_forward_hook(lambda m, a, y: y * o.f)
+    y = o.net(x).sum()
+    handle.remove()
+    return y
+
+
+def sets_gradient(o, x):
+    o.w.grad = x.mean(0) * o.f
+    return o.w.sum()
+
+
+def reads_sometimes(o, x):
+    found, y = o.train(x, 1.5)
+    return y * (found.item() if o.f == 3.0 else 1.0)
+
+
+def remembers(o, x):
+    y = o.net(x) if o.hidden is None else o.net(x) + o.hidden
+    o.hidden = y.detach()
+    return y.detach()
+
+
+def renews_buffer(o, x):
+    o.net.mean = o.net.mean * 0.9 + x.mean(0) * 0.1
+    return x - o.net.mean
+
+
+def counts(o, x):
+    o.calls += 1
+    return o.net(x).detach() * (2.0 if o.calls > 5 else 1.0)
+
+
+scenario(Kept, sets("f"), first_time, follows, average, frozen, in_training, recorded_in_part,
+    lambda o, x: rv.autograd.grad((x * o.w * o.w * o.f).sum(), [o.w]), ways=(whole,))  # fmt: skip
+scenario(Kept, sets("f"), *map(eager, (with_hook, sets_gradient, reads_sometimes)),
+    ways=(whole,))  # fmt: skip
+scenario(Kept, None, *map(eager, (remembers, renews_buffer, counts)), ways=(whole,))
+
+
+def fed_back(run, o, read):
+    """Each call gets the result of the one before."""
+    small = Small()
+    return Case(
+        run.compile(lambda x: small.train(x, 1.5)[1] * 0.5),
+        lambda: small.watch,
+        lambda n: (o[0],),
+        lambda n, result: puts(0)(o, result.detach()),
+    )
+
+
+scenario(lambda v: [rv.ones(4, 3)], None, once, ways=(fed_back,))
+
+
+# --- the code of the step itself
+def step_itself(run, o, read):
+    return Case(run.compile(o.step), lambda: o.watch)
+
+
+def own_step(v):
+    o = Learner(v)
+    o.step = lambda x, f=1.0: o.train(x, f)
+    return o
+
+
+scenario(own_step, lambda o, v: sets("__defaults__")(o.step, (v,)), once, ways=(step_itself,))
+scenario(own_step, lambda o, v: sets("__code__")(o.step, (lambda x, f: o.train(x, f * 2)).__code__), once,
+    ways=(step_itself,), values=(1, 2, 3, 4))  # fmt: skip
+
+
+# --- what the caller does after each call
+def act_in_turn(run, o, act):
+    small = Small()
+    step = run.compile(lambda x: small.train(x * o.tensor * o.table["a"][1], o.call(o.value)))
+    return Case(step, lambda: small.watch, each=lambda n, result: act(o, n))
+
+
+def turning(v):
+    return SimpleNamespace(value=v, tensor=rv.ones(3), call=abs, table={"a": [1.0, 2.0]})
+
+
+scenario(turning, None, lambda o, n: sets("value")(o, 1.0 + n % 5),
+    lambda o, n: sets("value")(o, 1.0 + n % 2), lambda o, n: sets("tensor")(o, rv.full((3,), n * 1.0)),
+    lambda o, n: sets("call")(o, lambda value: value * n), lambda o, n: sets("table")(o, {"a": [1.0, 2.0]}),
+    ways=(act_in_turn,))  # fmt: skip
+
+
+def trained_in_turn(run, s, act):
+    return Case(run.compile(classifies(s.m, s.o)), lambda: [s.m, s.o], labelled, lambda n, result: act(s, n))
+
+
+def dropping(v):
+    m = network(nn.Dropout(0.5), nn.BatchNorm1d(4))
+    return SimpleNamespace(m=m, o=optim.Adam(m.parameters(), lr=0.05), saved=None)
+
+
+def saved_and_loaded(s, n):
+    if n == 3:
+        s.saved = {name: w.clone() for name, w in s.m.state_dict().items()}, s.o.state_dict()
+    if n in (7, 9):
+        s.m.load_state_dict(s.saved[0])
+        s.o.load_state_dict(s.saved[1])
+
+
+scenario(dropping, None, lambda s, n: s.m.train(n % 2 == 0), lambda s, n: rv.manual_seed(n),
+    lambda s, n: rv.randn(n), saved_and_loaded, ways=(trained_in_turn,))  # fmt: skip
+
+
+# --- state of the library that does not matter
+def another_program():
+    other = rv.compile(lambda x: x * 2.0)
+    for _ in range(4):
+        other(rv.ones(2))
+
+
+for act in (
+    lambda v: rv.set_num_threads(int(v) % 2 + 1), lambda v: rv.set_rng_state(rv.get_rng_state()),
+    lambda v: rv.empty_cache(),
+    lambda v: another_program(), lambda v: rv.set_winograd(v % 2 == 0),
+):  # fmt: skip
+    scenario(drops_out, lambda o, v, act=act: act(v),
+        lambda run, o: run.compile(classifies(o, sgd(o, 0.1, 0.5))), ways=(labels,),
+        neutral=True)  # fmt: skip
+scenario(lambda v: nn.Conv2d(32, 32, 3, padding=1), lambda o, v: rv.set_winograd(v % 2 == 0),
+    lambda run, o: run.compile(lambda x, y: o(x.sum() * rv.ones(2, 32, 28, 28)).detach()),
+    ways=(labels,))  # fmt: skip

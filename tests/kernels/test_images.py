@@ -1,0 +1,214 @@
+"""Padded, resized and sampled images and boxes, on raw arrays: edges, blocks, large results."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from reference import images as reference
+from support.layouts import in_layout
+from support.tolerance import tolerance
+
+MODES = ("constant", "reflect", "replicate", "circular")
+
+
+def test_padding_has_nothing_but_x_s_values(isa):
+    """Signs of zero, NaN and infinities are moved as they are."""
+    x = np.array([[[-0.0, np.nan, np.inf, -0.0]]], np.float32)
+    for mode in MODES:
+        y = kernels.pad(x, (2, 2), mode)
+        np.testing.assert_array_equal(y[..., 2:6].view("int32"), x.view("int32"))
+    np.testing.assert_array_equal(
+        kernels.pad(x, (0, 1), "replicate")[..., -1:].view("int32"), x[..., -1:].view("int32")
+    )
+
+
+def test_all_is_cropped_or_frame():
+    x = np.ones((2, 3), np.float32)
+    assert kernels.pad(x, (-1, -2)).shape == (2, 0)
+    np.testing.assert_array_equal(kernels.pad(x, (-4, 3), value=2.0), np.full((2, 2), 2, np.float32))
+    np.testing.assert_array_equal(kernels.pad(x[:, :0], (1, 1), value=2.0), np.full((2, 2), 2, np.float32))
+    np.testing.assert_array_equal(kernels.pad(x[0, 0, ...], (), value=2.0), x[0, 0])
+
+
+def test_nearest_copies(isa):
+    """Signs of zero and NaN are moved as they are."""
+    x = np.array([[[-0.0, np.nan]]], np.float32)
+    y = kernels.interpolate(x, 4)
+    np.testing.assert_array_equal(y.view("int32"), np.repeat(x, 2, -1).view("int32"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [2, 40, 3000])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
+def test_rows_in_blocks(rng, isa, dtype, channels, mode):
+    """A row of many channels is made a few pixels at a time: the values are those of fewer channels."""
+    x = in_layout(rng.standard_normal((1, channels, 3, 31)).astype(dtype), "channels_last")
+    y = kernels.interpolate(x, (5, 53), None, mode)
+    dx = kernels.interpolate_backward(y, x.shape, None, mode)
+    for c in (0, channels - 1):
+        one = kernels.interpolate(x[:, c : c + 1], (5, 53), None, mode)
+        limit = tolerance(dtype, 16, 16.0)
+        np.testing.assert_allclose(y[:, c : c + 1], one, rtol=0, atol=limit)
+        back = kernels.interpolate_backward(one, one.shape[:2] + x.shape[2:], None, mode)
+        np.testing.assert_allclose(dx[:, c : c + 1], back, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize("corners", [False, True])
+def test_large_results(rng, isa, threads, channels, corners):
+    """Results of 16 MB and more are stored past the caches: the values are those of the images one by one."""
+    x = in_layout(rng.standard_normal((9, channels, 90, 91)).astype(np.float32), "channels_last")
+    size = (179, 181)  # with aligned corners every second row and column is a copy
+    for count in (1, 2):
+        threads(count)
+        y = kernels.interpolate(x, size, None, "bilinear", corners)
+        assert y.nbytes >= 16 << 20
+        for image in range(0, 9, 4):
+            one = kernels.interpolate(x[image : image + 1], size, None, "bilinear", corners)
+            np.testing.assert_array_equal(y[image], one[0])
+
+
+SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
+SHAPES = [((2, 3, 4, 5), (3, 7)), ((1, 17, 3, 2), (1, 65)), ((2, 2, 1, 6), (5, 1)), ((1, 1, 1, 1), (2, 2))]
+
+
+def arrays(rng, shape, points, dtype):
+    x = rng.uniform(-1, 1, shape).astype(dtype)
+    grid = rng.uniform(-1.6, 1.6, (shape[0], *points, 2)).astype(dtype)
+    return x, grid, rng.uniform(-1, 1, (*shape[:2], *points)).astype(dtype)
+
+
+def orders(x):
+    """The same images in both layouts, and as every other pixel."""
+    wide = np.zeros((*x.shape[:2], x.shape[2], 2 * x.shape[3]), x.dtype)
+    wide[..., ::2] = x
+    return x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), wide[..., ::2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("shape", "points"), SHAPES)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_samples_and_their_gradients(settings, shape, points, dtype, isa, rng):
+    x, grid, dy = arrays(rng, shape, points, dtype)
+    wide = [a.astype(np.float64) for a in (dy, x, grid)]
+    expected = reference.grid_sample(*wide[1:], *settings)
+    dx, dgrid = reference.grid_sample_backward(*wide, *settings)
+    rounded = tolerance(dtype, 16, 16)  # of places in pixels
+    for image in orders(x):
+        y = kernels.grid_sample(image, grid, *settings)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=rounded)
+        found = kernels.grid_sample_backward(dy, image, grid, *settings)
+        np.testing.assert_allclose(found[0], dx, rtol=0, atol=rounded * dy[0, 0].size)
+        np.testing.assert_allclose(found[1], dgrid, rtol=0, atol=1e-6 + 16 * rounded * shape[1])
+        assert found[0].dtype == found[1].dtype == y.dtype == dtype
+        one = kernels.grid_sample_backward(dy, image, grid, *settings, True, False)
+        other = kernels.grid_sample_backward(dy, image, grid, *settings, False, True)
+        np.testing.assert_array_equal(one[0], found[0])
+        np.testing.assert_array_equal(other[1], found[1])
+        assert one[1] is None
+        assert other[0] is None
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_places_at_and_beyond_the_edge(settings, isa):
+    """Pixels outside do not count, also where those at the edge are not finite; NaN stays NaN."""
+    x = np.arange(12.0).reshape(1, 1, 3, 4)
+    line = np.array([-30.0, -2.5, -1.0, -0.75, 0.0, 0.75, 1.0, 1.25, 1.75, 30.0])
+    grid = np.stack(np.meshgrid(line, line), -1)[None]
+    expected = reference.grid_sample(x, grid, *settings)
+    np.testing.assert_allclose(kernels.grid_sample(x, grid, *settings), expected, rtol=0, atol=1e-12)
+    far = np.array([[[[1e30, 0.0], [np.nan, 0.0], [0.0, np.nan]]]])
+    y = kernels.grid_sample(np.full_like(x, np.inf), far, *settings)
+    assert np.isnan(y[..., 1:]).all()
+    _dx, dgrid = kernels.grid_sample_backward(np.ones((1, 1, 1, 2)), x, far[:, :, 1:], *settings)
+    assert not dgrid.any()
+    if settings[1] == "zeros":
+        assert y[..., 0] == 0
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_points_in_pixels(settings, isa, rng):
+    """As with -1 and 1 at the centres of the outer pixels, and exact at pixels."""
+    x, grid, dy = arrays(rng, (2, 3, 4, 5), (3, 7), "float64")
+    grid[..., 0], grid[..., 1] = ((grid[..., 0] + 1) * 2), ((grid[..., 1] + 1) * 1.5)
+    scaled = grid / np.array([2, 1.5]) - 1
+    found = kernels.grid_sample_backward(dy, x, grid, *settings, in_pixels=True)
+    if settings[2]:
+        np.testing.assert_allclose(
+            kernels.grid_sample(x, grid, *settings, True),
+            kernels.grid_sample(x, scaled, *settings),
+            atol=1e-12,
+        )
+        dx, dgrid = kernels.grid_sample_backward(dy, x, scaled, *settings)
+        np.testing.assert_allclose(found[0], dx, atol=1e-12)
+        np.testing.assert_allclose(found[1], dgrid / np.array([2, 1.5]), atol=1e-12)
+    rows, columns = np.meshgrid(np.arange(5.0), np.arange(4.0))
+    at_pixels = np.repeat(np.stack([rows, columns], -1)[None], 2, 0)
+    np.testing.assert_array_equal(kernels.grid_sample(x, at_pixels, *settings, True), x)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_samples_have_the_same_bits_on_any_team(mode, threads, isa, rng):
+    x, grid, dy = arrays(rng, (3, 5, 40, 30), (50, 20), "float32")
+    for image in orders(x)[:2]:
+        found = []
+        for team in (1, 2):
+            threads(team)
+            back = kernels.grid_sample_backward(dy, image, grid, mode)
+            found.append((kernels.grid_sample(image, grid, mode), *back))
+        for one, two in zip(*found, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_samples_of_empty_arrays():
+    x = np.ones((0, 2, 3, 3))
+    assert kernels.grid_sample(x, np.ones((0, 4, 5, 2))).shape == (0, 2, 4, 5)
+    x = np.ones((2, 0, 3, 3))
+    grid = np.ones((2, 4, 5, 2))
+    assert kernels.grid_sample(x, grid).shape == (2, 0, 4, 5)
+    dx, dgrid = kernels.grid_sample_backward(np.ones((2, 0, 4, 5)), x, grid)
+    assert dx.shape == x.shape
+    assert not dgrid.any()
+    x = np.ones((2, 3, 3, 3))
+    y = kernels.grid_sample(x, grid[:, :0])
+    assert y.shape == (2, 3, 0, 5)
+    dx, dgrid = kernels.grid_sample_backward(y, x, grid[:, :0])
+    assert not dx.any()
+    assert dgrid.shape == (2, 0, 5, 2)
+
+
+def boxes(rng, n, dtype, spread=4.0):
+    corner = rng.uniform(0, spread, (n, 2))
+    return np.concatenate([corner, corner + rng.uniform(0, 2, (n, 2))], 1).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 70])
+def test_boxes_that_stay(n, dtype, isa, rng):
+    for spread, threshold in ((2.0, 0.1), (6.0, 0.3), (6.0, 0.0), (1.0, 0.9)):
+        x = boxes(rng, n, dtype, spread)
+        kept = kernels.nms(x, threshold)
+        assert kept.dtype == bool
+        np.testing.assert_array_equal(kept, reference.nms(x, threshold))
+        wide = np.zeros((n, 8), dtype)
+        wide[:, ::2] = x
+        np.testing.assert_array_equal(kernels.nms(wide[:, ::2], threshold), kept)
+
+
+def test_the_threshold_itself_is_no_overlap(isa, rng):
+    """Also where a threshold is no float32: 0.7 is above its nearest one, 0.1 below."""
+    for _ in range(20):
+        pair = boxes(rng, 2, "float32", 0.5)
+        share = np.float32(reference.shared(*pair))
+        for threshold in (share, np.nextafter(np.float64(share), 0), np.nextafter(np.float64(share), 1)):
+            kept = kernels.nms(pair, float(threshold))
+            assert kept.tolist() == [True, float(share) <= float(threshold)]
+    pair = np.array([[0, 0, 10, 1], [0, 0, 7, 1], [0, 0, 1, 1]], "float32")  # 7 tenths, a tenth
+    for threshold in (0.7, 0.1):
+        assert kernels.nms(pair, threshold).tolist() == reference.nms(pair, threshold).tolist()
+
+
+def test_boxes_without_size_and_nan_stay(isa):
+    x = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [np.nan, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2]], "float32")
+    assert kernels.nms(x, 0.5).tolist() == [True, True, True, True, False]

@@ -1,0 +1,170 @@
+"""Every rule of problem.CASES: PyTorch's paths, half floats, state dicts that continue."""
+
+import copy
+import functools
+import json
+
+import numpy as np
+import pytest
+import ranvier as rv
+from optim.problem import CASES, FILE, IDS, STEPS, gradient, start, through_a_file, trajectory
+from optim.rounding import path_and_bound
+from ranvier import optim
+from support.grouped import grouped
+from support.optimizers import KINDS
+
+
+@functools.cache
+def reference_path(index, dtype):
+    name, settings = CASES[index]
+    return path_and_bound(name, settings, dtype)
+
+
+def require_within(difference, bound):
+    assert (np.abs(difference) <= bound).all(), (np.abs(difference) / bound).max()
+
+
+def test_every_rule_has_its_cases():
+    assert KINDS.keys() == {name for name, _ in CASES}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@grouped("index", range(len(CASES)), ids=IDS)
+def test_path_is_the_references(index, dtype, isa):
+    expected, bound = reference_path(index, dtype)
+    require_within(trajectory(rv, *CASES[index], dtype) - expected, bound)
+
+
+SAVED = json.loads(FILE.read_text())
+
+
+@grouped("index", range(len(SAVED["paths"])), ids=IDS[: len(SAVED["paths"])])
+def test_path_is_pytorchs(index, isa):
+    """Against every fourth element after a few of the steps, stored from PyTorch in float64."""
+    steps = np.array(SAVED["steps"]) - 1
+    path, bound = trajectory(rv, *CASES[index]), reference_path(index, "float64")[1]
+    difference = path[steps].reshape(len(steps), -1)[:, ::4] - SAVED["paths"][index]
+    require_within(difference, bound[steps].reshape(len(steps), -1)[:, ::4])
+
+
+def walk(library, p, optimizer, steps):
+    for step in steps:
+        value = p.detach().numpy().astype("float64")
+        p.grad = library.tensor(gradient(value, step).astype("float32"))
+        optimizer.step()
+
+
+@pytest.mark.parametrize("to_torch", [True, False])
+@grouped("index", range(len(CASES)), ids=IDS)
+def test_state_dicts_pass_between_torch_and_us(index, to_torch, torch):
+    """Half of the way in one library, the other half in the other."""
+    name, settings = CASES[index]
+    if index >= len(SAVED["paths"]):
+        assert not hasattr(torch.optim, name)
+        return
+    first, second = (rv, torch) if to_torch else (torch, rv)
+    p = first.tensor(start().astype("float32"), requires_grad=True)
+    optimizer = getattr(first.optim, name)([p], **settings)
+    walk(first, p, optimizer, range(STEPS // 2))
+    q = second.tensor(p.detach().numpy().copy(), requires_grad=True)
+    again = getattr(second.optim, name)([q], lr=9.0)
+    saved = optimizer.state_dict()
+    if to_torch:
+        saved["state"] = {
+            i: {k: torch.tensor(v) for k, v in state.items()} for i, state in saved["state"].items()
+        }
+    again.load_state_dict(saved)
+    walk(second, q, again, range(STEPS // 2, STEPS))
+    expected, bound = reference_path(index, "float32")
+    require_within(q.detach().numpy() - expected[-1], bound[-1])
+
+
+# Optimizers on half floats: each step is that of float32, rounded once.
+
+
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_a_step_of_halves_is_that_of_float32_rounded_once(name, settings, dtype):
+    """The parameter and its state, beside a parameter of float32 in the same group."""
+    p, other = rv.tensor(start()).to(dtype).requires_grad_(), rv.ones(1, requires_grad=True)
+    optimizer = getattr(optim, name)([p, other], **settings)
+    for step in range(4):
+        twin = p.detach().float().requires_grad_()
+        single = getattr(optim, name)([twin], **settings)
+        if p in optimizer.state:
+            kept = optimizer.state[p].items()
+            single.state[twin] = {k: v.float() if v.dtype == dtype else v.clone() for k, v in kept}
+        p.grad = rv.tensor(gradient(p.detach().float().numpy(), step)).to(dtype)
+        twin.grad, other.grad = p.grad.float(), rv.ones(1)
+        optimizer.step()
+        single.step()
+        assert (p.dtype, other.dtype) == (dtype, rv.float32)
+        found = {"p": p, **optimizer.state[p]}
+        for key, exact in {"p": twin, **single.state[twin]}.items():
+            exact = exact.to(dtype) if exact.ndim else exact
+            np.testing.assert_array_equal(found[key].detach().double(), exact.detach().double())
+            assert found[key].dtype == exact.dtype
+    loaded = getattr(optim, name)(
+        [p.detach().clone().requires_grad_(), rv.ones(1, requires_grad=True)], **settings
+    )
+    loaded.load_state_dict(optimizer.state_dict())
+    state = loaded.state[loaded.param_groups[0]["params"][0]]
+    assert {k: (v.dtype, v.tolist()) for k, v in state.items()} == {
+        k: (v.dtype, v.tolist()) for k, v in optimizer.state[p].items()
+    }
+
+
+LAYOUTS = (
+    lambda x: x,
+    lambda x: x.t().contiguous().t(),
+    lambda x: rv.stack([x, x], 1)[:, 0],
+)
+
+
+@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_blocks_and_layouts(name, settings, dtype, isa, rng):
+    """Sizes around the blocks of 256 numbers, which become float32 together; any strides."""
+    for shape in ((1, 0), (1, 1), (1, 255), (2, 128), (1, 257), (40, 17)):
+        x, dy = (rv.tensor(rng.standard_normal(shape)).to(dtype) for _ in range(2))
+        exact = x.float().requires_grad_()
+        exact.grad = dy.float()
+        getattr(optim, name)([exact], **settings).step()
+        for layout in LAYOUTS:
+            p = layout(x.clone()).requires_grad_()
+            p.grad = dy.clone()
+            getattr(optim, name)([p], **settings).step()
+            np.testing.assert_array_equal(p.detach().float(), exact.detach().to(dtype).float())
+
+
+def test_steps_of_parameters_that_share_memory():
+    """Each is made, as of float32."""
+    p = rv.ones(4, 4, dtype=rv.bfloat16, requires_grad=True)
+    q = p.detach().t().requires_grad_()
+    p.grad = q.grad = rv.ones(4, 4, dtype=rv.bfloat16)
+    optim.SGD([p, q], lr=0.25).step()
+    assert p.tolist() == [[0.5] * 4] * 4
+
+
+# State dicts of every optimizer and schedule, copied or in a checkpoint file, and back, bit for bit.
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+@pytest.mark.parametrize(("dtype", "in_a_file"), [("float64", False), ("float32", True)])
+def test_optimizer_continues(tmp_path, name, settings, dtype, in_a_file):
+    def walk(p, optimizer, steps):
+        for step in steps:
+            p.grad = rv.tensor(gradient(p.detach().numpy(), step).astype(dtype))
+            optimizer.step()
+
+    p = rv.tensor(start().astype(dtype), requires_grad=True)
+    optimizer = getattr(rv.optim, name)([p], **settings)
+    walk(p, optimizer, range(5))
+    q = rv.tensor(p.detach().numpy().copy(), requires_grad=True)
+    again = getattr(rv.optim, name)([q], lr=9.0)
+    state = optimizer.state_dict()
+    again.load_state_dict(through_a_file(tmp_path, state) if in_a_file else copy.deepcopy(state))
+    assert again.param_groups[0]["lr"] == settings["lr"]
+    walk(p, optimizer, range(5, 9))
+    walk(q, again, range(5, 9))
+    np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
