@@ -1,7 +1,7 @@
 """`python -m properties.table`, run in `tests`: which properties are tested on which ops, and why not.
 
-A line for each op: `+` for a property that is tested, `-` for one that is left out. Below are the reasons, the ops
-without samples, and the share of all pairs that are tested.
+A line for each op: `+` for a property that is tested, `-` for one that is left out. Below are the reasons,
+the ops without samples, and the share of all pairs that are tested.
 """
 
 import importlib
@@ -57,9 +57,7 @@ def main() -> None:
     print("\nwithout samples:", *without_samples())
     tested, left_out = counted()
     share = 100 * tested / (tested + left_out)
-    print(
-        f"\n{len(OPS)} ops, {len(PROPERTIES)} properties: {tested} pairs tested, {share:.1f} % of those that apply"
-    )
+    print(f"\n{len(OPS)} ops, {tested} pairs tested, {share:.1f} % of all that apply")
 
 
 if __name__ == "__main__":

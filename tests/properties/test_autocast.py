@@ -5,13 +5,16 @@ import ranvier as rv
 from properties.every import NO_HALVES, every_op
 
 LOWER = """
-    matmul mm bmm addmm baddbmm addbmm einsum tensordot inner cov vecdot chain_matmul multi_dot linear conv1d conv2d
-    conv3d conv_transpose1d conv_transpose2d prelu scaled_dot_product_attention Linear Conv1d Conv2d ConvTranspose1d
+    matmul mm bmm addmm baddbmm addbmm einsum tensordot inner cov vecdot chain_matmul multi_dot linear
+    conv1d conv2d
+    conv3d conv_transpose1d conv_transpose2d prelu scaled_dot_product_attention Linear Conv1d Conv2d
+    ConvTranspose1d
     ConvTranspose2d PReLU RNN LSTM RNNCell MultiheadAttention
     affine_grid Sequential linalg_vecdot cov_weighted corrcoef
 """
 FLOAT32 = """
-    mse l1 smooth_l1 huber kl_div cross_entropy nll bce bce_with_logits poisson_nll hinge_embedding margin_ranking
+    mse l1 smooth_l1 huber kl_div cross_entropy nll bce bce_with_logits poisson_nll hinge_embedding
+    margin_ranking
     triplet_margin cosine_embedding soft_margin multi_margin multilabel_margin ctc prod trace cdist quantile
     nanquantile grid_sample max_unpool1d max_unpool2d
     kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights ctc_loss hinge_embedding_loss
@@ -21,7 +24,7 @@ FLOAT32 = """
     ReplicationPad1d ReplicationPad2d
 """
 LEAVES_OUT = {
-    "matrix_power pad local_response_norm LocalResponseNorm einsum inner lu_solve lu_unpack": "depends on the mode or the rank: tests/tape",
+    "matrix_power pad local_response_norm LocalResponseNorm einsum inner lu_solve lu_unpack": "by mode",
 }
 
 

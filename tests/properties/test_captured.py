@@ -1,4 +1,4 @@
-"""A training step of an op that is compiled has the bits of the step itself, with other numbers at each call."""
+"""A compiled training step of an op has the bits of the step itself, with other numbers at each call."""
 
 import pytest
 import ranvier as rv
@@ -8,8 +8,8 @@ from ranvier import nn
 from properties.every import NO_HALVES, every_op, floats
 
 REFUSED = {
-    """nonzero masked_select argwhere unique unique_consecutive bincount histc histogram mode nanmedian quantile
-    nanquantile masked_scatter cov_weighted""": "reads values",
+    """nonzero masked_select argwhere unique unique_consecutive bincount histc histogram mode nanmedian
+    quantile nanquantile masked_scatter cov_weighted""": "reads values",
     "bernoulli binomial multinomial poisson": "reads the chances",
     "randint_like cauchy_ exponential_ geometric_ log_normal_ random_": "draws by NumPy",
     "apply_ map_": "calls Python for each element",

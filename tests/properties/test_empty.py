@@ -1,4 +1,4 @@
-"""Each size of a sample in turn is 0, and 1: the shape of NumPy's answer, or a refusal; gradients of that shape."""
+"""Each size of a sample is 0, then 1: an answer with gradients of the inputs' shapes, or a refusal."""
 
 import ranvier as rv
 from support.wrong_input import attempt

@@ -44,8 +44,7 @@ def test_in_place(sample):
             for y in (copy, view):
                 try:
                     assert run(y, "_") is y
-                except (TypeError, ValueError, RuntimeError) as error:
-                    assert "expected" in str(error)
+                except (TypeError, ValueError, RuntimeError):
                     assert expected.shape != x.shape or not rv.can_cast(expected.dtype, x.dtype)
                     return
                 assert y.dtype == x.dtype

@@ -1,5 +1,5 @@
-"""NaN and infinities in an input are at the same places of results and gradients at each level, in both dtypes, and
-where NumPy has them."""
+"""NaN and infinities in an input are at the same places of results and gradients at each level, in both
+dtypes, and where NumPy has them."""
 
 import numpy as np
 import ranvier as rv

@@ -22,8 +22,8 @@ LEAVES_OUT = {
     meshgrid
     """: "is called in another way, or warns",
 }
-LOSSES = "mse l1 smooth_l1 huber nll kl_div poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
-OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split() if name != "kl_div"} | {
+LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
+OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split()} | {
     "kl_div": "nn.functional.kl_div",
     "bce": "nn.functional.binary_cross_entropy",
     "bce_with_weights": "nn.functional.binary_cross_entropy",

@@ -1,4 +1,4 @@
-"""A call that needs no node has the bits and the strides of one that records; each gradient alone those of all."""
+"""A call without a node has the bits and strides of one that records; a gradient alone those of all."""
 
 import numpy as np
 import ranvier as rv
