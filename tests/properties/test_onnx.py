@@ -29,6 +29,7 @@ LEAVES_OUT = {
     """: "fault: a graph for 0 dimensions, integers, NaN or no elements is refused as not valid",
 }
 REFUSED = {
+    "grid_sample_bicubic": "has no counterpart",
     """
     heaviside rrelu gumbel_softmax argwhere as_strided diag diag_embed exp2 log2 log10 sinc deg2rad
     rad2deg signbit ceil floor trunc erfc digamma lgamma erfinv frac round mvlgamma nan_to_num
