@@ -22,7 +22,8 @@ LEAVES_OUT = {
     repeat_interleave""": "the shape is in the values",
     "fft_fft fft_ifft fft_rfft fft_fft2 fft_rfft2 istft": "PyTorch's has complex numbers",
     "gelu_tanh Tensor.unfold linalg_eigvalsh": "has another name in PyTorch",
-    """tril_indices triu_indices logspace scalar_tensor normal new_empty new_ones new_zeros new_full new_tensor
+    """tril_indices triu_indices logspace scalar_tensor normal new_empty new_ones new_zeros new_full
+    new_tensor
     view reshape_as view_as expand_as cosine_embedding""": "is called in another way",
     """logdet slogdet cholesky_inverse cholesky_solve lu qr linalg_qr cholesky
     linalg_cholesky""": "fault: gradients of matrices without values are refused as those of a singular one",
