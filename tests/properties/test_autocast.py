@@ -20,7 +20,8 @@ FLOAT32 = """
     kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights ctc_loss hinge_embedding_loss
     soft_margin_loss multi_margin_loss multilabel_margin_loss BCELoss BCEWithLogitsLoss CosineEmbeddingLoss
     CrossEntropyLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss
-    TripletMarginLoss CTCLoss grid_sample_nearest MaxUnpool1d MaxUnpool2d ReflectionPad1d ReflectionPad2d
+    TripletMarginLoss CTCLoss grid_sample_nearest
+    grid_sample_bicubic MaxUnpool1d MaxUnpool2d ReflectionPad1d ReflectionPad2d
     ReplicationPad1d ReplicationPad2d
 """
 LEAVES_OUT = {

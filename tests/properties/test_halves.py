@@ -15,7 +15,10 @@ SEVERAL = """
     TransformerDecoderLayer TransformerEncoderLayer scaled_dot_product_attention diff Sequential affine_grid
     ctc_loss einsum lp_pool2d rrelu scatter scatter_reduce normal
 """  # roundings: of several ops, or of weights
-TWICE = {"digamma scatter_reduce ctc_loss CTCLoss": "no second gradients"} | OF_ITS_DTYPE
+TWICE = {
+    "Transformer": "second gradients of many roundings",
+    "digamma scatter_reduce ctc_loss CTCLoss": "no second gradients",
+} | OF_ITS_DTYPE
 LEAVES_OUT = {
     "nextafter": "the neighbour is that of its own dtype",
     "bincount": "sums of halves are float64",
@@ -36,7 +39,7 @@ def same(y, exact, call):
     assert y.dtype == exact.dtype
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
     if call.sample.op.name in SEVERAL.split():
-        limit = 8 * EPS[own] * np.abs(exact).max(initial=0)
+        limit = 16 * EPS[own] * np.abs(exact).max(initial=0)
         np.testing.assert_allclose(y, exact, 0, limit, strict=True)
         return
     np.testing.assert_array_equal(y, exact, strict=True)

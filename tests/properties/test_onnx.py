@@ -29,13 +29,14 @@ LEAVES_OUT = {
     """: "fault: a graph for 0 dimensions, integers, NaN or no elements is refused as not valid",
 }
 REFUSED = {
+    "grid_sample_bicubic": "has no counterpart",
     """
     heaviside rrelu gumbel_softmax argwhere as_strided diag diag_embed exp2 log2 log10 sinc deg2rad
     rad2deg signbit ceil floor trunc erfc digamma lgamma erfinv frac round mvlgamma nan_to_num
     nonzero fmax fmin atan2 hypot copysign nextafter xlogy fmod remainder floor_divide ldexp isclose
     bitwise_left_shift bitwise_right_shift fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2
     stft istft max_pool2d_with_indices avg_pool2d_divided adaptive_max_pool1d adaptive_max_pool2d
-    max_unpool1d max_unpool2d interpolate grid_sample grid_sample_bicubic grid_sample_nearest take_along_dim
+    max_unpool1d max_unpool2d interpolate grid_sample grid_sample_nearest take_along_dim
     masked_select scatter scatter_add scatter_reduce index_copy index_fill index_put put
     masked_scatter map_ AdaptiveMaxPool1d AdaptiveMaxPool2d MaxUnpool1d MaxUnpool2d EmbeddingBag
     inverse linalg_inv det logdet slogdet matrix_exp matrix_power cholesky_inverse cholesky_solve
