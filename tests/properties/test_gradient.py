@@ -6,7 +6,6 @@ import ranvier as rv
 from properties.every import every_op, floats, is_smooth, weights_for
 
 LEAVES_OUT = {
-    "grid_sample_bicubic": "not looked into: slopes at points near the border differ",
     "normal poisson": "the gradients of numbers that are drawn are 0, as in PyTorch",
     "ctc_loss CTCLoss": "the gradient is that of normalised probabilities, as PyTorch's",
 }

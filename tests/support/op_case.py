@@ -10,7 +10,7 @@ A case says what the op is, what it is fed and what is expected; the base class 
         shape, large, empty = (3, 7), (41, 1013), (2, 0)    # of inputs, large_inputs and empty_inputs
         kinks = (0.0,)              # where it has no derivative
 
-`cases` makes such classes of rows. Every hook can be overridden instead (``op``, ``reference``, ``inputs``,
+Every hook can be overridden instead (``op``, ``reference``, ``inputs``,
 ``draw`` ...). A test without its hook does not exist.
 """
 
@@ -42,8 +42,6 @@ DRAWS = int(os.environ.get("RANVIER_DRAWS", "6"))  # random calls of each case
 
 
 class OpCase:
-    registry: ClassVar[dict[str, list[type["OpCase"]]]] = {}
-
     op_name: ClassVar[str | tuple[str, ...]]  # the names in ranvier.ops that this case covers
     name: ClassVar[str] = ""  # the one of them that a variant tests
     module: ClassVar[Any] = None  # of reference, which has the function and its _backward
@@ -145,9 +143,6 @@ class OpCase:
     # --- the machinery
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        names = getattr(cls, "op_name", ())
-        for name in (names,) if isinstance(names, str) else names:
-            OpCase.registry.setdefault(name, []).append(cls)
         given = {
             "test_empty": cls.empty is not None or cls.empty_inputs is not OpCase.empty_inputs,
             "test_forward_and_gradients_when_drawn": cls.draw is not None,
@@ -391,13 +386,6 @@ def _replaced(shape: Any, old: int, new: int) -> Any:
     return tuple(
         _replaced(n, old, new) if isinstance(n, (tuple, list)) else new if n == old else n for n in shape
     )
-
-
-def cases(module: dict[str, Any], base: type[OpCase], rows: dict[str, dict[str, Any]]) -> None:
-    """A class of tests in a module (its `globals()`) for each op: `base`, with the attributes of the row."""
-    for op, attributes in rows.items():
-        name = "Test" + op.title().replace("_", "")
-        module[name] = type(name, (base,), {"op_name": op, "__module__": module["__name__"], **attributes})
 
 
 for _name, _test in [(name, test) for name, test in vars(OpCase).items() if name.startswith("test_")]:
