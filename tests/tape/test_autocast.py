@@ -26,7 +26,8 @@ SQUARE = M @ M.T + rv.eye(4)
 
 # What ops that have no samples, or other forms, give of float32, and of bfloat16, in a block of bfloat16.
 LOWER = {
-    "mm": (rv.mm, M, M), "bmm": (rv.bmm, S, S), "addmm": (rv.addmm, M, M, M), "baddbmm": (rv.baddbmm, S, S, S),
+    "mm": (rv.mm, M, M), "bmm": (rv.bmm, S, S), "addmm": (rv.addmm, M, M, M),
+    "baddbmm": (rv.baddbmm, S, S, S),
     "linear": (F.linear, M, M, V), "conv2d": (F.conv2d, IMAGE, randn(2, 4, 3, 3), randn(2)),
     "conv_transpose1d": (F.conv_transpose1d, SIGNAL, randn(4, 2, 3)),
     "attention": (F.scaled_dot_product_attention, S, S, S),
