@@ -243,7 +243,7 @@ from distributed.test_one_pass import *
 from support.ranks import tell
 with pytest.MonkeyPatch.context() as patch:
     found = batches(patch)
-    tell([cnn_of(**RUNS[NAME]), found])
+    tell([cnn_of(**PARTS_RUNS[NAME]), found])
 """
 
 
