@@ -17,7 +17,7 @@ SEVERAL = """
 """  # roundings: of several ops, or of weights
 TWICE = {
     "Transformer": "second gradients of many roundings",
-    "digamma scatter_reduce ctc_loss CTCLoss": "no second gradients",
+    "ctc_loss CTCLoss": "no second gradients",
 } | OF_ITS_DTYPE
 LEAVES_OUT = {
     "nextafter": "the neighbour is that of its own dtype",
