@@ -346,10 +346,10 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
     names = list(parameters_of(op))
     inputs = sum(p.default is p.empty for p in parameters_of(op).values())
 
-    def loss(*args: Any) -> Any:
+    def loss(*args: Any, **settings: Any) -> Any:
         if any(map(_core._has_hook, args)) or state.modes:
-            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)))
-        return op(*args)
+            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)), **settings)
+        return op(*args, **settings)
 
     loss.__wrapped__ = op  # type: ignore[attr-defined]
     return loss
