@@ -11,7 +11,6 @@ import ranvier as rv
 from samples import OPS
 from samples.sample import Op, Sample
 
-# The ops that each test leaves out, and why; those for which it makes sense.
 WITHOUT_HALVES = """
     fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft inverse linalg_inv det logdet slogdet
     cholesky linalg_cholesky cholesky_inverse cholesky_solve triangular_solve linalg_solve_triangular
@@ -22,6 +21,7 @@ NO_HALVES = dict.fromkeys(WITHOUT_HALVES.split(), "has no halves, as in PyTorch"
 OF_ITS_DTYPE = {
     "rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"
 }
+# By test: the ops that it leaves out, and why; those for which it makes sense.
 PROPERTIES: dict[str, tuple[Mapping[str, str], Callable[[Op], Any]]] = {}
 
 
