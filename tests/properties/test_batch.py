@@ -6,7 +6,7 @@ import ranvier as rv
 from properties.every import every_op
 
 LEAVES_OUT = {
-    "bernoulli binomial dropout2d Dropout2d": "draws",
+    "bernoulli binomial dropout dropout2d Dropout2d": "draws",
     "cumprod searchsorted unique_consecutive split tril triu logical_or": "depends on places",
 }
 SIZES = (2, 3, 5, 16, 17)

@@ -9,6 +9,7 @@ LEAVES_OUT = {
     reshape_as view_as expand_as ravel broadcast_to t linalg_cholesky linalg_eigvalsh exponential_
     random_ new_full
     """: "named in the docstring of another",
+    "getitem": "Python's own",
 }
 
 

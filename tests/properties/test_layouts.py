@@ -30,11 +30,21 @@ def outcome(call, given, way):
     return [y.numpy(force=True) for y in ys]
 
 
+def rows_backwards(array):
+    """With a negative stride along the first axis."""
+    return np.flip(np.flip(array, 0).copy(), 0) if array.ndim else array
+
+
+def rows_repeated(array):
+    """The first row everywhere, with a stride of 0."""
+    return np.broadcast_to(array[:1], array.shape) if array.ndim else array
+
+
 @every_op(LEAVES_OUT)
 def test_layouts(sample):
     call = sample.tensors(rv.float32)
     plain = [x.numpy(force=True) for x in call.inputs]
-    for way in (*LAYOUTS, "one element", unaligned, swapped, read_only):
+    for way in (*LAYOUTS, "one element", rows_backwards, rows_repeated, unaligned, swapped, read_only):
         lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
         found = outcome(call, [*map(lay, plain)], lay)
         straight = lambda array, lay=lay: np.array(lay(array), order="C")  # noqa: E731

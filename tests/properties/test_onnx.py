@@ -48,7 +48,7 @@ REFUSED = {
     L1Loss MSELoss NLLLoss SmoothL1Loss CTCLoss bernoulli binomial multinomial poisson randint_like
     result_type einsum cov_weighted corrcoef batch_norm embedding_bag dropout alpha_dropout
     dropout2d median nanmedian quantile nanquantile mode cumprod cummax cummin bincount histc
-    histogram unique unique_consecutive repeat_interleave diagonal trace
+    histogram unique unique_consecutive repeat_interleave diagonal trace getitem
     """: "has no counterpart, in one of its samples",
 }
 

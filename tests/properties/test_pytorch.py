@@ -24,6 +24,7 @@ LEAVES_OUT = {
 }
 LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
 OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split()} | {
+    "getitem": "Tensor.__getitem__",
     "kl_div": "nn.functional.kl_div",
     "bce": "nn.functional.binary_cross_entropy",
     "bce_with_weights": "nn.functional.binary_cross_entropy",

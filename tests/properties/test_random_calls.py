@@ -6,9 +6,13 @@ RANVIER_DRAWS says how many of each sample there are.
 import itertools
 import os
 
+import ranvier as rv
+
 from properties.every import every_op
+from properties.test_gradient import LEAVES_OUT as OTHER_GRADIENTS
 from properties.test_levels import LEAVES_OUT, compare
 from properties.test_reference import compare_with_reference
+from properties.test_sizes import check_slope, outcome
 
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "3"))
 
@@ -27,5 +31,11 @@ def test_random_calls(sample, isas):
         level = next(levels)
         if drawn.op.reference and "reference" not in drawn.left_out:
             compare_with_reference(drawn, [level])
-        if drawn.is_smooth:
-            compare(drawn, [level])
+        if not drawn.is_smooth:
+            continue
+        compare(drawn, [level])
+        call = drawn.tensors(rv.float64)
+        _, gradients = outcome(call)
+        has_slope = gradients and all(x.size for x in drawn.arrays) and "gradient" not in drawn.left_out
+        if has_slope and drawn.op.name not in OTHER_GRADIENTS:
+            check_slope(call, gradients)

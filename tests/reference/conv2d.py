@@ -96,15 +96,6 @@ def conv1d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return conv2d(x[:, :, None], w[:, :, None], bias, *settings, groups)[:, :, 0]
 
 
-def conv1d_backward(
-    dy: Array, x: Array, w: Array, stride: int = 1, padding: int | str = 0, dilation: int = 1, groups: int = 1
-) -> tuple[Array, Array, Array]:
-    """dx, dw, db"""
-    settings = _along_the_row(stride, padding, dilation)
-    dx, dw, db = conv2d_backward(dy[:, :, None], x[:, :, None], w[:, :, None], *settings, groups)
-    return dx[:, :, 0], dw[:, :, 0], db
-
-
 def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any, Any, Any]:
     return (1, stride), padding if isinstance(padding, str) else (0, padding), (1, dilation)
 
@@ -120,7 +111,8 @@ def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any,
 # A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
 
 
-def conv_transpose2d(x, w, bias, stride, padding, output_padding, groups, dilation):
+def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    stride, padding, output_padding, dilation = map(_pair, (stride, padding, output_padding, dilation))
     padded = _padded_size(x, w, stride, output_padding, dilation)
     y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
     for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
@@ -128,6 +120,11 @@ def conv_transpose2d(x, w, bias, stride, padding, output_padding, groups, dilati
             y[:, outputs][stamped] += np.einsum("nchv,ck->nkhv", x[:, inputs], w[inputs, :, r, s])
     y = _without_padding(y, padding)
     return y if bias is None else y + bias[:, None, None]
+
+
+def conv_transpose1d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
+    return conv_transpose2d(x[:, :, None], w[:, :, None], bias, *settings)[:, :, 0]
 
 
 def conv_transpose2d_backward(dy, x, w, stride, padding, output_padding, groups, dilation):

@@ -208,6 +208,22 @@ def interpolate(x: Array, rows: Array, columns: Array) -> Array:
     return np.einsum("ph,nchw,qw->ncpq", rows, x, columns, optimize=True)
 
 
+def resized(x, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """interpolate with its arguments, of images and of signals, which are images of one row."""
+    axes = x.shape[2:]
+    sizes, factors = (v if isinstance(v, tuple) else (v,) * len(axes) for v in (size, scale_factor))
+    kind = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    matrices = [np.eye(1)]
+    for n, given, factor in zip(axes, sizes, factors, strict=True):
+        out = int(n * factor) if given is None else given
+        # PyTorch copies an axis that keeps its size
+        copied = out == n and (kind == "linear" or (kind == "nearest" and len(axes) == 2))
+        scale = None if factor is None or copied else 1 / factor
+        matrices.append(weights(n, out, kind, scale, bool(align_corners)))
+    y = interpolate(x if len(axes) == 2 else x[:, :, None], *matrices[-2:])
+    return y if len(axes) == 2 else y[:, :, 0]
+
+
 def interpolate_backward(dy: Array, rows: Array, columns: Array) -> Array:
     return np.einsum("ph,ncpq,qw->nchw", rows, dy, columns, optimize=True)
 

@@ -96,7 +96,9 @@ def grouped(x: Array, groups: int) -> Array:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, pixels)
 
 
-def group_norm(x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float = 1e-5) -> Array:
+def group_norm(
+    x: Array, groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
     xhat, _ = normalized(grouped(x, groups), (2, 3), eps)
     return xhat.reshape(x.shape) * of_channels(weight, x, 1) + of_channels(bias, x, 0)
 

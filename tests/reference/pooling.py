@@ -134,3 +134,61 @@ def _widest(columns: Taps) -> int:
 
 def _sizes(rows: Taps, columns: Taps) -> Array:
     return np.outer([len(at) for _, at in rows], [len(at) for _, at in columns])
+
+
+# The same with the arguments of the ops, over the last axis or the last two.
+
+
+def max_pool(axes, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    rows, columns = windows(axes, x, kernel_size, stride, padding, dilation, ceil_mode)
+    return of_planes(axes, x, lambda planes: max_pool2d(planes, rows, columns, 1)[0])
+
+
+def avg_pool(
+    axes,
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+):
+    rows, columns = windows(axes, x, kernel_size, stride, padding, 1, ceil_mode)
+    stride = kernel_size if stride is None else stride
+    settings = (along(axes, value, row) for value, row in ((kernel_size, 1), (stride, 1), (padding, 0)))
+    of_axes = zip((1, *x.shape[-axes:])[-2:], *settings, strict=True)
+    down, across = (divisors(*of_axis, ceil_mode, count_include_pad) for of_axis in of_axes)
+    divisor = np.outer(down, across)
+    divisor = np.full_like(divisor, divisor_override) if divisor_override else divisor
+    return of_planes(axes, x, lambda planes: avg_pool2d(planes, rows, columns, divisor))
+
+
+def adaptive_pool(axes, largest, x, output_size):
+    """largest: the maximum of each window, else its mean. A size of None is that of x."""
+    found = zip(along(axes, output_size, 1), (1, *x.shape[-axes:])[-2:], strict=True)
+    sizes = [n if size is None else size for size, n in found]
+    if largest:
+        return of_planes(axes, x, lambda planes: adaptive_max_pool2d(planes, *sizes)[0])
+    return of_planes(axes, x, lambda planes: adaptive_avg_pool2d(planes, *sizes))
+
+
+def windows(axes, x, kernel_size, stride, padding, dilation, ceil_mode):
+    """The taps down and across; a signal is an image of one row."""
+    stride = kernel_size if stride is None else stride
+    pairs = (
+        along(axes, value, row) for value, row in ((kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1))
+    )
+    return [taps(n, *of, ceil_mode) for n, *of in zip((1, *x.shape[-axes:])[-2:], *pairs, strict=True)]
+
+
+def along(axes, value, row):
+    """A setting down and across; that of one axis has `row` down."""
+    value = value if isinstance(value, tuple) else (value,) * axes
+    return (row, *value)[-2:]
+
+
+def of_planes(axes, x, pool):
+    """The pool of images (planes, 1, h, w), one for each plane of x."""
+    y = pool(x.reshape(-1, 1, *(1, *x.shape[-axes:])[-2:]))
+    return y.reshape(*x.shape[:-axes], *y.shape[-axes:])

@@ -1,8 +1,11 @@
 """Samples of `ops/image`: convolutions, pooling, resampling, sampling at points."""
 
+from functools import partial
+
 import numpy as np
 from reference import conv2d as conv2d_reference
-from reference import images as pad_reference
+from reference import images as image_reference
+from reference import pooling
 
 from samples.sample import call, fixed, op, refused
 
@@ -14,12 +17,44 @@ def products(x, w, *rest, **settings):
     return w[0].size + 1
 
 
+def stamps(x, w, *rest, **settings):
+    """Those of a transposed one."""
+    return w[:, 0].size + 1
+
+
+def any_settings(x, axes, names):
+    """A number from 1 to 3 for each axis, and number of groups, at random."""
+    settings = {name: tuple(x.size(1, 3) for _ in range(axes)) for name in names}
+    return settings | {"groups": x.size(1, 3)}
+
+
+def of_axes(axes, settings):
+    """Settings of one axis are numbers."""
+    return {name: v[0] if axes == 1 and isinstance(v, tuple) else v for name, v in settings.items()}
+
+
+def any_convolution(x, axes):
+    taps = [x.size(1, 3) for _ in range(axes)]
+    settings = any_settings(x, axes, ("stride", "dilation"))
+    settings["padding"] = tuple(x.size(0, 3) for _ in range(axes))
+    sizes = [d * (tap - 1) + 1 + x.size(0, 15) for d, tap in zip(settings["dilation"], taps, strict=True)]
+    each, groups, k = x.size(1, 19), settings["groups"], settings["groups"] * x.size(1, 19)
+    images, weight = x(x.size(1, 3), groups * each, *sizes), x(k, each, *taps)
+    return call(images, weight, x(k), **of_axes(axes, settings))
+
+
 @op(reference=conv2d_reference.conv1d, terms=products)
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
     yield call(x(2, 4, 7), x(6, 2, 3), x(6), stride=2, padding=1, groups=2)
     yield call(x(1, 3, 9), x(2, 3, 2), padding="same", dilation=2)
+    yield call(x(2, 1, 20), x(17, 1, 5), x(17), padding=2)  # one channel: taps share a tile
+    yield call(x(1, 2, 5), x(3, 2, 1), x(3), stride=3, padding=2)  # some see padding only
+    yield call(x(2, x.n, 9), x(x.n, 1, 3), groups=x.n, stride=2, padding=1)  # depthwise
+    yield call(x(2, x.n, 5), x(3, x.n, 1), x(3), padding="valid")
+    yield call(x(2, 3, x.n), x(4, 3, 3), x(4), padding=1)
     yield call(x(0, 4, 7), x(6, 4, 3), x(6))
+    yield any_convolution(x, 1)
     yield refused(ValueError, "[conv1d] got", x(2, 4, 7), x(6, 3, 3))
 
 
@@ -29,40 +64,119 @@ def conv2d(x):
     yield call(x(2, 4, 5, 6), x(6, 2, 3, 2), x(6), stride=(2, 1), padding=1, groups=2)
     yield call(x(1, 3, 7, 7), x(2, 3, 2, 3), padding="same", dilation=(1, 2))
     yield call(x(2, 4, 5, 5), x(4, 1, 3, 3), padding=1, groups=4)
+    yield call(x(2, 1, 6, 7), x(17, 1, 3, 3), x(17), padding=1)  # one channel: taps share a tile
+    yield call(x(2, 5, 4, 4), x(10, 1, 3, 3), x(10), groups=5)  # two outputs for each input channel
+    yield call(x(1, 2, 5, 5), x(3, 2, 1, 1), x(3), stride=3, padding=2)  # some see padding only
+    yield call(x(1, 3, 4, 4), x(9, 3, 7, 7), x(9), padding=3)  # no pixel has all taps
+    yield call(x(2, x.n, 5, 6), x(x.n, 1, 3, 3), x(x.n), stride=2, padding=1, groups=x.n)
+    yield call(x(1, x.n, 3, 4), x(3, x.n, 2, 3), x(3), padding=1)
+    yield call(x(1, 3, 3, x.n), x(5, 3, 3, 3), x(5), padding=1)
+    yield call(x(1, 3, 3, 4), x(x.n, 3, 3, 2), x(x.n))
     yield call(x(0, 4, 5, 6), x(6, 4, 1, 1))
+    yield any_convolution(x, 2)
     yield refused(ValueError, "[conv2d] got", x(2, 4, 5, 6), x(6, 3, 3, 3))
 
 
-@op
+def any_transposed(x, axes):
+    taps = [x.size(1, 3) for _ in range(axes)]
+    settings = any_settings(x, axes, ("stride", "dilation"))
+    steps = [*zip(settings["stride"], settings["dilation"], strict=True)]
+    settings["output_padding"] = tuple(x.size(0, max(pair) - 1) for pair in steps)
+    settings["padding"] = tuple(
+        x.size(0, min(2, d * (tap - 1) // 2)) for (_, d), tap in zip(steps, taps, strict=True)
+    )
+    groups, each, k = settings["groups"], x.size(1, 19), x.size(1, 19)
+    sizes = [x.size(1, 9) for _ in range(axes)]
+    images, weight = x(x.size(1, 3), groups * each, *sizes), x(groups * each, k, *taps)
+    return call(images, weight, x(groups * k), **of_axes(axes, settings))
+
+
+@op(reference=conv2d_reference.conv_transpose1d, terms=stamps)
 def conv_transpose1d(x):
     yield call(x(2, 4, 7), x(4, 3, 3), x(3))
     yield call(x(2, 4, 7), x(4, 2, 3), x(4), stride=2, padding=1, output_padding=1, groups=2)
+    yield call(x(2, x.n, 4), x(x.n, 2, 3), x(2), padding=1)
+    yield call(x(0, 4, 7), x(4, 3, 3), x(3))
+    yield any_transposed(x, 1)
+    yield refused(ValueError, "[conv_transpose1d] got", x(2, 4, 7), x(3, 3, 3))
 
 
-@op
+@op(reference=conv2d_reference.conv_transpose2d, terms=stamps)
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
     yield call(x(2, 4, 3, 4), x(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2)
     yield call(x(1, 2, 3, 3), x(2, 2, 2, 2), dilation=2)
+    yield call(x(1, 17, 3, 4), x(17, 9, 4, 4), x(9), stride=2, padding=1)  # a decoder's
+    yield call(x(1, 2, 3, 3), x(2, 5, 1, 1), x(5), stride=(3, 2))  # nothing lands on some pixels
+    yield call(x(2, x.n, 3, 4), x(x.n, 1, 3, 3), x(x.n), stride=2, padding=1, groups=x.n)
+    yield call(x(1, 3, 3, 2), x(3, x.n, 2, 2), x(x.n))
+    yield call(x(1, 2, 2, x.n), x(2, 3, 2, 2), x(3), stride=2)
+    yield any_transposed(x, 2)
+    yield refused(ValueError, "[conv_transpose2d] got", x(2, 4, 3, 4), x(3, 3, 3, 2))
 
 
-def windows_1d(x):
-    yield call(x(2, 4, 7), 2)
-    yield call(x(2, 4, 9), 3, 2, 1)
-    yield call(x(4, 7), 3, ceil_mode=True)
-    yield refused(ValueError, "got", x(2, 4, 7), 9)
+def any_window(x, axes, *names):
+    """A window and its settings at random, and images that at least one fits into."""
+    dilates = "dilation" in names
+    kernel, stride, dilation = (
+        tuple(x.size(1, most) for _ in range(axes)) for most in (4, 4, 3 if dilates else 1)
+    )
+    sizes = [d * (k - 1) + 1 + x.size(0, 20) for d, k in zip(dilation, kernel, strict=True)]
+    padding = tuple(x.size(0, k // 2) for k in kernel)
+    settings = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    settings = of_axes(axes, {name: v for name, v in settings.items() if name != "dilation" or dilates})
+    flags = {name: bool(x.size(0, 1)) for name in names if name != "dilation"}
+    return call(x(x.size(1, 3), x.size(1, 20), *sizes), **settings, **flags)
 
 
-def windows_2d(x):
-    yield call(x(2, 4, 5, 6), 2)
-    yield call(x(2, 4, 6, 7), (3, 2), (2, 1), 1)
-    yield call(x(1, 2, 5, 5), 2, ceil_mode=True)
-    yield call(x(0, 4, 5, 6), 2)
-    yield refused(ValueError, "got", x(2, 4, 5, 6), 9)
+def windows_1d(*names):
+    def samples(x):
+        yield call(x(2, 4, 7), 2)
+        yield call(x(2, 4, 9), 3, 2, 1)
+        yield call(x(4, 7), 3, ceil_mode=True)
+        yield call(x(2, x.n, 9), 4, 1, 2)
+        yield call(x(2, 3, x.n + 1), 2, 2)
+        yield any_window(x, 1, *names)
+        yield refused(ValueError, "got", x(2, 4, 7), 9)
+
+    return samples
 
 
-op(windows_1d, names="max_pool1d avg_pool1d")
-op(windows_2d, names="max_pool2d avg_pool2d")
+def windows_2d(*names):
+    def samples(x):
+        yield call(x(2, 4, 5, 6), 2)
+        yield call(x(2, 4, 6, 7), (3, 2), (2, 1), 1)
+        yield call(x(1, 2, 5, 5), 2, ceil_mode=True)
+        yield call(x(1, 3, 7, 8), 2, 3, 1, ceil_mode=True)
+        yield call(x(2, 4, 4), 3, 1, 1)
+        yield call(x(1, x.n, 5, 6), 3, 2, 1)
+        yield call(x(1, 2, 3, x.n + 1), 2, 1)
+        yield call(x(0, 4, 5, 6), 2)
+        yield any_window(x, 2, *names)
+        yield refused(ValueError, "got", x(2, 4, 5, 6), 9)
+
+    return samples
+
+
+def plane(x, *rest, **settings):
+    """The most elements that a window has."""
+    return x.shape[-1] * x.shape[-2]
+
+
+for _axes, _windows in ((1, windows_1d), (2, windows_2d)):
+    op(
+        _windows("dilation", "ceil_mode"),
+        names=f"max_pool{_axes}d",
+        reference=partial(pooling.max_pool, _axes),
+        exact=True,
+        terms=plane,
+    )
+    op(
+        _windows("ceil_mode", "count_include_pad"),
+        names=f"avg_pool{_axes}d",
+        reference=partial(pooling.avg_pool, _axes),
+        terms=plane,
+    )
 
 
 @op(of="nn.functional.max_pool2d")
@@ -70,9 +184,10 @@ def max_pool2d_with_indices(x):
     yield call(x(2, 4, 6, 7), 3, 2, dilation=2, return_indices=True)
 
 
-@op(of="nn.functional.avg_pool2d")
+@op(of="nn.functional.avg_pool2d", reference=partial(pooling.avg_pool, 2), terms=plane)
 def avg_pool2d_divided(x):
     yield call(x(2, 4, 6, 7), 3, 2, 1, count_include_pad=False)
+    yield call(x(2, 4, 6, 7), (3, 2), (2, 3), (1, 0), True, False)
     yield call(x(2, 4, 6, 7), 3, divisor_override=5)
 
 
@@ -85,16 +200,32 @@ def lp_pool2d(x):
 def adaptive_1d(x):
     yield call(x(2, 4, 7), 3)
     yield call(x(2, 4, 6), 2)
+    yield call(x(2, 3, 9), 40)
+    yield call(x(2, x.n, 5), 3)
+    yield call(x(2, 3, x.n), 4)
+    yield call(x(*(x.size(1, 30) for _ in range(3))), x.size(1, 11))
 
 
 def adaptive_2d(x):
     yield call(x(2, 4, 5, 6), (2, 3))
     yield call(x(2, 4, 6, 6), 3)
     yield call(x(1, 2, 5, 7), (None, 2))
+    yield call(x(1, 3, 7, 8), (13, 12))
+    yield call(x(1, x.n, 5, 4), (3, 2))
+    yield call(x(0, 3, 5, 4), 1)
+    yield call(x(*(x.size(1, 19) for _ in range(4))), (x.size(1, 11), x.size(1, 11)))
 
 
-op(adaptive_1d, names="adaptive_avg_pool1d adaptive_max_pool1d")
-op(adaptive_2d, names="adaptive_avg_pool2d adaptive_max_pool2d")
+for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
+    for _name, _largest in (("avg", False), ("max", True)):
+        op(
+            _samples,
+            names=f"adaptive_{_name}_pool{_axes}d",
+            reference=partial(pooling.adaptive_pool, _axes, _largest),
+            exact=_largest,
+            terms=plane,
+            inner=1.0,  # windows overlap
+        )
 
 
 @op
@@ -107,13 +238,41 @@ def max_unpool2d(x):
     yield call(x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)), 2)
 
 
-@op
+def any_resize(x):
+    """Images or signals and another size at random."""
+    axes = x.size(1, 2)
+    mode = (("nearest", "linear"), ("nearest", "bilinear", "bicubic"))[axes - 1][x.size(0, axes)]
+    images = x(x.size(1, 3), x.size(1, 19), *(x.size(1, 13) for _ in range(axes)))
+    corners = None if mode == "nearest" else bool(x.size(0, 1))
+    if x.size(0, 1):
+        return call(images, tuple(x.size(1, 29) for _ in range(axes)), mode=mode, align_corners=corners)
+    if mode == "nearest":  # where others keep a size, PyTorch's gradient is not its forward's
+        return call(images, scale_factor=float(x.size(1, 3)))
+    factors = tuple(round(1 / n + x.size(10, 210) / 100, 2) for n in images.shape[2:])
+    return call(images, scale_factor=factors, mode=mode, align_corners=corners)
+
+
+@op(reference=image_reference.resized, terms=lambda x, *rest, **_: 16, inner=1.0)  # weights rounded at 1
 def interpolate(x):
     yield call(x(2, 3, 4, 5), scale_factor=2.0)
     yield call(x(2, 3, 4, 5), size=(7, 3), mode="bilinear", align_corners=True)
     yield call(x(2, 3, 4, 5), size=(6, 8), mode="bicubic", align_corners=False)
     yield call(x(2, 3, 5), size=7, mode="linear")
-    yield call(x(1, 2, 8, 8), size=(3, 5), mode="bilinear", antialias=True).without(SINGLE, *OF_HALVES)
+    yield call(x(1, 2, 8, 8), size=(3, 5), mode="bilinear", antialias=True).without(
+        SINGLE, *OF_HALVES, "reference"
+    )
+    yield call(x(2, 3, 7), size=16)
+    yield call(x(1, 2, 5, 6), scale_factor=(1.5, 0.6))
+    yield call(x(2, 3, 5, 6), size=(8, 17), mode="nearest-exact")
+    yield call(x(1, 3, 6, 7), scale_factor=(0.4, 1.7), mode="bilinear")
+    yield call(x(1, 3, 3, 1), size=(1, 5), mode="bilinear", align_corners=True)
+    yield call(x(2, 3, 6), scale_factor=2.5, mode="linear", align_corners=True)
+    yield call(x(1, 2, 6, 5), scale_factor=1.6, mode="bicubic", align_corners=True)
+    yield call(x(0, 2, 6, 5), scale_factor=2.0)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        yield call(x(1, x.n, 3, 4), size=(5, 3), mode=mode)
+        yield call(x(1, 2, 3, x.n + 1), size=(2, 5), mode=mode)
+    yield any_resize(x)
     yield refused(ValueError, "[interpolate] got", x(2, 3, 4, 5))
 
 
@@ -128,7 +287,7 @@ def any_frame(x):
 
 
 def padded(x, pad, mode="constant", value=0.0):
-    return pad_reference.pad(x, pad, mode, value)
+    return image_reference.pad(x, pad, mode, value)
 
 
 @op(reference=padded, exact=True, terms=lambda x, pad, **settings: int(np.prod([abs(n) + 2 for n in pad])))

@@ -1,11 +1,60 @@
 """Samples of `ops/shape`: elements picked by indices and masks, and values put at places."""
 
+import operator
+
 import numpy as np
 from reference import index as reference
 
 from samples.sample import at_kink, call, fixed, op, refused, state
 
 INF, NAN = np.inf, np.nan
+ALL, I, J = slice(None), np.array([1, 0, 1]), np.array([[1], [0]])
+KEYS = (  # of an array of shape (2, 3, 4, 5)
+    1,
+    -1,
+    (ALL, 2),
+    (0, 1, 2, 3),
+    (slice(None, None, 2), ..., slice(4, None, -2)),
+    (None, 1, ..., None),
+    slice(5, 5),
+    I,
+    (ALL, np.array([2, 0, -3])),
+    (I, np.array([2, 2, 2])),
+    [1, 1],
+    (I, ALL, I),
+    (J, I),
+    (..., J, I),
+    (None, I, ALL, None, J),
+    (I, slice(1, 3), slice(None, None, -2), I),
+    np.zeros(0, int),
+    (np.zeros((2, 0), int), I[:0]),
+)
+MASKS = (
+    np.arange(6).reshape(2, 3) % 2 == 0,
+    (ALL, ALL, np.arange(20).reshape(4, 5) % 3 == 0),
+    np.arange(120).reshape(2, 3, 4, 5) % 7 == 0,
+    ([True, False], ALL, [0, 3]),
+)
+KEYS_WITH_NUMBERS = (0, ALL, I), (1, ..., J), (I, 0, ALL, J), (I, ALL, np.array(1))
+
+
+@op(of=operator.getitem, reference=operator.getitem, exact=True)
+def getitem(x):
+    for key in KEYS:
+        yield call(x(2, 3, 4, 5), key)
+    for key in MASKS:
+        yield call(x(2, 3, 4, 5), key).without("the shape is in the values", "meta")
+    for key in KEYS_WITH_NUMBERS:
+        yield call(x(2, 3, 4, 5), key).without("NumPy gives another shape", "reference")
+    yield call(x(4, x.n), (np.array([2, 0, -3, 2]), ALL))
+    yield call(x(2, x.n), (ALL, x.integers(-x.n, x.n, 5)))
+    rows, columns = x.size(1, 9), x.size(1, 9)
+    yield call(x(rows, columns, *x.shape(most=2)), (x.integers(-rows, rows, 3, 4), x.integers(0, columns, 4)))
+    yield refused(
+        IndexError, "[getitem] got a mask of shape (2,) for dimensions (3,)", x(3, 4), np.zeros(2, bool)
+    )
+    yield refused(IndexError, "[getitem] got an index of float; expected integers", x(3), 1.5)
+    yield refused(IndexError, "[getitem] got an index of float", x(3), fixed(np.array([1.0])))
 
 
 @op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)

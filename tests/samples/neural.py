@@ -1,18 +1,54 @@
 """Samples of `ops/neural`: attention, norms, embedding, dropout, distances of rows."""
 
 import numpy as np
-from reference import distance, norm
+import ranvier as rv
+from ranvier.ops.making.random import fresh_key
+from reference import attention, distance, norm
+from reference import dropout as dropout_reference
 
 from samples.sample import call, fixed, op, refused, state
 
 
-@op
+def attended(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    """With enable_gqa a head of keys serves several heads of queries."""
+    if enable_gqa:
+        k, v = (np.repeat(heads, q.shape[-3] // heads.shape[-3], -3) for heads in (k, v))
+    mask = attention.causal_mask(q.shape[-2], k.shape[-2]) if is_causal else attn_mask
+    return attention.attention(q, k, v, mask, scale)
+
+
+@op(reference=attended, terms=lambda q, k, v, *mask, **_: sum(q.shape) + sum(k.shape) + sum(v.shape))
 def scaled_dot_product_attention(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7))
     yield call(x(3, 4, 5), x(3, 4, 5), x(3, 4, 5), is_causal=True)
+    yield call(x(4, 5), x(3, 5), x(3, 2), is_causal=True)
+    yield call(x(3, 8), x(5, 8), x(5, 3), is_causal=True)
     yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), x.bools(4, 6) | np.eye(4, 6, dtype=bool), scale=0.5)
+    yield call(
+        x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 2), x.bools(2, 1, 4, 6) & (np.arange(4) != 2)[:, None]
+    )
     yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), attn_mask=fixed(x(4, 6)))
+    yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7), x(2, 1, 4, 6))
     yield call(x(1, 4, 3, 5), x(1, 2, 3, 5), x(1, 2, 3, 5), enable_gqa=True)
+    yield call(x(3, 5, 4), x(1, 6, 4), x(6, 2))  # leading dimensions broadcast
+    yield call(x(5, 4), x(1, 6, 4), x(3, 6, 2), x(5, 6))
+    yield call(x(1, 1), x(1, 1), x(1, 1), x(1, 1))
+    yield call(x(3, x.n), x(5, x.n), x(5, 4), scale=0.1)
+    yield call(x(x.n, 4), x(5, 4), x(5, 3), x(x.n, 5))
+    yield call(x(3, 4), x(x.n, 4), x(x.n, x.n % 9 + 1))
+    *lead, length, keys, e, d = (
+        x.size(1, 3),
+        x.size(1, 3),
+        x.size(1, 33),
+        x.size(1, 33),
+        x.size(1, 19),
+        x.size(1, 19),
+    )
+    masks = (length, keys), (1, keys), (lead[0], 1, length, keys)
+    arrays = x(*lead, length, e), x(*lead, keys, e), x(*lead, keys, d)
+    yield call(*arrays, x(*masks[x.size(0, 2)]))
+    yield call(*arrays, x.bools(length, keys), scale=0.2)
+    yield call(*arrays, is_causal=True)
     yield refused(ValueError, "[scaled_dot_product_attention] got", x(2, 4, 5), x(2, 6, 4), x(2, 6, 5))
 
 
@@ -20,49 +56,100 @@ def many(*args, **settings):
     return 64
 
 
-@op(reference=lambda x, *rest, **_: norm.batch_norm(x, *(*rest[2:], None, None)[:2]), terms=many)
+def batch_normalized(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    if training:
+        return norm.batch_norm(x, weight, bias, eps)
+    return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
+
+
+@op(reference=batch_normalized, terms=many)
 def batch_norm(x):
     yield call(x(5, 4), None, None, x(4), x(4), training=True)
     yield call(x(2, 4, 3, 3), state(x(4)), state(x(4, low=0.5)), x(4), x(4), training=True)
     yield call(x(2, 4, 3), None, None, training=True)
+    yield call(x(9, x.n), None, None, x(x.n), x(x.n), training=True, eps=0.1)
+    yield call(x(2, 3, x.n + 1), None, None, x(3), training=True, eps=0.1)
+    yield call(x(2, x.n, 3, 2), None, None, x(x.n), x(x.n), training=True, eps=0.1)
+    n, c, *rest = x.size(2, 9), x.size(1, 40), *x.shape(most=2)
+    yield call(x(n, c, *rest), None, None, x(c), x(c), training=True, eps=0.1)
     yield refused(ValueError, "[batch_norm] got", x(5, 4), None, None, x(3), x(3), training=True)
 
 
-@op(of="nn.functional.batch_norm")
+@op(of="nn.functional.batch_norm", reference=batch_normalized)
 def batch_norm_of_running_statistics(x):
     yield call(x(5, 4), fixed(x(4)), fixed(x(4, low=0.5)), x(4), x(4))
     yield call(x(2, 4, 3, 3), fixed(x(4)), fixed(x(4, low=0.5)))
+    yield call(x(2, 3, x.n), fixed(x(3)), fixed(x(3, low=0.5)), x(3))
+    yield call(x(2, x.n, 3, 2), fixed(x(x.n)), fixed(x(x.n, low=0.5)), x(x.n), x(x.n))
+    n, c, *rest = x.size(1, 9), x.size(1, 40), *x.shape(most=2)
+    yield call(x(n, c, *rest), fixed(x(c)), fixed(x(c, low=0.5)), x(c), x(c), eps=0.1)
 
 
-@op
+def instance_normalized(
+    x, mean=None, var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
+):
+    if use_input_stats:
+        return norm.group_norm(x, x.shape[1], weight, bias, eps)
+    return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
+
+
+@op(reference=instance_normalized, terms=many)
 def instance_norm(x):
     yield call(x(2, 4, 5))
     yield call(x(2, 4, 3, 3), weight=x(4), bias=x(4))
     yield call(x(2, 4, 5), state(x(4)), state(x(4, low=0.5)), momentum=0.7)
     yield call(x(2, 4, 5), fixed(x(4)), fixed(x(4, low=0.5)), use_input_stats=False)
+    yield call(x(2, x.n, 3, 2), weight=x(x.n), eps=0.1)
+    yield call(x(2, 3, x.n + 1), weight=x(3), bias=x(3), eps=0.1)
+    n, c = x.size(1, 3), x.size(1, 40)
+    yield call(x(n, c, x.size(2, 20)), weight=x(c), bias=x(c), eps=0.1)
 
 
-@op(terms=many)
+@op(reference=norm.group_norm, terms=many)
 def group_norm(x):
     yield call(x(2, 4, 5), 2, x(4), x(4))
     yield call(x(2, 6, 3, 3), 3)
+    yield call(x(3, 6, 7), 1, x(6), x(6))
+    yield call(x(2, 4, 3, 5), 4, x(4))
     yield call(x(0, 4, 5), 2, x(4), x(4))
+    yield call(x(2, 2 * x.n, 5), 2, x(2 * x.n), x(2 * x.n), eps=0.1)
+    yield call(x(2, 4, 3, x.n), 2, x(4), x(4), eps=0.1)
+    groups, width = x.size(1, 8), x.size(2, 17)
+    c = groups * width
+    yield call(x(x.size(1, 3), c, *x.shape(most=2)), groups, x(c), x(c), eps=0.1)
     yield refused(ValueError, "[group_norm] got", x(2, 4, 5), 3)
 
 
-@op(terms=many)
+def layer_normalized(x, shape, weight=None, bias=None, eps=1e-5):
+    return norm.layer_norm(x, len(shape), weight, bias, eps)
+
+
+@op(reference=layer_normalized, terms=many)
 def layer_norm(x):
     yield call(x(3, 7), (7,), x(7), x(7))
     yield call(x(2, 3, 5), (3, 5))
     yield call(x(2, 3, 5), [5], x(5), eps=1e-3)
+    yield call(x(2, 3, 4, 5), (3, 4, 5), x(3, 4, 5), x(3, 4, 5))
+    yield call(x(33), (33,), x(33), x(33))
     yield call(x(0, 3), (3,), x(3), x(3))
+    yield call(x(3, x.n), (x.n,), x(x.n), x(x.n), eps=0.1)
+    yield call(x(x.n, 4), (4,), x(4), x(4), eps=0.1)
+    shape = x.shape(least=1, high=20)
+    own = shape[x.size(0, len(shape) - 1) :]
+    yield call(x(*shape), own, x(*own), x(*own), eps=0.1)
     yield refused(ValueError, "[layer_norm] got", x(3, 7), (6,))
 
 
-@op(terms=many)
+@op(reference=lambda x, shape, weight=None, eps=1e-3: norm.rms_norm(x, len(shape), weight, eps), terms=many)
 def rms_norm(x):
-    yield call(x(3, 7), (7,), x(7))
+    yield call(x(3, 7), (7,), x(7)).without("its eps is that of the dtype", "reference")
     yield call(x(2, 3, 5), (3, 5), eps=1e-3)
+    yield call(x(2, 3, 5), (3, 5), x(3, 5), 1e-3)
+    yield call(x(3, x.n), (x.n,), x(x.n), eps=0.1)
+    yield call(x(x.n, 4), (4,), x(4), eps=0.1)
+    shape = x.shape(least=1, high=20)
+    own = shape[x.size(0, len(shape) - 1) :]
+    yield call(x(*shape), own, x(*own), eps=0.1)
     yield refused(ValueError, "[rms_norm] got", x(3, 7), (6,))
 
 
@@ -99,24 +186,41 @@ def one_hot(x):
     yield refused(ValueError, "[one_hot] got", np.array([5]), 3)
 
 
-@op(draws=True)
+def dropped(function):
+    """The reference with the numbers that are drawn first after `manual_seed(0)`."""
+
+    def reference(x, p=0.5, training=True):
+        rv.manual_seed(0)
+        return function(x, p, fresh_key()) if training and p else x
+
+    return reference
+
+
+@op(draws=True, reference=dropped(dropout_reference.dropout))
 def dropout(x):
     yield call(x(3, x.n), 0.3)
     yield call(x(3, x.n), 0.3, training=False)
     yield call(x(3, x.n), 0.0)
     yield call(x(3, x.n), 1.0)
+    yield call(x(*x.shape()), x.size(0, 10) / 10)
+    yield call(x(0, 3), 0.3)
     yield refused(ValueError, "[dropout] got", x(3, x.n), 1.5)
 
 
-@op(draws=True)
+@op(draws=True, reference=dropped(dropout_reference.alpha_dropout), inner=10.0)
 def alpha_dropout(x):
     yield call(x(3, x.n), 0.3, training=True)
-    yield call(x(3, x.n), 0.3)
+    yield call(x(3, x.n), 0.3, training=False)
+    yield call(x(3, x.n), 1.0, training=True)
+    yield call(x(*x.shape()), x.size(0, 9) / 10, training=True)
 
 
-@op(draws=True)
+@op(draws=True, reference=dropped(dropout_reference.channel_dropout))
 def dropout2d(x):
     yield call(x(2, 4, 3, 3), 0.3)
+    yield call(x(2, x.n, 3), 0.3)
+    yield call(x(2, 4), 1.0)
+    yield call(x(*x.shape(least=2)), x.size(0, 10) / 10)
 
 
 @op(

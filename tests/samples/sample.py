@@ -232,7 +232,7 @@ class Place:
 
 def _filled(value: Any, given: tuple[Any, ...]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_filled(part, given) for part in value]
+        return type(value)(_filled(part, given) for part in value)
     if isinstance(value, dict):
         return {name: _filled(part, given) for name, part in value.items()}
     return given[value.number] if isinstance(value, Place) else value

@@ -14,11 +14,11 @@ namespace ranvier::bind {
 
 inline PyArrayObject* as_array(pybind11::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
-// The bytes [first, last) that an array with at least one element reaches.
+// The bytes [first, last) that an array reaches: none where it has no element.
 inline std::pair<char*, char*> reach_of(PyArrayObject* a) {
-  char *first = PyArray_BYTES(a), *last = first + PyArray_ITEMSIZE(a);
-  for (int d = 0; d < PyArray_NDIM(a); ++d) {
-    const npy_intp reach = (PyArray_DIM(a, d) ? PyArray_DIM(a, d) - 1 : 0) * PyArray_STRIDE(a, d);
+  char *first = PyArray_BYTES(a), *last = first + (PyArray_SIZE(a) ? PyArray_ITEMSIZE(a) : 0);
+  for (int d = 0; d < PyArray_NDIM(a) && last > first; ++d) {
+    const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
     (reach < 0 ? first : last) += reach;
   }
   return {first, last};

@@ -1,7 +1,9 @@
 // Layer and RMS norm: a thread takes lines, and sums the parameters' gradients over segments of them.
 #include "kernels/norm/layer_norm.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/carve.h"
 #include "base/parallel.h"
@@ -40,10 +42,14 @@ struct LineForward {
       mean[i] = all.mean, var[i] = all.m2 / length;
     }
     for (int64_t i = 0; i < count; ++i) {
-      if (f.centered)
+      if (f.centered) {
         f.mean.data[begin + i] = mean[i];
-      else
+      } else {
+        const T* x = f.x.data + (begin + i) * f.x.strides[0];
         var[i] += mean[i] * mean[i], mean[i] = 0;
+        if (std::isnan(var[i]) && std::none_of(x, x + n, [](T v) { return std::isnan(v); }))
+          var[i] = std::numeric_limits<double>::infinity();  // as its mean square is
+      }
       const double rstd = 1 / std::sqrt(var[i] + f.eps);
       f.rstd.data[begin + i] = rstd;
       const T m = T(mean[i]);
