@@ -25,7 +25,6 @@ from hypothesis import HealthCheck, settings
 from ranvier import _core
 from ranvier.compile import CompiledFunction, cache
 from ranvier.train import compiled
-from support.grouped import in_groups
 
 gc.disable()  # until the tests are collected: no object is dropped before
 
@@ -69,31 +68,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-
-
-def pytest_generate_tests(metafunc: Any) -> None:
-    """One test for each variant and dtype that an OpCase declares."""
-    case = metafunc.cls
-    if case is None or not hasattr(case, "variants"):
-        return
-    variants = case.variants[:1] if "drawn" in metafunc.function.__name__ else case.variants
-    if hasattr(metafunc.function, "of_dtypes"):  # a test of OpCase itself: several cases in one
-        dtypes = case.dtypes if metafunc.function.of_dtypes else [""]
-        groups = in_groups([(variant, dtype) for variant in variants for dtype in dtypes], 12)
-        ids = [f"{_label(*group[0])}..{_label(*group[-1])}" for group in groups]
-        metafunc.parametrize("variant", groups, ids=ids)
-        return
-    metafunc.parametrize("variant", variants, ids=[_label(v) for v in variants])
-    if "dtype" in metafunc.fixturenames:
-        metafunc.parametrize("dtype", case.dtypes)
-
-
-def _label(variant: dict[str, Any], dtype: str = "") -> str:
-    """The settings without functions: their addresses would differ from one process to the next."""
-    settings = (
-        "-".join(f"{name}={value}" for name, value in variant.items() if not callable(value)) or "plain"
-    )
-    return f"{settings}-{dtype}" if dtype else settings
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -6,89 +6,26 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from reference.shape import moved_backward
-from support.op_case import OpCase
+from samples.index import KEYS, KEYS_WITH_NUMBERS, MASKS, I, J
 from support.refused import refused
 
-X = (2, 3, 4, 5)
-ALL = slice(None)
-I, J = np.array([1, 0, 1]), np.array([[1], [0]])
-KEYS = (
-    1,
-    -1,
-    (ALL, 2),
-    (0, 1, 2, 3),
-    (slice(None, None, 2), ..., slice(4, None, -2)),
-    (None, 1, ..., None),
-    slice(5, 5),
-    I,
-    (ALL, np.array([2, 0, -3])),
-    (I, np.array([2, 2, 2])),
-    np.arange(6).reshape(2, 3) % 2 == 0,
-    (ALL, ALL, np.arange(20).reshape(4, 5) % 3 == 0),
-    np.arange(120).reshape(X) % 7 == 0,
-    [1, 1],
-    (I, ALL, I),
-    (J, I),
-    (..., J, I),
-    (None, I, ALL, None, J),
-    (I, slice(1, 3), slice(None, None, -2), I),
-    ([True, False], ALL, [0, 3]),
-    np.zeros(0, int),
-    (np.zeros((2, 0), int), I[:0]),
+X, ALL = (2, 3, 4, 5), slice(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ((0, ALL, I), lambda x: x[0][:, I]),
+        ((1, ..., J), lambda x: x[1][..., J]),
+        ((I, 0, ALL, J), lambda x: x[:, 0][I, :, J]),
+        ((I, ALL, np.array(1)), lambda x: x[:, :, 1][I]),
+    ],
+    ids=str,
 )
-TORCH_KEYS = ((0, ALL, I), (1, ..., J), (I, 0, ALL, J), (I, ALL, np.array(1)))  # NumPy gives other shapes
-
-
-class PickCase(OpCase):
-    """y = some elements of x"""
-
-    shape = X
-
-    def reduction(self, x):
-        return max(8, x.size)
-
-    def reference(self, x):
-        return self.move(x)
-
-    def reference_backward(self, dy, x):
-        return (moved_backward(dy, x, self.move),)
-
-
-class TestGetItem(PickCase):
-    op_name = ()
-    variants = tuple({"key": key} for key in KEYS)
-    draw = None  # see below
-
-    def large_inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (2, 3, 40, 500) if self.key is I else X)
-
-    def op(self, x):
-        return x[self.key]
-
-    def move(self, x):
-        return np.asarray(x[self.key])
-
-
-class TestGetItemAsPyTorch(PickCase):
-    op_name = ()
-    variants = tuple({"key": key} for key in TORCH_KEYS)
-
-    def drawn_shape(self, rng):
-        return X
-
-    def op(self, x):
-        return x[self.key]
-
-    def move(self, x):  # numbers first
-        key = tuple(int(k) if np.ndim(k) == 0 and isinstance(k, np.ndarray) else k for k in self.key)
-        key = (
-            (*key, *[ALL] * (4 - len(key)))
-            if not any(k is ... for k in self.key)
-            else (key[0], ALL, ALL, key[-1])
-        )
-        view = x[tuple(k if isinstance(k, int) else ALL for k in key)]
-        return view[tuple(k for k in key if not isinstance(k, int))]
+def test_numbers_are_taken_first(key, same):
+    """As in PyTorch; NumPy gives another shape."""
+    x = np.arange(120.0).reshape(X)
+    np.testing.assert_array_equal(rv.tensor(x)[key].numpy(), same(x), strict=True)
 
 
 T, V = np.array([0, 2, 1]), np.array([1, 3, 0])
@@ -158,7 +95,7 @@ def test_a_list_with_slices_gives_a_view():
 
 
 def test_assignment_goes_where_the_key_reads():
-    for key in (*KEYS, *TORCH_KEYS):
+    for key in (*KEYS, *MASKS, *KEYS_WITH_NUMBERS):
         x = rv.zeros(X)
         x[key] = 1
         assert x[key].numpy().all()
@@ -181,65 +118,22 @@ def test_layouts_of_two_axes(rng, threads):
         assert len(runs) == 1
 
 
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [
-        (np.array([3]), "[gather] got index 3 for an axis of length 3; expected -3 to 2"),
-        ((I, np.array([7, 0, 0])), "[getitem] got index 7 for an axis of length 4; expected -4 to 3"),
-        (np.zeros(2, bool), "[getitem] got a mask of shape (2,) for dimensions (3,)"),
-        (1.5, "[getitem] got an index of float; expected integers"),
-        (np.array([1.0]), "[getitem] got an index of float64"),
-        ((I, np.arange(2)), "[getitem] got indices of shapes (3,), (2,); expected shapes that broadcast"),
-        ((I, 0, 0), "[getitem] got an index of 3 dimensions for x of shape (3, 4)"),
-        ((0, I + 5), "[gather] got index 6"),
-        ((4, I), "[getitem] got index 4 for an axis of length 3"),
-    ],
-)
-def test_wrong_keys(key, text):
-    refused(IndexError, text, lambda: rv.zeros(3, 4)[key])
-
-
-def test_wrong_calls():
-    x, index = rv.zeros(3, 4), rv.tensor([[0], [1]])
-    refused(TypeError, "[gather] got index of dtype float32; expected integers", x.gather, 0, rv.zeros(3, 4))
-    text = "[gather] got index of shape (5, 1) for x of shape (3, 4)"
-    refused(ValueError, text, x.gather, 1, rv.zeros(5, 1, dtype=rv.int64))
-    refused(ValueError, "[take_along_dim] got indices of shape (2, 1)", x.take_along_dim, index, 1)
-    refused(ValueError, "[index_select] got index of shape (2, 1)", x.index_select, 0, index)
-    refused(IndexError, "[index_select] got index 1 to 5", x.index_select, 0, rv.tensor([1, 5]))
-    for dtype in (rv.float32, rv.int64):
-        y = x.to(dtype)
-        refused(IndexError, "[index_select] got index -1", y.index_select, 0, rv.tensor([1, -1]))
-        refused(IndexError, "[index_add] got index -2; expected", y.index_add, 0, rv.tensor([-2]), y[:1])
-        refused(IndexError, "[index_add] got index -1; expected", y.index_add_, 1, rv.tensor([-1]), y[:, :1])
-        assert y.tolist() == x.tolist()
-        refused(IndexError, "[index_copy] got index -3; expected", y.index_copy, 0, rv.tensor([-3]), y[:1])
-        last, one = rv.tensor([[-1]]), y[:1, :1]
-        refused(IndexError, "[gather] got index -1 for an axis", y.gather, 1, last)
-        refused(IndexError, "[take_along_dim] got index -1 for an axis", ops.take_along_dim, y, last)
-        for call in (y.scatter, y.scatter_, y.scatter_add, y.scatter_add_):
-            refused(IndexError, "got index -1", call, 0, last, one)
-        refused(IndexError, "[scatter] got index -1", ops.scatter, y, 0, last, one, reduce="multiply")
-        for reduction in ("sum", "mean", "amax"):
-            refused(IndexError, "[scatter_reduce] got", ops.scatter_reduce, y, 0, last, one, reduction)
-        assert y.tolist() == x.tolist()
-        assert ops.take_along_dim(y, last, 0).tolist() == [[0, 0, 0, 0]]  # PyTorch takes these
-    assert x.take(rv.tensor([-1])).tolist() == [0]
-    refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x.masked_select, x)
-    refused(ValueError, "[scatter] got index of shape (2, 1), ", x.scatter, 1, index, rv.ones(1, 1))
-    text, double = "[scatter_add] got src of dtype float64 for x of dtype float32", index.double()
-    refused(TypeError, text, x.scatter_add, 1, index, double)
-    refused(ValueError, "[index_add] got x of shape (3, 4)", x.index_add, 0, rv.tensor([0]), rv.ones(2, 4))
-    refused(TypeError, "[scatter] got src and value, or neither", x.scatter, 1, index)
-
-
-@pytest.mark.parametrize("dtype", [rv.float32, rv.int64, rv.bool])
-def test_gather_names_an_index_out_of_range(dtype):
-    x = rv.ones(2, 3).to(dtype)
-    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected 0 to 2"):
-        x.gather(1, rv.tensor([[0, 3]]))
-    text = "[take_along_dim] got index -4 for an axis of length 3; expected -3 to 2"
-    refused(IndexError, text, x.take_along_dim, rv.tensor([[-4]]), 1)
+def test_integers_are_picked_and_put_within_range():
+    """What is refused of floats is in the samples."""
+    y, last = rv.zeros(3, 4, dtype=rv.int64), rv.tensor([[-1]])
+    one = y[:1, :1]
+    refused(IndexError, "[index_select] got index -1", y.index_select, 0, rv.tensor([1, -1]))
+    refused(IndexError, "[index_add] got index -2; expected", y.index_add, 0, rv.tensor([-2]), y[:1])
+    refused(IndexError, "[index_add] got index -1; expected", y.index_add_, 1, rv.tensor([-1]), y[:, :1])
+    refused(IndexError, "[index_copy] got index -3; expected", y.index_copy, 0, rv.tensor([-3]), y[:1])
+    refused(IndexError, "[gather] got index -1 for an axis", y.gather, 1, last)
+    refused(IndexError, "[take_along_dim] got index -1 for an axis", ops.take_along_dim, y, last)
+    for call in (y.scatter, y.scatter_, y.scatter_add, y.scatter_add_):
+        refused(IndexError, "got index -1", call, 0, last, one)
+    refused(IndexError, "[scatter] got index -1", ops.scatter, y, 0, last, one, reduce="multiply")
+    for reduction in ("sum", "mean", "amax"):
+        refused(IndexError, "[scatter_reduce] got", ops.scatter_reduce, y, 0, last, one, reduction)
+    assert not y.numpy().any()
 
 
 def test_a_tensor_of_uint8_is_a_mask():

@@ -10,7 +10,7 @@ LOWER = """
     conv3d conv_transpose1d conv_transpose2d prelu scaled_dot_product_attention Linear Conv1d Conv2d
     ConvTranspose1d
     ConvTranspose2d PReLU RNN LSTM RNNCell MultiheadAttention
-    affine_grid Sequential linalg_vecdot cov_weighted corrcoef
+    affine_grid Sequential linalg_vecdot cov_weighted corrcoef attention_with_dropout
 """
 FLOAT32 = """
     mse l1 smooth_l1 huber kl_div cross_entropy nll bce bce_with_logits poisson_nll hinge_embedding

@@ -49,6 +49,7 @@ REFUSED = {
     result_type einsum cov_weighted corrcoef batch_norm embedding_bag dropout alpha_dropout
     dropout2d median nanmedian quantile nanquantile mode cumprod cummax cummin bincount histc
     histogram unique unique_consecutive repeat_interleave diagonal trace getitem
+    attention_with_dropout
     """: "has no counterpart, in one of its samples",
 }
 

@@ -19,6 +19,8 @@ Pair = int | tuple[int, int]
 
 
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if x.ndim == 3:
+        return conv2d(x[None], w, bias, stride, padding, dilation, groups)[0]
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
     (n, _, h, v), (k, c, r, s) = image.shape, w.shape
@@ -93,7 +95,7 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 def conv1d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     settings = _along_the_row(stride, padding, dilation)
-    return conv2d(x[:, :, None], w[:, :, None], bias, *settings, groups)[:, :, 0]
+    return conv2d(x[..., None, :], w[:, :, None], bias, *settings, groups)[..., 0, :]
 
 
 def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any, Any, Any]:
@@ -112,6 +114,8 @@ def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any,
 
 
 def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    if x.ndim == 3:
+        return conv_transpose2d(x[None], w, bias, stride, padding, output_padding, groups, dilation)[0]
     stride, padding, output_padding, dilation = map(_pair, (stride, padding, output_padding, dilation))
     padded = _padded_size(x, w, stride, output_padding, dilation)
     y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
@@ -124,7 +128,7 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, gro
 
 def conv_transpose1d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    return conv_transpose2d(x[:, :, None], w[:, :, None], bias, *settings)[:, :, 0]
+    return conv_transpose2d(x[..., None, :], w[:, :, None], bias, *settings)[..., 0, :]
 
 
 def conv_transpose2d_backward(dy, x, w, stride, padding, output_padding, groups, dilation):

@@ -62,11 +62,6 @@ def dropout(x: Array, p: float, key: Array) -> Array:
     return np.where(keep_mask(x.shape, p, key), x / (1 - p), 0)
 
 
-def dropout_backward(dy: Array, p: float, key: Array) -> Array:
-    """The same elements, the same factor."""
-    return dropout(dy, p, key)
-
-
 def channel_dropout(x: Array, p: float, key: Array) -> Array:
     """dropout of whole channels, dimension 1; its gradient is the same function of dy."""
     ones = np.ones((*x.shape[:2], *(1,) * (x.ndim - 2)))
@@ -80,10 +75,6 @@ def alpha_dropout(x: Array, p: float, key: Array) -> Array:
     """Dropped elements become selu's limit; then a linear function restores mean 0 and variance 1."""
     a, kept = alpha_scale(p), p < 1 and keep_mask(x.shape, p, key)
     return a * np.where(kept, x, LOW) - a * p * LOW
-
-
-def alpha_dropout_backward(dy: Array, p: float, key: Array) -> Array:
-    return np.where(p < 1 and keep_mask(dy.shape, p, key), alpha_scale(p) * dy, 0)
 
 
 def alpha_scale(p: float) -> float:

@@ -259,18 +259,6 @@ def pad(x: Array, sizes: Sequence[int], mode: str = "constant", value: float = 0
     return x
 
 
-def pad_backward(dy: Array, shape: tuple[int, ...], sizes: Sequence[int], mode: str = "constant") -> Array:
-    """dx[i] = the sum of dy over the outputs with input i; shape: x's."""
-    for k in reversed(range(len(sizes) // 2)):
-        axis = len(shape) - 1 - k
-        found = positions(shape[axis], sizes[2 * k], sizes[2 * k + 1], mode)
-        known = found >= 0
-        dx = np.zeros((*dy.shape[:axis], shape[axis], *dy.shape[axis + 1 :]), dy.dtype)
-        np.add.at(dx, _along(axis, found[known]), dy[_along(axis, known)])
-        dy = dx
-    return dy
-
-
 def _along(axis: int, index: Array) -> Any:
     return (*(slice(None),) * axis, index)
 

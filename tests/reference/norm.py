@@ -71,15 +71,6 @@ def batch_norm_eval(
     return xhat * of_channels(weight, x, 1) + of_channels(bias, x, 0)
 
 
-def batch_norm_eval_backward(
-    dy: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float = 1e-5
-) -> tuple[Array, Array, Array]:
-    axes = over_channels(x)
-    rstd = 1 / np.sqrt(of_channels(var, x, 1) + eps)
-    xhat = (x - of_channels(mean, x, 0)) * rstd
-    return dy * of_channels(weight, x, 1) * rstd, (dy * xhat).sum(axes), dy.sum(axes)
-
-
 def running(mean: Array, var: Array, x: Array, momentum: float) -> tuple[Array, Array]:
     """The running statistics after a batch: an exponential average; var is the unbiased one."""
     axes = over_channels(x)
@@ -141,16 +132,3 @@ def rms_norm(x: Array, count: int, weight: Array | None, eps: float) -> Array:
         return x.copy()
     rstd = 1 / np.sqrt((x * x).mean(last_axes(x, count), keepdims=True) + eps)
     return x * rstd * (1 if weight is None else weight)
-
-
-def rms_norm_backward(
-    dy: Array, x: Array, count: int, weight: Array | None, eps: float
-) -> tuple[Array, Array]:
-    """dx = rstd (g - xhat mean(g xhat)): there is no mean that x could change."""
-    axes, leading = last_axes(x, count), tuple(range(x.ndim - count))
-    if x.size == 0:
-        return dy.copy(), (dy * x).sum(leading)
-    rstd = 1 / np.sqrt((x * x).mean(axes, keepdims=True) + eps)
-    xhat, g = x * rstd, dy * (1 if weight is None else weight)
-    dx = rstd * (g - xhat * (g * xhat).mean(axes, keepdims=True))
-    return dx, (dy * xhat).sum(leading)

@@ -112,11 +112,6 @@ def adaptive_avg_pool2d(x: Array, out_h: int, out_w: int) -> Array:
     return avg_pool2d(x, rows, columns, _sizes(rows, columns))
 
 
-def adaptive_avg_pool2d_backward(dy: Array, shape: tuple[int, ...]) -> Array:
-    rows, columns = adaptive_taps(shape[2], dy.shape[2]), adaptive_taps(shape[3], dy.shape[3])
-    return avg_pool2d_backward(dy, shape, rows, columns, _sizes(rows, columns))
-
-
 def adaptive_max_pool2d(x: Array, out_h: int, out_w: int) -> tuple[Array, Array]:
     """y and where, whose offsets count the taps of the widest window."""
     rows, columns = adaptive_taps(x.shape[2], out_h), adaptive_taps(x.shape[3], out_w)

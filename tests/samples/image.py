@@ -9,6 +9,7 @@ from reference import pooling
 
 from samples.sample import call, fixed, op, refused
 
+SMOOTH = {"antialias": True}
 SINGLE, OF_HALVES = "has no halves", ("halves", "half_derivatives", "without_node", "autocast", "captured")
 
 
@@ -55,7 +56,16 @@ def conv1d(x):
     yield call(x(2, 3, x.n), x(4, 3, 3), x(4), padding=1)
     yield call(x(0, 4, 7), x(6, 4, 3), x(6))
     yield any_convolution(x, 1)
-    yield refused(ValueError, "[conv1d] got", x(2, 4, 7), x(6, 3, 3))
+    yield call(x(3, 5), x(4, 3, 2))
+    images, weight = x(1, 3, 5), x(4, 3, 3)
+    for text, settings in (
+        ("stride (1, 2); expected an integer", {"stride": (1, 2)}),
+        ("a kernel that reaches over 9 samples along l and a padded input of 5", {"dilation": 4}),
+        ("x with 3 channels and weight for 9; expected weight of shape (K, 1, S)", {"groups": 3}),
+        ("bias of shape (3,); expected (4,)", {"bias": x(3)}),
+    ):
+        yield refused(ValueError, f"[conv1d] got {text}", images, weight, **settings)
+    yield refused(ValueError, "x of shape (1, 3, 5, 1); expected 3 dimensions", x(1, 3, 5, 1), weight)
 
 
 @op(reference=conv2d_reference.conv2d, terms=products)
@@ -74,7 +84,36 @@ def conv2d(x):
     yield call(x(1, 3, 3, 4), x(x.n, 3, 3, 2), x(x.n))
     yield call(x(0, 4, 5, 6), x(6, 4, 1, 1))
     yield any_convolution(x, 2)
-    yield refused(ValueError, "[conv2d] got", x(2, 4, 5, 6), x(6, 3, 3, 3))
+    yield call(x(3, 5, 6), x(4, 3, 2, 2))
+    images, weight = x(1, 3, 5, 5), x(4, 3, 3, 3)
+    for text, settings in (
+        ("stride 0; expected at least 1 and at most", {"stride": 0}),
+        ("stride (1, 2, 3); expected an integer or a pair", {"stride": (1, 2, 3)}),
+        ("padding -1; expected at least 0", {"padding": -1}),
+        ("padding 'full'; expected 'same', 'valid', an integer", {"padding": "full"}),
+        ("padding 'same' and stride 2; expected stride 1", {"padding": "same", "stride": 2}),
+        ("dilation 1099511627776; expected at least 1 and at most 2147483647", {"dilation": 2**40}),
+        ("a kernel that reaches over 9 pixels along h and a padded input of 5; expected", {"dilation": 4}),
+        ("x with 3 channels and groups 2; expected channels divisible", {"groups": 2}),
+        ("x with 3 channels and weight for 9; expected weight of shape (K, 1, R, S)", {"groups": 3}),
+        ("groups 0; expected at least 1", {"groups": 0}),
+        ("bias of shape (3,); expected (4,)", {"bias": x(3)}),
+    ):
+        yield refused(ValueError, f"[conv2d] got {text}", images, weight, **settings)
+    for text, shape, of_weight in (
+        ("x of shape (5, 5); expected 4 dimensions (n, c, h, w)", (5, 5), (4, 3, 3, 3)),
+        ("weight of shape (4, 3, 3); expected 4 dimensions", (1, 3, 5, 5), (4, 3, 3)),
+        ("x with 3 channels and weight for 4; expected weight of shape ", (1, 3, 5, 5), (4, 4, 3, 3)),
+        ("weight of shape (4, 3, 0, 3); expected a kernel of at least", (1, 3, 5, 5), (4, 3, 0, 3)),
+        ("a kernel that reaches over 3 pixels along w and a padded input of 2", (1, 3, 5, 2), (4, 3, 3, 3)),
+    ):
+        yield refused(ValueError, f"[conv2d] got {text}", x(*shape), x(*of_weight))
+    yield refused(
+        TypeError, "[conv2d] got stride 1.5; expected an integer or a pair", images, weight, stride=1.5
+    )
+    yield refused(
+        TypeError, "[conv2d] got x of dtype int64; expected float", x.integers(0, 9, 1, 3, 5, 5), weight
+    )
 
 
 def any_transposed(x, axes):
@@ -98,7 +137,12 @@ def conv_transpose1d(x):
     yield call(x(2, x.n, 4), x(x.n, 2, 3), x(2), padding=1)
     yield call(x(0, 4, 7), x(4, 3, 3), x(3))
     yield any_transposed(x, 1)
-    yield refused(ValueError, "[conv_transpose1d] got", x(2, 4, 7), x(3, 3, 3))
+    yield call(x(3, 5), x(3, 2, 2))
+    yield refused(
+        ValueError, "[conv_transpose1d] got x with 3 channels and weight for 4", x(1, 3, 5), x(4, 3, 3)
+    )
+    text = "got x of shape (5, 1, 3, 5); expected 3 dimensions (n, c, l)"
+    yield refused(ValueError, text, x(5, 1, 3, 5), x(3, 4, 3))
 
 
 @op(reference=conv2d_reference.conv_transpose2d, terms=stamps)
@@ -112,7 +156,19 @@ def conv_transpose2d(x):
     yield call(x(1, 3, 3, 2), x(3, x.n, 2, 2), x(x.n))
     yield call(x(1, 2, 2, x.n), x(2, 3, 2, 2), x(3), stride=2)
     yield any_transposed(x, 2)
-    yield refused(ValueError, "[conv_transpose2d] got", x(2, 4, 3, 4), x(3, 3, 3, 2))
+    yield call(x(3, 4, 5), x(3, 2, 2, 2))
+    images, weight = x(1, 3, 5, 5), x(3, 4, 3, 3)
+    for error, text, settings in (
+        (ValueError, "stride 0; expected at least 1", {"stride": 0}),
+        (TypeError, "padding 'same'; expected an integer or a pair", {"padding": "same"}),
+        (ValueError, "padding (1, 2, 3); expected an integer or a pair", {"padding": (1, 2, 3)}),
+        (ValueError, "output_padding 1 for stride 1 and dilation 1; expected less", {"output_padding": 1}),
+        (ValueError, "a size of 5 along h, from which an output of -1 would come", {"padding": 4}),
+        (ValueError, "x with 3 channels and groups 2; expected channels divisible", {"groups": 2}),
+        (ValueError, "bias of shape (3,); expected (4,)", {"bias": x(3)}),
+    ):
+        yield refused(error, f"[conv_transpose2d] got {text}", images, weight, **settings)
+    yield refused(ValueError, "expected weight of shape (3, K / groups, R, S)", images, x(4, 3, 3, 3))
 
 
 def any_window(x, axes, *names):
@@ -182,6 +238,7 @@ for _axes, _windows in ((1, windows_1d), (2, windows_2d)):
 @op(of="nn.functional.max_pool2d")
 def max_pool2d_with_indices(x):
     yield call(x(2, 4, 6, 7), 3, 2, dilation=2, return_indices=True)
+    yield call(x(2, 4, 4), 2, return_indices=True)
 
 
 @op(of="nn.functional.avg_pool2d", reference=partial(pooling.avg_pool, 2), terms=plane)
@@ -211,6 +268,7 @@ def adaptive_2d(x):
     yield call(x(2, 4, 6, 6), 3)
     yield call(x(1, 2, 5, 7), (None, 2))
     yield call(x(1, 3, 7, 8), (13, 12))
+    yield call(x(2, 4, 4), 3)
     yield call(x(1, x.n, 5, 4), (3, 2))
     yield call(x(0, 3, 5, 4), 1)
     yield call(x(*(x.size(1, 19) for _ in range(4))), (x.size(1, 11), x.size(1, 11)))
@@ -258,9 +316,12 @@ def interpolate(x):
     yield call(x(2, 3, 4, 5), size=(7, 3), mode="bilinear", align_corners=True)
     yield call(x(2, 3, 4, 5), size=(6, 8), mode="bicubic", align_corners=False)
     yield call(x(2, 3, 5), size=7, mode="linear")
-    yield call(x(1, 2, 8, 8), size=(3, 5), mode="bilinear", antialias=True).without(
-        SINGLE, *OF_HALVES, "reference"
-    )
+    for corners in (False, True):
+        settings = {"align_corners": corners} | SMOOTH
+        yield call(x(1, 2, 5, 6), (3, 7), mode="bilinear", **settings).without(
+            SINGLE, *OF_HALVES, "reference"
+        )
+        yield call(x(1, 2, 5, 6), (3, 7), mode="bicubic", **settings).without(SINGLE, *OF_HALVES, "reference")
     yield call(x(2, 3, 7), size=16)
     yield call(x(1, 2, 5, 6), scale_factor=(1.5, 0.6))
     yield call(x(2, 3, 5, 6), size=(8, 17), mode="nearest-exact")
@@ -273,7 +334,20 @@ def interpolate(x):
         yield call(x(1, x.n, 3, 4), size=(5, 3), mode=mode)
         yield call(x(1, 2, 3, x.n + 1), size=(2, 5), mode=mode)
     yield any_resize(x)
-    yield refused(ValueError, "[interpolate] got", x(2, 3, 4, 5))
+    for error, text, settings in (
+        (ValueError, "", {}),
+        (ValueError, "mode 'area', x of shape", {"mode": "area", "size": 2, "align_corners": True}),
+        (ValueError, "mode 'area', x of shape", {"mode": "area"}),
+        (ValueError, "antialias and mode 'nearest'; expected 'bilinear' or 'bicubic'", {"size": 2} | SMOOTH),
+        (ValueError, "antialias and mode 'area'", {"size": 2, "mode": "area"} | SMOOTH),
+        (ValueError, "neither size and scale_factor", {"mode": "bilinear"} | SMOOTH),
+        (ValueError, "an output of 0 along an axis of", {"size": 0, "mode": "bicubic"} | SMOOTH),
+        (ValueError, "size", {"size": (1, 2, 3), "mode": "bicubic"} | SMOOTH),
+        (TypeError, "size", {"size": 2.5, "mode": "bicubic"} | SMOOTH),
+    ):
+        yield refused(error, f"[interpolate] got {text}", x(2, 3, 4, 5), **settings)
+    text = "[interpolate] got x of dtype int64"
+    yield refused(TypeError, text, x.integers(0, 9, 1, 1, 4, 4), 2, mode="bilinear", antialias=True)
 
 
 def any_frame(x):

@@ -50,11 +50,18 @@ def getitem(x):
     yield call(x(2, x.n), (ALL, x.integers(-x.n, x.n, 5)))
     rows, columns = x.size(1, 9), x.size(1, 9)
     yield call(x(rows, columns, *x.shape(most=2)), (x.integers(-rows, rows, 3, 4), x.integers(0, columns, 4)))
-    yield refused(
-        IndexError, "[getitem] got a mask of shape (2,) for dimensions (3,)", x(3, 4), np.zeros(2, bool)
-    )
-    yield refused(IndexError, "[getitem] got an index of float; expected integers", x(3), 1.5)
-    yield refused(IndexError, "[getitem] got an index of float", x(3), fixed(np.array([1.0])))
+    for text, key in (
+        ("[gather] got index 3 for an axis of length 3; expected -3 to 2", np.array([3])),
+        ("[getitem] got index 7 for an axis of length 4; expected -4 to 3", (I, np.array([7, 0, 0]))),
+        ("[getitem] got a mask of shape (2,) for dimensions (3,)", np.zeros(2, bool)),
+        ("[getitem] got an index of float; expected integers", 1.5),
+        ("[getitem] got indices of shapes (3,), (2,); expected shapes that broadcast", (I, np.arange(2))),
+        ("[getitem] got an index of 3 dimensions for x of shape (3, 4)", (I, 0, 0)),
+        ("[gather] got index 6", (0, I + 5)),
+        ("[getitem] got index 4 for an axis of length 3", (4, I)),
+        ("[getitem] got an index of float", fixed(x(1))),
+    ):
+        yield refused(IndexError, text, x(3, 4), key)
 
 
 @op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
@@ -67,6 +74,8 @@ def gather(x):
     yield refused(TypeError, "[gather] got index of dtype float", x(3), 0, x(3))
     yield refused(IndexError, "[gather] got index 3 for an axis of length 3", x(3), 0, np.array([3]))
     yield refused(ValueError, "[gather] got index of shape (5, 1)", x(3, 4), 1, x.integers(0, 3, 5, 1))
+    yield refused(IndexError, "[gather] got index -1 for an axis", x(3, 4), 1, np.array([[-1]]))
+    yield refused(IndexError, "got index 3 for an axis of length 3", x.bools(2, 3), 1, np.array([[3]]))
 
 
 @op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True)
@@ -76,6 +85,10 @@ def take_along_dim(x):
     yield call(x(3, x.n), x.integers(0, x.n, 7))
     yield call(x.integers(0, 9, 3, 4), x.integers(0, 3, 1, 4), dim=0)
     yield refused(IndexError, "[take_along_dim] got index -4 for", x(2, 3), np.array([[-4]]), 1)
+    yield refused(IndexError, "[take_along_dim] got index -1 for an axis", x(3, 4), np.array([[-1]]))
+    yield refused(
+        ValueError, "[take_along_dim] got indices of shape (2, 1)", x(3, 4), np.array([[0], [1]]), 1
+    )
 
 
 @op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)

@@ -6,18 +6,25 @@ from ranvier.ops.making.random import fresh_key
 from reference import attention, distance, norm
 from reference import dropout as dropout_reference
 
-from samples.sample import call, fixed, op, refused, state
+from samples.sample import at_kink, call, fixed, op, refused, state
 
 
 def attended(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
     """With enable_gqa a head of keys serves several heads of queries."""
     if enable_gqa:
         k, v = (np.repeat(heads, q.shape[-3] // heads.shape[-3], -3) for heads in (k, v))
-    mask = attention.causal_mask(q.shape[-2], k.shape[-2]) if is_causal else attn_mask
-    return attention.attention(q, k, v, mask, scale)
+    mask, key = attention.causal_mask(q.shape[-2], k.shape[-2]) if is_causal else attn_mask, None
+    if dropout_p:
+        rv.manual_seed(0)
+        key = fresh_key()
+    return attention.attention(q, k, v, mask, scale, dropout_p, key)
 
 
-@op(reference=attended, terms=lambda q, k, v, *mask, **_: sum(q.shape) + sum(k.shape) + sum(v.shape))
+def products(q, k, v, *mask, **settings):
+    return sum(q.shape) + sum(k.shape) + sum(v.shape)
+
+
+@op(reference=attended, terms=products)
 def scaled_dot_product_attention(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7))
     yield call(x(3, 4, 5), x(3, 4, 5), x(3, 4, 5), is_causal=True)
@@ -30,6 +37,12 @@ def scaled_dot_product_attention(x):
     yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), attn_mask=fixed(x(4, 6)))
     yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7), x(2, 1, 4, 6))
     yield call(x(1, 4, 3, 5), x(1, 2, 3, 5), x(1, 2, 3, 5), enable_gqa=True)
+    yield call(x(2, 6, 1, 4), x(2, 2, 5, 4), x(2, 2, 5, 4), enable_gqa=True)
+    yield call(x(2, 6, 1, 4), x(2, 1, 5, 4), x(2, 3, 5, 4), x(2, 6, 1, 5), enable_gqa=True)
+    yield call(x(2, 6, 1, 4), x(2, 6, 5, 4), x(2, 2, 5, 4), x(2, 1, 1, 5), enable_gqa=True)
+    yield call(x(2, 6, 3, 4), x(2, 2, 5, 4), x(2, 2, 5, 4), x(1, 5), enable_gqa=True)
+    yield call(x(2, 6, 3, 4), x(2, 1, 5, 4), x(2, 3, 5, 4), is_causal=True, enable_gqa=True)
+    yield at_kink(np.array([[1e4], [-1e4]]), x(2, 1), x(2, 3), scale=1.0)  # exponentials would overflow
     yield call(x(3, 5, 4), x(1, 6, 4), x(6, 2))  # leading dimensions broadcast
     yield call(x(5, 4), x(1, 6, 4), x(3, 6, 2), x(5, 6))
     yield call(x(1, 1), x(1, 1), x(1, 1), x(1, 1))
@@ -49,7 +62,26 @@ def scaled_dot_product_attention(x):
     yield call(*arrays, x(*masks[x.size(0, 2)]))
     yield call(*arrays, x.bools(length, keys), scale=0.2)
     yield call(*arrays, is_causal=True)
-    yield refused(ValueError, "[scaled_dot_product_attention] got", x(2, 4, 5), x(2, 6, 4), x(2, 6, 5))
+    for text, shapes, settings in (
+        ("query of shape (3, 4), key of shape (3, 5)", [(3, 4), (3, 5), (3, 4)], {}),
+        ("expected (..., L, E), (..., S, E)", [(3, 4), (3, 4), (2, 4)], {}),
+        ("got query of shape (4,)", [(4,), (3, 4), (3, 4)], {}),
+        ("got query of shape (2, 3, 4)", [(2, 3, 4), (3, 3, 4), (3, 4)], {}),
+        ("got dropout_p 1.5; expected a probability", [(3, 4)] * 3, {"dropout_p": 1.5}),
+        ("got attn_mask and is_causal=True", [(3, 4)] * 3, {"attn_mask": x.bools(3, 3), "is_causal": True}),
+        ("got attn_mask of shape (2, 2)", [(3, 4)] * 3, {"attn_mask": x.bools(2, 2)}),
+        ("with enable_gqa; expected", [(3, 3, 4), (2, 3, 4), (2, 3, 4)], {"enable_gqa": True}),
+    ):
+        yield refused(ValueError, text, *(x(*shape) for shape in shapes), **settings)
+    text = "[scaled_dot_product_attention] got attn_mask of dtype int64; expected bool or"
+    yield refused(TypeError, text, x(3, 4), x(3, 4), x(3, 4), x.integers(0, 2, 3, 3))
+
+
+@op(of="nn.functional.scaled_dot_product_attention", reference=attended, terms=products, draws=True)
+def attention_with_dropout(x):
+    yield call(x(2, 3, 5, 7), x(2, 3, 9, 7), x(2, 3, 9, 4), dropout_p=0.3)
+    yield call(x(33, 16), x(33, 16), x(33, 16), dropout_p=0.5)
+    yield call(x(3, 4), x(3, 4), x(3, 2), dropout_p=1.0)
 
 
 def many(*args, **settings):
@@ -157,16 +189,26 @@ PADDED = "rows of padding have no gradient"
 DIVIDED = "rows of the gradient are divided by counts"
 
 
-@op(reference=lambda index, weight, **_: weight[index])
+@op(reference=lambda index, weight, *_, **__: weight[index])
 def embedding(x):
     yield call(x.integers(0, 5, 2, 5), x(5, x.n))
     yield call(x.integers(0, 5, 4), x(5, x.n), padding_idx=2).without(PADDED, "gradient", "forward_mode")
     index = x.integers(0, 5, 2, 5, dtype=np.int32)
     yield call(index, x(5, x.n), scale_grad_by_freq=True).without(DIVIDED, "gradient", "forward_mode")
+    yield call(np.array(0), x(1, x.n))
     yield call(x.integers(0, 5, 0), x(5, x.n))
     rows = x.size(1, 40)
     yield call(x.integers(0, rows, *x.shape(most=3)), x(rows, x.size(1, 40)))
-    yield refused(IndexError, "[embedding] got", np.array([5]), x(5, x.n))
+    weight = x(4, 2)
+    yield refused(
+        IndexError, "[embedding] got index 4 for 4 embeddings; expected 0", np.array([0, 4]), weight
+    )
+    yield refused(IndexError, "[embedding] got index -1 for 4 embeddings; expected", np.array([[-1]]), weight)
+    yield refused(
+        TypeError, "[embedding] got index of dtype float32; expected an integer dtype", x(2), weight
+    )
+    yield refused(ValueError, "[embedding] got weight of shape (4,); expected 2", np.array([0]), x(4))
+    yield refused(ValueError, "[embedding] got padding_idx 4 for 4 embeddings", np.array([0]), weight, 4)
 
 
 @op
@@ -204,7 +246,8 @@ def dropout(x):
     yield call(x(3, x.n), 1.0)
     yield call(x(*x.shape()), x.size(0, 10) / 10)
     yield call(x(0, 3), 0.3)
-    yield refused(ValueError, "[dropout] got", x(3, x.n), 1.5)
+    yield refused(ValueError, "[dropout] got p 1.5; expected a probability", x(3), 1.5)
+    yield refused(TypeError, "[dropout] got x of dtype int64", x.integers(0, 9, 3))
 
 
 @op(draws=True, reference=dropped(dropout_reference.alpha_dropout), inner=10.0)
@@ -221,6 +264,7 @@ def dropout2d(x):
     yield call(x(2, x.n, 3), 0.3)
     yield call(x(2, 4), 1.0)
     yield call(x(*x.shape(least=2)), x.size(0, 10) / 10)
+    yield refused(ValueError, "[dropout2d] got x of shape (2,); expected 2 dim", x(2), 0.5)
 
 
 @op(

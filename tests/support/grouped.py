@@ -52,35 +52,5 @@ def grouped(names: str | tuple[str, ...], cases: Iterable[Any], ids: Any = None)
     return decorate
 
 
-def each_case(test: Callable[..., None]) -> Callable[..., None]:
-    """A test of OpCase for a group of variants and dtypes, each with a new instance and the same numbers."""
-    own = inspect.signature(test)
-
-    @wraps(test)
-    def run(self: Any, **fixtures: Any) -> None:
-        __tracebackhide__ = True
-        skipped = None
-        for settings, dtype in self.cases:
-            one, given = type(self)(), copy.deepcopy(fixtures.get("rng"))
-            one._settings(settings)
-            more = {"rng": given, "dtype": dtype}
-            more = {**fixtures, **{name: value for name, value in more.items() if name in own.parameters}}
-            rv.manual_seed(0)
-            try:
-                test(one, **more)
-            except pytest.skip.Exception as reason:
-                skipped = reason
-            except BaseException:
-                print("failed with", settings, dtype)  # pytest shows it below the traceback
-                raise
-        if skipped:
-            raise skipped
-
-    fixtures = [parameter for name, parameter in own.parameters.items() if name != "dtype"]
-    run.__signature__ = own.replace(parameters=fixtures)  # type: ignore[attr-defined]
-    run.of_dtypes = "dtype" in own.parameters  # type: ignore[attr-defined]
-    return run
-
-
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""Gradients of gradients: create_graph=True. The second gradients of each op are tested by its OpCase."""
+"""Gradients of gradients: create_graph=True. Those of each op: properties/test_gradient.py."""
 
 import gc
 import importlib

@@ -1,9 +1,7 @@
 // Layer and RMS norm: a thread takes lines, and sums the parameters' gradients over segments of them.
 #include "kernels/norm/layer_norm.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/carve.h"
 #include "base/parallel.h"
@@ -34,29 +32,27 @@ struct LineForward {
   // A few lines at once: the roots and quotients of one need not wait for those of the other.
   void lines(int64_t begin, int64_t end) const {
     const int64_t n = f.x.shape[1], count = end - begin;
-    const double length = n ? double(n) : 1;
+    const auto x = [&](int64_t i) { return f.x.data + (begin + i) * f.x.strides[0]; };
     Normalize<T> function[kLinesAtOnce];
     double mean[kLinesAtOnce], var[kLinesAtOnce];
     for (int64_t i = 0; i < count; ++i) {
-      const Moments all = moments(f.x.data + (begin + i) * f.x.strides[0], n);
-      mean[i] = all.mean, var[i] = all.m2 / length;
+      const Moments all = moments(x(i), n);
+      mean[i] = all.mean, var[i] = all.m2 / double(std::max<int64_t>(n, 1));
     }
     for (int64_t i = 0; i < count; ++i) {
-      if (f.centered) {
+      if (f.centered)
         f.mean.data[begin + i] = mean[i];
-      } else {
-        const T* x = f.x.data + (begin + i) * f.x.strides[0];
+      else
         var[i] += mean[i] * mean[i], mean[i] = 0;
-        if (std::isnan(var[i]) && std::none_of(x, x + n, [](T v) { return std::isnan(v); }))
-          var[i] = std::numeric_limits<double>::infinity();  // as its mean square is
-      }
+      // of infinite elements the mean square is infinite: the others become 0, as in PyTorch
+      if (!f.centered && std::isnan(var[i]) && std::none_of(x(i), x(i) + n, [](T v) { return v != v; }))
+        var[i] = INFINITY;
       const double rstd = 1 / std::sqrt(var[i] + f.eps);
       f.rstd.data[begin + i] = rstd;
-      const T m = T(mean[i]);
-      function[i] = {m, T(rstd), T(-(mean[i] - double(m)) * rstd)};
+      function[i] = {T(mean[i]), T(rstd), T(-(mean[i] - double(T(mean[i]))) * rstd)};
     }
     for (int64_t i = 0; i < count; ++i)
-      kernels.normalize(f.x.data + (begin + i) * f.x.strides[0], n, function[i], f.weight.data, f.bias.data,
+      kernels.normalize(x(i), n, function[i], f.weight.data, f.bias.data,
                         f.y.data + (begin + i) * f.y.strides[0]);
   }
 };
@@ -66,8 +62,7 @@ struct LinePlan {
   int64_t lines, n, segments, block;  // block: lines that stay in cache
 
   explicit LinePlan(const LayerNormBackward<T>& f) : lines(f.x.shape[0]), n(f.x.shape[1]) {
-    segments = std::clamp<int64_t>(lines * n / kSegmentWork, 1, kLineSegments);
-    segments = std::clamp<int64_t>(segments, 1, std::max<int64_t>(lines, 1));
+    segments = std::clamp<int64_t>(std::min(lines * n / kSegmentWork, lines), 1, kLineSegments);
     const int64_t bytes = std::max<int64_t>(2 * n * int64_t(sizeof(T)), 1);
     block = std::clamp<int64_t>(kSumBlockBytes / bytes, 1, kNormRows);
   }
