@@ -294,6 +294,12 @@ def test_an_argument_without_elements_keeps_its_strides():
     assert {step(rv.zeros(3, 4)[:0])[0] for _ in range(4)} == {(4, 1)}
 
 
+def test_an_argument_without_elements_has_no_memory():
+    """Results may lie where its strides would lead to."""
+    step, x = strict(lambda x, y: y * 2.0 + x.sum()), rv.zeros(0, 2**30)
+    assert [step(x, rv.tensor(y)).item() for y in (1.0, 2.0, 3.0)] == [2.0, 4.0, 6.0]
+
+
 def test_memory_maps_are_arguments_like_others(tmp_path):
     x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(2,))
     fast = strict(lambda x: rv.neg(x))

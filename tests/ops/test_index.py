@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from samples.index import KEYS, KEYS_WITH_NUMBERS, MASKS, I, J
+from samples.index import BACKWARDS, KEYS, KEYS_WITH_NUMBERS, MASKS, I, J
 from support.refused import refused
 
 X, ALL = (2, 3, 4, 5), slice(None)
@@ -95,7 +95,7 @@ def test_a_list_with_slices_gives_a_view():
 
 
 def test_assignment_goes_where_the_key_reads():
-    for key in (*KEYS, *MASKS, *KEYS_WITH_NUMBERS):
+    for key in (*KEYS, *MASKS, *BACKWARDS, *KEYS_WITH_NUMBERS):
         x = rv.zeros(X)
         x[key] = 1
         assert x[key].numpy().all()
