@@ -129,27 +129,6 @@ def test_bits_do_not_depend_on_threads_or_the_batch(rng):
         assert alone.item() == found[0][0][n]
 
 
-X = rv.zeros(4, 2, 3)
-
-
-@pytest.mark.parametrize(
-    ("text", "arguments"),
-    [
-        ("got log_probs of shape (4, 2, 3) and 1 and 2 lengths", (X, [[1], [1]], [4], [1, 1])),
-        ("got input_lengths from 4 to 5; expected 0 to 4", (X, [[1], [1]], [4, 5], [1, 1])),
-        ("got targets of shape (2, 1) and target_lengths [1, 2]", (X, [[1], [1]], [4, 4], [1, 2])),
-        ("got targets of shape (2,) and target_lengths [1, 2]", (X, [1, 1], [4, 4], [1, 2])),
-        ("got targets of shape (2, 1) and target_lengths [1, -1]", (X, [[1], [1]], [4, 4], [1, -1])),
-        ("got a label or blank outside 0 ... 2", (X, [[1], [3]], [4, 4], [1, 1])),
-        ("got a label or blank outside 0 ... 2", (X, [[1], [2]], [4, 4], [1, 1], 3)),
-        ("got log_probs of shape (4,)", (X[:, 0, 0], [[1], [2]], [4, 4], [1, 1])),
-        ("got reduction 'none at all'", (X, [[1], [2]], [4, 4], [1, 1], 0, "none at all")),
-    ],
-)
-def test_errors(text, arguments):
-    refused(ValueError, text, F.ctc_loss, *arguments)
-
-
 def test_labels_lose_their_fractions():
     x, lengths = rv.zeros(3, 1, 3).log_softmax(-1), (rv.tensor([3]), rv.tensor([2]))
     want = F.ctc_loss(x, rv.tensor([[1, 2]]), *lengths).item()

@@ -1,4 +1,4 @@
-"""interpolate: areas, triangles of antialias, bytes, places that float32 rounds, memory format."""
+"""interpolate and pad: areas, triangles of antialias, bytes, places that float32 rounds, memory format."""
 
 import numpy as np
 import pytest
@@ -19,15 +19,6 @@ def test_no_weight_no_infinity():
     x = np.array([[[1.0, np.inf, 2.0]]])
     y = ops.interpolate(x, size=5, mode="linear", align_corners=True).numpy()
     assert y[0, 0].tolist() == [1.0, np.inf, np.inf, np.inf, 2.0]
-
-
-def test_layout_stays(rng):
-    x = rv.from_numpy(rng.uniform(-1, 1, (2, 5, 6, 3)).astype("float32").transpose(0, 3, 1, 2))
-    for mode in ("nearest", "bilinear", "bicubic"):
-        y = ops.interpolate(x.requires_grad_(), scale_factor=2, mode=mode)
-        assert y.detach().numpy().transpose(0, 2, 3, 1).flags.c_contiguous
-        y.backward(y.detach())
-        assert x.grad.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_area(rng):
@@ -92,3 +83,21 @@ def test_pixels_of_bytes_stay_bytes(mode):
     want = rv.nn.functional.interpolate(rv.from_numpy(x.astype(np.float32)), (3, 5), mode=mode)
     assert got.dtype == rv.uint8
     assert (got.numpy() == want.numpy()).all()
+
+
+RESIZED = [
+    (ops.interpolate, {"scale_factor": 2, "mode": mode}) for mode in ("nearest", "bilinear", "bicubic")
+]
+FRAMED = [
+    (ops.pad, {"pad": (1, 1, 2, 2), "mode": mode})
+    for mode in ("constant", "reflect", "replicate", "circular")
+]
+
+
+@pytest.mark.parametrize(("op", "settings"), [*RESIZED, *FRAMED])
+def test_images_stay_channels_last(op, settings, rng):
+    x = rv.from_numpy(rng.uniform(-1, 1, (2, 5, 6, 3)).astype("float32").transpose(0, 3, 1, 2))
+    y = op(x.requires_grad_(), **settings)
+    assert y.detach().numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+    y.backward(y.detach())
+    assert x.grad.numpy().transpose(0, 2, 3, 1).flags.c_contiguous

@@ -1,23 +1,10 @@
-"""Element-wise losses: variances, extremes, dtypes, shapes."""
+"""Losses: extremes, dtypes, settings; of class scores: rows that are ignored, single samples, weights."""
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
 from support.refused import refused
-
-
-def test_gaussian_variance_of_rows(rng):
-    """One variance for each row, with or without a last size of 1: the gradient is the sum over the row."""
-    x, t = rv.tensor(rng.normal(size=(3, 4))), rv.tensor(rng.normal(size=(3, 4)))
-    for shape in [(3,), (3, 1)]:
-        var = rv.tensor(np.full(shape, 2.0), requires_grad=True)
-        ops.gaussian_nll(x, t, var).backward()
-        full = rv.tensor(np.full((3, 4), 2.0), requires_grad=True)
-        ops.gaussian_nll(x, t, full).backward()
-        np.testing.assert_allclose(var.grad.numpy().reshape(3), full.grad.numpy().sum(1), rtol=1e-12)
-    with pytest.raises(ValueError, match=r"\[gaussian_nll\] got var of shape \(4,\) for x of shape \(3, 4\)"):
-        ops.gaussian_nll(x, t, rv.ones(4, dtype=rv.float64))
 
 
 def test_gaussian_variance_without_a_limit():
@@ -112,35 +99,81 @@ def test_weights_of_classes_are_promoted():
     assert ops.cross_entropy(x, t, w).dtype == np.float64
 
 
-def test_one_target_for_all_rows():
-    x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 0.0], [0.0, 1.0]])
-    assert ops.cosine_embedding(x1, x2, rv.tensor([1]), reduction="none").tolist() == [0.0, 1.0]
+def test_wrong_settings():
+    x = rv.zeros(4, 3)
+    refused(ValueError, "[mse] got reduction 'batchmean'", ops.mse, x, x, "batchmean")
+    refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
     refused(
-        ValueError, "[cosine_embedding] got target of shape (3,)", ops.cosine_embedding, x1, x2, rv.ones(3)
+        ValueError,
+        "[smooth_l1] got beta -1.0; expected a number of at least 0",
+        ops.smooth_l1,
+        x,
+        x,
+        beta=-1.0,
     )
 
 
-@pytest.mark.parametrize("name", ["mse", "bce", "bce_with_logits", "l1", "huber", "kl_div"])
-def test_shapes_are_not_broadcast(name):
-    message = rf"\[{name}\] got x of shape \(3,\) and target of shape \(3, 1\); expected equal shapes"
-    with pytest.raises(ValueError, match=message):
-        getattr(ops, name)(np.ones(3, np.float32), np.ones((3, 1), np.float32))
+# Losses of class scores.
 
 
-def test_errors():
-    x = np.zeros((4, 3), np.float32)
-    refused(ValueError, "[mse] got reduction 'avg'; expected 'mean', 'sum' or 'none'", ops.mse, x, x, "avg")
-    refused(ValueError, "[mse] got reduction 'batchmean'", ops.mse, x, x, "batchmean")
-    with pytest.raises(ValueError, match=r"\[bce\] got x with the value 1.5; expected values from 0 to 1"):
-        ops.bce(x + np.float32(1.5), x)
-    refused(ValueError, "[bce] got target with the value -1.0; expected values from 0", ops.bce, x, x - 1)
-    refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
-    with pytest.raises(ValueError, match=r"\[smooth_l1\] got beta -1.0; expected a number of at least 0"):
-        ops.smooth_l1(x, x, beta=-1.0)
-    with pytest.raises(
-        ValueError,
-        match=r"\[bce\] got weight of shape \(4,\); expected one that broadcasts to x's shape \(4, 3\)",
-    ):
-        ops.bce(x, x, weight=np.ones(4))
-    with pytest.raises(ValueError, match=r"\[bce_with_logits\] got pos_weight that requires a gradient"):
-        ops.bce_with_logits(x, x, pos_weight=rv.ones(3, requires_grad=True))
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
+def test_class_indices_of_any_integer_dtype(kind):
+    x = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    want = ops.cross_entropy(x, np.array([1, 0])).item()
+    assert ops.cross_entropy(x, np.array([1, 0], kind)).item() == want
+    assert ops.cross_entropy(rv.tensor(x), rv.tensor(np.array([1, 0], kind))).item() == want
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+def test_all_ignored(name, isa):
+    """The mean of nothing is NaN; the other reductions and their gradients are 0."""
+    target = np.array([-100, -100])
+    for reduction, want in (("mean", np.nan), ("sum", 0.0), ("none", [0.0, 0.0])):
+        x = rv.tensor([[1.0, 2.0, 3.0], [1.0, np.inf, np.nan]], requires_grad=True)
+        loss = getattr(ops, name)(x, target, reduction=reduction)
+        np.testing.assert_array_equal(loss.detach().numpy(), want)
+        (slope,) = rv.autograd.grad(loss.sum(), x, create_graph=True)
+        (second,) = rv.autograd.grad(slope.sum(), x)
+        loss.sum().backward()
+        for found in (x.grad, slope.detach(), second):
+            np.testing.assert_array_equal(found.numpy(), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+@pytest.mark.parametrize("weight", [None, [0.5, 0.0, 2.0]])
+def test_ignored_rows_beside_others(name, weight):
+    """Their gradients are 0, whatever they hold, also with create_graph; others are as without them."""
+    x = rv.tensor([[1.0, 2.0, 3.0], [1.0, np.inf, np.nan]], requires_grad=True)
+    weight = None if weight is None else rv.tensor(weight)
+    for target in (2, 1):  # the weight of 1 may be 0
+        loss = getattr(ops, name)(x, rv.tensor([target, -100]), weight)
+        (plain,) = rv.autograd.grad(loss, x, retain_graph=True)
+        (slope,) = rv.autograd.grad(loss, x, create_graph=True)
+        np.testing.assert_allclose(slope.detach().numpy(), plain.numpy(), 1e-6)
+        assert slope[1].tolist() == rv.autograd.grad(slope.sum(), x)[0][1].tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+def test_a_single_sample(name):
+    x = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    batch = getattr(ops, name)(rv.tensor([[1.0, 2.0, 3.0]]), rv.tensor([1]))
+    for reduction in ("mean", "sum", "none"):
+        loss = getattr(ops, name)(x, rv.tensor(1), reduction=reduction)
+        assert loss.shape == ()
+        assert loss.item() == batch.item()
+    loss.backward()
+    assert x.grad.shape == (3,)
+
+
+def test_single_sample_of_probabilities():
+    x, p = rv.tensor([1.0, 2.0]), rv.tensor([0.25, 0.75])
+    want = ops.cross_entropy(x.reshape(1, 2), p.reshape(1, 2)).item()
+    assert ops.cross_entropy(x, p).item() == want
+
+
+def test_weights_are_taken_as_given():
+    """Sequences, arrays of another float dtype and strided ones."""
+    x, t = rv.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]]), rv.tensor([0, 2])
+    want = ops.cross_entropy(x, t, weight=rv.tensor([1.0, 2.0, 3.0])).item()
+    for weight in ([1, 2, 3], np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 2, 0, 3, 0])[::2]):
+        assert ops.cross_entropy(x, t, weight=weight).item() == want

@@ -71,3 +71,17 @@ def test_a_stride_or_dilation_without_effect_takes_no_memory(pool):
         less = tuple(min(s, 8) for s in (stride if isinstance(stride, tuple) else (stride, stride)))
         assert pool(x, 3, stride).tolist() == pool(x, 3, less).tolist()
     assert ops.max_pool2d(x, 1, 1, dilation=2**30).tolist() == x.tolist()
+
+
+def test_lp_pool_of_zeros():
+    x = rv.tensor([[[[0.0, 0.0, 3.0, 4.0]]]], requires_grad=True)
+    y = rv.nn.functional.lp_pool2d(x, 2, (1, 2))
+    y.sum().backward()
+    assert y.tolist() == [[[[0, 5]]]]
+    assert x.grad.tolist() == [[[[0, 0, pytest.approx(0.6), pytest.approx(0.8)]]]]
+
+
+def test_lp_pool_of_the_largest():
+    x = rv.tensor(abs(np.random.default_rng(0).standard_normal((2, 3, 6, 7))) + 0.1)
+    found = rv.nn.functional.lp_pool2d(x, float("inf"), 3, 2)
+    assert found.tolist() == ops.max_pool2d(x, 3, 2).tolist()

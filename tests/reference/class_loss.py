@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from reference.loss import reduced
 from reference.softmax import log_softmax
 
 Array = np.ndarray[Any, Any]
@@ -77,3 +78,31 @@ def nll(x: Array, t: Array, weight: Array | None = None, ignore_index: int = -10
     """Negative log-likelihood: x are log-probabilities."""
     q = (t != ignore_index)[:, None] * _weights(x, weight) * one_hot(t, x)
     return -(q * x).sum(1), q.sum(1), -q, None
+
+
+# Losses that nn.functional alone has: values, no slopes.
+
+
+def multi_margin(x, t, p=1, margin=1.0, weight=None, reduction="mean"):
+    """How far each other class comes within a margin of the right one: the mean over classes."""
+    right = np.take_along_axis(x, t[:, None], 1)
+    excess = np.maximum(0, margin - right + x) ** p
+    np.put_along_axis(excess, t[:, None], 0, 1)
+    factor = 1 if weight is None else weight[t]
+    return reduced(factor * excess.sum(1) / x.shape[1], reduction)
+
+
+def multilabel_margin(x, t, reduction="mean"):
+    """The same for each class that t lists before its first -1, against those that it does not list."""
+    rows = []
+    for scores, labels in zip(np.atleast_2d(x), np.atleast_2d(t), strict=True):
+        listed = labels[: list(labels).index(-1)] if -1 in labels else labels
+        others = np.delete(scores, listed)
+        rows.append(np.maximum(0, 1 - scores[listed][:, None] + others).sum() / scores.size)
+    losses = np.array(rows)
+    return reduced(losses if x.ndim == 2 else losses[0], reduction)
+
+
+def multilabel_soft_margin(x, t, weight=None, reduction="mean"):
+    losses = t * np.logaddexp(0, -x) + (1 - t) * np.logaddexp(0, x)
+    return reduced((losses if weight is None else weight * losses).mean(1), reduction)

@@ -11,8 +11,8 @@ Array = np.ndarray[Any, Any]
 
 
 def cosine_similarity(x1: Array, x2: Array, axis: int = 1, eps: float = 1e-8) -> Array:
-    norms = (np.maximum(np.linalg.norm(x, axis=axis), eps) for x in (x1, x2))
-    return (x1 * x2).sum(axis) / np.prod(list(norms), axis=0)
+    norm1, norm2 = (np.maximum(np.linalg.norm(x, axis=axis), eps) for x in (x1, x2))
+    return (x1 * x2).sum(axis) / (norm1 * norm2)
 
 
 def cosine_similarity_backward(

@@ -144,3 +144,19 @@ def gaussian_nll(x: Array, t: Array, var: Array, full: bool = False, eps: float 
     v, d = np.maximum(var, eps), x - t
     losses = (np.log(v) + d**2 / v) / 2 + (np.log(2 * np.pi) / 2 if full else 0)
     return losses, (d / v, -d / v, (1 - d**2 / v) / (2 * v))
+
+
+# --- losses that nn.functional alone has: values, no slopes
+
+
+def reduced(losses: Array, reduction: str) -> Array:
+    return losses if reduction == "none" else losses.sum() / divisor(losses.shape, reduction)
+
+
+def hinge_embedding(x: Array, t: Array, margin: float = 1.0, reduction: str = "mean") -> Array:
+    """x where t is 1, and what x lacks to the margin where it is -1; for any other t both."""
+    return reduced(np.where(t == -1, 0, x) + np.where(t == 1, 0, np.maximum(0, margin - x)), reduction)
+
+
+def soft_margin(x: Array, t: Array, reduction: str = "mean") -> Array:
+    return reduced(np.logaddexp(0, -t * x), reduction)

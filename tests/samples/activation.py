@@ -6,7 +6,7 @@ from ranvier import nn
 from ranvier.ops.activation.table import TABLE
 from reference import activation, softmax
 
-from samples.sample import call, fixed, op, refused
+from samples.sample import at_kink, call, fixed, op, refused
 
 EDGES = np.array([0.0, -0.0, 60.0, -60.0])
 NOT_FINITE = np.array([np.inf, -np.inf, np.nan])
@@ -62,6 +62,7 @@ def heaviside(x):
     yield call(x.integers(-2, 3, 5), np.array([3]))
     yield call(EDGES, np.array(0.5))
     yield call(NOT_FINITE, np.array(0.5)).without("NaN has 0, as PyTorch's", "reference")
+    yield refused(ValueError, "[heaviside] got shapes (2,) and (3,); expected", x(2), x(3))
 
 
 @op(kinks=(0.0,), reference=activation.prelu)
@@ -70,7 +71,8 @@ def prelu(x):
     yield call(x(2, 4, 3, 2), x(4))
     yield call(x(2, 4, 3), x(1))
     yield call(x(0, 3), x(3))
-    yield refused(ValueError, "[prelu] got", x(3, x.n), x(5))
+    yield refused(ValueError, "[prelu] got weight of shape (3,) for x of shape (2,); expected", x(2), x(3))
+    yield refused(TypeError, "[prelu] got weight 0.25; expected a Tensor: leaky_relu", x(2), 0.25)
 
 
 @op(reference=activation.glu)
@@ -80,7 +82,9 @@ def glu(x):
     yield call(x(x.size(1, 9), 2 * x.size(1, 9)))
     yield call(x(2, 6, 2), dim=1)
     yield call(x(0, 4))
-    yield refused(ValueError, "[glu] got", x(3, 7))
+    text = "[glu] got x of shape (3,) with dimension -1 of 3; expected an"
+    yield refused(ValueError, text, x(3))
+    yield refused(ValueError, "[glu] got dim 2 for x of shape (2,); expected one of its", x(2), 2)
 
 
 def along(x):
@@ -92,6 +96,9 @@ def along(x):
     yield call(x(0, 3), 1)
     yield call(x(4, 1), 1)
     yield call(np.array([[np.inf, 1.0, 2.0], [np.nan, 0.0, 1.0], [-np.inf, 0.0, -np.inf]]), 1)
+    yield at_kink(np.full((2, x.n), 1e4), 1)  # exponentials would overflow
+    yield refused(ValueError, "got axis 2 for x of shape (2, 3); expected -2 to 1", x(2, 3), 2)
+    yield refused(ValueError, "got axis -3 for x of shape (2, 3); expected", x(2, 3), -3)
 
 
 _known = {"inner": 1.0, "terms": lambda x, dim: x.size}

@@ -248,10 +248,21 @@ def avg_pool2d_divided(x):
     yield call(x(2, 4, 6, 7), 3, divisor_override=5)
 
 
-@op
+def power_pool(x, p, kernel_size, stride=None, ceil_mode=False):
+    """The mean of a window times the size of a whole one, as PyTorch's."""
+    size = np.prod(kernel_size) if isinstance(kernel_size, tuple) else kernel_size**2
+    return (pooling.avg_pool(2, x**p, kernel_size, stride, ceil_mode=ceil_mode) * size) ** (1 / p)
+
+
+@op(reference=power_pool, terms=plane)
 def lp_pool2d(x):
     yield call(x(2, 4, 5, 6, low=0.1), 2, 2)
     yield call(x(1, 2, 5, 6, low=0.1), 3.0, (2, 3), 1)
+    yield call(x(2, 3, 6, 7, low=0.1), 1, (3, 2), (2, 1))
+    yield call(x(2, 3, 6, 7, low=0.5), -2, 3, 2, True)
+    yield call(x(2, 3, 6, 7, low=0.1), 2, 3, 2, True)
+    for p in (0, float("nan"), "2", True, None):
+        yield refused(ValueError, f"[lp_pool2d] got norm_type {p!r}; expected a number", x(1, 1, 4, 4), p, 2)
 
 
 def adaptive_1d(x):
@@ -381,7 +392,13 @@ def pad(x):
     yield call(x(0, 3, 4), (1, 2))
     array, sizes, mode = any_frame(x)
     yield call(array, sizes, mode=mode)
+    yield call(np.arange(3), (1, 1), value=9)
+    yield call(np.array([[True, False]]), (-1, 1, 0, 1), value=True)
+    yield call(np.arange(2), (-3, 2), value=4)
     yield refused(ValueError, "[pad] got", x(2, 3, 4, 5), (9, 9, 0, 0), mode="reflect")
+    for dtype, value in ((np.int64, 2**70), (np.uint8, -1), (np.int64, float("nan"))):
+        text = f"[pad] got {value}; expected a number that"
+        yield refused(ValueError, text, np.array([[1, 2]], dtype), (1, 1), value=value)
 
 
 @op

@@ -5,7 +5,7 @@ from ranvier import nn
 from reference import class_loss, distance
 from reference import loss as reference
 
-from samples.sample import call, fixed, op, refused
+from samples.sample import at_kink, call, fixed, op, refused
 
 
 def terms(x, *others, **settings):
@@ -26,7 +26,7 @@ def of_elements(low, high, low_target, high_target, *all_settings):
         for number, settings in enumerate(({}, *all_settings)):
             reduction = ("mean", "sum", "none")[number % 3]
             yield call(*pair(*x.shape(least=1)), reduction=reduction, **settings)
-        yield refused(ValueError, "got", pair(3, x.n)[0], pair(3, 6)[1])
+        yield refused(ValueError, "expected equal shapes", pair(3)[0], pair(3, 1)[1])
         yield refused(ValueError, "got reduction", *pair(3), reduction="max")
 
     return samples
@@ -58,6 +58,12 @@ def kl_div_of_logarithms(x):
 def bce_with_weights(x):
     weight = fixed(x(4, low=0.5, high=2.0))
     yield call(x(3, 4, low=0.05, high=0.95), x(3, 4, low=0.0), weight, reduction="sum")
+    yield at_kink(np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), reduction="none")
+    shares = np.full((4, 3), 0.5)
+    yield refused(ValueError, "[bce] got x with the value 1.5; expected values from 0", shares + 1, shares)
+    yield refused(ValueError, "[bce] got target with the value -0.5; expected values", shares, shares - 1)
+    text = "[bce] got weight of shape (4,); expected one that broadcasts to x's shape (4, 3)"
+    yield refused(ValueError, text, shares, shares, weight)
 
 
 @op(of="ops.bce_with_logits", reference=reference.bce_with_logits, terms=terms)
@@ -65,6 +71,9 @@ def bce_of_logits_with_weights(x):
     weights = {"weight": fixed(x(4, low=0.5, high=2.0)), "pos_weight": fixed(x(4, low=0.5, high=4.0))}
     yield call(x(3, 4, low=-3, high=3), x(3, 4, low=0.0), **weights)
     yield call(x(2, 3, 4, low=-3, high=3), x(2, 3, 4, low=0.0), reduction="none", **weights)
+    yield at_kink(np.array([1e4, -1e4]), np.array([0.0, 1.0]), reduction="none")
+    text = "[bce_with_logits] got pos_weight that requires a gradient"
+    yield refused(ValueError, text, x(4, 3), x(4, 3), pos_weight=x(3))
 
 
 @op(reference=reference.gaussian_nll, terms=terms)
@@ -73,6 +82,10 @@ def gaussian_nll(x):
     yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.6, high=3.0), full=True, reduction="sum")
     shape = x.shape(least=1)
     yield call(x(*shape), x(*shape), x(*shape, low=0.6, high=3.0), eps=0.5, reduction="none")
+    yield call(x(3, 4), x(3, 4), x(3, 1, low=0.6, high=3.0))
+    yield call(x(3, 4), x(3, 4), x(3, low=0.6, high=3.0)).without("one variance for each row", "reference")
+    text = "[gaussian_nll] got var of shape (4,) for x of shape (3, 4)"
+    yield refused(ValueError, text, x(3, 4), x(3, 4), x(4, low=0.6))
 
 
 @op(reference=class_loss.cross_entropy, terms=terms, inner=1.0)
@@ -87,7 +100,25 @@ def cross_entropy(x):
     yield call(x(n, c, *rest), x(n, c, *rest, low=0.1), reduction="sum", label_smoothing=0.3)
     yield call(x(4, 6), x(4, 6, low=0.0), weight=fixed(x(6, low=0.2)))
     yield call(x(0, 3), x.integers(0, 3, 0), reduction="sum")
-    yield refused(IndexError, "[cross_entropy] got", x(4, 6), np.array([0, 1, 2, 6]))
+    yield at_kink(np.array([[1e4, -1e4, 0.0]]), np.array([1]))
+    scores, labels = x(4, 3), np.zeros(4, int)
+    for error, text, target, settings in (
+        (IndexError, "class index 3 for x of shape (4, 3); expected 0 <= index < 3", labels + 3, {}),
+        (ValueError, "class index -1 for x", labels - 1, {}),
+        (ValueError, "class index -100 for x", labels - 100, {"ignore_index": 0}),
+        (
+            ValueError,
+            "class indices of shape (4, 1) for x of shape (4, 3); expected (4,)",
+            labels[:, None],
+            {},
+        ),
+        (TypeError, "target of dtype bool; expected an integer", labels > 0, {}),
+        (ValueError, "weight of shape (4,); expected (3,)", labels, {"weight": fixed(x(4))}),
+        (ValueError, "weight that requires a gradient", labels, {"weight": x(3)}),
+        (ValueError, "label_smoothing 1.5; expected a number from 0 to 1", labels, {"label_smoothing": 1.5}),
+    ):
+        yield refused(error, f"[cross_entropy] got {text}", scores, target, **settings)
+    yield refused(ValueError, "[cross_entropy] got x of shape (); expected (N, C)", x(), np.array(1))
 
 
 @op(reference=class_loss.nll, terms=terms)
@@ -97,6 +128,7 @@ def nll(x):
     n, c, rest = x.size(1, 7), x.size(1, 40), tuple(max(size, 1) for size in x.shape(most=2, high=4))
     yield call(x(n, c, *rest), x.integers(0, c, n, *rest), reduction="none")
     yield call(x(0, 3), x.integers(0, 3, 0), reduction="sum")
+    yield refused(TypeError, "[nll] got target of dtype float32; expected an integer", x(4, 3), x(4, 3))
 
 
 def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):
@@ -110,6 +142,8 @@ def cosine_embedding(x):
     yield call(x(4, 7), x(4, 7), fixed(np.array([1.0, -1.0, 1.0, 1.0])))
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), margin=0.3, reduction="none")
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), 0.3, "sum")
+    yield call(x(2, 3), x(2, 3), fixed(np.array([1.0])), reduction="none")
+    yield refused(ValueError, "[cosine_embedding] got target of shape (3,)", x(2, 3), x(2, 3), fixed(x(3)))
 
 
 @op(reference=reference.margin_ranking, terms=terms)
@@ -140,35 +174,64 @@ def ctc_loss(x):
     probable = np.log(np.full((6, 2, 5), 0.2)) + 0.1 * x(6, 2, 5)
     yield call(probable, np.array([[1, 2, 0], [3, 3, 0]]), np.array([6, 5]), np.array([2, 2]))
     yield call(probable, np.array([[1, 2], [3, 4]]), np.array([6, 6]), np.array([2, 2]), 0, "none", True)
+    scores = np.zeros((4, 2, 3))
+    for text, arguments in (
+        ("got log_probs of shape (4, 2, 3) and 1 and 2 lengths", (scores, [[1], [1]], [4], [1, 1])),
+        ("got input_lengths from 4 to 5; expected 0 to 4", (scores, [[1], [1]], [4, 5], [1, 1])),
+        ("got targets of shape (2, 1) and target_lengths [1, 2]", (scores, [[1], [1]], [4, 4], [1, 2])),
+        ("got targets of shape (2,) and target_lengths [1, 2]", (scores, [1, 1], [4, 4], [1, 2])),
+        ("got targets of shape (2, 1) and target_lengths [1, -1]", (scores, [[1], [1]], [4, 4], [1, -1])),
+        ("got a label or blank outside 0 ... 2", (scores, [[1], [3]], [4, 4], [1, 1])),
+        ("got a label or blank outside 0 ... 2", (scores, [[1], [2]], [4, 4], [1, 1], 3)),
+        ("got log_probs of shape (4,)", (scores[:, 0, 0], [[1], [2]], [4, 4], [1, 1])),
+        ("got reduction 'none at all'", (scores, [[1], [2]], [4, 4], [1, 1], 0, "none at all")),
+    ):
+        yield refused(ValueError, text, *arguments)
 
 
-@op(kinks=(1.0, 0.5))
+@op(reference=reference.hinge_embedding, terms=terms, kinks=(1.0, 0.5))
 def hinge_embedding_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
     yield call(x(3, 7), fixed(x.signs(3, 7)), margin=0.5, reduction="none")
+    yield call(x(3, 7), fixed(np.zeros((3, 7))), 0.3, reduction="none")  # no target: both parts
 
 
-@op
+@op(reference=reference.soft_margin, terms=terms)
 def soft_margin_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
-    yield call(x(3, 7), fixed(x.signs(3, 7)), reduction="sum")
+    yield call(x(3, 7, low=-80, high=80), fixed(x.signs(3, 7)), reduction="sum")
+    yield refused(ValueError, "expected equal shapes", x(3, 4), fixed(x(4)))
 
 
-@op
+@op(reference=class_loss.multi_margin, terms=terms)
 def multi_margin_loss(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), x.integers(0, 6, 4), p=2, margin=0.7, reduction="none")
+    yield call(x(4, 6), x.integers(0, 6, 4), 1, 0.7, fixed(x(6, low=0.2)), reduction="sum")
+    yield call(x(4, 6), x.integers(0, 6, 4), 2, 0.7, fixed(x(6, low=0.2)))
+    yield call(x(), np.array(0)).without("one class", "reference")
+    labels = np.array([2, 0, 3])
+    yield refused(ValueError, "[multi_margin_loss] got target of shape (2,)", x(3, 4), labels[:2])
+    yield refused(ValueError, "and p 3; expected", x(3, 4), labels, 3)
+    yield refused(IndexError, "got index 4", x(3, 4), labels + 1)
+    yield refused(ValueError, "[multi_margin_loss] got x of shape (1, 3, 4)", x(1, 3, 4), labels)
 
 
-@op
+@op(reference=class_loss.multilabel_margin, terms=terms)
 def multilabel_margin_loss(x):
-    yield call(x(2, 4), np.array([[3, 0, -1, 1], [1, -1, 0, 0]]))
+    labels = np.array([[3, 0, -1, 1], [1, -1, 0, 0], [-1, 2, 0, 1]])
+    yield call(x(2, 4), labels[:2])
+    yield call(x(3, 4), labels, reduction="none")
+    yield call(x(4), labels[0], reduction="sum")
+    yield call(x(), np.array(0)).without("one class", "reference")
+    yield refused(ValueError, "[multilabel_margin_loss] got target", x(3, 4), labels[0])
 
 
-@op
+@op(reference=class_loss.multilabel_soft_margin, terms=terms)
 def multilabel_soft_margin_loss(x):
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)))
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), reduction="none")
+    yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), fixed(x(6, low=0.2)), reduction="sum")
 
 
 def as_layer(name, loss, *targets, low=-1.0, high=1.0):

@@ -278,7 +278,8 @@ def cosine_similarity(x):
     yield call(x(0, 3, 2), x(0, 3, 2))
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape), x.size(-2, 1), eps=1.0)
-    yield refused(ValueError, "[cosine_similarity] got", x(3, x.n), x(3, 6))
+    yield call(x(4, 1, 3), x(5, 3), dim=-1)
+    yield refused(ValueError, "[cosine_similarity] got shapes (2, 3) and (3, 2); expected", x(2, 3), x(3, 2))
 
 
 def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
@@ -295,6 +296,7 @@ def pairwise_distance(x):
     yield call(x(0, 3), x(0, 3))
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape, low=2, high=3), p=3.5)
+    yield call(x(4, 1, 3), x(5, 3))
 
 
 @op(reference=lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many)

@@ -75,7 +75,7 @@ class Geometric(_OfTrials):
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         if self._by_logits:
-            return -x * ops.softplus(self.logits) - ops.softplus(-self.logits)
+            return x * ops.logsigmoid(-self.logits) + ops.logsigmoid(self.logits)
         sure = ops.logical_and(ops.eq(self.probs, 1), ops.eq(x, 0))  # 0 log 0 is 0
         return x * ops.log1p(-ops.where(sure, 0.0, self.probs)) + ops.log(self.probs)
 
@@ -119,7 +119,7 @@ class Binomial(_OfTrials):
     def log_prob(self, value: Any) -> Tensor:
         x, n = self._value(value), self.total_count
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
-        return ways + x * self.logits - n * ops.softplus(self.logits)
+        return ways + x * self.logits + n * ops.logsigmoid(-self.logits)
 
     def _trials(self, what: str) -> int:
         n = self.total_count._read(f"[Binomial] {what}")

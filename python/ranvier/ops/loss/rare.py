@@ -48,7 +48,7 @@ def soft_margin_loss(
     | rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.6931)"""
     reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction)
     x, target = same_floats("soft_margin_loss", input=input, target=target)
-    return reduced("soft_margin_loss", softplus(-target * x), reduction)
+    return reduced("soft_margin_loss", softplus(-target * x, threshold=np.inf), reduction)
 
 
 @once_or_in_float32
