@@ -1,25 +1,145 @@
-"""Attention and encoder layers: PyTorch's values, masks, dropout, compiled steps, files and errors."""
+"""Attention and encoder layers: PyTorch's values, masks, dropout, compiled steps, files and errors.
+
+`python tests/nn/test_attention.py`, with torch, writes what PyTorch gives to attention.json.
+"""
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.autograd import gradcheck
-from support import attention_cases
-from support.attention_cases import CASES, DIGITS, FILE
 from support.tolerance import tolerance
 
-STORED = json.loads(FILE.read_text())
+FILE = Path(__file__).with_name("attention.json")
+DIGITS = 12  # stored after the decimal point
+N, L, S, E = 2, 3, 4, 4
+
+
+def values(seed, *shape):
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
+
+
+def bools(seed, *shape):
+    """Some of them True; none in the first column, so that nothing is hidden altogether."""
+    mask = values(seed, *shape) > 0
+    mask[..., 0] = False
+    return mask
+
+
+def later(length):
+    """What PyTorch calls the mask of a decoder: True where a key comes after the query."""
+    return np.triu(np.ones((length, length), bool), 1)
+
+
+def encoder(nn, layers, norm, *args, **kwargs):
+    layer = nn.TransformerEncoderLayer(*args, **kwargs)
+    return nn.TransformerEncoder(layer, layers, nn.LayerNorm(args[0]) if norm else None, False)
+
+
+def itself(*shape):
+    """A query that is key and value, too."""
+    x = values(1, *shape)
+    return [x, x, x]
+
+
+def three(*shapes):
+    return [values(seed, *shape) for seed, shape in enumerate(shapes, 1)]
+
+
+# name -> (make(nn), inputs, the other arguments of the call)
+CASES = {
+    "self": (lambda nn: nn.MultiheadAttention(E, 2), itself(L, N, E), {}),
+    "self, batch first, no weights": (
+        lambda nn: nn.MultiheadAttention(E, 2, batch_first=True),
+        itself(N, L, E),
+        {"need_weights": False, "attn_mask": later(L)},
+    ),
+    "self, padded": (
+        lambda nn: nn.MultiheadAttention(E, 2, bias=False),
+        itself(L, N, E),
+        {"key_padding_mask": bools(5, N, L), "average_attn_weights": False},
+    ),
+    "self, alone": (lambda nn: nn.MultiheadAttention(E, 4), itself(L, E), {"key_padding_mask": bools(5, L)}),
+    "cross": (
+        lambda nn: nn.MultiheadAttention(E, 2, batch_first=True),
+        three((N, L, E), (N, S, E), (N, S, E)),
+        {"attn_mask": values(6, N * 2, L, S)},
+    ),
+    "cross, other widths": (
+        lambda nn: nn.MultiheadAttention(E, 2, kdim=3, vdim=5),
+        three((L, N, E), (S, N, 3), (S, N, 5)),
+        {"attn_mask": values(6, L, S), "key_padding_mask": values(7, N, S), "average_attn_weights": False},
+    ),
+    "encoder layer": (
+        lambda nn: nn.TransformerEncoderLayer(E, 2, 6, 0.0),
+        [values(1, L, N, E)],
+        {"src_key_padding_mask": bools(5, N, L)},
+    ),
+    "encoder layer, norm first": (
+        lambda nn: nn.TransformerEncoderLayer(
+            E, 2, 6, 0.0, "gelu", 1e-3, batch_first=True, norm_first=True, bias=False
+        ),
+        [values(1, N, L, E)],
+        {"src_mask": later(L)},
+    ),
+    "encoder": (
+        lambda nn: encoder(nn, 2, True, E, 2, 6, 0.0, batch_first=True),
+        [values(1, N, L, E)],
+        {"mask": values(6, L, L), "src_key_padding_mask": values(5, N, L)},
+    ),
+    "encoder, causal": (
+        lambda nn: encoder(nn, 2, False, E, 1, 6, 0.0, activation="gelu"),
+        [values(1, L, E)],
+        {"mask": later(L), "is_causal": True},
+    ),
+    "decoder layer": (
+        lambda nn: nn.TransformerDecoderLayer(E, 2, 6, 0.0, "gelu"),
+        three((L, N, E), (S, N, E)),
+        {"tgt_mask": later(L), "memory_key_padding_mask": bools(5, N, S)},
+    ),
+    "transformer": (
+        lambda nn: nn.Transformer(E, 2, 1, 2, 6, 0.0, "gelu", batch_first=True),
+        three((N, S, E), (N, L, E)),
+        {"src_key_padding_mask": bools(5, N, S), "tgt_mask": later(L), "memory_mask": values(6, L, S)},
+    ),
+    "layer norm": (lambda nn: nn.LayerNorm((L, E), 1e-3), [values(1, N, L, E)], {}),
+}
+
+
+def result(library, make, inputs, arguments):
+    """The outputs, and the gradients of inputs and parameters for an uneven sum of the first, as lists."""
+    tensor = library.tensor
+    model = make(library.nn).double().train()
+    model.load_state_dict(
+        {
+            name: tensor(values(10 + i, *value.shape))
+            for i, (name, value) in enumerate(model.state_dict().items())
+        }
+    )
+    leaves = {id(x): tensor(x, requires_grad=True) for x in inputs}
+    arguments = {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+    found = model(*(leaves[id(x)] for x in inputs), **arguments)
+    outputs = [y for y in found if y is not None] if isinstance(found, tuple) else [found]
+    sum((y * tensor(values(9, *y.shape))).sum() for y in outputs).backward()
+    gradients = [x.grad for x in (*leaves.values(), *model.parameters())]
+    return {
+        "outputs": [y.detach().numpy().round(DIGITS).tolist() for y in outputs],
+        "gradients": [g.numpy().round(DIGITS).tolist() for g in gradients],
+    }
+
+
+STORED = json.loads(FILE.read_text()) if FILE.exists() else {}
 every_case = pytest.mark.parametrize("name", CASES)
 
 
 @every_case
 def test_values_of_pytorch(name):
     """What PyTorch gave in float64: outputs, and gradients of inputs and parameters."""
-    found = attention_cases.result(rv, *CASES[name])
+    found = result(rv, *CASES[name])
     for kind, stored in STORED[name].items():
         assert len(found[kind]) == len(stored)
         for got, want in zip(found[kind], stored, strict=True):
@@ -68,7 +188,7 @@ def test_keys_that_settings_add(causal, masked, rng):
 
 @every_case
 def test_the_stored_values_are_pytorchs(name, torch):
-    found = attention_cases.result(torch, *CASES[name])
+    found = result(torch, *CASES[name])
     for kind, stored in STORED[name].items():
         for got, want in zip(found[kind], stored, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
@@ -90,9 +210,7 @@ def test_starts_as_pytorchs():
 def test_gradcheck():
     """A float mask gets a gradient, and so does what is asked of the weights alone."""
     layer = nn.MultiheadAttention(4, 2).double()
-    q, k, v, mask = (
-        attention_cases.values(seed, *shape) for seed, shape in enumerate([(3, 2, 4)] * 3 + [(3, 3)])
-    )
+    q, k, v, mask = (values(seed, *shape) for seed, shape in enumerate([(3, 2, 4)] * 3 + [(3, 3)]))
     gradcheck(lambda q, k, v, mask: layer(q, k, v, attn_mask=mask), [q, k, v, mask])
     gradcheck(lambda x: layer(x, x, x, average_attn_weights=False)[1].square(), [q])
     encoder = nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", norm_first=True).double()
@@ -185,7 +303,7 @@ def test_compiled_in_parts(monkeypatch):
             return loss
 
         step = wrap(step)
-        batches = ((attention_cases.values(i, 5, 3, 6), attention_cases.bools(i, 3, 5)) for i in range(5))
+        batches = ((values(i, 5, 3, 6), bools(i, 3, 5)) for i in range(5))
         return [step(x.astype(np.float32), padding).item() for x, padding in batches]
 
     assert losses(rv.compile) == losses(lambda step: step)
@@ -234,3 +352,9 @@ BATCH = rv.zeros(2, 3, 4)
 def test_errors(error, text, call):
     with pytest.raises(error, match=r"^\[\w+\] .*" + text):
         call()
+
+
+if __name__ == "__main__":
+    import torch
+
+    FILE.write_text(json.dumps({name: result(torch, *case) for name, case in CASES.items()}) + "\n")

@@ -1,6 +1,7 @@
 """Each size of a sample is 0, then 1: an answer with gradients of the inputs' shapes, or a refusal."""
 
 import ranvier as rv
+from ranvier import nn
 from support.wrong_input import attempt
 
 from properties.every import every_op
@@ -34,6 +35,7 @@ def test_empty(sample):
         ys = attempt(run, f"{sample}, {sizes}")
         moving = [y for y in ys or () if y.requires_grad]
         leaves = [x for x in inputs if x.requires_grad]
+        leaves += [p for p in call.leaves if isinstance(p, nn.Parameter)]
         if moving and leaves:
             slopes = rv.autograd.grad(moving, leaves, [*map(rv.ones_like, moving)], allow_unused=True)
             for x, slope in zip(leaves, slopes, strict=True):

@@ -394,7 +394,7 @@ def pad(x):
     yield call(array, sizes, mode=mode)
     yield call(np.arange(3), (1, 1), value=9)
     yield call(np.array([[True, False]]), (-1, 1, 0, 1), value=True)
-    yield call(np.arange(2), (-3, 2), value=4)
+    yield call(np.arange(2), (-3, 2), value=4).without("PyTorch does not crop more than there is", "pytorch")
     yield refused(ValueError, "[pad] got", x(2, 3, 4, 5), (9, 9, 0, 0), mode="reflect")
     for dtype, value in ((np.int64, 2**70), (np.uint8, -1), (np.int64, float("nan"))):
         text = f"[pad] got {value}; expected a number that"

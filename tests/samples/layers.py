@@ -18,6 +18,7 @@ def sequences(x):
 def Linear(x):
     yield call(nn.Linear(6, 3), x(4, 6))
     yield call(nn.Linear(6, 3, bias=False), x(2, 5, 6))
+    yield call(nn.Linear(6, 3), x(0, 5, 6))
     yield refused(ValueError, "[linear] got", nn.Linear(6, 3), x(4, 5))
 
 
@@ -311,6 +312,8 @@ def MultiheadAttention(x):
     yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6))
     yield call(nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4))
     yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6), attn_mask=fixed(x(5, 4)))
+    for shape in ((0, 3, 6), (5, 0, 6)):
+        yield call(nn.MultiheadAttention(6, 2), x(*shape), x(*shape), x(*shape))
 
 
 @op(draws=True, inner=1.0)
@@ -320,11 +323,15 @@ def TransformerEncoderLayer(x):
         nn.TransformerEncoderLayer(6, 3, 8, 0.3, "gelu", batch_first=True, norm_first=True, bias=False),
         x(3, 4, 6),
     )
+    yield call(nn.TransformerEncoderLayer(6, 2, 8), x(0, 3, 6))
+    yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 0, 6))
 
 
 @op(draws=True, inner=1.0)
 def TransformerDecoderLayer(x):
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 3, 6), x(5, 3, 6))
+    yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 0, 6), x(5, 0, 6))
+    yield call(nn.TransformerDecoderLayer(6, 2, 8), x(0, 3, 6), x(0, 3, 6))
 
 
 @op(draws=True, inner=1.0)

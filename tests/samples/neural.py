@@ -46,6 +46,7 @@ def scaled_dot_product_attention(x):
     yield call(x(3, 5, 4), x(1, 6, 4), x(6, 2))  # leading dimensions broadcast
     yield call(x(5, 4), x(1, 6, 4), x(3, 6, 2), x(5, 6))
     yield call(x(1, 1), x(1, 1), x(1, 1), x(1, 1))
+    yield call(x(2, 3, 4), x(2, 0, 4), x(2, 0, 5))  # nothing to attend to
     yield call(x(3, x.n), x(5, x.n), x(5, 4), scale=0.1)
     yield call(x(x.n, 4), x(5, 4), x(5, 3), x(x.n, 5))
     yield call(x(3, 4), x(x.n, 4), x(x.n, x.n % 9 + 1))
