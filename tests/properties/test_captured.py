@@ -13,7 +13,7 @@ REFUSED = {
     "bernoulli binomial multinomial poisson": "reads the chances",
     "randint_like cauchy_ exponential_ geometric_ log_normal_ random_": "draws by NumPy",
     "apply_ map_": "calls Python for each element",
-    "as_strided tril_indices triu_indices Tensor.unfold lu_unpack": "computed by NumPy",
+    "as_strided tril_indices triu_indices unfold_along lu_unpack": "computed by NumPy",
     "multi_margin_loss multilabel_margin_loss": "reads its labels",
 }
 AT_TIMES = {

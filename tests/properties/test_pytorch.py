@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import ranvier as rv
+from samples.arrange import unfolded
 from samples.linalg import of_lower, of_symmetric
 
 from properties.every import every_op, weights_for
@@ -30,8 +31,8 @@ OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split()} | 
     "embedding_bag": "nn.functional.embedding_bag",
     "ctc_loss": "nn.functional.ctc_loss",
     "hinge_embedding_loss": "nn.functional.hinge_embedding_loss",
-    **{name: f"Tensor.{name}" for name in ("reshape", "flip", "permute", "tile")},
 }
+METHODS = "reshape flip permute tile"  # whose functions take sizes and dimensions otherwise
 
 
 def of_pairs(torch, function):
@@ -58,6 +59,7 @@ WRAPPED = {
     "fft_fft2": lambda torch: of_pairs(torch, torch.fft.fft2),
     "istft": lambda torch: of_pairs(torch, torch.istft),
     "logsumexp": with_all_dimensions,
+    "unfold_along": lambda torch: unfolded,
 }
 WITH_TENSORS = """
     maximum minimum fmax fmin atan2 hypot logaddexp copysign nextafter fmod logical_and logical_or
@@ -72,10 +74,12 @@ def counterpart(torch, op):
     path = OTHER_NAMES.get(op.name, op.of)
     if path and isinstance(path, str):
         return operator.attrgetter(path)(torch)
-    for place in (torch, torch.nn.functional, torch.Tensor):
-        if hasattr(place, op.name):
+    for place in (torch, torch.nn.functional):
+        if hasattr(place, op.name) and op.name not in METHODS.split():
             return getattr(place, op.name)
-    raise AttributeError(op.name)
+    if not hasattr(torch.Tensor, op.name):
+        raise AttributeError(op.name)
+    return lambda x, *args, **settings: getattr(x, op.name)(*args, **settings)
 
 
 def converted(torch, value, leaves):
