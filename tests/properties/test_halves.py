@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 
-from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
+from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, outside, weights_for
 
 SEVERAL = """
     Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
@@ -46,7 +46,7 @@ def same(y, exact, call):
 
 
 @halves
-@every_op(NO_HALVES | LEAVES_OUT)
+@every_op(LEAVES_OUT, only=outside(NO_HALVES))
 def test_halves(sample, own):
     """Results, what the call has written, and gradients."""
     for records in (False, True):
@@ -96,7 +96,7 @@ def mapped(call, block):
 
 
 @halves
-@every_op(NO_HALVES | LEAVES_OUT | TWICE, of=is_smooth)
+@every_op(LEAVES_OUT | TWICE, only=outside(NO_HALVES), of=is_smooth)
 def test_half_derivatives(sample, own):
     """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
     for run in (second, forward, mapped):
