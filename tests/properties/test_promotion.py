@@ -1,6 +1,7 @@
 """Operands of several dtypes: the result has the dtype of PyTorch's rule and the values of wide operands."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -172,3 +173,27 @@ def test_promotion(sample):
             args = [g.detach() if isinstance(g, rv.Tensor) else g for g in given]
             extra = call.args[len(call.inputs) :]
             check_in_place(name + "_", args[0], [*args[1:], *extra], y, z, where, steps)
+
+
+OF_ONE_DTYPE = """
+    conv1d conv2d conv_transpose1d conv_transpose2d prelu grid_sample grid_sample_bicubic grid_sample_nearest
+    bce mm mv bmm dot matmul inner linear einsum tensordot bilinear scaled_dot_product_attention
+    Linear Bilinear Conv1d Conv2d ConvTranspose1d ConvTranspose2d LSTM RNN RNNCell PReLU
+"""
+
+
+def is_first(sample):
+    return sample.error is None and sample.number < 2
+
+
+@every_op({}, only=lambda op: op.name in OF_ONE_DTYPE.split(), of=is_first)
+def test_two_dtypes_are_refused(sample):
+    """By an error that names both; nothing is computed."""
+    for first, second in itertools.permutations([rv.float16, rv.bfloat16, rv.float32, rv.float64], 2):
+        call = sample.tensors(first, records=False)
+        if sample.is_layer:
+            call.args[0].to(second)
+        given = [x.to(second) if i and x.is_floating_point() else x for i, x in enumerate(call.inputs)]
+        with pytest.raises(TypeError, match=r"; expected (one|the same) dtype") as error:
+            call.with_inputs(*given)
+        assert {str(first)[6:], str(second)[6:]} <= set(re.findall(r"\w+", str(error.value)))
