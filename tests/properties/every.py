@@ -66,6 +66,12 @@ def _parametrized(test: Callable[..., None], run: Any, names: list[str]) -> Any:
     return pytest.mark.parametrize("name", names)(run)
 
 
+def outside(names: Mapping[str, str]) -> Callable[[Op], bool]:
+    """For `only`: the ops that are not named; another test has them."""
+    left = {name for text in names for name in text.split()}
+    return lambda op: op.name not in left
+
+
 def is_smooth(sample: Sample) -> bool:
     return sample.error is None and sample.is_smooth
 

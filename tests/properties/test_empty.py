@@ -1,5 +1,7 @@
 """Each size of a sample is 0, then 1: an answer with gradients of the inputs' shapes, or a refusal."""
 
+import itertools
+
 import ranvier as rv
 from ranvier import nn
 from support.wrong_input import attempt
@@ -9,30 +11,36 @@ from properties.every import every_op
 LEAVES_OUT: dict[str, str] = {}
 
 
-def resized(x, sizes):
-    """The tensor with other sizes, by those that it has."""
-    shape = [sizes.get(n, n) for n in x.shape]
+def resized(x, shape):
     y = x.detach()[tuple(slice(0, n) for n in shape)] if x.ndim else x.detach()
     return y.clone().requires_grad_(x.requires_grad)
 
 
 def ways(call):
-    sizes = sorted({n for x in call.inputs for n in x.shape})
-    yield from ({n: m} for n in sizes for m in (0, 1))
-    yield dict.fromkeys(sizes, 0)
-    yield dict.fromkeys(sizes, 1)
+    """Shapes of all inputs: each size in all of them 0 or 1, all sizes, and each input alone."""
+    shapes = [x.shape for x in call.inputs]
+    sizes = sorted({n for shape in shapes for n in shape})
+    for changed in (
+        *({n: m} for n in sizes for m in (0, 1)),
+        dict.fromkeys(sizes, 0),
+        dict.fromkeys(sizes, 1),
+    ):
+        yield [tuple(changed.get(n, n) for n in shape) for shape in shapes]
+    for place, shape in enumerate(shapes):
+        for alone in itertools.product(*({0, 1, n} for n in shape)):
+            yield [*shapes[:place], alone, *shapes[place + 1 :]]
 
 
 @every_op(LEAVES_OUT)
 def test_empty(sample):
     call = sample.tensors(rv.float32)
-    for sizes in ways(call):
-        inputs = [resized(x, sizes) for x in call.inputs]
+    for shapes in ways(call):
+        inputs = [resized(x, shape) for x, shape in zip(call.inputs, shapes, strict=True)]
 
         def run(inputs=inputs):
             return call.with_inputs(*inputs)
 
-        ys = attempt(run, f"{sample}, {sizes}")
+        ys = attempt(run, f"{sample}, {shapes}")
         moving = [y for y in ys or () if y.requires_grad]
         leaves = [x for x in inputs if x.requires_grad]
         leaves += [p for p in call.leaves if isinstance(p, nn.Parameter)]

@@ -1,13 +1,14 @@
 """An op of halves is that of float32 rounded once; its derivatives are those of float64, within rounding."""
 
+import itertools
 from contextlib import nullcontext
-from itertools import product
 
 import numpy as np
 import pytest
 import ranvier as rv
 
-from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
+from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, outside, weights_for
+from properties.test_sizes import drawn
 
 SEVERAL = """
     Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
@@ -46,7 +47,7 @@ def same(y, exact, call):
 
 
 @halves
-@every_op(NO_HALVES | LEAVES_OUT)
+@every_op(LEAVES_OUT, only=outside(NO_HALVES))
 def test_halves(sample, own):
     """Results, what the call has written, and gradients."""
     for records in (False, True):
@@ -96,7 +97,7 @@ def mapped(call, block):
 
 
 @halves
-@every_op(NO_HALVES | LEAVES_OUT | TWICE, of=is_smooth)
+@every_op(LEAVES_OUT | TWICE, only=outside(NO_HALVES), of=is_smooth)
 def test_half_derivatives(sample, own):
     """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
     for run in (second, forward, mapped):
@@ -104,7 +105,9 @@ def test_half_derivatives(sample, own):
         if not any(y.requires_grad for y in call()):
             return
         exact = run(call, nullcontext)
-        for dtype, block in product((own, rv.float32), (nullcontext, lambda: rv.autocast("cpu", dtype=own))):
+        for dtype, block in itertools.product(
+            (own, rv.float32), (nullcontext, lambda: rv.autocast("cpu", dtype=own))
+        ):
             if (dtype, block) == (rv.float32, nullcontext):
                 continue
             found = run(sample.tensors(dtype, of=own), block)
@@ -119,3 +122,33 @@ def test_halves_are_refused(sample):
     if sample.op.name != "linalg_matrix_norm" or sample.number in (1, 2):  # the norm of Frobenius is a sum
         with pytest.raises((TypeError, ValueError), match=r"float16; expected float32 or float64"):
             sample.tensors(rv.float16)()
+
+
+SIZES = ((1, 17), (15, 65), (16, 33), (63, 1025))  # at each level
+LAYOUTS = {
+    "strided": lambda x: rv.stack([x, x], -1)[..., 0],
+    "transposed": lambda x: x.t().contiguous().t() if x.ndim == 2 else x,
+    "expanded": lambda x: x[:1].expand(x.shape) if x.ndim else x,
+}
+
+
+def has_size(sample):
+    return sample.error is None and sample.has_size and not sample.is_layer
+
+
+@every_op(
+    LEAVES_OUT | {"inner addmm": "sums of float32 in another order"}, only=outside(NO_HALVES), of=has_size
+)
+def test_sizes_of_halves(sample, isas, threads):
+    """Around those of vectors and blocks, at each level, by any threads, in other layouts of memory."""
+    ways = itertools.cycle(itertools.product(EPS, [None, *LAYOUTS.values()], (1, 2)))
+    for _, sizes in zip(isas, itertools.cycle(SIZES)):
+        for n in sizes:
+            own, layout, count = next(ways)
+            threads(count)
+            half = drawn(sample.op.name, n)[sample.number].tensors(own, of=own, records=False)
+            given = [layout(x) if layout else x for x in half.inputs]
+            ys = half.with_inputs(*given)
+            exact = half.with_inputs(*(x.float() if x.is_floating_point() else x for x in given))
+            for y, z in zip(ys, exact, strict=True):
+                same(y, z, half)

@@ -49,7 +49,7 @@ def topk(x):
 def kthvalue(x):
     yield call(x(3, 2, x.n), x.n // 2 + 1)
     yield call(x(x.n, 3), 1, 0, True)
-    yield call(x.integers(0, 5, 3, x.n), k=x.n, dim=1)
+    yield call(x.integers(0, 5, 3, x.n), k=x.n, dim=1).without("one of equal places", "pytorch")
     yield call(np.array([2.0, NAN, 1.0, INF]), 3)
     yield refused(ValueError, "[kthvalue] got k 0 for a dimension of 3; expected 1 to 3", x(2, 3), 0)
 

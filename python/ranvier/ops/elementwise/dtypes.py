@@ -22,7 +22,7 @@ from ranvier.tape.function import F, rounded
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed
-from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import F32 as F32
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
@@ -109,6 +109,16 @@ def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
         return x.to(dtype)
     except Exception as error:
         raise renamed(error, name) from None
+
+
+def require_shapes(name: str, *operands: Any) -> None:
+    """Raises where NumPy, which computes integers, would by an error of its own."""
+    shapes = [tuple(np.shape(x._array if isinstance(x, Tensor) else x)) for x in operands]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        text = ", ".join(map(str, shapes))
+        raise OpError(f"[{name}] got shapes {text}; expected shapes that broadcast") from error
 
 
 def floating(x: Any, name: str = "cast") -> Any:

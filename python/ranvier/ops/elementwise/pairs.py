@@ -137,6 +137,8 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if (y := of_halves(lerp, input, end, weight)) is not None:
         return y
+    if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
+        input = mul(input, 1.0)  # the difference of unsigned integers would wrap round
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
         return add(input, mul(weight, step)) if -0.5 < weight < 0.5 else add(end, mul(weight - 1, step))
@@ -197,13 +199,12 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 @once
 def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
-    input, other = as_tensor("ldexp", input), as_operand("ldexp", other)
+    input, other = as_operand("ldexp", input), as_operand("ldexp", other)
     if not is_floating(other):
-        input = floating(input)
-    if isinstance(other, Tensor) and not is_floating(other):
-        other = other.to(input.dtype)
-    most = 300 if input.dtype == F32 else 2100  # from which on the result is 0 or infinite
-    exponent = clip(as_tensor("ldexp", other), -most, most)
+        input = floating(input, "ldexp")
+        other = as_tensor("ldexp", other).to(input.dtype)
+    most = 300 if result_dtype(input, other) == F32 else 2100  # from which on the result is 0 or infinite
+    exponent = clip(other, -most, most)
     part = floor_divide(exponent, 3)  # 2^exponent itself may leave the range
     power = pow(2.0, part)
     return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))

@@ -1,0 +1,84 @@
+"""Where an op has no derivative, at 0, at equal elements, at infinity: the gradients with a graph are those
+without one, and PyTorch's."""
+
+import numpy as np
+import ranvier as rv
+from samples.sample import arrays_in
+
+from properties.every import every_op, weights_for
+from properties.test_pytorch import VALUES_ALONE, answer
+
+LEAVES_OUT = {"ctc_loss CTCLoss": "have no second gradient"}
+FINITE = """
+    grid_sample grid_sample_bicubic grid_sample_nearest BatchNorm1d MultiheadAttention bce_with_logits
+    bce_of_logits_with_weights scaled_dot_product_attention batch_norm_of_running_statistics instance_norm
+    cumprod stft istft det lu
+"""  # which have infinity times 0, in one of several formulas
+
+FINITE_OF_PYTORCH = """
+    addcdiv addcmul batch_norm cholesky linalg_cholesky conv_transpose1d conv_transpose2d copysign
+    cross_entropy gelu gelu_tanh silu mish softsign kl_div_of_logarithms logaddexp logcumsumexp
+    multi_margin_loss multilabel_margin_loss prod soft_margin_loss
+"""
+APART = {
+    VALUES_ALONE: "the gradient is another one by intention, everywhere",
+    "topk kthvalue quantile nanquantile embedding_bag": "one of equal elements has the gradient",
+    "bce bce_with_weights kl_div poisson_nll logit digamma addcdiv cov_weighted": "at the end of the domain",
+    "linalg_eigvalsh qr linalg_qr logdet": "of a singular matrix",
+}
+
+
+def at_points(sample):
+    """The numbers of which each array of floats is full in turn."""
+    infinite = () if sample.op.name in FINITE.split() else (np.inf, -np.inf)
+    for array in arrays_in((sample.args, sample.settings)):
+        if array.dtype.kind == "f" and array.size:
+            kept = array.copy()
+            for value in {0.0, 1.0, -1.0, *sample.op.kinks, *infinite}:
+                array[...] = value
+                yield value
+            array[...] = kept
+
+
+def slopes(call, graph=False):
+    ys = [y for y in call() if y.requires_grad]
+    settings = {"allow_unused": True, "materialize_grads": True, "create_graph": graph}
+    return rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], **settings)
+
+
+def has_gradient(sample):
+    return sample.error is None and any(y.requires_grad for y in sample.tensors(rv.float64)())
+
+
+@every_op(LEAVES_OUT, of=has_gradient)
+def test_kinks(sample):
+    for value in at_points(sample):
+        try:
+            plain = slopes(sample.tensors(rv.float64))
+        except (ValueError, RuntimeError):
+            continue  # out of the domain
+        for y, z in zip(slopes(sample.tensors(rv.float64), True), plain, strict=True):
+            np.testing.assert_allclose(y.numpy(force=True), z.numpy(), 1e-9, 1e-9, err_msg=str(value))
+
+
+def is_judged(sample):
+    return has_gradient(sample) and "pytorch" not in sample.left_out
+
+
+@every_op(APART, only=lambda op: not op.draws and not op.name[0].isupper(), of=is_judged)
+def test_kinks_of_pytorch(sample, torch):
+    of_finite = sample.op.name in FINITE_OF_PYTORCH.split()
+    for value in at_points(sample):
+        call = sample.tensors(rv.float64)
+        try:
+            found = slopes(call)
+        except (ValueError, RuntimeError):
+            continue  # out of the domain
+        if np.isinf(value) and of_finite:
+            continue
+        theirs, leaves = answer(torch, call)
+        moving = [z for z in theirs if z.requires_grad]
+        weights = [torch.from_numpy(weights_for(z, 1).numpy()) for z in call() if z.requires_grad]
+        wanted = torch.autograd.grad(moving, leaves, weights, allow_unused=True, materialize_grads=True)
+        for y, z in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-7, 1e-7, err_msg=str(value))
