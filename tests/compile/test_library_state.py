@@ -8,7 +8,7 @@ from threading import local
 import pytest
 import ranvier as rv
 from ranvier import distributions, nn, optim
-from support.layers import LAYERS
+from samples import layer_samples
 from support.strict import strict
 
 PLATFORMS = (
@@ -50,10 +50,7 @@ MADE = {
     "TransformedDistribution": transformed,
     "AffineTransform": lambda: distributions.AffineTransform(0.0, 2.0),
     "Generator": rv.Generator,
-    **{
-        str(layer): lambda layer=layer: getattr(nn, layer.name)(*layer.args, **layer.kwargs)
-        for layer in LAYERS
-    },
+    **{str(sample): lambda sample=sample: sample.layer_in(rv) for sample in layer_samples()},
 }
 
 

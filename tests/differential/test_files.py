@@ -10,13 +10,13 @@ import ranvier as rv
 from optim.schedules import CASES as SCHEDULES
 from optim.schedules import advance, optimizer_of, schedules_of
 from ranvier.torch import files
-from support.layers import LAYERS
+from samples import layer_samples
 from support.optimizers import KINDS
 from support.refused import refused
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-CASES = [case for case in LAYERS if hasattr(torch.nn, case.name)]
+LAYERS = [sample for sample in layer_samples() if hasattr(torch.nn, type(sample.args[0]).__name__)]
 OTHERS = {"TripletMarginWithDistanceLoss"}  # has a layer where PyTorch's file has None, and the reverse
 # with all arrays of state
 OPTIMIZERS = {
@@ -72,9 +72,9 @@ def attributes(module):
     return {**state, **({"_parameters": dict(sorted(kept.items()))} if "_parameters" in state else {})}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_layers(case):
-    here, there = (getattr(lib.nn, case.name)(*case.args, **case.kwargs) for lib in (rv, torch))
+@pytest.mark.parametrize("sample", LAYERS, ids=str)
+def test_layers(sample):
+    here, there = (sample.layer_in(library) for library in (rv, torch))
     require_same(there.state_dict(), theirs(there.state_dict()))
     require_same(here.state_dict(), ours(here.state_dict()))
     there.load_state_dict(ours(here.state_dict()))
@@ -82,7 +82,7 @@ def test_layers(case):
     assert (type(written), type(read)) == (type(there), type(here))
     require_same(there.state_dict(), written.state_dict())
     require_same(dict(there.state_dict()), dict(read.state_dict()))
-    if case.name in OTHERS:
+    if type(here).__name__ in OTHERS:
         return
     assert (str(written), str(read)) == (str(there), str(here))
     a, b = attributes(written), attributes(there)
@@ -90,12 +90,11 @@ def test_layers(case):
     for name in a:
         require_same(b[name], a[name], name)
     assert vars(read).keys() == vars(here).keys()
-    rng = np.random.default_rng(0)
-    inputs = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in case.draw(rng)]
-    x, y = (case(layer.eval(), *map(rv.tensor, inputs)).detach().numpy() for layer in (here, read))
-    np.testing.assert_array_equal(x, y)
-    x, y = (case(layer.eval(), *map(torch.tensor, inputs)).detach().numpy() for layer in (there, written))
-    np.testing.assert_array_equal(x, y)
+    inputs = [x.numpy() for x in sample.tensors(rv.float32, records=False).args[1:]]
+    for library, layers in ((rv, (here, read)), (torch, (there, written))):
+        x, y = (layer.eval()(*map(library.tensor, inputs)) for layer in layers)
+        x, y = (z[0] if isinstance(z, tuple) else z for z in (x, y))
+        np.testing.assert_array_equal(x.detach().numpy(), y.detach().numpy())
 
 
 def stepped(library, name, settings, optimizer=None, steps=2):

@@ -8,38 +8,33 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import data, metrics, nn, optim
+from ranvier.nn.arguments import arguments_of
+from samples import layer_samples
 from support.grouped import grouped
-from support.layers import LAYERS
 from support.optimizers import KINDS
 from support.refused import refused
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, never_right, wrong_arrays
 
 # takes anything, as in PyTorch; make as many copies as they are told, 2**31 too
 NO_SETTINGS = {"Identity", "Transformer", "TransformerDecoder", "TransformerEncoder"}
-CLASSES = {layer.name: layer for layer in reversed(LAYERS) if layer.name not in NO_SETTINGS}
-FRACTIONS = {("LPPool2d", "norm_type")}  # allowed where LAYERS has an integer
+CLASSES = {type(sample.args[0]).__name__: sample for sample in reversed(layer_samples())}
 METRICS = sorted(metrics.METRICS)
 # without a greatest norm, running statistics, parameters or a factor
 IGNORED = {("Upsample", "recompute_scale_factor")}
 IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype", "num_features")}
 
 
-@grouped("name", CLASSES)
+@grouped("name", sorted(CLASSES.keys() - NO_SETTINGS))
 def test_layers(name: str) -> None:
     """What is never right is refused when a layer is made, what does not fit its input when it is called."""
-    layer, make = CLASSES[name], getattr(nn, name)
-    named = dict(zip(inspect.signature(make).parameters, layer.args, strict=False))
-    right = named | layer.kwargs
-    drawn = layer.draw(np.random.default_rng(0))
-    arrays = [rv.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x) for x in drawn]
-    make(**right)(*arrays)
+    layer, *arrays = CLASSES[name].tensors(rv.float32, records=False).args
+    make, right = type(layer), arguments_of(layer)
     for key, parameter in inspect.signature(make).parameters.items():
         if key in ("size_average", "reduce"):  # True is right, with a warning: tests/nn/test_loss.py
             continue
         for wrong in WRONG_ATTRIBUTES:
             what = f"{name}({key}={describe(wrong)})"
             known = right.get(key, parameter.default) if key != "scale_factor" else None  # one for each axis
-            known = float(known) if (name, key) in FRACTIONS else known
             never = never_right(wrong, known) and (name, key) not in IGNORED
             made = attempt(lambda k=key, w=wrong: make(**{**right, k: w}), what, False, never)
             attempt(lambda made=made: made and made(*arrays), what, False)

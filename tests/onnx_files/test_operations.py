@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 
 from ranvier.onnx.registry import WRITERS
 from ranvier.onnx.runs import Modules, run
-from support.layers import LAYERS
+from samples import layer_samples
 from support.onnx_networks import drawn, flat, session, tokens
 
 ROWS, IMAGES = drawn(3, 6), drawn(3, 4, 6, 6)
@@ -252,7 +252,8 @@ BY_NUMPY = ("EmbeddingBag", "MaxUnpool1d", "MaxUnpool2d")  # from the values of 
 
 def is_written(layer):
     """Losses are part of training, but for those that are formulas; the others are named in docs/onnx.md."""
-    if layer.name in (
+    name = type(layer).__name__
+    if name in (
         "CosineEmbeddingLoss",
         "GaussianNLLLoss",
         "MarginRankingLoss",
@@ -260,29 +261,25 @@ def is_written(layer):
         "TripletMarginLoss",
     ):
         return True
-    if layer.name.endswith("Loss") or layer.name in BY_NUMPY:
+    if name.endswith("Loss") or name in BY_NUMPY:
         return False
-    uneven = layer.name in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
-    return not uneven and layer.kwargs.get("track_running_stats", True)
+    uneven = name in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
+    return not uneven and (name[:9] != "BatchNorm" or layer.track_running_stats)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_every_layer(layer, tmp_path):
-    """In onnxruntime."""
-    inputs = [
-        x.astype(np.float32) if x.dtype.kind == "f" else x for x in layer.draw(np.random.default_rng(0))
-    ]
-    module, names = (
-        getattr(nn, layer.name)(*layer.args, **layer.kwargs).eval(),
-        [f"x{i}" for i in range(len(inputs))],
-    )
-    version = 19 if "Circular" in layer.name else 18
+@pytest.mark.parametrize("sample", layer_samples(), ids=str)
+def test_every_layer(sample, tmp_path):
+    """In onnxruntime, in evaluation."""
+    module, *inputs = sample.tensors(rv.float32, records=False).args
+    module.eval()
+    inputs = [x.numpy() for x in inputs]
+    version = 19 if "Circular" in sample.op.name else 18
     settings = {
-        "input_names": names,
+        "input_names": [f"x{i}" for i in range(len(inputs))],
         "dynamic_axes": {"x0": [0]} if len(inputs) == 1 else {},
         "opset_version": version,
     }
-    if not is_written(layer):
+    if not is_written(module):
         with pytest.raises(ValueError, match=r"no counterpart|without a counterpart|reads a value"):
             rv.onnx.export(module, tuple(inputs), **settings)
         return

@@ -1,5 +1,7 @@
 """A row of an op by rows has the same bits alone and in any batch, at each ISA level."""
 
+from itertools import product
+
 import numpy as np
 import ranvier as rv
 
@@ -46,8 +48,13 @@ def is_by_rows(call, axis):
 
 @every_op(LEAVES_OUT)
 def test_batch(sample, isas):
-    call = sample.tensors(rv.float32)
-    for axis in (0, 1) if sample.is_layer else (0,):  # of recurrent layers it is the second one
+    ways = [(0, rv.float32, False)]
+    if sample.is_layer:  # of recurrent layers the batch is the second axis
+        ways = [*product((0, 1), (rv.float32, rv.float64), {sample.args[0].training, False})]
+    for axis, dtype, training in ways:
+        call = sample.tensors(dtype)
+        if sample.is_layer:
+            call.args[0].train(training)
         if (
             not call.inputs
             or any(x.ndim <= axis or x.shape[axis] < 1 for x in call.inputs)

@@ -28,21 +28,22 @@ def by_element(settings):
     return samples
 
 
-def layers_by_element(kind, settings):
+def layers_by_element(kind, all_settings):
     def samples(x):
         yield call(kind(), x(3, x.n, low=-4, high=4))
-        yield call(kind(*settings), x(2, 5, low=-4, high=4))
+        for settings in all_settings:
+            yield call(kind(*settings), x(2, 5, low=-4, high=4))
 
     return samples
 
 
 for _name, _row in TABLE.items():
-    _settings = activation.SETTINGS.get(_name, [()])[0]  # also those that are no defaults
+    _settings = activation.SETTINGS.get(_name, [()])  # also those that are no defaults
     _known = {
-        "kinks": {0.0, *_row.kinks(), *_row.kinks(*_settings)},
+        "kinks": {0.0, *_row.kinks(), *(kink for own in _settings for kink in _row.kinks(*own))},
         "inner": max(_row.inner, 0.1),
     }
-    op(by_element(_settings), names=_name, reference=getattr(activation, _name), **_known)
+    op(by_element(_settings[0]), names=_name, reference=getattr(activation, _name), **_known)
     op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, **_known)
 
 
@@ -53,6 +54,16 @@ def gelu_tanh(x):
     yield call(EDGES, approximate="tanh")
     yield call(NOT_FINITE, approximate="tanh").without(LIMIT, "reference")
     yield refused(ValueError, "[gelu] got", x(3), approximate="erf")
+
+
+@op(of=lambda layer, x: layer(x), inner=1.0)
+def GELU_tanh(x):
+    yield call(nn.GELU("tanh"), x(4, 6))
+
+
+@op(of=lambda layer, x: layer(x))
+def ReLU_in_place(x):
+    yield call(nn.ReLU(inplace=True), fixed(x(4, 6)))
 
 
 @op(kinks=(0.0,), reference=np.heaviside)

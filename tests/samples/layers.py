@@ -83,6 +83,7 @@ def Conv2d(x):
     yield call(nn.Conv2d(4, 8, (3, 2), stride=(1, 2), padding=1, groups=4), images(x))
     yield call(nn.Conv2d(4, 6, 3, padding="same", dilation=2, bias=False), images(x))
     yield call(nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), images(x))
+    yield call(nn.Conv2d(4, 6, (3, 2), (2, 1), "valid", (1, 2), 2, bias=False), images(x))
     yield refused(ValueError, "[conv2d] got", nn.Conv2d(4, 6, 3), x(2, 3, 8, 8))
 
 
@@ -100,28 +101,32 @@ def ConvTranspose2d(x):
 @op
 def MaxPool1d(x):
     yield call(nn.MaxPool1d(2), sequences(x))
+    yield call(nn.MaxPool1d(3, 2, 1), sequences(x))
 
 
 @op
 def MaxPool2d(x):
     yield call(nn.MaxPool2d(3, 2, 1), images(x))
     yield call(nn.MaxPool2d((2, 3), dilation=2, ceil_mode=True), images(x))
+    yield call(nn.MaxPool2d((2, 1), dilation=2), images(x))
 
 
 @op
 def AvgPool1d(x):
     yield call(nn.AvgPool1d(3, 2, 1), sequences(x))
+    yield call(nn.AvgPool1d(2, ceil_mode=True), sequences(x))
 
 
 @op
 def AvgPool2d(x):
     yield call(nn.AvgPool2d(2), images(x))
     yield call(nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False), images(x))
+    yield call(nn.AvgPool2d(2, ceil_mode=True), x(2, 3, 9, 7))
 
 
 @op
 def LPPool2d(x):
-    yield call(nn.LPPool2d(2, 2), x(2, 4, 8, 8, low=0.1))
+    yield call(nn.LPPool2d(2.0, 2), x(2, 4, 8, 8, low=0.1))
 
 
 @op
@@ -132,6 +137,7 @@ def AdaptiveAvgPool1d(x):
 @op
 def AdaptiveAvgPool2d(x):
     yield call(nn.AdaptiveAvgPool2d((3, None)), images(x))
+    yield call(nn.AdaptiveAvgPool2d((None, 2)), images(x))
 
 
 @op
@@ -142,6 +148,7 @@ def AdaptiveMaxPool1d(x):
 @op
 def AdaptiveMaxPool2d(x):
     yield call(nn.AdaptiveMaxPool2d((3, 5)), images(x))
+    yield call(nn.AdaptiveMaxPool2d((5, None)), images(x))
 
 
 @op
@@ -158,16 +165,20 @@ def MaxUnpool2d(x):
 def Upsample(x):
     yield call(nn.Upsample(scale_factor=2), images(x))
     yield call(nn.Upsample(size=(5, 11), mode="bilinear", align_corners=True), images(x))
+    yield call(nn.Upsample((7, 9), mode="bilinear"), images(x))
+    yield call(nn.Upsample(None, (1.5, 2), "bicubic"), images(x))
 
 
 @op
 def UpsamplingNearest2d(x):
     yield call(nn.UpsamplingNearest2d(scale_factor=2), images(x))
+    yield call(nn.UpsamplingNearest2d(size=8), x(2, 3, 9, 7))
 
 
 @op
 def UpsamplingBilinear2d(x):
     yield call(nn.UpsamplingBilinear2d(size=(5, 9)), images(x))
+    yield call(nn.UpsamplingBilinear2d(None, 3), x(2, 3, 3, 4))
 
 
 @op
@@ -183,6 +194,7 @@ def ConstantPad2d(x):
 @op
 def ZeroPad1d(x):
     yield call(nn.ZeroPad1d(2), sequences(x))
+    yield call(nn.ZeroPad1d((0, 3)), sequences(x))
 
 
 @op
@@ -242,6 +254,7 @@ def InstanceNorm1d(x):
 def InstanceNorm2d(x):
     yield call(nn.InstanceNorm2d(4, affine=True), images(x))
     yield call(nn.InstanceNorm2d(4, affine=True, track_running_stats=True), images(x))
+    yield call(nn.InstanceNorm2d(4, track_running_stats=True).eval(), images(x))
 
 
 @op

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import nn
+from ranvier.nn.arguments import arguments_of
 
 Array = np.ndarray[Any, Any]
 SIZE = 7  # of `x.n`
@@ -130,6 +131,11 @@ class Sample:
     def is_layer(self) -> bool:
         return bool(self.args) and isinstance(self.args[0], nn.Module)
 
+    def layer_in(self, library: Any) -> Any:
+        """The layer made again of its arguments, with new parameters; library: this one or PyTorch."""
+        layer = self.args[0]
+        return _built({"layer": type(layer).__name__, "arguments": arguments_of(layer)}, library)
+
     def __str__(self) -> str:
         return f"sample {self.number} of {self.op.name}"
 
@@ -212,6 +218,14 @@ class Call:
             function = functools.partial(rv.func.functional_call, module, named)
             return tensors_in(function(swapped(tuple(args), places), swapped(self.settings, places)))
         return tensors_in(function(*swapped(self.args, places), **swapped(self.settings, places)))
+
+
+def _built(value: Any, library: Any) -> Any:
+    """An argument of a layer from what `arguments_of` gives, such as a layer inside it."""
+    if isinstance(value, dict):
+        named = {name: _built(part, library) for name, part in value.get("arguments", value).items()}
+        return getattr(library.nn, value["layer"])(**named) if "layer" in value else named
+    return tuple(value) if isinstance(value, list) else value
 
 
 def swapped(value: Any, places: dict[int, Any]) -> Any:

@@ -163,7 +163,7 @@ OPS = """
 """
 
 COMPARED = """
-from support.layers import LAYERS
+from samples import layer_samples
 
 made = {"x": (2, 3), "y": (2, 3), "v": (3,), "s": (2, 3, 4), "q": (3, 3)}
 real = {name: torch.rand(shape) for name, shape in made.items()}
@@ -192,7 +192,7 @@ for call in OPS.split():
     if one[0] != other[0] or other[1] - {"meta"}:
         print(call, one, other)
 
-def run(layer, module, inputs):
+def run(module, inputs):
     y = module(*inputs)
     first = y[0] if isinstance(y, tuple) else y
     if first.requires_grad:
@@ -200,19 +200,15 @@ def run(layer, module, inputs):
     values = [*module.parameters(), *module.buffers()]
     return [y, values, [t.grad for t in [*inputs, *module.parameters()]]]
 
-for layer in LAYERS:
-    inputs = [torch.from_numpy(np.asarray(a)) for a in layer.draw(np.random.default_rng(0))]
-    inputs = [a.float().requires_grad_() if a.dtype == torch.float64 else a for a in inputs]
-    try:
-        one = run(layer, getattr(nn, layer.name)(*layer.args, **layer.kwargs), inputs)
-    except RuntimeError as error:  # a loss of real data may refuse
-        continue
+for sample in layer_samples():
+    inputs = sample.tensors(torch.float32).args[1:]
+    one = run(sample.layer_in(torch), inputs)
     with torch.device("meta"):
-        module = getattr(nn, layer.name)(*layer.args, **layer.kwargs)
+        module = sample.layer_in(torch)
     metas = [a.detach().to("meta").requires_grad_(a.requires_grad) for a in inputs]
-    other = run(layer, module, metas)
+    other = run(module, metas)
     if about(one) != about(other) or places(other) - {"meta"}:
-        print(layer, about(one), about(other), places(other))
+        print(sample, about(one), about(other), places(other))
 import resource
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # begins with that of the parent process
 before = peak()

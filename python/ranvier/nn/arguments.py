@@ -32,6 +32,7 @@ def check_arguments(cls: Any) -> None:
     init = cls.__init__  # of a partialmethod, a function
     signature = inspect.signature(init)
     takes = frozenset(signature.parameters)
+    flags = {name for name, parameter in signature.parameters.items() if isinstance(parameter.default, bool)}
     most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31
 
     @functools.wraps(init)
@@ -52,6 +53,9 @@ def check_arguments(cls: Any) -> None:
         if kind._maker is not cls:  # the call of a subclass
             return init(self, *args, **kwargs)
         try:
+            for name, value in (*zip([*signature.parameters][1:], args, strict=False), *kwargs.items()):
+                if name in flags and getattr(value, "ndim", False):
+                    raise TypeError(f"[{kind.__name__}] got {name} {value!r}; expected True or False")
             init(self, *args, **kwargs)
             # `contexts` has those of other threads too, and one may be the CPU
             skips = observers or (contexts and get_default_device() != CPU)
