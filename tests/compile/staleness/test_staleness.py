@@ -10,6 +10,7 @@ from compile.staleness import (  # noqa: F401
     code,
     effects,
     models,
+    operations,
     optimizers,
     places,
     random_steps,
@@ -86,6 +87,13 @@ def test_random_steps(part):
             pytest.fail(f"seed {seed}: {remark}\n{source}")
         captured += outcome == "as eager"
     assert captured > 0.5 * len(seeds), "few of them are captured"
+
+
+@pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
+@grouped("line", [line for lines, _ in random_steps.KINDS for line in lines])
+def test_lines_of_random_steps(line):
+    outcome, remark = random_steps.judged(random_steps.Program.of(line))
+    assert outcome == "as eager" or (outcome == "refused" and line in random_steps.DENIED), remark
 
 
 UNCHANGED = [name for name in MANY if SCENARIOS[name].neutral and not SCENARIOS[name].eager]
