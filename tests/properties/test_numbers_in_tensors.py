@@ -28,7 +28,7 @@ def with_number(value, place, number):
         return type(value)(with_number(part, place, number) for part in value)
     if is_number(value):
         place.append(value)
-        return number if len(place) == 1 + place[0] else value
+        return number if len(place) == 2 + place[0] else value
     return value
 
 
@@ -76,10 +76,23 @@ def test_numbers_in_tensors(sample, monkeypatch):
     given = call.args, call.settings
     for place, before in enumerate(numbers_in(given)):
         after = before + 1 if isinstance(before, int) else before / 2 + 0.125
-        n = rv.tensor(before if (sample.number + place) % 2 else [before], dtype=rv.int64 if isinstance(before, int) else None)
+        n = rv.tensor(
+            before if (sample.number + place) % 2 else [before],
+            dtype=rv.int64 if isinstance(before, int) else None,
+        )
 
         def step(n, place=place):
             args, settings = with_number(given, [place], n)
             return [y.clone() for y in tensors_in(sample.op.function(*args, **settings))]
 
         judged(step, n, before, after, Calls if (sample.number + place) % 3 == 0 else rv.compile)
+
+
+def test_a_number_is_put_in_its_place():
+    given = (1, [2.0, {"a": True, "b": 3}])
+    assert numbers_in(given) == [1, 2.0, 3]
+    assert [with_number(given, [place], 9) for place in range(3)] == [
+        (9, [2.0, {"a": True, "b": 3}]),
+        (1, [9, {"a": True, "b": 3}]),
+        (1, [2.0, {"a": True, "b": 9}]),
+    ]
