@@ -14,6 +14,7 @@ from compile.staleness import (  # noqa: F401
     optimizers,
     places,
     random_steps,
+    settings,
     values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, Run, judge
@@ -111,7 +112,7 @@ class Frozen:
 
     programs = (None,)
 
-    def __init__(self, function, **settings):
+    def __init__(self, function, **more):
         self.function, self.calls, self.result = function, 0, None
 
     def __call__(self, *args, **kwargs):
