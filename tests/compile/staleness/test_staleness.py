@@ -9,6 +9,7 @@ from compile.staleness import (  # noqa: F401
     calls,
     code,
     effects,
+    gradients,
     models,
     operations,
     optimizers,
@@ -105,6 +106,16 @@ def test_replays_run_no_python(name):
     """Where nothing changes only the recording and the checks at calls 2, 4 and 8 run the step's Python."""
     entered = Run(SCENARIOS[name], True, LATE, counts=True).entered
     assert {number for number, count in enumerate(entered, 1) if count} <= {1, 2, 4, 8}
+
+
+OF_GRADIENTS = [name for name in SCENARIOS if name.startswith("gradients") and name.endswith("stepped")]
+
+
+@grouped("name", [name for name in OF_GRADIENTS if not SCENARIOS[name].eager])
+def test_gradients_are_recorded_twice_and_then_replayed(name):
+    """The second recording finds gradients that the first one has left; checks follow at calls 2, 4 and 8."""
+    entered = Run(SCENARIOS[name], True, (), counts=True).entered
+    assert sum(map(bool, entered)) <= 6
 
 
 class Frozen:
