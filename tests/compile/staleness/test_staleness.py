@@ -8,8 +8,10 @@ import ranvier as rv
 from compile.staleness import (  # noqa: F401
     calls,
     code,
+    compiled,
     effects,
     gradients,
+    memory,
     models,
     operations,
     optimizers,
