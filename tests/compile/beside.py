@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import ranvier as rv
-from ranvier import nn
 
 CALLS = 6  # a recording, checks at calls 2 and 4, replays
 
 
 def bits(x: Any) -> Any:
     """What can be compared of a value: of Tensors dtype, shape and bytes, of modules gradients, too."""
-    if isinstance(x, nn.Module):
+    if isinstance(x, rv.nn.Module):
         return bits([x.state_dict(), [p.grad for p in x.parameters()]])
     if isinstance(x, rv.optim.Optimizer):
         return bits(x.state_dict())

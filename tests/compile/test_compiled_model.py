@@ -182,16 +182,9 @@ def model_of(name):
 def story(case, compiled):
     """What the statements give, and the model before and after."""
     name, _, text = case.partition(": ")
-    m = model_of(name)
-    m = rv.compile(m) if compiled else m
-    names = {
-        **vars(own_modules),
-        "ANY": ANY,
-        **globals(),
-        "m": m,
-        "seen": [],
-        "form": rv.compile if compiled else lambda m: m,
-    }
+    form = rv.compile if compiled else lambda m: m
+    m = form(model_of(name))
+    names = {**vars(own_modules), "ANY": ANY, **globals(), "m": m, "seen": [], "form": form}
     with rv.no_grad():
         found = [m(X).numpy().tobytes() for _ in range(4)]
         found.append(outcome(names, text, m))
@@ -405,16 +398,3 @@ def test_inside_a_compiled_step(row):
         found.append(results)
     assert found[0] == found[1]
     assert len(step.programs) > 1
-
-
-def test_a_forward_pass_that_reads_requires_grad():
-    class Reads(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) * (2 if self.weight.requires_grad else 3) * (1 + self.bias.is_leaf)
-
-    model = Reads(3, 2).eval()
-    fast = rv.compile(model)
-    for i in range(12):
-        fast.requires_grad_(i < 5 or i > 9)
-        assert (fast(X).numpy() == model(X).detach().numpy()).all()
-    assert fast.programs

@@ -185,6 +185,28 @@ def test_arguments_of_another_machine(dtype):
         strict(lambda x: rv.abs(x) * 2)(np.arange(4).astype(dtype))
 
 
+def set_to_an_argument(p, x):
+    p.grad = x
+
+
+def set_to_a_view(p, x):
+    (p * x).sum().backward()
+    p.grad = p.grad.detach()
+
+
+def set_the_data(p, x):
+    (p * x).sum().backward()
+    p.grad.data = p.grad * 2
+
+
+@pytest.mark.parametrize("step", [set_to_an_argument, set_to_a_view, set_the_data])
+def test_gradients_that_a_replay_could_not_set(step):
+    p = nn.Parameter(rv.ones(3))
+    p.grad = rv.ones(3)
+    with pytest.raises(rv.CaptureError, match=r"not made a gradient|changes its data"):
+        strict(lambda x: step(p, x))(rv.ones(3))
+
+
 def keeps(kept):
     return lambda x: (kept.append(x * 2), x + 1)[1]
 

@@ -82,6 +82,8 @@ def conv2d(x):
     yield call(x(1, x.n, 3, 4), x(3, x.n, 2, 3), x(3), padding=1)
     yield call(x(1, 3, 3, x.n), x(5, 3, 3, 3), x(5), padding=1)
     yield call(x(1, 3, 3, 4), x(x.n, 3, 3, 2), x(x.n))
+    yield call(x(2, 4, 9, 8), x(8, 4, 3, 2), x(8), stride=(2, 3), padding=(2, 0))
+    yield call(x(2, 4, 9, 8), x(8, 1, 3, 2), stride=2, padding=(2, 0), dilation=2, groups=4)
     yield call(x(0, 4, 5, 6), x(6, 4, 1, 1))
     yield any_convolution(x, 2)
     yield call(x(3, 5, 6), x(4, 3, 2, 2))
@@ -326,6 +328,10 @@ def interpolate(x):
     yield call(x(2, 3, 4, 5), scale_factor=2.0)
     yield call(x(2, 3, 4, 5), size=(7, 3), mode="bilinear", align_corners=True)
     yield call(x(2, 3, 4, 5), size=(6, 8), mode="bicubic", align_corners=False)
+    yield call(x(2, 3, 9, 8), size=(3, 11), mode="bilinear")
+    yield call(x(2, 3, 9, 8), size=(7, 5), mode="bicubic", align_corners=True)
+    yield call(x(2, 3, 9, 8), size=(3, 11), mode="nearest-exact")
+    yield call(x(2, 3, 9, 8), size=(7, 5), mode="area")
     yield call(x(2, 3, 5), size=7, mode="linear")
     for corners in (False, True):
         settings = {"align_corners": corners} | SMOOTH

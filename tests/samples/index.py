@@ -63,6 +63,8 @@ def getitem(x):
         ("[getitem] got an index of float", fixed(x(1))),
     ):
         yield refused(IndexError, text, x(3, 4), key)
+
+
 OF_SHAPE = "PyTorch's gradient has the shape of the index"
 
 

@@ -393,22 +393,3 @@ for keep in KEEPS:
     for tensor in TENSORS if keep in KEEPS[:2] else TENSORS[:3]:
         scenario(Keeper, None, eager(lambda k, x, r, keep=keep, tensor=tensor: keep(k, tensor(x, r))),
             ways=(beside,))  # fmt: skip
-
-
-# --- tensors that the step changes, and the caller between two calls
-def changing(run, o, act):
-    layer, total = nn.Linear(3, 3), rv.zeros(3)
-
-    def step(x):
-        act(layer.weight, total, x)
-        return x.sum(), x * 2.0
-
-    return Case(
-        run.compile(step), lambda: [layer, total], each=lambda n, result: layer.weight.detach().mul_(1.5)
-    )
-
-
-scenario(lambda v: None, None, lambda w, t, x: t.mul_(0.5).add_(x.mean(0), alpha=0.5),
-    lambda w, t, x: w.detach().mul_(0.5), eager(lambda w, t, x: t.copy_(x.mul_(0.5).mean(0))),
-    eager(lambda w, t, x: nn.init.xavier_uniform_(w)), eager(lambda w, t, x: nn.init.eye_(w)),
-    eager(lambda w, t, x: nn.init.orthogonal_(w)), ways=(changing,))  # fmt: skip

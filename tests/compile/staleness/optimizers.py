@@ -9,8 +9,12 @@ from compile.staleness.judge import Case, patch
 from compile.staleness.objects import *
 from compile.staleness.scenario import *
 from compile.staleness.small import *
+from optim.problem import CASES
 from ranvier import nn, optim
 from ranvier.optim import lr_scheduler, swa_utils
+from support.optimizers import KINDS
+
+INF = float("inf")
 
 
 def two(kind, **settings):
@@ -56,6 +60,12 @@ for kind, settings, all_values in SETTINGS:
     for name, values in all_values.items():
         scenario(two(kind, **settings), lambda t, v, name=name: puts(name)(t.groups[0], v), two,
             values=(None, *values), ways=(steps,))  # fmt: skip
+
+# every rule, also of halves: the rate and a parameter change
+for name, kind in KINDS.items():
+    for settings in [settings for of, settings in CASES if of == name] or [{}]:
+        changed(two(kind, **settings), lambda t, n: (puts("lr")(t.groups[0], 0.1 * n), t.a.data.mul_(0.9)))
+    changed(two(kind, dtype=rv.bfloat16), lambda t, n: t.a.data.mul_(0.5))
 
 
 # --- groups, parameters and states
@@ -249,7 +259,8 @@ def schedules(o, x):
 
 
 scenario(Line, sets("k"), sets_rate, adds_up, by_hand, lambda o, x: (o.two.step(x), o.descend(x) * o.k),
-    lambda o, x: o.descend(x, lambda: nn.utils.clip_grad_norm_(o.line.parameters(), 0.1 * o.k)),
+    *(lambda o, x, norm=norm: o.descend(x,
+        lambda: nn.utils.clip_grad_norm_(o.line.parameters(), 0.1 * o.k, norm)) for norm in (1.0, 2.0, INF)),
     ways=(whole,))  # fmt: skip
 scenario(Line, lambda o, v: sets("pull")(o.ahead, 0.1 * v),
     lambda o, x: descends(squares(o.line), o.ahead)(x), ways=(whole,))  # fmt: skip

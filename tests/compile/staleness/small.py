@@ -90,12 +90,13 @@ def classifies(model, optimizer, of=None):
 class Two:
     """Two parameters of different shapes, and their optimizer."""
 
-    def __init__(self, kind=optim.SGD, groups=False, **settings):
-        self.a, self.b = nn.Parameter(rv.randn(3)), nn.Parameter(rv.randn(2, 3))
+    def __init__(self, kind=optim.SGD, groups=False, dtype=rv.float32, **settings):
+        self.a, self.b = nn.Parameter(rv.randn(3).to(dtype)), nn.Parameter(rv.randn(2, 3).to(dtype))
         given = [{"params": [self.a]}, {"params": [self.b], "lr": 0.01}] if groups else [self.a, self.b]
         self.optimizer = kind(given, **{"lr": 0.05, **settings})
 
     def loss(self, x):
+        x = x.to(self.a.dtype)
         return (x * self.a).sum() * 0.3 + (x @ self.b.T).tanh().sum()
 
     def step(self, x):

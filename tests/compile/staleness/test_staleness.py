@@ -8,11 +8,16 @@ import ranvier as rv
 from compile.staleness import (  # noqa: F401
     calls,
     code,
+    compiled,
     effects,
+    gradients,
+    memory,
     models,
+    operations,
     optimizers,
     places,
     random_steps,
+    settings,
     values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, Run, judge
@@ -88,6 +93,13 @@ def test_random_steps(part):
     assert captured > 0.5 * len(seeds), "few of them are captured"
 
 
+@pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
+@grouped("line", [line for lines, _ in random_steps.KINDS for line in lines])
+def test_lines_of_random_steps(line):
+    outcome, remark = random_steps.judged(random_steps.Program.of(line))
+    assert outcome == "as eager" or (outcome == "refused" and line in random_steps.DENIED), remark
+
+
 UNCHANGED = [name for name in MANY if SCENARIOS[name].neutral and not SCENARIOS[name].eager]
 
 
@@ -98,12 +110,22 @@ def test_replays_run_no_python(name):
     assert {number for number, count in enumerate(entered, 1) if count} <= {1, 2, 4, 8}
 
 
+OF_GRADIENTS = [name for name in SCENARIOS if name.startswith("gradients") and name.endswith("stepped")]
+
+
+@grouped("name", [name for name in OF_GRADIENTS if not SCENARIOS[name].eager])
+def test_gradients_are_recorded_twice_and_then_replayed(name):
+    """The second recording finds gradients that the first one has left; checks follow at calls 2, 4 and 8."""
+    entered = Run(SCENARIOS[name], True, (), counts=True).entered
+    assert sum(map(bool, entered)) <= 6
+
+
 class Frozen:
     """A compiled function that keeps its fourth result, as a replay without guards would."""
 
     programs = (None,)
 
-    def __init__(self, function, **settings):
+    def __init__(self, function, **more):
         self.function, self.calls, self.result = function, 0, None
 
     def __call__(self, *args, **kwargs):

@@ -177,3 +177,38 @@ scenario(Odd, sets("value"), lambda v: 1.0 if v else 3.0, lambda v: float(len(v)
     lambda v: float(len(str(v))), lambda v: v[0] * 1.0, lambda v: float(len(f"{v}")),
     lambda v: 1.0 if v in [3, 7] else 3.0, lambda v: 1.0 if sorted([v, Odd(3)])[0] is v else 3.0,
     eager(lambda v: float(hash(v) % 100)), values=(1, 3, 2, 4))  # fmt: skip
+
+
+# --- a number that is a Tensor of one element, where Python or an op wants a number
+def placed(x, key):
+    x = x.clone()
+    x[key] = 9.0
+    return x
+
+
+def numbered(*reads, values=(1, 2, 1, 2)):
+    scenario(rv.tensor, lambda o, v: o.fill_(v), *map(eager, reads), ways=(whole,), values=values)
+
+
+numbered(lambda n, x: x[n], lambda n, x: x[n:], lambda n, x: x[:n], lambda n, x: x[::n], lambda n, x: x[:, n],
+    lambda n, x: x[n, 1:], lambda n, x: x[..., n], lambda n, x: x[n, None], lambda n, x: x[n, n],
+    lambda n, x: x[[n, 0]], lambda n, x: x[[0, 1], n], lambda n, x: x[rv.tensor([0, 2]), n],
+    lambda n, x: placed(x, n), lambda n, x: placed(x, (n, 0)), lambda n, x: placed(x, slice(n)),
+    lambda n, x: placed(x, (rv.tensor([0, 2]), n)), lambda n, x: placed(x, [n, 0]))  # fmt: skip
+numbered(lambda n, x: rv.zeros(n), lambda n, x: rv.zeros((n, 2)), lambda n, x: rv.ones(n),
+    lambda n, x: rv.full((n,), 1.0), lambda n, x: rv.full((2,), n), lambda n, x: rv.full_like(x, n),
+    lambda n, x: rv.arange(n), lambda n, x: rv.arange(0, 9, n), lambda n, x: rv.linspace(0, n, 3),
+    lambda n, x: rv.linspace(0, 1, n), lambda n, x: rv.eye(3, n), lambda n, x: rv.randn(n),
+    lambda n, x: rv.rand((n, 2)), lambda n, x: rv.randint(n, (5,)), lambda n, x: rv.randint(0, 9, (n,)),
+    lambda n, x: rv.randperm(n), lambda n, x: rv.tensor([n, 2]), lambda n, x: rv.tensor(n),
+    lambda n, x: rv.as_tensor([n]), lambda n, x: rv.Tensor([n, 2]), values=(2, 3, 2, 3))  # fmt: skip
+numbered(lambda n, x: x * range(9)[n], lambda n, x: x * [1.0, 2.0, 3.0][n], lambda n, x: x * int(n),
+    lambda n, x: sum([x for _ in range(n)]), lambda n, x: x * float(n), lambda n, x: x * n.tolist(),
+    lambda n, x: x if n > 1 else -x, lambda n, x: x * {1: 2.0, 2: 3.0}[int(n)], lambda n, x: x * math.sqrt(n),
+    lambda n, x: x * operator.index(n), lambda n, x: x * float(f"{n:d}"), lambda n, x: x * max(1.5, n),
+    lambda n, x: x * (3 in n.reshape(1) + 1), lambda n, x: x * math.floor(n), lambda n, x: x * x.size(n - 1),
+    lambda n, x: x * complex(n).real, lambda n, x: x * any([n - 1, 0]), lambda n, x: x * "ab".find("abc"[n]),
+    lambda n, x: x * len(bytes(n)), lambda n, x: x * n.numpy(), lambda n, x: x * n**2, lambda n, x: x**n,
+    lambda n, x: x * -n, lambda n, x: x * (n > 1), lambda n, x: rv.tensor([1, 2]) << n,
+    lambda n, x: rv.tensordot(x[:3], x[:3], n), lambda n, x: x.masked_fill(x > 0, n),
+    lambda n, x: rv.where(x > 0, n, x), lambda n, x: x.clone().fill_(n))  # fmt: skip
