@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import _core
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
 
