@@ -131,6 +131,8 @@ def mode(x):
 def totals(x):
     yield call(x(5, 3, x.n), 0)
     yield call(x(5, 3, x.n), -1)
+    yield call(x(x.n, 3, 18), 0)
+    yield call(x(3, x.n, 4), 1)
     yield call(x(x.size(1, 40), x.size(1, 40)), x.size(0, 1))
     yield call(x(3, 0, 5), 1)
     yield call(x.integers(-3, 4, 3, x.n), 1)
@@ -165,6 +167,7 @@ def running_extremes(x):
     yield call(x(5, 3, x.n), 0)
     yield call(x(5, 3, x.n), dim=-1)
     yield call(x.integers(0, 4, 3, x.n), 1)
+    yield call(np.array([3, np.iinfo(np.int64).min, np.iinfo(np.int64).max, -1]), 0)
     yield call(np.array([1.0, INF, NAN, 2.0]), 0)
     yield call(x(2, 1), 1)
     yield refused(IndexError, f"[{x.name}] got dim 2 for 2 dimensions", x(3, 5), 2)
