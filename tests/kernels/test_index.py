@@ -143,25 +143,6 @@ def test_inside_of_nothing_and_of_repeated_values():
     assert not _core.inside(repeated, 0, 1)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
-def test_scatter_reduce(reduce, dtype, threads, isa, rng):
-    """Whole numbers of two's powers: exact in any order. Repeated places, rows that share one, NaN."""
-    threads(2)
-    join = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
-    shape = (50, 40)
-    for index_shape, axis in (((200, 40), 0), ((50, 90), 1), ((200, 1), 0)):
-        picked = (*index_shape[:-1], shape[1]) if axis == 0 else index_shape
-        x, src = (rng.choice([-2.0, 0.5, 1, -1, 4], s).astype(dtype) for s in (shape, picked))
-        src[rng.random(picked) < 0.002] = np.nan
-        index = rng.integers(0, shape[axis], index_shape)
-        places = list(np.ogrid[tuple(map(slice, picked))])
-        places[axis] = np.broadcast_to(index, picked)
-        expected = x.copy()
-        join.at(expected, tuple(places), src)
-        np.testing.assert_array_equal(kernels.scatter_reduce(x, index, src, axis, reduce), expected)
-
-
 @pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16])
 def test_places_are_written_where_they_are(dtype, rng):
     """scatter with out=x reads and writes nothing else; out may be no other input."""

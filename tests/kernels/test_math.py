@@ -1,4 +1,4 @@
-"""Elementary and special functions, activations and roots at every ISA level: errors in ulp, poles, infinities.
+"""Elementary and special functions, activations and roots at every ISA level: errors in ulp and poles.
 
 The largest errors of docs/accuracy.md:
 

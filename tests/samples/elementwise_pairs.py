@@ -5,7 +5,7 @@ import numpy as np
 from samples.sample import call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
-EDGE = np.array([-INF, -1.0, 0.0, 2.0, INF, NAN])
+EDGE = np.array([-INF, -2.5, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, INF, NAN])
 
 
 def pair(low=-1.0, high=1.0, edges=EDGE, number=2.5, integers=True):

@@ -54,17 +54,21 @@ def kl_div_of_logarithms(x):
     yield call(x(4, low=-4, high=0), fixed(np.array([0.0, 0.3, 0.0, 0.7])), reduction="batchmean")
 
 
+WEIGHTS = ((), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7))  # shapes that broadcast to (3, 5, 7)
+
+
 @op(of="ops.bce", reference=reference.bce, terms=terms)
 def bce_with_weights(x):
-    weight = fixed(x(4, low=0.5, high=2.0))
-    yield call(x(3, 4, low=0.05, high=0.95), x(3, 4, low=0.0), weight, reduction="sum")
+    for shape in WEIGHTS:
+        weight = fixed(x(*shape, low=0.5, high=2.0))
+        yield call(x(3, 5, 7, low=0.05, high=0.95), x(3, 5, 7, low=0.0), weight, reduction="sum")
 
 
 @op(of="ops.bce_with_logits", reference=reference.bce_with_logits, terms=terms)
 def bce_of_logits_with_weights(x):
-    weights = {"weight": fixed(x(4, low=0.5, high=2.0)), "pos_weight": fixed(x(4, low=0.5, high=4.0))}
-    yield call(x(3, 4, low=-3, high=3), x(3, 4, low=0.0), **weights)
-    yield call(x(2, 3, 4, low=-3, high=3), x(2, 3, 4, low=0.0), reduction="none", **weights)
+    for shape in WEIGHTS:
+        given = {name: fixed(x(*shape, low=0.5, high=4.0)) for name in ("weight", "pos_weight")}
+        yield call(x(3, 5, 7, low=-3, high=3), x(3, 5, 7, low=0.0), reduction="none", **given)
 
 
 @op(reference=reference.gaussian_nll, terms=terms)
