@@ -113,18 +113,18 @@ LINES = [  # few and many, short and long ones, searched in parts
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("shape", LINES, ids=str)
-def test_ties_and_nan(shape, dtype, isa, rng):
+@grouped(("shape", "turned"), zip(LINES, itertools.cycle([False, True])), ids=str)
+def test_ties_and_nan(shape, turned, dtype, isa, rng):
     """Extremes and their places: the first of equal ones, before all the first NaN, at any place."""
     m, n = shape
     ties = np.round(rng.standard_normal(shape)).astype(dtype)
     ties[m // 5] = -0.0
-    for row, place in ((None, None), (m // 2, 0), (m - 1, n // 3), (0, n - 1), (m * 2 // 3, n // 2)):
+    for row, place in ((None, None), (m // 2, 0), (m - 1, n // 3), (0, n - 1))[: 4 if m * n < 40_000 else 2]:
         x = ties.copy()
         if row is not None:
             x[m // 3, place], x[-1, 0], x[m // 4] = np.inf, -np.inf, -np.inf
             x[row, place] = x[-1, n // 4] = np.nan
-        for view in (x, np.asfortranarray(x), x[::-1, ::-1]):
+        for view in (x, np.asfortranarray(x) if turned else x[::-1, ::-1]):
             for axis in (0, 1):
                 for name in ("max", "min", "argmax", "argmin"):
                     expected = getattr(np, name)(view, axis)
