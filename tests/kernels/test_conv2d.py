@@ -1,6 +1,7 @@
 """The conv2d kernels on raw arrays: values around the tiles of every level, and what tiles may not change."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from ranvier import _core, kernels
 from reference import conv2d as reference
 from support.convolution import check, random_arrays
 from support.grouped import grouped
-from support.layouts import LAYOUTS, in_layout
 from support.strategies import dtypes, repeatable
 from support.threads import same_bits
 from support.tolerance import tolerance
 
 AROUND = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)  # vectors of each level, one more and one less
+SMALL = (1, 2), (1, 8), (1, 9), (2, 1), (2, 2), (1, 3), (3, 3), (2, 4), (4, 2), (4, 4), (5, 7)  # of a group
 DEPTHWISE_WIDTHS = (1, 2, 5, 7, 8, 9, 15, 16, 17, 18, 19, 26, 35, 53)
 # n, c, h, w, k, r, s, groups; the geometry
 VALUES = {
@@ -23,12 +24,14 @@ VALUES = {
         ((1, 3, 4, 5, k, 2, 2, 1), {}) for k in (*AROUND, 24, 25, 40, 48, 49, 56, 65, 80)
     ],
     "rows of one tap": [
-        ((2, c, 5, 4, k, 3, 3, 1), {"padding": 1}) for c in range(7, 34) for k in (6, 12, 16, 24)
+        ((2, c, 5, 4, k, 3, 3, 1), {"padding": 1})
+        for c in range(7, 34)
+        for k in ((6, 16) if c % 2 else (12, 24))
     ],
     "rows of one tap in groups": [
         ((1, 2 * c, 5, 6, 2 * k, 2, 3, 2), {"stride": 2, "padding": 1})
         for c in range(7, 34)
-        for k in (6, 12, 16, 24)
+        for k in ((12, 24) if c % 2 else (6, 16))
     ],
     "rows of several taps": [((1, c, 4, 5, 3, 3, 2, 1), {"padding": 1}) for c in (*AROUND, 6, 13, 14, 29)],
     "few output channels": [
@@ -41,6 +44,14 @@ VALUES = {
         ((2, 33 * g, 13, 64, k * g, 3, 2, g), {"padding": padding, "dilation": dilation})
         for g, k in ((1, 1), (1, 3), (1, 8), (2, 3))
         for padding, dilation in ((0, 1), (1, 2), ((2, 1), 1), (3, 1))
+    ],
+    "vectors of output channels that span groups: whole ones, parts, and groups that do not fill them": [
+        ((2, c * g, 4, 5, k * g, 3, 2, g), {"padding": 1, "stride": stride})
+        for g, stride in ((2, 1), (3, 2), (4, 1), (5, 2), (9, 1), (17, 2))
+        for c, k in (*SMALL, (8, 8), (4, 1))
+    ],
+    "few output channels, tiles of every height": [
+        ((1, 40, 2, width, k, 2, 1, g), {}) for width in range(1, 27) for k, g in ((3, 1), (4, 2))
     ],
     "groups of few channels, tiles of every height": [((1, 12, 1, n, 12, 1, 1, 3), {}) for n in range(1, 27)],
     "tiles of every height": [
@@ -78,8 +89,7 @@ VALUES = {
     "depthwise: without padding": [
         ((1, 17, 4, width, 17, 2, taps, 17), {"stride": (1, stride)})
         for taps in range(1, 8)
-        for stride in (1, 2, 3)
-        for width in DEPTHWISE_WIDTHS
+        for width, stride in zip(DEPTHWISE_WIDTHS, itertools.cycle((1, 2, 3)))
         if width >= taps
     ],
     "depthwise: any taps": [
@@ -103,9 +113,12 @@ VALUES = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("case", VALUES)
-def test_values(case, dtype, isa, rng):
-    for shape, geometry in VALUES[case]:
-        check(*random_arrays(rng, dtype, *shape), groups=shape[7], **geometry)
+def test_values(case, dtype, isas, rng):
+    for number, (shape, geometry) in enumerate(VALUES[case]):
+        if dtype == "float32" or number % 2 == 0:  # loops of float64 are those of float32, of other widths
+            arrays = random_arrays(rng, dtype, *shape)
+            for _ in isas:
+                check(*arrays, groups=shape[7], **geometry)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -129,29 +142,6 @@ def test_panels_of_any_width(width, k, more, groups, isa, rng):
     check(x, w[few], bias[few], groups=groups)
 
 
-@grouped("width", range(1, 27))
-def test_few_output_channels_pixels(width, isa, rng):
-    """Tiles of every height, also where weights and images are strided and in groups."""
-    x, w, bias = random_arrays(rng, "float32", 1, 40, 2, width, 3, 2, 1)
-    check(x, w, bias)
-    check(x[:, ::-1], w[:, ::-1], bias[::-1])
-    check(*random_arrays(rng, "float32", 1, 40, 2, width, 4, 2, 1, groups=2), groups=2)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("groups", [2, 3, 4, 5, 9, 17])
-@grouped(
-    ("cg", "kg"),
-    [(1, 2), (1, 8), (1, 9), (2, 1), (2, 2), (1, 3), (3, 3), (2, 4), (4, 2), (4, 4), (5, 7), (8, 8), (4, 1)],
-)
-def test_small_groups(cg, kg, groups, dtype, isa, rng):
-    """Vectors of output channels that span groups: whole ones, parts, and groups that do not fill them."""
-    arrays = random_arrays(rng, dtype, 2, cg * groups, 4, 5, kg * groups, 3, 2, groups)
-    check(*arrays, padding=1, groups=groups)
-    x, w, bias = arrays
-    check(x[:, ::-1], w[:, :, ::-1], bias[::-1], stride=2, groups=groups)
-
-
 @pytest.mark.parametrize(
     ("shape", "k"), [((1, 6, 512, 520), 16), ((2, 3, 260, 260), 48), ((1, 2, 400, 400), 40)]
 )
@@ -164,45 +154,6 @@ def test_large_results(shape, k, isa, rng):
     np.testing.assert_array_equal(y[:, :, :9], rows)
     check(x[:, :, -3:], w, bias)
     np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu"), np.maximum(y, 0))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped(("c", "k"), [(9, 1), (5, 2), (2, 17), (16, 4), (33, 3), (20, 20), (48, 49), (49, 48), (64, 5)])
-@pytest.mark.parametrize("height", [3, 300])
-def test_pointwise_layouts(c, k, height, dtype, isa, threads, rng):
-    """Forward and the gradient to x, of few pixels and of many, have the same bits in each layout."""
-    x, w, bias = random_arrays(rng, dtype, 2, c, height, 8, k, 1, 1)
-    dy = rng.uniform(-1, 1, (2, k, height, 8)).astype(dtype)
-
-    def run(layout):
-        image, weight, gradient = (in_layout(a, layout) for a in (x, w, dy))
-        y = kernels.conv2d(image, weight, bias, activation="relu")
-        return y, kernels.conv2d_backward(gradient, image, weight, need_dw=False, need_db=False)[0]
-
-    y, dx = run(LAYOUTS[0])
-    matrix = w[:, :, 0, 0].astype("float64")
-    expected = np.maximum(np.einsum("nchw,kc->nkhw", x, matrix) + bias[:, None, None], 0)
-    bound = (c + k) * np.finfo(dtype).eps
-    np.testing.assert_allclose(y, expected, rtol=0, atol=bound * (np.abs(x).max() * np.abs(w).max() * c + 1))
-    np.testing.assert_allclose(
-        dx, np.einsum("nkhw,kc->nchw", dy, matrix), rtol=0, atol=bound * np.abs(w).max() * k
-    )
-    for layout in LAYOUTS[1:]:
-        for a, b in zip(run(layout), (y, dx), strict=True):
-            np.testing.assert_array_equal(a, b, err_msg=layout)
-    same_bits(threads, lambda: run(LAYOUTS[0]), (1, 2, 3))
-
-
-@grouped("c", [2, 3, 4, 5, 7, 8, 9])
-def test_pointwise_of_few_planes(c, isa, threads, rng):
-    """Planes of pixels are copied some pixels at a time: the same bits as with channels last."""
-    for width in (1, 3, 4, 5, 15, 16, 17, 32, 33):
-        images = random_arrays(rng, "float32", 2, c, 1, width, 4, 1, 1)
-        expected = kernels.conv2d(in_layout(images[0], "channels_last"), *images[1:])
-        np.testing.assert_array_equal(kernels.conv2d(*images), expected, err_msg=str(width))
-        same_bits(threads, functools.partial(kernels.conv2d, *images))
-    x, w, bias = random_arrays(rng, "float32", 2, c, 9, 31, 4, 1, 1)
-    check(x, w, bias)
 
 
 @st.composite
@@ -230,7 +181,7 @@ def convolutions(draw):
     return (n, c * groups, h, w, k * groups, r, s, groups), geometry
 
 
-@settings(repeatable, max_examples=3 * repeatable.max_examples)
+@settings(repeatable, max_examples=2 * repeatable.max_examples)
 @given(convolution=convolutions(), dtype=dtypes, isa=st.sampled_from(_core.supported_isas()))
 def test_any_convolution(convolution, dtype, isa):
     """The bits are the same at any number of threads, and of an image alone and in a batch."""

@@ -1,4 +1,7 @@
-"""What holds for every algorithm of conv2d: values, layouts, threads, needs, the ReLU, infinities."""
+"""What holds for every algorithm of conv2d: values, layouts, threads, needs, the ReLU, infinities; and the
+edges of those of few channels, whose vectors are of pixels."""
+
+import functools
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from support.convolution import NAMES, check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
+from support.tolerance import tolerance
 
 # Where each algorithm is chosen: n, c, h, w, k, r, s, groups; the geometry.
 CHOSEN = {
@@ -56,6 +60,7 @@ SHAPES = [
     ((5, 8, 16, 15, 16, 3, 3, 1), {"stride": 2, "padding": 1}),
     ((5, 8, 14, 17, 24, 3, 3, 1), {"stride": (2, 3)}),
     ((1, 3, 6, 6, 40, 5, 5, 1), {}),
+    ((2, 3, 75, 130, 6, 3, 3, 1), {"padding": 1}),  # planes in bands
     # planes in groups
     *(((3, c, 9, 19, k, 3, 3, g), {"padding": 1}) for c, k, g in ((16, 16, 2), (24, 12, 3), (9, 24, 3))),
     # weights larger than a cache: groups of panels are packed just before their tiles
@@ -67,6 +72,11 @@ SHAPES = [
     ((1, 37, 7, 7, 37, 3, 3, 37), {"padding": 1}),
     ((3, 33, 41, 30, 33, 3, 3, 33), {"padding": 1}),
     ((2, 3, 9, 9, 3, 3, 3, 3), {"padding": 1}),
+]
+POINTWISE = [
+    (2, c, height, 8, k, 1, 1, 1)
+    for c, k in ((9, 1), (5, 2), (2, 17), (16, 4), (33, 3), (20, 20), (48, 49), (49, 48), (64, 5))
+    for height in (3, 300)
 ]
 every_shape = grouped(("shape", "geometry"), SHAPES)
 
@@ -107,22 +117,28 @@ def test_without_an_algorithm(name, without, isas, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@every_shape
-def test_values_and_bits(shape, geometry, dtype, isa, threads, rng):
+@grouped(("shape", "geometry"), [*SHAPES, *((shape, {}) for shape in POINTWISE)])
+def test_values_and_bits(shape, geometry, dtype, isas, threads, rng):
     """Layouts, threads, and which gradients are asked for change no bit."""
     *arrays, settings = drawn(rng, shape, geometry, dtype)
+    for _ in isas:
+        check_values_and_bits(shape, arrays, settings, threads)
+
+
+def check_values_and_bits(shape, arrays, settings, threads):
     check(*arrays[:3], **settings)
     expected = results(*arrays, settings)
     same_bits(threads, lambda: results(*arrays, settings), (1, 2, 3, 7))
     # gradients to weight and bias of many dense pixels are added in another order than those of others
-    count = 2 if shape[0] == MANY or shape == CHOSEN["pixels"][0] else 4
+    count = 2 if shape[0] == MANY or shape in (CHOSEN["pixels"][0], *POINTWISE) else 4
     for layout in LAYOUTS:
         given = [in_layout(a, layout) for a in arrays]
         for a, b in zip(results(*given, settings)[:count], expected[:count], strict=True):
             np.testing.assert_array_equal(a, b, err_msg=layout)
-        out = in_layout(np.zeros_like(expected[0]), layout)
-        assert kernels.conv2d(*arrays[:3], **settings, out=out) is out
-        np.testing.assert_array_equal(out, expected[0], err_msg=layout)
+        if shape not in POINTWISE:  # whose sums have the order of the algorithm that `out` allows
+            out = in_layout(np.zeros_like(expected[0]), layout)
+            assert kernels.conv2d(*arrays[:3], **settings, out=out) is out
+            np.testing.assert_array_equal(out, expected[0], err_msg=layout)
     x, w, _, dy = arrays
     for name, whole in zip(NAMES, expected[1:], strict=True):
         needs = {f"need_{other}": other == name for other in NAMES}
@@ -170,3 +186,122 @@ def test_infinities_reach_what_meets_them(shape, geometry, without, isa, rng):
     for name, gradient, *met in zip(NAMES, back, by_dy, (*by_others[:2], 0 * by_others[2]), strict=True):
         np.testing.assert_array_equal(np.isinf(gradient), reached(*met), err_msg=name)
     assert not any(np.isnan(a).any() for a in (y, *back))
+
+
+@grouped("c", [2, 3, 4, 5, 7, 8, 9])
+def test_pointwise_of_few_planes(c, isa, threads, rng):
+    """Planes of pixels are copied some pixels at a time: the same bits as with channels last."""
+    for width in (1, 3, 4, 5, 15, 16, 17, 32, 33):
+        images = random_arrays(rng, "float32", 2, c, 1, width, 4, 1, 1)
+        expected = kernels.conv2d(in_layout(images[0], "channels_last"), *images[1:])
+        np.testing.assert_array_equal(kernels.conv2d(*images), expected, err_msg=str(width))
+        same_bits(threads, functools.partial(kernels.conv2d, *images))
+    x, w, bias = random_arrays(rng, "float32", 2, c, 9, 31, 4, 1, 1)
+    check(x, w, bias)
+
+
+def pairs(inputs, outputs):
+    """Each number of input channels beside a third of those of outputs."""
+    return [(c, k) for number, c in enumerate(inputs) for k in outputs[number % 3 :: 3]]
+
+
+@pytest.mark.parametrize("k", [1, 3, 6, 8, 11])
+def test_out_inside_a_larger_array(k, isa, rng):
+    """Stores of whole vectors leave the pixels between the rows, and other channels, alone."""
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 9, 21, k, 3, 3)
+    y = kernels.conv2d(x, w, bias)
+    for columns, channels in ((25, k), (19, k + 2), (19, k)):
+        whole = np.full((4, 7, columns, channels), 7, np.float32)
+        out = whole[1:3, :, :19, :k].transpose(0, 3, 1, 2)
+        kernels.conv2d(x, w, bias, out=out)
+        np.testing.assert_array_equal(out, y)
+        whole[1:3, :, :19, :k] = 7
+        assert (whole == 7).all()
+
+
+def into_every_second_column(x, w, bias, **geometry):
+    """The result through a y whose rows have gaps, which only the general stores can write."""
+    y = kernels.conv2d(x, w, bias, **geometry)
+    n, k, p, q = y.shape
+    out = np.zeros((n, p, q, 2, k), np.float32)[:, :, :, 0].transpose(0, 3, 1, 2)
+    return y, kernels.conv2d(x, w, bias, out=out, **geometry)
+
+
+@grouped("width", [1, 3, 7, 8, 13, 15, 16, 17, 24, 25, 31, 32, 33, 48, 63, 64, 65, 96, 130])
+def test_rows_that_share_loads(width, isa, rng):
+    """One output channel: sums of several rows at a time have the bits of sums of one."""
+    for height, taps, c, padding in ((5, 3, 1, 1), (8, 3, 2, 0), (9, 5, 3, 2), (20, 3, 8, 1), (67, 5, 9, 2)):
+        x, w, bias = random_arrays(rng, "float32", 2, c, height, width + 4, 1, taps, min(taps, 3))
+        for activation in ("none", "relu"):
+            y, z = into_every_second_column(x, w, bias, padding=padding, activation=activation)
+            np.testing.assert_array_equal(y, z)
+        check(x, w, bias, padding=padding)
+
+
+@grouped(("c", "k"), pairs([*range(1, 10), 12, 15, 16, 17, 33, 64, 100], (1, 2, 3, 4, 5, 7, 8, 9, 12)))
+def test_dense_pixels(c, k, isa, threads, rng):
+    """1x1 over pixels without gaps: ends at each place of a vector, the bits of other strides."""
+    for n, h, w in ((1, 1, 1), (1, 3, 5), (2, 4, 4), (3, 7, 11)):
+        x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+        x = in_layout(x, "channels_last")
+        y, z = into_every_second_column(x, weight, bias, activation="relu")
+        np.testing.assert_array_equal(y, z)
+        check(x, weight, bias)
+        check(x, weight.transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3), bias)
+    x[0, 0, 2, 3], x[1, c - 1, 3, 3] = np.inf, np.nan  # alone in their pixels
+    bad = ~np.isfinite(kernels.conv2d(x, weight, bias)).all(1)
+    expected = np.zeros(bad.shape, bool)
+    expected[0, 2, 3] = expected[1, 3, 3] = True
+    np.testing.assert_array_equal(bad, expected)
+    same_bits(threads, lambda: kernels.conv2d(x, weight, bias), (1, 2, 3, 7))
+
+
+@pytest.mark.parametrize(
+    ("c", "k", "shape"),
+    [(3, 4, (4, 300, 301)), (20, 1, (4, 200, 301)), (1, 8, (1, 900, 601)), (2, 9, (1, 900, 601))],
+)
+def test_many_dense_pixels(c, k, shape, isa, threads, rng):
+    """Shares of several threads and blocks of pixels end within vectors; results of 16 MB are stored past
+    the caches."""
+    n, h, w = shape
+    x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+    x = in_layout(x, "channels_last")
+    y = np.einsum("nchw,kc->nkhw", x, weight[:, :, 0, 0]) + bias[:, None, None]
+    np.testing.assert_allclose(kernels.conv2d(x, weight, bias), y, rtol=0, atol=1e-5)
+    dy = in_layout(y, "channels_last")
+    _, dw, db = kernels.conv2d_backward(dy, x, weight)
+    dw64 = np.einsum("nkhw,nchw->kc", dy.astype(np.float64), x.astype(np.float64), optimize=True)
+    tolerated = 1e-6 * np.sqrt(n * h * w) * np.abs(dw64).max()
+    np.testing.assert_allclose(dw[:, :, 0, 0], dw64, rtol=0, atol=tolerated)
+    np.testing.assert_allclose(db, dy.sum((0, 2, 3), dtype=np.float64), rtol=0, atol=tolerated)
+    same_bits(
+        threads, lambda: (kernels.conv2d(x, weight, bias), *kernels.conv2d_backward(dy, x, weight)), (1, 2, 3)
+    )
+
+
+@grouped(
+    ("c", "k"), pairs([*range(1, 10), 12, 15, 16, 17, 24, 31, 32, 33], (1, 2, 3, 4, 5, 8, 9, 16, 17, 32))
+)
+def test_gradient_to_weight_of_dense_pixels(c, k, isa, rng):
+    """Every remainder of pixels; one gradient alone; an infinity meets its own channel only."""
+    for n, h, w in ((1, 1, 1), (1, 2, 3), (2, 7, 11), (3, 13, 17)):
+        x, weight, bias = (
+            in_layout(a, "channels_last") if a.ndim == 4 else a
+            for a in random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+        )
+        dy = in_layout(kernels.conv2d(x, weight, bias), "channels_last")
+        _, dw, db = kernels.conv2d_backward(dy, x, weight)
+        double = [a.astype(np.float64) for a in (dy, x)]
+        expected = np.einsum("nkhw,nchw->kc", *double)
+        np.testing.assert_allclose(
+            dw[:, :, 0, 0], expected, rtol=0, atol=tolerance("float32", n * h * w, c + 1)
+        )
+        np.testing.assert_allclose(
+            db, double[0].sum((0, 2, 3)), rtol=0, atol=tolerance("float32", n * h * w, c + 1)
+        )
+        alone = kernels.conv2d_backward(dy, x, weight, need_dx=False, need_dw=False)[2]
+        np.testing.assert_array_equal(alone, db)
+    x[1, c - 1, 4, 4] = np.inf
+    dw = kernels.conv2d_backward(dy, x, weight)[1]
+    assert not np.isfinite(dw[:, c - 1]).any()
+    assert np.isfinite(dw[:, : c - 1]).all()

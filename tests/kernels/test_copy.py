@@ -1,9 +1,13 @@
-"""What moves, repeats or makes elements, on raw arrays: from any memory order to any other, bit for bit."""
+"""What moves, casts, fills and writes elements, on raw arrays: each dtype, any memory order, bit for bit."""
+
+import itertools
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import _core, kernels
 from support.grouped import grouped
+from support.halves import HALVES, all_halves, as_half
 from support.layouts import LAYOUTS, in_layout
 
 SHAPES = [
@@ -75,17 +79,6 @@ def test_any_layout_to_any_other(source, target, isa, rng):
     np.testing.assert_array_equal(out, x)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_concatenate(axis, layout, rng):
-    parts = []
-    for n in (1, 0, 4):
-        shape = [2, 3, 5, 4]
-        shape[axis] = n
-        parts.append(in_layout(rng.standard_normal(shape).astype(np.float32), layout))
-    np.testing.assert_array_equal(kernels.concatenate(parts, axis), np.concatenate(parts, axis))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped(
     "widths", [(1,), (1, 2, 3), (16, 1, 15, 17), (5,) * 9, (0, 20, 0, 7, 0), (0,) * 4 + (3, 31, 33)], ids=str
@@ -126,11 +119,10 @@ def test_joined_rows_of_a_large_array(widths, isa, threads, rng):
 
 
 F32, F64, I64 = (np.dtype(name) for name in ("float32", "float64", "int64"))
-SIZES = [0, 1, 2, 7, 255, 256, 257, 1000]
 
 
 def test_progressions_are_numpys(rng):
-    for n in SIZES:
+    for n in (0, 1, 2, 7, 255, 256, 257, 1000):
         for first, step in [(0.0, 1.0), (-3.0, 0.1), *rng.normal(size=(5, 2))]:
             expected = np.arange(n) * step + first
             for dtype in (F32, F64):
@@ -179,65 +171,215 @@ def test_shapes():
             _core._shape(size, "zeros")
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "float32", "float64"])
-def test_triangles(dtype, rng):
-    for shape in ((1, 1), (3, 3), (2, 5), (5, 2), (0, 3), (3, 0), (2, 3, 33, 17), (2, 0, 3, 3)):
-        x = rng.integers(1, 9, shape).astype(dtype)
-        for a in (x, x.swapaxes(-1, -2), x[..., ::-1], np.repeat(x, 2, -1)[..., ::2]):
-            for k in (-(2**70), -4, -1, 0, 1, 2, 40, 2**70):
-                near = max(min(k, 99), -99)
-                for upper, function in ((False, np.tril), (True, np.triu)):
-                    np.testing.assert_array_equal(_core.triangle(a, k, upper), function(a, near), strict=True)
+# --- full, fill, cast, copy_like, write
+
+FROM = ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64", *HALVES]
+TO = ["bool", "int32", "int64", "float32", "float64", *HALVES]
+ROWS = TO[:-2]  # of which the core writes rows
+SIZES = [0, 1, 3, 255, 256, 257, 5000]
 
 
-def test_triangle_leaves_nan_out():
-    x = np.full((3, 3), np.nan, np.float32)
-    assert np.isnan(_core.triangle(x, 0, False)).sum() == 6
+@pytest.mark.parametrize("to", TO)
+@grouped("dtype", FROM)
+def test_casts_are_numpys(dtype, to, isa, rng):
+    for size in SIZES:
+        x = rng.uniform(0, 100, size).astype(dtype)
+        if np.dtype(dtype).kind in "if":
+            x = x - np.asarray(50, dtype)
+        for a in (x, x[::-1], x[::3]):
+            y = _core.cast(a, np.dtype(to), None)
+            assert y.dtype == to
+            np.testing.assert_array_equal(y, a.astype(to))
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "int32", "int64", "float32", "float64"])
-def test_stacks(dtype, rng):
-    for shape in ((), (1,), (0, 2), (3, 4), (64, 3), (2, 3, 4, 5)):
-        for count in (1, 2, 3, 5, 9):
-            arrays = [np.array(rng.integers(0, 9, shape), dtype) for _ in range(count)]
-            for axis in range(-len(shape) - 1, len(shape) + 1):
-                np.testing.assert_array_equal(_core.stack(arrays, axis), np.stack(arrays, axis), strict=True)
+@pytest.mark.parametrize("dtype", FROM)
+def test_largest_and_smallest(dtype):
+    kind = np.dtype(dtype).kind
+    limits = np.iinfo(dtype) if kind in "iu" else None
+    values = [limits.min, limits.max] if limits else [0, 1] if kind == "b" else [0.5, np.nan, np.inf, -0.0]
+    x = np.array(values, dtype)
+    for to in TO:
+        if to in ("int32", "int64") and kind == "f":
+            continue  # NaN and Inf have no integer
+        with np.errstate(over="ignore"):
+            y, wanted = _core.cast(x, np.dtype(to), None), x.astype(to)
+        np.testing.assert_array_equal(y.astype(np.float64), wanted.astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", TO)
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0])
+def test_fill_writes_each_element_and_no_other(value, dtype):
+    """Runs are filled a line of cache at a time; -0.0 has bits that are not zero."""
+    for n in (1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 200):
+        y = np.full(n + 2, 3, dtype)
+        _core.fill(y[1:-1], np.dtype(dtype).type(value).item())
+        wanted = np.full(n + 2, 3, dtype)
+        wanted[1:-1] = value
+        assert y.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("source", LAYOUTS)
+@pytest.mark.parametrize("target", LAYOUTS)
+def test_copy_like_takes_the_order_of_the_other(source, target, rng):
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    like = in_layout(np.zeros(x.shape), target)
+    y = _core.copy_like(in_layout(x, source), like)
+    np.testing.assert_array_equal(y, x)
+    assert y.strides == np.empty_like(like, np.float32).strides
+
+
+@pytest.mark.parametrize("dtype", TO)
+def test_full_like_has_the_order_of_memory(dtype, rng):
     for layout in LAYOUTS:
-        x = in_layout(rng.normal(size=(2, 3, 4, 5)), layout).astype(dtype)
-        np.testing.assert_array_equal(_core.stack((x, x[::-1]), 1), np.stack([x, x[::-1]], 1))
+        x = in_layout(rng.integers(0, 9, (2, 3, 4, 5)), layout)
+        y = _core.full_like(x, np.dtype(dtype), 1)
+        assert y.dtype == dtype
+        assert y.strides == tuple(n // x.itemsize * y.itemsize for n in np.empty_like(x).strides)
+        np.testing.assert_array_equal(y, np.ones(x.shape, dtype))
+    assert _core.full_like(x, np.dtype(dtype), None).shape == _core.full(x.shape, np.dtype(dtype), None).shape
 
 
-def test_concatenate_of_integers(rng):
-    for dtype in ("bool", "uint8", "int32", "uint32", "int64"):
-        for axis in (0, 1, -1):
-            parts = [rng.integers(0, 2**31, (4, 4)).astype(dtype) for _ in range(3)]
-            np.testing.assert_array_equal(
-                _core.concatenate(parts, axis), np.concatenate(parts, axis), strict=True
-            )
+@pytest.mark.parametrize("dtype", ROWS)
+@grouped("source", FROM)
+def test_write_casts_and_broadcasts(source, dtype, rng):
+    for shape in ((), (0,), (3, 5), (65, 33)):
+        x = rng.integers(0, 9, shape).astype(source)
+        for whole in (np.zeros(shape, dtype), np.zeros((*shape, 3), dtype)[..., 1]):
+            _core.write(x, whole)
+            np.testing.assert_array_equal(whole, x.astype(dtype))
+    if source == dtype:
+        rows = np.zeros((4, 3, 2), dtype).transpose(1, 0, 2)
+        for value in (x := rng.integers(0, 9, (4, 1)).astype(source), x[0], x[:1, 0], x[:1, :1].reshape(())):
+            if dtype != "bool":
+                _core.write(value, rows)
+                np.testing.assert_array_equal(rows, np.broadcast_to(value, rows.shape))
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "float32", "float64"])
-def test_elements_that_move(dtype, rng):
-    for shape in ((1,), (7,), (3, 5), (2, 3, 4), (0, 3), (33, 65), (2, 3, 4, 5)):
-        whole = rng.integers(0, 9, (*shape, 2)).astype(dtype)
-        for x in (np.ascontiguousarray(whole[..., 0]), whole[..., 1], whole[..., 0].T, whole[::-1, ..., 0]):
-            for axis in (*range(x.ndim), -1):
-                for n in (0, 1, -2, 7, 10**9):
-                    np.testing.assert_array_equal(_core.roll(x, n, axis), np.roll(x, n, axis), strict=True)
-                    if x.flags.c_contiguous:
-                        np.testing.assert_array_equal(_core.roll(x, n, None), np.roll(x, n), strict=True)
-                for n in (0, 1, 2, 5):
-                    np.testing.assert_array_equal(
-                        _core.repeat_each(x, n, axis), np.repeat(x, n, axis), strict=True
-                    )
-                np.testing.assert_array_equal(_core.flip(x, (axis,)), np.flip(x, axis), strict=True)
-            np.testing.assert_array_equal(_core.flip(x, tuple(range(x.ndim))), np.flip(x), strict=True)
-            for times in ((1,) * x.ndim, (2,) * x.ndim, (3, *range(1, x.ndim + 1)), (0,) * x.ndim):
-                np.testing.assert_array_equal(_core.repeat(x, times), np.tile(x, times), strict=True)
+def test_write_of_numbers_and_places():
+    for dtype in ROWS:
+        x = np.zeros((4, 6), dtype)
+        _core.write(1, x[:, ::2])
+        np.testing.assert_array_equal(x[0], [1, 0, 1, 0, 1, 0])
+        for key in (
+            0,
+            -1,
+            (1, 2),
+            (slice(None), 3),
+            slice(1, 3),
+            (None, 2),
+            (slice(None, None, -2), slice(4)),
+        ):
+            expected = x.copy()
+            expected[key] = 0
+            _core._put(key, 0, x)
+            np.testing.assert_array_equal(x, expected)
+            x[...] = 1
+    _core._put(slice(2), np.arange(6.0), x)
+    np.testing.assert_array_equal(x[:2], [np.arange(6)] * 2)
 
 
-def test_places_of_triangles():
-    for rows, columns, k in ((3, 3, 0), (2, 5, 1), (5, 2, -1), (0, 3, 0), (3, 0, 2), (4, 4, 9), (4, 4, -9)):
-        for upper, function in ((False, np.tril_indices), (True, np.triu_indices)):
-            expected = np.stack(function(rows, k, columns))
-            np.testing.assert_array_equal(_core._triangle_indices(rows, columns, k, upper), expected)
+@pytest.mark.parametrize("dtype", ROWS)
+def test_put_of_rows_and_masks(dtype, rng):
+    for shape in ((5,), (5, 3), (4, 2, 3)):
+        values = rng.integers(0, 9, (6, *shape[1:])).astype(dtype)
+        for index in ([0], [3, -1], [2, 2, 0, -4], [1] * 6):
+            rows = np.array(index)
+            for value in (1, np.array(values[0]), values[: len(index)]):
+                x = rng.integers(0, 9, shape).astype(dtype)
+                expected = x.copy()
+                for i, row in zip(index, np.broadcast_to(value, (len(index), *shape[1:])), strict=True):
+                    expected[i] = row
+                _core._put(rows, value, x)
+                np.testing.assert_array_equal(x, expected)
+        if np.dtype(dtype).kind == "f":
+            mask = rng.random(shape) < 0.5
+            x = rng.random((*shape, 2)).astype(dtype)[..., 0]
+            expected = np.where(mask, np.dtype(dtype).type(0.3), x)
+            _core._put(mask, 0.3, x)
+            np.testing.assert_array_equal(x, expected)
+
+
+def test_put_of_rows_that_are_the_memory_of_the_indices():
+    x = np.arange(5)
+    _core._put(x[:-2], 3, x[2:])
+    np.testing.assert_array_equal(x, [0, 1, 3, 3, 3])
+
+
+def test_write_refuses_what_it_would_change():
+    whole, small = np.zeros(3, np.int64), np.zeros(3, np.int32)
+    x = np.zeros((2, 3), np.float32)
+    wrong = [
+        (lambda: _core.write(1.5, whole), TypeError),
+        (lambda: _core.write(2**63, whole), ValueError),
+        (lambda: _core.write(-(2**70), whole), ValueError),
+        (lambda: _core.write(2**31, small), ValueError),
+        (lambda: _core.write(np.ones((3, 2), np.float32), x), ValueError),
+        (lambda: _core.write(np.ones((1, 2, 3), np.float32), x), ValueError),
+        (lambda: _core.write(x[:, ::-1], x), ValueError),
+        (lambda: _core.write("1", x), TypeError),
+        (lambda: _core.write(1.0, np.broadcast_to(x[0], (2, 3))), ValueError),
+        (lambda: _core._put(True, 1.0, x), TypeError),
+        (lambda: _core._put([0], 1.0, x), TypeError),
+        (lambda: _core._put(np.array([2]), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([[0]]), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([0, 1], np.uint8), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([0]), 1.0, x[:, ::2]), TypeError),
+        (lambda: _core._put(np.array([0]), np.ones((2, 3), np.float32), x), ValueError),
+        (lambda: _core._put(np.ones(3, bool), 1.0, x), ValueError),
+        (lambda: _core._put(np.ones((2, 3), bool), x, x), TypeError),
+    ]
+    for call, error in wrong:
+        with pytest.raises(error):
+            call()
+    with pytest.raises(IndexError):
+        _core._put(2, 1.0, x)
+    for array in (x, whole, small):
+        assert not array.any()
+
+
+def _edges(dtype: np.dtype) -> np.ndarray:
+    """Around every half float and halfway between neighbours, in float32."""
+    with np.errstate(invalid="ignore"):
+        bits = all_halves(dtype)[1].view(np.uint32).astype(np.int64)
+    shifts = [0, 1, -1, 0xFFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001]
+    return (bits[:, None] + np.array(shifts)).reshape(-1).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_halves_are_the_nearest(dtype, isa):
+    x = _edges(dtype)
+    for n in (len(x), 1000):  # NaN of all kinds, too
+        y = _core.cast(x[:n], dtype, None)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y.astype(np.float32), as_half(x[:n], dtype))
+    zeros = _core.cast(np.array([-0.0, 0.0, -1e-45], np.float32), dtype, None)
+    assert np.signbit(zeros.astype(np.float32)).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_each_half_has_its_value(dtype, isa):
+    halves, values = all_halves(dtype)
+    y = _core.cast(halves, np.dtype("float32"), None)
+    np.testing.assert_array_equal(y, values)
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(values))
+    np.testing.assert_array_equal(_core.cast(halves, HALVES[0], None), as_half(values, HALVES[0]))
+    assert _core.cast(halves, dtype, None).tobytes() == halves.tobytes()
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_halves_of_every_size_and_order(dtype, isa, rng):
+    for n in [*range(70), 4099]:
+        x = rng.standard_normal(n).astype("float32")
+        y = _core.cast(x, dtype, None)
+        np.testing.assert_array_equal(y.astype(np.float32), as_half(x, dtype))
+        np.testing.assert_array_equal(_core.cast(y, x.dtype, None), as_half(x, dtype), strict=True)
+    x = rng.standard_normal((4, 5, 6)).astype("float32")
+    x.flags.writeable = False
+    orders = [x.transpose(order) for order in itertools.permutations(range(3))]
+    for view in (*orders, x[:, ::2], x[::-1], x[1, 2, 3, ...], x[:, :0], x[:1].transpose(2, 0, 1)):
+        y = _core.cast(view, dtype, None)
+        np.testing.assert_array_equal(y.astype(np.float32), as_half(view, dtype))
+        assert y.flags.writeable
+    np.testing.assert_array_equal(_core.cast(np.asfortranarray(x[0]), dtype, None).strides, (2, 10))
+    swapped = x.byteswap().view(x.dtype.newbyteorder())
+    assert rv.tensor(swapped).half().numpy().tolist() == x.astype("float16").tolist()

@@ -7,7 +7,6 @@ from ranvier import _core, kernels
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
 from support.threads import same_bits
-from support.tolerance import tolerance
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
@@ -143,25 +142,6 @@ def test_inside_of_nothing_and_of_repeated_values():
     assert not _core.inside(repeated, 0, 1)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
-def test_scatter_reduce(reduce, dtype, threads, isa, rng):
-    """Whole numbers of two's powers: exact in any order. Repeated places, rows that share one, NaN."""
-    threads(2)
-    join = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
-    shape = (50, 40)
-    for index_shape, axis in (((200, 40), 0), ((50, 90), 1), ((200, 1), 0)):
-        picked = (*index_shape[:-1], shape[1]) if axis == 0 else index_shape
-        x, src = (rng.choice([-2.0, 0.5, 1, -1, 4], s).astype(dtype) for s in (shape, picked))
-        src[rng.random(picked) < 0.002] = np.nan
-        index = rng.integers(0, shape[axis], index_shape)
-        places = list(np.ogrid[tuple(map(slice, picked))])
-        places[axis] = np.broadcast_to(index, picked)
-        expected = x.copy()
-        join.at(expected, tuple(places), src)
-        np.testing.assert_array_equal(kernels.scatter_reduce(x, index, src, axis, reduce), expected)
-
-
 @pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16])
 def test_places_are_written_where_they_are(dtype, rng):
     """scatter with out=x reads and writes nothing else; out may be no other input."""
@@ -182,66 +162,6 @@ def test_one_row_picked_by_all(threads, rng):
     same_bits(threads, lambda: _core.embedding_backward(dy, index, 3))
 
 
-def bags_of(index, offsets, include_last):
-    """The places in the flat index, bag by bag."""
-    if offsets is None:
-        return np.split(np.arange(index.size), len(index))
-    ends = offsets[1:] if include_last else [*offsets[1:], index.size]
-    return [np.arange(a, b) for a, b in zip(offsets, ends, strict=not include_last)]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 3, 4, 17, 32, 64, 131])
-@pytest.mark.parametrize("padding", [None, 2])
-@pytest.mark.parametrize("mode", ["sum", "weights", "mean", "max"])
-def test_bags(mode, padding, width, dtype, threads, isa, rng):
-    """Empty bags, repeated rows, equal rows, whole numbers: the sums are exact."""
-    threads(2)
-    weight = rng.integers(-9, 10, (7, width)).astype(dtype)
-    weight[3] = weight[4]
-    for shape, offsets, include_last in (
-        ((12, 5), None, False),
-        ((60,), np.array([0, 0, 5, 5, 30, 60]), False),
-        ((60,), np.array([0, 0, 5, 5, 30, 50]), True),
-    ):
-        index = rng.integers(0, 7, shape)
-        scale = rng.integers(-3, 4, shape).astype(dtype) if mode == "weights" else None
-        settings = [offsets, scale, mode.replace("weights", "sum"), include_last, padding]
-        bags = [b[index.ravel()[b] != padding] for b in bags_of(index, offsets, include_last)]
-        dy = rng.integers(-4, 5, (len(bags), width)).astype(dtype)
-        y, dweight, dscale = np.zeros(dy.shape), np.zeros(weight.shape), np.zeros(index.size)
-        for b, places in enumerate(bags):
-            rows = weight[index.ravel()[places]].astype(np.float64)
-            shares = np.ones(rows.shape)
-            if len(places) == 0:
-                continue
-            if mode == "weights":
-                shares *= scale.ravel()[places, None]
-                dscale[places] = rows @ dy[b]
-            if mode == "max":
-                shares *= rows == rows.max(0)
-            if mode in ("max", "mean"):
-                shares /= shares.sum(0)
-            y[b] = (rows * shares).sum(0)
-            np.add.at(dweight, index.ravel()[places], shares * dy[b])
-        near = {"rtol": 0, "atol": tolerance(dtype, 64, 16)}
-        for table in (weight, np.asfortranarray(weight)):
-            found = kernels.embedding_bag(index, table, *settings)
-            np.testing.assert_allclose(found, y, **near)
-            for by_frequency in (False, True):
-                back = kernels.embedding_bag_backward(dy, found, index, table, *settings, by_frequency)
-                expected = dweight
-                if by_frequency:
-                    expected = dweight / np.maximum(_picks(index, bags, len(weight)), 1)[:, None]
-                np.testing.assert_allclose(back[0], expected, **near)
-                if scale is not None:
-                    np.testing.assert_array_equal(back[1], dscale.reshape(shape))
-
-
-def _picks(index, bags, rows):
-    return np.bincount(index.ravel()[np.concatenate(bags)], minlength=rows)
-
-
 def test_bags_have_the_same_bits_on_any_team(threads, isa, rng):
     weight, index = rng.standard_normal((50, 70)).astype("float32"), rng.integers(0, 50, (300, 20))
     dy = rng.standard_normal((300, 70)).astype("float32")
@@ -252,6 +172,31 @@ def test_bags_have_the_same_bits_on_any_team(threads, isa, rng):
             threads,
             lambda y=y, mode=mode: kernels.embedding_bag_backward(dy, y, index, weight, None, None, mode)[0],
         )
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_gradients_of_bags_by_frequency(mode, rng):
+    """Those of each row are divided by how often it is picked; of a row that is not, they are 0."""
+    index, weight, dy = (
+        rng.integers(0, 7, (12, 5)),
+        rng.standard_normal((9, 33)),
+        rng.standard_normal((12, 33)),
+    )
+    y = kernels.embedding_bag(index, weight, None, None, mode, padding_idx=2)
+    given = dy, y, index, weight, None, None, mode, False, 2
+    plain, divided = (
+        kernels.embedding_bag_backward(*given, by_frequency)[0] for by_frequency in (False, True)
+    )
+    picks = np.maximum(np.bincount(index[index != 2], minlength=9), 1)
+    np.testing.assert_allclose(divided, plain / picks[:, None], rtol=1e-12)
+
+
+def test_equal_rows_share_the_gradient_of_a_bag(isa):
+    index, weight = np.array([[0, 1, 2, 2]]), np.repeat([[1.0], [2.0], [2.0]], 33, 1)
+    y = kernels.embedding_bag(index, weight, None, None, "max")
+    back = kernels.embedding_bag_backward(np.ones_like(y), y, index, weight, None, None, "max")[0]
+    np.testing.assert_allclose(back[:, 0], [0, 1 / 3, 2 / 3])
+    assert (back == back[:, :1]).all()
 
 
 def test_bags_of_strided_indices_and_none(rng):

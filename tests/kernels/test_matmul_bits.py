@@ -87,6 +87,7 @@ CASES = {
 def test_parts_of_a_product(case, dtype, isa, rng, threads):
     """The first rows, between other elements, and the last ones, stored by columns, with what follows."""
     m, factors, widths, rows, columns, orders = CASES[case]
+    rows = rows if dtype == "float32" else rows[::2]  # by the same loops, of other widths
     for k, n, order in itertools.product(factors, widths, orders.split()):
         a, b, bias = drawn(rng, dtype, m, k), drawn(rng, dtype, k, n), drawn(rng, dtype, n)
         x, y = stored(a, order[0]), stored(b, order[1])
@@ -126,21 +127,22 @@ def test_one_product_is_rounded_once_and_zero_has_no_sign(dtype, isa, rng):
 def test_batches(n, layout, dtype, isa, rng, threads):
     """Each product has the bits that it has alone: of a b for each, and of one for all, which is one product
     where the rows of the next follow."""
-    for m, k in ((1, 3), (5, 1), (7, 17), (8, 8), (33, 4), (65, 24), (2, 400)):
+    for number, (m, k) in enumerate(((1, 3), (5, 1), (7, 17), (8, 8), (33, 4), (65, 24), (2, 400))):
         a, b = (in_layout(drawn(rng, dtype, 5, *size), layout) for size in ((m, k), (k, n)))
         bias, saved = drawn(rng, dtype, n), drawn(rng, dtype, 5, m, n)
         same_bits(threads, functools.partial(kernels.matmul, a, b))
-        for x, y in ((a, b), (a, b[:1]), (a[::-1], b[0])):
-            for activation, kept in (("none", None), ("gelu", None), ("gelu", saved)):
-                wide = np.full((5, m + 1, n + 3), 7, dtype)
-                kernels.matmul(x, y, bias, activation, wide[:, :m, :n], kept)
-                assert (wide[:, m] == 7).all()
-                assert (wide[:, :, n:] == 7).all()
-                for i in range(5):
-                    factors = x[i], np.broadcast_to(y, (5, k, n))[i]
-                    own = kernels.matmul(*factors, bias, activation, None, None if kept is None else kept[i])
-                    off = 0 if n > 4 else tolerance(dtype, k + 2, 2)  # dot products, perhaps
-                    np.testing.assert_allclose(wide[i, :m, :n], own, rtol=0, atol=off)
+        factors = (a, b), (a, b[:1]), (a[::-1], b[0])
+        ends = ("none", None), ("gelu", None), ("gelu", saved)
+        for (x, y), (activation, kept) in [*itertools.product(factors, ends)][number % 2 :: 2]:
+            wide = np.full((5, m + 1, n + 3), 7, dtype)
+            kernels.matmul(x, y, bias, activation, wide[:, :m, :n], kept)
+            assert (wide[:, m] == 7).all()
+            assert (wide[:, :, n:] == 7).all()
+            for i in range(5):
+                alone = x[i], np.broadcast_to(y, (5, k, n))[i]
+                own = kernels.matmul(*alone, bias, activation, None, None if kept is None else kept[i])
+                off = 0 if n > 4 else tolerance(dtype, k + 2, 2)  # dot products, perhaps
+                np.testing.assert_allclose(wide[i, :m, :n], own, rtol=0, atol=off)
 
 
 def along_tree(terms):

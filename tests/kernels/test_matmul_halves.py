@@ -8,6 +8,7 @@ from ranvier import kernels
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.remembered import remembered
 from support.threads import same_bits
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -23,12 +24,17 @@ def drawn(rng, shape, dtype, order="C"):
     return in_layout(x, LAYOUTS[order])
 
 
+@remembered
+def exact(a, b):
+    """The product, and that of absolute values."""
+    return a @ b, np.abs(a) @ np.abs(b)
+
+
 def check(a, b, bias=None, activation="none", **more):
     """Within the roundings of float32 of the exact sums, and one rounding of the result."""
     got = kernels.matmul(a, b, bias, activation, **more)
     assert got.dtype == a.dtype
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    wide, absolute = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)
+    wide, absolute = exact(a.astype(np.float64), b.astype(np.float64))
     if bias is not None:
         wide, absolute = wide + bias.astype(np.float64), absolute + np.abs(bias.astype(np.float64))
     if activation == "relu":

@@ -130,13 +130,6 @@ def test_values_that_are_no_numbers(medium, rng):  # noqa: F811
     assert np.isinf(kernels.matmul(a, b)[0]).all()
 
 
-@needs_bfloat16
-def test_empty_ones(medium):  # noqa: F811
-    for m, k, n in ((0, 64, 64), (5, 64, 0), (5, 0, 64)):
-        got = kernels.matmul(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
-        equal(got, np.zeros((m, n), np.float32))
-
-
 @pytest.mark.parametrize("kind", ["none", "pairs"])
 def test_high_is_the_highest_without_tiles(kind, rng):
     a, b = stored(rng, (40, 300), "C"), stored(rng, (300, 64), "C")

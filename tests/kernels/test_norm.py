@@ -101,33 +101,13 @@ def test_nan_stays_in_its_channel(isa):
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4, 4), (2, 3, 0), (2, 0, 4)])
-def test_empty(shape):
+def test_an_empty_batch_leaves_running_statistics(shape):
     x = np.zeros(shape, "float32")
-    channels = shape[1]
-    running = np.zeros(channels, "float32"), np.ones(channels, "float32")
-    batches = np.array(4)
-    y, mean, rstd = _core.batch_norm(x, None, None, *running, batches)
-    assert y.shape == shape
+    mean, variance, batches = np.zeros(shape[1], "float32"), np.ones(shape[1], "float32"), np.array(4)
+    _core.batch_norm(x, None, None, mean, variance, batches)
     assert batches == 5
-    assert (running[0] == 0).all()
-    assert (running[1] == 1).all()
-    dx, dweight, dbias = _core.batch_norm_backward(y, x, None, mean, rstd)
-    assert dx.shape == shape
-    assert (dweight == 0).all()
-    assert (dbias == 0).all()
-    if channels:
-        assert _core.group_norm(x, channels)[0].shape == shape
-
-
-def test_gradients_that_are_not_needed():
-    x = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
-    _, mean, rstd = _core.batch_norm(x)
-    every = _core.batch_norm_backward(x, x, None, mean, rstd)
-    for need in np.ndindex(2, 2, 2):
-        some = _core.batch_norm_backward(x, x, None, mean, rstd, True, *map(bool, need))
-        for wanted, got, all_of_them in zip(need, some, every, strict=True):
-            assert (got is not None) == bool(wanted)
-            assert got is None or (got == all_of_them).all()
+    assert (mean == 0).all()
+    assert (variance == 1).all()
 
 
 def test_group_norm_of_many_channels(isa, rng):

@@ -8,7 +8,6 @@ from reference import recurrent as reference
 from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
 from support.threads import same_bits
 from support.tolerance import tolerance
-from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_arrays
 
 CELLS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 every_cell = pytest.mark.parametrize("cell", CELLS)
@@ -214,23 +213,3 @@ def test_errors(rng):
         with pytest.raises(TypeError if "dtype" in text else ValueError) as caught:
             _core.recurrent(*arguments)
         assert str(caught.value) == f"[recurrent] got {text}"
-
-
-@every_cell
-def test_wrong_arguments(cell, rng):
-    """Each argument spoiled: the call answers, or refuses in the standard form."""
-    x, h0, c0, *weights = draw(rng, cell, [4] * 3, 6, 5, "float32")
-    right = {"cell": cell, "x": x.reshape(3, 4, 6), "h0": h0, "c0": c0 if cell == "lstm" else None}
-    right |= dict(zip(("w_ih", "w_hh", "b_ih", "b_hh"), weights, strict=True))
-    right |= {"sizes": None, "reverse": False, "keep": True}
-    saved = ("y", "dh_n", "dc_n", "gates", "candidate", "h_before", "c_before")
-    back = {key: right[key] for key in ("cell", "x", "w_ih", "w_hh", "sizes", "reverse")}
-    back |= dict(zip(saved, _core.recurrent(**right), strict=True))
-    back |= {"dy": back["y"], "need_dx": True, "need_dw_ih": True, "need_dw_hh": True, "need_db": True}
-    for function, arguments in ((_core.recurrent, right), (_core.recurrent_backward, back)):
-        function(**arguments)
-        for key, value in arguments.items():
-            arrays = wrong_arrays(value) if isinstance(value, np.ndarray) else []
-            for wrong in (*WRONG_ATTRIBUTES, np.array([4, 4, 4]), np.array([4, 9, -1]), *arrays):
-                call = {**arguments, key: wrong}
-                attempt(lambda f=function, c=call: f(**c), f"{function.__name__}({key}={describe(wrong)})")

@@ -1,10 +1,11 @@
-"""The reduction kernels on raw arrays: every axis set, block edges, layouts, NaN, accuracy, errors."""
+"""Reductions, running sums and sorted lines: every axis set, block edges, ties, NaN, accuracy."""
 
 import itertools
 
 import numpy as np
 import pytest
 from ranvier import _core, kernels
+from reference import reduce as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
@@ -52,6 +53,10 @@ def check(x, axes, keepdims):
     )
     exps = np.exp(wide - wide.max(axes, keepdims=True)).sum(axes, keepdims=keepdims)
     np.testing.assert_allclose(kernels.sum_exp(x, top, axes, keepdims), exps, rtol=0, atol=atol)
+    if x.ndim and isinstance(axes, (int, tuple)) and np.size(axes) == 1:
+        axis = int(np.ravel(axes)[0])
+        np.testing.assert_array_equal(kernels.argmax(x, axis, keepdims), x.argmax(axis, keepdims=keepdims))
+        np.testing.assert_array_equal(kernels.argmin(x, axis, keepdims), x.argmin(axis, keepdims=keepdims))
     hits = x == x.max(axes, keepdims=True)
     np.testing.assert_array_equal(
         _core.count_equal(x, top, axes, keepdims), hits.sum(axes, keepdims=keepdims)
@@ -75,10 +80,7 @@ def test_runs(run, isa, rng):
     """Runs along memory with gaps between them: even gaps, uneven ones, runs of more than one call."""
     x = rng.uniform(-1, 1, (3, 5, 4, run)).astype(np.float32)
     for view in (x, x[:, ::2], x[:, :, ::3]):
-        exact = view.astype(np.float64).sum((0, 2, 3))
-        limit = tolerance(np.float32, view.size // view.shape[1])
-        np.testing.assert_allclose(kernels.sum(view, (0, 2, 3)), exact, rtol=0, atol=limit)
-        np.testing.assert_array_equal(kernels.max(view, (0, 2, 3)), view.max((0, 2, 3)))
+        check(view, (0, 2, 3), False)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -102,17 +104,32 @@ def test_few_long_rows(rows, dtype, isa, threads, rng):
             assert (out[1::2] == 7).all()
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 64, 65, 1000, 1024, 1500])
-def test_nan_and_ties(n, isa, rng):
-    x = np.round(rng.standard_normal((n, 3))).astype(np.float32)
-    for axis in (0, 1):
-        np.testing.assert_array_equal(kernels.argmax(x, axis), x.argmax(axis))
-        np.testing.assert_array_equal(kernels.argmin(x.T.copy(), 1 - axis), x.T.argmin(1 - axis))
-    x[n // 2] = np.nan
-    assert np.isnan(kernels.max(x))
-    assert np.isnan(kernels.min(x, 0)).all()
-    assert np.isnan(kernels.max(np.ascontiguousarray(x.T), 1)).all()
-    assert (kernels.argmax(x, 0) == n // 2).all()
+LINES = [  # few and many, short and long ones, searched in parts
+    *((n, 3) for n in (1, 2, 15, 16, 17, 64, 65, 1000, 1024, 1500)),
+    *((41, n) for n in (1, 3, 7, 16, 31, 33, 63, 64, 65, 100, 255, 256, 257, 1000)),
+    *((rows, n) for rows in (1, 4, 17, 35) for n in (49, 64, 1000, 4096, 4097)),
+    *((1, 100_003), (3, 100_003), (70_000, 2)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped(("shape", "turned"), zip(LINES, itertools.cycle([False, True])), ids=str)
+def test_ties_and_nan(shape, turned, dtype, isa, rng):
+    """Extremes and their places: the first of equal ones, before all the first NaN, at any place."""
+    m, n = shape
+    ties = np.round(rng.standard_normal(shape)).astype(dtype)
+    ties[m // 5] = -0.0
+    for row, place in ((None, None), (m // 2, 0), (m - 1, n // 3), (0, n - 1))[: 4 if m * n < 40_000 else 2]:
+        x = ties.copy()
+        if row is not None:
+            x[m // 3, place], x[-1, 0], x[m // 4] = np.inf, -np.inf, -np.inf
+            x[row, place] = x[-1, n // 4] = np.nan
+        for view in (x, np.asfortranarray(x) if turned else x[::-1, ::-1]):
+            for axis in (0, 1):
+                for name in ("max", "min", "argmax", "argmin"):
+                    expected = getattr(np, name)(view, axis)
+                    np.testing.assert_array_equal(getattr(kernels, name)(view, axis), expected, err_msg=name)
+        assert np.isnan(kernels.max(x)) == np.isnan(kernels.min(x)) == (row is not None)
 
 
 @pytest.mark.parametrize("n", [49, 63, 64, 65, 196, 1000, 4096, 4097])
@@ -134,23 +151,9 @@ def test_channels_of_images(images, channels, n, isa, rng):
 def test_short_lines(n, dtype, isa, rng):
     """Lines transposed a vector at a time: as many as fill it, some more, and fewer."""
     for lines in (15, 16, 17, 33):
-        x = rng.uniform(-1, 1, (lines, n)).astype(dtype)
-        wide = np.zeros((lines, n + 3), dtype)
-        for view in (x, wide[:, :n]):
-            view[...] = x
-            exact = view.astype(np.float64)
-            limit = tolerance(dtype, n)
-            np.testing.assert_allclose(kernels.sum(view, 1), exact.sum(1), rtol=0, atol=limit)
-            mean = exact.mean(1, keepdims=True)
-            np.testing.assert_allclose(
-                kernels.var(view, mean.astype(dtype), 1, True, correction=0)[:, 0],
-                exact.var(1),
-                rtol=0,
-                atol=limit,
-            )
-            np.testing.assert_array_equal(kernels.max(view, 1), view.max(1))
-            np.testing.assert_array_equal(kernels.argmax(view, 1), view.argmax(1))
-            np.testing.assert_array_equal(kernels.argmin(view, 1), view.argmin(1))
+        wide = rng.uniform(-1, 1, (lines, n + 3)).astype(dtype)
+        for view in (wide[:, :n], wide[:, :n].copy()):
+            check(view, 1, False)
 
 
 @grouped("n", [33, 48, 49, 63, 64, 65, 127, 128, 129, 4096, 4097])
@@ -171,54 +174,16 @@ def test_lines_beside_others(n, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("n", [7, 31, 33, 64, 100, 257, 1000])
-def test_nan_anywhere(n, dtype, isa, rng):
-    """A NaN in any vector and lane, in several, none, and beside infinities."""
-    for place in (0, 1, n // 3, n // 2, n - 2, n - 1):
-        x = rng.standard_normal((41, n)).astype(dtype)
-        x[5, place] = x[40, 0] = np.nan
-        x[3, place], x[7, 0], x[9] = np.inf, -np.inf, -np.inf
-        for name in ("max", "min"):
-            reduce, exact = getattr(kernels, name), getattr(np, name)
-            np.testing.assert_array_equal(reduce(x, 1), exact(x, 1))
-            np.testing.assert_array_equal(reduce(x, 0), exact(x, 0))
-            np.testing.assert_array_equal(reduce(x[6:40], 0), exact(x[6:40], 0))
-            np.testing.assert_array_equal(reduce(x.T, 0), exact(x.T, 0))
-            assert np.isnan(reduce(x))
-            assert reduce(x[6:40]) == exact(x[6:40])
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("rows", [1, 2, 31, 32, 33])
 def test_few_rows(rows, dtype, isa, rng):
     """Columns of one block of rows are written where they belong, those of more through a buffer."""
     for columns in (1, 2, 17, 511, 513, 1100):
         x = rng.standard_normal((3, rows, columns)).astype(dtype)
-        x[1, rows // 2, columns // 2] = np.nan
         for view in (x, x[:1]):
-            wide = view.astype(np.float64)
+            check(view, 1, False)
             out = np.zeros((len(view), columns, 2), dtype)
-            np.testing.assert_array_equal(kernels.max(view, 1), view.max(1))
             np.testing.assert_array_equal(kernels.max(view, 1, out=out[..., 1]), view.max(1))
             assert not out[..., 0].any()
-            limit = tolerance(dtype, rows, 4)
-            np.testing.assert_allclose(kernels.mean(view, 1), wide.mean(1), rtol=0, atol=limit)
-            center = kernels.mean(view, 1, True)
-            spread = kernels.std(view, center, 1, True, correction=0)[:, 0]
-            np.testing.assert_allclose(spread, wide.std(1), rtol=1e-5, atol=limit)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("width", [1, 3, 16, 63, 64, 65, 255, 256, 257])
-def test_columns(width, dtype, isa, rng):
-    """Extremes and sums down columns: ties and NaN count from the first row."""
-    x = np.round(rng.standard_normal((40, width))).astype(dtype)
-    for _ in range(2):
-        np.testing.assert_array_equal(kernels.argmax(x, 0), x.argmax(0))
-        np.testing.assert_array_equal(kernels.argmin(x, 0), x.argmin(0))
-        x[20:25, width // 2] = np.nan
-    sums = kernels.sum(np.nan_to_num(x), 0)
-    np.testing.assert_array_equal(sums, np.nan_to_num(x).sum(0))  # whole numbers
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 1e30), ("float64", 1e200)])
@@ -234,21 +199,6 @@ def test_norms_whose_squares_overflow(dtype, size, isa):
     mean = np.zeros((1, 1), dtype)
     spread = kernels.std(np.array([[size, -size]], dtype), mean, 1, True, correction=0)
     np.testing.assert_allclose(spread, size, rtol=1e-6)
-
-
-@pytest.mark.parametrize("lines", [1, 3])
-def test_long_lines(lines, isa, rng):
-    """A long line is searched in parts: the first of equal ones wins, and the first NaN before all."""
-    x = np.round(rng.standard_normal((lines, 100_003))).astype(np.float32)
-    for _ in range(2):
-        np.testing.assert_array_equal(kernels.argmax(x, 1), x.argmax(1))
-        np.testing.assert_array_equal(kernels.argmin(x[:, ::-2], 1), x[:, ::-2].argmin(1))
-        x[:, 77_777] = x[:, 99_999] = np.nan
-    tall = np.zeros((70_000, 2), np.float32)  # more rows than are searched at once
-    tall[65_536, 0] = tall[69_999, 0] = tall[3, 1] = tall[65_537, 1] = 1
-    np.testing.assert_array_equal(kernels.argmax(tall, 0), [65_536, 3])
-    tall[66_000, 1] = np.nan
-    np.testing.assert_array_equal(kernels.argmax(tall, 0), [65_536, 66_000])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -287,19 +237,79 @@ def test_same_bits_at_any_thread_count(shape, rng, threads):
         same_bits(threads, lambda axes=axes: kernels.sum(x, axes))
 
 
-def test_argmax_of_a_line_and_of_no_dimensions():
-    x = np.array([1.0, 3.0, 2.0])
-    assert (_core.argmax(x, 0, False), _core.argmin(x, -1, False)) == (1, 0)
+# --- running sums, sorted lines
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_running_products(layout, axis, isa, rng):
+    x = in_layout(rng.choice([-1.0, 1.0, 0.5, 2.0], (2, 17, 3, 18)), layout)  # exact in any order
+    np.testing.assert_array_equal(kernels.cumprod(x, axis), np.cumprod(x, axis))
+    dy = in_layout(rng.integers(-4, 5, x.shape).astype(float), layout)
+    wanted = reference.cumprod_backward(dy, x, axis)
+    np.testing.assert_allclose(kernels.cumprod_backward(dy, x, axis), wanted, rtol=1e-12, atol=1e-12)
+    last = np.take(dy, [-1], axis)
+    dy[(slice(None),) * axis + (slice(-1),)] = 0
+    wanted = reference.cumprod_backward(dy, x, axis)
+    np.testing.assert_allclose(kernels.cumprod_backward(last, x, axis), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_signed_zeros_and_nan(isa):
+    for x in (np.full(40, -0.0), np.array([1, np.inf, 1, -np.inf, 2.0]), np.array([1, np.nan] + [2.0] * 30)):
+        with np.errstate(invalid="ignore"):
+            expected = np.cumsum(x)
+        y = kernels.cumsum(x, 0)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(np.signbit(y[:1]), np.signbit(expected[:1]))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_floats_are_summed_in_double(axis, isa, rng):
+    """Each result is the float next to that of doubles; products may leave the range of floats on the way."""
+    x = rng.uniform(0, 1, (300, 70, 3)).astype(np.float32)
+    for moved in (x, np.moveaxis(x, 0, 2), np.ascontiguousarray(np.moveaxis(x, 0, 2)), x[:, ::2]):
+        expected = np.cumsum(moved.astype(np.float64), axis)
+        np.testing.assert_allclose(kernels.cumsum(moved, axis), expected, rtol=6.1e-8)
+    factors = np.ones((40, 40, 40), np.float32)
+    places = np.swapaxes(factors, 0, axis)
+    places[2:4], places[30:32] = 1e20, 1e-20
+    y = np.swapaxes(kernels.cumprod(factors, axis), 0, axis)
+    assert np.isinf(y[3:30]).all()
+    np.testing.assert_allclose(y[31:], 1, rtol=1e-6)
+
+
+def hard(rng, shape, dtype):
+    """Ties, both zeros, infinities, NaN of both signs, the smallest and the greatest numbers."""
+    info = np.finfo(dtype)
+    pool = np.array(
+        [0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, info.tiny, info.max, info.min, 3], dtype
+    )
+    return np.where(
+        rng.random(shape) < 0.5, rng.choice(pool, shape), rng.standard_normal(shape).astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("length", [49, 64, 1000, 4096, 4097])
-def test_places_in_lines(length, dtype, isa, rng):
-    """Lines are searched several at a time, as many as a vector has lanes, and the rest."""
-    wide = rng.integers(-99, 100, (35, length + 3)).astype(dtype)
-    wide[3, 7], wide[3, 40], wide[20, length - 1] = np.nan, np.nan, np.nan
-    wide[5] = -0.0
-    for rows in (1, 4, 17, 35):
-        for x in (wide[:rows, :length], wide[:rows, :length].copy(), wide[:rows][::-1, 2 : length + 2]):
-            np.testing.assert_array_equal(kernels.argmax(x, -1), np.argmax(x, -1))
-            np.testing.assert_array_equal(kernels.argmin(x, -1), np.argmin(x, -1))
+@grouped("n", [1, 2, 31, 32, 33, 47, 48, 49, 100, 256, 257, 263, 264, 300, 5000])
+def test_sorted_lines_of_every_length(n, dtype, descending, rng):
+    x = hard(rng, (3, n), dtype)
+    order = reference.argsort(x, 1, descending)
+    for count in {None, 0, 1, n, *(c for c in (2, 31, 32, 33, 100, 600, 625, 626) if c < n)}:
+        values, indices = kernels.sort(x, 1, descending, count)
+        np.testing.assert_array_equal(indices, order[:, : n if count is None else count])
+        assert values.tobytes() == np.take_along_axis(x, indices, 1).tobytes()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("count", [1, 5, 32, 33, 64, 200])
+def test_first_of_rising_falling_and_even_lines(count, descending, rng):
+    """Every element is one of the best so far, none is, or all are alike; NaN at either end."""
+    rising = np.arange(2000, dtype=np.float32)
+    lines = np.stack([rising, rising[::-1], rising // 100, np.zeros(2000, np.float32)])
+    for _ in range(2):
+        for view in (lines, np.asfortranarray(lines)):
+            order = reference.argsort(lines, 1, descending)[:, :count]
+            np.testing.assert_array_equal(kernels.sort(view, 1, descending, count)[1], order)
+        lines = lines.copy()
+        lines[:, [3, 1000, 1999]] = np.nan

@@ -1,4 +1,6 @@
-"""No code compiled for AVX-512 may be the copy that an older CPU runs.
+"""What is built for each level: its symbols, and the rates that are measured.
+
+No code compiled for AVX-512 may be the copy that an older CPU runs.
 
 Every object compiled for an ISA level may define symbols in its own namespace and nothing else that another
 object could pick up: an inline function of a shared header, compiled with AVX-512 and kept by the linker as
@@ -8,9 +10,11 @@ object could pick up: an inline function of a shared header, compiled with AVX-5
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ranvier import _core
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,3 +101,27 @@ def test_the_check_sees_classes():
     text = "namespace a::b {\nstruct X;\nclass X final : Y {\n};\nnamespace {\nstruct Own {\n"
     text += "}  // namespace\nstruct Z {\n}  // namespace a::b\nunion U {\n"
     assert list(classes(text)) == ["a::b::X", "a::b::Z", "U"]
+
+
+KIB = 1 << 10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fma_rate(isa: str, threads: Callable[[int], None], dtype: str, count: int) -> None:
+    threads(count)
+    assert 1e6 < _core.probe_fma(dtype, 1000) < 1e15
+
+
+@pytest.mark.parametrize("kind", ["read", "read_write"])
+@pytest.mark.parametrize("size", [1, 2 * KIB - 1, 2 * KIB, 1000 * KIB])
+@pytest.mark.parametrize("count", [1, 3])
+def test_bandwidth(isa: str, threads: Callable[[int], None], kind: str, size: int, count: int) -> None:
+    threads(count)
+    assert 1e6 < _core.probe_bandwidth(size, 10, kind) < 1e15
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_barrier(threads: Callable[[int], None], count: int) -> None:
+    threads(count)
+    assert 0 < _core.probe_barrier(100) < 10

@@ -208,6 +208,8 @@ def where(x):
     yield call(x.bools(5), x(5), 2.0)
     yield call(x.bools(0, 3), x(3), x(0, 3))
     yield call(x.bools(5), x.integers(-5, 5, 5), x.integers(-5, 5))
+    yield call(x.bools(3, x.n), x.integers(-9, 9, 3, x.n), x.integers(-9, 9, 3, x.n))
+    yield call(x.bools(3, x.n), x.integers(2**62, 2**62 + 9, x.n), -(2**62) - 1)  # no doubles
     yield call(x.bools(3), np.array([INF, NAN, 1.0]), x(3))
     yield refused(TypeError, "[where] got", x(3), x(3), x(3))
     yield refused(ValueError, "[where] got", x.bools(3), x(4), x(3))

@@ -5,7 +5,7 @@ import numpy as np
 from samples.sample import call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
-EDGE = np.array([-INF, -1.0, 0.0, 2.0, INF, NAN])
+EDGE = np.array([-INF, -2.5, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, INF, NAN])
 
 
 def pair(low=-1.0, high=1.0, edges=EDGE, number=2.5, integers=True):
@@ -60,7 +60,8 @@ def divided_without_fraction(x):
     """Where there are derivatives, quotients are not near whole numbers."""
     yield from pair(low=1.3, high=2.4)(x)
     yield call(fixed(x(3, x.n, low=-9.0, high=9.0)), fixed(x(x.n, low=0.5, high=2.0)))
-    yield refused(ValueError, f"[{x.name}] got integers divided by 0", np.array([7]), np.array([0]))
+    for zero in (np.array([0]), 0):
+        yield refused(ValueError, f"[{x.name}] got integers divided by 0", np.array([7]), zero)
 
 
 op(divided_without_fraction, names="fmod", reference=np.fmod, kinks=(0.0,))
@@ -207,6 +208,9 @@ def bits(x):
     yield call(x.integers(-9, 9, x.n), 5)
     yield call(x.integers(-9, 9, 0, 3), x.integers(-9, 9, 3))
     yield refused(TypeError, f"[{x.name}] got dtypes float", x(3), 1)
+    yield refused(
+        ValueError, f"[{x.name}] got shapes (3,) and (4,)", x.integers(0, 9, 3), x.integers(0, 9, 4)
+    )
 
 
 def bits_and_bools(x):

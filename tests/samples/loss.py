@@ -54,26 +54,32 @@ def kl_div_of_logarithms(x):
     yield call(x(4, low=-4, high=0), fixed(np.array([0.0, 0.3, 0.0, 0.7])), reduction="batchmean")
 
 
+WEIGHTS = ((), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7))  # shapes that broadcast to (3, 5, 7)
+
+
 @op(of="ops.bce", reference=reference.bce, terms=terms)
 def bce_with_weights(x):
-    weight = fixed(x(4, low=0.5, high=2.0))
-    yield call(x(3, 4, low=0.05, high=0.95), x(3, 4, low=0.0), weight, reduction="sum")
     yield at_kink(np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), reduction="none")
     shares = np.full((4, 3), 0.5)
     yield refused(ValueError, "[bce] got x with the value 1.5; expected values from 0", shares + 1, shares)
     yield refused(ValueError, "[bce] got target with the value -0.5; expected values", shares, shares - 1)
     text = "[bce] got weight of shape (4,); expected one that broadcasts to x's shape (4, 3)"
-    yield refused(ValueError, text, shares, shares, weight)
+    yield refused(ValueError, text, shares, shares, fixed(x(4)))
+    for shape in WEIGHTS:
+        weight = fixed(x(*shape, low=0.5, high=2.0))
+        yield call(x(3, 5, 7, low=0.05, high=0.95), x(3, 5, 7, low=0.0), weight, reduction="sum")
 
 
 @op(of="ops.bce_with_logits", reference=reference.bce_with_logits, terms=terms)
 def bce_of_logits_with_weights(x):
     weights = {"weight": fixed(x(4, low=0.5, high=2.0)), "pos_weight": fixed(x(4, low=0.5, high=4.0))}
     yield call(x(3, 4, low=-3, high=3), x(3, 4, low=0.0), **weights)
-    yield call(x(2, 3, 4, low=-3, high=3), x(2, 3, 4, low=0.0), reduction="none", **weights)
     yield at_kink(np.array([1e4, -1e4]), np.array([0.0, 1.0]), reduction="none")
     text = "[bce_with_logits] got pos_weight that requires a gradient"
     yield refused(ValueError, text, x(4, 3), x(4, 3), pos_weight=x(3))
+    for shape in WEIGHTS:
+        given = {name: fixed(x(*shape, low=0.5, high=4.0)) for name in ("weight", "pos_weight")}
+        yield call(x(3, 5, 7, low=-3, high=3), x(3, 5, 7, low=0.0), reduction="none", **given)
 
 
 @op(reference=reference.gaussian_nll, terms=terms)

@@ -23,6 +23,8 @@ def matmul(x):
     m, k, n = x.size(1, 70), x.size(1, 70), x.size(1, 70)
     yield call(x(m, k), x(k, n))
     yield call(x(x.size(0, 3), 1, m, k), x(x.size(1, 3), k, n))
+    yield call(x(*x.shape(most=2, high=3), m, k), x(k))
+    yield call(x(k), x(*x.shape(most=2, high=3), k, n))
     yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
     yield refused(ValueError, "[matmul] got", x(), x(3))
 

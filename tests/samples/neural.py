@@ -214,12 +214,31 @@ def embedding(x):
     yield refused(ValueError, "[embedding] got padding_idx 4 for 4 embeddings", np.array([0]), weight, 4)
 
 
-@op
+def bags(index, weight, offsets=None, mode="mean", per_sample_weights=None, padding_idx=None, **settings):
+    """The rows of each bag, joined; 0 of an empty one."""
+    starts = [*range(0, index.size, index.shape[-1])] if offsets is None else [*offsets]
+    ends = starts[1:] if settings.get("include_last_offset") else [*starts[1:], index.size]
+    factors = np.ones(index.size) if per_sample_weights is None else per_sample_weights.ravel()
+    y = np.zeros((len(ends), weight.shape[1]))
+    for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
+        places = [i for i in range(start, end) if index.flat[i] != padding_idx]
+        if places:
+            rows = weight[index.ravel()[places]] * factors[places, None]
+            y[number] = {"sum": np.sum, "mean": np.mean, "max": np.max}[mode](rows, 0)
+    return y
+
+
+@op(reference=bags, terms=lambda index, *args, **settings: index.size)
 def embedding_bag(x):
-    yield call(x.integers(0, 7, 2, 5), x(7, 3))
-    yield call(x.integers(0, 7, 2, 5), x(7, 3), mode="max")
-    yield call(x.integers(0, 7, 2, 5), x(7, 3), mode="sum", per_sample_weights=x(2, 5))
-    yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), mode="sum", padding_idx=2)
+    for mode in ("mean", "sum", "max"):
+        yield call(x.integers(0, 7, 12, 5), x(7, x.n), mode=mode)
+        offsets = np.array([0, 0, 5, 5, 30, 60])  # empty bags
+        yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode=mode, padding_idx=2)
+    yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode="sum", include_last_offset=True)
+    yield call(x.integers(0, 7, 2, 5), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
+    weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
+    yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)
+    yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
 
 
 @op(exact=True, reference=lambda index, num_classes: np.eye(num_classes, dtype=np.int64)[index])

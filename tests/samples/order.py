@@ -21,6 +21,7 @@ def orders(x):
     yield call(x.integers(0, 5, 3, x.n), 1)
     yield call(x.bools(x.n))
     yield call(np.array([[2.0, NAN, 1.0, INF], [-INF, 0.0, NAN, 1.0]]), 1)
+    yield call(fixed(np.round(x(3, x.n, low=-3.0, high=3.0))), 1)  # equal elements, zeros of both signs
     yield call(x(2, 0, 3), 1)
     yield refused(IndexError, f"[{x.name}] got dim 2 for 2 dimensions", x(3, 5), 2)
 
@@ -130,6 +131,8 @@ def mode(x):
 def totals(x):
     yield call(x(5, 3, x.n), 0)
     yield call(x(5, 3, x.n), -1)
+    yield call(x(x.n, 3, 18), 0)
+    yield call(x(3, x.n, 4), 1)
     yield call(x(x.size(1, 40), x.size(1, 40)), x.size(0, 1))
     yield call(x(3, 0, 5), 1)
     yield call(x.integers(-3, 4, 3, x.n), 1)
@@ -164,6 +167,7 @@ def running_extremes(x):
     yield call(x(5, 3, x.n), 0)
     yield call(x(5, 3, x.n), dim=-1)
     yield call(x.integers(0, 4, 3, x.n), 1)
+    yield call(np.array([3, np.iinfo(np.int64).min, np.iinfo(np.int64).max, -1]), 0)
     yield call(np.array([1.0, INF, NAN, 2.0]), 0)
     yield call(x(2, 1), 1)
     yield refused(IndexError, f"[{x.name}] got dim 2 for 2 dimensions", x(3, 5), 2)
@@ -217,6 +221,14 @@ def searchsorted(x):
     yield call(np.array([1, 2, 2, 4]), np.array([2, 0, 9]), right=True)
     yield call(np.array([1, 2, 2, 4]), np.array([2, 0, 9]), side="right", out_int32=True)
     yield call(np.sort(x(3, x.n), 1), x(3, 2))
+    yield call(np.sort(x.integers(-9, 9, x.n)), x.integers(-12, 13, 7, 9))
+    yield call(
+        np.append(np.sort(np.round(x(x.n, low=-9.0, high=9.0))), NAN),
+        np.round(x(99, low=-9.0, high=9.0)),
+        right=True,
+    )
+    yield call(np.array([1.0, NAN]), np.array([NAN, 0.0, INF]))
+    yield call(x.integers(0, 9, 0), x.integers(0, 9, 3))
     yield refused(ValueError, "[searchsorted] got", x(3, 7), x(2, 2))
 
 

@@ -211,6 +211,7 @@ def cat(x):
     yield call((x(2, 0), x(2, 3)), dim=1)
     yield call([x(0), x(2, 3)])
     yield call([x.integers(0, 9, 3), x.integers(0, 9, 2)])
+    yield call([x.integers(0, 9, 3, x.n), x.integers(0, 9, 3, 2)], 1)
     yield refused(ValueError, "[cat] got shapes", [x(2, 3), x(3, 4)])
     yield refused(IndexError, "[cat] got dim 2", [x(2, 3)], 2)
     yield refused(ValueError, "[cat] got", [])
@@ -221,7 +222,8 @@ def stack(x):
     yield call([x(2, x.n), x(2, x.n)])
     yield call((x(2, x.n), x(2, x.n), x(2, x.n)), -1)
     yield call([x(), x()])
-    yield call([x.integers(0, 9, 3)], dim=1)
+    yield call([x(3, x.n, 2) for _ in range(9)], 1)
+    yield call([x.integers(0, 9, 3, x.n), x.integers(0, 9, 3, x.n)], dim=1)
     yield refused(ValueError, "[stack] got", [x(2, 3), x(3, 3)])
 
 
@@ -326,6 +328,7 @@ def repeat_interleave(x):
     yield call(x(2, x.n), 2)
     yield call(x(x.n, 3), 3, -2)
     yield call(x(2, 3), [2, 0, 1], 1).without("PyTorch takes no list", "pytorch")
+    yield call(x.integers(0, 9, x.n, 3), 3, 0)
     yield call(x(2, 3), np.array([2, 1]), dim=0, output_size=3)
     yield refused(ValueError, "[repeat_interleave] got repeats [1, 2]", x(2, 3), [1, 2], 1)
 
@@ -335,6 +338,7 @@ def roll(x):
     yield call(x(3, x.n), 5)
     yield call(x(3, x.n), -1, 1)
     yield call(x(x.n, 4), shifts=(1, -2), dims=(0, -1))
+    yield call(x.integers(0, 9, 5, x.n), 10**9, 1)
     yield call(x(0, 3), 1, 0)
     yield refused(ValueError, "[roll] got 2 shifts and 1 dims; expected as many", x(3, 4), (1, 2), 0)
     yield refused(ValueError, "[roll] got 2 shifts without dims; expected one", x(3, 4), (1, 2))

@@ -39,11 +39,18 @@ RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
   return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
 }
 
+// Whether the gradients of n pixels from p on follow each other.
+RANVIER_INLINE bool are_dense(const PooledPixels& in, int64_t p, int n) {
+  bool dense = true;
+  for (int i = 1; i < n; ++i) dense &= in.dy_at[p + i] - in.dy_at[p] == i;
+  return dense;
+}
+
 // Gradients of the pixels from p on, in lanes, for channel k: dy_k is not 1.
-RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, int64_t k) {
+RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, int64_t k, bool dense) {
   const float* dy = in.dy + k * in.dy_k;
   const int64_t* at = in.dy_at + p;
-  if (at[n - 1] - at[0] == n - 1) return n == lanes<float> ? load(dy + at[0]) : load_n(dy + at[0], n);
+  if (dense) return n == lanes<float> ? load(dy + at[0]) : load_n(dy + at[0], n);
   vec<float> v{};
   for (int i = 0; i < lanes<float>; ++i)
     if (i < n) v[i] = dy[at[i]];
@@ -59,6 +66,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
     ivec<float> corner{};
     for (int i = 0; i < L; ++i)
       if (i < np) corner[i] = in.corner[p + i];
+    const bool dense = in.dy_k != 1 && are_dense(in, p, np);
     for (int k = 0; k < in.channels; k += L) {
       const int nk = in.channels - k < L ? in.channels - k : L;
       vec<float> g[L], offsets[L];
@@ -74,7 +82,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
       if (in.dy_k == 1)
         transpose(g);
       else
-        for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i);
+        for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i, dense);
       for (int i = 0; i < nk; ++i) {
         int32_t& end = lists.end[k + i];
         const ivec<float> offset = bits(offsets[i]);
