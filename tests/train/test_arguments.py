@@ -236,6 +236,7 @@ WRONG = [
     ("l2", np.inf, ValueError, "got l2 inf; expected a finite number"),
     ("l2", "much", TypeError, "got l2 of type str; expected a number or a mapping"),
     ("l2", {"0": -1.0}, ValueError, "got l2 -1.0"),
+    ("l1", {"head": 1.0}, ValueError, "got l1 for 'head', which is neither a module with parameters nor"),
     ("clip_grad_norm", 0, ValueError, "got clip_grad_norm 0"),
     ("clip_grad_norm", -2, ValueError, "got clip_grad_norm -2; expected a finite number"),
     ("clip_grad_value", "x", TypeError, "got clip_grad_value of type str"),

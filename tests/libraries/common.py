@@ -1,7 +1,8 @@
-"""The numbers that the jobs begin with. They come from NumPy, so that each library of tensors has the same.
+"""What the jobs share: the numbers that they begin with, and a step of training.
 
-`MOVED` moves each of them by up to an ulp, as another order of summation might: how far the results then move
-is their tolerance. Numbers that are not moved are drawn once, so that a timed job is no timing of NumPy.
+The numbers come from NumPy, so that each library of tensors has the same. `MOVED` moves each of them by up to
+an ulp, as another order of summation might: how far the results then move is their tolerance. Numbers that
+are not moved are drawn once, so that a timed job is no timing of NumPy.
 """
 
 import functools
@@ -53,6 +54,14 @@ def moved(values, dtype=np.float32):
         draws = np.random.default_rng([MOVED, values.size]).integers(-1, 2, values.shape)
         values = (values * (1 + ULP * draws)).astype(dtype)
     return values
+
+
+def step(optimizer, loss):
+    """A step of the optimizer along the loss's gradients; returns the loss as a number."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
 
 
 def fill(module, seed=0, scale=1.0):
