@@ -11,6 +11,7 @@ import ranvier as rv
 import ranvier.distributed.exchange as shared
 from ranvier import _core
 from support.ranks import launch, results, told_by
+from support.refused import refused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory without a name")
 
@@ -186,12 +187,10 @@ def test_arguments():
     ):
         arguments = [*right]
         arguments[place] = wrong
-        with pytest.raises(ValueError, match="got arrays that do not fit"):
-            _core.RankSum(*arguments)
+        refused(ValueError, "got arrays that do not fit", _core.RankSum, *arguments)
     fixed = np.zeros(4)
     fixed.flags.writeable = False
-    with pytest.raises(ValueError, match="got arrays that do not fit"):
-        _core.RankSum(fixed, *right[1:])
+    refused(ValueError, "got arrays that do not fit", _core.RankSum, fixed, *right[1:])
 
 
 def test_the_exception_of_a_wait_and_references():
