@@ -15,9 +15,6 @@ from support.refused import refused
 
 CALLS = """
 import hashlib, os, sys
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 assert not d.is_initialized()
 d.init()
 r, n = d.rank(), d.size()
@@ -98,9 +95,7 @@ def test_one_process_loads_nothing():
 
 NAMES = """
 import warnings
-import numpy as np, ranvier as rv
 import ranvier.distributed as dist
-from support.ranks import tell
 dist.init_process_group("gloo")
 r, n = dist.get_rank(), dist.get_world_size()
 said = {"backend": dist.get_backend()}
@@ -200,7 +195,6 @@ def test_pytorch_names(ranks):
 
 
 MISMATCH = """
-import ranvier as rv
 import ranvier.distributed as dist
 if dist.get_rank():
     dist.send(rv.ones(3), 0)
@@ -217,9 +211,6 @@ def test_a_message_of_another_shape_ends_the_job():
 
 WRONG = """
 import time
-import ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 d.init(timeout=1)
 r = d.rank()
 said = []
@@ -252,21 +243,19 @@ def test_wrong_calls_are_named_and_end_the_job():
     assert "KeyError: 'what happened'" in done.stderr
     first, second = told_by(done)
     shapes = (
-        "[all_reduce] got different calls, rank 0: all_reduce of float32 (3,) sum at <string>:10; "
-        "rank 1: all_reduce of float32 (4,) sum at <string>:10; expected the same on every rank"
+        "[all_reduce] got different calls, rank 0: all_reduce of float32 (3,) sum at <string>:7; "
+        "rank 1: all_reduce of float32 (4,) sum at <string>:7; expected the same on every rank"
     )
     assert first[0] == second[0] == shapes
-    assert "rank 0: all_reduce of float32 (3,) sum at <string>:14; rank 1: barrier at <string>:14" in first[1]
+    assert "rank 0: all_reduce of float32 (3,) sum at <string>:11; rank 1: barrier at <string>:11" in first[1]
     assert first[1].removeprefix("[all_reduce]") == second[1].removeprefix("[barrier]")
     assert first[2].startswith(
-        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:21; expected the same call on"
+        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:18; expected the same call on"
     )
 
 
 ENDS = """
 import sys
-import numpy as np, ranvier as rv
-d = rv.distributed
 d.init(timeout=2 if sys.argv[1] == "step" else 60)
 x, y = np.zeros((64, 4), np.float32), np.arange(64) % 2
 trainer = rv.Trainer(rv.nn.Linear(4, 2), "cross_entropy", "adam", distributed=True)
@@ -283,8 +272,8 @@ if d.rank() == 0:
 @pytest.mark.parametrize(
     ("when", "message"),
     [
-        ("step", "[Trainer.fit] rank 0 of 2 has waited 2 s for rank 1, at <string>:12"),
-        ("after", "rank 0: Trainer.evaluate at <string>:14; rank 1: the end of the program at"),
+        ("step", "[Trainer.fit] rank 0 of 2 has waited 2 s for rank 1, at <string>:10"),
+        ("after", "rank 0: Trainer.evaluate at <string>:12; rank 1: the end of the program at"),
     ],
 )
 def test_a_rank_that_leaves_ends_the_job(when, message):

@@ -165,10 +165,8 @@ def infinite(on_nonfinite, **settings):
 
 INFINITE = """
 import sys, warnings
-sys.path.insert(0, "tests")
 warnings.simplefilter("ignore")
 from distributed.test_one_pass import infinite
-from support.ranks import tell
 tell([infinite(what) for what in ("raise", "warn", "ignore")])
 """
 
@@ -240,7 +238,6 @@ PARTS_RUNS = {
 TOLD = """
 import pytest
 from distributed.test_one_pass import *
-from support.ranks import tell
 with pytest.MonkeyPatch.context() as patch:
     found = batches(patch)
     tell([cnn_of(**PARTS_RUNS[NAME]), found])

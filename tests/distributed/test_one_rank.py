@@ -13,9 +13,7 @@ nn = rv.nn
 
 # Enough elements for updates of which each rank makes a part, which gives the others' weights to a rank.
 WIDE = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-nn, one = rv.nn, rv.distributed.rank() == 1
+one = d.rank() == 1
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((640, 64)).astype(np.float32), rng.integers(0, 10, 640)
 def trainer():
@@ -128,7 +126,7 @@ def layer_of_row(row):
 def test_ranks_without_rows_or_with_other_rows(call):
     alone = eval(call)
     for ranks in (2, 4):
-        code = f"from distributed.test_one_rank import *\nfrom support.ranks import tell\ntell({call})"
+        code = f"from distributed.test_one_rank import *\ntell({call})"
         assert results(ranks, code) == [alone] * ranks
 
 

@@ -17,9 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory wi
 
 SUMS = """
 import os, sys
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 how = sys.argv[1]
 if how == "hosts of two":
     before = job.neighbours
@@ -73,9 +71,7 @@ def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
 
 FOREIGN = """
 import os, sys
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here = job.init()
 kept = [open(os.path.join(sys.argv[1], str(here.rank)), "w+b"), os.fdopen(os.memfd_create("ranvier"), "w+b")]
 found, gather = [], shared.gather_objects
@@ -102,9 +98,7 @@ def test_the_file_of_another_process_stays_as_it_is(tmp_path):
 
 
 DIFFERENT = """
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here, said = job.init(), []
 def told(call):
     try:
@@ -140,9 +134,7 @@ def test_vectors_that_differ_between_ranks():
 
 LATE = """
 import time
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here = job.init()
 values = np.ones(5)
 total = shared.Sum(here, values, "test")
@@ -290,10 +282,8 @@ def trained(name, on_nonfinite="raise"):
 
 RUN = """
 import sys, warnings
-sys.path.insert(0, "tests")
 warnings.simplefilter("ignore")
 from distributed.test_shared import trained
-from support.ranks import tell
 tell([trained(*run.split(":")) for run in sys.argv[1:]])
 """
 RUNS = [*OPTIMIZERS, *WHOLE, *NETWORKS, *(f"infinite:{what}" for what in ("raise", "warn", "ignore"))]

@@ -134,9 +134,6 @@ def test_convert():
 
 
 LOOP = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 d.init(timeout=20)
 r, n = d.rank(), d.size()
 rv.manual_seed(0)

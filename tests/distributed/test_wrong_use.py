@@ -19,9 +19,6 @@ from support.refused import refused
 
 START = """
 import os, subprocess, sys, time
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 r, n = d.rank(), d.size()
 def message(call):
     try:
@@ -226,7 +223,6 @@ def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, mon
 
 START_ALONE = """
 import os, sys, time
-import ranvier as rv
 if os.environ["OMPI_COMM_WORLD_RANK"] in sys.argv[1:]:
     time.sleep(100)  # if it exits, mpirun may end the job before the other rank does
 if "hosts" in sys.argv:
