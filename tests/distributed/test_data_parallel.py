@@ -281,10 +281,8 @@ def test_spawned_processes_are_told_to_start_with_mpirun(tmp_path):
     command = [sys.executable, str(tmp_path / "program.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | sources)
     assert done.returncode != 0
-    assert (
-        "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2"
-        in done.stderr
-    )
+    said = done.stderr
+    assert "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2" in said
 
 
 def test_the_switch_and_the_block_of_pytorch_in_one_process():

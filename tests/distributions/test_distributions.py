@@ -303,10 +303,8 @@ def test_sets_of_whole_numbers_in_each_dtype(dtype):
         given = np.array(values.tolist(), np.float64)
         whole = given == np.floor(given)
         assert sets[0].holds(values) == (whole & (given >= 0) & (given <= 2)).all()
-        assert (
-            sets[1].holds(values)
-            == ((given - 0.5 >= 0) & (given - 0.5 == np.floor(given - 0.5)) & (given <= 2)).all()
-        )
+        said = ((given - 0.5 >= 0) & (given - 0.5 == np.floor(given - 0.5)) & (given <= 2)).all()
+        assert sets[1].holds(values) == said
         assert sets[2].holds(values) == ((given == 0) | (given == 1)).all()
 
 

@@ -16,13 +16,9 @@ def classifier(*more, seed=0, out=2):
 
 
 def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.MaxPool2d(2),
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
-        nn.Linear(16, 3, bias=False),
-    )
+    stage = [nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.MaxPool2d(2)]
+    flat = nn.Sequential(nn.Flatten(), nn.Dropout(0.25))
+    return nn.Sequential(*stage, flat, nn.Linear(16, 3, bias=False))
 
 
 def training(model, optimizer, loss=nn.functional.cross_entropy):

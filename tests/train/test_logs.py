@@ -75,17 +75,6 @@ def test_schedule_gives_a_plateau_its_value():
         assert plateau.seen == trainer.history[name]
 
 
-def test_schedules_of_the_library_give_their_rates():
-    trainer = new_trainer()
-    rates = []
-    look = rv.LambdaCallback(
-        on_epoch_begin=lambda epoch: rates.append(trainer.optimizer.param_groups[0]["lr"])
-    )
-    schedule = rv.Schedule(lr_scheduler.StepLR(trainer.optimizer, 2, gamma=0.1))
-    trainer.fit(X, Y, epochs=4, callbacks=[look, schedule])
-    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1])
-
-
 def test_schedule_errors():
     refused(TypeError, "got a scheduler of type int; expected a step method", rv.Schedule, 3)
     refused(ValueError, "got per 'step'; expected 'epoch' or 'batch'", rv.Schedule, Plateau(), per="step")
