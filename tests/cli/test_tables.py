@@ -188,11 +188,7 @@ def lines_of(count, ends=("p", "q")):
         ("1,lost,3\n" + "4,5,6\n" * 9, [], "holds 'lost'; expected a finite number; --header yes takes"),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--delimiter", "::"], "got delimiter '::'; expected one character"),
         ("a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n", [], "--missing-marks 'x y' reads it as a missing v"),
-        (
-            "a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]),
-            [],
-            "class 'rare' has one sample; expected at",
-        ),
+        ("a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]), [], "class 'rare' has one sample; expected at"),
     ],
 )
 def test_remedies_are_flags_of_the_command(text, flags, message, tmp_path, refused):

@@ -197,9 +197,7 @@ def test_random_split():
     assert sorted(int(part[i][0].item()) for part in parts for i in range(len(part))) == Y.tolist()
     assert [len(part) for part in random_split(TensorDataset(Y), [0.25, 0.75])] == [3, 7]
     assert [len(part) for part in random_split(Squares(5), [0.5, 0.5])] == [3, 2]
-    with pytest.raises(
-        ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum to 10"
-    ):
+    with pytest.raises(ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum"):
         random_split(TensorDataset(Y), [6, 3])
     refused(ValueError, "none below 0", random_split, TensorDataset(Y), [11, -1])
 

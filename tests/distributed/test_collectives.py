@@ -225,10 +225,11 @@ except ValueError as error:
 if r:
     time.sleep(2)
 else:
-    try:
-        d.barrier()
-    except TimeoutError as error:
-        said.append(str(error))
+    for kind in (TimeoutError, RuntimeError):  # no call follows one that has failed
+        try:
+            d.barrier()
+        except kind as error:
+            said.append(str(error))
 tell(said)
 if r:
     raise KeyError("what happened")
@@ -250,36 +251,24 @@ def test_wrong_calls_are_named_and_end_the_job():
     assert "rank 0: all_reduce of float32 (3,) sum at <string>:11; rank 1: barrier at <string>:11" in first[1]
     assert first[1].removeprefix("[all_reduce]") == second[1].removeprefix("[barrier]")
     assert first[2].startswith(
-        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:18; expected the same call on"
+        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:19; expected the same call on"
     )
+    assert first[3].startswith("[distributed] rank 0 got a call after barrier has failed; expected the end")
 
 
 ENDS = """
-import sys
-d.init(timeout=2 if sys.argv[1] == "step" else 60)
 x, y = np.zeros((64, 4), np.float32), np.arange(64) % 2
 trainer = rv.Trainer(rv.nn.Linear(4, 2), "cross_entropy", "adam", distributed=True)
-class Leaves(rv.Callback):
-    def on_batch_end(self, batch, logs):
-        if sys.argv[1] == "step" and d.rank() == 1 and batch == 2:
-            sys.exit(3)
-trainer.fit(x, y, epochs=1, batch_size=8, verbose=False, callbacks=[Leaves()])
+trainer.fit(x, y, epochs=1, batch_size=8, verbose=False)
 if d.rank() == 0:
     trainer.evaluate(x, y)
 """
 
 
-@pytest.mark.parametrize(
-    ("when", "message"),
-    [
-        ("step", "[Trainer.fit] rank 0 of 2 has waited 2 s for rank 1, at <string>:10"),
-        ("after", "rank 0: Trainer.evaluate at <string>:12; rank 1: the end of the program at"),
-    ],
-)
-def test_a_rank_that_leaves_ends_the_job(when, message):
-    done = launch(2, ENDS, when)
+def test_a_rank_that_leaves_ends_the_job():
+    done = launch(2, ENDS)
     assert done.returncode != 0
-    assert message in done.stderr
+    assert "rank 0: Trainer.evaluate at <string>:6; rank 1: the end of the program at" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -300,11 +289,7 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
         (lambda d: d.reduce_scatter(rv.ones(1), [rv.ones(1)] * 2), ValueError, "a list of 2 tensors"),
         (lambda d: d.scatter_object_list([None], [1, 2]), ValueError, "got 2 objects; expected one for each"),
         (lambda d: d.scatter_object_list([], [1]), ValueError, "expected a list with a place for one"),
-        (
-            lambda d: d.new_group([0], timeout=-1),
-            ValueError,
-            r"\[new_group\] got timeout -1; expected a finite",
-        ),
+        (lambda d: d.new_group([0], timeout=-1), ValueError, r"\[new_group\] got timeout -1; expected a"),
         (lambda d: d.all_reduce(rv.ones(1), d.ReduceOp.BAND), TypeError, "got op 'band' for .*float32"),
         (lambda d: d.get_backend(-100), ValueError, "a group without rank 0"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),

@@ -108,18 +108,10 @@ def test_models_that_it_takes():
     replaced.forward = lambda x: x
     handle = watched[0].weight.register_hook(lambda gradient: gradient)
     own = type("Own", (nn.Linear,), {})(6, 2)
-    others = [
-        hooked,
-        replaced,
-        watched,
-        own,
-        nn.Sequential(first, first),
-        mlp(5, 2),
-        mlp(6, 2, dtype=np.float64),
-    ]
-    others += [
-        nn.Sequential(first, layer) for layer in (nn.BatchNorm1d(6), nn.Dropout(), nn.Softmax(0), nn.PReLU())
-    ]
+    others = [hooked, replaced, watched, own]
+    others += [nn.Sequential(first, first), mlp(5, 2), mlp(6, 2, dtype=np.float64)]
+    unfit = nn.BatchNorm1d(6), nn.Dropout(), nn.Softmax(0), nn.PReLU()
+    others += [nn.Sequential(first, layer) for layer in unfit]
     assert not any(map(takes, others))
     handle.remove()
     assert takes(watched)

@@ -172,14 +172,8 @@ TRAIN += ["--schedule", "constant"]
 
 
 def outputs(folder):
-    return [
-        "--out",
-        str(folder / "out"),
-        "--json",
-        str(folder / "run.json"),
-        "--checkpoint",
-        str(folder / "run"),
-    ]
+    files = ("--out", "out"), ("--json", "run.json"), ("--checkpoint", "run")
+    return [word for flag, name in files for word in (flag, str(folder / name))]
 
 
 def test_train_on_two_ranks(tmp_path, capsys):

@@ -107,9 +107,7 @@ def test_mistakes():
 
 @pytest.mark.parametrize("make", [nn.DataParallel, nn.SyncBatchNorm.convert_sync_batchnorm])
 def test_what_is_no_module(make):
-    with pytest.raises(
-        TypeError, match=r"\[(DataParallel|convert_sync_batchnorm)\] got a int; expected a Module"
-    ):
+    with pytest.raises(TypeError, match=r"\[(DataParallel|convert_sync_batchnorm)\] got a int; expected a"):
         make(3)
 
 

@@ -127,28 +127,6 @@ def test_processes_that_a_rank_starts():
         assert expected in done.stdout
 
 
-AFTER = (
-    START
-    + """
-d.init()
-if r == 0:
-    said = [message(d.barrier), message(d.barrier)]
-    tell(said)
-else:
-    time.sleep(3)
-"""
-)
-
-
-def test_no_call_follows_one_that_has_failed():
-    done = launch(2, AFTER, RANVIER_TIMEOUT="1")
-    first, second = told_by(done)[0]
-    assert first.startswith("TimeoutError: [barrier] rank 0 of 2 has waited 1 s for rank 1, at ")
-    expected = "RuntimeError: [distributed] rank 0 got a call after barrier has failed; expected the end"
-    assert second.startswith(expected)
-    assert done.returncode != 0
-
-
 EXITS = (
     START
     + """

@@ -127,10 +127,7 @@ def test_no_gradient_above_the_diagonal_of_a_factor():
 @pytest.mark.parametrize(
     ("text", "made"),
     [
-        (
-            "[Normal] got loc outside its range; expected numbers, not nan",
-            lambda: D.Normal(float("nan"), 1.0),
-        ),
+        ("[Normal] got loc outside its range; expected numbers, not", lambda: D.Normal(float("nan"), 1.0)),
         ("[Laplace] got scale outside its range", lambda: D.Laplace(0.0, 0.0)),
         ("[Categorical] got probs outside its range", lambda: D.Categorical(rv.tensor([float("inf"), 1.0]))),
         ("[Categorical] got probs outside its range", lambda: D.Categorical(rv.zeros(2))),

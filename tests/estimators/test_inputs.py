@@ -209,9 +209,7 @@ def test_lazy_frames_of_polars():
 @pytest.mark.parametrize("dtype", ["object", "category", "string"])
 def test_words_in_a_column(kind, dtype):
     table = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "town": pd.Series(WORDS, dtype=dtype)})
-    with pytest.raises(
-        TypeError, match=r"got X .*; expected numbers: convert text that holds numbers by astype"
-    ):
+    with pytest.raises(TypeError, match=r"got X .*; expected numbers: convert text that holds numbers by"):
         CLASSIFIERS[kind]().fit(table, WORDS)
 
 
@@ -266,9 +264,7 @@ def test_what_of_pytorch_is_refused():
         lambda: rv.export.c(layer, "unused.c", rv.zeros(1, 3)),
     ]
     for call in calls:
-        with pytest.raises(
-            TypeError, match=r"of PyTorch .*; expected ranvier's: the same program with `import"
-        ):
+        with pytest.raises(TypeError, match=r"of PyTorch .*; expected ranvier's: the same program with"):
             call()
 
 

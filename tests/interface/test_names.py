@@ -232,17 +232,8 @@ VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 # Arguments that are refused (a TypeError names them): results written into given tensors, gradients of
 # sparse layouts; and those that PyTorch's dispatch has for itself.
-LEFT_OUT = {
-    "out",
-    "out_dtype",
-    "_stacklevel",
-    "cudnn_enabled",
-    "cudnn_enable",
-    "self",
-    "layout",
-    "pin_memory",
-}
-LEFT_OUT |= {"memory_format", "implicit", "get_infos", "pivot"}
+LEFT_OUT = {"out", "out_dtype", "_stacklevel", "cudnn_enabled", "cudnn_enable", "self", "layout"}
+LEFT_OUT |= {"pin_memory", "memory_format", "implicit", "get_infos", "pivot"}
 LEFT_OUT |= {"align_to_window"}  # where the frames of stft begin without center
 # obsolete there: Hardtanh
 LEFT_OUT |= {"min_value", "max_value"}

@@ -28,9 +28,7 @@ def big_product(rng, dtype=np.float32):
 
 @pytest.mark.parametrize("count", [0, -1, 100_000])
 def test_a_count_out_of_range_is_an_error(count):
-    with pytest.raises(
-        ValueError, match=rf"\[set_num_threads\] got {count}; expected a count from 1 to 1024"
-    ):
+    with pytest.raises(ValueError, match=rf"\[set_num_threads\] got {count}; expected a count from 1 to"):
         rv.set_num_threads(count)
 
 
