@@ -14,9 +14,7 @@ import ranvier
 
 MARK = "RESULT "
 SECONDS = 120.0
-PRELUDE = (
-    "import numpy as np; import ranvier as rv; from support.ranks import tell; nn, d = rv.nn, rv.distributed"
-)
+PRELUDE = "import numpy as np, ranvier as rv; from support.ranks import tell; nn, d = rv.nn, rv.distributed\n"
 SETTINGS = {  # more ranks than cores, and as root in a container
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
