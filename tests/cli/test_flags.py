@@ -70,10 +70,7 @@ def test_flags_of_evaluate_and_predict(files, refused):
     for arguments, message in (
         (["evaluate", model, table, "--label", "kind", "--seed", "1"], "--seed is for digits and iris"),
         (["evaluate", model, table, "--size", "8x8"], "--size is for a folder of images"),
-        (
-            ["predict", model, table, "--label", "kind", "--invert"],
-            "--invert is for an image, not for table.csv",
-        ),
+        (["predict", model, table, "--label", "kind", "--invert"], "--invert is for an image, not for"),
         (["predict", model, files / "one.png", "--label", "y"], "--label is for a .csv or .npz file"),
         (["predict", values, files / "values.csv", "--label", "y", "--top", "2"], "--top is for classes"),
         (["predict", model, table, "--label", "kind", "--json", files], "is a folder; expected a file"),
@@ -100,10 +97,7 @@ def test_columns_are_known_by_their_names(files, tmp_path, capsys):
     assert (code, printed) == (0, expected)
     assert error == "ranvier: the columns have no names; they are taken to be a, b\n"
     for text, message in (
-        (
-            "a,c\n1,2\n3,4\n",
-            "the table lacks 'b'; it has, and the model does not take, 'c': expected the columns a, b",
-        ),
+        ("a,c\n1,2\n3,4\n", "the table lacks 'b'; it has, and the model does not take, 'c': expected the"),
         ("a\n1\n2\n3\n", "the table lacks 'b'"),
         ("a,b,a\n1,2,3\n3,4,5\n", "the table has twice 'a'"),
     ):
@@ -121,10 +115,8 @@ def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, work
     captured = works("predict", model, path)
     assert captured.out == expected
     assert captured.err == "ranvier: columns that the model does not take are left out: 'y', 'c'\n"
-    assert (
-        works("evaluate", model, path, "--label", "y").err
-        == "ranvier: columns that the model does not take are left out: 'c'\n"
-    )
+    said = works("evaluate", model, path, "--label", "y").err
+    assert said == "ranvier: columns that the model does not take are left out: 'c'\n"
     path.write_text("y,a,b\n1.5,0.5,-2\n2,1,3\n")
     assert "the labels are in column 'y' (values)" in works("evaluate", model, path).out
 
@@ -132,14 +124,8 @@ def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, work
 def archive_of(path, **more):
     rng = np.random.default_rng(1)
     x, xt = (rng.normal(size=(n, 3)).astype(np.float32) for n in (80, 20))
-    np.savez(
-        path,
-        x_train=x,
-        y_train=(x[:, 0] > 0).astype(int),
-        x_test=xt,
-        y_test=(xt[:, 0] > 0).astype(int),
-        **more,
-    )
+    y, yt = ((part[:, 0] > 0).astype(int) for part in (x, xt))
+    np.savez(path, x_train=x, y_train=y, x_test=xt, y_test=yt, **more)
     return str(path)
 
 
@@ -201,9 +187,7 @@ def test_numbers_too_large_for_float32(tmp_path):
         with pytest.raises(ValueError, match=place):
             rv.data.load(tmp_path / "t.csv", "y")
     np.savez(tmp_path / "t.npz", x=np.array([[1.0], [1e39]]), y=np.array([0, 1]))
-    with pytest.raises(
-        ValueError, match=r"'x' with a value too large: 1e\+39 is more than float32 holds, 3.4e\+38"
-    ):
+    with pytest.raises(ValueError, match=r"'x' with a value too large: 1e\+39 is more than float32 holds"):
         rv.data.load(tmp_path / "t.npz")
 
 
@@ -325,62 +309,45 @@ def test_mistakes(tmp_path, refused):
 # `ranvier export`: a model file as an ONNX file or as C.
 
 
-@pytest.fixture
-def model_file_of_export(tmp_path):
-    path = tmp_path / "model.safetensors"
-    rv.save(
-        nn.Sequential(nn.Flatten(), nn.Linear(6, 2)),
-        path,
-        input_shape=(2, 3),
-        class_names=["cat", "dog"],
-        preprocessing=[rv.data.MinMaxScaler(0, 16)],
-        link="softmax",
-    )
-    return path
-
-
-def test_the_network_and_what_is_around_it(model_file_of_export, tmp_path, works):
+def test_the_network_and_what_is_around_it(model_file, tmp_path, works):
     pytest.importorskip("onnx", reason="onnx is not installed")
     file = tmp_path / "new" / "model.onnx"
-    assert works("export", model_file_of_export, file).out == (
+    assert works("export", model_file, file).out == (
         "input       x: batch x 2x3, float32\noutput      output: batch x 2\nclasses     cat, dog\n"
         f"before it   MinMaxScaler (low 0, high 16)\nafter it    softmax\nwritten to  {file}\n"
     )
     x = np.random.default_rng(0).random((5, 2, 3), np.float32)
-    found, model = rv.onnx.load(file), rv.load(model_file_of_export)
+    found, model = rv.onnx.load(file), rv.load(model_file)
     np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
 
 
-def test_a_network_as_c(model_file_of_export, tmp_path, works):
-    assert works("export", model_file_of_export, tmp_path / "net.c").out.startswith(
+def test_a_network_as_c(model_file, tmp_path, works):
+    assert works("export", model_file, tmp_path / "net.c").out.startswith(
         "functions   net_predict: input 1x2x3, float32\nclasses     cat"
     )
     (tmp_path / "own").mkdir()
-    rv.export.c(rv.load(model_file_of_export), tmp_path / "own" / "net.c", rv.zeros(1, 2, 3))
+    rv.export.c(rv.load(model_file), tmp_path / "own" / "net.c", rv.zeros(1, 2, 3))
     for name in ("net.c", "net.h"):
         assert (tmp_path / name).read_text() == (tmp_path / "own" / name).read_text()
 
 
-def test_mistakes_of_export(model_file_of_export, tmp_path, refused):
+def test_mistakes_of_export(model_file, tmp_path, refused):
     bare = tmp_path / "bare"
     rv.save(nn.Sequential(nn.ReLU()), bare)
     for arguments, message in (
         ([str(tmp_path / "none"), str(tmp_path / "a.onnx")], "no such file"),
-        (
-            [str(model_file_of_export), str(model_file_of_export)],
-            "which is read; writing it would destroy the input",
-        ),
-        ([str(model_file_of_export), str(tmp_path)], "is a folder; expected a file to write"),
-        ([str(model_file_of_export), str(tmp_path / "a.cpp")], "ends in '.cpp'; expected .onnx, or .c for C"),
-        ([str(model_file_of_export), str(tmp_path / "a")], "ends in ''; expected .onnx, or .c for C"),
+        ([str(model_file), str(model_file)], "which is read; writing it would destroy"),
+        ([str(model_file), str(tmp_path)], "is a folder; expected a file to write"),
+        ([str(model_file), str(tmp_path / "a.cpp")], "ends in '.cpp'; expected .onnx, or .c for C"),
+        ([str(model_file), str(tmp_path / "a")], "ends in ''; expected .onnx, or .c for C"),
         ([str(bare), str(tmp_path / "a.onnx")], "does not say what its input is; pass --input-shape"),
     ):
         assert message in refused("export", *arguments)
 
 
-def test_without_the_package(model_file_of_export, tmp_path, monkeypatch, refused):
+def test_without_the_package(model_file, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert "ONNX files need onnx: pip install 'ranvier[onnx]'" in refused(
-        "export", model_file_of_export, tmp_path / "a.onnx"
+        "export", model_file, tmp_path / "a.onnx"
     )
     assert not (tmp_path / "a.onnx").exists()

@@ -28,10 +28,8 @@ def rows():
 def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, works):
     path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
     how = ["--missing", missing, "--without", "id"]
-    assert (
-        "columns of categories, one-hot: colour (3)"
-        in works("train", path, *how, "--epochs", "8", "--out", model).out
-    )
+    said = works("train", path, *how, "--epochs", "8", "--out", model).out
+    assert "columns of categories, one-hot: colour (3)" in said
     assert rv.serialization.info(rv.load(model)).feature_names == ["size", "colour"]
     # the columns in another order, the columns left out gone, no labels
     other = write_table(tmp_path / "new.csv", [row[2:0:-1] for row in rows], ("colour", "size"))
@@ -49,10 +47,8 @@ def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, 
     trained = f"{len(kept) - valid - test} of these samples trained the model and {valid} validated it"
     assert f"ranvier: {trained}; accuracy 1.0000 of the {test} others\n" in captured.err
     new = write_table(tmp_path / "new.csv", [("1", "pink")], ("size", "colour"))
-    assert (
-        "'colour' has unknown categories (1), which count as missing: 'pink'"
-        in works("predict", model, new).err
-    )
+    said = works("predict", model, new).err
+    assert "'colour' has unknown categories (1), which count as missing: 'pink'" in said
 
 
 def test_many_categories_have_an_embedding(tmp_path, works, refused):
@@ -72,10 +68,8 @@ def test_many_categories_have_an_embedding(tmp_path, works, refused):
     assert float(said.partition("test r2 ")[2].split(",")[0]) > 0.9
     new = [("0.1", "town 5"), ("0.1", "town 6"), ("0.1", "Atlantis"), ("0.1", "hapax")]
     other = write_table(tmp_path / "new.csv", new, ("area", "town"))
-    assert (
-        "column 'town' has unknown categories (1), which count as missing: 'Atlantis'"
-        in works("predict", model, other, "--csv", out).err
-    )
+    shown = works("predict", model, other, "--csv", out).err
+    assert "column 'town' has unknown categories (1), which count as missing: 'Atlantis'" in shown
     found = [float(row["prediction"]) for row in csv.DictReader(out.read_text().splitlines())]
     assert found[0] == pytest.approx(effect["town 5"] + 0.1, abs=0.5)
     assert found[1] == pytest.approx(effect["town 6"] + 0.1, abs=0.5)
@@ -171,10 +165,8 @@ def test_early_stopping_and_more_epochs(tmp_path, works, refused):
     assert (
         "stopped after 1 epoch without a better validation loss: the weights are those of epoch " in printed
     )
-    assert (
-        "\nthe weights are those of epoch 2\n"
-        in works(*stopped[:2], "--early-stopping", "5", "--epochs", "2", "--out", out).out
-    )
+    said = works(*stopped[:2], "--early-stopping", "5", "--epochs", "2", "--out", out).out
+    assert "\nthe weights are those of epoch 2\n" in said
 
 
 def lines_of(count, ends=("p", "q")):
@@ -196,11 +188,7 @@ def lines_of(count, ends=("p", "q")):
         ("1,lost,3\n" + "4,5,6\n" * 9, [], "holds 'lost'; expected a finite number; --header yes takes"),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--delimiter", "::"], "got delimiter '::'; expected one character"),
         ("a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n", [], "--missing-marks 'x y' reads it as a missing v"),
-        (
-            "a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]),
-            [],
-            "class 'rare' has one sample; expected at",
-        ),
+        ("a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]), [], "class 'rare' has one sample; expected at"),
     ],
 )
 def test_remedies_are_flags_of_the_command(text, flags, message, tmp_path, refused):
@@ -215,10 +203,8 @@ def test_the_model_remembers_how_its_table_is_read(tmp_path, works):
     table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
     table.write_text("0^1^y\n" + "\n".join(lines_of(60, ("None", "q"))).replace(",", "^") + "\nlost^1^q\n")
     how = ["--delimiter", "^", "--header", "yes", "--missing-marks", "lost,gone", "--missing", "mean"]
-    assert (
-        "the labels are in column 'y' (2 classes)"
-        in works("train", table, *how, "--epochs", "1", "--out", model).out
-    )
+    said = works("train", table, *how, "--epochs", "1", "--out", model).out
+    assert "the labels are in column 'y' (2 classes)" in said
     assert rv.serialization.info(model).class_names == ["None", "q"]
     new.write_text("0^1\n0.5^gone\n")
     expected = works("predict", model, new).out
@@ -266,10 +252,8 @@ def test_a_gap_where_training_had_none(tmp_path, works, refused):
 def test_few_samples(tmp_path, works):
     """Fewer than one of each class for each part: the parts are drawn without regard to classes."""
     (tmp_path / "t.csv").write_text("a|b|y\n1|2|p\n3|4|q\n5|6|p\n7|8|q\n")
-    assert (
-        "2 training, 1 validation and 1 test samples"
-        in works("train", tmp_path / "t.csv", "--epochs", "1", "--out", tmp_path / "m").out
-    )
+    said = works("train", tmp_path / "t.csv", "--epochs", "1", "--out", tmp_path / "m").out
+    assert "2 training, 1 validation and 1 test samples" in said
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,8 @@ QUICK = ["train", "digits", "--model", "mlp", "--epochs", "1", "--batch-size", "
 
 def run(*arguments, **more):
     """`ranvier` in its own process."""
-    return subprocess.run(
-        [sys.executable, "-m", "ranvier", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **more,
-    )
+    command = [sys.executable, "-m", "ranvier", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
 
 
 def test_a_short_run(tmp_path, works):
@@ -42,23 +36,12 @@ def test_a_short_run(tmp_path, works):
     written = json.loads(results.read_text())
     configuration = written["configuration"]
     assert configuration["isa"] in configuration["isas"]
-    assert {name: configuration[name] for name in list(configuration)[:8]} == {
-        "dataset": "digits",
-        "data_dir": None,
-        "model": "mlp",
-        "epochs": 1,
-        "batch_size": 256,
-        "lr": 0.006,
-        "optimizer": "adam",
-        "seed": 7,
-    }
+    given = {"dataset": "digits", "data_dir": None, "model": "mlp", "epochs": 1, "batch_size": 256}
+    given |= {"lr": 0.006, "optimizer": "adam", "seed": 7}
+    assert {name: configuration[name] for name in list(configuration)[:8]} == given
     assert (configuration["threads"], configuration["ranvier"]) == (1, rv.__version__)
-    assert {name: len(values) for name, values in written["history"].items()} == {
-        "loss": 1,
-        "accuracy": 1,
-        "val_loss": 1,
-        "val_accuracy": 1,
-    }
+    assert list(written["history"]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert all(len(values) == 1 for values in written["history"].values())
     assert 0 < written["test_accuracy"] < 1
     assert written["test_loss"] > 0
     assert written["seconds"] > 0

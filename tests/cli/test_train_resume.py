@@ -135,10 +135,7 @@ def test_mistakes(tmp_path, capsys, works):
     for arguments, message in (
         (["--resume"], "--resume needs --checkpoint DIR"),
         (folder, "holds checkpoints of another run, the newest checkpoint-00001-000000.safetensors"),
-        (
-            [*folder, "--resume", "--batch-size", "64"],
-            "the data of its run is different: batch_size: 256 there",
-        ),
+        ([*folder, "--resume", "--batch-size", "64"], "the data of its run is different: batch_size: 256"),
         ([*folder, "--resume", "--optimizer", "sgd"], "the optimizer of its run is different: Adam there"),
         ([*folder, "--resume", "--model", "cnn"], "the model of its run is different"),
         ([*folder, "--resume", "--seed", "1"], "the data of its run is different: x: "),

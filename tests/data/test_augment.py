@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
 from ranvier.data import DataLoader, TensorDataset, augment
 from support.layouts import in_layout
 from support.refused import refused
@@ -85,9 +84,6 @@ def test_crops_of_images_that_are_too_small():
     assert y.shape == (12, 3, 11, 11)
     assert (y != 0).sum(axis=(1, 2, 3)).max() == 240
     assert augment.CenterCrop(12)(X)[0, 0, 0].max() == 0
-
-
-def test_center_crop():
     np.testing.assert_array_equal(augment.CenterCrop((4, 2))(X), X[:, :, 3:7, 3:5])
 
 
@@ -164,41 +160,6 @@ def test_compose():
     refused(ValueError, "images without labels to mix", both, X)
 
 
-STEPS = {
-    "geometry": augment.Compose([augment.RandomCrop(8, padding=2), augment.RandomRotation(15)]),
-    "mixup": augment.Compose([augment.RandomHorizontalFlip(), augment.Mixup(0.4, num_classes=4)]),
-    "function": lambda x: x + rv.rand(1).numpy(),
-}
-
-
-@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-@pytest.mark.parametrize("prefetch", [0, 2])
-def test_in_a_loader_reproducible_and_taken_up(step, prefetch, threads):
-    def run(prefetch, stop=None):
-        loader = DataLoader(TensorDataset(X, Y), 5, shuffle=True, augment=step, prefetch=prefetch)
-        out = []
-        for batch in loader:
-            out.append([part.numpy().copy() for part in batch])
-            rv.rand(1)
-            if len(out) == stop:
-                return out, loader.state_dict()
-        return out
-
-    rv.manual_seed(3)
-    expected = run(0)
-    assert len(expected) == 3
-    threads(2)
-    rv.manual_seed(3)
-    first, state = run(prefetch, stop=1)
-    rv.manual_seed(1234)
-    loader = DataLoader(TensorDataset(X, Y), 5, shuffle=True, augment=step, prefetch=prefetch)
-    loader.load_state_dict(state)
-    rest = [[part.numpy() for part in batch] for batch in loader]
-    for got, wanted in zip([*first, *rest], expected, strict=True):
-        for a, b in zip(got, wanted, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
 def test_in_a_loader_with_a_transform():
     pixels = (X * 255).astype(np.uint8)
     flip, scale = augment.RandomHorizontalFlip(1), rv.data.MinMaxScaler(0, 255)
@@ -211,14 +172,6 @@ def test_in_a_loader_with_a_transform():
         next(iter(DataLoader([{"x": X[0]}], augment=augment.RandomHorizontalFlip())))
     with pytest.raises(ValueError, match="batches without labels to mix"):
         next(iter(DataLoader(TensorDataset(X), augment=augment.Mixup())))
-
-
-def test_a_step_on_mixed_labels():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(240, 4))
-    for x, y in DataLoader(TensorDataset(X, Y), 6, augment=augment.Mixup(num_classes=4)):
-        loss = nn.CrossEntropyLoss()(model(x), y)
-        loss.backward()
-        assert np.isfinite(loss.item())
 
 
 def test_errors():

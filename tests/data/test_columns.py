@@ -107,24 +107,11 @@ def test_the_line_of_excel_that_names_the_separator(tmp_path, line):
     assert (load_csv(path).feature_names, load_csv(path).x.tolist()) == (("a", "b"), [[1, 2], [3, 4]])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "PK",
-        "PAR1",
-        "GGUF",
-        "RIFF",
-        "<DATE>",
-        "<error rate>",
-        "cost",
-        "(i",
-        "[a]",
-        "{x}",
-        "Rar!",
-        "BZh9",
-        "version",
-    ],
-)
+FIRST_CELLS = ["PK", "PAR1", "GGUF", "RIFF", "Rar!", "BZh9", "version", "cost"]
+FIRST_CELLS += ["<DATE>", "<error rate>", "(i", "[a]", "{x}"]
+
+
+@pytest.mark.parametrize("name", FIRST_CELLS)
 def test_tables_that_begin_as_other_files(tmp_path, name):
     (tmp_path / "t.csv").write_text(f"{name},y\n1,a\n2,b\n")
     assert load_csv(tmp_path / "t.csv").feature_names == (name,)
@@ -374,21 +361,14 @@ def test_normalize_refuses_images():
 
 def test_errors():
     refused(ValueError, "[Standardize.transform] not fitted yet", Standardize().transform, TABLE)
-    refused(
-        ValueError,
-        "got samples of shape (3,), fitted on (4,)",
-        Standardize().fit(TABLE).transform,
-        TABLE[:, :3],
-    )
+    refused(ValueError, "got samples of shape (3,), fitted", Standardize().fit(TABLE).transform, TABLE[:, :3])
     refused(ValueError, "expected at least one sample", Standardize().fit, np.zeros((0, 3)))
     refused(TypeError, "expected numbers", Standardize().fit, [["a"]])
     for scaler in (Standardize, MinMaxScaler):
         refused(ValueError, "expected a smaller range", scaler().fit, np.array([[1e308], [-1e308]]))
     refused(ValueError, "got one of mean and std", Standardize, mean=1)
     refused(ValueError, "got one of low and high", MinMaxScaler, low=1)
-    with pytest.raises(
-        ValueError, match=r"\[MinMaxScaler.fit\] got nan at \(1, 0\); expected finite numbers"
-    ):
+    with pytest.raises(ValueError, match=r"\[MinMaxScaler.fit\] got nan at \(1, 0\); expected finite"):
         MinMaxScaler().fit([[1.0, 2.0], [np.nan, 2.0]])
     refused(ValueError, "unknown transform 'eval'", transforms.from_config, {"transform": "eval"})
 

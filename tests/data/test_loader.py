@@ -14,6 +14,7 @@ from ranvier.data import (
     Subset,
     TensorDataset,
     WeightedRandomSampler,
+    augment,
     default_collate,
     random_split,
 )
@@ -180,6 +181,10 @@ def test_errors():
     for wrong in (3, Dataset(), {1, 2}):
         refused(TypeError, "got a dataset of type", iter, DataLoader(wrong))
     refused(ValueError, "got num_workers -1", DataLoader, [1], num_workers=-1)
+    refused(TypeError, "[DataLoader] got batch_sampler 'sum'", DataLoader, [1], batch_sampler="sum")
+    for data, wrong in (([1.0], ["a"]), ([1.0], [[None]]), ([1.0], [1]), (TensorDataset(X), [[0.5]])):
+        loader = DataLoader(data, batch_sampler=wrong)
+        refused(TypeError, "from the sampler; expected indices", list, loader)
     refused(TypeError, "got samples [1, 'a']", default_collate, [1, "a"])
     refused(ValueError, "got samples of [1, 2] parts", default_collate, [(1, 2), (3,)])
     refused(KeyError, "got sample 1 without 'a'; expected", default_collate, [{"a": 1}, {"b": 1}])
@@ -192,9 +197,7 @@ def test_random_split():
     assert sorted(int(part[i][0].item()) for part in parts for i in range(len(part))) == Y.tolist()
     assert [len(part) for part in random_split(TensorDataset(Y), [0.25, 0.75])] == [3, 7]
     assert [len(part) for part in random_split(Squares(5), [0.5, 0.5])] == [3, 2]
-    with pytest.raises(
-        ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum to 10"
-    ):
+    with pytest.raises(ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum"):
         random_split(TensorDataset(Y), [6, 3])
     refused(ValueError, "none below 0", random_split, TensorDataset(Y), [11, -1])
 
@@ -251,12 +254,23 @@ def loaders():
     yield "noise", lambda: DataLoader(Noisy(), 3, shuffle=True)
     yield "weighted", lambda: DataLoader(arrays, 3, sampler=WeightedRandomSampler(ODD_Y, 11, generator=2))
     yield "batches", lambda: DataLoader(arrays, batch_sampler=BatchSampler(RandomSampler(ODD_Y), 3, True))
+    images = TensorDataset(np.broadcast_to(ODD_X[:, None, :, None], (11, 1, 2, 2)), ODD_Y % 3)
+    geometry = augment.Compose([augment.RandomCrop(2, padding=1), augment.RandomRotation(15)])
+    yield "augmented", lambda: DataLoader(images, 3, shuffle=True, augment=geometry)
+    mixed = augment.Compose([augment.RandomHorizontalFlip(), augment.Mixup(0.4, num_classes=3)])
+    yield "mixed", lambda: DataLoader(images, 3, shuffle=True, augment=mixed, prefetch=2)
+    noise = lambda x: x + rv.rand(1).numpy()  # noqa: E731
+    yield "a function", lambda: DataLoader(images, 3, shuffle=True, augment=noise, prefetch=2)
     yield "a sampler of one's own", lambda: DataLoader(arrays, 3, sampler=Backwards(), prefetch=1)
 
 
 def drawn(loader, passes):
-    """(pass, batch, labels) of every batch, and a number drawn after it as dropout would."""
-    return [(i, y.tolist(), rv.random.current().next_key()) for i in range(passes) for _, y in loader]
+    """The pass and the values of every batch, and a number drawn after it as dropout would."""
+    return [(i, values(batch), rv.random.current().next_key()) for i in range(passes) for batch in loader]
+
+
+def values(batch):
+    return [part.tolist() for part in batch]
 
 
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in loaders()])
@@ -268,8 +282,8 @@ def test_a_pass_taken_up_anywhere(make):
         rv.manual_seed(1)
         loader, got = make(), []
         while len(got) < done:
-            for _, y in loader:
-                got.append((0, y.tolist(), rv.random.current().next_key()))
+            for batch in loader:
+                got.append((0, values(batch), rv.random.current().next_key()))
                 if len(got) == done and done % per_pass:
                     break
         state, numbers = json.loads(json.dumps(loader.state_dict())), rv.get_rng_state()

@@ -10,9 +10,6 @@ from support.ranks import results
 
 LOSSES = """
 import hashlib
-import numpy as np, ranvier as rv
-from support.ranks import tell
-nn = rv.nn
 rng = np.random.default_rng(0)
 x = rng.standard_normal((51, 6)).astype(np.float32)
 y = rng.integers(0, 3, 51)
@@ -54,9 +51,7 @@ def test_weighted_losses_are_those_of_one_process():
 
 
 DIFFERENT = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-nn, r = rv.nn, rv.distributed.rank()
+r = d.rank()
 x = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
 y = (x[:, 0] > 0).astype(np.int64)
 def message(*data, model=None, loss=None, evaluate=False, **settings):
@@ -112,9 +107,7 @@ def test_runs_that_differ_are_refused():
 # another number. A rank tells the error, or a hash of its weights and which samples it saw in the last epoch.
 RUN = """
 import hashlib, sys
-import numpy as np, ranvier as rv
-from support.ranks import tell
-nn, r = rv.nn, rv.distributed.rank()
+r = d.rank()
 rows = np.random.default_rng(0).standard_normal((512, 4)).astype(np.float32)
 rows[:, 3] = np.arange(512) / 512
 class Network(nn.Sequential):
@@ -218,10 +211,8 @@ def test_faults_of_one_rank_are_noticed_or_put_right(faults, number):
 # could run code of the program.
 UNSEEN = """
 import sys, threading
-import numpy as np, ranvier as rv
 from ranvier.distributed.run import DistributedRun
-from support.ranks import tell
-nn, r = rv.nn, rv.distributed.rank()
+r = d.rank()
 class Own(nn.Linear):
     pass
 train = DistributedRun._train_epoch

@@ -15,9 +15,6 @@ from support.refused import refused
 
 CALLS = """
 import hashlib, os, sys
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 assert not d.is_initialized()
 d.init()
 r, n = d.rank(), d.size()
@@ -98,9 +95,7 @@ def test_one_process_loads_nothing():
 
 NAMES = """
 import warnings
-import numpy as np, ranvier as rv
 import ranvier.distributed as dist
-from support.ranks import tell
 dist.init_process_group("gloo")
 r, n = dist.get_rank(), dist.get_world_size()
 said = {"backend": dist.get_backend()}
@@ -200,7 +195,6 @@ def test_pytorch_names(ranks):
 
 
 MISMATCH = """
-import ranvier as rv
 import ranvier.distributed as dist
 if dist.get_rank():
     dist.send(rv.ones(3), 0)
@@ -217,9 +211,6 @@ def test_a_message_of_another_shape_ends_the_job():
 
 WRONG = """
 import time
-import ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 d.init(timeout=1)
 r = d.rank()
 said = []
@@ -234,10 +225,11 @@ except ValueError as error:
 if r:
     time.sleep(2)
 else:
-    try:
-        d.barrier()
-    except TimeoutError as error:
-        said.append(str(error))
+    for kind in (TimeoutError, RuntimeError):  # no call follows one that has failed
+        try:
+            d.barrier()
+        except kind as error:
+            said.append(str(error))
 tell(said)
 if r:
     raise KeyError("what happened")
@@ -252,45 +244,31 @@ def test_wrong_calls_are_named_and_end_the_job():
     assert "KeyError: 'what happened'" in done.stderr
     first, second = told_by(done)
     shapes = (
-        "[all_reduce] got different calls, rank 0: all_reduce of float32 (3,) sum at <string>:10; "
-        "rank 1: all_reduce of float32 (4,) sum at <string>:10; expected the same on every rank"
+        "[all_reduce] got different calls, rank 0: all_reduce of float32 (3,) sum at <string>:7; "
+        "rank 1: all_reduce of float32 (4,) sum at <string>:7; expected the same on every rank"
     )
     assert first[0] == second[0] == shapes
-    assert "rank 0: all_reduce of float32 (3,) sum at <string>:14; rank 1: barrier at <string>:14" in first[1]
+    assert "rank 0: all_reduce of float32 (3,) sum at <string>:11; rank 1: barrier at <string>:11" in first[1]
     assert first[1].removeprefix("[all_reduce]") == second[1].removeprefix("[barrier]")
     assert first[2].startswith(
-        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:21; expected the same call on"
+        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:19; expected the same call on"
     )
+    assert first[3].startswith("[distributed] rank 0 got a call after barrier has failed; expected the end")
 
 
 ENDS = """
-import sys
-import numpy as np, ranvier as rv
-d = rv.distributed
-d.init(timeout=2 if sys.argv[1] == "step" else 60)
 x, y = np.zeros((64, 4), np.float32), np.arange(64) % 2
 trainer = rv.Trainer(rv.nn.Linear(4, 2), "cross_entropy", "adam", distributed=True)
-class Leaves(rv.Callback):
-    def on_batch_end(self, batch, logs):
-        if sys.argv[1] == "step" and d.rank() == 1 and batch == 2:
-            sys.exit(3)
-trainer.fit(x, y, epochs=1, batch_size=8, verbose=False, callbacks=[Leaves()])
+trainer.fit(x, y, epochs=1, batch_size=8, verbose=False)
 if d.rank() == 0:
     trainer.evaluate(x, y)
 """
 
 
-@pytest.mark.parametrize(
-    ("when", "message"),
-    [
-        ("step", "[Trainer.fit] rank 0 of 2 has waited 2 s for rank 1, at <string>:12"),
-        ("after", "rank 0: Trainer.evaluate at <string>:14; rank 1: the end of the program at"),
-    ],
-)
-def test_a_rank_that_leaves_ends_the_job(when, message):
-    done = launch(2, ENDS, when)
+def test_a_rank_that_leaves_ends_the_job():
+    done = launch(2, ENDS)
     assert done.returncode != 0
-    assert message in done.stderr
+    assert "rank 0: Trainer.evaluate at <string>:6; rank 1: the end of the program at" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -311,11 +289,7 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
         (lambda d: d.reduce_scatter(rv.ones(1), [rv.ones(1)] * 2), ValueError, "a list of 2 tensors"),
         (lambda d: d.scatter_object_list([None], [1, 2]), ValueError, "got 2 objects; expected one for each"),
         (lambda d: d.scatter_object_list([], [1]), ValueError, "expected a list with a place for one"),
-        (
-            lambda d: d.new_group([0], timeout=-1),
-            ValueError,
-            r"\[new_group\] got timeout -1; expected a finite",
-        ),
+        (lambda d: d.new_group([0], timeout=-1), ValueError, r"\[new_group\] got timeout -1; expected a"),
         (lambda d: d.all_reduce(rv.ones(1), d.ReduceOp.BAND), TypeError, "got op 'band' for .*float32"),
         (lambda d: d.get_backend(-100), ValueError, "a group without rank 0"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),

@@ -12,9 +12,6 @@ import ranvier as rv
 from support.ranks import results
 
 LOOP = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 d.init()
 r, n = d.rank(), d.size()
 rv.manual_seed(r)  # rank 0's parameters are used
@@ -64,9 +61,6 @@ def test_loop(ranks):
 
 
 BUFFERS = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 model = d.DistributedDataParallel(rv.nn.BatchNorm1d(3))
 x = rv.tensor(np.random.default_rng(d.rank()).standard_normal((6, 3)).astype(np.float32))
 for _ in range(2):
@@ -93,9 +87,6 @@ def test_buffers_are_those_of_rank_0():
 
 CHANGES = """
 import copy, pickle
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 r, n = d.rank(), d.size()
 x = np.random.default_rng(0).standard_normal((6 * n, 4)).astype(np.float32)
 def model():
@@ -158,9 +149,7 @@ def test_changes_after_wrapping():
 # As PyTorch's tutorials teach it: a model wrapped by hand, a checkpoint of rank 0 that all ranks read.
 DROPPED = """
 import gc, os, weakref
-import numpy as np, ranvier as rv
-from support.ranks import tell
-nn, r = rv.nn, rv.distributed.rank()
+r = d.rank()
 def descriptors():
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
@@ -268,7 +257,7 @@ def mapped(program):
 
 @pytest.mark.parametrize("program", [WRAPPED, SAMPLED], ids=["wrapped", "sampled"])
 def test_programs_of_pytorch(program, tmp_path):
-    code = mapped(program) + "from support.ranks import tell\ntell(main(sys.argv[1]))\n"
+    code = mapped(program) + "tell(main(sys.argv[1]))\n"
     first, second = results(2, code, str(tmp_path / "model.pt"))
     assert first == second
     assert len(set(first)) == (1 if program is WRAPPED else 2)
@@ -292,10 +281,8 @@ def test_spawned_processes_are_told_to_start_with_mpirun(tmp_path):
     command = [sys.executable, str(tmp_path / "program.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | sources)
     assert done.returncode != 0
-    assert (
-        "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2"
-        in done.stderr
-    )
+    said = done.stderr
+    assert "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2" in said
 
 
 def test_the_switch_and_the_block_of_pytorch_in_one_process():

@@ -11,14 +11,13 @@ import ranvier as rv
 import ranvier.distributed.exchange as shared
 from ranvier import _core
 from support.ranks import launch, results, told_by
+from support.refused import refused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory without a name")
 
 SUMS = """
 import os, sys
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 how = sys.argv[1]
 if how == "hosts of two":
     before = job.neighbours
@@ -72,9 +71,7 @@ def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
 
 FOREIGN = """
 import os, sys
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here = job.init()
 kept = [open(os.path.join(sys.argv[1], str(here.rank)), "w+b"), os.fdopen(os.memfd_create("ranvier"), "w+b")]
 found, gather = [], shared.gather_objects
@@ -101,9 +98,7 @@ def test_the_file_of_another_process_stays_as_it_is(tmp_path):
 
 
 DIFFERENT = """
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here, said = job.init(), []
 def told(call):
     try:
@@ -139,9 +134,7 @@ def test_vectors_that_differ_between_ranks():
 
 LATE = """
 import time
-import numpy as np, ranvier as rv
 import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
-from support.ranks import tell
 here = job.init()
 values = np.ones(5)
 total = shared.Sum(here, values, "test")
@@ -186,12 +179,10 @@ def test_arguments():
     ):
         arguments = [*right]
         arguments[place] = wrong
-        with pytest.raises(ValueError, match="got arrays that do not fit"):
-            _core.RankSum(*arguments)
+        refused(ValueError, "got arrays that do not fit", _core.RankSum, *arguments)
     fixed = np.zeros(4)
     fixed.flags.writeable = False
-    with pytest.raises(ValueError, match="got arrays that do not fit"):
-        _core.RankSum(fixed, *right[1:])
+    refused(ValueError, "got arrays that do not fit", _core.RankSum, fixed, *right[1:])
 
 
 def test_the_exception_of_a_wait_and_references():
@@ -291,10 +282,8 @@ def trained(name, on_nonfinite="raise"):
 
 RUN = """
 import sys, warnings
-sys.path.insert(0, "tests")
 warnings.simplefilter("ignore")
 from distributed.test_shared import trained
-from support.ranks import tell
 tell([trained(*run.split(":")) for run in sys.argv[1:]])
 """
 RUNS = [*OPTIMIZERS, *WHOLE, *NETWORKS, *(f"infinite:{what}" for what in ("raise", "warn", "ignore"))]

@@ -107,9 +107,7 @@ def test_mistakes():
 
 @pytest.mark.parametrize("make", [nn.DataParallel, nn.SyncBatchNorm.convert_sync_batchnorm])
 def test_what_is_no_module(make):
-    with pytest.raises(
-        TypeError, match=r"\[(DataParallel|convert_sync_batchnorm)\] got a int; expected a Module"
-    ):
+    with pytest.raises(TypeError, match=r"\[(DataParallel|convert_sync_batchnorm)\] got a int; expected a"):
         make(3)
 
 
@@ -134,9 +132,6 @@ def test_convert():
 
 
 LOOP = """
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
 d.init(timeout=20)
 r, n = d.rank(), d.size()
 rv.manual_seed(0)

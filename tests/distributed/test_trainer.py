@@ -10,7 +10,7 @@ from ranvier.distributed.batches import Cut
 from support.distributed_runs import all_runs, checkpointed, cnn, data, network_with_everything, weights_of
 from support.ranks import launch, results
 
-ALL = "from support.distributed_runs import all_runs; from support.ranks import tell; tell(all_runs())"
+ALL = "from support.distributed_runs import all_runs; tell(all_runs())"
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,7 @@ def test_a_killed_job_is_resumed_on_another_number_of_ranks(tmp_path):
 
 WRONG = """
 import warnings
-import numpy as np, ranvier as rv
-from ranvier import nn
 from support.distributed_runs import cnn, data
-from support.ranks import tell
 rank = rv.distributed.rank()
 x, y = data(64)
 said = []
@@ -144,7 +141,6 @@ def test_what_a_run_refuses():
 
 WARNS = """
 import warnings
-import numpy as np, ranvier as rv
 warnings.simplefilter("always")
 class Reads(rv.nn.Linear):
     def forward(self, x):
@@ -216,9 +212,7 @@ def test_one_shard_is_an_ordinary_run():
 
 
 ANY = """
-import numpy as np, ranvier as rv
 from support.distributed_runs import cnn, data, trained
-from support.ranks import tell
 x, y = data()
 rv.manual_seed(0)
 tell(trained(cnn(), x, y, fit={"batch_size": 24}, deterministic=False, metrics=["accuracy"]))

@@ -159,13 +159,7 @@ def test_refused():
     refused(ValueError, "got 0 matrices; expected one of", D.MultivariateNormal, rv.zeros(2))
     refused(ValueError, "got 2 matrices", D.MultivariateNormal, rv.zeros(2), eye, eye)
     refused(ValueError, "expected (..., n) and (..., n, n)", D.MultivariateNormal, rv.zeros(3), eye)
-    refused(
-        ValueError,
-        "got a matrix that is not symmetric",
-        D.MultivariateNormal,
-        rv.zeros(2),
-        rv.ones(2, 2).triu(),
-    )
+    refused(ValueError, "got a matrix that is not", D.MultivariateNormal, rv.zeros(2), rv.ones(2, 2).triu())
     refused(ValueError, "positive", D.MultivariateNormal, rv.zeros(2), -eye)
     refused(
         ValueError, "expected a lower factor", D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2)

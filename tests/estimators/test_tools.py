@@ -110,7 +110,7 @@ def test_a_search_with_processes_neither_hangs_nor_takes_more_threads():
     """
     import os
 
-    program = textwrap.dedent(program).replace("PROCESSES", str(max(2, os.cpu_count() or 2)))
+    program = textwrap.dedent(program).replace("PROCESSES", str(max(2, len(os.sched_getaffinity(0)))))
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # joblib obeys it
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, env=env

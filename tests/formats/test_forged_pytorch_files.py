@@ -7,24 +7,11 @@ import zipfile
 
 import pytest
 import ranvier as rv
+from support.forged_pickles import HOOKS, OLD, name, text
+from support.forged_pickles import number_of as number
 from support.refused import refused
 
 PROTO = b"\x80\x02"
-
-
-def name(path):
-    """The opcode that names a class or function."""
-    module, _, last = path.rpartition(".")
-    return f"c{module}\n{last}\n".encode()
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def number(value):
-    raw = pickle.encode_long(value)
-    return b"\x8b" + struct.pack("<i", len(raw)) + raw
 
 
 def numbers(values):
@@ -36,20 +23,10 @@ def storage(kind="torch.FloatStorage", key="0", count=4):
     return b"(" + b"".join(parts) + b"tQ"
 
 
-HOOKS = name("collections.OrderedDict") + b")R"
-
-
 def tensor(held=None, offset=0, size=(4,), stride=(1,), grad=b"\x89", function="_rebuild_tensor_v2"):
     held = storage() if held is None else held
-    parts = (
-        held,
-        number(offset),
-        numbers(size),
-        numbers(stride),
-        grad,
-        name("collections.OrderedDict") + b")R",
-    )
-    return name(f"torch._utils.{function}") + b"(" + b"".join(parts) + b"tR"
+    place = number(offset) + numbers(size) + numbers(stride)
+    return name(f"torch._utils.{function}") + b"(" + held + place + grad + HOOKS + b"tR"
 
 
 def archive(content, entries=(("data/0", bytes(16)),), compress=zipfile.ZIP_STORED, folder="archive"):
@@ -67,6 +44,7 @@ def test_the_forger_makes_good_files():
     assert rv.load(archive(tensor(size=(2, 1), stride=(1, 10**9), offset=2))).shape == (2, 1)
 
 
+FROM_TYPE, ORDERED = name("torch._tensor._rebuild_from_type_v2") + b"(", name("collections.OrderedDict")
 SYSTEM = name("posix.system") + text("echo forged > forged") + b"\x85R"
 
 
@@ -81,27 +59,11 @@ SYSTEM = name("posix.system") + text("echo forged > forged") + b"\x85R"
         b"(" + name("posix.system") + text("true") + b"o",
         name("torch._utils._rebuild_tensor_v2.__globals__"), name("torch.nn.modules.linear.Linear") + b")R",
         name("torch.storage._load_from_bytes") + b"C\x01a\x85R",
-        name("torch._tensor._rebuild_from_type_v2")
-        + b"("
-        + name("posix.system")
-        + name("torch.Tensor")
-        + text("true")
-        + b"\x85}tR",
-        name("torch._tensor._rebuild_from_type_v2") + b"(" + text("f") + name("torch.Tensor") + b")}tR",
-        name("torch._tensor._rebuild_from_type_v2")
-        + b"("
-        + name("collections.OrderedDict")
-        + name("collections.OrderedDict")
-        + b")}tR",
+        FROM_TYPE + name("posix.system") + name("torch.Tensor") + text("true") + b"\x85}tR",
+        FROM_TYPE + text("f") + name("torch.Tensor") + b")}tR", FROM_TYPE + 2 * ORDERED + b")}tR",
         name("torch.Tensor") + b")R", name("torch.Tensor") + b")\x81",
-        name("numpy._core.multiarray._reconstruct")
-        + b"("
-        + name("posix.system")
-        + b"K\x00\x85C\x01btR"
-        + b"(K\x01K\x01\x85"
-        + name("numpy.dtype")
-        + text("O8")
-        + b"\x85R\x89]tb",
+        name("numpy._core.multiarray._reconstruct") + b"(" + name("posix.system")
+        + b"K\x00\x85C\x01btR(K\x01K\x01\x85" + name("numpy.dtype") + text("O8") + b"\x85R\x89]tb",
         name("numpy.dtype") + text("V8") + b"\x85R",
         name("collections.defaultdict") + name("torch._utils._rebuild_parameter") + b"\x85R",
         name("collections.defaultdict") + name("posix.system") + b"\x85R",
@@ -195,12 +157,7 @@ def nested(times):
         b"]" * 10**5 + b"a" * (10**5 - 1),
         grown(10**4),
         STATE + (b"q\x030h\x01(h\x02\x89N}" + text("x") + b"h\x03stR") * 2000,
-        name("torch._tensor._rebuild_from_type_v2")
-        + b"("
-        + name("builtins.set")
-        + name("torch.Tensor")
-        + nested(60)
-        + b"\x85}tR",
+        FROM_TYPE + name("builtins.set") + name("torch.Tensor") + nested(60) + b"\x85}tR",
         nested(60),
         b"]" + b"q\x00](h\x00h\x00e" * 60,
         b"]" + row(b"N") + b"q\x000" + row(b"h\x00") + b"q\x010" + row(b"h\x01") + b"a",
@@ -266,22 +223,7 @@ def test_entries_that_lie_on_each_other():
 
 def old(content, keys=b"]", data=b""):
     """A file of the form before version 1.6."""
-    magic = PROTO + number(0x1950A86A20F9469CFC6C) + b"."
-    return (
-        magic
-        + PROTO
-        + number(1001)
-        + b"."
-        + PROTO
-        + b"}."
-        + PROTO
-        + content
-        + b"."
-        + PROTO
-        + keys
-        + b"."
-        + data
-    )
+    return OLD + PROTO + content + b"." + PROTO + keys + b"." + data
 
 
 KEY = text("0")

@@ -16,14 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "packaging" / "budget.txt"
-SILENT = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENDMARKER,
-}
+SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE}
+SILENT |= {tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 def python_lines(text):

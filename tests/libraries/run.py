@@ -1,7 +1,7 @@
 """Runs a job and prints its numbers, as JSON: `python -m ranvier.torch run.py skorch`.
 
 In place of them, with `--times N` the seconds of N further calls, with `--moves N` a list of its numbers and
-of those of N runs that begin with moved numbers (weights.py). `--profile`: the functions that took longest,
+of those of N runs that begin with moved numbers (common.py). `--profile`: the functions that took longest,
 on stderr. `python run.py skorch` does the same with PyTorch.
 """
 
@@ -15,6 +15,7 @@ import pstats
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def main():
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     printed = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print is not the answer
-        job = importlib.import_module(f"jobs.{arguments.job}").job
+        job = job_named(arguments.job)
         answer = numbers(run(job))
         if arguments.times:
             answer = [seconds(job) for _ in range(arguments.times)]
@@ -46,6 +47,14 @@ def main():
             profile.runcall(run, job)
             pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(30)
     print(json.dumps(answer), file=printed)
+
+
+def job_named(name):
+    """The function of this name, from its file in jobs/."""
+    for path in (Path(__file__).parent / "jobs").glob("*.py"):
+        if f"\ndef {name}():\n" in path.read_text():
+            return getattr(importlib.import_module(f"jobs.{path.stem}"), name)
+    raise SystemExit(f"jobs/ has no function {name}")
 
 
 def run(job):
@@ -59,9 +68,9 @@ def run(job):
 
 def moved(job, draw):
     """The job's numbers, from numbers that are moved by an ulp."""
-    import weights
+    import common
 
-    weights.MOVED = draw
+    common.MOVED = draw
     return numbers(run(job))
 
 

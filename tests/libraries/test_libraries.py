@@ -8,6 +8,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 
 HERE = Path(__file__).parent
 REFERENCE = json.loads((HERE / "reference.json").read_text())
-JOBS = sorted(path.stem for path in (HERE / "jobs").glob("[a-z]*.py"))
+JOBS = re.findall(r"^def ([a-z]\w*)\(\):", "".join(p.read_text() for p in (HERE / "jobs").glob("*.py")), re.M)
+LIBRARIES = {"pykan": "kan", "stable_baselines3": "sb3_contrib", "language_models": "transformers"}
 EPS = 2.0**-23
 
 
@@ -34,11 +36,11 @@ def numbers(job, folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", sorted(JOBS))
 def test_a_library_gives_what_it_gives_with_pytorch(job, tmp_path):
     """Each number is as near to PyTorch's as a few runs of PyTorch are to each other whose first numbers
     differ by an ulp: 16 times the largest move, and eight ulps of one, or of the largest number beside it."""
-    library = {"pykan": "kan", "stable_baselines3": "sb3_contrib"}.get(job, job)  # the last that it needs
+    library = LIBRARIES.get(job, job)  # the last that it needs
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     expected, given = REFERENCE[job], numbers(job, tmp_path)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 import transformers as hf
-from jobs.language_models import GPT, MODELS, SMALL
-from weights import fill, labels
+from common import fill, labels
+from jobs.text import GPT, LANGUAGE_MODELS, LLAMA
 
 WIDE = {"vocab_size": 8000, "hidden_size": 448, "num_hidden_layers": 8, "num_attention_heads": 14}
 WIDE |= {"intermediate_size": 1216, "max_position_embeddings": 256}
@@ -66,13 +66,13 @@ def main():
     parser.add_argument("--wide", action="store_true")
     arguments = parser.parse_args()
     if arguments.wide:
-        SMALL.update(WIDE), GPT.update(WIDE_GPT)
+        LLAMA.update(WIDE), GPT.update(WIDE_GPT)
     else:
-        SMALL["max_position_embeddings"] = GPT["n_positions"] = 256
+        LLAMA["max_position_embeddings"] = GPT["n_positions"] = 256
     hf.logging.set_verbosity_error()
     found = {}
-    for name, make in MODELS.items():
-        model = fill(make(), scale=3.0).eval()
+    for name, make in LANGUAGE_MODELS.items():
+        model = fill(make(hf), scale=3.0).eval()
         exact = logits(model)
         for dtype in DTYPES:
             model = model.to(getattr(torch, dtype))

@@ -25,10 +25,10 @@ def runs(job):
 
 
 def main():
-    """Adds the jobs that are named, or all, to the file."""
+    """Adds the jobs that are named, or the file's own, to the file."""
     path = HERE / "reference.json"
     table = json.loads(path.read_text()) if path.exists() else {}
-    for job in sys.argv[1:] or sorted(p.stem for p in (HERE / "jobs").glob("[a-z]*.py")):
+    for job in sys.argv[1:] or sorted(table):
         first, *others = runs(job)
         table[job] = {
             name: [

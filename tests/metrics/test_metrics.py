@@ -1,17 +1,21 @@
-"""The metrics: scikit-learn's numbers, stored and live, errors, and what a Trainer makes of them."""
+"""The metrics: scikit-learn's numbers, stored and live, errors, and what a Trainer makes of them.
+
+`PYTHONPATH=python:tests python tests/metrics/test_metrics.py` stores what scikit-learn answers.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import metrics, nn, optim
 from support.grouped import grouped
-from support.metric_cases import CASES, EXPECTED, FOUR, plain, theirs
-from support.metric_cases import TWO as PAIR
 from support.refused import refused
 
 
@@ -28,23 +32,15 @@ def test_binary_accuracy():
 
 
 def test_errors():
-    for metric in (
-        metrics.accuracy_score,
-        metrics.binary_accuracy,
-        metrics.mean_squared_error,
-        metrics.mean_absolute_error,
-        metrics.root_mean_squared_error,
-        metrics.r2_score,
-    ):
-        name = metric.__name__
+    names = "accuracy_score binary_accuracy mean_squared_error mean_absolute_error r2_score"
+    for name in (*names.split(), "root_mean_squared_error"):
+        metric = getattr(metrics, name)
         with pytest.raises(
             ValueError, match=rf"\[{name}\] got y_true of shape \(2,\) and y_pred of shape \(2, 1\)"
         ):
             metric(np.array([0, 1]), np.array([[0], [1]]))
         refused(ValueError, f"[{name}] got no samples", metric, np.zeros(0, int), np.zeros(0, int))
-    with pytest.raises(
-        TypeError, match=r"\[accuracy_score\] got predictions of dtype float64; .* see binary_accuracy"
-    ):
+    with pytest.raises(TypeError, match=r"\[accuracy_score\] got predictions of dtype float64; .* see"):
         metrics.accuracy_score([0, 1], [0.2, 0.7])
     refused(TypeError, "[accuracy_score] got y_true of dtype object", metrics.accuracy_score, None, None)
     refused(TypeError, "[r2_score] got y_true of dtype <U1; expected numbers", metrics.r2_score, ["a"], ["a"])
@@ -56,17 +52,17 @@ def test_r2_of_constant_targets():
     assert math.isnan(metrics.r2_score([1], [1]))
 
 
-TWO, THREE = np.array([0, 1, 1]), np.array([0, 1, 2])
+FEW, THREE = np.array([0, 1, 1]), np.array([0, 1, 2])
 
 
 @pytest.mark.parametrize(
     ("name", "arrays", "settings", "text"),
     [
         ("f1_score", (THREE, THREE), {}, "got 3 labels and average 'binary'; expected another"),
-        ("f1_score", (TWO, TWO), {"pos_label": 7}, "got pos_label 7; expected one of [0, 1]"),
-        ("recall_score", (TWO, TWO), {"average": "mean"}, "got average 'mean'; expected 'binary', 'macro'"),
-        ("f1_score", (TWO, TWO + 0.5), {}, "got y_pred that is no label; expected whole numbers"),
-        ("f1_score", (TWO, np.array(["a", "b", "c"])), {}, "got labels of dtype int64 and <U1; expected the"),
+        ("f1_score", (FEW, FEW), {"pos_label": 7}, "got pos_label 7; expected one of [0, 1]"),
+        ("recall_score", (FEW, FEW), {"average": "mean"}, "got average 'mean'; expected 'binary', 'macro'"),
+        ("f1_score", (FEW, FEW + 0.5), {}, "got y_pred that is no label; expected whole numbers"),
+        ("f1_score", (FEW, np.array(["a", "b", "c"])), {}, "got labels of dtype int64 and <U1; expected the"),
         ("f1_score", ([0, "a", None], [0, 1, 2]), {}, "got labels of dtype"),
         ("roc_auc_score", (THREE, np.eye(3)), {}, "got multi_class 'raise'; expected 'ovr' or 'ovo'"),
         ("roc_auc_score", (THREE, 2 * np.eye(3)), {"multi_class": "ovr"}, "got scores whose rows do not add"),
@@ -75,8 +71,8 @@ TWO, THREE = np.array([0, 1, 1]), np.array([0, 1, 2])
         ("top_k_accuracy_score", (THREE, np.eye(3)), {"k": 0}, "got k 0; expected a whole number of"),
         ("log_loss", (THREE, 2 * np.eye(3)), {}, "got values outside [0, 1]; expected probabilities"),
         ("log_loss", (THREE, np.full((3, 2), 0.5)), {}, "got 2 columns of scores for the labels"),
-        ("confusion_matrix", (TWO, TWO), {"labels": [8]}, "got labels that are not in y_true"),
-        ("classification_report", (TWO, TWO), {"target_names": ["a"]}, "got 1 target_names for 2 labels"),
+        ("confusion_matrix", (FEW, FEW), {"labels": [8]}, "got labels that are not in y_true"),
+        ("classification_report", (FEW, FEW), {"target_names": ["a"]}, "got 1 target_names for 2 labels"),
     ],
 )
 def test_errors_of_labels_and_scores(name, arrays, settings, text):
@@ -114,10 +110,10 @@ def test_in_a_trainer_of_classes():
 
 
 def test_in_a_trainer_of_two_classes():
-    y = PAIR.reshape(-1, 1)
+    y = TWO.reshape(-1, 1)
     trainer, x, measured = trained(nn.BCEWithLogitsLoss(), 1, y, "f1", "precision", "roc_auc", "log_loss")
-    assert measured["f1"] == metrics.f1_score(PAIR, trainer.predict(x).ravel())
-    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(PAIR, trainer.predict_proba(x).ravel()))
+    assert measured["f1"] == metrics.f1_score(TWO, trainer.predict(x).ravel())
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(TWO, trainer.predict_proba(x).ravel()))
     assert measured["log_loss"] == pytest.approx(measured["loss"], rel=1e-5)
 
 
@@ -130,6 +126,98 @@ def test_losses_that_give_labels(loss):
 
 
 # Each metric gives scikit-learn's numbers: stored ones always, its own where it is installed.
+
+
+EXPECTED = Path(__file__).with_name("expected.json")
+RNG = np.random.default_rng(5)
+N = 60
+TWO, TWO_FOUND = RNG.integers(0, 2, N), RNG.integers(0, 2, N)
+FOUR = RNG.integers(0, 4, N)
+FOUR_FOUND = np.where(RNG.random(N) < 0.6, FOUR, RNG.integers(0, 4, N))
+WORDS = np.array(["cat", "dog", "emu", "fox"])
+TIED = np.round(RNG.random(N), 1)  # of ten values
+PROBA = RNG.dirichlet(np.ones(4), N)
+ROUGH = np.round(PROBA * 4) / 4  # ties; rows of any sum
+REAL, REAL_FOUND = RNG.normal(size=N), RNG.normal(size=N)
+TABLE, TABLE_FOUND = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+NEVER = (np.array([0, 1, 2, 2]), np.array([0, 0, 0, 1]))  # 2 is never predicted
+DISJOINT = (np.array([0, 0, 1]), np.array([2, 3, 3]))
+ONE = (np.ones(5, int), np.ones(5, int))
+
+Case = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+def _of_labels() -> list[Case]:
+    cases: list[Case] = []
+    for arrays in (
+        (TWO, TWO_FOUND),
+        (FOUR, FOUR_FOUND),
+        (WORDS[FOUR], WORDS[FOUR_FOUND]),
+        NEVER,
+        DISJOINT,
+        ONE,
+    ):
+        cases += [("accuracy_score", arrays, {}), ("confusion_matrix", arrays, {})]
+        for average in ("macro", "micro", "weighted", None):
+            for name in ("precision_score", "recall_score", "f1_score"):
+                cases.append((name, arrays, {"average": average}))
+        if arrays is not DISJOINT:  # its text has supports as floats in scikit-learn
+            cases.append(("classification_report", arrays, {}))
+    for name in ("precision_score", "recall_score", "f1_score"):
+        cases += [(name, (TWO, TWO_FOUND), {}), (name, (TWO, TWO_FOUND), {"pos_label": 0})]
+        cases.append((name, (np.zeros(3, int), np.zeros(3, int)), {}))
+    chosen = {"labels": [2, 0], "target_names": ["two", "nothing at all"]}
+    cases.append(("classification_report", (FOUR, FOUR_FOUND), chosen))
+    cases.append(("confusion_matrix", (FOUR, FOUR_FOUND), {"labels": [3, 0, 9]}))
+    return cases
+
+
+def _of_scores() -> list[Case]:
+    cases: list[Case] = []
+    for true in (TWO, 2 * TWO - 1, np.array(["no", "yes"])[TWO]):
+        cases += [("roc_auc_score", (true, score), {}) for score in (REAL, TIED, np.zeros(N))]
+    cases.append(("roc_auc_score", (np.ones(4, int), np.arange(4.0)), {}))
+    for kind in ("ovr", "ovo"):
+        for average in ("macro", "weighted"):
+            settings = {"multi_class": kind, "average": average}
+            cases.append(("roc_auc_score", (WORDS[FOUR], PROBA), settings))
+            settings = {"labels": [0, 1, 2, 3], **settings}  # of which the last has no sample
+            cases.append(("roc_auc_score", (np.where(FOUR == 3, 0, FOUR), PROBA), settings))
+    for k in (1, 2, 3, 4):
+        cases += [("top_k_accuracy_score", (FOUR, score), {"k": k}) for score in (PROBA, ROUGH)]
+    cases += [("top_k_accuracy_score", (TWO, score), {"k": 1}) for score in (TIED, REAL)]
+    cases += [("log_loss", (FOUR, PROBA), {}), ("log_loss", (TWO, TIED), {})]
+    cases.append(("log_loss", (np.zeros(4, int), PROBA[:4]), {"labels": [0, 1, 2, 3]}))
+    cases.append(("log_loss", (np.array([0, 1, 0]), np.eye(2)[[0, 1, 1]]), {}))  # certain
+    return cases
+
+
+def _of_values() -> list[Case]:
+    flat = np.full(4, 2.0)
+    pairs = ((REAL, REAL_FOUND), (TABLE, TABLE_FOUND), (flat, flat), (flat, np.arange(4.0)), ([1.0], [2.0]))
+    names = ("mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "r2_score")
+    return [(name, pair, {}) for name in names for pair in pairs]
+
+
+CASES: list[Case] = [*_of_labels(), *_of_scores(), *_of_values()]
+
+
+def plain(value: Any) -> Any:
+    """An answer as JSON holds it."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [plain(part) for part in value]
+    return value if value is None or isinstance(value, str) else float(value)
+
+
+def theirs(case: Case) -> Any:
+    """scikit-learn's answer."""
+    from sklearn import metrics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return plain(getattr(metrics, case[0])(*case[1], **case[2]))
 
 
 STORED = json.loads(EXPECTED.read_text())
@@ -176,3 +264,8 @@ def test_live(number):
 def test_the_same_names():
     for name, _, _ in CASES:
         assert name in metrics.__all__
+
+
+if __name__ == "__main__":
+    lines = ",\n".join(json.dumps(theirs(case)) for case in CASES)
+    EXPECTED.write_text(f"[\n{lines}\n]\n")

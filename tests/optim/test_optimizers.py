@@ -1,6 +1,5 @@
 """Optimizers: groups, state dicts, wrong settings."""
 
-import contextlib
 import copy
 import pickle
 
@@ -210,35 +209,6 @@ def test_momentum_of_a_state_dict_without_step_is_kept():
     assert p.item() == -1.5
 
 
-@pytest.mark.filterwarnings("ignore:.*LBFGS.step")  # which is not captured
-@pytest.mark.parametrize("captured", [False, True])
-@pytest.mark.parametrize("block", [contextlib.nullcontext, rv.no_grad, rv.inference_mode])
-@pytest.mark.parametrize("kind", [*KINDS, optim.LBFGS])
-def test_a_closure_records_gradients_also_without_them(kind, block, captured):
-    def run(step_in):
-        p = parameter(1, 2)
-        optimizer = kind([p], lr=0.1)
-
-        def closure():
-            optimizer.zero_grad()
-            loss = (p * p).sum()
-            loss.backward()
-            return loss
-
-        def step():
-            with step_in():
-                loss = optimizer.step(closure)
-                assert rv.is_grad_enabled() == (step_in is contextlib.nullcontext)
-            return loss
-
-        call = rv.compile(step) if captured and step_in is block else step
-        assert call().item() == 5.0
-        call(), call()
-        return p.tolist()
-
-    assert run(block) == run(contextlib.nullcontext)
-
-
 @pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
 def test_a_subclass_changes_the_settings_by_either_call_of_the_base(kind):
     base = getattr(rv.optim, kind)
@@ -318,71 +288,6 @@ def test_settings_and_states_stay_where_they_are():
         np.testing.assert_array_equal(array, saved["state"][0][name])
     group["lr"] = -1.0
     refused(ValueError, "[sgd] got lr", plan.refresh, optimizer, group)
-
-
-@pytest.mark.filterwarnings("ignore:.*runs eagerly")
-@pytest.mark.parametrize("captured", [False, True])
-@pytest.mark.parametrize("kept", [rv.tensor, np.array, lambda x: rv.tensor([x])], ids=["0-d", "array", "1-d"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_settings_in_memory_are_read_at_each_step(kind, kept, captured):
-    """Also those of a pair, which stays the same tuple."""
-    path, plain = [], {key: x for key, x in kind._defaults.items() if type(x) in (float, tuple)}
-    for in_memory in (False, True):
-        p = rv.tensor([1.0, -0.5], requires_grad=True)
-        given = {k: tuple(map(kept, x)) if type(x) is tuple else kept(x) for k, x in plain.items()}
-        optimizer = kind([p], **(given if in_memory else plain))
-
-        @rv.compile if captured else lambda step: step
-        def step(p=p, optimizer=optimizer):
-            optimizer.zero_grad()
-            ((p - 2) ** 2).sum().backward()
-            optimizer.step()
-
-        for change in (0, 0, 1, 0, 0, 0, 1, 0):
-            for key, x in plain.items() if change else ():
-                x, held = (x[0], given[key][0]) if type(x) is tuple else (x, given[key])
-                if in_memory:
-                    held[...] = np.float32(0.5 * x)
-                else:
-                    group = optimizer.param_groups[0]
-                    pair = group[key][1:] if type(group[key]) is tuple else None
-                    group[key] = 0.5 * x if pair is None else (0.5 * x, *pair)
-            step()
-            path.append(p.tolist())
-    np.testing.assert_allclose(path[:8], path[8:], rtol=1e-5)
-
-
-@pytest.mark.parametrize("captured", [False, True])
-@pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16, rv.float64])
-@pytest.mark.parametrize("kind", KINDS)
-def test_after_a_cast_states_keep_their_dtype(kind, dtype, captured):
-    """The step is that in the wider dtype, rounded once."""
-    settings = {"momentum": 0.5} if "momentum" in kind._defaults else {}
-    layer, other = rv.nn.Linear(2, 2, bias=False), rv.nn.Linear(2, 2, bias=False)
-    optimizer = kind([layer.weight, other.weight], **settings)
-
-    @rv.compile if captured else lambda step: step
-    def step():
-        optimizer.zero_grad()
-        sum((x.weight.float() ** 3).sum() for x in (layer, other)).backward()
-        optimizer.step()
-
-    for cast in (False, True, False, False):
-        if cast:
-            layer.to(dtype)
-        before = layer.weight.dtype == dtype and copy.deepcopy((layer, optimizer.state[layer.weight]))
-        step()
-        if before:
-            wide = before[0].to(rv.float64 if dtype == rv.float64 else rv.float32)
-            twin = kind([wide.weight], **settings)
-            twin.state[wide.weight] = before[1]
-            wide.weight.grad = layer.weight.grad.to(wide.weight.dtype)
-            twin.step()
-            np.testing.assert_array_equal(
-                layer.weight.detach().double(), wide.to(dtype).weight.detach().double()
-            )
-    arrays = [x for x in optimizer.state[layer.weight].values() if x.ndim]
-    assert (layer.weight.dtype, {x.dtype for x in arrays} - {rv.float32}) == (dtype, set())
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,7 @@ def test_a_trainer_and_modes_are_left_as_they_were():
 @pytest.mark.parametrize(
     ("model", "x", "y", "error", "text"),
     [
-        (
-            nn.Linear(3, 1),
-            np.ones((4, 3)),
-            [0] * 4,
-            ValueError,
-            r"x of shape \(4, 3\); expected finite values",
-        ),
+        (nn.Linear(3, 1), np.ones((4, 3)), [0] * 4, ValueError, r"x of shape \(4, 3\); expected finite"),
         (nn.Linear(2, 1), np.full((1, 2), np.nan), [0], ValueError, "expected finite values"),
         (nn.Linear(2, 1), X, [0, 1], ValueError, r"y of shape \(2,\); expected \(4,\)"),
         (nn.Linear(2, 2), X, [0, 1, 2, 0], ValueError, r"shape \(\d+, 2\) for 3 classes"),

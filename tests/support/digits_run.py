@@ -13,21 +13,10 @@ def digits_run(dtype: str = "float32", steps: int = 20) -> str:
     rv.manual_seed(0)
     x, y = datasets.load_digits()
     x = x.reshape(-1, 1, 8, 8).astype(dtype)
-    model = nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 3, padding=1),
-        nn.Tanh(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64, 33),
-        nn.GELU(),
-        nn.LayerNorm(33),
-        nn.Dropout(0.1),
-        nn.Linear(33, 10),
-    )
+    first = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(8, 16, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten()]
+    head = [nn.Linear(64, 33), nn.GELU(), nn.LayerNorm(33), nn.Dropout(0.1), nn.Linear(33, 10)]
+    model = nn.Sequential(*first, *second, *head)
     if dtype == "float64":
         model = model.double()
     optimizer = optim.AdamW(model.parameters(), lr=0.01)

@@ -171,15 +171,8 @@ def with_callbacks() -> Any:
         rv.Schedule(schedule, per="batch"),
         rv.EarlyStopping("val_loss", patience=1),
     ]
-    history = trainer.fit(
-        x,
-        y,
-        epochs=6,
-        validation_split=0.3,
-        class_weight={1: 2.0, 2: 0.5},
-        callbacks=callbacks,
-        verbose=False,
-    )
+    weights = {"class_weight": {1: 2.0, 2: 0.5}, "validation_split": 0.3}
+    history = trainer.fit(x, y, epochs=6, callbacks=callbacks, verbose=False, **weights)
     again = trainer.fit(x, y, epochs=1, batch_size=50, verbose=False)
     return [told(trainer, history), told(trainer, again), weights_of(average), trainer.evaluate(x, y)]
 
@@ -196,18 +189,10 @@ class Synchronised(nn.Sequential):
     """Statistics of the whole batch and of each part, and numbers that are drawn between them."""
 
     def __init__(self) -> None:
-        super().__init__(
-            *(
-                nn.Conv2d(1, 4, 3),
-                nn.SyncBatchNorm(4),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Flatten(),
-                nn.Dropout(0.3),
-            ),
-            *(nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)),
-            *(nn.Linear(16, 8), nn.SyncBatchNorm(8, momentum=None, affine=False), nn.Linear(8, 4)),
-        )
+        stage = [nn.Conv2d(1, 4, 3), nn.SyncBatchNorm(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+        hidden = [nn.Dropout(0.3), nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)]
+        last = [nn.Linear(16, 8), nn.SyncBatchNorm(8, momentum=None, affine=False), nn.Linear(8, 4)]
+        super().__init__(*stage, *hidden, *last)
 
 
 def synchronised() -> Any:
@@ -259,17 +244,8 @@ def checkpointed(folder: str, stop: str) -> Any:
 
     hook = Stop()
     callbacks = [hook, rv.Checkpoint(folder, every_batches=3), Log(f"{folder}.txt")]
-    valid = x[:20], y[:20]
-    history = trainer.fit(
-        x,
-        y,
-        epochs=3,
-        batch_size=16,
-        validation_data=valid,
-        callbacks=callbacks,
-        resume=folder,
-        verbose=False,
-    )
+    settings = {"epochs": 3, "batch_size": 16, "validation_data": (x[:20], y[:20]), "verbose": False}
+    history = trainer.fit(x, y, callbacks=callbacks, resume=folder, **settings)
     found = told(trainer, history), hook.calls, str(trainer.resumed_from)
     if rv.distributed.size() > 1:
         tell(found)

@@ -6,22 +6,11 @@ import struct
 from ranvier.torch.files.values import KNOWN
 
 ODD = [0, 1, 2, 7, 255, 256, 2**16, 2**20, 2**31 - 1, 2**31, 2**40, 2**63 - 1, 2**63, 2**70, -1, -(2**63)]
-TEXTS = [
-    "",
-    "a",
-    "x.y",
-    "\x1b[2J",
-    "\u202ea",
-    "__array_interface__",
-    "__class__",
-    "data",
-    "weight",
-    "0",
-    "é" * 40,
-]
+TEXTS = ["", "a", "x.y", "data", "weight", "0", "é" * 40]
+TEXTS += ["\x1b[2J", "\u202ea", "__array_interface__", "__class__"]
 
 
-def _text(value):
+def text(value):
     raw = value.encode()
     return b"X" + struct.pack("<I", len(raw)) + raw
 
@@ -31,34 +20,24 @@ def number_of(value):
     return b"\x8b" + struct.pack("<i", len(raw)) + raw
 
 
-def _name(path):
+def name(path):
     return f"c{path.rpartition('.')[0]}\n{path.rpartition('.')[2]}\n".encode()
 
 
-NAMES = [_name(path) for path in KNOWN]
-HOOKS = _name("collections.OrderedDict") + b")R"
+NAMES = [name(path) for path in KNOWN]
+HOOKS = name("collections.OrderedDict") + b")R"
 STORAGE = b"(X\x07\0\0\0storagectorch\n%sStorage\nX\1\0\0\0%dX\3\0\0\0cpuK\x04"
 STORAGES = [STORAGE % kind for kind in ((b"Float", 4), (b"Bool", 1), (b"Long", 8), (b"Untyped", 1))]
 PLACE = b"K\0K\4\x85K\1\x85\x89"
 OPERATIONS = [bytes([code]) for code in b"(tldeasuRb201Q]})\x85\x86\x87\x81\x8f\x90\x91\x94N\x88\x89\x93"]
-OPERATIONS += [
-    b"K\x05",
-    b"h\0",
-    b"h\1",
-    b"h\2",
-    b"q\0",
-    b"q\1",
-    b"q\2",
-    b"C\x02ab",
-    b"]h\0h\0e",
-    b"h\0h\0\x86q\0",
-]
+OPERATIONS += [b"h\0", b"h\1", b"h\2", b"q\0", b"q\1", b"q\2"]  # the memo
+OPERATIONS += [b"K\x05", b"C\x02ab", b"]h\0h\0e", b"h\0h\0\x86q\0"]
 OPERATIONS += [b"h\0\x85R", b"h\0)R", b"h\0Ns", b"(h\0h\0tq\0", HOOKS, PLACE + HOOKS + b"tR"]
 WRAPS = [b"h%c\x85", b"h%ch%c\x86", b"](h%ch%ce", b"}h%cNs", b"}K\0h%cs"]  # what holds a value of the memo
-WRAPS += [_name("builtins.set") + b"h%c\x85\x85R", _name("collections.defaultdict") + b")RK\0h%cs"]
-TENSOR, BYTES = _name("torch._utils._rebuild_tensor_v2"), _name("torch._utils._rebuild_tensor_v3")
-PARAMETER = _name("torch._utils._rebuild_parameter_with_state")
-TYPED, CLASS = _name("torch._tensor._rebuild_from_type_v2"), _name("torch.Tensor")
+WRAPS += [name("builtins.set") + b"h%c\x85\x85R", name("collections.defaultdict") + b")RK\0h%cs"]
+TENSOR, BYTES = name("torch._utils._rebuild_tensor_v2"), name("torch._utils._rebuild_tensor_v3")
+PARAMETER = name("torch._utils._rebuild_parameter_with_state")
+TYPED, CLASS = name("torch._tensor._rebuild_from_type_v2"), name("torch.Tensor")
 
 
 def pickled(rng, end=b"tQ"):
@@ -73,7 +52,11 @@ def pickled(rng, end=b"tQ"):
 
 
 def _atom(rng):
-    return rng.choice([number_of(rng.choice(ODD)), _text(rng.choice(TEXTS)), b"N", b"K\2", b"C\2ab", HOOKS])
+    return rng.choice([number_of(rng.choice(ODD)), text(rng.choice(TEXTS)), b"N", b"K\2", b"C\2ab", HOOKS])
+
+
+USUAL = "atom again grown tensor bytewise list tuple dict state parameter"
+RARE = "call call_one keys set frozen build typed"
 
 
 class Value:
@@ -83,24 +66,8 @@ class Value:
         self.rng, self.end, self.places = rng, end, 0
 
     def make(self, depth=0):
-        kinds = [
-            "atom",
-            "again",
-            "grown",
-            "tensor",
-            "bytewise",
-            "list",
-            "tuple",
-            "dict",
-            "state",
-            "parameter",
-        ]
-        kinds = (
-            kinds
-            if self.rng.random() < 0.93
-            else ["call", "call_one", "keys", "set", "frozen", "build", "typed"]
-        )
-        content = getattr(self, self.rng.choice(kinds) if depth < 7 else "atom")(depth + 1)
+        kinds = USUAL if self.rng.random() < 0.93 else RARE
+        content = getattr(self, self.rng.choice(kinds.split()) if depth < 7 else "atom")(depth + 1)
         if self.places < 250 and self.rng.random() < 0.5:
             content += b"q" + bytes([self.places])
             self.places += 1
@@ -131,7 +98,7 @@ class Value:
 
     def bytewise(self, depth):
         kind = self.rng.choice(["torch.bool", "torch.bool", "torch.int16"])
-        return BYTES + b"(" + STORAGES[3] + self.end + PLACE + b"N" + _name(kind) + b"tR"
+        return BYTES + b"(" + STORAGES[3] + self.end + PLACE + b"N" + name(kind) + b"tR"
 
     def list(self, depth):
         return b"](" + self.several(depth) + b"e"
@@ -143,7 +110,7 @@ class Value:
         return b"}" + _atom(self.rng) + self.make(depth) + b"s"
 
     def attributes(self, depth):
-        names = (_text(self.rng.choice(TEXTS)) for _ in range(self.rng.choice([0, 1, 1])))
+        names = (text(self.rng.choice(TEXTS)) for _ in range(self.rng.choice([0, 1, 1])))
         return b"}(" + b"".join(name + self.make(depth) for name in names) + b"u"
 
     def state(self, depth):
@@ -175,9 +142,13 @@ class Value:
         return self.make(depth) + self.attributes(depth) + b"b"
 
 
+MAGIC = number_of(0x1950A86A20F9469CFC6C)
+OLD = b"".join(b"\x80\x02" + x + b"." for x in (MAGIC, number_of(1001), b"}"))  # how an old file begins
+
+
 def end_of_old(content):
     """The end of an old file: the names of its storages, and their bytes."""
     sizes = [size for size in (1, 4, 8) if b"X\1\0\0\0%dX" % size in content]
-    names = b"".join(_text(str(size)) for size in sizes)
+    names = b"".join(text(str(size)) for size in sizes)
     data = (struct.pack("<q", 4) + bytes([7, 200, 0, 1] * size) for size in sizes)
     return b"\x80\x02](" + names + b"e." + b"".join(data)

@@ -9,6 +9,7 @@ the end of the process. Number n of a kind is always the same file. It may take 
 
 import contextlib
 import faulthandler
+import functools
 import gzip
 import io
 import json
@@ -33,26 +34,21 @@ from ranvier.serialization import info
 from ranvier.serialization.files import _checksum
 from ranvier.torch.files import save as save_for_torch
 from safetensors.numpy import save as safetensors_of
-from support.forged_pickles import ODD, TEXTS, end_of_old, number_of, pickled
+from support.forged_pickles import ODD, OLD, TEXTS, end_of_old, pickled
 
 MB = 2**20
 FOLDER = Path(tempfile.mkdtemp())
 
 
 # --- good files
-def _bytes(save, *args, **settings):
+def _saved(save, *args, **settings):
+    """What a function writes that takes the file after `args`."""
     save(*args, stream := io.BytesIO(), **settings)
     return stream.getvalue()
 
 
 def _npy(array):
-    np.save(stream := io.BytesIO(), array)
-    return stream.getvalue()
-
-
-def _npz(save=np.savez, **arrays):
-    save(stream := io.BytesIO(), **arrays)
-    return stream.getvalue()
+    return _saved(lambda file: np.save(file, array))
 
 
 def _model():
@@ -70,62 +66,54 @@ def _picture(form):
     from PIL import Image
 
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8))
-    image.save(stream := io.BytesIO(), form)
-    return stream.getvalue()
-
-
-def _saved(what, **settings):
-    rv.save(what, stream := io.BytesIO(), **settings)
-    return stream.getvalue()
+    return _saved(lambda file: image.save(file, form))
 
 
 CSV = b'size,kind,date\n1.5,red,2020-01-01\n"2",blue,x\n,"a,b",\n-3e5,\xc3\xa9,#N/A\n'
 FILES = Path(__file__).parents[1] / "formats" / "pytorch"
 
 
+OLD_FORM = {"_use_new_zipfile_serialization": False}
+GOOD = {  # what makes some files of each kind
+    "pt": lambda: [(FILES / "weights.pt").read_bytes(), _saved(save_for_torch, _state())],
+    "old": lambda: [(FILES / "old.pt").read_bytes(), _saved(save_for_torch, _state(), **OLD_FORM)],
+    "model": lambda: [_saved(rv.save, _model(), class_names=["a", "b"], input_shape=(1, 9, 9))],
+    "safetensors": lambda: [
+        safetensors_of({"a": np.ones((2, 3), np.float32), "b": np.array([True, False])}),
+        _saved(rv.save, {"x": rv.ones(2), "n": [1, (2, None)]}),
+    ],
+    "npy": lambda: [_npy(np.ones((3, 4))), _npy(np.zeros((4, 2), bool)), _npy(np.ones((2, 3), np.uint8))],
+    "npz": lambda: [
+        _saved(np.savez, x=np.ones((3, 2)), y=np.array(["a", "b", "a"])),
+        _saved(np.savez_compressed, x=np.zeros((9, 8, 8), np.uint8), y=np.arange(9)),
+    ],
+    "csv": lambda: [CSV, CSV.replace(b",", b";"), b"1,2\n3,4\n5,6\n" * 9],
+    "csv.gz": lambda: [gzip.compress(CSV, mtime=0)],
+    "idx": lambda: [
+        bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(6),
+        gzip.compress(bytes([0, 0, 13, 1, 0, 0, 0, 2]) + bytes(8), mtime=0),
+    ],
+    "picture": lambda: [_picture(form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")],
+}
+
+
+@functools.cache
 def good(kind):
     """Some files of a kind."""
-    return {
-        "pt": lambda: [(FILES / "weights.pt").read_bytes(), _bytes(save_for_torch, _state())],
-        "old": lambda: [
-            (FILES / "old.pt").read_bytes(),
-            _bytes(save_for_torch, _state(), _use_new_zipfile_serialization=False),
-        ],
-        "model": lambda: [_saved(_model(), class_names=["a", "b"], input_shape=(1, 9, 9))],
-        "safetensors": lambda: [
-            safetensors_of({"a": np.ones((2, 3), np.float32), "b": np.array([True, False])}),
-            _saved({"x": rv.ones(2), "n": [1, (2, None)]}),
-        ],
-        "npy": lambda: [_npy(np.ones((3, 4))), _npy(np.zeros((4, 2), bool)), _npy(np.ones((2, 3), np.uint8))],
-        "npz": lambda: [
-            _npz(x=np.ones((3, 2)), y=np.array(["a", "b", "a"])),
-            _npz(np.savez_compressed, x=np.zeros((9, 8, 8), np.uint8), y=np.arange(9)),
-        ],
-        "csv": lambda: [CSV, CSV.replace(b",", b";"), b"1,2\n3,4\n5,6\n" * 9],
-        "csv.gz": lambda: [gzip.compress(CSV, mtime=0)],
-        "idx": lambda: [bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(6), gzip.compress(
-            bytes([0, 0, 13, 1, 0, 0, 0, 2]) + bytes(8), mtime=0)],
-        "picture": lambda: [_picture(form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")],
-    }[kind]()  # fmt: skip
-
-
-KINDS = ("pt", "old", "model", "safetensors", "npy", "npz", "csv", "csv.gz", "idx", "picture")
+    return GOOD[kind]()
 
 
 # --- damaged files
 def damaged(kind, rng):
-    content = rng.choice(GOOD[kind])
+    content = rng.choice(good(kind))
     if content[:2] == b"PK" and rng.random() < 0.7:  # with sums that fit
-        return _zipped([(name, _changed(rng, data) if rng.random() < 0.5 else data, how)
-                        for name, data, how in _entries(content)])  # fmt: skip
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            entries = [(entry.filename, file.read(entry), entry.compress_type) for entry in file.infolist()]
+        parts = [_changed(rng, data) if rng.random() < 0.5 else data for _, data, _ in entries]
+        return _zipped([(name, part, how) for (name, _, how), part in zip(entries, parts, strict=True)])
     if content[:2] == b"\x1f\x8b" and rng.random() < 0.7:
         return gzip.compress(_changed(rng, gzip.decompress(content)), 1, mtime=0)
     return _changed(rng, content)
-
-
-def _entries(content):
-    with zipfile.ZipFile(io.BytesIO(content)) as file:
-        return [(entry.filename, file.read(entry), entry.compress_type) for entry in file.infolist()]
 
 
 def _zipped(entries):
@@ -157,42 +145,33 @@ def _changed(rng, content):
 
 
 # --- forged files
+LAYERS = [name for name in nn.__all__ if isinstance(getattr(nn, name, None), type)]
+ENCODER = {"layer": "TransformerEncoderLayer", "arguments": {"d_model": 4, "nhead": 2}}
+ARGUMENTS = {
+    "Linear": [{"in_features": 2, "out_features": 3}, {"in_features": 2**19, "out_features": 2}],
+    "Conv2d": [{"in_channels": 1, "out_channels": 2, "kernel_size": 3}],
+    "BatchNorm2d": [{"num_features": 2**20}, {"num_features": 9}],
+    "LSTM": [{"input_size": 2, "hidden_size": 3}],
+    "Embedding": [{"num_embeddings": 2**20, "embedding_dim": 1}],
+    "LayerNorm": [{"normalized_shape": [2**20]}],
+    "TransformerEncoder": [{"num_layers": 1, "encoder_layer": ENCODER}],
+}
+NODES = "dict list tuple tensor array leaf parameter dtype layer same"
+SETTINGS = """
+    in_features out_features num_features in_channels out_channels kernel_size input_size hidden_size groups
+    num_layers num_embeddings embedding_dim normalized_shape d_model nhead num_parameters dtype padding bias
+    num_channels num_groups encoder_layer nonlinearity
+"""
+
+
 def _json(rng, depth=0):
     draw = rng.random()
     if depth > 6 or draw < 0.5:
         return rng.choice([*ODD, *TEXTS, None, True, 0.5, 1e308, [], {}])
     if draw < 0.7:
         return [_json(rng, depth + 1)] * rng.choice([1, 2, 2, 30 if depth > 3 else 2])
-    names = [
-        "dict",
-        "list",
-        "tuple",
-        "tensor",
-        "array",
-        "leaf",
-        "parameter",
-        "dtype",
-        "layer",
-        "same",
-        *TEXTS,
-    ]
-    return {rng.choice(names): _json(rng, depth + 1) for _ in range(rng.choice([1, 1, 1, 3]))}
-
-
-LAYERS = [name for name in nn.__all__ if isinstance(getattr(nn, name, None), type)]
-SETTINGS = "in_features out_features num_features in_channels out_channels kernel_size input_size hidden_size"
-SETTINGS += (
-    " num_layers num_embeddings embedding_dim normalized_shape d_model nhead groups num_parameters dtype"
-)
-SETTINGS = [
-    *SETTINGS.split(),
-    "encoder_layer",
-    "padding",
-    "num_channels",
-    "num_groups",
-    "bias",
-    "nonlinearity",
-]
+    names = rng.choices([*NODES.split(), *TEXTS], k=rng.choice([1, 1, 1, 3]))
+    return {name: _json(rng, depth + 1) for name in names}
 
 
 def _layer(rng, path="", depth=0):
@@ -204,27 +183,12 @@ def _layer(rng, path="", depth=0):
         first = _layer(rng, f"{path}.{names[0]}".lstrip("."), depth + 1)
         return {"layer": "Sequential", "children": [[names[0], first], *([name, more] for name in names[1:])]}
     name = rng.choice(LAYERS)
-    try:
-        arguments = dict(rng.choice(ARGUMENTS[name]))
-    except (KeyError, IndexError):
-        arguments = {}
+    arguments = dict(rng.choice(ARGUMENTS.get(name, [{}])))
     for _ in range(rng.choice([0, 0, 1, 2])):
         odd = rng.choice([*ODD[:9], "float64", [3, 3], _json(rng, 4)])
         odd = _layer(rng, path, 41) if rng.random() < 0.1 else odd
-        arguments[rng.choice([*arguments, *SETTINGS])] = odd
+        arguments[rng.choice([*arguments, *SETTINGS.split()])] = odd
     return {"layer": name, "arguments": arguments}
-
-
-ENCODER = {"layer": "TransformerEncoderLayer", "arguments": {"d_model": 4, "nhead": 2}}
-ARGUMENTS = {
-    "Linear": [{"in_features": 2, "out_features": 3}, {"in_features": 2**19, "out_features": 2}],
-    "Conv2d": [{"in_channels": 1, "out_channels": 2, "kernel_size": 3}],
-    "BatchNorm2d": [{"num_features": 2**20}, {"num_features": 9}],
-    "LSTM": [{"input_size": 2, "hidden_size": 3}],
-    "Embedding": [{"num_embeddings": 2**20, "embedding_dim": 1}],
-    "LayerNorm": [{"normalized_shape": [2**20]}],
-    "TransformerEncoder": [{"num_layers": 1, "encoder_layer": ENCODER}],
-}
 
 
 def _document(rng, content):
@@ -233,9 +197,8 @@ def _document(rng, content):
     arrays = {rng.choice([*TEXTS[1:], "weight"]): np.ones(rng.choice([1, 6, 2000]), np.float32)}
     document["tied"] = {rng.choice(TEXTS): rng.choice(TEXTS)} if rng.random() < 0.1 else {}
     document |= {"checksum": _checksum(tree, arrays)} if content == "checkpoint" else {}
-    document |= (
-        {rng.choice(["frozen", "class_names", "input_shape"]): _json(rng)} if rng.random() < 0.3 else {}
-    )
+    if rng.random() < 0.3:
+        document[rng.choice(["frozen", "class_names", "input_shape"])] = _json(rng)
     return safetensors_of(arrays, {"ranvier": json.dumps(document | {content: tree})})
 
 
@@ -253,48 +216,23 @@ def _header(rng):
 
 
 def _npy_forged(rng):
-    descr = rng.choice(
-        ["'<f8'", "'|b1'", "'<U3'", "'<U999999999'", "'|O'", "[('a','<f8')]", "'|S0'", "'<M8[s]'"]
-    )
+    kinds = "'<f8' '|b1' '<U3' '<U999999999' '|O' [('a','<f8')] '|S0' '<M8[s]'"
+    descr = rng.choice(kinds.split())
     shape = tuple(rng.choice([0, 1, 2, 3, *ODD]) for _ in range(rng.choice([0, 1, 2, 2, 70])))
     text = f"{{'descr': {descr}, 'fortran_order': {rng.choice(['True', 'False', '3'])}, 'shape': {shape}, }}"
-    text = rng.choice(
-        [text, text, text, "(" * 9000, "[" * 300 + text, "'a" * 99, text[:20] + "\\\n", "0" * 9999]
-    )
+    others = ["(" * 9000, "[" * 300 + text, "'a" * 99, text[:20] + "\\\n", "0" * 9999]
+    text = rng.choice([text] * 3 + others)
     version = rng.choice([1, 1, 2, 3, 4, 255])
     length = struct.pack("<H" if version == 1 else "<I", len(text) + 1)
-    return (
-        b"\x93NUMPY"
-        + bytes([version, 0])
-        + length
-        + text.encode()
-        + b"\n"
-        + rng.randbytes(rng.choice([0, 48]))
-    )
+    start = b"\x93NUMPY" + bytes([version, 0]) + length
+    return start + text.encode() + b"\n" + rng.randbytes(rng.choice([0, 48]))
 
 
 def _csv_forged(rng):
-    cells = [
-        "1",
-        "-2.5",
-        "1e400",
-        "",
-        "NaN",
-        '"',
-        '"a\nb"',
-        "x" * 200,
-        "2020-01-01",
-        "\0",
-        "\x1b[2J",
-        "1,5",
-        "é",
-        "0x9",
-    ]
+    cells = ["1", "-2.5", "1e400", "", "NaN", "2020-01-01", "1,5", "0x9"]
+    cells += ['"', '"a\nb"', "x" * 200, "\0", "\x1b[2J", "é"]
     some = rng.choices(cells, k=rng.choice([1, 2, 5]))
-    rows = [
-        rng.choice([",", ";", "\t", " ", "|"]).join(rng.choices(some, k=rng.choice([1, 3, 3, 3, 400])))
-        for _ in range(9)
-    ]
+    rows = [rng.choice(",;\t |").join(rng.choices(some, k=rng.choice([1, 3, 3, 3, 400]))) for _ in range(9)]
     return ("\n".join(rows * rng.choice([1, 1, 30])) * rng.choice([1, 1, 2])).encode()
 
 
@@ -304,10 +242,8 @@ def _png(rng):
 
     width, height = (rng.choice([1, 7, 3000, 60000, 2**31 - 1, 0]) for _ in range(2))
     form = bytes([rng.choice([1, 8, 16]), rng.choice([0, 2, 3, 4, 6]), 0, 0, rng.choice([0, 1])])
-    parts = [
-        chunk(b"IHDR", struct.pack(">II", width, height) + form),
-        chunk(b"IDAT", zlib.compress(bytes(10**5))),
-    ]
+    size = struct.pack(">II", width, height)
+    parts = [chunk(b"IHDR", size + form), chunk(b"IDAT", zlib.compress(bytes(10**5)))]
     parts.insert(rng.choice([0, 1]), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(rng.choice([9, 10**7])))))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
 
@@ -317,23 +253,18 @@ def forged(kind, rng):
         data = [(f"a/data/{size}", bytes([7, 200, 0, 1] * size), 0) for size in (1, 4, 8)]
         return _zipped([("a/data.pkl", pickled(rng), 0), *data])
     if kind == "old":
-        start = b"".join(
-            b"\x80\x02" + x + b"." for x in (number_of(0x1950A86A20F9469CFC6C), number_of(1001), b"}")
-        )
         content = pickled(rng, b"NtQ")
-        return start + content + end_of_old(content)
+        return OLD + content + end_of_old(content)
     if kind in ("model", "safetensors"):
-        forms = {"model": ("model", "checkpoint"), "safetensors": ("dict", "")}[kind]
-        form = rng.choice(forms)
+        form = rng.choice(("model", "checkpoint") if kind == "model" else ("dict", ""))
         return _document(rng, form) if form else _header(rng)
     if kind == "npy":
         return _npy_forged(rng)
     if kind == "npz":
         names = rng.choice([["x.npy", "y.npy"], ["x.npy"], ["\x1b[2J.npy", "b.npy"], ["x.npy"] * 2])
         big = _npy(np.zeros(rng.choice([9, 10**7]), np.uint8))
-        return _zipped(
-            [(n, rng.choice([_npy_forged(rng), big]), rng.choice([0, 8, 8, 12, 14])) for n in names]
-        )
+        arrays = [(rng.choice([_npy_forged(rng), big]), rng.choice([0, 8, 8, 12, 14])) for _ in names]
+        return _zipped([(name, *array) for name, array in zip(names, arrays, strict=True)])
     if kind in ("csv", "csv.gz"):
         content = _csv_forged(rng)
         bomb = rng.choice([b"1,2\n", b"0", b",", b"\n"]) * 10**7 if rng.random() < 0.05 else content
@@ -342,11 +273,8 @@ def forged(kind, rng):
         sizes = [rng.choice([0, 1, 2, 2**16, 2**31]) for _ in range(rng.choice([0, 1, 3, 255]))]
         head = struct.pack(f">HBB{len(sizes)}I", 0, rng.choice([8, 9, 11, 13, 14, 7]), len(sizes), *sizes)
         content = head + rng.randbytes(8)
-        return (
-            gzip.compress(content + bytes(rng.choice([0, 10**8])), 1, mtime=0)
-            if rng.random() < 0.1
-            else content
-        )
+        packs = rng.random() < 0.1
+        return gzip.compress(content + bytes(rng.choice([0, 10**8])), 1, mtime=0) if packs else content
     return _png(rng) if rng.random() < 0.7 else damaged(kind, rng)
 
 
@@ -384,15 +312,11 @@ def wrong_in(value):
         array = x._array if isinstance(x, rv.Tensor) else x
         if isinstance(array, np.ndarray) and array.dtype == bool and array.view(np.uint8).max(initial=0) > 1:
             return "bools of other bytes"
-        own = (
-            vars(x) if isinstance(x, (rv.Tensor, OrderedDict, defaultdict)) and hasattr(x, "__dict__") else {}
-        )
+        own = getattr(x, "__dict__", {}) if isinstance(x, (rv.Tensor, OrderedDict, defaultdict)) else {}
         if any(name[:1] == "_" == name[-1:] for name in own):
             return f"attributes {[*own]}"
-        left += [
-            *own.values(),
-            *(x.values() if isinstance(x, dict) else x if type(x) in (list, tuple) else ()),
-        ]
+        parts = x.values() if isinstance(x, dict) else x if type(x) in (list, tuple) else ()
+        left += [*own.values(), *parts]
     return ""
 
 
@@ -449,8 +373,7 @@ def main(kind, count, invented):
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-    GOOD[kind] = good(kind)
-    read_all = [attempt(kind, content, 100) for content in GOOD[kind]]  # imports what it needs
+    read_all = [attempt(kind, content, 100) for content in good(kind)]  # imports what it needs
     assert kind in ("csv", "csv.gz") or not any(read_all), read_all
     start = time.process_time()
     sum(range(10**7))
@@ -458,22 +381,19 @@ def main(kind, count, invented):
     worst, failed = [0.0, 0], 0
     for make, most in ((damaged, count), (forged, invented)):
         for number in range(most):
-            content = make(kind, random.Random(f"{kind} {make.__name__} {number}"))
+            name = f"{make.__name__} {number}"
+            content = make(kind, random.Random(f"{kind} {name}"))
             faulthandler.dump_traceback_later(120, exit=True)
-            print(f"{make.__name__} {number}", file=sys.stderr, flush=True)
+            print(name, file=sys.stderr, flush=True)
             start = time.process_time()
             problems = attempt(kind, content, slow)
             worst[0] = max(worst[0], time.process_time() - start)
             failed += bool(problems)
             if problems:
-                print(
-                    f"{kind} {make.__name__} {number}, {len(content)} bytes: {'; '.join(problems)}",
-                    flush=True,
-                )
+                print(f"{kind} {name}, {len(content)} bytes: {'; '.join(problems)}", flush=True)
     faulthandler.cancel_dump_traceback_later()
     print(f"{count} damaged and {invented} forged: {failed} wrong, at most {worst[0]:.2f} s", flush=True)
 
 
-GOOD = {}
 if __name__ == "__main__":
     main(sys.argv[1], *map(int, sys.argv[2:]))

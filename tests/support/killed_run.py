@@ -47,12 +47,9 @@ def data(kind):
     if kind != "loader":
         return (x, y), {"batch_size": BATCH_SIZE, "class_weight": "balanced", "validation_split": 0.2}
     dataset = TensorDataset(x[:48], y[:48])
-    augmented = augment.Compose(
-        [augment.RandomCrop(4, 1), augment.RandomHorizontalFlip(), augment.RandomErasing()]
-    )
-    loader = DataLoader(
-        dataset, BATCH_SIZE, shuffle=True, generator=3, augment=augmented, transform=noisy, prefetch=2
-    )
+    steps = [augment.RandomCrop(4, 1), augment.RandomHorizontalFlip(), augment.RandomErasing()]
+    settings = {"shuffle": True, "generator": 3, "augment": augment.Compose(steps), "transform": noisy}
+    loader = DataLoader(dataset, BATCH_SIZE, prefetch=2, **settings)
     return (loader,), {"validation_data": (x[48:], y[48:])}
 
 
@@ -63,29 +60,14 @@ def run(folder, kind):
     body = [nn.Flatten(), nn.Linear(16, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.3)]
     model = nn.Sequential(*stage, *body, nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.05)
-    trainer = rv.Trainer(
-        model,
-        nn.CrossEntropyLoss(),
-        optimizer,
-        metrics=["accuracy"],
-        l2=1e-4,
-        accumulate=2,
-        clip_grad_norm=1.0,
-    )
+    settings = {"metrics": ["accuracy"], "l2": 1e-4, "accumulate": 2, "clip_grad_norm": 1.0}
+    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, **settings)
     stopping = rv.EarlyStopping("val_accuracy", patience=8)
     arrays, arguments = data(kind)
-    trainer.fit(
-        *arrays,
-        epochs=EPOCHS,
-        **arguments,
-        callbacks=[
-            rv.Checkpoint(folder, every_batches=1, best=kind != "loader"),
-            stopping,
-            rv.Schedule(Decay(optimizer), per="batch" if kind != "loader" else "epoch"),
-            Report(folder),
-        ],
-        resume=folder,
-    )
+    checkpoint = rv.Checkpoint(folder, every_batches=1, best=kind != "loader")
+    schedule = rv.Schedule(Decay(optimizer), per="batch" if kind != "loader" else "epoch")
+    callbacks = [checkpoint, stopping, schedule, Report(folder)]
+    trainer.fit(*arrays, epochs=EPOCHS, **arguments, callbacks=callbacks, resume=folder)
     return trainer, stopping
 
 

@@ -14,6 +14,7 @@ import ranvier
 
 MARK = "RESULT "
 SECONDS = 120.0
+PRELUDE = "import numpy as np, ranvier as rv; from support.ranks import tell; nn, d = rv.nn, rv.distributed\n"
 SETTINGS = {  # more ranks than cores, and as root in a container
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -31,23 +32,14 @@ def mpirun() -> str:
 
 
 def start(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a program on some ranks, which may be more than the cores are."""
-    command = [mpirun(), "-n", str(ranks), sys.executable, "-c", code, *arguments]
+    """Start a program on some ranks, which may be more than the cores are. It has the names of `PRELUDE`."""
+    command = [mpirun(), "-n", str(ranks), sys.executable, "-c", PRELUDE + code.lstrip(), *arguments]
     sources = str(Path(ranvier.__file__).parent.parent)
     inherited = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    more = {
-        "PYTHONPATH": os.pathsep.join([sources, str(Path(__file__).parent.parent)]),
-        "RANVIER_TIMEOUT": "60",
-    }
+    path = os.pathsep.join([sources, str(Path(__file__).parent.parent)])
+    env = inherited | SETTINGS | {"PYTHONPATH": path, "RANVIER_TIMEOUT": "60"} | environment
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command,
-        env=inherited | SETTINGS | more | environment,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        errors="replace",
-    )
+    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace")
 
 
 def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""A small classification problem, and trainers that begin alike."""
+"""A small classification problem, trainers that begin alike, and the state that their runs end in."""
 
 import numpy as np
 import ranvier as rv
@@ -16,13 +16,9 @@ def classifier(*more, seed=0, out=2):
 
 
 def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.MaxPool2d(2),
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
-        nn.Linear(16, 3, bias=False),
-    )
+    stage = [nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.MaxPool2d(2)]
+    flat = nn.Sequential(nn.Flatten(), nn.Dropout(0.25))
+    return nn.Sequential(*stage, flat, nn.Linear(16, 3, bias=False))
 
 
 def training(model, optimizer, loss=nn.functional.cross_entropy):
@@ -54,3 +50,82 @@ def assert_equal_weights(a, b):
 def assert_close_weights(a, b, limit):
     for p, q in zip(weights_of(a), weights_of(b), strict=True):
         np.testing.assert_allclose(p, q, rtol=0, atol=limit)
+
+
+def state_of(trainer):
+    """All that a run decides: weights, statistics, the optimizer's state, the history."""
+    arrays = {}
+    state = {"model": dict(trainer.model.state_dict()), "optimizer": trainer.optimizer.state_dict()}
+    encoded = rv.serialization.files.encode(state, arrays)
+    numbers = {name: array.tobytes() for name, array in arrays.items()}
+    return encoded, numbers, repr(trainer.history.to_dict()), trainer.updates
+
+
+# --- runs with checkpoints, and what ends them
+
+
+def new_trainer(make=optim.Adam, **settings):
+    model = classifier(nn.Dropout(0.2))
+    return trainer_of(model, make(model.parameters(), lr=0.05), metrics=["accuracy"], **settings)
+
+
+def fit(trainer, folder, epochs=3, callbacks=(), every_batches=1, **arguments):
+    given = {"x": X, "y": Y, "batch_size": 16, "validation_data": (X, Y), **arguments}
+    checkpoint = rv.Checkpoint(folder, every_batches=every_batches)
+    given |= {"epochs": epochs, "callbacks": [checkpoint, *callbacks], "resume": folder}
+    trainer.fit(given.pop("x"), given.pop("y"), **given)
+    return trainer
+
+
+class Stop(rv.Callback):
+    """Ends the run with an exception before so many batches are done."""
+
+    def __init__(self, batches, error=ZeroDivisionError):
+        self.left, self.error = batches, error
+
+    def on_batch_begin(self, batch):
+        if self.left == 0:
+            raise self.error
+        self.left -= 1
+
+
+# --- runs in the core, and batch by batch
+
+
+LONG = np.random.default_rng(1).normal(size=(700, 3)).astype(np.float32)
+LABELS = (LONG[:, 0] > 0).astype(np.int64)
+
+
+class EachBatch(rv.Callback):
+    """Makes the run call Python for each batch."""
+
+    def on_batch_end(self, batch, logs):
+        pass
+
+
+def both(make, runs, x=LONG, y=LABELS, **arguments):
+    """The states of a run in the core and of one batch by batch."""
+    found = []
+    for hooks in ([], [EachBatch()]):
+        trainer = make()
+        rv.manual_seed(3)
+        more = {name: value() if callable(value) else value for name, value in arguments.items()}
+        hooks = [*more.pop("callbacks", []), *hooks]
+        trainer.fit(x, y, **{"epochs": 5, "batch_size": 16, "callbacks": hooks} | more)
+        found.append((state_of(trainer), rv.get_rng_state().tolist()))
+        if not hooks or not isinstance(hooks[-1], EachBatch):
+            assert sum(runs) > 30, runs
+        else:
+            assert not runs
+        runs.clear()
+    return found
+
+
+def dropout(**settings):
+    return lambda: trainer_of(classifier(nn.Dropout(0.3), nn.BatchNorm1d(8)), **settings)
+
+
+def weights():
+    found = np.random.default_rng(2).uniform(size=len(LONG))
+    found[:50] = 0
+    return found

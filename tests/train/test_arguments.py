@@ -152,9 +152,7 @@ def test_frames_and_tensors_of_others():
         refused(ValueError, "got the columns b, a, c; expected a, b, c, as fit was given them", call)
     torch = pytest.importorskip("torch")
     assert np.array_equal(trainer.predict(torch.tensor(X, requires_grad=True)), trainer.predict(X))
-    with pytest.raises(
-        TypeError, match=r"\[Trainer\.fit\] got x of type Tensor and no y; expected both, or a loader"
-    ):
+    with pytest.raises(TypeError, match=r"\[Trainer\.fit\] got x of type Tensor and no y; expected both, or"):
         trainer.fit(torch.tensor(X), epochs=1)
 
 
@@ -176,9 +174,7 @@ def test_arguments_without_effect():
     trainer = trainer_of(classifier())
     refused(TypeError, "got shuffle 'no'; expected True or False", trainer.fit, X, Y, epochs=1, shuffle="no")
     for label in (5, "0"):
-        with pytest.raises(
-            ValueError, match=rf"class_weight for label {label!r}, which does not occur; .* of 0, 1"
-        ):
+        with pytest.raises(ValueError, match=rf"class_weight for label {label!r}, which does not occur; .*"):
             trainer.fit(X, Y, epochs=1, class_weight={label: 2.0})
 
 
@@ -236,6 +232,7 @@ WRONG = [
     ("l2", np.inf, ValueError, "got l2 inf; expected a finite number"),
     ("l2", "much", TypeError, "got l2 of type str; expected a number or a mapping"),
     ("l2", {"0": -1.0}, ValueError, "got l2 -1.0"),
+    ("l1", {"head": 1.0}, ValueError, "got l1 for 'head', which is neither a module with parameters nor"),
     ("clip_grad_norm", 0, ValueError, "got clip_grad_norm 0"),
     ("clip_grad_norm", -2, ValueError, "got clip_grad_norm -2; expected a finite number"),
     ("clip_grad_value", "x", TypeError, "got clip_grad_value of type str"),

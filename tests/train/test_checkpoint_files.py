@@ -12,10 +12,19 @@ from ranvier import nn, optim
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
 from ranvier.train.run import PARTS
-from support.checkpointed import fit, new_trainer, state_of
 from support.refused import refusals, refused
-from support.resumed import Stop
-from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
+from support.training import (
+    Stop,
+    X,
+    Y,
+    assert_equal_weights,
+    classifier,
+    fit,
+    new_trainer,
+    state_of,
+    trainer_of,
+    weights_of,
+)
 
 
 def test_names_number_and_best(tmp_path):

@@ -6,9 +6,7 @@ import ranvier as rv
 from ranvier import optim
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.optim import lr_scheduler
-from support.checkpointed import fit, new_trainer, state_of
-from support.resumed import Stop
-from support.training import X, Y, assert_equal_weights
+from support.training import Stop, X, Y, assert_equal_weights, fit, new_trainer, state_of
 
 
 def loader(**settings):

@@ -11,8 +11,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.compile import CompiledFunction
 from ranvier.train import run as run_module
-from support.runs import LABELS, LONG, both, dropout, state_of
-from support.training import classifier, trainer_of
+from support.training import LABELS, LONG, both, classifier, dropout, state_of, trainer_of
 
 EPOCH = 50  # batches of 14 in the 700 samples of LONG
 

@@ -100,9 +100,7 @@ def test_labels_that_do_not_fit():
         lambda: fit(X, names, epochs=1, validation_data=(X, ["maybe"] * 40)),
     )
     assert trainer.classes_ is None
-    refused(
-        ValueError, "got class_weight for label 'maybe'", fit, X, names, epochs=1, class_weight={"maybe": 2.0}
-    )
+    refused(ValueError, "got class_weight for label", fit, X, names, epochs=1, class_weight={"maybe": 2.0})
     three = np.array(["a", "b", "c"])[np.arange(40) % 3]
     refused(ValueError, "got 3 different labels and an output of shape (32, 2)", fit, X, three, epochs=1)
     fit(X, names, epochs=1, class_weight={"yes": 2.0})
@@ -120,9 +118,7 @@ def test_tables_with_several_dtypes():
     assert np.array_equal(trainer.predict(table), trainer.predict(array))
     refused(ValueError, "expected a, b, c, as fit", trainer.predict, Table(b=[1.0], a=[1.0], c=[1.0]))
     text = Table(a=["x"] * 40, b=X[:, 1], c=["y"] * 40)
-    refused(
-        TypeError, "got x with text in column 'a' and 1 more", trainer_of(classifier()).fit, text, Y, epochs=1
-    )
+    refused(TypeError, "got x with text in column 'a' and 1", trainer_of(classifier()).fit, text, Y, epochs=1)
     refused(TypeError, "Table and no y; expected both", trainer_of(classifier()).fit, table, epochs=1)
     dates = np.full((40, 3), "2020-01-01", "M8[D]")
     refused(TypeError, "expected numbers: pass parts of dates", trainer.predict, dates)
@@ -235,19 +231,9 @@ def test_hints():
 def test_hints_about_what_was_learnt():
     """A rate that is far too large or small, and predictions before any fit; none of a fit that learns."""
     for loss, y, rate, hint in (
-        (
-            "cross_entropy",
-            Y,
-            1e3,
-            r"the loss is .*, where a constant answer gives 0\.693: the learning rate 1000",
-        ),
+        ("cross_entropy", Y, 1e3, r"the loss is .*, where a constant answer gives 0\.693: the learning rate"),
         ("mse", 3.0 * Y[:, None], 1e3, r"the loss is .* a constant answer gives .* likely too large"),
-        (
-            "cross_entropy",
-            Y,
-            1e-9,
-            r"the loss is .* in all 3 epochs: the learning rate 1e-09 is likely too small",
-        ),
+        ("cross_entropy", Y, 1e-9, r"the loss is .* in all 3 epochs: the learning rate 1e-09 is likely too"),
     ):
         model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2 if loss == "cross_entropy" else 1))
         with pytest.warns(rv.train.HintWarning, match=hint):
@@ -278,14 +264,8 @@ def test_hints_about_what_was_learnt():
 @pytest.mark.parametrize(
     ("layers", "remedy"),
     [
-        (
-            [nn.Linear(64, 10)],
-            r"put nn.Flatten\(\) before the layer: each sample becomes a row of 64 numbers",
-        ),
-        (
-            [nn.Conv2d(1, 4, 3), nn.Linear(144, 10)],
-            r"before the layer: each sample becomes a row of 144 numbers",
-        ),
+        ([nn.Linear(64, 10)], r"put nn.Flatten\(\) before the layer: each sample becomes a row of 64"),
+        ([nn.Conv2d(1, 4, 3), nn.Linear(144, 10)], r"before the layer: each sample becomes a row of 144"),
         ([nn.Linear(8, 10)], r"the model gives \(32, 1, 8, 10\) for one target a sample: put nn.Flatten\(\)"),
     ],
 )

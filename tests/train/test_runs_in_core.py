@@ -11,8 +11,19 @@ from ranvier.compile import shared
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.train import checkpoints
 from support.refused import refused
-from support.runs import LABELS, LONG, RNG, EachBatch, both, dropout, state_of, weights
-from support.training import X, Y, classifier, trainer_of
+from support.training import (
+    LABELS,
+    LONG,
+    EachBatch,
+    X,
+    Y,
+    both,
+    classifier,
+    dropout,
+    state_of,
+    trainer_of,
+    weights,
+)
 
 
 class Anneals(rv.Callback):
@@ -131,7 +142,7 @@ def wide():
     """A step of about a millisecond."""
     rv.manual_seed(0)
     model = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 2))
-    x = RNG.normal(size=(20_000, 256)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(20_000, 256)).astype(np.float32)
     return rv.Trainer(model, "cross_entropy", "sgd", lr=0.01), x, (x[:, 0] > 0).astype(np.int64)
 
 

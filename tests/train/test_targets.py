@@ -73,9 +73,7 @@ def test_a_batch_of_one_sample_for_batch_norm():
 
 def test_a_batch_of_ignored_class_indices():
     y = np.where(np.arange(40) < 20, -100, Y)
-    with pytest.raises(
-        rv.train.NonFiniteError, match="epoch 1, batch 2: it has no target that the loss counts"
-    ):
+    with pytest.raises(rv.train.NonFiniteError, match="epoch 1, batch 2: it has no target that the loss"):
         trainer_of(classifier()).fit(X, np.roll(y, 10), epochs=1, batch_size=10, shuffle=False)
     assert np.isnan(trainer_of(classifier()).evaluate(X[:20], y[:20])["loss"])
 
@@ -172,9 +170,7 @@ def test_one_fit_at_a_time():
             self.trainer.fit(X, Y, epochs=1)
 
     trainer = trainer_of(classifier())
-    refused(
-        RuntimeError, "a fit of this Trainer is running", trainer.fit, X, Y, epochs=2, callbacks=[Again()]
-    )
+    refused(RuntimeError, "a fit of this Trainer is", trainer.fit, X, Y, epochs=2, callbacks=[Again()])
     trainer.fit(X, Y, epochs=1)
 
 

@@ -230,11 +230,7 @@ LOADER = {"x": [(X, Y)], "y": None}
         ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data.* got no samples"),
         ({"validation_data": (X, Y[:1])}, ValueError, "got 40 samples in x and 1 targets in y"),
         ({"callbacks": [print]}, TypeError, "expected rv.Callback"),
-        (
-            {"x": 3, "y": None},
-            TypeError,
-            "got y None and x of type int; expected arrays x and y, or a loader",
-        ),
+        ({"x": 3, "y": None}, TypeError, "got y None and x of type int; expected arrays x and y, or a"),
         (LOADER | {"x": [X, Y, X, Y]}, ValueError, "got a loader whose batches are ndarray; expected"),
         (LOADER | {"x": []}, ValueError, "got a loader without batches"),
         (LOADER | {"sample_weight": np.ones(40)}, ValueError, "got sample_weight with a loader"),

@@ -85,6 +85,18 @@ class Batches:
         return self._changed(batch) if self.augment or self.transform else batch
 
     def _of(self, chosen: Any) -> Any:
+        try:
+            return self._samples(chosen)
+        except (TypeError, ValueError):
+            numbered = self.whole is not None or isinstance(self.dataset, (list, tuple))
+            batch = chosen if isinstance(chosen, Iterable) and not self.single else [chosen]
+            odd = [i for i in batch if numbered and not hasattr(i, "__index__")]
+            odd += [] if batch is chosen or self.single else [chosen]
+            if self.stream or not odd:
+                raise
+            raise TypeError(f"[DataLoader] got {odd[0]!r} from the sampler; expected indices") from None
+
+    def _samples(self, chosen: Any) -> Any:
         if self.stream:  # the samples themselves
             return self.collate(chosen)
         if self.single:
@@ -96,18 +108,16 @@ class Batches:
                 many = chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen)
                 return self.collate(self.several(many))
             dataset, whole = self.dataset, _WHOLE
-            try:
-                return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
-            except TypeError:
-                if isinstance(chosen, Iterable):
-                    raise
-                raise TypeError(f"[DataLoader] got {chosen!r} from batch_sampler; expected indices") from None
+            return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
-        chosen = np.asarray(chosen, np.intp)
+        chosen = np.asarray(chosen)
+        if chosen.dtype.kind == "f" and chosen.size:  # a cast would round it
+            raise TypeError
+        chosen = chosen.astype(np.intp, copy=False)
         return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:

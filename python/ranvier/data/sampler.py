@@ -274,8 +274,9 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def require_indices(name: str, key: str, value: Any) -> None:
-    """Raises TypeError for what cannot be iterated over."""
-    if not (hasattr(value, "__iter__") or hasattr(value, "__getitem__")) or getattr(value, "ndim", 1) == 0:
+    """Raises TypeError for what cannot be iterated over, and for text, which has letters."""
+    iterates = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    if isinstance(value, (str, bytes)) or not iterates or getattr(value, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
 
 

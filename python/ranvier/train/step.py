@@ -84,8 +84,8 @@ class Penalty:
         return total
 
 
-def strength(name: str, value: Any) -> Strength:
-    """`value`, a number of at least 0 or a mapping from names to such."""
+def strength(name: str, value: Any, model: Any) -> Strength:
+    """`value`, a number of at least 0 or a mapping to such from names that the model has."""
     for number in value.values() if isinstance(value, Mapping) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
             raise TypeError(
@@ -94,7 +94,7 @@ def strength(name: str, value: Any) -> Strength:
             )
         if not 0 <= number < math.inf:
             raise ValueError(f"[Trainer] got {name} {number}; expected a finite number of at least 0")
-    return value
+    return _checked(name, value, list(model.named_parameters()))
 
 
 def _checked(name: str, strength: Strength, named: list[tuple[str, Any]]) -> Strength:

@@ -28,7 +28,6 @@ from ranvier.train.losses import labels, link_of, name_of, probabilities, unredu
 from ranvier.train.opening import only_samples, open_source, open_training
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
-from ranvier.train.step import Penalty
 
 __all__ = ["Trainer"]
 
@@ -124,8 +123,6 @@ class Trainer(checked.Settings):
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
         self.accumulate, self.compile, self.precision = accumulate, compile, precision
         self.distributed, self.shards, self.deterministic = distributed, shards, deterministic
-        if isinstance(l1, Mapping) or isinstance(l2, Mapping):
-            Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
         self.stop_training, self.interrupted, self.resumed_from = False, False, None
         self.last_epoch = self.steps_per_epoch = self.updates = 0
