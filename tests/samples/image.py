@@ -100,6 +100,7 @@ op(adaptive_2d, names="adaptive_avg_pool2d adaptive_max_pool2d")
 @op
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
+    yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
 @op

@@ -12,6 +12,7 @@ def scaled_dot_product_attention(x):
     yield call(x(3, 4, 5), x(3, 4, 5), x(3, 4, 5), is_causal=True)
     yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), x.bools(4, 6) | np.eye(4, 6, dtype=bool), scale=0.5)
     yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), attn_mask=fixed(x(4, 6)))
+    yield call(x(2, 4, 5), x(2, 6, 5), x(2, 6, 5), attn_mask=x(4, 6))
     yield call(x(1, 4, 3, 5), x(1, 2, 3, 5), x(1, 2, 3, 5), enable_gqa=True)
     yield refused(ValueError, "[scaled_dot_product_attention] got", x(2, 4, 5), x(2, 6, 4), x(2, 6, 5))
 
