@@ -78,6 +78,7 @@ def test_filled():
     for like in (rv.zeros_like, rv.ones_like, rv.empty_like, rv.rand_like, rv.randn_like):
         assert (like(x).shape, like(x).dtype) == ((2, 2), np.float64)
     assert rv.full_like(x, 4).tolist() == [[4, 4], [4, 4]]
+    assert rv.full_like(rv.tensor([1]), 2.5, dtype=rv.float32).tolist() == [2.5]
     assert rv.zeros_like(x, requires_grad=True).requires_grad
     assert rv.eye(2).tolist() == [[1, 0], [0, 1]]
     assert rv.eye(2, 3).shape == (2, 3)
@@ -232,6 +233,8 @@ def test_memory_formats(dtype):
     assert last.clone().stride() == last.stride() == x.clone(memory_format=rv.channels_last).stride()
     assert last.clone(memory_format=rv.contiguous_format).is_contiguous()
     assert last.to(memory_format=rv.preserve_format) is last
+    turned = rv.zeros(3, 4, 5).permute(2, 0, 1)
+    assert turned.clone().stride() == turned[:, None].clone()[:, 0].stride() == turned.stride()
     assert last.double(memory_format=rv.contiguous_format).is_contiguous()
     with pytest.raises(ValueError, match=r"\[clone\] got memory_format torch.channels_last for 1 dimensions"):
         rv.zeros(3).clone(memory_format=rv.channels_last)
@@ -245,6 +248,8 @@ def test_to_copies_where_it_is_asked():
     assert x.to("cpu", rv.float32, True) is x
     assert x.to("cpu", rv.float32, False, True) is not x
     assert x.to(rv.float32, copy=True) is not x
+    assert x.to(np.dtype(">f4")) is x
+    refused(TypeError, "[view] got dtype", x.view, np.dtype("c8"))
 
 
 def test_full_refuses_what_integers_cannot_be():

@@ -175,6 +175,12 @@ def test_lerp_is_exact_at_both_ends(form):
     np.testing.assert_array_equal(rv.lerp(start, end, form(0.0)).numpy(), start.numpy())
 
 
+@pytest.mark.parametrize("weight", [-3.0, -0.25, 0.25, 0.75])
+def test_a_weight_of_lerp_in_a_tensor_gives_the_bits_of_a_number(weight):
+    start, end = rv.rand(100), rv.rand(100)
+    assert rv.lerp(start, end, weight).equal(rv.lerp(start, end, rv.full((100,), weight)))
+
+
 def test_eye_writes_to_out():
     x = rv.full((2, 3), 7.0)
     assert rv.eye(2, 3, out=x) is x

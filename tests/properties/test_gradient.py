@@ -30,6 +30,20 @@ def first(sample, **settings):
     return rv.autograd.grad(ys, call.leaves, weights, allow_unused=True, materialize_grads=True, **settings)
 
 
+@every_op({}, of=is_smooth)
+def test_gradients_of_each_result(sample):
+    """They add up to those of all results."""
+    call = sample.tensors(rv.float64)
+    ys = [y for y in call() if y.requires_grad]
+    if len(ys) > 1:
+        weights = [weights_for(y, 1) for y in ys]
+        settings = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        whole = rv.autograd.grad(ys, call.leaves, weights, **settings)
+        each = [rv.autograd.grad(y, call.leaves, w, **settings) for y, w in zip(ys, weights, strict=True)]
+        for of_all, *parts in zip(whole, *each, strict=True):
+            np.testing.assert_allclose(sum(parts).numpy(), of_all.numpy(), 1e-9, 1e-12)
+
+
 @every_op(LEAVES_OUT, of=is_smooth)
 def test_second_gradient(sample):
     """And first gradients are the same with a graph and without one."""

@@ -302,6 +302,7 @@ for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
 @op
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
+    yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
 @op

@@ -78,12 +78,14 @@ def triangular_solve(x):
     yield call(x(4, 2), np.triu(square(x, 4, 4)))
     yield call(x(4, 2), np.tril(square(x, 4, 4)), upper=False)
     yield call(x(4, 2), np.triu(square(x, 4, 4)), transpose=True)
+    yield refused(ValueError, "[triangular_solve] got", x(3, 2), np.triu(square(x, 4, 4)))
 
 
 @op(of="linalg.solve_triangular")
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
+    yield refused(ValueError, "[solve_triangular] got", square(x, 4, 4), x(3, 2), upper=True)
 
 
 @op(of="linalg.solve", reference=np.linalg.solve, terms=many)

@@ -85,6 +85,7 @@ def linear(x):
     k, n = x.size(1, 70), x.size(1, 70)
     yield call(x(*x.shape(most=3), k), x(n, k), x(n))
     yield refused(ValueError, "[linear] got", x(3, x.n), x(5, 6))
+    yield refused(TypeError, "[linear] got", "text", x(5, 6))
 
 
 @op(terms=lambda *args, **settings: 8)
@@ -137,6 +138,7 @@ def tensordot(x):
     yield call(x(2, 3, 4), x(3, 4, 5))
     yield call(x(3, 4), x(5, 3), dims=([0], [1]))
     yield call(x(3), x(4), dims=0)
+    yield refused(ValueError, "[tensordot] got dimensions", x(5, 2, 6), x(3, 4, 5))
 
 
 @op(reference=np.kron)

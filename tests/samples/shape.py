@@ -32,18 +32,21 @@ def reshape_as(x):
     yield call(x(3, 4), x(2, 6))
     yield call(x(0, 3), x.integers(0, 9, 3, 0))
     yield refused(ValueError, "[reshape_as] got shape (5,)", x(3, 4), x(5))
+    yield refused(TypeError, "[reshape_as] got int; expected a Tensor", x(3, 4), 12)
 
 
 @op(reference=lambda x, other: x.reshape(other.shape), exact=True)
 def view_as(x):
     yield call(x(3, 4), x(2, 6))
     yield refused(ValueError, "[view_as] got shape (5,)", x(3, 4), x(5))
+    yield refused(TypeError, "[view_as] got int; expected a Tensor", x(3, 4), 12)
 
 
 @op(reference=lambda x, other: np.broadcast_to(x, other.shape), exact=True)
 def expand_as(x):
     yield call(x(3, 1), x(2, 3, 4))
     yield refused(ValueError, "[expand_as] got", x(3), x(4))
+    yield refused(TypeError, "[expand_as] got int; expected a Tensor", x(3), 3)
 
 
 def merged(x, start_dim=0, end_dim=-1):

@@ -25,7 +25,7 @@ from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, watched
 from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
@@ -197,7 +197,8 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         if at.size and (at.min() < 0 or at.max() >= flat):
             raise OpError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
         base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, count)
-        return reshape(scatter(base, -1, places, reshape(x, (*lead, count))), (*lead, *shape))
+        y = watched(scatter(base, -1, places, reshape(x, (*lead, count))), indices)
+        return reshape(y, (*lead, *shape))
 
     return op
 

@@ -20,7 +20,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, watched
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
@@ -32,13 +32,13 @@ def _is_float(target: Any) -> bool:
     return getattr(getattr(target, "dtype", None), "kind", "") == "f"
 
 
-def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
+def _apply(function: Function, x: Any, target: Any, reduction: str, weight: Any) -> Tensor:
     """The loss of (N, C, ...), or of a single sample (C,) as a batch of one."""
     if len(getattr(x, "shape", ())) != 1:
-        return function.apply(x, target)
+        return watched(function.apply(x, target), weight)
     name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
     x, target = (unsqueeze(as_tensor(name, value), 0) for value in (x, target))
-    loss = function.apply(x, target)
+    loss = watched(function.apply(x, target), weight)
     return squeeze(loss, 0) if reduction == "none" else loss
 
 
@@ -156,9 +156,9 @@ def cross_entropy(
         )
     if _is_float(target) and _is_float(x):
         x, target = promoted(*alike(x, target, weight)[:2])
-    weight = constant("cross_entropy", "weight", weight, x)
-    function = CrossEntropy(reduction, weight, ignore_index, label_smoothing)
-    return _apply(function, x, target, reduction)
+    factors = constant("cross_entropy", "weight", weight, x)
+    function = CrossEntropy(reduction, factors, ignore_index, label_smoothing)
+    return _apply(function, x, target, reduction, weight)
 
 
 class Nll(ClassLoss):
@@ -184,8 +184,8 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
     which is this loss of log_softmax(x) in one pass.
     | rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
     -> tensor(0.4170)"""
-    weight = constant("nll", "weight", weight, x)
-    return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
+    factors = constant("nll", "weight", weight, x)
+    return _apply(Nll(reduction, factors, ignore_index), x, target, reduction, weight)
 
 
 examples(globals())

@@ -12,6 +12,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.elementwise.functions import exp, log, log1p
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
+from ranvier.tape.function import watched
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -48,7 +49,8 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
     tensor(0.1976)
     """
-    return Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
+    y = Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
+    return watched(y, weight)
 
 
 def _logits_by_x(x: Tensor, t: Tensor, weight: Any, positive: Any) -> Any:
@@ -86,7 +88,7 @@ def bce_with_logits(
         constant("bce_with_logits", "weight", weight, x),
         constant("bce_with_logits", "pos_weight", pos_weight, x),
     )
-    y: Tensor = BceWithLogits(reduction, *settings).apply(x, t)
+    y: Tensor = watched(BceWithLogits(reduction, *settings).apply(x, t), weight, pos_weight)
     if t is not target and is_floating(target):  # in a block of autocast half targets are float32, too
         return y.to(_core._autocast_float32(target)._array.dtype)
     return y

@@ -54,9 +54,7 @@ class SolveTriangular(Function):
         try:
             self.y = _substituted(A, b, self.upper, self.unit)
         except ValueError as error:
-            if not self.unit and (np.diagonal(A, axis1=-2, axis2=-1) == 0).any():
-                raise singular(self.op) from error
-            raise
+            raise singular(self.op) from error
         self.A, self.shape = A, b.shape
         return self.y
 

@@ -25,7 +25,7 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import by_kernel, watched
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError, require_dtype
@@ -153,7 +153,7 @@ def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
     starts = None if offsets is None else index_array("embedding_bag", offsets)
     scale = None if weights is None else as_tensor("embedding_bag", weights)
-    return Bag(*settings).apply(table, scale, index, starts)
+    return watched(Bag(*settings).apply(table, scale, index, starts), input, offsets)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

@@ -155,9 +155,8 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
     best = (places - starts).argmax(-1)  # the end of the first of the longest runs
     index = np.take_along_axis(order, best[..., None], -1)[..., 0]
-    index = np.expand_dims(index, at)
-    y = gather(input if ndim else reshape(input, (1,)), at, index)
-    indices = wrap(index)
+    indices = wrap(np.expand_dims(index, at))
+    y = gather(input if ndim else reshape(input, (1,)), at, indices)
     return (
         ValuesIndices(y, indices) if keepdim and ndim else ValuesIndices(squeeze(y, at), squeeze(indices, at))
     )

@@ -43,7 +43,8 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
         raise OpError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
     rows = host(_in_range, "put", at.reshape(-1), input.numel())
     write = scatter_add if accumulate else scatter
-    return reshape(write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,))), input.shape)
+    y = write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,)))
+    return reshape(watched(y, index), input.shape)
 
 
 def _in_range(name: str, index: Any, size: int) -> Any:
@@ -71,7 +72,8 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
         raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
     if not isinstance(value, Tensor):
         value = fill_number("index_fill", value, input._array.dtype)
-    return _copied(input, at, rows, expand(cast(value, input.dtype), _rows_shape(input, at, rows)))
+    source = expand(cast(value, input.dtype), _rows_shape(input, at, rows))
+    return watched(_copied(input, at, rows, source), index)
 
 
 def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
@@ -151,7 +153,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     expected = _rows_shape(input, at, rows)
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
         raise OpError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
-    return _copied(input, at, rows, source)
+    return watched(_copied(input, at, rows, source), index)
 
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
@@ -169,14 +171,15 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         if not accumulate:
             y = input.clone()
             y[key if len(key) != 1 else key[0]] = values
-            return y
+            return watched(y, *indices)
         picks = picks_of(key, input.shape)
         n = len(picks.axes)
         if picks.basic.count(slice(None)) == len(picks.basic) and picks.axes == tuple(range(n)):
             length, rest = math.prod(input.shape[:n]), input.shape[n:]
             rows = host(_in_range, "index_put", picks.rows, length)
             source = broadcast_to(values, (*picks.shape, *rest)).reshape(rows.size, *rest)
-            return index_add(input.reshape(length, *rest), 0, rows, source).reshape(input.shape)
+            y = index_add(input.reshape(length, *rest), 0, rows, source)
+            return watched(y, *indices).reshape(input.shape)
         places = picked(keep(np.arange(input.numel())).reshape(input.shape), (key,))
     except IndexError as error:
         raise IndexError(f"[index_put] {error}") from error
@@ -235,6 +238,7 @@ def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, inclu
         ones = full_like(src.detach(), 1)
         count = scatter_add(full_like(input.detach(), int(include_self)), at, places, ones)
         y = scatter_add(input if include_self else where(count > 0, 0.0, input), at, places, src)
+        y = watched(y, index)
         return y if reduce == "sum" else y / count.clamp(min=1)
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
