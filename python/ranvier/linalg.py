@@ -35,7 +35,7 @@ from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogd
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep

@@ -354,7 +354,7 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 OpDtypes dtypes_of(PyObject* function) {
   const py::object dtypes = checked(PyObject_GetAttr(function, g_dtypes));
   if (!PyTuple_Check(dtypes.ptr()) || PyTuple_GET_SIZE(dtypes.ptr()) < 2)
-    fail_type("apply", "got a Function whose dtypes are no Dtypes; expected ranvier.tape.dtypes.Dtypes");
+    fail_type("apply", "got a Function whose dtypes are no Dtypes; expected ranvier.tape.function.Dtypes");
   const auto field = [&](Py_ssize_t i) {
     return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(dtypes.ptr(), i));
   };

@@ -12,7 +12,7 @@ py::object applied_to(PyObject* function, PyObject* x);
 bool is_true(const py::object& x);
 bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
-// In which dtypes a Function computes: the first two fields of Dtypes (tape/dtypes.py).
+// In which dtypes a Function computes: the first two fields of Dtypes (tape/function.py).
 struct OpDtypes {
   py::object halves, autocast;
 };

@@ -7,8 +7,7 @@ from typing import Any
 
 from ranvier.grad_mode import no_grad
 from ranvier.observe import Observer
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_program, rule
 from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.tensors.tensor import Tensor

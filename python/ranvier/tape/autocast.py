@@ -1,7 +1,7 @@
 """Autocast: blocks in which ops compute in the dtypes of PyTorch's lists for the CPU.
 
-`Dtypes.autocast` says which list an op is in (`tape/dtypes.py`), `_core._autocast_cast` casts an operand as a
-list says. While an op of a list runs, its thread is in no block.
+`Dtypes.autocast` says which list an op is in (`tape/function.py`), `_core._autocast_cast` casts an operand as
+its list says. While an op of a list runs, its thread is in no block.
 
 Casts of leaves are kept until the outermost block ends, so that a weight is cast once, and its gradients are
 added up before they are cast back. A weight that has changed is cast again.

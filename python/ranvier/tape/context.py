@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.grad_mode import enable_grad, mode, no_grad
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.keys import numbers_first
 from ranvier.tensors.memory import Array, cast, copied, filled, in_dtype, like, unbroadcast, write
 from ranvier.tensors.places import picked_last, put

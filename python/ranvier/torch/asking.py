@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 
 # --- which of PyTorch's functions are written in Python, and which ask modes only
 _IN_PYTHON = """

@@ -13,7 +13,7 @@ from typing import Any
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.ops.making import random
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.torch import amp
 from ranvier.torch.compiler import NoEffect
 from ranvier.torch.pytree import tree_map_only

@@ -17,7 +17,7 @@ import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.autograd import Function
 from ranvier.settings import ThreadSettings
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.torch.absent import LACKS, absent
 from ranvier.torch.methods import part
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten

@@ -7,7 +7,7 @@ from typing import Any
 import ranvier as rv
 from ranvier.nn import conv
 from ranvier.ops.elementwise.dtypes import in_dtypes
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.failures import OpError
 
 

@@ -28,8 +28,7 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError

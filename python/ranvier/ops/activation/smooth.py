@@ -19,8 +19,7 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError

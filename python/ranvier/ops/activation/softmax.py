@@ -9,8 +9,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_output, rule
 from ranvier.tensors.tensor import Tensor
 

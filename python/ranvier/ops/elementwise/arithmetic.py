@@ -23,8 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, renamed

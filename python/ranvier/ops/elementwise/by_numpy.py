@@ -23,8 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, on_arrays, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast

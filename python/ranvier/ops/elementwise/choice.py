@@ -25,8 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, diagonal, sum_to
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError, require_dtype

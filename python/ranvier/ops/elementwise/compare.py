@@ -18,7 +18,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
 

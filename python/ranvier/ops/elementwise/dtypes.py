@@ -18,8 +18,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.extension import provider
 from ranvier.observe import is_recording
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import F, rounded
+from ranvier.tape.function import Dtypes, F, rounded
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed

@@ -29,8 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, own_error
 from ranvier.tensors.memory import BF16, F16

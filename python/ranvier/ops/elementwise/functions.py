@@ -28,8 +28,7 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import DtypeError, OpError

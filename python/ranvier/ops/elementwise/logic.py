@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype

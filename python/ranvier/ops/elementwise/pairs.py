@@ -30,8 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor

@@ -25,8 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unlike,
 )
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, rounded
+from ranvier.tape.function import Dtypes, Function, rounded
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, in_dtype

@@ -19,8 +19,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor

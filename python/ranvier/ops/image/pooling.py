@@ -20,8 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 

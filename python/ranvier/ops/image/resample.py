@@ -15,8 +15,7 @@ from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep

@@ -25,8 +25,7 @@ from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep

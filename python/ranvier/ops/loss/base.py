@@ -13,8 +13,7 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
 from ranvier.tensors.failures import DtypeError, OpError

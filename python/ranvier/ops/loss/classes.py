@@ -20,8 +20,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError

@@ -12,8 +12,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.recording import host

@@ -9,7 +9,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, in_dtypes
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor

@@ -22,7 +22,7 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap

@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
-from ranvier.tape.dtypes import Dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError

@@ -29,8 +29,7 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel, rounded
+from ranvier.tape.function import Dtypes, by_kernel, rounded
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES

@@ -13,8 +13,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import permute, reshape, transpose
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError

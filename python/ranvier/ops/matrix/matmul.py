@@ -12,8 +12,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_righ
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import renamed

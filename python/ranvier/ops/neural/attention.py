@@ -15,8 +15,7 @@ from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_sh
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.reshape import expand
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError

@@ -12,8 +12,7 @@ from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep

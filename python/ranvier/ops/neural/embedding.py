@@ -15,8 +15,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import index, own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write

@@ -24,8 +24,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError

@@ -20,8 +20,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import linear
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.join import cat, narrow, stack
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.tensor import Tensor, wrap
 

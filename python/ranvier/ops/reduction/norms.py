@@ -31,8 +31,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError

@@ -19,8 +19,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES

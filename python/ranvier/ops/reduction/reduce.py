@@ -29,8 +29,7 @@ from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError

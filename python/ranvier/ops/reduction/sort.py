@@ -26,8 +26,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import RULES
 from ranvier.tensors.errors import own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype

@@ -19,8 +19,7 @@ from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted

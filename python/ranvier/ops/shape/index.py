@@ -19,8 +19,7 @@ from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel, ndarray, watched
+from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, OpIndexError, require_dtype

@@ -21,8 +21,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
-from ranvier.tape.dtypes import Dtypes
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.errors import TooLarge, one_of, own_error, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
