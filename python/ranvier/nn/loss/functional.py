@@ -13,6 +13,7 @@ import ranvier._core as _core  # noqa: F401  # rows call it
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
+from ranvier.ops.rows import made
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -40,10 +41,7 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
             losses = f"_core._without_autocast(lambda: {losses})"
         lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f" return {call}")
-    scope: dict[str, Any] = {}
-    # rv.compile knows this package's code by its file
-    exec(compile("\n".join(lines), __file__, "exec"), globals(), scope)
-    form: Any = scope[name]
+    form = made("\n".join(lines), globals())
     added = Parameter("_", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="Any")
     parameters = {argument: of_op.get(argument, added) for argument in order.split()}
     form.__defaults__ = tuple(p.default for p in parameters.values() if p.default is not Parameter.empty)
