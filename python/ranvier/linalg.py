@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 import ranvier.ops as ops
-from ranvier.ops.elementwise.dtypes import as_tensor, once
+from ranvier.ops.elementwise.dtypes import as_tensor, in_dtypes
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
 from ranvier.ops.matrix.factors import (
@@ -36,6 +35,7 @@ from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogd
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
@@ -59,15 +59,11 @@ def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
     return ops.cross(input, other, dim)
 
 
-@once
-def _vecdot(x: Any, y: Any, dim: int) -> Tensor:
-    return ops.sum(ops.mul(x, y), dim)
-
-
+@in_dtypes(Dtypes(autocast="lower"))
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
     | rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    return _vecdot(_core._autocast_lower(x), _core._autocast_lower(y), dim)
+    return ops.sum(ops.mul(x, y), dim)
 
 
 def vector_norm(

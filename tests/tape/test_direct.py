@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 from ranvier.ops.activation.softmax import Softmax
-from ranvier.tape.function import by_kernel, into
+from ranvier.tape.function import Dtypes, by_kernel, into
 from support.refused import refused
 
 
@@ -59,7 +59,9 @@ def test_a_kernel_that_refuses():
 
 
 def test_what_an_op_leaves_to_python():
-    op = by_kernel(_core.softmax, Softmax, floats=True, takes=2)(lambda *given, **settings: (given, settings))
+    op = by_kernel(_core.softmax, Softmax, dtypes=Dtypes(), takes=2)(
+        lambda *given, **settings: (given, settings)
+    )
     x, whole = rv.ones(1, 2, requires_grad=True), rv.arange(2)
     y = op(x, 1)
     assert type(y._grad_fn) is Softmax

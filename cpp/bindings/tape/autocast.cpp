@@ -3,13 +3,13 @@
 
 #include "bindings/binder/methods.h"
 #include "bindings/replay/guards.h"
+#include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_policy;          // the name of the attribute
-PyObject *g_apply, *g_cast;  // in Python: a Function on inputs as its policy says; an input so
+PyObject *g_apply, *g_cast;  // in Python: a Function on inputs as its list says; an input so
 
 // _autocast(type): begins blocks of a dtype, 0: ends them, -1: neither; the number that there was.
 py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
@@ -25,21 +25,17 @@ py::object without_autocast(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return checked(PyObject_Vectorcall(a[0], a + 1, count - 1, nullptr));
 }
 
-// The operand of an op of several steps, as the policy says.
-py::object cast(const char* policy, PyObject* x) {
-  if (!t_autocast) return py::reinterpret_borrow<py::object>(x);
-  const py::object name = checked(PyUnicode_FromString(policy));
+// _autocast_cast(list, x): the operand of an op of this list.
+py::object cast(PyObject*, PyObject* const* a, Py_ssize_t) {
+  if (!t_autocast) return py::reinterpret_borrow<py::object>(a[1]);
   const WithoutAutocast off;
-  return checked(PyObject_CallFunctionObjArgs(g_cast, name.ptr(), x, nullptr));
+  return checked(PyObject_CallFunctionObjArgs(g_cast, a[0], a[1], nullptr));
 }
-py::object lower(PyObject*, PyObject* const* a, Py_ssize_t) { return cast("lower", a[0]); }
-py::object float32(PyObject*, PyObject* const* a, Py_ssize_t) { return cast("float32", a[0]); }
 
 PyMethodDef g_functions[] = {
     method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
     method<without_autocast, -1>("_without_autocast", "_without_autocast(function: Any, *args: Any) -> Any"),
-    method<lower, 1>("_autocast_lower", "_autocast_lower(x: Any) -> Any"),
-    method<float32, 1>("_autocast_float32", "_autocast_float32(x: Any) -> Any"),
+    method<cast, 2>("_autocast_cast", "_autocast_cast(list: str, x: Any) -> Any"),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
@@ -47,7 +43,7 @@ PyMethodDef g_functions[] = {
 __thread int t_autocast = 0;
 
 py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t count) {
-  const py::object policy = checked(PyObject_GetAttr(function, g_policy));
+  const py::object policy = dtypes_of(function).autocast;
   if (policy.is_none() || !g_apply) return {};
   const WithoutAutocast off;
   py::object all = checked(PyTuple_New(static_cast<Py_ssize_t>(count) + 2));
@@ -59,7 +55,6 @@ py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t 
 }
 
 void register_autocast(Module m) {
-  g_policy = PyUnicode_InternFromString("autocast");
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_autocast(apply, cast)", [](Raw apply, Raw cast) {
     g_apply = apply.value.inc_ref().ptr(), g_cast = cast.value.inc_ref().ptr();

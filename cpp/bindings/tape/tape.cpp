@@ -32,7 +32,7 @@ struct {
 } g_slots;
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
 PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_widens, *g_moves,
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_dtypes,
     *g_output;  // g_output: the class Output
 
 // The inputs of a call, as borrowed references that the caller holds.
@@ -279,8 +279,13 @@ py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
 
 // Whether Python makes a call with half floats: in float32, or of floats of several dtypes.
 bool widens(PyObject* self, const Inputs& inputs) {
-  if (!is_true(self, g_widens) || is_true(self, g_is_view)) return false;
-  return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+  if (is_true(self, g_is_view)) return false;
+  const py::object halves = dtypes_of(self).halves;
+  const auto are = [&](const char* text) {
+    return PyUnicode_CompareWithASCIIString(halves.ptr(), text) == 0;
+  };
+  if (are("own")) return false;
+  return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || !are("forward");
 }
 
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
@@ -346,6 +351,16 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 
 }  // namespace
 
+OpDtypes dtypes_of(PyObject* function) {
+  const py::object dtypes = checked(PyObject_GetAttr(function, g_dtypes));
+  if (!PyTuple_Check(dtypes.ptr()) || PyTuple_GET_SIZE(dtypes.ptr()) < 2)
+    fail_type("apply", "got a Function whose dtypes are no Dtypes; expected ranvier.tape.function.Dtypes");
+  const auto field = [&](Py_ssize_t i) {
+    return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(dtypes.ptr(), i));
+  };
+  return {field(0), field(1)};
+}
+
 PrecisionOfNode::PrecisionOfNode(PyObject* node)
     : holds_(g_has_precise_nodes && PyObject_HasAttr(node, g_precision)) {
   if (!holds_) return;
@@ -369,7 +384,7 @@ void register_tape(Module m) {
   make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_widens = name("widens"), g_moves = name("moves");
+  g_dtypes = name("dtypes");
   g_precision = name("_precision");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
   def(m, "_set_function_class(function, output, as_inputs, absent, widened)",

@@ -12,6 +12,12 @@ py::object applied_to(PyObject* function, PyObject* x);
 bool is_true(const py::object& x);
 bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
+// In which dtypes a Function computes: the first two fields of Dtypes (tape/function.py).
+struct OpDtypes {
+  py::object halves, autocast;
+};
+OpDtypes dtypes_of(PyObject* function);
+
 // While a node's backward runs, its products have the precision that a block gave to its forward
 // (base/precision.h).
 class PrecisionOfNode {

@@ -63,35 +63,45 @@ __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T>
   return q;
 }
 
-// Out of line: the division takes longer than a call.
 template <class T>
-__attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
+RANVIER_INLINE Quotient<vec<T>> any_quotient(vec<T> a, vec<T> b) {
+  if constexpr (sizeof(T) == 8 && !RANVIER_HAS_FMA) return slow_quotient<T>(a, b);
   Quotient<vec<T>> q;
   if constexpr (sizeof(T) == 4) {
     const auto low = quick_quotient(widen<0>(a), widen<0>(b)),
                high = quick_quotient(widen<1>(a), widen<1>(b));
     q = {narrow(low.whole, high.whole), narrow(low.rest, high.rest)};
-  } else if constexpr (RANVIER_HAS_FMA) {
-    q = quick_quotient(a, b);
   } else {
-    return slow_quotient<T>(a, b);
+    q = quick_quotient(a, b);
   }
-  if (__builtin_expect(any((abs(q.whole) >= T(kQuotient<T>)) | (abs(b) == Limits<T>::infinity)), 0))
-    return slow_quotient<T>(a, b);
+  const auto slow = (abs(q.whole) >= T(kQuotient<T>)) | (abs(b) == Limits<T>::infinity);
+  if (__builtin_expect(any(slow), 0)) {
+    const Quotient<vec<T>> exact = slow_quotient<T>(a, b);
+    q = {select(slow, exact.whole, q.whole), select(slow, exact.rest, q.rest)};
+  }
   return q;
+}
+
+// Out of line: the division takes longer than a call. A NaN is that of a, else that of b: the sign of a NaN
+// that two NaNs make depends on the order in which a compiler takes them.
+template <class T>
+__attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
+  const Quotient<vec<T>> q = any_quotient<T>(a, b);
+  const auto of = [&](vec<T> y) { return select(a != a, a, select(b != b, b, y)); };
+  return {of(q.whole), of(q.rest)};
 }
 
 template <class V>
 RANVIER_INLINE V fmod(V a, V b) {
   const V rest = quotient<element_of<V>>(a, b).rest;
-  const V turned = select(sign_bit(rest) == sign_bit(a), rest, rest + copysign(b, a));
+  const V turned = select((sign_bit(rest) == sign_bit(a)) | (rest != rest), rest, rest + copysign(b, a));
   return select(rest == V{}, copysign(V{}, a), turned);
 }
 
 template <class V>
 RANVIER_INLINE V remainder(V a, V b) {
   const V rest = quotient<element_of<V>>(a, b).rest;
-  const V turned = select(sign_bit(rest) == sign_bit(b), rest, rest + b);
+  const V turned = select((sign_bit(rest) == sign_bit(b)) | (rest != rest), rest, rest + b);
   return select(rest == V{}, copysign(V{}, a), turned);
 }
 

@@ -11,6 +11,7 @@ import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
 from ranvier.ops.making.creation import empty
+from ranvier.ops.rows import made
 from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -95,11 +96,8 @@ class Layer(OneOp):
 def forward_of(cls: type[OneOp], settings: Iterable[str], inputs: Sequence[str] = ("input",)) -> Any:
     """``forward`` as written by hand for one class: loops and lookups cost a third of a small call."""
     arguments = ", ".join([*inputs, *(f"self.{name}" for name in settings)])
-    source = f"def forward(self, {', '.join(inputs)}): return ops.{cls._op}({arguments})"
-    scope: dict[str, Any] = {}
-    # rv.compile knows this package's code by its file
-    exec(compile(source, __file__, "exec"), globals(), scope)
-    forward = scope["forward"]
+    call = f"ops.{cls._op}({arguments})"
+    forward = made(f"def forward(self, {', '.join(inputs)}): return {call}", globals())
     forward.op, forward.__qualname__ = cls._op, f"{cls.__qualname__}.forward"
     forward.__annotations__ = {**dict.fromkeys(inputs, Any), "return": Tensor}
     return forward

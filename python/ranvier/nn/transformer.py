@@ -153,7 +153,7 @@ class TransformerEncoderLayer(TransformerLayer):
             x = self.norm1(src + self._attention(src, *masks))
             x = self.norm2(x + self.dropout2(self._network(x)))
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
-        return cast(Tensor, _core._autocast_lower(x)) if fast else x
+        return cast(Tensor, _core._autocast_cast("lower", x)) if fast else x
 
     @property
     def activation_relu_or_gelu(self) -> int:

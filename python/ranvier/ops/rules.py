@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, once
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.layout import zeros
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.graph import of_output as saved_output
@@ -36,7 +36,7 @@ class Map(Function):
     of what the functions have saved, which may be a half.
     """
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
@@ -205,6 +205,7 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # look the kernels up at each call.
 
 Gradient = Callable[..., Any]
+OWN = Dtypes("own")
 
 
 def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:
@@ -214,7 +215,7 @@ def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, 
     methods["of_element"] = True  # for forward mode
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if gradient is None:
-        recomputed("x", kinds=(kind,))(once(formula))
+        recomputed("x", kinds=(kind,))(in_dtypes()(formula))
     elif gradient is piecewise_linear:
         diagonal(kind, kinks=True)
     else:
@@ -239,10 +240,10 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
         return kernel_backward(dy, self.x)
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return once(gradient)(dy, saved_input(node, 0, node.x))
+        return in_dtypes()(gradient)(dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
-    methods = {"forward": forward, "backward": backward, "widens": False, "reads_old": True}
+    methods = {"forward": forward, "backward": backward, "dtypes": OWN, "reads_old": True}
     return _unary(kernel, methods, gradient, rule, of_node)
 
 
@@ -260,7 +261,7 @@ def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_output(node, node.y))
 
-    methods = {"forward": forward, "backward": backward, "moves": True}
+    methods = {"forward": forward, "backward": backward, "dtypes": Dtypes("forward")}
     return _unary(kernel, methods, gradient, rule)
 
 
@@ -284,10 +285,10 @@ def with_setting(
         return kernel_backward(dy, self.x, self.setting)
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return once(gradient)(dy, saved_input(node, 0, node.x), node.setting)
+        return in_dtypes()(gradient)(dy, saved_input(node, 0, node.x), node.setting)
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
-    methods = {"__init__": __init__, "forward": forward, "backward": backward, "widens": False}
+    methods = {"__init__": __init__, "forward": forward, "backward": backward, "dtypes": OWN}
     methods["reads_old"] = property(lambda node: not same_slope(node.setting))
     return _unary(kernel, methods, gradient, rule, of_node)
 

@@ -15,6 +15,7 @@ from ranvier.grad_mode import enable_grad
 from ranvier.nn.layer import dataclass_transform
 from ranvier.observe import current, is_replaced, observers
 from ranvier.ops.making.creation import from_numpy
+from ranvier.ops.rows import made
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
@@ -357,13 +358,9 @@ def _constructor(settings: Mapping[str, Any]) -> Any:
     at = names.index("maximize")
     taken = ", ".join(["self", "params", *names[:at], "*", *names[at:], "**ignored"])
     call = "Optimizer.__init__(self, params, arguments(locals()), ignored)"
-    scope: dict[str, Any] = {}
-    exec(compile(f"def __init__({taken}): {call}", __file__, "exec"), globals(), scope)
-    init = scope["__init__"]
-    init.__defaults__, init.__kwdefaults__ = (
-        tuple(values[:at]),
-        dict(zip(names[at:], values[at:], strict=True)),
-    )
+    init = made(f"def __init__({taken}): {call}", globals())
+    init.__defaults__ = tuple(values[:at])
+    init.__kwdefaults__ = dict(zip(names[at:], values[at:], strict=True))
     return init
 
 

@@ -1,9 +1,7 @@
 """Autocast: blocks in which ops compute in the dtypes of PyTorch's lists for the CPU.
 
-``Function.autocast`` and `_core._autocast_lower`, `_core._autocast_float32`, which ops of several steps call,
-say which list an op is in: "lower": floats are cast to the dtype of the block; "float32": half floats are
-cast to float32. "products" are recurrent steps, whose products alone are in the first. All other ops compute
-in the dtypes that they get. While an op of a list runs, its thread is in no block.
+`Dtypes.autocast` says which list an op is in (`tape/function.py`), `_core._autocast_cast` casts an operand as
+its list says. While an op of a list runs, its thread is in no block.
 
 Casts of leaves are kept until the outermost block ends, so that a weight is cast once, and its gradients are
 added up before they are cast back. A weight that has changed is cast again.

@@ -12,7 +12,7 @@ an activation which no backward needs is freed as soon as the program drops it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,26 @@ from ranvier.tensors.views import bump
 ndarray = np.ndarray
 _MEDIUM = 2  # of products, as in config.PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Dtypes(NamedTuple):
+    """What an op does with half floats, within a block of autocast, and with integers.
+
+    halves: "float32": it computes them in float32, and rounds results and gradients once. "own": it takes
+        them as they are. "forward": forward does, but a call with a gradient is computed in float32.
+    autocast: None: in a block it computes in the dtypes that it gets. "lower": floats are cast to the dtype
+        of the block; "float32": half floats are cast to float32; "products": of recurrent steps, whose
+        products alone are in the dtype of the block.
+    beside: inputs from this one on may be float32 beside halves, whose dtype results get; 0: none may.
+    integers: "kept", or "floats": they become floats of the default dtype first.
+    like_first: results have the dtype of the first operand, where others are wider.
+    """
+
+    halves: str = "float32"
+    autocast: str | None = None
+    beside: int = 0
+    integers: str = "kept"
+    like_first: bool = False
 
 
 class Function(_core._FunctionBase):
@@ -65,16 +85,12 @@ class Function(_core._FunctionBase):
 
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
-    # whether forward gets half floats as float32: results and gradients are rounded once. No view does
-    widens: bool = True
-    mixes: int = 0  # inputs from this one on may be float32 beside halves, whose dtype results get
-    moves: bool = False  # whether forward takes halves, too: it then widens only where a gradient is needed
+    dtypes: Dtypes = Dtypes()  # how half floats are computed, and in blocks of autocast. A view's are its own
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs
     # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
     frees_result: bool = False
-    autocast: str | None = None  # the list that it is in: see autocast.py
     reads_old: bool = False  # whether backward reads the input, of which the result may take the place
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
@@ -139,20 +155,20 @@ def by_kernel(
     kernel: Callable[..., Any],
     node: Callable[..., Function] | None = None,
     inputs: int = 1,
+    dtypes: Dtypes | None = None,
     *,
-    floats: bool = False,
     result: type | None = None,
     takes: int = -1,
-    autocast: bool = False,
 ) -> Callable[[F], F]:
     """A decorator for what computes an op in Python: the core answers simple calls without it.
 
     ``kernel`` gets the arrays of Tensors and the other arguments. The function gets all other calls: those
     that the kernel refuses, by NotImplemented or an error, that observers follow, that have keywords, or that
-    need a gradient. With ``node`` the core answers the last, too. ``autocast``: and those in such a block.
+    need a gradient. With ``node`` the core answers the last, too.
 
     node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
-    floats: a first Tensor of another dtype than float32 and float64 is left to the function.
+    dtypes: those of the function; a first Tensor of another dtype than float32 and float64 is then left to
+    it, and where autocast lists it all calls in such a block. None: the kernel decides.
     result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
 
     >>> import ranvier as rv
@@ -161,8 +177,9 @@ def by_kernel(
     >>> exp(rv.tensor([0.0])), exp(0)
     (tensor([1.]), tensor(1.))
     """
+    listed = dtypes is not None and dtypes.autocast is not None
     return lambda in_python: _core._by_kernel(
-        in_python, kernel, node, inputs, floats, result, takes, autocast
+        in_python, kernel, node, inputs, dtypes is not None, result, takes, listed
     )
 
 
@@ -210,12 +227,12 @@ def _widened(function: Any, *inputs: Any) -> Any:
     """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
     floats = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
     own = floats[0]
-    if one := {*floats} == {own} or _fits(floats, function.mixes):
+    if one := {*floats} == {own} or _fits(floats, function.dtypes.beside):
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     else:  # most kernels refuse them
-        function.widens = False
+        function.dtypes = function.dtypes._replace(halves="own")
     try:  # factors of bfloat16 are kept by products that round to it
-        y = applied(function, inputs, function.autocast == "lower" and own == BF16)
+        y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
         got, *expected = str(error).split("; ")
@@ -238,10 +255,10 @@ def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
         _core.set_own_precision(before)
 
 
-def _fits(floats: list[Any], mixes: int) -> bool:
-    """Whether inputs of these dtypes, and those from `mixes` on, have one dtype each: halves first, or one
+def _fits(floats: list[Any], beside: int) -> bool:
+    """Whether inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
     weight of halves beside float32, as PyTorch's RMS norm takes it."""
-    same = mixes > 0 and len({*floats[:mixes]}) == len({*floats[mixes:]}) == 1
+    same = beside > 0 and len({*floats[:beside]}) == len({*floats[beside:]}) == 1
     return same and (floats[0] in HALVES or len(floats) == 2)
 
 

@@ -84,7 +84,8 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
     """As `assign` of ``node.apply(tensor)``, in the tensor's memory unless something has its old values:
     ``node.forward(array, out)`` writes there. Where backward ``reads_old`` values these are copied."""
     recorded = tensor._requires_grad and mode.enabled
-    widens = tensor._array.dtype in HALVES and node.widens and (recorded or not node.moves)
+    wide = ("float32", "forward") if recorded else ("float32",)
+    widens = tensor._array.dtype in HALVES and node.dtypes.halves in wide
     own = _is_sole(tensor)
     step = current()  # a recorded one; not that of a file that is written, which has no memory of its own
     listed = observers and (recorded or step is None or step.keeps)

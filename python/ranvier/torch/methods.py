@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-import ranvier._core as _core
 from ranvier import Tensor
-from ranvier.ops.elementwise.dtypes import once
+from ranvier.ops.elementwise.dtypes import in_dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.torch.former import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
@@ -24,14 +24,9 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
     return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
 
 
+@in_dtypes(Dtypes(autocast="lower"))
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta input + alpha (the sum of the products of two batches of matrices)."""
-    x, a, b = map(_core._autocast_lower, (input, batch1, batch2))
-    return _of_batches(x, a, b, beta, alpha)
-
-
-@once
-def _of_batches(input: Any, batch1: Any, batch2: Any, beta: Any, alpha: Any) -> Tensor:
     return _scaled(batch1.bmm(batch2).sum(0), input, beta, alpha)
 
 

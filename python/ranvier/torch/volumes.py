@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier as rv
-import ranvier._core as _core
 from ranvier.nn import conv
+from ranvier.ops.elementwise.dtypes import in_dtypes
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.failures import OpError
 
 
@@ -58,6 +59,7 @@ def conv3d(
     return y if input.ndim == 5 else y[0]
 
 
+@in_dtypes(Dtypes("own", "float32"))
 def max_pool3d(
     input: Any,
     kernel_size: Any,
@@ -72,7 +74,7 @@ def max_pool3d(
     >>> max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     tensor([[[[[7.]]]]])
     """
-    x = _core._autocast_float32(rv.as_tensor(input))
+    x = rv.as_tensor(input)
     if x.ndim not in (4, 5) or return_indices:
         raise OpError(
             f"[max_pool3d] got x of shape {tuple(x.shape)}, return_indices={return_indices}; expected x "

@@ -13,6 +13,7 @@ import ranvier._core as _core  # noqa: F401  # rows call it
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
+from ranvier.ops.rows import made
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -40,10 +41,7 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
             losses = f"_core._without_autocast(lambda: {losses})"
         lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f" return {call}")
-    scope: dict[str, Any] = {}
-    # rv.compile knows this package's code by its file
-    exec(compile("\n".join(lines), __file__, "exec"), globals(), scope)
-    form: Any = scope[name]
+    form = made("\n".join(lines), globals())
     added = Parameter("_", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="Any")
     parameters = {argument: of_op.get(argument, added) for argument in order.split()}
     form.__defaults__ = tuple(p.default for p in parameters.values() if p.default is not Parameter.empty)
@@ -82,12 +80,16 @@ gaussian_nll_loss = _form("gaussian_nll_loss", ops.gaussian_nll, "input target v
 huber_loss = _form("huber_loss", ops.huber, "input target reduction delta weight")
 kl_div = _form("kl_div", ops.kl_div, f"input target {_OLD} log_target")
 l1_loss = _form("l1_loss", ops.l1, f"input target {_OLD} weight")
-margin_ranking_loss = _form("margin_ranking_loss", ops.margin_ranking, f"input1 input2 target margin {_OLD}")
+margin_ranking_loss = _form(
+    "margin_ranking_loss",
+    ops.margin_ranking,  # type: ignore[has-type]  # of a decorator that is a call
+    f"input1 input2 target margin {_OLD}",
+)
 mse_loss = _form("mse_loss", ops.mse, f"input target {_OLD} weight")
 nll_loss = _form("nll_loss", ops.nll, "input target weight size_average ignore_index reduce reduction")
 poisson_nll_loss = _form(
     "poisson_nll_loss",
-    ops.poisson_nll,
+    ops.poisson_nll,  # type: ignore[has-type]
     "input target log_input full size_average eps reduce reduction",
 )
 smooth_l1_loss = _form("smooth_l1_loss", ops.smooth_l1, f"input target {_OLD} beta")

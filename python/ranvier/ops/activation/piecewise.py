@@ -28,7 +28,7 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
@@ -51,7 +51,7 @@ def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
 
 class Relu(Function):
     takes_deferred = True
-    widens = False
+    dtypes = Dtypes("own")
 
     def forward(self, x: Any, out: Any = None) -> Any:
         self.y = _core.relu(x, out)
@@ -136,7 +136,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
 
 
 class Hardtanh(Function):
-    widens = False
+    dtypes = Dtypes("own")
 
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val
@@ -220,7 +220,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
 class Prelu(Function):
     """y = x where x > 0, else weight x; the slopes belong to dimension 1 of x"""
 
-    autocast = "lower"
+    dtypes = Dtypes(autocast="lower")
 
     def through_view(self, place: int) -> bool:
         return True

@@ -9,13 +9,13 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_output, rule
 from ranvier.tensors.tensor import Tensor
 
 
 class Softmax(Function):
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -52,7 +52,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
 
 
 def _along(node: Any, name: str) -> Any:
-    @by_kernel(getattr(_core, name), node, floats=True)
+    @by_kernel(getattr(_core, name), node, dtypes=Dtypes())
     def along(x: Any, dim: Any) -> Tensor:
         """The node along a dimension; of a number, as of one element."""
         x = as_tensor(name, x)

@@ -16,15 +16,15 @@ from ranvier.ops.elementwise.dtypes import (
     as_number,
     as_operand,
     cast,
+    in_dtypes,
     is_pair,
-    of_halves,
     require_shapes,
     result_dtype,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, renamed
@@ -40,7 +40,7 @@ _NONE: Any = None  # shapes that no gradient needs: a missing attribute would ma
 class Add(Function):
     """y = a + b"""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
@@ -60,7 +60,7 @@ def _add(node: Any, dy: Tensor) -> Pair:
 class OfNumber(Function):
     """An operation with a number, which is no input: it gets no gradient."""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def __init__(self, number: float) -> None:
         self.number = number
@@ -82,7 +82,7 @@ rule(AddNumber)(lambda node, dy: dy)
 class Sub(Function):
     """y = a - b"""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
@@ -117,7 +117,7 @@ class Mul(Function):
     """y = a b"""
 
     reads: ClassVar = {"a": 1, "b": 0}
-    widens = False
+    dtypes = Dtypes("own")
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -139,7 +139,8 @@ def _mul(node: Any, dy: Tensor) -> Pair:
 class Div(Function):
     """y = a / b"""
 
-    derived = frees_result = moves = True
+    derived = frees_result = True
+    dtypes = Dtypes("forward")
 
     reads: ClassVar = {"y": 1}
 
@@ -179,7 +180,7 @@ MulNumber, DivNumber = _scaling("MulNumber", _core.mul), _scaling("DivNumber", _
 class NumberDiv(OfNumber):
     """y = number / x"""
 
-    widens = moves = True
+    dtypes = Dtypes("forward")
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -196,7 +197,7 @@ rule(NumberDiv)(lambda node, dy: -(dy * of_output(node, node.y) / of_input(node,
 class Neg(Function):
     """y = -x"""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def forward(self, x: Array) -> Array:
         return _core.neg(x, None)
@@ -218,7 +219,9 @@ _SUB = elementwise(
     Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
 )
 _MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
-_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, floats=True))
+_DIV = elementwise(
+    Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=Dtypes(integers="floats"))
+)
 _NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked
@@ -243,14 +246,15 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 def _scaled(op: Any, sign: int) -> Any:
     name = op.__name__
 
-    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True)
+    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), dtypes=Dtypes())
     def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
         """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):
             return op(a, mul(b, alpha))
-        a, b = as_operand(name, a), as_operand(name, b)
-        if (y := of_halves(op, a, b, alpha=alpha)) is not None:
-            return y
+        return of_operands(as_operand(name, a), as_operand(name, b), alpha)
+
+    @in_dtypes()
+    def of_operands(a: Any, b: Any, alpha: Any) -> Tensor:
         dtype = result_dtype(a, b)
         if dtype.kind != "f" and isinstance(alpha, float):
             raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
@@ -344,11 +348,14 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     if mode not in list(_ROUNDED):  # a list compares values without a hash
         raise OpError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
     a, b = as_operand("div", a), as_operand("div", b)
-    dtype = result_dtype(a, b)
-    if dtype.kind == "b":
+    if result_dtype(a, b).kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
-    if (y := of_halves(div, a, b, rounding_mode=mode)) is not None:
-        return y
+    return _rounded_quotient(mode, a, b)
+
+
+@in_dtypes()
+def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
+    dtype = result_dtype(a, b)
     a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 

@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, on_arrays, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
@@ -31,6 +31,9 @@ from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
 Slope = Callable[..., Any]
+
+
+FLOATS, KEPT = Dtypes(integers="floats"), Dtypes()
 
 
 class ByNumpy(Function):
@@ -140,21 +143,20 @@ def of_one(
     name: str,
     function: Callable[..., Any],
     slope: Slope | None,
-    integers: bool = False,
+    dtypes: Dtypes = FLOATS,
     core: Any = None,
     **kind: bool,
 ) -> Callable[[Any], Tensor]:
     """A public function y = f(x) with dy/dx = slope(f, x, y). kind: settings of ByNumpy.
-
-    Integers are computed in float32, or keep their dtype where `integers` is set.
 
     >>> import ranvier as rv
     >>> cube = of_one("cube", lambda x: x**3, lambda f, x, y: 3 * x * x)
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-    node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "core": core}), function, (slope,))
-    computed = elementwise(Row(name, node, core, function, floats=not integers))
+    methods = {**kind, "core": core, "dtypes": dtypes}
+    node = partial(type(name.capitalize(), (ByNumpy,), methods), function, (slope,))
+    computed = elementwise(Row(name, node, core, function, dtypes=dtypes))
 
     def op(input: Any) -> Tensor:
         return computed(input)
@@ -162,7 +164,7 @@ def of_one(
     return op
 
 
-def of_kernel(name: str, slope: Slope, **kind: bool) -> Callable[[Any], Tensor]:
+def of_kernel(name: str, slope: Slope, **kind: Any) -> Callable[[Any], Tensor]:
     """The same of the core's kernel of this name."""
     kernel = getattr(_core, name)
 
@@ -176,13 +178,13 @@ def of_two(
     name: str,
     function: Callable[..., Any],
     slopes: tuple[Slope | None, Slope | None],
-    integers: bool = False,
+    dtypes: Dtypes = FLOATS,
     **kind: Any,
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
-    node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
-    check, keeps = no_bools if name in DIVIDES else None, not kind.get("widens", True)
-    row = Row(name, node, kind.get("core"), function, floats=not integers, keeps=keeps, check=check)
+    node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "dtypes": dtypes}), function, slopes)
+    check = no_bools if name in DIVIDES else None
+    row = Row(name, node, kind.get("core"), function, dtypes=dtypes, check=check)
     computed = elementwise(row)
 
     def op(input: Any, other: Any) -> Tensor:

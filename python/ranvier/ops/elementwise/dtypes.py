@@ -18,7 +18,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.extension import provider
 from ranvier.observe import is_recording
-from ranvier.tape.function import F, rounded
+from ranvier.tape.function import Dtypes, F, rounded
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed
@@ -29,6 +29,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 F64 = np.dtype(np.float64)
+_ONCE = Dtypes()
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
@@ -151,48 +152,39 @@ def singles(*tensors: Tensor) -> list[Array]:
     return [(x.float() if x._array.dtype in HALVES else x)._array for x in tensors]
 
 
-def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
-    """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
-    return _of_halves(op, False, False, operands, settings)
+def in_dtypes(dtypes: Dtypes = _ONCE) -> Callable[[F], F]:
+    """A decorator for an op of several steps: the dtypes in which it computes all of them.
+
+    What autocast does comes first. Half floats are then float32 in all steps, unless `dtypes` takes them as
+    they are; the results, and the gradients, are rounded once.
+    """
+
+    def decorate(op: F) -> F:
+        @wraps(op)
+        def computed(*operands: Any, **settings: Any) -> Any:
+            if dtypes.autocast is None or not _core._autocast(-1):
+                return _computed(op, dtypes, operands, settings)
+            cast_of = partial(_core._autocast_cast, dtypes.autocast)
+            return _core._without_autocast(_computed, op, dtypes, *_each(cast_of, operands, settings))
+
+        return computed  # type: ignore[return-value]
+
+    return decorate
 
 
-def _of_halves(op: Any, in_float32: bool, as_first: bool, operands: Any, settings: dict[str, Any]) -> Any:
+def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return tuple(map(cast_of, operands)), {key: cast_of(x) for key, x in settings.items()}
+
+
+def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if HALVES.isdisjoint([x._array.dtype for x in tensors]):
-        return None
-    if in_float32 and _core._autocast(-1) != 0:
-        own, cast_of = F32, _core._autocast_float32
-    elif (own := tensors[0]._array.dtype if as_first else result_dtype(*tensors)) in HALVES:
-        cast_of = single
-    else:
-        return None
-    wide = partial(op, **{key: cast_of(x) for key, x in settings.items()})
-    return rounded(_core._without_autocast(wide, *map(cast_of, operands)), own)
-
-
-def once(op: F, in_float32: bool = False, as_first: bool = False) -> F:
-    """A decorator for such an op: its results, and gradients, are rounded once; with in_float32 they stay
-    float32 in blocks of autocast. as_first: see :func:`once_as_first`."""
-
-    @wraps(op)
-    def rounding_once(*operands: Any, **settings: Any) -> Any:
-        y = _of_halves(op, in_float32, as_first, operands, settings)
-        y = op(*operands, **settings) if y is None else y
-        if as_first and operands and is_floating(first := _core._autocast_float32(operands[0])):
-            y = y.to(first._array.dtype)
-        return y
-
-    return rounding_once  # type: ignore[return-value]
-
-
-def once_or_in_float32(op: F) -> F:
-    """:func:`once` for an op of autocast's list "float32", whose results are float32 in such a block."""
-    return once(op, in_float32=True)
-
-
-def once_as_first(op: F) -> F:
-    """:func:`once_or_in_float32` for an op whose results have the dtype of the first operand."""
-    return once(op, in_float32=True, as_first=True)
+    if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
+        own = tensors[0]._array.dtype if dtypes.like_first else result_dtype(*tensors)
+        if own in HALVES:
+            operands, settings = _each(single, operands, settings)
+            return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
+    y = op(*operands, **settings)
+    return y.to(operands[0]._array.dtype) if dtypes.like_first and is_floating(operands[0]) else y
 
 
 def is_floating(x: Any) -> bool:

@@ -16,16 +16,23 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
-from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
+from ranvier.ops.elementwise.by_numpy import KEPT, TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating, of_halves, once
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    as_tensor,
+    floating,
+    in_dtypes,
+    is_floating,
+)
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, own_error
-from ranvier.tensors.memory import BF16, F16, HALVES
+from ranvier.tensors.memory import BF16, F16
 from ranvier.tensors.tensor import Tensor, by_numpy
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
@@ -71,7 +78,7 @@ asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
 asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, x))
 atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))
 atanh = of_one("atanh", np.arctanh, lambda f, x, y: 1 / (1 - x * x))
-ceil = of_one("ceil", np.ceil, None, integers=True, core=_core.ceil)
+ceil = of_one("ceil", np.ceil, None, KEPT, core=_core.ceil)
 cosh = of_one("cosh", np.cosh, lambda f, x, y: f.sinh(x))
 deg2rad = of_one("deg2rad", lambda x: x * x.dtype.type(_DEGREE), lambda f, x, y: _DEGREE, steps=True)
 tetragamma = of_one("tetragamma", _tetragamma, _no_third)
@@ -81,7 +88,7 @@ erf = of_kernel("erf", lambda f, x, y: 2 / _ROOT_PI * f.exp(-x * x))
 erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
 erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))
 exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2, frees_result=False)
-floor = of_one("floor", np.floor, None, integers=True, core=_core.floor)
+floor = of_one("floor", np.floor, None, KEPT, core=_core.floor)
 frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
 lgamma = of_kernel("lgamma", lambda f, x, y: digamma(x))
 log10 = of_one("log10", np.log10, lambda f, x, y: 1 / (x * _LN10))
@@ -89,7 +96,7 @@ log2 = of_one("log2", np.log2, lambda f, x, y: 1 / (x * _LN2))
 rad2deg = of_one("rad2deg", lambda x: x * x.dtype.type(1 / _DEGREE), lambda f, x, y: 1 / _DEGREE, steps=True)
 sinc = of_one("sinc", np.sinc, _sinc_slope)
 sinh = of_one("sinh", np.sinh, lambda f, x, y: f.cosh(x))
-trunc = of_one("trunc", np.trunc, None, integers=True, core=_core.trunc)
+trunc = of_one("trunc", np.trunc, None, KEPT, core=_core.trunc)
 TENSORS.sinh, TENSORS.cosh = sinh, cosh
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
@@ -127,7 +134,7 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 
 
 @own_error
-@once
+@in_dtypes()
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
     | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
@@ -145,17 +152,16 @@ def rsqrt(input: Any) -> Tensor:
 
 
 @by_kernel(_core.rsqrt)
+@in_dtypes()
 def _rsqrt(input: Any) -> Tensor:
-    y = of_halves(rsqrt, input)
-    return reciprocal(sqrt(input)) if y is None else y
+    return reciprocal(sqrt(input))
 
 
 @own_error
+@in_dtypes()
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
     input = floating(input, "tan")
-    if input._array.dtype in HALVES:
-        return of_halves(tan, input)
     return div(sin(input), cos(input))
 
 
@@ -168,14 +174,13 @@ def positive(input: Any) -> Tensor:
 
 
 @own_error
+@in_dtypes()
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
     | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
     input = floating(input, "logit")
-    if input._array.dtype in HALVES:
-        return of_halves(logit, input, eps)
     if eps is not None:
         input = input.clip(eps, 1 - eps)
     return log(input) - log1p(-input)
@@ -198,7 +203,7 @@ def _of_floats(x: Any, nan: float, posinf: float | None, neginf: float | None) -
     return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
 
 
-@by_kernel(_of_floats, floats=True)
+@by_kernel(_of_floats, dtypes=Dtypes())
 def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):

@@ -19,16 +19,16 @@ from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_tensor,
+    in_dtypes,
     is_floating,
     is_number,
     is_pair,
-    of_halves,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import DtypeError, OpError
@@ -50,7 +50,7 @@ Square = of_input(_core.square, lambda dy, x: dy * x * 2.0)
 class _Step(Function):
     """A function that is constant between its jumps: its gradient is 0."""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def backward(self, dy: Array) -> Array:
         return zeros(dy.shape, dy.dtype, is_channels_last(dy))
@@ -72,7 +72,7 @@ rule(Sign, Round)(lambda node, dy: none(dy.shape, dy))
 def _of_floats(node: type[Function], by_numpy: Any) -> Callable[[Any], Tensor]:
     """The op, which computes integers in the default dtype."""
     name = node.__name__.lower()
-    computed = elementwise(Row(name, node, getattr(_core, name), by_numpy, floats=True))
+    computed = elementwise(Row(name, node, getattr(_core, name), by_numpy, dtypes=Dtypes(integers="floats")))
 
     def op(input: Any) -> Tensor:
         return computed(input)
@@ -133,8 +133,11 @@ def round(input: Any, decimals: int = 0) -> Tensor:
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
     if not decimals:
         return _ROUND(input)
-    if (y := of_halves(round, input, decimals=decimals)) is not None:
-        return y
+    return _round_to(input, decimals)
+
+
+@in_dtypes()
+def _round_to(input: Any, decimals: int) -> Tensor:
     if not is_floating(input):
         raise DtypeError(
             f"[round] got x of dtype {as_tensor('round', input).dtype.name} and decimals {decimals}; "
@@ -146,7 +149,7 @@ def round(input: Any, decimals: int = 0) -> Tensor:
 class Pow(Function):
     """y = a^b"""
 
-    moves = True
+    dtypes = Dtypes("forward")
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -199,7 +202,7 @@ def _pow_number(node: Any, dy: Tensor) -> Tensor:
 class NumberPow(OfNumber):
     """y = number^x"""
 
-    widens = moves = True
+    dtypes = Dtypes("forward")
 
     def forward(self, x: Array) -> Array:
         self.y = _core.pow(self.number, x, None)

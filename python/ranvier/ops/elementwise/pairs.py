@@ -15,7 +15,7 @@ import ranvier._core as _core
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.by_numpy import of_two
+from ranvier.ops.elementwise.by_numpy import KEPT, of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import (
@@ -24,14 +24,13 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     floating,
+    in_dtypes,
     is_floating,
-    of_halves,
-    once,
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
@@ -75,20 +74,20 @@ copysign = of_two(
     (lambda f, a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
     steps=True,
 )
-floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True, core=_core.floor_divide)
+floor_divide = of_two("floor_divide", np.floor_divide, (None, None), KEPT, core=_core.floor_divide)
 
 
 def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any], Any]) -> Any:
     """a less the whole quotient times b."""
     slopes = (lambda f, a, b, y: 1.0, lambda f, a, b, y: -whole(a, b))
-    return of_two(name, function, slopes, integers=True, steps=True, core=core)
+    return of_two(name, function, slopes, KEPT, steps=True, core=core)
 
 
 fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda a, b: np.trunc(a / b))
 remainder = _of_rest("remainder", np.remainder, _core.remainder, np.floor_divide)
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
-fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
-fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)
+fmax = of_two("fmax", np.fmax, _share(np.greater_equal), KEPT, steps=True)
+fmin = of_two("fmin", np.fmin, _share(np.less_equal), KEPT, steps=True)
 
 
 def _next(a: Any, b: Any) -> Any:
@@ -104,7 +103,11 @@ def _next(a: Any, b: Any) -> Any:
 
 
 nextafter = of_two(  # a half float has other neighbours than a float32
-    "nextafter", _next, (lambda f, a, b, y: (a != b).astype(y.dtype), None), steps=True, widens=False
+    "nextafter",
+    _next,
+    (lambda f, a, b, y: (a != b).astype(y.dtype), None),
+    steps=True,
+    dtypes=Dtypes("own", integers="floats"),
 )
 xlogy = of_two(
     "xlogy",
@@ -133,10 +136,9 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     return _lerp(input, end, weight)
 
 
-@by_kernel(fused.lerp, floats=True)
+@by_kernel(fused.lerp, dtypes=Dtypes())
+@in_dtypes()
 def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
-    if (y := of_halves(lerp, input, end, weight)) is not None:
-        return y
     if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
         input = mul(input, 1.0)  # the difference of unsigned integers would wrap round
     step = sub(end, input)
@@ -147,10 +149,9 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 
 def _added(name: str, joined: Any) -> Callable[..., Tensor]:
-    @by_kernel(getattr(_core, name), floats=True)
+    @by_kernel(getattr(_core, name), dtypes=Dtypes())
+    @in_dtypes()
     def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
-        if (y := of_halves(op, input, tensor1, tensor2, value=value)) is not None:
-            return y
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
             # the dtype of the sum: products of small integers would overflow, quotients be rounded
             tensor1 = cast(tensor1, result_dtype(input, tensor1))
@@ -196,7 +197,7 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 )
 
 
-@once
+@in_dtypes()
 def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
     input, other = as_operand("ldexp", input), as_operand("ldexp", other)
@@ -210,7 +211,7 @@ def ldexp(input: Any, other: Any) -> Tensor:
     return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))
 
 
-@once
+@in_dtypes()
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
     | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""

@@ -25,7 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unlike,
 )
-from ranvier.tape.function import Function, rounded
+from ranvier.tape.function import Dtypes, Function, rounded
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, in_dtype
@@ -41,8 +41,7 @@ class Row(NamedTuple):
     f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
     numpy: NumPy's function of other dtypes; if it is a ufunc, the core runs its inner loops, else those of
     `ufunc`, if there is one.
-    floats: integers become floats of the default dtype first. keeps: half floats stay, as in a
-    Function with widens=False.
+    dtypes: of the op; halves that are not "own" are computed in float32.
     check(name, dtype, *operands): raises for a common dtype that the op lacks.
     number(name, x, dtype): what `numpy` gets for a number.
     instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
@@ -55,8 +54,7 @@ class Row(NamedTuple):
     with_number: Callable[[float], Function] | None = None
     of_number: Callable[[float], Function] | None = None
     ufunc: Any = None
-    floats: bool = False
-    keeps: bool = False
+    dtypes: Dtypes = Dtypes()
     check: Callable[..., None] | None = None
     number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
     instead: Callable[..., Array | None] | None = None
@@ -68,7 +66,8 @@ ROWS: dict[str, Row] = {}
 
 def ufunc_of(row: Row) -> Any:
     """The ufunc whose inner loops compute dtypes without a kernel as they are; None: there is none."""
-    return row.numpy if isinstance(row.numpy, np.ufunc) and not row.floats else row.ufunc
+    keeps = row.dtypes.integers == "kept"
+    return row.numpy if isinstance(row.numpy, np.ufunc) and keeps else row.ufunc
 
 
 def elementwise(row: Row) -> Callable[..., Tensor]:
@@ -95,9 +94,9 @@ def _result(row: Row, *given: Any) -> Tensor:
             return answer
         raise
     dtype = result_dtype(*operands)
-    if row.floats and dtype.kind in "biu":
+    if row.dtypes.integers == "floats" and dtype.kind in "biu":
         dtype = default.dtype
-    if dtype in HALVES and not row.keeps:
+    if dtype in HALVES and row.dtypes.halves != "own":
         operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
         wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
         if not any(isinstance(x, Tensor) for x in wide):

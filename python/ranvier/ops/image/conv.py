@@ -19,7 +19,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
@@ -32,8 +32,7 @@ class Convolution(Function):
     """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
 
     reads: ClassVar = {"x": 1, "w": 0}
-    widens = False
-    autocast = "lower"
+    dtypes = Dtypes("own", "lower")
     dimensions: int  # of a batch; a single image or signal has one less
     kernel: Any
     kernel_backward: Any
@@ -201,7 +200,7 @@ class _Gradient(Function):
     place: 0 for that of x, 1 for that of w; shape: of the gradient.
     """
 
-    widens = False
+    dtypes = Dtypes("own")
     backward = by_rule
 
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:

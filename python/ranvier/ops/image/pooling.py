@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -32,7 +32,8 @@ class Pool(Function):
     kernel: Any
     kernel_backward: Any
 
-    adaptive = widens = False
+    adaptive = False
+    dtypes = Dtypes("own")
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

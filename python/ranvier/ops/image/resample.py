@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor, once
+from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor, in_dtypes
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
@@ -187,7 +187,7 @@ class Pad(Function):
     def __init__(self, sizes: Any, mode: str, value: float) -> None:
         self.sizes, self.mode, self.value = sizes, mode, value
         if mode in ("reflect", "replicate"):
-            self.autocast = "float32"
+            self.dtypes = Dtypes(autocast="float32")
 
     def forward(self, x: Any) -> Any:
         return _core.pad(x, self.sizes, self.mode, self.value)
@@ -221,13 +221,13 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     if value and mode != "constant":
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
     if mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # layers of volumes come last
-        if mode == "replicate":
-            input = _core._autocast_float32(input)
-        return _core._without_autocast(_of_volumes, input, pad, mode)  # "reflect" is in no list
+        if mode == "replicate":  # autocast lists no other
+            return in_dtypes(Dtypes("own", "float32"))(_of_volumes)(input, pad, mode)
+        return _core._without_autocast(_of_volumes, input, pad, mode)
     return _padded(input, pad, mode, 0.0 if value is None else value)
 
 
-@once
+@in_dtypes()
 def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
     """Layers are padded behind the images."""
     d, h, w = x.shape[-3:]

@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, once, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
@@ -25,7 +25,7 @@ from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
-from ranvier.tape.function import Function, watched
+from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
@@ -147,8 +147,9 @@ def local_response_norm(
     | rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
     -> tensor([0.7378, 0.5946, 0.5946])"""
     input = as_tensor("local_response_norm", input)
-    single = once if input.ndim == 3 else once_or_in_float32  # autocast has the means of images in its list
-    return single(_response_norm)(input, size, alpha, beta, k)
+    # autocast has the means of images in its list
+    dtypes = Dtypes() if input.ndim == 3 else Dtypes(autocast="float32")
+    return in_dtypes(dtypes)(_response_norm)(input, size, alpha, beta, k)
 
 
 def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
@@ -166,6 +167,7 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
 
 
 def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
+    @in_dtypes(Dtypes("own", "float32"))
     def op(
         input: Any,
         indices: Any,
@@ -174,7 +176,7 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         padding: Any = 0,
         output_size: Any = None,
     ) -> Tensor:
-        x, at = _core._autocast_float32(as_tensor(name, input)), index_array(name, indices)
+        x, at = as_tensor(name, input), index_array(name, indices)
         if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
             raise OpError(
                 f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
@@ -244,7 +246,8 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, *sizes, axes))
 
 
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
+@in_dtypes(Dtypes("own", "float32"))
 def grid_sample(
     input: Any,
     grid: Any,
@@ -265,7 +268,7 @@ def grid_sample(
     tensor([[[[0.5000]]]])
     """
     node = GridSample(mode, padding_mode, bool(align_corners), False)
-    input, grid = (_core._autocast_float32(as_tensor("grid_sample", x)) for x in (input, grid))
+    input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
     volumes = (*input.shape[:1], *input.shape[5:], 3) == (*grid.shape[:1], *grid.shape[4:])
     if input.ndim == grid.ndim == 5 and volumes and min(input.shape[2:]) > 0:
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]

@@ -13,7 +13,7 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
 from ranvier.tensors.failures import DtypeError, OpError
@@ -118,7 +118,7 @@ class ElementLoss(Function):
     loss: Any
     gradient: Any  # of x, or of target where the argument after the reduction is True
     slopes: tuple[Slope | None, ...]
-    autocast = "float32"
+    dtypes = Dtypes(autocast="float32")
 
     def __init__(self, reduction: str, *settings: Any) -> None:
         self.reduction, self.settings = reduction, settings

@@ -20,7 +20,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
-from ranvier.tape.function import Function, watched
+from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
@@ -47,7 +47,7 @@ class ClassLoss(Function):
 
     loss: Any
     gradient: Any
-    autocast = "float32"
+    dtypes = Dtypes(autocast="float32")
 
     def __init__(self, *settings: Any) -> None:
         self.settings = settings

@@ -9,10 +9,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.recording import host
@@ -64,6 +64,7 @@ def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, b
     return rows
 
 
+@in_dtypes(Dtypes("own", "float32"))
 def ctc_loss(
     log_probs: Any,
     targets: Any,
@@ -89,7 +90,7 @@ def ctc_loss(
     >>> rv.nn.functional.ctc_loss(log_probs, rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
     tensor(0.2877)
     """
-    x = _core._autocast_float32(as_tensor("ctc_loss", log_probs))
+    x = as_tensor("ctc_loss", log_probs)
     require_dtype("ctc_loss", "log_probs", x, "f", "floats")
     if x.ndim not in (2, 3):
         raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")

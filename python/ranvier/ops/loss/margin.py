@@ -6,15 +6,16 @@ from typing import Any
 
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import as_tensor, in_dtypes
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
 
@@ -31,7 +32,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
 
 
 @own_error
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
@@ -61,7 +62,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
 
 
 @own_error
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def triplet_margin(
     anchor: Any,
     positive: Any,

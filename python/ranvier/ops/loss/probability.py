@@ -90,7 +90,7 @@ def bce_with_logits(
     )
     y: Tensor = watched(BceWithLogits(reduction, *settings).apply(x, t), weight, pos_weight)
     if t is not target and is_floating(target):  # in a block of autocast half targets are float32, too
-        return y.to(_core._autocast_float32(target)._array.dtype)
+        return y.to(_core._autocast_cast("float32", target)._array.dtype)
     return y
 
 

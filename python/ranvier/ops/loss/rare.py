@@ -10,19 +10,25 @@ from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating, once, once_as_first, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import (
+    alike,
+    as_tensor,
+    floating,
+    in_dtypes,
+)
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-@once_as_first
+@in_dtypes(Dtypes(autocast="float32", like_first=True))
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -40,7 +46,7 @@ def hinge_embedding_loss(
     return reduced("hinge_embedding_loss", losses, reduction)
 
 
-@once_as_first
+@in_dtypes(Dtypes(autocast="float32", like_first=True))
 def soft_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -51,7 +57,7 @@ def soft_margin_loss(
     return reduced("soft_margin_loss", softplus(-target * x, threshold=np.inf), reduction)
 
 
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -83,7 +89,7 @@ def multi_margin_loss(
     return reduced(name, mean(where(others, losses, 0.0), -1), reduction)
 
 
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def multilabel_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -104,7 +110,7 @@ def multilabel_margin_loss(
     return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
 
 
-@once
+@in_dtypes()
 def multilabel_soft_margin_loss(
     input: Any,
     target: Any,

@@ -9,11 +9,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import once, once_or_in_float32
+from ranvier.ops.elementwise.dtypes import in_dtypes
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
+from ranvier.tape.function import Dtypes
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
@@ -87,12 +88,12 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     | rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
     -> tensor([0.1250, 4.0000])"""
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
-        x = _core._autocast_float32(x)
+        x = _core._autocast_cast("float32", x)
         target = target.to(x._array.dtype)
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
-@once_or_in_float32
+@in_dtypes(Dtypes(autocast="float32"))
 def poisson_nll(
     x: Any,
     target: Any,
@@ -119,7 +120,7 @@ def poisson_nll(
 
 
 @own_error
-@once
+@in_dtypes()
 def gaussian_nll(
     x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:

@@ -15,8 +15,8 @@ from ranvier.ops.elementwise.dtypes import (
     alike,
     as_tensor,
     floating,
+    in_dtypes,
     is_floating,
-    once,
     result_dtype,
     single,
     unlike,
@@ -29,15 +29,14 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
-from ranvier.tape.function import by_kernel, rounded
+from ranvier.tape.function import Dtypes, by_kernel, rounded
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
 
-lower = _core._autocast_lower
 
-
+@in_dtypes(Dtypes("own", "lower"))
 def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
@@ -76,17 +75,17 @@ def _row_and_product(row: Array, a: Array, b: Array, beta: float, alpha: float) 
     return _core.matmul(a, b, row, "none", None)
 
 
-@by_kernel(_row_and_product, floats=True, autocast=True)
+@by_kernel(_row_and_product, dtypes=Dtypes(autocast="lower"))
 def _addmm(input: Any, mat1: Any, mat2: Any, beta: float, alpha: float) -> Tensor:
     a, b = of_dims("addmm", mat1, mat2, 2, 2)
-    return _plus(lower(input), lower(a), lower(b), beta, alpha)
+    return _plus(input, a, b, beta, alpha)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
     | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
     a, b = of_dims("baddbmm", batch1, batch2, 3, 3)
-    return _plus(lower(input), lower(a), lower(b), beta, alpha)
+    return _plus(input, a, b, beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
@@ -157,7 +156,7 @@ def kron(input: Any, other: Any) -> Tensor:
     return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
 
 
-@once
+@in_dtypes()
 def dist(input: Any, other: Any, p: float = 2) -> Tensor:
     """The p-norm of a - b. | rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0])) -> tensor(5.)"""
     return norm(sub(input, other), p)
@@ -176,7 +175,7 @@ def cdist(
     return distances(x1, x2, p)
 
 
-@once
+@in_dtypes()
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
     | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
@@ -237,7 +236,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
 
-@once
+@in_dtypes()
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
     | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
@@ -254,7 +253,7 @@ def corrcoef(input: Any) -> Tensor:
     return (c / unsqueeze(d, 1) / d).clamp(-1, 1)
 
 
-@once
+@in_dtypes()
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
     | rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.ops.elementwise.dtypes import Array, once
+from ranvier.ops.elementwise.dtypes import Array, in_dtypes
 from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
@@ -54,7 +54,7 @@ def _scaled(A: Array) -> Array:
     return np.asarray(y)
 
 
-@once
+@in_dtypes()
 def matrix_exp(input: Any) -> Tensor:
     """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n) of the input.
     | rv.linalg.matrix_exp(rv.tensor([[0.0, 1.0], [0.0, 0.0]])) -> tensor([[1., 1.], [0., 1.]])"""

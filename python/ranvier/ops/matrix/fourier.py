@@ -93,7 +93,7 @@ def floats(name: str, x: Any) -> Tensor:
     """The operand in float32 or float64; whole numbers in the default dtype."""
     x = floating(as_tensor(name, x), name)
     if x.dtype.itemsize < 4:
-        x = _core._autocast_float32(x)
+        x = _core._autocast_cast("float32", x)
     if x.dtype.itemsize < 4:
         raise OpError(f"[{name}] got {x.dtype}; expected float32 or float64: x.float()")
     return x

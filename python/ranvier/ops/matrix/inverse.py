@@ -13,7 +13,7 @@ from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor, once
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor, in_dtypes
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
@@ -36,7 +36,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
     if A._array.dtype in HALVES and name not in _NOT_IN_FLOAT32:
-        A = _core._autocast_float32(A)
+        A = _core._autocast_cast("float32", A)
     if A._array.dtype not in (F32, F64):
         raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
@@ -277,7 +277,7 @@ def logdet(A: Any) -> Tensor:
     return log(sign) + logs
 
 
-@once
+@in_dtypes()
 def matrix_power(A: Any, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
     | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""

@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import permute, reshape, transpose
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
@@ -25,8 +25,7 @@ class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
 
     reads: ClassVar = {"x": 1, "weight": 0}
-    widens = False
-    autocast = "lower"
+    dtypes = Dtypes("own", "lower")
 
     def through_view(self, place: int) -> bool:
         return place == 2 or self.x.ndim != 2
@@ -64,7 +63,7 @@ def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     try:
         y = matmul(x, weight)
-        return y if bias is None else add(y, _core._autocast_lower(bias))
+        return y if bias is None else add(y, _core._autocast_cast("lower", bias))
     except Exception as error:
         raise renamed(error, "linear") from None
 
@@ -84,7 +83,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return _linear(input, weight, bias)
 
 
-@by_kernel(_core._linear, Linear, 3, floats=True, autocast=True)
+@by_kernel(_core._linear, Linear, 3, Linear.dtypes)
 def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)

@@ -12,7 +12,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_righ
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import renamed
@@ -25,8 +25,7 @@ class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
 
     reads: ClassVar = {"a": 1, "b": 0}
-    widens = False
-    autocast = "lower"
+    dtypes = Dtypes("own", "lower")
     alpha = 1.0
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -114,7 +113,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     return _matmul(input, other)
 
 
-@by_kernel(_core.matmul, Matmul, 2, floats=True, autocast=True)
+@by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes)
 def _matmul(input: Any, other: Any) -> Tensor:
     try:
         input, other = as_operand("matmul", input), as_operand("matmul", other)

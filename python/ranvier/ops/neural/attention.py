@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.reshape import expand
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
@@ -71,8 +71,7 @@ class Attention(Function):
     Weights are in memory as (..., S, L), as the kernel computes them.
     """
 
-    mixes = 3
-    autocast = "lower"
+    dtypes = Dtypes(autocast="lower", beside=3)
 
     def __init__(
         self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False
@@ -115,7 +114,8 @@ class Attention(Function):
     def over(self, *inputs: Tensor) -> Any:
         """apply(); without a gradient the kernel takes bfloat16 as it is, where it can."""
         arrays = [x._array for x in inputs]
-        self.moves = self.p == 0 and not self.with_weights and self._reads_halves(*arrays)
+        if self.p == 0 and not self.with_weights and self._reads_halves(*arrays):
+            self.dtypes = self.dtypes._replace(halves="forward")
         return self.apply(*inputs)
 
     def _reads_halves(self, q: Array, k: Array, v: Array, *masks: Array) -> bool:
@@ -213,9 +213,11 @@ class PackedAttention(Attention):
     qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
     """
 
+    dtypes = Dtypes(autocast="lower", beside=1)
+
     def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
         super().__init__(*settings)
-        self.heads, self.batch_first, self.mixes = heads, batch_first, 1
+        self.heads, self.batch_first = heads, batch_first
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
@@ -260,6 +262,7 @@ def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
 
 
 @own_error
+@in_dtypes(Dtypes("own", "lower"))
 def scaled_dot_product_attention(
     query: Any,
     key: Any,
@@ -296,8 +299,8 @@ def scaled_dot_product_attention(
     tensor([[1.0000],
             [1.5000]])
     """
-    query, key, value = (_core._autocast_lower(as_tensor(_NAME, x)) for x in (query, key, value))
-    masks = () if attn_mask is None else (_core._autocast_lower(as_tensor(_NAME, attn_mask)),)
+    query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+    masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
     grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
     if grouped:
         heads, one = query.shape[-3:-1], query.shape[-2:-1] == (1,) and not is_causal

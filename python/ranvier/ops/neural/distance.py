@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import alike, floating, is_floating, is_number, once, unlike
+from ranvier.ops.elementwise.dtypes import alike, floating, in_dtypes, is_floating, is_number, unlike
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
@@ -60,7 +60,7 @@ recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
 
 
 @own_error
-@once
+@in_dtypes()
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
@@ -92,7 +92,7 @@ class Distances(Function):
     """y[.., i, j] = the p-norm of x1[.., i, :] - x2[.., j, :] for x1 (.., m, d), x2 (.., n, d)"""
 
     derived = True
-    autocast: str | None = "float32"
+    dtypes = Dtypes(autocast="float32")
 
     def __init__(self, p: float) -> None:
         self.p = p
@@ -126,7 +126,7 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 class PairsOfRows(Distances):
     """y = the p-norms of x1[i] - x1[j] for x1 (n, d) and i < j"""
 
-    autocast = None
+    dtypes = Dtypes()
 
     def formula(self, x: Tensor) -> Tensor:  # type: ignore[override]
         i, j = map(keep, np.triu_indices(x.shape[0], 1))
@@ -144,7 +144,7 @@ recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
 
 
 @own_error
-@once
+@in_dtypes()
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.
 

@@ -10,12 +10,12 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.observe import computed, is_recording, value_read
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, once
+from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, in_dtypes
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import index, own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
@@ -23,7 +23,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Embedding(Function):
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
@@ -144,7 +144,7 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
         weight[index.long()] = _shortened(rows, max_norm, norm_type)  # as uint8 it would be a mask
 
 
-@once
+@in_dtypes()
 def _shortened(rows: Tensor, max_norm: float, norm_type: float) -> Tensor:
     length = norm(rows, norm_type, -1, True)
     return where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)

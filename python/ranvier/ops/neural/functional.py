@@ -13,7 +13,7 @@ from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, once
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, in_dtypes, is_floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
@@ -32,7 +32,7 @@ from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-@once
+@in_dtypes()
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
     | rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]])) -> tensor([[0.6000, 0.8000]])"""
@@ -103,7 +103,7 @@ celu_, elu_, hardtanh_, leaky_relu_ = map(_in_place, (celu, elu, hardtanh, leaky
 relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_place(threshold, ", 0.0, 1.0")
 
 
-@once
+@in_dtypes()
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
     | rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape -> (2, 5)"""
@@ -166,7 +166,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     return pairs_of_rows(floating(input), p)
 
 
-@once
+@in_dtypes()
 def gumbel_softmax(
     logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:

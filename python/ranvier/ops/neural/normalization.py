@@ -17,14 +17,14 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, once
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
@@ -36,7 +36,7 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 
 
 class BatchNorm(Function):
-    mixes = 1
+    dtypes = Dtypes(beside=1)
 
     def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
         self.running = running  # mean, var, number of batches: changed by forward, not needed by backward
@@ -105,7 +105,7 @@ def batch_norm(
 class GroupNorm(Function):
     """part: the number of groups"""
 
-    mixes = 1
+    dtypes = Dtypes(beside=1)
     kernel: Any = _core.group_norm
     kernel_backward: Any = _core.group_norm_backward
 
@@ -195,7 +195,7 @@ def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float)
             running.copy_(_moved(running, input, statistic, pixels, momentum))
 
 
-@once
+@in_dtypes()
 def _moved(
     running: Tensor, input: Tensor, statistic: Any, pixels: tuple[int, ...], momentum: float
 ) -> Tensor:
@@ -205,7 +205,7 @@ def _moved(
 class LayerNorm(GroupNorm):
     """part: the sizes of the last axes"""
 
-    moves = True
+    dtypes = Dtypes("forward", beside=1)
 
     kernel, kernel_backward = _core.layer_norm, _core.layer_norm_backward
 
@@ -230,8 +230,7 @@ def layer_norm(
 
 
 class RMSNorm(Function):
-    mixes = 1
-    moves = True
+    dtypes = Dtypes("forward", beside=1)
 
     def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
         self.normalized_shape, self.eps = normalized_shape, eps

@@ -20,7 +20,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import linear
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.join import cat, narrow, stack
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -36,7 +36,8 @@ class Recurrent(Function):
 
     def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
         self.cell, self.sizes, self.reverse = cell, sizes, reverse
-        self.autocast = "products" if cell == "gru" or (cell == "lstm" and alone) else "lower"
+        by_parts = cell == "gru" or (cell == "lstm" and alone)
+        self.dtypes = Dtypes(autocast="products" if by_parts else "lower")
         self.frees_result = cell != "lstm"
 
     def forward(

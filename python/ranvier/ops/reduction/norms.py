@@ -15,14 +15,23 @@ import ranvier._core as _core
 from ranvier.observe import is_recording
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
+from ranvier.ops.elementwise.dtypes import (
+    BOOL,
+    I64,
+    Array,
+    as_tensor,
+    floating,
+    in_dtypes,
+    is_floating,
+    to_dtype,
+)
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
-from ranvier.tape.function import Function
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError
@@ -254,6 +263,7 @@ _PROD = _core._reduction(
 )
 
 
+@in_dtypes(Dtypes("own", "float32"))
 def prod(
     input: Any,
     dim: int | None = None,
@@ -268,7 +278,6 @@ def prod(
     The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])"""
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
-    input = _core._autocast_float32(input)
     if isinstance(axes, tuple):
         if len(axes) != 1:
             raise OpError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")

@@ -11,7 +11,7 @@ from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, singles
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, in_dtypes, singles
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
@@ -19,19 +19,18 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
-from ranvier.tape.function import by_kernel, rounded
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
+@in_dtypes(Dtypes(autocast="float32", like_first=True))
 def _quantile(
-    name: str, x: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, nans: bool
+    x: Any, name: str, q: Any, dim: int | None, keepdim: bool, interpolation: str, nans: bool
 ) -> Tensor:
-    x, q = _core._autocast_float32(as_tensor(name, x)), as_tensor(name, q)
-    if x._array.dtype in HALVES:
-        return rounded(_quantile(name, x.float(), q, dim, keepdim, interpolation, nans), x.dtype)
+    x, q = as_tensor(name, x), as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     require_dtype(name, "x", x, "f", "floats")
     share = q._read(name).astype(x.dtype)
@@ -107,7 +106,7 @@ def quantile(
     | rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5) -> tensor(2.5000)"""
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
-    return _quantile("quantile", input, q, dim, keepdim, interpolation, nans=False)
+    return _quantile(input, "quantile", q, dim, keepdim, interpolation, nans=False)
 
 
 def nanquantile(
@@ -115,7 +114,7 @@ def nanquantile(
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
     | rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5) -> tensor(1.5000)"""
-    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, nans=True)
+    return _quantile(input, "nanquantile", q, dim, keepdim, interpolation, nans=True)
 
 
 def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:

@@ -29,7 +29,7 @@ from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
@@ -50,7 +50,8 @@ class ValuesIndices(NamedTuple):
 class Sum(Function):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
-    channels_last = widens = False
+    channels_last = False
+    dtypes = Dtypes("own")
 
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
         self.axes, self.keepdims, self.mean = axes, keepdims, mean
@@ -84,7 +85,7 @@ class Extreme(Function):
     are NaN do, as in PyTorch's max; or with spread_nan, as in its amax, all gradients there are NaN."""
 
     spread_nan = False
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, kind: str, axes: Axes, keepdims: bool, spread_nan: bool = False) -> None:
         self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
@@ -116,7 +117,7 @@ rule(Extreme)(lambda node, dy: dy.reshape(node._kept(node.y).shape) * coefficien
 class ExtremeAlong(Function):
     """(y, i): the first max or min along one axis and its index; dy goes to that element"""
 
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, find: Any, axis: int, keepdims: bool) -> None:
         self.find, self.axis, self.keepdims = find, axis, keepdims
@@ -290,7 +291,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
                 raise renamed(error, name) from None
         return along(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
 
-    @by_kernel(find, floats=True, result=ValuesIndices)
+    @by_kernel(find, dtypes=Dtypes(), result=ValuesIndices)
     def along(input: Any, dim: Any, keepdim: bool) -> Any:
         x, axes, keepdims = _arguments(name, input, dim, keepdim, None, False)
         if axes is None or isinstance(axes, tuple):
@@ -324,7 +325,7 @@ def _place(name: str) -> Callable[..., Tensor]:
     def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
         return find(reshaped(x, -1), 0) if dim is None and not keepdim else find(x, dim, keepdim)
 
-    @by_kernel(kernel, floats=True)
+    @by_kernel(kernel, dtypes=Dtypes())
     def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
         return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
 

@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating, once
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, in_dtypes, is_floating
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
@@ -19,7 +19,7 @@ from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
-from ranvier.tape.function import by_kernel
+from ranvier.tape.function import Dtypes, by_kernel
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted
@@ -75,7 +75,7 @@ def nanmean(
     return _of_held(input, dim, keepdim)
 
 
-@once
+@in_dtypes()
 def _of_held(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
     held = input.eq(input)
     return total(where(held, input, 0.0), dim, keepdim) / total(held.to(input.dtype), dim, keepdim)
@@ -107,7 +107,7 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
 def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
-    @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
+    @by_kernel(_core.running_extreme, dtypes=Dtypes(), result=ValuesIndices)
     def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
         x = as_tensor(name, input)
         at, shape = _dim(name, dim, x.ndim), x.shape
@@ -136,7 +136,7 @@ cummin: The least element so far along dim, and its index (the last of equal one
 )
 
 
-@once
+@in_dtypes()
 def logcumsumexp(input: Any, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
     | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])"""
@@ -178,7 +178,7 @@ def diff(
     return input
 
 
-@once
+@in_dtypes()
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
     | rv.trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor(4.)"""
@@ -188,7 +188,7 @@ def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
 trapz = trapezoid
 
 
-@once
+@in_dtypes()
 def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y from the first point to each later one, by the trapezoidal rule.
     | rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor([1.5000, 4.0000])"""

@@ -15,7 +15,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, once
+from ranvier.ops.elementwise.dtypes import Array, in_dtypes
 from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
@@ -120,8 +120,8 @@ def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Ten
     return op
 
 
-var_mean = own_error(once(_with_mean(var)), "var_mean")
-std_mean = own_error(once(_with_mean(std)), "std_mean")
+var_mean = own_error(in_dtypes()(_with_mean(var)), "var_mean")
+std_mean = own_error(in_dtypes()(_with_mean(std)), "std_mean")
 document(
     globals(),
     """

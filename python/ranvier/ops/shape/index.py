@@ -19,7 +19,7 @@ from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
-from ranvier.tape.function import Function, by_kernel, ndarray, watched
+from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, OpIndexError, require_dtype
@@ -62,7 +62,7 @@ def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Arra
 class TakeRows(Function):
     """y[j, ...] = x[index[j], ...]"""
 
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, index: Array) -> None:
         self.index = index
@@ -83,7 +83,7 @@ class TakeRows(Function):
 class Pick(Function):
     """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
 
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, picks: Picks, from_0: bool = False) -> None:
         self.picks, self.from_0 = picks, from_0
@@ -137,7 +137,7 @@ def _merges(x: Array, begin: int, end: int) -> bool:
 class Gather(Function):
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
 
-    moves = True
+    dtypes = Dtypes("forward")
 
     def __init__(self, axis: int, from_0: bool) -> None:
         self.axis, self.from_0 = axis, from_0

@@ -20,7 +20,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
-from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import renamed, whole
 from ranvier.tensors.failures import OpError
@@ -33,7 +33,7 @@ _shape_of = attrgetter("shape")
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
-    widens = False
+    dtypes = Dtypes("own")
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
