@@ -9,7 +9,6 @@ from properties.every import weights_for
 from properties.test_halves import EPS
 from ranvier.nn import functional as F
 from ranvier.ops.activation.table import TABLE
-from support.layers import layer
 
 HALVES = (rv.float16, rv.bfloat16)
 OF_ONE = [
@@ -167,7 +166,7 @@ def test_a_recorded_step_has_the_bits_of_the_eager_one(dtype):
             np.testing.assert_array_equal(compiled(x).float().numpy(), step(x).float().numpy())
 
 
-ACTIVATIONS = [layer(row.layer) for row in TABLE.values()]
+ACTIVATIONS = {row.layer: () for row in TABLE.values()} | {"GELU of tanh": ("tanh",)}
 
 
 def second(module, x):
@@ -181,11 +180,11 @@ def second(module, x):
 
 
 @pytest.mark.parametrize("own", HALVES, ids=str)
-@pytest.mark.parametrize("case", [*ACTIVATIONS, layer("GELU", "tanh")], ids=str)
-def test_activations_far_from_0(case, own):
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_far_from_0(name, own):
     """Powers of a half in a formula may leave its range where the slope does not."""
     points = [0.0, 0.25, 1.0, 2.0, 5.0, 8.0, 12.0, 20.0, 60.0, 300.0]
-    module = getattr(rv.nn, case.name)(*case.args, **case.kwargs)
+    module = getattr(rv.nn, name.split()[0])(*ACTIVATIONS[name])
     found = []
     for dtype in (own, rv.float64):
         x = rv.tensor([*points, *[-x - 0.125 for x in points]]).to(dtype).requires_grad_()
