@@ -11,7 +11,7 @@ from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smoot
 from properties.test_sizes import drawn
 
 SEVERAL = """
-    Bilinear CTCLoss Conv2d InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
+    Bilinear CTCLoss Conv2d GRU InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
     Transformer
     TransformerDecoderLayer TransformerEncoderLayer scaled_dot_product_attention diff Sequential affine_grid
     ctc_loss einsum lp_pool2d rrelu scatter scatter_reduce normal

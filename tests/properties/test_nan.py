@@ -22,7 +22,7 @@ LIMITS = """
     gelu silu cross_entropy nll mish gelu_tanh heaviside threshold_ new_ones lgamma mvlgamma einsum
     median quantile nanquantile div lerp fft_fft fft_ifft fft_rfft fft_rfft2 logsumexp conv1d conv2d
     map_ logdet matrix_power interpolate scaled_dot_product_attention batch_norm_of_running_statistics
-    multilabel_soft_margin_loss
+    multilabel_soft_margin_loss MultiheadAttention
     """  # whose formula in NumPy has other limits
 
 

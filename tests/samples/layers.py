@@ -2,6 +2,7 @@
 
 import numpy as np
 from ranvier import nn
+from reference import attention, recurrent
 
 from samples.sample import call, fixed, op, refused
 
@@ -320,11 +321,68 @@ def AlphaDropout(x):
     yield call(nn.AlphaDropout(0.3), x(4, 6))
 
 
-@op(draws=True, inner=1.0)
+def many(*args, **settings):
+    return 64
+
+
+def numbers(module):
+    """The parameters of a layer in float64."""
+    return {name: value.numpy(force=True).astype(float) for name, value in module.state_dict().items()}
+
+
+def attended(
+    module,
+    query,
+    key,
+    value,
+    key_padding_mask=None,
+    need_weights=True,
+    attn_mask=None,
+    average_attn_weights=True,
+):
+    """Attention of each head, and its weights. Keys that settings add are hidden by no mask."""
+    p, heads, width = numbers(module), module.num_heads, module.head_dim
+    whole = p.get("in_proj_weight")
+    weights = (p[f"{name}_proj_weight"] for name in "qkv") if whole is None else np.split(whole, 3)
+    biases = np.split(p.get("in_proj_bias", np.zeros(3 * heads * width)), 3)
+    inputs = (query, key, value) if module.batch_first else (a.swapaxes(0, 1) for a in (query, key, value))
+    q, k, v = (a @ w.T + b for a, w, b in zip(inputs, weights, biases, strict=True))
+    shape = q.shape[:2]
+    mask = np.zeros((len(k), 1, q.shape[1], k.shape[1]))
+    for hidden in (attn_mask, None if key_padding_mask is None else key_padding_mask[:, None, None]):
+        if hidden is not None:
+            mask = mask + (np.where(hidden, -np.inf, 0) if hidden.dtype == bool else hidden)
+    if module.bias_k is not None:
+        k, v = (
+            np.append(a, np.broadcast_to(p[row], a[:, :1].shape), 1)
+            for a, row in ((k, "bias_k"), (v, "bias_v"))
+        )
+    if module.add_zero_attn:
+        k, v = (np.append(a, np.zeros_like(a[:, :1]), 1) for a in (k, v))
+    mask = np.pad(mask, [(0, 0)] * 3 + [(0, k.shape[1] - mask.shape[-1])])
+    q, k, v = (a.reshape(*a.shape[:2], heads, width).swapaxes(1, 2) for a in (q, k, v))
+    weights = attention.weights(q, k, mask)
+    y = (weights @ v).swapaxes(1, 2).reshape(*shape, heads * width)
+    y = y @ p["out_proj.weight"].T + p.get("out_proj.bias", 0)
+    y = y if module.batch_first else y.swapaxes(0, 1)
+    return [y, weights.mean(1) if average_attn_weights else weights] if need_weights else y
+
+
+@op(draws=True, inner=1.0, terms=many, reference=attended)
 def MultiheadAttention(x):
-    yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6))
-    yield call(nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4))
-    yield call(nn.MultiheadAttention(6, 2), x(5, 3, 6), x(4, 3, 6), x(4, 3, 6), attn_mask=fixed(x(5, 4)))
+    one, two, hidden = (5, 3, 6), (4, 3, 6), np.arange(4) >= np.array([[4], [2], [3]])
+    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two))
+    yield call(
+        nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4)
+    ).without("draws", "reference")
+    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=fixed(x(5, 4)))
+    yield call(nn.MultiheadAttention(6, 3, kdim=5, vdim=4), x(5, 3, 6), x(4, 3, 5), x(4, 3, 4), hidden)
+    settings = {"average_attn_weights": False, "attn_mask": np.triu(np.ones((4, 4), bool), 1)}
+    for shape, batch_first in (((4, 3, 6), False), ((3, 4, 6), True)):
+        layer = nn.MultiheadAttention(6, 2, 0.0, False, True, True, batch_first=batch_first)
+        yield call(layer, x(*shape), x(*shape), x(*shape), hidden, **settings)
+    batch = x(3, 4, 6)
+    yield call(nn.MultiheadAttention(6, 2, batch_first=True), batch, x(3, 4, 6), batch, None, False)
     for shape in ((0, 3, 6), (5, 0, 6)):
         yield call(nn.MultiheadAttention(6, 2), x(*shape), x(*shape), x(*shape))
 
@@ -352,32 +410,64 @@ def Transformer(x):
     yield call(nn.Transformer(6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True), x(3, 4, 6), x(3, 5, 6))
 
 
-@op
+def run(module, x, states=None):
+    """All layers and directions of a recurrent layer, step by step, or one step of a cell."""
+    p, kind, is_cell = numbers(module), type(module).__name__, not hasattr(module, "num_layers")
+    cell = f"rnn_{module.nonlinearity}" if kind.startswith("RNN") else kind.removesuffix("Cell").lower()
+    x = x[None] if is_cell else x.swapaxes(0, 1) if module.batch_first else x
+    (steps, n), count = x.shape[:2], 1 if is_cell else module.num_layers
+    ends = ("",) if is_cell or not module.bidirectional else ("", "_reverse")
+    none = np.zeros((count * len(ends), n, module.hidden_size))
+    h0, c0 = states if isinstance(states, tuple) else (none if states is None else states, none)
+    last = []
+    for layer in range(count):
+        ways = []
+        for end in ends:
+            names = [f"{name}_{part}" for name in ("weight", "bias") for part in ("ih", "hh")]
+            given = [p.get(name if is_cell else f"{name}_l{layer}{end}", np.zeros(1)) for name in names]
+            first = [s.reshape(none.shape)[len(last)] for s in (h0, c0)]
+            rows = x.reshape(steps * n, -1)
+            y, h, c, _ = recurrent.recurrent(cell, rows, *first, *given, np.full(steps, n), bool(end))
+            ways.append(y.reshape(steps, n, -1))
+            last.append((h, c))
+        x = np.concatenate(ways, -1)
+    h, c = (np.stack(s) for s in zip(*last, strict=True))
+    if is_cell:
+        return [h[0], c[0]] if cell == "lstm" else h[0]
+    return [x.swapaxes(0, 1) if module.batch_first else x, h, *([c] if cell == "lstm" else [])]
+
+
+@op(reference=run, terms=many)
 def RNN(x):
-    yield call(nn.RNN(4, 5, 2, "relu"), x(3, 2, 4))
+    yield call(nn.RNN(4, 5, 2, "relu"), x(3, 2, 4), x(2, 2, 5))
+    yield call(nn.RNN(4, 5, bidirectional=True), x(3, 2, 4), x(2, 2, 5))
 
 
-@op
+@op(reference=run, terms=many)
 def LSTM(x):
     yield call(nn.LSTM(4, 5, batch_first=True), x(2, 3, 4))
-    yield call(nn.LSTM(4, 5, 2, False, bidirectional=True), x(3, 2, 4))
+    yield call(nn.LSTM(4, 5, 2, False, bidirectional=True), x(3, 2, 4), (x(4, 2, 5), x(4, 2, 5)))
 
 
-@op
+@op(reference=run, terms=many)
 def GRU(x):
     yield call(nn.GRU(4, 5), x(3, 2, 4))
+    yield call(nn.GRU(4, 5, 2, bidirectional=True, batch_first=True), x(2, 3, 4), x(4, 2, 5))
 
 
-@op
+@op(reference=run, terms=many)
 def RNNCell(x):
     yield call(nn.RNNCell(4, 5), x(2, 4))
+    yield call(nn.RNNCell(4, 5, nonlinearity="relu"), x(2, 4), x(2, 5))
 
 
-@op
+@op(reference=run, terms=many)
 def LSTMCell(x):
     yield call(nn.LSTMCell(4, 5, False), x(2, 4))
+    yield call(nn.LSTMCell(4, 5), x(2, 4), (x(2, 5), x(2, 5)))
 
 
-@op
+@op(reference=run, terms=many)
 def GRUCell(x):
     yield call(nn.GRUCell(4, 5), x(2, 4))
+    yield call(nn.GRUCell(4, 5), x(2, 4), x(2, 5))
