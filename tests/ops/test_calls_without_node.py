@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "bool"])
