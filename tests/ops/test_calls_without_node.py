@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "bool"])
@@ -24,19 +23,6 @@ def test_whole_numbers_as_numpy(dtype, rng):
         np.testing.assert_array_equal(t.clamp(max=3).numpy(), np.minimum(x, x.dtype.type(3)))
         np.testing.assert_array_equal((t**2).numpy(), x**2)
         assert t.clamp(2, 5).dtype is t.dtype
-
-
-def test_errors_are_those_of_the_call_with_a_node():
-    x, source = rv.zeros(3), rv.ones(1)
-    mask = rv.tensor([True, True, False])
-    refused(ValueError, "[masked_scatter] got 1 elements for 2 places", x.masked_scatter, mask, source)
-    refused(TypeError, "[masked_select] got mask of dtype", x.masked_select, rv.tensor([1, 0, 1]))
-    refused(IndexError, "[index_put]", x.index_put, (rv.tensor([3]),), source)
-    refused(IndexError, "[index_add] got index -1", x.index_add, 0, rv.tensor([-1]), source)
-    refused(TypeError, "[take] got index of dtype bool", x.take, mask)
-    with pytest.raises(IndexError):
-        x.take(rv.tensor([3]))
-    refused(np.exceptions.AxisError, "[argmax] got axis 2", rv.tensor([[1, 2]]).argmax, 2)
 
 
 def test_lists_of_whole_numbers():

@@ -46,56 +46,23 @@ def test_two_floating_dtypes_are_computed_in_the_wider():
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "atan2",
-        "copysign",
-        "floor_divide",
-        "fmax",
-        "fmod",
-        "hypot",
-        "logical_and",
-        "logical_xor",
-        "nextafter",
-        "remainder",
-        "isclose",
-        "xlogy",
-        "allclose",
-        "cross",
-    ],
-)
-def test_shapes_that_do_not_broadcast(name):
-    refused(
-        ValueError,
-        "got shapes (2, 3) and (4,); expected shapes that broadcast",
-        lambda: getattr(rv, name)(rv.ones(2, 3), rv.ones(4)),
-    )
-
-
-@pytest.mark.parametrize(
     ("error", "text", "call"),
     [
         (ValueError, "[renorm] got maxnorm -1", lambda: rv.renorm(rv.ones(2, 2), 2, 0, -1)),
-        (ValueError, "[diff] got n -1; expected a number >= 0", lambda: rv.diff(rv.ones(3), -1)),
         (ValueError, "[quantile] got q [] ", lambda: rv.quantile(rv.ones(3), rv.tensor([]))),
         (ValueError, "empty along the axis", lambda: rv.amax(rv.zeros(0, 3, dtype=rv.int64), 0)),
         (ValueError, "[argmin] got x of shape (0,), empty", lambda: rv.argmin(rv.zeros(0, dtype=rv.int64))),
-        (IndexError, "[sum] got axis 2 for", lambda: rv.sum(rv.tensor([[1, 2]]), 2)),  # and a ValueError
         (ValueError, "[softmax] got axis 2 for", lambda: rv.softmax(rv.ones(1, 2), 2)),
         (IndexError, "[softmax] got axis 2 for", lambda: rv.softmax(rv.ones(1, 2), 2)),
-        (ValueError, "[flip] got dim 2 for", lambda: rv.flip(rv.ones(1, 2), (2,))),
-        (IndexError, "[cat] got dim 2 for", lambda: rv.cat([rv.ones(1, 2)], 2)),
         (
             ValueError,
             "[index_fill] got 300; expected a number that uint8 can hold",
             lambda: rv.index_fill(rv.zeros(2, dtype=rv.uint8), 0, rv.tensor([0]), 300),
         ),
-        (TypeError, "[index_fill] got None; ex", lambda: rv.index_fill(rv.ones(2), 0, rv.tensor([0]), None)),
         (TypeError, "[fill_] got None; expected a real", lambda: rv.zeros(2, dtype=rv.bool).fill_(None)),
         (TypeError, "[full_like] got '1'; expected a real number", lambda: rv.full_like(rv.ones(2), "1")),
         (ValueError, "[sum] got axis 0 twice", lambda: rv.sum(rv.tensor([[1, 2]]), (0, 0))),
         (ValueError, "[any] got axis 1 twice", lambda: rv.any(rv.tensor([[1, 2]]), (1, -1))),
-        (ValueError, "[rot90] got dims (0,)", lambda: rv.rot90(rv.ones(2, 2), dims=(0,))),
         (IndexError, "[diag_embed] got dim 9", lambda: rv.diag_embed(rv.ones(2), dim1=9)),
         (IndexError, "[narrow] got start 4", lambda: rv.narrow(rv.ones(3), 0, 4, 0)),
         (TypeError, "[cov] got fweights", lambda: rv.cov(rv.ones(2, 2), fweights=rv.ones(2))),
@@ -105,10 +72,6 @@ def test_shapes_that_do_not_broadcast(name):
             "[matmul] got a of shape (1, 2) and b of shape (3,)",
             lambda: rv.tensor([[1, 2]]) @ rv.tensor([1, 2, 3]),
         ),
-        (ValueError, "[histc] got 100 bins in [1.0, inf]", lambda: rv.histc(rv.tensor([1.0, INF]))),
-        (IndexError, "[trapezoid] got x of shape ()", lambda: rv.trapezoid(rv.tensor(1.0))),
-        (IndexError, "[diag_embed] got x of shape ()", lambda: rv.diag_embed(rv.tensor(1.0))),
-        (IndexError, "[unique] got x of shape ()", lambda: rv.unique(rv.tensor(1.0), dim=0)),
         (
             ValueError,
             "[interpolate] got size 3 and scale_factor 2; expected one of them",
@@ -199,15 +162,6 @@ def test_what_is_infinitely_far_is_not_close():
     )
     large = rv.tensor([2**53])
     assert rv.isclose(large, large + 1, 0, 0).tolist() == [False]
-
-
-def test_integers_have_no_decimals():
-    refused(
-        TypeError,
-        "[round] got x of dtype int8 and decimals -1; expected floats",
-        rv.tensor([127]).to(rv.int8).round,
-        -1,
-    )
 
 
 def test_arange_counts_before_it_rounds():

@@ -1,4 +1,4 @@
-"""Reductions: axes that are refused, shared gradients, variances far from 0."""
+"""Reductions, running totals and orders: axes that are refused, shared gradients, variances far from 0."""
 
 import numpy as np
 import pytest
@@ -98,3 +98,115 @@ def test_the_variance_of_equal_numbers_is_no_less_than_0():
     for graph in (False, True):
         dx = rv.autograd.grad(with_infinity.var(), with_infinity, create_graph=graph)[0].tolist()
         assert (np.isnan(dx[0]), dx[1]) == (True, -np.inf)
+
+
+def test_zeros_in_a_product_have_their_gradient():
+    x = rv.tensor([2.0, 0.0, 3.0, 4.0], requires_grad=True)
+    x.cumprod(0).sum().backward()
+    assert x.grad.tolist() == [1, 2 + 6 + 24, 0, 0]
+
+
+def test_other_dtypes_and_ranks():
+    assert rv.tensor([True, True]).cumsum(0).tolist() == [1, 2]
+    assert rv.tensor([[1, 2], [3, 4]]).cumprod(0).tolist() == [[1, 2], [3, 8]]
+    assert rv.tensor([1, 2]).cumsum(0, dtype=rv.float32).tolist() == [1, 3]
+    assert rv.tensor(3.0).cumsum(0).item() == 3
+    assert rv.tensor(3).cumprod(-1).item() == 3
+    refused(IndexError, "[cumsum] got dim 1 for 1 dimensions; expected -1 to 0", rv.tensor([1.0]).cumsum, 1)
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_totals_in_the_dtype_that_is_asked_for(name):
+    for dtype in (rv.uint8, rv.int32, rv.int64):
+        y = getattr(rv, name)(rv.tensor([1, 2, 3]), 0, dtype=dtype)
+        assert y.dtype == dtype
+        assert y.tolist() == ([1, 3, 6] if name == "cumsum" else [1, 2, 6])
+    assert getattr(rv, name)(rv.tensor([1, 2], dtype=rv.uint8), 0).dtype == np.int64
+
+
+def test_totals_of_bytes_are_int64():
+    x = rv.tensor([[1, 2], [3, 250]], dtype=rv.uint8)
+    for y, expected in ((x.sum(), 256), (x.prod(), 1500), (x.trace(), 251)):
+        assert (y.dtype, y.item()) == (np.int64, expected)
+    assert x.max().dtype == np.uint8
+
+
+def test_logcumsumexp_of_one_element_is_new():
+    x = rv.zeros(3, 1)
+    rv.logcumsumexp(x, 1).add_(5)
+    assert x.tolist() == [[0.0]] * 3
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_sums_are_no_bools(name):
+    with pytest.raises(TypeError, match=rf"\[{name}\] got x of dtype bool; expected numbers"):
+        getattr(rv.tensor([1, 0, 2]), name)(0, dtype=rv.bool)
+
+
+def test_nan_is_greatest():
+    x = rv.tensor([2.0, float("nan"), 1.0, float("inf")])
+    assert x.argsort().tolist() == [2, 0, 3, 1]
+    assert x.argsort(descending=True).tolist() == [1, 3, 0, 2]
+    assert x.topk(1).indices.tolist() == [1]
+    values, indices = x.median(0)
+    assert rv.isnan(values).item()
+    assert indices.item() == 1
+
+
+def test_median_of_everything():
+    x = rv.tensor([[3.0, 1.0], [2.0, 9.0]], requires_grad=True)
+    y = x.median()
+    y.backward()
+    assert (y.item(), x.grad.tolist()) == (2, [[0, 0], [1, 0]])
+
+
+def test_integers_and_numbers():
+    x = rv.tensor([3, 1, 3, 2])
+    assert x.sort().values.tolist() == [1, 2, 3, 3]
+    assert x.argsort(descending=True).tolist() == [0, 2, 3, 1]
+    assert x.topk(2).indices.tolist() == [0, 2]
+    assert x.median().item() == 2
+    assert x.kthvalue(1).indices.item() == 1
+    assert x.kthvalue(rv.tensor(1)).values.item() == x.kthvalue(1).values.item()
+    assert rv.tensor([True, False]).argsort().tolist() == [1, 0]
+    for found in (rv.tensor(3.0).sort(), rv.tensor(3.0).topk(1), rv.tensor(3).median(0)):
+        assert (found.values.item(), found.indices.item()) == (3, 0)
+
+
+def test_topk_of_none():
+    x = rv.ones(2, 3, requires_grad=True)
+    for dim, shape in ((0, (0, 3)), (1, (2, 0))):
+        values, indices = x.topk(0, dim)
+        assert (values.shape, indices.shape, indices.dtype) == (shape, shape, rv.int64)
+        values.sum().backward()
+    assert x.grad.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool"])
+def test_integers_are_in_order_as_numpys(dtype, rng):
+    """Also those that no float has, and equal ones, whose order stays."""
+    draws = [rng.integers(0, 2, (3, 50)), rng.integers(-100, 100, (3, 50))]
+    if dtype == "int64":
+        draws.append(2**60 + rng.integers(0, 9, (3, 50)))
+    for x in draws:
+        a = x.astype(dtype)
+        t, order = rv.tensor(a), np.argsort(a, 1, kind="stable")
+        for descending in (False, True):
+            values, indices = rv.sort(t, 1, descending)
+            if descending:
+                order = 49 - np.argsort(a[:, ::-1], 1, kind="stable")[:, ::-1]
+            np.testing.assert_array_equal(indices.numpy(), order)
+            np.testing.assert_array_equal(values.numpy(), np.take_along_axis(a, order, 1), strict=True)
+        largest, _ = rv.topk(t, 3, 1)
+        np.testing.assert_array_equal(largest.numpy(), np.sort(a, 1)[:, ::-1][:, :3], strict=True)
+        middle = np.sort(a, 1)[:, 24]
+        np.testing.assert_array_equal(rv.median(t, 1).values.numpy(), middle, strict=True)
+        assert rv.median(t).item() == np.sort(a, None)[74]
+        best, places = rv.cummax(t, 1)
+        np.testing.assert_array_equal(best.numpy(), np.maximum.accumulate(a, 1), strict=True)
+        np.testing.assert_array_equal(np.take_along_axis(a, places.numpy(), 1), best.numpy())
+        values, places = rv.mode(t, 1)
+        for row, value, place in zip(a, values.numpy(), places.numpy(), strict=True):
+            each, counts = np.unique(row, return_counts=True)
+            assert value == each[counts.argmax()]
+            assert place == np.flatnonzero(row == value)[-1]

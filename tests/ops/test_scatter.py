@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pytest
 import ranvier as rv
-from support.refused import refused
 
 
 def _set(*key, view=lambda z: z):
@@ -111,20 +110,6 @@ def test_an_empty_index_of_any_shape_writes_nothing(name):
     assert rv.equal(x.grad, rv.ones(2, 3))
 
 
-def test_numbers_and_places():
-    x = rv.zeros(2, 3)
-    x.scatter_(1, rv.tensor([[2], [0]]), 5.0)
-    assert x.tolist() == [[0, 0, 5], [5, 0, 0]]
-    x.scatter_add_(1, rv.tensor([[2, 2], [0, 1]]), rv.ones(2, 2)).index_add_(0, rv.tensor([0]), rv.ones(1, 3))
-    assert x.tolist() == [[1, 1, 8], [6, 1, 0]]
-    counts = rv.zeros(3, dtype=rv.int64).scatter_add(0, rv.tensor([0, 2, 2]), rv.ones(3, dtype=rv.int64))
-    assert counts.tolist() == [1, 0, 2]
-    w = rv.ones(3, requires_grad=True)
-    y = (w * 2).scatter_(0, rv.tensor([1]), 7.0)
-    y.sum().backward()
-    assert (y.tolist(), w.grad.tolist()) == ([2, 7, 2], [2, 0, 2])
-
-
 def _reduced(x, at, index, src, reduce, include_self, dy):
     """The result and the gradients of x and src, one place after another."""
     y, dx, dsrc = x.copy(), np.zeros_like(x), np.zeros_like(src)
@@ -182,56 +167,6 @@ def test_scatter_reduce(reduce, include_self, dtype, rng):
                 assert (got.shape, got.numpy().dtype) == (want.shape, want.dtype)
 
 
-@pytest.mark.parametrize("reduce", ["prod", "amax", "sum", "mean"])
-def test_scatter_reduce_of_one_number(reduce):
-    x, src = (rv.tensor(v, requires_grad=True) for v in (3.0, 5.0))
-    y = rv.scatter_reduce(x, 0, rv.tensor(0), src, reduce)
-    y.backward()
-    wanted = {"prod": (15, 5, 3), "amax": (5, 0, 1), "sum": (8, 1, 1), "mean": (4, 0.5, 0.5)}[reduce]
-    assert (y.item(), x.grad.item(), src.grad.item()) == wanted
-    assert y.shape == x.grad.shape == src.grad.shape == ()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "int32", "uint8", "bool"])
-def test_index_fill_of_every_dtype(dtype, rng):
-    """No index, repeated and negative ones; a number and a Tensor, which gets the gradient of all places."""
-    for shape in ((5,), (4, 5), (3, 4, 5), (2, 0), ()):
-        for dim in range(-max(len(shape), 1), max(len(shape), 1)):
-            size = shape[dim] if shape else 1
-            for rows in ([], [0], [size - 1, 0, 0], [-1]):
-                if rows and not size:
-                    continue
-                x = (rng.random(shape) * 5).astype(dtype)
-                hit = np.zeros(shape, bool)
-                np.moveaxis(hit.reshape(shape or (1,)), dim, 0)[np.array(rows, int)] = True
-                index = rv.tensor(np.array(rows, np.int64))
-                for value in (1, rv.tensor(1)):
-                    y = rv.index_fill(rv.tensor(x), dim, index, value).numpy()
-                    np.testing.assert_array_equal(y, np.where(hit, np.ones_like(x), x), strict=True)
-                if dtype == "float64":
-                    a, b = (
-                        rv.tensor(x, requires_grad=True),
-                        rv.tensor(2.0, dtype=rv.float64, requires_grad=True),
-                    )
-                    rv.index_fill(a, dim, index, b).sum().backward()
-                    np.testing.assert_array_equal(a.grad.numpy(), ~hit)
-                    assert b.grad.item() == hit.sum()
-
-
-@pytest.mark.parametrize("shape", [(6,), (4, 5), ()])
-def test_masked_scatter_takes_the_first_elements(shape, rng):
-    for share in (0, 0.5, 1):
-        x, mask, source = rng.random(shape), rng.random(shape) < share, rng.random(50)
-        a, b = (rv.tensor(v, requires_grad=True) for v in (x, source))
-        y = rv.masked_scatter(a, rv.tensor(mask), b)
-        y.sum().backward()
-        wanted = x.copy()
-        wanted[mask] = source[: mask.sum()]
-        np.testing.assert_array_equal(y.detach().numpy(), wanted)
-        np.testing.assert_array_equal(a.grad.numpy(), ~np.asarray(mask))
-        np.testing.assert_array_equal(b.grad.numpy(), np.arange(50) < mask.sum())
-
-
 @pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int64"])
 @pytest.mark.parametrize("include_self", [True, False])
 def test_scatter_reduce_mean_keeps_the_dtype(dtype, include_self):
@@ -243,12 +178,6 @@ def test_scatter_reduce_mean_keeps_the_dtype(dtype, include_self):
     expected = np.array(means if dtype == "float16" else np.floor(means), dtype)
     assert y.numpy().dtype == dtype
     assert y.tolist() == expected.tolist()
-
-
-def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
-    x, place = rv.tensor([1, 2]), rv.tensor([0])
-    text = "[scatter_reduce] got src of dtype float32"
-    refused(TypeError, text, rv.scatter_reduce, x, 0, place, rv.ones(1), "sum")
 
 
 IN_PLACE = {

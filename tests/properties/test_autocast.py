@@ -2,7 +2,7 @@
 
 import ranvier as rv
 
-from properties.every import NO_HALVES, every_op, outside
+from properties.every import NO_HALVES, every_op, outside, weights_for
 
 LOWER = """
     matmul mm bmm addmm baddbmm addbmm einsum tensordot inner cov vecdot chain_matmul multi_dot linear
@@ -43,3 +43,37 @@ def test_autocast(sample):
         listed = {rv.float32, rv.bfloat16}
         wanted = rv.bfloat16 if name in LOWER.split() else rv.float32 if name in FLOAT32.split() else None
         assert inside == [wanted if wanted and y in listed else y for y in outside], str(dtype)
+
+
+@every_op(
+    {"det logdet slogdet linalg_pinv linalg_matrix_norm": "not listed"}, only=lambda op: op.name in NO_HALVES
+)
+def test_autocast_without_halves(sample):
+    """What has no halves computes them in float32 there."""
+    outside = [rv.float32 if y.is_floating_point() else y.dtype for y in sample.tensors(rv.float32)()]
+    with rv.autocast("cpu"):
+        assert dtypes(sample.tensors(rv.bfloat16)()) == outside
+
+
+def gradients(call, of_leaf, block):
+    """What the call gives of float32 leaves, and their gradients, as bits."""
+    leaves = [x.detach().requires_grad_() for x in call.leaves]
+    with block:
+        ys = [y for y in call.with_leaves(*map(of_leaf, leaves)) if y.requires_grad]
+    slopes = rv.autograd.grad(ys, leaves, [weights_for(y, 1) for y in ys])
+    return [(x.dtype, x.float().numpy(force=True).tobytes()) for x in (*ys, *slopes)]
+
+
+OF_SEVERAL = """
+    inner einsum cov cov_weighted corrcoef scaled_dot_product_attention Conv2d MultiheadAttention
+"""
+
+
+@every_op({OF_SEVERAL: "of several ops, by mode"}, only=lambda op: op.name in LOWER.split())
+def test_autocast_gradients(sample):
+    """They are those of explicit casts."""
+    call = sample.tensors(rv.float32)
+    for dtype in (rv.bfloat16, rv.float16):
+        found = gradients(call, lambda x: x, rv.autocast("cpu", dtype))
+        casts = gradients(call, lambda x, dtype=dtype: x.to(dtype), rv.autocast("cpu", enabled=False))
+        assert found == casts

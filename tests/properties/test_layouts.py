@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from support.layouts import LAYOUTS, in_layout
+from support.layouts import LAYOUTS, along_axes, in_layout
 from support.tolerance import tolerance
 from support.wrong_input import read_only, swapped, unaligned
 
@@ -31,32 +31,34 @@ def outcome(call, given, way):
     return [y.numpy(force=True) for y in ys]
 
 
-def rows_backwards(array):
-    """With a negative stride along the first axis."""
-    return np.flip(np.flip(array, 0).copy(), 0) if array.ndim else array
+def in_order(arrays):
+    """The same numbers in the order of C."""
+    return [np.array(array, order="C") for array in arrays]
 
 
-def rows_repeated(array):
-    """The first row everywhere, with a stride of 0."""
-    return np.broadcast_to(array[:1], array.shape) if array.ndim else array
+def compare(found, expected, terms, where):
+    if isinstance(expected, str):
+        assert found == expected
+        return
+    for y, z in zip(found, expected, strict=True):
+        if z.dtype.kind != "f":
+            np.testing.assert_array_equal(y, z, err_msg=where, strict=True)
+            continue  # sums may have another order
+        limit = tolerance(z.dtype, terms, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
+        np.testing.assert_allclose(y, z, 0, limit, err_msg=where, strict=True)
 
 
 @every_op(LEAVES_OUT)
 def test_layouts(sample):
+    """Of all arrays alike, and of each alone along each of its axes: backwards, or one row repeated."""
     call = sample.tensors(rv.float32)
     plain = [x.numpy(force=True) for x in call.inputs]
-    for way in (*LAYOUTS, "one element", rows_backwards, rows_repeated, unaligned, swapped, read_only):
+    terms = sum(x.size for x in plain)
+    for way in (*LAYOUTS, "one element", unaligned, swapped, read_only):
         lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
-        found = outcome(call, [*map(lay, plain)], lay)
-        straight = lambda array, lay=lay: np.array(lay(array), order="C")  # noqa: E731
-        expected = outcome(call, [*map(straight, plain)], straight)
-        if isinstance(expected, str):
-            assert found == expected
-            continue
-        for y, z in zip(found, expected, strict=True):
-            if z.dtype.kind != "f":
-                np.testing.assert_array_equal(y, z, err_msg=str(way), strict=True)
-                continue  # sums may have another order
-            terms = sum(x.size for x in plain)
-            limit = tolerance(z.dtype, terms, max(1.0, np.abs(z[np.isfinite(z)]).max(initial=0)))
-            np.testing.assert_allclose(y, z, 0, limit, err_msg=str(way), strict=True)
+        given = [*map(lay, plain)]
+        straight = outcome(call, in_order(given), lambda array, lay=lay: in_order([lay(array)])[0])
+        compare(outcome(call, given, lay), straight, terms, str(way))
+    for arrays in along_axes(tuple(plain)):
+        same = lambda array: array  # noqa: E731
+        compare(outcome(call, arrays, same), outcome(call, in_order(arrays), same), terms, "along an axis")

@@ -199,6 +199,7 @@ def isclose(x):
     yield call(x.integers(-3, 3, x.n), x.integers(-3, 3, x.n))
     yield call(x(0, 3), x(3))
     yield refused(ValueError, "[isclose] got rtol -1", x(3), x(3), -1.0)
+    yield refused(ValueError, "[isclose] got shapes (3,) and (4,)", x(3), x(4))
 
 
 def bits(x):

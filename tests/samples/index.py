@@ -206,6 +206,8 @@ def scatter_reduce(x):
     yield call(*zeros, "prod").without("products with 0 have no second gradient", "kinks")
     yield at_kink(np.zeros(3), 0, np.array([1, 1, 0]), np.array([2.0, 2.0, -1.0]), "amax")
     yield refused(ValueError, "[scatter_reduce] got reduce 'max'", x(3), 0, np.array([0]), x(1), "max")
+    text = "[scatter_reduce] got src of dtype float"
+    yield refused(TypeError, text, x.integers(0, 9, 3), 0, np.array([0]), x(1), "sum")
     yield refused(IndexError, "[scatter_reduce] got", x(3), 0, np.array([-1]), x(1), "sum")
 
 

@@ -152,6 +152,7 @@ def cross(x):
     yield call(x(4, 3), x(4, 3), 1)
     yield call(x(3, 5), x(3, 5), dim=0)
     yield refused(ValueError, "[cross] got", x(4, 2), x(4, 2), 1)
+    yield refused(ValueError, "[cross] got shapes (2, 3) and (4,)", x(2, 3), x(4))
 
 
 @op

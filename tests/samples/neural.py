@@ -248,6 +248,8 @@ def one_hot(x):
     yield call(x.integers(0, 5, *x.shape()), 5)
     yield refused(TypeError, "[one_hot] got classes of dtype float32", x(2))
     yield refused(ValueError, "[one_hot] got", np.array([5]), 3)
+    yield refused(ValueError, "got classes from -1 to 2; expected 0 to 2", np.array([-1, 2]), 3)
+    yield refused(ValueError, "expected num_classes to be given", np.zeros(0, np.int64))
 
 
 def dropped(function):

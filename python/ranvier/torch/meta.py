@@ -225,8 +225,7 @@ class Meta(rv.Tensor):
             return tensors[0]
         before = rv._core._dispatch_state(1, None, None)[0]
         try:
-            inverts = name.removeprefix("linalg_") in _SAVED
-            result = _of_ones(tensors, func, args, kwargs) if inverts else func(*args, **kwargs)
+            result = _of_ones(tensors, func, args, kwargs) if name in _SAVED else func(*args, **kwargs)
         except (ValueError, ArithmeticError):  # perhaps since all values are 0
             result = _of_ones(tensors, func, args, kwargs)
         finally:
@@ -249,7 +248,7 @@ _FILLS = """
 # that take tensors of several devices
 _MIXES = "copy_ to type_as __getitem__ __setitem__ data grad is_same_size index_put_"
 # whose gradients are by inverses of what they have saved
-_SAVE = "cholesky logdet lu lu_factor qr slogdet"
+_SAVE = "cholesky linalg_cholesky logdet lu linalg_lu linalg_lu_factor qr linalg_qr slogdet linalg_slogdet"
 Meta.__name__ = Meta.__qualname__ = "Tensor"
 _UNKNOWN, _IDLE, _MIXED, _SAVED = (frozenset(s.split()) for s in (_VALUES, _FILLS, _MIXES, _SAVE))
 
@@ -267,8 +266,7 @@ def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
     kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind in "fiu"]
     try:
         for x, array in kept:
-            is_matrix = array.ndim > 1 and array.dtype.kind == "f"
-            one = np.eye(*array.shape[-2:]) if is_matrix else np.ones(())
+            one = np.eye(*array.shape[-2:]) if array.ndim > 1 and array.dtype.kind == "f" else np.ones(())
             x._array = np.broadcast_to(one, array.shape).astype(array.dtype, "C")
         return func(*args, **kwargs)
     finally:

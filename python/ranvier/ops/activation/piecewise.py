@@ -20,9 +20,9 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_tensor,
+    common_shape,
     is_floating,
     is_number,
-    unlike,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
@@ -95,10 +95,7 @@ class HeavisideOfTensors(Function):
     """y = 1 where x > 0, values where x = 0, else 0"""
 
     def forward(self, x: Array, values: Array) -> Array:
-        try:
-            np.broadcast_shapes(x.shape, values.shape)
-        except ValueError:
-            raise OpError(unlike("heaviside", x, values)) from None
+        common_shape("heaviside", x, values)
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 

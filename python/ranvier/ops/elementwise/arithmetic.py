@@ -16,9 +16,9 @@ from ranvier.ops.elementwise.dtypes import (
     as_number,
     as_operand,
     cast,
+    common_shape,
     in_dtypes,
     is_pair,
-    require_shapes,
     result_dtype,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
@@ -315,7 +315,7 @@ rule(RoundedDiv)(lambda node, dy: (none(node.shapes[0], dy), none(node.shapes[1]
 def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
     if a.dtype.kind != "f" and not np.all(b):
         raise OpError("[div] got an integer to divide by 0; expected other divisors, or floats")
-    require_shapes("div", a, b)
+    common_shape("div", a, b)
     with np.errstate(all="ignore"):
         return _ROUNDED[mode](a, b)
 

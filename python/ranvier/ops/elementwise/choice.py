@@ -19,8 +19,8 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     as_tensor,
     cast,
+    common_shape,
     is_floating,
-    require_shapes,
     result_dtype,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
@@ -280,7 +280,7 @@ def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
     dtype = result_dtype(input, other)
     if dtype.kind == "f":
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
-    require_shapes("where", condition, input, other)
+    common_shape("where", condition, input, other)
     raw = [
         in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
         for x in (input, other)
@@ -310,7 +310,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
             return Where().apply(mask, cast(value, input._array.dtype), input)
     if is_floating(input):
         return MaskedFill(fill_number("masked_fill", value, input._array.dtype)).apply(input, mask)
-    require_shapes("masked_fill", input, mask)
+    common_shape("masked_fill", input, mask)
     number = value._array if isinstance(value, Tensor) else value
     return computed("where", (mask, value, input), by_numpy(_filled, mask._array, number, input._array))
 

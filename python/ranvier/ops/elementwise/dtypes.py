@@ -99,9 +99,18 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
     return method(b, a)
 
 
-def unlike(name: str, a: Any, b: Any) -> str:
-    """The message for two arrays that do not broadcast."""
-    return f"[{name}] got shapes {np.shape(a)} and {np.shape(b)}; expected shapes that broadcast"
+def unlike(name: str, *operands: Any) -> str:
+    """The message for operands that do not broadcast."""
+    shapes = " and ".join(str(tuple(np.shape(x))) for x in operands)
+    return f"[{name}] got shapes {shapes}; expected shapes that broadcast"
+
+
+def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
+    """The shape of the operands together."""
+    try:
+        return np.broadcast_shapes(*map(np.shape, operands))
+    except ValueError as error:
+        raise OpError(unlike(name, *operands)) from error
 
 
 def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
@@ -110,16 +119,6 @@ def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
         return x.to(dtype)
     except Exception as error:
         raise renamed(error, name) from None
-
-
-def require_shapes(name: str, *operands: Any) -> None:
-    """Raises where NumPy, which computes integers, would by an error of its own."""
-    shapes = [tuple(np.shape(x._array if isinstance(x, Tensor) else x)) for x in operands]
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError as error:
-        text = ", ".join(map(str, shapes))
-        raise OpError(f"[{name}] got shapes {text}; expected shapes that broadcast") from error
 
 
 def floating(x: Any, name: str = "cast") -> Any:

@@ -14,12 +14,12 @@ from ranvier.ops.elementwise.dtypes import (
     Array,
     alike,
     as_tensor,
+    common_shape,
     floating,
     in_dtypes,
     is_floating,
     result_dtype,
     single,
-    unlike,
 )
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
@@ -180,10 +180,7 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
     | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
     input, other = as_tensor("cross", input), as_tensor("cross", other)
-    try:
-        shape = np.broadcast_shapes(input.shape, other.shape)
-    except ValueError as error:
-        raise OpError(unlike("cross", input, other)) from error
+    shape = common_shape("cross", input, other)
     if dim is None:
         dim = next((d for d, n in enumerate(shape) if n == 3), None)
     if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:

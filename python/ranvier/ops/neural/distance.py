@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import alike, floating, in_dtypes, is_floating, is_number, unlike
+from ranvier.ops.elementwise.dtypes import alike, common_shape, floating, in_dtypes, is_floating, is_number
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import own_error
-from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
@@ -22,14 +21,8 @@ from ranvier.tensors.tensor import Tensor
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     """Both in the shape that they broadcast to; integers and bools in float32."""
     x1, x2 = (x if is_number(x) else floating(x, op) for x in alike(x1, x2))
-    shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2)]
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise OpError(unlike(op, x1, x2)) from None
-    first, second = (
-        x if own == shape else broadcast_to(x, shape) for x, own in zip((x1, x2), shapes, strict=True)
-    )
+    shape = common_shape(op, x1, x2)
+    first, second = (x if np.shape(x) == shape else broadcast_to(x, shape) for x in (x1, x2))
     return first, second
 
 
