@@ -3,6 +3,7 @@
 import math
 import operator
 
+import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import outcome
@@ -146,21 +147,23 @@ def numbers_in(value, put=lambda n: n):
 
 
 def tensors(x):
-    return rv.tensor(x) if hasattr(x, "dtype") else [*map(tensors, x)] if isinstance(x, list) else x
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(tensors, x))
+    return rv.tensor(x) if isinstance(x, np.ndarray) else x
 
 
-def step_of(op, arrays, star, settings):
-    return lambda _: op(*arrays, *star, **settings)
+def step_of(op, given):
+    args = [given.pop(at) for at in sorted(key for key in given if isinstance(key, int))]
+    return lambda _: op(*args, **given)
 
 
 @pytest.mark.parametrize("name", OPS)
 def test_each_number_of_each_op(name):
-    arrays, settings = OPS[name]
-    for key, value in settings.items():
+    args, settings = OPS[name]
+    given = dict(enumerate(args)) | settings
+    for key, value in given.items():
         for number, put_in in numbers_in(value):
             n = rv.tensor(number)
-            given = {k: tensors(v) for k, v in settings.items()} | {key: tensors(put_in(n))}
-            star = tuple(map(tensors, given.pop("*", ())))
-            step = step_of(getattr(ops, name), [*map(tensors, arrays)], star, given)
+            step = step_of(getattr(ops, name), {k: tensors(v) for k, v in (given | {key: put_in(n)}).items()})
             for other in (number + 1, number - 1, 0):
                 judged(step, n, number, other)

@@ -17,27 +17,24 @@ MODULES: dict[str, Any] = {"kernels": kernels, "ops": ops}
 class Call(NamedTuple):
     module: str
     name: str
-    arrays: list[Any]
-    positional: tuple[Any, ...]
+    arrays: list[Any]  # and other arguments by place
     attributes: dict[str, Any]
 
     def __str__(self) -> str:
         given = [describe(x) for x in _listed(self.arrays)]
-        return f"{self.module}.{self.name}({given}, {self.positional}, {_described(self.attributes)})"
+        return f"{self.module}.{self.name}({given}, {_described(self.attributes)})"
 
 
 def random_call(rng: Any) -> Call:
     module, name = CALLS[rng.integers(len(CALLS))]
     arrays, attributes = {"kernels": KERNELS, "ops": OPS}[module][name]
     spoiled = {key: random_attribute(rng, a) if rng.random() < 0.4 else a for key, a in attributes.items()}
-    positional = spoiled.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
     given = _related(rng, arrays, [_random(rng, x) for x in arrays])
     if "out:" in (getattr(MODULES[module], name).__doc__ or "") and rng.random() < 0.3:
         spoiled["out"] = _out(rng, [x for x in _listed(given) if isinstance(x, np.ndarray)])
     if rng.random() < 0.02:
         given = [_huge(rng, x) for x in given]
-    return Call(module, name, given, tuple(positional), spoiled)
+    return Call(module, name, given, spoiled)
 
 
 def random_array(rng: Any, like: Any) -> Any:
@@ -78,8 +75,10 @@ def random_attribute(rng: Any, right: Any) -> Any:
 
 def _random(rng: Any, like: Any) -> Any:
     if isinstance(like, (list, tuple)):
-        return [_random(rng, x) for x in like]
-    return random_array(rng, like) if isinstance(like, np.ndarray) else like
+        return type(like)(_random(rng, x) for x in like)
+    if isinstance(like, np.ndarray):
+        return random_array(rng, like)
+    return random_attribute(rng, like) if rng.random() < 0.4 else like
 
 
 def _huge(rng: Any, x: Any) -> Any:
@@ -98,7 +97,11 @@ def _huge(rng: Any, x: Any) -> Any:
 
 def _related(rng: Any, right: Any, given: list[Any]) -> list[Any]:
     """Sometimes arrays that agree in shape, which chance rarely finds, or that are in the same memory."""
-    arrays = [x for x in given if isinstance(x, np.ndarray)]
+    arrays = [
+        x
+        for x, y in zip(given, right, strict=True)
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+    ]
     if len(arrays) < 2 or len(arrays) < len(given):
         return given
     if rng.random() < 0.3:
