@@ -83,8 +83,8 @@ def _random(rng: Any, like: Any) -> Any:
 
 def _huge(rng: Any, x: Any) -> Any:
     """A view of a size that no memory has, sometimes: refused before anything reads its elements."""
-    if isinstance(x, list):
-        return [_huge(rng, part) for part in x]
+    if isinstance(x, (list, tuple)):
+        return type(x)(_huge(rng, part) for part in x)
     if not isinstance(x, np.ndarray) or x.ndim == 0 or rng.random() < 0.5:
         return x
     shape = list(x.shape)
@@ -97,12 +97,8 @@ def _huge(rng: Any, x: Any) -> Any:
 
 def _related(rng: Any, right: Any, given: list[Any]) -> list[Any]:
     """Sometimes arrays that agree in shape, which chance rarely finds, or that are in the same memory."""
-    arrays = [
-        x
-        for x, y in zip(given, right, strict=True)
-        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-    ]
-    if len(arrays) < 2 or len(arrays) < len(given):
+    arrays = [x for x in (*given, *right) if isinstance(x, np.ndarray)]
+    if len(given) < 2 or len(arrays) < 2 * len(given):
         return given
     if rng.random() < 0.3:
         return [given[0] if x.shape == right[0].shape else y for x, y in zip(right, given, strict=True)]
@@ -142,7 +138,7 @@ def _out(rng: Any, arrays: list[Any]) -> Any:
 
 
 def _listed(arrays: list[Any]) -> list[Any]:
-    return [part for x in arrays for part in (x if isinstance(x, list) else [x])]
+    return [part for x in arrays for part in (x if isinstance(x, (list, tuple)) else [x])]
 
 
 def _described(attributes: dict[str, Any]) -> dict[str, str]:
