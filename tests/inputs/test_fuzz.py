@@ -28,12 +28,12 @@ def answer(call: Call, rng: Any) -> Any:
     function, arrays = getattr(MODULES[call.module], call.name), call.arrays
     differentiated = call.module == "ops" and rng.random() < 0.5
     if not differentiated:
-        return function(*arrays, *call.positional, **call.attributes)
-    return sent_back(function(*map(leaf, arrays), *call.positional, **call.attributes))
+        return function(*arrays, **call.attributes)
+    return sent_back(function(*map(leaf, arrays), **call.attributes))
 
 
 def _arrays(call: Call) -> list[Any]:
-    parts = [part for x in call.arrays for part in (x if isinstance(x, list) else [x])]
+    parts = [part for x in call.arrays for part in (x if isinstance(x, (list, tuple)) else [x])]
     return [x for x in parts if isinstance(x, np.ndarray) and x.nbytes < 1 << 20]
 
 

@@ -1,17 +1,19 @@
-"""No public call crashes, hangs or is silently wrong: it answers, or says what it got and expected."""
+"""No kernel crashes, hangs or is silently wrong: it answers, or says what it got and expected.
 
-import inspect
+What ops do is tested by properties: wrong_input, layouts.
+"""
+
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import kernels, ops
-from support.calls import KERNELS, OPS
+from ranvier import kernels
+from support.calls import KERNELS
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
-from support.run_call import EVERY, call_of, run
 from support.wrong_input import (
     SAME_VALUES,
     WRONG_ATTRIBUTES,
@@ -25,71 +27,59 @@ from support.wrong_input import (
     wrong_arrays,
 )
 
-every_call = grouped(("module", "name"), EVERY)
-# outside training, without a greatest norm, without running statistics
-UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "momentum")}
+every_kernel = grouped("name", sorted(KERNELS))
+UNUSED = {("batch_norm", 5)}  # outside training
 # accept more than the type of their right value says: fractions, and one factor for each axis
-WIDER = {("index_add", "alpha"), ("norm", "p")}
+WIDER = {("norm", "p"), ("std", "correction"), ("var", "correction")}
 WIDER |= {(f"interpolate{backward}", "scale_factor") for backward in ("", "_backward")}
-WIDER |= {(name, "correction") for name in ("std", "std_mean", "var", "var_mean")}
-ALIASES = "third axis keepdims dtype inplace out unbiased alpha decimals bias input other dim"
-FREE = "sparse_grad index shape size axes dims order sizes repeats split_size_or_sections equation operands"
 WITH_OUT = [name for name in KERNELS if "out:" in (getattr(kernels, name).__doc__ or "")]
 
 
-@every_call
-def test_right_call(module: str, name: str) -> None:
-    arrays, attributes = call_of(module, name)
-    assert flat(run(module, name, arrays, attributes))
+def run(name: str, arrays: Any, attributes: dict[str, Any]) -> Any:
+    return getattr(kernels, name)(*arrays, **attributes)
 
 
-@every_call
-def test_wrong_arrays(module: str, name: str) -> None:
-    arrays, attributes = call_of(module, name)
+@every_kernel
+def test_wrong_arrays(name: str) -> None:
+    arrays, attributes = deepcopy(KERNELS[name])
     for at, right in enumerate(arrays):
         lists = isinstance(right, list)
         for wrong in wrong_arrays(right[0] if lists else right):
             for spoiled in ([wrong], [right[0], wrong], wrong) if lists else (wrong,):
                 given = [*arrays[:at], spoiled, *arrays[at + 1 :]]
-                for backward in (False, True)[: 1 + (module == "ops")]:
-                    what = f"{name}, array {at}: {describe(spoiled)}, backward {backward}"
-                    attempt(
-                        lambda g=given, b=backward: run(module, name, g, attributes, b),
-                        what,
-                        module == "kernels",
-                        never_right(wrong) and (name, at) not in UNUSED,
-                    )
+                never = never_right(wrong) and (name, at) not in UNUSED
+                what = f"{name}, array {at}: {describe(spoiled)}"
+                attempt(lambda g=given: run(name, g, attributes), what, never=never)
 
 
-@every_call
-def test_wrong_attributes(module: str, name: str) -> None:
-    arrays, attributes = call_of(module, name)
+@every_kernel
+def test_wrong_attributes(name: str) -> None:
+    arrays, attributes = deepcopy(KERNELS[name])
     for key, right in attributes.items():
         for wrong in WRONG_ATTRIBUTES:
             given = {**attributes, key: wrong}
-            what = f"{name}({key}={describe(wrong)})"
-            known = None if (name, key) in WIDER else right
-            never = never_right(wrong, known) and (name, key) not in UNUSED
-            attempt(lambda g=given: run(module, name, arrays, g), what, module == "kernels", never)
+            never = never_right(wrong, None if (name, key) in WIDER else right)
+            attempt(lambda g=given: run(name, arrays, g), f"{name}({key}={describe(wrong)})", never=never)
 
 
-@every_call
-def test_same_values_in_other_memory(module: str, name: str) -> None:
+@every_kernel
+def test_same_values_in_other_memory(name: str) -> None:
     """Unaligned, byte-swapped, read-only and strided arrays: the same answer."""
-    arrays, attributes = call_of(module, name)
-    expected = flat(run(module, name, arrays, attributes))
+    arrays, attributes = KERNELS[name]
+    expected = flat(run(name, deepcopy(arrays), attributes))
+    assert expected
     for at, right in enumerate(arrays):
         for change in SAME_VALUES:
             changed: Any = [change(x) for x in right] if isinstance(right, list) else change(right)
-            found = flat(run(module, name, [*arrays[:at], changed, *arrays[at + 1 :]], attributes))
-            for y, want in zip(found, expected, strict=True):
+            given = [*deepcopy(arrays[:at]), changed, *deepcopy(arrays[at + 1 :])]
+            for y, want in zip(flat(run(name, given, attributes)), expected, strict=True):
                 np.testing.assert_allclose(y, want, rtol=1e-6, err_msg=f"{name}, {at}, {change.__name__}")
 
 
 @grouped("name", WITH_OUT)
 def test_wrong_out(name: str) -> None:
     arrays, attributes = KERNELS[name]
-    y = run("kernels", name, arrays, attributes)
+    y = run(name, arrays, attributes)
     wide = np.zeros((*y.shape, 2), y.dtype)
     repeated = np.lib.stride_tricks.as_strided(wide, y.shape, (y.itemsize if y.ndim > 1 else 0,) * y.ndim)
     wrong = [read_only(y), y.astype("float64"), y[None], None, [1.0], "text", 3]
@@ -97,10 +87,10 @@ def test_wrong_out(name: str) -> None:
     wrong += [repeated] if y.size > 1 else []
     for out in wrong:
         what = f"{name}(out={describe(out)})"
-        result = attempt(lambda o=out: run("kernels", name, arrays, {**attributes, "out": o}), what)
+        result = attempt(lambda o=out: run(name, arrays, {**attributes, "out": o}), what)
         assert result is None or out is None, what
     good = np.full_like(y, 7)
-    assert run("kernels", name, arrays, {**attributes, "out": good}) is good
+    assert run(name, arrays, {**attributes, "out": good}) is good
     np.testing.assert_array_equal(good, y)
 
 
@@ -109,11 +99,11 @@ def test_out_in_other_memory(name: str, isas: Any) -> None:
     """Between other elements, which stay; onto an operand, or refused there."""
     arrays, attributes = KERNELS[name]
     for _ in isas:
-        y = run("kernels", name, arrays, attributes)
+        y = run(name, arrays, attributes)
         for layout in ("", *LAYOUTS):
             memory = np.full(y.size + 64, 7, y.dtype)
             out = in_layout(np.zeros_like(y), layout) if layout else memory[: y.size].reshape(y.shape)
-            assert run("kernels", name, arrays, {**attributes, "out": out}) is out
+            assert run(name, arrays, {**attributes, "out": out}) is out
             np.testing.assert_array_equal(out, y)
             between = out.base[..., 1::2] if layout == "strided" and y.ndim else memory[y.size :]
             assert (between == np.asarray(7, y.dtype)).all()
@@ -121,7 +111,7 @@ def test_out_in_other_memory(name: str, isas: Any) -> None:
         if isinstance(x, np.ndarray) and (x.shape, x.dtype) == (y.shape, y.dtype):
             operand = x.copy()
             given = [*arrays[:at], operand, *arrays[at + 1 :]]
-            call = lambda g=given, o=operand: run("kernels", name, g, {**attributes, "out": o})  # noqa: E731
+            call = lambda g=given, o=operand: run(name, g, {**attributes, "out": o})  # noqa: E731
             if attempt(call, f"{name} onto array {at}") is not None:
                 np.testing.assert_array_equal(operand, y)
 
@@ -130,7 +120,7 @@ def test_out_in_other_memory(name: str, isas: Any) -> None:
 def test_out_that_overlaps(name: str) -> None:
     """out= one element further on in the memory of an input."""
     arrays, attributes = KERNELS[name]
-    y = run("kernels", name, arrays, attributes)
+    y = run(name, arrays, attributes)
     for at, x in enumerate(arrays):
         if x.dtype != y.dtype:
             continue
@@ -139,24 +129,16 @@ def test_out_that_overlaps(name: str) -> None:
         moved[...] = x
         out = memory[x.size - 1 : x.size - 1 + y.size].reshape(y.shape)
         given = [*arrays[:at], moved, *arrays[at + 1 :]]
-        refused(ValueError, "overlaps", run, "kernels", name, given, {**attributes, "out": out})
+        refused(ValueError, "overlaps", run, name, given, {**attributes, "out": out})
 
 
-@grouped("name", sorted(KERNELS))
+@every_kernel
 def test_no_more_dimensions_than_eight(name: str) -> None:
     arrays, attributes = KERNELS[name]
     x = arrays[0][0] if isinstance(arrays[0], list) else arrays[0]
     deep = x.reshape((1,) * (9 - x.ndim) + x.shape)
     with pytest.raises(ValueError, match="at most 8"):
-        run("kernels", name, [[deep] if x is not arrays[0] else deep, *arrays[1:]], attributes)
-
-
-def test_signatures_are_covered() -> None:
-    """Every argument of an op that has a default is spoiled by test_wrong_attributes, or is listed here."""
-    for name, (arrays, attributes) in OPS.items():
-        parameters = list(inspect.signature(getattr(ops, name)).parameters)[len(arrays) :]
-        left = set(parameters) - set(attributes) - set(ALIASES.split()) - set(FREE.split())
-        assert not left, f"{name}: {left}"
+        run(name, [[deep] if x is not arrays[0] else deep, *arrays[1:]], attributes)
 
 
 @pytest.mark.parametrize(

@@ -43,15 +43,12 @@ def arrays_of(result: Any) -> list[Array]:
 @grouped("name", sorted(KERNELS))
 def test_every_kernel(name: str, at_end: bool) -> None:
     arrays, attributes = KERNELS[name]
-    attributes = dict(attributes)
-    positional = attributes.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
     function = getattr(kernels, name)
 
     def call(move: Any) -> list[Array]:
         written = WRITES.get(("kernels", name), ())
         given = [move(np.copy(x) if i in written else x) for i, x in enumerate(arrays)]
-        result = arrays_of(function(*given, *positional, **attributes))
+        result = arrays_of(function(*given, **attributes))
         return [y.copy() for y in (*result, *(given[i] for i in written)) if y.dtype != object]
 
     for y, expected in zip(call(lambda x: moved(x, at_end)), call(lambda x: x), strict=True):

@@ -1,7 +1,7 @@
-"""One right call of every public op and kernel: (arrays, attributes by name). Tests spoil one argument.
+"""One right call of every public op, from its samples, and kernel: (arguments, settings by name).
 
-Names and defaults are those of the signatures, and an array that must be given is X. Below are the calls for
-which that is not right, and attributes other than the defaults.
+Of a kernel, names and defaults are those of the signature, and an array that must be given is X. Below are
+the calls for which that is not right, and settings other than the defaults.
 """
 
 import ast
@@ -10,18 +10,15 @@ from typing import Any
 
 import numpy as np
 from ranvier import kernels, ops
-from ranvier.ops.table import AT_IMPORT, WITH_LAYERS, functions_of
+from samples import OPS as SAMPLES
+from samples.sample import Marked, Op
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
-OP_NAMES = {op.__name__ for op in functions_of(AT_IMPORT | WITH_LAYERS).values()}  # one of aliases
-# The arrays that a call changes, by place: running statistics and their count.
-WRITES = {("ops", "batch_norm"): (1, 2), ("kernels", "batch_norm"): (3, 4, 5)}
-# other names of arguments, arguments in place of others, and memory to write to
-NOT_OF_OPS = (
-    "third axis keepdims dtype inplace out decimals alpha unbiased input other dims size shape repeats"
-)
-NOT_OF_OPS += " sparse_grad split_size_or_sections"
-NOT_OF_KERNELS = "out saved from_0 height width"
+# The arrays that a call changes, by place: running statistics and their count, rows beyond max_norm.
+WRITES = {("kernels", "batch_norm"): (3, 4, 5)}
+WRITES |= {("ops", name): (1, 2) for name in ("batch_norm", "instance_norm")}
+WRITES |= {("ops", name): (1,) for name in ("embedding", "embedding_bag")}
+NOT_GIVEN = "out saved from_0 height width inplace"
 
 
 def _array(*shape: int) -> np.ndarray[Any, Any]:
@@ -36,7 +33,6 @@ SIGNALS = _array(2, 4, 7)
 WEIGHT_1D = _array(6, 2, 3)
 CLASSES = np.array([2, 0])
 WEIGHTS = _array(3)
-SIGNS = np.where(X > 0.5, 1, -1).astype(np.float32)
 INDEX = np.array([[1, 0, 2], [0, 0, 1]])
 MASK = np.array([[True, False, True], [False, True, True]])
 PLACES = np.array([[1, -2, 1, 0], [0, 3, 2, 4]])
@@ -45,34 +41,28 @@ FOUR, LINES, LINE = _array(4), _array(5, 6), (5, 6)
 Given = tuple[tuple[Any, ...] | None, dict[str, Any]]
 
 
-def of(*arrays: Any, star: Any = None, **attributes: Any) -> Given:
-    """star: arguments that follow the arrays by position."""
-    return arrays or None, attributes if star is None else {"*": star, **attributes}
+def of(*arrays: Any, **attributes: Any) -> Given:
+    return arrays or None, attributes
 
 
 def each(names: str, *arrays: Any, **attributes: Any) -> dict[str, Given]:
     return dict.fromkeys(names.split(), of(*arrays, **attributes))
 
 
-def _call(parameters: dict[str, Any], left_out: str, given: Given) -> Call:
-    """parameters: their defaults by name, `inspect.Parameter.empty` where there is none."""
-    arrays, attributes = given
+def _call(name: str) -> Call:
+    (arrays, attributes), parameters = OF_KERNELS.get(name, of()), _parameters(name)
     empty = inspect.Parameter.empty
     if arrays is None:
         arrays = (X,) * sum(
             default is empty and name not in attributes for name, default in parameters.items()
         )
     names = [name for name in list(parameters)[len(arrays) :] if parameters[name] is not empty]
-    defaults = {name: parameters[name] for name in names if name not in left_out.split()}
+    defaults = {name: parameters[name] for name in names if name not in NOT_GIVEN.split()}
     return arrays, {**defaults, **attributes}
 
 
-def _of_op(name: str) -> dict[str, Any]:
-    parameters = inspect.signature(getattr(ops, name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is not p.VAR_POSITIONAL}
-
-
-def _of_kernel(name: str) -> dict[str, Any]:
+def _parameters(name: str) -> dict[str, Any]:
+    """Their defaults by name, `inspect.Parameter.empty` where there is none."""
     line = getattr(kernels, name).__doc__.partition("\n")[0]
     arguments = ast.parse(f"def {line}: pass").body[0].args  # type: ignore[attr-defined]
     required = len(arguments.args) - len(arguments.defaults)
@@ -85,93 +75,6 @@ STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}
 WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1}
 LARGER = {"scale_factor": 2.0, "mode": "bilinear", "align_corners": False}
 FRAME = {"pad": (1, 2, 0, 1)}
-
-OF_OPS: dict[str, Given] = {
-    **each("all amax amin any argmax argmin max mean min sum logsumexp prod count_nonzero median", dim=1),
-    **each("log_softmax softmax squeeze unsqueeze unbind sort", X, dim=1),
-    **each("std var", dim=1, correction=1),
-    **each("std_mean var_mean", dim=1, unbiased=True, correction=1),
-    **each("cumprod cumsum", dim=1, dtype=None),
-    **each("cat stack", [X, X]),
-    **each("flip permute", star=(1, 0)),
-    **each("repeat tile", star=(2, 1)),
-    **each("celu elu", alpha=1.0),
-    **each("matmul mm", X, X.T.copy()),
-    **each("dot outer", X[0], X[1]),
-    **each("mv prelu", X, X[0]),
-    **each("conv_transpose1d", SIGNALS, WEIGHT_1D[:4], FOUR, **STAMPS),
-    **each("conv_transpose2d", IMAGES, WEIGHT[:4], FOUR, **STAMPS),
-    **each("max_pool1d avg_pool1d", SIGNALS, **WINDOW),
-    **each("max_pool2d avg_pool2d", IMAGES, **WINDOW),
-    **each("adaptive_avg_pool1d adaptive_max_pool1d", SIGNALS, output_size=3),
-    "adaptive_avg_pool2d": of(IMAGES, output_size=(2, 3)),
-    "adaptive_max_pool2d": of(IMAGES, output_size=(2, 3), return_indices=True),
-    "alpha_dropout": of(training=True),
-    "argsort": of(dim=1, descending=True, stable=True),
-    "batch_norm": of(IMAGES, FOUR, FOUR, FOUR, FOUR),
-    "bce": of(weight=WEIGHTS),
-    "bce_with_logits": of(weight=WEIGHTS, pos_weight=WEIGHTS),
-    "bmm": of(_array(2, 3, 4), _array(2, 4, 5)),
-    "broadcast_to": of(size=(4, 2, 3)),
-    "chunk": of(chunks=2, dim=1),
-    "clip": of(min=0.2, max=0.8),
-    "conv1d": of(SIGNALS, WEIGHT_1D, _array(6), **GEOMETRY),
-    "conv2d": of(IMAGES, WEIGHT, _array(6), **GEOMETRY),
-    "cosine_embedding": of(X, X, SIGNS[:, 0]),
-    "cross_entropy": of(X, CLASSES, weight=WEIGHTS, label_smoothing=0.1),
-    "diagonal": of(offset=1),
-    "div": of(rounding_mode="floor"),
-    "dropout2d": of(IMAGES),
-    "einsum": ((), {"*": ("ij,kj->ik", X, X)}),
-    "embedding": of(CLASSES, X.T, padding_idx=1),
-    "expand": of(star=(4, 2, 3)),
-    "flatten": of(IMAGES, start_dim=1),
-    "gather": of(dim=1, index=INDEX),
-    "gaussian_nll": of(full=True),
-    "glu": of(dim=0),
-    "group_norm": of(IMAGES, num_groups=2, weight=FOUR, bias=FOUR),
-    "hardtanh": of(min_val=-0.5, max_val=0.5),
-    "heaviside": of(values=0.5),
-    "index_add": of(dim=1, index=INDEX[0], source=X, alpha=1),
-    "index_select": of(dim=1, index=INDEX[0]),
-    "instance_norm": of(IMAGES, weight=FOUR, bias=FOUR),
-    "interpolate": of(IMAGES, size=None, recompute_scale_factor=False, **LARGER),
-    "kl_div": of(reduction="batchmean"),
-    "kthvalue": of(k=2, dim=1),
-    "layer_norm": of(IMAGES, normalized_shape=LINE, weight=LINES, bias=LINES),
-    "leaky_relu": of(negative_slope=0.1),
-    "linear": of(X, _array(4, 3), FOUR),
-    "margin_ranking": of(X, X, SIGNS, margin=0.5),
-    "masked_fill": of(X, MASK, value=0.0),
-    "masked_select": of(X, MASK),
-    "meshgrid": of(X[0], X[1], indexing="ij"),
-    "movedim": of(source=0, destination=1),
-    "narrow": of(dim=1, start=1, length=2),
-    "nll": of(X, CLASSES, weight=WEIGHTS),
-    "norm": of(p=3, dim=1, dtype=None),
-    "one_hot": of(CLASSES, num_classes=3),
-    "pad": of(IMAGES, value=0.5, **FRAME),
-    "pairwise_distance": of(X, 2 * X),
-    "poisson_nll": of(log_input=False, full=True),
-    "repeat_interleave": of(repeats=2, dim=1),
-    "reshape": of(star=(3, 2)),
-    "rms_norm": of(normalized_shape=3, weight=WEIGHTS, eps=1e-5),
-    "roll": of(shifts=1, dims=1),
-    "scaled_dot_product_attention": of(scale=0.5),
-    "scatter": of(dim=1, index=INDEX, src=X, reduce="add"),
-    "scatter_add": of(dim=1, index=INDEX, src=X),
-    "select": of(dim=1, index=1),
-    "split": of(split_size=2, dim=1),
-    "take_along_dim": of(indices=INDEX, dim=1),
-    "topk": of(k=2, dim=1),
-    "transpose": of(dim0=0, dim1=1),
-    "triplet_margin": of(X, 2 * X, 3 * X, swap=True),
-    "unflatten": of(dim=1, sizes=(1, 3)),
-    "where": of(MASK, X, X),
-}
-OPS = {
-    name: _call(_of_op(name), NOT_OF_OPS, OF_OPS.get(name, of())) for name in sorted(OP_NAMES | OF_OPS.keys())
-}
 
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
 _POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
@@ -291,6 +194,29 @@ OF_KERNELS: dict[str, Given] = {
     "sum_exp": of(X, X.max(1), **_AXES),
     "where": of(MASK, X, X),
 }
-KERNELS = {
-    name: _call(_of_kernel(name), NOT_OF_KERNELS, OF_KERNELS.get(name, of())) for name in kernels.__all__
-}
+KERNELS = {name: _call(name) for name in kernels.__all__}
+
+
+def _in_float32(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_float32(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_in_float32, value))
+    value = value.array if isinstance(value, Marked) else value
+    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+def _of_sample(op: Op) -> Call:
+    """The sample with most arguments; the settings that it does not give have their defaults."""
+    whole = [sample for sample in op.samples if all(x.size for x in sample.arrays)]
+    sample = max(whole, key=lambda sample: len(sample.args) + len(sample.settings))
+    parameters = [*inspect.signature(op.function).parameters.values()]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        parameters = []
+    names = NOT_GIVEN.split()
+    left = [p for p in parameters[len(sample.args) :] if p.name not in names and p.default is not p.empty]
+    defaults = {p.name: p.default for p in left}
+    return _in_float32(sample.args), {**defaults, **_in_float32(sample.settings)}
+
+
+OPS = {name: _of_sample(op) for name, op in SAMPLES.items() if op.function is getattr(ops, name, None)}

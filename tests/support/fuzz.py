@@ -17,27 +17,24 @@ MODULES: dict[str, Any] = {"kernels": kernels, "ops": ops}
 class Call(NamedTuple):
     module: str
     name: str
-    arrays: list[Any]
-    positional: tuple[Any, ...]
+    arrays: list[Any]  # and other arguments by place
     attributes: dict[str, Any]
 
     def __str__(self) -> str:
         given = [describe(x) for x in _listed(self.arrays)]
-        return f"{self.module}.{self.name}({given}, {self.positional}, {_described(self.attributes)})"
+        return f"{self.module}.{self.name}({given}, {_described(self.attributes)})"
 
 
 def random_call(rng: Any) -> Call:
     module, name = CALLS[rng.integers(len(CALLS))]
     arrays, attributes = {"kernels": KERNELS, "ops": OPS}[module][name]
     spoiled = {key: random_attribute(rng, a) if rng.random() < 0.4 else a for key, a in attributes.items()}
-    positional = spoiled.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
     given = _related(rng, arrays, [_random(rng, x) for x in arrays])
     if "out:" in (getattr(MODULES[module], name).__doc__ or "") and rng.random() < 0.3:
         spoiled["out"] = _out(rng, [x for x in _listed(given) if isinstance(x, np.ndarray)])
     if rng.random() < 0.02:
         given = [_huge(rng, x) for x in given]
-    return Call(module, name, given, tuple(positional), spoiled)
+    return Call(module, name, given, spoiled)
 
 
 def random_array(rng: Any, like: Any) -> Any:
@@ -78,14 +75,16 @@ def random_attribute(rng: Any, right: Any) -> Any:
 
 def _random(rng: Any, like: Any) -> Any:
     if isinstance(like, (list, tuple)):
-        return [_random(rng, x) for x in like]
-    return random_array(rng, like) if isinstance(like, np.ndarray) else like
+        return type(like)(_random(rng, x) for x in like)
+    if isinstance(like, np.ndarray):
+        return random_array(rng, like)
+    return random_attribute(rng, like) if rng.random() < 0.4 else like
 
 
 def _huge(rng: Any, x: Any) -> Any:
     """A view of a size that no memory has, sometimes: refused before anything reads its elements."""
-    if isinstance(x, list):
-        return [_huge(rng, part) for part in x]
+    if isinstance(x, (list, tuple)):
+        return type(x)(_huge(rng, part) for part in x)
     if not isinstance(x, np.ndarray) or x.ndim == 0 or rng.random() < 0.5:
         return x
     shape = list(x.shape)
@@ -98,8 +97,8 @@ def _huge(rng: Any, x: Any) -> Any:
 
 def _related(rng: Any, right: Any, given: list[Any]) -> list[Any]:
     """Sometimes arrays that agree in shape, which chance rarely finds, or that are in the same memory."""
-    arrays = [x for x in given if isinstance(x, np.ndarray)]
-    if len(arrays) < 2 or len(arrays) < len(given):
+    arrays = [x for x in (*given, *right) if isinstance(x, np.ndarray)]
+    if len(given) < 2 or len(arrays) < 2 * len(given):
         return given
     if rng.random() < 0.3:
         return [given[0] if x.shape == right[0].shape else y for x, y in zip(right, given, strict=True)]
@@ -139,7 +138,7 @@ def _out(rng: Any, arrays: list[Any]) -> Any:
 
 
 def _listed(arrays: list[Any]) -> list[Any]:
-    return [part for x in arrays for part in (x if isinstance(x, list) else [x])]
+    return [part for x in arrays for part in (x if isinstance(x, (list, tuple)) else [x])]
 
 
 def _described(attributes: dict[str, Any]) -> dict[str, str]:

@@ -22,13 +22,10 @@ def call_of(module: str, name: str) -> Call:
 def run(module: str, name: str, arrays: Any, attributes: dict[str, Any], backward: bool = False) -> Any:
     """The result, with the same random numbers each time; of an op also with its gradients."""
     rv.manual_seed(0)
-    attributes = dict(attributes)
-    positional = attributes.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
     function = getattr(MODULES[module], name)
     if not backward:
-        return function(*arrays, *positional, **attributes)
-    return sent_back(function(*map(leaf, arrays), *positional, **attributes))
+        return function(*arrays, **attributes)
+    return sent_back(function(*map(leaf, arrays), **attributes))
 
 
 def cases(module: str, name: str, arrays: list[Any]) -> list[Case]:

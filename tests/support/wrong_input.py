@@ -10,7 +10,7 @@ import ranvier as rv
 from ranvier.autograd import Tensor
 
 Array = np.ndarray[Any, Any]
-ERROR_FORMAT = re.compile(r"\[[\w.]+\] .*got .*", re.DOTALL)
+ERROR_FORMAT = re.compile(r"\[[\w.]+\] (.*got |.*; expected |a leaf Variable)", re.DOTALL)
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 

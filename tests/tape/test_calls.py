@@ -5,10 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import ops
+from properties.every import every_op
 from ranvier.tape.calls import Calls, Refused
-from support.calls import OPS
-from support.run_call import call_of
 
 
 class Followed(Calls):
@@ -18,40 +16,26 @@ class Followed(Calls):
         return run(*inputs)
 
 
-def results(name, arrays):
-    attributes = call_of("ops", name)[1]
-    given = attributes.pop("*", ())
-    given = given if isinstance(given, (tuple, list)) else (given,)
-    rv.manual_seed(0)
-    made = getattr(ops, name)(*arrays, *given, **attributes)
-    made = made if isinstance(made, (tuple, list)) else (made,)
-    return [y for y in made if isinstance(y, rv.Tensor) and y.numel()]
+def differs(y, z):
+    return not np.array_equal(y.numpy(), z.numpy(), equal_nan=y.dtype.kind == "f")
 
 
-def others(x):
-    """The numbers of an array in another order."""
-    return np.flip(x).copy() if isinstance(x, np.ndarray) else [others(part) for part in x]
-
-
-@pytest.mark.parametrize("name", OPS)
-def test_results_vary_with_the_inputs(name):
-    arrays = call_of("ops", name)[0]
-    if not all(isinstance(x, np.ndarray) for x in arrays):
-        arrays = [x for x in arrays if isinstance(x, np.ndarray)]
+@every_op({}, only=lambda op: op.name[-1] != "_")
+def test_results_vary_with_the_inputs(sample):
+    """The results that differ for other numbers are known as such."""
+    call = sample.tensors(rv.float32, records=False)
+    others = [rv.tensor(np.flip(x.numpy()).copy()) for x in call.inputs]
     try:
         with rv.no_grad():
-            changed = [
-                not np.array_equal(y.numpy(), z.numpy(), equal_nan=y.dtype.kind == "f")
-                for y, z in zip(results(name, arrays), results(name, list(map(others, arrays))), strict=True)
-            ]
+            changed = [differs(y, z) for y, z in zip(call(), call.with_inputs(*others), strict=True)]
     except (ValueError, IndexError, TypeError):
-        pytest.skip("does not take other numbers")
-    run, tensors = Followed(), [rv.tensor(x) for x in arrays]
-    for x in tensors:
+        return  # it does not take other numbers
+    run = Followed()
+    for x in call.inputs:
         run.see(x, "input")
     found = []
     with contextlib.suppress(Refused), rv.no_grad(), run:
-        found = results(name, tensors)
+        found = call()
     known = [run.find(y._array) is not None or run._recording.core.varies(y._array) for y in found]
     assert all(k or not c for k, c in zip(known, changed, strict=bool(found)))
 

@@ -73,8 +73,8 @@ py::object unsqueeze(PyObject*, Arguments a, Py_ssize_t) {  // dim
 py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
   const Operand x(a);
   const py::object dims = x.sizes(a[2]);
-  if (py::object y = x.fitting(g_permute, dims)) return y;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
+  if (py::object y = x.fitting(g_permute, dims)) return y;  // NumPy cuts dimensions to 32 bits
   x.fail(kValueError, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
 }
 

@@ -15,6 +15,7 @@ from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Identity
 from ranvier.ops.activation.table import TABLE
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, full
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
@@ -146,6 +147,7 @@ class Softmax2d(Layer):
     | rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten() -> tensor([0.5000, 0.5000])"""
 
     def forward(self, input: Any) -> Tensor:
+        input = as_tensor("Softmax2d", input)
         if input.ndim not in (3, 4):
             raise OpError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
         return ops.softmax(input, -3)

@@ -15,6 +15,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number, whole
@@ -181,6 +182,7 @@ class _InstanceNorm(_ChannelNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, input: Any) -> Tensor:
+        input = as_tensor("instance_norm", input)
         self._check_input_dim(input)
         alone = input.ndim == self._unbatched
         held = self.running_mean, self.running_var, self.weight, self.bias

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ranvier.nn.module import Module
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
@@ -27,6 +28,7 @@ class Flatten(Module):
         self.end_dim = whole("flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Tensor:
+        input = as_tensor("flatten", input)
         start, end, ndim = self.start_dim, self.end_dim, input.ndim
         start, end = start + ndim if start < 0 else start, end + ndim if end < 0 else end
         if not 0 <= start <= end < ndim:
@@ -34,8 +36,7 @@ class Flatten(Module):
                 f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "
                 f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
             )
-        y: Tensor = input.flatten(start, end)
-        return y
+        return input.flatten(start, end)
 
 
 class Unflatten(Module):
@@ -54,6 +55,7 @@ class Unflatten(Module):
         self.unflattened_size = tuple(whole("unflatten", "unflattened_size", n) for n in unflattened_size)
 
     def forward(self, input: Any) -> Tensor:
+        input = as_tensor("unflatten", input)
         dim = self.dim + input.ndim if self.dim < 0 else self.dim
         shape = tuple(input.shape)
         return input.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))

@@ -156,9 +156,9 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
     | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])"""
-    if approximate == "none":
+    if str(approximate) == "none":
         return Gelu().apply(input)
-    if approximate == "tanh":
+    if str(approximate) == "tanh":
         return GeluTanh().apply(input)
     raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 

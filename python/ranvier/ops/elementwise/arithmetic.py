@@ -6,6 +6,7 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +28,7 @@ from ranvier.ops.rules import diagonal, inputs, none, sum_to
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import number, renamed
+from ranvier.tensors.errors import number, one_of, own_error, renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import filled, gradient_of, unbroadcast
 from ranvier.tensors.recording import host
@@ -344,9 +345,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
     return _DIV(input, other)
 
 
+@partial(own_error, name="div")
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
-    if mode not in list(_ROUNDED):  # a list compares values without a hash
-        raise OpError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
+    one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)
     if result_dtype(a, b).kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")

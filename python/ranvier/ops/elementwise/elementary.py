@@ -138,7 +138,7 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
     | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
-    input, p = as_tensor("mvlgamma", input), count("mvlgamma", "p", p)
+    input, p = as_tensor("mvlgamma", input), count("mvlgamma", "p", p, 1, 2**16)
     total = p * (p - 1) / 4 * math.log(math.pi) + lgamma(input)
     for i in range(1, p):
         total = total + lgamma(input - i / 2)

@@ -30,7 +30,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import rule
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import own_error, whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
@@ -131,9 +131,9 @@ def sign(input: Any) -> Tensor:
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
-    if not decimals:
+    if type(decimals) is int and decimals == 0:
         return _ROUND(input)
-    return _round_to(input, decimals)
+    return _round_to(input, whole("round", "decimals", decimals))
 
 
 @in_dtypes()

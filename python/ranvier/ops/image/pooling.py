@@ -78,18 +78,15 @@ class WindowedMaxPool(MaxPool):
     def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
         """The sizes of the windows, if they neither overlap nor reach beyond the image."""
         size, stride, padding, dilation, _ = self.arguments
-        if padding not in _NONE or dilation not in _ONE:
-            return None
         axes = self.dimensions - 2
+        if any(_for_each_axis(padding, axes)) or any(n != 1 for n in _for_each_axis(dilation, axes)):
+            return None
         sizes = _for_each_axis(size, axes)
         if stride is not None and stride != size and _for_each_axis(stride, axes) != sizes:
             return None
         outs, extents = dy.shape[2 - self.single :], self.shape[2:]
         fits = all(0 < n * out <= extent for n, out, extent in zip(sizes, outs, extents, strict=False))
         return sizes if fits and self.where.dtype == "uint8" else None
-
-
-_NONE, _ONE = (0, (0,), (0, 0), [0], [0, 0]), (1, (1,), (1, 1), [1], [1, 1])
 
 
 def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:

@@ -218,9 +218,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     tensor([[2., 1., 2., 3., 2., 1.]])
     """
     input = as_tensor("pad", input)
-    if value and mode != "constant":
+    if str(mode) != "constant" and value:
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
-    if mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # layers of volumes come last
+    if str(mode) != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # of volumes
         if mode == "replicate":  # autocast lists no other
             return in_dtypes(Dtypes("own", "float32"))(_of_volumes)(input, pad, mode)
         return _core._without_autocast(_of_volumes, input, pad, mode)

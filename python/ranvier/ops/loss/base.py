@@ -16,6 +16,7 @@ from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, cast, in_dtype, keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -187,6 +188,5 @@ def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
 
     Raises ValueError for another reduction.
     """
-    if reduction not in ("none", "mean", "sum"):
-        raise OpError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
+    one_of(name, "reduction", reduction, ("none", "mean", "sum"))
     return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)

@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import Dtypes, Function
-from ranvier.tensors.errors import own_errors
+from ranvier.tensors.errors import own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -104,8 +104,9 @@ def ctc_loss(
     if single:
         x, lengths, sizes = x.unsqueeze(1), lengths.reshape(-1), sizes.reshape(-1)
         labels = labels.reshape(1, -1)
-    rows = host(_rows, tuple(x.shape), labels, lengths, sizes, int(blank))
-    loss = CTC(int(blank), bool(zero_infinity)).apply(x, rows, lengths, sizes)
+    blank = whole("ctc_loss", "blank", blank)
+    rows = host(_rows, tuple(x.shape), labels, lengths, sizes, blank)
+    loss = CTC(blank, bool(zero_infinity)).apply(x, rows, lengths, sizes)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)
     loss = loss[0] if single else loss

@@ -122,6 +122,6 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
     tensor(0.1201)
     """
-    if reduction == "batchmean" and getattr(x, "shape", None) == ():  # no batch
+    if str(reduction) == "batchmean" and getattr(x, "shape", None) == ():  # no batch
         reduction = "sum"
     return KlDiv(reduction, log_target).apply(*promoted(x, target))

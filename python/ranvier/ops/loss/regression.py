@@ -93,6 +93,7 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
+@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def poisson_nll(
     x: Any,

@@ -30,7 +30,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, rounded
-from ranvier.tensors.errors import own_errors
+from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
@@ -169,6 +169,8 @@ def cdist(
 
     The differences are formed, which is exact for points close together; compute_mode is not used.
     | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])"""
+    use = "use_mm_for_euclid_dist"
+    one_of("cdist", "compute_mode", compute_mode, (f"{use}_if_necessary", use, f"donot_{use}"))
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise OpError(f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)")

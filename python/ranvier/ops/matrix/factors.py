@@ -257,7 +257,8 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     B = matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
         raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
+    usual = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
+    least = usual if rcond is None else number("lstsq", "rcond", rcond)
     one_of("lstsq", "driver", driver, (None, "gels", "gelsy", "gelsd", "gelss"))
     return _core._without_autocast(_least_squares, A, B, least, driver)
 

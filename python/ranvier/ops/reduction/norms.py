@@ -217,9 +217,9 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
     for integers.
     | rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
     -> (tensor(5.), tensor([7., 2.]))"""
-    if p == "nuc":
+    if isinstance(p, str) and p == "nuc":
         return _nuclear(as_tensor("norm", input), dim, keepdim)
-    if p == "fro" or p is None:
+    if p is None or (isinstance(p, str) and p == "fro"):
         p = 2.0
     p = p.item() if isinstance(p, Tensor) and p.ndim == 0 else p
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:

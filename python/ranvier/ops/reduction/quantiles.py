@@ -20,9 +20,9 @@ from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel
-from ranvier.tensors.errors import own_errors
+from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import HALVES
+from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
@@ -195,7 +195,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
     | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
-    low, high = _limits(values, min, max, 1)
+    low, high = _limits(values, number("histc", "min", min), number("histc", "max", max), 1)
     if bins < 1 or not (low < high and high - low < np.inf):
         raise OpError(
             f"[histc] got {bins} bins in [{low}, {high}]; expected at least one, and finite min < max"
@@ -241,6 +241,7 @@ def histogram(
     values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
+    require_numbers("histogram", np.asarray(edges).dtype)
     if (
         isinstance(bins, int)
         and bins > 0

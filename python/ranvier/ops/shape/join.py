@@ -121,7 +121,8 @@ concat = concatenate = cat
 def _listed(name: str, tensors: Any) -> Any:
     if type(tensors) in (list, tuple):
         return tensors
-    if not isinstance(tensors, Iterable) or getattr(tensors, "shape", None) == ():
+    is_one = isinstance(tensors, bytes) or getattr(tensors, "shape", None) == ()
+    if is_one or not isinstance(tensors, Iterable):
         raise TypeError(f"[{name}] got {type(tensors).__name__}; expected a sequence of tensors")
     return tensors
 

@@ -26,7 +26,7 @@ from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched
-from ranvier.tensors.errors import one_of, own_error
+from ranvier.tensors.errors import number, one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.places import put_in_order
@@ -182,7 +182,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     where the shapes do not fit, TypeError where the dtypes differ.
     | rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     -> tensor([[0., 0.], [4., 6.]])"""
-    return _index_added(input, dim, index, source, alpha)
+    return _index_added(input, dim, index, source, number("index_add", "alpha", alpha))
 
 
 def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float) -> Array:

@@ -68,10 +68,10 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])"""
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
-    if isinstance(value, Tensor) and value.ndim:
-        raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
-    if not isinstance(value, Tensor):
+    if not isinstance(value, (Tensor, np.ndarray)):
         value = fill_number("index_fill", value, input._array.dtype)
+    elif (value := as_tensor("index_fill", value)).ndim:
+        raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
     source = expand(cast(value, input.dtype), _rows_shape(input, at, rows))
     return watched(_copied(input, at, rows, source), index)
 

@@ -1,0 +1,120 @@
+"""Each argument replaced by what is wrong there: refused in the form of errors, or the answer is right."""
+
+import inspect
+
+import pytest
+import ranvier as rv
+from samples.sample import tensors_in
+from support.wrong_input import (
+    WRONG_ATTRIBUTES,
+    attempt,
+    describe,
+    leaf,
+    never_right,
+    sent_back,
+    wrong_arrays,
+)
+
+from properties.every import every_op
+
+LEAVES_OUT = {
+    """cholesky linalg_cholesky cholesky_inverse cholesky_solve
+    linalg_eigvalsh""": "the samples call functions of their own",
+    "Identity": "takes anything",
+}
+# Arguments that may be anything where they are not used, or more than their right value says.
+ANYTHING = {
+    "embedding": ("norm_type",),
+    "embedding_bag": ("norm_type",),
+    "gumbel_softmax": ("eps",),
+    "instance_norm": ("momentum",),
+    "linalg_svdvals": ("driver",),
+    "stft": ("onesided",),
+    "istft": ("onesided",),
+    "interpolate": ("recompute_scale_factor", "scale_factor"),
+    "expand_as": (1,),
+    "view_as": (1,),
+    "reshape_as": (1,),
+    "result_type": (1,),
+    "clip": ("min",),
+    "norm": ("p",),
+    "linalg_matrix_norm": ("ord", 1),
+    "conv1d": ("padding",),
+    "conv2d": ("padding",),
+    "hstack": (0,),
+    "vstack": (0,),
+    "column_stack": (0,),
+    "scalar_tensor": (0,),
+    "new_full": (2,),
+    "broadcast_shapes": (0, 1, 2),
+}
+
+
+def public(op):
+    """The function that programs call: its errors have its name."""
+    for place in (rv, rv.nn.functional, rv.Tensor):
+        if not op.of and hasattr(place, op.name):
+            return getattr(place, op.name)
+    return op.function
+
+
+def is_of_tensors(op):
+    """Whether it is a method, which nothing but a Tensor has."""
+    return public(op) is getattr(rv.Tensor, op.name, None)
+
+
+def parameters(function):
+    try:
+        return [*inspect.signature(function).parameters.values()]
+    except ValueError:  # of the core
+        return []
+
+
+def arguments(call):
+    """(place or name, right value) of each argument, of those that are not given the default."""
+    takes = parameters(public(call.sample.op))
+    several = any(p.kind is p.VAR_POSITIONAL for p in takes)
+    defaults = {p.name: p.default for p in takes[len(call.args) :] if p.default is not p.empty}
+    given = {**({} if several else defaults), **dict(enumerate(call.args)), **call.settings}
+    first = 1 if call.sample.is_layer or is_of_tensors(call.sample.op) else 0
+    return {place: right for place, right in given.items() if place not in range(first)}
+
+
+def spoiled(right):
+    """Wrong values in place of an argument, of a list also in place of one of its parts."""
+    if isinstance(right, rv.Tensor):
+        return wrong_arrays(right.numpy(force=True)) if right.numel() else []
+    if tensors_in(right):
+        return [*spoiled(right[0]), *(type(right)((right[0], wrong)) for wrong in spoiled(right[0]))]
+    return WRONG_ATTRIBUTES
+
+
+def is_never_right(wrong, right):
+    """A number may stand where any number may, or a tuple for each dimension."""
+    if tensors_in(right):
+        return never_right(wrong)
+    if type(right) is int:
+        return never_right(wrong, right) and never_right(wrong, float(right))
+    return never_right(wrong, right)
+
+
+def kinds(sample):
+    return {(place, type(right)) for place, right in arguments(sample.tensors(rv.float32)).items()}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@every_op(LEAVES_OUT)
+def test_wrong_input(sample):
+    """Of each argument once for each type of its right values."""
+    call, function = sample.tensors(rv.float32), public(sample.op)
+    before = {kind for other in sample.op.samples if other.number < sample.number for kind in kinds(other)}
+    for place, right in arguments(call).items():
+        for wrong in spoiled(right) if (place, type(right)) not in before else ():
+            args = [wrong if at == place else x for at, x in enumerate(call.args)]
+            settings = call.settings | ({} if isinstance(place, int) else {place: wrong})
+            never = is_never_right(wrong, right) and place not in ANYTHING.get(sample.op.name, ())
+
+            def run(args=args, settings=settings):
+                return sent_back(function(*map(leaf, args), **settings))
+
+            attempt(run, f"{sample}, {place}: {describe(wrong)}", never=never)
