@@ -256,29 +256,6 @@ def test_a_result_with_a_tape_keeps_it():
         assert bits(model.second.bias.grad) == bits(rv.full((6,), 4.0))
 
 
-@pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
-def test_inference_mode():
-    """Whether it is on, and whether Tensors were made in it, shows in results."""
-    linear = nn.Linear(6, 6)
-    with rv.inference_mode():
-        other = X.clone()
-    forwards = [
-        lambda x: x * (2.0 if rv.is_inference_mode_enabled() else 3.0),
-        lambda x: x * (2.0 if x.is_inference() else 3.0),
-        rv.inference_mode()(linear.forward),
-        lambda x: linear(x) * 2.0,
-    ]
-    for forward in forwards:
-        model = own(lambda self, x, forward=forward: forward(x))
-        for fast in (rv.compile(forward), model):
-            for block in (rv.no_grad, rv.inference_mode, rv.no_grad):
-                for given in [X] * 20 + [other, X]:
-                    with block():
-                        found, expected = fast(given), forward(given)
-                    assert bits(found) == bits(expected)
-                    assert found.is_inference() == expected.is_inference()
-
-
 # --- code that has to run
 def test_a_debugger_sees_the_code():
     model, seen = played(Base), []

@@ -68,18 +68,6 @@ def two_layers_with_one_weight(m, o, more):
     return usual(m, o)
 
 
-@of(lambda: images(None), 2, 6, 6)
-def cumulative_statistics(m, o, more):
-    return usual(m, o)
-
-
-@of(mlp, 6)
-def a_frozen_parameter_and_groups(m, o, more):
-    m[0].weight.requires_grad_(False)
-    groups = [{"params": m[0].parameters(), "lr": 0.1}, {"params": m[3].parameters()}]
-    return usual(m, optim.Adam(groups))
-
-
 @of(mlp, 6)
 def normalised_weights(m, o, more):
     nn.utils.weight_norm(m[0])
@@ -92,11 +80,6 @@ def onto_gradients_in_memory_of_numpy(m, o, more):
     for p in m.parameters():
         p.grad = rv.from_numpy(np.zeros(p.shape, np.float32))
         more.append(p.grad)
-    return usual(m, o, zero=lambda: None)
-
-
-@of(mlp, 6)
-def accumulated_over_calls(m, o, more):
     return usual(m, o, zero=lambda: None)
 
 
@@ -114,19 +97,6 @@ def gradients_held_while_others_are_added(m, o, more):
 
 
 # --- updates
-@of(mlp, 6)
-def clipped_one_by_one(m, o, more):
-    def step(x, y):
-        usual(m, o, update=lambda: None)(x, y)
-        for p in m.parameters():
-            nn.utils.clip_grad_norm_(p, 0.05, float("inf"))
-        norm = nn.utils.clip_grad_norm_(m.parameters(), 0.1)
-        o.step()
-        return norm
-
-    return step
-
-
 @of(mlp, 6)
 def clipped_in_two_calls(m, o, more):
     def clip():
@@ -156,23 +126,6 @@ STEPS["copies of buffers"] = averaging(), images, (2, 6, 6)
 def penalised(m, o, more):
     penalty = Penalty(m, list(m.parameters()), 0.01, 0.02)
     return usual(m, o, update=lambda: (penalty.penalise(), o.step()))
-
-
-@of(mlp, 6)
-def updated_by_hooks(m, o, more):
-    for p in m.parameters():
-        p.register_post_accumulate_grad_hook(lambda p: descend([p]))
-    return usual(m, o, update=lambda: None)
-
-
-@of(mlp, 6)
-def by_grad(m, o, more):
-    def step(x, y):
-        parameters, loss = list(m.parameters()), F.cross_entropy(m(x), y)
-        descend(parameters, grad(loss, parameters))
-        return loss
-
-    return step
 
 
 @of(mlp, 6)
@@ -266,31 +219,6 @@ def metrics(m, o, more):
 
 
 # --- several models, sequences
-@of(mlp, 6)
-def generator_and_critic(m, o, more):
-    critic = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(), nn.Linear(4, 1))
-    more.append(critic)
-    second = optim.RMSprop(critic.parameters(), lr=0.01)
-    bce = F.binary_cross_entropy_with_logits
-
-    def step(x, y):
-        made, real = m(x), F.one_hot(y, 3).float()
-        second.zero_grad()
-        of_critic = bce(critic(real), rv.ones(4, 1)) + bce(critic(made.detach()), rv.zeros(4, 1))
-        of_critic.backward()
-        second.step()
-        with rv.no_grad():
-            for p in critic.parameters():
-                p.clamp_(-0.4, 0.4)
-        o.zero_grad()
-        loss = bce(critic(made), rv.ones(4, 1))
-        loss.backward()
-        o.step()
-        return of_critic, loss
-
-    return step
-
-
 @of(lambda: nn.ModuleList([nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)]), 3, 6)
 def recurrent(m, o, more):
     carried = rv.zeros(4, 8)

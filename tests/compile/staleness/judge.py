@@ -223,6 +223,39 @@ class Run:
             self.programs = sum(len(getattr(c, "programs", ())) for c in self._made) if self.compiled else 0
 
 
+class InOne(Run):
+    """The calls of a scenario without its change, all in one (`step.run`) where it is compiled.
+
+    possible: whether they have arguments of the same form, and the step is what is compiled.
+    """
+
+    def _call(self) -> None:
+        case = self.one.build(self, self.one.make(self.one.values[0]))
+        given = [case.inputs(number) for number in range(1, 20)]
+        alike = {tuple([(type(x), getattr(x, "shape", ())) for x in args]) for args in given}
+        only_tensors = all(kind is rv.Tensor for args in alike for kind, _ in args)
+        results: list[Any] = []
+        self.possible = len(alike) == 1 and only_tensors and (not self.compiled or hasattr(case.step, "run"))
+        if not self.possible:
+            return
+        if self.compiled:
+            results = leaves(case.step.run(*map(rv.stack, zip(*given, strict=True))))
+        else:
+            each = [leaves(case.step(*args)) for args in given]
+            columns = zip(*each, strict=True)
+            results = [rv.stack([x.detach() for x in column]) for column in columns if column[0] is not None]
+        found: dict[str, Any] = {"random": repr(rv.get_rng_state().tolist())}
+        describe(case.watch(), "watched", found, frozenset())
+        describe([x for x in results if x is not None], "results", found, frozenset())
+        self.seen.append(found)
+
+
+def leaves(x: Any) -> list[Any]:
+    """What is in containers, or the value itself."""
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else None
+    return [x] if parts is None else [leaf for part in parts for leaf in leaves(part)]
+
+
 def counted(numbers: list[int], step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What the step returns; appends how many functions of these files Python entered for it."""
     entered, here = 0, os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -244,6 +277,8 @@ def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) ->
     """All comparable values of an object, by path."""
     if isinstance(x, rv.Tensor):
         found[path] = _array(x)
+        if x.is_inference():
+            found[f"{path}.inference"] = True
         if x.is_leaf and x.requires_grad:
             found[f"{path}.requires_grad"] = True
         if x.is_leaf and x.grad is not None:

@@ -46,7 +46,8 @@ switched(lambda: rv.set_winograd(False), lambda: rv.set_winograd(True),
 switched(lambda: rv.use_deterministic_algorithms(True), lambda: rv.use_deterministic_algorithms(False),
     lambda x: x * (2 if rv.are_deterministic_algorithms_enabled() else 3))  # fmt: skip
 block(rv.no_grad, lambda x: x * (2 if rv.is_grad_enabled() else 3), ways=(plain,))
-block(rv.inference_mode, lambda x: x * (2 if rv.is_inference_mode_enabled() else 3))
+block(rv.inference_mode, lambda x: x * (2 if rv.is_inference_mode_enabled() else 3),
+    eager(lambda x: x * (2 if x.is_inference() else 3)), lambda x: x * 2)  # fmt: skip
 
 
 # --- autocast

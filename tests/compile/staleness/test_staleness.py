@@ -20,7 +20,7 @@ from compile.staleness import (  # noqa: F401
     settings,
     values,
 )  # fmt: skip
-from compile.staleness.judge import EACH, EARLY, LATE, LONG, Run, judge
+from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
 from compile.staleness.scenario import SCENARIOS
 from support.grouped import grouped
 from support.refused import refused
@@ -77,6 +77,22 @@ def test_as_eager_in_many_calls(name):
 @grouped("name", PREDICTED)
 def test_as_eager_where_the_core_answers_without_python(name):
     judged(name, (30, 31, 50))
+
+
+PLAIN = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
+PATHS = ("stepped", "through", "steps", "in_step", "whole", "trained")
+
+
+@pytest.mark.usefixtures("one_thread")
+@grouped(
+    "name",
+    [name for name in PLAIN if name.endswith(PATHS[:3])] + [n for n in PLAIN if n.endswith(PATHS[3:])][::5],
+)
+def test_many_calls_in_one(name):
+    """By `step.run`: the bits of a loop."""
+    eager, fast = InOne(SCENARIOS[name], False, ()), InOne(SCENARIOS[name], True, ())
+    assert fast.possible, "the step is not run"
+    assert not difference(eager.seen, fast.seen)
 
 
 @pytest.mark.filterwarnings("ignore")
