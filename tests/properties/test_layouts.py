@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from support.layouts import LAYOUTS, in_layout
+from support.layouts import LAYOUTS, any_layout, in_layout
 from support.tolerance import tolerance
 from support.wrong_input import read_only, swapped, unaligned
 
@@ -13,6 +13,11 @@ LEAVES_OUT = {
     "relu_ elu_ selu_ celu_ hardtanh_ leaky_relu_ threshold_ rrelu_": "writes to memory: test_in_place.py",
     "histogram logdet slogdet lu": "refuses elements that are all the same",
 }
+
+
+def any_order(array):
+    """In memory with another order of the axes, some backwards or with gaps."""
+    return any_layout(np.random.default_rng(array.size), array)
 
 
 def outcome(call, given, way):
@@ -34,7 +39,7 @@ def outcome(call, given, way):
 def test_layouts(sample):
     call = sample.tensors(rv.float32)
     plain = [x.numpy(force=True) for x in call.inputs]
-    for way in (*LAYOUTS, "one element", unaligned, swapped, read_only):
+    for way in (*LAYOUTS, "one element", any_order, unaligned, swapped, read_only):
         lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
         found = outcome(call, [*map(lay, plain)], lay)
         straight = lambda array, lay=lay: np.array(lay(array), order="C")  # noqa: E731

@@ -39,10 +39,19 @@ def conv_transpose1d(x):
     yield call(x(2, 4, 7), x(4, 2, 3), x(4), stride=2, padding=1, output_padding=1, groups=2)
 
 
-@op
+def transposed(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    pairs = ((v, v) if np.ndim(v) == 0 else v for v in (stride, padding, output_padding, dilation))
+    stride, padding, output_padding, dilation = pairs
+    return conv2d_reference.conv_transpose2d(x, w, bias, stride, padding, output_padding, groups, dilation)
+
+
+@op(reference=transposed, terms=lambda x, w, *rest, **settings: w[:, 0].size + 1)
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
     yield call(x(2, 4, 3, 4), x(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2)
+    stamps = {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "dilation": (1, 2)}
+    yield call(x(1, x.n, 3, 2), x(x.n, 5, 3, 2), x(5), **stamps)
+    yield call(x(1, 5, 3, 2), x(5, x.n, 3, 2), x(x.n), **stamps)
     yield call(x(1, 2, 3, 3), x(2, 2, 2, 2), dilation=2)
 
 
