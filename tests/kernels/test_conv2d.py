@@ -8,12 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
-from reference import conv2d as reference
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.strategies import dtypes, repeatable
 from support.threads import same_bits
-from support.tolerance import tolerance
 
 AROUND = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)  # vectors of each level, one more and one less
 SMALL = (1, 2), (1, 8), (1, 9), (2, 1), (2, 2), (1, 3), (3, 3), (2, 4), (4, 2), (4, 4), (5, 7)  # of a group
@@ -228,15 +226,6 @@ def test_broadcast_images(isa, rng):
     np.testing.assert_array_equal(kernels.conv2d(many, w, bias)[2], kernels.conv2d(x, w, bias)[0])
 
 
-def test_an_output_does_not_depend_on_its_neighbours(isa, rng):
-    """Bit for bit the same alone and in a batch, in a wide image and in a narrow one."""
-    x, w, bias = random_arrays(rng, "float32", 3, 5, 9, 20, 7, 3, 3)
-    y = kernels.conv2d(x, w, bias)
-    np.testing.assert_array_equal(kernels.conv2d(x[1:2], w, bias), y[1:2])
-    np.testing.assert_array_equal(kernels.conv2d(x[:, :, :, 3:9], w, bias), y[:, :, :, 3:7])
-    np.testing.assert_array_equal(kernels.conv2d(x, w[:5], bias[:5]), y[:, :5])
-
-
 @pytest.mark.parametrize("taps", [3, 5])
 def test_large_depthwise_results(taps, isa, rng):
     """Past the caches where vectors are cache lines, with the bits of smaller ones."""
@@ -250,29 +239,3 @@ def test_large_depthwise_results(taps, isa, rng):
     dx, _, _ = kernels.conv2d_backward(dy, x, w, stride=2, **settings)
     first, _, _ = kernels.conv2d_backward(dy[:, :, :5], x[:, :, :9], w, stride=2, **settings)
     np.testing.assert_array_equal(dx[:, :, :7], first[:, :, :7])
-
-
-STAMPS = {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "groups": 1, "dilation": (1, 2)}
-
-
-def compare(found, expected, dtype, terms):
-    for got, want in zip(found, expected, strict=True):
-        assert got.dtype == dtype
-        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, terms, 1.0))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
-def test_transposed_channels(rng, isa, dtype, channels):
-    """Input and output channels one less, equal to and one more than a vector of every level."""
-    for c, k in ((channels, 5), (5, channels)):
-        x = rng.uniform(-1, 1, (2, c, 4, 5)).astype(dtype)
-        w = rng.uniform(-1, 1, (c, k, 3, 2)).astype(dtype)
-        bias = rng.uniform(-1, 1, 2 * k).astype(dtype)[::2]
-        exact = [a.astype(float) for a in (x, w, bias)]
-        y = kernels.conv_transpose2d(x, w, bias, **STAMPS)
-        dy = rng.uniform(-1, 1, y.shape).astype(dtype)
-        compare([y], [reference.conv_transpose2d(*exact, **STAMPS)], dtype, 6 * c + 1)
-        found = kernels.conv_transpose2d_backward(dy, x, w, **STAMPS)
-        expected = reference.conv_transpose2d_backward(dy.astype(float), *exact[:2], **STAMPS)
-        compare(found, expected, dtype, max(6 * k, dy[:, 0].size))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from support.layouts import LAYOUTS, along_axes, in_layout
+from support.layouts import LAYOUTS, along_axes, any_layout, in_layout
 from support.tolerance import tolerance
 from support.wrong_input import read_only, swapped, unaligned
 
@@ -14,6 +14,11 @@ LEAVES_OUT = {
     ReLU_in_place""": "writes to memory: test_in_place.py",
     "histogram logdet slogdet lu": "refuses elements that are all the same",
 }
+
+
+def any_order(array):
+    """In memory with another order of the axes, some backwards or with gaps."""
+    return any_layout(np.random.default_rng(array.size), array)
 
 
 def outcome(call, given, way):
@@ -54,7 +59,7 @@ def test_layouts(sample):
     call = sample.tensors(rv.float32)
     plain = [x.numpy(force=True) for x in call.inputs]
     terms = sum(x.size for x in plain)
-    for way in (*LAYOUTS, "one element", unaligned, swapped, read_only):
+    for way in (*LAYOUTS, "one element", any_order, unaligned, swapped, read_only):
         lay = lambda array, way=way: way(array) if callable(way) else in_layout(array, way)  # noqa: E731
         given = [*map(lay, plain)]
         straight = outcome(call, in_order(given), lambda array, lay=lay: in_order([lay(array)])[0])

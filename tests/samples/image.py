@@ -151,6 +151,9 @@ def conv_transpose1d(x):
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
     yield call(x(2, 4, 3, 4), x(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2)
+    settings = {"stride": (2, 1), "padding": (1, 0), "output_padding": (1, 0), "dilation": (1, 2)}
+    yield call(x(1, x.n, 3, 2), x(x.n, 5, 3, 2), x(5), **settings)
+    yield call(x(1, 5, 3, 2), x(5, x.n, 3, 2), x(x.n), **settings)
     yield call(x(1, 2, 3, 3), x(2, 2, 2, 2), dilation=2)
     yield call(x(1, 17, 3, 4), x(17, 9, 4, 4), x(9), stride=2, padding=1)  # a decoder's
     yield call(x(1, 2, 3, 3), x(2, 5, 1, 1), x(5), stride=(3, 2))  # nothing lands on some pixels
