@@ -225,6 +225,8 @@ class Meta(rv.Tensor):
             return tensors[0]
         before = rv._core._dispatch_state(1, None, None)[0]
         try:
+            if name.removeprefix("linalg_") in _MATRICES:
+                _give_inverses(tensors)
             result = func(*args, **kwargs)
         except (ValueError, ArithmeticError):  # perhaps since all values are 0
             result = _of_ones(tensors, func, args, kwargs)
@@ -246,9 +248,13 @@ _FILLS = """
     xavier_normal_ xavier_uniform_ zero_ zeros_
 """
 # that take tensors of several devices
+# of matrices, whose gradients need an inverse
+_FACTORS = "cholesky cholesky_inverse cholesky_solve logdet lu qr slogdet"
 _MIXES = "copy_ to type_as __getitem__ __setitem__ data grad is_same_size index_put_"
 Meta.__name__ = Meta.__qualname__ = "Tensor"
-_UNKNOWN, _IDLE, _MIXED = (frozenset(names.split()) for names in (_VALUES, _FILLS, _MIXES))
+_UNKNOWN, _IDLE, _MATRICES, _MIXED = (
+    frozenset(names.split()) for names in (_VALUES, _FILLS, _FACTORS, _MIXES)
+)
 
 
 def _tensors(values: Any, depth: int = 2) -> Iterator[Any]:
@@ -271,6 +277,14 @@ def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
     finally:
         for x, array in kept:
             x._array = array
+
+
+def _give_inverses(tensors: list[Any]) -> None:
+    """Gives matrices memory of their own, with ones on the diagonal; a gradient may read it later."""
+    for x in tensors:
+        if x.is_meta and x._array.ndim > 1:
+            x._array = np.empty_like(x._array)
+            x._array[...] = np.eye(*x.shape[-2:])
 
 
 def _is_mask(key: Any) -> bool:
