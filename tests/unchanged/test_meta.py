@@ -117,7 +117,7 @@ ROWS = {
     "torch.linalg.inv(torch.empty(4, 3, 3, device='meta')).shape": "torch.Size([4, 3, 3])",
     "torch.autograd.grad(torch.linalg.cholesky(p @ p.t()).sum(), p)[0]": META,
     "torch.autograd.grad(torch.cholesky_solve(p, p @ p.t()).sum(), p)[0]": META,
-    "[shown(call).split(':')[0] for call in (lambda: m @ m, lambda: m[5], lambda: m.sum(4))]": "['OpError', 'IndexError', 'AxisError']",
+    "[shown(f).split(':')[0] for f in (lambda: m @ m, lambda: m[5])]": "['OpError', 'IndexError']",
     "torch.empty(10**12, device='meta').view(10**6, -1).t().shape": "torch.Size([1000000, 1000000])",
     "within('meta', lambda: torch.get_default_device())": "meta",
     "within('meta', lambda: within('cpu', lambda: torch.ones(1)))": "tensor([1.])",
