@@ -24,7 +24,7 @@ OPTIMIZERS = {
     for name, kind in [*KINDS.items(), ("LBFGS", rv.optim.LBFGS)]
     if hasattr(torch.optim, name)
 }
-WITH_CODE = ("LambdaLR", "MultiplicativeLR", "CyclicLR", "SWALR")  # functions, methods of PyTorch's classes
+WITH_CODE = ("LambdaLR", "MultiplicativeLR", "CyclicLR")  # functions, methods of PyTorch's classes
 
 
 def theirs(value, zipped=True, **settings):

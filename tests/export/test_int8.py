@@ -259,3 +259,18 @@ def test_a_step_takes_no_calibration(tmp_path):
     example = (rv.zeros(2, 3), rv.zeros(2, 2))
     with pytest.raises(ValueError, match="expected it with a prediction"):
         rv.export.c(step, tmp_path / "net.c", example, calibration=example)
+
+
+def test_int8_has_no_nan(tmp_path):
+    """It is the smallest value of the calibration, as -infinity is, and the header says so."""
+    model = nn.Linear(3, 2)
+    rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 3))
+    assert "NaN" not in (tmp_path / "net.h").read_text()
+    rows = np.random.default_rng(0).uniform(-1, 1, (64, 3)).astype(np.float32)
+    compiled = Compiled(tmp_path, model, rv.zeros(1, 3), calibration=rows)
+    answers = {
+        compiled.predict(np.array([[0.5, bad, 0.25]], np.float32), shape=(1, 2)).tobytes()
+        for bad in (np.nan, -np.inf, rows.min())
+    }
+    assert len(answers) == 1
+    assert "NaN is the smallest" in (tmp_path / "net.h").read_text()

@@ -16,6 +16,44 @@ VALUES_ALONE = """
     scatter index_copy cholesky_inverse cholesky_solve ldexp hardsigmoid ctc_loss heaviside remainder
     floor_divide
 """  # gradients of one of several places, of a triangle, of 1 / 6 in float32; PyTorch has none
+OTHER_THERE = """
+    hardsigmoid hardswish softsign gelu gelu_tanh silu mish sign digamma ldexp scatter index_copy
+    cholesky_inverse cholesky_solve kthvalue
+"""  # another value by intention: at NaN, infinity, equal elements, or one of two places
+TIES = [-1.0, 0.0, 1.0, 2.0]
+AT_TIES = {
+    """
+    logit addcdiv inverse linalg_inv det logdet slogdet linalg_solve_triangular linalg_solve bce
+    poisson_nll bce_with_weights gaussian_nll cov_weighted topk quantile nanquantile histogram
+    cholesky kl_div
+    """: "takes no such numbers, or has no one place or slope there",
+}
+AT_NAN = {
+    """
+    hardtanh softshrink hardshrink elu selu celu abs logit addcmul addcdiv interpolate
+    grid_sample grid_sample_bicubic grid_sample_nearest inverse linalg_inv det logdet slogdet
+    linalg_solve_triangular linalg_solve linalg_lstsq linalg_qr pinverse linalg_pinv
+    linalg_svdvals linalg_matrix_norm linalg_vector_norm bce poisson_nll bce_with_weights
+    gaussian_nll multi_margin_loss multilabel_margin_loss dist renorm cov_weighted
+    scaled_dot_product_attention batch_norm_of_running_statistics pairwise_distance topk
+    quantile nanquantile mode cumprod bucketize searchsorted histc histogram norm prod
+    relu6 conv1d conv_transpose1d conv_transpose2d matrix_power l1 logcumsumexp nanmean trapezoid
+    conv2d cholesky kl_div lu qr stft
+    """: "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
+}
+AT_INFINITY = {
+    """
+    logit addcmul addcdiv interpolate grid_sample grid_sample_bicubic inverse linalg_inv det
+    logdet slogdet matrix_exp matrix_power linalg_solve_triangular linalg_solve linalg_lstsq
+    linalg_qr pinverse linalg_pinv linalg_svdvals linalg_matrix_norm bce bce_with_logits
+    poisson_nll kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights gaussian_nll
+    soft_margin_loss multi_margin_loss multilabel_soft_margin_loss cdist pdist cov_weighted
+    scaled_dot_product_attention batch_norm_of_running_statistics rms_norm pairwise_distance
+    topk quantile nanquantile cumprod logcumsumexp histc histogram norm prod trapezoid
+    conv1d conv_transpose1d conv_transpose2d l1
+    conv2d cholesky kl_div copysign logaddexp lu lu_solve qr std_mean stft triangular_solve var_mean
+    """: "takes no infinity, or has its limit or another order of sums where one of both gives NaN",
+}
 LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
 OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split()} | {
     "getitem": "Tensor.__getitem__",
@@ -115,9 +153,13 @@ def answer(torch, call):
         return tensors_in(torch, counterpart(torch, call.sample.op)(*args, **settings)), leaves
 
 
-@every_op(LEAVES_OUT, only=lambda op: not op.draws and not op.name[0].isupper())
-def test_pytorch(sample, torch):
-    call = sample.tensors(rv.float64)
+def is_function(op):
+    return not op.draws and not op.name[0].isupper()
+
+
+def compare(call, torch, of_gradients):
+    """Values, dtypes and gradients of the call here and there."""
+    name = call.sample.op.name
     try:
         theirs, leaves = answer(torch, call)
     except NotImplementedError:
@@ -129,11 +171,11 @@ def test_pytorch(sample, torch):
         assert y.requires_grad == z.requires_grad
         limit = close.get(y.dtype, 0)
         y, z = y.numpy(force=True), z.detach().numpy()
-        if sample.op.name in AT_LIMITS.split():
+        if name in AT_LIMITS.split():
             z = np.where(np.isnan(y) == np.isnan(z), z, y)
         np.testing.assert_allclose(y, z, limit, limit)
     moving = [(y, z) for y, z in zip(ours, theirs, strict=True) if y.requires_grad]
-    if not moving or not sample.is_smooth or sample.op.name in VALUES_ALONE.split():
+    if not moving or not of_gradients or name in VALUES_ALONE.split():
         return
     ws, settings = [weights_for(y, 1) for y, _ in moving], {"allow_unused": True, "materialize_grads": True}
     mine = rv.autograd.grad([y for y, _ in moving], call.leaves, ws, **settings)
@@ -141,3 +183,37 @@ def test_pytorch(sample, torch):
     other = torch.autograd.grad([z for _, z in moving], leaves, of_theirs, **settings)
     for y, z in zip(mine, other, strict=True):
         np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-8, 1e-9)
+
+
+@every_op(LEAVES_OUT, only=is_function)
+def test_pytorch(sample, torch):
+    compare(sample.tensors(rv.float64), torch, sample.is_smooth)
+
+
+def with_drawn(sample, values):
+    """The call with floats that are drawn from these values."""
+    call, draw = sample.tensors(rv.float64), np.random.default_rng(0)
+    with rv.no_grad():
+        for x in call.inputs:
+            if x.is_floating_point():
+                x.copy_(rv.tensor(draw.choice(values, x.shape)))
+    return call
+
+
+def does_not_differ(op):
+    return is_function(op) and op.name not in OTHER_THERE.split()
+
+
+@every_op(LEAVES_OUT | AT_TIES, only=does_not_differ)
+def test_ties(sample, torch):
+    compare(with_drawn(sample, TIES), torch, True)
+
+
+@every_op(LEAVES_OUT | AT_NAN, only=does_not_differ)
+def test_beside_nan(sample, torch):
+    compare(with_drawn(sample, [*TIES, np.nan]), torch, True)
+
+
+@every_op(LEAVES_OUT | AT_INFINITY, only=does_not_differ)
+def test_beside_infinity(sample, torch):
+    compare(with_drawn(sample, [*TIES, np.inf, -np.inf]), torch, True)

@@ -45,7 +45,7 @@ def sums(x):
 
 def means(x):
     yield from sums(x)
-    yield at_kink(x(3, 0, 4), 1)  # NaN
+    yield at_kink(x(3, 0, 4), 1).without("ONNX Runtime's is 0, not NaN", "onnx")
 
 
 def sums_of_integers(x):

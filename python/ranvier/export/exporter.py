@@ -370,6 +370,8 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
     if not outputs and capture.loss is None:
         raise ValueError("[export.c] got a target without results; expected tensors")
     for number, array in enumerate(outputs):
+        if array.size == 0:
+            raise ValueError(f"[export.c] got a result of shape {array.shape}; expected sizes from 1 on")
         value = values(array)
         if array.dtype != np.float32:
             raise TypeError(f"[export.c] got a result of {array.dtype}; expected float32: float() of it")

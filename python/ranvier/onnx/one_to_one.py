@@ -156,8 +156,10 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "Gelu": lambda s: s.node("Gelu", s.input(0)),
     "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
-    "Softshrink": lambda s: _shrink(s, float(s.get("setting"))),
-    "Hardshrink": lambda s: _shrink(s, 0.0),
+    "Softshrink": lambda s: s.node("Sub", s.input(0), _limited(s)),
+    "Hardshrink": lambda s: s.node(
+        "Where", s.node("Equal", s.input(0), _limited(s)), s.scalar(0), s.input(0)
+    ),
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
     "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
@@ -179,8 +181,10 @@ def _clip(s: Any, low: float, high: float) -> str:
     return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
 
 
-def _shrink(s: Any, bias: float) -> str:
-    return s.node("Shrink", s.input(0), bias=bias, lambd=float(s.get("setting")))
+def _limited(s: Any) -> str:
+    """The input between -setting and setting. The operator Shrink makes 0 of NaN."""
+    limit = float(s.get("setting"))
+    return str(s.node("Clip", s.input(0), s.scalar(-limit), s.scalar(limit)))
 
 
 def aligned(row: Row, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:

@@ -291,6 +291,14 @@ class Site:
         ]
         return self.node("Concat", *vectors, axis=0) if len(vectors) > 1 else vectors[0]
 
+    def reshaped(self, x: str, shapes: Any, results: Sequence[tuple[int, ...]]) -> str:
+        """x, which has these shapes in the runs, in those of the results."""
+        if self.w.opset > 13 and any(
+            0 in result for result in results
+        ):  # there a 0 is a size, no copy of one
+            return self.node("Reshape", x, self.shape(results, x, shapes), allowzero=1)
+        return self.node("Reshape", x, self.shape(results, x, shapes, free=True))
+
     def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
         """The name of an int64 vector of one element with these values.
 

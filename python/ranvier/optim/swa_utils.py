@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -225,13 +225,34 @@ class SWALR(LRScheduler):
         for rate, group in zip(rates, optimizer.param_groups, strict=True):
             group["swa_lr"] = rate
         self.anneal_epochs = anneal_epochs
-        self._anneal_strategy = anneal_strategy
+        self._set_anneal_func(anneal_strategy)
         super().__init__(optimizer, last_epoch)
+
+    def _set_anneal_func(self, strategy: str) -> None:
+        """The attributes are those of PyTorch's pickles."""
+        self._anneal_strategy = strategy
+        self.anneal_func = self._linear_anneal if strategy == "linear" else self._cosine_anneal
+
+    @staticmethod
+    def _linear_anneal(t: float) -> float:
+        return t
+
+    @staticmethod
+    def _cosine_anneal(t: float) -> float:
+        return (1 - math.cos(math.pi * t)) / 2
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        del state["anneal_func"]
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._set_anneal_func(self._anneal_strategy)
 
     def _share(self, step: int) -> float:
         """The progress after so many steps, from 0 to 1."""
-        t = max(0, min(1, step / max(1, self.anneal_epochs)))
-        return t if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
+        return self.anneal_func(max(0, min(1, step / max(1, self.anneal_epochs))))
 
     def get_lr(self) -> list[float]:
         step = self._step_count - 1

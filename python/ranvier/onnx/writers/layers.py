@@ -204,6 +204,8 @@ def group_norm(s: Site) -> str:
     if groups[0] == channels and s.ndim() > 2:
         scale, bias = _filled(s, 1, channels, 1), _filled(s, 2, channels, 0)
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
+    if all(0 in shape for shape in s.shapes(0)):  # a reshape to -1 would divide by 0
+        return s.node("Identity", s.input(0))
     ones, zeros = (s.w.constant(np.full(groups[0], v, s.dtype())) for v in (1, 0))
     y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
     y = s.node("Reshape", y, s.node("Shape", s.input(0)))

@@ -14,14 +14,13 @@ _FAR = 2**62
 
 @writes("Reshape")
 def reshape(s: Site) -> str:
-    target = s.shape(s.results(), s.input(0), s.shapes(0), free=True)
-    return s.node("Reshape", s.input(0), target)
+    return s.reshaped(s.input(0), s.shapes(0), s.results())
 
 
 @writes("Permute")
 def permute(s: Site) -> str:
     n = s.ndim()
-    return s.node("Transpose", s.input(0), perm=[d % n for d in s.get("dims")])
+    return s.node("Transpose", s.input(0), perm=[d % n for d in s.get("dims")] or None)
 
 
 @writes("Expand")
@@ -45,11 +44,9 @@ def repeat(s: Site) -> str:
         if len(counts_of_runs) > 1:
             raise s.depends("the number of repeats")
         counts.append(counts_of_runs.pop() if counts_of_runs else 1)
-    x = s.node("Reshape", s.input(0), s.shape([tuple(p) for p in split], s.input(0), shape, free=True))
-    tiled = s.node("Tile", x, s.w.ints(*counts))
+    tiled = s.node("Tile", s.reshaped(s.input(0), shape, [tuple(p) for p in split]), s.w.ints(*counts))
     final = [call.settings["final"] for call in s.calls]
-    repeated = [tuple(w) for w in wide]
-    return s.node("Reshape", tiled, s.shape(final, tiled, repeated, free=True))
+    return s.reshaped(tiled, [tuple(w) for w in wide], final)
 
 
 @writes("Flip")
@@ -212,14 +209,19 @@ def scatter(s: Site) -> str:
 @writes("Pad")
 def pad(s: Site) -> str:
     sizes, mode, ndim = [int(n) for n in s.get("sizes")], s.get("mode"), s.ndim()
-    pads = [0] * (2 * ndim)
+    pads = np.zeros(2 * ndim, np.int64)
     for i in range(len(sizes) // 2):
         pads[ndim - 1 - i], pads[2 * ndim - 1 - i] = sizes[2 * i], sizes[2 * i + 1]
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode == "circular" and s.w.opset < 19:
         raise s.refuse("mode 'circular' needs a later version of the operator set", "pass opset_version=19")
     value = [s.scalar(s.get("value"))] if mode == "constant" and s.get("value") else []
-    return s.node("Pad", s.input(0), s.w.ints(*pads), *value, mode=names[mode])
+    if mode in ("constant", "circular") or pads.min() >= 0:
+        return s.node("Pad", s.input(0), s.w.constant(pads), *value, mode=names[mode])
+    wide = s.node("Pad", s.input(0), s.w.constant(pads.clip(min=0)), mode=names[mode])
+    return s.node(
+        "Pad", wide, s.w.constant(pads.clip(max=0))
+    )  # cropped only now, so that x is what is repeated
 
 
 @writes("Triangle")

@@ -1,0 +1,229 @@
+"""An op as C gives the results and gradients of Python, at infinity and NaN too, or it is refused."""
+
+import ctypes
+import functools
+import os
+import re
+import tempfile
+from itertools import islice
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from samples import OPS
+from samples.sample import plain
+from support.c_files import Compiled, argument, needs_compiler
+
+from properties.every import every_op, weights_for
+
+pytestmark = [needs_compiler, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+
+BLOCK = 10  # ops whose samples are in one C file
+SPECIAL = (np.nan, np.inf, -np.inf, 0, -0.0, 0.5, -0.5, 1, -1, 3, -3, 6, -6, 20, -20, 104, -104)
+# A sum of them has no one value.
+OF_EACH_ELEMENT = (1e-40, -1e-40, 1e-38, 1e4, -1e4, 1e38, -1e38, 3e38, -3e38)
+FINITE = {
+    """
+    batch_norm_of_running_statistics instance_norm group_norm rms_norm RMSNorm
+    RNN LSTM GRU RNNCell LSTMCell GRUCell
+    """: "an infinity makes more numbers of a row, or of the states, NaN in Python than in C",
+}
+# No sample of these is taken. Of the others, settings, integers and empty arrays may be refused.
+REFUSED = {
+    """
+    heaviside prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag
+    diag_embed tril_indices triu_indices Tensor.unfold sign exp2 log2 log10 asin acos atan sinh cosh
+    asinh acosh atanh sinc deg2rad rad2deg signbit ceil floor trunc erf erfc digamma lgamma erfinv
+    frac round mvlgamma nonzero fmax fmin atan2 hypot copysign nextafter xlogy fmod remainder
+    floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft fft_rfft
+    fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
+    max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample grid_sample_bicubic
+    grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim index_select masked_select
+    take scatter scatter_add scatter_reduce index_add index_copy index_fill index_put put
+    masked_scatter fill_diagonal_ apply_ map_ PixelShuffle PixelUnshuffle Unfold Fold
+    ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d
+    AdaptiveMaxPool2d MaxUnpool1d MaxUnpool2d Upsample UpsamplingNearest2d UpsamplingBilinear2d
+    ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d CircularPad1d
+    CategoryEmbedding EmbeddingBag MultiheadAttention TransformerEncoderLayer
+    TransformerDecoderLayer Transformer inverse linalg_inv det logdet slogdet matrix_exp cholesky
+    linalg_cholesky cholesky_inverse cholesky_solve triangular_solve linalg_solve_triangular
+    linalg_solve linalg_lstsq lu_solve lu_unpack lu qr linalg_qr pinverse linalg_pinv linalg_svdvals
+    linalg_eigvalsh linalg_matrix_norm linalg_vector_norm bce kl_div kl_div_of_logarithms
+    bce_with_weights bce_of_logits_with_weights cosine_embedding triplet_margin ctc_loss
+    multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss BCELoss CosineSimilarity
+    CosineEmbeddingLoss CrossEntropyLoss KLDivLoss MSELoss PairwiseDistance TripletMarginLoss
+    CTCLoss bernoulli binomial multinomial normal poisson randint_like cauchy_ exponential_
+    geometric_ log_normal_ normal_ random_ uniform_ logspace result_type new_empty cdist pdist dist
+    renorm cov_weighted corrcoef scaled_dot_product_attention batch_norm embedding_bag one_hot
+    dropout2d cosine_similarity pairwise_distance normalize sort argsort topk kthvalue median
+    nanmedian quantile nanquantile mode cumsum cumprod cummax cummin bincount bucketize searchsorted
+    histc histogram isin unique unique_consecutive amax amin aminmax argmax argmin all any
+    count_nonzero norm logsumexp prod var std var_mean std_mean cumulative_trapezoid repeat tile
+    repeat_interleave diagonal trace tril triu
+    """: "has no counterpart",
+}
+REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)
+
+
+def is_among(op, reasons):
+    return any(op.name in names.split() for names in reasons)
+
+
+class Part:
+    """A sample as a function of its inputs. What a step of SGD changes: a layer's weights, and zeros that are
+    added to the first so many inputs of floats."""
+
+    def __init__(self, sample, shifted=None):
+        call = sample.tensors(rv.float32)
+        modules = [x.eval() for x in call.args if isinstance(x, nn.Module)]
+        self.sample, self.function = sample, call.of_inputs()
+        self.inputs = [x.float() if x.dtype == rv.bool else x.detach() for x in call.inputs]  # C has no bools
+        self.are_bools = [x.dtype == rv.bool for x in call.inputs]
+        leaves = [x for x in call.inputs if x.requires_grad][:shifted]
+        self.shifts = [
+            nn.Parameter(rv.zeros(x.shape)) if any(x is y for y in leaves) else None for x in call.inputs
+        ]
+        weights = [p for module in modules for p in module.parameters() if shifted != 0]
+        self.parameters = [p for p in (*self.shifts, *weights) if p is not None]
+        self.results = self.wanted(self.inputs)
+        self.factors = [weights_for(y, 1) for y in self.results]
+        self.has_gradient = bool(self.parameters) and isinstance(self.loss(*self.inputs), rv.Tensor)
+
+    def values(self, *inputs):
+        given = [x > 0.5 if is_bool else x for x, is_bool in zip(inputs, self.are_bools, strict=True)]
+        return [y.float() if y.dtype == rv.bool else y for y in self.function(*given)]
+
+    def wanted(self, inputs):
+        """The results in Python; an op in place changes copies."""
+        return self.values(*(x.clone() for x in inputs))
+
+    def loss(self, *inputs):
+        pairs = zip(inputs, self.shifts, strict=True)
+        ys = self.values(*(x if shift is None else x + shift for x, shift in pairs))
+        return sum((y * w).sum() for y, w in zip(ys, self.factors, strict=True) if y.requires_grad)
+
+    def others(self, seed):
+        """Inputs whose floats are special values, if the op takes them."""
+        sample, draw = self.sample, np.random.default_rng(seed)
+        if is_among(sample.op, FINITE):
+            return self.inputs
+        terms = sample.op.terms(*plain(sample.args), **plain(sample.settings))
+        shapes = {y.shape for y in (*self.inputs, *self.results)}
+        values = SPECIAL if terms > 1 or len(shapes) > 1 or sample.is_layer else SPECIAL + OF_EACH_ELEMENT
+        inputs = [
+            rv.tensor(draw.choice(np.float32(values), x.shape)) if x.is_floating_point() else x
+            for x in self.inputs
+        ]
+        try:
+            self.wanted(inputs)
+        except ValueError:  # a variance below 0
+            return self.inputs
+        return inputs
+
+
+def program(parts):
+    """What `rv.export.c` takes: a step along the gradients of all parts, and a prediction.
+
+    It gives their results and the parameters. Where no part has a gradient, there is no step.
+    """
+    moving = [part for part in parts if part.has_gradient]
+    parameters = [p for part in moving for p in part.parameters]
+    example = tuple(x for part in parts for x in part.inputs)
+
+    def of_parts(method, inputs):
+        given = iter(inputs)
+        taken = [(part, [*islice(given, len(part.inputs))]) for part in parts]
+        return [getattr(part, method)(*xs) for part, xs in taken if method == "values" or part in moving]
+
+    def predict(*inputs):
+        return of_parts("values", inputs), [p * 1 for p in parameters]
+
+    if not moving:
+        return {"target": predict, "example": example}
+    optimizer = rv.optim.SGD(parameters, lr=1.0)
+
+    def step(*inputs):
+        optimizer.zero_grad()
+        loss = sum(of_parts("loss", inputs))
+        if isinstance(loss, rv.Tensor):  # of the layer Heaviside, whose operations have no gradient
+            loss.backward()
+        optimizer.step()
+
+    return {"target": step, "example": example, "predict": (predict, example)}
+
+
+def refusal(part, folder):
+    try:
+        rv.export.c(path=folder / "net.c", **program([part]))
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
+
+
+def computed(library, parts, inputs):
+    """The results of each part, and what the parameters are after a step: arrays that C has filled."""
+    given = [argument(x) for xs in inputs for x in xs]
+    moving = [p for part in parts if part.has_gradient for p in part.parameters]
+    shapes = [y.shape for part in parts for y in part.results] + [p.shape for p in moving]
+    results, after = ([np.full(shape, 7.5, np.float32) for shape in shapes] for _ in range(2))
+    library.call("net_predict", *given, *results)
+    if moving:
+        state = (ctypes.c_uint8 * library.report.state).in_dll(library.library, "net_state")
+        before = bytes(state)
+        library.call("net_step", *given)
+        library.call("net_predict", *given, *after)
+        state[:] = before
+    values, left = iter(results), iter(after[len(shapes) - len(moving) :])
+    return {
+        str(part.sample): (
+            part,
+            xs,
+            [*islice(values, len(part.results))],
+            [*islice(left, len(part.parameters) * part.has_gradient)],
+        )
+        for part, xs in zip(parts, inputs, strict=True)
+    }
+
+
+@functools.lru_cache(1)
+def outcomes(block):
+    """By sample: why it is refused, or what C computes of its own inputs and of special values."""
+    samples = [sample for op in [*OPS.values()][block * BLOCK :][:BLOCK] for sample in op.samples]
+    parts, refused = [], {}
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(os, "fsync"):
+        for sample in samples:
+            for shifted in (None, 1, 0):  # a loss has no gradient of its target
+                part = Part(sample, shifted)
+                why = refusal(part, Path(name))
+                if not why or not part.has_gradient:
+                    break
+            if why:
+                refused[str(sample)] = why
+            else:
+                parts.append(part)
+        if not parts:
+            return refused, []
+        library = Compiled(Path(name), **program(parts))
+    inputs = [[part.inputs for part in parts], *([part.others(i) for part in parts] for i in range(2))]
+    return refused, [computed(library, parts, xs) for xs in inputs]
+
+
+@every_op({})
+def test_c(sample):
+    refused, runs = outcomes([*OPS].index(sample.op.name) // BLOCK)
+    is_refused = [str(one) in refused for one in sample.op.samples]
+    assert all(is_refused) == is_among(sample.op, REFUSED)
+    if str(sample) in refused:
+        assert REFUSAL.match(refused[str(sample)])
+        return
+    for run in runs:
+        part, inputs, results, after = run[str(sample)]
+        for y, wanted in zip(results, part.wanted(inputs), strict=True):
+            np.testing.assert_allclose(y, wanted.numpy(force=True), 1e-5, 1e-5)
+        if after:
+            gradients = rv.autograd.grad(part.loss(*inputs), part.parameters, materialize_grads=True)
+            for p, old, g in zip(after, part.parameters, gradients, strict=True):
+                np.testing.assert_allclose(old.numpy(force=True) - p, g.numpy(), 1e-5, 1e-5)
