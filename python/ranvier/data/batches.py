@@ -90,11 +90,10 @@ class Batches:
         except (TypeError, ValueError):
             numbered = self.whole is not None or isinstance(self.dataset, (list, tuple))
             batch = chosen if isinstance(chosen, Iterable) and not self.single else [chosen]
-            odd = [i for i in batch if numbered and not hasattr(i, "__index__")]
-            odd += [] if batch is chosen or self.single else [chosen]
-            if self.stream or not odd:
-                raise
-            raise TypeError(f"[DataLoader] got {odd[0]!r} from the sampler; expected indices") from None
+            for i in batch if not self.stream else ():
+                if (numbered and not hasattr(i, "__index__")) or (batch is not chosen and not self.single):
+                    raise TypeError(f"[DataLoader] got {i!r} from the sampler; expected indices") from None
+            raise
 
     def _samples(self, chosen: Any) -> Any:
         if self.stream:  # the samples themselves
@@ -115,9 +114,7 @@ class Batches:
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
         chosen = np.asarray(chosen)
-        if chosen.dtype.kind == "f" and chosen.size:  # a cast would round it
-            raise TypeError
-        chosen = chosen.astype(np.intp, copy=False)
+        chosen = chosen.astype(np.intp, casting="unsafe" if chosen.dtype.kind != "f" else "safe", copy=False)
         return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:
