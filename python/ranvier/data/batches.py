@@ -43,12 +43,9 @@ def parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator
     if size is None:
         yield from samples
         return
-    part = []
-    for sample in samples:
-        part.append(sample)
-        if len(part) == size:
-            yield part
-            part = []
+    rest = iter(samples)
+    while len(part := list(islice(rest, size))) == size:
+        yield part
     if part and not drop_last:
         yield part
 
@@ -99,22 +96,20 @@ class Batches:
         if self.stream:  # the samples themselves
             return self.collate(chosen)
         if self.single:
-            if isinstance(chosen, np.ndarray):  # of a batch sampler
-                return self.collate(self.dataset[chosen.tolist()])
+            chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen  # of a batch sampler
             return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
             if self.several is not None:
                 many = chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen)
                 return self.collate(self.several(many))
-            dataset, whole = self.dataset, _WHOLE
-            return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+            return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
-        chosen = np.asarray(chosen)
-        chosen = chosen.astype(np.intp, casting="unsafe" if chosen.dtype.kind != "f" else "safe", copy=False)
+        chosen = np.asarray(chosen, None if len(chosen) else np.intp)
+        chosen = chosen.astype(np.intp, casting="safe" if chosen.dtype.kind == "f" else "unsafe", copy=False)
         return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:
@@ -138,9 +133,7 @@ class Batches:
 
 def gather(array: Array, chosen: Indices) -> Array:
     # take is twice as fast as indexing, but first copies an array that is not contiguous
-    if array.flags.c_contiguous:
-        return array.take(chosen, axis=0)
-    gathered: Array = array[chosen]
+    gathered: Array = array.take(chosen, axis=0) if array.flags.c_contiguous else array[chosen]
     return gathered
 
 
