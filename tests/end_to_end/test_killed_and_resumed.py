@@ -32,9 +32,9 @@ def start():
     """A function that starts a run; what still runs at the end of the test is ended."""
     processes = []
 
-    def started(folder, result, kind, threads=1, **more):
+    def started(folder, result, kind, threads=1):
         package = str(Path(rv.__file__).parents[1])
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": package, **more}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": package}
         command = [sys.executable, str(SCRIPT), str(folder), str(result), kind]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return processes[-1]
@@ -124,29 +124,3 @@ def test_killed_at_any_moment(tmp_path, start, kind):
     assert origins == sorted(origins)
     assert len(set(origins)) > KILLS // 3
     assert names(folder, "writing") == set()
-
-
-def test_ctrl_c_and_resumed(tmp_path, start):
-    expected, result = tmp_path / "expected.safetensors", tmp_path / "result.safetensors"
-    whole, folder = start(tmp_path / "whole", expected, "arrays"), tmp_path / "stopped"
-    process = start(folder, tmp_path / "partial.safetensors", "arrays", RANVIER_WAIT_AFTER="9")
-    while process.poll() is None and not (folder / "waits").exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    (folder / "signalled").touch()
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
-    assert "[Trainer.fit] interrupted after " in error
-    partial = rv.load(tmp_path / "partial.safetensors")
-    epochs = len(partial["history"]["loss"])
-    assert epochs == 1  # the history is kept, and the program went on to save it
-    newest = checkpoints.listed(folder)[0]
-    assert newest.name > "checkpoint-00001-000001.safetensors"
-
-    process = start(folder, result, "arrays")
-    _, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (0, "")
-    _, error = whole.communicate(timeout=60)
-    assert (whole.returncode, error) == (0, "")
-    assert rv.load(result)["history"]["loss"][:epochs] == partial["history"]["loss"]
-    assert result.read_bytes() == expected.read_bytes()

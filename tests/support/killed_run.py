@@ -6,9 +6,7 @@ It has everything that a checkpoint must hold: dropout, batch norm, momentum, a 
 gradients, early stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
 """
 
-import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -72,23 +70,11 @@ def run(folder, kind):
 
 
 class Report(rv.Callback):
-    """Writes to a file where the run starts each time; waits for an interrupt if a test requires it.
-
-    The machine decides how many batches a run makes between a file that the test sees and its signal. So
-    with RANVIER_WAIT_AFTER=9 the run waits after its 9th batch until the test has sent it.
-    """
+    """Writes to a file where the run starts each time."""
 
     def __init__(self, folder):
-        self.folder, self.batches = folder, 0
+        self.folder = folder
         Path(folder).mkdir(parents=True, exist_ok=True)
-
-    def on_batch_end(self, *_):
-        self.batches += 1
-        if self.batches == int(os.environ.get("RANVIER_WAIT_AFTER", "0")):
-            Path(self.folder, "waits").touch()
-            until = time.monotonic() + 60
-            while not Path(self.folder, "signalled").exists() and time.monotonic() < until:
-                time.sleep(0.01)
 
     def on_train_begin(self):
         origin = self.trainer.resumed_from

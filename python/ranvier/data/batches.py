@@ -43,12 +43,9 @@ def parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator
     if size is None:
         yield from samples
         return
-    part = []
-    for sample in samples:
-        part.append(sample)
-        if len(part) == size:
-            yield part
-            part = []
+    rest = iter(samples)
+    while len(part := list(islice(rest, size))) == size:
+        yield part
     if part and not drop_last:
         yield part
 
@@ -90,34 +87,29 @@ class Batches:
         except (TypeError, ValueError):
             numbered = self.whole is not None or isinstance(self.dataset, (list, tuple))
             batch = chosen if isinstance(chosen, Iterable) and not self.single else [chosen]
-            odd = [i for i in batch if numbered and not hasattr(i, "__index__")]
-            odd += [] if batch is chosen or self.single else [chosen]
-            if self.stream or not odd:
-                raise
-            raise TypeError(f"[DataLoader] got {odd[0]!r} from the sampler; expected indices") from None
+            for i in batch if not self.stream else ():
+                if (numbered and not hasattr(i, "__index__")) or (batch is not chosen and not self.single):
+                    raise TypeError(f"[DataLoader] got {i!r} from the sampler; expected indices") from None
+            raise
 
     def _samples(self, chosen: Any) -> Any:
         if self.stream:  # the samples themselves
             return self.collate(chosen)
         if self.single:
-            if isinstance(chosen, np.ndarray):  # of a batch sampler
-                return self.collate(self.dataset[chosen.tolist()])
+            chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen  # of a batch sampler
             return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
             if self.several is not None:
                 many = chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen)
                 return self.collate(self.several(many))
-            dataset, whole = self.dataset, _WHOLE
-            return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+            return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
-        chosen = np.asarray(chosen)
-        if chosen.dtype.kind == "f" and chosen.size:  # a cast would round it
-            raise TypeError
-        chosen = chosen.astype(np.intp, copy=False)
+        chosen = np.asarray(chosen, None if len(chosen) else np.intp)
+        chosen = chosen.astype(np.intp, casting="safe" if chosen.dtype.kind == "f" else "unsafe", copy=False)
         return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:
@@ -141,9 +133,7 @@ class Batches:
 
 def gather(array: Array, chosen: Indices) -> Array:
     # take is twice as fast as indexing, but first copies an array that is not contiguous
-    if array.flags.c_contiguous:
-        return array.take(chosen, axis=0)
-    gathered: Array = array[chosen]
+    gathered: Array = array.take(chosen, axis=0) if array.flags.c_contiguous else array[chosen]
     return gathered
 
 
