@@ -21,7 +21,7 @@ LIMITS = """
     bce_with_logits hardswish hardshrink kl_div_of_logarithms bce_of_logits_with_weights softsign
     gelu silu cross_entropy nll mish gelu_tanh heaviside threshold_ new_ones lgamma mvlgamma einsum
     median quantile nanquantile div lerp fft_fft fft_ifft fft_rfft fft_rfft2 logsumexp conv1d conv2d
-    map_ logdet matrix_power
+    map_ logdet matrix_power batch_norm_of_running_statistics
     """  # whose formula in NumPy has other limits
 
 
