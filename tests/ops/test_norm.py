@@ -234,6 +234,15 @@ def test_running_statistics(shape, momentum, rng, isa):
     assert all((r.numpy() == b).all() for r, b in zip(running, before, strict=True))
 
 
+def test_running_statistics_of_instance_norm(rng):
+    """The means over the samples of their means and variances."""
+    x = rng.uniform(-1, 4, (3, 2, 5))
+    mean, var = rv.zeros(2, dtype=rv.float64), rv.ones(2, dtype=rv.float64)
+    ops.instance_norm(x, mean, var, momentum=0.25)
+    np.testing.assert_allclose(mean.numpy(), 0.25 * x.mean((0, 2)))
+    np.testing.assert_allclose(var.numpy(), 0.75 + 0.25 * x.var(2, ddof=1).mean(0))
+
+
 def test_backward_after_the_running_statistics_moved_on(rng):
     """Evaluation's backward has the statistics that its forward had."""
     x = rv.tensor(rng.standard_normal((4, 3)), requires_grad=True)
