@@ -86,6 +86,7 @@ ROWS = {
     "inverse": (lambda h: rv.inverse(h[:3] + 9 * rv.eye(3)), None),
     "scatter_reduce": (lambda h: rv.scatter_reduce(h, 0, PLACES[None], h, "amax"), None),
     "integers": (lambda h: h * (h.detach().sum(1).floor().int() % 3).float()[:, None] + h.atan(), None),
+    "a constant that is changed": (lambda h: h * rv.eye(3, dtype=rv.int32).add_(1)[0], None),
     "changes its input": (lambda h: Doubling(2).apply(h), "that NumPy made"),
     "an array that the step makes": (lambda h: Scaled(np.ones(3, np.float32)).apply(h), "that NumPy made"),
     "a global array": (lambda h: Scaled(SCALE).apply(h), "SCALE|NumPy"),
@@ -118,6 +119,21 @@ def test_replayed_or_refused(name):
     else:
         with pytest.raises(rv.CaptureError, match=reason):
             same(maker(function), drawn((4, 3)), 8)
+
+
+def written(x):
+    y = x * 1
+    y[..., PLACES] = x[..., :1] + 1
+    return y
+
+
+@pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
+@pytest.mark.parametrize("step", [written, lambda x: rv.remainder(x * 3 - 4, 5)])
+def test_more_dimensions_than_an_instruction_has(step):
+    compiled = rv.compile(step)
+    for first in range(3):
+        x = rv.tensor(np.arange(first, first + 3).reshape(*[1] * 8, 3))
+        assert compiled(x).equal(step(x))
 
 
 def test_changes_of_state():

@@ -103,6 +103,7 @@ REFUSED = {
         lambda x: rnn.pack_padded_sequence(x[:, :, None], LABELS + 1, True, False)[0],
         f"pack_padded_sequence{HERE}",
     ),
+    "set_": (lambda x: rv.zeros(3).set_(x) * 1, f"set_{HERE}"),
     "repeats": (lambda x: rv.repeat_interleave(x, LABELS, 0), f"repeat_interleave{HERE}"),
     "a state of an optimizer": (lambda x: x * float(ADAM.state[WEIGHT]["step"]), VALUE),
     "a state, by a variable": (lambda x: x * float(ADAM.state[WEIGHT][STEP]), VALUE),

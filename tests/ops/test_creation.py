@@ -85,7 +85,7 @@ def test_filled():
 
 
 def test_ranges():
-    assert rv.arange(3).tolist() == [0, 1, 2]
+    assert rv.arange(3).tolist() == rv.arange(end=3).tolist() == [0, 1, 2]
     assert rv.arange(1, 4, 2).dtype == np.int64
     assert rv.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
     assert rv.arange(3.0).dtype == np.float32

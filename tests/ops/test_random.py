@@ -223,6 +223,16 @@ def test_whole_numbers_of_any_arguments(rng):
             rv.randint(0, 2, size)
 
 
+def test_the_first_draw_takes_a_seed_from_the_system():
+    unseeded = rv.Generator()
+    unseeded._seeded = False  # as that of the process is
+    assert not rv.zeros(5).normal_(generator=unseeded).equal(rv.zeros(5).normal_(generator=rv.Generator()))
+
+
+def test_settings_of_randint_that_do_not_exist():
+    refused(TypeError, "[randint] got an unexpected keyword", rv.randint, 0, 5, (2,), wrong=1)
+
+
 def test_a_draw_waits_for_the_lock_of_the_generator():
     g = rv.Generator().manual_seed(1)
     rv.randint(2, (1,), generator=g)

@@ -1,5 +1,7 @@
 """Kernels off the tape: a result without a node, and changes in place that count as all others do."""
 
+import sys
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -173,3 +175,35 @@ def test_fused_ops_have_the_bits_of_their_parts(dtype, rng):
 def _same(*tensors):
     for x in tensors[1:]:
         np.testing.assert_array_equal(x.detach().numpy(), tensors[0].detach().numpy(), strict=True)
+
+
+X, Y, MASK = rv.rand(3, 4), rv.rand(3, 4), rv.tensor([True, False, True, False])
+ANSWERED = {
+    "two Tensors": lambda: X + Y,
+    "a number": lambda: X * 2.0,
+    "a bool": lambda: X + True,
+    "integers": lambda: rv.arange(3) + 1,
+    "a comparison": lambda: X > Y,
+    "where": lambda: rv.where(MASK, X, 0.0),
+    "sum": lambda: X.sum(1),
+    "softmax": lambda: X.softmax(1),
+    "matmul": lambda: X @ Y.T,
+    "linear": lambda: rv.nn.functional.linear(X, Y),
+    "lerp": lambda: X.lerp(Y, 0.25),
+    "add_": lambda: X.add_(Y, alpha=2),
+    "lerp_": lambda: X.lerp_(Y, 0.25),
+    "addcmul_": lambda: X.addcmul_(X, Y),
+    "masked_fill_": lambda: X.masked_fill_(MASK, 2.0),
+}
+
+
+@pytest.mark.parametrize("call", ANSWERED.values(), ids=ANSWERED)
+def test_simple_calls_run_no_more_python_than_the_op_itself(call):
+    call()  # loads what is loaded late
+    entered = []
+    sys.setprofile(lambda frame, event, _: entered.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    assert not {"compute", "apply", "forward", "in_python", "as_tensor", "of_halves"} & {*entered}

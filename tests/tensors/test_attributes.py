@@ -221,6 +221,12 @@ def test_the_last_of_several_counts_and_what_is_no_input_stays():
     w.data = rv.tensor(NEW)
     y.sum().backward()
     assert x.grad.tolist() == [W.sum(0).tolist()] * 2, "linear reads w.T"
+    for shape, read in (((2, 2), NEW), ((1, 2, 2), X)):  # of more dimensions it reads a view
+        x, w = rv.tensor(X.reshape(shape), requires_grad=True), leaves()[1]
+        y = rv.nn.functional.linear(x, w)
+        x.data = rv.tensor(NEW.reshape(shape))
+        y.sum().backward()
+        assert w.grad.tolist() == [read.sum(0).tolist()] * 2
 
 
 def test_tensors_without_a_gradient_and_results():
