@@ -1,5 +1,6 @@
 """The same values in memory laid out in other ways."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,16 @@ def in_layout(array: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
         return array
     out[...] = array
     return out
+
+
+def along_axes(arrays: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
+    """The arrays, one of them replaced: stored backwards along one of its axes (a negative stride), or with
+    its first values along the axis repeated (a stride of 0)."""
+    for index, array in enumerate(arrays):
+        for axis in range(np.ndim(array) if array.dtype.kind == "f" else 0):
+            first = array.take(range(min(1, array.shape[axis])), axis)
+            for view in (np.flip(np.flip(array, axis).copy(), axis), np.broadcast_to(first, array.shape)):
+                yield (*arrays[:index], view, *arrays[index + 1 :])
 
 
 def any_layout(rng: np.random.Generator, array: Array) -> Array:
