@@ -149,7 +149,7 @@ def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):
 def cosine_embedding(x):
     yield call(x(4, 7), x(4, 7), fixed(np.array([1.0, -1.0, 1.0, 1.0])))
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), margin=0.3, reduction="none")
-    yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), 0.3, "sum")
+    yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), 0.3, reduction="sum")
     yield call(x(2, 3), x(2, 3), fixed(np.array([1.0])), reduction="none")
     yield refused(ValueError, "[cosine_embedding] got target of shape (3,)", x(2, 3), x(2, 3), fixed(x(3)))
 

@@ -227,7 +227,7 @@ def searchsorted(x):
         np.append(np.sort(np.round(x(x.n, low=-9.0, high=9.0))), NAN),
         np.round(x(99, low=-9.0, high=9.0)),
         right=True,
-    )
+    ).without("PyTorch finds places beyond NaN", "pytorch")
     yield call(np.array([1.0, NAN]), np.array([NAN, 0.0, INF]))
     yield call(x.integers(0, 9, 0), x.integers(0, 9, 3))
     yield refused(ValueError, "[searchsorted] got", x(3, 7), x(2, 2))
