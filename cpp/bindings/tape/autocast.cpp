@@ -2,6 +2,7 @@
 #include "bindings/tape/autocast.h"
 
 #include "bindings/binder/methods.h"
+#include "bindings/binder/scoped.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
@@ -21,14 +22,14 @@ py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
 // _without_autocast(function, *args)
 py::object without_autocast(PyObject*, PyObject* const* a, Py_ssize_t count) {
   if (count == 0) fail_type("autocast", "got nothing; expected a function and its arguments");
-  const WithoutAutocast off;
+  const Scoped off(t_autocast, 0);
   return checked(PyObject_Vectorcall(a[0], a + 1, count - 1, nullptr));
 }
 
 // _autocast_cast(list, x): the operand of an op of this list.
 py::object cast(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!t_autocast) return py::reinterpret_borrow<py::object>(a[1]);
-  const WithoutAutocast off;
+  const Scoped off(t_autocast, 0);
   return checked(PyObject_CallFunctionObjArgs(g_cast, a[0], a[1], nullptr));
 }
 
@@ -43,9 +44,9 @@ PyMethodDef g_functions[] = {
 __thread int t_autocast = 0;
 
 py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t count) {
-  const py::object policy = dtypes_of(function).autocast;
+  const py::object policy = dtypes_of(function, 1);
   if (policy.is_none() || !g_apply) return {};
-  const WithoutAutocast off;
+  const Scoped off(t_autocast, 0);
   py::object all = checked(PyTuple_New(static_cast<Py_ssize_t>(count) + 2));
   PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(policy.ptr()));
   PyTuple_SET_ITEM(all.ptr(), 1, Py_NewRef(function));

@@ -13,16 +13,6 @@ extern __thread int t_autocast __attribute__((tls_model("initial-exec")));
 extern __thread int t_autocast;
 #endif
 
-class WithoutAutocast {
- public:
-  WithoutAutocast() : before_(t_autocast) { t_autocast = 0; }
-  ~WithoutAutocast() { t_autocast = before_; }
-  WithoutAutocast(const WithoutAutocast&) = delete;
-
- private:
-  int before_;
-};
-
 // function.apply(inputs ...) in a block, with the inputs that its policy gives; empty: it has none.
 py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t count);
 

@@ -9,6 +9,7 @@
 
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
+#include "bindings/binder/scoped.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
@@ -307,7 +308,7 @@ class Backward {
   py::object gradients_of(PyObject* node, const py::object& dy, const py::object& edges) {
     const PrecisionOfNode precision(node);
     const py::object needs = needs_of(edges);
-    const NeedsOfPass pass(node, needs.ptr());
+    const Scoped pass(t_pass, needs ? NeedsOfPass{node, needs.ptr()} : NeedsOfPass{});
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     py::object made;
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));

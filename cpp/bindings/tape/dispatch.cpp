@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "bindings/binder/methods.h"
+#include "bindings/binder/scoped.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/public_function.h"
 #include "bindings/tensors/tensors.h"
@@ -29,16 +30,6 @@ PyObject *g_ask, *g_as_class;           // in Python: what asks modes, and raise
 PyObject *g_hook, *g_silent;            // "__torch_function__", and that of classes that are not asked
 PyObject* g_as_they_are;                // the functions whose results keep their class
 using Values = std::vector<PyObject*>;  // borrowed
-
-class Off {  // while it lives, classes are not asked
- public:
-  Off() : before_(t_off) { t_off = 1; }
-  ~Off() { t_off = before_; }
-  Off(const Off&) = delete;
-
- private:
-  long before_;
-};
 
 bool is_sequence(PyObject* x) { return PyTuple_Check(x) || PyList_Check(x); }
 PyObject* item(PyObject* sequence, Py_ssize_t i) { return PySequence_Fast_GET_ITEM(sequence, i); }
@@ -121,7 +112,7 @@ py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
   }
   py::object y;
   {
-    const Off off;
+    const Scoped off(t_off, 1L);  // classes are not asked
     y = checked(PyObject_Call(func, args, settings));
   }
   PyObject* const result = y.ptr();

@@ -17,6 +17,8 @@
 
 namespace ranvier::bind {
 
+thread_local NeedsOfPass t_pass;
+
 bool is_true(const py::object& x) {
   const int holds = PyObject_IsTrue(x.ptr());
   if (holds < 0) throw py::error_already_set();
@@ -280,12 +282,9 @@ py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
 // Whether Python makes a call with half floats: in float32, or of floats of several dtypes.
 bool widens(PyObject* self, const Inputs& inputs) {
   if (is_true(self, g_is_view)) return false;
-  const py::object halves = dtypes_of(self).halves;
-  const auto are = [&](const char* text) {
-    return PyUnicode_CompareWithASCIIString(halves.ptr(), text) == 0;
-  };
-  if (are("own")) return false;
-  return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || !are("forward");
+  const std::string halves = py::str(dtypes_of(self, 0));
+  if (halves == "own") return false;
+  return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || halves != "forward";
 }
 
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
@@ -302,10 +301,6 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
     fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
   return halves && widens(self, converted) ? called(g_widened, self, converted) : applied(self, converted);
 }
-
-thread_local struct {
-  PyObject *node, *needs;
-} t_pass;
 
 PyObject* get_needs(PyObject* self, void*) {
   if (t_pass.node == self) return Py_NewRef(t_pass.needs);
@@ -351,14 +346,8 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 
 }  // namespace
 
-OpDtypes dtypes_of(PyObject* function) {
-  const py::object dtypes = checked(PyObject_GetAttr(function, g_dtypes));
-  if (!PyTuple_Check(dtypes.ptr()) || PyTuple_GET_SIZE(dtypes.ptr()) < 2)
-    fail_type("apply", "got a Function whose dtypes are no Dtypes; expected ranvier.tape.function.Dtypes");
-  const auto field = [&](Py_ssize_t i) {
-    return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(dtypes.ptr(), i));
-  };
-  return {field(0), field(1)};
+py::object dtypes_of(PyObject* function, Py_ssize_t field) {
+  return checked(PySequence_GetItem(checked(PyObject_GetAttr(function, g_dtypes)).ptr(), field));
 }
 
 PrecisionOfNode::PrecisionOfNode(PyObject* node)
@@ -370,11 +359,6 @@ PrecisionOfNode::PrecisionOfNode(PyObject* node)
 PrecisionOfNode::~PrecisionOfNode() {
   if (holds_) set_own_precision(before_);
 }
-
-NeedsOfPass::NeedsOfPass(PyObject* node, PyObject* needs) : node_(t_pass.node), needs_(t_pass.needs) {
-  t_pass = {needs ? node : nullptr, needs};
-}
-NeedsOfPass::~NeedsOfPass() { t_pass = {node_, needs_}; }
 
 py::object applied_to(PyObject* function, PyObject* x) {
   return is_observed() ? apply(function, &x, 1) : applied(function, Inputs{&x, 1});

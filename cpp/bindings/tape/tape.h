@@ -12,11 +12,8 @@ py::object applied_to(PyObject* function, PyObject* x);
 bool is_true(const py::object& x);
 bool is_true(PyObject* owner, PyObject* name);  // an attribute
 
-// In which dtypes a Function computes: the first two fields of Dtypes (tape/function.py).
-struct OpDtypes {
-  py::object halves, autocast;
-};
-OpDtypes dtypes_of(PyObject* function);
+// A field of the Dtypes of a Function (tape/function.py): 0: halves, 1: the list of autocast.
+py::object dtypes_of(PyObject* function, Py_ssize_t field);
 
 // While a node's backward runs, its products have the precision that a block gave to its forward
 // (base/precision.h).
@@ -31,16 +28,10 @@ class PrecisionOfNode {
   int before_ = -1;
 };
 
-// While a node's backward runs in this thread, its `needs` are those of the pass: `needs` is null where they
-// are the node's own.
-class NeedsOfPass {
- public:
-  NeedsOfPass(PyObject* node, PyObject* needs);
-  ~NeedsOfPass();
-  NeedsOfPass(const NeedsOfPass&) = delete;
-
- private:
-  PyObject *node_, *needs_;  // of the backward around this one
+// Of this thread: the node whose backward runs with other `needs` than its own; null: there is none.
+struct NeedsOfPass {
+  PyObject *node, *needs;
 };
+extern thread_local NeedsOfPass t_pass;
 
 }  // namespace ranvier::bind

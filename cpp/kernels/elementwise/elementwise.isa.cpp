@@ -91,18 +91,12 @@ __attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
   return {of(q.whole), of(q.rest)};
 }
 
+// a less a whole multiple of b, with the sign of `like`; 0 has that of a.
 template <class V>
-RANVIER_INLINE V fmod(V a, V b) {
+RANVIER_INLINE V rest_like(V like, V a, V b) {
   const V rest = quotient<element_of<V>>(a, b).rest;
-  const V turned = select((sign_bit(rest) == sign_bit(a)) | (rest != rest), rest, rest + copysign(b, a));
-  return select(rest == V{}, copysign(V{}, a), turned);
-}
-
-template <class V>
-RANVIER_INLINE V remainder(V a, V b) {
-  const V rest = quotient<element_of<V>>(a, b).rest;
-  const V turned = select((sign_bit(rest) == sign_bit(b)) | (rest != rest), rest, rest + b);
-  return select(rest == V{}, copysign(V{}, a), turned);
+  const auto stays = (sign_bit(rest) == sign_bit(like)) | (rest != rest);
+  return select(rest == V{}, copysign(V{}, a), select(stays, rest, rest + copysign(b, like)));
 }
 
 template <class V>
@@ -162,8 +156,8 @@ RANVIER_ELEMENTWISE(div, 2, (a / b))
 RANVIER_ELEMENTWISE(pow, 2, (quick_pow(a, b)))
 RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
 RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
-RANVIER_ELEMENTWISE(fmod, 2, (fmod(a, b)))
-RANVIER_ELEMENTWISE(remainder, 2, (remainder(a, b)))
+RANVIER_ELEMENTWISE(fmod, 2, (rest_like(a, a, b)))
+RANVIER_ELEMENTWISE(remainder, 2, (rest_like(b, a, b)))
 RANVIER_ELEMENTWISE(floor_divide, 2, (floor_divide(a, b)))
 
 // (dy, y): e^x = y + 1; (dy, x); (dy, y); (dy, x) ...

@@ -1,0 +1,19 @@
+#pragma once
+#include <utility>
+
+namespace ranvier::bind {
+
+// A variable has another value while it lives.
+template <class T>
+class Scoped {
+ public:
+  Scoped(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+  ~Scoped() { variable_ = before_; }
+  Scoped(const Scoped&) = delete;
+
+ private:
+  T& variable_;
+  T before_;
+};
+
+}  // namespace ranvier::bind
