@@ -362,7 +362,7 @@ def MultiheadAttention(x):
     yield call(
         nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4)
     ).without("draws", "reference")
-    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=fixed(x(5, 4)))
+    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=x(5, 4))
     yield call(nn.MultiheadAttention(6, 3, kdim=5, vdim=4), x(5, 3, 6), x(4, 3, 5), x(4, 3, 4), hidden)
     settings = {"average_attn_weights": False, "attn_mask": np.triu(np.ones((4, 4), bool), 1)}
     for shape, batch_first in (((4, 3, 6), False), ((3, 4, 6), True)):
@@ -377,6 +377,7 @@ def MultiheadAttention(x):
 @op(draws=True, inner=1.0)
 def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 3, 6))
+    yield call(nn.TransformerEncoderLayer(6, 2, 8, 0.0), x(4, 3, 6), is_causal=True)
     yield call(
         nn.TransformerEncoderLayer(6, 3, 8, 0.3, "gelu", batch_first=True, norm_first=True, bias=False),
         x(3, 4, 6),
