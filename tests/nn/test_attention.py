@@ -43,6 +43,7 @@ LATER, PADDING = np.tri(5, dtype=bool) == 0, np.arange(5) >= np.array([[5], [3],
         {"attn_mask": values(6, 5, 5), "need_weights": False},
         {"key_padding_mask": PADDING, "average_attn_weights": False},
         {"key_padding_mask": PADDING, "attn_mask": LATER},
+        {"attn_mask": values(6, 12, 5, 5)},
     ],
 )
 def test_packed_and_apart_agree(settings):

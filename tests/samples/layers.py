@@ -336,6 +336,8 @@ def attended(
     q, k, v = (a @ w.T + b for a, w, b in zip(inputs, weights, biases, strict=True))
     shape = q.shape[:2]
     mask = np.zeros((len(k), 1, q.shape[1], k.shape[1]))
+    each = attn_mask is not None and attn_mask.ndim == 3  # a mask of each sequence and head
+    attn_mask = attn_mask.reshape(-1, heads, *attn_mask.shape[1:]) if each else attn_mask
     for hidden in (attn_mask, None if key_padding_mask is None else key_padding_mask[:, None, None]):
         if hidden is not None:
             mask = mask + (np.where(hidden, -np.inf, 0) if hidden.dtype == bool else hidden)
@@ -362,7 +364,8 @@ def MultiheadAttention(x):
     yield call(
         nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4)
     ).without("draws", "reference")
-    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=x(5, 4))
+    for mask in ((5, 4), (6, 5, 4)):
+        yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=x(*mask))
     yield call(nn.MultiheadAttention(6, 3, kdim=5, vdim=4), x(5, 3, 6), x(4, 3, 5), x(4, 3, 4), hidden)
     settings = {"average_attn_weights": False, "attn_mask": np.triu(np.ones((4, 4), bool), 1)}
     for shape, batch_first in (((4, 3, 6), False), ((3, 4, 6), True)):
