@@ -37,6 +37,10 @@ def Identity(x):
 @op
 def Sequential(x):
     yield call(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)), x(5, 6))
+    for pool in (nn.MaxPool2d(2), nn.MaxPool2d(4, 4, 1), nn.MaxPool2d(2, 2, 0, 2)):
+        yield call(nn.Sequential(nn.Conv2d(2, 3, 3), pool), x(2, 2, 7, 7)).without(
+            "the gradient is at the maxima: others after rounding, and NaN goes nowhere else", "halves", "nan"
+        )
 
 
 @op
