@@ -225,12 +225,20 @@ def BatchNorm1d(x):
     yield call(nn.BatchNorm1d(6), x(5, 6))
     yield call(nn.BatchNorm1d(4, eps=1e-3, momentum=None), sequences(x))
     yield call(nn.BatchNorm1d(6).eval(), x(5, 6))
+    for text, shape in (
+        ("of shape (2, 3, 4, 4); expected 2 dimensions", (2, 3, 4, 4)),
+        ("with 4 channels; expected num_features, 3", (2, 4)),
+        ("of shape (1, 3) when training; expected more than 1", (1, 3)),
+    ):
+        yield refused(ValueError, f"[batch_norm] got x {text}", nn.BatchNorm1d(3), x(*shape))
 
 
 @op
 def BatchNorm2d(x):
     yield call(nn.BatchNorm2d(4), images(x))
     yield call(nn.BatchNorm2d(4, affine=False, track_running_stats=False), images(x))
+    text = "[batch_norm] got x of shape (2, 3); expected 4 dimensions (N, C, H, W)"
+    yield refused(ValueError, text, nn.BatchNorm2d(3), x(2, 3))
 
 
 @op
@@ -241,6 +249,8 @@ def SyncBatchNorm(x):
 @op
 def InstanceNorm1d(x):
     yield call(nn.InstanceNorm1d(4), sequences(x))
+    text = "[instance_norm] got x of shape (2, 3, 1); expected"
+    yield refused(ValueError, text, nn.InstanceNorm1d(3), x(2, 3, 1))
 
 
 @op
@@ -253,12 +263,16 @@ def InstanceNorm2d(x):
 def LayerNorm(x):
     yield call(nn.LayerNorm(6), x(4, 6))
     yield call(nn.LayerNorm((8, 8), bias=False), images(x))
+    text = "[layer_norm] got x of shape (2, 4) and normalized_shape (3,); expected"
+    yield refused(ValueError, text, nn.LayerNorm(3), x(2, 4))
 
 
 @op
 def GroupNorm(x):
     yield call(nn.GroupNorm(2, 4), images(x))
     yield call(nn.GroupNorm(2, 4, bias=False), images(x))
+    text = "[group_norm] got x of shape (1, 4) in 4 groups; expected more than 1"
+    yield refused(ValueError, text, nn.GroupNorm(4, 4), x(1, 4))
 
 
 @op
