@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd import gradcheck
 from support.tolerance import tolerance
 
 
@@ -34,25 +33,30 @@ def test_starts_as_pytorchs():
     assert not layer.out_proj.bias.any()
 
 
-def test_gradcheck():
-    """A float mask gets a gradient, and so does what is asked of the weights alone."""
-    layer = nn.MultiheadAttention(4, 2).double()
-    q, k, v, mask = (values(seed, *shape) for seed, shape in enumerate([(3, 2, 4)] * 3 + [(3, 3)]))
-    gradcheck(lambda q, k, v, mask: layer(q, k, v, attn_mask=mask), [q, k, v, mask])
-    gradcheck(lambda x: layer(x, x, x, average_attn_weights=False)[1].square(), [q])
-    encoder = nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", norm_first=True).double()
-    gradcheck(lambda x: encoder(x, is_causal=True), [q])
+LATER, PADDING = np.tri(5, dtype=bool) == 0, np.arange(5) >= np.array([[5], [3], [4], [2]])
 
 
-def test_packed_and_apart_agree():
-    """The way of self-attention, one projection, and the way of three."""
-    layer = nn.MultiheadAttention(12, 3, batch_first=True)
-    x, mask = rv.randn(4, 5, 12), np.tri(5, dtype=bool) == 0
-    y, weights = layer(x, x, x, attn_mask=mask)
-    others, same = layer(x, x.clone(), x.clone(), attn_mask=mask)
-    limit = tolerance("float32", 50, 4)
-    np.testing.assert_allclose(y.numpy(force=True), others.numpy(force=True), rtol=0, atol=limit)
-    np.testing.assert_allclose(weights.numpy(force=True), same.numpy(force=True), rtol=0, atol=limit)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attn_mask": LATER},
+        {"attn_mask": values(6, 5, 5), "need_weights": False},
+        {"key_padding_mask": PADDING, "average_attn_weights": False},
+        {"key_padding_mask": PADDING, "attn_mask": LATER},
+        {"attn_mask": values(6, 12, 5, 5)},
+    ],
+)
+def test_packed_and_apart_agree(settings):
+    """The way of self-attention, one projection, and the way of three, which samples compare with NumPy."""
+    layer = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    x, results = rv.tensor(values(1, 4, 5, 12), requires_grad=True), []
+    for query, key, value in ((x, x, x), (x, x.clone(), x.clone())):
+        y, weights = layer(query, key, value, **settings)
+        slopes = rv.autograd.grad((y * y).sum(), [x, *layer.parameters()])
+        results.append([y, *slopes] if weights is None else [y, weights, *slopes])
+    for packed, apart in zip(*results, strict=True):
+        limit = tolerance("float64", 500, 16)
+        np.testing.assert_allclose(packed.numpy(force=True), apart.numpy(force=True), rtol=0, atol=limit)
 
 
 def test_causal_without_a_mask():

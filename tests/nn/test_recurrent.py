@@ -47,6 +47,20 @@ def test_a_projected_state_in_numpy(rng):
             np.testing.assert_allclose(c_n[way, n].detach().numpy(), c, rtol=0, atol=1e-14)
 
 
+@every_kind
+def test_packed_sequences_are_each_alone(kind):
+    layer, x = getattr(nn, kind)(2, 3, 2, bidirectional=True), rv.rand(4, 3, 2)
+    y, *states = outputs(layer(pack_padded_sequence(x, LENGTHS, enforce_sorted=False)))
+    for n, length in enumerate(LENGTHS):
+        alone, *last = outputs(layer(x[:length, n : n + 1]))
+        pairs = [
+            (y[:length, n], alone[:, 0]),
+            *((a[:, n], b[:, 0]) for a, b in zip(states, last, strict=True)),
+        ]
+        for together, one in pairs:
+            np.testing.assert_allclose(together.numpy(force=True), one.numpy(force=True), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "LSTM projected"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_gradients_of_everything(kind, lengths):

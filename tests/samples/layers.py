@@ -37,6 +37,10 @@ def Identity(x):
 @op
 def Sequential(x):
     yield call(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)), x(5, 6))
+    for pool in (nn.MaxPool2d(2), nn.MaxPool2d(4, 4, 1), nn.MaxPool2d(2, 2, 0, 2)):
+        yield call(nn.Sequential(nn.Conv2d(2, 3, 3), pool), x(2, 2, 7, 7)).without(
+            "the gradient is at the maxima: others after rounding, and NaN goes nowhere else", "halves", "nan"
+        )
 
 
 @op
@@ -233,12 +237,20 @@ def BatchNorm1d(x):
     yield call(nn.BatchNorm1d(6), x(5, 6))
     yield call(nn.BatchNorm1d(4, eps=1e-3, momentum=None), sequences(x))
     yield call(nn.BatchNorm1d(6).eval(), x(5, 6))
+    for text, shape in (
+        ("of shape (2, 3, 4, 4); expected 2 dimensions", (2, 3, 4, 4)),
+        ("with 4 channels; expected num_features, 3", (2, 4)),
+        ("of shape (1, 3) when training; expected more than 1", (1, 3)),
+    ):
+        yield refused(ValueError, f"[batch_norm] got x {text}", nn.BatchNorm1d(3), x(*shape))
 
 
 @op
 def BatchNorm2d(x):
     yield call(nn.BatchNorm2d(4), images(x))
     yield call(nn.BatchNorm2d(4, affine=False, track_running_stats=False), images(x))
+    text = "[batch_norm] got x of shape (2, 3); expected 4 dimensions (N, C, H, W)"
+    yield refused(ValueError, text, nn.BatchNorm2d(3), x(2, 3))
 
 
 @op
@@ -249,6 +261,8 @@ def SyncBatchNorm(x):
 @op
 def InstanceNorm1d(x):
     yield call(nn.InstanceNorm1d(4), sequences(x))
+    text = "[instance_norm] got x of shape (2, 3, 1); expected"
+    yield refused(ValueError, text, nn.InstanceNorm1d(3), x(2, 3, 1))
 
 
 @op
@@ -262,12 +276,16 @@ def InstanceNorm2d(x):
 def LayerNorm(x):
     yield call(nn.LayerNorm(6), x(4, 6))
     yield call(nn.LayerNorm((8, 8), bias=False), images(x))
+    text = "[layer_norm] got x of shape (2, 4) and normalized_shape (3,); expected"
+    yield refused(ValueError, text, nn.LayerNorm(3), x(2, 4))
 
 
 @op
 def GroupNorm(x):
     yield call(nn.GroupNorm(2, 4), images(x))
     yield call(nn.GroupNorm(2, 4, bias=False), images(x))
+    text = "[group_norm] got x of shape (1, 4) in 4 groups; expected more than 1"
+    yield refused(ValueError, text, nn.GroupNorm(4, 4), x(1, 4))
 
 
 @op
@@ -349,6 +367,8 @@ def attended(
     q, k, v = (a @ w.T + b for a, w, b in zip(inputs, weights, biases, strict=True))
     shape = q.shape[:2]
     mask = np.zeros((len(k), 1, q.shape[1], k.shape[1]))
+    each = attn_mask is not None and attn_mask.ndim == 3  # a mask of each sequence and head
+    attn_mask = attn_mask.reshape(-1, heads, *attn_mask.shape[1:]) if each else attn_mask
     for hidden in (attn_mask, None if key_padding_mask is None else key_padding_mask[:, None, None]):
         if hidden is not None:
             mask = mask + (np.where(hidden, -np.inf, 0) if hidden.dtype == bool else hidden)
@@ -375,7 +395,8 @@ def MultiheadAttention(x):
     yield call(
         nn.MultiheadAttention(6, 3, 0.2, bias=False, kdim=5, vdim=4), x(5, 6), x(7, 5), x(7, 4)
     ).without("draws", "reference")
-    yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=fixed(x(5, 4)))
+    for mask in ((5, 4), (6, 5, 4)):
+        yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two), attn_mask=x(*mask))
     yield call(nn.MultiheadAttention(6, 3, kdim=5, vdim=4), x(5, 3, 6), x(4, 3, 5), x(4, 3, 4), hidden)
     settings = {"average_attn_weights": False, "attn_mask": np.triu(np.ones((4, 4), bool), 1)}
     for shape, batch_first in (((4, 3, 6), False), ((3, 4, 6), True)):
@@ -390,6 +411,7 @@ def MultiheadAttention(x):
 @op(draws=True, inner=1.0)
 def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 3, 6))
+    yield call(nn.TransformerEncoderLayer(6, 2, 8, 0.0), x(4, 3, 6), is_causal=True)
     yield call(
         nn.TransformerEncoderLayer(6, 3, 8, 0.3, "gelu", batch_first=True, norm_first=True, bias=False),
         x(3, 4, 6),

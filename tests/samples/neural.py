@@ -136,6 +136,9 @@ def instance_norm(x):
     yield call(x(2, 3, x.n + 1), weight=x(3), bias=x(3), eps=0.1)
     n, c = x.size(1, 3), x.size(1, 40)
     yield call(x(n, c, x.size(2, 20)), weight=x(c), bias=x(c), eps=0.1)
+    text = "[instance_norm] got a running statistic (2,); expected both, of shape (3,)"
+    yield refused(ValueError, text, x(2, 3, 4), x(2), x(2))
+    yield refused(ValueError, "got a running statistic None", x(2, 3, 4), x(3))
 
 
 @op(reference=norm.group_norm, terms=many)
@@ -304,6 +307,9 @@ def cosine_similarity(x):
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape), x.size(-2, 1), eps=1.0)
     yield call(x(4, 1, 3), x(5, 3), dim=-1)
+    yield call(x(3, 4, low=-0.1, high=0.1), x(3, 4), eps=1.5).without(
+        "the slope of PyTorch goes through the bound of norms", "pytorch"
+    )
     yield refused(ValueError, "[cosine_similarity] got shapes (2, 3) and (3, 2); expected", x(2, 3), x(3, 2))
 
 
