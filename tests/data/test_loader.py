@@ -264,6 +264,11 @@ def loaders():
     yield "a sampler of one's own", lambda: DataLoader(arrays, 3, sampler=Backwards(), prefetch=1)
 
 
+def test_random_numbers_of_a_batch_are_its_own():
+    loader = DataLoader(Noisy(), 3)
+    assert len({value % 1 for _ in range(2) for _, y in loader for value in y.tolist()}) == 22
+
+
 def drawn(loader, passes):
     """The pass and the values of every batch, and a number drawn after it as dropout would."""
     return [(i, values(batch), rv.random.current().next_key()) for i in range(passes) for batch in loader]
