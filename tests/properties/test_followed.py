@@ -31,7 +31,9 @@ def test_followed(sample):
     others = [x.reshape(-1).flip(0).reshape(x.shape) for x in call.inputs]
     try:
         pairs = zip(results(call, call.inputs), results(call, others), strict=True)
-        changed = [not np.array_equal(y.numpy(), z.numpy(), equal_nan=y.is_floating_point()) for y, z in pairs]
+        changed = [
+            not np.array_equal(y.numpy(), z.numpy(), equal_nan=y.is_floating_point()) for y, z in pairs
+        ]
     except (ValueError, IndexError, TypeError):
         return  # does not take other numbers
     run, found = Followed(), []
