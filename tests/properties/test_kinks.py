@@ -32,7 +32,7 @@ SECOND_APART = "prelu softplus lgamma mvlgamma pow"  # another side of the kink,
 
 
 def at_points(sample):
-    """The numbers of which each array of floats is full in turn."""
+    """Each array of floats in turn is full of one number, or has it at one place."""
     infinite = () if sample.op.name in FINITE.split() else (np.inf, -np.inf)
     for array in arrays_in((sample.args, sample.settings)):
         if array.dtype.kind == "f" and array.size:
@@ -41,6 +41,10 @@ def at_points(sample):
                 array[...] = value
                 yield value
             array[...] = kept
+            if np.isfinite(kept).all():
+                array.flat[array.size // 2] = 0.0
+                yield 0.0
+                array[...] = kept
 
 
 def slopes(call, graph=False):
