@@ -6,15 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.ops.activation.table import TABLE
 
 INF, NAN = math.inf, math.nan
-
-
-def functional(library, name):
-    if not hasattr(library.nn.functional, name):
-        pytest.skip(f"PyTorch has no {name}")
-    return getattr(library.nn.functional, name)
 
 
 def test_equal_elements_share_the_gradient_of_the_median():
@@ -24,60 +17,6 @@ def test_equal_elements_share_the_gradient_of_the_median():
     x = rv.tensor([2.0, 2.0, 1.0], requires_grad=True)
     x.median(0).values.backward()
     assert x.grad.tolist() == [1, 0, 0]
-
-
-POINTS = [-INF, -200.0, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 200.0, INF, NAN]
-CURVES = {
-    name: (lambda T, x, name=name: functional(T, name)(x))
-    for name in [*TABLE, "rrelu"]
-    if name != "hardsigmoid"  # PyTorch has no second derivative of it
-}
-UNARY = (
-    "abs acos acosh asin asinh atan atanh ceil cos cosh erf erfc erfinv exp exp2 expm1 floor frac lgamma log"
-)
-UNARY += " log10 log1p log2 logit neg reciprocal round rsqrt sign sin sinc sinh sqrt square tan trunc"
-CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x)) for name in UNARY.split()}
-CURVES |= {f"x ** {p}": (lambda T, x, p=p: x**p) for p in (3, 1.5, 0.5, 0, -0.5, -2)}
-CURVES |= {f"{b} ** x": (lambda T, x, b=b: b**x) for b in (2.0, 0.5)}
-CURVES["gelu tanh"] = lambda T, x: T.nn.functional.gelu(x, approximate="tanh")
-CURVES["margin"] = lambda T, x: T.nn.functional.margin_ranking_loss(x, -x, T.ones_like(x), reduction="none")
-BINARY = "add atan2 copysign div fmax fmin fmod hypot logaddexp maximum minimum mul nextafter pow"
-BINARY += " remainder sub xlogy"
-CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x, T.flip(x, [0]))) for name in BINARY.split()}
-LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss"
-CURVES |= {
-    f"{name} {t}": (
-        lambda T, x, name=name, t=t: getattr(T.nn.functional, name)(
-            x, T.full((len(POINTS),), t), reduction="none"
-        )
-    )
-    for name in LOSSES.split()
-    for t in (0.0, 1.0)
-}
-CURVES |= {f"elu {a}": (lambda T, x, a=a: T.nn.functional.elu(x, a)) for a in (0.5, 2.0)}
-# docs/from_pytorch.md lists these: limits where PyTorch has infinity times 0, NaN that it takes for a number.
-LIMITS = "copysign gelu mish silu softsign"
-APART = {name: [-INF, INF] for name in [*LIMITS.split(), "gelu tanh", "kl_div 0.0"]}
-APART |= {f"binary_cross_entropy_with_logits {t}": [-INF] for t in (0.0, 1.0)}
-NANS = "abs celu elu selu sign"
-APART |= {name: [NAN] for name in [*NANS.split(), "elu 0.5", "elu 2.0", "l1_loss 0.0", "l1_loss 1.0"]}
-APART |= {"hardswish": [-INF, NAN]}
-APART |= {"x ** 1.5": [-INF], "x ** 0.5": [-INF], "x ** -0.5": [-INF, 0.0]}  # PyTorch: by square roots
-APART |= {"lgamma": [-200.0, -6.0, -3.0, -1.0]}  # its second derivative has poles
-APART |= {"logit": [p for p in POINTS if not 0.0 < p <= 1.0]}  # the gradient of what is NaN
-
-
-def derivatives(library, curve, points=POINTS):
-    """The values, the gradients by backward and by create_graph, the second ones."""
-    x = library.tensor(points, requires_grad=True)
-    y = curve(library, x)
-    (plain,) = library.autograd.grad(y.sum(), x, retain_graph=True)
-    (first,) = library.autograd.grad(y.sum(), x, create_graph=True)
-    second = library.zeros(len(points))
-    if first.requires_grad:
-        found = library.autograd.grad(first.sum(), x, allow_unused=True)[0]
-        second = second if found is None else found
-    return [v.detach() + 0.0 for v in (y, plain, first, second)]
 
 
 SMOOTH = {
@@ -112,20 +51,6 @@ def test_derivatives_where_a_formula_has_an_absolute_value_or_a_limit(name):
     np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", CURVES)
-def test_values_and_derivatives_at_the_limits_are_those_of_torch(name, torch):
-    keep = [
-        not any(p == apart or (p != p and apart != apart) for apart in APART.get(name, [])) for p in POINTS
-    ]
-    names = ["y", "plain", "first", "second"]
-    parts = zip(names, derivatives(rv, CURVES[name]), derivatives(torch, CURVES[name]), strict=True)
-    for part, got, expected in parts:
-        found, right = got.numpy()[keep], expected.numpy()[keep]
-        if part == "second":  # PyTorch has none, or the quotient of two that vanish
-            found, right = found[np.isfinite(right)], right[np.isfinite(right)]
-        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-6, err_msg=part)
-
-
 @pytest.mark.parametrize(
     ("name", "at_minus", "at_plus"),
     [
@@ -139,9 +64,11 @@ def test_values_and_derivatives_at_the_limits_are_those_of_torch(name, torch):
 )
 def test_activations_take_their_limits_at_infinity(name, at_minus, at_plus):
     """PyTorch answers nan: infinity times 0."""
-    y, plain, _, _ = derivatives(rv, CURVES[name])
-    for i, expected in ((0, at_minus), (POINTS.index(INF), at_plus)):
-        assert (y[i].item(), plain[i].item()) == expected
+    x = rv.tensor([-INF, INF], requires_grad=True)
+    settings = {"approximate": "tanh"} if name == "gelu tanh" else {}
+    y = getattr(rv.nn.functional, name.split()[0])(x, **settings)
+    y.sum().backward()
+    assert [*zip(y.tolist(), x.grad.tolist(), strict=True)] == [at_minus, at_plus]
 
 
 def test_equal_infinities_share_the_gradient_of_logaddexp():

@@ -27,9 +27,12 @@ APART = {
     "linalg_eigvalsh qr linalg_qr logdet": "of a singular matrix",
 }
 
+OF_ELEMENTS = ("samples.elementwise", "samples.elementwise_pairs", "samples.activation")
+SECOND_APART = "prelu softplus lgamma mvlgamma pow"  # another side of the kink, poles
+
 
 def at_points(sample):
-    """The numbers of which each array of floats is full in turn."""
+    """Each array of floats in turn is full of one number, or has it at one place."""
     infinite = () if sample.op.name in FINITE.split() else (np.inf, -np.inf)
     for array in arrays_in((sample.args, sample.settings)):
         if array.dtype.kind == "f" and array.size:
@@ -38,6 +41,10 @@ def at_points(sample):
                 array[...] = value
                 yield value
             array[...] = kept
+            if np.isfinite(kept).all():
+                array.flat[array.size // 2] = 0.0
+                yield 0.0
+                array[...] = kept
 
 
 def slopes(call, graph=False):
@@ -65,20 +72,37 @@ def is_judged(sample):
     return has_gradient(sample) and "pytorch" not in sample.left_out
 
 
+def second(library, slopes, leaves):
+    """The gradient of the sum of slopes, NaN where it is not finite; 0 where they are constant."""
+    moving = [g for g in slopes if g.requires_grad]
+    if not moving:
+        return [np.zeros(tuple(x.shape)) for x in leaves]
+    total = sum(g.sum() for g in moving)
+    found = library.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return [g.numpy(force=True) for g in found]
+
+
 @every_op(APART, only=lambda op: not op.draws and not op.name[0].isupper(), of=is_judged)
 def test_kinks_of_pytorch(sample, torch):
-    of_finite = sample.op.name in FINITE_OF_PYTORCH.split()
+    """Values and gradients; second gradients of functions of each element, where PyTorch's are finite."""
+    name, of_elements = sample.op.name, sample.op.source.__module__ in OF_ELEMENTS
     for value in at_points(sample):
         call = sample.tensors(rv.float64)
         try:
-            found = slopes(call)
+            found = slopes(call, of_elements)
         except (ValueError, RuntimeError):
             continue  # out of the domain
-        if np.isinf(value) and of_finite:
+        if np.isinf(value) and name in FINITE_OF_PYTORCH.split():
             continue
         theirs, leaves = answer(torch, call)
         moving = [z for z in theirs if z.requires_grad]
-        weights = [torch.from_numpy(weights_for(z, 1).numpy()) for z in call() if z.requires_grad]
-        wanted = torch.autograd.grad(moving, leaves, weights, allow_unused=True, materialize_grads=True)
-        for y, z in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-7, 1e-7, err_msg=str(value))
+        weights = [torch.from_numpy(weights_for(y, 1).numpy()) for y in call() if y.requires_grad]
+        settings = {"allow_unused": True, "materialize_grads": True, "create_graph": of_elements}
+        wanted = torch.autograd.grad(moving, leaves, weights, **settings)
+        pairs = [*zip(found, wanted, strict=True)]
+        if of_elements and name not in SECOND_APART.split():
+            for y, z in zip(second(rv, found, call.leaves), second(torch, wanted, leaves), strict=True):
+                pairs.append((np.where(np.isfinite(z), y, z), z))
+        for y, z in pairs:
+            y, z = (x if isinstance(x, np.ndarray) else x.numpy(force=True) for x in (y, z))
+            np.testing.assert_allclose(y, z, 1e-7, 1e-7, err_msg=str(value))

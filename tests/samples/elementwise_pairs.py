@@ -130,6 +130,7 @@ def ldexp(x):
     yield call(x(5), x(5))
     yield call(x.integers(-5, 5, 5), x.integers(-3, 4, 5))
     yield call(np.array([INF, NAN, 0.0]), np.array([-2, 3, 400]))
+    yield call(fixed(np.array([1e-30, 1e30])), np.array([140, -200]))
     yield call(x(0, 3), x.integers(-3, 4, 3))
 
 

@@ -116,20 +116,6 @@ def test_a_result_that_does_not_fit_is_named():
         assign(rv.tensor([1]), rv.ones(1), "add_")
 
 
-def test_alpha_of_sums_in_place():
-    x = rv.ones(3)
-    assert x.add_(rv.ones(3), alpha=2).tolist() == [3, 3, 3]
-    assert x.sub_(rv.ones(3), alpha=0.5).tolist() == [2.5, 2.5, 2.5]
-    assert x.add_(2, alpha=3).tolist() == [8.5, 8.5, 8.5]
-
-
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e30, -(2**70)])
-def test_a_number_that_whole_numbers_cannot_be(value):
-    x = rv.zeros(2, dtype=rv.int64)
-    refused(ValueError, "expected a number that int64 can hold", x.fill_, value)
-    assert x.tolist() == [0, 0]
-
-
 def test_each_of_several_changed_views_counts():
     x, w = rv.zeros(6), rv.ones(2, requires_grad=True)
     first, last = x[:2], x[4:]

@@ -1,9 +1,12 @@
-"""no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
+"""no_grad, enable_grad, set_grad_enabled and observers: blocks, decorators, threads."""
 
 import contextlib
+from types import FunctionType
 
+import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.observe import Observer, observers
 from support.functions import exp
 from support.threads import in_thread
 
@@ -167,3 +170,46 @@ def test_tensors_know_whether_they_were_made_in_inference_mode():
     assert made[0].view(3).is_inference()
     assert not made[0].clone().is_inference()
     assert not (made[0] + before).is_inference()
+
+
+class Kinds(Observer):
+    def __init__(self):
+        self.kinds = []
+
+    def apply(self, run, function, *inputs):
+        self.kinds.append(type(function).__name__)
+        return run(*inputs)
+
+
+def test_no_line_of_python_begins_or_ends_one():
+    assert not isinstance(Observer.__enter__, FunctionType)
+    assert not isinstance(Observer.__exit__, FunctionType)
+
+
+def test_observers_nest_and_end_with_an_exception():
+    x, outer, inner = rv.ones(2), Kinds(), Kinds()
+
+    def failing():
+        with outer:
+            x.exp()
+            with inner:
+                raise KeyError(x.sin())
+
+    with pytest.raises(KeyError):
+        failing()
+    outer.__exit__()  # once more
+    x.cos()
+    assert (outer.kinds, inner.kinds, observers) == (["Exp", "Sin"], ["Sin"], [])
+
+
+def test_a_file_written_in_a_recorded_step(tmp_path):
+    @rv.compile
+    def step(x):
+        y = x * 2
+        rv.export.c(lambda x: x + 1, tmp_path / "net.c", np.ones(2, np.float32))
+        return y + x
+
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        assert step(rv.ones(2)).tolist() == [3.0, 3.0]
+    for k in range(5):
+        assert step(rv.full((2,), float(k))).tolist() == [3.0 * k] * 2

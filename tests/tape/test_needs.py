@@ -11,8 +11,6 @@ SEVERAL = {
     "add": (rv.add, (4, 3), (3,)),
     "mul": (rv.mul, (4, 3), (3,)),
     "matmul": (rv.matmul, (2, 3, 4), (4, 5)),
-    "linear": (F.linear, (5, 4), (3, 4), (3,)),
-    "conv1d": (F.conv1d, (2, 3, 9), (4, 3, 3), (4,)),
     "conv2d": (F.conv2d, (2, 3, 9, 9), (4, 3, 3, 3), (4,)),
     "conv_transpose2d": (F.conv_transpose2d, (2, 3, 5, 5), (3, 4, 3, 3), (4,)),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (4,), w, b), (5, 4), (4,), (4,)),
