@@ -86,6 +86,8 @@ def never_right(value: Any, right: Any = None, labels: bool = False) -> bool:
         return True
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "cMmV" or (value.dtype.kind in "OSU" and not labels)
+    if isinstance(value, bytes):
+        return not labels
     return isinstance(value, complex) or type(value) is object or value in ("text", "foo", [["a"]])
 
 

@@ -22,7 +22,7 @@ from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import index, named, own_error, renamed
+from ranvier.tensors.errors import index, named, own_error, renamed, whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -373,6 +373,7 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
+    low, high = whole("randint", "low", low), whole("randint", "high", high)
     philox.check_range("randint", low, high, dtype or philox.I64)
     if dtype is not None:
         low, high = philox.held(low, high, dtype)

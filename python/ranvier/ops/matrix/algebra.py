@@ -30,7 +30,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, rounded
-from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.errors import one_of, own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
@@ -230,7 +230,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         centred = sub(centred, total(weighted, 1, True) / n)
     product = matmul(centred if weights is None else mul(centred, weights), centred.T)
     used = 1 if of_samples is None else total(mul(weights, of_samples.to(input.dtype))) / n
-    degrees = n - correction * used
+    degrees = n - whole("cov", "correction", correction) * used
     y = product / (max(degrees, 0) if weights is None else degrees.clamp(min=0))
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
