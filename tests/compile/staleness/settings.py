@@ -50,6 +50,14 @@ block(rv.inference_mode, lambda x: x * (2 if rv.is_inference_mode_enabled() else
     eager(lambda x: x * (2 if x.is_inference() else 3)), lambda x: x * 2)  # fmt: skip
 
 
+@rv.inference_mode()
+def without_history(x):
+    return x * 2
+
+
+scenario(lambda v: None, None, lambda o, x: without_history(x), ways=(whole,))
+
+
 # --- autocast
 def in_block(x):
     with rv.autocast("cpu"):

@@ -156,7 +156,7 @@ class Refusing(Frozen):
         raise rv.CaptureError("no", self.function(*args, **kwargs))
 
 
-@pytest.mark.parametrize("name", [CHEAP[0], MANY[40]])
+@pytest.mark.parametrize("name", [CHEAP[0], next(name for name in MANY if name.endswith("in_step"))])
 def test_the_judge_finds_stale_results(name, monkeypatch):
     for kind, expected in ((Frozen, "wrong"), (Refusing, "refused, though it is not strict")):
         monkeypatch.setattr(rv, "compile", kind)
