@@ -92,7 +92,7 @@ def along(x):
     yield call(x(0, 3), 1)
     yield call(x(4, 1), 1)
     yield call(np.array([[np.inf, 1.0, 2.0], [np.nan, 0.0, 1.0], [-np.inf, 0.0, -np.inf]]), 1)
-    peaks = np.where(np.arange(67) == np.array([[0], [17], [63], [66]]), 2000.0, x(4, 67))
+    peaks = np.where(np.arange(263) == np.array([[0], [17], [255], [262]]), 2000.0, x(4, 263))
     yield call(peaks, 1)  # at any place, also in what vectors leave
     yield call(peaks.T, 0)
 
