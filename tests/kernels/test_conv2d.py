@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from support.convolution import check, random_arrays
@@ -179,7 +179,7 @@ def convolutions(draw):
     return (n, c * groups, h, w, k * groups, r, s, groups), geometry
 
 
-@settings(repeatable, max_examples=2 * repeatable.max_examples)
+@repeatable
 @given(convolution=convolutions(), dtype=dtypes, isa=st.sampled_from(_core.supported_isas()))
 def test_any_convolution(convolution, dtype, isa):
     """The bits are the same at any number of threads, and of an image alone and in a batch."""

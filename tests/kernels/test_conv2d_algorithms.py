@@ -116,8 +116,13 @@ def test_without_an_algorithm(name, without, isas, rng):
     assert differ == (name in OTHER_BITS)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped(("shape", "geometry"), [*SHAPES, *((shape, {}) for shape in POINTWISE)])
+EVERY = [*SHAPES, *((shape, {}) for shape in POINTWISE)]
+
+
+@grouped(  # of float64, by the same loops, each second one
+    ("shape", "geometry", "dtype"),
+    [*((*case, "float32") for case in EVERY), *((*case, "float64") for case in EVERY[::2])],
+)
 def test_values_and_bits(shape, geometry, dtype, isas, threads, rng):
     """Layouts, threads, and which gradients are asked for change no bit."""
     *arrays, settings = drawn(rng, shape, geometry, dtype)

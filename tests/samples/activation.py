@@ -110,6 +110,9 @@ def along(x):
     yield at_kink(np.full((2, x.n), 1e4), 1)  # exponentials would overflow
     yield refused(ValueError, "got axis 2 for x of shape (2, 3); expected -2 to 1", x(2, 3), 2)
     yield refused(ValueError, "got axis -3 for x of shape (2, 3); expected", x(2, 3), -3)
+    peaks = np.where(np.arange(263) == np.array([[0], [17], [255], [262]]), 2000.0, x(4, 263))
+    yield call(peaks, 1)  # at any place, also in what vectors leave
+    yield call(peaks.T, 0)
 
 
 _known = {"inner": 1.0, "terms": lambda x, dim: x.size}
