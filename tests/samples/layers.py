@@ -335,6 +335,7 @@ def Transformer(x):
 @op
 def RNN(x):
     yield call(nn.RNN(4, 5, 2, "relu"), x(3, 2, 4))
+    yield call(nn.RNN(4, 5, bidirectional=True, bias=False), x(3, 2, 4))
 
 
 @op
