@@ -115,28 +115,6 @@ def maml(T, draw):
     return losses, list(model.parameters())
 
 
-def wave(T, draw):
-    """A physics-informed network for u_tt = u_xx, with third derivatives in backward."""
-    nn = T.nn
-    model = load(
-        T, nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 9), nn.Softplus(), nn.Linear(9, 1))
-    )
-    optimizer = T.optim.Adam(model.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(STEPS):
-        points = draw(7, 2).requires_grad_(True)
-        u = model(points)
-        (slope,) = T.autograd.grad(u, points, T.ones_like(u), create_graph=True)
-        (of_x,) = T.autograd.grad(slope[:, 0].sum(), points, create_graph=True)
-        (of_t,) = T.autograd.grad(slope[:, 1].sum(), points, create_graph=True)
-        loss = ((of_t[:, 1] - of_x[:, 0]) ** 2).mean() + (u[0] ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, list(model.parameters())
-
-
 def hessian_products(T, draw):
     """The largest eigenvalue of the Hessian of a small transformer's loss, by the power method."""
     nn = T.nn
@@ -159,33 +137,7 @@ def hessian_products(T, draw):
     return found, v
 
 
-def recurrent_penalty(T, draw):
-    """A gradient penalty on the sequences that a GRU and an LSTM read."""
-    nn = T.nn
-    first, second, score = (
-        load(T, m)
-        for m in (
-            nn.GRU(3, 4, batch_first=True),
-            nn.LSTM(4, 3, bidirectional=True, batch_first=True),
-            nn.Linear(6, 1),
-        )
-    )
-    leaves = [p for m in (first, second, score) for p in m.parameters()]
-    optimizer = T.optim.RMSprop(leaves, lr=1e-2)
-    losses = []
-    for _ in range(STEPS):
-        x = draw(2, 5, 3).requires_grad_(True)
-        y = score(second(first(x)[0])[0][:, -1]).sum()
-        (slope,) = T.autograd.grad(y, x, create_graph=True)
-        loss = y + (slope**2).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, leaves
-
-
-@pytest.mark.parametrize("program", [wgan_gp, maml, wave, hessian_products, recurrent_penalty])
+@pytest.mark.parametrize("program", [wgan_gp, maml, hessian_products])
 def test_as_pytorch(program):
     results = []
     for T in (rv, torch):

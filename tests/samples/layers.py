@@ -463,6 +463,7 @@ def run(module, x, states=None):
 def RNN(x):
     yield call(nn.RNN(4, 5, 2, "relu"), x(3, 2, 4), x(2, 2, 5))
     yield call(nn.RNN(4, 5, bidirectional=True), x(3, 2, 4), x(2, 2, 5))
+    yield call(nn.RNN(4, 5, bidirectional=True, bias=False), x(3, 2, 4))
 
 
 @op(reference=run, terms=many)
