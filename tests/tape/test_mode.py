@@ -1,6 +1,7 @@
 """no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
 
 import contextlib
+import sys
 
 import pytest
 import ranvier as rv
@@ -167,3 +168,13 @@ def test_tensors_know_whether_they_were_made_in_inference_mode():
     assert made[0].view(3).is_inference()
     assert not made[0].clone().is_inference()
     assert not (made[0] + before).is_inference()
+
+
+def test_blocks_are_freed():
+    def blocks():
+        for _ in range(300):
+            with rv.no_grad():
+                pass
+        return sys.getallocatedblocks()
+
+    assert -blocks() + blocks() < 100
