@@ -386,6 +386,25 @@ def test_tangents_are_adjoint_to_gradients(f):
         assert (tangent * w).sum().item() == pytest.approx((slope * v).sum().item(), rel=1e-12)
 
 
+def test_inputs_changed_in_place():
+    """In the function, and between the function and its pullback."""
+    w, ones = rv.tensor([1.0, 2.0], requires_grad=True), rv.ones(2)
+
+    def doubled(x):
+        return x.mul_(2.0) * x
+
+    assert func.vjp(doubled, w * 1)[1](ones)[0].tolist() == [8, 16]
+    assert func.jvp(doubled, (w * 1,), (ones,))[1].tolist() == [8, 16]
+    assert func.grad(lambda x: doubled(x).sum())(w * 1).tolist() == [8, 16]
+    for jacobian in (func.jacrev, func.jacfwd):
+        assert jacobian(doubled)(w * 1).diagonal().tolist() == [8, 16]
+    for x in (w * 1, w, w.detach()):
+        _, pull = func.vjp(lambda x: x * x, x)
+        with rv.no_grad():
+            x.add_(1.0)
+        refused(RuntimeError, "modified by an inplace operation", pull, ones)
+
+
 def test_history_of_jacfwd():
     w = rv.tensor([2.0, 3.0], requires_grad=True)
     jacobian = func.jacfwd(lambda x: (w * x).sin())(rv.tensor([0.5, 1.0]))

@@ -1,6 +1,7 @@
 """no_grad, enable_grad, set_grad_enabled and observers: blocks, decorators, threads."""
 
 import contextlib
+import sys
 from types import FunctionType
 
 import numpy as np
@@ -213,3 +214,13 @@ def test_a_file_written_in_a_recorded_step(tmp_path):
         assert step(rv.ones(2)).tolist() == [3.0, 3.0]
     for k in range(5):
         assert step(rv.full((2,), float(k))).tolist() == [3.0 * k] * 2
+
+
+def test_blocks_are_freed():
+    def blocks():
+        for _ in range(300):
+            with rv.no_grad():
+                pass
+        return sys.getallocatedblocks()
+
+    assert -blocks() + blocks() < 100

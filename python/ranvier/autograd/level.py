@@ -57,6 +57,15 @@ class _Calls(local):
 _calls = _Calls()
 
 
+def _as_now(x: Tensor) -> Tensor:
+    """x with its history of now: a change in place, of x or of what it is a view of, gives x another one."""
+    if x._grad_fn is None:
+        return x
+    now = wrap(x._array, requires_grad=True)
+    now._grad_fn, now._cell = x._grad_fn, x._cell
+    return now
+
+
 class Level:
     """A block in which a function is called and its derivatives are taken; recording is on inside.
 
@@ -79,8 +88,8 @@ class Level:
         self._block.__enter__()
         _calls.depth += 1
         try:
-            self.xs = tuple(map(self._leaf, self.tensors("inputs", self.inputs)))
-            self.inputs = like(self.inputs, self.xs)
+            leaves = tuple(map(self._leaf, self.tensors("inputs", self.inputs)))
+            self.inputs, self.xs = like(self.inputs, leaves), tuple(map(_as_now, leaves))
         except BaseException:
             self.__exit__()
             raise
