@@ -179,3 +179,17 @@ def test_nan_to_num_is_numpys_and_has_a_gradient_where_x_is_a_number(dtype):
         (gradient,) = rv.autograd.grad(y.sum(), of)
         assert gradient.tolist() == [0, 0, 0, 1, 1, 1, 1]
         np.testing.assert_array_equal(rv.nan_to_num(rv.tensor(x), **replaced), y.detach())
+
+
+@pytest.mark.parametrize("op", [rv.clamp_min, rv.clamp_max])
+def test_x_has_the_gradient_where_it_is_its_limit(op):
+    x, limit = (rv.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    op(x, limit).sum().backward()
+    assert (x.grad.tolist(), limit.grad.tolist()) == ([1, 1], [0, 0])
+
+
+@pytest.mark.parametrize("loss", ["l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_losses_of_equal_numbers_have_no_gradient(loss):
+    x = rv.tensor([1.0, 2.0], requires_grad=True)
+    getattr(rv.nn.functional, loss)(x, x.detach()).backward()
+    assert x.grad.tolist() == [0, 0]
