@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.ops.elementwise.dtypes import as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
 from ranvier.ops.matrix.factors import (
@@ -35,7 +35,7 @@ from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogd
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep

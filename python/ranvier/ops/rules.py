@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.graph import of_output as saved_output

@@ -12,6 +12,7 @@ an activation which no backward needs is freed as soon as the program drops it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -267,6 +268,50 @@ def rounded(y: Any, dtype: Any) -> Any:
     if type(y) is tuple:
         return tuple(rounded(part, dtype) for part in y)
     return y.to(dtype) if y._array.dtype == F32 else y
+
+
+def _is_floating(x: Any) -> bool:
+    return isinstance(x, Tensor) and x._array.dtype.kind == "f"
+
+
+def single(x: Any) -> Any:
+    """A Tensor of floats in float32; others as they are."""
+    return x.to(F32) if _is_floating(x) else x
+
+
+def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
+    """A decorator for an op of several steps: the dtypes in which it computes all of them.
+
+    What autocast does comes first. Half floats are then float32 in all steps, unless `dtypes` takes them as
+    they are; the results, and the gradients, are rounded once.
+    """
+
+    def decorate(op: F) -> F:
+        @wraps(op)
+        def computed(*operands: Any, **settings: Any) -> Any:
+            if dtypes.autocast is None or not _core._autocast(-1):
+                return _computed(op, dtypes, operands, settings)
+            cast_of = partial(_core._autocast_cast, dtypes.autocast)
+            return _core._without_autocast(_computed, op, dtypes, *_each(cast_of, operands, settings))
+
+        return computed  # type: ignore[return-value]
+
+    return decorate
+
+
+def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return tuple(map(cast_of, operands)), {key: cast_of(x) for key, x in settings.items()}
+
+
+def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
+    tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
+    if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
+        own = tensors[0]._array.dtype if dtypes.like_first else _core._result_dtype(*tensors)
+        if own in HALVES:
+            operands, settings = _each(single, operands, settings)
+            return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
+    y = op(*operands, **settings)
+    return y.to(operands[0]._array.dtype) if dtypes.like_first and _is_floating(operands[0]) else y
 
 
 _core._set_changed(bump)

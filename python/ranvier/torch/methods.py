@@ -11,8 +11,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.ops.elementwise.dtypes import in_dtypes
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.torch.former import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")

@@ -6,8 +6,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier.nn import conv
-from ranvier.ops.elementwise.dtypes import in_dtypes
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.failures import OpError
 
 

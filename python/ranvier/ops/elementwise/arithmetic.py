@@ -18,14 +18,13 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     cast,
     common_shape,
-    in_dtypes,
     is_pair,
     result_dtype,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error, renamed

@@ -9,8 +9,7 @@ floats are computed in float32 and rounded once: a number beside them may be bey
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.extension import provider
 from ranvier.observe import is_recording
-from ranvier.tape.function import Dtypes, F, rounded
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import renamed
@@ -29,7 +27,6 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 F64 = np.dtype(np.float64)
-_ONCE = Dtypes()
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
@@ -141,49 +138,9 @@ def alike(*operands: Any) -> Any:
     return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in operands)
 
 
-def single(x: Any) -> Any:
-    """A Tensor of floats in float32; others as they are."""
-    return x.to(F32) if is_floating(x) else x
-
-
 def singles(*tensors: Tensor) -> list[Array]:
     """Their arrays, half floats as float32: of both kinds together NumPy makes float16."""
     return [(x.float() if x._array.dtype in HALVES else x)._array for x in tensors]
-
-
-def in_dtypes(dtypes: Dtypes = _ONCE) -> Callable[[F], F]:
-    """A decorator for an op of several steps: the dtypes in which it computes all of them.
-
-    What autocast does comes first. Half floats are then float32 in all steps, unless `dtypes` takes them as
-    they are; the results, and the gradients, are rounded once.
-    """
-
-    def decorate(op: F) -> F:
-        @wraps(op)
-        def computed(*operands: Any, **settings: Any) -> Any:
-            if dtypes.autocast is None or not _core._autocast(-1):
-                return _computed(op, dtypes, operands, settings)
-            cast_of = partial(_core._autocast_cast, dtypes.autocast)
-            return _core._without_autocast(_computed, op, dtypes, *_each(cast_of, operands, settings))
-
-        return computed  # type: ignore[return-value]
-
-    return decorate
-
-
-def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    return tuple(map(cast_of, operands)), {key: cast_of(x) for key, x in settings.items()}
-
-
-def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
-    tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
-        own = tensors[0]._array.dtype if dtypes.like_first else result_dtype(*tensors)
-        if own in HALVES:
-            operands, settings = _each(single, operands, settings)
-            return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
-    y = op(*operands, **settings)
-    return y.to(operands[0]._array.dtype) if dtypes.like_first and is_floating(operands[0]) else y
 
 
 def is_floating(x: Any) -> bool:

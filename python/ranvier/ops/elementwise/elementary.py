@@ -19,17 +19,10 @@ from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import KEPT, TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
-    as_tensor,
-    floating,
-    in_dtypes,
-    is_floating,
-)
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
-from ranvier.tape.function import Dtypes, by_kernel
+from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, own_error
 from ranvier.tensors.memory import BF16, F16

@@ -16,19 +16,12 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.tape.graph as graph
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
-from ranvier.ops.elementwise.dtypes import (
-    Array,
-    as_tensor,
-    in_dtypes,
-    is_floating,
-    is_number,
-    is_pair,
-)
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error, whole
 from ranvier.tensors.failures import DtypeError, OpError

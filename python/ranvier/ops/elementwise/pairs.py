@@ -24,13 +24,12 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     floating,
-    in_dtypes,
     is_floating,
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
-from ranvier.tape.function import Dtypes, by_kernel
+from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor

@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
@@ -25,7 +25,7 @@ from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
-from ranvier.tape.function import Dtypes, Function, watched
+from ranvier.tape.function import Dtypes, Function, in_dtypes, watched
 from ranvier.tensors.errors import index, own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep

@@ -9,10 +9,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.recording import host

@@ -6,10 +6,10 @@ from typing import Any
 
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor

@@ -10,19 +10,14 @@ from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import (
-    alike,
-    as_tensor,
-    floating,
-    in_dtypes,
-)
+from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap

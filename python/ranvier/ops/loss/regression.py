@@ -9,12 +9,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import in_dtypes
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError

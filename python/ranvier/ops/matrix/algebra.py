@@ -16,10 +16,8 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     common_shape,
     floating,
-    in_dtypes,
     is_floating,
     result_dtype,
-    single,
 )
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
@@ -29,7 +27,7 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
-from ranvier.tape.function import Dtypes, by_kernel, rounded
+from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
 from ranvier.tensors.errors import one_of, own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES

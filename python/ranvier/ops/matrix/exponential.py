@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.ops.elementwise.dtypes import Array, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import transpose
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.tensor import Tensor

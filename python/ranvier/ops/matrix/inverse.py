@@ -13,14 +13,14 @@ from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule, sum_to
 from ranvier.ops.shape.reshape import transpose, unsqueeze
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import cut, of_input, of_output, rule
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, LinAlgError, OpError

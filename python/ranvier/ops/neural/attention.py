@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.reshape import expand
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import alike, common_shape, floating, in_dtypes, is_floating, is_number
+from ranvier.ops.elementwise.dtypes import alike, common_shape, floating, is_floating, is_number
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor

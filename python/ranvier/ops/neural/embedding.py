@@ -10,12 +10,12 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.observe import computed, is_recording, value_read
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import index, own_error, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write

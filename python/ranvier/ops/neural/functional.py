@@ -13,7 +13,7 @@ from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, in_dtypes, is_floating
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
@@ -25,7 +25,7 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.function import by_kernel, watched
+from ranvier.tape.function import by_kernel, in_dtypes, watched
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number, own_errors
 from ranvier.tensors.failures import OpError, require_dtype

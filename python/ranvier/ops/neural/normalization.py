@@ -17,14 +17,14 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError

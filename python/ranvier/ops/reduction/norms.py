@@ -15,23 +15,14 @@ import ranvier._core as _core
 from ranvier.observe import is_recording
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import (
-    BOOL,
-    I64,
-    Array,
-    as_tensor,
-    floating,
-    in_dtypes,
-    is_floating,
-    to_dtype,
-)
+from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError

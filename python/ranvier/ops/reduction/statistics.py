@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, in_dtypes, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
@@ -19,7 +19,7 @@ from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
-from ranvier.tape.function import Dtypes, by_kernel
+from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted

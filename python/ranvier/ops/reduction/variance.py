@@ -15,11 +15,11 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, in_dtypes
+from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError

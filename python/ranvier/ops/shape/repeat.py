@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import observers, value_read
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, in_dtypes, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
@@ -21,7 +21,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tensors.errors import TooLarge, one_of, own_error, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
