@@ -252,9 +252,8 @@ _FILLS = """
 _FACTORS = "cholesky cholesky_inverse cholesky_solve logdet lu qr slogdet"
 _MIXES = "copy_ to type_as __getitem__ __setitem__ data grad is_same_size index_put_"
 Meta.__name__ = Meta.__qualname__ = "Tensor"
-_UNKNOWN, _IDLE, _MATRICES, _MIXED = (
-    frozenset(names.split()) for names in (_VALUES, _FILLS, _FACTORS, _MIXES)
-)
+_ALL = _VALUES, _FILLS, _FACTORS, _MIXES
+_UNKNOWN, _IDLE, _MATRICES, _MIXED = (frozenset(names.split()) for names in _ALL)
 
 
 def _tensors(values: Any, depth: int = 2) -> Iterator[Any]:
