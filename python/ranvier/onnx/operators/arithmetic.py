@@ -177,12 +177,8 @@ def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: 
             return x
         return by_numpy(lambda a: numpy_function(a.reshape(1), axis=(0,), keepdims=False).astype(a.dtype), x)
     own = FLOATS if name not in _OF_INTEGERS else CORE
-    if (
-        isinstance(x, Tensor)
-        and array.dtype in own
-        and axes
-        and (name == "ReduceMean" or all(array.shape[a] for a in axes))
-    ):
+    has_value = name == "ReduceMean" or all(array.shape[a] for a in axes)
+    if isinstance(x, Tensor) and array.dtype in own and axes and has_value:
         return function(x, axes, keep).to(array.dtype)
     return by_numpy(lambda a: np.asarray(numpy_function(a, axis=axes, keepdims=keep)).astype(a.dtype), x)
 

@@ -38,17 +38,8 @@ _FILES = {
 }
 # where else PyTorch has what this library has, in the order of asking
 _MODULES = (
-    *(
-        "nn.functional",
-        "",
-        "optim.lr_scheduler",
-        "optim.swa_utils",
-        "optim",
-        "utils.data",
-        "distributions",
-        "nn.init",
-    ),
-    *("nn.utils.rnn", "nn.utils", "nn.parallel"),
+    *("nn.functional", "", "optim.lr_scheduler", "optim.swa_utils", "optim", "utils.data", "distributions"),
+    *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
 )
 CLASSES = {
     "torch.Tensor": rv.Tensor,
