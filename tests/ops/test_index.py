@@ -20,7 +20,7 @@ X, ALL = (2, 3, 4, 5), slice(None)
         ((I, 0, ALL, J), lambda x: x[:, 0][I, :, J]),
         ((I, ALL, np.array(1)), lambda x: x[:, :, 1][I]),
     ],
-    ids=str,
+    ids=["one", "ellipsis", "between", "array"],
 )
 def test_numbers_are_taken_first(key, same):
     """As in PyTorch; NumPy gives another shape."""
