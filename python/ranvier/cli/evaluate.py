@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import (
-    Mistake,
-    add_command,
-    add_flags,
-    mistakes,
-    path_name,
-    require_outputs,
-    seed,
-)
+from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs, seed
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
 from ranvier.cli.saving import results, write_json

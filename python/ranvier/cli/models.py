@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import (
-    Mistake,
-    add_command,
-    add_flags,
-    mistakes,
-    path_name,
-    require_outputs,
-)
+from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs
 from ranvier.cli.networks import add_model, dtype_of, open_model
 
 

@@ -12,13 +12,7 @@ import ranvier.ops as ops
 from ranvier import full
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Independent
-from ranvier.distributions.continuous import (
-    Exponential,
-    Laplace,
-    MultivariateNormal,
-    Normal,
-    Uniform,
-)
+from ranvier.distributions.continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma

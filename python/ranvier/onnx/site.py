@@ -293,9 +293,7 @@ class Site:
 
     def reshaped(self, x: str, shapes: Any, results: Sequence[tuple[int, ...]]) -> str:
         """x, which has these shapes in the runs, in those of the results."""
-        if self.w.opset > 13 and any(
-            0 in result for result in results
-        ):  # there a 0 is a size, no copy of one
+        if self.w.opset > 13 and any(0 in result for result in results):  # there a 0 is a size
             return self.node("Reshape", x, self.shape(results, x, shapes), allowzero=1)
         return self.node("Reshape", x, self.shape(results, x, shapes, free=True))
 

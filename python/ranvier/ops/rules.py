@@ -17,7 +17,7 @@ import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
-from ranvier.tape.function import Dtypes, Function, in_dtypes
+from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.graph import of_output as saved_output
@@ -36,7 +36,7 @@ class Map(Function):
     of what the functions have saved, which may be a half.
     """
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
@@ -205,7 +205,6 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # look the kernels up at each call.
 
 Gradient = Callable[..., Any]
-OWN = Dtypes("own")
 
 
 def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:

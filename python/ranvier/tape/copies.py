@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import OWN, Function
 from ranvier.tensors.keys import numbers_first
 from ranvier.tensors.memory import Array, cast, copied, filled, in_dtype, like, unbroadcast, write
 from ranvier.tensors.places import picked_last, put
@@ -17,7 +17,7 @@ class Clone(Function):
     """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
     change it."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
@@ -34,7 +34,7 @@ class Clone(Function):
 class Cast(Function):
     """y = x in another dtype; the gradient comes back in the dtype of x."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -51,7 +51,7 @@ class Cast(Function):
 class SetItem(Function):
     """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -76,7 +76,7 @@ class SetItem(Function):
 class Put(Function):
     """y = value, in the shape of x, which it replaces (``x.copy_(value)``)."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def forward(self, x: Array, value: Array) -> Array:
         self.value_shape, self.value_dtype = value.shape, value.dtype
@@ -90,7 +90,7 @@ class Put(Function):
 class Replace(Function):
     """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         self.chain = chain

@@ -49,6 +49,9 @@ class Dtypes(NamedTuple):
     like_first: bool = False
 
 
+OWN = Dtypes("own")
+
+
 class Function(_core._FunctionBase):
     """One operation on arrays with its gradient; subclass it to define your own.
 

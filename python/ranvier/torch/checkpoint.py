@@ -13,7 +13,7 @@ from typing import Any
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.ops.making import random
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import OWN
 from ranvier.torch import amp
 from ranvier.torch.compiler import NoEffect
 from ranvier.torch.pytree import tree_map_only
@@ -175,7 +175,7 @@ class _Call:
 class _Checkpoint(autograd.Function):
     """The node in place of the graph of a call; its inputs are the arguments and the leaves of that graph."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> Any:

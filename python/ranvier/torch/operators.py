@@ -17,7 +17,7 @@ import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.autograd import Function
 from ranvier.settings import ThreadSettings
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import OWN
 from ranvier.torch.absent import LACKS, absent
 from ranvier.torch.methods import part
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
@@ -105,7 +105,7 @@ class OpOverload:
 class _Node(Function):
     """A call of an operator, with the gradient of `register_autograd`."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     @staticmethod
     def forward(ctx: Any, op: OpOverload, spec: Any, made: list[Any], *leaves: Any) -> Any:

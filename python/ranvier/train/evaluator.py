@@ -14,14 +14,7 @@ from ranvier.tensors.memory import BF16, Array
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
-from ranvier.train.losses import (
-    EpochLoss,
-    batch_loss,
-    labels,
-    link_of,
-    probabilities,
-    weighting,
-)
+from ranvier.train.losses import EpochLoss, batch_loss, labels, link_of, probabilities, weighting
 from ranvier.train.source import Source
 from ranvier.train.step import Penalty, parameters_of
 

@@ -80,16 +80,12 @@ gaussian_nll_loss = _form("gaussian_nll_loss", ops.gaussian_nll, "input target v
 huber_loss = _form("huber_loss", ops.huber, "input target reduction delta weight")
 kl_div = _form("kl_div", ops.kl_div, f"input target {_OLD} log_target")
 l1_loss = _form("l1_loss", ops.l1, f"input target {_OLD} weight")
-margin_ranking_loss = _form(
-    "margin_ranking_loss",
-    ops.margin_ranking,  # type: ignore[has-type]  # of a decorator that is a call
-    f"input1 input2 target margin {_OLD}",
-)
+margin_ranking_loss = _form("margin_ranking_loss", ops.margin_ranking, f"input1 input2 target margin {_OLD}")
 mse_loss = _form("mse_loss", ops.mse, f"input target {_OLD} weight")
 nll_loss = _form("nll_loss", ops.nll, "input target weight size_average ignore_index reduce reduction")
 poisson_nll_loss = _form(
     "poisson_nll_loss",
-    ops.poisson_nll,  # type: ignore[has-type]
+    ops.poisson_nll,
     "input target log_input full size_average eps reduce reduction",
 )
 smooth_l1_loss = _form("smooth_l1_loss", ops.smooth_l1, f"input target {_OLD} beta")

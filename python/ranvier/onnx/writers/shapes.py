@@ -219,9 +219,8 @@ def pad(s: Site) -> str:
     if mode in ("constant", "circular") or pads.min() >= 0:
         return s.node("Pad", s.input(0), s.w.constant(pads), *value, mode=names[mode])
     wide = s.node("Pad", s.input(0), s.w.constant(pads.clip(min=0)), mode=names[mode])
-    return s.node(
-        "Pad", wide, s.w.constant(pads.clip(max=0))
-    )  # cropped only now, so that x is what is repeated
+    # cropped only now, so that x is what is repeated
+    return s.node("Pad", wide, s.w.constant(pads.clip(max=0)))
 
 
 @writes("Triangle")

@@ -17,18 +17,12 @@ import ranvier._core as _core
 import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.dtypes import (
-    Array,
-    as_tensor,
-    common_shape,
-    is_floating,
-    is_number,
-)
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
@@ -51,7 +45,7 @@ def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
 
 class Relu(Function):
     takes_deferred = True
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def forward(self, x: Any, out: Any = None) -> Any:
         self.y = _core.relu(x, out)
@@ -133,7 +127,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
 
 
 class Hardtanh(Function):
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val

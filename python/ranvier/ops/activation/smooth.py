@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError
@@ -173,7 +173,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
 
 class Softplus(Function):
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, beta: float, threshold: float) -> None:
         self.beta, self.threshold = beta, threshold

@@ -24,7 +24,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
-from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
+from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error, renamed
@@ -40,27 +40,37 @@ _NONE: Any = None  # shapes that no gradient needs: a missing attribute would ma
 class Add(Function):
     """y = a + b"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
+    kernel: Any = _core.add
+    subtracts = False
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
-        return _core.add(a, b, None)
+        return self.kernel(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         (of_a, of_b), (a, b) = self.needs, self.shapes
-        return unbroadcast(dy, a) if of_a else None, unbroadcast(dy, b) if of_b else None
+        da = unbroadcast(dy, a) if of_a else None
+        return da, unbroadcast(_core.neg(dy, None) if self.subtracts else dy, b) if of_b else None
 
 
-@rule(Add)
+class Sub(Add):
+    """y = a - b"""
+
+    kernel, subtracts = _core.sub, True
+
+
+@rule(Add, Sub)
 def _add(node: Any, dy: Tensor) -> Pair:
     (of_a, of_b), (a, b) = node.needs, node.shapes
-    return sum_to(dy, a) if of_a else None, sum_to(dy, b) if of_b else None
+    da = sum_to(dy, a) if of_a else None
+    return da, sum_to(-dy if node.subtracts else dy, b) if of_b else None
 
 
 class OfNumber(Function):
     """An operation with a number, which is no input: it gets no gradient."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, number: float) -> None:
         self.number = number
@@ -77,27 +87,6 @@ class AddNumber(OfNumber):
 
 
 rule(AddNumber)(lambda node, dy: dy)
-
-
-class Sub(Function):
-    """y = a - b"""
-
-    dtypes = Dtypes("own")
-
-    def forward(self, a: Array, b: Array) -> Array:
-        self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
-        return _core.sub(a, b, None)
-
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        (of_a, of_b), (a, b) = self.needs, self.shapes
-        db = unbroadcast(_core.neg(dy, None), b) if of_b else None
-        return unbroadcast(dy, a) if of_a else None, db
-
-
-@rule(Sub)
-def _sub(node: Any, dy: Tensor) -> Pair:
-    (of_a, of_b), (a, b) = node.needs, node.shapes
-    return sum_to(dy, a) if of_a else None, sum_to(-dy, b) if of_b else None
 
 
 class NumberSub(OfNumber):
@@ -117,7 +106,7 @@ class Mul(Function):
     """y = a b"""
 
     reads: ClassVar = {"a": 1, "b": 0}
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -197,7 +186,7 @@ rule(NumberDiv)(lambda node, dy: -(dy * of_output(node, node.y) / of_input(node,
 class Neg(Function):
     """y = -x"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def forward(self, x: Array) -> Array:
         return _core.neg(x, None)

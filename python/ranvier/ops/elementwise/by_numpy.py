@@ -14,12 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import no_bools
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
-    Array,
-    unlike,
-)
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, unlike
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
@@ -139,6 +134,12 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
     return wrap(values)
 
 
+def _op_of(name: str, function: Any, slopes: Any, dtypes: Dtypes, kind: dict[str, Any]) -> Any:
+    node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "dtypes": dtypes}), function, slopes)
+    check = no_bools if name in DIVIDES else None
+    return elementwise(Row(name, node, kind.get("core"), function, dtypes=dtypes, check=check))
+
+
 def of_one(
     name: str,
     function: Callable[..., Any],
@@ -154,9 +155,7 @@ def of_one(
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-    methods = {**kind, "core": core, "dtypes": dtypes}
-    node = partial(type(name.capitalize(), (ByNumpy,), methods), function, (slope,))
-    computed = elementwise(Row(name, node, core, function, dtypes=dtypes))
+    computed = _op_of(name, function, (slope,), dtypes, {**kind, "core": core})
 
     def op(input: Any) -> Tensor:
         return computed(input)
@@ -182,10 +181,7 @@ def of_two(
     **kind: Any,
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
-    node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "dtypes": dtypes}), function, slopes)
-    check = no_bools if name in DIVIDES else None
-    row = Row(name, node, kind.get("core"), function, dtypes=dtypes, check=check)
-    computed = elementwise(row)
+    computed = _op_of(name, function, slopes, dtypes, kind)
 
     def op(input: Any, other: Any) -> Tensor:
         return computed(input, other)

@@ -26,7 +26,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, diagonal, sum_to
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError, require_dtype
@@ -37,7 +37,7 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 class Maximum(Function):
     """y = max(a, b)"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
     kernel: Any = _core.maximum
     kernel_backward: Any = _core.maximum_backward
 
@@ -68,7 +68,7 @@ def _extremum(node: Any, dy: Tensor) -> Pair:
 class Clip(Function):
     """y = min(max(x, low), high)"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
@@ -87,7 +87,7 @@ diagonal(Clip)
 class AtLeast(Function):
     """y = max(x, low); where they are equal, x gets the gradient"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
@@ -117,7 +117,7 @@ def _at_least(node: Any, dy: Tensor) -> Pair:
 class Between(Function):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
     backward = by_rule
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
@@ -218,7 +218,7 @@ clamp = clip
 class Where(Function):
     """y = condition ? a : b"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def forward(self, condition: Array, a: Array, b: Array) -> Array:
         self.condition, self.shapes = condition, (a.shape, b.shape)

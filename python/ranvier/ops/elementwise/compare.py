@@ -18,7 +18,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
 
@@ -39,9 +39,7 @@ def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any],
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
         return kernel(in_dtype(a, F64), float(b), None) if exact else None
 
-    compared = elementwise(
-        Row(name, None, kernel, function, dtypes=Dtypes("own"), number=_number, instead=of_integers)
-    )
+    compared = elementwise(Row(name, None, kernel, function, dtypes=OWN, number=_number, instead=of_integers))
 
     def op(input: Any, other: Any) -> Tensor:
         return compared(input, other)

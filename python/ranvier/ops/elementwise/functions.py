@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
-from ranvier.tape.function import Dtypes, Function, in_dtypes
+from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error, whole
 from ranvier.tensors.failures import DtypeError, OpError
@@ -43,7 +43,7 @@ Square = of_input(_core.square, lambda dy, x: dy * x * 2.0)
 class _Step(Function):
     """A function that is constant between its jumps: its gradient is 0."""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def backward(self, dy: Array) -> Array:
         return zeros(dy.shape, dy.dtype, is_channels_last(dy))

@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
-from ranvier.tape.function import Dtypes
+from ranvier.tape.function import OWN
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
@@ -43,9 +43,7 @@ def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> C
             return None
         return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
 
-    row = Row(
-        name, None, None, function, dtypes=Dtypes("own"), check=_integers, number=_bits, instead=instead
-    )
+    row = Row(name, None, None, function, dtypes=OWN, check=_integers, number=_bits, instead=instead)
     return elementwise(row)
 
 

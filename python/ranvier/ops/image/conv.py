@@ -19,7 +19,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
-from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
@@ -200,7 +200,7 @@ class _Gradient(Function):
     place: 0 for that of x, 1 for that of w; shape: of the gradient.
     """
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
     backward = by_rule
 
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:

@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import OWN, Function, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -33,7 +33,7 @@ class Pool(Function):
     kernel_backward: Any
 
     adaptive = False
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

@@ -15,6 +15,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
+@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.

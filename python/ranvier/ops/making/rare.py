@@ -40,31 +40,17 @@ def _new(name: str) -> Callable[..., Tensor]:
     return op
 
 
-new_zeros, new_ones, new_empty = _new("new_zeros"), _new("new_ones"), _new("new_empty")
+new_zeros, new_ones, new_empty, new_full = map(_new, ("new_zeros", "new_ones", "new_empty", "new_full"))
 document(
     globals(),
     """
 new_zeros: Zeros of this size in x's dtype. | [1, 2], 3 -> [0, 0, 0]
 new_ones: Ones of this size in x's dtype. | [1, 2], 3 -> [1, 1, 1]
 new_empty: A tensor of this size in x's dtype, with any values. | [1, 2], 0 -> tensor([])
+new_full: A tensor of this size in x's dtype, filled with a number. | [1, 2], (3,), 7 -> [7, 7, 7]
 """,
     "rv.Tensor",
 )
-
-
-def new_full(
-    x: Tensor,
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """A tensor of this size in x's dtype, filled with a number."""
-    settings.update(dtype=dtype or x.dtype, device=device or CPU, requires_grad=requires_grad)
-    return creation.full(size, fill_value, **settings)
 
 
 def result_type(tensor: Any, other: Any) -> DType:

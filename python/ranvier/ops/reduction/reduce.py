@@ -17,19 +17,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed, observers
 from ranvier.ops.elementwise.choice import maximum, minimum
-from ranvier.ops.elementwise.dtypes import (
-    I64,
-    Array,
-    as_tensor,
-    is_floating,
-    reduction,
-    to_dtype,
-)
+from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, reduction, to_dtype
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
@@ -51,7 +44,7 @@ class Sum(Function):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
     channels_last = False
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
         self.axes, self.keepdims, self.mean = axes, keepdims, mean

@@ -10,17 +10,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
-from ranvier.ops.elementwise.dtypes import (
-    Array,
-    alike,
-    as_tensor,
-    is_floating,
-)
+from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import OWN, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import renamed, whole
 from ranvier.tensors.failures import OpError
@@ -33,7 +28,7 @@ _shape_of = attrgetter("shape")
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
-    dtypes = Dtypes("own")
+    dtypes = OWN
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -12,14 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import is_grad_enabled
-from ranvier.ops.elementwise.dtypes import (
-    Array,
-    as_number,
-    as_operand,
-    as_tensor,
-    cast,
-    is_floating,
-)
+from ranvier.ops.elementwise.dtypes import Array, as_number, as_operand, as_tensor, cast, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import additive
