@@ -330,6 +330,8 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     for x in inputs:
         if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
+        elif isinstance(x, ndarray):  # masks are refused
+            tensors.append(wrap(plain(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)
         elif isinstance(x, (int, float, np.integer, np.floating, np.bool_)):
