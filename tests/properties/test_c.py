@@ -27,7 +27,7 @@ SPECIAL = (np.nan, np.inf, -np.inf, 0, -0.0, 0.5, -0.5, 1, -1, 3, -3, 6, -6, 20,
 OF_EACH_ELEMENT = (1e-40, -1e-40, 1e-38, 1e4, -1e4, 1e38, -1e38, 3e38, -3e38)
 FINITE = {
     """
-    batch_norm_of_running_statistics instance_norm group_norm rms_norm RMSNorm
+    batch_norm_of_running_statistics instance_norm group_norm rms_norm RMSNorm layer_norm Sequential
     RNN LSTM GRU RNNCell LSTMCell GRUCell
     """: "an infinity makes more numbers of a row, or of the states, NaN in Python than in C",
 }
@@ -35,7 +35,7 @@ FINITE = {
 REFUSED = {
     """
     heaviside prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag
-    diag_embed tril_indices triu_indices Tensor.unfold sign exp2 log2 log10 asin acos atan sinh cosh
+    diag_embed tril_indices triu_indices unfold_along sign exp2 log2 log10 asin acos atan sinh cosh
     asinh acosh atanh sinc deg2rad rad2deg signbit ceil floor trunc erf erfc digamma lgamma erfinv
     frac round mvlgamma nonzero fmax fmin atan2 hypot copysign nextafter xlogy fmod remainder
     floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft fft_rfft
@@ -44,7 +44,7 @@ REFUSED = {
     grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim index_select masked_select
     take scatter scatter_add scatter_reduce index_add index_copy index_fill index_put put
     masked_scatter fill_diagonal_ apply_ map_ PixelShuffle PixelUnshuffle Unfold Fold
-    ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d
+    ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d AdaptiveMaxPool1d
     AdaptiveMaxPool2d MaxUnpool1d MaxUnpool2d Upsample UpsamplingNearest2d UpsamplingBilinear2d
     ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d CircularPad1d
     CategoryEmbedding EmbeddingBag MultiheadAttention TransformerEncoderLayer
@@ -54,7 +54,7 @@ REFUSED = {
     linalg_eigvalsh linalg_matrix_norm linalg_vector_norm bce kl_div kl_div_of_logarithms
     bce_with_weights bce_of_logits_with_weights cosine_embedding triplet_margin ctc_loss
     multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss BCELoss CosineSimilarity
-    CosineEmbeddingLoss CrossEntropyLoss KLDivLoss MSELoss PairwiseDistance TripletMarginLoss
+    CosineEmbeddingLoss KLDivLoss MSELoss PairwiseDistance TripletMarginLoss
     CTCLoss bernoulli binomial multinomial normal poisson randint_like cauchy_ exponential_
     geometric_ log_normal_ normal_ random_ uniform_ logspace result_type new_empty cdist pdist dist
     renorm cov_weighted corrcoef scaled_dot_product_attention batch_norm embedding_bag one_hot
@@ -62,7 +62,7 @@ REFUSED = {
     nanmedian quantile nanquantile mode cumsum cumprod cummax cummin bincount bucketize searchsorted
     histc histogram isin unique unique_consecutive amax amin aminmax argmax argmin all any
     count_nonzero norm logsumexp prod var std var_mean std_mean cumulative_trapezoid repeat tile
-    repeat_interleave diagonal trace tril triu
+    repeat_interleave diagonal trace tril triu attention_with_dropout
     """: "has no counterpart",
 }
 REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)
@@ -110,9 +110,9 @@ class Part:
         sample, draw = self.sample, np.random.default_rng(seed)
         if is_among(sample.op, FINITE):
             return self.inputs
-        terms = sample.op.terms(*plain(sample.args), **plain(sample.settings))
         shapes = {y.shape for y in (*self.inputs, *self.results)}
-        values = SPECIAL if terms > 1 or len(shapes) > 1 or sample.is_layer else SPECIAL + OF_EACH_ELEMENT
+        adds = sample.is_layer or sample.op.terms(*plain(sample.args), **plain(sample.settings)) > 1
+        values = SPECIAL if adds or len(shapes) > 1 else SPECIAL + OF_EACH_ELEMENT
         inputs = [
             rv.tensor(draw.choice(np.float32(values), x.shape)) if x.is_floating_point() else x
             for x in self.inputs

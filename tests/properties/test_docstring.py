@@ -7,7 +7,7 @@ from properties.every import every_op
 LEAVES_OUT = {
     """
     reshape_as view_as expand_as ravel broadcast_to t linalg_cholesky linalg_eigvalsh exponential_
-    random_ new_full
+    random_ unfold_along
     """: "named in the docstring of another",
     "getitem": "Python's own",
 }

@@ -12,7 +12,7 @@ LEAVES_OUT = {"ctc_loss CTCLoss": "have no second gradient"}
 FINITE = """
     grid_sample grid_sample_bicubic grid_sample_nearest BatchNorm1d MultiheadAttention bce_with_logits
     bce_of_logits_with_weights scaled_dot_product_attention batch_norm_of_running_statistics instance_norm
-    cumprod stft istft det lu
+    cumprod stft istft det lu InstanceNorm2d attention_with_dropout
 """  # which have infinity times 0, in one of several formulas
 
 FINITE_OF_PYTORCH = """

@@ -14,9 +14,8 @@ LEAVES_OUT = OF_ITS_DTYPE | {
     "sin cos tan sinc fmod remainder": "depends on the last digits of a huge number",
     "sum mean nanmean": "cancels",
     "rms_norm": "has the dtype's eps",
-    "lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention": (
-        "squares or products leave float32, as PyTorch's"
-    ),
+    """lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
+    attention_with_dropout""": "squares or products leave float32, as PyTorch's",
 }
 
 BACKWARD_ALONE = ("layer_norm", "renorm")  # whose forward mode has powers that leave float32

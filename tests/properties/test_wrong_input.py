@@ -19,7 +19,8 @@ from properties.every import every_op
 
 LEAVES_OUT = {
     """cholesky linalg_cholesky cholesky_inverse cholesky_solve
-    linalg_eigvalsh""": "the samples call functions of their own",
+    linalg_eigvalsh getitem unfold_along""": "the samples call functions of their own, or Python's",
+    "MultiheadAttention TransformerEncoderLayer": "forward asks for the truth of flags, as in PyTorch",
     "Identity": "takes anything",
 }
 # Arguments that may be anything where they are not used, or more than their right value says.

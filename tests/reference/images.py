@@ -208,6 +208,13 @@ def interpolate(x: Array, rows: Array, columns: Array) -> Array:
     return np.einsum("ph,nchw,qw->ncpq", rows, x, columns, optimize=True)
 
 
+def means(n: int, out: int) -> Array:
+    """(out, n): of the elements that output o covers, floor(o n / out) to ceil((o + 1) n / out)."""
+    o, i = np.arange(out)[:, None], np.arange(n)
+    covered = (i >= o * n // out) & (i < -(-(o + 1) * n // out))
+    return covered / covered.sum(1, keepdims=True)
+
+
 def resized(x, size=None, scale_factor=None, mode="nearest", align_corners=None):
     """interpolate with its arguments, of images and of signals, which are images of one row."""
     axes = x.shape[2:]
@@ -219,7 +226,9 @@ def resized(x, size=None, scale_factor=None, mode="nearest", align_corners=None)
         # PyTorch copies an axis that keeps its size
         copied = out == n and (kind == "linear" or (kind == "nearest" and len(axes) == 2))
         scale = None if factor is None or copied else 1 / factor
-        matrices.append(weights(n, out, kind, scale, bool(align_corners)))
+        matrices.append(
+            means(n, out) if mode == "area" else weights(n, out, kind, scale, bool(align_corners))
+        )
     y = interpolate(x if len(axes) == 2 else x[:, :, None], *matrices[-2:])
     return y if len(axes) == 2 else y[:, :, 0]
 
