@@ -18,7 +18,7 @@ FINITE = """
 FINITE_OF_PYTORCH = """
     addcdiv addcmul batch_norm cholesky linalg_cholesky conv_transpose1d conv_transpose2d copysign
     cross_entropy gelu gelu_tanh silu mish softsign kl_div_of_logarithms logaddexp logcumsumexp
-    multi_margin_loss multilabel_margin_loss prod soft_margin_loss
+    multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss prod soft_margin_loss
 """
 APART = {
     VALUES_ALONE: "the gradient is another one by intention, everywhere",
