@@ -72,6 +72,12 @@ def attributes(module):
     return {**state, **({"_parameters": dict(sorted(kept.items()))} if "_parameters" in state else {})}
 
 
+def in_torch(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(in_torch, value))
+    return torch.tensor(value.numpy()) if isinstance(value, rv.Tensor) else value
+
+
 @pytest.mark.parametrize("sample", LAYERS, ids=str)
 def test_layers(sample):
     here, there = (sample.layer_in(library) for library in (rv, torch))
@@ -90,9 +96,9 @@ def test_layers(sample):
     for name in a:
         require_same(b[name], a[name], name)
     assert vars(read).keys() == vars(here).keys()
-    inputs = [x.numpy() for x in sample.tensors(rv.float32, records=False).args[1:]]
-    for library, layers in ((rv, (here, read)), (torch, (there, written))):
-        x, y = (layer.eval()(*map(library.tensor, inputs)) for layer in layers)
+    args = sample.tensors(rv.float32, records=False).args[1:]
+    for inputs, layers in ((args, (here, read)), (in_torch(args), (there, written))):
+        x, y = (layer.eval()(*inputs) for layer in layers)
         x, y = (z[0] if isinstance(z, tuple) else z for z in (x, y))
         np.testing.assert_array_equal(x.detach().numpy(), y.detach().numpy())
 
