@@ -48,9 +48,10 @@ def terms_of(sample, y, outputs):
     return max(terms, sum(z.size for z in outputs) // max(np.size(y), 1))
 
 
-def compare(sample, isas):
+def compare(sample, isas, times=5):
+    """times: of inputs that differ; the two terms of a sum move alike in one of 2^times."""
     wanted, _ = results(sample.tensors(rv.float64, of=rv.float32))
-    far = moved(sample, wanted, 5)
+    far = moved(sample, wanted, times)
     for level, dtype in itertools.product(isas, (rv.float32, rv.float64)):
         found, count = results(sample.tensors(dtype, of=rv.float32))
         for number, (y, z, moves) in enumerate(zip(found, wanted, far, strict=True)):

@@ -33,7 +33,7 @@ def test_random_calls(sample, isas):
             compare_with_reference(drawn, [level])
         if not drawn.is_smooth:
             continue
-        compare(drawn, [level])
+        compare(drawn, [level], 16)
         call = drawn.tensors(rv.float64)
         _, gradients = outcome(call)
         has_slope = gradients and all(x.size for x in drawn.arrays) and "gradient" not in drawn.left_out
