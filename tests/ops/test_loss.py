@@ -177,3 +177,12 @@ def test_weights_are_taken_as_given():
     want = ops.cross_entropy(x, t, weight=rv.tensor([1.0, 2.0, 3.0])).item()
     for weight in ([1, 2, 3], np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 2, 0, 3, 0])[::2]):
         assert ops.cross_entropy(x, t, weight=weight).item() == want
+
+
+@pytest.mark.parametrize("name", ["hinge_embedding_loss", "soft_margin_loss"])
+def test_the_dtype_is_that_of_x_in_whatever_order_the_arguments_are_named(name):
+    loss = getattr(rv.nn.functional, name)
+    x, target = rv.tensor([0.5, 0.25]).half(), rv.tensor([1.0, -1.0])
+    for y in (loss(x, target), loss(input=x, target=target), loss(target=target, input=x)):
+        assert y.dtype == rv.float16
+        assert y.item() == loss(x, target).item()

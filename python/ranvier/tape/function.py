@@ -308,13 +308,16 @@ def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, d
 
 def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
+    first: Any = None
+    if dtypes.like_first:  # by its place, or by its name
+        first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
     if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
-        own = tensors[0]._array.dtype if dtypes.like_first else _core._result_dtype(*tensors)
+        own = first._array.dtype if _is_floating(first) else _core._result_dtype(*tensors)
         if own in HALVES:
             operands, settings = _each(single, operands, settings)
             return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
     y = op(*operands, **settings)
-    return y.to(operands[0]._array.dtype) if dtypes.like_first and _is_floating(operands[0]) else y
+    return y.to(first._array.dtype) if _is_floating(first) else y
 
 
 _core._set_changed(bump)
