@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ranvier.export.expressions import Expression, Functions, gradients, written
 from ranvier.export.program import Value
 from ranvier.export.rules import Rule, Site, rule
 
@@ -16,11 +17,14 @@ HELPERS: dict[str, str] = {}
 """C text of the helpers of this module, by name."""
 
 
+def _snake(kind: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).strip("_")
+
+
 class Unary(NamedTuple):
-    """y = value of x; slope: its derivative, of x or y, whichever it names; settings: attributes a, b."""
+    """y = value of x; settings: attributes a, b. The gradient follows from that of the Function."""
 
     value: str
-    slope: str
     settings: tuple[str, ...] = ()
 
 
@@ -31,83 +35,90 @@ _MISH = "x < -104.0f ? 0.0f : x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fab
 _CLAMP = "x < a ? a : x > b ? b : x"
 _NUMBER = ("number",)
 UNARY = {
-    "Relu": Unary("x <= 0.0f ? 0.0f : x", "y <= 0.0f ? 0.0f : 1.0f"),
-    "LeakyRelu": Unary("x > 0.0f ? x : a * x", "x > 0.0f ? 1.0f : a", ("setting",)),
-    "Elu": Unary(_ELU, "x > 0.0f ? 1.0f : a * expf(x)", ("setting",)),
-    "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", "x > 0.0f ? 1.0f : expf(x / a)", ("setting",)),
-    "Sigmoid": Unary("sigmoid(x)", "y * (1.0f - y)"),
-    "Tanh": Unary("tanhf(x)", "1.0f - y * y"),
-    "Silu": Unary(
-        "x < -104.0f ? 0.0f : x * sigmoid(x)",
-        "x < -104.0f ? 0.0f : x > 104.0f ? 1.0f : sigmoid(x) * (1.0f + x * sigmoid(-x))",
-    ),
-    "Gelu": Unary(
-        "x < -15.0f ? 0.0f : 0.5f * x * erfcf(-0.70710678f * x)",
-        "x < -15.0f ? 0.0f : x > 15.0f ? 1.0f "
-        ": 0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
-    ),
-    "GeluTanh": Unary("x < -15.0f ? 0.0f : x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))", ""),
-    "Softplus": Unary(_SOFTPLUS, "a * x > b ? 1.0f : sigmoid(a * x)", ("beta", "threshold")),
-    "Mish": Unary(_MISH, ""),
-    "Softsign": Unary(
-        "x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))",
-        "1.0f / ((1.0f + fabsf(x)) * (1.0f + fabsf(x)))",
-    ),
-    "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", "x <= a && x >= -a ? 0.0f : 1.0f", ("setting",)),
-    "Hardtanh": Unary(_CLAMP, "x <= a || x >= b ? 0.0f : 1.0f", ("min_val", "max_val")),
-    "Clip": Unary(_CLAMP, "x >= a && x <= b ? 1.0f : 0.0f", ("low", "high")),
-    "Hardsigmoid": Unary(
-        "x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f", "x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f"
-    ),
-    "Hardswish": Unary(
-        "x <= -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f",
-        "x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : x / 3.0f + 0.5f",
-    ),
-    "Abs": Unary("fabsf(x)", "x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x"),
-    "Neg": Unary("-x", "-1.0f"),
-    "Exp": Unary("expf(x)", "y"),
-    "Expm1": Unary("expm1f(x)", "y + 1.0f"),
-    "Log": Unary("logf(x)", "1.0f / x"),
-    "Log1p": Unary("log1pf(x)", "1.0f / (1.0f + x)"),
-    "Sqrt": Unary("sqrtf(x)", "0.5f / y"),
-    "Square": Unary("x * x", "2.0f * x"),
-    "Reciprocal": Unary("1.0f / x", "-y * y"),
-    "Sin": Unary("sinf(x)", "cosf(x)"),
-    "Cos": Unary("cosf(x)", "-sinf(x)"),
-    "AddNumber": Unary("x + a", "1.0f", _NUMBER),
-    "MulNumber": Unary("x * a", "a", _NUMBER),
-    "DivNumber": Unary("x / a", "1.0f / a", _NUMBER),
-    "PowNumber": Unary("powf(x, a)", "a != 0.0f ? a * powf(x, a - 1.0f) : 0.0f", _NUMBER),
-    "NumberSub": Unary("a - x", "-1.0f", _NUMBER),
-    "NumberDiv": Unary("a / x", "-a / x / x", _NUMBER),
+    "Relu": Unary("x <= 0.0f ? 0.0f : x"),
+    "LeakyRelu": Unary("x > 0.0f ? x : a * x", ("setting",)),
+    "Elu": Unary(_ELU, ("setting",)),
+    "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", ("setting",)),
+    "Sigmoid": Unary("sigmoid(x)"),
+    "Tanh": Unary("tanhf(x)"),
+    "Silu": Unary("x < -104.0f ? 0.0f : x * sigmoid(x)"),
+    "Gelu": Unary("x < -15.0f ? 0.0f : 0.5f * x * erfcf(-0.70710678f * x)"),
+    "GeluTanh": Unary("x < -15.0f ? 0.0f : x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))"),
+    "Softplus": Unary(_SOFTPLUS, ("beta", "threshold")),
+    "Mish": Unary(_MISH),
+    "Softsign": Unary("x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))"),
+    "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", ("setting",)),
+    "Hardtanh": Unary(_CLAMP, ("min_val", "max_val")),
+    "Clip": Unary(_CLAMP, ("low", "high")),
+    "Hardsigmoid": Unary("x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f"),
+    "Hardswish": Unary("x <= -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f"),
+    "Abs": Unary("fabsf(x)"),
+    "Neg": Unary("-x"),
+    "Sign": Unary("x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x"),
+    "Exp": Unary("expf(x)"),
+    "Exp2": Unary("exp2f(x)"),
+    "Expm1": Unary("expm1f(x)"),
+    "Log": Unary("logf(x)"),
+    "Log1p": Unary("log1pf(x)"),
+    "Log2": Unary("log2f(x)"),
+    "Log10": Unary("log10f(x)"),
+    "Sqrt": Unary("sqrtf(x)"),
+    "Square": Unary("x * x"),
+    "Reciprocal": Unary("1.0f / x"),
+    "Sin": Unary("sinf(x)"),
+    "Cos": Unary("cosf(x)"),
+    "Asin": Unary("asinf(x)"),
+    "Acos": Unary("acosf(x)"),
+    "Atan": Unary("atanf(x)"),
+    "Sinh": Unary("sinhf(x)"),
+    "Cosh": Unary("coshf(x)"),
+    "Asinh": Unary("asinhf(x)"),
+    "Acosh": Unary("acoshf(x)"),
+    "Atanh": Unary("atanhf(x)"),
+    "Erf": Unary("erff(x)"),
+    "Erfc": Unary("erfcf(x)"),
+    "Floor": Unary("floorf(x)"),
+    "Ceil": Unary("ceilf(x)"),
+    "Trunc": Unary("truncf(x)"),
+    "Round": Unary("rintf(x)"),
+    "Frac": Unary("x - truncf(x)"),
+    "Deg2rad": Unary("x * 0.017453292f"),
+    "Rad2deg": Unary("x * 57.29578f"),
+    "AddNumber": Unary("x + a", _NUMBER),
+    "MulNumber": Unary("x * a", _NUMBER),
+    "DivNumber": Unary("x / a", _NUMBER),
+    "PowNumber": Unary("powf(x, a)", _NUMBER),
+    "NumberSub": Unary("a - x", _NUMBER),
+    "NumberDiv": Unary("a / x", _NUMBER),
+    "bitwise_not": Unary("x != 0.0f ? 0.0f : 1.0f"),  # bools are 0 and 1
 }
-BINARY = {  # y from a and b, then the slopes by a and by b
-    "Add": ("a + b", "1.0f", "1.0f"),
-    "Sub": ("a - b", "1.0f", "-1.0f"),
-    "Mul": ("a * b", "b", "a"),
-    "Div": ("a / b", "1.0f / b", "-a / b / b"),
-    # of a NaN, which is the result, both get the whole gradient, as in PyTorch
-    "Maximum": (
-        "a > b || a != a ? a : b",
-        "a < b ? 0.0f : a == b ? 0.5f : 1.0f",
-        "b < a ? 0.0f : b == a ? 0.5f : 1.0f",
-    ),
-    "Minimum": (
-        "a < b || a != a ? a : b",
-        "a > b ? 0.0f : a == b ? 0.5f : 1.0f",
-        "b > a ? 0.0f : b == a ? 0.5f : 1.0f",
-    ),
-}
-# bools are 0 and 1; they have no slopes
-UNARY["bitwise_not"] = Unary("x != 0.0f ? 0.0f : 1.0f", "")
-BINARY |= {
-    "bitwise_and": ("a * b", "", ""),
-    "bitwise_or": ("a > b ? a : b", "", ""),
-    "bitwise_xor": ("a != b ? 1.0f : 0.0f", "", ""),
+BINARY = {  # y from a and b
+    "Add": "a + b",
+    "Sub": "a - b",
+    "Mul": "a * b",
+    "Div": "a / b",
+    "Maximum": "a > b || a != a ? a : b",
+    "Minimum": "a < b || a != a ? a : b",
+    "Atan2": "atan2f(a, b)",
+    "Hypot": "hypotf(a, b)",
+    "Fmod": "fmodf(a, b)",
+    "Xlogy": "a == 0.0f && b == b ? 0.0f : a * logf(b)",
+    "bitwise_and": "a * b",
+    "bitwise_or": "a > b ? a : b",
+    "bitwise_xor": "a != b ? 1.0f : 0.0f",
 }
 for _name, _sign in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
-    UNARY[f"{_name}_number"] = Unary(f"x {_sign} a ? 1.0f : 0.0f", "", _NUMBER)
-    BINARY[_name] = (f"a {_sign} b ? 1.0f : 0.0f", "", "")
+    UNARY[f"{_name}_number"] = Unary(f"x {_sign} a ? 1.0f : 0.0f", _NUMBER)
+    BINARY[_name] = f"a {_sign} b ? 1.0f : 0.0f"
+FUNCTIONS = Functions(
+    {_snake(kind): row.value for kind, row in UNARY.items() if not row.settings}
+    | {
+        "softplus": "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))",
+        "gelu_slope": "x < -15.0f ? 0.0f : x > 15.0f ? 1.0f "
+        ": 0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
+    }
+)
+"""What formulas of gradients may call."""
 LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope by x; the setting a
     "Mse": ("d * d", "2.0f * d"),
     "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d"),
@@ -137,10 +148,10 @@ static void {name}(const float *a, const float *b, float *y, int n)
     for (int i = 0; i < n; i++) y[i] = {formula};
 }}
 """
-_SLOPE = """/* {what} dy times {value} */
+_GRADIENT = """/* the gradient of {operand} */
 static void {name}(const float *dy{operands}, float *dx, int n{settings})
 {{
-    for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
+    for (int i = 0; i < n; i++) {body}
 }}
 """
 _CHOICE = """/* y = c ? {a} : {b} */
@@ -172,53 +183,69 @@ def _read(text: str, letters: str) -> list[str]:
     return [letter for letter in letters if _at(text, letter) != text]
 
 
-def _add_slope(name: str, what: str, slope: str, operands: list[str], settings: str = "") -> None:
-    arrays = "".join(f", const float *{letter}" for letter in operands)
-    formula = _at(slope, "".join(operands)) if operands else slope
-    HELPERS[name] = _SLOPE.format(
-        what=what, value=slope, name=name, operands=arrays, formula=formula, settings=settings
+def _gradients(
+    s: Site, name: str, operands: str, given: Sequence[Value], attributes: dict[str, str]
+) -> Sequence[Value | None]:
+    """The gradients of the operands, by the helpers map_x_backward, or map_x_by_a and map_x_by_b."""
+    dy, shape = given[-1], given[-1].shape
+    try:
+        formulas = gradients(FUNCTIONS, s.call, operands, attributes)
+    except AttributeError as error:
+        raise s.refuse("it has no backward pass in C") from error
+    made: list[Value | None] = []
+    for operand, formula, needed in zip(operands, formulas, s.needs, strict=False):
+        if formula is None or not needed:
+            made.append(None)
+            continue
+        dx = dy
+        if formula.parts != ("dy",):
+            arrays = dict(zip((*operands, "y"), given, strict=False))
+            numbers = {letter: float(s.get(attribute)) for letter, attribute in attributes.items()}
+            helper = f"{name}_backward" if operand == "x" else f"{name}_by_{operand}"
+            args = _helper(helper, operand, formula, arrays, numbers)
+            dx = s.r.made(helper, dy, *args[0], ..., dy.size, *args[1], shape=shape, replaced=[dy])
+        made.append(s.reduced(dx, s.input(operands.index(operand)).shape))
+    return made
+
+
+def _helper(
+    name: str, operand: str, formula: Expression, arrays: dict[str, Value], numbers: dict[str, float]
+) -> tuple[list[Value], list[float]]:
+    """Adds the helper of a gradient; the arrays and numbers that it reads."""
+    lines, text = written(formula)
+    text = "\n        ".join([*lines, f"dx[i] = {text};"])
+    read, settings = _read(text, "".join(arrays)), _read(text, "".join(numbers))
+    body = re.sub(r"\bdy\b", "dy[i]", _at(text, "".join(read)) if read else text)
+    HELPERS[name] = _GRADIENT.format(
+        operand=operand,
+        name=name,
+        operands="".join(f", const float *{letter}" for letter in read),
+        body=f"{{\n        {body}\n    }}" if lines else body,
+        settings="".join(f", float {letter}" for letter in settings),
     )
-
-
-def _snake(kind: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).strip("_")
+    return [arrays[letter] for letter in read], [numbers[letter] for letter in settings]
 
 
 def _unary(kind: str, row: Unary) -> None:
     name = f"map_{_snake(kind)}"
     attributes = dict(zip("ab", row.settings, strict=False))
     settings = "".join(f", float {letter}" for letter in attributes)
-    formula = _at(row.value, "x")
-    HELPERS[name] = _VALUE.format(value=row.value, name=name, formula=formula, settings=settings)
-    operands = _read(row.slope, "xy")
-    of_slope = _read(row.slope, "".join(attributes))
-    if row.slope:
-        settings = "".join(f", float {letter}" for letter in of_slope)
-        _add_slope(f"{name}_backward", "dx =", row.slope, operands, settings)
-
-    def numbers(s: Site, letters: Iterable[str]) -> list[float]:
-        return [float(s.get(attributes[letter])) for letter in letters]
+    HELPERS[name] = _VALUE.format(value=row.value, name=name, formula=_at(row.value, "x"), settings=settings)
 
     def forward(s: Site) -> Value:
         x = s.input(0)
-        return s.r.made(name, x, ..., x.size, *numbers(s, attributes), shape=x.shape, replaced=[x])
+        numbers = [float(s.get(attribute)) for attribute in row.settings]
+        return s.r.made(name, x, ..., x.size, *numbers, shape=x.shape, replaced=[x])
 
     def backward(s: Site, dy: Value) -> Sequence[Value | None]:
-        if not row.slope:
-            raise s.refuse("it has no backward pass in C")
-        x = s.input(0)
-        arrays = [x if letter == "x" else s.outputs[0] for letter in operands]
-        args = [dy, *arrays, ..., dy.size, *numbers(s, of_slope)]
-        return [s.r.made(f"{name}_backward", *args, shape=x.shape, replaced=[dy])]
+        return _gradients(s, name, "x", [s.input(0), s.outputs[0], dy], attributes)
 
     rule(kind)(Rule(forward, backward))
 
 
-def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
+def _binary(kind: str, value: str) -> None:
     name = f"map_{_snake(kind)}"
     HELPERS[name] = _PAIR.format(value=value, name=name, formula=_at(value, "ab"))
-    for operand, slope in (("a", by_a), ("b", by_b)) if by_a else ():
-        _add_slope(f"{name}_by_{operand}", f"the gradient of {operand}:", slope, _read(slope, "ab"))
 
     def forward(s: Site) -> Value:
         shape = s.call.outputs[0].shape
@@ -227,18 +254,7 @@ def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
         return s.r.made(name, a, b, ..., a.size, shape=shape, replaced=[a, b])
 
     def backward(s: Site, dy: Value) -> Sequence[Value | None]:
-        gradients: list[Value | None] = [None, None]
-        for i, (operand, slope) in enumerate((("a", by_a), ("b", by_b))):
-            if not s.needs[i]:
-                continue
-            dx = dy
-            if slope == "-1.0f":
-                dx = s.r.made("map_neg", dy, ..., dy.size, shape=dy.shape, replaced=[dy])
-            elif slope != "1.0f":
-                args = [dy, *(s.saved["ab".index(letter)] for letter in _read(slope, "ab")), ..., dy.size]
-                dx = s.r.made(f"{name}_by_{operand}", *args, shape=dy.shape, replaced=[dy])
-            gradients[i] = s.reduced(dx, s.input(i).shape)
-        return gradients
+        return _gradients(s, name, "ab", [*s.saved, s.outputs[0], dy], {})
 
     rule(kind)(Rule(forward, backward))
 
@@ -325,7 +341,7 @@ rule("MaskedFill")(Rule(_masked_fill, lambda s, dy: [_chosen(s, "map_others", s.
 rule("Cast")(Rule(_cast, lambda s, dy: [dy if s.call.inputs[0].dtype == s.call.outputs[0].dtype else None]))
 for _kind, _row in UNARY.items():
     _unary(_kind, _row)
-for _kind, _texts in BINARY.items():
-    _binary(_kind, *_texts)
+for _kind, _value in BINARY.items():
+    _binary(_kind, _value)
 for _kind, (_value, _slope) in LOSSES.items():
     _loss(_kind, _value, _slope)

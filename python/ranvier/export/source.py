@@ -16,16 +16,20 @@ from ranvier.export.program import Buffer, Instruction, Routine, Value, literal
 _WIDTH = 110
 
 
-@functools.cache
 def _helpers() -> dict[str, str]:
     """The helpers of the folder `kernels` and of `elementwise`, by name."""
+    return _of_files() | elementwise.HELPERS
+
+
+@functools.cache
+def _of_files() -> dict[str, str]:
     table = {}
     for path in sorted((Path(__file__).parent / "kernels").glob("*.c")):
         for chunk in re.split(r"^(?=/\* )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
             name = re.search(r"^struct (\w+) \{|^static .*?(\w+)\(", chunk, re.M)
             assert name is not None
             table[name[1] or name[2]] = chunk.strip() + "\n"
-    return table | elementwise.HELPERS
+    return table
 
 
 def identifier(text: str, taken: set[str], prefix: str = "") -> str:
@@ -43,7 +47,10 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
 def argument_name(text: str, taken: set[str]) -> str:
     """A name of an argument, which hides no helper and no weights."""
     taken.update(_helpers())
-    return identifier(f"x_{text}" if "w_" in text.lower() else text, taken)
+    is_taken = "w_" in text.lower() or text.startswith(
+        "map_"
+    )  # helpers of gradients are made while they are used
+    return identifier(f"x_{text}" if is_taken else text, taken)
 
 
 _C = """

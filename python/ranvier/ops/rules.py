@@ -17,6 +17,7 @@ import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
+from ranvier.ops.slopes import RESULT, TENSORS
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
@@ -116,15 +117,6 @@ def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
     linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
 
-def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The gradient of an operand that was repeated to the shape of dy."""
-    if dy.shape == shape:
-        return dy
-    lead = dy.ndim - len(shape)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return dy.sum(axes, keepdim=True).reshape(shape)
-
-
 def coefficients(node: Any, dy: Tensor) -> Tensor:
     """dx / dy of a Function of one input whose gradient is linear with locally constant coefficients."""
     return wrap(node.backward(filled_like(1, dy._array)))
@@ -195,41 +187,44 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
     rule(kind)(apply)
 
 
-# --- functions of one tensor, element by element: each is a row of its kernels and its formula.
+# --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
 #
-# ``formula`` is y by operators and methods of Tensor, from x and the setting: what writes a network in
-# another form runs it where it has nothing of its own. Gradients of any order and forward mode follow from
-# it, but where there is a ``gradient``, which is more exact or has limits at infinity: dx, from dy and what
-# the backward kernel reads; ``piecewise_linear`` where the slope changes at kinks only. The backward kernel
-# is the core's <name>_backward, or slope. The rows make closures, not methods of a base class, which would
-# look the kernels up at each call.
+# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
+# The kernel <name>_backward of the core, or ``kernel_backward``, computes it in backward;
+# ``create_graph=True``, forward mode and exported C follow from the gradient. ``kinks``: its slope changes
+# at kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is y by operators
+# and methods of Tensor, from x and the setting: what writes a network in another form runs it where it has
+# nothing of its own; without a gradient all derivatives follow from it. Rows make closures, not methods of
+# a base class, which would look the kernels up at each call.
 
 Gradient = Callable[..., Any]
 
 
-def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:
+def _unary(kernel: Any, methods: dict[str, Any], saves: str, rule: Any, formula: Any, kinks: bool) -> Any:
     name = kernel.__name__
     if formula is not None:
         methods["formula"] = lambda node, x: formula(node, as_tensor(name, x))
     methods["of_element"] = True  # for forward mode
+    methods["saves"] = {saves: 0 if saves == "x" else RESULT}
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
-    if gradient is None:
-        recomputed("x", kinds=(kind,))(in_dtypes()(formula))
-    elif gradient is piecewise_linear:
+    if kinks:
         diagonal(kind, kinks=True)
+    elif rule is None:
+        recomputed("x", kinds=(kind,))(in_dtypes()(formula))
     else:
         RULES[kind] = rule
     return kind
 
 
-def piecewise_linear(dy: Tensor, x: Tensor, *settings: Any) -> Tensor:
-    """Stands for the gradient of a function whose slope is constant between its kinks."""
-    raise NotImplementedError
+def _backward_of(kernel: Any) -> Any:
+    return getattr(_core, f"{kernel.__name__}_backward")
 
 
-def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any = None) -> Any:
+def of_input(
+    kernel: Any, gradient: Any = None, formula: Any = None, kernel_backward: Any = None, kinks: bool = False
+) -> Any:
     """y = f(x) with a gradient computed from x."""
-    kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
+    kernel_backward = kernel_backward or _backward_of(kernel)
 
     def forward(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
@@ -238,17 +233,20 @@ def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any 
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x)
 
+    once = gradient and in_dtypes()(gradient)  # halves are rounded once
+
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return in_dtypes()(gradient)(dy, saved_input(node, 0, node.x))
+        return once(TENSORS, dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
     methods = {"forward": forward, "backward": backward, "dtypes": OWN, "reads_old": True}
-    return _unary(kernel, methods, gradient, rule, of_node)
+    methods["gradient"] = gradient and (lambda node, f, dy: gradient(f, dy, node.x))
+    return _unary(kernel, methods, "x", gradient and rule, of_node, kinks)
 
 
-def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
+def of_output(kernel: Any, gradient: Gradient, kernel_backward: Any = None) -> Any:
     """y = f(x) with a gradient computed from y."""
-    kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
+    kernel_backward = kernel_backward or _backward_of(kernel)
 
     def forward(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
@@ -258,20 +256,25 @@ def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
         return kernel_backward(dy, self.y)
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return gradient(dy, saved_output(node, node.y))
+        return gradient(TENSORS, dy, saved_output(node, node.y))
 
     methods = {"forward": forward, "backward": backward, "dtypes": Dtypes("forward")}
-    return _unary(kernel, methods, gradient, rule)
+    methods["gradient"] = lambda node, f, dy: gradient(f, dy, node.y)
+    return _unary(kernel, methods, "y", rule, None, False)
 
 
 def with_setting(
-    kernel: Any, gradient: Any = None, formula: Any = None, same_slope: Any = lambda setting: False
+    kernel: Any,
+    gradient: Any = None,
+    formula: Any = None,
+    same_slope: Any = lambda setting: False,
+    kinks: bool = False,
 ) -> Any:
     """y = f(x, setting), made with the setting, with a gradient computed from x.
 
     same_slope: of which settings the slope at y is that at x, so that y may take the place of x.
     """
-    kernel_backward = getattr(_core, f"{kernel.__name__}_backward")
+    kernel_backward = _backward_of(kernel)
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
@@ -283,13 +286,16 @@ def with_setting(
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x, self.setting)
 
+    once = gradient and in_dtypes()(gradient)
+
     def rule(node: Any, dy: Tensor) -> Tensor:
-        return in_dtypes()(gradient)(dy, saved_input(node, 0, node.x), node.setting)
+        return once(TENSORS, dy, saved_input(node, 0, node.x), node.setting)
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward, "dtypes": OWN}
+    methods["gradient"] = gradient and (lambda node, f, dy: gradient(f, dy, node.x, node.setting))
     methods["reads_old"] = property(lambda node: not same_slope(node.setting))
-    return _unary(kernel, methods, gradient, rule, of_node)
+    return _unary(kernel, methods, "x", gradient and rule, of_node, kinks)
 
 
 def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:

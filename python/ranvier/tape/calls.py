@@ -30,6 +30,7 @@ class Call(NamedTuple):
     """One call: the Function's class name, its attributes before the call, operands, results, and its layer.
 
     What stands for an operand or a result, a subclass of Calls says. where: the line of the model's code.
+    made_by: the Function's class.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     outputs: list[Any]
     where: str
     layer: str = ""
+    made_by: Any = None
 
 
 class Refused(ValueError):
@@ -153,10 +155,12 @@ class Calls(Observer):
             )
         return entry
 
-    def add(self, kind: str, settings: dict[str, Any], inputs: Any, results: Any) -> None:
+    def add(
+        self, kind: str, settings: dict[str, Any], inputs: Any, results: Any, made_by: Any = None
+    ) -> None:
         operands = [self.operand(x) for x in inputs]
         outputs = [self.result(kind, x) for x in results]
-        self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer()))
+        self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer(), made_by))
 
     # --- what observers see
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
@@ -167,7 +171,8 @@ class Calls(Observer):
         elif hasattr(function, "formula") and not self.writes(kind):
             return function.formula(*inputs)
         result = run(*inputs)
-        self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
+        results = result if isinstance(result, tuple) else (result,)
+        self.add(kind, settings, inputs, results, type(function))
         return result
 
     def stored(self, tensor: Tensor, value: Any) -> None:

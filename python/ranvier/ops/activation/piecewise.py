@@ -9,7 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
 from ranvier.ops.elementwise.row import Row, elementwise
-from ranvier.ops.layout import AtMaxima, zeros
+from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
+from ranvier.ops.rules import diagonal, near, of_input, replaced, with_setting
+from ranvier.ops.slopes import KERNELS, RESULT, sum_to, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, own_error
@@ -29,23 +30,34 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
-LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear, same_slope=lambda slope: slope > 0)
-Heaviside = with_setting(
-    _core.heaviside, piecewise_linear, lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
+LeakyRelu = with_setting(
+    _core.leaky_relu,
+    lambda f, dy, x, slope: f.where(x > 0.0, dy, dy * slope),
+    same_slope=lambda slope: slope > 0,
+    kinks=True,
 )
-Hardsigmoid = of_input(_core.hardsigmoid, piecewise_linear)
+Heaviside = with_setting(
+    _core.heaviside,
+    formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
+    kinks=True,
+)
+Hardsigmoid = of_input(
+    _core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), kinks=True
+)
 Softshrink = with_setting(_core.softshrink, formula=lambda x, lambd: x - clip(x, -lambd, lambd))
-Hardshrink = with_setting(_core.hardshrink, piecewise_linear)
+Hardshrink = with_setting(
+    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), kinks=True
+)
 
 
-def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    inside = wrap(x._array).abs() < 3.0
-    return dy * (hardsigmoid(x) + where(inside, x * (1 / 6), 0.0))
+def _hardswish_gradient(f: Any, dy: Any, x: Any) -> Any:
+    return dy * (f.hardsigmoid(x) + f.where(f.abs(x) < 3.0, x * (1 / 6), 0.0))
 
 
 class Relu(Function):
     takes_deferred = True
     dtypes = OWN
+    saves: ClassVar = {"y": RESULT}
 
     def forward(self, x: Any, out: Any = None) -> Any:
         self.y = _core.relu(x, out)
@@ -55,6 +67,9 @@ class Relu(Function):
         if isinstance(dy, AtMaxima):
             return dy.behind_relu(self.y)
         return _core.relu_backward(dy, self.y)
+
+    def gradient(self, f: Any, dy: Any) -> Any:
+        return f.where(self.y <= 0.0, 0.0, dy)
 
 
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
@@ -85,6 +100,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return replaced("leaky_relu", input, LeakyRelu(negative_slope), inplace)
 
 
+@written_once()
 class HeavisideOfTensors(Function):
     """y = 1 where x > 0, values where x = 0, else 0"""
 
@@ -93,17 +109,11 @@ class HeavisideOfTensors(Function):
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        dx = zeros(self.shapes[0], dy.dtype) if self.needs[0] else None
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        dx = f.zeros_of(self.shapes[0], dy) if self.needs[0] else None
         if not self.needs[1]:
             return dx, None
-        return dx, unbroadcast(_core.where(self.at_zero, dy, 0, None), self.shapes[1])
-
-
-@rule(HeavisideOfTensors)
-def _heaviside(node: Any, dy: Tensor) -> tuple[Tensor, Tensor | None]:
-    of_values = sum_to(where(wrap(node.at_zero), dy, 0.0), node.shapes[1]) if node.needs[1] else None
-    return none(node.shapes[0], dy), of_values
+        return dx, f.sum_to(f.where(self.at_zero, dy, 0.0), self.shapes[1])
 
 
 def _heaviside_of_integers(x: Any, values: Any) -> Any:
@@ -128,6 +138,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
 
 class Hardtanh(Function):
     dtypes = OWN
+    saves: ClassVar = {"x": 0}
 
     def __init__(self, min_val: float, max_val: float) -> None:
         self.min_val, self.max_val = min_val, max_val
@@ -138,6 +149,9 @@ class Hardtanh(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
+
+    def gradient(self, f: Any, dy: Any) -> Any:
+        return f.where(self.x <= self.min_val, 0.0, f.where(self.x >= self.max_val, 0.0, dy))
 
 
 diagonal(Relu, Hardtanh, kinks=True)

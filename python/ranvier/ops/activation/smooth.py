@@ -15,16 +15,17 @@ from typing import Any
 import ranvier._core as _core
 import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
-from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
+from ranvier.ops.slopes import TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled_like
-from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.tensor import Tensor
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _GELU = math.sqrt(2 / math.pi)
@@ -33,35 +34,34 @@ _GELU = math.sqrt(2 / math.pi)
 # --- gradients that are no single expression; a factor that vanishes faster than x grows ends at infinity
 
 
-def _exponential(dy: Tensor, x: Tensor, alpha: float, steepness: float = 1.0) -> Tensor:
-    """The gradient of x where x > 0, else of alpha exp(steepness x) / steepness."""
-    below = (where(wrap(x._array) >= 0.0, 0.0, x) * steepness).exp() * alpha  # nan is below
-    return dy * where(wrap(x._array) > 0.0, 1.0, below)
+def _below(f: Any, x: Any) -> Any:
+    """x where it is below 0 or NaN, else 0: exp of others, which is not taken, may leave the range."""
+    return f.where(x >= 0.0, 0.0, x)
 
 
-def _finite(x: Tensor) -> Tensor:
+def _finite(f: Any, x: Any) -> Any:
     """x, and 0 where it is infinite: a factor of what vanishes there faster."""
-    return where(wrap(x._array).abs().eq(math.inf), 0.0, x)
+    return f.where(f.abs(x) == math.inf, 0.0, x)
 
 
-def _gelu_tanh_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    x = clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
-    t = tanh((x + x * x * x * 0.044715) * _GELU)
+def _gelu_tanh_gradient(f: Any, dy: Any, x: Any) -> Any:
+    x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    t = f.tanh((x + x * x * x * 0.044715) * _GELU)
     return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _GELU) * 0.5
 
 
-def _silu_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    s = sigmoid(x)
-    return dy * s * (_finite(x) * (1.0 - s) + 1.0)
+def _silu_gradient(f: Any, dy: Any, x: Any) -> Any:
+    s = f.sigmoid(x)
+    return dy * s * (_finite(f, x) * (1.0 - s) + 1.0)
 
 
-def _mish_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    t = tanh(softplus(x))
-    return dy * (t + _finite(x) * (1.0 - t * t) * sigmoid(x))
+def _mish_gradient(f: Any, dy: Any, x: Any) -> Any:
+    t = f.tanh(f.softplus(x))
+    return dy * (t + _finite(f, x) * (1.0 - t * t) * f.sigmoid(x))
 
 
-def _softsign_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    root = x.abs() + 1.0
+def _softsign_gradient(f: Any, dy: Any, x: Any) -> Any:
+    root = f.abs(x) + 1.0
     return dy / (root * root)
 
 
@@ -81,23 +81,28 @@ def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
     return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 
+TENSORS.gelu_slope = lambda x: GeluSlope().apply(x)
+
+
 # --- one row for each activation; it stands above its function where its formula needs others
 
 
-Celu = with_setting(_core.celu, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1 / alpha))
-Elu = with_setting(_core.elu, _exponential)
+Celu = with_setting(
+    _core.celu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha)))
+)
+Elu = with_setting(_core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha))
 Gelu = of_input(
     _core.gelu,
-    lambda dy, x: dy * GeluSlope().apply(x),
+    lambda f, dy, x: dy * f.gelu_slope(x),
     lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
 )
 GeluTanh = of_input(
     _core.gelu_tanh, _gelu_tanh_gradient, lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU))
 )
-Sigmoid = of_output(_core.sigmoid, lambda dy, y: dy * y * (1.0 - y))
+Sigmoid = of_output(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y))
 Silu = of_input(_core.silu, _silu_gradient, lambda x: x * sigmoid(x))
 Softsign = of_input(_core.softsign, _softsign_gradient)
-Tanh = of_output(_core.tanh, lambda dy, y: dy * (1.0 - y * y))
+Tanh = of_output(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y))
 Tanhshrink = of_input(_core.tanhshrink, formula=lambda x: x - tanh(x))
 
 
@@ -172,6 +177,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return replaced("silu", input, Silu(), inplace)
 
 
+@written_once(x=0)
 class Softplus(Function):
     dtypes = OWN
 
@@ -185,13 +191,10 @@ class Softplus(Function):
     def backward(self, dy: Any) -> Any:
         return _core.softplus_backward(dy, self.x, self.beta, self.threshold)
 
-
-@rule(Softplus)
-def _softplus(node: Any, dy: Tensor) -> Tensor:
-    z = graph.of_input(node, 0, node.x) * node.beta
-    at = wrap(z._array)
-    slope = where(at > 0.0, 1.0 - sigmoid(-z), sigmoid(z))  # whose own slopes lose no digits
-    return dy * where(at > node.threshold, 1.0, slope)
+    def gradient(self, f: Any, dy: Any) -> Any:
+        z = self.x * self.beta
+        slope = f.where(z > 0.0, 1.0 - f.sigmoid(-z), f.sigmoid(z))  # whose own slopes lose no digits
+        return dy * f.where(z > self.threshold, 1.0, slope)
 
 
 @activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))

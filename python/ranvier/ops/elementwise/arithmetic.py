@@ -5,7 +5,6 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,13 +22,11 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, inputs, none, sum_to
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
-from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error, renamed
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import filled, gradient_of, unbroadcast
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
 
@@ -37,6 +34,7 @@ Pair = tuple[Tensor | None, Tensor | None]
 _NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower
 
 
+@written_once()
 class Add(Function):
     """y = a + b"""
 
@@ -48,23 +46,17 @@ class Add(Function):
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         (of_a, of_b), (a, b) = self.needs, self.shapes
-        da = unbroadcast(dy, a) if of_a else None
-        return da, unbroadcast(_core.neg(dy, None) if self.subtracts else dy, b) if of_b else None
+        da = f.sum_to(dy, a) if of_a else None
+        return da, f.sum_to(f.neg(dy) if self.subtracts else dy, b) if of_b else None
 
 
+@written_once()
 class Sub(Add):
     """y = a - b"""
 
     kernel, subtracts = _core.sub, True
-
-
-@rule(Add, Sub)
-def _add(node: Any, dy: Tensor) -> Pair:
-    (of_a, of_b), (a, b) = node.needs, node.shapes
-    da = sum_to(dy, a) if of_a else None
-    return da, sum_to(-dy if node.subtracts else dy, b) if of_b else None
 
 
 class OfNumber(Function):
@@ -76,32 +68,29 @@ class OfNumber(Function):
         self.number = number
 
 
+@written_once()
 class AddNumber(OfNumber):
     """y = x + number"""
 
     def forward(self, x: Array) -> Array:
         return _core.add(x, self.number, None)
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         return dy
 
 
-rule(AddNumber)(lambda node, dy: dy)
-
-
+@written_once()
 class NumberSub(OfNumber):
     """y = number - x"""
 
     def forward(self, x: Array) -> Array:
         return _core.sub(self.number, x, None)
 
-    def backward(self, dy: Array) -> Array:
-        return _core.neg(dy, None)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.neg(dy)
 
 
-rule(NumberSub)(lambda node, dy: -dy)
-
-
+@written_once(a=0, b=1)
 class Mul(Function):
     """y = a b"""
 
@@ -112,19 +101,13 @@ class Mul(Function):
         self.a, self.b = a, b
         return _core.mul(a, b, None)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        of_a, of_b = self.needs
-        da = gradient_of(self.a.shape, _core.mul, dy, self.b) if of_a else None
-        return da, gradient_of(self.b.shape, _core.mul, dy, self.a) if of_b else None
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        (of_a, of_b), a, b = self.needs, self.a, self.b
+        da = f.gradient_of(a.shape, f.mul, dy, b) if of_a else None
+        return da, f.gradient_of(b.shape, f.mul, dy, a) if of_b else None
 
 
-@rule(Mul)
-def _mul(node: Any, dy: Tensor) -> Pair:
-    a, b = inputs(node, "a", "b")
-    da = sum_to(dy * b, a.shape) if node.needs[0] else None
-    return da, sum_to(dy * a, b.shape) if node.needs[1] else None
-
-
+@written_once(b=1, y=RESULT)
 class Div(Function):
     """y = a / b"""
 
@@ -138,34 +121,38 @@ class Div(Function):
         self.y = _core.div(a, b, None)
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        da = unbroadcast(_core.div(dy, self.b, None), self.a_shape) if self.needs[0] else None
-        db = None
-        if self.needs[1]:
-            db = unbroadcast(_core.div_backward(dy, self.y, self.b, None), self.b.shape)
-        return da, db
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        (of_a, of_b), b = self.needs, self.b
+        da = f.sum_to(f.div(dy, b), self.a_shape) if of_a else None
+        return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
 
-@rule(Div)
-def _div(node: Any, dy: Tensor) -> Pair:
-    b = of_input(node, 1, node.b)
-    da = dy / b
-    if not node.needs[1]:
-        return sum_to(da, node.a_shape), None
-    db = sum_to(-(da * of_output(node, node.y)), b.shape)
-    return sum_to(da, node.a_shape) if node.needs[0] else None, db
+TENSORS.div_backward = lambda dy, y, b: -(dy / b * y)
 
 
-def _scaling(name: str, kernel: Callable[..., Array]) -> type[OfNumber]:
-    def scaled(self: Any, x: Array) -> Array:
-        return kernel(x, self.number, None)
+@written_once()
+class MulNumber(OfNumber):
+    """y = x number"""
 
-    return type(name, (OfNumber,), {"forward": scaled, "backward": scaled})
+    def forward(self, x: Array) -> Array:
+        return _core.mul(x, self.number, None)
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.mul(dy, self.number)
 
 
-MulNumber, DivNumber = _scaling("MulNumber", _core.mul), _scaling("DivNumber", _core.div)
+@written_once()
+class DivNumber(OfNumber):
+    """y = x / number"""
+
+    def forward(self, x: Array) -> Array:
+        return _core.div(x, self.number, None)
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.div(dy, self.number)
 
 
+@written_once(x=0, y=RESULT)
 class NumberDiv(OfNumber):
     """y = number / x"""
 
@@ -176,13 +163,11 @@ class NumberDiv(OfNumber):
         self.y = _core.div(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Array) -> Array:
-        return _core.div_backward(dy, self.y, self.x, None)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.div_backward(dy, self.y, self.x)
 
 
-rule(NumberDiv)(lambda node, dy: -(dy * of_output(node, node.y) / of_input(node, 0, node.x)))
-
-
+@written_once()
 class Neg(Function):
     """y = -x"""
 
@@ -191,11 +176,8 @@ class Neg(Function):
     def forward(self, x: Array) -> Array:
         return _core.neg(x, None)
 
-    def backward(self, dy: Array) -> Array:
-        return _core.neg(dy, None)
-
-
-diagonal(Neg, MulNumber, DivNumber)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.neg(dy)
 
 
 def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
@@ -282,6 +264,7 @@ def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     return _MUL(input, other)
 
 
+@written_once()
 class RoundedDiv(Function):
     """y = a / b rounded to a whole number, downwards or towards 0: constant between its steps"""
 
@@ -294,11 +277,8 @@ class RoundedDiv(Function):
             return _core.floor_divide(a, b, None)
         return np.asarray(host(_rounded_by_numpy, self.mode, a, b))
 
-    def backward(self, dy: Array) -> tuple[Array, Array]:
-        return filled(0, self.shapes[0], dy.dtype), filled(0, self.shapes[1], dy.dtype)
-
-
-rule(RoundedDiv)(lambda node, dy: (none(node.shapes[0], dy), none(node.shapes[1], dy)))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.zeros_of(self.shapes[0], dy), f.zeros_of(self.shapes[1], dy)
 
 
 def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:

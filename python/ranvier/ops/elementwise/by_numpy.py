@@ -6,18 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import no_bools
-from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, unlike
-from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
-from ranvier.ops.rules import none, sum_to
+from ranvier.ops.rules import none
+from ranvier.ops.slopes import TENSORS, sum_to
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, on_arrays, rule
 from ranvier.tensors.failures import OpError
@@ -68,10 +66,6 @@ class ByNumpy(Function):
             unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape) if needed else None
             for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True)
         )
-
-
-TENSORS = SimpleNamespace(abs=abs, cos=cos, exp=exp, log=log, sqrt=sqrt, where=where)
-"""The functions of Tensors that formulas of slopes use, by NumPy's names."""
 
 
 @rule(ByNumpy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,50 +25,65 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import by_rule, diagonal, sum_to
+from ranvier.ops.rules import by_rule, diagonal
+from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tape.graph import of_input, rule
+from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error, renamed
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import fill_number, filled_like, gradient_of, in_dtype, unbroadcast
+from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
+@written_once(a=0, b=1)
 class Maximum(Function):
     """y = max(a, b)"""
 
     dtypes = OWN
     kernel: Any = _core.maximum
-    kernel_backward: Any = _core.maximum_backward
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        a, b = self.a, self.b
-        da = gradient_of(a.shape, self.kernel_backward, dy, a, b) if self.needs[0] else None
-        return da, gradient_of(b.shape, self.kernel_backward, dy, b, a) if self.needs[1] else None
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return _of_both(self, dy, f, f.maximum_backward)
 
 
+@written_once(a=0, b=1)
 class Minimum(Maximum):
     """y = min(a, b)"""
 
-    kernel, kernel_backward = _core.minimum, _core.minimum_backward
+    kernel = _core.minimum
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return _of_both(self, dy, f, f.minimum_backward)
 
 
-@rule(Maximum, Minimum)
-def _extremum(node: Any, dy: Tensor) -> Pair:
-    a, b = node.a, node.b
-    one = filled_like(1, dy._array)
-    da = sum_to(dy * wrap(node.kernel_backward(one, a, b, None)), a.shape) if node.needs[0] else None
-    return da, sum_to(dy * wrap(node.kernel_backward(one, b, a, None)), b.shape) if node.needs[1] else None
+def _of_both(node: Any, dy: Any, f: Any, of_first: Any) -> Any:
+    (of_a, of_b), a, b = node.needs, node.a, node.b
+    da = f.gradient_of(a.shape, of_first, dy, a, b) if of_a else None
+    return da, f.gradient_of(b.shape, of_first, dy, b, a) if of_b else None
+
+
+def _constant_slope(kernel: Any) -> Any:
+    """dy times a slope that changes at kinks only."""
+
+    def gradient(dy: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return dy * wrap(kernel(filled_like(1, dy._array), a._array, b._array))
+
+    return gradient
+
+
+TENSORS.maximum_backward = _constant_slope(_core.maximum_backward)
+TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
 
 
 class Clip(Function):
     """y = min(max(x, low), high)"""
 
     dtypes = OWN
+    saves: ClassVar = {"x": 0}
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
@@ -79,6 +94,9 @@ class Clip(Function):
 
     def backward(self, dy: Array) -> Array:
         return _core.clip_backward(dy, self.x, self.low, self.high, None)
+
+    def gradient(self, f: Any, dy: Any) -> Any:
+        return f.where(self.x >= self.low, f.where(self.x <= self.high, dy, 0.0), 0.0)
 
 
 diagonal(Clip)
@@ -215,6 +233,7 @@ def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
 clamp = clip
 
 
+@written_once(condition=0)
 class Where(Function):
     """y = condition ? a : b"""
 
@@ -224,22 +243,16 @@ class Where(Function):
         self.condition, self.shapes = condition, (a.shape, b.shape)
         return _core.where(condition, a, b, None)
 
-    def backward(self, dy: Array) -> tuple[None, Array | None, Array | None]:
-        da = db = None
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        condition, da, db = self.condition, None, None
         if self.needs[1]:
-            da = unbroadcast(_core.where(self.condition, dy, 0, None), self.shapes[0])
+            da = f.sum_to(f.where(condition, dy, 0.0), self.shapes[0])
         if self.needs[2]:
-            db = unbroadcast(_core.where(self.condition, 0, dy, None), self.shapes[1])
+            db = f.sum_to(f.where(condition, 0.0, dy), self.shapes[1])
         return None, da, db
 
 
-@rule(Where)
-def _where(node: Any, dy: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-    condition = of_input(node, 0, node.condition)
-    da = sum_to(where(condition, dy, 0.0), node.shapes[0]) if node.needs[1] else None
-    return None, da, sum_to(where(condition, 0.0, dy), node.shapes[1]) if node.needs[2] else None
-
-
+@written_once(mask=1)
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
@@ -247,11 +260,8 @@ class MaskedFill(OfNumber):
         self.mask, self.shape = mask, x.shape
         return _core.where(mask, self.number, x, None)
 
-    def backward(self, dy: Array) -> tuple[Array, None]:
-        return unbroadcast(_core.where(self.mask, 0, dy, None), self.shape), None
-
-
-rule(MaskedFill)(lambda node, dy: (sum_to(where(of_input(node, 1, node.mask), 0.0, dy), node.shape), None))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.sum_to(f.where(self.mask, 0.0, dy), self.shape), None
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:

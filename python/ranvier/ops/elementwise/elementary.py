@@ -16,7 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
-from ranvier.ops.elementwise.by_numpy import KEPT, TENSORS, of_kernel, of_one
+from ranvier.ops.elementwise.by_numpy import KEPT, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
@@ -90,7 +90,6 @@ rad2deg = of_one("rad2deg", lambda x: x * x.dtype.type(1 / _DEGREE), lambda f, x
 sinc = of_one("sinc", np.sinc, _sinc_slope)
 sinh = of_one("sinh", np.sinh, lambda f, x, y: f.cosh(x))
 trunc = of_one("trunc", np.trunc, None, KEPT, core=_core.trunc)
-TENSORS.sinh, TENSORS.cosh = sinh, cosh
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
 

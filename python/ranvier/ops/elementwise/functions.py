@@ -14,30 +14,28 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.tape.graph as graph
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import Row, elementwise
-from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
+from ranvier.ops.rules import none, of_input, of_output
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import own_error, whole
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import HALVES, unbroadcast
+from ranvier.tensors.memory import HALVES, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
-Abs = of_input(_core.abs, lambda dy, x: dy * x.sign())
-Cos = of_input(_core.cos, lambda dy, x: -(dy * x.sin()))
-Exp = of_output(_core.exp, lambda dy, y: dy * y, slope=_core.mul)
-Expm1 = of_output(_core.expm1, lambda dy, y: dy * (y + 1.0))
-Log = of_input(_core.log, lambda dy, x: dy / x, slope=_core.div)
-Log1p = of_input(_core.log1p, lambda dy, x: dy / (x + 1.0))
-Reciprocal = of_output(_core.reciprocal, lambda dy, y: -(dy * y * y))
-Sin = of_input(_core.sin, lambda dy, x: dy * x.cos())
-Sqrt = of_output(_core.sqrt, lambda dy, y: dy / (y * 2.0))
-Square = of_input(_core.square, lambda dy, x: dy * x * 2.0)
+Abs = of_input(_core.abs, lambda f, dy, x: dy * f.sign(x))
+Cos = of_input(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
+Exp = of_output(_core.exp, lambda f, dy, y: dy * y, kernel_backward=_core.mul)
+Expm1 = of_output(_core.expm1, lambda f, dy, y: dy * (y + 1.0))
+Log = of_input(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
+Log1p = of_input(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
+Reciprocal = of_output(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
+Sin = of_input(_core.sin, lambda f, dy, x: dy * f.cos(x))
+Sqrt = of_output(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
+Square = of_input(_core.square, lambda f, dy, x: dy * x * 2.0)
 
 
 class _Step(Function):
@@ -45,21 +43,20 @@ class _Step(Function):
 
     dtypes = OWN
 
-    def backward(self, dy: Array) -> Array:
-        return zeros(dy.shape, dy.dtype, is_channels_last(dy))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.zeros_of(dy.shape, dy)
 
 
+@written_once()
 class Sign(_Step):
     def forward(self, x: Array) -> Array:
         return _core.sign(x, None)
 
 
+@written_once()
 class Round(_Step):
     def forward(self, x: Array) -> Array:
         return _core.round(x, None)
-
-
-rule(Sign, Round)(lambda node, dy: none(dy.shape, dy))
 
 
 def _of_floats(node: type[Function], by_numpy: Any) -> Callable[[Any], Tensor]:
@@ -139,6 +136,7 @@ def _round_to(input: Any, decimals: int) -> Tensor:
     return round(input * 10.0**decimals) / 10.0**decimals
 
 
+@written_once(a=0, b=1, y=RESULT)
 class Pow(Function):
     """y = a^b"""
 
@@ -149,29 +147,37 @@ class Pow(Function):
         self.y = _core.pow(a, b, None)
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        da = db = None
-        if self.needs[0]:
-            da = unbroadcast(_core.pow_backward(dy, self.a, self.b, None), self.a.shape)
-        if self.needs[1]:
-            db = unbroadcast(_core.exponent_backward(dy, self.a, self.y, None), self.b.shape)
-        return da, db
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        (of_a, of_b), a, b = self.needs, self.a, self.b
+        da = f.sum_to(f.pow_backward(dy, a, b), a.shape) if of_a else None
+        return da, f.sum_to(f.exponent_backward(dy, a, self.y), b.shape) if of_b else None
 
 
-@rule(Pow)
-def _pow(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    a, b = inputs(node, "a", "b")
-    da = db = None
-    if node.needs[0]:
-        flat = wrap(node.b).eq(0.0)  # there the slope is 0, also at a = 0
-        da = sum_to((dy * b * a ** (b.masked_fill(flat, 1.0) - 1.0)).masked_fill(flat, 0.0), a.shape)
-    if node.needs[1]:
-        zero = wrap(node.a).eq(0.0) & (wrap(node.b) >= 0.0)  # there the slope is 0
-        log_a = a.masked_fill(zero, 1.0).log()
-        db = sum_to((dy * graph.of_output(node, node.y) * log_a).masked_fill(zero, 0.0), b.shape)
-    return da, db
+def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
+    """dy b a^(b-1); 0 at b = 0, also at a = 0."""
+    if isinstance(b, Tensor):
+        flat = wrap(b._array).eq(0.0)
+        return (dy * b * a ** (b.masked_fill(flat, 1.0) - 1.0)).masked_fill(flat, 0.0)
+    if b == 0:
+        return none(dy.shape, dy)
+    y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
+    return dy * y * b  # sqrt(-inf) is nan, the power inf, as in the kernel
 
 
+def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
+    """dy y log(a), where y = a^b; 0 at a = 0, b >= 0."""
+    if isinstance(a, Tensor):
+        zero = wrap(a._array).eq(0.0) & (wrap(y._array) < math.inf)
+        return (dy * y * a.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
+    if a > 0:
+        return dy * y * math.log(a)
+    return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))  # 0 or infinite
+
+
+TENSORS.pow_backward, TENSORS.exponent_backward = _pow_backward, _exponent_backward
+
+
+@written_once(x=0)
 class PowNumber(OfNumber):
     """y = x^number"""
 
@@ -179,19 +185,11 @@ class PowNumber(OfNumber):
         self.x = x
         return _core.pow(x, self.number, None)
 
-    def backward(self, dy: Array) -> Array:
-        return _core.pow_backward(dy, self.x, self.number, None)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.pow_backward(dy, self.x, self.number)
 
 
-@rule(PowNumber)
-def _pow_number(node: Any, dy: Tensor) -> Tensor:
-    if node.number == 0:
-        return none(dy.shape, dy)
-    x = graph.of_input(node, 0, node.x)
-    y = PowNumber(0.5).apply(x) if node.number == 1.5 else x ** (node.number - 1.0)
-    return dy * y * node.number  # sqrt(-inf) is nan, the power inf, as in the kernel
-
-
+@written_once(y=RESULT)
 class NumberPow(OfNumber):
     """y = number^x"""
 
@@ -201,15 +199,8 @@ class NumberPow(OfNumber):
         self.y = _core.pow(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Array) -> Array:
-        return _core.exponent_backward(dy, self.number, self.y, None)
-
-
-@rule(NumberPow)
-def _number_pow(node: Any, dy: Tensor) -> Tensor:
-    if node.number > 0:
-        return dy * graph.of_output(node, node.y) * math.log(node.number)
-    return dy * coefficients(node, dy)  # 0 or infinite
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.exponent_backward(dy, self.number, self.y)
 
 
 def _whole_power(a: Any, b: Any) -> Any:

@@ -76,14 +76,14 @@ copysign = of_two(
 floor_divide = of_two("floor_divide", np.floor_divide, (None, None), KEPT, core=_core.floor_divide)
 
 
-def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any], Any]) -> Any:
+def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any, Any], Any]) -> Any:
     """a less the whole quotient times b."""
-    slopes = (lambda f, a, b, y: 1.0, lambda f, a, b, y: -whole(a, b))
+    slopes = (lambda f, a, b, y: 1.0, lambda f, a, b, y: -whole(f, a, b))
     return of_two(name, function, slopes, KEPT, steps=True, core=core)
 
 
-fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda a, b: np.trunc(a / b))
-remainder = _of_rest("remainder", np.remainder, _core.remainder, np.floor_divide)
+fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda f, a, b: f.trunc(a / b))
+remainder = _of_rest("remainder", np.remainder, _core.remainder, lambda f, a, b: f.floor_divide(a, b))
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), KEPT, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), KEPT, steps=True)

@@ -14,9 +14,10 @@ from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule, sum_to
+from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
+from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import own_errors

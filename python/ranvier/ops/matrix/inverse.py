@@ -18,8 +18,9 @@ from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule, sum_to
+from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import transpose, unsqueeze
+from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import cut, of_input, of_output, rule
 from ranvier.tensors.errors import own_errors

@@ -10,8 +10,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import of_input, rule
 from ranvier.tape.inplace import written

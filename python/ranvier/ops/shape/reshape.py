@@ -19,7 +19,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule, sum_to
+from ranvier.ops.rules import linear_rule
+from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tape.inplace import check_leaf

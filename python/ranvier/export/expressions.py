@@ -1,0 +1,225 @@
+"""Expressions in C from formulas of Python: the gradients of element-wise Functions (ops/slopes.py) as text.
+
+An Expression stands for a value of one element. Operators, and the namespace `Functions`, make others of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+from ranvier.export.program import literal
+from ranvier.ops.slopes import RESULT, TENSORS
+
+CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds least stands first
+
+
+class Expression:
+    """Parts of a text, of which some are expressions, and how strongly its operator binds."""
+
+    shape = None  # that of the result: broadcasting is no matter of an element
+
+    def __init__(self, *parts: Any, binds: int = ATOM) -> None:
+        self.parts, self.binds = parts, binds
+
+    def _joined(self, sign: str, binds: int, other: Any, swapped: bool = False) -> Expression:
+        a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
+        return Expression(a.inside(binds), f" {sign} ", b.inside(binds + 1), binds=binds)
+
+    def inside(self, binds: int) -> Inside:
+        """It as an operand, in parentheses where its operator binds less."""
+        return Inside(self, binds)
+
+    def __add__(self, other: Any) -> Expression:
+        return self._joined("+", SUM, other)
+
+    def __radd__(self, other: Any) -> Expression:
+        return self._joined("+", SUM, other, True)
+
+    def __sub__(self, other: Any) -> Expression:
+        return self._joined("-", SUM, other)
+
+    def __rsub__(self, other: Any) -> Expression:
+        return self._joined("-", SUM, other, True)
+
+    def __mul__(self, other: Any) -> Expression:
+        return self._joined("*", PRODUCT, other)
+
+    def __rmul__(self, other: Any) -> Expression:
+        return self._joined("*", PRODUCT, other, True)
+
+    def __truediv__(self, other: Any) -> Expression:
+        return self._joined("/", PRODUCT, other)
+
+    def __rtruediv__(self, other: Any) -> Expression:
+        return self._joined("/", PRODUCT, other, True)
+
+    def __neg__(self) -> Expression:
+        return Expression("-", self.inside(ATOM), binds=SIGN)
+
+    def __lt__(self, other: Any) -> Expression:
+        return self._joined("<", COMPARISON, other)
+
+    def __le__(self, other: Any) -> Expression:
+        return self._joined("<=", COMPARISON, other)
+
+    def __gt__(self, other: Any) -> Expression:
+        return self._joined(">", COMPARISON, other)
+
+    def __ge__(self, other: Any) -> Expression:
+        return self._joined(">=", COMPARISON, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return self._joined("==", COMPARISON, other)
+
+    def __and__(self, other: Any) -> Expression:
+        return self._joined("&&", AND, other)
+
+    def __or__(self, other: Any) -> Expression:
+        return self._joined("||", OR, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Inside(NamedTuple):
+    """A part of an expression; binds: of the operator beside it."""
+
+    expression: Expression
+    binds: int
+
+
+def as_expression(x: Any) -> Expression:
+    """An Expression as it is; a number as a float32."""
+    if isinstance(x, Expression):
+        return x
+    text = literal(x)
+    return Expression(text, binds=SIGN if text[0] == "-" else ATOM)
+
+
+def written(expression: Expression) -> tuple[list[str], str]:
+    """Its text, and the lines before it: one local value for what it reads more than once."""
+    uses: Counter[int] = Counter()
+
+    def count(x: Expression) -> None:
+        uses[id(x)] += 1
+        if uses[id(x)] == 1:
+            for part in x.parts:
+                if isinstance(part, Inside):
+                    count(part.expression)
+
+    count(expression)
+    names: dict[int, str] = {}
+    lines: list[str] = []
+
+    def text_of(x: Expression, binds: int) -> str:
+        if id(x) in names:
+            return names[id(x)]
+        text = "".join(part if isinstance(part, str) else text_of(*part) for part in x.parts)
+        if uses[id(x)] > 1 and len(x.parts) > 1:
+            name = names[id(x)] = f"t{len(names)}"
+            lines.append(f"const {'int' if OR <= x.binds <= COMPARISON else 'float'} {name} = {text};")
+            return name
+        return text if x.binds >= binds else f"({text})"
+
+    return lines, text_of(expression, CHOICE)
+
+
+class Functions:
+    """The functions of formulas, by the names of ops: those of `values`, texts with x, and these."""
+
+    div_backward = staticmethod(TENSORS.div_backward)
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.values:
+            raise AttributeError(f"no function {name} in C")
+        value = self.values[name]
+        is_call = re.fullmatch(r"\w+\(x\)", value) is not None
+
+        def applied(x: Any) -> Expression:
+            operand = as_expression(x).inside(CHOICE if is_call else ATOM)
+            parts = [operand if part == "x" else part for part in re.split(r"\b(x)\b", value)]
+            return Expression(*parts, binds=ATOM if is_call else CHOICE)
+
+        return applied
+
+    def where(self, condition: Expression, a: Any, b: Any) -> Expression:
+        parts = (
+            condition.inside(OR),
+            " ? ",
+            as_expression(a).inside(OR),
+            " : ",
+            as_expression(b).inside(CHOICE),
+        )
+        return Expression(*parts, binds=CHOICE)
+
+    def clip(self, x: Expression, low: float, high: float) -> Expression:
+        return self.where(x < low, low, self.where(x > high, high, x))
+
+    def add(self, a: Any, b: Any) -> Expression:
+        return a + b
+
+    def mul(self, a: Any, b: Any) -> Expression:
+        return a * b
+
+    def div(self, a: Any, b: Any) -> Expression:
+        return a / b
+
+    def neg(self, a: Expression) -> Expression:
+        return -a
+
+    def maximum_backward(self, dy: Expression, a: Expression, b: Expression) -> Expression:
+        return dy * self.where(a < b, 0.0, self.where(a == b, 0.5, 1.0))
+
+    def minimum_backward(self, dy: Expression, a: Expression, b: Expression) -> Expression:
+        return dy * self.where(a > b, 0.0, self.where(a == b, 0.5, 1.0))
+
+    def pow_backward(self, dy: Expression, x: Expression, number: Expression) -> Expression:
+        power = Expression("powf(", x.inside(CHOICE), ", ", (number - 1.0).inside(CHOICE), ")")
+        return self.where(number == 0.0, 0.0, dy * number * power)
+
+    def sum_to(self, dy: Expression, shape: Any) -> Expression:
+        return dy
+
+    def gradient_of(self, shape: Any, op: Any, *operands: Any) -> Expression:
+        return op(*operands)
+
+    def zeros_of(self, shape: Any, dy: Any) -> None:
+        return None
+
+
+class Node(NamedTuple):
+    """A node as its backward reads it for C: operands and the result are their letters, settings a and b."""
+
+    kind: Any
+    letters: dict[str, str]
+    needs: tuple[bool, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.letters:
+            return Expression(self.letters[name])
+        if name == "shapes":
+            return None, None
+        return None if name.endswith("_shape") else getattr(self.kind, name)
+
+
+def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
+    """The gradients of the operands of an element-wise Function, from dy, the operands and the result y.
+
+    operands: their letters; settings: the attributes of numbers, by their letters. Raises AttributeError
+    where the gradient is no formula, or one of functions that C lacks.
+    """
+    dy, y = Expression("dy"), Expression("y")
+    if slopes := call.settings.get("slopes"):  # of a function that NumPy computes
+        xs = [Expression(letter) for letter in operands]
+        return [None if slope is None else dy * slope(f, *xs, y) for slope in slopes]
+    kind = call.made_by
+    saves = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
+    letters = saves | {name: letter for letter, name in settings.items()}
+    node = Node(kind, letters, (True,) * len(operands))
+    by_formula = getattr(kind, "gradient", None)
+    made = kind.backward(node, dy, f) if by_formula is None else by_formula(node, f, dy)
+    return list(made) if isinstance(made, tuple) else [made]
