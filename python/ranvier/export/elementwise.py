@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,7 @@ UNARY = {
     "Reciprocal": Unary("1.0f / x"),
     "Sin": Unary("sinf(x)"),
     "Cos": Unary("cosf(x)"),
+    "Sinc": Unary("x == 0.0f ? 1.0f : sinf(x * 3.1415927f) / (x * 3.1415927f)"),
     "Asin": Unary("asinf(x)"),
     "Acos": Unary("acosf(x)"),
     "Atan": Unary("atanf(x)"),
@@ -77,6 +78,7 @@ UNARY = {
     "Atanh": Unary("atanhf(x)"),
     "Erf": Unary("erff(x)"),
     "Erfc": Unary("erfcf(x)"),
+    "Lgamma": Unary("lgammaf(x)"),
     "Floor": Unary("floorf(x)"),
     "Ceil": Unary("ceilf(x)"),
     "Trunc": Unary("truncf(x)"),
@@ -99,7 +101,10 @@ BINARY = {  # y from a and b
     "Div": "a / b",
     "Maximum": "a > b || a != a ? a : b",
     "Minimum": "a < b || a != a ? a : b",
+    "Fmax": "fmaxf(a, b)",
+    "Fmin": "fminf(a, b)",
     "Atan2": "atan2f(a, b)",
+    "Copysign": "copysignf(a, b)",
     "Hypot": "hypotf(a, b)",
     "Fmod": "fmodf(a, b)",
     "Xlogy": "a == 0.0f && b == b ? 0.0f : a * logf(b)",
@@ -119,22 +124,16 @@ FUNCTIONS = Functions(
     }
 )
 """What formulas of gradients may call."""
-LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope by x; the setting a
-    "Mse": ("d * d", "2.0f * d"),
-    "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d"),
-    "SmoothL1": (
-        "fabsf(d) < a ? 0.5f * d * d / a : fabsf(d) - 0.5f * a",
-        "fabsf(d) < a ? d / a : d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d",
-    ),
-    "Huber": (
-        "fabsf(d) <= a ? 0.5f * d * d : a * (fabsf(d) - 0.5f * a)",
-        "d > a ? a : d < -a ? -a : d",
-    ),
-    "BceWithLogits": (
-        "(x[i] > 0.0f ? x[i] : 0.0f) - (t[i] != 0.0f ? x[i] * t[i] : 0.0f) + log1pf(expf(-fabsf(x[i])))",
-        "sigmoid(x[i]) - t[i]",
-    ),
+LOSSES = {  # the loss of an element from d = x - t, or from x and t; the setting a
+    "Mse": "d * d",
+    "L1": "fabsf(d)",
+    "SmoothL1": "fabsf(d) < a ? 0.5f * d * d / a : fabsf(d) - 0.5f * a",
+    "Huber": "fabsf(d) <= a ? 0.5f * d * d : a * (fabsf(d) - 0.5f * a)",
+    "BceWithLogits": "(x[i] > 0.0f ? x[i] : 0.0f) - (t[i] != 0.0f ? x[i] * t[i] : 0.0f) "
+    "+ log1pf(expf(-fabsf(x[i])))",
 }
+
+_NO_WEIGHTS = {"BceWithLogits": (None, None)}
 
 _VALUE = """/* y = {value} */
 static void {name}(const float *x, float *y, int n{settings})
@@ -166,7 +165,7 @@ static void {name}(const float *x, const float *t, float *y, float *dx, int n, f
     float sum = 0.0f;
     for (int i = 0; i < n; i++) {{{difference}
         sum += {value};
-        if (dx) dx[i] = scale * ({slope});
+        if (dx) {gradient}
     }}
     *y = scale * sum;
 }}
@@ -259,16 +258,21 @@ def _binary(kind: str, value: str) -> None:
     rule(kind)(Rule(forward, backward))
 
 
-def _loss(kind: str, value: str, slope: str) -> None:
+def _loss(kind: str, value: str) -> None:
     name = f"loss_{_snake(kind)}"
     setting = _at(value, "a") != value
-    HELPERS[name] = _LOSS.format(
-        value=value,
-        slope=slope,
-        name=name,
-        settings=", float a" if setting else "",
-        difference="" if "x[i]" in value else "\n        const float d = x[i] - t[i];",
-    )
+
+    def helper(slope: Any) -> str:
+        x, t, a = map(Expression, ("x[i]", "t[i]", "a"))
+        lines, text = written(slope(FUNCTIONS, x, t, *([a] if setting else _NO_WEIGHTS.get(kind, ()))))
+        body = "\n            ".join([*lines, f"dx[i] = scale * ({text});"])
+        return _LOSS.format(
+            value=value,
+            gradient=f"{{\n            {body}\n        }}" if lines else body,
+            name=name,
+            settings=", float a" if setting else "",
+            difference="" if "x[i]" in value else "\n        const float d = x[i] - t[i];",
+        )
 
     def forward(s: Site) -> Value:
         reduction, settings, x = s.get("reduction"), s.get("settings"), s.input(0)
@@ -276,6 +280,7 @@ def _loss(kind: str, value: str, slope: str) -> None:
             raise s.refuse("the loss of each sample, and a target with a gradient, are not supported")
         if kind == "BceWithLogits" and any(v is not None for v in settings):
             raise s.refuse("weights of samples or classes are not supported")
+        HELPERS[name] = helper(s.call.made_by.slopes[0])
         y = s.r.new(())
         dx = s.r.new(x.shape) if s.needs[0] else None
         s.saved = [dx]
@@ -343,5 +348,5 @@ for _kind, _row in UNARY.items():
     _unary(_kind, _row)
 for _kind, _value in BINARY.items():
     _binary(_kind, _value)
-for _kind, (_value, _slope) in LOSSES.items():
-    _loss(_kind, _value, _slope)
+for _kind, _value in LOSSES.items():
+    _loss(_kind, _value)

@@ -44,6 +44,8 @@ class Expression:
         return self._joined("-", SUM, other, True)
 
     def __mul__(self, other: Any) -> Expression:
+        if isinstance(other, float) and other == 1.0:
+            return self
         return self._joined("*", PRODUCT, other)
 
     def __rmul__(self, other: Any) -> Expression:
@@ -72,6 +74,9 @@ class Expression:
 
     def __eq__(self, other: Any) -> Any:
         return self._joined("==", COMPARISON, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._joined("!=", COMPARISON, other)
 
     def __and__(self, other: Any) -> Expression:
         return self._joined("&&", AND, other)
@@ -156,6 +161,9 @@ class Functions:
         )
         return Expression(*parts, binds=CHOICE)
 
+    def copysign(self, a: Any, b: Expression) -> Expression:
+        return Expression("copysignf(", as_expression(a).inside(CHOICE), ", ", b.inside(CHOICE), ")")
+
     def clip(self, x: Expression, low: float, high: float) -> Expression:
         return self.where(x < low, low, self.where(x > high, high, x))
 
@@ -179,7 +187,7 @@ class Functions:
 
     def pow_backward(self, dy: Expression, x: Expression, number: Expression) -> Expression:
         power = Expression("powf(", x.inside(CHOICE), ", ", (number - 1.0).inside(CHOICE), ")")
-        return self.where(number == 0.0, 0.0, dy * number * power)
+        return self.where(number == 0.0, 0.0, dy * (number * power))
 
     def sum_to(self, dy: Expression, shape: Any) -> Expression:
         return dy

@@ -127,7 +127,7 @@ class Div(Function):
         return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
 
-TENSORS.div_backward = lambda dy, y, b: -(dy / b * y)
+TENSORS.div_backward = lambda dy, y, b: -(dy * y) / b  # in the order of the kernel
 
 
 @written_once()

@@ -35,7 +35,7 @@ Log1p = of_input(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
 Reciprocal = of_output(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
 Sin = of_input(_core.sin, lambda f, dy, x: dy * f.cos(x))
 Sqrt = of_output(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
-Square = of_input(_core.square, lambda f, dy, x: dy * x * 2.0)
+Square = of_input(_core.square, lambda f, dy, x: dy * (x * 2.0))
 
 
 class _Step(Function):
@@ -157,20 +157,20 @@ def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
     """dy b a^(b-1); 0 at b = 0, also at a = 0."""
     if isinstance(b, Tensor):
         flat = wrap(b._array).eq(0.0)
-        return (dy * b * a ** (b.masked_fill(flat, 1.0) - 1.0)).masked_fill(flat, 0.0)
+        return (dy * (b * a ** (b.masked_fill(flat, 1.0) - 1.0))).masked_fill(flat, 0.0)
     if b == 0:
         return none(dy.shape, dy)
     y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
-    return dy * y * b  # sqrt(-inf) is nan, the power inf, as in the kernel
+    return dy * (y * b)  # sqrt(-inf) is nan, the power inf, as in the kernel
 
 
 def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
     """dy y log(a), where y = a^b; 0 at a = 0, b >= 0."""
     if isinstance(a, Tensor):
         zero = wrap(a._array).eq(0.0) & (wrap(y._array) < math.inf)
-        return (dy * y * a.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
+        return (dy * (y * a.masked_fill(zero, 1.0).log())).masked_fill(zero, 0.0)
     if a > 0:
-        return dy * y * math.log(a)
+        return dy * (y * math.log(a))
     return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))  # 0 or infinite
 
 

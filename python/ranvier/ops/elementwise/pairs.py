@@ -6,6 +6,7 @@ Where the dtypes differ they follow PyTorch's promotion. Raises ValueError for s
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -39,9 +40,9 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The slopes of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
 
     def of_a(f: Any, a: Any, b: Any, y: Any) -> Any:
-        return (first(a, b) | np.isnan(b)).astype(y.dtype)
+        return f.where(first(a, b) | (b != b), 1.0, 0.0)
 
-    return of_a, lambda f, a, b, y: 1 - of_a(f, a, b, y)
+    return of_a, lambda f, a, b, y: 1.0 - of_a(f, a, b, y)
 
 
 def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
@@ -70,7 +71,7 @@ arctan2 = atan2
 copysign = of_two(
     "copysign",
     np.copysign,
-    (lambda f, a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
+    (lambda f, a, b, y: f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b)), None),
     steps=True,
 )
 floor_divide = of_two("floor_divide", np.floor_divide, (None, None), KEPT, core=_core.floor_divide)
@@ -85,8 +86,8 @@ def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any, Any
 fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda f, a, b: f.trunc(a / b))
 remainder = _of_rest("remainder", np.remainder, _core.remainder, lambda f, a, b: f.floor_divide(a, b))
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
-fmax = of_two("fmax", np.fmax, _share(np.greater_equal), KEPT, steps=True)
-fmin = of_two("fmin", np.fmin, _share(np.less_equal), KEPT, steps=True)
+fmax = of_two("fmax", np.fmax, _share(operator.ge), KEPT, steps=True)
+fmin = of_two("fmin", np.fmin, _share(operator.le), KEPT, steps=True)
 
 
 def _next(a: Any, b: Any) -> Any:

@@ -13,6 +13,7 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
+from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
@@ -142,8 +143,8 @@ class ElementLoss(Function):
 def element_loss(
     name: str, kernel: Callable[..., Array], kernel_backward: Callable[..., Array], *slopes: Slope | None
 ) -> Any:
-    """A loss by its kernels and, for create_graph, its slopes by x and target, functions of these and the
-    settings; None: it is 0."""
+    """A loss by its kernels and, for create_graph and C, its slopes by x and target: functions of a namespace
+    (ops/slopes.py), of these and of the settings; None: it is 0."""
     return type(name, (ElementLoss,), {"loss": kernel, "gradient": kernel_backward, "slopes": slopes})
 
 
@@ -159,7 +160,7 @@ def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     gradients: list[Tensor | None] = []
     for slope, needed in zip(node.slopes, node.needs, strict=True):
         if needed and slope is not None:
-            gradients.append(dy * slope(*xs, *node.settings))
+            gradients.append(dy * slope(TENSORS, *xs, *node.settings))
         else:
             gradients.append(none(x.shape, x) if needed else None)
     return tuple(gradients)

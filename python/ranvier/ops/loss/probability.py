@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.ops.activation.smooth import logsigmoid, sigmoid
-from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import is_floating
-from ranvier.ops.elementwise.functions import exp, log, log1p
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
 from ranvier.tape.function import watched
 from ranvier.tensors.tensor import Tensor, wrap
@@ -21,10 +16,10 @@ def _factor(weight: Any) -> Any:
     return 1.0 if weight is None else wrap(weight)
 
 
-def _by_x(x: Tensor, t: Tensor, weight: Any) -> Any:
+def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:
     """The kernel's slope, with the derivatives of one that has its poles outside [0, 1], as in PyTorch."""
     slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
-    value = (x - t) / clip(x * (1.0 - x), 1e-12)
+    value = (x - t) / f.clip(x * (1.0 - x), 1e-12)
     return (value.detach() + (slope - slope.detach())) * _factor(weight)
 
 
@@ -33,7 +28,7 @@ Bce = element_loss(
     _core.bce,
     _core.bce_backward,
     _by_x,
-    lambda x, t, weight: (clip(log1p(neg(x)), -100.0) - clip(log(x), -100.0)) * _factor(weight),
+    lambda f, x, t, weight: (f.clip(f.log1p(-x), -100.0) - f.clip(f.log(x), -100.0)) * _factor(weight),
 )
 
 
@@ -53,12 +48,12 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     return watched(y, weight)
 
 
-def _logits_by_x(x: Tensor, t: Tensor, weight: Any, positive: Any) -> Any:
-    return ((1.0 - t) * sigmoid(x) - t * sigmoid(neg(x)) * _factor(positive)) * _factor(weight)
+def _logits_by_x(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+    return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * _factor(positive)) * _factor(weight)
 
 
-def _logits_by_target(x: Tensor, t: Tensor, weight: Any, positive: Any) -> Any:
-    return (logsigmoid(neg(x)) - logsigmoid(x) * _factor(positive)) * _factor(weight)
+def _logits_by_target(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+    return (f.logsigmoid(-x) - f.logsigmoid(x) * _factor(positive)) * _factor(weight)
 
 
 BceWithLogits = element_loss(
@@ -94,15 +89,19 @@ def bce_with_logits(
     return y
 
 
-def _kl_by_target(x: Tensor, t: Tensor, logs: bool) -> Tensor:
+def _kl_by_target(f: Any, x: Any, t: Any, logs: bool) -> Any:
     if not logs:
-        return log(t) - x + 1.0
-    never = eq(exp(wrap(t._array)), 0.0)
-    return where(never, 0.0, exp(t) * (where(never, 0.0, t) - x + 1.0))
+        return f.log(t) - x + 1.0
+    never = f.exp(t) == 0.0
+    return f.where(never, 0.0, f.exp(t) * (f.where(never, 0.0, t) - x + 1.0))
 
 
 KlDiv = element_loss(
-    "KlDiv", _core.kl_div, _core.kl_div_backward, lambda x, t, logs: neg(exp(t) if logs else t), _kl_by_target
+    "KlDiv",
+    _core.kl_div,
+    _core.kl_div_backward,
+    lambda f, x, t, logs: -(f.exp(t) if logs else t),
+    _kl_by_target,
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.functions import exp, log, sign
+from ranvier.ops.elementwise.functions import exp, log
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
@@ -21,9 +21,11 @@ from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
 
 Mse = element_loss(
-    "Mse", _core.mse, _core.mse_backward, lambda x, t: (x - t) * 2.0, lambda x, t: (t - x) * 2.0
+    "Mse", _core.mse, _core.mse_backward, lambda f, x, t: (x - t) * 2.0, lambda f, x, t: (t - x) * 2.0
 )
-L1 = element_loss("L1", _core.l1, _core.l1_backward, lambda x, t: sign(x - t), lambda x, t: sign(t - x))
+L1 = element_loss(
+    "L1", _core.l1, _core.l1_backward, lambda f, x, t: f.sign(x - t), lambda f, x, t: f.sign(t - x)
+)
 
 
 def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -43,9 +45,9 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     return L1(reduction).apply(*paired(x, target))
 
 
-def _smooth_l1_slope(x: Tensor, t: Tensor, beta: float) -> Tensor:
+def _smooth_l1_slope(f: Any, x: Any, t: Any, beta: Any) -> Any:
     d = x - t
-    return where(d.abs() < beta, d / (beta or 1.0), sign(d))
+    return f.where(f.abs(d) < beta, d / beta if beta != 0.0 else d, f.sign(d))
 
 
 SmoothL1 = element_loss(
@@ -53,7 +55,7 @@ SmoothL1 = element_loss(
     _core.smooth_l1,
     _core.smooth_l1_backward,
     _smooth_l1_slope,
-    lambda x, t, beta: _smooth_l1_slope(t, x, beta),
+    lambda f, x, t, beta: _smooth_l1_slope(f, t, x, beta),
 )
 
 
@@ -68,13 +70,17 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
-def _huber_slope(x: Tensor, t: Tensor, delta: float) -> Tensor:
+def _huber_slope(f: Any, x: Any, t: Any, delta: Any) -> Any:
     d = x - t
-    return where(d.abs() < delta, d, sign(d) * delta)
+    return f.where(f.abs(d) < delta, d, f.sign(d) * delta)
 
 
 Huber = element_loss(
-    "Huber", _core.huber, _core.huber_backward, _huber_slope, lambda x, t, delta: _huber_slope(t, x, delta)
+    "Huber",
+    _core.huber,
+    _core.huber_backward,
+    _huber_slope,
+    lambda f, x, t, delta: _huber_slope(f, t, x, delta),
 )
 
 
