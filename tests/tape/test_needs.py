@@ -30,8 +30,8 @@ def test_gradients_that_are_not_asked_for_are_not_computed(name, create_graph, m
     kind, dy = type(y.grad_fn), rv.randn(*y.shape)
 
     def noting(backward):
-        def noted(node, *dys):
-            made.append(backward(node, *dys))
+        def noted(node, *dys, **namespace):
+            made.append(backward(node, *dys, **namespace))
             return made[-1]
 
         return noted

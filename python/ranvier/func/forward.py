@@ -27,6 +27,7 @@ from ranvier.ops.activation import smooth
 from ranvier.ops.elementwise import functions
 from ranvier.ops.elementwise.by_numpy import ByNumpy
 from ranvier.ops.rules import inputs, kept, mapped, recomputed
+from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.graph import cut, of_input, rule_of
 from ranvier.tensors.memory import filled_like
@@ -173,6 +174,8 @@ def rule(node: Any) -> Any:
         if hasattr(of_graph, attribute):
             return apply
     of_element = len(node.inputs) == 1 if isinstance(node, ByNumpy) else getattr(node, "of_element", False)
+    if of_element and getattr(node, "saves", None) == {}:
+        return _scaled
     return by_element if of_element else refused
 
 
@@ -192,6 +195,11 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
     backward = (lambda dy: copy.backward(dy)) if back is None else lambda dy: back(copy, dy)
     t: Any = ts[0]
     return mapped(node, t, _by_rows(forward), _by_rows(backward), list(vars(copy).values()))
+
+
+def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
+    """Rows of y = d x with a constant d: backward is the same."""
+    return type(node).backward(node, t, TENSORS)
 
 
 def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.func.forward import RULES, Form, Rows, _each, by_element, composed, refused, sum_of
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
-from ranvier.ops.activation import smooth, softmax
+from ranvier.ops.activation import softmax
 from ranvier.ops.elementwise import arithmetic, choice, functions
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import Linear
@@ -25,6 +25,7 @@ from ranvier.ops.rules import inputs
 from ranvier.ops.shape import arrange, join
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.scatter import Scatter
+from ranvier.ops.slopes import TENSORS
 from ranvier.tape.copies import Cast, Clone
 from ranvier.tape.graph import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like
@@ -88,9 +89,10 @@ def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tens
 def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
     ndim = max(node.a.ndim, node.b.ndim)
     rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
-    one = filled_like(1, _core.maximum(node.a, node.b, None))
+    one = wrap(filled_like(1, _core.maximum(node.a, node.b, None)))
+    of_first = TENSORS.minimum_backward if type(node) is choice.Minimum else TENSORS.maximum_backward
     pairs = (rows[0], node.a, node.b), (rows[1], node.b, node.a)
-    return sum_of([t * wrap(node.kernel_backward(one, x, y, None)) for t, x, y in pairs if t is not None])
+    return sum_of([t * of_first(one, wrap(x), wrap(y)) for t, x, y in pairs if t is not None])
 
 
 # --- products
@@ -257,17 +259,7 @@ _TABLE: dict[Any, Any] = {
     arithmetic.Div: _divided,
     arithmetic.Add: _added,
     arithmetic.Sub: _added,
-    arithmetic.AddNumber: _same,
-    arithmetic.NumberSub: lambda name, form, node, t: -t,
-    arithmetic.MulNumber: lambda name, form, node, t: t * node.number,
-    arithmetic.DivNumber: lambda name, form, node, t: t / node.number,
-    arithmetic.Neg: lambda name, form, node, t: -t,
-    arithmetic.NumberDiv: by_element,
-    functions.PowNumber: by_element,
-    functions.NumberPow: by_element,
     functions.Pow: _power,
-    smooth.Softplus: by_element,
-    smooth.GeluSlope: by_element,
     Same: _same,
     Clone: _same,
     Cast: lambda name, form, node, t: t.to(node.dtype),

@@ -204,7 +204,7 @@ def _unary(kernel: Any, methods: dict[str, Any], saves: str, rule: Any, formula:
     name = kernel.__name__
     if formula is not None:
         methods["formula"] = lambda node, x: formula(node, as_tensor(name, x))
-    methods["of_element"] = True  # for forward mode
+    methods["of_element"] = True
     methods["saves"] = {saves: 0 if saves == "x" else RESULT}
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if kinks:

@@ -18,11 +18,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.tape.function import Function
 from ranvier.tape.graph import RULES, of_input, of_output
-from ranvier.tensors.memory import Array, gradient_of, unbroadcast
+from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 K = TypeVar("K", bound=type[Function])
@@ -35,7 +37,18 @@ def _zeros(shape: tuple[int, ...], dy: Array) -> Array:
     return zeros(shape, dy.dtype, is_channels_last(dy))
 
 
-KERNELS: Any = SimpleNamespace(**vars(_core), gradient_of=gradient_of, sum_to=unbroadcast, zeros_of=_zeros)
+KERNELS: Any = SimpleNamespace(
+    **vars(_core)
+    | {
+        "cast": in_dtype,
+        "channels_last": lambda x: _core.copy(x, True, None),
+        "gradient_of": gradient_of,
+        "permute": np.ndarray.transpose,
+        "reshape": reshaped,
+        "sum_to": unbroadcast,
+        "zeros_of": _zeros,
+    }
+)
 
 
 class Ops(SimpleNamespace):
@@ -62,6 +75,9 @@ TENSORS: Any = Ops(
     mul=operator.mul,
     div=operator.truediv,
     neg=operator.neg,
+    matmul=operator.matmul,
+    cast=lambda x, dtype: x.to(dtype),
+    channels_last=lambda x: x,  # the layout of memory is no matter of a Tensor
     gradient_of=lambda shape, op, *operands: sum_to(op(*operands), shape),
     sum_to=sum_to,
     zeros_of=lambda shape, dy: wrap(_zeros(shape, dy._array)),
@@ -83,7 +99,7 @@ class OnTensors:
 
 
 def _by_backward(node: Any, *dys: Any) -> Any:
-    return type(node).backward(OnTensors(node), *dys, TENSORS)
+    return type(node).backward(OnTensors(node), *dys, f=TENSORS)
 
 
 def _by_gradient(node: Any, dy: Any) -> Any:

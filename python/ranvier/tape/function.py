@@ -87,6 +87,7 @@ class Function(_core._FunctionBase):
         "versions",
     )
 
+    of_element: bool = False  # whether y is a function of one input, element by element
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     dtypes: Dtypes = Dtypes()  # how half floats are computed, and in blocks of autocast. A view's are its own

@@ -69,6 +69,7 @@ class GeluSlope(Function):
     """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
 
     backward = by_rule
+    of_element = True
 
     def forward(self, x: Any) -> Any:
         self.x = x
@@ -180,6 +181,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 @written_once(x=0)
 class Softplus(Function):
     dtypes = OWN
+    of_element = True
 
     def __init__(self, beta: float, threshold: float) -> None:
         self.beta, self.threshold = beta, threshold

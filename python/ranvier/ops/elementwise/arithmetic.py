@@ -63,6 +63,7 @@ class OfNumber(Function):
     """An operation with a number, which is no input: it gets no gradient."""
 
     dtypes = OWN
+    of_element = True
 
     def __init__(self, number: float) -> None:
         self.number = number
@@ -172,6 +173,7 @@ class Neg(Function):
     """y = -x"""
 
     dtypes = OWN
+    of_element = True
 
     def forward(self, x: Array) -> Array:
         return _core.neg(x, None)

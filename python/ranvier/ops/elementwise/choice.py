@@ -256,6 +256,8 @@ class Where(Function):
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
+    of_element = False  # nor of one input
+
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask, self.shape = mask, x.shape
         return _core.where(mask, self.number, x, None)

@@ -42,6 +42,7 @@ class _Step(Function):
     """A function that is constant between its jumps: its gradient is 0."""
 
     dtypes = OWN
+    of_element = True
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         return f.zeros_of(dy.shape, dy)

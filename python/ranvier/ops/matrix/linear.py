@@ -11,16 +11,15 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.shape.reshape import permute, reshape, transpose
+from ranvier.ops.shape.reshape import reshape, transpose
+from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 
+@written_once(x=0, weight=1)
 class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
 
@@ -34,30 +33,15 @@ class Linear(Function):
         self.x, self.weight = x, weight
         return _core._linear(x, weight, bias)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         x, weight = self.x, self.weight
         of_x, of_weight, of_bias = self.needs
-        dx = dw = db = None
-        if of_x:
-            dx = _core.matmul(dy, weight, None, "none", None)
+        dx = f.matmul(dy, weight) if of_x else None
         if dy.ndim != 2:  # all leading dimensions are the batch
             rows = math.prod(dy.shape[:-1])  # not -1, which is undefined for an empty array
-            dy, x = reshaped(dy, (rows, weight.shape[0])), reshaped(x, (rows, weight.shape[1]))
-        if of_weight:
-            dw = _core.matmul(dy.T, x, None, "none", None)
-        if of_bias:
-            db = unbroadcast(dy, dy.shape[1:])
-        return dx, dw, db
-
-
-@rule(Linear)
-def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight = of_input(node, 0, node.x), of_input(node, 1, node.weight)
-    dx = matmul(dy, weight) if node.needs[0] else None
-    rows = math.prod(dy.shape[:-1])
-    lines = reshape(dy, (rows, weight.shape[0]))
-    dw = matmul(permute(lines, 1, 0), reshape(x, (rows, weight.shape[1]))) if node.needs[1] else None
-    return dx, dw, total(lines, 0) if node.needs[2] else None
+            dy, x = f.reshape(dy, (rows, weight.shape[0])), f.reshape(x, (rows, weight.shape[1]))
+        dw = f.matmul(dy.T, x) if of_weight else None
+        return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 
 
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:

@@ -11,9 +11,8 @@ from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
-from ranvier.ops.slopes import sum_to
+from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tape.graph import of_input, rule
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
@@ -21,6 +20,7 @@ from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
 
 
+@written_once(a=0, b=1)
 class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
 
@@ -32,18 +32,19 @@ class Matmul(Function):
         self.a, self.b = a, b
         return _core.matmul(a, b, None, "none", None)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         a, b = self.a, self.b
-        if a.ndim == 1 or b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
-            dy = np.expand_dims(dy, tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1))
-            a = a[None, :] if a.ndim == 1 else a
-            b = b[:, None] if b.ndim == 1 else b
+        shapes = a.shape, b.shape
+        if b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
+            dy, b = dy[..., None], b[:, None]
+        if a.ndim == 1:
+            dy, a = dy[..., None, :], a[None, :]
         da = db = None
         batch = dy.shape[:-2]
         if self.needs[0]:  # dy (..., m, n) b^T (..., n, k)
-            da = _summed(dy, b.swapaxes(-1, -2), batch, a, self.alpha).reshape(self.a.shape)
+            da = f.summed_product(dy, b.swapaxes(-1, -2), batch, a, self.alpha).reshape(shapes[0])
         if self.needs[1]:  # a^T (..., k, m) dy (..., m, n)
-            db = _summed(a.swapaxes(-1, -2), dy, batch, b, self.alpha).reshape(self.b.shape)
+            db = f.summed_product(a.swapaxes(-1, -2), dy, batch, b, self.alpha).reshape(shapes[1])
         return da, db
 
 
@@ -63,6 +64,15 @@ def _times(y: Array, alpha: float) -> Array:
     return y if alpha == 1 else _core.mul(y, alpha, None)
 
 
+def _on_tensors(a: Tensor, b: Tensor, batch: Any, x: Tensor, alpha: float) -> Tensor:
+    y = sum_to(a @ b, x.shape)
+    return y if alpha == 1 else y * alpha
+
+
+KERNELS.summed_product, TENSORS.summed_product = _summed, _on_tensors
+
+
+@written_once(a=0, b=1)
 class WideMatmul(Matmul):
     """y = alpha a b of half floats as float32, for what is rounded with y."""
 
@@ -75,29 +85,8 @@ class WideMatmul(Matmul):
             return in_dtype(super().forward(a, b), F32)  # an error
         return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        return super().backward(in_dtype(dy, self.a.dtype))
-
-
-@rule(Matmul)
-def _of_matmul(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    a, b = of_input(node, 0, node.a), of_input(node, 1, node.b)
-    shapes = a.shape, b.shape
-    if b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
-        dy, b = dy.unsqueeze(-1), b.unsqueeze(-1)
-    if a.ndim == 1:
-        dy, a = dy.unsqueeze(-2), a.unsqueeze(0)
-    da = db = None
-    if node.needs[0]:
-        da = sum_to(dy @ b.transpose(-1, -2), a.shape).reshape(shapes[0])
-    if node.needs[1]:
-        db = sum_to(a.transpose(-1, -2) @ dy, b.shape).reshape(shapes[1])
-    return da, db
-
-
-@rule(WideMatmul)
-def _of_wide(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    return _of_matmul(node, dy.to(node.a.dtype) * node.alpha)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return Matmul.backward(self, f.cast(dy, self.a.dtype), f)
 
 
 def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:

@@ -22,6 +22,7 @@ from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, renamed
@@ -40,6 +41,7 @@ class ValuesIndices(NamedTuple):
     indices: Any
 
 
+@written_once()
 class Sum(Function):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
@@ -55,22 +57,21 @@ class Sum(Function):
             self.channels_last = is_channels_last(x)
         return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         scale = 1.0
         if self.mean:
             size = math.prod(self.shape)
-            scale = dy.size / size if size else 1.0
-        return _core.expand(dy, self.shape, self.axes, scale, self.channels_last)
+            scale = math.prod(dy.shape) / size if size else 1.0
+        return f.spread(dy, self.shape, self.axes, scale, self.channels_last)
 
 
-@rule(Sum)
-def _sum(node: Any, dy: Tensor) -> Tensor:
-    size = math.prod(node.shape)
-    if node.mean and size:
-        dy = dy * (dy.numel() / size)
-    if not node.keepdims:
-        dy = dy.reshape(_with_ones(node.shape, node.axes))
-    return dy.expand(node.shape)
+def _spread(dy: Tensor, shape: Any, axes: Axes, scale: float, channels_last: bool) -> Tensor:
+    """dy times the number, repeated along the axes that y lacks, or has with size 1."""
+    dy = dy if scale == 1 else dy * scale
+    return (dy.reshape(_with_ones(shape, axes)) if dy.ndim < len(shape) else dy).expand(shape)
+
+
+KERNELS.spread, TENSORS.spread = _core.expand, _spread
 
 
 class Extreme(Function):

@@ -11,12 +11,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
-from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Function, by_kernel
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import renamed, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.recording import host
@@ -25,6 +23,7 @@ from ranvier.tensors.tensor import Tensor
 _shape_of = attrgetter("shape")
 
 
+@written_once()
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
@@ -41,31 +40,18 @@ class Concatenate(Function):
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
-    def backward(self, dy: Array) -> tuple[Array, ...]:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         parts, start = [], 0
         before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
-        for shape in self.shapes:
+        for shape, needed in zip(self.shapes, self.needs, strict=True):
             if len(shape) != dy.ndim:  # it was left out
-                parts.append(np.empty(shape, dy.dtype))
+                parts.append(f.zeros_of(shape, dy))
                 continue
             n = shape[self.axis]
             part = (*before, slice(start, start + n))
-            parts.append(dy[part])
+            parts.append(dy[part] if needed else None)
             start += n
         return tuple(parts)
-
-
-@rule(Concatenate)
-def _concatenated(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    pieces: list[Any] = []
-    start, axis = 0, node.axis % dy.ndim
-    for size, needed in zip(node.shapes, node.needs, strict=True):
-        if len(size) != dy.ndim:  # it was left out
-            pieces.append(none(size, dy))
-            continue
-        pieces.append(narrow(dy, axis, start, size[axis]) if needed else None)
-        start += size[axis]
-    return tuple(pieces)
 
 
 def _without_empty(arrays: Sequence[Array]) -> list[Array]:
@@ -166,6 +152,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return _core._chunk("chunk", input, chunks, dim)
 
 
+@written_once()
 class Unbind(Function):
     """y[i] = x[i] along an axis, for all i: their gradients are joined once, those of `getitem` are added"""
 
@@ -177,16 +164,14 @@ class Unbind(Function):
     def forward(self, x: Array) -> tuple[Array, ...]:
         return _core._parts(x, len(self.before))
 
-    def backward(self, *dys: Array | None) -> Array:
+    def backward(self, *dys: Any, f: Any = KERNELS) -> Any:
         one, place = next(dy for dy in dys if dy is not None), (*self.before, None, ...)
-        unused = zeros(one.shape, one.dtype) if any(dy is None for dy in dys) else one
-        return _joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
+        unused = f.zeros_of(one.shape, one) if any(dy is None for dy in dys) else one
+        return f.joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
 
 
-@rule(Unbind)
-def _unbound(node: Any, *dys: Tensor | None) -> tuple[Tensor, ...]:
-    one = next(dy for dy in dys if dy is not None)
-    return (stack([none(one.shape, one) if dy is None else dy for dy in dys], len(node.before)),)
+KERNELS.joined = _joined
+TENSORS.joined = lambda parts, axis: cat(parts, axis)
 
 
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:

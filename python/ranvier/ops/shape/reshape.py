@@ -20,18 +20,18 @@ from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
-from ranvier.ops.slopes import sum_to
+from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Function, by_kernel
-from ranvier.tape.graph import rule
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import like, reshaped, unbroadcast
+from ranvier.tensors.memory import like, reshaped
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import views_of
 
 
+@written_once()
 class Reshape(Function):
     """y = the elements of x, in logical order, in another shape"""
 
@@ -50,14 +50,12 @@ class Reshape(Function):
         self.is_view = np.may_share_memory(x, y)
         return y
 
-    def backward(self, dy: Array) -> Array:
-        dx = reshaped(dy, self.shape)
-        return _core.copy(dx, True, None) if self.channels_last else dx
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        dx = f.reshape(dy, self.shape)
+        return f.channels_last(dx) if self.channels_last else dx
 
 
-rule(Reshape)(lambda node, dy: reshape(dy, node.shape))
-
-
+@written_once()
 class Permute(Function):
     """y = x with its dimensions in another order"""
 
@@ -68,16 +66,14 @@ class Permute(Function):
 
     forward = Function._permuted
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         inverse = [0] * dy.ndim
         for to, source in enumerate(self.dims):
             inverse[source] = to
-        return dy.transpose(inverse)
+        return f.permute(dy, inverse)
 
 
-rule(Permute)(lambda node, dy: permute(dy, np.argsort([d % dy.ndim for d in node.dims]).tolist()))
-
-
+@written_once()
 class Expand(Function):
     """y = x repeated to a shape, without a copy"""
 
@@ -89,11 +85,8 @@ class Expand(Function):
 
     forward = Function._expanded
 
-    def backward(self, dy: Array) -> Array:
-        return unbroadcast(dy, self.shape)
-
-
-rule(Expand)(lambda node, dy: sum_to(dy, node.shape))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.sum_to(dy, self.shape)
 
 
 class Flip(Function):
