@@ -57,7 +57,9 @@ class Ops(SimpleNamespace):
     ops: Any  # the package, which imports this module
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(Ops.ops, name)
+        op = getattr(Ops.ops, name)
+        setattr(self, name, op)
+        return op
 
 
 def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -69,6 +71,11 @@ def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
     return dy.sum(axes, keepdim=True).reshape(shape)
 
 
+def _gradient_of(shape: tuple[int, ...], op: Any, *operands: Any) -> Tensor:
+    dx = op(*operands)
+    return dx if dx.shape == shape else sum_to(dx, shape)
+
+
 TENSORS: Any = Ops(
     add=operator.add,
     sub=operator.sub,
@@ -78,41 +85,44 @@ TENSORS: Any = Ops(
     matmul=operator.matmul,
     cast=lambda x, dtype: x.to(dtype),
     channels_last=lambda x: x,  # the layout of memory is no matter of a Tensor
-    gradient_of=lambda shape, op, *operands: sum_to(op(*operands), shape),
+    gradient_of=_gradient_of,
     sum_to=sum_to,
     zeros_of=lambda shape, dy: wrap(_zeros(shape, dy._array)),
 )
 
 
-class OnTensors:
-    """A node as its backward reads it for TENSORS: what it has saved of operands and result are Tensors."""
+def _view(kind: Any, saves: dict[str, int]) -> Any:
+    """The class of nodes as a backward reads them for TENSORS: saved operands and results are Tensors."""
 
-    def __init__(self, node: Any) -> None:
-        self.node = node
+    def of(name: str, place: int) -> property:
+        if place == RESULT:
+            return property(lambda view: of_output(view.node, view.__dict__[name]))
+        return property(lambda view: of_input(view.node, place, view.__dict__[name]))
 
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.node, name)
-        place = self.node.saves.get(name)
-        if place is None or value is None:
-            return value
-        return of_output(self.node, value) if place == RESULT else of_input(self.node, place, value)
-
-
-def _by_backward(node: Any, *dys: Any) -> Any:
-    return type(node).backward(OnTensors(node), *dys, f=TENSORS)
-
-
-def _by_gradient(node: Any, dy: Any) -> Any:
-    return type(node).gradient(OnTensors(node), TENSORS, dy)
+    properties = {name: of(name, place) for name, place in saves.items()}
+    return type(kind.__name__, (kind,), {"__slots__": ("node",), **properties})
 
 
 def written_once(**saves: int) -> Callable[[K], K]:
     """A decorator for a Function whose backward takes `f`, or that has its formula beside the kernel, as
     `gradient(f, dy)`. saves: of which operand an attribute has the array, or RESULT."""
 
-    def enter(kind: K) -> K:
-        kind.saves = saves  # type: ignore[attr-defined]
-        RULES[kind] = _by_gradient if hasattr(kind, "gradient") else _by_backward
+    def enter(kind: Any) -> Any:
+        kind.saves = saves
+        view_of = _view(kind, saves)
+
+        def seen(node: Any) -> Any:
+            view = object.__new__(view_of)
+            view.__dict__ = node.__dict__  # shared: a copy takes longer
+            view.needs, view.node = node.needs, node
+            return view
+
+        if hasattr(kind, "gradient"):
+            RULES[kind] = lambda node, dy: kind.gradient(seen(node), TENSORS, dy)
+        elif kind.backward.__kwdefaults__:  # after several gradients
+            RULES[kind] = lambda node, *dys: kind.backward(seen(node), *dys, f=TENSORS)
+        else:
+            RULES[kind] = lambda node, dy: kind.backward(seen(node), dy, TENSORS)
         return kind
 
     return enter

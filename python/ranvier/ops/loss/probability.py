@@ -49,7 +49,9 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
 
 
 def _logits_by_x(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
-    return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * _factor(positive)) * _factor(weight)
+    if positive is None:
+        return (f.sigmoid(x) - t) * _factor(weight)
+    return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * wrap(positive)) * _factor(weight)
 
 
 def _logits_by_target(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:

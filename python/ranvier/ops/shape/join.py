@@ -41,17 +41,25 @@ class Concatenate(Function):
         return y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        parts, start = [], 0
-        before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
-        for shape, needed in zip(self.shapes, self.needs, strict=True):
-            if len(shape) != dy.ndim:  # it was left out
-                parts.append(f.zeros_of(shape, dy))
-                continue
-            n = shape[self.axis]
-            part = (*before, slice(start, start + n))
-            parts.append(dy[part] if needed else None)
-            start += n
-        return tuple(parts)
+        ndim, axis = dy.ndim, self.axis
+        parts = f.split(dy, [shape[axis] for shape in self.shapes if len(shape) == ndim], axis)
+        if len(parts) == len(self.shapes):
+            return parts
+        rest = iter(parts)  # arrays of shape (0,) were left out
+        return tuple(next(rest) if len(shape) == ndim else f.zeros_of(shape, dy) for shape in self.shapes)
+
+
+def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
+    parts, start = [], 0
+    before: tuple[slice, ...] = (slice(None),) * (axis % dy.ndim)
+    for n in sizes:
+        part = (*before, slice(start, start + n))
+        parts.append(dy[part])
+        start += n
+    return tuple(parts)
+
+
+KERNELS.split = _split
 
 
 def _without_empty(arrays: Sequence[Array]) -> list[Array]:
