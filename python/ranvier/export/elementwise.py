@@ -40,7 +40,6 @@ UNARY = {
     "Elu": Unary(_ELU, ("setting",)),
     "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", ("setting",)),
     "Sigmoid": Unary("sigmoid(x)"),
-    "Tanh": Unary("tanhf(x)"),
     "Silu": Unary("x < -104.0f ? 0.0f : x * sigmoid(x)"),
     "Gelu": Unary("x < -15.0f ? 0.0f : 0.5f * x * erfcf(-0.70710678f * x)"),
     "GeluTanh": Unary("x < -15.0f ? 0.0f : x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))"),
@@ -55,33 +54,10 @@ UNARY = {
     "Abs": Unary("fabsf(x)"),
     "Neg": Unary("-x"),
     "Sign": Unary("x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x"),
-    "Exp": Unary("expf(x)"),
-    "Exp2": Unary("exp2f(x)"),
-    "Expm1": Unary("expm1f(x)"),
-    "Log": Unary("logf(x)"),
-    "Log1p": Unary("log1pf(x)"),
-    "Log2": Unary("log2f(x)"),
-    "Log10": Unary("log10f(x)"),
-    "Sqrt": Unary("sqrtf(x)"),
     "Square": Unary("x * x"),
     "Reciprocal": Unary("1.0f / x"),
-    "Sin": Unary("sinf(x)"),
-    "Cos": Unary("cosf(x)"),
     "Sinc": Unary("x == 0.0f ? 1.0f : sinf(x * 3.1415927f) / (x * 3.1415927f)"),
-    "Asin": Unary("asinf(x)"),
-    "Acos": Unary("acosf(x)"),
-    "Atan": Unary("atanf(x)"),
-    "Sinh": Unary("sinhf(x)"),
-    "Cosh": Unary("coshf(x)"),
-    "Asinh": Unary("asinhf(x)"),
-    "Acosh": Unary("acoshf(x)"),
-    "Atanh": Unary("atanhf(x)"),
     "Erf": Unary("erff(x)"),
-    "Erfc": Unary("erfcf(x)"),
-    "Lgamma": Unary("lgammaf(x)"),
-    "Floor": Unary("floorf(x)"),
-    "Ceil": Unary("ceilf(x)"),
-    "Trunc": Unary("truncf(x)"),
     "Round": Unary("rintf(x)"),
     "Frac": Unary("x - truncf(x)"),
     "Deg2rad": Unary("x * 0.017453292f"),
@@ -94,6 +70,11 @@ UNARY = {
     "NumberDiv": Unary("a / x", _NUMBER),
     "bitwise_not": Unary("x != 0.0f ? 0.0f : 1.0f"),  # bools are 0 and 1
 }
+_OF_C = """
+    acos acosh asin asinh atan atanh ceil cos cosh erfc exp exp2 expm1 floor lgamma log log10 log1p log2
+    sin sinh sqrt tanh trunc
+"""
+UNARY |= {name.capitalize(): Unary(f"{name}f(x)") for name in _OF_C.split()}
 BINARY = {  # y from a and b
     "Add": "a + b",
     "Sub": "a - b",
@@ -136,13 +117,7 @@ LOSSES = {  # the loss of an element from d = x - t, or from x and t; the settin
 _NO_WEIGHTS = {"BceWithLogits": (None, None)}
 
 _VALUE = """/* y = {value} */
-static void {name}(const float *x, float *y, int n{settings})
-{{
-    for (int i = 0; i < n; i++) y[i] = {formula};
-}}
-"""
-_PAIR = """/* y = {value} */
-static void {name}(const float *a, const float *b, float *y, int n)
+static void {name}({operands}, float *y, int n{settings})
 {{
     for (int i = 0; i < n; i++) y[i] = {formula};
 }}
@@ -151,12 +126,6 @@ _GRADIENT = """/* the gradient of {operand} */
 static void {name}(const float *dy{operands}, float *dx, int n{settings})
 {{
     for (int i = 0; i < n; i++) {body}
-}}
-"""
-_CHOICE = """/* y = c ? {a} : {b} */
-static void {name}(const float *c{operands}, float *y, int n{settings})
-{{
-    for (int i = 0; i < n; i++) y[i] = c[i] != 0.0f ? {a} : {b};
 }}
 """
 _LOSS = """/* *y = scale times the sum of {value}, where d = x - t; dx, if not NULL, gets its gradient */
@@ -225,35 +194,25 @@ def _helper(
     return [arrays[letter] for letter in read], [numbers[letter] for letter in settings]
 
 
-def _unary(kind: str, row: Unary) -> None:
-    name = f"map_{_snake(kind)}"
-    attributes = dict(zip("ab", row.settings, strict=False))
-    settings = "".join(f", float {letter}" for letter in attributes)
-    HELPERS[name] = _VALUE.format(value=row.value, name=name, formula=_at(row.value, "x"), settings=settings)
-
-    def forward(s: Site) -> Value:
-        x = s.input(0)
-        numbers = [float(s.get(attribute)) for attribute in row.settings]
-        return s.r.made(name, x, ..., x.size, *numbers, shape=x.shape, replaced=[x])
-
-    def backward(s: Site, dy: Value) -> Sequence[Value | None]:
-        return _gradients(s, name, "x", [s.input(0), s.outputs[0], dy], attributes)
-
-    rule(kind)(Rule(forward, backward))
-
-
-def _binary(kind: str, value: str) -> None:
-    name = f"map_{_snake(kind)}"
-    HELPERS[name] = _PAIR.format(value=value, name=name, formula=_at(value, "ab"))
+def _elementwise(kind: str, operands: str, value: str, settings: Sequence[str] = ()) -> None:
+    """The rule of an operation whose operands have these letters."""
+    name, attributes = f"map_{_snake(kind)}", dict(zip("ab", settings, strict=False))
+    HELPERS[name] = _VALUE.format(
+        value=value,
+        name=name,
+        operands=", ".join(f"const float *{letter}" for letter in operands),
+        formula=_at(value, operands),
+        settings="".join(f", float {letter}" for letter in attributes),
+    )
 
     def forward(s: Site) -> Value:
         shape = s.call.outputs[0].shape
-        a, b = (s.expanded(s.input(i), shape) for i in (0, 1))
-        s.saved = [a, b]
-        return s.r.made(name, a, b, ..., a.size, shape=shape, replaced=[a, b])
+        xs = s.saved = [s.expanded(s.input(i), shape) for i in range(len(operands))]
+        numbers = [float(s.get(attribute)) for attribute in settings]
+        return s.r.made(name, *xs, ..., xs[0].size, *numbers, shape=shape, replaced=xs)
 
     def backward(s: Site, dy: Value) -> Sequence[Value | None]:
-        return _gradients(s, name, "ab", [*s.saved, s.outputs[0], dy], {})
+        return _gradients(s, name, operands, [*s.saved, s.outputs[0], dy], attributes)
 
     rule(kind)(Rule(forward, backward))
 
@@ -293,36 +252,6 @@ def _loss(kind: str, value: str) -> None:
     rule(kind)(Rule(forward, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
 
 
-def _choice(name: str, a: str, b: str, settings: str = "") -> None:
-    read = "".join(f", const float *{text[0]}" for text in (a, b) if text.endswith("[i]"))
-    HELPERS[name] = _CHOICE.format(name=name, a=a, b=b, operands=read, settings=settings)
-
-
-_choice("map_where", "a[i]", "b[i]")
-_choice("map_fill", "a", "b[i]", ", float a")
-_choice("map_chosen", "a[i]", "0.0f")
-_choice("map_others", "0.0f", "b[i]")
-
-
-def _chosen(s: Site, helper: str, condition: Value, dy: Value, i: int) -> Value | None:
-    if not s.needs[i]:
-        return None
-    dx = s.r.made(helper, condition, dy, ..., dy.size, shape=dy.shape, replaced=[dy])
-    return s.reduced(dx, s.input(i).shape)
-
-
-def _where(s: Site) -> Value:
-    shape = s.call.outputs[0].shape
-    s.saved = [s.expanded(s.input(i), shape) for i in range(3)]
-    return s.r.made("map_where", *s.saved, ..., s.saved[0].size, shape=shape, replaced=s.saved)
-
-
-def _masked_fill(s: Site) -> Value:
-    shape = s.call.outputs[0].shape
-    x, mask = s.saved = [s.expanded(s.input(i), shape) for i in range(2)]
-    return s.r.made("map_fill", mask, x, ..., x.size, float(s.get("number")), shape=shape, replaced=[x, mask])
-
-
 def _cast(s: Site) -> Value:
     x, dtype = s.input(0), s.call.outputs[0].dtype
     if dtype != BOOL and (dtype.kind != "f" or dtype.itemsize < 4):
@@ -332,21 +261,12 @@ def _cast(s: Site) -> Value:
     return s.r.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])
 
 
-rule("Where")(
-    Rule(
-        _where,
-        lambda s, dy: [
-            None,
-            _chosen(s, "map_chosen", s.saved[0], dy, 1),
-            _chosen(s, "map_others", s.saved[0], dy, 2),
-        ],
-    )
-)
-rule("MaskedFill")(Rule(_masked_fill, lambda s, dy: [_chosen(s, "map_others", s.saved[1], dy, 0), None]))
 rule("Cast")(Rule(_cast, lambda s, dy: [dy if s.call.inputs[0].dtype == s.call.outputs[0].dtype else None]))
 for _kind, _row in UNARY.items():
-    _unary(_kind, _row)
+    _elementwise(_kind, "x", *_row)
 for _kind, _value in BINARY.items():
-    _binary(_kind, _value)
+    _elementwise(_kind, "ab", _value)
+_elementwise("Where", "cab", "c != 0.0f ? a : b")
+_elementwise("MaskedFill", "xc", "c != 0.0f ? a : x", _NUMBER)
 for _kind, _value in LOSSES.items():
     _loss(_kind, _value)

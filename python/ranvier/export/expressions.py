@@ -5,6 +5,7 @@ An Expression stands for a value of one element. Operators, and the namespace `F
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
 from typing import Any, NamedTuple
@@ -23,68 +24,35 @@ class Expression:
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds
 
-    def _joined(self, sign: str, binds: int, other: Any, swapped: bool = False) -> Expression:
-        a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
-        return Expression(a.inside(binds), f" {sign} ", b.inside(binds + 1), binds=binds)
-
     def inside(self, binds: int) -> Inside:
         """It as an operand, in parentheses where its operator binds less."""
         return Inside(self, binds)
 
-    def __add__(self, other: Any) -> Expression:
-        return self._joined("+", SUM, other)
-
-    def __radd__(self, other: Any) -> Expression:
-        return self._joined("+", SUM, other, True)
-
-    def __sub__(self, other: Any) -> Expression:
-        return self._joined("-", SUM, other)
-
-    def __rsub__(self, other: Any) -> Expression:
-        return self._joined("-", SUM, other, True)
-
-    def __mul__(self, other: Any) -> Expression:
-        if isinstance(other, float) and other == 1.0:
-            return self
-        return self._joined("*", PRODUCT, other)
-
-    def __rmul__(self, other: Any) -> Expression:
-        return self._joined("*", PRODUCT, other, True)
-
-    def __truediv__(self, other: Any) -> Expression:
-        return self._joined("/", PRODUCT, other)
-
-    def __rtruediv__(self, other: Any) -> Expression:
-        return self._joined("/", PRODUCT, other, True)
-
-    def __neg__(self) -> Expression:
+    def __neg__(self) -> Any:
         return Expression("-", self.inside(ATOM), binds=SIGN)
 
-    def __lt__(self, other: Any) -> Expression:
-        return self._joined("<", COMPARISON, other)
-
-    def __le__(self, other: Any) -> Expression:
-        return self._joined("<=", COMPARISON, other)
-
-    def __gt__(self, other: Any) -> Expression:
-        return self._joined(">", COMPARISON, other)
-
-    def __ge__(self, other: Any) -> Expression:
-        return self._joined(">=", COMPARISON, other)
-
-    def __eq__(self, other: Any) -> Any:
-        return self._joined("==", COMPARISON, other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self._joined("!=", COMPARISON, other)
-
-    def __and__(self, other: Any) -> Expression:
-        return self._joined("&&", AND, other)
-
-    def __or__(self, other: Any) -> Expression:
-        return self._joined("||", OR, other)
-
     __hash__ = None  # type: ignore[assignment]
+
+
+_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}
+_OPERATORS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&&", "or": "||"}
+
+
+def _operator(sign: str, swapped: bool) -> Any:
+    binds = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "&&": AND, "||": OR}.get(sign, COMPARISON)
+
+    def joined(self: Expression, other: Any) -> Expression:
+        if sign == "*" and isinstance(other, float) and other == 1.0:
+            return self
+        a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
+        return Expression(a.inside(binds), f" {sign} ", b.inside(binds + 1), binds=binds)
+
+    return joined
+
+
+for _name, _sign in _OPERATORS.items():
+    setattr(Expression, f"__{_name}__", _operator(_sign, False))
+    setattr(Expression, f"__r{_name}__", _operator(_sign, True))
 
 
 class Inside(NamedTuple):
@@ -133,10 +101,13 @@ def written(expression: Expression) -> tuple[list[str], str]:
 class Functions:
     """The functions of formulas, by the names of ops: those of `values`, texts with x, and these."""
 
-    div_backward = staticmethod(TENSORS.div_backward)
-
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
+        self.add, self.mul, self.div, self.neg = operator.add, operator.mul, operator.truediv, operator.neg
+        self.div_backward: Any = TENSORS.div_backward
+        self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
+        self.sum_to: Any = lambda dy, shape: dy
+        self.zeros_of: Any = lambda shape, dy: None
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.values:
@@ -164,39 +135,18 @@ class Functions:
     def copysign(self, a: Any, b: Expression) -> Expression:
         return Expression("copysignf(", as_expression(a).inside(CHOICE), ", ", b.inside(CHOICE), ")")
 
-    def clip(self, x: Expression, low: float, high: float) -> Expression:
+    def clip(self, x: Any, low: float, high: float) -> Expression:
         return self.where(x < low, low, self.where(x > high, high, x))
 
-    def add(self, a: Any, b: Any) -> Expression:
-        return a + b
-
-    def mul(self, a: Any, b: Any) -> Expression:
-        return a * b
-
-    def div(self, a: Any, b: Any) -> Expression:
-        return a / b
-
-    def neg(self, a: Expression) -> Expression:
-        return -a
-
-    def maximum_backward(self, dy: Expression, a: Expression, b: Expression) -> Expression:
+    def maximum_backward(self, dy: Any, a: Any, b: Any) -> Any:
         return dy * self.where(a < b, 0.0, self.where(a == b, 0.5, 1.0))
 
-    def minimum_backward(self, dy: Expression, a: Expression, b: Expression) -> Expression:
+    def minimum_backward(self, dy: Any, a: Any, b: Any) -> Any:
         return dy * self.where(a > b, 0.0, self.where(a == b, 0.5, 1.0))
 
-    def pow_backward(self, dy: Expression, x: Expression, number: Expression) -> Expression:
+    def pow_backward(self, dy: Any, x: Any, number: Any) -> Any:
         power = Expression("powf(", x.inside(CHOICE), ", ", (number - 1.0).inside(CHOICE), ")")
         return self.where(number == 0.0, 0.0, dy * (number * power))
-
-    def sum_to(self, dy: Expression, shape: Any) -> Expression:
-        return dy
-
-    def gradient_of(self, shape: Any, op: Any, *operands: Any) -> Expression:
-        return op(*operands)
-
-    def zeros_of(self, shape: Any, dy: Any) -> None:
-        return None
 
 
 class Node(NamedTuple):
@@ -220,10 +170,10 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     operands: their letters; settings: the attributes of numbers, by their letters. Raises AttributeError
     where the gradient is no formula, or one of functions that C lacks.
     """
-    dy, y = Expression("dy"), Expression("y")
+    dy: Any = Expression("dy")
     if slopes := call.settings.get("slopes"):  # of a function that NumPy computes
         xs = [Expression(letter) for letter in operands]
-        return [None if slope is None else dy * slope(f, *xs, y) for slope in slopes]
+        return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by
     saves = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
     letters = saves | {name: letter for letter, name in settings.items()}

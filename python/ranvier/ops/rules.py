@@ -200,18 +200,31 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 Gradient = Callable[..., Any]
 
 
-def _unary(kernel: Any, methods: dict[str, Any], saves: str, rule: Any, formula: Any, kinks: bool) -> Any:
+def _unary(
+    kernel: Any, methods: dict[str, Any], saves: str, gradient: Any, formula: Any, kinks: bool = False
+) -> Any:
     name = kernel.__name__
     if formula is not None:
-        methods["formula"] = lambda node, x: formula(node, as_tensor(name, x))
-    methods["of_element"] = True
-    methods["saves"] = {saves: 0 if saves == "x" else RESULT}
+        methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
+    methods |= {"of_element": True, "saves": {saves: 0 if saves == "x" else RESULT}}
+    with_setting = "__init__" in methods
+
+    def settings(node: Any) -> tuple[Any, ...]:
+        return (node.setting,) if with_setting else ()
+
+    def rule(node: Any, dy: Tensor) -> Tensor:
+        saved = saved_input(node, 0, node.x) if saves == "x" else saved_output(node, node.y)
+        return once(TENSORS, dy, saved, *settings(node))
+
+    if gradient is not None:
+        methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, saves), *settings(node))
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
-    elif rule is None:
-        recomputed("x", kinds=(kind,))(in_dtypes()(formula))
+    elif gradient is None:
+        recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
     else:
+        once = in_dtypes()(gradient) if saves == "x" else gradient  # halves are rounded once
         RULES[kind] = rule
     return kind
 
@@ -233,15 +246,8 @@ def of_input(
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x)
 
-    once = gradient and in_dtypes()(gradient)  # halves are rounded once
-
-    def rule(node: Any, dy: Tensor) -> Tensor:
-        return once(TENSORS, dy, saved_input(node, 0, node.x))
-
-    of_node = formula and (lambda node, x: formula(x))
     methods = {"forward": forward, "backward": backward, "dtypes": OWN, "reads_old": True}
-    methods["gradient"] = gradient and (lambda node, f, dy: gradient(f, dy, node.x))
-    return _unary(kernel, methods, "x", gradient and rule, of_node, kinks)
+    return _unary(kernel, methods, "x", gradient, formula, kinks)
 
 
 def of_output(kernel: Any, gradient: Gradient, kernel_backward: Any = None) -> Any:
@@ -255,12 +261,8 @@ def of_output(kernel: Any, gradient: Gradient, kernel_backward: Any = None) -> A
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.y)
 
-    def rule(node: Any, dy: Tensor) -> Tensor:
-        return gradient(TENSORS, dy, saved_output(node, node.y))
-
     methods = {"forward": forward, "backward": backward, "dtypes": Dtypes("forward")}
-    methods["gradient"] = lambda node, f, dy: gradient(f, dy, node.y)
-    return _unary(kernel, methods, "y", rule, None, False)
+    return _unary(kernel, methods, "y", gradient, None)
 
 
 def with_setting(
@@ -286,16 +288,9 @@ def with_setting(
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x, self.setting)
 
-    once = gradient and in_dtypes()(gradient)
-
-    def rule(node: Any, dy: Tensor) -> Tensor:
-        return once(TENSORS, dy, saved_input(node, 0, node.x), node.setting)
-
-    of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward, "dtypes": OWN}
-    methods["gradient"] = gradient and (lambda node, f, dy: gradient(f, dy, node.x, node.setting))
     methods["reads_old"] = property(lambda node: not same_slope(node.setting))
-    return _unary(kernel, methods, "x", gradient and rule, of_node, kinks)
+    return _unary(kernel, methods, "x", gradient, formula, kinks)
 
 
 def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
