@@ -8,6 +8,8 @@ import ranvier as rv
 import ranvier.nn.functional as F
 from export.test_predictions import Of, mlp, numbers
 from ranvier import nn
+from ranvier.export.elementwise import FUNCTIONS
+from ranvier.export.expressions import Expression, written
 from ranvier.observe import observers
 from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
 from support.training import training
@@ -373,3 +375,19 @@ def test_a_method_that_returns_more_than_the_loss(tmp_path):
         assert compiled.call("net_step", x, y) == pytest.approx(loss.item(), abs=1e-6)
         np.testing.assert_allclose(y, out.detach().numpy(), atol=1e-6)
     assert "float w_encoder_weight[12];" in (tmp_path / "net.h").read_text()
+
+
+def test_expressions_keep_their_order_and_name_what_is_used_twice():
+    a, b = Expression("a"), Expression("b")
+    texts = {
+        "a - (b - a)": a - (b - a),
+        "(a - b) / (a * b)": (a - b) / (a * b),
+        "-(a + b) * 2.0f": -(a + b) * 2.0,
+        "1.0f - a / b / a": 1.0 - a / b / a,
+        "a < b ? a : a == b ? 0.5f : b": FUNCTIONS.where(a < b, a, FUNCTIONS.where(a == b, 0.5, b)),
+        "a * (a < b || b != b ? 1.0f : 0.0f)": a * FUNCTIONS.where((a < b) | (b != b), 1.0, 0.0),
+        "expf(a + b)": FUNCTIONS.exp(a + b),
+    }
+    assert {text: written(made) for text, made in texts.items()} == {text: ([], text) for text in texts}
+    both = FUNCTIONS.tanh(a * b)
+    assert written(1.0 - both * both) == (["const float t0 = tanhf(a * b);"], "1.0f - t0 * t0")
