@@ -24,7 +24,7 @@ APART = {
     VALUES_ALONE: "the gradient is another one by intention, everywhere",
     "topk kthvalue quantile nanquantile embedding_bag": "one of equal elements has the gradient",
     "bce bce_with_weights kl_div poisson_nll logit digamma addcdiv cov_weighted": "at the end of the domain",
-    "linalg_eigvalsh qr linalg_qr logdet": "of a singular matrix",
+    "linalg_eigvalsh linalg_svdvals qr linalg_qr logdet": "of a singular matrix",
 }
 
 OF_ELEMENTS = ("samples.elementwise", "samples.elementwise_pairs", "samples.activation")
