@@ -176,6 +176,24 @@ def test_large_parameters_are_updated_call_by_call():
     assert names(same(make, lambda number: (rv.tensor([2.0]),), 4)).count("optimizer_step") == 3
 
 
+def test_rounding_of_gradients_that_cancel_is_no_difference():
+    """The gradient of a bias before a batch norm is rounding alone: sums in another order make it another."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 2), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 16, 3), nn.MaxPool2d(3), nn.Flatten()
+    )
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+
+    @strict
+    def step(x):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()
+
+    for number in range(3):
+        step(*drawn((5, 3, 8, 8))(number))
+
+
 def peaks():
     """Bytes by which the peak of the process grows: in an eager step, in a call that is checked."""
     model = nn.Sequential(*(layer for _ in range(16) for layer in (nn.Linear(128, 128), nn.Tanh())))

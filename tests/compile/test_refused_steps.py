@@ -45,6 +45,12 @@ def put(x, *key):
     return y
 
 
+def pooled_twice(x):
+    w = x.clone().requires_grad_()
+    (g,) = rv.autograd.grad((F.max_pool1d(w, 2) ** 2).sum(), w, create_graph=True)
+    return rv.autograd.grad((g * g).sum(), w)[0]
+
+
 def started(x):
     threading.Thread(target=int).start()
     return x * 2
@@ -147,6 +153,7 @@ REFUSED = {
         lambda x: (x * WEIGHT).sum(),
         r"gradients can still be computed.* call backward\(\) in it, or call it under rv\.no_grad\(\)",
     ),
+    "a slope of a slope of a pool": (pooled_twice, "the second derivative of max pooling"),
     "a schedule": (trains(lambda o, schedule: schedule.step()), r"schedule's step\(\) at .*test_refused"),
     "a thread": (started, rf"calls threading\.__init__ at {HERE}"),
     "a pool": (pooled, rf"calls concurrent\.futures\.thread\.__init__ at {HERE}"),

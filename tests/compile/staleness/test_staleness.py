@@ -18,6 +18,7 @@ from compile.staleness import (  # noqa: F401
     places,
     random_steps,
     settings,
+    training,
     values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
