@@ -2,8 +2,6 @@
 forms of its arguments and results, and what it refuses."""
 
 import types
-from collections import namedtuple
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -228,34 +226,6 @@ def test_two_threads_run_one_step():
 
 
 # --- forms of arguments and results
-Pair = namedtuple("Pair", "first second")
-
-
-@dataclass
-class Record:
-    total: rv.Tensor
-    rows: list
-
-
-@pytest.mark.parametrize(
-    ("form", "check"),
-    [
-        (lambda a, b: (a, {"b": [b, None]}), lambda r: (r[0], r[1]["b"][0])),
-        (lambda a, b: Pair(a, (b,)), lambda r: (r.first, r.second[0])),
-        (lambda a, b: Record(a, [b]), lambda r: (r.total, r.rows[0])),
-        (lambda a, b: (a, a, b), lambda r: (r[1], r[2])),
-    ],
-)
-def test_containers_of_results(form, check):
-    def step(x):
-        return form(x.sum(), x * 2)
-
-    total, rows = check(rv.compile(step).run(rv.tensor(X).reshape(12, 4, 6)))
-    np.testing.assert_array_equal(rows.numpy(), X.reshape(12, 4, 6) * 2)
-    np.testing.assert_array_equal(total.numpy(), [rv.tensor(x).sum().item() for x in X.reshape(12, 4, 6)])
-    assert not total.requires_grad
-
-
 def test_nested_arguments_keywords_and_plain_values():
     w = nn.Parameter(rv.tensor(2.0))
 

@@ -81,13 +81,13 @@ def test_as_eager_where_the_core_answers_without_python(name):
 
 
 PLAIN = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
-PATHS = ("stepped", "through", "steps", "in_step", "whole", "trained")
+PATHS = ("stepped", "through", "steps", "returning", "in_step", "whole", "trained")
 
 
 @pytest.mark.usefixtures("one_thread")
 @grouped(
     "name",
-    [name for name in PLAIN if name.endswith(PATHS[:3])] + [n for n in PLAIN if n.endswith(PATHS[3:])][::5],
+    [name for name in PLAIN if name.endswith(PATHS[:4])] + [n for n in PLAIN if n.endswith(PATHS[4:])][::5],
 )
 def test_many_calls_in_one(name):
     """By `step.run`: the bits of a loop."""
