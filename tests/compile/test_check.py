@@ -111,6 +111,18 @@ def test_the_check_is_repeated_as_verify_says(records, verify, recorded):
     assert len(records) == recorded
 
 
+def test_a_check_that_the_step_ends_with_an_error_comes_again(records):
+    """After some replays: the program is as good as it was."""
+    table, good, bad = rv.ones(3, 2), rv.tensor([1]), rv.tensor([7])
+    step = strict(lambda index: rv.embedding(index, table).sum())
+    for number in range(40):
+        if number == 3:
+            refused(IndexError, "7", step, bad)
+        else:
+            step(good)
+    assert step.programs[0].checks > 2
+
+
 @pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
 def test_an_invalid_verify_is_refused(verify):
     refused(ValueError, "[compile] got verify", strict, lambda x: x, verify=verify)

@@ -33,7 +33,7 @@ PLACES, NOTHING = rv.tensor([1, 2]), rv.tensor([math.nan])  # values that decide
 LABELS, SHARES = rv.tensor([0, 2, 1, 0]), rv.tensor([0, 0.5, 1, 0.25])
 ADAM, STEP, LONG = optim.Adam([WEIGHT]), "step", [2.0] * 1025
 GRU, PACKED = nn.GRU(1, 2), rnn.pack_sequence([rv.ones(2, 1), rv.ones(1, 1)])
-OWNER = types.SimpleNamespace(turns=iter(range(9)))
+PAIR, OWNER = [2.0, 3.0], types.SimpleNamespace(turns=iter(range(9)))
 HERE = r".*test_refused_steps\.py"
 NUMPY_MADE = rf"{HERE}.* make it before the step or with rv\.arange"
 VALUE = "reads a value"
@@ -139,6 +139,7 @@ REFUSED = {
     "itself": (lambda x: (lambda made: made.append(made) or made)([x * 2]), "itself|in two places"),
     "a list twice": (lambda x: (lambda b: (b, b))([x * 2]), "the same list in two places"),
     "a dict twice": (lambda x: (lambda b: [b, {"b": b}])({"x": x * 2}), "the same dict in two places"),
+    "a list that it reads": (lambda x: (x * PAIR[0], PAIR), "returns a list or dict that it reads"),
     "a set": (lambda x: [x * 2, {1}], "returns a set, which a replay"),
     "a dict of its own class": (
         lambda x: type("Bag", (dict,), {})(x=x * 2),

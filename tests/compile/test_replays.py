@@ -219,6 +219,23 @@ def test_a_gradient_is_the_one_of_the_call():
         assert step(x)[1] is p.grad
 
 
+def test_a_gradient_that_is_read_by_another_name_stays_where_it_is():
+    """The other name keeps the old one when the caller sets another."""
+    w = rv.ones(3, requires_grad=True)
+    held = w.grad = rv.ones(3)
+
+    @strict
+    def step(x):
+        (w * x).sum().backward()
+        return held * 2.0
+
+    for number in range(10):
+        if number == 5:
+            w.grad = rv.full((3,), 0.5)
+        assert step(rv.ones(3)).tolist() == [2.0 * min(number + 2, 6)] * 3
+    assert w.grad.tolist() == [5.5] * 3
+
+
 def test_views_of_one_result_count_its_changes_together():
     step = strict(lambda x: (lambda y: (y, y.view(-1)))(x * 2))
     w = rv.ones(3, requires_grad=True)

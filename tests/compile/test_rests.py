@@ -97,6 +97,15 @@ def test_values_in_turn_have_a_program_each(ways):
     assert replays(fast, function)
 
 
+def test_four_programs_of_one_signature_are_kept():
+    function, change = attribute()
+    fast = strict(function)
+    for number in range(480):
+        change(1.0 + number // 60)
+        assert bits(fast(X)) == bits(function(X)), number
+    assert len(fast.programs) == 4
+
+
 @pytest.mark.parametrize("where", ["an attribute", "an argument"])
 def test_a_value_that_changes_at_each_call_ends_eager_and_is_tried_again(where, records, recwarn):
     inner, change = attribute()

@@ -170,6 +170,24 @@ def test_the_second_fit_records_nothing(name, records):
     assert bool(records) != shares
 
 
+def by_columns():
+    model = dense(8, nn.ReLU())
+    model[0].weight.data = model[0].weight.detach().t().contiguous().t()
+    return model
+
+
+def zeros(sign):
+    return lambda: dense(8, nn.LeakyReLU(sign * 0.0))
+
+
+@pytest.mark.parametrize(("first", "second"), [("relu", by_columns), (zeros(1), zeros(-1))])
+def test_another_layout_or_sign_is_another_form(first, second, records):
+    fitted(first)
+    records.clear()
+    fitted(second)
+    assert records
+
+
 @pytest.mark.filterwarnings("ignore:.*(without compiling its steps|without replaying)")
 def test_functions_of_the_library_that_are_replaced_between_fits(monkeypatch):
     before = fitted()

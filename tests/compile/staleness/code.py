@@ -93,6 +93,8 @@ twice(lambda v: functools.singledispatch(lambda value: 1.0), lambda o, v: o.regi
 twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
     lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})), lambda o: o(1.5),
     lambda o: o.rate)  # fmt: skip
+twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
+    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))), lambda o: o(1.5))  # fmt: skip
 twice(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
 for kind, call in (
     (property, lambda o: o[0].fget(None)),
