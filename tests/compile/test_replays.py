@@ -101,36 +101,6 @@ def test_a_step_refused_with_gradients_is_captured_without():
     assert len(fast.programs) == 1
 
 
-# --- compiled models: the forward pass in evaluation mode, without a tape
-X = np.random.default_rng(0).normal(size=(6, 2, 8, 8)).astype(np.float32)
-
-
-def model_of():
-    rv.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.5),
-        nn.Linear(72, 3),
-    )  # fmt: skip
-    model(X)  # sets running statistics
-    return model
-
-
-def test_training_mode_runs_eagerly_unless_there_is_no_tape():
-    model = model_of()
-    fast = strict(model)
-    assert fast(X).requires_grad
-    assert not fast.programs
-    with rv.no_grad():
-        rv.manual_seed(1)
-        found = [bits(fast(X)) for _ in range(4)]
-        assert len(fast.programs) == 1
-        other = model_of()
-        other(X)  # as the first call has done
-        rv.manual_seed(1)
-        assert found == [bits(other(X)) for _ in range(4)]
-    assert fast(X).requires_grad
-
-
 CALLS = 10
 
 

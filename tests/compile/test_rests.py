@@ -1,9 +1,7 @@
 """Which calls are recorded, which replayed, and when a step runs as it is written: rows of behaviours."""
 
-import gc
 import sys
 import types
-import weakref
 
 import pytest
 import ranvier as rv
@@ -305,18 +303,3 @@ def test_functions_that_live_are_all_captured_at_once(kind):
         for _ in range(3):
             fast(X)
         assert replays(fast, function)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_kept_alive(kind):
-    gone = []
-    for _ in range(6):
-        function = KINDS[kind]()
-        fast = rv.compile(function)
-        for _ in range(3):
-            fast(X)
-        owner = getattr(function, "__self__", function)
-        gone += [weakref.ref(owner), weakref.ref(fast)]
-        del function, fast, owner
-    gc.collect()
-    assert not any(reference() is not None for reference in gone)

@@ -238,21 +238,23 @@ def test_a_label_out_of_range(records):
 
 
 class Keep(rv.Callback):
-    def __init__(self):
+    def __init__(self, when):
         self.grads = []
+        setattr(self, when, self.keep)
 
-    def on_epoch_end(self, epoch, logs):
+    def keep(self, *_, **__):
         self.grads.append(self.trainer.model[0].weight.grad)
 
 
-def test_gradients_that_the_caller_keeps():
+@pytest.mark.parametrize(("when", "count"), [("on_batch_end", 20), ("on_epoch_end", 4)])
+def test_gradients_that_the_caller_keeps(when, count):
     def run(compile):
-        keep = Keep()
+        keep = Keep(when)
         fit(start(compile=compile), epochs=4, callbacks=[keep])
         return bits(keep.grads)
 
     fit(start())
-    assert len({str(one) for one in alike(run)[1]}) == 4
+    assert len({str(one) for one in alike(run)[1]}) == count
 
 
 def test_numbers_of_threads(threads):

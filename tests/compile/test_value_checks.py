@@ -308,13 +308,22 @@ def test_a_bad_first_value_is_raised_and_the_next_call_is_recorded():
     assert len(step.programs) == 1
 
 
-def test_indices_that_are_changed_in_place_are_read_before_and_checked_after_that():
-    def picked(x, i):
-        j = i + 1
-        y = x * j[:, None]
-        j.sub_(1)
-        return y + rv.gather(x, 1, j[:, None])
+def added_by_numpy(x, i):
+    j = i + 1
+    y = x * j[:, None]
+    j.sub_(1)
+    return y + rv.gather(x, 1, j[:, None])
 
+
+def copied_by_the_core(x, i):
+    j = x.argmax(1)
+    y = rv.gather(x, 1, j[:, None])
+    j.copy_(i)
+    return y + rv.gather(x, 1, j[:, None])
+
+
+@pytest.mark.parametrize("picked", [added_by_numpy, copied_by_the_core])
+def test_indices_that_are_changed_in_place_are_read_before_and_checked_after_that(picked):
     step = same(lambda: picked, inputs_of(GOOD, LARGE, (6,)), 8)
     assert len(step.programs) == 1
 
