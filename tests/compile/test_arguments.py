@@ -141,7 +141,7 @@ ROWS = {
         lambda i: [tensor(i) if i % 3 else READ[:]],
         r"shares memory with a Tensor that the step reads otherwise",
     ),
-    "an empty part of it": (lambda x: READ * (2 + x.numel()), lambda i: [READ[:0]], ""),
+    "empty parts of it": (lambda a, b: (READ * 2, a + b), lambda i: [READ[:0], READ[:0]], ""),
     "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
     "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),
     "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), ""),

@@ -153,7 +153,7 @@ def test_a_backward_that_reads_what_a_hook_has_changed_is_not_fused():
         def step(x):
             first.zero_grad()
             y = first(x).tanh()
-            y.register_hook(lambda g: g + 0 * y.data.mul_(0.5))
+            y.register_hook(lambda g: [y.data.mul_(0.5), None][1])
             second(y).sum().backward()
             return y * 1
 

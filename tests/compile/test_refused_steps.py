@@ -1,12 +1,9 @@
 """rv.compile names the reason why a step cannot be replayed, the line, and what to do instead."""
 
-import collections
 import datetime
 import hashlib
 import io
-import itertools
 import math
-import operator
 import os
 import random
 import threading
@@ -249,24 +246,6 @@ def test_the_second_call_is_refused(name, verify):
     with pytest.raises(rv.CaptureError, match=said) as caught:
         step(X)
     assert caught.value.result.shape == expected.shape  # that of the eager step, which has run once
-
-
-PURE = {
-    "math": lambda: math.sqrt(4.0),
-    "operator": lambda: operator.add(1, 1),
-    "itertools": lambda: list(itertools.chain([1], [2])),
-    "text": lambda: "-".join(["a", "b"]).upper(),
-    "containers": lambda: sorted({2, 1} | set(collections.Counter("ab").values())),
-    "numpy": lambda: np.dtype("f4").itemsize + int(np.int64(2)),
-}
-
-
-@pytest.mark.parametrize("name", PURE)
-def test_pure_functions_may_be_called(name):
-    step = strict(lambda x: (PURE[name](), x * 2)[1])
-    for _ in range(3):
-        assert step(rv.ones(2)).tolist() == [2.0, 2.0]
-    assert len(step.programs) == 1
 
 
 def test_numbers_drawn_by_another_thread_are_allowed():

@@ -190,7 +190,7 @@ First, Second = own(value=1.0), own(value=2.0)
 twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
     lambda o: 1.0 + isinstance(o, Second), lambda o: 1.0 + issubclass(type(o), Second),
     values=(First, Second, First, Second))  # fmt: skip
-Empty, Other = own(), own()  # which differ in nothing else
+Empty, Other = own(__slots__=()), own(__slots__=())  # which differ in nothing else
 twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: 1.0 + isinstance(o, Other),
     values=(Empty, Other, Empty, Other))  # fmt: skip
 for name, becomes, read in (
