@@ -1,6 +1,7 @@
 """Optimizers: each setting of each class, groups, states, gradients, schedules."""
 # ruff: noqa: B009, F403, F405, RUF015
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,10 +26,7 @@ def steps(run, t, _):
     return Case(run.compile(lambda x: t.step(x)), lambda: t.watch)
 
 
-def changed(make, *changes, ways=(steps,), **more):
-    """Changes of two parameters and their optimizer: functions of the number of the change too."""
-    for change in changes:
-        scenario(make, lambda t, v, change=change: change(t, int(v) - 1), change, ways=ways, **more)
+changed = functools.partial(changed, ways=(steps,))
 
 
 # --- each setting that is compared with PyTorch: from its default to this value, to another one and back

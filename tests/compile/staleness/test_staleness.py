@@ -33,15 +33,14 @@ CHEAP = [name for name in MANY if name.startswith("places")]
 PREDICTED = [name for name in MANY if name.endswith("predicted")]
 
 
-def judged(name, at):
-    """A step that is not marked must be captured; one that is marked may be.
-
-    Where nobody has asked for it, nothing may be recorded of a module whose first calls differ.
-    """
-    one = SCENARIOS[name]
-    outcome, remark = judge(one, at)
-    may_be_eager = one.eager or ("alone" in name and at == EARLY)
-    assert outcome in (["captured", "eager"] if may_be_eager else ["captured"]), f"{outcome}: {remark}"
+# after which calls something changes, and for which scenarios
+WHEN = [
+    *((name, LATE) for name in SCENARIOS),
+    *((name, EARLY) for name in MANY[::4]),
+    *((name, EACH) for name in CHEAP[::20]),
+    *((name, LONG) for name in CHEAP[3::32]),
+    *((name, (30, 31, 50)) for name in PREDICTED),  # where the core answers without Python
+]
 
 
 @pytest.fixture
@@ -51,33 +50,16 @@ def one_thread(threads):
 
 
 @pytest.mark.usefixtures("one_thread")
-@grouped("name", SCENARIOS)
-def test_as_eager(name):
-    judged(name, LATE)
+@grouped(("name", "at"), WHEN)
+def test_as_eager(name, at):
+    """A step that is not marked must be captured, if not all changes at each call; one that is marked may be.
 
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", MANY[::4])
-def test_as_eager_when_changed_early(name):
-    judged(name, EARLY)
-
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", CHEAP[::20])
-def test_as_eager_when_changed_in_each_call(name):
-    assert judge(SCENARIOS[name], EACH)[0] in ("captured", "eager")
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", CHEAP[3::32])
-def test_as_eager_in_many_calls(name):
-    judged(name, LONG)
-
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", PREDICTED)
-def test_as_eager_where_the_core_answers_without_python(name):
-    judged(name, (30, 31, 50))
+    Where nobody has asked for it, nothing may be recorded of a module whose first calls differ.
+    """
+    one = SCENARIOS[name]
+    outcome, remark = judge(one, at)
+    may_be_eager = one.eager or at == EACH or ("alone" in name and at == EARLY)
+    assert outcome in (["captured", "eager"] if may_be_eager else ["captured"]), f"{outcome}: {remark}"
 
 
 PLAIN = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
