@@ -82,6 +82,13 @@ def same(make: Any, inputs: Any, calls: int = CALLS, between: Any = None, **sett
     return step
 
 
+def alike(run: Callable[[bool], Any]) -> Any:
+    """What run(True), which compiles, and run(False) both give."""
+    compiled, eager = run(True), run(False)
+    assert compiled == eager
+    return compiled
+
+
 def names(step: Any, prepared: bool = False) -> list[str]:
     """The instructions of its first program."""
     return [i.op for i in step.programs[0].instructions if i.prepared == prepared]

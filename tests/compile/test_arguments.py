@@ -84,6 +84,12 @@ def reshaped(x):
     return rv.neg(x)
 
 
+def hooked(x):
+    x.requires_grad_().register_hook(lambda g: g)
+    x.requires_grad_(False)
+    return x * 2
+
+
 def written(a, b):
     a.mul_(2)
     return b * 1
@@ -130,6 +136,12 @@ ROWS = {
         EITHER,
     ),
     "two of one memory": (lambda a, b: a[2:] * b, shared, ""),
+    "memory that it reads otherwise, too": (
+        lambda x: x * READ,
+        lambda i: [tensor(i) if i % 3 else READ[:]],
+        r"shares memory with a Tensor that the step reads otherwise",
+    ),
+    "empty parts of it": (lambda a, b: (READ * 2, a + b), lambda i: [READ[:0], READ[:0]], ""),
     "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
     "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),
     "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), ""),
@@ -159,6 +171,7 @@ ROWS = {
     "backward": (lambda x: (x.requires_grad_() * x).sum().backward(), one(tensor), EITHER),
     "requires_grad": (lambda x: (x.requires_grad_() * 2).detach(), one(tensor), EITHER),
     "a new attribute": (marked, one(tensor), EITHER),
+    "a hook": (hooked, one(tensor), CONTAINER),
     "other data": (other_data, one(tensor), EITHER),
     "in place": (lambda x: x.mul_(2).sum(), one(tensor), WRITES),
     "by index": (assigned, one(tensor), WRITES),

@@ -111,6 +111,18 @@ def test_the_check_is_repeated_as_verify_says(records, verify, recorded):
     assert len(records) == recorded
 
 
+def test_a_check_that_the_step_ends_with_an_error_comes_again(records):
+    """After some replays: the program is as good as it was."""
+    table, good, bad = rv.ones(3, 2), rv.tensor([1]), rv.tensor([7])
+    step = strict(lambda index: rv.embedding(index, table).sum())
+    for number in range(40):
+        if number == 3:
+            refused(IndexError, "7", step, bad)
+        else:
+            step(good)
+    assert step.programs[0].checks > 2
+
+
 @pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
 def test_an_invalid_verify_is_refused(verify):
     refused(ValueError, "[compile] got verify", strict, lambda x: x, verify=verify)
@@ -174,6 +186,24 @@ def test_large_parameters_are_updated_call_by_call():
         return training(sums, optim.Adam(parameters, lr=0.1), lambda y: y), parameters
 
     assert names(same(make, lambda number: (rv.tensor([2.0]),), 4)).count("optimizer_step") == 3
+
+
+def test_rounding_of_gradients_that_cancel_is_no_difference():
+    """The gradient of a bias before a batch norm is rounding alone: sums in another order make it another."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 2), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 16, 3), nn.MaxPool2d(3), nn.Flatten()
+    )
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+
+    @strict
+    def step(x):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()
+
+    for number in range(3):
+        step(*drawn((5, 3, 8, 8))(number))
 
 
 def peaks():

@@ -5,7 +5,6 @@ import copy
 import gc
 import inspect
 import pickle
-import weakref
 from unittest.mock import ANY
 
 import numpy as np
@@ -350,20 +349,6 @@ def test_its_class_follows_that_of_the_module():
     assert type(lazy).__mro__[2] is nn.Linear
     module_of(lazy).__class__ = Strange
     assert isinstance(lazy, Strange)
-
-
-def test_it_is_freed_with_its_class():
-    class Local(nn.Linear):
-        pass
-
-    model = rv.compile(Local(3, 2).eval())
-    assert type(model).__qualname__ == Local.__qualname__
-    for _ in range(4):
-        model(X)
-    gone = [weakref.ref(x) for x in (model, module_of(model), type(model))]
-    del model
-    gc.collect()
-    assert [x() for x in gone] == [None] * 3
 
 
 # The class: what a compiled step does with m and x; statements on m between two calls.

@@ -1,8 +1,7 @@
-"""The description of a program: instructions, names, memory, the table, the picture; the page runs."""
+"""The description of a program: instructions, names, memory, the table, the picture."""
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,20 +206,3 @@ def test_times_are_unknown_before_the_first_replays():
         for _ in range(calls):
             fast(np.ones((4, 3), np.float32))
         assert ("?" in str(fast.programs[0])) == unknown
-
-
-PAGE = Path(__file__).parents[2] / "docs" / "captured_step.md"
-
-
-def test_the_examples_of_the_page_run(capsys, tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    assert len(blocks) == 6
-    names = {}
-    for number, block in enumerate(blocks):
-        file = tmp_path / f"block_{number}.py"
-        file.write_text(block)
-        exec(compile(block, str(file), "exec"), names)
-    assert names["losses"][-1] < names["losses"][0]
-    assert capsys.readouterr().out.startswith("loss ")
-    names["step"].explain()
-    assert "optimizer_step" in capsys.readouterr().out

@@ -146,6 +146,22 @@ def test_fused_where_it_should_be(name):
             assert order == ["activation_backward", "max_pool2d_backward"]
 
 
+def test_a_backward_that_reads_what_a_hook_has_changed_is_not_fused():
+    def make():
+        first, second = Linear(6, 6), Linear(6, 3)
+
+        def step(x):
+            first.zero_grad()
+            y = first(x).tanh()
+            y.register_hook(lambda g: [y.data.mul_(0.5), None][1])
+            second(y).sum().backward()
+            return y * 1
+
+        return step, first
+
+    assert "activation_backward" in names(same(make, drawn((5, 6))))
+
+
 def test_a_gradient_between_the_two_that_is_a_result_is_made():
     conv = Conv(3, 8, 3)
 
@@ -193,11 +209,22 @@ def test_convolutions_of_halves(name, dtype):
     assert ("activation_forward" in fused(step)) == trains
 
 
+def changed_after(x):
+    z = x.tanh()
+    both = rv.cat([z, x])
+    both.mul_(2.0)
+    return both, z * 3.0
+
+
 FORWARD = {
     "unused results are not computed": (lambda x: (rv.exp(x), x + 1)[1], ["elementwise"]),
     "what is concatenated twice is written in place": (
         lambda x: rv.cat([rv.cat([x.tanh(), x[:1].tanh()]), x[1:].tanh()]).exp(),
         None,
+    ),
+    "what is read after the concatenation has changed is not": (
+        changed_after,
+        ["activation_forward", "copy", "copy", "elementwise", "copy", "elementwise"],
     ),
 }
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import bits, drawn, played, same
 from ranvier import nn
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.strict import strict
 from support.threads import in_thread
 from support.training import training
 
@@ -28,75 +30,78 @@ def network(kind):
     )  # fmt: skip
 
 
-def data(kind, rows=24):
-    rng = np.random.default_rng(1)
-    shape = {
-        "mlp": (rows, 64),
-        "cnn": (rows, 3, 14, 14),
-        "pooled": (rows, 3, 14, 14),
-        "attention": (3, 70, 64),
-    }[kind]
-    of = (3, 10) if kind == "attention" else rows
-    return rv.tensor(rng.standard_normal(shape).astype(np.float32)), rv.tensor(rng.integers(0, 10, of))
+SHAPES = {"mlp": (64,), "cnn": (3, 14, 14), "pooled": (3, 14, 14), "attention": (70, 64)}
 
 
-def trained(kind, compiled, steps=6, scope=None):
-    model = network(kind)
-    optimizer = rv.optim.Adam(model.parameters(), 1e-3)
-    step = training(model, optimizer)
-    run = rv.compile(step) if compiled else step
-    for i in range(steps):
-        with rv.config.float32_matmul_precision(scope(i) if scope else None):
-            run(*data(kind))
-    return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
+def data(kind, rows=24, number=1):
+    rows, of = (3, (3, 10)) if kind == "attention" else (rows, rows)
+    labels = np.random.default_rng(number).integers(0, 10, of)
+    return *drawn((rows, *SHAPES[kind]))(number), rv.tensor(labels)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn", "pooled", "attention"])
+def trained(kind):
+    """For `same`: a training step of a network, and its inputs."""
+
+    def make():
+        model = network(kind)
+        return training(model, rv.optim.Adam(model.parameters(), 1e-3)), model
+
+    return make, lambda number: data(kind, number=number)
+
+
+def plain(step):
+    return step
+
+
+@pytest.fixture
+def exact_again():
+    yield
+    rv.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("kind", SHAPES)
 def test_a_replay_has_the_bits_of_the_eager_step(kind, medium):  # noqa: F811
-    eager = trained(kind, False)
-    assert trained(kind, True) == eager
+    same(*trained(kind))
     if kind == "pooled":
+        eager = played(*trained(kind), plain)[0]
         rv.set_winograd(False)
         try:
-            assert trained(kind, True) != eager
+            assert played(*trained(kind), strict)[0] != eager
         finally:
             rv.set_winograd(True)
 
 
+@pytest.mark.usefixtures("exact_again")
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "attention"])
 def test_another_setting_is_another_program(kind):
-    scope = lambda i: "medium" if i // 3 % 2 else "highest"  # noqa: E731
-    eager = trained(kind, False, 14, scope)
-    assert trained(kind, True, 14, scope) == eager
-    assert trained(kind, False, 14) != eager
+    def between(number, model):
+        rv.set_float32_matmul_precision("medium" if number // 3 % 2 else "highest")
+
+    same(*trained(kind), 14, between)
+    assert played(*trained(kind), plain, 14, between)[0] != played(*trained(kind), plain, 14)[0]
 
 
-def test_a_prediction_with_packed_weights(medium):  # noqa: F811
-    model = network("mlp").eval()
-    x = data("mlp", 5)[0]
+class Product(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(rv.randn(70, 200))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+PREDICTED = {
+    "packed weights": (lambda: network("mlp").eval(), (5, 64)),
+    "weights by rows, few": (lambda: Product().eval(), (3, 70)),
+    "weights by rows, many": (lambda: Product().eval(), (200, 70)),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_predictions(name, medium):  # noqa: F811
+    make, shape = PREDICTED[name]
     with rv.no_grad():
-        expected = model(x).numpy()
-        captured = rv.compile(model)
-        for _ in range(5):
-            np.testing.assert_array_equal(captured(x).numpy(), expected)
-
-
-def test_a_prediction_with_weights_by_rows(medium):  # noqa: F811
-    class Product(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(rv.randn(70, 200))
-
-        def forward(self, x):
-            return x @ self.weight
-
-    model, rng = Product(), np.random.default_rng(0)
-    captured = rv.compile(model)
-    with rv.no_grad():
-        for rows in (3, 200):
-            x = rv.tensor(rng.standard_normal((rows, 70)).astype(np.float32))
-            for _ in range(5):
-                np.testing.assert_array_equal(captured(x).numpy(), model(x).numpy())
+        same(make, drawn(shape))
 
 
 def gradients(forward, backward):
@@ -106,9 +111,10 @@ def gradients(forward, backward):
         loss = nn.functional.cross_entropy(model(x), y)
     with backward:
         loss.backward()
-    return loss.detach().numpy().tobytes() + b"".join(p.grad.numpy().tobytes() for p in model.parameters())
+    return bits([loss, model])
 
 
+@pytest.mark.usefixtures("exact_again")
 def test_gradients_have_the_precision_of_the_forward():
     scope = rv.config.float32_matmul_precision
     both = gradients(scope("medium"), scope("medium"))
@@ -118,11 +124,8 @@ def test_gradients_have_the_precision_of_the_forward():
     assert gradients(scope("medium"), scope("highest")) == both
     assert gradients(scope("highest"), scope("medium")) == plain
     rv.set_float32_matmul_precision("medium")
-    try:
-        assert gradients(scope(None), scope(None)) == both
-        assert gradients(scope("highest"), scope(None)) == plain
-    finally:
-        rv.set_float32_matmul_precision("highest")
+    assert gradients(scope(None), scope(None)) == both
+    assert gradients(scope("highest"), scope(None)) == plain
 
 
 def test_blocks_nest_and_end():
@@ -148,17 +151,19 @@ def test_blocks_nest_and_end():
 @pytest.mark.filterwarnings("error")
 def test_gradients_are_added_up_in_a_recorded_step(medium):  # noqa: F811
     """Products of a few rows, which read b where it is, add to what is there as tiles do."""
-    layer, x = nn.Linear(48, 64), [rv.randn(40, 48) for _ in range(2)]
 
-    def step(x, y):
-        layer.weight.grad = None
-        for part in (x, y):
-            (layer(part) ** 2).sum().backward()
-        return layer.weight.grad
+    def make():
+        layer = nn.Linear(48, 64)
 
-    captured = rv.compile(step)
-    for _ in range(5):
-        np.testing.assert_array_equal(captured(*x).numpy(), step(*x).numpy())
+        def step(x, y):
+            layer.weight.grad = None
+            for part in (x, y):
+                (layer(part) ** 2).sum().backward()
+            return layer.weight.grad
+
+        return step
+
+    same(make, drawn((40, 48), (40, 48)))
 
 
 def test_the_newer_name_of_the_setting():
@@ -188,6 +193,7 @@ def test_another_precision_is_an_error(wrong):
             rv.Trainer(network("mlp"), "cross_entropy", "adam", precision=wrong)
 
 
+@pytest.mark.usefixtures("exact_again")
 @pytest.mark.parametrize("compile", [True, False])
 def test_trainer(compile):
     x, y = (t.numpy() for t in data("mlp", 96))
@@ -195,18 +201,14 @@ def test_trainer(compile):
     def fit(**settings):
         trainer = rv.Trainer(network("mlp"), "cross_entropy", "adam", compile=compile, **settings)
         trainer.fit(x, y, epochs=3, batch_size=32)
-        weights = b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())
-        return weights, trainer.predict_proba(x).tobytes(), trainer.evaluate(x, y)["loss"]
+        return bits([trainer.model.state_dict(), trainer.predict_proba(x), trainer.evaluate(x, y)["loss"]])
 
     plain, half = fit(), fit(precision="medium")
     assert plain != half
     assert plain == fit(precision="highest")
     rv.set_float32_matmul_precision("medium")
-    try:
-        assert half == fit()
-        assert plain == fit(precision="high")
-    finally:
-        rv.set_float32_matmul_precision("highest")
+    assert half == fit()
+    assert plain == fit(precision="high")
 
 
 def test_trainer_keeps_it_in_its_file(tmp_path):

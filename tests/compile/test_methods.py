@@ -1,9 +1,7 @@
 """Decorated methods, and copies of compiled steps: pickle, copy and the end of objects."""
 
 import copy
-import gc
 import pickle
-import weakref
 
 import pytest
 import ranvier as rv
@@ -90,23 +88,6 @@ def test_an_object_with_compiled_methods_is_copied(kind, again):
     for _ in range(5):
         assert other.step(X).tolist() == kind.step._function(expected, X.clone()).tolist()
     assert len(other.step.programs) == len(one.step.programs) == 1
-
-
-@pytest.mark.parametrize("make", [Learner, lambda: Learner(cycle=True), Predicts])
-def test_an_object_goes_with_its_programs(make):
-    gone = []
-    for _ in range(3):
-        one = make()
-        for _ in range(5):
-            one.step(X)
-        assert len(one.step.programs) == 1
-        if getattr(one, "me", None) is None:
-            kept = copy.copy(one)
-            kept.step(X)
-        gone.append(weakref.ref(one))
-        del one
-    gc.collect()
-    assert [reference() for reference in gone] == [None] * 3
 
 
 def test_a_module_shows_nothing_of_its_programs():

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, fused, names
+from compile.beside import bits, drawn, fused, names, same
 from ranvier import _core, nn
 from support.strict import strict
 
@@ -139,6 +139,24 @@ def test_a_model_without_arguments():
     fast = strict(model)
     assert [bits(fast()) for _ in range(3)] == [bits(model())] * 3
     assert (names(fast, True), names(fast)) == (["elementwise"], ["elementwise"])
+
+
+class Decays(nn.Module):
+    """It writes to its buffer before it reads that."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", rv.ones(4))
+
+    def forward(self, x):
+        self.scale.mul_(0.5)
+        return x * rv.exp(self.scale)
+
+
+def test_what_the_model_changes_is_not_prepared():
+    with rv.no_grad():
+        step = same(lambda: (model := Decays().eval(), model), drawn((3, 4)))
+    assert names(step, True) == []
 
 
 # --- changes

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, drawn, same
+from compile.beside import bits, drawn, played, same
 from ranvier import nn
-from support.conv_networks import network, trained
+from support.conv_networks import CLASSES, network
 from support.strict import strict
+from support.training import training
 
 
 def possible(seeds):
@@ -25,12 +26,21 @@ def possible(seeds):
 def test_networks_train_to_the_eager_bits(seed, isas, threads):
     """At each level, with one dtype and then the other."""
     for number, _ in enumerate(isas):
-        dtype = (np.float32, np.float64)[(seed + number) % 2]
+        dtype = ("float32", "float64")[(seed + number) % 2]
+
+        def make():
+            model = network(seed)[0].to(dtype)  # noqa: B023
+            return training(model, rv.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)), model
+
+        def inputs(number):
+            rows = (3, 3, 3, 5, 3)[number]
+            return drawn((rows, *network(seed)[1]), CLASSES, dtype=dtype)(number)  # noqa: B023
+
         threads(1)
-        expected = trained(seed, False, dtype)
+        expected, _ = played(make, inputs, lambda step: step, 5)
         for count in (1, 2):
             threads(count)
-            assert trained(seed, True, dtype) == expected
+            assert played(make, inputs, strict, 5)[0] == expected
 
 
 @pytest.mark.parametrize("seed", possible(range(100, 130)))

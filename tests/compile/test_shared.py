@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, outcome
+from compile.beside import alike, bits, outcome
 from ranvier import nn, optim
 from ranvier.compile import shared
 from support.threads import in_threads
@@ -122,18 +122,13 @@ def fit(trainer, data=(X, Y), **more):
     return trainer
 
 
-def fitted(*which, seed=0, change=None, fits=1, data=(X, Y), more=None, **settings):
-    """The bits of fits, which are those of compile=False; change: called with the Trainer before each fit."""
-    found = []
-    for compile in (True, False):
-        trainer = start(*which, seed=seed, compile=compile, **settings)
-        for _ in range(fits):
-            if change is not None:
-                change(trainer)
-            fit(trainer, data, **(more or {}))
-        found.append(bits_of(trainer))
-    assert found[0] == found[1]
-    return found[0]
+def fitted(*which, seed=0, data=(X, Y), more=None, **settings):
+    """The bits of a fit, which are those of compile=False."""
+    return alike(
+        lambda compile: bits_of(
+            fit(start(*which, seed=seed, compile=compile, **settings), data, **(more or {}))
+        )
+    )
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -175,6 +170,24 @@ def test_the_second_fit_records_nothing(name, records):
     assert bool(records) != shares
 
 
+def by_columns():
+    model = dense(8, nn.ReLU())
+    model[0].weight.data = model[0].weight.detach().t().contiguous().t()
+    return model
+
+
+def zeros(sign):
+    return lambda: dense(8, nn.LeakyReLU(sign * 0.0))
+
+
+@pytest.mark.parametrize(("first", "second"), [("relu", by_columns), (zeros(1), zeros(-1))])
+def test_another_layout_or_sign_is_another_form(first, second, records):
+    fitted(first)
+    records.clear()
+    fitted(second)
+    assert records
+
+
 @pytest.mark.filterwarnings("ignore:.*(without compiling its steps|without replaying)")
 def test_functions_of_the_library_that_are_replaced_between_fits(monkeypatch):
     before = fitted()
@@ -187,13 +200,11 @@ def test_functions_of_the_library_that_are_replaced_between_fits(monkeypatch):
 
 
 def test_two_models_trained_in_turn():
-    found = []
-    for compile in (True, False):
+    def run(compile):
         trainers = [start(seed=seed, compile=compile) for seed in (0, 1)]
-        for trainer in trainers * 4:
-            fit(trainer)
-        found.append([*map(bits_of, trainers)])
-    assert found[0] == found[1]
+        return [bits_of(fit(trainer)) for trainer in trainers * 4]
+
+    alike(run)
 
 
 def test_models_share_no_memory_and_are_freed(records):
@@ -213,34 +224,37 @@ def test_models_share_no_memory_and_are_freed(records):
 
 def test_a_label_out_of_range(records):
     """The check of a program that was made for another fit."""
-    wrong, found = np.where(np.arange(40) == 30, 7, Y), []
+
+    def run(compile):
+        trainer = start(compile=compile)
+        return outcome(fit, trainer, (X, np.where(np.arange(40) == 30, 7, Y)), shuffle=False), bits_of(
+            trainer
+        )
+
     fit(start())
     records.clear()
-    for compile in (True, False):
-        trainer = start(compile=compile)
-        found.append((outcome(fit, trainer, (X, wrong), shuffle=False), bits_of(trainer)))
-    assert found[0] == found[1]
-    assert "7" in found[0][0][1]
+    assert "7" in alike(run)[0][1]
     assert not records
 
 
 class Keep(rv.Callback):
-    def __init__(self):
+    def __init__(self, when):
         self.grads = []
+        setattr(self, when, self.keep)
 
-    def on_epoch_end(self, epoch, logs):
+    def keep(self, *_, **__):
         self.grads.append(self.trainer.model[0].weight.grad)
 
 
-def test_gradients_that_the_caller_keeps():
-    fit(start())
-    kept = []
-    for compile in (True, False):
-        keep = Keep()
+@pytest.mark.parametrize(("when", "count"), [("on_batch_end", 20), ("on_epoch_end", 4)])
+def test_gradients_that_the_caller_keeps(when, count):
+    def run(compile):
+        keep = Keep(when)
         fit(start(compile=compile), epochs=4, callbacks=[keep])
-        kept.append(bits(keep.grads))
-    assert kept[0] == kept[1]
-    assert len({str(one) for one in kept[0][1]}) == 4
+        return bits(keep.grads)
+
+    fit(start())
+    assert len({str(one) for one in alike(run)[1]}) == count
 
 
 def test_numbers_of_threads(threads):

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits
-from compile.test_shared import bits_of, dense, fit, start
+from compile.beside import alike, bits
+from compile.test_shared import bits_of, dense, fit, fitted, start
 from ranvier import nn, optim
 from ranvier.compile import shared
 from ranvier.data import DataLoader, TensorDataset
@@ -129,27 +129,30 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 def test_as_without_compile(name):
     which, run, expected, *settings = ROWS[name]
-    found, said = [], expected if isinstance(expected, str) else ""
-    for compile in (True, False):
+    said = expected if isinstance(expected, str) else ""
+
+    def found(compile):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             trainer = run(start(*which, compile=compile, **dict(*settings)))
-        found.append([bits_of(trainer), trainer.updates, bits(vars(trainer).get("found"))])
         texts = [str(w.message) for w in caught]
         assert [bool(re.search(said, text)) for text in texts] == [True] * (bool(said) and compile)
         assert len(trainer.programs("fit")) == (0 if said or not compile else expected)
-    assert found[0] == found[1]
+        return bits_of(trainer), trainer.updates, bits(vars(trainer).get("found"))
+
+    alike(found)
 
 
 def test_resumed_within_an_update(tmp_path):
-    found = []
-    for compile in (True, False):
+    def run(compile):
         which = {"model": "dropout", "compile": compile, "accumulate": 3}
         folder = tmp_path / str(compile)
         one = fit(start(**which), batch_size=7, callbacks=[rv.Checkpoint(folder, every_batches=4)])
         again = fit(start(**which), batch_size=7, resume=sorted(folder.glob("[!b]*"))[0])
-        found += [bits([t.model.state_dict(), dict(t.history)]) for t in (one, again)]
-    assert all(one == found[0] for one in found)
+        return [bits([t.model.state_dict(), dict(t.history)]) for t in (one, again)]
+
+    whole, resumed = alike(run)
+    assert whole == resumed
 
 
 class Anneal(rv.Callback):
@@ -167,11 +170,7 @@ class Anneal(rv.Callback):
 
 @pytest.mark.parametrize("each", [True, False])
 def test_a_setting_that_a_callback_changes(each, recwarn):
-    found = [
-        bits_of(fit(start("dropout", compile=compile), epochs=15, batch_size=1, callbacks=[Anneal(each)]))
-        for compile in (True, False)
-    ]
-    assert found[0] == found[1]
+    fitted("dropout", more={"epochs": 15, "batch_size": 1, "callbacks": [Anneal(each)]})
     texts = [str(w.message) for w in recwarn]
     assert ["changes" in text for text in texts] == [True] * each
     assert not any("_take" in text or "_model" in text for text in texts)

@@ -54,7 +54,10 @@ def test_finds_what_is_missing() -> None:
 
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["five_minutes", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"]
+PAGES = [
+    *("five_minutes", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"),
+    "captured_step",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -65,8 +68,10 @@ def test_the_programs_run(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.S | re.M)
     assert blocks
     try:
-        for block in blocks:
-            exec(compile(block, f"{page}.md", "exec"), names)
+        for number, block in enumerate(blocks):
+            file = tmp_path / f"block_{number}.py"
+            file.write_text(block)
+            exec(compile(block, str(file), "exec"), names)
     finally:
         rv.set_num_threads(threads)
 

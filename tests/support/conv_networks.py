@@ -1,11 +1,9 @@
-"""Convolutional networks drawn at random, and the weights that they have after some steps."""
+"""Convolutional networks drawn at random."""
 
 import random
 
-import numpy as np
 import ranvier as rv
 from ranvier import nn
-from support.training import training
 
 CLASSES = 4
 
@@ -57,20 +55,3 @@ def network(seed: int):
     with rv.no_grad():
         features = body.eval()(rv.zeros(1, *shape)).shape[1]
     return body.append(nn.Linear(features, CLASSES)).train(), shape
-
-
-def trained(seed: int, compiled: bool, dtype=np.float32, steps: int = 5) -> dict[str, bytes]:
-    """What a network's state and losses are after some steps on images drawn by the seed."""
-    rv.manual_seed(seed)
-    model, shape = network(seed)
-    rng = np.random.default_rng(seed)
-    model.to(dtype)
-    optimizer = rv.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    step = training(model, optimizer)
-    run = rv.compile(step) if compiled else step
-    losses = []
-    for n in [3, 3, 3, 5, 3, 5, 5, 3][:steps]:
-        x = rv.tensor(rng.standard_normal((n, *shape)).astype(dtype))
-        losses.append(run(x, rv.tensor(rng.integers(0, CLASSES, n))).item())
-    state = {name: value.detach().numpy().tobytes() for name, value in model.state_dict().items()}
-    return state | {"losses": np.array(losses).tobytes()}

@@ -93,6 +93,8 @@ twice(lambda v: functools.singledispatch(lambda value: 1.0), lambda o, v: o.regi
 twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
     lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})), lambda o: o(1.5),
     lambda o: o.rate)  # fmt: skip
+twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
+    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))), lambda o: o(1.5))  # fmt: skip
 twice(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
 for kind, call in (
     (property, lambda o: o[0].fget(None)),
@@ -188,6 +190,9 @@ First, Second = own(value=1.0), own(value=2.0)
 twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
     lambda o: 1.0 + isinstance(o, Second), lambda o: 1.0 + issubclass(type(o), Second),
     values=(First, Second, First, Second))  # fmt: skip
+Empty, Other = own(__slots__=()), own(__slots__=())  # which differ in nothing else
+twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: 1.0 + isinstance(o, Other),
+    values=(Empty, Other, Empty, Other))  # fmt: skip
 for name, becomes, read in (
     ("value", lambda v: property(lambda self: v), lambda o: o.value),
     ("__getattr__", lambda v: lambda self, name: v, lambda o: getattr(o, "more", 1.0)),

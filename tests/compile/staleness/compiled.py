@@ -113,6 +113,10 @@ scenario(lambda v: Net(), sets("factor"), lambda run, o: run.compile(o.eval()),
     ways=(compiled,))  # fmt: skip
 
 
+scenario(lambda v: network(nn.Dropout(0.4), nn.BatchNorm1d(4)), lambda o, v: sets("p")(o[2], 0.1 * v),
+    lambda run, o: rv.no_grad()(run.compile(o.train())), ways=(compiled,))  # fmt: skip
+
+
 class AsksForGradients(nn.Linear):
     def forward(self, x):
         return super().forward(x) * (2 if self.weight.requires_grad else 3) * (1 + self.bias.is_leaf)

@@ -18,6 +18,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import _core
 from ranvier.compile import cache
+from ranvier.compile.signature import parts_of
 from ranvier.nn import often
 from ranvier.observe import running
 
@@ -241,18 +242,24 @@ class InOne(Run):
         if self.compiled:
             results = leaves(case.step.run(*map(rv.stack, zip(*given, strict=True))))
         else:
-            each = [leaves(case.step(*args)) for args in given]
-            columns = zip(*each, strict=True)
-            results = [rv.stack([x.detach() for x in column]) for column in columns if column[0] is not None]
+            results = together([leaves(case.step(*args)) for args in given])
         found: dict[str, Any] = {"random": repr(rv.get_rng_state().tolist())}
         describe(case.watch(), "watched", found, frozenset())
         describe([x for x in results if x is not None], "results", found, frozenset())
         self.seen.append(found)
 
 
+def together(each: list[list[Any]]) -> list[Any]:
+    """The results of calls as those of one; where they are not all Tensors, one after the other."""
+    each = [[x.detach() if isinstance(x, rv.Tensor) else x for x in one] for one in each]
+    if all(x is None or isinstance(x, rv.Tensor) for one in each for x in one):
+        return [rv.stack(column) for column in zip(*each, strict=True) if column[0] is not None]
+    return [x for one in each for x in one]
+
+
 def leaves(x: Any) -> list[Any]:
     """What is in containers, or the value itself."""
-    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else None
+    parts = parts_of(x)
     return [x] if parts is None else [leaf for part in parts for leaf in leaves(part)]
 
 

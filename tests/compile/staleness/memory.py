@@ -12,12 +12,6 @@ from compile.staleness.small import *
 from ranvier import nn, optim
 
 
-def changed(make, *changes, ways):
-    """Changes of Tensors: functions of the number of the change, too."""
-    for change in changes:
-        scenario(make, lambda o, v, change=change: change(o, int(v) - 1), change, ways=ways)
-
-
 def leaves(run, o, change):
     return Case(run.compile(of_leaves(o)), lambda: o)
 

@@ -68,12 +68,7 @@ TRAINED, PREDICTED = (in_step, *FITS), (predicted, predicted_alone)
 ALL = (*TRAINED, FIT, EVALUATE, PREDICT, IN_TURN, *PREDICTED)
 
 
-def changed(make, *changes, ways=ALL, **more):
-    """Changes of a model, its optimizer or its loss: functions of the number of the change too."""
-    for marked in changes:
-        change, where = (marked.function, marked.ways) if isinstance(marked, eager) else (marked, None)
-        read = eager(change, *where) if where is not None else change
-        scenario(make, lambda s, v, change=change: change(s, int(v) - 1), read, ways=ways, **more)
+changed = functools.partial(changed, ways=ALL)
 
 
 def inserts(s, n):

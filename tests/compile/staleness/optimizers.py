@@ -1,6 +1,7 @@
 """Optimizers: each setting of each class, groups, states, gradients, schedules."""
 # ruff: noqa: B009, F403, F405, RUF015
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,41 +26,24 @@ def steps(run, t, _):
     return Case(run.compile(lambda x: t.step(x)), lambda: t.watch)
 
 
-def changed(make, *changes, ways=(steps,), **more):
-    """Changes of two parameters and their optimizer: functions of the number of the change too."""
-    for change in changes:
-        scenario(make, lambda t, v, change=change: change(t, int(v) - 1), change, ways=ways, **more)
+changed = functools.partial(changed, ways=(steps,))
 
 
-# --- settings: of a class, made with these, the values that each gets
-COMMON = {"lr": (0.1, 0.02, 0.0), "weight_decay": (0.1, 0.0, 0.5), "maximize": (True, False, True)}
-ADAM = {**COMMON, "betas": ((0.5, 0.9), (0.8, 0.999), (0.0, 0.9)), "eps": (1e-1, 1e-8, 1.0)}
-MOMENTUM, SWITCHED = (0.9, 0.5, 0.0), (True, False, True)
-DECOUPLED = {"decoupled_weight_decay": SWITCHED}
-SETTINGS = [
-    (optim.SGD, {}, {**COMMON, "momentum": MOMENTUM}),
-    (optim.SGD, {"momentum": 0.9},
-        {**COMMON, "momentum": (0.5, 0.0, 0.9), "nesterov": SWITCHED, "dampening": (0.5, 0.0, 0.9)}),
-    (optim.Adam, {}, {**ADAM, "amsgrad": SWITCHED}),
-    (optim.Adam, {"weight_decay": 0.1}, DECOUPLED),
-    (optim.AdamW, {}, {**ADAM, "amsgrad": SWITCHED}),
-    (optim.Adadelta, {"lr": 1.0}, {**COMMON, "rho": (0.5, 0.9, 0.1), "eps": (1e-2, 1e-6, 1e-1)}),
-    (optim.Adagrad, {}, {**COMMON, "lr_decay": (0.5, 0.0, 1.0), "eps": (1e-1, 1e-10, 1.0)}),
-    (optim.Adamax, {}, ADAM),
-    (optim.Rprop, {}, {"maximize": SWITCHED, "etas": ((0.3, 1.5), (0.5, 1.2), (0.1, 2.0)),
-        "step_sizes": ((1e-6, 0.01), (2e-6, 0.02), (3e-6, 0.03))}),
-    (optim.ASGD, {}, {**COMMON, "lambd": (0.5, 1e-4, 0.9), "alpha": (2.0, 0.75, 9.0), "t0": (0, 1e6, 2)}),
-    (optim.NAdam, {}, {**ADAM, "momentum_decay": (0.1, 4e-3, 1.0)}),
-    (optim.NAdam, {"weight_decay": 0.1}, DECOUPLED),
-    (optim.RAdam, {"betas": (0.9, 0.5)}, {**ADAM, "betas": ((0.5, 0.6), (0.8, 0.5), (0.0, 0.5))}),
-    (optim.RAdam, {"betas": (0.9, 0.5), "weight_decay": 0.1}, DECOUPLED),
-    (optim.RMSprop, {}, {**COMMON, "alpha": (0.5, 0.99, 0.1), "eps": (1e-1, 1e-8, 1.0),
-        "momentum": MOMENTUM[::-1], "centered": SWITCHED}),
-]  # fmt: skip
-for kind, settings, all_values in SETTINGS:
-    for name, values in all_values.items():
-        scenario(two(kind, **settings), lambda t, v, name=name: puts(name)(t.groups[0], v), two,
-            values=(None, *values), ways=(steps,))  # fmt: skip
+# --- each setting that is compared with PyTorch: from its default to this value, to another one and back
+def another(value):
+    """Of the same kind; of a number 0, by which a rule may need fewer states."""
+    if isinstance(value, tuple):
+        return (0.9 * value[0], *value[1:])
+    return not value if isinstance(value, bool) else 0 * value
+
+
+for kind, settings in CASES:
+    for name, value in settings.items():
+        if name == "initial_accumulator_value" or (name == "momentum" and "nesterov" in settings):
+            continue  # it is read once; Nesterov's needs one from the beginning
+        others = {key: own for key, own in settings.items() if key != name}
+        scenario(two(KINDS[kind], **others), lambda t, v, name=name: puts(name)(t.groups[0], v), two,
+            values=(None, value, another(value), value), ways=(steps,))  # fmt: skip
 
 # every rule, also of halves: the rate and a parameter change
 for name, kind in KINDS.items():

@@ -190,11 +190,11 @@ class Program:
         return re.sub(r"(?<![\w.])[TUVAC](?!\w)", lambda match: values[match[0]], line)
 
     @classmethod
-    def of(cls, line: str) -> "Program":
-        """A step with this line alone, without changes between its calls."""
-        made = cls(1)
-        filled = made.filled(line, {"T": "t0", "U": "t1", "V": "t2", "A": "0.3"}).replace("NEW", "t3")
-        made.lines = ["t0 = x * 1.0", "t1 = lin(x)", "t2 = x - w", filled]
+    def of(cls, *given: str) -> "Program":
+        """A step with these lines alone, at most three, without changes between its calls."""
+        made, values = cls(1), {"T": "t0", "U": "t1", "V": "t2", "A": "0.3"}
+        filled = [made.filled(line, values).replace("NEW", f"t{i}") for i, line in enumerate(given, 3)]
+        made.lines = ["t0 = x * 1.0", "t1 = lin(x)", "t2 = x - w", *filled]
         made.beginning, made.ending, made.result = BEGINNINGS[0][0], ENDINGS[0][0], RESULTS[0]
         made.changes = 0.0
         return made

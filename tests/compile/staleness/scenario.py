@@ -122,6 +122,19 @@ def scenario(
             )
 
 
+def changed(
+    make: Callable[[Any], Any], *changes: Read | eager, ways: Sequence[Callable[..., Case]], **more: Any
+) -> None:
+    """A scenario for each change, a function of the thing and of the number of the change, and each way.
+
+    The ways of these scenarios get the change in place of a function that reads.
+    """
+    for marked in changes:
+        change = marked.function if isinstance(marked, eager) else marked
+        read = eager(change, *marked.ways) if isinstance(marked, eager) else change
+        scenario(make, lambda o, v, change=change: change(o, int(v) - 1), read, ways=ways, **more)
+
+
 # --- changes
 def sets(name: str) -> Callable[[Any, Any], None]:
     """Sets this attribute."""

@@ -64,6 +64,20 @@ def in_block(x):
         return rv.mm(x, W)
 
 
+def after_another(run, weight, multiplied):
+    """In a block that has cast the weight before."""
+    step = run.compile(lambda x: multiplied(weight, x).detach())
+
+    def call(x):
+        with rv.autocast("cpu"):
+            multiplied(weight, x)
+            return step(x)
+
+    return Case(call, lambda: weight)
+
+
+scenario(lambda v: rv.full((3, 3), 1.0 / 7).requires_grad_(), lambda w, v: w.data.mul_(v),
+    lambda w, x: rv.mm(x, w), ways=(after_another,))  # fmt: skip
 block(lambda: rv.autocast("cpu"), lambda x: rv.mm(x, W))
 block(lambda: rv.autocast("cpu", cache_enabled=False),
     lambda x: x * (2 if rv.amp.is_autocast_cache_enabled() else 3))  # fmt: skip

@@ -8,6 +8,7 @@ import ranvier as rv
 from compile.staleness.judge import default_inputs, describe
 from ranvier import nn, optim
 from ranvier.nn import functional as F
+from support.training import training
 
 
 def labelled(number):
@@ -57,9 +58,9 @@ def networks(*seeds):
 def descends(loss_of, optimizer, between=None):
     """A training step; between: what is done after backward."""
 
-    def step(x):
+    def step(*inputs):
         optimizer.zero_grad()
-        loss = loss_of(x)
+        loss = loss_of(*inputs)
         loss.backward()
         if between is not None:
             between()
@@ -76,15 +77,9 @@ def squares(model):
 
 def classifies(model, optimizer, of=None):
     """A training step of x and labels; of: what holds the loss function."""
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y) if of is None else of.loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    if of is None:
+        return training(model, optimizer)
+    return descends(lambda x, y: of.loss(model(x), y), optimizer)
 
 
 class Two:

@@ -18,6 +18,7 @@ from compile.staleness import (  # noqa: F401
     places,
     random_steps,
     settings,
+    training,
     values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
@@ -32,15 +33,14 @@ CHEAP = [name for name in MANY if name.startswith("places")]
 PREDICTED = [name for name in MANY if name.endswith("predicted")]
 
 
-def judged(name, at):
-    """A step that is not marked must be captured; one that is marked may be.
-
-    Where nobody has asked for it, nothing may be recorded of a module whose first calls differ.
-    """
-    one = SCENARIOS[name]
-    outcome, remark = judge(one, at)
-    may_be_eager = one.eager or ("alone" in name and at == EARLY)
-    assert outcome in (["captured", "eager"] if may_be_eager else ["captured"]), f"{outcome}: {remark}"
+# after which calls something changes, and for which scenarios
+WHEN = [
+    *((name, LATE) for name in SCENARIOS),
+    *((name, EARLY) for name in MANY[::4]),
+    *((name, EACH) for name in CHEAP[::20]),
+    *((name, LONG) for name in CHEAP[3::32]),
+    *((name, (30, 31, 50)) for name in PREDICTED),  # where the core answers without Python
+]
 
 
 @pytest.fixture
@@ -50,43 +50,26 @@ def one_thread(threads):
 
 
 @pytest.mark.usefixtures("one_thread")
-@grouped("name", SCENARIOS)
-def test_as_eager(name):
-    judged(name, LATE)
+@grouped(("name", "at"), WHEN)
+def test_as_eager(name, at):
+    """A step that is not marked must be captured, if not all changes at each call; one that is marked may be.
 
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", MANY[::4])
-def test_as_eager_when_changed_early(name):
-    judged(name, EARLY)
-
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", CHEAP[::20])
-def test_as_eager_when_changed_in_each_call(name):
-    assert judge(SCENARIOS[name], EACH)[0] in ("captured", "eager")
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", CHEAP[3::32])
-def test_as_eager_in_many_calls(name):
-    judged(name, LONG)
-
-
-@pytest.mark.usefixtures("one_thread")
-@grouped("name", PREDICTED)
-def test_as_eager_where_the_core_answers_without_python(name):
-    judged(name, (30, 31, 50))
+    Where nobody has asked for it, nothing may be recorded of a module whose first calls differ.
+    """
+    one = SCENARIOS[name]
+    outcome, remark = judge(one, at)
+    may_be_eager = one.eager or at == EACH or ("alone" in name and at == EARLY)
+    assert outcome in (["captured", "eager"] if may_be_eager else ["captured"]), f"{outcome}: {remark}"
 
 
 PLAIN = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
-PATHS = ("stepped", "through", "steps", "in_step", "whole", "trained")
+PATHS = ("stepped", "through", "steps", "returning", "in_step", "whole", "trained")
 
 
 @pytest.mark.usefixtures("one_thread")
 @grouped(
     "name",
-    [name for name in PLAIN if name.endswith(PATHS[:3])] + [n for n in PLAIN if n.endswith(PATHS[3:])][::5],
+    [name for name in PLAIN if name.endswith(PATHS[:4])] + [n for n in PLAIN if n.endswith(PATHS[4:])][::5],
 )
 def test_many_calls_in_one(name):
     """By `step.run`: the bits of a loop."""
@@ -109,11 +92,18 @@ def test_random_steps(part):
     assert captured > 0.5 * len(seeds), "few of them are captured"
 
 
+LINES = [line for lines, _ in random_steps.KINDS for line in lines]
+MAKING = [line for line in LINES if line.startswith("NEW = ") and line not in random_steps.DENIED]
+# Three at once of those that make a tensor, whose loss is of the last three; of the others each by itself.
+TOGETHER = [MAKING[at : at + 3] for at in range(0, len(MAKING), 3)]
+TOGETHER += [[line] for line in LINES if line not in MAKING]
+
+
 @pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
-@grouped("line", [line for lines, _ in random_steps.KINDS for line in lines])
-def test_lines_of_random_steps(line):
-    outcome, remark = random_steps.judged(random_steps.Program.of(line))
-    assert outcome == "as eager" or (outcome == "refused" and line in random_steps.DENIED), remark
+@grouped("lines", TOGETHER)
+def test_lines_of_random_steps(lines):
+    outcome, remark = random_steps.judged(random_steps.Program.of(*lines))
+    assert outcome == "as eager" or (outcome == "refused" and lines[0] in random_steps.DENIED), remark
 
 
 UNCHANGED = [name for name in MANY if SCENARIOS[name].neutral and not SCENARIOS[name].eager]

@@ -1,24 +1,37 @@
-"""Training steps as programs write them, for `test_training_steps.py`."""
+"""Training steps as programs write them, of which nothing changes between two calls."""
+# ruff: noqa: F403, F405
 
 import copy
 
 import numpy as np
 import ranvier as rv
+from compile.staleness.judge import Case
+from compile.staleness.scenario import *
 from ranvier import nn, optim
 from ranvier.autograd import grad
 from ranvier.nn import functional as F
 from ranvier.optim import swa_utils
 from ranvier.train.step import Penalty
 
-STEPS = {}  # by name: what makes the step of a model, its optimizer and a list of what is compared, too
-
 
 def of(model, *shape):
-    """The step below is one of this model, for inputs (4, *shape) and labels from 0 to 2."""
+    """The function below makes a step of this model, its optimizer and a list of what is compared, too.
 
-    def register(make):
-        STEPS[make.__name__] = make, model, shape
-        return make
+    Its inputs are (4, *shape) and labels from 0 to 2.
+    """
+
+    def steps(run, m, make_step):
+        o, more = optim.SGD(m.parameters(), lr=0.1, momentum=0.9), []
+        return Case(run.compile(make_step(m, o, more)), lambda: [m, o, more], inputs)
+
+    def inputs(number):
+        rng = np.random.default_rng(number)
+        x = rng.standard_normal((4, *shape)).astype(np.float32)
+        return rv.tensor(x), rv.tensor(rng.integers(0, 3, 4))
+
+    def register(make_step):
+        scenario(lambda v: model(), None, make_step, ways=(steps,))
+        return make_step
 
     return register
 
@@ -117,9 +130,9 @@ def averaging(**settings):
 
 
 EMA = swa_utils.get_ema_multi_avg_fn(0.9)
-STEPS["averages"] = averaging(multi_avg_fn=EMA), mlp, (6,)
-STEPS["averages of buffers"] = averaging(multi_avg_fn=EMA, use_buffers=True), images, (2, 6, 6)
-STEPS["copies of buffers"] = averaging(), images, (2, 6, 6)
+of(mlp, 6)(averaging(multi_avg_fn=EMA))
+of(images, 2, 6, 6)(averaging(multi_avg_fn=EMA, use_buffers=True))
+of(images, 2, 6, 6)(averaging())
 
 
 @of(mlp, 6)

@@ -1,0 +1,78 @@
+"""What is compiled ends with what it belongs to."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import ranvier as rv
+from compile.beside import drawn
+from compile.test_host_calls import Softplus, maker
+from compile.test_methods import Learner, Predicts
+from compile.test_rests import KINDS
+from ranvier import nn
+from ranvier.compile.compiled_model import module_of
+from support.strict import strict
+
+X, ROWS = rv.arange(6.0), rv.ones(4, 3)
+
+
+def called(step, *args):
+    for _ in range(5):
+        step(*args)
+    return step
+
+
+def function(kind):
+    made = KINDS[kind]()
+    return getattr(made, "__self__", made), called(rv.compile(made), X)
+
+
+def methods(make):
+    """With a copy that has the same model, and is called, too."""
+    one = make()
+    called(one.step, ROWS)
+    assert len(one.step.programs) == 1
+    other = copy.copy(one)
+    if getattr(one, "me", None) is None:
+        other.step(ROWS)
+    return one, other
+
+
+def model():
+    kind = type("Local", (nn.Linear,), {})
+    made = called(rv.compile(kind(3, 2).eval()), ROWS)
+    assert type(made).__qualname__ == kind.__qualname__
+    return made, module_of(made), type(made)
+
+
+def alone():
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    for _ in range(60):
+        rv.no_grad()(module)(ROWS)
+    return (module,)
+
+
+def by_numpy():
+    step, (weight,), _ = maker(lambda h: Softplus(2.0).apply(h))()
+    fast = called(strict(step), *drawn((4, 3))(0))
+    return weight, fast, fast.programs[0]
+
+
+MADE = {
+    **{f"a {kind}": lambda kind=kind: function(kind) for kind in KINDS},
+    "methods": lambda: methods(Learner),
+    "methods, in a cycle": lambda: methods(lambda: Learner(cycle=True)),
+    "methods of a module": lambda: methods(Predicts),
+    "a compiled model": model,
+    "a module that is replayed by itself": alone,
+    "a step with calls of NumPy": by_numpy,
+}
+
+
+@pytest.mark.usefixtures("replayed_soon")
+@pytest.mark.parametrize("name", MADE)
+def test_nothing_is_kept_alive(name):
+    gone = [weakref.ref(x) for _ in range(6) for x in MADE[name]()]
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * len(gone)
