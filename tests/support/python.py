@@ -1,8 +1,10 @@
 """Programs in an interpreter of their own."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -17,3 +19,15 @@ def printed(*arguments: str | Path, **environment: str) -> str:
     done = ended(*arguments, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def in_mode(program: str, *arguments: str | Path, **environment: str) -> str:
+    """What a program prints in which this library runs in place of PyTorch."""
+    return printed("-m", "ranvier.torch", "-c", program, *arguments, **environment)
+
+
+def answers(begin: str, rows: Iterable[str], shown: str = "ascii") -> dict[str, str]:
+    """The texts of expressions in such a program, after its first lines; shown: what makes them texts."""
+    program = f"{begin}\nimport json, sys\nrows = json.loads(sys.argv[1])\n"
+    program += f"print(json.dumps({{row: {shown}(eval(row)) for row in rows}}))"
+    return dict(json.loads(in_mode(program, json.dumps([*rows])).splitlines()[-1]))

@@ -9,7 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier.torch import inner, jit, matrices, names, optimizers, special, top, weak
 from ranvier.torch.methods import METHODS
-from support.python import printed
+from support.python import answers, in_mode
 from support.refused import refused
 
 _START = """
@@ -77,9 +77,7 @@ _RUNS = {
 
 
 def test_what_is_traced_is_the_code_of_pytorch() -> None:
-    program = _START + "\n".join(f"print(({text}), end='\\0')" for text in _RUNS)
-    found = printed("-m", "ranvier.torch", "-c", program).split("\0")
-    assert dict(zip(_RUNS, found, strict=False)) == _RUNS
+    assert answers(_START, _RUNS, "str") == _RUNS
 
 
 _REFUSED = """
@@ -92,7 +90,7 @@ except RuntimeError as error: print(str(error)[:43])
 
 
 def test_what_a_trace_cannot_know_is_refused() -> None:
-    lines = printed("-m", "ranvier.torch", "-c", _START + _REFUSED).splitlines()
+    lines = in_mode(_START + _REFUSED).splitlines()
     assert [line.split()[0] for line in lines] == [
         "TraceError", "TraceError", "RuntimeError", "NotImplementedError", "Tried",
     ]  # fmt: skip
@@ -130,7 +128,7 @@ print(traced(lambda x: alone(x) + alone(3)))
 
 
 def test_graphs_are_changed() -> None:
-    assert printed("-m", "ranvier.torch", "-c", _START + _CHANGED).splitlines() == [
+    assert in_mode(_START + _CHANGED).splitlines() == [
         "True",
         "(body,) [mul] body scale [cat, getitem_2, getitem_3]",
         "def forward(self, input):",
@@ -165,7 +163,7 @@ print([m() for m in (Asks(), torch.jit.script(Asks()), Asks())])
 
 
 def test_scripted_modules_are_saved_and_loaded() -> None:
-    assert printed("-m", "ranvier.torch", "-c", _START + _SCRIPTS).splitlines() == [
+    assert in_mode(_START + _SCRIPTS).splitlines() == [
         "[True, False] False", "True False True", "True Sequential", "True Net", "True",
         "[False, True, False]",
     ]  # fmt: skip

@@ -4,7 +4,7 @@ import io
 
 import ranvier as rv
 from ranvier.torch import files
-from support.python import printed
+from support.python import in_mode, printed
 
 PROGRAM = """
 import copy, io, pickle, sys
@@ -80,7 +80,7 @@ print("end")
 
 
 def test_a_program_that_saves_and_loads(tmp_path):
-    assert printed("-m", "ranvier.torch", "-c", PROGRAM, tmp_path) == "end\n"
+    assert in_mode(PROGRAM, tmp_path) == "end\n"
 
 
 def test_a_file_of_the_programs_own_is_flushed():
@@ -132,7 +132,7 @@ print("end")
 
 
 def test_a_program_with_safetensors(tmp_path):
-    assert printed("-m", "ranvier.torch", "-c", SAFETENSORS, tmp_path) == "end\n"
+    assert in_mode(SAFETENSORS, tmp_path) == "end\n"
 
 
 MAPPED = """
@@ -166,7 +166,7 @@ print(float(kept[0]["b"].sum()), float(kept[1]["a"].sum()), float(kept[2]["a"].s
 
 def test_weights_are_not_read_before_they_are_used(tmp_path):
     text = f"True\n{2.0**22} {2.0**23} {2.0**22}\n"
-    assert printed("-m", "ranvier.torch", "-c", MAPPED, tmp_path) == text
+    assert in_mode(MAPPED, tmp_path) == text
 
 
 # bfloat16 in a program that this library runs in place of PyTorch: its names, and files that have it.
@@ -233,7 +233,7 @@ torch.testing.assert_close(x[:2], x[:2] * 1.01)
 
 
 def test_what_a_program_sees(tmp_path):
-    printed("-m", "ranvier.torch", "-c", BFLOAT16_PROGRAM, tmp_path)
+    in_mode(BFLOAT16_PROGRAM, tmp_path)
 
 
 # Memory that processes have in common: `share_memory_` of tensors, `share_memory` of modules.
