@@ -53,10 +53,7 @@ BOMBS = {
         [node("ConvTranspose", ["x", "w"], ["y"], strides=[10**5] * 2)],
         [("w", np.ones(ONE, np.float32))],
     ),
-    "AveragePool": (
-        [node("AveragePool", ["x"], ["y"], kernel_shape=[30_000] * 2, pads=[20_000] * 4)],
-        [],
-    ),
+    "AveragePool": ([node("AveragePool", ["x"], ["y"], kernel_shape=[30_000] * 2, pads=[20_000] * 4)], []),
     "AffineGrid": (
         [node("Reshape", ["t", "r"], ["h"]), node("AffineGrid", ["h", "s"], ["y"])],
         [("t", np.ones(6, np.float32)), ("r", [1, 2, 3]), ("s", [1, 1, 10**6, 10**6])],

@@ -103,10 +103,7 @@ def test_saved_weights(tmp_path):
 W, B, SCALE = np.ones((4, 3), np.float32), np.ones(4, np.float32), np.full(3, 2, np.float32)
 STATISTICS = {"s": SCALE, "t": SCALE, "m": np.zeros(3, np.float32), "v": SCALE}
 CONSTANTS = {  # as PaddlePaddle's exporter and spox write them
-    "a layer": (
-        [node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
-        {"w": W, "b": B},
-    ),
+    "a layer": ([node("Gemm", ["x", "w", "b"], ["y"], transB=1)], {"w": W, "b": B}),
     "a product and a sum": (
         [node("Transpose", ["w"], ["k"]), node("MatMul", ["x", "k"], ["m"]), node("Add", ["b", "m"], ["y"])],
         {"w": W, "b": B},
@@ -291,10 +288,7 @@ NODES = {
         model([node("ConstantOfShape", ["s"], ["y"])], {"s": [2**62, 2**62]}),
         "have more elements than expected",
     ),
-    "negative fill": (
-        model([node("ConstantOfShape", ["s"], ["y"])], {"s": [-2]}),
-        "expected sizes of 0",
-    ),
+    "negative fill": (model([node("ConstantOfShape", ["s"], ["y"])], {"s": [-2]}), "expected sizes of 0"),
     "expand": (shaped("Expand", [4, 4]), "got shape"),
     "tile": (shaped("Tile", [-1, 1]), "got repeats"),
     "pad": (shaped("Pad", [2**50, 0, 0, 0]), "node of type Pad"),
@@ -307,10 +301,7 @@ NODES = {
     "flatten": (model([node("Flatten", ["x"], ["y"], axis=9)]), "got axis 9"),
     "split": (model([node("Split", ["x", "s"], ["y", "z"], axis=1)], {"s": [5, -2]}), "got sizes"),
     "one-hot": (
-        model(
-            [node("OneHot", ["i", "s", "v"], ["y"])],
-            {"i": [1], "s": 2**40, "v": np.ones(2, np.float32)},
-        ),
+        model([node("OneHot", ["i", "s", "v"], ["y"])], {"i": [1], "s": 2**40, "v": np.ones(2, np.float32)}),
         "have more elements than expected",
     ),
     "conv": (
@@ -322,10 +313,7 @@ NODES = {
         "node of type MaxPool",
     ),
     "steps": (
-        model(
-            [node("LSTM", ["x", "s", "s"], ["y"], hidden_size=5)],
-            {"s": np.ones((1, 20, 3), np.float32)},
-        ),
+        model([node("LSTM", ["x", "s", "s"], ["y"], hidden_size=5)], {"s": np.ones((1, 20, 3), np.float32)}),
         "node of type LSTM",
     ),
     "equation": (model([node("Einsum", ["x"], ["y"], equation="ij->kk")]), "node of type Einsum"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.tape.function import in_dtypes
 from ranvier.torch.methods import METHODS
 
 _TEXT = "Expected cond to be True, but got False."
@@ -120,6 +121,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return rv.full_like(input, value)
 
 
+@in_dtypes()
 def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
     """The derivatives of a function along dimensions, from its values at points of equal distances, or at
     coordinates: second-order differences inside, of order `edge_order` at the ends.
@@ -129,6 +131,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     (tensor([2., 4., 6.]),)
     """
     every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    spacing = 1 if spacing is None else spacing
     points = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(every)
     if len(points) != len(every):
         raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")
