@@ -77,8 +77,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "setitem on the tape": lambda: rv.zeros(4, 3, requires_grad=True).clone().__setitem__(0, MASKED[0]),
     "backward": lambda: rv.ones(4, 3, requires_grad=True).clone().backward(MASKED),
     "TensorDataset": lambda: TensorDataset(MASKED, [0, 1, 0, 1]), "a layer": lambda: nn.Linear(3, 2)(MASKED),
-    "Standardize": lambda: Standardize().fit(MASKED), "fit": lambda: trainer().fit(MASKED, LABELS.data, epochs=1),
-    "fit labels": lambda: trainer().fit(MASKED.data, LABELS, epochs=1), "predict": lambda: trainer().predict(MASKED),
+    "Standardize": lambda: Standardize().fit(MASKED), "predict": lambda: trainer().predict(MASKED),
+    "fit": lambda: trainer().fit(MASKED, LABELS.data, epochs=1),
+    "fit labels": lambda: trainer().fit(MASKED.data, LABELS, epochs=1),
 }  # fmt: skip
 
 
