@@ -16,9 +16,7 @@ import pytest
 import ranvier as rv
 from differential.distribution_cases import TABLE
 from ranvier import nn, optim
-from ranvier.nn.arguments import arguments_of
 from ranvier.nn.loss.functional import FORMS
-from samples import layer_samples
 from support.grouped import grouped
 from support.optimizers import KINDS
 from support.refused import refused
@@ -193,23 +191,6 @@ def test_functions(place: str, name: str) -> None:
             given.insert(0, TENSORS[rng.integers(len(TENSORS))]())
         what = _shown(f"{place}.{name}", given, settings)
         attempt(what, _names(name, function), lambda g=given, s=settings: function(*g, **s))
-
-
-@grouped("sample", [sample for sample in layer_samples() if sample.op.name != "Transformer"], ids=str)
-def test_layers(sample: Any) -> None:
-    """Settings when a layer is made, and inputs when it is called: its name, or that of an op in it."""
-    make, settings = type(sample.args[0]), arguments_of(sample.args[0])
-    rng = np.random.default_rng([SEED, *map(ord, str(sample))])
-    parameters = [p for p in _parameters(make) if p.kind is p.POSITIONAL_OR_KEYWORD]
-    for _ in range(CALLS):
-        p = parameters[rng.integers(len(parameters))] if parameters else None
-        spoiled = settings if p is None or rng.random() < 0.5 else {**settings, p.name: drawn(rng, p, OTHERS)}
-        module = attempt(_shown(make.__name__, [], spoiled), None, lambda s=spoiled: make(**s))
-        given = [*sample.tensors(rv.float32, records=False).args[1:]]
-        at = rng.integers(len(given))
-        given[at] = TENSORS[rng.integers(len(TENSORS))]()
-        if module is not None:
-            attempt(_shown(f"{make.__name__}(...)", given, {}), None, lambda m=module, g=given: m(*g))
 
 
 def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
