@@ -8,16 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def ended(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """python with these arguments, when it has ended."""
-    command, variables = [sys.executable, *arguments], os.environ | environment
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
+def ended(
+    *arguments: str | Path, folder: Path | None = None, stdin: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """python with these arguments, in a folder, when it has ended."""
+    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))} | environment
+    command: list[str | Path] = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=variables, input=stdin, capture_output=True, text=True, timeout=300
+    )
 
 
-def printed(*arguments: str | Path, **environment: str) -> str:
+def printed(*arguments: str | Path, folder: Path | None = None, **environment: str) -> str:
     """What it prints; the test fails where it ends with an error."""
-    done = ended(*arguments, **environment)
-    assert done.returncode == 0, done.stderr
+    done = ended(*arguments, folder=folder, **environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
