@@ -1,4 +1,7 @@
-"""Arguments by their names, which are PyTorch's (tests/interface/test_names.py), give what they give by place."""
+"""Arguments by name give what they give by place.
+
+The names are PyTorch's: tests/interface/test_names.py.
+"""
 
 import numpy as np
 import ranvier as rv
