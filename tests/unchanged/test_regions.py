@@ -162,19 +162,44 @@ def test_errors():
 
 F = nn.functional
 RNG = np.random.default_rng(0)
+VOLUMES_SETTINGS = [
+    {}, {"padding": (2, 1, 0)}, {"stride": 2, "padding": [1]}, {"dilation": (1, 2, 1), "padding": "same"},
+    {"groups": 2, "stride": (2, 1, 1)}, {"padding": "valid", "dilation": (1, 2, 1)}, {"padding": "same"},
+]  # fmt: skip
 
 
 def tensor(*shape):
     return rv.tensor(RNG.uniform(-1, 1, shape), requires_grad=True)
 
 
-def test_groups():
-    """The rest: PyTorch's samples, in tests/differential/opinfo."""
-    x, w, b = tensor(2, 2, 5, 6, 7), tensor(4, 1, 3, 2, 3), tensor(4)
-    halves = [conv3d(x[:, i : i + 1], w[2 * i : 2 * i + 2], b[2 * i : 2 * i + 2], 2) for i in range(2)]
-    found, wanted = conv3d(x, w, b, 2, groups=2), rv.cat(halves, 1)
-    np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), atol=1e-12)
-    assert conv3d(x[0], w, b, 2, groups=2).equal(found[0])
+def by_numpy(x, w, b, stride=1, padding=0, dilation=1, groups=1):
+    """The sum over the places of the kernel."""
+    stride, dilation = (np.broadcast_to(v, 3) for v in (stride, dilation))
+    reach = dilation * (np.array(w.shape[2:]) - 1)
+    around = [(0, 0)] * 3 if padding == "valid" else [(n, n) for n in np.broadcast_to(padding, 3)]
+    around = [(n // 2, n - n // 2) for n in reach] if padding == "same" else around
+    x = np.pad(x, [(0, 0), (0, 0), *around])
+    x = x.reshape(len(x), groups, -1, *x.shape[2:])
+    w = w.reshape(groups, -1, *w.shape[1:])
+    out = (np.array(x.shape[3:]) - reach - 1) // stride + 1
+    y = 0
+    for place in itertools.product(*map(range, w.shape[3:])):
+        first = np.array(place) * dilation
+        part = tuple(slice(f, f + (n - 1) * s + 1, s) for f, n, s in zip(first, out, stride, strict=True))
+        y = y + np.einsum("ngcijk,goc->ngoijk", x[(..., *part)], w[(..., *place)])
+    return y.reshape(len(x), -1, *out) + b.reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("settings", VOLUMES_SETTINGS)
+def test_convolution(settings):
+    x, b = tensor(2, 2, 5, 6, 7), tensor(4)
+    w = tensor(4, 2 // settings.get("groups", 1), 3, 2, 3)
+    wanted = by_numpy(*(v.detach().numpy() for v in (x, w, b)), **settings)
+    np.testing.assert_allclose(conv3d(x, w, b, **settings).detach().numpy(), wanted, atol=1e-12)
+    np.testing.assert_allclose(conv3d(x[0], w, b, **settings).detach().numpy(), wanted[0], atol=1e-12)
+    assert gradcheck(
+        lambda x, w, b: conv3d(x, w, b, **settings), (x[:1, :, :4, :4, :5].detach().requires_grad_(), w, b)
+    )
 
 
 def test_the_layer():
