@@ -54,6 +54,7 @@ def _shape_as_tensor(self: Tensor) -> Tensor:
     return rv.tensor(list(self.shape), dtype=rv.int64)
 
 
+@in_dtypes()
 def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: Any) -> Tensor:
     """The gradient of softmax, from its result."""
     product = grad_output * output
@@ -104,9 +105,13 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 def multi_dot(tensors: Any) -> Tensor:
     """The product of matrices, multiplied from the end on where this is less work."""
-    first, *rest = tensors
+    return _product(*tensors)
+
+
+@in_dtypes()
+def _product(first: Tensor, *rest: Tensor) -> Tensor:
     if len(rest) > 1 and first.shape[0] > rest[-1].shape[-1]:
-        return first @ multi_dot(rest)
+        return first @ _product(*rest)
     for x in rest:
         first = first @ x
     return first
