@@ -304,19 +304,3 @@ def test_errors_of_users_code_stay() -> None:
     ):
         with pytest.raises(KeyError, match="the user's"):
             call()
-
-
-def test_invalid_values_by_name() -> None:
-    x, sgd = _numbers(2, 3), optim.SGD([rv.ones(2)], lr=0.1)
-    for name, call in (
-        (
-            "OneCycleLR",
-            lambda: optim.lr_scheduler.OneCycleLR(sgd, 0.5, total_steps=10, pct_start=rv.tensor(2.0)),
-        ),
-        ("normal_", lambda: x.normal_(0, rv.tensor(-1.0))),
-        ("gaussian_nll", lambda: nn.functional.gaussian_nll_loss(x, x, -1.0)),
-        ("get_ema_avg_fn", lambda: optim.swa_utils.get_ema_avg_fn(2.0)),
-        ("bmm", lambda: rv.bmm(rv.ones(2, 2, 3), rv.ones(2, 2, 3))),
-    ):
-        with pytest.raises(ValueError, match=rf"^\[{name}\] got"):
-            call()

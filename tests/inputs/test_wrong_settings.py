@@ -163,6 +163,8 @@ INVALID: dict[str, Any] = {
     "MultiStepLR": lambda: optim.lr_scheduler.MultiStepLR(optim.SGD(PARTS, lr=0.1), {1, 2}),
     "CyclicLR": lambda: optim.lr_scheduler.CyclicLR(optim.SGD(PARTS, lr=0.1), 0.1, 0.5, NEGATIVE),
     "OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(optim.SGD(PARTS, momentum=0.9), 0.1, 9, div_factor=0),
+    "get_ema_avg_fn": lambda: optim.swa_utils.get_ema_avg_fn(2.0),
+    "bmm": lambda: rv.bmm(rv.ones(2, 2, 3), rv.ones(2, 2, 3)),
     "clip_grad_norm_": lambda: nn.utils.clip_grad_norm_(PARTS, NEGATIVE),
     "clip_grad_value_": lambda: nn.utils.clip_grad_value_(PARTS, NAN),
     "Normal": lambda: rv.distributions.Normal(rv.zeros(2), rv.tensor([1.0, -1.0])),
