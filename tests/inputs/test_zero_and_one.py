@@ -151,7 +151,7 @@ def recurrent(
         model = getattr(nn, name)(inputs, hidden, layers, bidirectional=two)
         sent_back(model(rv.ones(steps, batch, inputs).requires_grad_())[0])
 
-    attempt(work, what, standard=False)
+    attempt(work, what)
 
 
 def attention(what: str, batch: int, queries: int, keys: int, heads: int, width: int) -> None:
@@ -160,11 +160,11 @@ def attention(what: str, batch: int, queries: int, keys: int, heads: int, width:
         q, k = (rv.ones(batch, n, heads * width).requires_grad_() for n in (queries, keys))
         sent_back(model(q, k, k)[0])
 
-    attempt(work, what, standard=False)
+    attempt(work, what)
 
 
 def on_a_list(call: Any, what: str, *shapes: tuple[int, ...]) -> None:
-    attempt(lambda: call([np.ones(shape, np.float32) for shape in shapes]), what, standard=False)
+    attempt(lambda: call([np.ones(shape, np.float32) for shape in shapes]), what)
 
 
 def optimized(name: str, what: str, *shapes: tuple[int, ...]) -> None:
@@ -181,7 +181,7 @@ def optimized(name: str, what: str, *shapes: tuple[int, ...]) -> None:
         for _ in range(2):
             optimizer.step(closure)
 
-    attempt(work, what, standard=False)
+    attempt(work, what)
 
 
 _KEY = np.array([1, 2])
