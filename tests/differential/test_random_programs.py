@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections import Counter
 
 import pytest
@@ -54,3 +55,30 @@ def test_a_difference_is_found_and_shrunk():
     ]
     assert compare(program).kind == "differs"
     assert [line[:2] for line in shrunk(program, "differs")] == ["a0", "a1", "a2", "a2"]
+
+
+SECOND = 125  # more find gradients of a quotient itself, which is part of its own derivative here only
+LEAF = re.compile(r"(a\d+) = .*requires_grad=True\)$")
+
+
+def test_gradients_of_gradients():
+    wrong, same = [], 0
+    for seed in range(SECOND):
+        *program, last = draw(seed) or [""]
+        terms = re.findall(r"\((a\d+) \* (\d+)\.0\)\.sum\(\)", last)
+        text = "\n".join(program)
+        if not terms or ".norm(" in text or "(0," in text:  # at a norm of 0 PyTorch's is NaN
+            continue
+        leaves = [found[1] for line in program if (found := LEAF.match(line))]
+        program += [
+            f"l = {' + '.join(f'({a} * {a} * {a} * {k}.0).sum()' for a, k in terms)}",
+            f"g = T.autograd.grad(l, [{', '.join(leaves)}], create_graph=True, allow_unused=True)",
+            "h = sum([(x * x).sum() for x in g if x is not None])",
+            "h.backward()",
+        ]
+        verdict = compare(program)
+        same += verdict.kind == "same"
+        if verdict.kind in ("differs", "crash"):
+            wrong.append("\n".join([f"# seed {seed}: {verdict.detail}", *program]))
+    assert not wrong, "\n\n".join(wrong[:5])
+    assert same >= SECOND // 2

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ranvier as rv
+from support.bfloat16 import REAL, TILES
 from support.grouped import grouped
+from support.python import ended, printed
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/design/*.md")])
@@ -74,6 +79,56 @@ def test_the_programs_run(page, tmp_path, monkeypatch):
             exec(compile(block, str(file), "exec"), names)
     finally:
         rv.set_num_threads(threads)
+
+
+# README.md; docs/reproducibility.md has the sums of what its command writes.
+
+
+README, SUMS = ROOT / "README.md", DOCS / "reproducibility.md"
+
+
+def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text("\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.S)))
+    monkeypatch.chdir(tmp_path)
+    names = runpy.run_path(str(program))
+    assert (tmp_path / "digits.safetensors").exists()
+    assert (names["labels"] == names["y"][1500:]).mean() > 0.8  # chance: 0.1
+    assert names["loss"].item() < 1.0
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().split()) <= 750
+
+
+def test_the_command_of_the_readme_and_its_sum(tmp_path):
+    result = ended("-m", "ranvier", "train", "digits", "--out", tmp_path, "--json", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "r").read_text())
+    epochs = written["configuration"]["epochs"]
+    assert written["test_accuracy"] >= 0.98
+    assert all(len(values) == epochs for values in written["history"].values())
+    assert sum(line.startswith("epoch") for line in result.stdout.splitlines()) == epochs
+    assert result.stderr == ""  # no progress bar without a terminal
+    assert (tmp_path / "digits.png").exists() == (written["picture"] is not None)
+    level = rv.config.config()["isa"]
+    listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", SUMS.read_text(), re.M))
+    if level not in listed:
+        pytest.skip(f"{SUMS.name} lists no sum for {level}")
+    assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed[level]
+
+
+@pytest.mark.parametrize("kind", sorted({*REAL, *TILES}))
+def test_the_sum_with_products_of_bfloat16(tmp_path, kind):
+    page = SUMS.read_text()
+    (code,) = re.findall(r'^python -c "(.*medium.*)"$', page, re.M)
+    code = code.replace("'digits'", f"'digits', '--out', {str(tmp_path)!r}")
+    printed("-c", code, RANVIER_BFLOAT16=kind)
+    name = "AVX512_BF16" if kind == "pairs" else "AMX"
+    (listed,) = re.findall(
+        rf"^\| x86-64-v4, products of bfloat16 .*{name} \| `([0-9a-f]{{64}})` \|$", page, re.M
+    )
+    assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed
 
 
 # docs/topics.md: every function, example and picture that it names is there, and none is left out.

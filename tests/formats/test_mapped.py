@@ -6,7 +6,6 @@ import pickle
 import shutil
 import stat
 import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -18,6 +17,7 @@ from ranvier.tensors import mapped
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.torch import files
 from ranvier.train import checkpoints
+from support.python import printed
 from support.refused import refused
 from support.training import X, Y, classifier, trainer_of
 
@@ -149,7 +149,7 @@ def test_what_another_process_cuts_is_an_error_with_its_name(path, maps, kind):
     module.state_dict()
     copy = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
     path.with_name("same").write_bytes(path.read_bytes())
-    subprocess.run([sys.executable, "-c", copy, path.with_name("same"), path], check=True)
+    printed("-c", copy, path.with_name("same"), path)
     for call in (
         lambda: rv.save({"x": x}, path.with_name("new")),
         lambda: files.save(x, path.with_name("new")),

@@ -260,6 +260,7 @@ def test_the_state_of_an_optimizer_goes_on():
 
     state = again(run(2))
     assert isinstance(state["optimizer"]["state"][0]["exp_avg"], rv.Tensor)
+    assert state["optimizer"]["state"][0]["step"].dtype == rv.float32  # as PyTorch's
     assert run(2, state)["p"].tolist() == run(4)["p"].tolist()
 
 

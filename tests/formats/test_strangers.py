@@ -6,8 +6,6 @@ RANVIER_FUZZ_FILES: so many damaged files of each kind instead of 40, and half a
 import gzip
 import io
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from ranvier.data.datasets import read_image
 from ranvier.tensors.strangers import printable, settable
 from ranvier.torch.former import frombuffer
 from support.forger import GOOD
+from support.python import printed
 from support.refused import refused
 
 FILES = int(os.environ.get("RANVIER_FUZZ_FILES", "40"))
@@ -29,11 +28,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 @pytest.mark.parametrize("kind", GOOD)
 def test_random_files(kind):
     pytest.importorskip("PIL" if kind == "picture" else "pandas")
-    command = [sys.executable, "-m", "support.forger", kind, str(FILES), str(FILES // 2)]
-    own = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=own)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert ": 0 wrong" in done.stdout, done.stdout
+    command, tests = ("-m", "support.forger", kind, str(FILES), str(FILES // 2)), Path(__file__).parents[1]
+    assert ": 0 wrong" in printed(*command, folder=tests, OMP_NUM_THREADS="1")
 
 
 def test_printable():

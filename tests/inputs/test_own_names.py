@@ -16,9 +16,7 @@ import pytest
 import ranvier as rv
 from differential.distribution_cases import TABLE
 from ranvier import nn, optim
-from ranvier.nn.arguments import arguments_of
 from ranvier.nn.loss.functional import FORMS
-from samples import layer_samples
 from support.grouped import grouped
 from support.optimizers import KINDS
 from support.refused import refused
@@ -195,23 +193,6 @@ def test_functions(place: str, name: str) -> None:
         attempt(what, _names(name, function), lambda g=given, s=settings: function(*g, **s))
 
 
-@grouped("sample", [sample for sample in layer_samples() if sample.op.name != "Transformer"], ids=str)
-def test_layers(sample: Any) -> None:
-    """Settings when a layer is made, and inputs when it is called: its name, or that of an op in it."""
-    make, settings = type(sample.args[0]), arguments_of(sample.args[0])
-    rng = np.random.default_rng([SEED, *map(ord, str(sample))])
-    parameters = [p for p in _parameters(make) if p.kind is p.POSITIONAL_OR_KEYWORD]
-    for _ in range(CALLS):
-        p = parameters[rng.integers(len(parameters))] if parameters else None
-        spoiled = settings if p is None or rng.random() < 0.5 else {**settings, p.name: drawn(rng, p, OTHERS)}
-        module = attempt(_shown(make.__name__, [], spoiled), None, lambda s=spoiled: make(**s))
-        given = [*sample.tensors(rv.float32, records=False).args[1:]]
-        at = rng.integers(len(given))
-        given[at] = TENSORS[rng.integers(len(TENSORS))]()
-        if module is not None:
-            attempt(_shown(f"{make.__name__}(...)", given, {}), None, lambda m=module, g=given: m(*g))
-
-
 def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name in (*KINDS, "LBFGS"):
         yield "optim", name, {"params": [rv.ones(2, requires_grad=True)]}
@@ -322,20 +303,4 @@ def test_errors_of_users_code_stay() -> None:
         lambda: optim.lr_scheduler.LambdaLR(optim.SGD([rv.ones(2)], lr=0.1), broken),
     ):
         with pytest.raises(KeyError, match="the user's"):
-            call()
-
-
-def test_invalid_values_by_name() -> None:
-    x, sgd = _numbers(2, 3), optim.SGD([rv.ones(2)], lr=0.1)
-    for name, call in (
-        (
-            "OneCycleLR",
-            lambda: optim.lr_scheduler.OneCycleLR(sgd, 0.5, total_steps=10, pct_start=rv.tensor(2.0)),
-        ),
-        ("normal_", lambda: x.normal_(0, rv.tensor(-1.0))),
-        ("gaussian_nll", lambda: nn.functional.gaussian_nll_loss(x, x, -1.0)),
-        ("get_ema_avg_fn", lambda: optim.swa_utils.get_ema_avg_fn(2.0)),
-        ("bmm", lambda: rv.bmm(rv.ones(2, 2, 3), rv.ones(2, 2, 3))),
-    ):
-        with pytest.raises(ValueError, match=rf"^\[{name}\] got"):
             call()

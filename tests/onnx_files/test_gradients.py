@@ -8,7 +8,8 @@ import ranvier as rv
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx.helper import make_node  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 
 
 def drawn(*shape):
@@ -16,29 +17,12 @@ def drawn(*shape):
 
 
 ROWS, IMAGES = (3, 4), (1, 4, 5, 5)
+ALONE = """
+    Acos Asin Atan Tan Sinh Cosh Asinh Atanh Erf Celu Selu Softplus HardSigmoid Shrink Swish Gelu Mish
+    LpNormalization ReduceL1 ReduceL2 ReduceLogSumExp ReduceSumSquare ReduceProd
+"""
 CASES = {  # shape of x, inputs after x (floats: parameters), attributes
-    **{
-        op: (ROWS, (), {})
-        for op in (
-            "Acos",
-            "Asin",
-            "Atan",
-            "Tan",
-            "Sinh",
-            "Cosh",
-            "Asinh",
-            "Atanh",
-            "Erf",
-            "Celu",
-            "Selu",
-            "Softplus",
-        )
-    },
-    **{op: (ROWS, (), {}) for op in ("HardSigmoid", "Shrink", "Swish", "Gelu", "Mish", "LpNormalization")},
-    **{
-        op: (ROWS, (), {})
-        for op in ("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare", "ReduceProd")
-    },
+    **{op: (ROWS, (), {}) for op in ALONE.split()},
     "ThresholdedRelu": (ROWS, (), {"alpha": 0.2}),
     "PRelu": (ROWS, (drawn(4),), {}),
     "Acosh": (ROWS, (), {}),
@@ -77,22 +61,11 @@ CASES = {  # shape of x, inputs after x (floats: parameters), attributes
 @pytest.mark.parametrize("op", CASES)
 def test_gradient(op):
     shape, more, settings = CASES[op]
-    given, initializers = ["x"], []
-    for i, value in enumerate(more):
-        given.append("" if isinstance(value, str) else f"p{i}")
-        if given[-1]:
-            initializers.append(numpy_helper.from_array(np.asarray(value), given[-1]))
-    double = onnx.TensorProto.DOUBLE
+    given = ["x", *("" if isinstance(value, str) else f"p{i}" for i, value in enumerate(more))]
+    constants = {name: value for name, value in zip(given[1:], more, strict=True) if name}
     results = ["y"] + [f"y{i}" for i in range(len(onnx.defs.get_schema(op).outputs) - 1) if op == "TopK"]
-    graph = helper.make_graph(
-        [helper.make_node(op, given, results, **settings)],
-        "g",
-        [helper.make_tensor_value_info("x", double, shape)],
-        [helper.make_tensor_value_info("y", double, ["a"])],
-        initializers,
-    )
     version = 23 if op == "RMSNormalization" else 24 if op == "Swish" else 20
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
+    proto = model_of([make_node(op, given, results, **settings)], constants, shape, float, opset=version)
     module = rv.onnx.load(proto)
     start = drawn(*shape) + (2.0 if op == "Acosh" else 0.0)
     parameters = list(module.parameters())

@@ -8,20 +8,13 @@ from support.refused import refused
 
 onnx = pytest.importorskip("onnx")
 from support.onnx_fuzz import case  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 
 node = onnx.helper.make_node
-FLOAT = onnx.TensorProto.FLOAT
 
 
-def info(name, shape):
-    return onnx.helper.make_tensor_value_info(name, FLOAT, shape)
-
-
-def model_of(nodes, constants=(), functions=(), shape=(1, 1, 2, 2)):
-    tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
-    graph = onnx.helper.make_graph(nodes, "graph", [info("x", shape)], [info("y", ["a"])], tensors)
-    sets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("own", 1)]
-    return onnx.helper.make_model(graph, opset_imports=sets, functions=functions, ir_version=9)
+def model(nodes, constants=(), shape=(1, 1, 2, 2), **more):
+    return model_of(nodes, dict(constants), shape, opset=20, domains=["own"], **more)
 
 
 def chain(op, count, *more, **settings):
@@ -60,10 +53,7 @@ BOMBS = {
         [node("ConvTranspose", ["x", "w"], ["y"], strides=[10**5] * 2)],
         [("w", np.ones(ONE, np.float32))],
     ),
-    "AveragePool": (
-        [node("AveragePool", ["x"], ["y"], kernel_shape=[30_000] * 2, pads=[20_000] * 4)],
-        [],
-    ),
+    "AveragePool": ([node("AveragePool", ["x"], ["y"], kernel_shape=[30_000] * 2, pads=[20_000] * 4)], []),
     "AffineGrid": (
         [node("Reshape", ["t", "r"], ["h"]), node("AffineGrid", ["h", "s"], ["y"])],
         [("t", np.ones(6, np.float32)), ("r", [1, 2, 3]), ("s", [1, 1, 10**6, 10**6])],
@@ -130,7 +120,7 @@ BOMBS |= {  # values between, which the result does not show
 def test_results_are_limited(name):
     nodes, constants = BOMBS[name]
     shape = ONE if constants == ACROSS else (1, 1, 2, 2)
-    proto = model_of(nodes, constants, shape=shape)
+    proto = model(nodes, constants, shape=shape)
     assert len(proto.SerializeToString()) < 1024
     loaded = rv.onnx.load(proto)
     message = "got num_outputs" if name == "num_outputs of Split" else "have more elements than expected"
@@ -139,23 +129,23 @@ def test_results_are_limited(name):
 
 def test_a_window_of_channels_ends_where_they_do():
     x = np.arange(4, dtype=np.float32).reshape(ONE[0], 4, 1, 1)
-    large, small = (model_of(chain("LRN", 1, size=n, alpha=float(n)), shape=x.shape) for n in (10**9, 9))
+    large, small = (model(chain("LRN", 1, size=n, alpha=float(n)), shape=x.shape) for n in (10**9, 9))
     assert rv.onnx.load(large)(x).tolist() == rv.onnx.load(small)(x).tolist()
 
 
 def test_counts_before_the_model_is_checked():
     """Nodes, initializers, functions in functions, and what onnx's own code would not survive."""
     name, tensor = "w" + ".a" * 10**5, np.ones(1, np.float32)
-    loaded = rv.onnx.load(model_of([node("Add", ["x", name], ["y"])], [(name, tensor)]))
+    loaded = rv.onnx.load(model([node("Add", ["x", name], ["y"])], [(name, tensor)]))
     assert [n for n, _ in loaded.named_parameters()] == [name.replace(".", "_")]
-    refused(ValueError, "a graph of 30000 nodes", rv.onnx.load, model_of(chain("Relu", 30_000)))
+    refused(ValueError, "a graph of 30000 nodes", rv.onnx.load, model(chain("Relu", 30_000)))
     many = [(f"w{i}", tensor) for i in range(20_001)]
-    refused(ValueError, "a graph of 20001 nodes", rv.onnx.load, model_of(chain("Relu", 1), many))
+    refused(ValueError, "a graph of 20001 nodes", rv.onnx.load, model(chain("Relu", 1), many))
     refused(ValueError, "in more than 64 others", rv.onnx.load, functions(100, 1))
-    again = model_of(chain("f0", 1, domain="own"), functions=functions(1).functions)
+    again = model(chain("f0", 1, domain="own"), functions=functions(1).functions)
     again.functions[0].node[0].CopyFrom(node("f0", ["x"], ["y"], domain="own"))
     refused(ValueError, "or in themselves", rv.onnx.load, again)
-    heads = model_of([node("Attention", ["x"] * 3, ["y"], q_num_heads=0, kv_num_heads=0)], shape=(1, 2, 2))
+    heads = model([node("Attention", ["x"] * 3, ["y"], q_num_heads=0, kv_num_heads=0)], shape=(1, 2, 2))
     heads.opset_import[0].version = 23
     refused(ValueError, "num_heads 0 of Attention; expected 1 or more", rv.onnx.load, heads)
 
@@ -169,7 +159,7 @@ def test_many_small_steps_are_limited_together():
     """Each result has twice the elements of the one before."""
     names = ["x", *(f"t{i}" for i in range(39)), "y"]
     nodes = [node("Concat", [names[i]] * 2, [names[i + 1]], axis=0) for i in range(40)]
-    refused(ValueError, "type Concat: the results", rv.onnx.load(model_of(nodes)), np.ones((1, 1, 2, 2), "f"))
+    refused(ValueError, "type Concat: the results", rv.onnx.load(model(nodes)), np.ones((1, 1, 2, 2), "f"))
 
 
 def functions(depth, width=4):
@@ -178,7 +168,7 @@ def functions(depth, width=4):
     for i in range(1, depth):
         nodes = chain(f"f{i - 1}", width, domain="own")
         made.append(onnx.helper.make_function("own", f"f{i}", ["x"], ["y"], nodes, sets))
-    return model_of(chain(f"f{depth - 1}", 1, domain="own"), functions=made)
+    return model(chain(f"f{depth - 1}", 1, domain="own"), functions=made)
 
 
 def test_nested_functions_are_counted_before_they_are_inlined():
@@ -188,7 +178,7 @@ def test_nested_functions_are_counted_before_they_are_inlined():
 
 
 def test_the_limits_can_be_changed():
-    proto = model_of(chain("Tile", 1, "s"), [("s", [1, 1, 10, 1])])
+    proto = model(chain("Tile", 1, "s"), [("s", [1, 1, 10, 1])])
     x = np.ones((1, 1, 2, 2), np.float32)
     assert rv.onnx.load(proto, max_elements=40)(x).shape == (1, 1, 20, 2)
     refused(ValueError, "type Tile: the results", rv.onnx.load(proto, max_elements=39), x)

@@ -14,29 +14,21 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import helper, numpy_helper  # noqa: E402
 from onnx.helper import make_node as node  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 
 FLOAT = onnx.TensorProto.FLOAT
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
-def values(name, array):
-    return numpy_helper.from_array(np.asarray(array), name)
-
-
-def model(nodes, initializers=(), shape=(None, 3), opset=18, domains=(), **info):
-    """A model with the input x and the result y."""
-    x = helper.make_tensor_value_info("x", FLOAT, shape)
-    y = helper.make_tensor_value_info("y", FLOAT, ["a", "b"])
-    graph = helper.make_graph(nodes, "g", [x], [y], list(initializers))
-    sets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
-    return helper.make_model(graph, opset_imports=sets, ir_version=8, **info)
+def model(nodes, constants=None, shape=(None, 3), **settings):
+    return model_of(nodes, constants, shape, **settings)
 
 
 def shaped(op, sizes, **settings):
-    return model([node(op, ["x", "s"], ["y"], **settings)], [values("s", sizes)])
+    return model([node(op, ["x", "s"], ["y"], **settings)], {"s": sizes})
 
 
-ADD = model([node("Add", ["x", "b"], ["y"])], [values("b", np.ones(3, np.float32))])
+ADD = model([node("Add", ["x", "b"], ["y"])], {"b": np.ones(3, np.float32)})
 
 
 def test_parameters_have_the_names_of_initializers():
@@ -47,9 +39,9 @@ def test_parameters_have_the_names_of_initializers():
         nodes.append(node("Mul", [last, name], [f"m{i}"]))
         last = f"m{i}"
     nodes += [node("Clip", [last, "low"], ["c"]), node("Reshape", ["c", "shape"], ["y"])]
-    weights = [values(name, np.full(3, 1 + i / 8, np.float32)) for i, name in enumerate(names)]
-    settings = [values("half", np.float32(0.5)), values("low", np.float32(0)), values("shape", [-1, 3])]
-    found = rv.onnx.load(model(nodes, weights + settings))
+    weights = {name: np.full(3, 1 + i / 8, np.float32) for i, name in enumerate(names)}
+    settings = {"half": np.float32(0.5), "low": np.float32(0), "shape": [-1, 3]}
+    found = rv.onnx.load(model(nodes, weights | settings))
     assert [name for name, _ in found.named_parameters()] == [
         "onnx::MatMul_7",
         "/fc/Weight:0",
@@ -69,7 +61,7 @@ def test_parameters_have_the_names_of_initializers():
 
 def test_statistics_are_buffers():
     names = ("scale", "bias", "mean", "var")
-    weights = [values(n, np.full(3, i + 1, np.float32)) for i, n in enumerate(names)]
+    weights = {name: np.full(3, i + 1, np.float32) for i, name in enumerate(names)}
     found = rv.onnx.load(model([node("BatchNormalization", ["x", *names], ["y"], momentum=0.75)], weights))
     assert [n for n, _ in found.named_parameters()] == ["scale", "bias"]
     assert [n for n, _ in found.named_buffers()] == ["mean", "var"]
@@ -111,10 +103,7 @@ def test_saved_weights(tmp_path):
 W, B, SCALE = np.ones((4, 3), np.float32), np.ones(4, np.float32), np.full(3, 2, np.float32)
 STATISTICS = {"s": SCALE, "t": SCALE, "m": np.zeros(3, np.float32), "v": SCALE}
 CONSTANTS = {  # as PaddlePaddle's exporter and spox write them
-    "a layer": (
-        [node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
-        {"w": W, "b": B},
-    ),
+    "a layer": ([node("Gemm", ["x", "w", "b"], ["y"], transB=1)], {"w": W, "b": B}),
     "a product and a sum": (
         [node("Transpose", ["w"], ["k"]), node("MatMul", ["x", "k"], ["m"]), node("Add", ["b", "m"], ["y"])],
         {"w": W, "b": B},
@@ -158,10 +147,10 @@ CONSTANTS = {  # as PaddlePaddle's exporter and spox write them
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_constants_at_places_of_weights_are_as_initializers(name):
     nodes, constants = CONSTANTS[name]
-    tensors = [values(n, v) for n, v in constants.items()]
+    tensors = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
     written = [node("Constant", [], [t.name], value=t) for t in tensors]
     results = []
-    for proto in (model(nodes, tensors, opset=17), model([*written, *nodes], opset=17)):
+    for proto in (model(nodes, constants, opset=17), model([*written, *nodes], opset=17)):
         found = rv.onnx.load(proto).train()
         y = found(rv.tensor(ROWS))
         names = [sorted(n for n, _ in of) for of in (found.named_parameters(), found.named_buffers())]
@@ -184,7 +173,7 @@ def test_captured_predictions():
         node("Reshape", ["m", "t"], ["y"]),
     ]
     constants = {"zero": [0], "one": [1], "minus": [-1], "w": np.ones((3, 4), np.float32)}
-    found = rv.onnx.load(model(nodes, [values(n, v) for n, v in constants.items()]))
+    found = rv.onnx.load(model(nodes, constants))
     fast = rv.compile(found)
     for rows in (2, 2, 2, 5, 5, 5):
         x = np.ones((rows, 3), np.float32)
@@ -251,12 +240,15 @@ FILES = {
     "unknown value": (model(CALL_ADD), "is not a valid model"),
     "missing operand": (model([node("Add", ["x"], ["y"])]), "has input size 1"),
     "missing result": (model([node("Relu", ["x"], ["z"])]), "is not a valid model"),
-    "huge tensor": (model(CALL_ADD, [broken_tensor([2**40, 2**20])]), "expected 0 to 2.40 elements"),
-    "large tensor": (model(CALL_ADD, [broken_tensor([2**36])]), r"tensor 'b' of shape .* cannot be read"),
-    "negative size": (model(CALL_ADD, [broken_tensor([-3])]), "Negative dimension"),
-    "new version": (model(CALL_ADD, [values("b", np.ones(3, np.float32))], opset=99), "got version 99"),
+    "huge tensor": (model(CALL_ADD, {"b": broken_tensor([2**40, 2**20])}), "expected 0 to 2.40 elements"),
+    "large tensor": (
+        model(CALL_ADD, {"b": broken_tensor([2**36])}),
+        r"tensor 'b' of shape .* cannot be read",
+    ),
+    "negative size": (model(CALL_ADD, {"b": broken_tensor([-3])}), "Negative dimension"),
+    "new version": (model(CALL_ADD, {"b": np.ones(3, np.float32)}, opset=99), "got version 99"),
     "a name that is no text": (
-        model([node("LayerNormalization", ["x", "w"], ["y"], epsilon=0.5)], [values("w", ROWS[0])])
+        model([node("LayerNormalization", ["x", "w"], ["y"], epsilon=0.5)], {"w": ROWS[0]})
         .SerializeToString()
         .replace(b"epsilon", b"e\xfasilon"),
         r"got LayerNormalization with b'e\\xfasilon'; expected operators",
@@ -293,33 +285,27 @@ NODES = {
     "reshape": (shaped("Reshape", [-5, 3]), "got shape .-5, 3. for a value of shape"),
     "reshape of more": (shaped("Reshape", [0, 0, 0]), "got shape"),
     "fill": (
-        model([node("ConstantOfShape", ["s"], ["y"])], [values("s", [2**62, 2**62])]),
+        model([node("ConstantOfShape", ["s"], ["y"])], {"s": [2**62, 2**62]}),
         "have more elements than expected",
     ),
-    "negative fill": (
-        model([node("ConstantOfShape", ["s"], ["y"])], [values("s", [-2])]),
-        "expected sizes of 0",
-    ),
+    "negative fill": (model([node("ConstantOfShape", ["s"], ["y"])], {"s": [-2]}), "expected sizes of 0"),
     "expand": (shaped("Expand", [4, 4]), "got shape"),
     "tile": (shaped("Tile", [-1, 1]), "got repeats"),
     "pad": (shaped("Pad", [2**50, 0, 0, 0]), "node of type Pad"),
     "crop": (shaped("Pad", [-9, 0, 0, 0]), "got pads"),
     "gather": (shaped("Gather", [5]), "got index 5 for an axis of length 2"),
-    "topk": (model([node("TopK", ["x", "s"], ["y", "z"])], [values("s", [2**40])]), "got k"),
+    "topk": (model([node("TopK", ["x", "s"], ["y", "z"])], {"s": [2**40]}), "got k"),
     "axis": (model([node("Softmax", ["x"], ["y"], axis=9)]), "got axis 9"),
     "perm": (model([node("Transpose", ["x"], ["y"], perm=[0, 0])]), "got perm"),
     "squeeze": (shaped("Squeeze", [1]), "expected sizes of 1"),
     "flatten": (model([node("Flatten", ["x"], ["y"], axis=9)]), "got axis 9"),
-    "split": (model([node("Split", ["x", "s"], ["y", "z"], axis=1)], [values("s", [5, -2])]), "got sizes"),
+    "split": (model([node("Split", ["x", "s"], ["y", "z"], axis=1)], {"s": [5, -2]}), "got sizes"),
     "one-hot": (
-        model(
-            [node("OneHot", ["i", "s", "v"], ["y"])],
-            [values("i", [1]), values("s", 2**40), values("v", np.ones(2, np.float32))],
-        ),
+        model([node("OneHot", ["i", "s", "v"], ["y"])], {"i": [1], "s": 2**40, "v": np.ones(2, np.float32)}),
         "have more elements than expected",
     ),
     "conv": (
-        model([node("Conv", ["x", "s"], ["y"])], [values("s", np.ones((1, 1, 2, 2), np.float32))]),
+        model([node("Conv", ["x", "s"], ["y"])], {"s": np.ones((1, 1, 2, 2), np.float32)}),
         "expected a number for each axis",
     ),
     "pool": (
@@ -327,15 +313,12 @@ NODES = {
         "node of type MaxPool",
     ),
     "steps": (
-        model(
-            [node("LSTM", ["x", "s", "s"], ["y"], hidden_size=5)],
-            [values("s", np.ones((1, 20, 3), np.float32))],
-        ),
+        model([node("LSTM", ["x", "s", "s"], ["y"], hidden_size=5)], {"s": np.ones((1, 20, 3), np.float32)}),
         "node of type LSTM",
     ),
     "equation": (model([node("Einsum", ["x"], ["y"], equation="ij->kk")]), "node of type Einsum"),
     "resize": (
-        model([node("Resize", ["x", "", "s"], ["y"])], [values("s", np.array([1e9, 1e9], np.float32))]),
+        model([node("Resize", ["x", "", "s"], ["y"])], {"s": np.array([1e9, 1e9], np.float32)}),
         "have more elements than expected",
     ),
 }

@@ -14,7 +14,8 @@ from support.refused import refused
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx.helper import make_node as node  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 from support.onnx_networks import drawn  # noqa: E402
 
 
@@ -139,14 +140,9 @@ def test_a_module_around_that_replays_itself(both):
 
 def test_a_layer_with_two_names():
     """A part that has the bias alone, as in PyTorch's files, is not taken for the layer."""
-    nodes = [helper.make_node("MatMul", ["x", "onnx::MatMul_7"], ["m"])]
-    nodes.append(helper.make_node("Add", ["fc.bias", "m"], ["y"]))
-    info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 2]) for n in "xy"]
-    arrays = {"onnx::MatMul_7": np.eye(2, dtype=np.float32), "fc.bias": np.float32([2, 3])}
-    graph = helper.make_graph(
-        nodes, "g", info[:1], info[1:], [numpy_helper.from_array(a, n) for n, a in arrays.items()]
-    )
-    found = rv.onnx.load(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)]))
+    nodes = [node("MatMul", ["x", "onnx::MatMul_7"], ["m"]), node("Add", ["fc.bias", "m"], ["y"])]
+    constants = {"onnx::MatMul_7": np.eye(2, dtype=np.float32), "fc.bias": np.float32([2, 3])}
+    found = rv.onnx.load(model_of(nodes, constants, [1, 2]))
     x = np.ones((1, 2), np.float32)
     assert found(x).tolist() == [[3, 4]]
     found.fc = nn.Linear(2, 2)
@@ -158,17 +154,13 @@ def test_what_is_no_function_and_what_is_missing(both):
     found = both[1]
     del found.head
     refused(ValueError, "got no part 'head'; expected a module in its place", found, drawn(2, 6))
-    node = helper.make_node
     nodes = [
         node("Mul", ["x", "a.v"], ["s"]),
         node("Mul", ["s", "b.v"], ["t"]),
         node("Add", ["t", "a.w"], ["y"]),
     ]
-    info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2]) for n in "xy"]
-    weights = [numpy_helper.from_array(np.float32([2, 3]), n) for n in ("a.v", "a.w", "b.v")]
-    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    loaded, x = rv.onnx.load(model), np.ones(2, np.float32)
+    weights = dict.fromkeys(("a.v", "a.w", "b.v"), np.float32([2, 3]))
+    loaded, x = rv.onnx.load(model_of(nodes, weights, [2])), np.ones(2, np.float32)
     loaded.b.register_forward_hook(doubled)
     assert loaded(x).tolist() == [10, 21]
     refused(ValueError, "part 'a' is not one function", loaded.a, x)

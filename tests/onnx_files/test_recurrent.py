@@ -8,7 +8,8 @@ import ranvier as rv
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx.helper import make_node  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 from support.onnx_networks import session  # noqa: E402
 from support.refused import refused  # noqa: E402
 
@@ -55,15 +56,10 @@ def node(op, direction, case):
     known = dict(zip(shapes, arrays, strict=True)) | {"lengths": np.array(case.get("lengths", []), np.int32)}
     given = ["w", "r", "b", *(name if name in case else "" for name in GIVEN[: 4 if op == "LSTM" else 2])]
     results = ["y", "h", "c"][: 3 if op == "LSTM" else 2]
-    info = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in results]
-    graph = helper.make_graph(
-        [helper.make_node(op, ["x", *given], results, hidden_size=HIDDEN, direction=direction, **settings)],
-        "g",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, x.shape)],
-        info,
-        [numpy_helper.from_array(known[name], name) for name in given if name],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), x
+    settings |= {"hidden_size": HIDDEN, "direction": direction}
+    constants = {name: known[name] for name in given if name}
+    nodes = [make_node(op, ["x", *given], results, **settings)]
+    return model_of(nodes, constants, x.shape, results=results, opset=14), x
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

@@ -15,6 +15,7 @@ from ranvier import nn
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+from support.onnx_models import model_of  # noqa: E402
 from support.onnx_networks import NETWORKS, drawn, flat, session, with_statistics  # noqa: E402
 from support.training import training  # noqa: E402
 
@@ -110,11 +111,8 @@ def test_exported_again(tmp_path):
 @pytest.mark.parametrize("op", ["Equal", "Less", "Add", "Sub", "Mul", "Max"])
 def test_integers_exported_again(op, dtype, tmp_path):
     x, r = np.array([[1, -2, 0]], dtype), np.array([[1, 1, 0]], dtype)
-    code = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
     nodes = [onnx.helper.make_node(op, ["x", "r"], ["b"]), onnx.helper.make_node("Cast", ["b"], ["y"], to=1)]
-    info = [onnx.helper.make_tensor_value_info(n, k, [1, 3]) for n, k in (("x", code), ("y", 1))]
-    graph = onnx.helper.make_graph(nodes, "g", info[:1], info[1:], [onnx.numpy_helper.from_array(r, "r")])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
+    model = model_of(nodes, {"r": r}, [1, 3], dtype, opset=15)
     net = rv.onnx.load(model)
     rv.onnx.export(net, (x,), tmp_path / "m.onnx", input_names=["x"])
     again = rv.onnx.load(tmp_path / "m.onnx")

@@ -10,6 +10,7 @@ import ranvier.nn.functional as F
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from ranvier.onnx.exporter import VERSIONS  # noqa: E402
+from support.onnx_models import model_of  # noqa: E402
 from support.onnx_networks import drawn, flat, session  # noqa: E402
 
 ROWS = drawn(3, 6)
@@ -56,21 +57,13 @@ def test_running_product():
 
 def by_version(op, version, inputs, settings, results=1):
     """The results of one operator; the first input is the graph's, the others are constants."""
-    names = [f"i{k}" if a is not None else "" for k, a in enumerate(inputs)]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(op, names, [f"y{k}" for k in range(results)], name="n", **settings)],
-        "g",
-        [
-            onnx.helper.make_tensor_value_info(
-                "i0", onnx.helper.np_dtype_to_tensor_dtype(inputs[0].dtype), None
-            )
-        ],
-        [onnx.helper.make_empty_tensor_value_info(f"y{k}") for k in range(results)],
-        [onnx.numpy_helper.from_array(a, n) for a, n in zip(inputs[1:], names[1:], strict=True) if n],
-    )
-    sets = [onnx.helper.make_opsetid("", version)]
-    loaded = rv.onnx.load(onnx.helper.make_model(graph, opset_imports=sets, ir_version=8))
-    return [np.asarray(y) for y in flat(loaded(inputs[0]))]
+    first, *more = inputs
+    names = ["x", *(f"i{k}" if a is not None else "" for k, a in enumerate(more))]
+    outputs = [f"y{k}" for k in range(results)]
+    constants = {name: a for name, a in zip(names[1:], more, strict=True) if name}
+    nodes = [onnx.helper.make_node(op, names, outputs, name="n", **settings)]
+    loaded = rv.onnx.load(model_of(nodes, constants, None, first.dtype, outputs, version))
+    return [np.asarray(y) for y in flat(loaded(first))]
 
 
 def f32(*numbers):

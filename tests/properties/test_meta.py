@@ -1,4 +1,7 @@
-"""On the device "meta" results and gradients have the shapes, strides and dtypes of a call with numbers."""
+"""On the device "meta" results and gradients have the shapes, strides and dtypes of a call with numbers.
+
+In a block of the device, calls with Tensors that have numbers give numbers.
+"""
 
 import json
 import sys
@@ -25,6 +28,7 @@ LEAVES_OUT = {
     "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2": "PyTorch's has complex numbers",
     "tril_indices triu_indices logspace scalar_tensor normal": "has no tensor that says its device",
 }
+OF_THE_BLOCK = {"tril_indices triu_indices logspace scalar_tensor new_tensor": "is made where the block says"}
 
 
 def about(y):
@@ -63,15 +67,26 @@ def difference(sample):
     return "" if all(y is None or y.is_meta for y in found) else "a result with numbers"
 
 
+def without_numbers(sample):
+    call = sample.tensors(rv.float32)
+    with rv.device("meta"):
+        return "a result without numbers" if any(y.is_meta for y in call()) else ""
+
+
 @cache
 def differences():
-    """By op, from one process in which this library runs in place of PyTorch."""
+    """By sample, a text for each test, from one process in which this library runs in place of PyTorch."""
     return json.loads(printed("-m", "ranvier.torch", __file__))
 
 
 @every_op(LEAVES_OUT)
 def test_meta(sample):
-    assert differences()[str(sample)] == ""
+    assert differences()[str(sample)][0] == ""
+
+
+@every_op(OF_THE_BLOCK)
+def test_beside_meta(sample):
+    assert differences()[str(sample)][1] == ""
 
 
 def called_as_torchs(op, torch):
@@ -88,10 +103,11 @@ if __name__ == "__main__":
         if not op.name[0].isupper():
             called_as_torchs(op, torch)
 
-    def answer(sample):
+    def answer(test, sample):
         try:
-            return difference(sample)
+            return test(sample)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    print(json.dumps({str(sample): answer(sample) for op in OPS.values() for sample in op.samples}))
+    tests, every = (difference, without_numbers), [sample for op in OPS.values() for sample in op.samples]
+    print(json.dumps({str(sample): [answer(test, sample) for test in tests] for sample in every}))

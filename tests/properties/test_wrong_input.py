@@ -48,7 +48,14 @@ ANYTHING = {
     "scalar_tensor": (0,),
     "new_full": (2,),
     "broadcast_shapes": (0, 1, 2),
+    "local_response_norm": ("k",),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), ("dim", 1)),
 }
+# Arguments that are never True: a program that gives it means a flag, such as keepdim.
+DIMENSIONS = """
+    dim dims dim0 dim1 dim2 axes source destination start_dim end_dim size sizes shape repeats shifts chunks
+    length k r diagonal offset n_fft num_classes minlength split_size_or_sections indices_or_sections
+"""
 
 
 def public(op):
@@ -96,6 +103,12 @@ def whole_numbers(function):
     return {key for at, p in takes for key in (at, p.name) if str(p.annotation) == "int"}
 
 
+def dimensions(function):
+    """Places and names of the arguments of DIMENSIONS."""
+    takes = enumerate(parameters(function))
+    return {key for at, p in takes for key in (at, p.name) if p.name in DIMENSIONS.split()}
+
+
 def is_never_right(wrong, right, is_whole):
     """Another number may stand where any number may, or a tuple for each dimension."""
     if tensors_in(right):
@@ -115,12 +128,14 @@ def test_wrong_input(sample):
     """Of each argument once for each type of its right values."""
     call, function, name = sample.tensors(rv.float32), public(sample.op), sample.op.name
     whole = set() if sample.is_layer else whole_numbers(function)
+    flagless = set() if sample.is_layer else dimensions(function)
     before = {kind for other in sample.op.samples if other.number < sample.number for kind in kinds(other)}
     for place, right in arguments(call).items():
         for wrong in spoiled(right) if (place, type(right)) not in before else ():
             args = [wrong if at == place else x for at, x in enumerate(call.args)]
             settings = call.settings | ({} if isinstance(place, int) else {place: wrong})
-            never = is_never_right(wrong, right, place in whole) and place not in ANYTHING.get(name, ())
+            never = is_never_right(wrong, right, place in whole) or (wrong is True and place in flagless)
+            never = never and place not in ANYTHING.get(name, ())
 
             def run(args=args, settings=settings):
                 return sent_back(function(*map(leaf, args), **settings))

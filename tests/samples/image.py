@@ -305,12 +305,14 @@ for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
 @op
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
+    yield call(x(0, 1, 2), np.zeros((0, 1, 2), np.int64), 2)
     yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
 @op
 def max_unpool2d(x):
     yield call(x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)), 2)
+    yield call(x(0, 1, 2, 2), np.zeros((0, 1, 2, 2), np.int64), 2)
 
 
 def any_resize(x):

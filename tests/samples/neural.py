@@ -238,6 +238,12 @@ def embedding_bag(x):
         offsets = np.array([0, 0, 5, 5, 30, 60])  # empty bags
         yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode=mode, padding_idx=2)
     yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode="sum", include_last_offset=True)
+    settings = {"include_last_offset": True, "padding_idx": 1}
+    for mode in ("mean", "max"):  # the last bag ends before the indices do
+        two = call(np.array([0, 1, 2, 1, 4]), x(5, 3), np.array([0, 2, 4]), mode=mode, **settings)
+        yield two.without("PyTorch goes on to the end of the indices", "pytorch")
+    none = call(np.array([0, 1, 2]), x(5, 3), np.array([0]), mode="sum", include_last_offset=True)
+    yield none.without("PyTorch ends the process", "pytorch", "error_class_of_numbers")
     yield call(x.integers(0, 7, 2, 5), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
     weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
     yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)

@@ -54,6 +54,7 @@ def wrong_arrays(x: Array) -> list[Any]:
         wrong: list[Any] = [x.astype(dtype) for dtype in OTHER_DTYPES.split()]
     wrong += [x[None], x[None, None, None], x.reshape(-1), x.reshape((1,) * (9 - x.ndim) + x.shape)]
     wrong += [x[0], x.reshape(-1)[0].reshape(())] if x.ndim else [x.reshape(1)]
+    wrong.append(np.ma.masked_array(x, mask=True))
     for axis, n in enumerate(x.shape):
         wrong.append(np.take(x, range(0), axis))
         wrong.append(np.take(x, [*range(n), 0], axis))
@@ -84,6 +85,8 @@ def never_right(value: Any, right: Any = None, labels: bool = False) -> bool:
         return False
     if right is not None and _never_beside(value, right):
         return True
+    if isinstance(value, np.ma.MaskedArray):
+        return True  # nothing here would respect the mask
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "cMmV" or (value.dtype.kind in "OSU" and not labels)
     if isinstance(value, bytes):

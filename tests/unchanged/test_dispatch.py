@@ -10,11 +10,10 @@ import ranvier as rv
 from ranvier.torch import IN_PLACE, graph
 from ranvier.torch.absent import absent
 from ranvier.torch.dispatch import public
-from support.python import printed
+from support.python import answers, in_mode
 from support.refused import refused
 
 BEGIN = """
-import ranvier.torch; ranvier.torch.install()
 import copy, io, pickle, torch
 from torch import nn
 from torch.overrides import TorchFunctionMode, has_torch_function, handle_torch_function, resolve_name
@@ -89,16 +88,13 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def answers():
-    lines = [f"print(ascii({case}))" for case in CASES]
-    return printed(
-        "-c", "\n".join([BEGIN, "import warnings; warnings.simplefilter('ignore')", *lines])
-    ).split("\n")
+def found():
+    return answers(BEGIN + "import warnings; warnings.simplefilter('ignore')", CASES)
 
 
-@pytest.mark.parametrize("place", range(len(CASES)), ids=list(CASES))
-def test_classes(answers, place):
-    assert answers[place] == ascii(list(CASES.values())[place])
+@pytest.mark.parametrize("case", CASES)
+def test_classes(found, case):
+    assert found[case] == ascii(CASES[case])
 
 
 def test_modes():
@@ -117,7 +113,7 @@ with torch.no_grad():
 print(asked)
 with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
 """
-    assert printed("-c", BEGIN + code).split("\n")[:3] == [
+    assert in_mode(BEGIN + code).split("\n")[:3] == [
         "['torch.zeros', 'torch.Tensor.add', 'torch.Tensor.sum', 'torch.Tensor.sum']",
         "['torch.Tensor.tanh']",
         "Tensor",
@@ -126,7 +122,7 @@ with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
 
 def test_losses_of_layers_take_settings_by_name_after_the_first_class():
     code = "import ranvier.torch.dispatch as d; d._attach_layers(); x = d.ranvier.ones(2); "
-    assert printed("-c", code + "print(d.ops.mse(x, x * 2, reduction='sum').item())").split() == ["2.0"]
+    assert in_mode(code + "print(d.ops.mse(x, x * 2, reduction='sum').item())").split() == ["2.0"]
 
 
 def test_kernels_answer_as_functions():
@@ -153,7 +149,7 @@ for name, row in OPS.items():
             assert str(answer(f, *args, **kwargs)) == str(answer(function, *args, **kwargs)), (name, args)
 print("alike")
 """
-    assert "alike" in printed("-c", BEGIN + code)
+    assert "alike" in in_mode(BEGIN + code)
 
 
 def test_objects_like_a_loader():
@@ -164,7 +160,7 @@ class Like:
     def __init__(self, kind): self.dataset, self._dataset_kind, self.collate_fn = [5, 6, 7], kind, list
 print([list(_SingleProcessDataLoaderIter(Like(k))) for k in (_DatasetKind.Map, _DatasetKind.Iterable)])
 """
-    assert printed("-c", BEGIN + code).split("\n")[0] == str([[[5, 6], [7]]] * 2)
+    assert in_mode(BEGIN + code).split("\n")[0] == str([[[5, 6], [7]]] * 2)
 
 
 # Objects of other libraries that take over calls of torch, and `out=`.

@@ -1,10 +1,7 @@
 """Tensors without memory, and counts of operations."""
 
-import json
-from functools import cache
-
 import pytest
-from support.python import printed
+from support.python import answers, in_mode
 
 META = "tensor(..., device='meta', size=(2, 3))"
 NO_DATA = "NotImplementedError: Cannot copy out of meta tensor; no data!"
@@ -140,15 +137,10 @@ FOLLOW = """
 STAY = """
     from_numpy(np.ones(2)) empty_like(x) zeros_like(x) rand_like(x) randint_like(x,3) full_like(x,1)
     normal(0.,1.,(2,)) Tensor(2) FloatTensor([1.]) ones(2,device="cpu") nn.Parameter(torch.Tensor(2))
-    std(x) cumsum(x,0) sort(x)[0] bernoulli(x) tril(x) nn.functional.dropout(x) nn.functional.one_hot(i,2)
-    nn.functional.interpolate(x[None],2) nn.functional.gumbel_softmax(x) quantile(x,.5) diag(x) var(x)
-    nn.functional.scaled_dot_product_attention(x,x,x,is_causal=True) nn.functional.pad(x,(1,1))
-    nn.functional.grid_sample(torch.ones(1,1,2,2,device="cpu"),torch.ones(1,1,1,2,device="cpu"))
-"""
+"""  # and ops: tests/properties/test_meta.py
 for name in (*FOLLOW.split(), *STAY.split()):
     call = name if name.startswith("nn.") and name[3].isupper() else f"torch.{name}"
     ROWS[f"within('meta', lambda: {call}).device"] = "meta" if name in FOLLOW.split() else "cpu"
-BEGIN += "i = torch.tensor([1])\n"
 
 MEMORY = """
 import resource
@@ -160,28 +152,25 @@ print(sum(w.numel() for w in large.parameters()) > 8e9, peak() - before < 100_00
 """
 
 
-@cache
-def answers() -> dict[str, str]:
-    program = (
-        BEGIN + "rows = json.loads(sys.argv[1])\nprint(json.dumps({c: shown(lambda: eval(c)) for c in rows}))"
-    )
-    return dict(json.loads(printed("-m", "ranvier.torch", "-c", program, json.dumps(list(ROWS)))))
+@pytest.fixture(scope="module")
+def found() -> dict[str, str]:
+    calls = [f"shown(lambda: ({call}))" for call in ROWS]
+    return dict(zip(ROWS, answers(BEGIN, calls, "str").values(), strict=True))
 
 
 @pytest.mark.parametrize("call", ROWS)
-def test_what_a_call_gives(call: str) -> None:
-    assert answers()[call] == ROWS[call]
+def test_what_a_call_gives(found: dict[str, str], call: str) -> None:
+    assert found[call] == ROWS[call]
 
 
 def test_a_large_model_takes_no_memory() -> None:
-    assert printed("-m", "ranvier.torch", "-c", BEGIN + MEMORY) == "True True\n"
+    assert in_mode(BEGIN + MEMORY) == "True True\n"
 
 
 # torch.utils.flop_counter: PyTorch's counts, of all and of each module, with and without a backward pass.
 
 
 FLOPS_BEGIN = """
-import ranvier.torch; ranvier.torch.install()
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -221,22 +210,18 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def answers_of_flops():
-    lines = [f"print(({case}))" for case in CASES]
-    code = """
+MODULES = """
 with FlopCounterMode() as counter: Net()(image).sum().backward()
 counts = counter.get_flop_counts()
 print(sorted(counts), counts["Net.head"] == {torch.ops.aten.addmm: 160, torch.ops.aten.mm: 320})
 """
-    return printed("-c", "\n".join([FLOPS_BEGIN, *lines, code])).splitlines()
 
 
-@pytest.mark.parametrize("place", range(len(CASES)), ids=list(CASES))
-def test_counts(answers_of_flops, place):
-    assert answers_of_flops[place] == str(list(CASES.values())[place])
+def test_counts():
+    assert answers(FLOPS_BEGIN, CASES, "str") == {case: str(count) for case, count in CASES.items()}
 
 
-def test_modules(answers_of_flops):
-    assert answers_of_flops[-1] == "['Global', 'Net', 'Net.body', 'Net.body.0', 'Net.head'] True"
-    assert answers_of_flops[-4].split() == ["Net", "62688", "100.00%"]
+def test_modules():
+    lines = in_mode(FLOPS_BEGIN + MODULES).splitlines()
+    assert lines[-1] == "['Global', 'Net', 'Net.body', 'Net.body.0', 'Net.head'] True"
+    assert lines[-4].split() == ["Net", "62688", "100.00%"]

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import ranvier
-from support.python import printed
+from support.python import ended, printed
 
-_PACKAGES = str(Path(ranvier.__file__).parents[1])
 _NOTE = "is in place of torch 2.13.0\n"
 
 
 def run(*arguments: str, where: Path, stdin: str = "", code: int = 0, **variables: str) -> tuple[str, str]:
     """What a command writes to stdout and stderr, without the note of the mode."""
-    environment = {**os.environ, "PYTHONPATH": _PACKAGES, **variables}
-    environment.pop("RANVIER_IN_PLACE_OF_TORCH", None)
-    command = [sys.executable, "-m", "ranvier.torch", *arguments]
-    done = subprocess.run(
-        command, cwd=where, env=environment, input=stdin, capture_output=True, text=True, timeout=120
-    )
+    done = ended("-m", "ranvier.torch", *arguments, folder=where, stdin=stdin, **variables)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr.partition(_NOTE)[2]
 
@@ -73,9 +64,7 @@ def test_an_error_is_shown_from_the_first_line_of_the_program(tmp_path: Path) ->
     ],
 )  # fmt: skip
 def test_what_cannot_be_run(arguments: list[str], message: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ranvier.torch", *arguments]
-    environment = {**os.environ, "PYTHONPATH": _PACKAGES}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = ended("-m", "ranvier.torch", *arguments, folder=tmp_path)
     assert (done.returncode, message in done.stderr) == (1, True), done.stderr
 
 

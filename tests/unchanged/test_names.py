@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier.settings import Settings
 from ranvier.torch import hub, top
 from ranvier.torch.former import svd
-from support.python import printed
+from support.python import in_mode
 from support.refused import refused
 
 PROGRAM = """
@@ -136,7 +136,7 @@ print("done")
 
 
 def test_names_that_libraries_import():
-    assert printed("-m", "ranvier.torch", "-c", PROGRAM) == "done\n"
+    assert in_mode(PROGRAM) == "done\n"
 
 
 def test_the_folder_of_the_hub(monkeypatch):
@@ -236,7 +236,7 @@ for use in (lambda: torch.cuda.Stream(), lambda: torch.empty(2, dtype=torch.floa
 
 
 def test_names_are_imported_and_refused_by_name_when_used():
-    lines = printed("-m", "ranvier.torch", "-c", LIBRARIES_PROGRAM).splitlines()
+    lines = in_mode(LIBRARIES_PROGRAM).splitlines()
     assert len(lines) == 11, lines
     assert lines[0].startswith("[torchvision.transforms.v2.functional.resize] ranvier leaves it out: ")
 
@@ -308,7 +308,4 @@ print(x.shape, x.shape[2:], [torch.Size([1])], x.dtype, str(x.dtype).split(".")[
 
 def test_texts():
     expected = "torch.Size([2, 3]) torch.Size([]) [torch.Size([1])] torch.float64 float64 torch.strided "
-    assert (
-        printed("-m", "ranvier.torch", "-c", TEXTS_PROGRAM)
-        == f"{expected}tensor([[0.]], dtype=torch.float64)\n"
-    )
+    assert in_mode(TEXTS_PROGRAM) == f"{expected}tensor([[0.]], dtype=torch.float64)\n"

@@ -1,5 +1,6 @@
 """Optimizers in the mode: their states, constructors, GradScaler and torch._foreach_ functions."""
 
+import copy
 import inspect
 import pickle
 
@@ -10,73 +11,7 @@ from ranvier import optim
 from ranvier.torch.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
 from ranvier.torch.machine import OptState
 from ranvier.torch.optimizers import SparseAdam, foreach
-from support.python import printed
 from support.refused import refused
-
-PROGRAM = """
-import copy, pickle, sys
-import torch
-from torch import nn, optim
-
-p = nn.Parameter(torch.zeros(3))
-adam = optim.Adam([p], lr=0.1)
-p.grad = torch.ones(3)
-adam.step()
-state = adam.state[p]
-assert all(torch.is_tensor(value) for value in state.values()), state
-assert state["exp_avg"].shape == torch.Size([3]) and state["step"].item() == 1
-
-for value in state.values():  # programs restart an optimizer so
-    value.zero_()
-p.data.zero_()
-adam.step()
-torch.testing.assert_close(p.data, torch.full((3,), -0.1))
-
-sgd = optim.SGD([p], lr=1.0, momentum=0.5)
-sgd.step()
-momentum = sgd.state[p]["momentum_buffer"]
-momentum.fill_(4.0)
-p.data.zero_()
-sgd.step()
-assert p.tolist() == [-3.0] * 3 and momentum.tolist() == [3.0] * 3, (p, momentum)
-sgd.state[p]["momentum_buffer"] = torch.ones(3, dtype=torch.float64)  # another dtype
-sgd.step()
-assert p.tolist() == [-4.5] * 3, p
-sgd.state[p]["momentum_buffer"].data = torch.full((3,), 2.0)
-sgd.step()
-assert p.tolist() == [-6.5] * 3, p
-
-for again in (copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))):
-    q, other = again((p, sgd))
-    q.grad = torch.ones(3)
-    other.step()
-    assert q.tolist() == [-8.5] * 3 and p.tolist() == [-6.5] * 3, (q, p)
-
-saved = copy.deepcopy(sgd.state_dict())
-assert torch.is_tensor(saved["state"][0]["momentum_buffer"])
-sgd.step()
-held = sgd.state[p]["momentum_buffer"]
-sgd.load_state_dict(saved)
-assert held.tolist() == [2.0] * 3 and saved["state"][0]["momentum_buffer"].tolist() == [2.0] * 3
-
-step = torch.compile(lambda: sgd.step())
-for _ in range(4):
-    p.data.zero_()
-    sgd.state[p]["momentum_buffer"].fill_(2.0)
-    step()
-    assert p.tolist() == [-2.0] * 3, p
-torch.save(adam.state_dict(), sys.argv[1])
-"""
-
-
-def test_state_is_of_tensors(tmp_path):
-    file = tmp_path / "adam.pt"
-    (tmp_path / "program.py").write_text(PROGRAM)
-    printed("-m", "ranvier.torch", tmp_path / "program.py", file)
-    state = rv.load(file)["state"][0]
-    assert state["step"].dtype == rv.float32  # as PyTorch's
-    np.testing.assert_allclose(state["exp_avg"].numpy(), 0.1, rtol=1e-6)
-
 
 KINDS = {c for c in vars(rv.optim).values() if isinstance(c, type)} - {rv.optim.Optimizer}
 USES = [(kind, {}) for kind in KINDS if issubclass(kind, rv.optim.Optimizer)]
@@ -116,6 +51,7 @@ def test_a_captured_step_sees_changes_of_the_state():
         lambda state: state["momentum_buffer"].fill_(2.0),
         lambda state: state.update(momentum_buffer=rv.full((3,), 2.0)),
         lambda state: state.update(momentum_buffer=np.full(3, 2.0)),
+        lambda state: state.update(momentum_buffer=rv.full((3,), 2.0, dtype=rv.float64)),
         lambda state: setattr(state["momentum_buffer"], "data", rv.full((3,), 2.0)),
     ]
     for change in [*changes * 3, *[changes[0]] * 12]:
@@ -124,6 +60,19 @@ def test_a_captured_step_sees_changes_of_the_state():
         change(sgd.state[p])
         step()
         assert p.tolist() == [-2.0] * 3
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_a_copy_has_its_own_state(copied):
+    p = rv.nn.Parameter(rv.zeros(3))
+    sgd = rv.optim.SGD([p], lr=1.0, momentum=0.5)
+    p.grad = rv.ones(3)
+    sgd.step()
+    q, other = copied((p, sgd))
+    q.grad = rv.ones(3)
+    other.step()
+    assert (p.tolist(), q.tolist()) == ([-1.0] * 3, [-2.5] * 3)
+    assert sgd.state[p]["momentum_buffer"].tolist() == [1.0] * 3
 
 
 # What libraries read of the constructors of optimizers and schedules; the memory that Tensor(array) has.

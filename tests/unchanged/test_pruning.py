@@ -1,8 +1,6 @@
 """Parameters that are pruned, parameters of complex numbers, and TensorBoard's files."""
 
 import io
-import json
-from functools import cache
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from ranvier.torch.event_files import settings
 from ranvier.utils.tensorboard import SummaryWriter
 from support.event_files import fields, read
 from support.optimizers import KINDS
-from support.python import printed
+from support.python import answers
 from support.refused import refused
 
 VALUES = rv.tensor([[1.0, -6.0, 2.0], [-5.0, 3.0, 4.0]])
@@ -207,18 +205,13 @@ after(net(), lambda m: setattr(m, "f", m.f * 2)).f.tolist() == (f * 2).tolist() 
 """
 
 
-@cache
-def answers() -> dict[str, bool]:
+def test_programs_see_parameters_of_complex_numbers() -> None:
     rows = [*PAIR_PARAMETERS_ROWS.strip().splitlines()]
     for name in (*KINDS, "LBFGS"):
         make = f"lambda p: torch.optim.{name}(p, lr=0.1)"
         rows.append(f"same(trained({make}, True).detach(), trained({make}, False).detach())")
-    program = BEGIN + "print(json.dumps({row: bool(eval(row)) for row in json.loads(sys.argv[1])}))"
-    return dict(json.loads(printed("-m", "ranvier.torch", "-c", program, json.dumps(rows))))
-
-
-def test_programs_see_parameters_of_complex_numbers() -> None:
-    assert [row for row, holds in answers().items() if not holds] == []
+    found = answers(BEGIN, rows, "bool")
+    assert [row for row, holds in found.items() if not holds] == []
 
 
 # utils.tensorboard: what the event files hold.

@@ -240,26 +240,6 @@ def test_padding(mode, numpys):
 
 
 @pytest.mark.parametrize("align", [False, True])
-@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_sampling_is_that_of_layers(mode, padding, align):
-    x, points, share = tensor(2, 3, 4, 5, 6), tensor(2, 3, 4, 2) * 1.5, 0.25 if mode == "bilinear" else 0.0
-    layer = rv.tensor([0.0, 1.0, 2.0]) + share
-    z = layer / 1.5 - 1 if align else (2 * layer + 1) / 4 - 1
-    grid = rv.cat(
-        [points[:, None].expand(2, 3, 3, 4, 2), z.double().view(1, 3, 1, 1, 1).expand(2, 3, 3, 4, 1)], -1
-    )
-    y = F.grid_sample(x, grid, mode, padding, align)
-    images = [F.grid_sample(x[:, :, k], points, mode, padding, align) for k in range(4)]
-    for k in range(3):
-        wanted = images[k] * (1 - share) + images[k + 1] * share
-        np.testing.assert_allclose(y[:, :, k].detach().numpy(), wanted.detach().numpy(), atol=1e-6)
-    assert gradcheck(
-        lambda x, grid: F.grid_sample(x, grid, mode, padding, align), (x[:1, :1], grid[:1, :2, :1].detach())
-    )
-
-
-@pytest.mark.parametrize("align", [False, True])
 def test_grids_are_those_of_layers(align):
     flat = tensor(2, 2, 3)
     theta = rv.zeros(2, 3, 4, dtype=rv.float64)

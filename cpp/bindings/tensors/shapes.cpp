@@ -18,9 +18,17 @@ using Arguments = PyObject* const*;
 
 Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;
 
+// NumPy takes any size below 0 for -1.
+bool has_size_below(const py::object& sizes, int64_t least) {
+  for (py::handle size : sizes)
+    if (clamped(size.ptr()) < least) return true;
+  return false;
+}
+
 py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
+  if (has_size_below(target, -1)) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
   x.fail_shape(target, "as many elements");
 }

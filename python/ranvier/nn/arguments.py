@@ -105,7 +105,8 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
         value = getattr(module, name)
         if name == "bias" and not isinstance(value, bool):
             value = value is not None
-        if entry[-1] != "?" or value != type(module)._usual[name]:
+        is_array = getattr(value, "shape", ()) != ()
+        if entry[-1] != "?" or is_array or value != type(module)._usual[name]:
             text = repr(value) if isinstance(value, str) else str(value)
             words.append(text if entry[0] == "*" else f"{name}={text}")
     return ", ".join(words)

@@ -15,7 +15,7 @@ from ranvier.nn.cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import empty, ones, zeros
+from ranvier.ops.making.creation import empty, ones
 from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.attention_shapes import require_dtype_of_mask
 from ranvier.ops.neural.dropout import probability
@@ -200,7 +200,7 @@ class MultiheadAttention(Module):
                 masks[-1] = ops.masked_fill(masks[-1], hidden, beyond)
             is_causal = False
         if more:
-            masks = [ops.cat([m, zeros(*m.shape[:-1], more, dtype=m.dtype)], -1) for m in masks]
+            masks = [ops.cat([m, m.new_zeros(*m.shape[:-1], more)], -1) for m in masks]
         p = self.dropout if self.training else 0.0
         settings = (1 / math.sqrt(self.head_dim), bool(is_causal), p, True, need_weights)
         if packed:
@@ -259,7 +259,7 @@ class MultiheadAttention(Module):
         n, heads, _, size = x.shape
         rows = [] if row is None else [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
         if self.add_zero_attn:
-            rows.append(zeros(n, heads, 1, size, dtype=x.dtype))
+            rows.append(x.new_zeros(n, heads, 1, size))
         return ops.cat([x, *rows], 2) if rows else x
 
     def _joined(self, y: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ from ranvier.nn.registry import (
 )
 from ranvier.nn.state import StateDicts
 from ranvier.observe import is_replaced, observed, observers
-from ranvier.tensors.memory import in_float, require_numbers
+from ranvier.tensors.memory import in_float, plain, require_numbers
 from ranvier.tensors.tensor import Tensor, borrowed
 
 __all__ = ["Buffer", "Module", "Parameter"]
@@ -122,7 +122,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         tensors = itertools.chain(self._rv_some_parameters(), args)
         for arg in args:
             if isinstance(arg, ndarray):
-                require_numbers(type(self).__name__, arg.dtype)
+                require_numbers(type(self).__name__, plain(type(self).__name__, arg).dtype)
         wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
         return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
 

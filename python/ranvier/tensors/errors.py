@@ -183,7 +183,7 @@ def number(
         limits = f"{'above' if above else 'at least'} {low:g}"
     else:
         limits = "a number, not nan"
-    raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
+    raise OpError(f"[{name}] got {key} {value}; expected {limits}")
 
 
 def index(value: Any) -> int:

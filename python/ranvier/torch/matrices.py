@@ -76,13 +76,14 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) = B."""
-    for d in dims or ():
-        A = A.movedim(d, -1)
+    last = [d % A.ndim for d in dims or ()]
+    A = A.permute([d for d in range(A.ndim) if d not in last] + last)
     return rv.linalg.solve(A.reshape(B.numel(), -1), B.flatten()).reshape(A.shape[B.ndim :])
 
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1 ... of each number, as columns."""
+    x = x if x.ndim else x.reshape(1)
     count = x.shape[-1] if N is None else N
     return x.unsqueeze(-1) ** rv.arange(count, dtype=x.dtype)
 

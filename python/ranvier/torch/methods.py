@@ -18,7 +18,11 @@ Frexp = namedtuple("Frexp", "mantissa exponent")
 
 
 def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """beta input + alpha term; what is times 0 may be infinite."""
+    """beta input + alpha term; what is times 0 may be infinite. Factors of integers are whole numbers."""
+    if not (term.is_floating_point() or input.is_floating_point()):
+        beta, alpha = int(beta), int(alpha)
+    if term.dtype == input.dtype == rv.bool:
+        return rv.logical_or(term.mul(bool(alpha)), input.mul(bool(beta)))
     term = term if alpha == 1 else alpha * term
     return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
 
@@ -34,6 +38,7 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> T
     return _scaled(mat.mv(vec), input, beta, alpha)
 
 
+@in_dtypes()
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta input + alpha vec1 vec2^T.
 
@@ -119,8 +124,19 @@ def frexp(input: Any) -> Frexp:
     """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
     if not input.is_floating_point():
         raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
-    parts = np.frexp(input._array)
-    return Frexp(*(rv.from_numpy(np.array(x)) for x in parts))
+    exponent = rv.from_numpy(np.array(np.frexp(input._array)[1]))
+    return Frexp(_Mantissa.apply(input, exponent), exponent)
+
+
+class _Mantissa(rv.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, exponent: Tensor) -> Tensor:
+        ctx.exponent = exponent
+        return rv.from_numpy(np.array(np.frexp(input._array)[0]))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        return rv.ldexp(dy, -ctx.exponent), None
 
 
 def _of_integers(function: Any) -> Callable[..., Tensor]:
@@ -164,6 +180,7 @@ def isreal(input: Any) -> Any:
     return input.imag == 0 if input.is_complex() else rv.ones_like(input, dtype=rv.bool)
 
 
+@in_dtypes()
 def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2 ** input + 2 ** other)."""
     return rv.logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
@@ -207,6 +224,8 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     more = input.ndim - len(wanted)
     if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
         raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
+    if not wanted:
+        return input.sum()  # a new tensor, of bools a number
     dims = [d for d in range(input.ndim) if d < more or (wanted[d - more] == 1 != input.shape[d])]
     return (input.sum(dims, keepdim=True) if dims else input).reshape(wanted)
 
@@ -220,6 +239,9 @@ def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
         out = method(input, *args, **settings)
         if method is float_power and input.dtype != out.dtype:
             raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
+        if out.shape != input.shape:
+            shapes = f"{tuple(input.shape)} for a result of shape {tuple(out.shape)}"
+            raise RuntimeError(f"[{method.__name__}_] got shape {shapes}; expected equal ones")
         return input.copy_(out)
 
     call.__doc__ = "The tensor itself, with these values."

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import ranvier as rv
+from ranvier.tape.function import in_dtypes
 
 
 def erfcx(input: Any) -> rv.Tensor:
@@ -58,6 +59,7 @@ def entr(input: rv.Tensor) -> rv.Tensor:
     return rv.where(input < 0, -math.inf, rv.where(input.eq(0), root, -x * x.log()))
 
 
+@in_dtypes()
 def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
     """x log(1 + y), 0 where x is 0 and y a number."""
     return rv.where(input.eq(0) & ~other.isnan(), 0.0, input * rv.log1p(other))

@@ -10,6 +10,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.tape.function import in_dtypes
 from ranvier.torch.methods import METHODS
 
 _TEXT = "Expected cond to be True, but got False."
@@ -53,6 +54,7 @@ def _shape_as_tensor(self: Tensor) -> Tensor:
     return rv.tensor(list(self.shape), dtype=rv.int64)
 
 
+@in_dtypes()
 def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: Any) -> Tensor:
     """The gradient of softmax, from its result."""
     product = grad_output * output
@@ -103,9 +105,13 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 def multi_dot(tensors: Any) -> Tensor:
     """The product of matrices, multiplied from the end on where this is less work."""
-    first, *rest = tensors
+    return _product(*tensors)
+
+
+@in_dtypes()
+def _product(first: Tensor, *rest: Tensor) -> Tensor:
     if len(rest) > 1 and first.shape[0] > rest[-1].shape[-1]:
-        return first @ multi_dot(rest)
+        return first @ _product(*rest)
     for x in rest:
         first = first @ x
     return first
@@ -120,6 +126,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return rv.full_like(input, value)
 
 
+@in_dtypes()
 def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
     """The derivatives of a function along dimensions, from its values at points of equal distances, or at
     coordinates: second-order differences inside, of order `edge_order` at the ends.
@@ -129,6 +136,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     (tensor([2., 4., 6.]),)
     """
     every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    spacing = 1 if spacing is None else spacing
     points = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(every)
     if len(points) != len(every):
         raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")

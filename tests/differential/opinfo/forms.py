@@ -4,6 +4,7 @@ An OpInfo is judged in every form that both libraries have: the function, its al
 in place, the operator and the augmented assignment.
 """
 
+import importlib
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,16 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as functional
+from ranvier.torch.absent import why
+from ranvier.torch.finder import homes_of, value_of
+from ranvier.torch.names import METHODS
 
 # Named as a cast in PyTorch's list, as a dtype in both libraries: judged as methods only.
 _DTYPES_HERE = (np.dtype,)
+# Complex and sparse tensors, which only the mode has: tests/unchanged/test_spectra.py
+NOT_JUDGED = {"cdouble", "cfloat", "complex", "polar", "to_sparse", "view_as_complex"}
+NOT_JUDGED |= {"sparse.mm", "sparse.sampled_addmm"}
+NOT_JUDGED |= {"svd", "conv3d", "nn.functional.conv3d"}  # open vectors; sums that cancel: tests/unchanged
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,26 @@ def _function(name: str) -> Any:
     found: Any = functional if name.startswith("nn.functional.") else rv
     for part in name.removeprefix("nn.functional.").split("."):
         found = getattr(found, part, None)
+    found = _in_mode(name) if found is None else found
     return found if callable(found) and not isinstance(found, _DTYPES_HERE) else None
+
+
+def _in_mode(name: str) -> Any:
+    """A function that only `python -m ranvier.torch` has, or None."""
+    path, _, last = name.rpartition(".")
+    if why(name) or name in NOT_JUDGED:
+        return None
+    try:
+        return value_of("torch", path, last, homes_of("torch", path))
+    except AttributeError:
+        return None
 
 
 def _method(name: str) -> Any:
     """The method or property of Tensor as a function of the tensor, or None."""
     found = getattr(rv.Tensor, name, None)
+    if found is None and name in METHODS and name not in NOT_JUDGED:
+        found = getattr(importlib.import_module(METHODS[name]), name)
     return found.fget if isinstance(found, property) else found
 
 
@@ -60,7 +82,8 @@ def _method(name: str) -> Any:
 # compares their values.
 WITHOUT_GRADIENT = {"linalg.lu", "linalg.lu_factor", "lu", "lu_unpack"}
 SIGNS_ARE_OPEN = {"svd", "linalg.svd", "linalg.eigh"}  # of vectors: each LAPACK chooses
-OTHER_ARGUMENTS = {"linalg.pinv.singular", "linalg.lstsq.grad_oriented"}  # samples of a function around it
+# samples of a function around it
+OTHER_ARGUMENTS = {"linalg.pinv.singular", "linalg.lstsq.grad_oriented", "svd_lowrank", "pca_lowrank"}
 
 
 def forms_of(info: Any) -> Iterator[Form]:
@@ -74,10 +97,10 @@ def forms_of(info: Any) -> Iterator[Form]:
         name = variant.name
         method, in_place = variant.method_variant, variant.inplace_variant
         for label, ours, theirs, changes in (
-            (name, _function(name), variant.op, False),
+            (name, _function(name), variant.op, name.endswith("_")),
             # methods that OpInfo lists as the op itself: T, item, __getitem__, float ...
             (f"Tensor.{name}", _method(name), method or variant.op, name.endswith("_") and name[0] != "_"),
-            (f"Tensor.{name}_", getattr(rv.Tensor, name + "_", None), in_place, True),
+            (f"Tensor.{name}_", _method(name + "_"), in_place, True),
         ):
             if ours is not None and theirs is not None and label not in seen:
                 if info.variant_test_name == "in_place" and not changes:

@@ -34,15 +34,19 @@ STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
 TYPES = (ValueError, TypeError, RuntimeError, IndexError)
 # Only shapes, dtypes and shared memory can be compared: PyTorch's samples draw from their own fixed seed.
 RANDOM = {
-    *("bernoulli", "cauchy", "empty", "empty_like", "exponential", "geometric", "log_normal", "multinomial"),
-    *("new_empty", "normal", "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform"),
+    *("bernoulli", "cauchy", "empty", "empty_like", "empty_permuted", "empty_strided", "exponential"),
+    *("geometric", "log_normal", "multinomial", "new_empty", "new_empty_strided", "normal", "rand_like"),
+    *("randint", "randint_like", "randn", "randn_like", "uniform"),
     *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d", "rrelu")),
+    "nn.functional.multi_head_attention_forward",
 }
 # Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
-ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}
+ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
 # By name and a part of the message: differences by intention; docs/from_pytorch.md lists them.
 APART = {
     ("as_strided", "differ"): "the samples that are parts of a view become arrays of their own",
+    ("as_strided_scatter", "gradient 0"): "what is written over has the gradient 0",
+    ("fill", "requires_grad"): "a constant has no history",
     ("digamma", "gradient 0"): "inf at poles",
     ("lgamma", "second"): "inf at poles",
     ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",
@@ -389,10 +393,7 @@ def _in_wider(form: Form, sample: Any) -> Any:
         gradients: Any = ()
         if outputs and leaves:
             gradients = torch.autograd.grad(
-                outputs,
-                leaves,
-                [torch.from_numpy(c) for c in compare.cotangents(outputs)],
-                allow_unused=True,
+                outputs, leaves, [torch.from_numpy(c) for c in compare.cotangents(outputs)], allow_unused=True
             )
     except Exception:
         return None

@@ -23,7 +23,7 @@ from ranvier.ops.slopes import TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor
 
@@ -291,7 +291,7 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     shape = input._array.shape
     dim = whole("glu", "dim", dim)
     if not -len(shape) <= dim < len(shape):
-        raise OpError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
+        raise OpIndexError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
     if shape[dim] % 2:
         raise OpError(
             f"[glu] got x of shape {shape} with dimension {dim} of {shape[dim]}; expected an even number"

@@ -28,7 +28,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
-from ranvier.tensors.errors import one_of, own_errors, whole
+from ranvier.tensors.errors import number, one_of, own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
@@ -183,7 +183,9 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     shape = common_shape("cross", input, other)
     if dim is None:
         dim = next((d for d, n in enumerate(shape) if n == 3), None)
-    if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:
+    else:
+        dim = some_dim("cross", max(input, other, key=Tensor.dim), dim)
+    if dim is None or shape[dim] != 3:
         raise OpError(
             f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
         )
@@ -257,6 +259,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     -> tensor([[0.6000, 0.8000], [0.3000, 0.4000]])"""
     input = as_tensor("renorm", input)
     at = some_dim("renorm", input, dim)
+    number("renorm", "p", p, 0, above=True)
     if not maxnorm >= 0:
         raise OpError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
     others = tuple(d for d in range(input.ndim) if d != at)

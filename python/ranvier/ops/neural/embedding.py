@@ -150,18 +150,16 @@ def _shortened(rows: Tensor, max_norm: float, norm_type: float) -> Tensor:
     return where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
 
 
-def padding_row(padding_idx: Any, rows: int) -> int:
+def padding_row(padding_idx: Any, rows: int, name: str = "embedding") -> int:
     """The row that padding_idx names; negative ones count from the end."""
     try:
         row = index(padding_idx)
     except (TypeError, RuntimeError):
         row = None
     if row is None or isinstance(padding_idx, bool):
-        raise TypeError(f"[embedding] got padding_idx {padding_idx!r}; expected a whole number or None")
+        raise TypeError(f"[{name}] got padding_idx {padding_idx!r}; expected a whole number or None")
     if not -rows <= row < rows:
-        raise OpError(
-            f"[embedding] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}"
-        )
+        raise OpError(f"[{name}] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}")
     return row % rows
 
 

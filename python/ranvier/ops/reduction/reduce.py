@@ -173,6 +173,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     name, several = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
     for axis in several:
         _check_axis(name, x, axis)
+    for axis in several:
         if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
             raise OpError(f"[{name}] got axis {axis} twice; expected distinct axes")
     y = reduction(function, x._array, axes, keepdims)

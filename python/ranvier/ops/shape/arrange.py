@@ -14,7 +14,6 @@ from ranvier.ops.elementwise.choice import nonzero
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import widening
 from ranvier.ops.making.creation import as_tensor as new_tensor
-from ranvier.ops.making.creation import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import index_select
@@ -113,7 +112,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     if input.ndim != 1 or r < 0:
         raise OpError(f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0")
     if r == 0:
-        return zeros(0, dtype=input.dtype)
+        return input.new_zeros(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
     return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
@@ -157,7 +156,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
-    y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
+    y = input.new_zeros(*input.shape[:-1], n, n)
     diagonal_of(y, offset, -2, -1).copy_(input)
     a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
     if a == b:

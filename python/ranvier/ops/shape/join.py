@@ -16,7 +16,7 @@ from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Function, by_kernel
 from ranvier.tensors.errors import renamed, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
 
@@ -95,6 +95,8 @@ def _joined(arrays: Sequence[Array], dim: int) -> Array:
         return _core.concatenate(arrays, dim)
     try:
         return host(_by_numpy, dim, *arrays)
+    except np.exceptions.AxisError as error:
+        raise OpIndexError(f"[cat] got dim {dim}; expected one of the dimensions of the tensors") from error
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in arrays)
         raise OpError(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
