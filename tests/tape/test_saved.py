@@ -7,41 +7,6 @@ import ranvier as rv
 from support.functions import leaf
 from support.refused import refused
 
-CHANGES = [
-    lambda v, w: v.mul_(w),
-    lambda v, w: v.pow_(2),
-    lambda v, w: v.clamp_(-1.0, 1.5),
-    lambda v, w: v.sigmoid_(),
-    lambda v, w: v.exp_(),
-    lambda v, w: v.tanh_(),
-    lambda v, w: v.div_(w),
-    lambda v, w: v.relu_(),
-    lambda v, w: v.neg_(),
-    lambda v, w: v.sqrt_(),
-    lambda v, w: v.masked_fill_(v > 1.0, 2.0),
-    lambda v, w: v.copy_(w),
-    lambda v, w: v.__setitem__(0, w[1]),
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_the_change_itself_saves_stays_right(change):
-    """The memory is written, and the operation needs the values from before."""
-    grads = []
-    for in_place in (True, False):
-        x = rv.tensor([[0.5, 2.0], [3.0, 1.0]], requires_grad=True)
-        w = leaf(2.0, 3.0)
-        if in_place:
-            base = x * 1.0
-            change(base[0], w)
-        else:
-            row = x[0] * 1.0
-            change(row, w)
-            base = rv.stack([row, x[1]])
-        (base * base).sum().backward()
-        grads.append((x.grad.tolist(), None if w.grad is None else w.grad.tolist()))
-    assert grads[0] == grads[1]
-
 
 def test_the_flag_ends_with_the_view():
     x = leaf(1.0, 2.0)
