@@ -40,7 +40,8 @@ AT_NAN = {
     quantile nanquantile mode cumprod bucketize searchsorted histc histogram norm prod
     relu6 conv1d conv_transpose1d conv_transpose2d matrix_power l1 logcumsumexp nanmean trapezoid
     conv2d cholesky kl_div lu qr stft
-    fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy instance_norm embedding_bag
+    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
+    instance_norm embedding_bag
     """: "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
 }
 AT_INFINITY = {
@@ -54,8 +55,8 @@ AT_INFINITY = {
     topk quantile nanquantile cumprod logcumsumexp histc histogram norm prod trapezoid
     conv1d conv_transpose1d conv_transpose2d l1
     conv2d cholesky kl_div copysign logaddexp lu lu_solve qr std_mean stft triangular_solve var_mean
-    fft_fft fft_ifft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy instance_norm
-    embedding_bag
+    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
+    instance_norm embedding_bag
     """: "takes no infinity, or has its limit or another order of sums where one of both gives NaN",
 }
 LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
