@@ -75,21 +75,6 @@ def test_arrays_and_dtypes():
         assert layer.num_batches_tracked.item() == 2
 
 
-def test_summary(capsys):
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LayerNorm(16))
-    found = rv.summary(model, (1, 4, 4))
-    assert [row.parameters for row in found.layers] == [40, 8, 0, 32]
-    assert found.layers[1].output_shape == ("N", 4, 2, 2)
-    assert "1 BatchNorm2d  (N, 4, 2, 2)           8" in capsys.readouterr().out
-
-
-def test_frozen_statistics_are_not_touched_by_summary():
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    rv.summary(model, (3,))
-    assert model[1].num_batches_tracked.item() == 0
-    assert model[1].training
-
-
 def test_wrong_settings():
     refused(
         ValueError, "[group_norm] got 3 num_groups and 4 num_channels; expected a divisor", nn.GroupNorm, 3, 4

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import operator
-import pickle
 
 import numpy as np
 import pytest
@@ -59,34 +57,3 @@ def test_equal_compares_values_not_bits():
     assert rv.equal(rv.tensor(2), rv.tensor(2.0))
     assert not rv.equal(rv.zeros(2, 1), rv.zeros(1, 2))
     assert rv.equal(rv.arange(12).reshape(3, 4).T, rv.arange(12).reshape(3, 4).T.contiguous())
-
-
-def test_parts_sums_and_multiples_of_a_size_are_one():
-    size = rv.zeros(2, 3, 4).shape
-    expected = {
-        (3, 4): size[1:],
-        (4, 3, 2): size[::-1],
-        (): size[3:],
-        (2, 3, 4, 5): operator.add(size, [5]),
-        (1, 2, 3, 4): operator.add((1,), size),
-        (2, 3, 4, 2, 3, 4): size * 2,
-    }
-    for numbers, made in {**expected, (2, 3, 4) * 3: 3 * size}.items():
-        assert type(made) is rv.Size
-        assert made == numbers
-        assert made.numel() == math.prod(numbers)
-    assert (size[0], size[-1]) == (2, 4)
-    assert type(size[0]) is int
-    again = pickle.loads(pickle.dumps(size))
-    assert (type(again), again) == (rv.Size, size)
-    for wrong in (
-        lambda: size + 3,
-        lambda: operator.add([1], size),
-        lambda: size * 1.5,
-        lambda: size["a"],
-        lambda: rv.Size(3),
-    ):
-        with pytest.raises(TypeError):
-            wrong()
-    with pytest.raises(IndexError):
-        size[3]

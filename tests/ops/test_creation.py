@@ -29,6 +29,14 @@ def test_dtype_of_data(data, dtype):
     assert rv.as_tensor(data).dtype == np.dtype(dtype)
 
 
+def test_lists_of_whole_numbers():
+    for data in ([1, 2], [[1], [2]], [True, 3], 5):
+        assert rv.tensor(data, dtype=rv.int64).tolist() == np.array(data, np.int64).tolist()
+    assert rv.LongTensor([1, 2]).dtype is rv.int64
+    assert rv.tensor([1.5, -2.7], dtype=rv.int64).tolist() == [1, -2]
+    assert rv.tensor([True, False], dtype=rv.int64).tolist() == [1, 0]
+
+
 def test_tensor_copies_as_tensor_shares():
     array = np.zeros(2, np.float32)
     assert not np.shares_memory(rv.tensor(array).numpy(), array)

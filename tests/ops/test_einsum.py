@@ -6,14 +6,6 @@ import ranvier as rv
 from support.refused import refused
 
 
-def test_nothing_to_add():
-    a, b = rv.zeros(2, 0, requires_grad=True), rv.zeros(0, 3)
-    y = rv.einsum("ij,jk->ik", a, b)
-    assert y.tolist() == [[0, 0, 0], [0, 0, 0]]
-    y.sum().backward()
-    assert a.grad.shape == (2, 0)
-
-
 def test_integers_and_lists():
     a = rv.tensor([[1, 2], [3, 4]])
     assert rv.einsum("ij,jk->ik", [a, a]).tolist() == [[7, 10], [15, 22]]

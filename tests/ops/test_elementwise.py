@@ -36,14 +36,6 @@ def test_in_place_arithmetic_on_the_tape():
     assert x.grad.tolist() == [32.0, 64.0]  # y = (4 x)^2
 
 
-def test_float32_and_float64_promote():
-    a, b = rv.ones(2, requires_grad=True), rv.ones(2, dtype=rv.float64, requires_grad=True)
-    y = a * b
-    assert y.dtype == np.float64
-    y.sum().backward()
-    assert (a.grad.dtype, b.grad.dtype) == (np.float32, np.float64)
-
-
 @pytest.mark.parametrize("shapes", list(itertools.product(range(4), repeat=3)), ids=str)
 def test_shapes_that_do_not_fit_are_refused(shapes):
     a, b, c = shapes

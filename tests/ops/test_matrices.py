@@ -103,14 +103,6 @@ def test_the_rank_of_infinity_is_0(capfd):
     assert capfd.readouterr() == ("", "")  # LAPACK prints a warning about such numbers
 
 
-def test_methods():
-    x = rv.tensor(A)
-    assert rv.equal(x.inverse(), rv.inverse(x))
-    assert rv.equal(x.det(), rv.det(x))
-    assert x.slogdet()[1].shape == (2,)
-    assert x.lu()[0].shape == x.qr().Q.shape == (2, 4, 4)
-
-
 SHAPES = {"square": (3, 3), "tall": (4, 2), "wide": (2, 4), "batch": (2, 3, 2)}
 
 

@@ -229,6 +229,11 @@ def test_the_first_draw_takes_a_seed_from_the_system():
     assert not rv.zeros(5).normal_(generator=unseeded).equal(rv.zeros(5).normal_(generator=rv.Generator()))
 
 
+def test_shapes_that_no_tensor_has():
+    refused(ValueError, "; expected at most 8 dimensions", rv.randint, 0, 2**40, (1,) * 9)
+    refused(MemoryError, "; expected a result that fits in memory", rv.randint, 0, 10, (2**63,))
+
+
 def test_settings_of_randint_that_do_not_exist():
     refused(TypeError, "[randint] got an unexpected keyword", rv.randint, 0, 5, (2,), wrong=1)
 

@@ -402,6 +402,9 @@ def pad(x):
     yield call(x(0, 3, 4), (1, 2))
     array, sizes, mode = any_frame(x)
     yield call(array, sizes, mode=mode)
+    for mode in ("reflect", "replicate", "circular"):
+        for whole in (x.integers(0, 9, 2, 3, 4, 5), x.bools(2, 3, 4, 5)):
+            yield call(whole, (2, -1, 1, 3), mode=mode)
     yield call(np.arange(3), (1, 1), value=9)
     yield call(np.array([[True, False]]), (-1, 1, 0, 1), value=True)
     yield call(np.arange(2), (-3, 2), value=4).without("PyTorch does not crop more than there is", "pytorch")

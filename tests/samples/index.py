@@ -155,7 +155,12 @@ def scatter(x):
     yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
     yield call(x(3, 4), 1, x.integers(0, 4, 3, 6), x(3, 6), reduce="add")
     yield call(fixed(x(3, 4)), 1, x.integers(0, 4, 3, 6), fixed(x(3, 6)), reduce="multiply")
-    yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]))
+    yield call(x(3, 4), 1, x.integers(0, 4, 3, 2), x()).without("PyTorch takes a number only", "pytorch")
+    for settings in ({}, {"reduce": "add"}, {"reduce": "multiply"}):
+        yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]), **settings)
+    text = "[scatter] got reduce 'multiply' where a gradient is required"
+    yield refused(RuntimeError, text, x(3), 0, np.array([0]), 2.0, reduce="multiply")
+    yield refused(ValueError, "[scatter] got reduce 'mean'", x(3), 0, np.array([0]), x(1), reduce="mean")
     yield refused(IndexError, "[scatter] got index -1", x(3), 0, np.array([-1]), x(1))
     whole, beyond = x.integers(0, 9, 2), "got index 2 for an axis of length 2; expected 0 to 1"
     yield refused(IndexError, beyond, whole, 0, np.array([2]), x.integers(0, 9, 1))

@@ -81,10 +81,21 @@ def triangular_solve(x):
     yield refused(ValueError, "[triangular_solve] got", x(3, 2), np.triu(square(x, 4, 4)))
 
 
-@op(of="linalg.solve_triangular")
+def triangle_solved(a, b, upper, left=True, unitriangular=False):
+    """Of the matrix one triangle is read, with unitriangular without the diagonal, which counts as 1."""
+    half = (np.triu if upper else np.tril)(a, (1 if upper else -1) * unitriangular)
+    half = half + np.eye(a.shape[-1]) * unitriangular
+    return np.linalg.solve(half, b) if left else b @ np.linalg.inv(half)
+
+
+@op(of="linalg.solve_triangular", reference=triangle_solved, terms=many)
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
+    for upper, unitriangular in ((True, True), (True, False), (False, True), (False, False)):
+        settings = {"upper": upper, "unitriangular": unitriangular}
+        yield call(square(x, 2, 4, 4), x(2, 4, 3), **settings)
+        yield call(square(x, 2, 4, 4), x(2, 3, 4), left=False, **settings)
     yield refused(ValueError, "[solve_triangular] got", square(x, 4, 4), x(3, 2), upper=True)
 
 
