@@ -42,7 +42,7 @@ REFUSED = {
     fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
     max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample grid_sample_bicubic
     grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim index_select masked_select
-    take scatter scatter_add scatter_reduce index_add index_copy index_fill index_put put
+    take setitem scatter scatter_add scatter_reduce index_add index_copy index_fill index_put put
     masked_scatter fill_diagonal_ apply_ map_ PixelShuffle PixelUnshuffle Unfold Fold
     ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d AdaptiveMaxPool1d
     AdaptiveMaxPool2d MaxUnpool1d MaxUnpool2d Upsample UpsamplingNearest2d UpsamplingBilinear2d

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import ranvier as rv
 from samples.arrange import unfolded
+from samples.index import written
 from samples.linalg import of_lower, of_symmetric
 
 from properties.every import every_op, weights_for
@@ -104,6 +105,7 @@ WRAPPED = {
     "istft": lambda torch: of_pairs(torch, torch.istft),
     "logsumexp": with_all_dimensions,
     "unfold_along": lambda torch: unfolded,
+    "setitem": lambda torch: written,
 }
 WITH_TENSORS = """
     maximum minimum fmax fmin atan2 hypot logaddexp copysign nextafter fmod logical_and logical_or

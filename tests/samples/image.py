@@ -7,6 +7,7 @@ from reference import conv2d as conv2d_reference
 from reference import images as image_reference
 from reference import pooling
 
+from samples.index import OVERWRITTEN
 from samples.sample import call, fixed, op, refused
 
 SMOOTH = {"antialias": True}
@@ -305,11 +306,14 @@ for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
 @op
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
+    twice = call(x(1, 1, 4), np.array([[[4, 2, 4, 5]]]), 1, 2)
+    yield twice.without(OVERWRITTEN, "pytorch")
     yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
 @op
 def max_unpool2d(x):
+    yield call(x(1, 2, 2), np.array([[[4, 4], [4, 2]]]), 2, 1).without(OVERWRITTEN, "pytorch")
     yield call(x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)), 2)
 
 
