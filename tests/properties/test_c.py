@@ -54,7 +54,7 @@ REFUSED = {
     linalg_eigvalsh linalg_matrix_norm linalg_vector_norm bce kl_div kl_div_of_logarithms
     bce_with_weights bce_of_logits_with_weights cosine_embedding triplet_margin ctc_loss
     multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss BCELoss CosineSimilarity
-    CosineEmbeddingLoss KLDivLoss MSELoss PairwiseDistance TripletMarginLoss
+    CosineEmbeddingLoss KLDivLoss PairwiseDistance TripletMarginLoss
     CTCLoss bernoulli binomial multinomial normal poisson randint_like cauchy_ exponential_
     geometric_ log_normal_ normal_ random_ uniform_ logspace result_type new_empty cdist pdist dist
     renorm cov_weighted corrcoef scaled_dot_product_attention batch_norm embedding_bag one_hot

@@ -11,6 +11,7 @@ from properties.test_pytorch import VALUES_ALONE, answer
 LEAVES_OUT = {"ctc_loss CTCLoss": "have no second gradient"}
 FINITE = """
     grid_sample grid_sample_bicubic grid_sample_nearest BatchNorm1d MultiheadAttention bce_with_logits
+    BCEWithLogitsLoss
     bce_of_logits_with_weights scaled_dot_product_attention batch_norm_of_running_statistics instance_norm
     cumprod stft istft det lu InstanceNorm2d attention_with_dropout
 """  # which have infinity times 0, in one of several formulas
