@@ -111,8 +111,8 @@ def round(x):
     yield call(x(low=-3.0, high=3.0))
     yield call(x(0, 3))
     yield call(np.array([-2.5, -1.5, 0.5, INF, NAN]))
-    yield at_kink(x(5, low=-3.0, high=3.0), decimals=1)
-    yield at_kink(x(5, low=-300.0, high=300.0), decimals=-1)
+    yield at_kink(x(x.n, low=-3.0, high=3.0), decimals=1)
+    yield at_kink(x(x.n, low=-300.0, high=300.0), decimals=-1)
     yield call(x.integers(-5, 5, x.n))
     yield refused(TypeError, "[round] got x of dtype int64 and decimals 1", x.integers(-5, 5, 7), 1)
 
