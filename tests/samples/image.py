@@ -365,6 +365,7 @@ def interpolate(x):
         (ValueError, "mode 'area', x of shape", {"mode": "area"}),
         (ValueError, "antialias and mode 'nearest'; expected 'bilinear' or 'bicubic'", {"size": 2} | SMOOTH),
         (ValueError, "antialias and mode 'area'", {"size": 2, "mode": "area"} | SMOOTH),
+        (ValueError, "size 3 and scale_factor 2; expected one", {"size": 3, "scale_factor": 2}),
         (ValueError, "neither size and scale_factor", {"mode": "bilinear"} | SMOOTH),
         (ValueError, "an output of 0 along an axis of", {"size": 0, "mode": "bicubic"} | SMOOTH),
         (ValueError, "size", {"size": (1, 2, 3), "mode": "bicubic"} | SMOOTH),

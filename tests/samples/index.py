@@ -297,6 +297,9 @@ def index_fill(x):
     yield call(x(3, 2), 0, np.array([1, 1]), x())
     yield refused(IndexError, "[index_fill] got", x(3), 0, np.array([3]), 1.0)
     yield refused(TypeError, "[index_fill] got None", x(3), 0, np.array([0]), None)
+    small = x.integers(0, 9, 2, dtype=np.uint8)
+    text = "[index_fill] got 300; expected a number that uint8 can hold"
+    yield refused(ValueError, text, small, 0, np.array([0]), 300)
 
 
 def put_at(x, indices, values, accumulate=False):

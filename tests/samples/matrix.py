@@ -27,6 +27,8 @@ def matmul(x):
     yield call(x(k), x(*x.shape(most=2, high=3), k, n))
     yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
     yield refused(ValueError, "[matmul] got", x(), x(3))
+    two, three = x.integers(0, 5, 1, 2), x.integers(0, 5, 3)
+    yield refused(ValueError, "[matmul] got a of shape (1, 2) and b of shape (3,)", two, three)
 
 
 @op(reference=np.matmul, terms=inner_length)
@@ -201,12 +203,17 @@ def dist(x):
 def renorm(x):
     yield call(x(3, 7), 2, 0, 0.5)
     yield call(x(2, 3, 4), 1, 1, 2.0)
+    yield refused(ValueError, "[renorm] got maxnorm -1", x(2, 2), 2, 0, -1)
 
 
 @op(reference=lambda x, correction=1, **_: np.cov(x, ddof=correction), terms=lambda *a, **s: 16)
 def cov(x):
     yield call(x(3, 7))
     yield call(x(7), correction=0)
+    yield refused(TypeError, "[cov] got fweights", x(2, 2), fweights=x(2))
+    yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
+    yield refused(TypeError, "[cov] got fweights", x(2, 2), fweights=x(2))
+    yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
 
 
 @op(of="cov")

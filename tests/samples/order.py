@@ -104,6 +104,7 @@ def quantiles(x):
         yield call(x(3, x.n), 0.3, 0, interpolation=interpolation)
     yield call(np.array([[2.0, NAN, 1.0], [1.0, 3.0, 5.0]]), 0.25, 1)
     yield refused(ValueError, f"[{x.name}] got q", x(3), 1.5)
+    yield refused(ValueError, f"[{x.name}] got q [] ", x(3), np.array([]))
     yield refused(TypeError, f"[{x.name}] got", x.integers(0, 5, 3), 0.5)
 
 
