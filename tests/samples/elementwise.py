@@ -65,6 +65,17 @@ op(anywhere, names="isposinf", reference=np.isposinf)
 op(anywhere, names="signbit", reference=np.signbit)
 op(anywhere, names="logical_not", reference=np.logical_not)
 
+
+def questions(x):
+    *calls, _ = anywhere(x)
+    yield from calls
+    yield refused(TypeError, f"[{x.name}] got dtype <U4", "text")
+
+
+op(questions, names="isnan", reference=np.isnan)
+op(questions, names="isinf", reference=np.isinf)
+op(questions, names="isfinite", reference=np.isfinite)
+
 WHOLE = range(-3, 4)
 op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE)
 op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE)

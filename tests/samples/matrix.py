@@ -25,6 +25,7 @@ def matmul(x):
     yield call(x(x.size(0, 3), 1, m, k), x(x.size(1, 3), k, n))
     yield call(x(*x.shape(most=2, high=3), m, k), x(k))
     yield call(x(k), x(*x.shape(most=2, high=3), k, n))
+    yield call(x.integers(-9, 9, 3, 4), x.integers(-9, 9, 4, 5))
     yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
     yield refused(ValueError, "[matmul] got", x(), x(3))
     two, three = x.integers(0, 5, 1, 2), x.integers(0, 5, 3)
