@@ -37,7 +37,8 @@ REFUSED = {
     heaviside prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag
     diag_embed tril_indices triu_indices unfold_along sign exp2 log2 log10 asin acos atan sinh cosh
     asinh acosh atanh sinc deg2rad rad2deg signbit isnan isinf isfinite ceil floor
-    trunc erf erfc digamma lgamma erfinv frac round mvlgamma nonzero fmax fmin atan2 hypot copysign nextafter xlogy fmod remainder
+    trunc erf erfc digamma lgamma erfinv frac round mvlgamma nonzero fmax fmin atan2 hypot
+    copysign nextafter xlogy fmod remainder
     floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft fft_rfft
     fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
     max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample grid_sample_bicubic
