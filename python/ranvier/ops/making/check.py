@@ -82,9 +82,7 @@ def isinf(input: Any) -> Tensor:
 
 
 def isfinite(input: Any) -> Tensor:
-    """Where x is neither NaN nor infinite.
-
-    | rv.isfinite(rv.tensor([1.0, float("nan")])) -> tensor([ True, False])"""
+    """Where x is neither NaN nor infinite. | rv.isfinite(rv.tensor([1.0, 1e39])) -> tensor([ True, False])"""
     return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
