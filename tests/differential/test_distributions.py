@@ -279,7 +279,7 @@ def test_draws_follow_the_distribution_function(name, parameters):
     if name in below:
         share = below[name](d)(x.numpy())
     elif isinstance(share := got(d, "cdf", x), str):
-        return  # compared by moments, in test_distributions_as_pytorch.py
+        return  # compared by moments, in tests/distributions/test_as_pytorch.py
     share, spots = np.sort(share.reshape(n, -1), 0), np.arange(1, n + 1)[:, None] / n
     distance = np.maximum(np.abs(share - spots), np.abs(share - spots + 1 / n)).max(0, initial=0.0)
     least = (x.numpy() == np.finfo(np.float64).tiny).mean(0).max(initial=0.0)  # draws that would be less

@@ -108,6 +108,7 @@ def by_parameters(T, F):
 CALLS = [replaced, put_back, tied, strictly, batch_norm, by_parameters]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of its first forward mode
 @pytest.mark.parametrize("case", CALLS, ids=lambda case: case.__name__)
 def test_functional_call_as_pytorchs(case, torch):
     assert text(case(rv, func)) == text(case(torch, torch.func))

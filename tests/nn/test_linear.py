@@ -164,22 +164,6 @@ def test_categories_of_a_table():
     refused(TypeError, "expected a whole number and a sequence", nn.CategoryEmbedding, 1, [2.5])
 
 
-@pytest.mark.parametrize(("features", "outputs"), [(0, 4), (4, 0), (0, 0)])
-@pytest.mark.parametrize("batch", [(5,), (5, 2), (0, 2), (5, 0)])
-def test_linear_without_features(features, outputs, batch):
-    layer = nn.Linear(4, 4)
-    layer.weight = nn.Parameter(rv.zeros(outputs, features))
-    layer.bias = nn.Parameter(rv.ones(outputs))
-    x = rv.zeros(*batch, features, requires_grad=True)
-    y = layer(x)
-    assert y.tolist() == rv.ones(*batch, outputs).tolist()
-    y.sum().backward()
-    assert x.grad.shape == x.shape
-    assert layer.weight.grad.shape == (outputs, features)
-    count = x.numel() // features if features else rv.zeros(*batch).numel()
-    assert layer.bias.grad.tolist() == [count] * outputs
-
-
 def test_a_layer_of_integers_is_refused():
     layer = nn.Linear(2, 2)
     before = layer.weight.tolist()

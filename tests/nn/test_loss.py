@@ -6,61 +6,20 @@ import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn, ops
 from ranvier.nn.arguments import arguments_of
-from samples import OPS
-from samples.sample import plain
+from samples import layer_samples
+from support.grouped import grouped
 from support.refused import refused
 
-SIX = [0.5, 1.0, 2.0, 1.0, 3.0, 0.25]  # weights of classes
-LOSSES = {  # the function, and settings that are not the defaults
-    nn.BCELoss: (ops.bce, {"weight": SIX}),
-    nn.BCEWithLogitsLoss: (ops.bce_with_logits, {"weight": SIX, "pos_weight": [3.0]}),
-    nn.CosineEmbeddingLoss: (ops.cosine_embedding, {"margin": 0.3}),
-    nn.CrossEntropyLoss: (ops.cross_entropy, {"weight": SIX, "ignore_index": 1, "label_smoothing": 0.2}),
-    nn.GaussianNLLLoss: (ops.gaussian_nll, {"full": True, "eps": 0.5}),
-    nn.HuberLoss: (ops.huber, {"delta": 0.2}),
-    nn.KLDivLoss: (ops.kl_div, {"log_target": True}),
-    nn.L1Loss: (ops.l1, {}),
-    nn.MSELoss: (ops.mse, {}),
-    nn.MarginRankingLoss: (ops.margin_ranking, {"margin": 0.3}),
-    nn.NLLLoss: (ops.nll, {"weight": SIX, "ignore_index": 1}),
-    nn.PoissonNLLLoss: (ops.poisson_nll, {"log_input": False, "full": True, "eps": 0.1}),
-    nn.SmoothL1Loss: (ops.smooth_l1, {"beta": 0.1}),
-    nn.TripletMarginLoss: (ops.triplet_margin, {"margin": 2.0, "p": 3.0, "eps": 0.1, "swap": True}),
-}
+LOSSES = [sample for sample in layer_samples() if sample.op.name.endswith("Loss")]
 
 
-def test_every_loss_is_here():
-    losses = {getattr(nn, name) for name in nn.__all__ if name.endswith("Loss")}
-    assert {loss for loss in losses if loss.__module__.startswith("ranvier.nn.loss")} == {*LOSSES}
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
-def test_the_function_of_each_loss(loss, reduction):
-    op, settings = LOSSES[loss]
-    inputs = plain(OPS[loss.__name__].samples[0].args[1:])
-    inputs = [a.astype("float32") if a.dtype.kind == "f" else a for a in inputs]
-    if loss is nn.PoissonNLLLoss:
-        inputs[0] = abs(inputs[0])  # log_input=False takes a rate
-    for given in ({}, settings):
-        want = op(*inputs, reduction=reduction, **given).numpy()
-        assert np.isfinite(want).all()
-        np.testing.assert_array_equal(loss(reduction=reduction, **given)(*inputs).numpy(), want)
-
-
-@pytest.mark.parametrize("layer", LOSSES, ids=lambda layer: layer.__name__)
-def test_settings_in_text_and_files(layer):
-    """repr shows what is not the default; config makes the loss again, its weights included."""
-    settings = LOSSES[layer][1]
-    loss = layer(reduction="sum", **settings)
-    assert repr(layer()) == f"{layer.__name__}()"
-    shown = repr(loss)
-    assert "reduction='sum'" in shown
-    assert all(f"{name}=" in shown for name in settings)
-    again = layer(**arguments_of(loss))
-    assert repr(again) == shown
-    for name, value in loss.state_dict().items():
-        np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
+@grouped("sample", LOSSES, ids=str)
+def test_the_text_has_the_settings_that_were_given(sample):
+    """Values, states and files of each: tests/nn/test_every_layer.py."""
+    layer = sample.args[0]
+    shown = repr(layer)
+    assert all(f"{name}=" in shown for name in arguments_of(layer))
+    assert repr(type(layer)()) == f"{sample.op.name}()"
 
 
 def test_weights_are_buffers():
@@ -73,12 +32,6 @@ def test_weights_are_buffers():
     assert loss(x, target).dtype == np.float64
     loss.load_state_dict({"weight": np.array([3.0, 4.0])})
     assert loss.weight.tolist() == [3, 4]
-
-
-def test_cross_entropy_takes_indices_and_probabilities():
-    x = rv.tensor([[2.0, 1.0, 0.1], [0.0, 3.0, 0.5]])
-    loss = nn.CrossEntropyLoss()
-    np.testing.assert_allclose(loss(x, np.array([0, 1])).item(), loss(x, np.eye(3)[:2]).item(), rtol=1e-6)
 
 
 def test_errors_name_the_loss():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd import gradcheck
+from ranvier.autograd import gradcheck, gradgradcheck
 from ranvier.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from support.refused import refused
 from support.tolerance import tolerance
@@ -64,7 +64,7 @@ def test_packed_sequences_are_each_alone(kind):
 @pytest.mark.parametrize("kind", [*KINDS, "LSTM projected"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_gradients_of_everything(kind, lengths):
-    """Inputs, states and all weights of two layers in both directions, against differences."""
+    """First and second ones by inputs, states and all weights of two layers in both directions."""
     rng = np.random.default_rng(4)
     kind, *projected = kind.split()
     settings = {"proj_size": 1} if projected else {}
@@ -81,6 +81,7 @@ def test_gradients_of_everything(kind, lengths):
         )
 
     assert gradcheck(loss, (x, *states, *layer.parameters()), entries=10)
+    assert gradgradcheck(loss, (x, *states, *layer.parameters()), entries=2)
 
 
 @every_kind

@@ -20,13 +20,31 @@ from support.refused import refused
         (np.ones(2), "float64"),
         (np.float64(1.0), "float64"),
         (np.array([1], np.int32), "int32"),
-        ([np.float64(1.0)], "float64"),
         (range(3), "int64"),
+        ([np.float64(1), np.float64(2)], "float64"),
+        ([np.float32(1), 2.5], "float32"),
+        ([2.5, np.float32(1)], "float32"),
+        ([1, np.float64(1)], "float64"),
+        ([np.int8(1), 2], "int64"),
+        ([np.int8(1), np.uint8(1)], "int16"),
+        ([True, np.int8(1)], "int8"),
+        ([np.float16(1), 2], "float16"),
+        ([np.float16(1), 2.5], "float32"),
+        ([[1, 2], [np.float64(3), 4]], "float64"),
+        ([np.array([1.0]), np.array([2.0])], "float64"),
     ],
 )
 def test_dtype_of_data(data, dtype):
-    assert rv.tensor(data).dtype == np.dtype(dtype)
-    assert rv.as_tensor(data).dtype == np.dtype(dtype)
+    for make in (rv.tensor, rv.as_tensor):
+        assert (make(data).dtype, make(data).shape) == (np.dtype(dtype), np.shape(data))
+
+
+def test_lists_of_whole_numbers():
+    for data in ([1, 2], [[1], [2]], [True, 3], 5):
+        assert rv.tensor(data, dtype=rv.int64).tolist() == np.array(data, np.int64).tolist()
+    assert rv.LongTensor([1, 2]).dtype is rv.int64
+    assert rv.tensor([1.5, -2.7], dtype=rv.int64).tolist() == [1, -2]
+    assert rv.tensor([True, False], dtype=rv.int64).tolist() == [1, 0]
 
 
 def test_tensor_copies_as_tensor_shares():
@@ -277,27 +295,15 @@ def test_ranges_of_tensors_and_of_what_a_dtype_cannot_hold():
 @pytest.mark.parametrize(
     ("data", "dtype", "shape"),
     [
-        ([np.float64(1), np.float64(2)], "float64", (2,)),
-        ([np.float32(1), 2.5], "float32", (2,)),
-        ([2.5, np.float32(1)], "float32", (2,)),
-        ([1, np.float64(1)], "float64", (2,)),
-        ([np.int8(1), 2], "int64", (2,)),
-        ([np.int8(1), np.uint8(1)], "int16", (2,)),
-        ([True, np.int8(1)], "int8", (2,)),
-        ([np.float16(1), 2], "float16", (2,)),
-        ([np.float16(1), 2.5], "float32", (2,)),
-        ([[1, 2], [np.float64(3), 4]], "float64", (2, 2)),
-        ([np.array([1.0]), np.array([2.0])], "float64", (2, 1)),
         ([rv.tensor([1.0], dtype=rv.float64), 2], "float64", (2,)),
         ([rv.tensor(1, dtype=rv.int8)], "int8", (1,)),
         ([rv.tensor(1), 2.5], "float32", (2,)),
         ([rv.tensor([1]), rv.tensor([[2]])], "int64", (2,)),
         ([[rv.tensor([1.0])]], "float32", (1, 1)),
         ([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], "float32", (2, 2)),
-        ([], "float32", (0,)),
     ],
 )
-def test_lists_of_several_kinds_of_numbers(data, dtype, shape):
+def test_lists_with_tensors(data, dtype, shape):
     """The dtypes and shapes of PyTorch, but for the last two Tensors, which it refuses."""
     x = rv.tensor(data)
     assert (x.dtype, x.shape) == (np.dtype(dtype), shape)

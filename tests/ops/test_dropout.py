@@ -21,12 +21,6 @@ def test_in_place():
     refused(RuntimeError, "a leaf Variable that requires grad", ops.dropout, w, 0.5, inplace=True)
 
 
-def test_channels_fall_as_a_whole():
-    y = ops.dropout2d(np.ones((3, 40, 5, 2), np.float32), 0.5).numpy().reshape(120, -1)
-    assert (y == y[:, :1]).all()
-    assert set(y[:, 0]) == {0.0, 2.0}
-
-
 def test_alpha_dropout_keeps_mean_and_variance():
     rv.manual_seed(0)
     y = ops.alpha_dropout(rv.randn(1 << 20), 0.3, training=True).numpy()
@@ -73,12 +67,3 @@ def test_out_of_training_x_comes_back():
     x = rv.ones(3)
     assert ops.dropout(x, 0.5, training=False) is x
     np.testing.assert_array_equal(ops.dropout(np.ones(3), 0.5, training=False).numpy(), np.ones(3))
-
-
-@pytest.mark.parametrize("shape", [(4, 10), (4, 10, 5), (4, 10, 5, 2), (4, 10, 5, 2, 3)], ids=str)
-def test_channels_by_the_number_of_dimensions(shape):
-    y, channels = ops.dropout2d(rv.ones(*shape), 0.5), (4, 10, *(1,) * (len(shape) - 2))
-    of_channels = y[tuple(slice(0, n) for n in channels)]
-    assert y.shape == shape
-    assert (y == of_channels).all()
-    assert set(of_channels.flatten().tolist()) == {0.0, 2.0}

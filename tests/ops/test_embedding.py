@@ -63,3 +63,24 @@ def test_max_norm_shortens_the_rows_that_are_used(order, compiled, rng):
     np.testing.assert_array_equal(half.numpy(), single.half().numpy())
     with pytest.raises(IndexError, match=r"\[embedding\] got index -1"):
         rv.nn.functional.embedding(rv.tensor([-1]), weight, max_norm=1.0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"padding_idx": 1}, {"scale_grad_by_freq": True}, {"mode": "mean"}, {"mode": "sum"}]
+)
+def test_tangents_of_embeddings(settings):
+    """What is of backward alone, padding_idx and scale_grad_by_freq, changes no tangent of a row."""
+    embed, w, i = rv.nn.functional.embedding, rv.arange(8.0).reshape(4, 2), rv.tensor([0, 1, 1, 2])
+    if "mode" in settings:
+        settings = {"scale_grad_by_freq": True, **settings}
+        embed = lambda i, w, **more: rv.nn.functional.embedding_bag(i, w, rv.tensor([0, 1]), **more)  # noqa: E731
+    f = lambda w: embed(i, w, **settings)  # noqa: E731
+    v = rv.rand(4, 2)
+    _, tangent = rv.func.jvp(f, (w,), (v,))
+    np.testing.assert_allclose(tangent.numpy(), f(v).numpy(), rtol=1e-6)
+    for g in (f, lambda w: f(w).sum()):
+        jacobian = rv.func.jacfwd(g)(w)
+        np.testing.assert_allclose((jacobian * v).sum((-2, -1)).numpy(), g(v).numpy(), rtol=1e-5)
+    if settings.keys() & {"padding_idx", "scale_grad_by_freq"}:  # fmax has no forward rule
+        for way in (lambda h: rv.func.jvp(h, (w,), (v,)), lambda h: rv.func.jacfwd(h)(w)):
+            refused(NotImplementedError, "got fmax", way, lambda w: rv.fmax(f(w), rv.tensor(0.5)))

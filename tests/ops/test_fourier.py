@@ -1,4 +1,4 @@
-"""rv.fft, stft and istft beside their definitions, sums in float64, with all sizes and gradients."""
+"""rv.fft along several dimensions, beside NumPy; what istft undoes; long rows, windows, dtypes."""
 
 import itertools
 
@@ -7,17 +7,7 @@ import pytest
 import ranvier as rv
 from support.refused import refused
 
-SIZES = [(1, 1), (2, 2), (5, 5), (6, 6), (5, 8), (8, 5), (1, 4), (7, 2), (13, 13)]  # elements, n
-FACTORS = {None: lambda n: 1, "forward": lambda n: 1 / n, "ortho": lambda n: n**-0.5}
 RNG = np.random.default_rng(0)
-
-
-def defined(z, n, sign=-1, axis=-1):
-    """The sum of z_t exp(sign 2 pi i k t / n), of z in n elements."""
-    z = np.moveaxis(np.asarray(z, complex), axis, -1)[..., :n]
-    z = np.pad(z, [(0, 0)] * (z.ndim - 1) + [(0, n - z.shape[-1])])
-    k = np.arange(n)
-    return np.moveaxis(z @ np.exp(sign * 2j * np.pi * np.outer(k, k) / n), -1, axis)
 
 
 def pairs(z):
@@ -31,39 +21,6 @@ def numbers(x):
 
 def noise(*shape):
     return RNG.standard_normal(shape) + 1j * RNG.standard_normal(shape)
-
-
-@pytest.mark.parametrize("norm", FACTORS)
-@pytest.mark.parametrize(("m", "n"), SIZES)
-def test_transforms_are_their_sums(m, n, norm):
-    z = noise(2, m, 3)
-    x, p, at = rv.tensor(z.real), pairs(z), {"n": n, "dim": 1, "norm": norm}
-    there, back = FACTORS[norm](n), FACTORS[{None: "forward", "forward": None}.get(norm, norm)](n)
-    y = defined(z, n, axis=1) * there
-    np.testing.assert_allclose(numbers(rv.fft.fft(p, **at)), y, atol=1e-12)
-    np.testing.assert_allclose(numbers(rv.fft.ifft(p, **at)), defined(z, n, 1, 1) * back, atol=1e-12)
-    half = (defined(z.real, n, axis=1) * there)[:, : n // 2 + 1]
-    np.testing.assert_allclose(numbers(rv.fft.rfft(x, **at)), half, atol=1e-12)
-    full = np.zeros((2, n, 3), complex)  # irfft: the rest are conjugates, the first and n/2 are real
-    k = min(n // 2 + 1, m)
-    full[:, :k] = z[:, :k]
-    full[:, 0], full[:, n // 2] = full[:, 0].real, full[:, n // 2] if n % 2 else full[:, n // 2].real
-    for j in range(n // 2 + 1, n):
-        full[:, j] = full[:, n - j].conj()
-    np.testing.assert_allclose(
-        np.asarray(rv.fft.irfft(p, **at)), (defined(full, n, 1, 1) * back).real, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize(("m", "n"), SIZES)
-@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
-def test_gradients(name, m, n):
-    z = noise(m, 2)
-    x = (rv.tensor(z.real) if name == "rfft" else pairs(z)).requires_grad_()
-    for norm in FACTORS:
-        transform = lambda x, norm=norm: getattr(rv.fft, name)(x, n, 0, norm)  # noqa: E731
-        assert rv.autograd.gradcheck(transform, (x,))
-        assert rv.autograd.gradgradcheck(lambda x, f=transform: f(x) ** 2, (x,))
 
 
 @pytest.mark.parametrize(
@@ -102,46 +59,13 @@ def test_frequencies_and_shifts(n):
         assert getattr(rv.fft, name)(rv.tensor(x), dim).tolist() == getattr(np.fft, name)(x, dim).tolist()
 
 
-CASES = [  # length, n_fft, hop, win, centred, pad_mode, normalized, onesided
-    (23, 8, 3, 6, True, "reflect", False, None),
-    (23, 8, None, None, True, "constant", True, True),
-    (24, 7, 2, 7, False, "reflect", True, False),
-    (40, 13, 5, 4, True, "replicate", False, False),
-    (9, 9, 1, 9, False, "reflect", False, None),
-    (16, 6, 7, 5, True, "circular", False, None),
-    (5, 1, 1, 1, True, "reflect", False, None),
-    (5, 2, 1, 2, True, "reflect", False, False),
-]
-
-
-@pytest.mark.parametrize(("length", "n", "hop", "win", "center", "mode", "normalized", "onesided"), CASES)
-def test_stft_is_the_transform_of_each_window(length, n, hop, win, center, mode, normalized, onesided):
-    x, window = RNG.standard_normal((2, length)), RNG.random(win or n) + 0.5
-    given = (n, hop, win, rv.tensor(window), center)
-    y = rv.stft(rv.tensor(x), *given, mode, normalized, onesided)
-    wide = np.zeros(n)
-    before = (n - len(window)) // 2
-    wide[before : before + len(window)] = window
-    numpy_mode = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
-    signal = np.pad(x, [(0, 0), (n // 2, n // 2)], numpy_mode) if center else x
-    hop = hop or n // 4
-    frames = [signal[:, t : t + n] * wide for t in range(0, signal.shape[1] - n + 1, hop)]
-    want = np.stack([defined(f, n) for f in frames], -1) * (n**-0.5 if normalized else 1)
-    want = want if onesided is False else want[:, : n // 2 + 1]
-    np.testing.assert_allclose(numbers(y), want, atol=1e-12)
-    single = rv.stft(rv.tensor(x[1]), *given, mode, normalized, onesided)
-    np.testing.assert_array_equal(single.numpy(), y[1].numpy())
-    a, b = rv.tensor(x, requires_grad=True), rv.tensor(window, requires_grad=True)
-    assert rv.autograd.gradcheck(
-        lambda a, b: rv.stft(a, n, hop, win, b, center, mode, normalized, onesided), (a, b)
-    )
-    if hop >= n or win == 4:  # some elements are in no window
-        return
-    back = lambda y, b: rv.istft(y, n, hop, win, b, center, normalized, onesided)  # noqa: E731
-    found = back(y, rv.tensor(window))
-    start = 0 if center or before == 0 else before
-    np.testing.assert_allclose(found.numpy(), x[:, start : start + found.shape[1]], atol=1e-12)
-    assert rv.autograd.gradcheck(back, (y.detach().requires_grad_(), b))
+@pytest.mark.parametrize(("n", "hop", "win", "center"), [(8, 3, 6, True), (8, 2, 8, False), (7, 2, 7, False)])
+@pytest.mark.parametrize(("normalized", "onesided"), [(False, None), (True, False)])
+def test_istft_undoes_stft(n, hop, win, center, normalized, onesided):
+    x, window = RNG.standard_normal((2, 24)), rv.tensor(RNG.random(win) + 0.5)
+    y = rv.stft(rv.tensor(x), n, hop, win, window, center, normalized=normalized, onesided=onesided)
+    found = rv.istft(y, n, hop, win, window, center, normalized, onesided).numpy()
+    np.testing.assert_allclose(found, x[:, : found.shape[1]], atol=1e-12)
 
 
 def test_istft_has_the_length_that_is_asked_for():
@@ -198,40 +122,3 @@ def test_dtypes(dtype):
         refused(TypeError, "[stft] got", rv.stft, x, 2, 1)
     else:
         assert rv.stft(x, 2, 1).dtype == want
-
-
-X, Z = rv.ones(6), rv.ones(6, 2)
-REFUSED = [
-    (ValueError, "there is no complex dtype", rv.fft.irfft, (rv.ones(3),)),
-    (ValueError, "there is no complex dtype", rv.fft.fft, (rv.ones(2),)),
-    (ValueError, "expected float32 or float64", rv.fft.rfft, (X.half(),)),
-    (ValueError, "got 0 points", rv.fft.rfft, (X, 0)),
-    (ValueError, "norm 'none'", rv.fft.fft, (Z, None, -1, "none")),
-    (IndexError, "got dim 1 for 1 dimensions", rv.fft.fft, (Z, None, 1)),
-    (ValueError, "one length for each", rv.fft.fft2, (rv.ones(2, 2, 2), (1,))),
-    (
-        ValueError,
-        "there is no complex dtype",
-        rv.stft,
-        (X, 4, 1, 4, None, True, "reflect", False, True, True),
-    ),
-    (ValueError, "got a signal of shape ()", rv.stft, (X[0], 4)),
-    (ValueError, "got n_fft 8 and 6 elements", rv.stft, (X, 8, 2, 8, None, False)),
-    (ValueError, "[stft] got", rv.stft, (X, 20)),
-    (ValueError, "hop_length 0", rv.stft, (X, 3)),
-    (ValueError, "win_length 5", rv.stft, (X, 4, 1, 5)),
-    (ValueError, "got a window of shape (3,); expected (4,)", rv.stft, (X, 4, 1, 4, X[:3])),
-    (ValueError, "expected (B?, 3, frames, 2)", rv.istft, (rv.ones(5, 2, 2), 4)),
-    (ValueError, "expected one up to the length of the window", rv.istft, (rv.ones(3, 2, 2), 4, 6)),
-    (
-        ValueError,
-        "the least sum of the windows' squares is 0.0",
-        rv.istft,
-        (Z[:3, None], 4, 4, 4, rv.zeros(4)),
-    ),
-]
-
-
-@pytest.mark.parametrize(("error", "text", "function", "arguments"), REFUSED)
-def test_refused(error, text, function, arguments):
-    refused(error, text, function, *arguments)

@@ -6,29 +6,25 @@ import numpy as np
 import pytest
 import ranvier as rv
 from properties.every import weights_for
-from properties.test_halves import EPS
+from properties.test_halves import EPS, EVERY
 from ranvier.nn import functional as F
 from ranvier.ops.activation.table import TABLE
 
 HALVES = (rv.float16, rv.bfloat16)
-OF_ONE = [
-    lambda x: x**-1, lambda x: x**-3, lambda x: x**0.1, rv.deg2rad, rv.rad2deg, rv.sinc, rv.erf, rv.exp,
-    rv.rsqrt, rv.sigmoid, rv.tanh, F.silu, F.gelu, F.softplus,
-    lambda x: x.div(3, rounding_mode="trunc"), lambda x: x.div(-0.1, rounding_mode="trunc"),
-    lambda x: rv.addcmul(x, x, x, value=0.3), lambda x: rv.addcdiv(x, x, x.flip(0), value=0.3),
-    lambda x: rv.lerp(x, x.flip(0), -3.0), lambda x: rv.ldexp(x, x.flip(0)),
-    lambda x: rv.round(x, decimals=1), lambda x: rv.round(x, decimals=-1),
-    lambda x: x + 1e6, lambda x: x * 1e10, lambda x: x / 1e10, lambda x: 1e5 / x, lambda x: x < 1e6,
-    lambda x: x.clone().add_(x, alpha=0.3), lambda x: x.clone().mul_(0.3),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("own", HALVES, ids=str)
-@pytest.mark.parametrize("function", OF_ONE)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.div(-0.1, rounding_mode="trunc"), lambda x: rv.addcdiv(x, x, x.flip(0), value=0.3),
+        lambda x: x + 1e6, lambda x: x * 1e10, lambda x: x / 1e10, lambda x: 1e5 / x, lambda x: x < 1e6,
+        lambda x: x.clone().add_(x, alpha=0.3), lambda x: x.clone().mul_(0.3),
+    ],
+)  # fmt: skip
 @pytest.mark.filterwarnings("error")
-def test_all_halves_are_computed_in_float32(function, own, isa):
-    """A seventh of all, with NaN, infinities and numbers near 0; beside numbers that no half has."""
-    x = rv.tensor(np.arange(0, 65536, 7, dtype=np.uint16).view(np.int16)).view(own)
+def test_numbers_that_no_half_has(function, own, isa):
+    x = rv.tensor(EVERY).view(own)
     found, exact = function(x), function(x.float())
     if exact.is_floating_point():
         found, exact = found.float(), exact.to(own).float()

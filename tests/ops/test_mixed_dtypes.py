@@ -184,48 +184,6 @@ def test_gradients_in_the_dtype_of_the_value():
         assert (y.dtype, value.grad.dtype, value.grad.shape) == (np.float32, np.float64, ())
 
 
-def test_scatter_keeps_the_gradient_of_a_value_without_dimensions():
-    value = rv.tensor(2.0, requires_grad=True)
-    y = rv.scatter(rv.zeros(3), 0, rv.tensor([0, 2]), value)
-    y.backward(rv.tensor([3.0, 5.0, 7.0]))
-    assert (y.tolist(), value.grad.item()) == ([2.0, 0.0, 2.0], 10.0)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "int64"])
-def test_scatter_by_reduction(dtype):
-    x, index = rv.tensor(np.array([3, 4], dtype)), rv.tensor([0, 0])
-    source = rv.tensor(np.array([2, 3], dtype))
-    assert rv.scatter(x, 0, index, source, reduce="add").tolist() == [8, 4]
-    assert rv.scatter(x, 0, index, source, reduce="multiply").tolist() == [18, 4]
-    assert rv.scatter(x, 0, index, 2, reduce="multiply").tolist() == [12, 4]
-    assert x.clone().scatter_(0, index, source, reduce="add").tolist() == [8, 4]
-    refused(ValueError, "[scatter] got reduce 'mean'", rv.scatter, x, 0, index, source, reduce="mean")
-
-
-def test_scatter_does_not_multiply_on_the_tape():
-    x = rv.ones(2, requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"\[scatter\] got reduce 'multiply' where a gradient is required"):
-        rv.scatter(x, 0, rv.tensor([0]), 2.0, reduce="multiply")
-
-
-def test_masked_fill_keeps_the_gradient_of_a_tensor():
-    x = rv.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    value = rv.tensor(9.0, dtype=rv.float64, requires_grad=True)
-    y = rv.masked_fill(x, rv.tensor([True, False]), value)
-    assert (y.dtype, y.tolist()) == (np.float32, [[9.0, 2.0], [9.0, 4.0]])
-    y.backward(rv.tensor([[1.0, 2.0], [4.0, 8.0]]))
-    assert x.grad.tolist() == [[0.0, 2.0], [0.0, 8.0]]
-    assert (value.grad.dtype, value.grad.item()) == (np.float64, 5.0)
-
-
-def test_masked_fill_refuses():
-    x, mask = rv.ones(2), rv.tensor([True, False])
-    with pytest.raises(ValueError, match=r"\[masked_fill\] got value of shape \(1,\); expected a number"):
-        rv.masked_fill(x, mask, rv.tensor([1.0]))
-    with pytest.raises(TypeError, match=r"\[masked_fill\] got mask of dtype int64; expected bool"):
-        rv.masked_fill(x, rv.tensor([1, 0]), 1.0)
-
-
 def test_rounded_division():
     a, b = np.array([7.0, -7.0, 7.0, -7.0, 1.0]), np.array([2.0, 2.0, -2.0, -2.0, 0.1])
     for mode, exact in (("floor", np.floor_divide(a, b)), ("trunc", np.trunc(a / b))):
@@ -245,6 +203,18 @@ def test_rounded_division():
     text = "[div] got 2110; expected a number that uint8 can hold"
     refused(ValueError, text, rv.div, small, 2110, rounding_mode="trunc")
     refused(ValueError, "[div] got rounding_mode 'up'", rv.div, whole[0], 2, rounding_mode="up")
+
+
+def test_limits_of_another_dtype_meet_in_the_wider():
+    x = rv.tensor([-2.0, 2.0], requires_grad=True)
+    low = rv.tensor([-1, -1])
+    high = rv.ones(2, dtype=rv.float64, requires_grad=True)
+    y = x.clamp(low, high)
+    assert (y.dtype, y.tolist()) == (np.float64, [-1, 1])
+    y.sum().backward()
+    assert (x.grad.dtype, x.grad.tolist(), high.grad.tolist()) == (np.float32, [0, 0], [0, 1])
+    whole = rv.tensor([5, -5]).clamp(low, rv.tensor(3))
+    assert (whole.dtype, whole.tolist()) == (np.int64, [3, -1])
 
 
 def test_integers_to_negative_powers():
@@ -309,21 +279,6 @@ def test_max_pool_of_integers():
     ]
     with pytest.raises(ValueError, match=r"\[max_pool2d\] got integers beyond 2\^53; expected smaller ones"):
         rv.max_pool2d(rv.tensor(x.clip(0) + 2**53), 2)
-
-
-def test_linear_of_integers():
-    y = rv.nn.functional.linear(rv.tensor([1, 2]), rv.tensor([[3, 4], [5, 6]]), rv.tensor([1, -1]))
-    assert (y.dtype, y.tolist()) == (np.int64, [12, 16])
-
-
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_pads_of_integers_and_bools(mode):
-    x = np.random.default_rng(0).integers(0, 9, (2, 3, 4, 5))
-    expected = rv.nn.functional.pad(rv.tensor(x.astype(np.float64)), (2, 1, 1, 3), mode).tolist()
-    y = rv.nn.functional.pad(rv.tensor(x), (2, 1, 1, 3), mode)
-    assert (y.dtype, y.tolist()) == (np.int64, expected)
-    y = rv.nn.functional.pad(rv.tensor(x > 4), (2, -1, 1, 3), mode)
-    assert y.dtype == np.bool_
 
 
 def test_ranges_of_integers_lose_fractions_first():

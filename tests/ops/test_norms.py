@@ -1,4 +1,4 @@
-"""Norms of nothing, of zero, of matrices and their singular values."""
+"""Norms and distances of nothing, of zero; norms of matrices and their singular values."""
 
 import math
 
@@ -25,11 +25,23 @@ def test_a_norm_of_zero_has_gradient_zero():
         assert x.grad.tolist() == [0, 0, 0, 0], p
 
 
-def test_other_dtypes_and_ranks():
-    assert rv.tensor([[1, 2], [3, 4]]).prod(1).tolist() == [2, 12]
-    assert rv.tensor(3.0).prod(0).item() == rv.tensor(-3.0).norm().item() == 3
-    assert rv.tensor([0, 0]).logsumexp(0).item() == pytest.approx(math.log(2))
-    assert rv.tensor([3, 4]).norm(dtype=rv.float32).item() == 5
+def test_zero_vectors(isa):
+    """No angle: 0, with the slope that the bound on the norm gives."""
+    x1 = rv.tensor([[0.0, 0.0]], requires_grad=True)
+    y = rv.nn.functional.cosine_similarity(x1, rv.tensor([[3.0, 4.0]]), eps=0.5)
+    y.sum().backward()
+    assert y.item() == 0
+    np.testing.assert_allclose(x1.grad.numpy(), [[1.2, 1.6]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, float("inf")])
+def test_equal_vectors(p, isa):
+    """No distance and no slope, rather than 0 / 0."""
+    x = rv.tensor([[1.0, 2.0]], requires_grad=True)
+    y = rv.nn.functional.pairwise_distance(x, rv.tensor([[1.0, 2.0]]), p=p, eps=0.0)
+    y.sum().backward()
+    assert y.item() == 0
+    np.testing.assert_array_equal(x.grad.numpy(), [[0, 0]])
 
 
 def test_linalg():

@@ -1,88 +1,8 @@
 """Values put at places: the last one stays, its gradient, reductions, dtypes."""
 
-import warnings
-
 import numpy as np
 import pytest
 import ranvier as rv
-
-
-def _set(*key, view=lambda z: z):
-    def write(x, y):
-        z = x.clone()
-        view(z)[key[0] if len(key) == 1 else key] = y
-        return z
-
-    return write
-
-
-def _call(name, *arguments):
-    return lambda x, y: getattr(x.clone(), name)(*arguments, y)
-
-
-def _unpool(name, *arguments):
-    return lambda x, y: getattr(rv.nn.functional, name)(y, *arguments) + 0 * x
-
-
-PLACES, MASK = rv.tensor([1, -2, 0]), rv.tensor([[True, False, True], [False, True, True], [True] * 3])
-WRITES = {  # (write, shape of x, shape of y); each but the masks names a place twice
-    "an index": (_set(rv.tensor([1, 1, 2])), (5,), (3,)),
-    "two names of a place": (_set(rv.tensor([1, -4, 2])), (5,), (3,)),
-    "two indices": (_set(rv.tensor([0, 1, 0, -2]), rv.tensor([1, 1, 1, -1])), (2, 2), (4,)),
-    "indices that broadcast": (_set(rv.tensor([[0], [0]]), rv.tensor([1, 1, 0])), (2, 3), (2, 3)),
-    "a slice": (_set(slice(1, 3), PLACES), (4, 3), (2, 3)),
-    "a slice between": (_set(PLACES, slice(None), rv.tensor([1, 1, 0])), (3, 2, 3), (3, 2)),
-    "an integer": (_set(0, slice(None), PLACES), (2, 2, 3), (2, 3)),
-    "a row for all": (_set(PLACES), (3, 4), (4,)),
-    "a number of each row": (_set(PLACES), (3, 4), (3, 1)),
-    "a number": (_set(PLACES), (3,), ()),
-    "a list": (_set([1, 1, 0]), (3, 2), (3, 2)),
-    "an index in Fortran's order": (_set(np.array([[0, 1], [1, 0]]).T), (2,), (2, 2)),
-    "rows backwards": (_set(np.array([2, 1, 1])[::-1]), (3,), (3,)),
-    "a view": (_set(PLACES, view=lambda z: z.mT), (2, 3), (3, 2)),
-    "a mask": (_set(MASK), (3, 3), (7,)),
-    "scatter": (_call("scatter", 1, rv.tensor([[1, 1, 0], [0, 0, 0]])), (2, 3), (2, 3)),
-    "scatter_, in a part": (_call("scatter_", 0, rv.tensor([[1, 1], [1, 0]])), (3, 3), (3, 3)),
-    "put_": (_call("put_", PLACES), (3,), (3,)),
-    "index_copy_": (_call("index_copy_", 1, rv.tensor([1, 1, 0])), (2, 3), (2, 3)),
-    "index_put_": (_call("index_put_", (PLACES, rv.tensor([1, 1, 1]))), (3, 3), (3,)),
-    "index_fill_": (_call("index_fill_", 0, rv.tensor([1, 1])), (3, 2), ()),
-    "masked_scatter_": (_call("masked_scatter_", MASK), (3, 3), (8,)),
-    "max_unpool1d": (_unpool("max_unpool1d", rv.tensor([[[4, 2, 4, 5]]]), 1, 2), (), (1, 1, 4)),
-    "max_unpool2d": (_unpool("max_unpool2d", rv.tensor([[[4, 4], [4, 2]]]), 2, 1), (), (1, 2, 2)),
-}
-
-
-@pytest.mark.parametrize("name", WRITES)
-def test_a_value_that_was_overwritten_has_no_gradient(name, rng):
-    """Writes are linear: in whole numbers the gradients are exact differences."""
-    write, *shapes = WRITES[name]
-    x, y = (rv.tensor(rng.integers(1, 99, s) * 1.0, requires_grad=True) for s in shapes)
-    z = write(x, y)
-    weights = rv.tensor(rng.integers(1, 9, z.shape) * 1.0)
-
-    def differences(of, function):
-        ones = np.eye(of.numel()).reshape(-1, *of.shape)
-        moved = [((function(of.detach() + one) - z) * weights).sum().item() for one in ones]
-        return np.reshape(moved, of.shape)
-
-    expected = differences(x, lambda v: write(v, y)), differences(y, lambda v: write(x, v))
-
-    def gradients(x, y, **settings):
-        return rv.autograd.grad((write(x, y) * weights).sum(), (x, y), **settings)
-
-    step = rv.compile(lambda x, y: gradients(x.detach().requires_grad_(), y.detach().requires_grad_()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a mask is read: the step is not captured
-        found = [gradients(x, y), gradients(x, y, create_graph=True), *(step(x, y) for _ in range(3))]
-    for dx, dy in found:
-        np.testing.assert_array_equal(dx.detach().numpy(), expected[0])
-        np.testing.assert_array_equal(dy.detach().numpy(), expected[1])
-    assert rv.autograd.gradgradcheck(lambda x, y: write(x * x, y * y), (x, y))
-    tangents = [rv.tensor(rng.integers(1, 9, s) * 1.0) for s in shapes]
-    _, moved = rv.func.jvp(write, (x.detach(), y.detach()), tuple(tangents))
-    slope = sum(float((t.numpy() * e).sum()) for t, e in zip(tangents, expected, strict=True))
-    assert (moved * weights).sum().item() == slope
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])

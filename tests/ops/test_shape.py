@@ -140,16 +140,6 @@ def test_other_reshapes_of_channels_last_images():
     assert rv.tensor(swapped).reshape(-1).tolist() == swapped.reshape(-1).tolist()
 
 
-@pytest.mark.parametrize(
-    ("dims", "start", "end"), [((2, 3, 4), 1, -1), ((2, 3, 4), 0, 1), ((2, 3), 1, 1), ((5,), 0, -1)]
-)
-def test_flatten_layer(dims, start, end):
-    x = images(dims, np.float32)
-    last = end % len(dims)
-    expected = x.numpy().reshape(*dims[:start], -1, *dims[last + 1 :])
-    assert rv.nn.Flatten(start, end)(x).tolist() == expected.tolist()
-
-
 @pytest.mark.parametrize("dims", [(), (4,)])
 def test_flatten_layer_of_too_few_dimensions(dims):
     with pytest.raises(ValueError, match=r"expected at least [12] dimensions"):

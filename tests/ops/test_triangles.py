@@ -17,22 +17,6 @@ def leaf(x):
     return rv.tensor(x, requires_grad=True)
 
 
-@pytest.mark.parametrize("upper", [False, True])
-@pytest.mark.parametrize("unitriangular", [False, True])
-@pytest.mark.parametrize("left", [False, True])
-def test_solve_triangular(upper, unitriangular, left):
-    def solved(a, b):
-        return rv.linalg.solve_triangular(a, b, upper=upper, left=left, unitriangular=unitriangular)
-
-    half = (np.triu if upper else np.tril)(A, (1 if upper else -1) * unitriangular)
-    half = half + np.eye(4) * unitriangular
-    b = B if left else B.transpose(0, 2, 1)
-    x = solved(rv.tensor(A), rv.tensor(b)).numpy()
-    np.testing.assert_allclose(half @ x if left else x @ half, b, atol=1e-12)
-    assert gradcheck(solved, (leaf(A), leaf(b)))
-    assert gradgradcheck(solved, (leaf(A), leaf(b)))
-
-
 @pytest.mark.parametrize(("b", "left"), [((3, 2, 0, 1), True), ((3, 2, 2, 0), False), ((0, 4, 0, 5), True)])
 def test_one_empty_triangle_for_several(b, left):
     x, one = rv.zeros(*b), rv.zeros(0, 0)
@@ -180,15 +164,6 @@ def test_inv_ex_tells_which_matrix_is_singular():
     np.testing.assert_allclose(both.grad[1].numpy(), -np.outer([0.5, 0.25], [0.5, 0.25]))
     assert both.grad[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
     refused(rv.linalg.LinAlgError, "singular", rv.linalg.inv_ex, rv.ones(2, 2), check_errors=True)
-
-
-def test_vecdot_and_the_multivariate_gamma():
-    np.testing.assert_allclose(
-        rv.linalg.vecdot(rv.tensor(A), rv.tensor(SYMMETRIC), dim=1).numpy(), (A * SYMMETRIC).sum(1)
-    )
-    x = rv.tensor([2.5, 4.0], dtype=rv.float64)
-    expected = [1.5 * math.log(math.pi) + sum(math.lgamma(v - i / 2) for i in range(3)) for v in x.tolist()]
-    np.testing.assert_allclose(rv.mvlgamma(x, 3).numpy(), expected)
 
 
 def test_refused():

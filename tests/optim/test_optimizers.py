@@ -6,18 +6,16 @@ import pickle
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import CASES
 from ranvier import optim
+from support.optimizers import KINDS
 from support.refused import refused
-
-KINDS = sorted({getattr(optim, name) for name, _ in CASES}, key=lambda kind: kind.__name__)
 
 
 def parameter(*values):
     return rv.tensor(np.array(values, np.float32), requires_grad=True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_parameters_stay_where_they_are(kind):
     p, alias = parameter(1, 2), None
     optimizer = kind([p], lr=0.1)
@@ -32,7 +30,7 @@ def test_parameters_stay_where_they_are(kind):
     np.testing.assert_array_equal(alias.numpy(), p.detach().numpy())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_without_gradient_nothing_happens(kind):
     p, q = parameter(1, 2), parameter(3)
     optimizer = kind([p, q], lr=0.1)

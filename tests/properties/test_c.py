@@ -35,33 +35,33 @@ FINITE = {
 REFUSED = {
     """
     heaviside prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag
-    diag_embed tril_indices triu_indices unfold_along signbit digamma erfinv nonzero
-    nextafter remainder floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift
-    fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d
-    conv_transpose2d max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample
-    grid_sample_bicubic grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim
-    index_select masked_select take scatter scatter_add scatter_reduce index_add index_copy
-    index_fill index_put put masked_scatter fill_diagonal_ apply_ map_ PixelShuffle
-    PixelUnshuffle Unfold Fold ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d
-    AdaptiveMaxPool1d AdaptiveMaxPool2d MaxUnpool1d MaxUnpool2d Upsample UpsamplingNearest2d
-    UpsamplingBilinear2d ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d
-    CircularPad1d CategoryEmbedding EmbeddingBag MultiheadAttention TransformerEncoderLayer
-    TransformerDecoderLayer Transformer inverse linalg_inv det logdet slogdet matrix_exp
-    cholesky linalg_cholesky cholesky_inverse cholesky_solve triangular_solve
-    linalg_solve_triangular linalg_solve linalg_lstsq lu_solve lu_unpack lu qr linalg_qr
-    pinverse linalg_pinv linalg_svdvals linalg_eigvalsh linalg_matrix_norm linalg_vector_norm
-    bce kl_div kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights cosine_embedding
-    triplet_margin ctc_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
-    BCELoss CosineSimilarity CosineEmbeddingLoss KLDivLoss MSELoss PairwiseDistance
-    TripletMarginLoss CTCLoss bernoulli binomial multinomial normal poisson randint_like cauchy_
-    exponential_ geometric_ log_normal_ normal_ random_ uniform_ logspace result_type new_empty
-    cdist pdist dist renorm cov_weighted corrcoef scaled_dot_product_attention batch_norm
-    embedding_bag one_hot dropout2d cosine_similarity pairwise_distance normalize sort argsort
-    topk kthvalue median nanmedian quantile nanquantile mode cumsum cumprod cummax cummin
-    bincount bucketize searchsorted histc histogram isin unique unique_consecutive amax amin
-    aminmax argmax argmin all any count_nonzero norm logsumexp prod var std var_mean std_mean
-    cumulative_trapezoid repeat tile repeat_interleave diagonal trace tril triu
-    attention_with_dropout
+    diag_embed tril_indices triu_indices unfold_along signbit digamma erfinv nonzero nextafter
+    remainder floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft
+    fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
+    max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample grid_sample_bicubic
+    grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim index_select
+    masked_select take scatter scatter_add scatter_reduce index_add index_copy index_fill
+    index_put put masked_scatter fill_diagonal_ apply_ map_ PixelShuffle PixelUnshuffle Unfold
+    Fold ConvTranspose1d ConvTranspose2d AdaptiveAvgPool1d AdaptiveMaxPool1d AdaptiveMaxPool2d
+    MaxUnpool1d MaxUnpool2d Upsample UpsamplingNearest2d UpsamplingBilinear2d ReflectionPad1d
+    ReflectionPad2d ReplicationPad1d ReplicationPad2d CircularPad1d CategoryEmbedding
+    EmbeddingBag MultiheadAttention TransformerEncoderLayer TransformerDecoderLayer Transformer
+    inverse linalg_inv det logdet slogdet matrix_exp cholesky linalg_cholesky cholesky_inverse
+    cholesky_solve triangular_solve linalg_solve_triangular linalg_solve linalg_lstsq lu_solve
+    lu_unpack lu qr linalg_qr pinverse linalg_pinv linalg_svdvals linalg_eigvalsh
+    linalg_matrix_norm linalg_vector_norm bce kl_div kl_div_of_logarithms bce_with_weights
+    bce_of_logits_with_weights cosine_embedding triplet_margin ctc_loss multi_margin_loss
+    multilabel_margin_loss multilabel_soft_margin_loss BCELoss CosineSimilarity
+    CosineEmbeddingLoss KLDivLoss PairwiseDistance TripletMarginLoss CTCLoss bernoulli binomial
+    multinomial normal poisson randint_like cauchy_ exponential_ geometric_ log_normal_ normal_
+    random_ uniform_ logspace result_type new_empty cdist pdist dist renorm cov_weighted
+    corrcoef scaled_dot_product_attention batch_norm embedding_bag one_hot dropout2d
+    cosine_similarity pairwise_distance normalize sort argsort topk kthvalue median nanmedian
+    quantile nanquantile mode cumsum cumprod cummax cummin bincount bucketize searchsorted histc
+    histogram isin unique unique_consecutive amax amin aminmax argmax argmin all any
+    count_nonzero norm logsumexp prod var std var_mean std_mean cumulative_trapezoid repeat tile
+    repeat_interleave diagonal trace tril triu attention_with_dropout isnan isinf isfinite
+    setitem
     """: "has no counterpart",
 }
 REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)

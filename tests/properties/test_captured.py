@@ -19,7 +19,7 @@ REFUSED = {
 AT_TIMES = {
     "repeat_interleave embedding_bag EmbeddingBag index_put": "reads counts, offsets, masks",
     "amax amin": "reads whether there is NaN",
-    "getitem": "a slice is in a variable",
+    "getitem setitem": "a slice is in a variable",
 }
 LEAVES_OUT = {"linalg_lstsq": "NumPy rounds by where memory lies", "det": "NumPy warns of infinity"}
 DTYPES = (rv.float32, rv.float64, rv.float32, rv.bfloat16, rv.float16)  # of the first sample, the second ...

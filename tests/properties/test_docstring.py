@@ -9,7 +9,7 @@ LEAVES_OUT = {
     reshape_as view_as expand_as ravel broadcast_to t linalg_cholesky linalg_eigvalsh exponential_
     random_ unfold_along
     """: "named in the docstring of another",
-    "getitem": "Python's own",
+    "getitem setitem": "Python's own",
 }
 
 

@@ -10,7 +10,7 @@ from support.layouts import LAYOUTS, in_layout
 from properties.every import every_op
 
 LEAVES_OUT = {
-    "index_put": "an index of uint8 is a mask",
+    "index_put setitem": "an index of uint8 is a mask",
     "one_hot randint_like": "of the classes and the range, as the dtype has them",
     "bitwise_not": "the complement of uint8 is another number",
     "clip": "uint8 has no limits below 0",

@@ -19,7 +19,7 @@ REFUSED = """
     MultiheadAttention multilabel_soft_margin_loss nanmedian nextafter nll NLLLoss norm normal
     pairwise_distance pinverse poisson PReLU prelu qr remainder rms_norm RMSNorm RNN RNNCell round
     scaled_dot_product_attention attention_with_dropout Sequential
-    scatter_reduce sign slogdet smooth_l1 SmoothL1Loss SyncBatchNorm
+    scatter_reduce setitem sign slogdet smooth_l1 SmoothL1Loss SyncBatchNorm
     Transformer TransformerDecoderLayer TransformerEncoderLayer triangular_solve tril triu xlogy
 """  # in one of their samples, without derivatives of higher order
 

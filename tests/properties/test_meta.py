@@ -21,7 +21,7 @@ from properties.every import every_op, floats
 from properties.test_pytorch import counterpart
 
 LEAVES_OUT = {
-    "getitem": "is Python's operator",
+    "getitem setitem": "are Python's",
     """
     argwhere nonzero masked_select bincount unique unique_consecutive repeat_interleave
     """: "the shape is in the values",

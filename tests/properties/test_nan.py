@@ -20,9 +20,10 @@ LEAVES_OUT = {
 LIMITS = """
     bce_with_logits hardswish hardshrink kl_div_of_logarithms bce_of_logits_with_weights softsign
     gelu silu cross_entropy nll mish gelu_tanh heaviside threshold_ new_ones lgamma mvlgamma einsum
-    median quantile nanquantile div lerp fft_fft fft_ifft fft_rfft fft_rfft2 logsumexp conv1d conv2d
-    map_ logdet matrix_power interpolate scaled_dot_product_attention batch_norm_of_running_statistics
-    multilabel_soft_margin_loss MultiheadAttention
+    median quantile nanquantile div lerp fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2 stft
+    logsumexp conv1d conv2d map_ logdet matrix_power interpolate scaled_dot_product_attention
+    batch_norm_of_running_statistics
+    multilabel_soft_margin_loss MultiheadAttention linalg_solve_triangular
     """  # whose formula in NumPy has other limits
 
 

@@ -37,7 +37,7 @@ REFUSED = {
     nanquantile mode cumprod cummax cummin bincount histc histogram unique unique_consecutive
     diagonal trace signbit fmod remainder floor_divide ldexp isclose adaptive_max_pool1d
     adaptive_max_pool2d index_copy index_fill put randint_like corrcoef dropout alpha_dropout median
-    attention_with_dropout
+    attention_with_dropout setitem
     """: "has no counterpart",
     """
     broadcast_shapes tril_indices triu_indices fill_diagonal_ apply_ normal cauchy_ exponential_

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import ranvier as rv
 from samples.arrange import unfolded
+from samples.index import written
 from samples.linalg import of_lower, of_symmetric
 
 from properties.every import every_op, weights_for
@@ -40,7 +41,8 @@ AT_NAN = {
     quantile nanquantile mode cumprod bucketize searchsorted histc histogram norm prod
     relu6 conv1d conv_transpose1d conv_transpose2d matrix_power l1 logcumsumexp nanmean trapezoid
     conv2d cholesky kl_div lu qr stft
-    fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy instance_norm embedding_bag
+    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
+    instance_norm embedding_bag
     """: "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
 }
 AT_INFINITY = {
@@ -54,8 +56,8 @@ AT_INFINITY = {
     topk quantile nanquantile cumprod logcumsumexp histc histogram norm prod trapezoid
     conv1d conv_transpose1d conv_transpose2d l1
     conv2d cholesky kl_div copysign logaddexp lu lu_solve qr std_mean stft triangular_solve var_mean
-    fft_fft fft_ifft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy instance_norm
-    embedding_bag
+    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
+    instance_norm embedding_bag
     """: "takes no infinity, or has its limit or another order of sums where one of both gives NaN",
 }
 LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
@@ -103,6 +105,7 @@ WRAPPED = {
     "istft": lambda torch: of_pairs(torch, torch.istft),
     "logsumexp": with_all_dimensions,
     "unfold_along": lambda torch: unfolded,
+    "setitem": lambda torch: written,
 }
 WITH_TENSORS = """
     maximum minimum fmax fmin atan2 hypot logaddexp copysign nextafter fmod logical_and logical_or

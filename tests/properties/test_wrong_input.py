@@ -19,7 +19,7 @@ from properties.every import every_op
 
 LEAVES_OUT = {
     """cholesky linalg_cholesky cholesky_inverse cholesky_solve
-    linalg_eigvalsh getitem unfold_along""": "the samples call functions of their own, or Python's",
+    linalg_eigvalsh getitem setitem unfold_along""": "the samples call functions of their own, or Python's",
     "MultiheadAttention TransformerEncoderLayer": "forward asks for the truth of flags, as in PyTorch",
     "Identity": "takes anything",
 }

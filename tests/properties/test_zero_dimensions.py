@@ -10,7 +10,7 @@ REFUSED = """
     cartesian_prod combinations diag diag_embed fft_rfft fft_fftshift pad cross_entropy triplet_margin
     multinomial matmul dot outer ger linear einsum renorm cov_weighted pairwise_distance bincount bucketize
     searchsorted histogram unique unique_consecutive diff trapezoid cumulative_trapezoid flipud unsqueeze cat
-    stack split chunk tensor_split unbind roll getitem repeat_interleave
+    stack split chunk tensor_split unbind roll getitem repeat_interleave stft
 """  # need a dimension
 
 

@@ -315,26 +315,22 @@ FAR = 1 << 40
 ONE = np.ones((), np.float32)
 
 
-def _floats(*shape: int) -> Any:
-    return np.ones(shape, np.float32)
-
-
 CALLS: dict[str, tuple[int, Callable[[Any], Any]]] = {  # classes, and a call on N indices
-    "embedding": (50, lambda k: kernels.embedding(k, _floats(50, 16))),
-    "embedding, strided": (50, lambda k: kernels.embedding(k[::2], _floats(16, 50).T)),
-    "embedding_backward": (50, lambda k: kernels.embedding_backward(_floats(N, 4), k, 50, None, True)),
-    "gather": (50, lambda k: kernels.gather(_floats(50, 8), np.broadcast_to(k[:, None], (N, 8)), 0)),
-    "gather by rows": (50, lambda k: kernels.gather(_floats(50), k, 0)),
-    "scatter_add": (50, lambda k: kernels.scatter_add(_floats(N), k, 0, 50)),
-    "scatter": (50, lambda k: kernels.scatter(_floats(50), k, _floats(N), 0)),
-    "scatter_backward": (50, lambda k: kernels.scatter_backward(_floats(50), k, 0)),
-    "cross_entropy": (5, lambda k: kernels.cross_entropy(_floats(N, 5), k, weight=_floats(5))),
-    "nll": (5, lambda k: kernels.nll(_floats(N, 5), k, weight=_floats(5))),
-    "nll_backward": (5, lambda k: kernels.nll_backward(ONE, _floats(N, 5), k, ONE, weight=_floats(5))),
-    "mix_images": (N, lambda k: kernels.mix_images(_floats(N, 1, 2, 2), k, np.full(N, 0.5))),
+    "embedding": (50, lambda k: kernels.embedding(k, ones(50, 16))),
+    "embedding, strided": (50, lambda k: kernels.embedding(k[::2], ones(16, 50).T)),
+    "embedding_backward": (50, lambda k: kernels.embedding_backward(ones(N, 4), k, 50, None, True)),
+    "gather": (50, lambda k: kernels.gather(ones(50, 8), np.broadcast_to(k[:, None], (N, 8)), 0)),
+    "gather by rows": (50, lambda k: kernels.gather(ones(50), k, 0)),
+    "scatter_add": (50, lambda k: kernels.scatter_add(ones(N), k, 0, 50)),
+    "scatter": (50, lambda k: kernels.scatter(ones(50), k, ones(N), 0)),
+    "scatter_backward": (50, lambda k: kernels.scatter_backward(ones(50), k, 0)),
+    "cross_entropy": (5, lambda k: kernels.cross_entropy(ones(N, 5), k, weight=ones(5))),
+    "nll": (5, lambda k: kernels.nll(ones(N, 5), k, weight=ones(5))),
+    "nll_backward": (5, lambda k: kernels.nll_backward(ONE, ones(N, 5), k, ONE, weight=ones(5))),
+    "mix_images": (N, lambda k: kernels.mix_images(ones(N, 1, 2, 2), k, np.full(N, 0.5))),
     "erase_images": (
         N,
-        lambda k: kernels.erase_images(_floats(N, 1, 2, 2), np.tile([0, 0, 2, 2], (N, 1)), k),
+        lambda k: kernels.erase_images(ones(N, 1, 2, 2), np.tile([0, 0, 2, 2], (N, 1)), k),
     ),
 }
 
@@ -396,9 +392,3 @@ def test_indices_that_change_during_a_replay(verify: bool) -> None:
         assert verify or len(step.programs) == 1
 
     assert run_isolated([("replay", run)]) == []
-
-
-def test_unchanged_indices_are_right() -> None:
-    index = np.array([[3, 1], [0, 2]])
-    weight = np.arange(8, dtype=np.float32).reshape(4, 2)
-    np.testing.assert_array_equal(_core.embedding(index, weight), weight[index])

@@ -99,6 +99,7 @@ def diag_embed(x):
     yield call(x.integers(0, 9, 3))
     yield refused(ValueError, "[diag_embed] got dim1 0 and dim2 0", x(3), 0, 0, 0)
     yield refused(IndexError, "[diag_embed] got x of shape ()", x())
+    yield refused(IndexError, "[diag_embed] got dim 9", x(2), dim1=9)
 
 
 def triangle_places(x):

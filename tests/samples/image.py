@@ -7,6 +7,7 @@ from reference import conv2d as conv2d_reference
 from reference import images as image_reference
 from reference import pooling
 
+from samples.index import OVERWRITTEN
 from samples.sample import call, fixed, op, refused
 
 SMOOTH = {"antialias": True}
@@ -306,11 +307,14 @@ for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
     yield call(x(0, 1, 2), np.zeros((0, 1, 2), np.int64), 2)
+    twice = call(x(1, 1, 4), np.array([[[4, 2, 4, 5]]]), 1, 2)
+    yield twice.without(OVERWRITTEN, "pytorch")
     yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
 @op
 def max_unpool2d(x):
+    yield call(x(1, 2, 2), np.array([[[4, 4], [4, 2]]]), 2, 1).without(OVERWRITTEN, "pytorch")
     yield call(x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)), 2)
     yield call(x(0, 1, 2, 2), np.zeros((0, 1, 2, 2), np.int64), 2)
 
@@ -363,6 +367,7 @@ def interpolate(x):
         (ValueError, "mode 'area', x of shape", {"mode": "area"}),
         (ValueError, "antialias and mode 'nearest'; expected 'bilinear' or 'bicubic'", {"size": 2} | SMOOTH),
         (ValueError, "antialias and mode 'area'", {"size": 2, "mode": "area"} | SMOOTH),
+        (ValueError, "size 3 and scale_factor 2; expected one", {"size": 3, "scale_factor": 2}),
         (ValueError, "neither size and scale_factor", {"mode": "bilinear"} | SMOOTH),
         (ValueError, "an output of 0 along an axis of", {"size": 0, "mode": "bicubic"} | SMOOTH),
         (ValueError, "size", {"size": (1, 2, 3), "mode": "bicubic"} | SMOOTH),
@@ -404,6 +409,9 @@ def pad(x):
     yield call(x(0, 3, 4), (1, 2))
     array, sizes, mode = any_frame(x)
     yield call(array, sizes, mode=mode)
+    for mode in ("reflect", "replicate", "circular"):
+        for whole in (x.integers(0, 9, 2, 3, 4, 5), x.bools(2, 3, 4, 5)):
+            yield call(whole, (2, -1, 1, 3), mode=mode)
     yield call(np.arange(3), (1, 1), value=9)
     yield call(np.array([[True, False]]), (-1, 1, 0, 1), value=True)
     yield call(np.arange(2), (-3, 2), value=4).without("PyTorch does not crop more than there is", "pytorch")

@@ -66,6 +66,39 @@ def getitem(x):
 
 
 OF_SHAPE = "PyTorch's gradient has the shape of the index"
+OVERWRITTEN = "PyTorch gives a value that was overwritten a gradient"
+
+
+def written(x, key, value):
+    """What x is after the write: of one place that is named twice the last value stays."""
+    y = x.copy() if isinstance(x, np.ndarray) else x.clone()
+    y[key] = value
+    return y
+
+
+TWICE = np.array([1, -2, 0])  # of three places
+WRITES = (  # shape of x, key, shape of the value; each but the mask names a place twice
+    ((5,), np.array([1, 1, 2]), (3,)),
+    ((5,), np.array([1, -4, 2]), (3,)),
+    ((2, 2), (np.array([0, 1, 0, -2]), np.array([1, 1, 1, -1])), (4,)),
+    ((2, 3), (np.array([[0], [0]]), np.array([1, 1, 0])), (2, 3)),
+    ((4, 3), (slice(1, 3), TWICE), (2, 3)),
+    ((3, 2, 3), (TWICE, ALL, np.array([1, 1, 0])), (3, 2)),
+    ((3, 4), TWICE, (4,)),
+    ((3, 4), TWICE, (3, 1)),
+    ((3,), TWICE, ()),
+    ((3, 2), [1, 1, 0], (3, 2)),
+    ((3, 3), np.array([[True, False, True], [False, True, True], [True] * 3]), (7,)),
+)
+
+
+@op(of=written, reference=written, exact=True)
+def setitem(x):
+    for shape, key, of_value in WRITES:
+        yield call(x(*shape), key, x(*of_value)).without(OVERWRITTEN, "pytorch")
+    numbers_first = call(x(2, 2, 3), (0, ALL, TWICE), x(2, 3))
+    yield numbers_first.without("NumPy gives another shape", "reference").without(OVERWRITTEN, "pytorch")
+    yield call(x.integers(0, 9, 5), np.array([4, 0]), np.array([7, 8]))
 
 
 @op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
@@ -155,7 +188,13 @@ def scatter(x):
     yield call(x(3, 4), dim=0, index=x.integers(0, 3, 0, 4), src=x(1, 4))
     yield call(x(3, 4), 1, x.integers(0, 4, 3, 6), x(3, 6), reduce="add")
     yield call(fixed(x(3, 4)), 1, x.integers(0, 4, 3, 6), fixed(x(3, 6)), reduce="multiply")
-    yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]))
+    yield call(x(2, 3), 1, np.array([[1, 1, 0], [0, 0, 0]]), x(2, 3))
+    yield call(x(3, 4), 1, x.integers(0, 4, 3, 2), x()).without("PyTorch takes a number only", "pytorch")
+    for settings in ({}, {"reduce": "add"}, {"reduce": "multiply"}):
+        yield call(x.integers(0, 9, 5), 0, np.array([4, 0]), np.array([7, 8]), **settings)
+    text = "[scatter] got reduce 'multiply' where a gradient is required"
+    yield refused(RuntimeError, text, x(3), 0, np.array([0]), 2.0, reduce="multiply")
+    yield refused(ValueError, "[scatter] got reduce 'mean'", x(3), 0, np.array([0]), x(1), reduce="mean")
     yield refused(IndexError, "[scatter] got index -1", x(3), 0, np.array([-1]), x(1))
     whole, beyond = x.integers(0, 9, 2), "got index 2 for an axis of length 2; expected 0 to 1"
     yield refused(IndexError, beyond, whole, 0, np.array([2]), x.integers(0, 9, 1))
@@ -236,6 +275,7 @@ def index_copy(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), x(2, x.n))
     yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n))
     yield call(x(2, 3), dim=1, index=x.integers(0, 3, 0), source=x(2, 0))
+    yield call(x(2, 3), 1, np.array([1, 1, 0]), x(2, 3))
     yield call(x.integers(0, 9, 5), 0, np.array([4, 1]), np.array([7, 8]))
     yield refused(IndexError, "[index_copy] got index -3; expected", x(3, 4), 0, np.array([-3]), x(1, 4))
     yield refused(ValueError, "[index_copy] got source of shape (1, 3)", x(3, 4), 0, np.array([0]), x(1, 3))
@@ -254,8 +294,12 @@ def index_fill(x):
     yield negative.without("PyTorch refuses negative indices", "pytorch")
     yield call(x.integers(0, 9, 5), dim=0, index=np.array([4]), value=7)
     yield call(x(3, 4), 1, x.integers(0, 3, 0), 1.0)
+    yield call(x(3, 2), 0, np.array([1, 1]), x())
     yield refused(IndexError, "[index_fill] got", x(3), 0, np.array([3]), 1.0)
     yield refused(TypeError, "[index_fill] got None", x(3), 0, np.array([0]), None)
+    small = x.integers(0, 9, 2, dtype=np.uint8)
+    text = "[index_fill] got 300; expected a number that uint8 can hold"
+    yield refused(ValueError, text, small, 0, np.array([0]), 300)
 
 
 def put_at(x, indices, values, accumulate=False):
@@ -272,6 +316,7 @@ def index_put(x):
     yield call(x(3, 4), (np.array([2, 0]), np.array([1, -1])), x(2))
     yield call(x(3, x.n), (np.array([2, 0, 2]),), x(3, x.n), accumulate=True)
     yield call(x(3, 4), (x.bools(3, 4),), x())
+    yield call(x(3, 3), (TWICE, np.array([1, 1, 1])), x(3)).without(OVERWRITTEN, "pytorch")
     yield call(x.integers(0, 9, 5), (np.array([4, 1]),), np.array([7, 8]))
     yield refused(IndexError, "[index_put] [", x(3), (np.array([3]),), x(1))
     yield refused(TypeError, "[index_put] got values of int64", x(3), (np.array([0]),), np.array([1]))
@@ -284,6 +329,7 @@ def put_flat(x, index, source, accumulate=False):
 @op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1)
 def put(x):
     yield call(x(3, x.n), np.array([2, 0, -1]), x(3))
+    yield call(x(3), TWICE, x(3)).without(OVERWRITTEN, "pytorch")
     yield call(x(3, 4), np.array([[1, 1], [0, 1]]), x(2, 2), accumulate=True)
     yield call(x.integers(0, 9, 5), np.array([4, 1]), np.array([7, 8]))
     yield call(x(3), x.integers(0, 3, 0), x(0))

@@ -22,7 +22,12 @@ def of_square(x):
     yield call(square(x, 4, 4))
     yield call(square(x, 2, 3, 3))
     yield call(square(x, 1, 1))
-    yield refused(ValueError, "got", x(3, 4))
+    name = "inverse" if x.name == "linalg_inv" else x.name
+    for shape in ((3, 4), (3,)):
+        yield refused(ValueError, f"[{name}] got A of shape {shape}; expected (..., n, n)", x(*shape))
+    yield refused(TypeError, f"[{name}] got A of dtype int64", x.integers(0, 5, 2, 2))
+    if name == "inverse":
+        yield refused(ValueError, "[inverse] got a singular matrix", np.ones((2, 2)))
 
 
 def many(*args, **settings):
@@ -48,6 +53,7 @@ def matrix_power(x):
 def of_positive(x):
     yield call(positive(x, 4, 4))
     yield call(positive(x, 2, 3, 3))
+    yield refused(ValueError, "not positive-definite", -np.eye(2))
 
 
 def of_symmetric(function):
@@ -81,10 +87,21 @@ def triangular_solve(x):
     yield refused(ValueError, "[triangular_solve] got", x(3, 2), np.triu(square(x, 4, 4)))
 
 
-@op(of="linalg.solve_triangular")
+def triangle_solved(a, b, upper, left=True, unitriangular=False):
+    """Of the matrix one triangle is read, with unitriangular without the diagonal, which counts as 1."""
+    half = (np.triu if upper else np.tril)(a, (1 if upper else -1) * unitriangular)
+    half = half + np.eye(a.shape[-1]) * unitriangular
+    return np.linalg.solve(half, b) if left else b @ np.linalg.inv(half)
+
+
+@op(of="linalg.solve_triangular", reference=triangle_solved, terms=many)
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
+    for upper, unitriangular in ((True, True), (True, False), (False, True), (False, False)):
+        settings = {"upper": upper, "unitriangular": unitriangular}
+        yield call(square(x, 2, 4, 4), x(2, 4, 3), **settings)
+        yield call(square(x, 2, 4, 4), x(2, 3, 4), left=False, **settings)
     yield refused(ValueError, "[solve_triangular] got", square(x, 4, 4), x(3, 2), upper=True)
 
 
@@ -100,6 +117,8 @@ def linalg_solve(x):
     yield call(square(x, 4, 4), x(2, 4, 3))
     from_right = call(square(x, 2, 3, 3), x(2, 1, 3), left=False)
     yield from_right.without("the inverse spreads NaN", "nan")
+    yield refused(ValueError, "[solve] got a singular matrix", np.zeros((2, 2)), x(2))
+    yield refused(ValueError, "[solve] got A of shape", square(x, 2, 2), x(3))
 
 
 @op(of="linalg.lstsq")
@@ -107,6 +126,7 @@ def linalg_lstsq(x):
     yield call(x(6, 3), x(6, 2))
     yield call(x(2, 3, 5), x(2, 3, 2)).without("squares in its gradient leave float32", "scales")
     yield call(square(x, 4, 4), x(4, 2))
+    yield refused(ValueError, "[lstsq] got A of shape", x(2, 1), x(3, 1))
 
 
 @op

@@ -242,13 +242,17 @@ def multilabel_soft_margin_loss(x):
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), fixed(x(6, low=0.2)), reduction="sum")
 
 
-def as_layer(name, loss, *targets, low=-1.0, high=1.0):
-    """A layer of a loss, with targets as `targets` draw them."""
+SIX = [0.5, 1.0, 2.0, 1.0, 3.0, 0.25]  # weights of classes
+
+
+def as_layer(losses, *targets, low=-1.0, high=1.0):
+    """Layers of one loss with several settings, and targets as `targets` draw them."""
 
     def samples(x):
-        yield call(loss, x(4, 6, low=low, high=high), *(target(x) for target in targets))
+        for loss in losses:
+            yield call(loss, x(4, 6, low=low, high=high), *(target(x) for target in targets))
 
-    op(samples, names=name)
+    op(samples, names=type(losses[0]).__name__, inner=1.0)
 
 
 def number(x):
@@ -267,27 +271,32 @@ def sign(x):
     return fixed(x.signs(4, 6))
 
 
-as_layer("BCELoss", nn.BCELoss(), unit, low=0.05, high=0.95)
-as_layer("BCEWithLogitsLoss", nn.BCEWithLogitsLoss(reduction="sum"), unit)
-as_layer("CosineSimilarity", nn.CosineSimilarity(), number)
-as_layer("CosineEmbeddingLoss", nn.CosineEmbeddingLoss(), number, lambda x: fixed(x.signs(4)))
-as_layer("GaussianNLLLoss", nn.GaussianNLLLoss(), number, unit)
-as_layer("HuberLoss", nn.HuberLoss(delta=0.6), number)
-as_layer("KLDivLoss", nn.KLDivLoss(reduction="batchmean"), unit)
-as_layer("L1Loss", nn.L1Loss(), number)
-as_layer("MSELoss", nn.MSELoss(reduction="none"), number)
-as_layer("MarginRankingLoss", nn.MarginRankingLoss(0.3), number, sign)
-as_layer("NLLLoss", nn.NLLLoss(), label)
-as_layer("PairwiseDistance", nn.PairwiseDistance(2.0, 1e-6, True), number)
-as_layer("PoissonNLLLoss", nn.PoissonNLLLoss(), unit)
-as_layer("SmoothL1Loss", nn.SmoothL1Loss(beta=0.5), number)
-as_layer("TripletMarginLoss", nn.TripletMarginLoss(), number, number)
+as_layer([nn.BCELoss(), nn.BCELoss(SIX)], unit, low=0.05, high=0.95)
+as_layer([nn.BCEWithLogitsLoss(reduction="sum"), nn.BCEWithLogitsLoss(SIX, pos_weight=[3.0])], unit)
+as_layer([nn.CosineSimilarity()], number)
+margins = nn.CosineEmbeddingLoss(), nn.CosineEmbeddingLoss(0.3, reduction="none")
+as_layer(margins, number, lambda x: fixed(x.signs(4)))
+variances = [nn.GaussianNLLLoss(), nn.GaussianNLLLoss(full=True, eps=0.1)]
+as_layer(variances, number, lambda x: x(4, 6, low=0.2, high=1.5))
+as_layer([nn.HuberLoss(delta=0.6), nn.HuberLoss(reduction="none", delta=0.2)], number)
+as_layer([nn.KLDivLoss(reduction="batchmean"), nn.KLDivLoss(reduction="sum", log_target=True)], unit)
+as_layer([nn.L1Loss(), nn.L1Loss(reduction="sum")], number)
+as_layer([nn.MSELoss(reduction="none"), nn.MSELoss()], number)
+as_layer([nn.MarginRankingLoss(0.3), nn.MarginRankingLoss(2.5, reduction="sum")], number, sign)
+as_layer([nn.NLLLoss(), nn.NLLLoss(SIX, ignore_index=1, reduction="sum")], label)
+as_layer([nn.PairwiseDistance(2.0, 1e-6, True)], number)
+rates = nn.PoissonNLLLoss(log_input=False, full=True, eps=0.1, reduction="sum")
+as_layer([nn.PoissonNLLLoss(), rates], unit, low=0.1)
+as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number)
+swapped = nn.TripletMarginLoss(2.0, 3.0, 0.1, swap=True, reduction="none")
+as_layer([nn.TripletMarginLoss(), swapped], number, number)
 
 
 @op(terms=terms, inner=1.0)
 def CrossEntropyLoss(x):
     yield call(nn.CrossEntropyLoss(ignore_index=2, label_smoothing=0.1), x(4, 6), label(x))
     yield call(nn.CrossEntropyLoss(), x(4, 6), label(x))
+    yield call(nn.CrossEntropyLoss(SIX, reduction="none"), x(4, 6), label(x))
 
 
 @op

@@ -25,8 +25,11 @@ def matmul(x):
     yield call(x(x.size(0, 3), 1, m, k), x(x.size(1, 3), k, n))
     yield call(x(*x.shape(most=2, high=3), m, k), x(k))
     yield call(x(k), x(*x.shape(most=2, high=3), k, n))
+    yield call(x.integers(-9, 9, 3, 4), x.integers(-9, 9, 4, 5))
     yield refused(ValueError, "[matmul] got", x(3, 4), x(3, 4))
     yield refused(ValueError, "[matmul] got", x(), x(3))
+    two, three = x.integers(0, 5, 1, 2), x.integers(0, 5, 3)
+    yield refused(ValueError, "[matmul] got a of shape (1, 2) and b of shape (3,)", two, three)
 
 
 @op(reference=np.matmul, terms=inner_length)
@@ -82,6 +85,9 @@ def linear(x):
     yield call(x(2, 3, 4), x(5, 4))
     yield call(x(x.n), x(5, x.n), x(5))
     yield call(x(0, x.n), x(5, x.n), x(5))
+    yield call(x(3, 0), x(5, 0), x(5))
+    yield call(x(3, 2, 4), x(0, 4), x(0))
+    yield call(x.integers(-9, 9, 3, 4), x.integers(-9, 9, 5, 4), x.integers(-9, 9, 5))
     k, n = x.size(1, 70), x.size(1, 70)
     yield call(x(*x.shape(most=3), k), x(n, k), x(n))
     yield refused(ValueError, "[linear] got", x(3, x.n), x(5, 6))
@@ -198,12 +204,17 @@ def dist(x):
 def renorm(x):
     yield call(x(3, 7), 2, 0, 0.5)
     yield call(x(2, 3, 4), 1, 1, 2.0)
+    yield refused(ValueError, "[renorm] got maxnorm -1", x(2, 2), 2, 0, -1)
 
 
 @op(reference=lambda x, correction=1, **_: np.cov(x, ddof=correction), terms=lambda *a, **s: 16)
 def cov(x):
     yield call(x(3, 7))
     yield call(x(7), correction=0)
+    yield refused(TypeError, "[cov] got fweights", x(2, 2), fweights=x(2))
+    yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
+    yield refused(TypeError, "[cov] got fweights", x(2, 2), fweights=x(2))
+    yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
 
 
 @op(of="cov")

@@ -335,6 +335,7 @@ def pairwise_distance(x):
     shape = x.size(1, 40), x.size(1, 40)
     yield call(x(*shape), x(*shape, low=2, high=3), p=3.5)
     yield call(x(4, 1, 3), x(5, 3))
+    yield refused(ValueError, "[pairwise_distance] got p 0; expected a number above 0", x(2, 3), x(2, 3), p=0)
 
 
 @op(reference=lambda x, p=2.0, dim=1, eps=0.0: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many)

@@ -19,6 +19,7 @@ def orders(x):
     yield call(x(x.n, 3), dim=-1, descending=True, stable=True)
     yield call(x(x.size(1, 12), x.size(1, 12)), x.size(0, 1), bool(x.size(0, 1)))
     yield call(x.integers(0, 5, 3, x.n), 1)
+    yield call(2**60 + x.integers(0, 5, 3, x.n), 1)  # which no float has
     yield call(x.bools(x.n))
     yield call(np.array([[2.0, NAN, 1.0, INF], [-INF, 0.0, NAN, 1.0]]), 1)
     yield call(fixed(np.round(x(3, x.n, low=-3.0, high=3.0))), 1)  # equal elements, zeros of both signs
@@ -103,6 +104,7 @@ def quantiles(x):
         yield call(x(3, x.n), 0.3, 0, interpolation=interpolation)
     yield call(np.array([[2.0, NAN, 1.0], [1.0, 3.0, 5.0]]), 0.25, 1)
     yield refused(ValueError, f"[{x.name}] got q", x(3), 1.5)
+    yield refused(ValueError, f"[{x.name}] got q [] ", x(3), np.array([]))
     yield refused(TypeError, f"[{x.name}] got", x.integers(0, 5, 3), 0.5)
 
 

@@ -72,6 +72,7 @@ def extremes(x):
     yield call(x.bools(3, x.n), 0)
     yield at_kink(np.array([[2.0, 1.0, 2.0], [0.0, 0.0, 0.0]]), 1)
     yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
+    yield refused(ValueError, "empty along the axis", x.integers(0, 3, 0, 3), 0)
 
 
 op(extremes, names="amax", reference=along(np.max), exact=True)
@@ -131,6 +132,7 @@ def places(x):
     yield call(x(0, 3), 1)
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
     yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
+    yield refused(ValueError, f"[{x.name}] got x of shape (0,), empty", x.integers(0, 3, 0))
 
 
 op(places, names="argmax", reference=along(np.argmax))
@@ -145,6 +147,7 @@ def truth(x):
     yield call(x.integers(0, 2, 3, 2, dtype=np.uint8), dim=1)
     yield call(x.bools(0, 3), 0)
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
+    yield refused(ValueError, f"[{x.name}] got axis 1 twice", x(1, 2), (1, -1))
 
 
 op(truth, names="all", reference=along(np.all))

@@ -223,7 +223,9 @@ class Call:
 def _built(value: Any, library: Any) -> Any:
     """An argument of a layer from what `arguments_of` gives, such as a layer inside it."""
     if isinstance(value, dict):
-        named = {name: _built(part, library) for name, part in value.get("arguments", value).items()}
+        given = value.get("arguments", value).items()
+        named = {name: _built(part, library) for name, part in given}
+        named |= {name: library.tensor(part) for name, part in given if name in ("weight", "pos_weight")}
         return getattr(library.nn, value["layer"])(**named) if "layer" in value else named
     return tuple(value) if isinstance(value, list) else value
 

@@ -302,6 +302,7 @@ def narrow(x):
     yield call(x(3, 5), -1, -2, 2)
     yield call(x(3, 5), dim=0, start=3, length=0)
     yield refused(ValueError, "[narrow] got start 2 and length 2 for a dimension of 3", x(2, 3), 1, 2, 2)
+    yield refused(IndexError, "[narrow] got start 4", x(3), 0, 4, 0)
 
 
 @op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)

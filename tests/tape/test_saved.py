@@ -1,46 +1,13 @@
-"""What a Function has saved, and changes in place between forward and backward."""
+"""What a Function has saved or gave as a view, and changes in place between forward and backward."""
 
 import gc
 
+import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import nn
 from support.functions import leaf
 from support.refused import refused
-
-CHANGES = [
-    lambda v, w: v.mul_(w),
-    lambda v, w: v.pow_(2),
-    lambda v, w: v.clamp_(-1.0, 1.5),
-    lambda v, w: v.sigmoid_(),
-    lambda v, w: v.exp_(),
-    lambda v, w: v.tanh_(),
-    lambda v, w: v.div_(w),
-    lambda v, w: v.relu_(),
-    lambda v, w: v.neg_(),
-    lambda v, w: v.sqrt_(),
-    lambda v, w: v.masked_fill_(v > 1.0, 2.0),
-    lambda v, w: v.copy_(w),
-    lambda v, w: v.__setitem__(0, w[1]),
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_the_change_itself_saves_stays_right(change):
-    """The memory is written, and the operation needs the values from before."""
-    grads = []
-    for in_place in (True, False):
-        x = rv.tensor([[0.5, 2.0], [3.0, 1.0]], requires_grad=True)
-        w = leaf(2.0, 3.0)
-        if in_place:
-            base = x * 1.0
-            change(base[0], w)
-        else:
-            row = x[0] * 1.0
-            change(row, w)
-            base = rv.stack([row, x[1]])
-        (base * base).sum().backward()
-        grads.append((x.grad.tolist(), None if w.grad is None else w.grad.tolist()))
-    assert grads[0] == grads[1]
 
 
 def test_the_flag_ends_with_the_view():
@@ -161,3 +128,75 @@ def test_changes_of_two_results_of_one_operation_are_both_noticed():
     indices.zero_()
     values /= -1.0
     refused(RuntimeError, "modified by an inplace operation", (values.sum() + view.sum()).backward)
+
+
+# Views: those of a detached base, states of recurrent layers, windows.
+
+X = np.array([[0.5, 0.25, 0.75], [0.4, 0.8, 0.2]], np.float32)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_truncated_backpropagation(kind):
+    layer, state = kind(3, 2), None
+    for _ in range(2):
+        y, state = layer(rv.ones(4, 1, 3), state)
+        states = state if isinstance(state, tuple) else (state,)
+        last = states[0][-1]  # a view of it is alive
+        (y.sum() + last.sum()).backward()
+        for s in states:
+            s.detach_()
+
+
+def test_views_are_not_detached():
+    x = rv.tensor(X, requires_grad=True) * 1
+    for view in (x[0], x.T, x.view(-1), x.reshape(3, 2)[1:], x.unbind()[0], x.split(1)[1], x.diagonal()):
+        refused(RuntimeError, "[detach_] got a view", view.detach_)
+    assert x.detach_().requires_grad is False
+    same, wide = rv.broadcast_tensors(x, rv.ones(1))
+    assert same is x
+    assert wide.shape == x.shape
+    assert rv.einsum("ij->ij", x) is not x
+
+
+def _without_tape(x):
+    with rv.no_grad():
+        x.zero_()
+
+
+@pytest.mark.parametrize("change", [lambda x: x.mul_(2.0), lambda x: x[0].fill_(0.0), _without_tape])
+@pytest.mark.parametrize("view", [lambda x: x[0], lambda x: x.reshape(-1), lambda x: x[1][1:]])
+def test_a_view_follows_its_detached_base_when_that_is_changed(view, change):
+    leaf = rv.tensor(X, requires_grad=True)
+    x = rv.tanh(leaf)
+    part = view(x)
+    (part.sum() * x.detach_().sum()).backward(retain_graph=True)
+    assert leaf.grad is not None  # the history is kept until the change
+    leaf.grad = None
+    change(x)
+    part.sum().backward()
+    assert leaf.grad is None
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_weights_of_one_step_may_change_where_no_state_needs_a_gradient(kind):
+    gradients = []
+    for changed in (True, False):
+        rv.manual_seed(0)
+        cell = kind(3, 2)
+        y = cell(rv.tensor(X))
+        if changed:
+            with rv.no_grad():
+                cell.weight_hh.zero_()
+                cell.weight_ih.zero_()
+        (y[0] if isinstance(y, tuple) else y).sum().backward()
+        gradients.append([p.grad.tolist() for p in cell.parameters()])
+    assert gradients[0] == gradients[1]
+
+
+def test_windows_that_are_apart_can_be_written():
+    leaf = rv.arange(6.0).requires_grad_()
+    x = leaf * 1
+    x.unfold(0, 2, 2).mul_(3.0)
+    assert x.tolist() == [0, 3, 6, 9, 12, 15]
+    x.sum().backward()
+    assert leaf.grad.tolist() == [3] * 6

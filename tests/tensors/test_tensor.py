@@ -1,6 +1,7 @@
 """Tensor: what it is, its doors to NumPy, copies, text."""
 
 import copy
+import math
 import operator
 import pickle
 
@@ -314,16 +315,37 @@ def test_a_mask_of_one_element_is_a_mask_for_numpy(value):
     np.testing.assert_array_equal(picked, [7.0] if value else [])
 
 
-def test_a_size_stays_one():
-    size = rv.zeros(2, 3).shape
-    made = [(1,) + size, size + (1,), size * 2, 2 * size, size[1:], size + size]  # noqa: RUF005
-    made += [rv.broadcast_shapes((2, 1), (3,))]
-    assert {type(x) for x in made} == {rv.Size}
-    assert made[:4] == [(1, 2, 3), (2, 3, 1), (2, 3, 2, 3), (2, 3, 2, 3)]
-    assert hash(size) == hash((2, 3))
-    assert (size.numel(), type(size[0]), rv.zeros(()).shape) == (6, int, ())
-    with pytest.raises(TypeError):
-        [1] + size  # noqa: RUF005
+def test_parts_sums_and_multiples_of_a_size_are_one():
+    size = rv.zeros(2, 3, 4).shape
+    expected = {
+        (3, 4): size[1:],
+        (4, 3, 2): size[::-1],
+        (): size[3:],
+        (2, 3, 4, 5): operator.add(size, [5]),
+        (1, 2, 3, 4): operator.add((1,), size),
+        (2, 3, 4, 2, 3, 4): size * 2,
+    }
+    for numbers, made in {**expected, (2, 3, 4) * 3: 3 * size}.items():
+        assert type(made) is rv.Size
+        assert made == numbers
+        assert made.numel() == math.prod(numbers)
+    assert type(rv.broadcast_shapes((2, 1), (3,))) is type(rv.zeros(()).shape) is rv.Size
+    assert hash(size) == hash((2, 3, 4))
+    assert (size[0], size[-1]) == (2, 4)
+    assert type(size[0]) is int
+    again = pickle.loads(pickle.dumps(size))
+    assert (type(again), again) == (rv.Size, size)
+    for wrong in (
+        lambda: size + 3,
+        lambda: operator.add([1], size),
+        lambda: size * 1.5,
+        lambda: size["a"],
+        lambda: rv.Size(3),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(IndexError):
+        size[3]
 
 
 def test_what_a_tensor_says_of_itself():

@@ -348,15 +348,22 @@ def _exchange(tensor: Any, result: Any) -> None:
         tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-def _keep_saved(node: Any, tensor: Any, depth: int = 3, on: bool = False) -> None:
+_MOST = 16  # Functions of one operation that are looked at; what comes before them may be an older one
+
+
+def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
     """Copies what the operation itself has saved of the memory that will now be written. on: also of the
     Function that made the tensor."""
-    if depth == 0 or not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
-        return
-    if not any(cell is tensor._cell for cell in node.versions):
-        for edge in node.edges:
-            _keep_saved(edge, tensor, depth - 1)
-        return
+    nodes = [node]
+    for node, _ in zip(nodes, range(_MOST), strict=False):  # the list grows meanwhile
+        if not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
+            continue
+        if any(cell is tensor._cell for cell in node.versions):
+            _keep_arrays(node, tensor)
+        nodes += node.edges
+
+
+def _keep_arrays(node: Any, tensor: Any) -> None:
     if node.changes != tuple([cell[0] for cell in node.versions]):
         return  # an older Function: its memory has changed before
     saved, array = vars(node), tensor._array

@@ -183,7 +183,7 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
             )
         kernels, strides, paddings = (
             (v,) * axes if isinstance(v, int) else tuple(v)
-            for v in (kernel_size, stride or kernel_size, padding)
+            for v in (kernel_size, kernel_size if stride is None else stride, padding)
         )
         lead, outs = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
         windows = zip(outs, kernels, strides, paddings, strict=True)

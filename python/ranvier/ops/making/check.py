@@ -77,12 +77,12 @@ def isnan(input: Any) -> Tensor:
 
 
 def isinf(input: Any) -> Tensor:
-    """Where x is infinite."""
+    """Where x is infinite. | rv.isinf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
     return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(input: Any) -> Tensor:
-    """Where x is neither NaN nor infinite."""
+    """Where x is neither NaN nor infinite. | rv.isfinite(rv.tensor([1.0, 1e39])) -> tensor([ True, False])"""
     return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 

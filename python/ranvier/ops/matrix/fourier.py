@@ -17,6 +17,7 @@ from ranvier.ops.shape.reshape import flip, movedim, reshape
 from ranvier.tape.function import Function
 from ranvier.tensors.errors import own_errors, whole
 from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
 _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
@@ -50,6 +51,7 @@ class Fourier(Function):
         return self.adjoint(dy) if self.window is None else (self.adjoint(dy), None)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # the core gives no warnings of infinities
 def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
     dtype = x.dtype
     if kind == "rfft":
@@ -171,10 +173,10 @@ def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -
             raise OpError(f"[{name}] got a window of shape {tuple(window.shape)}; expected ({win},)")
         window = window.to(dtype)
     elif win < n:
-        window = as_tensor(name, np.ones(win, dtype))
+        window = as_tensor(name, keep(np.ones(win, dtype)))
     if win < n:
         before = (n - win) // 2
-        ends = [as_tensor(name, np.zeros(k, dtype)) for k in (before, n - win - before)]
+        ends = [as_tensor(name, keep(np.zeros(k, dtype))) for k in (before, n - win - before)]
         window = cat([ends[0], window, ends[1]])
     return n, hop, window
 
@@ -229,7 +231,7 @@ def stft(
     y = _transform("rfft", frames, n, n**-0.5 if normalized else 1.0, window)
     if onesided is False and n > 2:  # the others are conjugates
         rest = flip(y[..., 1 : (n + 1) // 2, :], -2)
-        y = cat([y, rest * as_tensor("stft", np.array([1, -1], rest.dtype))], -2)
+        y = cat([y, rest * as_tensor("stft", keep(np.array([1, -1], rest.dtype)))], -2)
     return y.transpose(-2, -3)
 
 
@@ -279,7 +281,7 @@ def istft(
             f"n_fft {n} and onesided {onesided}"
         )
     pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
-    squares = as_tensor("istft", np.ones(n, input.dtype)) if window is None else window * window
+    squares = as_tensor("istft", keep(np.ones(n, input.dtype))) if window is None else window * window
     frames = _transform("irfft", pairs, n, n**-0.5 if normalized else 1 / n, window)
     y = OverlapAdd(hop).apply(frames)
     weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
@@ -294,7 +296,9 @@ def istft(
         )
     y = y / weights
     missing = 0 if length is None else length - y.shape[-1]
-    return cat([y, as_tensor("istft", np.zeros((*y.shape[:-1], missing), y.dtype))], -1) if missing > 0 else y
+    if missing > 0:
+        y = cat([y, as_tensor("istft", keep(np.zeros((*y.shape[:-1], missing), y.dtype)))], -1)
+    return y
 
 
 own_errors(globals(), "floats spectrum transformed")

@@ -54,8 +54,9 @@ def lp_pool2d(
     if p == math.inf:
         return max_pool2d(abs(as_tensor("lp_pool2d", input)), size, stride, 0, 1, ceil_mode)
     means = avg_pool2d(pow(input, p), size, stride, 0, ceil_mode)
-    means = where(eq(means, 0), 0.0, means)
-    return pow(mul(means, math.prod(size)), 1 / p)
+    is_zero = eq(means, 0)
+    powers = pow(mul(where(is_zero, 1.0, means), math.prod(size)), 1 / p)
+    return where(is_zero, 0.0 if p > 0 else math.inf, powers)
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
