@@ -85,6 +85,7 @@ WITHOUT_GRADIENT = {"linalg.lu", "linalg.lu_factor", "lu", "lu_unpack"}
 SIGNS_ARE_OPEN = {"svd", "linalg.svd", "linalg.eigh"}  # of vectors: each LAPACK chooses
 # samples of a function around it
 OTHER_ARGUMENTS = {"linalg.pinv.singular", "linalg.lstsq.grad_oriented", "svd_lowrank", "pca_lowrank"}
+OTHER_ARGUMENTS |= {"_segment_reduce.lengths", "_segment_reduce.offsets"}  # half of them of wrong lengths
 
 
 def forms_of(info: Any) -> Iterator[Form]:
