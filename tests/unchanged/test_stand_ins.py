@@ -155,9 +155,24 @@ def test_sizes_are_plain_tuples_for_libraries_that_read_annotations() -> None:
     assert not hasattr(rv.Size, "__orig_bases__")
 
 
-def test_segments_that_leave_rows():
-    lengths = rv.tensor([2, 2])
-    refused(ValueError, "sum, mean, prod", former.segment_reduce, rv.ones(3), "sum", lengths=lengths)
+@pytest.mark.parametrize(
+    ("reduce", "initial", "values", "slopes"),
+    [
+        ("sum", None, [3, 0, 5], [1, 1, 1]),
+        ("mean", 1.0, [2, 1, 6], [0.5, 0.5, 1]),
+        ("prod", None, [2, 1, 5], [2, 1, 1]),
+        ("max", None, [2, -np.inf, 5], [0, 1, 1]),
+        ("min", 1.5, [1, 1.5, 1.5], [1, 0, 0]),
+    ],
+)
+def test_segment_reduce(reduce, initial, values, slopes) -> None:
+    x = rv.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    y = former.segment_reduce(x, reduce, offsets=rv.tensor([0, 2, 2, 3]), initial=initial)
+    y.sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == (values, slopes)
+    refused(
+        ValueError, "expected sum, mean, prod", former.segment_reduce, x, reduce, lengths=rv.tensor([2, 2])
+    )
 
 
 # torch.distributed's stores, in one process and in several; states of the random numbers; names.

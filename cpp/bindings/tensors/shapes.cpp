@@ -18,17 +18,11 @@ using Arguments = PyObject* const*;
 
 Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;
 
-// NumPy takes any size below 0 for -1.
-bool has_size_below(const py::object& sizes, int64_t least) {
-  for (py::handle size : sizes)
-    if (clamped(size.ptr()) < least) return true;
-  return false;
-}
-
 py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
-  if (has_size_below(target, -1)) x.fail_shape(target, "sizes from 0 on, or -1 once");
+  for (py::handle size : target)  // NumPy takes any below 0 for -1
+    if (clamped(size.ptr()) < -1) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
   x.fail_shape(target, "as many elements");
 }
@@ -41,12 +35,9 @@ py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
   if (first > last)
     x.fail(kValueError, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
   if (first == last && x.ndim()) return x.tensor;
-  for (int d = 0; d < x.ndim(); ++d) {
-    if (first < d && d <= last)
-      shape.at[first] *= x.size(d);
-    else
-      shape.add(x.size(d));
-  }
+  for (int d = 0; d <= first && d < x.ndim(); ++d) shape.add(x.size(d));
+  for (int d = first + 1; d <= last; ++d) shape.at[first] *= x.size(d);
+  for (int d = last + 1; d < x.ndim(); ++d) shape.add(x.size(d));
   return x.view(g_reshape, shape);
 }
 

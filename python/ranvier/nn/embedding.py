@@ -20,11 +20,7 @@ from ranvier.tensors.errors import number, one_of, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-__all__ = [
-    "CategoryEmbedding",
-    "Embedding",
-    "EmbeddingBag",
-]
+__all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
 
 
 ONE_HOT = 8  # columns with more categories get an embedding

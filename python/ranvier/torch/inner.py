@@ -88,20 +88,11 @@ def gradcheck(
 
 
 def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
-    def gradient(
-        a: Any,
-        b: Any,
-        grad_output: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Any:
+    def gradient(a: Any, b: Any, grad_output: Any, *settings: Any, **named: Any) -> Any:
         kept, size = (a, b) if by_weight else (b, a)
         x = rv.zeros(size, dtype=kept.dtype).requires_grad_()
         with rv.enable_grad():
-            pair = (kept, x) if by_weight else (x, kept)
-            y = convolution(*pair, None, stride, padding, dilation, groups)
+            y = convolution(*((kept, x) if by_weight else (x, kept)), None, *settings, **named)
         return rv.autograd.grad(y, x, grad_output)[0]
 
     return gradient

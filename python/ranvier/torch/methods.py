@@ -21,8 +21,6 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta input + alpha term; what is times 0 may be infinite. Factors of integers are whole numbers."""
     if not (term.is_floating_point() or input.is_floating_point()):
         beta, alpha = int(beta), int(alpha)
-    if term.dtype == input.dtype == rv.bool:
-        return rv.logical_or(term.mul(bool(alpha)), input.mul(bool(beta)))
     term = term if alpha == 1 else alpha * term
     return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
 
@@ -125,18 +123,8 @@ def frexp(input: Any) -> Frexp:
     if not input.is_floating_point():
         raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
     exponent = rv.from_numpy(np.array(np.frexp(input._array)[1]))
-    return Frexp(_Mantissa.apply(input, exponent), exponent)
-
-
-class _Mantissa(rv.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, exponent: Tensor) -> Tensor:
-        ctx.exponent = exponent
-        return rv.from_numpy(np.array(np.frexp(input._array)[0]))
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        return rv.ldexp(dy, -ctx.exponent), None
+    half = exponent // 2  # 2 ** -exponent of the least numbers is infinite
+    return Frexp(rv.ldexp(rv.ldexp(input, -half), half - exponent), exponent)
 
 
 def _of_integers(function: Any) -> Callable[..., Tensor]:
@@ -158,10 +146,6 @@ def index_reduce(
     """scatter_reduce of whole slices: "prod", "mean", "amax" or "amin"."""
     whole = index.reshape([-1 if d == dim % source.ndim else 1 for d in range(source.ndim)])
     return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
-
-
-def is_neg(input: Any) -> bool:
-    return False
 
 
 def is_nonzero(input: Any) -> bool:
@@ -224,8 +208,6 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     more = input.ndim - len(wanted)
     if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
         raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
-    if not wanted:
-        return input.sum()  # a new tensor, of bools a number
     dims = [d for d in range(input.ndim) if d < more or (wanted[d - more] == 1 != input.shape[d])]
     return (input.sum(dims, keepdim=True) if dims else input).reshape(wanted)
 
@@ -240,8 +222,7 @@ def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
         if method is float_power and input.dtype != out.dtype:
             raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
         if out.shape != input.shape:
-            shapes = f"{tuple(input.shape)} for a result of shape {tuple(out.shape)}"
-            raise RuntimeError(f"[{method.__name__}_] got shape {shapes}; expected equal ones")
+            raise RuntimeError(f"[{method.__name__}_] got {tuple(input.shape)}; expected {tuple(out.shape)}")
         return input.copy_(out)
 
     call.__doc__ = "The tensor itself, with these values."
@@ -259,7 +240,7 @@ METHODS: dict[str, Any] = {
     if type(value) is type(part) and value.__module__ == __name__ and name[0] != "_" and name != "part"
 }
 METHODS |= {name: _of_layers(name) for name in ("hardshrink", "prelu")}
-METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr}
+METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr, "is_neg": lambda x: False}
 _OTHER_NAMES = "unsafe_chunk:chunk unsafe_split:split unsafe_split_with_sizes:split swapdims_:transpose_"
 METHODS |= {new: getattr(Tensor, old) for new, old in (pair.split(":") for pair in _OTHER_NAMES.split())}
 _IN_PLACE = "eq ne lt le gt ge heaviside addbmm addmv addr float_power gcd lcm index_reduce"

@@ -99,22 +99,18 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, **settings: Any) -> Te
     return start + step * rv.arange(math.floor((end - start) / step) + 1, **settings)
 
 
-def chain_matmul(*matrices: Tensor) -> Tensor:
-    return multi_dot(matrices)
+@in_dtypes()
+def chain_matmul(first: Tensor, *rest: Tensor) -> Tensor:
+    if len(rest) > 1 and first.shape[0] > rest[-1].shape[-1]:
+        return first @ chain_matmul(*rest)
+    for x in rest:
+        first = first @ x
+    return first
 
 
 def multi_dot(tensors: Any) -> Tensor:
     """The product of matrices, multiplied from the end on where this is less work."""
-    return _product(*tensors)
-
-
-@in_dtypes()
-def _product(first: Tensor, *rest: Tensor) -> Tensor:
-    if len(rest) > 1 and first.shape[0] > rest[-1].shape[-1]:
-        return first @ _product(*rest)
-    for x in rest:
-        first = first @ x
-    return first
+    return chain_matmul(*tensors)
 
 
 def dstack(tensors: Any) -> Tensor:
@@ -136,15 +132,16 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     (tensor([2., 4., 6.]),)
     """
     every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    spacing = 1 if spacing is None else spacing
-    points = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(every)
+    points = (
+        list(spacing)
+        if isinstance(spacing, (tuple, list))
+        else [1 if spacing is None else spacing] * len(every)
+    )
     if len(points) != len(every):
         raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")
     if edge_order not in (1, 2) or any(input.shape[d] <= edge_order for d in every):
-        raise RuntimeError(
-            f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}; expected 1 or 2, and "
-            "more values than it along each dimension"
-        )
+        text = f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}"
+        raise RuntimeError(f"{text}; expected 1 or 2, and more values than it along each dimension")
     x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
     return tuple(
         _slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in zip(every, points, strict=True)
@@ -154,11 +151,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
     """Along the last dimension."""
     coordinates = isinstance(points, Tensor) and points.ndim == 1
-    h = (
-        points.diff().to(x.dtype)
-        if coordinates
-        else rv.full((x.shape[-1] - 1,), float(points), dtype=x.dtype)
-    )
+    h = points.diff().to(x.dtype) if coordinates else x.new_full((x.shape[-1] - 1,), float(points))
     d = x.diff() / h
     inner = (h[:-1] * d[..., 1:] + h[1:] * d[..., :-1]) / (h[:-1] + h[1:])
     first, last = d[..., :1], d[..., -1:]

@@ -38,7 +38,6 @@ RANDOM = {
     *("geometric", "log_normal", "multinomial", "new_empty", "new_empty_strided", "normal", "rand_like"),
     *("randint", "randint_like", "randn", "randn_like", "uniform"),
     *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d", "rrelu")),
-    "nn.functional.multi_head_attention_forward",
 }
 # Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
@@ -46,7 +45,8 @@ ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", 
 APART = {
     ("as_strided", "differ"): "the samples that are parts of a view become arrays of their own",
     ("as_strided_scatter", "gradient 0"): "what is written over has the gradient 0",
-    ("fill", "requires_grad"): "a constant has no history",
+    ("addr", "dtype int64"): "of bools integers, by this library's rule",
+    ("sum_to_size", "result 0"): "a tensor of the size is the result itself",
     ("digamma", "gradient 0"): "inf at poles",
     ("lgamma", "second"): "inf at poles",
     ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",

@@ -84,9 +84,7 @@ margin_ranking_loss = _form("margin_ranking_loss", ops.margin_ranking, f"input1 
 mse_loss = _form("mse_loss", ops.mse, f"input target {_OLD} weight")
 nll_loss = _form("nll_loss", ops.nll, "input target weight size_average ignore_index reduce reduction")
 poisson_nll_loss = _form(
-    "poisson_nll_loss",
-    ops.poisson_nll,
-    "input target log_input full size_average eps reduce reduction",
+    "poisson_nll_loss", ops.poisson_nll, "input target log_input full size_average eps reduce reduction"
 )
 smooth_l1_loss = _form("smooth_l1_loss", ops.smooth_l1, f"input target {_OLD} beta")
 triplet_margin_loss = _form(

@@ -181,10 +181,8 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
     input, other = as_tensor("cross", input), as_tensor("cross", other)
     shape = common_shape("cross", input, other)
-    if dim is None:
-        dim = next((d for d, n in enumerate(shape) if n == 3), None)
-    else:
-        dim = some_dim("cross", max(input, other, key=Tensor.dim), dim)
+    first = next((d for d, n in enumerate(shape) if n == 3), None)
+    dim = first if dim is None else some_dim("cross", max(input, other, key=Tensor.dim), dim)
     if dim is None or shape[dim] != 3:
         raise OpError(
             f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"

@@ -95,11 +95,10 @@ def _joined(arrays: Sequence[Array], dim: int) -> Array:
         return _core.concatenate(arrays, dim)
     try:
         return host(_by_numpy, dim, *arrays)
-    except np.exceptions.AxisError as error:
-        raise OpIndexError(f"[cat] got dim {dim}; expected one of the dimensions of the tensors") from error
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in arrays)
-        raise OpError(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
+        kind = OpIndexError if isinstance(error, IndexError) else OpError
+        raise kind(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
 
 
 def _by_numpy(dim: int, *arrays: Array) -> Array:
