@@ -60,27 +60,6 @@ def test_all_pairs(m, n, d, p, dtype, isa, rng):
     close(kernels.cdist_backward(above[i, j], one, x[0], None, p), dx, dtype, 16 * m * d)
 
 
-def test_all_pairs_of_strided_and_empty_arrays(rng):
-    x, z = rng.standard_normal((3, 40, 12)), rng.standard_normal((3, 7, 12))
-    dy = rng.standard_normal((3, 40, 7))
-    y = kernels.cdist(x, z)
-    np.testing.assert_array_equal(kernels.cdist(np.asfortranarray(x), z[:, ::-1])[:, :, ::-1], y)
-    dx = kernels.cdist_backward(dy, y, x, z)
-    views = [np.asfortranarray(v) for v in (dy, y, x, z)]
-    np.testing.assert_array_equal(kernels.cdist_backward(*views), dx)
-    for m, n, d in ((0, 4, 3), (4, 0, 3), (0, 0, 3), (4, 3, 0)):
-        x, z = np.ones((2, m, d)), np.ones((2, n, d))
-        y = kernels.cdist(x, z)
-        np.testing.assert_array_equal(y, np.zeros((2, m, n)))
-        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x, z), np.zeros((2, m, d)))
-        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x, z, 2.0, True), np.zeros((2, n, d)))
-    for n, d in ((0, 3), (1, 3), (5, 0)):
-        x = np.ones((n, d))
-        y = kernels.cdist(x)
-        np.testing.assert_array_equal(y, np.zeros(n * (n - 1) // 2))
-        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x), np.zeros((n, d)))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 5, 16, 40, 130])
 def test_all_pairs_of_equal_differences(d, dtype, isa, rng):

@@ -197,16 +197,3 @@ def test_equal_rows_share_the_gradient_of_a_bag(isa):
     back = kernels.embedding_bag_backward(np.ones_like(y), y, index, weight, None, None, "max")[0]
     np.testing.assert_allclose(back[:, 0], [0, 1 / 3, 2 / 3])
     assert (back == back[:, :1]).all()
-
-
-def test_bags_of_strided_indices_and_none(rng):
-    weight, index = rng.standard_normal((9, 5)), rng.integers(0, 9, (4, 6))
-    np.testing.assert_array_equal(
-        kernels.embedding_bag(index.T.astype(np.int32), weight),
-        kernels.embedding_bag(np.ascontiguousarray(index.T), weight),
-    )
-    assert kernels.embedding_bag(index[:0], weight).shape == (0, 5)
-    assert not kernels.embedding_bag(index[:, :0], weight).any()
-    y = kernels.embedding_bag(index[:, :0], weight, mode="max")
-    assert not y.any()
-    assert not kernels.embedding_bag_backward(y, y, index[:, :0], weight, mode="max")[0].any()

@@ -238,7 +238,7 @@ def embedding_bag(x):
         offsets = np.array([0, 0, 5, 5, 30, 60])  # empty bags
         yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode=mode, padding_idx=2)
     yield call(x.integers(0, 7, 60), x(7, x.n), offsets, mode="sum", include_last_offset=True)
-    yield call(x.integers(0, 7, 2, 5), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
+    yield call(x.integers(0, 7, 2, 5, dtype=np.int32), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
     weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
     yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)
     yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
