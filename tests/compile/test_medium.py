@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from compile.beside import bits, drawn, played, same
 from ranvier import nn
-from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.bfloat16 import high, medium, needs_bfloat16, needs_tiles  # noqa: F401
 from support.strict import strict
 from support.threads import in_thread
 from support.training import training
@@ -17,6 +17,8 @@ def network(kind):
     rv.manual_seed(0)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    if kind == "wide":  # large enough for two halves of each factor
+        return nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 260))
     if kind == "attention":
         return nn.Sequential(nn.TransformerEncoderLayer(64, 2, 64, 0.0, batch_first=True), nn.Linear(64, 10))
     if kind == "pooled":  # large enough for Winograd's gradients
@@ -34,9 +36,10 @@ SHAPES = {"mlp": (64,), "cnn": (3, 14, 14), "pooled": (3, 14, 14), "attention": 
 
 
 def data(kind, rows=24, number=1):
+    rows = 300 if kind == "wide" else rows
     rows, of = (3, (3, 10)) if kind == "attention" else (rows, rows)
     labels = np.random.default_rng(number).integers(0, 10, of)
-    return *drawn((rows, *SHAPES[kind]))(number), rv.tensor(labels)
+    return *drawn((rows, *(SHAPES | {"wide": (300,)})[kind]))(number), rv.tensor(labels)
 
 
 def trained(kind):
@@ -104,9 +107,9 @@ def test_predictions(name, medium):  # noqa: F811
         same(make, drawn(shape))
 
 
-def gradients(forward, backward):
-    model = network("mlp")
-    x, y = data("mlp")
+def gradients(forward, backward, kind="mlp"):
+    model = network(kind)
+    x, y = data(kind)
     with forward:
         loss = nn.functional.cross_entropy(model(x), y)
     with backward:
@@ -126,6 +129,25 @@ def test_gradients_have_the_precision_of_the_forward():
     rv.set_float32_matmul_precision("medium")
     assert gradients(scope(None), scope(None)) == both
     assert gradients(scope("highest"), scope(None)) == plain
+
+
+@needs_tiles
+@pytest.mark.usefixtures("exact_again")
+def test_steps_and_predictions_by_halves_of_factors(high):  # noqa: F811
+    def in_turn(number, model):
+        rv.set_float32_matmul_precision(("highest", "high", "medium")[number // 3 % 3])
+
+    same(*trained("wide"))
+    with rv.no_grad():
+        same(lambda: network("wide").eval(), drawn((300, 300)))
+    eager = played(*trained("wide"), plain)[0]
+    same(*trained("wide"), 14, in_turn)
+    rv.set_float32_matmul_precision("highest")
+    assert played(*trained("wide"), plain)[0] != eager
+    scope = rv.config.float32_matmul_precision
+    both = gradients(scope("high"), scope("high"), "wide")
+    assert gradients(scope("high"), scope("highest"), "wide") == both
+    assert gradients(scope("highest"), scope("high"), "wide") != both
 
 
 def test_blocks_nest_and_end():

@@ -1,10 +1,13 @@
 """The kernels of the normalisations on raw arrays: blocks of rows, threads, accuracy, errors."""
 
+import functools
+
 import numpy as np
 import pytest
 from ranvier import _core
 from reference import norm as reference
 from support.layouts import in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 
@@ -17,17 +20,17 @@ def test_planes_have_the_same_bits_channel_by_channel(dtype, isa, threads, rng):
     """One thread takes each of 6 channels as a whole; two share the planes of all channels."""
     x, dy = rng.uniform(-2, 2, (2, 9, 6, 61, 33)).astype(dtype)
     weight, bias = rng.uniform(0.5, 1.5, (2, 6)).astype(dtype)
-    results = []
-    for count in (1, 2):
-        threads(count)
+
+    def run():
         y, mean, rstd = _core.batch_norm(x, weight, bias, eps=0.1)
-        results.append((y, mean, rstd, *_core.batch_norm_backward(dy, x, weight, mean, rstd)))
-    for alone, shared in zip(*results, strict=True):
-        np.testing.assert_array_equal(alone, shared)
+        return y, mean, rstd, *_core.batch_norm_backward(dy, x, weight, mean, rstd)
+
+    same_bits(threads, run, (1, 2))
+    y, _, _, *gradients = run()
     exact, elements = x.astype("float64"), x[:, 0].size
-    close(dtype, results[0][0], reference.batch_norm(exact, weight, bias, 0.1), elements)
+    close(dtype, y, reference.batch_norm(exact, weight, bias, 0.1), elements)
     wanted = reference.batch_norm_backward(dy.astype("float64"), exact, weight, 0.1)
-    for got, want in zip(results[0][3:], wanted, strict=True):
+    for got, want in zip(gradients, wanted, strict=True):
         close(dtype, got, want, elements)
 
 
@@ -38,13 +41,11 @@ def test_lines_have_the_same_bits_alone(name, dtype, isa, threads, rng):
     for n in (1, 9, 17, 300, 1025):
         x, weight = rng.uniform(-2, 2, (35, n)).astype(dtype), rng.uniform(0.5, 1.5, n).astype(dtype)
         extra = (weight, None) if name == "layer_norm" else (weight,)
-        alone = [getattr(_core, name)(line[None], (n,), *extra, 0.1) for line in x]
-        for count in (1, 2):
-            threads(count)
-            for part, parts in zip(
-                getattr(_core, name)(x, (n,), *extra, 0.1), zip(*alone, strict=True), strict=True
-            ):
-                np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
+        run = functools.partial(getattr(_core, name), x, (n,), *extra, 0.1)
+        same_bits(threads, run, (1, 2))
+        alone = zip(*(getattr(_core, name)(line[None], (n,), *extra, 0.1) for line in x), strict=True)
+        for part, parts in zip(run(), alone, strict=True):
+            np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -120,3 +121,30 @@ def test_group_norm_of_many_channels(isa, rng):
     dx = _core.group_norm_backward(dy, x, 6, None, mean, rstd)[0]
     wanted = reference.group_norm_backward(dy.astype("float64"), exact, 6, None, 0.1)[0]
     np.testing.assert_allclose(dx, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e20, 1e30])
+def test_gradients_of_tiny_and_huge_numbers(scale, isa, rng):
+    """The factor of x in its gradient, about scale ** -3, leaves float32: of lines, planes and columns."""
+    for shape, layout in (((3, 40), ""), ((70, 5), ""), ((2, 4, 5, 6), ""), ((2, 4, 5, 6), "channels_last")):
+        dy, x = (in_layout(rng.standard_normal(shape).astype("float32"), layout) for _ in range(2))
+        x *= np.float32(scale)
+        wide, n = [a.astype("float64") for a in (dy, x)], shape[1:] if len(shape) == 2 else shape[3:]
+        _, *of_line = _core.layer_norm(x, n, None, None, 0.0)
+        _, *of_group = _core.group_norm(x, 1, None, None, 0.0)
+        _, *of_batch = _core.batch_norm(x, eps=0.0)
+        for found, want in (
+            (
+                _core.layer_norm_backward(dy, x, n, None, *of_line),
+                reference.layer_norm_backward(*wide, 1, None, 0),
+            ),
+            (
+                _core.group_norm_backward(dy, x, 1, None, *of_group),
+                reference.group_norm_backward(*wide, 1, None, 0),
+            ),
+            (
+                _core.batch_norm_backward(dy, x, None, *of_batch),
+                reference.batch_norm_backward(*wide, None, 0),
+            ),
+        ):
+            close("float32", found[0], want[0], x.size, np.abs(want[0]).max())

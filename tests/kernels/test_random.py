@@ -14,14 +14,6 @@ from support.tolerance import tolerance
 KEY = np.array([-5, 3])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("size", [0, 1, 2, 7, 15, 16, 17, 63, 64, 65, 127, 129, 1000])
-def test_every_size(isa, dtype, size):
-    x = np.arange(1, size + 1, dtype=dtype)
-    y = _core.dropout(x, 0.4, KEY, None)
-    np.testing.assert_array_equal(y != 0, reference.keep_mask(x.shape, 0.4, KEY))
-
-
 def test_same_bits_at_any_thread_count(threads):
     x = np.ones((301, 517), np.float32)
 

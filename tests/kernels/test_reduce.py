@@ -233,20 +233,6 @@ def test_same_bits_at_any_thread_count(shape, rng, threads):
 # --- running sums, sorted lines
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("axis", [0, 1, 2, 3])
-def test_running_products(layout, axis, isa, rng):
-    x = in_layout(rng.choice([-1.0, 1.0, 0.5, 2.0], (2, 17, 3, 18)), layout)  # exact in any order
-    np.testing.assert_array_equal(kernels.cumprod(x, axis), np.cumprod(x, axis))
-    dy = in_layout(rng.integers(-4, 5, x.shape).astype(float), layout)
-    wanted = reference.cumprod_backward(dy, x, axis)
-    np.testing.assert_allclose(kernels.cumprod_backward(dy, x, axis), wanted, rtol=1e-12, atol=1e-12)
-    last = np.take(dy, [-1], axis)
-    dy[(slice(None),) * axis + (slice(-1),)] = 0
-    wanted = reference.cumprod_backward(dy, x, axis)
-    np.testing.assert_allclose(kernels.cumprod_backward(last, x, axis), wanted, rtol=1e-12, atol=1e-12)
-
-
 def test_signed_zeros_and_nan(isa):
     for x in (np.full(40, -0.0), np.array([1, np.inf, 1, -np.inf, 2.0]), np.array([1, np.nan] + [2.0] * 30)):
         with np.errstate(invalid="ignore"):

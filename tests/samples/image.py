@@ -213,6 +213,7 @@ def windows_2d(*names):
         yield call(x(2, 4, 4), 3, 1, 1)
         yield call(x(1, x.n, 5, 6), 3, 2, 1)
         yield call(x(1, 2, 3, x.n + 1), 2, 1)
+        yield call(x(1, 2, 5, 2 * x.n + 3), 3, 2, 1)
         yield call(x(0, 4, 5, 6), 2)
         yield any_window(x, 2, *names)
         yield refused(ValueError, "got", x(2, 4, 5, 6), 9)
@@ -287,6 +288,9 @@ def adaptive_2d(x):
     yield call(x(1, 3, 7, 8), (13, 12))
     yield call(x(2, 4, 4), 3)
     yield call(x(1, x.n, 5, 4), (3, 2))
+    yield call(x(1, 2, 5, x.n + 3), (3, x.n // 2 + 1))  # windows of uneven lengths
+    yield call(x(2, x.n, 3, 5), 1)
+    yield call(x(2, 9, 3, x.n), 1)
     yield call(x(0, 3, 5, 4), 1)
     yield call(x(*(x.size(1, 19) for _ in range(4))), (x.size(1, 11), x.size(1, 11)))
 

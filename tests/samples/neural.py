@@ -244,7 +244,7 @@ def embedding_bag(x):
         yield two.without("PyTorch goes on to the end of the indices", "pytorch")
     none = call(np.array([0, 1, 2]), x(5, 3), np.array([0]), mode="sum", include_last_offset=True)
     yield none.without("PyTorch ends the process", "pytorch", "error_class_of_numbers")
-    yield call(x.integers(0, 7, 2, 5), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
+    yield call(x.integers(0, 7, 2, 5, dtype=np.int32), x(7, x.n), mode="sum", per_sample_weights=x(2, 5))
     weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
     yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)
     yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
