@@ -1,5 +1,7 @@
 """Products of bfloat16 in recorded steps, in gradients, in blocks, and in a Trainer."""
 
+import itertools
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -132,19 +134,26 @@ def test_gradients_have_the_precision_of_the_forward():
 
 
 @needs_tiles
-@pytest.mark.usefixtures("exact_again")
 def test_steps_and_predictions_by_halves_of_factors(high):  # noqa: F811
-    def in_turn(number, model):
-        rv.set_float32_matmul_precision(("highest", "high", "medium")[number // 3 % 3])
+    scope = rv.config.float32_matmul_precision
+
+    def in_scopes(step, *precisions):
+        numbers = itertools.count()
+
+        def run(*inputs):
+            with scope(precisions[next(numbers) // 3 % len(precisions)]):
+                return step(*inputs)
+
+        return run
+
+    def shown(of_step, *precisions):
+        return played(*trained("wide"), lambda step: in_scopes(of_step(step), *precisions), 14)[0]
 
     same(*trained("wide"))
     with rv.no_grad():
         same(lambda: network("wide").eval(), drawn((300, 300)))
-    eager = played(*trained("wide"), plain)[0]
-    same(*trained("wide"), 14, in_turn)
-    rv.set_float32_matmul_precision("highest")
-    assert played(*trained("wide"), plain)[0] != eager
-    scope = rv.config.float32_matmul_precision
+    assert shown(strict, "highest", "high", "medium") == shown(plain, "highest", "high", "medium")
+    assert shown(plain, "high") != shown(plain, "highest")
     both = gradients(scope("high"), scope("high"), "wide")
     assert gradients(scope("high"), scope("highest"), "wide") == both
     assert gradients(scope("highest"), scope("high"), "wide") != both
