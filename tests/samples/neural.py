@@ -242,6 +242,7 @@ def embedding_bag(x):
     weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
     yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)
     yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
+    yield refused(ValueError, "got padding_idx 7 for 7", x.integers(0, 7, 2, 5), x(7, 3), padding_idx=7)
 
 
 @op(exact=True, reference=lambda index, num_classes: np.eye(num_classes, dtype=np.int64)[index])

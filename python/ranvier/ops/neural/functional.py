@@ -19,7 +19,7 @@ from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.distance import pairs_of_rows
-from ranvier.ops.neural.embedding import Bag, renormalise
+from ranvier.ops.neural.embedding import Bag, padding_row, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
@@ -143,7 +143,7 @@ def embedding_bag(
         table = as_tensor("embedding_bag", weight)
         renormalise(table, wrap(index_array("embedding_bag", input)), max_norm, norm_type)
     if padding_idx is not None:
-        padding_idx %= len(weight)
+        padding_idx = padding_row(padding_idx, len(as_tensor("embedding_bag", weight)))
     settings = mode, include_last_offset, padding_idx
     return _bags(input, weight, offsets, per_sample_weights, *settings, scale_grad_by_freq)
 
