@@ -109,7 +109,7 @@ class Case:
     """Runs of a step, which are compared with the same calls in a loop.
 
     make: the step, and what is to be compared after each run. arrays: what the step gets rows of, or a
-    function that gives them. runs: the indices of each run (None: an entry for each step). in_core: the least
+    function of that which makes them. runs: the indices of each run (None: an entry for each step). in_core: the least
     number of steps that run in the core. between: what happens after each run.
     """
 
@@ -118,14 +118,6 @@ class Case:
     runs: list
     in_core: int
     between: Callable = lambda number, *watched: None
-
-
-def own_rows(layer):
-    return (layer.weight.detach(),)
-
-
-def rows_to_change(layer):
-    return (rv.ones(12, 4, 6),)
 
 
 MOST = STEPS - 7
@@ -141,8 +133,8 @@ CASES = {
     "losses that are not finite": Case(learner, (rv.tensor(SPOILED), BOTH[1]), [ORDER], 1),
     "a program of another call": Case(summed, (IMAGES,), [BLOCKS, None, BLOCKS], 20),
     "memory that the step changes": Case(counting, BOTH[:1], [ORDER] * 2, 1),
-    "its own parameter": Case(of_its_parameter, own_rows, [None] * 3, 0),
-    "its argument": Case(into_its_argument, rows_to_change, [None], 0),
+    "its own parameter": Case(of_its_parameter, lambda layer: (layer.weight.detach(),), [None] * 3, 0),
+    "its argument": Case(into_its_argument, lambda layer: (rv.ones(12, 4, 6),), [None], 0),
     "columns": Case(summed, (np.asfortranarray(X),), [ORDER], 0),
     "gaps": Case(summed, (np.repeat(X, 2, 0)[::2],), [ORDER], 0),
     "big-endian": Case(summed, (X.astype(">f4"),), [ORDER], 0),

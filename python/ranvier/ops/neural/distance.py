@@ -107,7 +107,7 @@ recomputed("x1", "x2", kinds=(Distances,))(lambda node, x1, x2: node.formula(x1,
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     """:func:`ranvier.cdist` of checked arguments."""
-    if p >= 0 and x1.dtype == x2.dtype and is_floating(x1):
+    if x1.dtype == x2.dtype and is_floating(x1):
         lead = x1.shape[:-2]
         if lead != x2.shape[:-2]:
             lead = np.broadcast_shapes(lead, x2.shape[:-2])
@@ -124,13 +124,6 @@ class PairsOfRows(Distances):
     def formula(self, x: Tensor) -> Tensor:  # type: ignore[override]
         i, j = map(keep, np.triu_indices(x.shape[0], 1))
         return norm(x[i] - x[j], self.p, -1)
-
-
-def pairs_of_rows(x: Tensor, p: float) -> Tensor:
-    """:func:`ranvier.nn.functional.pdist` of checked arguments."""
-    if p >= 0 and is_floating(x):
-        return PairsOfRows(p).apply(x)
-    return PairsOfRows(p).formula(x)
 
 
 recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
