@@ -109,8 +109,8 @@ class Case:
     """Runs of a step, which are compared with the same calls in a loop.
 
     make: the step, and what is to be compared after each run. arrays: what the step gets rows of, or a
-    function of that which makes them. runs: the indices of each run (None: an entry for each step). in_core: the least
-    number of steps that run in the core. between: what happens after each run.
+    function of what is compared that gives them. runs: the indices of each run; None: an entry for each
+    step. in_core: the least number of steps that run in the core. between: what happens after each run.
     """
 
     make: Callable
