@@ -312,6 +312,7 @@ def cosine_similarity(x):
         "the slope of PyTorch goes through the bound of norms", "pytorch"
     )
     yield refused(ValueError, "[cosine_similarity] got shapes (2, 3) and (3, 2); expected", x(2, 3), x(3, 2))
+    yield refused(ValueError, "[cosine_similarity] got eps -1; expected at least 0", x(2, 3), x(3), eps=-1)
 
 
 def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):

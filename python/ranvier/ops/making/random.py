@@ -22,7 +22,7 @@ from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import index, named, own_error, renamed, whole
+from ranvier.tensors.errors import index, named, number, own_error, renamed, whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -59,8 +59,9 @@ class Generator:
         return self
 
     def _begin(self, seed: int) -> None:
+        seed = int(number("manual_seed", "seed", seed, -(2.0**63), 2.0**64))
         self._numpy, self._bits, self._seeded = None, None, True
-        self._state.view(np.uint64)[...] = int(seed) & _MASK, 0
+        self._state.view(np.uint64)[...] = seed & _MASK, 0
 
     def seed(self) -> int:
         """Starts a stream with a seed drawn from the system, and returns the seed."""

@@ -13,7 +13,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
@@ -67,7 +67,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     x1, x2 = _broadcast("cosine_similarity", x1, x2)
     if x1.ndim == 0:  # one element
         x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
-    return CosineSimilarity(dim, eps).apply(x1, x2)
+    return CosineSimilarity(dim, number("cosine_similarity", "eps", eps, 0)).apply(x1, x2)
 
 
 class PairwiseDistance(CosineSimilarity):
