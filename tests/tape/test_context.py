@@ -133,7 +133,7 @@ def test_an_output_that_forward_changes_in_place(late, create_graph):
     assert dx.tolist() == [6, 6]
 
 
-def test_an_output_without_gradient_has_none_in_backward_and_after_it():
+def test_outputs_without_gradient():
     seen = []
 
     class Parts(rv.autograd.Function):
