@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock, get_ident
 from _thread import _local as local  # threading.local, without the import of threading
-from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import ranvier._core as _core
 
@@ -22,6 +23,7 @@ __all__ = ["Observer", "observers"]
 
 observers: list[Observer] = []  # of all threads; while it is empty, nobody has to look further
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
+_locks: WeakSet[Lock] = WeakSet()
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -188,3 +190,23 @@ _core._set_observers(
     lambda function, *inputs: through("apply", function._apply, function)(*inputs),
     lambda tensor: tell("gradient_read", tensor),
 )
+
+
+# --- forked processes
+class Lock(RLock):  # type: ignore[misc]  # which is not final
+    """A lock that is free in a forked child, which does not have the thread that held it."""
+
+    def __init__(self) -> None:
+        _locks.add(self)
+
+
+def _forget_others() -> None:
+    """In a forked child, which does not have the other threads."""
+    running[:] = [thread for thread in running if thread == get_ident()]
+    for lock in _locks:
+        if not lock._is_owned():  # type: ignore[attr-defined]
+            lock._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_forget_others)

@@ -98,7 +98,7 @@ def state_of(module, tree, settings=()):
 # What functions of the library change that is no setting: by module, the names.
 KNOWN = """
 == caches, and what the library defines when it is imported
-compile/cache _unpaid; compile/library _comparison _made _names _of_class; compile/locks _locks
+compile/cache _unpaid; compile/library _comparison _made _names _of_class; observe _locks
 compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories
 tensors/replaced replaced; tensors/mapped _files
@@ -119,7 +119,7 @@ cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/_
 autograd/level _calls; compile/looked_up _active; compile/record casts; data/copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 tape/hooks at_end carried; tensors/recording _local; torch/dispatch state
-compile/locks running; data/workers _local; torch/report _calls _missing
+observe running; data/workers _local; torch/report _calls _missing
 """
 
 

@@ -2,16 +2,18 @@
 forms of its arguments and results, and what it refuses."""
 
 import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits, outcome, squares
 from ranvier import nn, optim
-from ranvier.compile.batches import Batches
 from ranvier.nn import functional as F
 from support.refused import refused
-from support.strict import strict
 from support.threads import in_threads
 from support.training import training
 
@@ -80,10 +82,7 @@ def counting():
 def of_its_parameter():
     """Its argument is a parameter, which it changes."""
     layer = nn.Linear(6, 2)
-    optimizer = optim.SGD(layer.parameters(), lr=0.1)
-    step = training(layer, optimizer, squares)
-    step.rows = layer.weight.detach()
-    return step, layer
+    return training(layer, optim.SGD(layer.parameters(), lr=0.1), squares), layer
 
 
 def into_its_argument():
@@ -96,69 +95,77 @@ def looked_up():
     return training(table, optim.SGD(table.parameters(), lr=0.1), squares), table
 
 
+def difference():
+    return (lambda x, y: ((x - y) ** 2).sum()), rv.ones(1)
+
+
 def summed():
     return (lambda x: rv.tensor(x).sum() * 2), rv.ones(1)
 
 
-# What makes the step, arrays, the indices of each run (None: an entry for each step), the least number of
-# steps in the core, and what happens between runs.
-ROWS = {
-    "one run": (learner, BOTH, [ORDER], STEPS - 7),
-    "three runs": (learner, BOTH, np.array_split(ORDER, 3), STEPS - 7),
-    "arrays": (learner, (X, Y), np.array_split(ORDER, 3), STEPS - 7),
-    "an entry for each step": (learner, ENTRIES, [None], 1),
-    "a step that returns nothing": (returns_nothing, BOTH, [ORDER], STEPS - 7),
-    "a smaller last batch": (learner, BOTH, [RAGGED], 15),
-    "changes between runs": (reading, BOTH, [ORDER] * 5, 100, changed),
-    "losses that are not finite": (learner, (rv.tensor(SPOILED), BOTH[1]), [ORDER], 1),
-    "a program of another call": (summed, (IMAGES,), [BLOCKS, None, BLOCKS], 20),
-    "memory that the step changes": (counting, BOTH[:1], [ORDER] * 2, 1),
-    "its own parameter": (of_its_parameter, "rows", [None] * 3, 0),
-    "its argument": (into_its_argument, "copies", [None], 0),
-    "columns": (summed, (np.asfortranarray(X),), [ORDER], 0),
-    "gaps": (summed, (np.repeat(X, 2, 0)[::2],), [ORDER], 0),
-    "big-endian": (summed, (X.astype(">f4"),), [ORDER], 0),
-    "one array twice": (lambda: (lambda x, y: ((x - y) ** 2).sum(), rv.ones(1)), BOTH[:1] * 2, [ORDER], 0),
-    "a wrong index": (looked_up, (rv.tensor(WRONG),), [None], 0),
-}  # fmt: skip
+@dataclass
+class Case:
+    """Runs of a step, which are compared with the same calls in a loop.
+
+    make: the step, and what is to be compared after each run. arrays: what the step gets rows of, or a
+    function of what is compared that gives them. runs: the indices of each run; None: an entry for each
+    step. in_core: the least number of steps that run in the core. between: what happens after each run.
+    """
+
+    make: Callable
+    arrays: Any
+    runs: list
+    in_core: int
+    between: Callable = lambda number, *watched: None
 
 
-def looped(step, given, indices):
-    found = [step(*(a[i] for a in given)) for i in (range(len(given[0])) if indices is None else indices)]
+MOST = STEPS - 7
+THREE_RUNS = np.array_split(ORDER, 3)
+CASES = {
+    "one run": Case(learner, BOTH, [ORDER], MOST),
+    "three runs": Case(learner, BOTH, THREE_RUNS, MOST),
+    "arrays": Case(learner, (X, Y), THREE_RUNS, MOST),
+    "an entry for each step": Case(learner, ENTRIES, [None], 1),
+    "a step that returns nothing": Case(returns_nothing, BOTH, [ORDER], MOST),
+    "a smaller last batch": Case(learner, BOTH, [RAGGED], 15),
+    "changes between runs": Case(reading, BOTH, [ORDER] * 5, 100, changed),
+    "losses that are not finite": Case(learner, (rv.tensor(SPOILED), BOTH[1]), [ORDER], 1),
+    "a program of another call": Case(summed, (IMAGES,), [BLOCKS, None, BLOCKS], 20),
+    "memory that the step changes": Case(counting, BOTH[:1], [ORDER] * 2, 1),
+    "its own parameter": Case(of_its_parameter, lambda layer: (layer.weight.detach(),), [None] * 3, 0),
+    "its argument": Case(into_its_argument, lambda layer: (rv.ones(12, 4, 6),), [None], 0),
+    "columns": Case(summed, (np.asfortranarray(X),), [ORDER], 0),
+    "gaps": Case(summed, (np.repeat(X, 2, 0)[::2],), [ORDER], 0),
+    "big-endian": Case(summed, (X.astype(">f4"),), [ORDER], 0),
+    "one array twice": Case(difference, BOTH[:1] * 2, [ORDER], 0),
+    "a wrong index": Case(looked_up, (rv.tensor(WRONG),), [None], 0),
+}
+
+
+def looped(step, *arrays, indices):
+    found = [step(*(a[i] for a in arrays)) for i in (range(len(arrays[0])) if indices is None else indices)]
     return found[0] if found[0] is None else rv.stack([t.detach() for t in found])
 
 
-def played(row, compiled):
-    make, given, parts, _, *between = row
+def played(case, compiled):
+    """What is seen after each run of the case: result or error, state, arrays, random calls."""
     rv.manual_seed(3)
-    step, *watched = make()
-    given = (step.rows,) if given == "rows" else (rv.ones(12, 4, 6),) if given == "copies" else given
-    fast, shown = rv.compile(step), []
-    for number, indices in enumerate(parts):
-        run = (
-            (lambda n=indices: fast.run(*given, indices=n))
-            if compiled
-            else lambda n=indices: looped(step, given, n)
-        )
-        shown.append(
-            (
-                outcome(run),
-                bits(watched),
-                bits(list(given)),
-                rv.random.current().plain_state()["calls"],
-            )
-        )
-        for change in between:
-            change(number, *watched)
-    return shown
+    step, *watched = case.make()
+    arrays = case.arrays(*watched) if callable(case.arrays) else case.arrays
+    run, seen = rv.compile(step).run if compiled else partial(looped, step), []
+    for number, indices in enumerate(case.runs):
+        shown = outcome(run, *arrays, indices=indices)
+        seen.append((shown, bits(watched), bits(list(arrays)), rv.random.current().plain_state()["calls"]))
+        case.between(number, *watched)
+    return seen
 
 
 @pytest.mark.filterwarnings("ignore:.compile.")
-@pytest.mark.parametrize("name", ROWS)
-def test_bits_are_those_of_a_loop(name, runs):
-    expected = played(ROWS[name], False)
-    assert played(ROWS[name], True) == expected
-    assert sum(runs) >= ROWS[name][3]
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_bits_are_those_of_a_loop(case, runs):
+    expected = played(case, False)
+    assert played(case, True) == expected
+    assert sum(runs) >= case.in_core
 
 
 def test_what_cannot_be_captured_warns_once_and_runs(recwarn):
@@ -193,7 +200,7 @@ def test_a_method_of_two_objects_and_a_step_in_a_step(runs):
     losses = [model.step.run(x, indices=ORDER) for model in models]
     assert sum(runs) > STEPS
     for seed, found in enumerate(losses):
-        np.testing.assert_array_equal(found.numpy(), looped(Model(seed).train, (x,), ORDER).numpy())
+        np.testing.assert_array_equal(found.numpy(), looped(Model(seed).train, x, indices=ORDER).numpy())
     outer = rv.compile(lambda parts: models[0].step.run(parts).sum())
     inner = [outer(rv.tensor(X.reshape(6, 8, 6))).item() for _ in range(5)]
     assert inner == sorted(inner, reverse=True)
@@ -209,9 +216,11 @@ def test_two_steps_that_share_parameters(runs):
         for part in np.split(ORDER, 3):
             with rv.no_grad():
                 model.eval()
-                seen.append(infer.run(BOTH[0], indices=part) if compiled else looped(predict, BOTH[:1], part))
+                seen.append(
+                    infer.run(BOTH[0], indices=part) if compiled else looped(predict, BOTH[0], indices=part)
+                )
                 model.train()
-            seen.append(train.run(*BOTH, indices=part) if compiled else looped(step, BOTH, part))
+            seen.append(train.run(*BOTH, indices=part) if compiled else looped(step, *BOTH, indices=part))
         return bits([seen, model])
 
     assert go(True) == go(False)
@@ -281,86 +290,3 @@ def test_refusals(error, text, args, indices):
     refused(error, text, step.run, *args, indices=indices)
     refused(error, "[run] got", step.run, *args, indices=indices)
     assert not ran
-
-
-# --- batches of a run, as the core takes them
-SAMPLES = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-SCALES = np.arange(10, dtype=np.float32)
-GIVEN = rv.tensor(SAMPLES), rv.tensor(SCALES)
-TURN = np.random.default_rng(1).permutation(40)
-
-
-def call(function):
-    return function(rv.tensor(SAMPLES[:4]), rv.tensor(SCALES[0]), 2)
-
-
-def replaying():
-    """A function with 30 replays until the next check."""
-    function = strict(lambda x, scale, power: ((x * scale).sum(), x**power if power > 1 else x + scale))
-    for _ in range(33):
-        call(function)
-    return function
-
-
-def batches(first=0, count=10, order=TURN, size=4):
-    return Batches(order, size, first, count)
-
-
-def test_the_run_ends_before_a_check():
-    function, done = replaying(), []
-    for _ in range(5):
-        taken = batches(count=8)
-        function.run_batches((*GIVEN, 2), taken)
-        done.append(taken.done)
-    assert done == [8, 8, 8, 6, 0]
-    (program,) = function.programs
-    checks = program.checks
-    call(function)
-    assert program.checks == checks + 1
-
-
-@pytest.mark.parametrize(("first", "done"), [(0, 4), (2, 2), (4, 6)])
-def test_it_ends_after_a_number_that_is_not_finite(first, done):
-    function, x, taken = replaying(), SAMPLES.copy(), batches(first, 10 - first)
-    x[TURN[14]] = np.nan
-    total, powers = function.run_batches((rv.tensor(x), GIVEN[1], 2), taken)
-    assert taken.done == len(total) == done
-    rows = x[TURN[4 * first :][: 4 * done]].reshape(done, 4, 3)
-    np.testing.assert_array_equal(powers.numpy(), rows**2)
-    assert np.isnan(total.numpy()).tolist() == [False] * (done - 1) + [first < 4]
-
-
-LEFT = {
-    "value": ((*GIVEN, 3), 4),
-    "size": ((*GIVEN, 2), 5),
-    "shape": ((GIVEN[0][:, :2].clone(), GIVEN[1], 2), 4),
-    "dtype": ((GIVEN[0].double(), GIVEN[1], 2), 4),
-    "layout": ((rv.from_numpy(np.asfortranarray(SAMPLES)), GIVEN[1], 2), 4),
-    "axes": ((GIVEN[0], GIVEN[1][:, None], 2), 4),
-    "number": (GIVEN, 4),
-    "parameter": ((rv.nn.Parameter(rv.tensor(SAMPLES)), GIVEN[1], 2), 4),
-}
-WRONG = {
-    "the index 40 of 40 samples": ((*GIVEN, 2), batches(order=np.where(TURN == 39, 40, TURN))),
-    "the index -1 of 40 samples": ((*GIVEN, 2), batches(order=np.where(TURN == 39, -1, TURN))),
-    "40 rows; expected 11 batches of 4": ((GIVEN[0], rv.zeros(11), 2), batches(count=11)),
-    "10 rows; expected 11": ((rv.zeros(44, 3), GIVEN[1], 2), batches(0, 11, np.arange(44))),
-    "expected": ((*GIVEN, 2), batches(first=-1, count=1)),
-    "an order that is no contiguous array": ((*GIVEN, 2), batches(order=TURN[::2], count=1)),
-    "no contiguous array of indices": ((*GIVEN, 2), batches(order=TURN.astype(np.int32), count=1)),
-}
-
-
-def test_what_a_call_would_not_replay_is_left_to_it():
-    function = replaying()
-    for name, (args, size) in LEFT.items():
-        taken = batches(size=size, count=2)
-        assert function.run_batches(args, taken) is None, name
-        assert taken.done == 0
-
-
-def test_indices_and_counts_are_checked_before_anything_runs():
-    function = replaying()
-    for text, (args, taken) in WRONG.items():
-        refused((ValueError, TypeError), text, function.run_batches, args, taken)
-        assert taken.done == 0

@@ -81,9 +81,10 @@ def test_mean_and_deviation(draw, mean, deviation):
         ("[random_] got 0 to 0; expected a lower number first", lambda: rv.zeros(2).random_(0)),
         ("[random_] got 0 to 300; expected numbers that uint8", lambda: rv.zeros(2).byte().random_(300)),
         ("[random_] got 0 to 5; expected numbers that bool", lambda: rv.zeros(2).bool().random_(5)),
+        ("[manual_seed] got seed inf; expected -9.2", lambda: rv.manual_seed(float("inf"))),
     ],
 )
-def test_ranges_that_a_dtype_cannot_hold(text, call):
+def test_ranges_and_seeds_that_are_refused(text, call):
     refused(ValueError, text, call)
 
 

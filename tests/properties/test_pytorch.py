@@ -124,7 +124,7 @@ def counterpart(torch, op):
         if hasattr(place, op.name) and op.name not in METHODS.split():
             return getattr(place, op.name)
     if not hasattr(torch.Tensor, op.name):
-        raise AttributeError(op.name)
+        raise AttributeError(f"PyTorch has no {op.name}; expected a row of WRAPPED, its formula")
     return lambda x, *args, **settings: getattr(x, op.name)(*args, **settings)
 
 

@@ -14,7 +14,7 @@ import pytest
 import ranvier as rv
 from ranvier import _core, nn
 from ranvier.compile import cache
-from ranvier.compile.locks import Lock
+from ranvier.observe import Lock
 from support.python import printed
 from support.threads import in_threads
 from support.training import training
@@ -289,9 +289,10 @@ def test_threads_that_run_for_long_are_counted():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_locks_of_other_threads_are_free_in_a_forked_child():
+@pytest.mark.parametrize("theirs", [Lock(), sys.modules["ranvier.ops.making.random"]._lock])
+def test_locks_of_other_threads_are_free_in_a_forked_child(theirs):
     """One that the forking thread holds stays its own."""
-    own, theirs = Lock(), Lock()
+    own = Lock()
     inside, ends = threading.Event(), threading.Event()
 
     def hold():

@@ -268,7 +268,7 @@ def lp_pool2d(x):
     yield call(x(2, 3, 6, 7, low=0.1), 1, (3, 2), (2, 1))
     yield call(x(2, 3, 6, 7, low=0.5), -2, 3, 2, True)
     yield call(x(2, 3, 6, 7, low=0.1), 2, 3, 2, True)
-    for p in (0, float("nan"), "2", True, None):
+    for p in (0, float("nan"), float("-inf"), "2", True, None):
         yield refused(ValueError, f"[lp_pool2d] got norm_type {p!r}; expected a number", x(1, 1, 4, 4), p, 2)
 
 

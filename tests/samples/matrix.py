@@ -184,6 +184,7 @@ def cdist(x):
     yield call(x(3, 4), x(2, 4), p=3.0)
     yield call(x(0, 4), x(2, 4))
     yield refused(ValueError, "[cdist] got", x(3, 4), x(3, 5))
+    yield refused(ValueError, "[cdist] got p -2", x(3, 4), x(3, 4), -2)
 
 
 @op
@@ -191,6 +192,7 @@ def pdist(x):
     yield call(x(4, x.n))
     yield call(x(4, 3), p=1.0)
     yield call(x(1, 3))
+    yield refused(ValueError, "[pdist] got p -1", x(4, 3), -1)
 
 
 @op
@@ -205,6 +207,7 @@ def renorm(x):
     yield call(x(3, 7), 2, 0, 0.5)
     yield call(x(2, 3, 4), 1, 1, 2.0)
     yield refused(ValueError, "[renorm] got maxnorm -1", x(2, 2), 2, 0, -1)
+    yield refused(ValueError, "[renorm] got p -2", x(3, 7), -2, 0, 0.5)
 
 
 @op(reference=lambda x, correction=1, **_: np.cov(x, ddof=correction), terms=lambda *a, **s: 16)

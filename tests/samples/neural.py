@@ -248,6 +248,7 @@ def embedding_bag(x):
     weights = {"mode": "sum", "per_sample_weights": x(9), "padding_idx": 2}
     yield call(x.integers(0, 7, 9), x(7, 3), np.array([0, 4, 6]), **weights)
     yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
+    yield refused(ValueError, "got padding_idx 7 for 7", x.integers(0, 7, 2, 5), x(7, 3), padding_idx=7)
 
 
 @op(exact=True, reference=lambda index, num_classes: np.eye(num_classes, dtype=np.int64)[index])
@@ -317,6 +318,7 @@ def cosine_similarity(x):
         "the slope of PyTorch goes through the bound of norms", "pytorch"
     )
     yield refused(ValueError, "[cosine_similarity] got shapes (2, 3) and (3, 2); expected", x(2, 3), x(3, 2))
+    yield refused(ValueError, "[cosine_similarity] got eps -1; expected at least 0", x(2, 3), x(3), eps=-1)
 
 
 def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):

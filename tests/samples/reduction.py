@@ -225,6 +225,7 @@ def spreads(x):
     yield call(x(0, 3), 1)
     yield at_kink(np.array([[1.0, 1.0], [2.0, NAN]]), 1)
     yield refused(ValueError, f"[{x.name}] got correction nan", x(3), correction=NAN)
+    yield refused(TypeError, f"[{x.name}] got unbiased 2", x(3, 5), 0, 2)
     yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
     yield refused(TypeError, f"[{x.name}] got x of dtype int64", np.array([1, 2]))
 

@@ -133,7 +133,7 @@ def test_an_output_that_forward_changes_in_place(late, create_graph):
     assert dx.tolist() == [6, 6]
 
 
-def test_a_saved_output_without_gradient_has_none_in_backward():
+def test_outputs_without_gradient():
     seen = []
 
     class Parts(rv.autograd.Function):
@@ -153,6 +153,11 @@ def test_a_saved_output_without_gradient_has_none_in_backward():
     for create_graph in (False, True):
         rv.autograd.grad(Parts.apply(x)[0].sum(), x, create_graph=create_graph)
     assert seen == [False, False]
+
+    class Ranks(rv.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x.argsort())
+
+    assert not Ranks.apply(x).requires_grad  # integers
 
 
 def test_numpy_in_forward_and_backward():

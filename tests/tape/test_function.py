@@ -118,11 +118,10 @@ def test_a_view_by_an_attribute_of_the_object():
 
 
 def test_a_tensor_whose_init_was_not_called():
-    class Half(rv.Tensor):
-        def __init__(self):
-            pass
-
-    refused(TypeError, "without a call of its __init__", rv.nn.functional.relu, Half())
+    half = rv.Tensor.__new__(rv.Tensor)
+    refused(TypeError, "without a call of its __init__", rv.nn.functional.relu, half)
+    refused(TypeError, "expected a Tensor with data", half.detach)
+    refused(AttributeError, "has no attribute '_array'", half.stride)
 
 
 def test_an_object_that_names_tensor_as_its_class():

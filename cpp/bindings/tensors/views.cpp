@@ -212,8 +212,8 @@ using Arguments = PyObject* const*;
 
 // An object that names Tensor as its class (`__class__`), as a proxy does, has no slots.
 PyObject* checked_tensor(PyObject* x) {
-  if (!PyObject_TypeCheck(x, tensor_class()))
-    fail_type("share", "got ", Py_TYPE(x)->tp_name, " in place of a Tensor; expected a Tensor");
+  if (!PyObject_TypeCheck(x, tensor_class()) || !slot_of(x, tensor_slots().array))
+    fail_type("share", "got ", Py_TYPE(x)->tp_name, " in place of a Tensor; expected a Tensor with data");
   return x;
 }
 

@@ -15,7 +15,7 @@ from ranvier.observe import may_replay
 from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
-    from ranvier.compile.locks import Lock
+    from ranvier.observe import Lock
 
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 

@@ -21,13 +21,12 @@ from ranvier.compile.batches import ManyCalls
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
-from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
 from ranvier.compile.signature import others
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
-from ranvier.observe import may_replay
+from ranvier.observe import Lock, may_replay
 from ranvier.tensors.recording import Recording
 
 _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache

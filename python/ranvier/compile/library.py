@@ -19,8 +19,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, GuardKind, is_python_class, pairs_of
-from ranvier.compile.locks import Lock
 from ranvier.nn import Module
+from ranvier.observe import Lock
 from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor

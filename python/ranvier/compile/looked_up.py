@@ -11,8 +11,7 @@ import sys
 from typing import Any
 
 from ranvier.compile.kinds import HIDDEN, PACKAGE, STATE_OF_TENSORS, is_read
-from ranvier.compile.locks import Lock
-from ranvier.observe import current
+from ranvier.observe import Lock, current
 
 LOOK_UP = frozenset({"getattr", "hasattr"})
 _STORE = frozenset({"setattr", "delattr"})

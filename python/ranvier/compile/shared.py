@@ -22,10 +22,10 @@ import ranvier._core as _core
 from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import GuardKind, pairs_of
 from ranvier.compile.library import READ_BY_KERNELS
-from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
 from ranvier.compile.signature import is_array
 from ranvier.compile.walk import Walk
+from ranvier.observe import Lock
 from ranvier.ops.making import random
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.memory import Array

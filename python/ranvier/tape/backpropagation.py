@@ -7,9 +7,7 @@ array, to which others are added; and a leaf keeps an array as its ``grad`` only
 
 from __future__ import annotations
 
-import os
 import sys
-from _thread import RLock
 from _thread import _count as other_threads
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +19,7 @@ import ranvier.tape.graph as graph
 import ranvier.tape.hooks as hooks
 import ranvier.tape.trace as trace
 from ranvier.grad_mode import enable_grad, mode
-from ranvier.observe import current, is_replaced, observers
+from ranvier.observe import Lock, current, is_replaced, observers
 from ranvier.tape.function import Deferred
 from ranvier.tape.hooks import of_nodes
 from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, plain, write
@@ -189,9 +187,7 @@ def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     return added(a, in_dtype(b, a.dtype), out)
 
 
-_adding = RLock()  # threads that add to the gradient of one leaf take turns
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_adding._at_fork_reinit)  # type: ignore[attr-defined]
+_adding = Lock()  # threads that add to the gradient of one leaf take turns
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:

@@ -224,7 +224,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
             kind.setup_context(context, args, result)
     outputs = result if isinstance(result, tuple) else (result,)
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-    if not any(needs) or not any(isinstance(y, Tensor) for y in outputs):
+    if not any(needs) or not any(isinstance(y, Tensor) and y.is_floating_point() for y in outputs):
         return result
     node = kind._node(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))

@@ -16,12 +16,12 @@ import functools
 import mmap
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from ranvier.observe import Lock
 from ranvier.tensors.disk import Unchanged, renew
 
 SMALL = 2**24
@@ -75,7 +75,7 @@ class MappedFile(mmap.mmap):
 
 
 _files: weakref.WeakSet[MappedFile] = weakref.WeakSet()  # those that are not shared
-_lock = threading.RLock()
+_lock = Lock()
 
 
 def mapped(stream: BinaryIO) -> MappedFile | None:

@@ -221,9 +221,9 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        steps = _core._steps(self)
-        if 0 in self._array.shape and not any(steps):  # NumPy's, of an array without elements that is new
-            sizes = [max(n, 1) for n in self._array.shape]
+        shape, steps = self._array.shape, _core._steps(self)  # of the core, which takes a Tensor with data
+        if 0 in shape and not any(steps):  # NumPy's, of an array without elements that is new
+            sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
         try:
             return steps if dim is None else steps[index(dim)]

@@ -190,7 +190,7 @@ def nan_to_num(
 
 
 def _of_floats(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
-    if not posinf is neginf is None:
+    if posinf is not None or neginf is not None:
         return NotImplemented
     return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
 

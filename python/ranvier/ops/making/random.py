@@ -8,27 +8,27 @@ both draw from ``g`` instead, on this thread only.
 from __future__ import annotations
 
 import contextlib
+import os
 from _thread import _local as local  # as in observe.py
-from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import observers, refuse
+from ranvier.observe import Lock, observers, refuse
 from ranvier.ops.making import philox
 from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import index, named, own_error, renamed, whole
+from ranvier.tensors.errors import index, named, number, own_error, renamed, whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
-_lock = allocate_lock()
+_lock = Lock()
 
 
 class Generator:
@@ -59,8 +59,9 @@ class Generator:
         return self
 
     def _begin(self, seed: int) -> None:
+        seed = int(number("manual_seed", "seed", seed, -(2.0**63), 2.0**64))
+        self._state.view(np.uint64)[...] = seed & _MASK, 0  # before another thread sees that it is seeded
         self._numpy, self._bits, self._seeded = None, None, True
-        self._state.view(np.uint64)[...] = int(seed) & _MASK, 0
 
     def seed(self) -> int:
         """Starts a stream with a seed drawn from the system, and returns the seed."""
@@ -252,9 +253,8 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
 
 
 def _drawn_seed() -> int:
-    import secrets
-
-    return secrets.randbits(63)
+    """63 bits of the system; no module is imported, whose lock a fork in another thread would keep."""
+    return int.from_bytes(os.urandom(8), "little") >> 1
 
 
 def _plain(state: Any) -> Any:

@@ -172,7 +172,7 @@ def cdist(
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise OpError(f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)")
-    return distances(x1, x2, p)
+    return distances(x1, x2, number("cdist", "p", p, 0))
 
 
 @in_dtypes()
@@ -256,8 +256,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     | rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
     -> tensor([[0.6000, 0.8000], [0.3000, 0.4000]])"""
     input = as_tensor("renorm", input)
-    at = some_dim("renorm", input, dim)
-    number("renorm", "p", p, 0, above=True)
+    at, p = some_dim("renorm", input, dim), number("renorm", "p", p, 0, above=True)
     if not maxnorm >= 0:
         raise OpError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
     others = tuple(d for d in range(input.ndim) if d != at)

@@ -13,7 +13,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
@@ -67,7 +67,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     x1, x2 = _broadcast("cosine_similarity", x1, x2)
     if x1.ndim == 0:  # one element
         x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
-    return CosineSimilarity(dim, eps).apply(x1, x2)
+    return CosineSimilarity(dim, number("cosine_similarity", "eps", eps, 0)).apply(x1, x2)
 
 
 class PairwiseDistance(CosineSimilarity):
@@ -107,7 +107,7 @@ recomputed("x1", "x2", kinds=(Distances,))(lambda node, x1, x2: node.formula(x1,
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     """:func:`ranvier.cdist` of checked arguments."""
-    if p >= 0 and x1.dtype == x2.dtype and is_floating(x1):
+    if x1.dtype == x2.dtype and is_floating(x1):
         lead = x1.shape[:-2]
         if lead != x2.shape[:-2]:
             lead = np.broadcast_shapes(lead, x2.shape[:-2])
@@ -124,13 +124,6 @@ class PairsOfRows(Distances):
     def formula(self, x: Tensor) -> Tensor:  # type: ignore[override]
         i, j = map(keep, np.triu_indices(x.shape[0], 1))
         return norm(x[i] - x[j], self.p, -1)
-
-
-def pairs_of_rows(x: Tensor, p: float) -> Tensor:
-    """:func:`ranvier.nn.functional.pdist` of checked arguments."""
-    if p >= 0 and is_floating(x):
-        return PairsOfRows(p).apply(x)
-    return PairsOfRows(p).formula(x)
 
 
 recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))

@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
 from ranvier.ops.matrix.einsum import einsum
-from ranvier.ops.neural.distance import pairs_of_rows
+from ranvier.ops.neural.distance import PairsOfRows
 from ranvier.ops.neural.embedding import Bag, padding_row, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
@@ -49,8 +49,8 @@ def lp_pool2d(
     partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
     | rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2) -> tensor([[[[2., 2.], [2., 2.]]]])"""
     p, size = norm_type, kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
-        raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0")
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or p in (0, -math.inf) or p != p:
+        raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0 and -inf")
     if p == math.inf:
         return max_pool2d(abs(as_tensor("lp_pool2d", input)), size, stride, 0, 1, ceil_mode)
     means = avg_pool2d(pow(input, p), size, stride, 0, ceil_mode)
@@ -164,7 +164,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     input = as_tensor("pdist", input)
     if input.ndim != 2:
         raise OpError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
-    return pairs_of_rows(floating(input), p)
+    return PairsOfRows(number("pdist", "p", p, 0)).apply(floating(input))
 
 
 @in_dtypes()

@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
@@ -86,6 +88,8 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
         if isinstance(dim, bool):  # PyTorch's var(unbiased)
             dim, unbiased = None, dim
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if correction is None and not isinstance(unbiased, (bool, np.bool_)):
+            raise TypeError(f"[{name}] got unbiased {unbiased!r}; expected True or False")
         try:
             less = bool(unbiased) if correction is None else correction.__float__()
         except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
