@@ -34,10 +34,10 @@ FINITE = {
 # No sample of these is taken. Of the others, settings, integers and empty arrays may be refused.
 REFUSED = {
     """
-    heaviside prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag
-    diag_embed tril_indices triu_indices unfold_along signbit digamma erfinv nonzero nextafter
-    remainder floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft
-    fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
+    prelu gumbel_softmax PReLU argwhere as_strided broadcast_shapes combinations diag diag_embed
+    tril_indices triu_indices unfold_along signbit digamma erfinv nonzero nextafter remainder
+    floor_divide ldexp isclose bitwise_left_shift bitwise_right_shift fft_fft fft_ifft fft_rfft
+    fft_irfft fft_fft2 fft_rfft2 stft istft conv_transpose1d conv_transpose2d
     max_pool2d_with_indices max_unpool1d max_unpool2d grid_sample grid_sample_bicubic
     grid_sample_nearest unfold fold pixel_unshuffle gather take_along_dim index_select
     masked_select take scatter scatter_add scatter_reduce index_add index_copy index_fill
