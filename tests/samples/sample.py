@@ -297,6 +297,25 @@ def refused(error: type[Exception], text: str, *args: Any, **settings: Any) -> S
     return Sample(args, settings, error, text)
 
 
+def images(x: Draw) -> Array:
+    """What layers of images are called with."""
+    return x(2, 4, 8, 8)
+
+
+def sequences(x: Draw) -> Array:
+    return x(2, 4, 9)
+
+
+def many(*args: Any, **settings: Any) -> int:
+    """For `terms`: sums of sums."""
+    return 64
+
+
+def parameters_of(module: Any) -> dict[str, Array]:
+    """The parameters of a layer in float64, for a reference."""
+    return {name: value.numpy(force=True).astype(float) for name, value in module.state_dict().items()}
+
+
 @dataclass
 class Op:
     """What is known of an op besides its samples.
