@@ -2,11 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 import ranvier as rv
 from samples import OPS
 from samples.sample import Op, Sample
@@ -30,7 +29,7 @@ def every_op(
     only: Callable[[Op], Any] = lambda op: True,
     of: Callable[[Sample], bool] = lambda sample: sample.error is None,
 ) -> Callable[..., Any]:
-    """The test runs once for each op, on each of its samples.
+    """The test runs on each sample of each op.
 
     leaves_out: names of ops, several in a text, and the reason why this property is not tested for them.
     only: the ops for which the property makes sense. of: the samples.
@@ -41,10 +40,11 @@ def every_op(
         own_name = test.__name__.removeprefix("test_")
         PROPERTIES[own_name] = left, only
 
-        def run(name: str, **fixtures: Any) -> None:
+        @functools.wraps(test)
+        def run(ops: Sequence[str], **fixtures: Any) -> None:
             __tracebackhide__ = True
-            for sample in OPS[name].all_samples:
-                if of(sample) and own_name not in sample.left_out:
+            for sample in (sample for name in ops for sample in OPS[name].all_samples if of(sample)):
+                if own_name not in sample.left_out:
                     rv.manual_seed(0)
                     try:
                         test(sample, **fixtures)
@@ -52,18 +52,13 @@ def every_op(
                         print("failed with", sample)  # pytest shows it below the traceback
                         raise
 
-        return _parametrized(test, run, [name for name, op in OPS.items() if name not in left and only(op)])
+        _, *fixtures = inspect.signature(test).parameters.values()
+        ops = inspect.Parameter("ops", inspect.Parameter.KEYWORD_ONLY)
+        run.__signature__ = inspect.Signature([ops, *(f.replace(kind=ops.kind) for f in fixtures)])
+        run.every_op = [name for name, op in OPS.items() if name not in left and only(op)]  # see conftest.py
+        return run
 
     return decorate
-
-
-def _parametrized(test: Callable[..., None], run: Any, names: list[str]) -> Any:
-    _, *fixtures = inspect.signature(test).parameters.values()
-    name = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY)
-    run.__signature__ = inspect.Signature([name, *(f.replace(kind=name.kind) for f in fixtures)])
-    run.pytestmark = getattr(test, "pytestmark", [])  # type: ignore[attr-defined]
-    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
-    return pytest.mark.parametrize("name", names)(run)
 
 
 def outside(names: Mapping[str, str]) -> Callable[[Op], bool]:
