@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.export import exporter
 from samples import OPS
 from samples.sample import plain
 from support.c_files import Compiled, argument, needs_compiler
@@ -156,10 +157,13 @@ def program(parts):
 
 
 def refusal(part, folder):
+    path = folder / "part.c"
     try:
-        rv.export.c(path=folder / "net.c", **program([part]))
+        rv.export.c(path=path, **program([part]))
     except (ValueError, TypeError) as error:
         return str(error)
+    path.unlink()  # to replace a file takes longer
+    path.with_suffix(".h").unlink()
     return ""
 
 
@@ -188,25 +192,31 @@ def computed(library, parts, inputs):
     }
 
 
+def exported(sample, folder):
+    """The sample as a part of a program, or why it is refused."""
+    for shifted in (
+        (0,) if is_among(sample.op, REFUSED) else (None, 1, 0)
+    ):  # a loss has no gradient of its target
+        part = Part(sample, shifted)
+        why = refusal(part, folder)
+        if not why or not part.has_gradient:
+            break
+    return why or part
+
+
 @functools.lru_cache(1)
 def outcomes(block):
     """By sample: why it is refused, or what C computes of its own inputs and of special values."""
     samples = [sample for op in [*OPS.values()][block * BLOCK :][:BLOCK] for sample in op.samples]
-    parts, refused = [], {}
     with tempfile.TemporaryDirectory() as name, mock.patch.object(os, "fsync"):
-        for sample in samples:
-            for shifted in (None, 1, 0):  # a loss has no gradient of its target
-                part = Part(sample, shifted)
-                why = refusal(part, Path(name))
-                if not why or not part.has_gradient:
-                    break
-            if why:
-                refused[str(sample)] = why
-            else:
-                parts.append(part)
+        tried = {str(sample): exported(sample, Path(name)) for sample in samples}
+        refused = {sample: why for sample, why in tried.items() if isinstance(why, str)}
+        parts = [part for part in tried.values() if isinstance(part, Part)]
         if not parts:
             return refused, []
-        library = Compiled(Path(name), **program(parts))
+        # each part alone has been tried with other values of its inputs
+        with mock.patch.object(exporter, "accepted", lambda attempt, near: near):
+            library = Compiled(Path(name), **program(parts))
     inputs = [[part.inputs for part in parts], *([part.others(i) for part in parts] for i in range(2))]
     return refused, [computed(library, parts, xs) for xs in inputs]
 

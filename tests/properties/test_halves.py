@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import ranvier as rv
+from support.tolerance import close, equal
 
 from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, outside, weights_for
 from properties.test_sizes import drawn
@@ -41,9 +42,9 @@ def same(y, exact, call):
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
     if call.sample.op.name in SEVERAL.split():
         limit = 16 * EPS[own] * np.abs(exact).max(initial=0)
-        np.testing.assert_allclose(y, exact, 0, limit, strict=True)
+        close(y, exact, 0, limit)
         return
-    np.testing.assert_array_equal(y, exact, strict=True)
+    equal(y, exact)
 
 
 @halves
@@ -114,7 +115,7 @@ def test_half_derivatives(sample, own):
             for k, (y, z) in enumerate(zip(found, exact, strict=True)):
                 y, z = y.double().numpy(force=True), z.numpy(force=True)
                 limit = 32 * EPS[own] * np.abs(z[np.isfinite(z)]).max(initial=0.0) + 1e-5
-                np.testing.assert_allclose(y, z, 0, limit, err_msg=f"{run.__name__} {dtype} {block} {k}")
+                close(y, z, 0, limit, f"{run.__name__} {dtype} {block} {k}")
 
 
 @every_op({}, only=lambda op: op.name in NO_HALVES)

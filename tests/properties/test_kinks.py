@@ -4,6 +4,7 @@ without one, and PyTorch's."""
 import numpy as np
 import ranvier as rv
 from samples.sample import arrays_in
+from support.tolerance import close
 
 from properties.every import every_op, weights_for
 from properties.test_pytorch import VALUES_ALONE, answer
@@ -65,7 +66,7 @@ def test_kinks(sample):
         except (ValueError, RuntimeError):
             continue  # out of the domain
         for y, z in zip(slopes(sample.tensors(rv.float64), True), plain, strict=True):
-            np.testing.assert_allclose(y.numpy(force=True), z.numpy(), 1e-9, 1e-9, err_msg=str(value))
+            close(y.numpy(force=True), z.numpy(), 1e-9, 1e-9, str(value))
 
 
 def is_judged(sample):
@@ -105,4 +106,4 @@ def test_kinks_of_pytorch(sample, torch):
                 pairs.append((np.where(np.isfinite(z), y, z), z))
         for y, z in pairs:
             y, z = (x if isinstance(x, np.ndarray) else x.numpy(force=True) for x in (y, z))
-            np.testing.assert_allclose(y, z, 1e-7, 1e-7, err_msg=str(value))
+            close(y, z, 1e-7, 1e-7, str(value))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import ranvier as rv
 from samples.sample import plain
-from support.tolerance import tolerance
+from support.tolerance import equal, tolerance
 
 from properties.every import every_op, floats, is_smooth, weights_for
 
@@ -57,14 +57,18 @@ def compare(sample, isas, times=5):
         for number, (y, z, moves) in enumerate(zip(found, wanted, far, strict=True)):
             what = f"{level} {dtype} result {number}"
             assert (y is None) == (z is None), what
-            if y is None or y.dtype.kind != "f":
-                np.testing.assert_array_equal(y, z, err_msg=what)
+            if y is None:
+                continue
+            if y.dtype.kind != "f":
+                equal(y, z, what)
                 continue
             bound = 4 * tolerance(y.dtype, terms_of(sample, y, found[:count]))
             each = bound * (np.abs(z) + moves + sample.op.inner) + np.finfo(y.dtype).tiny
             finite = np.isfinite(z)
-            np.testing.assert_array_equal(np.isfinite(y), finite, err_msg=what)
-            np.testing.assert_array_less(np.abs(y[finite] - z[finite]), each[finite], err_msg=what)
+            equal(np.isfinite(y), finite, what)
+            off, most = np.abs(y[finite] - z[finite]), each[finite]
+            if not (off < most).all():
+                np.testing.assert_array_less(off, most, err_msg=what)
 
 
 @every_op(LEAVES_OUT, of=is_smooth)

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import ranvier as rv
+from support.tolerance import close, equal
 
 from properties.every import every_op
 
@@ -101,11 +102,11 @@ def has_dtype(sample, of_rule, z):
 def compare(y, z, where, *dtypes):
     """y has the values of z in its dtype, rounded in these dtypes."""
     if not y.is_floating_point():
-        np.testing.assert_array_equal(y.numpy(), z.to(rv.int64).to(y.dtype).numpy(), where)
+        equal(y.numpy(), z.to(rv.int64).to(y.dtype).numpy(), where)
         return
     eps = max(rv.finfo(dtype).eps for dtype in (y.dtype, *dtypes) if dtype.is_floating_point)
     y, z = (x.double().numpy(force=True) for x in (y, z))
-    np.testing.assert_allclose(y, z, 0, 4 * eps * max(1.0, np.abs(z).max(initial=0)), err_msg=where)
+    close(y, z, 0, 4 * eps * max(1.0, np.abs(z).max(initial=0)), where)
 
 
 def operands_of(call, pair):

@@ -33,6 +33,8 @@ from ranvier.nn.arguments import arguments_of
 
 Array = np.ndarray[Any, Any]
 SIZE = 7  # of `x.n`
+NUMPY: dict[Any, Any] = {dtype: np.dtype(str(dtype)[6:]) for dtype in (rv.float32, rv.float64)}
+NUMPY |= {dtype: dtype for dtype in (np.float32, np.float64)}
 OPS: dict[str, Op] = {}  # by name, also the layers
 
 
@@ -177,12 +179,22 @@ class Call:
         array = value.array if marked else value
         if not isinstance(array, np.ndarray):
             return array
-        tensor = rv.tensor(array)
-        if tensor.is_floating_point():
-            tensor = tensor.to(self.of or self.dtype).to(self.dtype)
-            if self.records and not marked:
-                self.leaves.append(tensor.requires_grad_())
+        tensor = rv.tensor(array) if array.dtype.kind != "f" else self.of_floats(array)
+        if self.records and not marked and tensor.is_floating_point():
+            self.leaves.append(tensor.requires_grad_())
         (self.states if marked and value.changes else self.inputs).append(tensor)
+        return tensor
+
+    def of_floats(self, array: Array) -> rv.Tensor:
+        """The Tensor of an array of floats; NumPy rounds to the dtypes that it has in less time."""
+        dtypes = [self.of or self.dtype, self.dtype]
+        with np.errstate(over="ignore"):
+            while dtypes and (own := NUMPY.get(dtypes[0])):
+                array = array.astype(own, copy=False)
+                del dtypes[0]
+        tensor = rv.tensor(array)
+        for dtype in dtypes:
+            tensor = tensor.to(dtype)
         return tensor
 
     def __call__(self) -> list[rv.Tensor]:
