@@ -101,21 +101,21 @@ def mapped(call, block):
 @every_op(LEAVES_OUT | TWICE, only=outside(NO_HALVES), of=is_smooth)
 def test_half_derivatives(sample, own):
     """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
+    double, single, half = (sample.tensors(dtype, of=own) for dtype in (rv.float64, rv.float32, own))
+    if not any(y.requires_grad for y in double()):
+        return
+
+    def autocast():
+        return rv.autocast("cpu", dtype=own)
+
     for run in (second, forward, mapped):
-        call = sample.tensors(rv.float64, of=own)
-        if not any(y.requires_grad for y in call()):
-            return
-        exact = run(call, nullcontext)
-        for dtype, block in itertools.product(
-            (own, rv.float32), (nullcontext, lambda: rv.autocast("cpu", dtype=own))
-        ):
-            if (dtype, block) == (rv.float32, nullcontext):
-                continue
-            found = run(sample.tensors(dtype, of=own), block)
+        exact = run(double, nullcontext)
+        for call, block in ((half, nullcontext), (half, autocast), (single, autocast)):
+            found = run(call, block)
             for k, (y, z) in enumerate(zip(found, exact, strict=True)):
                 y, z = y.double().numpy(force=True), z.numpy(force=True)
                 limit = 32 * EPS[own] * np.abs(z[np.isfinite(z)]).max(initial=0.0) + 1e-5
-                close(y, z, 0, limit, f"{run.__name__} {dtype} {block} {k}")
+                close(y, z, 0, limit, f"{run.__name__} {call.dtype} {block} {k}")
 
 
 @every_op({}, only=lambda op: op.name in NO_HALVES)

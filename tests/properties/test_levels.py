@@ -29,11 +29,12 @@ def moved(sample, wanted, times):
     """How far each result moves, in units of a rounding, where inputs differ by some roundings."""
     rng, eps = np.random.default_rng(1), 2.0**-30
     far = [np.zeros(np.shape(y)) for y in wanted]
-    for _ in range(times):
-        call = sample.tensors(rv.float64, of=rv.float32)
+    call = sample.tensors(rv.float64, of=rv.float32)
+    exact = [x.detach().clone() for x in call.leaves]
+    for _ in range(times if call.leaves else 0):
         with rv.no_grad():
-            for x in call.leaves:
-                x *= rv.tensor(1 + eps * rng.choice([-1.0, 1.0], tuple(x.shape)))
+            for x, own in zip(call.leaves, exact, strict=True):
+                x.copy_(own * rv.tensor(1 + eps * rng.choice([-1.0, 1.0], tuple(x.shape))))
         for one, y, z in zip(far, results(call)[0], wanted, strict=True):
             if y is not None and y.dtype.kind == "f":
                 with np.errstate(invalid="ignore"):  # inf - inf

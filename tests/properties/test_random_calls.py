@@ -9,10 +9,11 @@ import os
 import ranvier as rv
 
 from properties.every import every_op
+from properties.slopes import OF_LARGE, check_slope, directions
 from properties.test_gradient import LEAVES_OUT as OTHER_GRADIENTS
 from properties.test_levels import LEAVES_OUT, compare
 from properties.test_reference import compare_with_reference
-from properties.test_sizes import check_slope, outcome
+from properties.test_sizes import outcome
 
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "3"))
 
@@ -38,4 +39,4 @@ def test_random_calls(sample, isas):
         _, gradients = outcome(call)
         has_slope = gradients and all(x.size for x in drawn.arrays) and "gradient" not in drawn.left_out
         if has_slope and drawn.op.name not in OTHER_GRADIENTS:
-            check_slope(call, gradients)
+            check_slope(call.with_leaves, call.leaves, gradients, directions(call.leaves, 1), **OF_LARGE)

@@ -53,14 +53,15 @@ def has_gradient(sample):
 @every_op(LEAVES_OUT, only=lambda op: not op.name[0].isupper(), of=has_gradient)
 def test_scales(sample):
     """Terms of the usual size may cancel: that of a result over the scale, of a gradient."""
+    single, double = sample.tensors(rv.float32), sample.tensors(rv.float64)
     for scale in SCALES:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
-                exact = outcome(sample.tensors(rv.float64), scale)
+                exact = outcome(double, scale)
             except ValueError:  # of singular matrices
                 continue
-            usual, orders = 0.0, zip(outcome(sample.tensors(rv.float32), scale), exact, strict=True)
+            usual, orders = 0.0, zip(outcome(single, scale), exact, strict=True)
             for order, (found, wanted) in enumerate(orders):
                 usual = max(largest(wanted), usual / scale)
                 if not 1e-36 < usual < 1e37:
