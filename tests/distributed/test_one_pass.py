@@ -158,7 +158,7 @@ def infinite(on_nonfinite, **settings):
 INFINITE = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from distributed.test_one_pass import infinite
+from test_one_pass import infinite
 tell([infinite(what) for what in ("raise", "warn", "ignore")])
 """
 
@@ -229,7 +229,7 @@ PARTS_RUNS = {
 }
 TOLD = """
 import pytest
-from distributed.test_one_pass import *
+from test_one_pass import *
 with pytest.MonkeyPatch.context() as patch:
     found = batches(patch)
     tell([cnn_of(**PARTS_RUNS[NAME]), found])

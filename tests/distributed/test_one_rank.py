@@ -126,7 +126,7 @@ def layer_of_row(row):
 def test_ranks_without_rows_or_with_other_rows(call):
     alone = eval(call)
     for ranks in (2, 4):
-        code = f"from distributed.test_one_rank import *\ntell({call})"
+        code = f"from test_one_rank import *\ntell({call})"
         assert results(ranks, code) == [alone] * ranks
 
 

@@ -283,7 +283,7 @@ def trained(name, on_nonfinite="raise"):
 RUN = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from distributed.test_shared import trained
+from test_shared import trained
 tell([trained(*run.split(":")) for run in sys.argv[1:]])
 """
 RUNS = [*OPTIMIZERS, *WHOLE, *NETWORKS, *(f"infinite:{what}" for what in ("raise", "warn", "ignore"))]

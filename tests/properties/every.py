@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from samples import OPS
-from samples.sample import Op, Sample
+from samples.sample import APART, LACKS, Op, Sample
 
-WITHOUT_HALVES = """
-    fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft inverse linalg_inv det logdet slogdet
-    cholesky linalg_cholesky cholesky_inverse cholesky_solve triangular_solve linalg_solve_triangular
-    linalg_solve linalg_lstsq lu lu_solve lu_unpack qr linalg_qr pinverse linalg_pinv linalg_svdvals
-    linalg_eigvalsh linalg_matrix_norm
-"""
-NO_HALVES = dict.fromkeys(WITHOUT_HALVES.split(), "has no halves, as in PyTorch")
+
+def lacking(word: str) -> dict[str, str]:
+    """For `every_op`: the ops that lack this, and why."""
+    return dict.fromkeys([name for name, op in OPS.items() if word in op.lacks.split()], LACKS[word])
+
+
+def apart(word: str) -> dict[str, str]:
+    """For `every_op`: the ops whose answer is apart from PyTorch's there, and why."""
+    return dict.fromkeys([name for name, op in OPS.items() if word in op.apart.split()], APART[word])
+
+
+def lacks(sample: Sample, word: str) -> bool:
+    return word in sample.op.lacks.split()
+
+
 OF_ITS_DTYPE = {
     "rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"
 }
@@ -65,6 +73,10 @@ def outside(names: Mapping[str, str]) -> Callable[[Op], bool]:
     """For `only`: the ops that are not named; another test has them."""
     left = {name for text in names for name in text.split()}
     return lambda op: op.name not in left
+
+
+def has_halves(op: Op) -> bool:
+    return "halves" not in op.lacks.split()
 
 
 def is_smooth(sample: Sample) -> bool:

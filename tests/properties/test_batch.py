@@ -9,7 +9,7 @@ from support.tolerance import equal
 from properties.every import every_op
 
 LEAVES_OUT = {
-    "bernoulli binomial dropout dropout2d Dropout2d": "draws",
+    "bernoulli binomial dropout Dropout2d": "draws",
     "cumsum cumprod searchsorted unique_consecutive split tril triu logical_or": "depends on places",
 }
 SIZES = (2, 3, 5, 16, 17)

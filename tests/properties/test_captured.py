@@ -5,7 +5,7 @@ import ranvier as rv
 from compile.beside import CALLS, same
 from ranvier import nn
 
-from properties.every import NO_HALVES, every_op, floats, outside
+from properties.every import every_op, floats, has_halves, outside
 
 REFUSED = {
     """nonzero masked_select argwhere unique unique_consecutive bincount histc histogram mode nanmedian
@@ -80,7 +80,7 @@ def is_first(sample):
 
 @every_op(LEAVES_OUT, only=outside(REFUSED | AT_TIMES), of=is_first)
 def test_captured(sample):
-    samples, count = of_op(sample), 2 if sample.op.name in NO_HALVES else len(DTYPES)
+    samples, count = of_op(sample), len(DTYPES) if has_halves(sample.op) else 2
     dtypes = [DTYPES[one.number % count] for one in samples]
     step = same(maker(samples, dtypes), given(samples, dtypes), CALLS, between)
     assert len(step.programs) == 1

@@ -3,9 +3,7 @@
 import ranvier as rv
 from support.tolerance import equal
 
-from properties.every import every_op, weights_for
-
-NO_SECOND = {"ctc_loss CTCLoss": "no second gradients"}
+from properties.every import every_op, lacking, weights_for
 
 
 def change(tensor):
@@ -49,6 +47,6 @@ def test_changed(sample):
     compare(sample, create_graph=False)
 
 
-@every_op(NO_SECOND)
+@every_op(lacking("second"))
 def test_changed_before_a_graph(sample):
     compare(sample, create_graph=True)

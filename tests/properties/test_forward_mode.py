@@ -4,9 +4,7 @@ import numpy as np
 import ranvier as rv
 from support.tolerance import equal
 
-from properties.every import every_op, floats, is_smooth, weights_for
-
-LEAVES_OUT = {"ctc_loss CTCLoss": "no second gradients, from which it would follow"}
+from properties.every import every_op, floats, is_smooth, lacking, weights_for
 
 
 def product(xs, ys):
@@ -15,7 +13,7 @@ def product(xs, ys):
     return terms.sum(), np.abs(terms).sum()
 
 
-@every_op(LEAVES_OUT, of=is_smooth)
+@every_op(lacking("second"), of=is_smooth)
 def test_forward_mode(sample):
     """Of all inputs together and of each alone."""
     call = sample.tensors(rv.float64)

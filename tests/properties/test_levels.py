@@ -7,11 +7,7 @@ import ranvier as rv
 from samples.sample import plain
 from support.tolerance import equal, tolerance
 
-from properties.every import every_op, floats, is_smooth, weights_for
-
-LEAVES_OUT = {
-    "rrelu RReLU gumbel_softmax bernoulli normal normal_ random_ uniform_": "draw other numbers in float64",
-}
+from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
 
 
 def results(call):
@@ -72,6 +68,6 @@ def compare(sample, isas, times=5):
                 np.testing.assert_array_less(off, most, err_msg=what)
 
 
-@every_op(LEAVES_OUT, of=is_smooth)
+@every_op(OF_ITS_DTYPE, of=is_smooth)
 def test_levels(sample, isas):
     compare(sample, isas)

@@ -8,10 +8,10 @@ import os
 
 import ranvier as rv
 
-from properties.every import every_op
+from properties.every import OF_ITS_DTYPE, every_op
 from properties.slopes import OF_LARGE, check_slope, directions
 from properties.test_gradient import LEAVES_OUT as OTHER_GRADIENTS
-from properties.test_levels import LEAVES_OUT, compare
+from properties.test_levels import compare
 from properties.test_reference import compare_with_reference
 from properties.test_sizes import outcome
 
@@ -22,7 +22,7 @@ def is_random(sample):
     return sample.error is None and sample.op.has_random_shapes
 
 
-@every_op(LEAVES_OUT, only=lambda op: op.has_random_shapes, of=is_random)
+@every_op(OF_ITS_DTYPE, only=lambda op: op.has_random_shapes, of=is_random)
 def test_random_calls(sample, isas):
     levels = itertools.cycle(isas)
     for seed in range(1, 1 + DRAWS):

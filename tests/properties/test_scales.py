@@ -6,18 +6,21 @@ import numpy as np
 import ranvier as rv
 from support.tolerance import close
 
-from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
+from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, lacking, weights_for
 
 SCALES = (1e-30, 1e-22, 1e-15, 1e15, 1e20, 1e30)
 BOUND = 256 * float(np.finfo(np.float32).eps)
-LEAVES_OUT = OF_ITS_DTYPE | {
-    "ctc_loss": "has no second gradient",
-    "sin cos tan sinc fmod remainder": "depends on the last digits of a huge number",
-    "sum mean nanmean": "cancels",
-    "rms_norm": "has the dtype's eps",
-    """lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
+LEAVES_OUT = (
+    OF_ITS_DTYPE
+    | lacking("second")
+    | {
+        "sin cos tan sinc fmod remainder": "depends on the last digits of a huge number",
+        "sum mean nanmean": "cancels",
+        "rms_norm": "has the dtype's eps",
+        """lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
     attention_with_dropout""": "squares or products leave float32, as PyTorch's",
-}
+    }
+)
 
 BACKWARD_ALONE = ("layer_norm", "renorm")  # whose forward mode has powers that leave float32
 

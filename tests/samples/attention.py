@@ -24,7 +24,13 @@ def products(q, k, v, *mask, **settings):
     return sum(q.shape) + sum(k.shape) + sum(v.shape)
 
 
-@op(reference=attended, terms=products)
+@op(
+    reference=attended,
+    terms=products,
+    lacks="C jet limits rounding promotion infinity",
+    apart="NaN infinity",
+    autocast="lower",
+)
 def scaled_dot_product_attention(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7))
     yield call(x(3, 4, 5), x(3, 4, 5), x(3, 4, 5), is_causal=True)
@@ -78,7 +84,14 @@ def scaled_dot_product_attention(x):
     yield refused(TypeError, text, x(3, 4), x(3, 4), x(3, 4), x.integers(0, 2, 3, 3))
 
 
-@op(of="nn.functional.scaled_dot_product_attention", reference=attended, terms=products, draws=True)
+@op(
+    of="nn.functional.scaled_dot_product_attention",
+    reference=attended,
+    terms=products,
+    draws=True,
+    lacks="C ONNX jet infinity",
+    autocast="lower",
+)
 def attention_with_dropout(x):
     yield call(x(2, 3, 5, 7), x(2, 3, 9, 7), x(2, 3, 9, 4), dropout_p=0.3)
     yield call(x(33, 16), x(33, 16), x(33, 16), dropout_p=0.5)
@@ -125,7 +138,14 @@ def attended_by_layer(
     return [y, weights.mean(1) if average_attn_weights else weights] if need_weights else y
 
 
-@op(draws=True, inner=1.0, terms=many, reference=attended_by_layer)
+@op(
+    draws=True,
+    inner=1.0,
+    terms=many,
+    reference=attended_by_layer,
+    lacks="C jet limits rounding infinity",
+    autocast="lower",
+)
 def MultiheadAttention(x):
     one, two, hidden = (5, 3, 6), (4, 3, 6), np.arange(4) >= np.array([[4], [2], [3]])
     yield call(nn.MultiheadAttention(6, 2), x(*one), x(*two), x(*two))
@@ -145,7 +165,7 @@ def MultiheadAttention(x):
         yield call(nn.MultiheadAttention(6, 2), x(*shape), x(*shape), x(*shape))
 
 
-@op(draws=True, inner=1.0)
+@op(draws=True, inner=1.0, lacks="C jet rounding")
 def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 3, 6))
     yield call(nn.TransformerEncoderLayer(6, 2, 8, 0.0), x(4, 3, 6), is_causal=True).without(
@@ -159,13 +179,13 @@ def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 0, 6))
 
 
-@op(draws=True, inner=1.0)
+@op(draws=True, inner=1.0, lacks="C jet rounding")
 def TransformerDecoderLayer(x):
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 3, 6), x(5, 3, 6))
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 0, 6), x(5, 0, 6))
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(0, 3, 6), x(0, 3, 6))
 
 
-@op(draws=True, inner=1.0)
+@op(draws=True, inner=1.0, lacks="C jet rounding")
 def Transformer(x):
     yield call(nn.Transformer(6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True), x(3, 4, 6), x(3, 5, 6))

@@ -37,7 +37,13 @@ def any_convolution(x, axes):
     return call(images, weight, x(k), **of_axes(axes, settings))
 
 
-@op(reference=conv2d_reference.conv1d, terms=products)
+@op(
+    reference=conv2d_reference.conv1d,
+    terms=products,
+    lacks="jet limits promotion",
+    apart="NaN infinity",
+    autocast="lower",
+)
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
     yield call(x(2, 4, 7), x(6, 2, 3), x(6), stride=2, padding=1, groups=2)
@@ -61,7 +67,13 @@ def conv1d(x):
     yield refused(ValueError, "x of shape (1, 3, 5, 1); expected 3 dimensions", x(1, 3, 5, 1), weight)
 
 
-@op(reference=conv2d_reference.conv2d, terms=products)
+@op(
+    reference=conv2d_reference.conv2d,
+    terms=products,
+    lacks="jet limits promotion",
+    apart="NaN infinity",
+    autocast="lower",
+)
 def conv2d(x):
     yield call(x(2, 4, 5, 6), x(6, 4, 3, 3), x(6))
     yield call(x(2, 4, 5, 6), x(6, 2, 3, 2), x(6), stride=(2, 1), padding=1, groups=2)
@@ -125,7 +137,13 @@ def any_transposed(x, axes):
     return call(images, weight, x(groups * k), **of_axes(axes, settings))
 
 
-@op(reference=conv2d_reference.conv_transpose1d, terms=stamps)
+@op(
+    reference=conv2d_reference.conv_transpose1d,
+    terms=stamps,
+    lacks="C jet promotion",
+    apart="NaN infinity infinities",
+    autocast="lower",
+)
 def conv_transpose1d(x):
     yield call(x(2, 4, 7), x(4, 3, 3), x(3))
     yield call(x(2, 4, 7), x(4, 2, 3), x(4), stride=2, padding=1, output_padding=1, groups=2)
@@ -140,7 +158,13 @@ def conv_transpose1d(x):
     yield refused(ValueError, text, x(5, 1, 3, 5), x(3, 4, 3))
 
 
-@op(reference=conv2d_reference.conv_transpose2d, terms=stamps)
+@op(
+    reference=conv2d_reference.conv_transpose2d,
+    terms=stamps,
+    lacks="C jet promotion",
+    apart="NaN infinity infinities",
+    autocast="lower",
+)
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
     yield call(x(2, 4, 3, 4), x(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2)
@@ -169,25 +193,25 @@ def conv_transpose2d(x):
     yield refused(ValueError, "expected weight of shape (3, K / groups, R, S)", images, x(4, 3, 3, 3))
 
 
-@op
+@op(lacks="C")
 def unfold(x):
     yield call(x(2, 3, 5, 6), 3)
     yield call(x(2, 3, 5, 6), (3, 2), dilation=2, padding=1, stride=(1, 2))
 
 
-@op
+@op(lacks="C")
 def fold(x):
     yield call(x(2, 12, 9), (4, 5), (2, 3))
     yield call(x(2, 18, 9), 7, 3, dilation=2, padding=1, stride=2)
 
 
-@op
+@op(lacks="jet promotion", autocast="lower")
 def Conv1d(x):
     yield call(nn.Conv1d(4, 6, 3), sequences(x))
     yield call(nn.Conv1d(4, 6, 3, 2, 1, 2, 2, False), sequences(x))
 
 
-@op
+@op(lacks="jet rounding promotion", autocast="lower")
 def Conv2d(x):
     yield call(nn.Conv2d(4, 6, 3), images(x))
     yield call(nn.Conv2d(4, 8, (3, 2), stride=(1, 2), padding=1, groups=4), images(x))
@@ -197,24 +221,24 @@ def Conv2d(x):
     yield refused(ValueError, "[conv2d] got", nn.Conv2d(4, 6, 3), x(2, 3, 8, 8))
 
 
-@op
+@op(lacks="C jet promotion", autocast="lower")
 def ConvTranspose1d(x):
     yield call(nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1), sequences(x))
 
 
-@op
+@op(lacks="C jet promotion", autocast="lower")
 def ConvTranspose2d(x):
     yield call(nn.ConvTranspose2d(4, 6, 3), images(x))
     yield call(nn.ConvTranspose2d(4, 6, (3, 2), stride=2, padding=1, output_padding=1, groups=2), images(x))
 
 
-@op
+@op(lacks="C")
 def Unfold(x):
     yield call(nn.Unfold(3), images(x))
     yield call(nn.Unfold((3, 2), dilation=2, padding=1, stride=(1, 2)), images(x))
 
 
-@op
+@op(lacks="C")
 def Fold(x):
     yield call(nn.Fold((4, 5), (2, 3)), x(2, 12, 9))
     yield call(nn.Fold(7, 3, dilation=2, padding=1, stride=2), x(2, 18, 9))

@@ -32,43 +32,43 @@ inside = between(-0.9, 0.9, integers=(-1, 2))
 above_0 = between(0.25, 4.0)
 
 op(anywhere, names="neg", reference=np.negative, exact=True)
-op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,))
-op(anywhere, names="sign", reference=np.sign, exact=True, kinks=(0.0,))
+op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,), apart="NaN")
+op(anywhere, names="sign", reference=np.sign, exact=True, kinks=(0.0,), lacks="C jet")
 op(anywhere, names="square", reference=np.square)
 op(between(0.5, 3.0), names="reciprocal", reference=lambda x: 1.0 / x)
 op(above_0, names="sqrt", reference=np.sqrt)
 op(above_0, names="rsqrt", reference=lambda x: 1.0 / np.sqrt(x))
 op(between(-3.0, 3.0, integers=(-3, 3)), names="exp", reference=np.exp)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="exp2", reference=lambda x: np.exp2(x * 1.0))
+op(between(-3.0, 3.0, integers=(-3, 3)), names="exp2", reference=lambda x: np.exp2(x * 1.0), lacks="C ONNX")
 op(between(-3.0, 3.0, integers=(-3, 3)), names="expm1", reference=np.expm1)
 op(above_0, names="log", reference=np.log)
-op(above_0, names="log2", reference=np.log2)
-op(above_0, names="log10", reference=np.log10)
+op(above_0, names="log2", reference=np.log2, lacks="C ONNX")
+op(above_0, names="log10", reference=np.log10, lacks="C ONNX")
 op(between(-0.5, 3.0), names="log1p", reference=np.log1p)
 op(anywhere, names="sin", reference=np.sin)
 op(anywhere, names="cos", reference=np.cos)
 op(between(-1.2, 1.2), names="tan", reference=np.tan)
-op(inside, names="asin", reference=np.arcsin)
-op(inside, names="acos", reference=np.arccos)
-op(anywhere, names="atan", reference=np.arctan)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="sinh", reference=np.sinh)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="cosh", reference=np.cosh)
-op(anywhere, names="asinh", reference=np.arcsinh)
-op(between(1.2, 4.0), names="acosh", reference=np.arccosh)
-op(inside, names="atanh", reference=np.arctanh)
-op(anywhere, names="sinc", reference=np.sinc)
-op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad)
-op(anywhere, names="rad2deg", reference=np.rad2deg)
+op(inside, names="asin", reference=np.arcsin, lacks="C")
+op(inside, names="acos", reference=np.arccos, lacks="C")
+op(anywhere, names="atan", reference=np.arctan, lacks="C")
+op(between(-3.0, 3.0, integers=(-3, 3)), names="sinh", reference=np.sinh, lacks="C")
+op(between(-3.0, 3.0, integers=(-3, 3)), names="cosh", reference=np.cosh, lacks="C")
+op(anywhere, names="asinh", reference=np.arcsinh, lacks="C")
+op(between(1.2, 4.0), names="acosh", reference=np.arccosh, lacks="C")
+op(inside, names="atanh", reference=np.arctanh, lacks="C")
+op(anywhere, names="sinc", reference=np.sinc, lacks="C ONNX")
+op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad, lacks="C ONNX")
+op(anywhere, names="rad2deg", reference=np.rad2deg, lacks="C ONNX")
 op(anywhere, names="positive", reference=np.positive, exact=True)
 op(anywhere, names="isneginf", reference=np.isneginf)
 op(anywhere, names="isposinf", reference=np.isposinf)
-op(anywhere, names="signbit", reference=np.signbit)
+op(anywhere, names="signbit", reference=np.signbit, lacks="C ONNX")
 op(anywhere, names="logical_not", reference=np.logical_not)
 
 WHOLE = range(-3, 4)
-op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE)
-op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE)
-op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE)
+op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE, lacks="C")
+op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE, lacks="C")
+op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE, lacks="C ONNX")
 
 
 def in_long_doubles(function, low=-INF, high=INF):
@@ -76,10 +76,20 @@ def in_long_doubles(function, low=-INF, high=INF):
     return lambda x, **settings: function(np.clip(np.asarray(x, np.longdouble), low, high), **settings)
 
 
-op(anywhere, names="erf", reference=in_long_doubles(lambda x: 1 - special.erfc(x), -9, 9))
-op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40))
-op(between(0.3, 6.0, np.array([1.5, NAN])), names="digamma", reference=in_long_doubles(special.digamma))
-op(between(0.3, 6.0, np.array([-1.5, 1.5, NAN])), names="lgamma", reference=in_long_doubles(special.lgamma))
+op(anywhere, names="erf", reference=in_long_doubles(lambda x: 1 - special.erfc(x), -9, 9), lacks="C")
+op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40), lacks="C ONNX")
+op(
+    between(0.3, 6.0, np.array([1.5, NAN])),
+    names="digamma",
+    reference=in_long_doubles(special.digamma),
+    lacks="C ONNX jet",
+)
+op(
+    between(0.3, 6.0, np.array([-1.5, 1.5, NAN])),
+    names="lgamma",
+    reference=in_long_doubles(special.lgamma),
+    lacks="C ONNX limits",
+)
 
 
 def quantile_of_normal(x):
@@ -87,7 +97,7 @@ def quantile_of_normal(x):
     return NormalDist().inv_cdf((x + 1) / 2) / 2**0.5 if abs(x) < 1 else x * INF if abs(x) == 1 else NAN
 
 
-@op(kinks=(-1.0, 1.0), reference=np.vectorize(quantile_of_normal, [float]), terms=lambda x: 4)
+@op(kinks=(-1.0, 1.0), reference=np.vectorize(quantile_of_normal, [float]), terms=lambda x: 4, lacks="C ONNX")
 def erfinv(x):
     yield call(x(3, 1, x.n, low=-0.9, high=0.9))
     yield call(x(low=-0.9, high=0.9))
@@ -97,7 +107,7 @@ def erfinv(x):
     yield refused(TypeError, "[erfinv] got str", "text")
 
 
-@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE)
+@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE, lacks="C ONNX")
 def frac(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
@@ -105,7 +115,11 @@ def frac(x):
     yield call(np.array([-2.0, 0.0, 0.5, NAN]))
 
 
-@op(reference=lambda x, decimals=0: np.round(x, decimals), kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
+@op(
+    reference=lambda x, decimals=0: np.round(x, decimals),
+    kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5),
+    lacks="C jet",
+)
 def round(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
@@ -122,7 +136,7 @@ def logarithm_of_odds(x, eps=None):
     return np.log(x / (1 - x))
 
 
-@op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8)
+@op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8, apart="ties NaN infinity")
 def logit(x):
     yield call(x(3, x.n, low=0.05, high=0.95))
     yield call(x(low=0.05, high=0.95))
@@ -136,7 +150,7 @@ def logarithm_of_gammas(x, p):
     return p * (p - 1) / 4 * np.log(np.pi) + sum(special.lgamma(x - j / 2) for j in range(p))
 
 
-@op(reference=in_long_doubles(logarithm_of_gammas), terms=lambda x, p: p)
+@op(reference=in_long_doubles(logarithm_of_gammas), terms=lambda x, p: p, lacks="C ONNX limits")
 def mvlgamma(x):
     yield call(x(3, 5, low=2.5, high=6.0), p=3)
     yield call(x(low=2.5, high=6.0), p=1)
@@ -171,7 +185,7 @@ def limited(x, min=None, max=None):
     return np.clip(x, min, max)
 
 
-@op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
+@op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0), lacks="jet")
 def clip(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
@@ -183,7 +197,7 @@ def clip(x):
     yield refused(ValueError, "[clip] got neither min nor max", x(3))
 
 
-@op(reference=limited, exact=True, kinks=(-1.0,))
+@op(reference=limited, exact=True, kinks=(-1.0,), lacks="jet")
 def clamp_min(x):
     yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
     yield call(x(3, x.n), x(x.n))
@@ -191,7 +205,7 @@ def clamp_min(x):
     yield call(x(0, 3), -1.0)
 
 
-@op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,))
+@op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,), lacks="jet")
 def clamp_max(x):
     yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
     yield call(x(3, x.n), x(x.n))
@@ -231,7 +245,7 @@ def places_of_nonzero(x, as_tuple=False):
     return np.nonzero(x) if as_tuple else np.argwhere(x)
 
 
-@op(reference=places_of_nonzero)
+@op(reference=places_of_nonzero, lacks="C ONNX")
 def nonzero(x):
     yield call(x.integers(0, 2, 3, x.n))
     yield call(x.bools(3, x.n), as_tuple=True)

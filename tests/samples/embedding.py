@@ -53,7 +53,12 @@ def bags(index, weight, offsets=None, mode="mean", per_sample_weights=None, padd
     return y
 
 
-@op(reference=bags, terms=lambda index, *args, **settings: index.size)
+@op(
+    reference=bags,
+    terms=lambda index, *args, **settings: index.size,
+    lacks="C ONNX",
+    apart="ties NaN infinity",
+)
 def embedding_bag(x):
     for mode in ("mean", "sum", "max"):
         yield call(x.integers(0, 7, 12, 5), x(7, x.n), mode=mode)
@@ -66,7 +71,7 @@ def embedding_bag(x):
     yield refused(ValueError, "[embedding_bag] got", x.integers(0, 7, 9), x(7, 3))
 
 
-@op(exact=True, reference=lambda index, num_classes: np.eye(num_classes, dtype=np.int64)[index])
+@op(exact=True, reference=lambda index, num_classes: np.eye(num_classes, dtype=np.int64)[index], lacks="C")
 def one_hot(x):
     yield call(x.integers(0, 4, 2, 5), 5)
     yield call(x.integers(0, 4, 0), num_classes=4)
@@ -87,7 +92,7 @@ def dropped(function):
     return reference
 
 
-@op(draws=True, reference=dropped(dropout_reference.dropout))
+@op(draws=True, reference=dropped(dropout_reference.dropout), lacks="ONNX")
 def dropout(x):
     yield call(x(3, x.n), 0.3)
     yield call(x(3, x.n), 0.3, training=False)
@@ -99,7 +104,7 @@ def dropout(x):
     yield refused(TypeError, "[dropout] got x of dtype int64", x.integers(0, 9, 3))
 
 
-@op(draws=True, reference=dropped(dropout_reference.alpha_dropout), inner=10.0)
+@op(draws=True, reference=dropped(dropout_reference.alpha_dropout), inner=10.0, lacks="ONNX")
 def alpha_dropout(x):
     yield call(x(3, x.n), 0.3, training=True)
     yield call(x(3, x.n), 0.3, training=False)
@@ -107,7 +112,7 @@ def alpha_dropout(x):
     yield call(x(*x.shape()), x.size(0, 9) / 10, training=True)
 
 
-@op(draws=True, reference=dropped(dropout_reference.channel_dropout))
+@op(draws=True, reference=dropped(dropout_reference.channel_dropout), lacks="C ONNX")
 def dropout2d(x):
     yield call(x(2, 4, 3, 3), 0.3)
     yield call(x(2, x.n, 3), 0.3)
@@ -120,6 +125,7 @@ def dropout2d(x):
     reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps),
     terms=many,
     inner=1.0,
+    lacks="C",
 )
 def cosine_similarity(x):
     yield call(x(3, x.n), x(3, x.n))
@@ -140,7 +146,7 @@ def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     return y[..., None] if keepdim else y
 
 
-@op(terms=many, inner=1.0, reference=distance_of_rows)
+@op(terms=many, inner=1.0, reference=distance_of_rows, lacks="C jet 0-d", apart="NaN infinity")
 def pairwise_distance(x):
     yield call(x(3, x.n), x(3, x.n))
     yield call(x(3, x.n), x(3, x.n), 3.0, keepdim=True)
@@ -153,7 +159,11 @@ def pairwise_distance(x):
     yield call(x(4, 1, 3), x(5, 3))
 
 
-@op(reference=lambda x, p=2.0, dim=1, eps=0.0: x / np.linalg.norm(x, p, dim, keepdims=True), terms=many)
+@op(
+    reference=lambda x, p=2.0, dim=1, eps=0.0: x / np.linalg.norm(x, p, dim, keepdims=True),
+    terms=many,
+    lacks="C",
+)
 def normalize(x):
     yield call(x(3, x.n))
     yield call(x(3, x.n), p=3.0, dim=0)
@@ -169,12 +179,12 @@ def Embedding(x):
     )
 
 
-@op
+@op(lacks="C NaN")
 def CategoryEmbedding(x):
     yield call(nn.CategoryEmbedding(1, [4, 9]), fixed(x.integers(0, 4, 5, 3).astype(float)))
 
 
-@op
+@op(lacks="C ONNX")
 def EmbeddingBag(x):
     yield call(nn.EmbeddingBag(7, 3), x.integers(0, 7, 2, 5))
     yield call(nn.EmbeddingBag(7, 3, mode="max"), x.integers(0, 7, 2, 5))

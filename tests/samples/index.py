@@ -37,7 +37,7 @@ BACKWARDS = (slice(None, None, 2), ..., slice(4, None, -2)), (I, slice(1, 3), sl
 KEYS_WITH_NUMBERS = (0, ALL, I), (1, ..., J), (I, 0, ALL, J), (I, ALL, np.array(1))
 
 
-@op(of=operator.getitem, reference=operator.getitem, exact=True)
+@op(of=operator.getitem, reference=operator.getitem, exact=True, lacks="0-d")
 def getitem(x):
     for key in KEYS:
         yield call(x(2, 3, 4, 5), key)
@@ -68,7 +68,7 @@ def getitem(x):
 OF_SHAPE = "PyTorch's gradient has the shape of the index"
 
 
-@op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
+@op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True, lacks="C")
 def gather(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n))
     yield call(x(3, 4, x.n), -1, x.integers(0, x.n, 2, 3, 6))
@@ -82,7 +82,7 @@ def gather(x):
     yield refused(IndexError, "got index 3 for an axis of length 3", x.bools(2, 3), 1, np.array([[3]]))
 
 
-@op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True)
+@op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True, lacks="C ONNX")
 def take_along_dim(x):
     yield call(x(3, 4, x.n), x.integers(0, 4, 3, 6, x.n), 1)
     yield call(x(3, 4), x.integers(-4, 4, 1, 2), -1)
@@ -95,7 +95,7 @@ def take_along_dim(x):
     )
 
 
-@op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)
+@op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True, lacks="C")
 def index_select(x):
     yield call(x(3, 4, x.n), 1, np.array([2, 0, 2]))
     yield call(x(3, x.n), -1, x.integers(0, x.n, 9))
@@ -111,7 +111,7 @@ def selected(x, mask):
     return np.broadcast_to(x, shape)[np.broadcast_to(mask, shape)]
 
 
-@op(reference=selected, exact=True)
+@op(reference=selected, exact=True, lacks="C ONNX")
 def masked_select(x):
     yield call(x(3, x.n), x.bools(3, x.n))
     yield call(x(3, 1, x.n), x.bools(2, 1))
@@ -121,7 +121,7 @@ def masked_select(x):
     yield refused(ValueError, "[masked_select] got x of shape (3,)", x(3), x.bools(4))
 
 
-@op(reference=np.take, exact=True)
+@op(reference=np.take, exact=True, lacks="C")
 def take(x):
     yield call(x(3, 4), np.array([11, 0, -1, 0]))
     yield call(x(3, 4), x.integers(-12, 12, x.n))
@@ -146,7 +146,7 @@ def scattered(x, dim, index, src=None, value=None, reduce=None):
     return reference.scatter(x, index, src, dim % x.ndim)
 
 
-@op(reference=scattered, terms=lambda x, *args, **settings: x.size)
+@op(reference=scattered, terms=lambda x, *args, **settings: x.size, lacks="C rounding")
 def scatter(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 3, 4, x.n), x(3, 4, x.n))
     yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))
@@ -168,6 +168,7 @@ def scatter(x):
 @op(
     reference=lambda x, dim, index, src: reference.scatter_add(x, index, src, dim % x.ndim),
     terms=lambda x, dim, index, src: index.size + 1,
+    lacks="C",
 )
 def scatter_add(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n), x(6, 4, x.n))
@@ -193,7 +194,7 @@ def reduced(x, dim, index, src, reduce, include_self=True):
     return y
 
 
-@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1)
+@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1, lacks="C jet rounding")
 def scatter_reduce(x):
     for reduce in ("sum", "prod", "mean", "amax", "amin"):
         of_product = ("kinks", "kinks_of_pytorch") if reduce == "prod" else ()
@@ -214,6 +215,7 @@ def scatter_reduce(x):
 @op(
     reference=lambda x, dim, index, source, alpha=1: reference.index_add(x, index, source, dim, alpha),
     terms=lambda x, dim, index, *args, **settings: index.size + 1,
+    lacks="C",
 )
 def index_add(x):
     yield call(x(3, x.n), 0, np.array([2, 0, 2, 1]), x(4, x.n))
@@ -231,7 +233,7 @@ def copied(x, dim, index, source):
     return np.moveaxis(y, 0, dim)
 
 
-@op(reference=copied, exact=True)
+@op(reference=copied, exact=True, lacks="C ONNX")
 def index_copy(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), x(2, x.n))
     yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n))
@@ -247,7 +249,7 @@ def filled(x, dim, index, value):
     return np.moveaxis(y, 0, dim)
 
 
-@op(reference=filled, exact=True)
+@op(reference=filled, exact=True, lacks="C ONNX")
 def index_fill(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), 2.5)
     negative = call(x(3, 4, x.n), -2, np.array([1, -1]), x())
@@ -267,7 +269,7 @@ def put_at(x, indices, values, accumulate=False):
     return y
 
 
-@op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1)
+@op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1, lacks="C ONNX jet")
 def index_put(x):
     yield call(x(3, 4), (np.array([2, 0]), np.array([1, -1])), x(2))
     yield call(x(3, x.n), (np.array([2, 0, 2]),), x(3, x.n), accumulate=True)
@@ -281,7 +283,7 @@ def put_flat(x, index, source, accumulate=False):
     return put_at(x.ravel(), index, source, accumulate).reshape(x.shape)
 
 
-@op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1)
+@op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1, lacks="C ONNX")
 def put(x):
     yield call(x(3, x.n), np.array([2, 0, -1]), x(3))
     yield call(x(3, 4), np.array([[1, 1], [0, 1]]), x(2, 2), accumulate=True)
@@ -297,7 +299,7 @@ def put_where(x, mask, source):
     return y
 
 
-@op(reference=put_where, exact=True)
+@op(reference=put_where, exact=True, lacks="C ONNX")
 def masked_scatter(x):
     yield call(x(3, x.n), x.bools(3, x.n), x(3, x.n))
     yield call(x(3, 4), x.bools(4), x(4, 4))
@@ -315,7 +317,7 @@ def with_diagonal(x, fill_value, wrap=False):
     return y
 
 
-@op(reference=with_diagonal, exact=True)
+@op(reference=with_diagonal, exact=True, lacks="C ONNX")
 def fill_diagonal_(x):
     yield call(state(x(3, x.n)), 5.0)
     yield call(state(x(7, 2)), -1.0, wrap=True)
@@ -328,7 +330,7 @@ def squared(value):
     return value * value
 
 
-@op(reference=lambda x, function: function(x), exact=True)
+@op(reference=lambda x, function: function(x), exact=True, lacks="C ONNX")
 def apply_(x):
     yield call(state(x(3, 4)), squared)
     yield call(state(x.integers(0, 9, 5)), squared)
@@ -336,7 +338,7 @@ def apply_(x):
     yield refused(RuntimeError, "[apply_] got a tensor that requires gradients", x(3), squared)
 
 
-@op(reference=lambda x, other, function: np.maximum(x, other), exact=True)
+@op(reference=lambda x, other, function: np.maximum(x, other), exact=True, lacks="C ONNX limits")
 def map_(x):
     yield call(state(x(3, 4)), fixed(x(4)), max)
     yield call(state(x.integers(0, 9, 5)), x.integers(0, 9, 5), max)

@@ -5,7 +5,7 @@ from ranvier import nn
 from samples.sample import call, images, op, refused
 
 
-@op
+@op(lacks="promotion", autocast="lower")
 def Linear(x):
     yield call(nn.Linear(6, 3), x(4, 6))
     yield call(nn.Linear(6, 3, bias=False), x(2, 5, 6))
@@ -13,7 +13,7 @@ def Linear(x):
     yield refused(ValueError, "[linear] got", nn.Linear(6, 3), x(4, 5))
 
 
-@op
+@op(lacks="promotion")
 def Bilinear(x):
     yield call(nn.Bilinear(6, 5, 3), x(4, 6), x(4, 5))
     yield call(nn.Bilinear(6, 6, 2, bias=False), x(2, 5, 6), x(2, 5, 6))
@@ -24,7 +24,7 @@ def Identity(x):
     yield call(nn.Identity(), x(4, 6))
 
 
-@op
+@op(lacks="jet rounding", autocast="lower")
 def Sequential(x):
     yield call(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)), x(5, 6))
     for pool in (nn.MaxPool2d(2), nn.MaxPool2d(4, 4, 1), nn.MaxPool2d(2, 2, 0, 2)):

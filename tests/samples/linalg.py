@@ -29,15 +29,51 @@ def many(*args, **settings):
     return 64
 
 
-op(of_square, names="inverse", reference=np.linalg.inv, terms=many)
-op(of_square, names="linalg_inv", of="linalg.inv", reference=np.linalg.inv, terms=many)
-op(of_square, names="det", reference=np.linalg.det, terms=many)
-op(of_square, names="logdet", reference=lambda a: np.linalg.slogdet(a)[1], terms=many)
-op(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many)
-op(of_square, names="matrix_exp", terms=many)
+op(
+    of_square,
+    names="inverse",
+    reference=np.linalg.inv,
+    terms=many,
+    lacks="halves C ONNX jet",
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="linalg_inv",
+    of="linalg.inv",
+    reference=np.linalg.inv,
+    terms=many,
+    lacks="halves C ONNX jet",
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="det",
+    reference=np.linalg.det,
+    terms=many,
+    lacks="halves C ONNX jet NaN infinity",
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="logdet",
+    reference=lambda a: np.linalg.slogdet(a)[1],
+    terms=many,
+    lacks="halves C ONNX jet limits",
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="slogdet",
+    reference=np.linalg.slogdet,
+    terms=many,
+    lacks="halves C ONNX jet",
+    apart="ties NaN infinity",
+)
+op(of_square, names="matrix_exp", terms=many, lacks="C ONNX jet", apart="infinity")
 
 
-@op(reference=np.linalg.matrix_power, terms=many)
+@op(reference=np.linalg.matrix_power, terms=many, lacks="jet limits", apart="NaN infinity")
 def matrix_power(x):
     yield call(square(x, 3, 3), 3)
     yield call(square(x, 2, 3, 3), -2)
@@ -55,25 +91,40 @@ def of_symmetric(function):
     return lambda a, *others, **settings: function((a + a.mT) / 2, *others, **settings)
 
 
-op(of_positive, names="cholesky", of=of_symmetric(rv.cholesky), reference=np.linalg.cholesky, terms=many)
-op(of_positive, names="linalg_cholesky", of=of_symmetric(rv.linalg.cholesky), terms=many)
+op(
+    of_positive,
+    names="cholesky",
+    of=of_symmetric(rv.cholesky),
+    reference=np.linalg.cholesky,
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="ties NaN infinity infinities",
+)
+op(
+    of_positive,
+    names="linalg_cholesky",
+    of=of_symmetric(rv.linalg.cholesky),
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="ties NaN infinity infinities",
+)
 
 
 def of_lower(function):
     return lambda *args, **settings: function(*args[:-1], args[-1].tril(), **settings)
 
 
-@op(of=of_lower(rv.cholesky_inverse))
+@op(of=of_lower(rv.cholesky_inverse), lacks="halves C ONNX jet")
 def cholesky_inverse(x):
     yield call(np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op(of=of_lower(rv.cholesky_solve))
+@op(of=of_lower(rv.cholesky_solve), lacks="halves C ONNX jet")
 def cholesky_solve(x):
     yield call(x(4, 2), np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op
+@op(lacks="halves C ONNX jet", apart="infinity")
 def triangular_solve(x):
     yield call(x(4, 2), np.triu(square(x, 4, 4)))
     yield call(x(4, 2), np.tril(square(x, 4, 4)), upper=False)
@@ -81,7 +132,7 @@ def triangular_solve(x):
     yield refused(ValueError, "[triangular_solve] got", x(3, 2), np.triu(square(x, 4, 4)))
 
 
-@op(of="linalg.solve_triangular")
+@op(of="linalg.solve_triangular", lacks="halves C ONNX jet", apart="ties NaN infinity")
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
@@ -92,7 +143,7 @@ def solved(a, b, left=True):
     return np.linalg.solve(a, b) if left else b @ np.linalg.inv(a)
 
 
-@op(of="linalg.solve", reference=solved, terms=many)
+@op(of="linalg.solve", reference=solved, terms=many, lacks="halves C ONNX jet", apart="ties NaN infinity")
 def linalg_solve(x):
     yield call(square(x, 4, 4), x(4, 2))
     yield call(square(x, 2, 3, 3), x(2, 3, 1))
@@ -102,20 +153,20 @@ def linalg_solve(x):
     yield from_right.without("the inverse spreads NaN", "nan")
 
 
-@op(of="linalg.lstsq")
+@op(of="linalg.lstsq", lacks="halves C ONNX jet NaN", apart="NaN infinity")
 def linalg_lstsq(x):
     yield call(x(6, 3), x(6, 2))
     yield call(x(2, 3, 5), x(2, 3, 2)).without("squares in its gradient leave float32", "scales")
     yield call(square(x, 4, 4), x(4, 2))
 
 
-@op
+@op(lacks="halves C ONNX jet", apart="infinity")
 def lu_solve(x):
     factors = np.tril(x(4, 4), -1) + np.triu(square(x, 4, 4))
     yield call(x(4, 2), factors, np.array([2, 2, 3, 4], np.int32))
 
 
-@op
+@op(lacks="halves C ONNX jet")
 def lu_unpack(x):
     yield call(x(4, 4), np.array([2, 2, 3, 4], np.int32))
     yield call(x(4, 4), np.array([1, 2, 3, 4], np.int32), unpack_pivots=False)
@@ -126,25 +177,58 @@ def of_any(x):
     yield call(x(2, 3, 4))
 
 
-op(of_any, names="lu")
-op(of_any, names="qr")
-op(of_any, names="linalg_qr", of="linalg.qr")
-op(of_any, names="pinverse", reference=np.linalg.pinv, terms=many)
-op(of_any, names="linalg_pinv", of="linalg.pinv", reference=np.linalg.pinv, terms=many)
+op(of_any, names="lu", lacks="halves C ONNX jet infinity", apart="NaN infinity")
+op(of_any, names="qr", lacks="halves C ONNX jet", apart="NaN infinity")
+op(of_any, names="linalg_qr", of="linalg.qr", lacks="halves C ONNX jet", apart="NaN infinity")
+op(
+    of_any,
+    names="pinverse",
+    reference=np.linalg.pinv,
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="NaN infinity",
+)
+op(
+    of_any,
+    names="linalg_pinv",
+    of="linalg.pinv",
+    reference=np.linalg.pinv,
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="NaN infinity",
+)
 
 
-@op(of="linalg.svdvals", reference=lambda a: np.linalg.svd(a, compute_uv=False), terms=many)
+@op(
+    of="linalg.svdvals",
+    reference=lambda a: np.linalg.svd(a, compute_uv=False),
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="NaN infinity",
+)
 def linalg_svdvals(x):
     yield call(x(5, 3))
     yield call(x(2, 3, 4))
 
 
-@op(of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many)
+@op(
+    of=of_symmetric(rv.linalg.eigvalsh),
+    reference=np.linalg.eigvalsh,
+    terms=many,
+    lacks="halves C ONNX jet NaN",
+    apart="NaN infinity",
+)
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))
 
 
-@op(of="linalg.matrix_norm", terms=many, reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)))
+@op(
+    of="linalg.matrix_norm",
+    terms=many,
+    reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)),
+    lacks="halves C jet NaN",
+    apart="NaN infinity",
+)
 def linalg_matrix_norm(x):
     yield call(x(4, 3))
     yield call(x(2, 3, 3), "nuc")
@@ -152,7 +236,7 @@ def linalg_matrix_norm(x):
     yield call(x(3, 5), float("inf"))
 
 
-@op(of="linalg.vector_norm", terms=many)
+@op(of="linalg.vector_norm", terms=many, lacks="C jet", apart="NaN")
 def linalg_vector_norm(x):
     yield call(x(4, 3))
     yield call(x(4, 3), 3, 1)

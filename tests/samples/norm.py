@@ -12,7 +12,7 @@ def batch_normalized(x, mean, var, weight=None, bias=None, training=False, momen
     return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
 
 
-@op(reference=batch_normalized, terms=many)
+@op(reference=batch_normalized, terms=many, lacks="C ONNX jet", apart="infinities")
 def batch_norm(x):
     yield call(x(5, 4), None, None, x(4), x(4), training=True)
     yield call(x(2, 4, 3, 3), state(x(4)), state(x(4, low=0.5)), x(4), x(4), training=True)
@@ -25,7 +25,12 @@ def batch_norm(x):
     yield refused(ValueError, "[batch_norm] got", x(5, 4), None, None, x(3), x(3), training=True)
 
 
-@op(of="nn.functional.batch_norm", reference=batch_normalized)
+@op(
+    of="nn.functional.batch_norm",
+    reference=batch_normalized,
+    lacks="jet limits infinity",
+    apart="NaN infinity",
+)
 def batch_norm_of_running_statistics(x):
     yield call(x(5, 4), fixed(x(4)), fixed(x(4, low=0.5)), x(4), x(4))
     yield call(x(2, 4, 3, 3), fixed(x(4)), fixed(x(4, low=0.5)))
@@ -43,7 +48,7 @@ def instance_normalized(
     return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
 
 
-@op(reference=instance_normalized, terms=many)
+@op(reference=instance_normalized, terms=many, lacks="jet infinity", apart="NaN infinity")
 def instance_norm(x):
     yield call(x(2, 4, 5))
     yield call(x(2, 4, 3, 3), weight=x(4), bias=x(4))
@@ -58,7 +63,7 @@ def instance_norm(x):
     yield refused(ValueError, "got a running statistic None", x(2, 3, 4), x(3))
 
 
-@op(reference=norm.group_norm, terms=many)
+@op(reference=norm.group_norm, terms=many, lacks="jet")
 def group_norm(x):
     yield call(x(2, 4, 5), 2, x(4), x(4))
     yield call(x(2, 6, 3, 3), 3)
@@ -77,7 +82,7 @@ def layer_normalized(x, shape, weight=None, bias=None, eps=1e-5):
     return norm.layer_norm(x, len(shape), weight, bias, eps)
 
 
-@op(reference=layer_normalized, terms=many)
+@op(reference=layer_normalized, terms=many, lacks="jet")
 def layer_norm(x):
     yield call(x(3, 7), (7,), x(7), x(7))
     yield call(x(2, 3, 5), (3, 5))
@@ -93,7 +98,12 @@ def layer_norm(x):
     yield refused(ValueError, "[layer_norm] got", x(3, 7), (6,))
 
 
-@op(reference=lambda x, shape, weight=None, eps=1e-3: norm.rms_norm(x, len(shape), weight, eps), terms=many)
+@op(
+    reference=lambda x, shape, weight=None, eps=1e-3: norm.rms_norm(x, len(shape), weight, eps),
+    terms=many,
+    lacks="jet",
+    apart="infinity",
+)
 def rms_norm(x):
     yield call(x(3, 7), (7,), x(7)).without("its eps is that of the dtype", "reference")
     yield call(x(2, 3, 5), (3, 5), eps=1e-3)
@@ -112,7 +122,7 @@ def local_response_norm(x):
     yield call(x(2, 4, 3, 3), 3, alpha=0.5, beta=0.5, k=2.0)
 
 
-@op
+@op(lacks="jet infinity")
 def BatchNorm1d(x):
     yield call(nn.BatchNorm1d(6), x(5, 6))
     yield call(nn.BatchNorm1d(4, eps=1e-3, momentum=None), sequences(x))
@@ -125,7 +135,7 @@ def BatchNorm1d(x):
         yield refused(ValueError, f"[batch_norm] got x {text}", nn.BatchNorm1d(3), x(*shape))
 
 
-@op
+@op(lacks="jet")
 def BatchNorm2d(x):
     yield call(nn.BatchNorm2d(4), images(x))
     yield call(nn.BatchNorm2d(4, affine=False, track_running_stats=False), images(x))
@@ -133,26 +143,26 @@ def BatchNorm2d(x):
     yield refused(ValueError, text, nn.BatchNorm2d(3), x(2, 3))
 
 
-@op
+@op(lacks="jet")
 def SyncBatchNorm(x):
     yield call(nn.SyncBatchNorm(4), images(x))
 
 
-@op
+@op(lacks="jet")
 def InstanceNorm1d(x):
     yield call(nn.InstanceNorm1d(4), sequences(x))
     text = "[instance_norm] got x of shape (2, 3, 1); expected"
     yield refused(ValueError, text, nn.InstanceNorm1d(3), x(2, 3, 1))
 
 
-@op
+@op(lacks="jet infinity")
 def InstanceNorm2d(x):
     yield call(nn.InstanceNorm2d(4, affine=True), images(x))
     yield call(nn.InstanceNorm2d(4, affine=True, track_running_stats=True), images(x))
     yield call(nn.InstanceNorm2d(4, track_running_stats=True).eval(), images(x))
 
 
-@op
+@op(lacks="jet")
 def LayerNorm(x):
     yield call(nn.LayerNorm(6), x(4, 6))
     yield call(nn.LayerNorm((8, 8), bias=False), images(x))
@@ -160,7 +170,7 @@ def LayerNorm(x):
     yield refused(ValueError, text, nn.LayerNorm(3), x(2, 4))
 
 
-@op
+@op(lacks="jet")
 def GroupNorm(x):
     yield call(nn.GroupNorm(2, 4), images(x))
     yield call(nn.GroupNorm(2, 4, bias=False), images(x))
@@ -168,7 +178,7 @@ def GroupNorm(x):
     yield refused(ValueError, text, nn.GroupNorm(4, 4), x(1, 4))
 
 
-@op
+@op(lacks="jet")
 def RMSNorm(x):
     yield call(nn.RMSNorm(6), x(4, 6))
     yield call(nn.RMSNorm(6, 1e-6, elementwise_affine=False), x(4, 6))

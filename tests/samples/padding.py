@@ -21,7 +21,12 @@ def padded(x, pad, mode="constant", value=0.0):
     return image_reference.pad(x, pad, mode, value)
 
 
-@op(reference=padded, exact=True, terms=lambda x, pad, **settings: int(np.prod([abs(n) + 2 for n in pad])))
+@op(
+    reference=padded,
+    exact=True,
+    terms=lambda x, pad, **settings: int(np.prod([abs(n) + 2 for n in pad])),
+    lacks="0-d",
+)
 def pad(x):
     yield call(x(2, 3, 5, 6), (1, 2, 0, 3), value=-1.5)
     yield call(x(2, 3, 5, 6), (-1, 2, 1, -2))
@@ -68,26 +73,26 @@ def ZeroPad2d(x):
     yield call(nn.ZeroPad2d(2), images(x))
 
 
-@op
+@op(lacks="C", autocast="float32")
 def ReflectionPad1d(x):
     yield call(nn.ReflectionPad1d(2), sequences(x))
 
 
-@op
+@op(lacks="C", autocast="float32")
 def ReflectionPad2d(x):
     yield call(nn.ReflectionPad2d((1, 2, 3, 1)), images(x))
 
 
-@op
+@op(lacks="C", autocast="float32")
 def ReplicationPad1d(x):
     yield call(nn.ReplicationPad1d((1, 2)), sequences(x))
 
 
-@op
+@op(lacks="C", autocast="float32")
 def ReplicationPad2d(x):
     yield call(nn.ReplicationPad2d(2), images(x))
 
 
-@op
+@op(lacks="C")
 def CircularPad1d(x):
     yield call(nn.CircularPad1d((1, 2)), sequences(x))

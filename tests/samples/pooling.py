@@ -74,7 +74,7 @@ for _axes, _windows in ((1, windows_1d), (2, windows_2d)):
     )
 
 
-@op(of="nn.functional.max_pool2d")
+@op(of="nn.functional.max_pool2d", lacks="C ONNX")
 def max_pool2d_with_indices(x):
     yield call(x(2, 4, 6, 7), 3, 2, dilation=2, return_indices=True)
     yield call(x(2, 4, 4), 2, return_indices=True)
@@ -93,7 +93,7 @@ def power_pool(x, p, kernel_size, stride=None, ceil_mode=False):
     return (pooling.avg_pool(2, x**p, kernel_size, stride, ceil_mode=ceil_mode) * size) ** (1 / p)
 
 
-@op(reference=power_pool, terms=plane)
+@op(reference=power_pool, terms=plane, lacks="rounding", apart="NaN infinity")
 def lp_pool2d(x):
     yield call(x(2, 4, 5, 6, low=0.1), 2, 2)
     yield call(x(1, 2, 5, 6, low=0.1), 3.0, (2, 3), 1)
@@ -133,16 +133,17 @@ for _axes, _samples in ((1, adaptive_1d), (2, adaptive_2d)):
             exact=_largest,
             terms=plane,
             inner=1.0,  # windows overlap
+            lacks="ONNX" if _largest else "",
         )
 
 
-@op
+@op(lacks="C ONNX", autocast="float32")
 def max_unpool1d(x):
     yield call(x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)), 2)
     yield refused(ValueError, "[max_unpool1d] got x of shape (4, 3)", x(4, 3), np.array([[0, 3, 5]]), 2)
 
 
-@op
+@op(lacks="C ONNX", autocast="float32")
 def max_unpool2d(x):
     yield call(x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)), 2)
 
@@ -173,12 +174,12 @@ def AvgPool2d(x):
     yield call(nn.AvgPool2d(2, ceil_mode=True), x(2, 3, 9, 7))
 
 
-@op
+@op(lacks="rounding")
 def LPPool2d(x):
     yield call(nn.LPPool2d(2.0, 2), x(2, 4, 8, 8, low=0.1))
 
 
-@op
+@op(lacks="C")
 def AdaptiveAvgPool1d(x):
     yield call(nn.AdaptiveAvgPool1d(4), sequences(x))
 
@@ -189,22 +190,22 @@ def AdaptiveAvgPool2d(x):
     yield call(nn.AdaptiveAvgPool2d((None, 2)), images(x))
 
 
-@op
+@op(lacks="C ONNX")
 def AdaptiveMaxPool1d(x):
     yield call(nn.AdaptiveMaxPool1d(4), sequences(x))
 
 
-@op
+@op(lacks="C ONNX")
 def AdaptiveMaxPool2d(x):
     yield call(nn.AdaptiveMaxPool2d((3, 5)), images(x))
     yield call(nn.AdaptiveMaxPool2d((5, None)), images(x))
 
 
-@op
+@op(lacks="C ONNX", autocast="float32")
 def MaxUnpool1d(x):
     yield call(nn.MaxUnpool1d(2), x(2, 4, 3), np.tile(np.array([0, 3, 5]), (2, 4, 1)))
 
 
-@op
+@op(lacks="C ONNX", autocast="float32")
 def MaxUnpool2d(x):
     yield call(nn.MaxUnpool2d(2), x(1, 2, 2, 2), np.tile(np.array([[0, 3], [8, 15]]), (1, 2, 1, 1)))

@@ -25,7 +25,13 @@ def any_resize(x):
     return call(images, scale_factor=factors, mode=mode, align_corners=corners)
 
 
-@op(reference=image_reference.resized, terms=lambda x, *rest, **_: 16, inner=1.0)  # weights rounded at 1
+@op(
+    reference=image_reference.resized,
+    terms=lambda x, *rest, **_: 16,
+    inner=1.0,
+    lacks="limits",
+    apart="NaN infinity",
+)  # weights rounded at 1
 def interpolate(x):
     yield call(x(2, 3, 4, 5), scale_factor=2.0)
     yield call(x(2, 3, 4, 5), size=(7, 3), mode="bilinear", align_corners=True)
@@ -69,25 +75,31 @@ def interpolate(x):
     yield refused(TypeError, text, x.integers(0, 9, 1, 1, 4, 4), 2, mode="bilinear", antialias=True)
 
 
-@op
+@op(lacks="rounding", autocast="lower")
 def affine_grid(x):
     yield call(x(2, 2, 3), (2, 3, 4, 5), align_corners=False)
     yield call(x(1, 3, 4), (1, 1, 2, 3, 2), align_corners=True)
 
 
-@op
+@op(lacks="C ONNX promotion infinity", apart="NaN infinity", autocast="float32")
 def grid_sample(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), align_corners=False)
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=1.1, high=1.9), "bilinear", "border", True)
     yield call(x(1, 2, 3, 3, 3), x(1, 2, 2, 2, 3, low=-0.9, high=0.9), align_corners=True)
 
 
-@op(of="nn.functional.grid_sample", inner=1.0)
+@op(
+    of="nn.functional.grid_sample",
+    inner=1.0,
+    lacks="C ONNX promotion infinity",
+    apart="NaN infinity",
+    autocast="float32",
+)
 def grid_sample_bicubic(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.8, high=0.85), mode="bicubic", align_corners=False)
 
 
-@op(of="nn.functional.grid_sample")
+@op(of="nn.functional.grid_sample", lacks="C ONNX promotion infinity", apart="NaN", autocast="float32")
 def grid_sample_nearest(x):
     points = fixed(x(2, 3, 2, 2, low=-0.9, high=0.9))  # their gradient is 0
     yield call(x(2, 3, 4, 5), points, mode="nearest", align_corners=False)
@@ -99,12 +111,12 @@ def pixel_shuffle(x):
     yield call(x(4, 3, 3), 2)
 
 
-@op(exact=True)
+@op(exact=True, lacks="C")
 def pixel_unshuffle(x):
     yield call(x(2, 2, 4, 6), 2)
 
 
-@op
+@op(lacks="C")
 def Upsample(x):
     yield call(nn.Upsample(scale_factor=2), images(x))
     yield call(nn.Upsample(size=(5, 11), mode="bilinear", align_corners=True), images(x))
@@ -112,23 +124,23 @@ def Upsample(x):
     yield call(nn.Upsample(None, (1.5, 2), "bicubic"), images(x))
 
 
-@op
+@op(lacks="C")
 def UpsamplingNearest2d(x):
     yield call(nn.UpsamplingNearest2d(scale_factor=2), images(x))
     yield call(nn.UpsamplingNearest2d(size=8), x(2, 3, 9, 7))
 
 
-@op
+@op(lacks="C")
 def UpsamplingBilinear2d(x):
     yield call(nn.UpsamplingBilinear2d(size=(5, 9)), images(x))
     yield call(nn.UpsamplingBilinear2d(None, 3), x(2, 3, 3, 4))
 
 
-@op
+@op(lacks="C")
 def PixelShuffle(x):
     yield call(nn.PixelShuffle(2), images(x))
 
 
-@op
+@op(lacks="C")
 def PixelUnshuffle(x):
     yield call(nn.PixelUnshuffle(2), images(x))

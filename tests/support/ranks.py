@@ -36,7 +36,8 @@ def start(ranks: int, code: str, *arguments: str, **environment: str) -> subproc
     command = [mpirun(), "-n", str(ranks), sys.executable, "-c", PRELUDE + code.lstrip(), *arguments]
     sources = str(Path(ranvier.__file__).parent.parent)
     inherited = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    path = os.pathsep.join([sources, str(Path(__file__).parent.parent)])
+    tests = Path(__file__).parent.parent  # the package dask has a module `distributed`
+    path = os.pathsep.join([sources, str(tests), str(tests / "distributed")])
     env = inherited | SETTINGS | {"PYTHONPATH": path, "RANVIER_TIMEOUT": "60"} | environment
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace")
