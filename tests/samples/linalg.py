@@ -1,9 +1,14 @@
 """Samples of `linalg` and the factors of `ops/matrix`: inverses, determinants, decompositions, norms."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 
 from samples.sample import call, op, refused
+
+matrices = partial(op, lacks="halves C ONNX jet")
+matrices_of_numbers = partial(op, lacks="halves C ONNX jet NaN")
 
 
 def square(x, *shape):
@@ -29,21 +34,13 @@ def many(*args, **settings):
     return 64
 
 
-op(
-    of_square,
-    names="inverse",
-    reference=np.linalg.inv,
-    terms=many,
-    lacks="halves C ONNX jet",
-    apart="ties NaN infinity",
-)
-op(
+matrices(of_square, names="inverse", reference=np.linalg.inv, terms=many, apart="ties NaN infinity")
+matrices(
     of_square,
     names="linalg_inv",
     of="linalg.inv",
     reference=np.linalg.inv,
     terms=many,
-    lacks="halves C ONNX jet",
     apart="ties NaN infinity",
 )
 op(
@@ -62,14 +59,7 @@ op(
     lacks="halves C ONNX jet limits",
     apart="ties NaN infinity",
 )
-op(
-    of_square,
-    names="slogdet",
-    reference=np.linalg.slogdet,
-    terms=many,
-    lacks="halves C ONNX jet",
-    apart="ties NaN infinity",
-)
+matrices(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many, apart="ties NaN infinity")
 op(of_square, names="matrix_exp", terms=many, lacks="C ONNX jet", apart="infinity")
 
 
@@ -91,21 +81,19 @@ def of_symmetric(function):
     return lambda a, *others, **settings: function((a + a.mT) / 2, *others, **settings)
 
 
-op(
+matrices_of_numbers(
     of_positive,
     names="cholesky",
     of=of_symmetric(rv.cholesky),
     reference=np.linalg.cholesky,
     terms=many,
-    lacks="halves C ONNX jet NaN",
     apart="ties NaN infinity infinities",
 )
-op(
+matrices_of_numbers(
     of_positive,
     names="linalg_cholesky",
     of=of_symmetric(rv.linalg.cholesky),
     terms=many,
-    lacks="halves C ONNX jet NaN",
     apart="ties NaN infinity infinities",
 )
 
@@ -114,17 +102,17 @@ def of_lower(function):
     return lambda *args, **settings: function(*args[:-1], args[-1].tril(), **settings)
 
 
-@op(of=of_lower(rv.cholesky_inverse), lacks="halves C ONNX jet")
+@matrices(of=of_lower(rv.cholesky_inverse))
 def cholesky_inverse(x):
     yield call(np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op(of=of_lower(rv.cholesky_solve), lacks="halves C ONNX jet")
+@matrices(of=of_lower(rv.cholesky_solve))
 def cholesky_solve(x):
     yield call(x(4, 2), np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op(lacks="halves C ONNX jet", apart="infinity")
+@matrices(apart="infinity")
 def triangular_solve(x):
     yield call(x(4, 2), np.triu(square(x, 4, 4)))
     yield call(x(4, 2), np.tril(square(x, 4, 4)), upper=False)
@@ -132,7 +120,7 @@ def triangular_solve(x):
     yield refused(ValueError, "[triangular_solve] got", x(3, 2), np.triu(square(x, 4, 4)))
 
 
-@op(of="linalg.solve_triangular", lacks="halves C ONNX jet", apart="ties NaN infinity")
+@matrices(of="linalg.solve_triangular", apart="ties NaN infinity")
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
@@ -143,7 +131,7 @@ def solved(a, b, left=True):
     return np.linalg.solve(a, b) if left else b @ np.linalg.inv(a)
 
 
-@op(of="linalg.solve", reference=solved, terms=many, lacks="halves C ONNX jet", apart="ties NaN infinity")
+@matrices(of="linalg.solve", reference=solved, terms=many, apart="ties NaN infinity")
 def linalg_solve(x):
     yield call(square(x, 4, 4), x(4, 2))
     yield call(square(x, 2, 3, 3), x(2, 3, 1))
@@ -153,20 +141,20 @@ def linalg_solve(x):
     yield from_right.without("the inverse spreads NaN", "nan")
 
 
-@op(of="linalg.lstsq", lacks="halves C ONNX jet NaN", apart="NaN infinity")
+@matrices_of_numbers(of="linalg.lstsq", apart="NaN infinity")
 def linalg_lstsq(x):
     yield call(x(6, 3), x(6, 2))
     yield call(x(2, 3, 5), x(2, 3, 2)).without("squares in its gradient leave float32", "scales")
     yield call(square(x, 4, 4), x(4, 2))
 
 
-@op(lacks="halves C ONNX jet", apart="infinity")
+@matrices(apart="infinity")
 def lu_solve(x):
     factors = np.tril(x(4, 4), -1) + np.triu(square(x, 4, 4))
     yield call(x(4, 2), factors, np.array([2, 2, 3, 4], np.int32))
 
 
-@op(lacks="halves C ONNX jet")
+@matrices
 def lu_unpack(x):
     yield call(x(4, 4), np.array([2, 2, 3, 4], np.int32))
     yield call(x(4, 4), np.array([1, 2, 3, 4], np.int32), unpack_pivots=False)
@@ -178,32 +166,18 @@ def of_any(x):
 
 
 op(of_any, names="lu", lacks="halves C ONNX jet infinity", apart="NaN infinity")
-op(of_any, names="qr", lacks="halves C ONNX jet", apart="NaN infinity")
-op(of_any, names="linalg_qr", of="linalg.qr", lacks="halves C ONNX jet", apart="NaN infinity")
-op(
-    of_any,
-    names="pinverse",
-    reference=np.linalg.pinv,
-    terms=many,
-    lacks="halves C ONNX jet NaN",
-    apart="NaN infinity",
-)
-op(
-    of_any,
-    names="linalg_pinv",
-    of="linalg.pinv",
-    reference=np.linalg.pinv,
-    terms=many,
-    lacks="halves C ONNX jet NaN",
-    apart="NaN infinity",
+matrices(of_any, names="qr", apart="NaN infinity")
+matrices(of_any, names="linalg_qr", of="linalg.qr", apart="NaN infinity")
+matrices_of_numbers(of_any, names="pinverse", reference=np.linalg.pinv, terms=many, apart="NaN infinity")
+matrices_of_numbers(
+    of_any, names="linalg_pinv", of="linalg.pinv", reference=np.linalg.pinv, terms=many, apart="NaN infinity"
 )
 
 
-@op(
+@matrices_of_numbers(
     of="linalg.svdvals",
     reference=lambda a: np.linalg.svd(a, compute_uv=False),
     terms=many,
-    lacks="halves C ONNX jet NaN",
     apart="NaN infinity",
 )
 def linalg_svdvals(x):
@@ -211,12 +185,8 @@ def linalg_svdvals(x):
     yield call(x(2, 3, 4))
 
 
-@op(
-    of=of_symmetric(rv.linalg.eigvalsh),
-    reference=np.linalg.eigvalsh,
-    terms=many,
-    lacks="halves C ONNX jet NaN",
-    apart="NaN infinity",
+@matrices_of_numbers(
+    of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many, apart="NaN infinity"
 )
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))

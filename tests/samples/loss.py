@@ -1,5 +1,7 @@
 """Samples of `ops/loss`, and of the layers that compute them."""
 
+from functools import partial
+
 import numpy as np
 from ranvier import nn
 from reference import class_loss, distance
@@ -10,6 +12,9 @@ from samples.sample import at_kink, call, fixed, op, refused
 
 def terms(x, *others, **settings):
     return max(x.size, 1)
+
+
+loss = partial(op, terms=terms, autocast="float32")
 
 
 def of_elements(low, high, low_target, high_target, *all_settings):
@@ -42,12 +47,12 @@ def of_losses(name, *limits_and_settings, **known):
     )
 
 
-of_losses("mse", -3, 3, -2, 2, lacks="ONNX jet", autocast="float32")
+of_losses("mse", -3, 3, -2, 2, lacks="ONNX jet")
 of_losses(
-    "l1", -3, 3, 4, 6, lacks="ONNX jet", apart="NaN infinity", autocast="float32"
+    "l1", -3, 3, 4, 6, lacks="ONNX jet", apart="NaN infinity"
 )  # apart, as it has a kink where they are equal
-of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0}, lacks="ONNX jet", autocast="float32")
-of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0}, lacks="ONNX jet", autocast="float32")
+of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0}, lacks="ONNX jet")
+of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0}, lacks="ONNX jet")
 of_losses(
     "bce",
     0.05,
@@ -57,7 +62,6 @@ of_losses(
     {"weight": fixed(np.array(3.0))},
     lacks="C ONNX jet NaN promotion",
     apart="ties NaN infinity",
-    autocast="float32",
 )
 of_losses(
     "bce_with_logits",
@@ -68,9 +72,8 @@ of_losses(
     {"pos_weight": fixed(np.array([3.0]))},
     lacks="ONNX jet limits infinity",
     apart="infinity",
-    autocast="float32",
 )
-of_losses("kl_div", -4, 0, 0.05, 1, lacks="C ONNX jet", apart="ties NaN infinity", autocast="float32")
+of_losses("kl_div", -4, 0, 0.05, 1, lacks="C ONNX jet", apart="ties NaN infinity")
 of_losses(
     "poisson_nll",
     0.1,
@@ -80,17 +83,14 @@ of_losses(
     {"full": True},
     {"log_input": False, "full": True, "eps": 1e-3},
     apart="ties NaN infinity",
-    autocast="float32",
 )
 
 
-@op(
+@loss(
     of="nn.functional.kl_div",
-    terms=terms,
     reference=reference.kl_div,
     lacks="C ONNX jet limits",
     apart="infinity infinities",
-    autocast="float32",
 )
 def kl_div_of_logarithms(x):
     yield call(x(3, 5, low=-4, high=0), x(3, 5, low=-3, high=0), reduction="batchmean", log_target=True)
@@ -101,14 +101,7 @@ def kl_div_of_logarithms(x):
 WEIGHTS = ((), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7))  # shapes that broadcast to (3, 5, 7)
 
 
-@op(
-    of="ops.bce",
-    reference=reference.bce,
-    terms=terms,
-    lacks="C ONNX jet NaN",
-    apart="ties NaN infinity",
-    autocast="float32",
-)
+@loss(of="ops.bce", reference=reference.bce, lacks="C ONNX jet NaN", apart="ties NaN infinity")
 def bce_with_weights(x):
     yield at_kink(np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), reduction="none")
     shares = np.full((4, 3), 0.5)
@@ -121,13 +114,11 @@ def bce_with_weights(x):
         yield call(x(3, 5, 7, low=0.05, high=0.95), x(3, 5, 7, low=0.0), weight, reduction="sum")
 
 
-@op(
+@loss(
     of="ops.bce_with_logits",
     reference=reference.bce_with_logits,
-    terms=terms,
     lacks="C ONNX jet limits infinity",
     apart="infinity",
-    autocast="float32",
 )
 def bce_of_logits_with_weights(x):
     weights = {"weight": fixed(x(4, low=0.5, high=2.0)), "pos_weight": fixed(x(4, low=0.5, high=4.0))}
@@ -152,13 +143,11 @@ def gaussian_nll(x):
     yield refused(ValueError, text, x(3, 4), x(3, 4), x(4, low=0.6))
 
 
-@op(
+@loss(
     reference=class_loss.cross_entropy,
-    terms=terms,
     inner=1.0,
     lacks="ONNX jet limits 0-d",
     apart="NaN infinity infinities",
-    autocast="float32",
 )
 def cross_entropy(x):
     yield call(x(5, x.n, low=-3, high=3), x.integers(0, 1, 5))
@@ -194,7 +183,7 @@ def cross_entropy(x):
     yield refused(ValueError, "[cross_entropy] got x of shape (); expected (N, C)", x(), np.array(1))
 
 
-@op(reference=class_loss.nll, terms=terms, lacks="ONNX jet limits", autocast="float32")
+@loss(reference=class_loss.nll, lacks="ONNX jet limits")
 def nll(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), np.array([1, 2, 0, 5]), weight=fixed(x(6, low=0.2)), ignore_index=2)
@@ -210,7 +199,7 @@ def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):
     return reference.cosine_margin(cosine, target, reduction=reduction, margin=margin)
 
 
-@op(reference=margin_of_cosines, terms=terms, inner=1.0, lacks="C", autocast="float32")
+@loss(reference=margin_of_cosines, inner=1.0, lacks="C")
 def cosine_embedding(x):
     yield call(x(4, 7), x(4, 7), fixed(np.array([1.0, -1.0, 1.0, 1.0])))
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), margin=0.3, reduction="none")
@@ -219,7 +208,7 @@ def cosine_embedding(x):
     yield refused(ValueError, "[cosine_embedding] got target of shape (3,)", x(2, 3), x(2, 3), fixed(x(3)))
 
 
-@op(reference=reference.margin_ranking, terms=terms, autocast="float32")
+@loss(reference=reference.margin_ranking)
 def margin_ranking(x):
     yield call(x(3, x.n), x(3, x.n, low=2, high=3), fixed(x.signs(3, x.n)))
     yield call(x(5), x(5, low=2, high=3), fixed(x.signs(5)), margin=0.3, reduction="none")
@@ -234,7 +223,7 @@ def margin_of_distances(anchor, positive, negative, margin=1.0, p=2.0, swap=Fals
     return reference.margin_ranking(far, near, np.ones_like(near), reduction=reduction, margin=margin)
 
 
-@op(reference=margin_of_distances, terms=terms, inner=1.0, lacks="C 0-d", autocast="float32")
+@loss(reference=margin_of_distances, inner=1.0, lacks="C 0-d")
 def triplet_margin(x):
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0)
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0, swap=True, p=3.0, reduction="none")
@@ -262,27 +251,21 @@ def ctc_loss(x):
         yield refused(ValueError, text, *arguments)
 
 
-@op(reference=reference.hinge_embedding, terms=terms, kinks=(1.0, 0.5), autocast="float32")
+@loss(reference=reference.hinge_embedding, kinks=(1.0, 0.5))
 def hinge_embedding_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
     yield call(x(3, 7), fixed(x.signs(3, 7)), margin=0.5, reduction="none")
     yield call(x(3, 7), fixed(np.zeros((3, 7))), 0.3, reduction="none")  # no target: both parts
 
 
-@op(reference=reference.soft_margin, terms=terms, apart="infinity infinities", autocast="float32")
+@loss(reference=reference.soft_margin, apart="infinity infinities")
 def soft_margin_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
     yield call(x(3, 7, low=-80, high=80), fixed(x.signs(3, 7)), reduction="sum")
     yield refused(ValueError, "expected equal shapes", x(3, 4), fixed(x(4)))
 
 
-@op(
-    reference=class_loss.multi_margin,
-    terms=terms,
-    lacks="C ONNX",
-    apart="NaN infinity infinities",
-    autocast="float32",
-)
+@loss(reference=class_loss.multi_margin, lacks="C ONNX", apart="NaN infinity infinities")
 def multi_margin_loss(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), x.integers(0, 6, 4), p=2, margin=0.7, reduction="none")
@@ -296,13 +279,7 @@ def multi_margin_loss(x):
     yield refused(ValueError, "[multi_margin_loss] got x of shape (1, 3, 4)", x(1, 3, 4), labels)
 
 
-@op(
-    reference=class_loss.multilabel_margin,
-    terms=terms,
-    lacks="C ONNX",
-    apart="NaN infinities",
-    autocast="float32",
-)
+@loss(reference=class_loss.multilabel_margin, lacks="C ONNX", apart="NaN infinities")
 def multilabel_margin_loss(x):
     labels = np.array([[3, 0, -1, 1], [1, -1, 0, 0], [-1, 2, 0, 1]])
     yield call(x(2, 4), labels[:2])
@@ -324,13 +301,13 @@ def multilabel_soft_margin_loss(x):
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), fixed(x(6, low=0.2)), reduction="sum")
 
 
-def as_layer(name, loss, *targets, low=-1.0, high=1.0, **known):
+def as_layer(name, layer, *targets, low=-1.0, high=1.0, autocast="float32", **known):
     """A layer of a loss, with targets as `targets` draw them."""
 
     def samples(x):
-        yield call(loss, x(4, 6, low=low, high=high), *(target(x) for target in targets))
+        yield call(layer, x(4, 6, low=low, high=high), *(target(x) for target in targets))
 
-    op(samples, names=name, **known)
+    op(samples, names=name, autocast=autocast, **known)
 
 
 def number(x):
@@ -349,33 +326,24 @@ def sign(x):
     return fixed(x.signs(4, 6))
 
 
-as_layer("BCELoss", nn.BCELoss(), unit, low=0.05, high=0.95, lacks="C ONNX jet NaN", autocast="float32")
-as_layer(
-    "BCEWithLogitsLoss", nn.BCEWithLogitsLoss(reduction="sum"), unit, lacks="ONNX jet", autocast="float32"
-)
-as_layer("CosineSimilarity", nn.CosineSimilarity(), number, lacks="C")
-as_layer(
-    "CosineEmbeddingLoss",
-    nn.CosineEmbeddingLoss(),
-    number,
-    lambda x: fixed(x.signs(4)),
-    lacks="C",
-    autocast="float32",
-)
-as_layer("GaussianNLLLoss", nn.GaussianNLLLoss(), number, unit, lacks="NaN")
-as_layer("HuberLoss", nn.HuberLoss(delta=0.6), number, lacks="ONNX jet", autocast="float32")
-as_layer("KLDivLoss", nn.KLDivLoss(reduction="batchmean"), unit, lacks="C ONNX jet", autocast="float32")
-as_layer("L1Loss", nn.L1Loss(), number, lacks="ONNX jet", autocast="float32")
-as_layer("MSELoss", nn.MSELoss(reduction="none"), number, lacks="C ONNX jet", autocast="float32")
-as_layer("MarginRankingLoss", nn.MarginRankingLoss(0.3), number, sign, autocast="float32")
-as_layer("NLLLoss", nn.NLLLoss(), label, lacks="ONNX jet", autocast="float32")
-as_layer("PairwiseDistance", nn.PairwiseDistance(2.0, 1e-6, True), number, lacks="C")
-as_layer("PoissonNLLLoss", nn.PoissonNLLLoss(), unit, autocast="float32")
-as_layer("SmoothL1Loss", nn.SmoothL1Loss(beta=0.5), number, lacks="ONNX jet", autocast="float32")
-as_layer("TripletMarginLoss", nn.TripletMarginLoss(), number, number, lacks="C", autocast="float32")
+as_layer("BCELoss", nn.BCELoss(), unit, low=0.05, high=0.95, lacks="C ONNX jet NaN")
+as_layer("BCEWithLogitsLoss", nn.BCEWithLogitsLoss(reduction="sum"), unit, lacks="ONNX jet")
+as_layer("CosineSimilarity", nn.CosineSimilarity(), number, lacks="C", autocast="")
+as_layer("CosineEmbeddingLoss", nn.CosineEmbeddingLoss(), number, lambda x: fixed(x.signs(4)), lacks="C")
+as_layer("GaussianNLLLoss", nn.GaussianNLLLoss(), number, unit, lacks="NaN", autocast="")
+as_layer("HuberLoss", nn.HuberLoss(delta=0.6), number, lacks="ONNX jet")
+as_layer("KLDivLoss", nn.KLDivLoss(reduction="batchmean"), unit, lacks="C ONNX jet")
+as_layer("L1Loss", nn.L1Loss(), number, lacks="ONNX jet")
+as_layer("MSELoss", nn.MSELoss(reduction="none"), number, lacks="C ONNX jet")
+as_layer("MarginRankingLoss", nn.MarginRankingLoss(0.3), number, sign)
+as_layer("NLLLoss", nn.NLLLoss(), label, lacks="ONNX jet")
+as_layer("PairwiseDistance", nn.PairwiseDistance(2.0, 1e-6, True), number, lacks="C", autocast="")
+as_layer("PoissonNLLLoss", nn.PoissonNLLLoss(), unit)
+as_layer("SmoothL1Loss", nn.SmoothL1Loss(beta=0.5), number, lacks="ONNX jet")
+as_layer("TripletMarginLoss", nn.TripletMarginLoss(), number, number, lacks="C")
 
 
-@op(terms=terms, inner=1.0, lacks="ONNX jet", autocast="float32")
+@loss(inner=1.0, lacks="ONNX jet")
 def CrossEntropyLoss(x):
     yield call(nn.CrossEntropyLoss(ignore_index=2, label_smoothing=0.1), x(4, 6), label(x))
     yield call(nn.CrossEntropyLoss(), x(4, 6), label(x))
