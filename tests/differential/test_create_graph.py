@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import ranvier as rv
-from support.differential import compare, draw
+from differential.random_pairs import compare, draw
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

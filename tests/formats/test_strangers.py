@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
+from formats.forger import GOOD
 from ranvier.data import load
 from ranvier.data.datasets import read_image
 from ranvier.tensors.strangers import printable, settable
 from ranvier.torch.former import frombuffer
-from support.forger import GOOD
 from support.refused import refused
 
 FILES = int(os.environ.get("RANVIER_FUZZ_FILES", "40"))
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 @pytest.mark.parametrize("kind", GOOD)
 def test_random_files(kind):
     pytest.importorskip("PIL" if kind == "picture" else "pandas")
-    command = [sys.executable, "-m", "support.forger", kind, str(FILES), str(FILES // 2)]
+    command = [sys.executable, "-m", "formats.forger", kind, str(FILES), str(FILES // 2)]
     own = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

@@ -38,13 +38,7 @@ def of_elements(low, high, low_target, high_target, *all_settings):
 
 
 def of_losses(name, *limits_and_settings, **known):
-    op(
-        of_elements(*limits_and_settings),
-        names=name,
-        terms=terms,
-        reference=getattr(reference, name),
-        **known,
-    )
+    loss(of_elements(*limits_and_settings), names=name, reference=getattr(reference, name), **known)
 
 
 of_losses("mse", -3, 3, -2, 2, lacks="ONNX jet")
