@@ -10,7 +10,7 @@ import ranvier as rv
 from ranvier.data import DistributedSampler
 from ranvier.distributed.exchange import in_order_of
 from ranvier.distributed.job import launched_size, part_of
-from support.ranks import launch, mpirun, results, told_by, told_in_turn
+from support.ranks import launch, mpirun, results, told_by
 from support.refused import refused
 
 CALLS = """
@@ -59,7 +59,7 @@ tell(said)
 
 @pytest.mark.parametrize("ranks", [3, 4])
 def test_calls(ranks):
-    told = told_in_turn(ranks, CALLS)
+    told = results(ranks, CALLS)
     for rank, said in enumerate(told):
         assert (said["rank"], said["size"], said["initialized"], said["mpi4py"]) == (rank, ranks, True, True)
         numbers = range(1, ranks + 1)

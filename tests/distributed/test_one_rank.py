@@ -90,7 +90,7 @@ tell(t.epoch)
 
 
 def test_a_flag_that_is_set_after_the_end_of_an_epoch_counts_at_the_next():
-    assert told_in_turn(2, WIDE + FLAG) == [3, 3]
+    assert results(2, WIDE + FLAG) == [3, 3]
 
 
 def without_parts():
