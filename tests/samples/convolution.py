@@ -1,9 +1,13 @@
 """Samples of convolutions and of the windows that they read: functions of `ops/image`, then layers."""
 
+from functools import partial
+
 from ranvier import nn
 from reference import conv2d as conv2d_reference
 
 from samples.sample import call, images, op, refused, sequences
+
+convolution = partial(op, autocast="lower")
 
 
 def products(x, w, *rest, **settings):
@@ -37,12 +41,8 @@ def any_convolution(x, axes):
     return call(images, weight, x(k), **of_axes(axes, settings))
 
 
-@op(
-    reference=conv2d_reference.conv1d,
-    terms=products,
-    lacks="jet limits promotion",
-    apart="NaN infinity",
-    autocast="lower",
+@convolution(
+    reference=conv2d_reference.conv1d, terms=products, lacks="jet limits promotion", apart="NaN infinity"
 )
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
@@ -67,12 +67,8 @@ def conv1d(x):
     yield refused(ValueError, "x of shape (1, 3, 5, 1); expected 3 dimensions", x(1, 3, 5, 1), weight)
 
 
-@op(
-    reference=conv2d_reference.conv2d,
-    terms=products,
-    lacks="jet limits promotion",
-    apart="NaN infinity",
-    autocast="lower",
+@convolution(
+    reference=conv2d_reference.conv2d, terms=products, lacks="jet limits promotion", apart="NaN infinity"
 )
 def conv2d(x):
     yield call(x(2, 4, 5, 6), x(6, 4, 3, 3), x(6))
@@ -137,12 +133,11 @@ def any_transposed(x, axes):
     return call(images, weight, x(groups * k), **of_axes(axes, settings))
 
 
-@op(
+@convolution(
     reference=conv2d_reference.conv_transpose1d,
     terms=stamps,
     lacks="C jet promotion",
     apart="NaN infinity infinities",
-    autocast="lower",
 )
 def conv_transpose1d(x):
     yield call(x(2, 4, 7), x(4, 3, 3), x(3))
@@ -158,12 +153,11 @@ def conv_transpose1d(x):
     yield refused(ValueError, text, x(5, 1, 3, 5), x(3, 4, 3))
 
 
-@op(
+@convolution(
     reference=conv2d_reference.conv_transpose2d,
     terms=stamps,
     lacks="C jet promotion",
     apart="NaN infinity infinities",
-    autocast="lower",
 )
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
@@ -205,13 +199,13 @@ def fold(x):
     yield call(x(2, 18, 9), 7, 3, dilation=2, padding=1, stride=2)
 
 
-@op(lacks="jet promotion", autocast="lower")
+@convolution(lacks="jet promotion")
 def Conv1d(x):
     yield call(nn.Conv1d(4, 6, 3), sequences(x))
     yield call(nn.Conv1d(4, 6, 3, 2, 1, 2, 2, False), sequences(x))
 
 
-@op(lacks="jet rounding promotion", autocast="lower")
+@convolution(lacks="jet rounding promotion")
 def Conv2d(x):
     yield call(nn.Conv2d(4, 6, 3), images(x))
     yield call(nn.Conv2d(4, 8, (3, 2), stride=(1, 2), padding=1, groups=4), images(x))
@@ -221,12 +215,12 @@ def Conv2d(x):
     yield refused(ValueError, "[conv2d] got", nn.Conv2d(4, 6, 3), x(2, 3, 8, 8))
 
 
-@op(lacks="C jet promotion", autocast="lower")
+@convolution(lacks="C jet promotion")
 def ConvTranspose1d(x):
     yield call(nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1), sequences(x))
 
 
-@op(lacks="C jet promotion", autocast="lower")
+@convolution(lacks="C jet promotion")
 def ConvTranspose2d(x):
     yield call(nn.ConvTranspose2d(4, 6, 3), images(x))
     yield call(nn.ConvTranspose2d(4, 6, (3, 2), stride=2, padding=1, output_padding=1, groups=2), images(x))

@@ -7,7 +7,7 @@ from ranvier.ops.making.random import fresh_key
 from reference import distance
 from reference import dropout as dropout_reference
 
-from samples.sample import call, fixed, images, many, op, refused
+from samples.sample import all_terms, call, fixed, images, many, op, refused
 
 PADDED = "rows of padding have no gradient"
 
@@ -55,7 +55,7 @@ def bags(index, weight, offsets=None, mode="mean", per_sample_weights=None, padd
 
 @op(
     reference=bags,
-    terms=lambda index, *args, **settings: index.size,
+    terms=all_terms,
     lacks="C ONNX",
     apart="ties NaN infinity",
 )

@@ -5,7 +5,7 @@ import operator
 import numpy as np
 from reference import index as reference
 
-from samples.sample import at_kink, call, fixed, op, refused, state
+from samples.sample import all_terms, at_kink, call, fixed, op, refused, state
 
 INF, NAN = np.inf, np.nan
 ALL, I, J = slice(None), np.array([1, 0, 1]), np.array([[1], [0]])
@@ -146,7 +146,7 @@ def scattered(x, dim, index, src=None, value=None, reduce=None):
     return reference.scatter(x, index, src, dim % x.ndim)
 
 
-@op(reference=scattered, terms=lambda x, *args, **settings: x.size, lacks="C rounding")
+@op(reference=scattered, terms=all_terms, lacks="C rounding")
 def scatter(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 3, 4, x.n), x(3, 4, x.n))
     yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))

@@ -4,7 +4,7 @@ import numpy as np
 import ranvier as rv
 from reference import reduce as reference
 
-from samples.sample import at_kink, call, fixed, op, refused
+from samples.sample import all_terms, at_kink, call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
 
@@ -110,22 +110,15 @@ def quantiles(x):
     yield refused(TypeError, f"[{x.name}] got", x.integers(0, 5, 3), 0.5)
 
 
-op(
-    quantiles,
-    names="quantile",
-    reference=quantile_by_numpy(np.quantile),
-    lacks="C ONNX NaN",
-    apart="ties NaN infinity",
-    autocast="float32",
-)
-op(
-    quantiles,
-    names="nanquantile",
-    reference=quantile_by_numpy(np.nanquantile),
-    lacks="C ONNX NaN",
-    apart="ties NaN infinity",
-    autocast="float32",
-)
+for _name, _function in (("quantile", np.quantile), ("nanquantile", np.nanquantile)):
+    op(
+        quantiles,
+        names=_name,
+        reference=quantile_by_numpy(_function),
+        lacks="C ONNX NaN",
+        apart="ties NaN infinity",
+        autocast="float32",
+    )
 
 
 def most_frequent(x, dim=-1, keepdim=False):
@@ -168,12 +161,12 @@ def running(function):
     return lambda x, dim, dtype=None: function(x, dim)
 
 
-op(totals, names="cumsum", reference=running(np.cumsum), terms=lambda x, *args, **settings: x.size, lacks="C")
+op(totals, names="cumsum", reference=running(np.cumsum), terms=all_terms, lacks="C")
 op(
     totals,
     names="cumprod",
     reference=running(np.cumprod),
-    terms=lambda x, *args, **settings: x.size,
+    terms=all_terms,
     lacks="C ONNX infinity",
     apart="NaN infinity",
 )

@@ -323,13 +323,7 @@ def repeated(x):
     yield refused(TypeError, f"[{x.name}] got b'mean'; expected whole numbers", x(2), b"mean")
 
 
-op(
-    repeated,
-    names="repeat tile",
-    reference=lambda x, *times: np.tile(x, sizes_of(times)),
-    exact=True,
-    lacks="C",
-)
+op(repeated, names="repeat tile", reference=lambda x, *n: np.tile(x, sizes_of(n)), exact=True, lacks="C")
 
 
 @op(
