@@ -5,7 +5,8 @@ from functools import partial
 from ranvier import nn
 from reference import conv2d as conv2d_reference
 
-from samples.sample import call, images, op, refused, sequences
+from samples.draw import images, sequences
+from samples.sample import call, op, refused
 
 convolution = partial(op, autocast="lower")
 

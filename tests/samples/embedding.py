@@ -7,7 +7,8 @@ from ranvier.ops.making.random import fresh_key
 from reference import distance
 from reference import dropout as dropout_reference
 
-from samples.sample import all_terms, call, fixed, images, many, op, refused
+from samples.draw import images
+from samples.sample import all_terms, call, fixed, many, op, refused
 
 PADDED = "rows of padding have no gradient"
 

@@ -2,7 +2,8 @@
 
 from ranvier import nn
 
-from samples.sample import call, images, op, refused
+from samples.draw import images
+from samples.sample import call, op, refused
 
 
 @op(lacks="promotion", autocast="lower")

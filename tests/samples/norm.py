@@ -3,7 +3,8 @@
 from ranvier import nn
 from reference import norm
 
-from samples.sample import call, fixed, images, many, op, refused, sequences, state
+from samples.draw import images, sequences
+from samples.sample import call, fixed, many, op, refused, state
 
 
 def batch_normalized(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):

@@ -4,7 +4,8 @@ import numpy as np
 from ranvier import nn
 from reference import images as image_reference
 
-from samples.sample import call, images, op, refused, sequences
+from samples.draw import images, sequences
+from samples.sample import call, op, refused
 
 
 def any_frame(x):

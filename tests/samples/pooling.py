@@ -7,7 +7,8 @@ from ranvier import nn
 from reference import pooling
 
 from samples.convolution import of_axes
-from samples.sample import call, images, op, refused, sequences
+from samples.draw import images, sequences
+from samples.sample import call, op, refused
 
 
 def any_window(x, axes, *names):

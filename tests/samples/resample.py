@@ -3,7 +3,8 @@
 from ranvier import nn
 from reference import images as image_reference
 
-from samples.sample import call, fixed, images, op, refused
+from samples.draw import images
+from samples.sample import call, fixed, op, refused
 
 SMOOTH = {"antialias": True}
 

@@ -31,8 +31,6 @@ from ranvier import nn
 from ranvier.nn.arguments import arguments_of
 
 from samples.draw import SIZE, Array, Draw
-from samples.draw import images as images
-from samples.draw import sequences as sequences
 
 LACKS = {  # what an op may not have, and why
     "C": "has no counterpart in C",
