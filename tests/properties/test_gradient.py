@@ -16,7 +16,7 @@ LEAVES_OUT = {
 def test_gradient(sample):
     call = sample.tensors(rv.float64)
     if any(y.requires_grad for y in call()):
-        check_slopes(call.with_leaves, call.leaves, 3, alone=True)
+        check_slopes(call.with_leaves, call.leaves, 2, alone=True)
 
 
 SETTINGS = {"allow_unused": True, "materialize_grads": True}
@@ -60,4 +60,4 @@ def test_second_gradient(sample):
     plain_ones = gradients(*call.leaves, *(w.detach() for w in weights))
     for graph, plain in zip(gradients(*call.leaves, *weights), plain_ones, strict=True):
         np.testing.assert_allclose(graph.numpy(force=True), plain.numpy(), 1e-9, 1e-12)
-    check_slopes(gradients, [*call.leaves, *weights], 4, alone=False)
+    check_slopes(gradients, [*call.leaves, *weights], 3, alone=False)
