@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from support.differential import compare, draw, shrunk  # noqa: E402
+from differential.random_pairs import compare, draw, shrunk  # noqa: E402
 
 PROGRAMS = int(os.environ.get("RANVIER_PROGRAMS", "1000"))
 FIRST = int(os.environ.get("RANVIER_PROGRAMS_FROM", "0"))

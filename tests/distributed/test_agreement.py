@@ -6,7 +6,7 @@ The texts are programs that all ranks run (`support.ranks`); what a rank tells i
 import numpy as np
 import pytest
 from ranvier.distributed.collectives import mark
-from support.ranks import results
+from support.ranks import results, told_in_turn
 
 LOSSES = """
 import hashlib
@@ -45,7 +45,7 @@ tell(said)
 
 
 def test_weighted_losses_are_those_of_one_process():
-    two, four = results(2, LOSSES), results(4, LOSSES)
+    two, four = told_in_turn(2, LOSSES), told_in_turn(4, LOSSES)
     assert len(two[0]) == 8
     assert all(said == two[0] for said in (*two, *four))
 
@@ -88,7 +88,7 @@ tell([
 
 def test_runs_that_differ_are_refused():
     batches = "[Trainer.fit] got a loader whose batches on rank 1 differ from those on rank 0"
-    for said in results(2, DIFFERENT):
+    for said in told_in_turn(2, DIFFERENT):
         assert said[0].startswith(batches)
         assert said[1].startswith(batches)
         assert said[2].startswith("[Trainer.fit] got a loader with a DistributedSampler")
@@ -246,7 +246,7 @@ tell([run(what) for what in sys.argv[1:]])
 
 def test_rows_are_compared_where_code_of_the_program_may_run_and_at_the_end():
     there = ["callback", "metric", "layer", "hook", "thread"]
-    for said in results(2, UNSEEN, "nothing", "progress", *there):
+    for said in told_in_turn(2, UNSEEN, "nothing", "progress", *there):
         for number, text in enumerate(said):
             epoch = 3 if number < 2 else 1
             wanted = f"[Trainer.fit] got different runs after epoch {epoch}, rank 1 there and rank 0 here: "

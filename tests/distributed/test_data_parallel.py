@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
-from support.ranks import results
+from support.ranks import results, told_in_turn
 
 LOOP = """
 d.init()
@@ -42,7 +42,7 @@ tell({"before": before, "after": after, "unused": unused})
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_loop(ranks):
-    told = results(ranks, LOOP)
+    told = told_in_turn(ranks, LOOP)
     assert all(said == told[0] for said in told)
     assert told[0]["unused"]
     model = rv.nn.Sequential(rv.nn.Linear(4, 8), rv.nn.Tanh(), rv.nn.Linear(8, 1))
@@ -78,7 +78,7 @@ tell([first, model.module.num_batches_tracked.item(), refused])
 
 
 def test_buffers_are_those_of_rank_0():
-    told = results(2, BUFFERS)
+    told = told_in_turn(2, BUFFERS)
     assert told[0][0] != told[1][0]  # each has added its own batch since
     for _, batches, refused in told:
         assert batches >= 4
@@ -141,7 +141,7 @@ tell(said)
 
 
 def test_changes_after_wrapping():
-    for said in results(2, CHANGES):
+    for said in told_in_turn(2, CHANGES):
         assert all(said.values()), said
         assert len(said) == 7
 

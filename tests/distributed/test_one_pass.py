@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.reduction import Reduce, is_by_row
 from support.distributed_runs import data, in_the_core, trained
-from support.ranks import results
+from support.ranks import told_in_turn
 
 
 def mlp(*sizes, activation=nn.ReLU, **settings):
@@ -158,7 +158,7 @@ def infinite(on_nonfinite, **settings):
 INFINITE = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from distributed.test_one_pass import infinite
+from test_one_pass import infinite
 tell([infinite(what) for what in ("raise", "warn", "ignore")])
 """
 
@@ -167,7 +167,7 @@ tell([infinite(what) for what in ("raise", "warn", "ignore")])
 def test_a_loss_that_is_not_finite_in_the_core():
     expected = [list(infinite(what, compile=False)) for what in ("raise", "warn", "ignore")]
     assert [list(infinite(what)) for what in ("raise", "warn", "ignore")] == expected
-    assert results(2, INFINITE) == [expected] * 2
+    assert told_in_turn(2, INFINITE) == [expected] * 2
 
 
 # The parts of a rank one after another in the core: the bits of each part as a call from Python.
@@ -229,7 +229,7 @@ PARTS_RUNS = {
 }
 TOLD = """
 import pytest
-from distributed.test_one_pass import *
+from test_one_pass import *
 with pytest.MonkeyPatch.context() as patch:
     found = batches(patch)
     tell([cnn_of(**PARTS_RUNS[NAME]), found])
@@ -248,7 +248,7 @@ def test_the_bits_of_parts_that_python_calls(name, monkeypatch):
     shards = settings.get("shards", 8)
     assert max(made for parts, made in found if parts == shards) >= 3
     assert sum(made for _, made in found) > 20
-    for told, found in results(2, TOLD.replace("NAME", repr(name))):
+    for told, found in told_in_turn(2, TOLD.replace("NAME", repr(name))):
         assert told == expected
         assert sum(made for parts, made in found if parts == shards // 2) > 20
 

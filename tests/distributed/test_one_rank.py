@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.cli import main
-from support.ranks import launch, results
+from support.ranks import launch, results, told_in_turn
 
 nn = rv.nn
 
@@ -47,7 +47,7 @@ tell([fit(on_epoch_begin=triple), fit(on_epoch_begin=rate(0.5), on_batch_end=rat
 
 
 def test_weights_and_settings_of_one_rank_are_noticed_though_ranks_divide_updates():
-    for told in results(2, WIDE + CHANGES):
+    for told in told_in_turn(2, WIDE + CHANGES):
         for text, expected in zip(told, ("epoch 3", "epoch 1", "weights and buffers: "), strict=True):
             assert "rank 1 there and rank 0 here: " in text
             assert expected in text
@@ -126,8 +126,8 @@ def layer_of_row(row):
 def test_ranks_without_rows_or_with_other_rows(call):
     alone = eval(call)
     for ranks in (2, 4):
-        code = f"from distributed.test_one_rank import *\ntell({call})"
-        assert results(ranks, code) == [alone] * ranks
+        code = f"from test_one_rank import *\ntell({call})"
+        assert told_in_turn(ranks, code) == [alone] * ranks
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -10,7 +10,7 @@ import pytest
 import ranvier as rv
 import ranvier.distributed.exchange as shared
 from ranvier import _core
-from support.ranks import launch, results, told_by
+from support.ranks import launch, results, told_by, told_in_turn
 from support.refused import refused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory without a name")
@@ -62,7 +62,8 @@ tell([found, list(here.host), hosts, total.core is not None])
     ],
 )
 def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
-    for rank, (found, host, counted, is_shared) in enumerate(results(ranks, SUMS, how)):
+    run = results if how else told_in_turn
+    for rank, (found, host, counted, is_shared) in enumerate(run(ranks, SUMS, how)):
         assert all(found), found
         assert (counted, is_shared) == (hosts, shared)
         first = rank - rank % (ranks // hosts)
@@ -122,7 +123,7 @@ tell(said)
 
 
 def test_vectors_that_differ_between_ranks():
-    for said in results(2, DIFFERENT):
+    for said in told_in_turn(2, DIFFERENT):
         pairs = [("1000 numbers of float32", "1001 numbers of float32"), ("float32", "float64")]
         for text, (first, second) in zip(said[:2], pairs, strict=True):
             begin, _, end = text.partition("; rank 1: ")
@@ -283,7 +284,7 @@ def trained(name, on_nonfinite="raise"):
 RUN = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from distributed.test_shared import trained
+from test_shared import trained
 tell([trained(*run.split(":")) for run in sys.argv[1:]])
 """
 RUNS = [*OPTIMIZERS, *WHOLE, *NETWORKS, *(f"infinite:{what}" for what in ("raise", "warn", "ignore"))]

@@ -6,7 +6,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.sync_norm import Parts, meeting
 from ranvier.nn.arguments import arguments_of
-from support.ranks import results
+from support.ranks import told_in_turn
 from support.refused import refused
 
 SHAPES = [(3, 2), (1, 2), (4, 2), (1, 2), (2, 2)]
@@ -157,7 +157,7 @@ tell([grads, state, said])
 
 
 def test_with_data_parallel():
-    told = results(3, LOOP)
+    told = told_in_turn(3, LOOP)
     assert told[0][:2] == told[1][:2] == told[2][:2]
     grads, state, (captured, differ) = told[0]
     rv.manual_seed(0)

@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.batches import Cut
 from support.distributed_runs import all_runs, checkpointed, cnn, data, network_with_everything, weights_of
-from support.ranks import launch, results
+from support.ranks import launch, results, told_in_turn
 
 ALL = "from support.distributed_runs import all_runs; tell(all_runs())"
 
@@ -21,7 +21,7 @@ def alone():
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_the_same_bits_on_ranks(ranks, alone):
-    for told in results(ranks, ALL):
+    for told in told_in_turn(ranks, ALL):
         for name, expected in alone.items():
             assert told[name] == expected, name
 
@@ -124,7 +124,7 @@ tell(said)
 
 
 def test_what_a_run_refuses():
-    told = results(2, WRONG)
+    told = told_in_turn(2, WRONG)
     assert told[0][:-1] == told[1][:-1]
     assert told[1][-1] == []  # rank 0 alone warns
     data_differ, search, winograd, resumes, not_finite, kept, updates, warned = told[0]
@@ -220,7 +220,7 @@ tell(trained(cnn(), x, y, fit={"batch_size": 24}, deterministic=False, metrics=[
 
 
 def test_any_number_of_ranks_without_the_same_bits():
-    told = results(3, ANY)
+    told = told_in_turn(3, ANY)
     assert told[0]["weights"] == told[1]["weights"] == told[2]["weights"]
     assert told[0]["history"] == told[2]["history"]
     assert told[0]["history"]["loss"][1] < told[0]["history"]["loss"][0]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
-from support.ranks import launch, results, start, told_by
+from support.ranks import launch, results, start, told_by, told_in_turn
 from support.refused import refused
 
 START = """
@@ -69,7 +69,7 @@ tell([said, results, mean.tolist(), work.wait()])
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_arrays(ranks):
-    for said, found, mean, waited in results(ranks, ARRAYS):
+    for said, found, mean, waited in told_in_turn(ranks, ARRAYS):
         what = "expected numbers or bools, in native byte order"
         for name, dtype in (("text", "<U1"), ("dates", "datetime64[D]"), ("objects", "object")):
             assert said[name] == f"TypeError: [all_reduce] got dtype {dtype}; {what}"

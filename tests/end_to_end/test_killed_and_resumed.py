@@ -24,7 +24,7 @@ KILLS = max(6, int(os.environ.get("RANVIER_KILLS", "0")))
 KINDS = (
     ["loader", "arrays", "images"] if "RANVIER_KILLS" in os.environ else ["loader"]
 )  # which has most to keep
-SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
+SCRIPT = Path(__file__).parent / "killed_run.py"
 
 
 @pytest.fixture

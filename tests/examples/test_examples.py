@@ -21,7 +21,7 @@ import pytest
 import ranvier as rv
 
 FOLDER = Path(__file__).parents[2] / "examples"
-SCRIPTS = Path(__file__).parents[1] / "support" / "run_scripts.py"
+SCRIPTS = Path(__file__).parent / "run_scripts.py"
 PACKAGES = {  # what an extra allows to import
     "onnx": ["onnx"],
     "sklearn": ["sklearn", "scipy", "joblib"],

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 import ranvier as rv
-from support.forged_pickles import HOOKS, OLD, name, text
-from support.forged_pickles import number_of as number
+from formats.forged_pickles import HOOKS, OLD, name, text
+from formats.forged_pickles import number_of as number
 from support.refused import refused
 
 PROTO = b"\x80\x02"

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
+from formats.forger import GOOD
 from ranvier.data import load
 from ranvier.data.datasets import read_image
 from ranvier.tensors.strangers import printable, settable
 from ranvier.torch.former import frombuffer
-from support.forger import GOOD
 from support.python import printed
 from support.refused import refused
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 @pytest.mark.parametrize("kind", GOOD)
 def test_random_files(kind):
     pytest.importorskip("PIL" if kind == "picture" else "pandas")
-    command, tests = ("-m", "support.forger", kind, str(FILES), str(FILES // 2)), Path(__file__).parents[1]
+    command, tests = ("-m", "formats.forger", kind, str(FILES), str(FILES // 2)), Path(__file__).parents[1]
     assert ": 0 wrong" in printed(*command, folder=tests, OMP_NUM_THREADS="1")
 
 

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 import ranvier as rv
+from func.trees import text
 from ranvier import func
 from support.refused import refused
-from support.trees import text
 
 
 def counter(T):

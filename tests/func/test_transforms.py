@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 import pytest
 import ranvier as rv
+from func.trees import text
 from ranvier import func
 from ranvier.autograd import numeric_gradients
 from support.refused import refused
-from support.trees import text
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, in jvp
 A = np.random.default_rng(0).standard_normal((2, 2)) / 2

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+from inputs.random_calls import MODULES, Call, random_call
 from support.calls import WRITES
-from support.fuzz import MODULES, Call, random_call
 from support.threads import beside, in_threads
 from support.wrong_input import attempt, flat, leaf, sent_back
 

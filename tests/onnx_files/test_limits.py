@@ -7,7 +7,7 @@ from support.isolated import run_isolated
 from support.refused import refused
 
 onnx = pytest.importorskip("onnx")
-from support.onnx_fuzz import case  # noqa: E402
+from onnx_files.changed_files import case  # noqa: E402
 from support.onnx_models import model_of  # noqa: E402
 
 node = onnx.helper.make_node

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 
+from onnx_files.node_suite import Outcome, outcomes
 from ranvier.onnx.registry import OPERATORS
-from support.onnx_backend import Outcome, outcomes
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 

@@ -2,22 +2,29 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 import ranvier as rv
 from samples import OPS
-from samples.sample import Op, Sample
+from samples.sample import APART, LACKS, Op, Sample
 
-WITHOUT_HALVES = """
-    fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_rfft2 stft istft inverse linalg_inv det logdet slogdet
-    cholesky linalg_cholesky cholesky_inverse cholesky_solve triangular_solve linalg_solve_triangular
-    linalg_solve linalg_lstsq lu lu_solve lu_unpack qr linalg_qr pinverse linalg_pinv linalg_svdvals
-    linalg_eigvalsh linalg_matrix_norm
-"""
-NO_HALVES = dict.fromkeys(WITHOUT_HALVES.split(), "has no halves, as in PyTorch")
+
+def lacking(word: str) -> dict[str, str]:
+    """For `every_op`: the ops that lack this, and why."""
+    return dict.fromkeys([name for name, op in OPS.items() if word in op.lacks.split()], LACKS[word])
+
+
+def apart(word: str) -> dict[str, str]:
+    """For `every_op`: the ops whose answer is apart from PyTorch's there, and why."""
+    return dict.fromkeys([name for name, op in OPS.items() if word in op.apart.split()], APART[word])
+
+
+def lacks(sample: Sample, word: str) -> bool:
+    return word in sample.op.lacks.split()
+
+
 OF_ITS_DTYPE = {
     "rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"
 }
@@ -30,7 +37,7 @@ def every_op(
     only: Callable[[Op], Any] = lambda op: True,
     of: Callable[[Sample], bool] = lambda sample: sample.error is None,
 ) -> Callable[..., Any]:
-    """The test runs once for each op, on each of its samples.
+    """The test runs on each sample of each op.
 
     leaves_out: names of ops, several in a text, and the reason why this property is not tested for them.
     only: the ops for which the property makes sense. of: the samples.
@@ -41,10 +48,11 @@ def every_op(
         own_name = test.__name__.removeprefix("test_")
         PROPERTIES[own_name] = left, only
 
-        def run(name: str, **fixtures: Any) -> None:
+        @functools.wraps(test)
+        def run(ops: Sequence[str], **fixtures: Any) -> None:
             __tracebackhide__ = True
-            for sample in OPS[name].all_samples:
-                if of(sample) and own_name not in sample.left_out:
+            for sample in (sample for name in ops for sample in OPS[name].all_samples if of(sample)):
+                if own_name not in sample.left_out:
                     rv.manual_seed(0)
                     try:
                         test(sample, **fixtures)
@@ -52,24 +60,23 @@ def every_op(
                         print("failed with", sample)  # pytest shows it below the traceback
                         raise
 
-        return _parametrized(test, run, [name for name, op in OPS.items() if name not in left and only(op)])
+        _, *fixtures = inspect.signature(test).parameters.values()
+        ops = inspect.Parameter("ops", inspect.Parameter.KEYWORD_ONLY)
+        run.__signature__ = inspect.Signature([ops, *(f.replace(kind=ops.kind) for f in fixtures)])
+        run.every_op = [name for name, op in OPS.items() if name not in left and only(op)]  # see conftest.py
+        return run
 
     return decorate
-
-
-def _parametrized(test: Callable[..., None], run: Any, names: list[str]) -> Any:
-    _, *fixtures = inspect.signature(test).parameters.values()
-    name = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY)
-    run.__signature__ = inspect.Signature([name, *(f.replace(kind=name.kind) for f in fixtures)])
-    run.pytestmark = getattr(test, "pytestmark", [])  # type: ignore[attr-defined]
-    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
-    return pytest.mark.parametrize("name", names)(run)
 
 
 def outside(names: Mapping[str, str]) -> Callable[[Op], bool]:
     """For `only`: the ops that are not named; another test has them."""
     left = {name for text in names for name in text.split()}
     return lambda op: op.name not in left
+
+
+def has_halves(op: Op) -> bool:
+    return "halves" not in op.lacks.split()
 
 
 def is_smooth(sample: Sample) -> bool:

@@ -2,30 +2,10 @@
 
 import ranvier as rv
 
-from properties.every import NO_HALVES, every_op, outside, weights_for
+from properties.every import every_op, has_halves, weights_for
 
-LOWER = """
-    matmul mm bmm addmm baddbmm addbmm einsum tensordot inner cov vecdot chain_matmul multi_dot linear
-    conv1d conv2d
-    conv3d conv_transpose1d conv_transpose2d prelu scaled_dot_product_attention Linear Conv1d Conv2d
-    ConvTranspose1d
-    ConvTranspose2d PReLU RNN LSTM RNNCell MultiheadAttention
-    affine_grid Sequential linalg_vecdot cov_weighted corrcoef attention_with_dropout
-"""
-FLOAT32 = """
-    mse l1 smooth_l1 huber kl_div cross_entropy nll bce bce_with_logits poisson_nll hinge_embedding
-    margin_ranking
-    triplet_margin cosine_embedding soft_margin multi_margin multilabel_margin ctc prod trace cdist quantile
-    nanquantile grid_sample max_unpool1d max_unpool2d
-    kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights ctc_loss hinge_embedding_loss
-    soft_margin_loss multi_margin_loss multilabel_margin_loss BCELoss BCEWithLogitsLoss CosineEmbeddingLoss
-    CrossEntropyLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss
-    TripletMarginLoss CTCLoss grid_sample_nearest
-    grid_sample_bicubic MaxUnpool1d MaxUnpool2d ReflectionPad1d ReflectionPad2d
-    ReplicationPad1d ReplicationPad2d
-"""
 LEAVES_OUT = {
-    "matrix_power pad local_response_norm LocalResponseNorm einsum inner lu_solve lu_unpack": "by mode",
+    "matrix_power pad local_response_norm LocalResponseNorm einsum inner": "by mode",
 }
 
 
@@ -33,20 +13,19 @@ def dtypes(ys):
     return [y.dtype for y in ys]
 
 
-@every_op(LEAVES_OUT, only=outside(NO_HALVES))
+@every_op(LEAVES_OUT, only=has_halves)
 def test_autocast(sample):
     for dtype in (rv.float32, rv.float64, rv.bfloat16):
         outside = dtypes(sample.tensors(dtype)())
         with rv.autocast("cpu"):
             inside = dtypes(sample.tensors(dtype)())
-        name = sample.op.name
         listed = {rv.float32, rv.bfloat16}
-        wanted = rv.bfloat16 if name in LOWER.split() else rv.float32 if name in FLOAT32.split() else None
+        wanted = {"lower": rv.bfloat16, "float32": rv.float32}.get(sample.op.autocast)
         assert inside == [wanted if wanted and y in listed else y for y in outside], str(dtype)
 
 
 @every_op(
-    {"det logdet slogdet linalg_pinv linalg_matrix_norm": "not listed"}, only=lambda op: op.name in NO_HALVES
+    {"det logdet slogdet linalg_pinv linalg_matrix_norm": "not listed"}, only=lambda op: not has_halves(op)
 )
 def test_autocast_without_halves(sample):
     """What has no halves computes them in float32 there."""
@@ -69,7 +48,7 @@ OF_SEVERAL = """
 """
 
 
-@every_op({OF_SEVERAL: "of several ops, by mode"}, only=lambda op: op.name in LOWER.split())
+@every_op({OF_SEVERAL: "of several ops, by mode"}, only=lambda op: op.autocast == "lower")
 def test_autocast_gradients(sample):
     """They are those of explicit casts."""
     call = sample.tensors(rv.float32)

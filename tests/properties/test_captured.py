@@ -5,7 +5,7 @@ import ranvier as rv
 from compile.beside import CALLS, same
 from ranvier import nn
 
-from properties.every import NO_HALVES, every_op, floats, outside
+from properties.every import every_op, floats, has_halves, outside
 
 REFUSED = {
     """nonzero masked_select argwhere unique unique_consecutive bincount histc histogram mode nanmedian
@@ -25,33 +25,37 @@ LEAVES_OUT = {"linalg_lstsq": "NumPy rounds by where memory lies", "det": "NumPy
 DTYPES = (rv.float32, rv.float64, rv.float32, rv.bfloat16, rv.float16)  # of the first sample, the second ...
 
 
-def maker(sample, dtype):
+def maker(samples, dtypes):
     """A step on inputs times a weight, so that there is always something to train, and what it changes."""
 
     def made():
-        call = sample.tensors(dtype)
-        function, moving = call.of_inputs(), [x.requires_grad for x in call.inputs]
-        weight = nn.Parameter(rv.full((), 0.9, dtype=dtype))
-        parameters = [weight, *(x for x in call.leaves if isinstance(x, nn.Parameter))]
+        calls = [sample.tensors(dtype) for sample, dtype in zip(samples, dtypes, strict=True)]
+        weight = nn.Parameter(rv.full((), 0.9))
+        parameters = [weight, *(x for call in calls for x in call.leaves if isinstance(x, nn.Parameter))]
         optimizer = rv.optim.SGD(parameters, lr=0.01, momentum=0.9)
+        parts = [(call.of_inputs(), [x.requires_grad for x in call.inputs], call.dtype) for call in calls]
 
         def step(*inputs):
             optimizer.zero_grad()
-            scaled = [x * weight if moves else x.clone() for x, moves in zip(inputs, moving, strict=True)]
-            ys = function(*scaled)
-            loss = sum(((y * y).mean() for y in floats(ys)), (weight * weight).sum())
+            loss, given, results = weight * weight, iter(inputs), []
+            for function, moving, dtype in parts:
+                own = weight.to(dtype)
+                ys = function(*(next(given) * own if moves else next(given).clone() for moves in moving))
+                loss = sum(((y * y).mean() for y in floats(ys)), loss)
+                results += [y.clone() for y in ys]
             loss.backward()
             optimizer.step()
-            return loss, [y.clone() for y in ys]
+            return loss, results
 
-        return step, parameters, optimizer, call.states
+        return step, parameters, optimizer, [x for call in calls for x in call.states]
 
     return made
 
 
-def given(sample, dtype):
+def given(samples, dtypes):
     def inputs(number):
-        made = sample.tensors(dtype, records=False).inputs
+        pairs = zip(samples, dtypes, strict=True)
+        made = [x for sample, dtype in pairs for x in sample.tensors(dtype, records=False).inputs]
         return [x * (1 - number / 32) if x.is_floating_point() else x for x in made]
 
     return inputs
@@ -65,10 +69,20 @@ def between(number, parameters, optimizer, states):
             p.mul_(0.95)
 
 
-@every_op(LEAVES_OUT, only=outside(REFUSED | AT_TIMES))
+def of_op(sample):
+    """All samples of its op, in one step."""
+    return [one for one in sample.op.samples if "captured" not in one.left_out]
+
+
+def is_first(sample):
+    return sample is next(iter(of_op(sample)), None)
+
+
+@every_op(LEAVES_OUT, only=outside(REFUSED | AT_TIMES), of=is_first)
 def test_captured(sample):
-    dtype = DTYPES[sample.number % (2 if sample.op.name in NO_HALVES else len(DTYPES))]
-    step = same(maker(sample, dtype), given(sample, dtype), CALLS, between)
+    samples, count = of_op(sample), len(DTYPES) if has_halves(sample.op) else 2
+    dtypes = [DTYPES[one.number % count] for one in samples]
+    step = same(maker(samples, dtypes), given(samples, dtypes), CALLS, between)
     assert len(step.programs) == 1
 
 
@@ -76,7 +90,7 @@ def test_captured(sample):
 @every_op({}, only=lambda op: any(op.name in names.split() for names in REFUSED | AT_TIMES))
 def test_captured_refused(sample):
     """Such a step says so where it must be compiled, and else runs as it is written."""
-    make, inputs = maker(sample, rv.float32), given(sample, rv.float32)
+    make, inputs = maker([sample], [rv.float32]), given([sample], [rv.float32])
     same(make, inputs, 3, strict=False)
     if any(sample.op.name in names.split() for names in REFUSED) and sample.number == 0:
         step = rv.compile(make()[0], strict=True)

@@ -6,20 +6,21 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import ranvier as rv
+from support.tolerance import close, equal
 
-from properties.every import NO_HALVES, OF_ITS_DTYPE, every_op, floats, is_smooth, outside, weights_for
+from properties.every import (
+    OF_ITS_DTYPE,
+    every_op,
+    floats,
+    has_halves,
+    is_smooth,
+    lacking,
+    lacks,
+    weights_for,
+)
 from properties.test_sizes import drawn
 
-SEVERAL = """
-    Bilinear CTCLoss Conv2d GRU InstanceNorm2d LPPool2d LSTM LocalResponseNorm MultiheadAttention RNN RReLU
-    Transformer
-    TransformerDecoderLayer TransformerEncoderLayer scaled_dot_product_attention diff Sequential affine_grid
-    ctc_loss einsum lp_pool2d rrelu scatter scatter_reduce normal
-"""  # roundings: of several ops, or of weights
-TWICE = {
-    "Transformer": "second gradients of many roundings",
-    "ctc_loss CTCLoss": "no second gradients",
-} | OF_ITS_DTYPE
+TWICE = {"Transformer": "second gradients of many roundings"} | lacking("second") | OF_ITS_DTYPE
 LEAVES_OUT = {
     "nextafter": "the neighbour is that of its own dtype",
     "bincount": "sums of halves are float64",
@@ -39,15 +40,15 @@ def same(y, exact, call):
     exact = exact.detach().to(own) if is_float and exact.dtype == rv.float32 else exact
     assert y.dtype == exact.dtype
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
-    if call.sample.op.name in SEVERAL.split():
+    if lacks(call.sample, "rounding"):
         limit = 16 * EPS[own] * np.abs(exact).max(initial=0)
-        np.testing.assert_allclose(y, exact, 0, limit, strict=True)
+        close(y, exact, 0, limit)
         return
-    np.testing.assert_array_equal(y, exact, strict=True)
+    equal(y, exact)
 
 
 @halves
-@every_op(LEAVES_OUT, only=outside(NO_HALVES))
+@every_op(LEAVES_OUT, only=has_halves)
 def test_halves(sample, own):
     """Results, what the call has written, and gradients."""
     for records in (False, True):
@@ -97,27 +98,27 @@ def mapped(call, block):
 
 
 @halves
-@every_op(LEAVES_OUT | TWICE, only=outside(NO_HALVES), of=is_smooth)
+@every_op(LEAVES_OUT | TWICE, only=has_halves, of=is_smooth)
 def test_half_derivatives(sample, own):
     """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
+    double, single, half = (sample.tensors(dtype, of=own) for dtype in (rv.float64, rv.float32, own))
+    if not any(y.requires_grad for y in double()):
+        return
+
+    def autocast():
+        return rv.autocast("cpu", dtype=own)
+
     for run in (second, forward, mapped):
-        call = sample.tensors(rv.float64, of=own)
-        if not any(y.requires_grad for y in call()):
-            return
-        exact = run(call, nullcontext)
-        for dtype, block in itertools.product(
-            (own, rv.float32), (nullcontext, lambda: rv.autocast("cpu", dtype=own))
-        ):
-            if (dtype, block) == (rv.float32, nullcontext):
-                continue
-            found = run(sample.tensors(dtype, of=own), block)
+        exact = run(double, nullcontext)
+        for call, block in ((half, nullcontext), (half, autocast), (single, autocast)):
+            found = run(call, block)
             for k, (y, z) in enumerate(zip(found, exact, strict=True)):
                 y, z = y.double().numpy(force=True), z.numpy(force=True)
                 limit = 32 * EPS[own] * np.abs(z[np.isfinite(z)]).max(initial=0.0) + 1e-5
-                np.testing.assert_allclose(y, z, 0, limit, err_msg=f"{run.__name__} {dtype} {block} {k}")
+                close(y, z, 0, limit, f"{run.__name__} {call.dtype} {block} {k}")
 
 
-@every_op({}, only=lambda op: op.name in NO_HALVES)
+@every_op({}, only=lambda op: not has_halves(op))
 def test_halves_are_refused(sample):
     if sample.op.name != "linalg_matrix_norm" or sample.number in (1, 2):  # the norm of Frobenius is a sum
         with pytest.raises((TypeError, ValueError), match=r"float16; expected float32 or float64"):
@@ -139,7 +140,7 @@ def has_size(sample):
     return sample.error is None and sample.has_size and not sample.is_layer
 
 
-@every_op(LEAVES_OUT | REORDERED, only=outside(NO_HALVES), of=has_size)
+@every_op(LEAVES_OUT | REORDERED, only=has_halves, of=has_size)
 def test_sizes_of_halves(sample, isas, threads):
     """Around those of vectors and blocks, at each level, by any threads, in other layouts of memory."""
     ways = itertools.cycle(itertools.product(EPS, [None, *LAYOUTS.values()], (1, 2)))
@@ -166,8 +167,8 @@ REFUSES = {
 
 @every_op(
     LEAVES_OUT | REORDERED | REFUSES,
-    only=outside(NO_HALVES),
-    of=lambda sample: has_size(sample) and sample.op.name not in SEVERAL.split() and sample.arrays,
+    only=has_halves,
+    of=lambda sample: has_size(sample) and not lacks(sample, "rounding") and sample.arrays,
 )
 @pytest.mark.filterwarnings("error")
 def test_all_halves(sample, isas, rng):

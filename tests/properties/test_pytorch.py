@@ -9,7 +9,7 @@ from samples.arrange import unfolded
 from samples.index import written
 from samples.linalg import of_lower, of_symmetric
 
-from properties.every import every_op, weights_for
+from properties.every import apart, every_op, weights_for
 
 LEAVES_OUT: dict[str, str] = {}
 AT_LIMITS = "hardswish softsign gelu gelu_tanh silu mish sign"  # PyTorch: NaN at infinity, or of NaN a number
@@ -22,44 +22,6 @@ OTHER_THERE = """
     cholesky_inverse cholesky_solve kthvalue
 """  # another value by intention: at NaN, infinity, equal elements, or one of two places
 TIES = [-1.0, 0.0, 1.0, 2.0]
-AT_TIES = {
-    """
-    logit addcdiv inverse linalg_inv det logdet slogdet linalg_solve_triangular linalg_solve bce
-    poisson_nll bce_with_weights gaussian_nll cov_weighted topk quantile nanquantile histogram
-    cholesky kl_div
-    linalg_cholesky embedding_bag
-    """: "takes no such numbers, or has no one place or slope there",
-}
-AT_NAN = {
-    """
-    hardtanh softshrink hardshrink elu selu celu abs logit addcmul addcdiv interpolate
-    grid_sample grid_sample_bicubic grid_sample_nearest inverse linalg_inv det logdet slogdet
-    linalg_solve_triangular linalg_solve linalg_lstsq linalg_qr pinverse linalg_pinv
-    linalg_svdvals linalg_matrix_norm linalg_vector_norm bce poisson_nll bce_with_weights
-    gaussian_nll multi_margin_loss multilabel_margin_loss dist renorm cov_weighted
-    scaled_dot_product_attention batch_norm_of_running_statistics pairwise_distance topk
-    quantile nanquantile mode cumprod bucketize searchsorted histc histogram norm prod
-    relu6 conv1d conv_transpose1d conv_transpose2d matrix_power l1 logcumsumexp nanmean trapezoid
-    conv2d cholesky kl_div lu qr stft
-    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
-    instance_norm embedding_bag
-    """: "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
-}
-AT_INFINITY = {
-    """
-    logit addcmul addcdiv interpolate grid_sample grid_sample_bicubic inverse linalg_inv det
-    logdet slogdet matrix_exp matrix_power linalg_solve_triangular linalg_solve linalg_lstsq
-    linalg_qr pinverse linalg_pinv linalg_svdvals linalg_matrix_norm bce bce_with_logits
-    poisson_nll kl_div_of_logarithms bce_with_weights bce_of_logits_with_weights gaussian_nll
-    soft_margin_loss multi_margin_loss multilabel_soft_margin_loss cdist pdist cov_weighted
-    scaled_dot_product_attention batch_norm_of_running_statistics rms_norm pairwise_distance
-    topk quantile nanquantile cumprod logcumsumexp histc histogram norm prod trapezoid
-    conv1d conv_transpose1d conv_transpose2d l1
-    conv2d cholesky kl_div copysign logaddexp lu lu_solve qr std_mean stft triangular_solve var_mean
-    fft_fft fft_ifft fft_irfft fft_rfft istft lp_pool2d linalg_cholesky linalg_eigvalsh cross_entropy
-    instance_norm embedding_bag
-    """: "takes no infinity, or has its limit or another order of sums where one of both gives NaN",
-}
 LOSSES = "mse l1 smooth_l1 huber nll poisson_nll gaussian_nll cosine_embedding margin_ranking triplet_margin"
 OTHER_NAMES = {name: f"nn.functional.{name}_loss" for name in LOSSES.split()} | {
     "getitem": "Tensor.__getitem__",
@@ -215,16 +177,16 @@ def is_compared(sample):
     return sample.error is None and "pytorch" not in sample.left_out
 
 
-@every_op(AT_TIES, only=does_not_differ, of=is_compared)
+@every_op(apart("ties"), only=does_not_differ, of=is_compared)
 def test_ties(sample, torch):
     compare(with_drawn(sample, TIES), torch, True)
 
 
-@every_op(AT_NAN, only=does_not_differ, of=is_compared)
+@every_op(apart("NaN"), only=does_not_differ, of=is_compared)
 def test_beside_nan(sample, torch):
     compare(with_drawn(sample, [*TIES, np.nan]), torch, True)
 
 
-@every_op(AT_INFINITY, only=does_not_differ, of=is_compared)
+@every_op(apart("infinity"), only=does_not_differ, of=is_compared)
 def test_beside_infinity(sample, torch):
     compare(with_drawn(sample, [*TIES, np.inf, -np.inf]), torch, True)

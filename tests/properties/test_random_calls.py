@@ -8,11 +8,12 @@ import os
 
 import ranvier as rv
 
-from properties.every import every_op
+from properties.every import OF_ITS_DTYPE, every_op
+from properties.slopes import OF_LARGE, check_slope, directions
 from properties.test_gradient import LEAVES_OUT as OTHER_GRADIENTS
-from properties.test_levels import LEAVES_OUT, compare
+from properties.test_levels import compare
 from properties.test_reference import compare_with_reference
-from properties.test_sizes import check_slope, outcome
+from properties.test_sizes import outcome
 
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "3"))
 
@@ -21,7 +22,7 @@ def is_random(sample):
     return sample.error is None and sample.op.has_random_shapes
 
 
-@every_op(LEAVES_OUT, only=lambda op: op.has_random_shapes, of=is_random)
+@every_op(OF_ITS_DTYPE, only=lambda op: op.has_random_shapes, of=is_random)
 def test_random_calls(sample, isas):
     levels = itertools.cycle(isas)
     for seed in range(1, 1 + DRAWS):
@@ -38,4 +39,4 @@ def test_random_calls(sample, isas):
         _, gradients = outcome(call)
         has_slope = gradients and all(x.size for x in drawn.arrays) and "gradient" not in drawn.left_out
         if has_slope and drawn.op.name not in OTHER_GRADIENTS:
-            check_slope(call, gradients)
+            check_slope(call.with_leaves, call.leaves, gradients, directions(call.leaves, 1), **OF_LARGE)

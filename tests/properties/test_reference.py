@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 from samples.sample import plain
-from support.tolerance import tolerance
+from support.tolerance import close, equal, tolerance
 
 from properties.every import every_op
 
@@ -27,15 +27,14 @@ def magnitude(arrays):
     return max([1.0, *(np.abs(x).max(initial=0) for x in finite)])
 
 
-@np.errstate(invalid="ignore")
 def agree(found, wanted, limit, exact, where):
     """The results are those wanted, where they are floats within a limit for their dtype."""
     for y, want in zip(found, wanted, strict=True):
         assert y.shape == want.shape, where
         if y.dtype.kind != "f" or exact:
-            np.testing.assert_array_equal(y, want.astype(y.dtype), where)
-        elif not (abs(y - want) <= limit(y.dtype)).all():  # infinities, NaN, or more
-            np.testing.assert_allclose(y, want, rtol=0, atol=limit(y.dtype), err_msg=where)
+            equal(y, want.astype(y.dtype), where)
+        else:
+            close(y, want, 0, limit(y.dtype), where)
 
 
 def compare_with_reference(sample, isas):

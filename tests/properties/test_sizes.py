@@ -9,13 +9,13 @@ from samples import OPS
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
-from properties.every import every_op, floats, weights_for
+from properties.every import every_op, weights_for
+from properties.slopes import OF_LARGE, check_slope, directions
 from properties.test_gradient import LEAVES_OUT
 from properties.test_reference import agree, expected, magnitude
 
 WIDTHS = (1, 2, 3, 5, 9, 15, 16, 17, 31, 33, 64, 65, 129, 257)  # vectors, tiles, blocks, one more and less
 LARGE = 20_011  # of work for several threads
-STEP = 1e-6
 
 
 def has_size(op):
@@ -48,19 +48,6 @@ def outcome(call, layout=""):
     return [y.numpy(force=True) for y in ys], [g.numpy() for g in grads]
 
 
-def check_slope(call, gradients):
-    """Along one direction at random, the gradients are a difference of two calls in float64."""
-    ways = [np.random.default_rng(i).uniform(0.5, 1.0, x.shape) for i, x in enumerate(call.leaves)]
-    ends = []
-    for step in (STEP, -STEP):
-        moved = [x.detach() + rv.tensor(step * way) for x, way in zip(call.leaves, ways, strict=True)]
-        ends.append(sum((y * weights_for(y, 1)).sum().item() for y in floats(call.with_leaves(*moved))))
-    terms = [g * way for g, way in zip(gradients, ways, strict=True)]
-    limit = 1e-6 * max(1.0, sum(abs(t).sum() for t in terms))
-    found = sum(t.sum() for t in terms)
-    np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * STEP), rtol=0, atol=limit)
-
-
 @every_op({}, only=has_size, of=lambda sample: sample.has_size and sample.error is None)
 def test_sizes(sample, isas):
     layouts = itertools.cycle(("", *LAYOUTS))
@@ -72,12 +59,13 @@ def test_sizes(sample, isas):
             agree(values, *expected(sized, np.float32), sample.op.exact, f"size {n}")
         has_gradient = sample.op.name not in LEAVES_OUT and "gradient" not in sample.left_out
         if gradients and sized.is_smooth and has_gradient:
-            check_slope(call, gradients)
+            check_slope(call.with_leaves, call.leaves, gradients, directions(call.leaves, 1), **OF_LARGE)
         arrays = [*sized.arrays, *values, *gradients]
         terms, size = max(a.size for a in arrays), magnitude(arrays)
         limit = functools.partial(tolerance, reduction=terms, magnitude=size)
-        for isa, dtype in itertools.product(isas, (rv.float32, rv.float64)):
-            found, slopes = outcome(sized.tensors(dtype, of=rv.float32), next(layouts))
+        calls = [sized.tensors(dtype, of=rv.float32) for dtype in (rv.float32, rv.float64)]
+        for isa, call in itertools.product(isas, calls):
+            found, slopes = outcome(call, next(layouts))
             agree(found, values, limit, sample.op.exact, f"size {n} at {isa}")
             agree(slopes, gradients, limit, False, f"gradients of size {n} at {isa}")
 

@@ -152,12 +152,12 @@ def test_caches_that_are_not_three_sizes_are_refused(caches: str) -> None:
 
 # Memory runs out at any allocation of a call: MemoryError, nothing half changed, and the next call is right.
 #
-# The library of `support/failing_malloc.c`, loaded before Python, fails the allocations of the core (its
-# caching allocator, operator new) or of NumPy. `support/failing_allocations.py` has the calls.
+# The library of `failing_malloc.c`, loaded before Python, fails the allocations of the core (its
+# caching allocator, operator new) or of NumPy. `failing_allocations.py` has the calls.
 
 
 POINTS = 10**6 if os.environ.get("RANVIER_KILL_POINTS") == "all" else 5  # of a call; each twice
-SUPPORT = Path(__file__).parents[1] / "support"
+HERE = Path(__file__).parent
 CORE, NUMPY = 1 | 4, 2  # the core: its allocator and operator new
 
 
@@ -167,7 +167,7 @@ def library(tmp_path_factory):
     if not compiler or platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ:
         pytest.skip("needs glibc, a C compiler, and no other library before Python")
     path = tmp_path_factory.mktemp("failing") / "failing.so"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(path), str(SUPPORT / "failing_malloc.c")]
+    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(path), str(HERE / "failing_malloc.c")]
     subprocess.run(command, check=True)
     return str(path)
 
@@ -188,7 +188,7 @@ def test_each_allocation_fails(library, kinds, subjects):
     if subjects.startswith("fit"):
         pytest.importorskip("onnx")
     environment = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "support.failing_allocations", subjects, str(kinds), str(POINTS)]
+    command = [sys.executable, "-m", "runtime.failing_allocations", subjects, str(kinds), str(POINTS)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=3600)
     *faults, points = done.stdout.splitlines() or ["nothing"]
     assert not faults, "\n".join(faults[:20])

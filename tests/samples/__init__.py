@@ -1,4 +1,4 @@
-"""Samples of all ops, by family, in files that are named like the folders of `python/ranvier/ops`."""
+"""Samples of all ops, in a file for each family; layers are beside the functions of their family."""
 
 import importlib
 import pkgutil

@@ -37,17 +37,35 @@ def layers_by_element(kind, all_settings):
     return samples
 
 
+OTHERS_LIMITS = {"lacks": "limits", "apart": "infinities"}
+KNOWN = {
+    "softsign": OTHERS_LIMITS,
+    "gelu": OTHERS_LIMITS,
+    "silu": OTHERS_LIMITS,
+    "mish": OTHERS_LIMITS,
+    "hardswish": {"lacks": "limits"},
+    "hardshrink": {"lacks": "limits", "apart": "NaN"},
+}
+KNOWN |= {name: {"apart": "NaN"} for name in ("hardtanh", "relu6", "softshrink", "elu", "selu", "celu")}
+
 for _name, _row in TABLE.items():
     _settings = activation.SETTINGS.get(_name, [()])  # also those that are no defaults
     _known = {
         "kinks": {0.0, *_row.kinks(), *(kink for own in _settings for kink in _row.kinks(*own))},
         "inner": max(_row.inner, 0.1),
     }
-    op(by_element(_settings[0]), names=_name, reference=getattr(activation, _name), **_known)
+    _own = {**_known, **KNOWN.get(_name, {})}
+    op(by_element(_settings[0]), names=_name, reference=getattr(activation, _name), **_own)
     op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, **_known)
 
 
-@op(of=rv.nn.functional.gelu, inner=1.0, reference=lambda x, approximate: activation.gelu_tanh(x))
+@op(
+    of=rv.nn.functional.gelu,
+    inner=1.0,
+    reference=lambda x, approximate: activation.gelu_tanh(x),
+    lacks="limits",
+    apart="infinities",
+)
 def gelu_tanh(x):
     yield call(x(3, 7, low=-4, high=4), approximate="tanh")
     yield call(x(), approximate="tanh")
@@ -66,7 +84,7 @@ def ReLU_in_place(x):
     yield call(nn.ReLU(inplace=True), fixed(x(4, 6)))
 
 
-@op(kinks=(0.0,), reference=np.heaviside)
+@op(kinks=(0.0,), reference=np.heaviside, lacks="ONNX jet limits")
 def heaviside(x):
     yield call(x(3, 7), np.array(0.5))
     yield call(np.array([-1.0, -0.0, 0.0, 2.0]), 0.5)
@@ -77,7 +95,7 @@ def heaviside(x):
     yield refused(ValueError, "[heaviside] got shapes (2,) and (3,); expected", x(2), x(3))
 
 
-@op(kinks=(0.0,), reference=activation.prelu)
+@op(kinks=(0.0,), reference=activation.prelu, lacks="C jet promotion", autocast="lower")
 def prelu(x):
     yield call(x(3, x.n), x(x.n))
     yield call(x(2, 4, 3, 2), x(4))
@@ -121,7 +139,7 @@ op(along, names="softmax", reference=lambda x, dim: softmax.softmax(x, dim), **_
 op(along, names="log_softmax", reference=lambda x, dim: softmax.log_softmax(x, dim), **_known)
 
 
-@op(kinks=(0.0,), draws=True)
+@op(kinks=(0.0,), draws=True, lacks="rounding")
 def rrelu(x):
     yield call(x(3, 7))
     yield call(x(3, 7), 0.1, 0.4, training=True)
@@ -134,20 +152,20 @@ def threshold(x):
     yield call(x(), 0.3, 2.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def gumbel_softmax(x):
     yield call(x(3, 7))
     yield call(x(3, 7), 0.5, dim=0)
     yield call(x(3, 7), hard=True).without("the gradient is that of the soft one", "gradient")
 
 
-@op(kinks=(0.0,))
+@op(kinks=(0.0,), lacks="C jet promotion", autocast="lower")
 def PReLU(x):
     yield call(nn.PReLU(), x(3, 7))
     yield call(nn.PReLU(4, 0.1), x(2, 4, 3, 2))
 
 
-@op(kinks=(0.0,), draws=True)
+@op(kinks=(0.0,), draws=True, lacks="rounding")
 def RReLU(x):
     yield call(nn.RReLU(0.1, 0.4), x(3, 7))
     yield call(nn.RReLU().eval(), x(3, 7))
@@ -202,5 +220,6 @@ op(
     writes_over((0.3, -0.5)),
     names="threshold_",
     reference=lambda x, least, value: np.where(x > least, x, value),
+    lacks="limits",
 )
 op(writes_over(()), names="rrelu_", draws=True)

@@ -9,7 +9,7 @@ from numpy.lib import stride_tricks
 from samples.sample import call, fixed, op, refused
 
 
-@op(reference=np.argwhere)
+@op(reference=np.argwhere, lacks="C ONNX")
 def argwhere(x):
     yield call(x.integers(0, 2, 3, x.n))
     yield call(x.bools(x.n))
@@ -22,7 +22,7 @@ def view_of_memory(x, size, stride, storage_offset=0):
     return stride_tricks.as_strided(memory, size, [step * x.itemsize for step in stride])
 
 
-@op(reference=view_of_memory, exact=True)
+@op(reference=view_of_memory, exact=True, lacks="C ONNX")
 def as_strided(x):
     yield call(x(3, 4), (2, 3), (4, 1))
     yield call(x(3, 4), (2, 3), (1, 2), 3)
@@ -32,7 +32,7 @@ def as_strided(x):
     yield refused(ValueError, "[as_strided] got size (2, 3)", x(0), (2, 3), (1, 1))
 
 
-@op()
+@op(lacks="C ONNX")
 def broadcast_shapes(x):
     yield call((2, 1), (3,))
     yield call((), (0, 1), (4,))
@@ -50,7 +50,7 @@ def all_rows(*vectors):
     return np.array(list(itertools.product(*vectors))) if len(vectors) > 1 else vectors[0]
 
 
-@op(reference=all_rows, exact=True)
+@op(reference=all_rows, exact=True, lacks="0-d")
 def cartesian_prod(x):
     yield call(x(2), x(x.n))
     yield call(x(2), x(3), x(1))
@@ -64,7 +64,7 @@ def subsets(x, r=2, with_replacement=False):
     return np.array(list(choose(x, r))).reshape(-1, r)
 
 
-@op(reference=subsets, exact=True)
+@op(reference=subsets, exact=True, lacks="C 0-d")
 def combinations(x):
     yield call(x(4))
     yield call(x(3), 3)
@@ -73,7 +73,7 @@ def combinations(x):
     yield refused(ValueError, "[combinations] got x of shape (2, 3)", x(2, 3))
 
 
-@op(reference=np.diag, exact=True)
+@op(reference=np.diag, exact=True, lacks="C ONNX jet 0-d")
 def diag(x):
     yield call(x(3))
     yield call(x(3, x.n))
@@ -91,7 +91,7 @@ def on_diagonal(x, offset=0, dim1=-2, dim2=-1):
     return np.moveaxis(y, (-2, -1), (dim1, dim2))
 
 
-@op(reference=on_diagonal, exact=True)
+@op(reference=on_diagonal, exact=True, lacks="C ONNX jet 0-d")
 def diag_embed(x):
     yield call(x(3))
     yield call(x(x.n, 3), 1)
@@ -114,11 +114,13 @@ op(
     triangle_places,
     names="tril_indices",
     reference=lambda row, col, offset=0, dtype=None: np.stack(np.tril_indices(row, offset, col)),
+    lacks="C ONNX",
 )
 op(
     triangle_places,
     names="triu_indices",
     reference=lambda row, col, offset=0, dtype=None: np.stack(np.triu_indices(row, offset, col)),
+    lacks="C ONNX",
 )
 
 
@@ -140,4 +142,4 @@ def unfolded(x, *args):
     return x.unfold(*args)
 
 
-op(windows_along, names="unfold_along", of=unfolded, reference=windows, exact=True)
+op(windows_along, names="unfold_along", of=unfolded, reference=windows, exact=True, lacks="C")

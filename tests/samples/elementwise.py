@@ -32,18 +32,18 @@ inside = between(-0.9, 0.9, integers=(-1, 2))
 above_0 = between(0.25, 4.0)
 
 op(anywhere, names="neg", reference=np.negative, exact=True)
-op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,))
-op(anywhere, names="sign", reference=np.sign, exact=True, kinks=(0.0,))
+op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,), apart="NaN")
+op(anywhere, names="sign", reference=np.sign, exact=True, kinks=(0.0,), lacks="jet")
 op(anywhere, names="square", reference=np.square)
 op(between(0.5, 3.0), names="reciprocal", reference=lambda x: 1.0 / x)
 op(above_0, names="sqrt", reference=np.sqrt)
 op(above_0, names="rsqrt", reference=lambda x: 1.0 / np.sqrt(x))
 op(between(-3.0, 3.0, integers=(-3, 3)), names="exp", reference=np.exp)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="exp2", reference=lambda x: np.exp2(x * 1.0))
+op(between(-3.0, 3.0, integers=(-3, 3)), names="exp2", reference=lambda x: np.exp2(x * 1.0), lacks="ONNX")
 op(between(-3.0, 3.0, integers=(-3, 3)), names="expm1", reference=np.expm1)
 op(above_0, names="log", reference=np.log)
-op(above_0, names="log2", reference=np.log2)
-op(above_0, names="log10", reference=np.log10)
+op(above_0, names="log2", reference=np.log2, lacks="ONNX")
+op(above_0, names="log10", reference=np.log10, lacks="ONNX")
 op(between(-0.5, 3.0), names="log1p", reference=np.log1p)
 op(anywhere, names="sin", reference=np.sin)
 op(anywhere, names="cos", reference=np.cos)
@@ -56,13 +56,13 @@ op(between(-3.0, 3.0, integers=(-3, 3)), names="cosh", reference=np.cosh)
 op(anywhere, names="asinh", reference=np.arcsinh)
 op(between(1.2, 4.0), names="acosh", reference=np.arccosh)
 op(inside, names="atanh", reference=np.arctanh)
-op(anywhere, names="sinc", reference=np.sinc)
-op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad)
-op(anywhere, names="rad2deg", reference=np.rad2deg)
+op(anywhere, names="sinc", reference=np.sinc, lacks="ONNX")
+op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad, lacks="ONNX")
+op(anywhere, names="rad2deg", reference=np.rad2deg, lacks="ONNX")
 op(anywhere, names="positive", reference=np.positive, exact=True)
 op(anywhere, names="isneginf", reference=np.isneginf)
 op(anywhere, names="isposinf", reference=np.isposinf)
-op(anywhere, names="signbit", reference=np.signbit)
+op(anywhere, names="signbit", reference=np.signbit, lacks="C ONNX")
 op(anywhere, names="logical_not", reference=np.logical_not)
 
 
@@ -72,14 +72,14 @@ def questions(x):
     yield refused(TypeError, f"[{x.name}] got dtype <U4", "text")
 
 
-op(questions, names="isnan", reference=np.isnan)
-op(questions, names="isinf", reference=np.isinf)
-op(questions, names="isfinite", reference=np.isfinite)
+op(questions, names="isnan", reference=np.isnan, lacks="C")
+op(questions, names="isinf", reference=np.isinf, lacks="C")
+op(questions, names="isfinite", reference=np.isfinite, lacks="C")
 
 WHOLE = range(-3, 4)
 op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE)
 op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE)
-op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE)
+op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE, lacks="ONNX")
 
 
 def in_long_doubles(function, low=-INF, high=INF):
@@ -88,9 +88,19 @@ def in_long_doubles(function, low=-INF, high=INF):
 
 
 op(anywhere, names="erf", reference=in_long_doubles(lambda x: 1 - special.erfc(x), -9, 9))
-op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40))
-op(between(0.3, 6.0, np.array([1.5, NAN])), names="digamma", reference=in_long_doubles(special.digamma))
-op(between(0.3, 6.0, np.array([-1.5, 1.5, NAN])), names="lgamma", reference=in_long_doubles(special.lgamma))
+op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40), lacks="ONNX")
+op(
+    between(0.3, 6.0, np.array([1.5, NAN])),
+    names="digamma",
+    reference=in_long_doubles(special.digamma),
+    lacks="C ONNX jet",
+)
+op(
+    between(0.3, 6.0, np.array([-1.5, 1.5, NAN])),
+    names="lgamma",
+    reference=in_long_doubles(special.lgamma),
+    lacks="ONNX limits",
+)
 
 
 def quantile_of_normal(x):
@@ -98,7 +108,7 @@ def quantile_of_normal(x):
     return NormalDist().inv_cdf((x + 1) / 2) / 2**0.5 if abs(x) < 1 else x * INF if abs(x) == 1 else NAN
 
 
-@op(kinks=(-1.0, 1.0), reference=np.vectorize(quantile_of_normal, [float]), terms=lambda x: 4)
+@op(kinks=(-1.0, 1.0), reference=np.vectorize(quantile_of_normal, [float]), terms=lambda x: 4, lacks="C ONNX")
 def erfinv(x):
     yield call(x(3, 1, x.n, low=-0.9, high=0.9))
     yield call(x(low=-0.9, high=0.9))
@@ -108,7 +118,7 @@ def erfinv(x):
     yield refused(TypeError, "[erfinv] got str", "text")
 
 
-@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE)
+@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE, lacks="ONNX")
 def frac(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
@@ -116,7 +126,11 @@ def frac(x):
     yield call(np.array([-2.0, 0.0, 0.5, NAN]))
 
 
-@op(reference=lambda x, decimals=0: np.round(x, decimals), kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
+@op(
+    reference=lambda x, decimals=0: np.round(x, decimals),
+    kinks=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5),
+    lacks="jet",
+)
 def round(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))
@@ -133,7 +147,7 @@ def logarithm_of_odds(x, eps=None):
     return np.log(x / (1 - x))
 
 
-@op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8)
+@op(reference=logarithm_of_odds, terms=lambda *args, **settings: 8, apart="ties NaN infinity")
 def logit(x):
     yield call(x(3, x.n, low=0.05, high=0.95))
     yield call(x(low=0.05, high=0.95))
@@ -147,7 +161,7 @@ def logarithm_of_gammas(x, p):
     return p * (p - 1) / 4 * np.log(np.pi) + sum(special.lgamma(x - j / 2) for j in range(p))
 
 
-@op(reference=in_long_doubles(logarithm_of_gammas), terms=lambda x, p: p)
+@op(reference=in_long_doubles(logarithm_of_gammas), terms=lambda x, p: p, lacks="ONNX limits")
 def mvlgamma(x):
     yield call(x(3, 5, low=2.5, high=6.0), p=3)
     yield call(x(low=2.5, high=6.0), p=1)
@@ -182,7 +196,7 @@ def limited(x, min=None, max=None):
     return np.clip(x, min, max)
 
 
-@op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0))
+@op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0), lacks="jet")
 def clip(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
@@ -194,7 +208,7 @@ def clip(x):
     yield refused(ValueError, "[clip] got neither min nor max", x(3))
 
 
-@op(reference=limited, exact=True, kinks=(-1.0,))
+@op(reference=limited, exact=True, kinks=(-1.0,), lacks="jet")
 def clamp_min(x):
     yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
     yield call(x(3, x.n), x(x.n))
@@ -202,7 +216,7 @@ def clamp_min(x):
     yield call(x(0, 3), -1.0)
 
 
-@op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,))
+@op(reference=lambda x, max: np.minimum(x, max), exact=True, kinks=(-1.0,), lacks="jet")
 def clamp_max(x):
     yield call(x(3, x.n, low=-3.0, high=3.0), -1.0)
     yield call(x(3, x.n), x(x.n))
@@ -242,7 +256,7 @@ def places_of_nonzero(x, as_tuple=False):
     return np.nonzero(x) if as_tuple else np.argwhere(x)
 
 
-@op(reference=places_of_nonzero)
+@op(reference=places_of_nonzero, lacks="C ONNX")
 def nonzero(x):
     yield call(x.integers(0, 2, 3, x.n))
     yield call(x.bools(3, x.n), as_tuple=True)

@@ -35,13 +35,40 @@ def terms(*args, **settings):
     return 64
 
 
-_known = {"terms": terms}
-op(of_pairs, names="fft_fft", of="fft.fft", reference=reference.fft, **_known)
-op(of_pairs, names="fft_ifft", of="fft.ifft", reference=reference.ifft, **_known)
-op(of_signal, names="fft_rfft", of="fft.rfft", reference=reference.rfft, **_known)
+_known = {"terms": terms, "apart": "NaN infinity"}
+op(
+    of_pairs,
+    names="fft_fft",
+    of="fft.fft",
+    reference=reference.fft,
+    lacks="halves C ONNX limits",
+    **_known,
+)
+op(
+    of_pairs,
+    names="fft_ifft",
+    of="fft.ifft",
+    reference=reference.ifft,
+    lacks="halves C ONNX limits",
+    **_known,
+)
+op(
+    of_signal,
+    names="fft_rfft",
+    of="fft.rfft",
+    reference=reference.rfft,
+    lacks="halves C ONNX limits 0-d",
+    **_known,
+)
 
 
-@op(of="fft.irfft", reference=reference.irfft, terms=terms)
+@op(
+    of="fft.irfft",
+    reference=reference.irfft,
+    terms=terms,
+    lacks="halves C ONNX limits",
+    apart="NaN infinity",
+)
 def fft_irfft(x):
     yield call(x(5, 2))
     yield call(x(3, x.n + 1, 2))
@@ -56,20 +83,20 @@ def of_two(transform):
     return lambda x: reference.fft(transform(x, dim=-1), dim=-2)
 
 
-@op(of="fft.fft2", terms=terms, reference=of_two(reference.fft))
+@op(of="fft.fft2", terms=terms, reference=of_two(reference.fft), lacks="halves C ONNX limits")
 def fft_fft2(x):
     yield call(x(4, 6, 2))
     yield call(x(2, 3, 5, 2))
     yield refused(ValueError, "one length for each", x(2, 2, 2), (1,))
 
 
-@op(of="fft.rfft2", terms=terms, reference=of_two(reference.rfft))
+@op(of="fft.rfft2", terms=terms, reference=of_two(reference.rfft), lacks="halves C ONNX limits")
 def fft_rfft2(x):
     yield call(x(4, 6))
     yield call(x(2, 3, 5))
 
 
-@op(of="fft.fftshift", reference=np.fft.fftshift, exact=True)
+@op(of="fft.fftshift", reference=np.fft.fftshift, exact=True, lacks="0-d")
 def fft_fftshift(x):
     yield call(x(7))
     yield call(x(4, 5))
@@ -87,7 +114,13 @@ WINDOWS = (  # length, n_fft, hop, win, centred, pad_mode, normalized, onesided
 )
 
 
-@op(terms=terms, inner=1.0, reference=reference.stft)
+@op(
+    terms=terms,
+    inner=1.0,
+    reference=reference.stft,
+    lacks="halves C ONNX limits infinity 0-d",
+    apart="NaN infinity",
+)
 def stft(x):
     yield call(x(2, 40), 8, window=fixed(x(8, low=0.2)), return_complex=False)
     yield call(x(40), 16, 4, center=False, return_complex=False)
@@ -106,7 +139,7 @@ def stft(x):
     yield refused(ValueError, "got a signal of shape ()", x(), 4)
 
 
-@op(terms=terms, inner=1.0)
+@op(terms=terms, inner=1.0, lacks="halves C ONNX NaN infinity", apart="NaN infinity")
 def istft(x):
     yield call(x(2, 5, 9, 2), 8, window=fixed(x(8, low=0.2)))
     yield call(x(2, 5, 9, 2), 8, 3, 6, fixed(x(6, low=0.5)), normalized=True)

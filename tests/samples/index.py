@@ -5,7 +5,7 @@ import operator
 import numpy as np
 from reference import index as reference
 
-from samples.sample import at_kink, call, fixed, op, refused, state
+from samples.sample import all_terms, at_kink, call, fixed, op, refused, state
 
 INF, NAN = np.inf, np.nan
 ALL, I, J = slice(None), np.array([1, 0, 1]), np.array([[1], [0]])
@@ -37,7 +37,7 @@ BACKWARDS = (slice(None, None, 2), ..., slice(4, None, -2)), (I, slice(1, 3), sl
 KEYS_WITH_NUMBERS = (0, ALL, I), (1, ..., J), (I, 0, ALL, J), (I, ALL, np.array(1))
 
 
-@op(of=operator.getitem, reference=operator.getitem, exact=True)
+@op(of=operator.getitem, reference=operator.getitem, exact=True, lacks="0-d")
 def getitem(x):
     for key in KEYS:
         yield call(x(2, 3, 4, 5), key)
@@ -92,7 +92,7 @@ WRITES = (  # shape of x, key, shape of the value; each but the mask names a pla
 )
 
 
-@op(of=written, reference=written, exact=True)
+@op(of=written, reference=written, exact=True, lacks="C ONNX jet")
 def setitem(x):
     for shape, key, of_value in WRITES:
         yield call(x(*shape), key, x(*of_value)).without(OVERWRITTEN, "pytorch")
@@ -101,7 +101,7 @@ def setitem(x):
     yield call(x.integers(0, 9, 5), np.array([4, 0]), np.array([7, 8]))
 
 
-@op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True)
+@op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True, lacks="C")
 def gather(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n))
     yield call(x(3, 4, x.n), -1, x.integers(0, x.n, 2, 3, 6))
@@ -115,7 +115,7 @@ def gather(x):
     yield refused(IndexError, "got index 3 for an axis of length 3", x.bools(2, 3), 1, np.array([[3]]))
 
 
-@op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True)
+@op(reference=lambda x, indices, dim=None: np.take_along_axis(x, indices, dim), exact=True, lacks="C ONNX")
 def take_along_dim(x):
     yield call(x(3, 4, x.n), x.integers(0, 4, 3, 6, x.n), 1)
     yield call(x(3, 4), x.integers(-4, 4, 1, 2), -1)
@@ -128,7 +128,7 @@ def take_along_dim(x):
     )
 
 
-@op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True)
+@op(reference=lambda x, dim, index: np.take(x, index, dim), exact=True, lacks="C")
 def index_select(x):
     yield call(x(3, 4, x.n), 1, np.array([2, 0, 2]))
     yield call(x(3, x.n), -1, x.integers(0, x.n, 9))
@@ -144,7 +144,7 @@ def selected(x, mask):
     return np.broadcast_to(x, shape)[np.broadcast_to(mask, shape)]
 
 
-@op(reference=selected, exact=True)
+@op(reference=selected, exact=True, lacks="C ONNX")
 def masked_select(x):
     yield call(x(3, x.n), x.bools(3, x.n))
     yield call(x(3, 1, x.n), x.bools(2, 1))
@@ -154,7 +154,7 @@ def masked_select(x):
     yield refused(ValueError, "[masked_select] got x of shape (3,)", x(3), x.bools(4))
 
 
-@op(reference=np.take, exact=True)
+@op(reference=np.take, exact=True, lacks="C")
 def take(x):
     yield call(x(3, 4), np.array([11, 0, -1, 0]))
     yield call(x(3, 4), x.integers(-12, 12, x.n))
@@ -179,7 +179,7 @@ def scattered(x, dim, index, src=None, value=None, reduce=None):
     return reference.scatter(x, index, src, dim % x.ndim)
 
 
-@op(reference=scattered, terms=lambda x, *args, **settings: x.size)
+@op(reference=scattered, terms=all_terms, lacks="C rounding")
 def scatter(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 3, 4, x.n), x(3, 4, x.n))
     yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))
@@ -207,6 +207,7 @@ def scatter(x):
 @op(
     reference=lambda x, dim, index, src: reference.scatter_add(x, index, src, dim % x.ndim),
     terms=lambda x, dim, index, src: index.size + 1,
+    lacks="C",
 )
 def scatter_add(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 6, 4, x.n), x(6, 4, x.n))
@@ -232,7 +233,7 @@ def reduced(x, dim, index, src, reduce, include_self=True):
     return y
 
 
-@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1)
+@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1, lacks="C jet rounding")
 def scatter_reduce(x):
     for reduce in ("sum", "prod", "mean", "amax", "amin"):
         of_product = ("kinks", "kinks_of_pytorch") if reduce == "prod" else ()
@@ -253,6 +254,7 @@ def scatter_reduce(x):
 @op(
     reference=lambda x, dim, index, source, alpha=1: reference.index_add(x, index, source, dim, alpha),
     terms=lambda x, dim, index, *args, **settings: index.size + 1,
+    lacks="C",
 )
 def index_add(x):
     yield call(x(3, x.n), 0, np.array([2, 0, 2, 1]), x(4, x.n))
@@ -270,7 +272,7 @@ def copied(x, dim, index, source):
     return np.moveaxis(y, 0, dim)
 
 
-@op(reference=copied, exact=True)
+@op(reference=copied, exact=True, lacks="C ONNX")
 def index_copy(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), x(2, x.n))
     yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n))
@@ -287,7 +289,7 @@ def filled(x, dim, index, value):
     return np.moveaxis(y, 0, dim)
 
 
-@op(reference=filled, exact=True)
+@op(reference=filled, exact=True, lacks="C ONNX")
 def index_fill(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), 2.5)
     negative = call(x(3, 4, x.n), -2, np.array([1, -1]), x())
@@ -311,7 +313,7 @@ def put_at(x, indices, values, accumulate=False):
     return y
 
 
-@op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1)
+@op(reference=put_at, terms=lambda x, indices, *args, **settings: indices[0].size + 1, lacks="C ONNX jet")
 def index_put(x):
     yield call(x(3, 4), (np.array([2, 0]), np.array([1, -1])), x(2))
     yield call(x(3, x.n), (np.array([2, 0, 2]),), x(3, x.n), accumulate=True)
@@ -326,7 +328,7 @@ def put_flat(x, index, source, accumulate=False):
     return put_at(x.ravel(), index, source, accumulate).reshape(x.shape)
 
 
-@op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1)
+@op(reference=put_flat, terms=lambda x, index, *args, **settings: index.size + 1, lacks="C ONNX")
 def put(x):
     yield call(x(3, x.n), np.array([2, 0, -1]), x(3))
     yield call(x(3), TWICE, x(3)).without(OVERWRITTEN, "pytorch")
@@ -343,7 +345,7 @@ def put_where(x, mask, source):
     return y
 
 
-@op(reference=put_where, exact=True)
+@op(reference=put_where, exact=True, lacks="C ONNX")
 def masked_scatter(x):
     yield call(x(3, x.n), x.bools(3, x.n), x(3, x.n))
     yield call(x(3, 4), x.bools(4), x(4, 4))
@@ -361,7 +363,7 @@ def with_diagonal(x, fill_value, wrap=False):
     return y
 
 
-@op(reference=with_diagonal, exact=True)
+@op(reference=with_diagonal, exact=True, lacks="C ONNX")
 def fill_diagonal_(x):
     yield call(state(x(3, x.n)), 5.0)
     yield call(state(x(7, 2)), -1.0, wrap=True)
@@ -374,7 +376,7 @@ def squared(value):
     return value * value
 
 
-@op(reference=lambda x, function: function(x), exact=True)
+@op(reference=lambda x, function: function(x), exact=True, lacks="C ONNX")
 def apply_(x):
     yield call(state(x(3, 4)), squared)
     yield call(state(x.integers(0, 9, 5)), squared)
@@ -382,7 +384,7 @@ def apply_(x):
     yield refused(RuntimeError, "[apply_] got a tensor that requires gradients", x(3), squared)
 
 
-@op(reference=lambda x, other, function: np.maximum(x, other), exact=True)
+@op(reference=lambda x, other, function: np.maximum(x, other), exact=True, lacks="C ONNX limits")
 def map_(x):
     yield call(state(x(3, 4)), fixed(x(4)), max)
     yield call(state(x.integers(0, 9, 5)), x.integers(0, 9, 5), max)

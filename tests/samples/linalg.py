@@ -1,9 +1,14 @@
 """Samples of `linalg` and the factors of `ops/matrix`: inverses, determinants, decompositions, norms."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 
 from samples.sample import call, op, refused
+
+matrices = partial(op, lacks="halves C ONNX jet")
+matrices_of_numbers = partial(op, lacks="halves C ONNX jet NaN")
 
 
 def square(x, *shape):
@@ -34,15 +39,36 @@ def many(*args, **settings):
     return 64
 
 
-op(of_square, names="inverse", reference=np.linalg.inv, terms=many)
-op(of_square, names="linalg_inv", of="linalg.inv", reference=np.linalg.inv, terms=many)
-op(of_square, names="det", reference=np.linalg.det, terms=many)
-op(of_square, names="logdet", reference=lambda a: np.linalg.slogdet(a)[1], terms=many)
-op(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many)
-op(of_square, names="matrix_exp", terms=many)
+matrices(of_square, names="inverse", reference=np.linalg.inv, terms=many, apart="ties NaN infinity")
+matrices(
+    of_square,
+    names="linalg_inv",
+    of="linalg.inv",
+    reference=np.linalg.inv,
+    terms=many,
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="det",
+    reference=np.linalg.det,
+    terms=many,
+    lacks="halves C ONNX jet NaN infinity",
+    apart="ties NaN infinity",
+)
+op(
+    of_square,
+    names="logdet",
+    reference=lambda a: np.linalg.slogdet(a)[1],
+    terms=many,
+    lacks="halves C ONNX jet limits",
+    apart="ties NaN infinity",
+)
+matrices(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many, apart="ties NaN infinity")
+op(of_square, names="matrix_exp", terms=many, lacks="C ONNX jet", apart="infinity")
 
 
-@op(reference=np.linalg.matrix_power, terms=many)
+@op(reference=np.linalg.matrix_power, terms=many, lacks="jet limits", apart="NaN infinity")
 def matrix_power(x):
     yield call(square(x, 3, 3), 3)
     yield call(square(x, 2, 3, 3), -2)
@@ -61,25 +87,38 @@ def of_symmetric(function):
     return lambda a, *others, **settings: function((a + a.mT) / 2, *others, **settings)
 
 
-op(of_positive, names="cholesky", of=of_symmetric(rv.cholesky), reference=np.linalg.cholesky, terms=many)
-op(of_positive, names="linalg_cholesky", of=of_symmetric(rv.linalg.cholesky), terms=many)
+matrices_of_numbers(
+    of_positive,
+    names="cholesky",
+    of=of_symmetric(rv.cholesky),
+    reference=np.linalg.cholesky,
+    terms=many,
+    apart="ties NaN infinity infinities",
+)
+matrices_of_numbers(
+    of_positive,
+    names="linalg_cholesky",
+    of=of_symmetric(rv.linalg.cholesky),
+    terms=many,
+    apart="ties NaN infinity infinities",
+)
 
 
 def of_lower(function):
     return lambda *args, **settings: function(*args[:-1], args[-1].tril(), **settings)
 
 
-@op(of=of_lower(rv.cholesky_inverse))
+@matrices(of=of_lower(rv.cholesky_inverse))
 def cholesky_inverse(x):
     yield call(np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op(of=of_lower(rv.cholesky_solve))
+@matrices(of=of_lower(rv.cholesky_solve))
 def cholesky_solve(x):
     yield call(x(4, 2), np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@op
+@matrices(apart="infinity")
 def triangular_solve(x):
     yield call(x(4, 2), np.triu(square(x, 4, 4)))
     yield call(x(4, 2), np.tril(square(x, 4, 4)), upper=False)
@@ -94,7 +133,7 @@ def triangle_solved(a, b, upper, left=True, unitriangular=False):
     return np.linalg.solve(half, b) if left else b @ np.linalg.inv(half)
 
 
-@op(of="linalg.solve_triangular", reference=triangle_solved, terms=many)
+@matrices(of="linalg.solve_triangular", reference=triangle_solved, apart="ties NaN infinity")
 def linalg_solve_triangular(x):
     yield call(np.triu(square(x, 4, 4)), x(4, 2), upper=True)
     yield call(np.tril(square(x, 2, 3, 3)), x(2, 3, 2), upper=False)
@@ -109,7 +148,7 @@ def solved(a, b, left=True):
     return np.linalg.solve(a, b) if left else b @ np.linalg.inv(a)
 
 
-@op(of="linalg.solve", reference=solved, terms=many)
+@matrices(of="linalg.solve", reference=solved, terms=many, apart="ties NaN infinity")
 def linalg_solve(x):
     yield call(square(x, 4, 4), x(4, 2))
     yield call(square(x, 2, 3, 3), x(2, 3, 1))
@@ -121,7 +160,7 @@ def linalg_solve(x):
     yield refused(ValueError, "[solve] got A of shape", square(x, 2, 2), x(3))
 
 
-@op(of="linalg.lstsq")
+@matrices_of_numbers(of="linalg.lstsq", apart="NaN infinity")
 def linalg_lstsq(x):
     yield call(x(6, 3), x(6, 2))
     yield call(x(2, 3, 5), x(2, 3, 2)).without("squares in its gradient leave float32", "scales")
@@ -129,13 +168,13 @@ def linalg_lstsq(x):
     yield refused(ValueError, "[lstsq] got A of shape", x(2, 1), x(3, 1))
 
 
-@op
+@matrices(apart="infinity")
 def lu_solve(x):
     factors = np.tril(x(4, 4), -1) + np.triu(square(x, 4, 4))
     yield call(x(4, 2), factors, np.array([2, 2, 3, 4], np.int32))
 
 
-@op
+@matrices
 def lu_unpack(x):
     yield call(x(4, 4), np.array([2, 2, 3, 4], np.int32))
     yield call(x(4, 4), np.array([1, 2, 3, 4], np.int32), unpack_pivots=False)
@@ -146,25 +185,40 @@ def of_any(x):
     yield call(x(2, 3, 4))
 
 
-op(of_any, names="lu")
-op(of_any, names="qr")
-op(of_any, names="linalg_qr", of="linalg.qr")
-op(of_any, names="pinverse", reference=np.linalg.pinv, terms=many)
-op(of_any, names="linalg_pinv", of="linalg.pinv", reference=np.linalg.pinv, terms=many)
+op(of_any, names="lu", lacks="halves C ONNX jet infinity", apart="NaN infinity")
+matrices(of_any, names="qr", apart="NaN infinity")
+matrices(of_any, names="linalg_qr", of="linalg.qr", apart="NaN infinity")
+matrices_of_numbers(of_any, names="pinverse", reference=np.linalg.pinv, terms=many, apart="NaN infinity")
+matrices_of_numbers(
+    of_any, names="linalg_pinv", of="linalg.pinv", reference=np.linalg.pinv, terms=many, apart="NaN infinity"
+)
 
 
-@op(of="linalg.svdvals", reference=lambda a: np.linalg.svd(a, compute_uv=False), terms=many)
+@matrices_of_numbers(
+    of="linalg.svdvals",
+    reference=lambda a: np.linalg.svd(a, compute_uv=False),
+    terms=many,
+    apart="NaN infinity",
+)
 def linalg_svdvals(x):
     yield call(x(5, 3))
     yield call(x(2, 3, 4))
 
 
-@op(of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many)
+@matrices_of_numbers(
+    of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many, apart="NaN infinity"
+)
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))
 
 
-@op(of="linalg.matrix_norm", terms=many, reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)))
+@op(
+    of="linalg.matrix_norm",
+    terms=many,
+    reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)),
+    lacks="halves C jet NaN",
+    apart="NaN infinity",
+)
 def linalg_matrix_norm(x):
     yield call(x(4, 3))
     yield call(x(2, 3, 3), "nuc")
@@ -172,7 +226,7 @@ def linalg_matrix_norm(x):
     yield call(x(3, 5), float("inf"))
 
 
-@op(of="linalg.vector_norm", terms=many)
+@op(of="linalg.vector_norm", terms=many, lacks="C jet", apart="NaN")
 def linalg_vector_norm(x):
     yield call(x(4, 3))
     yield call(x(4, 3), 3, 1)

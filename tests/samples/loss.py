@@ -1,5 +1,7 @@
 """Samples of `ops/loss`, and of the layers that compute them."""
 
+from functools import partial
+
 import numpy as np
 from ranvier import nn
 from reference import class_loss, distance
@@ -10,6 +12,9 @@ from samples.sample import at_kink, call, fixed, op, refused
 
 def terms(x, *others, **settings):
     return max(x.size, 1)
+
+
+loss = partial(op, terms=terms, autocast="float32")
 
 
 def of_elements(low, high, low_target, high_target, *all_settings):
@@ -32,22 +37,55 @@ def of_elements(low, high, low_target, high_target, *all_settings):
     return samples
 
 
-def of_losses(name, *limits_and_settings):
-    known = {"terms": terms, "reference": getattr(reference, name)}
-    op(of_elements(*limits_and_settings), names=name, **known)
+def of_losses(name, *limits_and_settings, **known):
+    loss(of_elements(*limits_and_settings), names=name, reference=getattr(reference, name), **known)
 
 
-of_losses("mse", -3, 3, -2, 2)
-of_losses("l1", -3, 3, 4, 6)  # apart, as it has a kink where they are equal
-of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0})
-of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0})
-of_losses("bce", 0.05, 0.95, 0, 1, {"weight": fixed(np.array(3.0))})
-of_losses("bce_with_logits", -3, 3, 0, 1, {"pos_weight": fixed(np.array([3.0]))})
-of_losses("kl_div", -4, 0, 0.05, 1)
-of_losses("poisson_nll", 0.1, 2, 1.1, 5, {"full": True}, {"log_input": False, "full": True, "eps": 1e-3})
+of_losses("mse", -3, 3, -2, 2, lacks="ONNX jet")
+of_losses(
+    "l1", -3, 3, 4, 6, lacks="ONNX jet", apart="NaN infinity"
+)  # apart, as it has a kink where they are equal
+of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0}, lacks="ONNX jet")
+of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0}, lacks="ONNX jet")
+of_losses(
+    "bce",
+    0.05,
+    0.95,
+    0,
+    1,
+    {"weight": fixed(np.array(3.0))},
+    lacks="C ONNX jet NaN promotion",
+    apart="ties NaN infinity",
+)
+of_losses(
+    "bce_with_logits",
+    -3,
+    3,
+    0,
+    1,
+    {"pos_weight": fixed(np.array([3.0]))},
+    lacks="ONNX jet limits infinity",
+    apart="infinity",
+)
+of_losses("kl_div", -4, 0, 0.05, 1, lacks="C ONNX jet", apart="ties NaN infinity")
+of_losses(
+    "poisson_nll",
+    0.1,
+    2,
+    1.1,
+    5,
+    {"full": True},
+    {"log_input": False, "full": True, "eps": 1e-3},
+    apart="ties NaN infinity",
+)
 
 
-@op(of="nn.functional.kl_div", terms=terms, reference=reference.kl_div)
+@loss(
+    of="nn.functional.kl_div",
+    reference=reference.kl_div,
+    lacks="C ONNX jet limits",
+    apart="infinity infinities",
+)
 def kl_div_of_logarithms(x):
     yield call(x(3, 5, low=-4, high=0), x(3, 5, low=-3, high=0), reduction="batchmean", log_target=True)
     yield call(x(3, 5, low=-4, high=0), x(3, 5, low=-3, high=0), log_target=True, reduction="none")
@@ -57,7 +95,7 @@ def kl_div_of_logarithms(x):
 WEIGHTS = ((), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7))  # shapes that broadcast to (3, 5, 7)
 
 
-@op(of="ops.bce", reference=reference.bce, terms=terms)
+@loss(of="ops.bce", reference=reference.bce, lacks="C ONNX jet NaN", apart="ties NaN infinity")
 def bce_with_weights(x):
     yield at_kink(np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), reduction="none")
     shares = np.full((4, 3), 0.5)
@@ -70,7 +108,12 @@ def bce_with_weights(x):
         yield call(x(3, 5, 7, low=0.05, high=0.95), x(3, 5, 7, low=0.0), weight, reduction="sum")
 
 
-@op(of="ops.bce_with_logits", reference=reference.bce_with_logits, terms=terms)
+@loss(
+    of="ops.bce_with_logits",
+    reference=reference.bce_with_logits,
+    lacks="C ONNX jet limits infinity",
+    apart="infinity",
+)
 def bce_of_logits_with_weights(x):
     weights = {"weight": fixed(x(4, low=0.5, high=2.0)), "pos_weight": fixed(x(4, low=0.5, high=4.0))}
     yield call(x(3, 4, low=-3, high=3), x(3, 4, low=0.0), **weights)
@@ -82,7 +125,7 @@ def bce_of_logits_with_weights(x):
         yield call(x(3, 5, 7, low=-3, high=3), x(3, 5, 7, low=0.0), reduction="none", **given)
 
 
-@op(reference=reference.gaussian_nll, terms=terms)
+@op(reference=reference.gaussian_nll, terms=terms, lacks="NaN", apart="ties NaN infinity")
 def gaussian_nll(x):
     yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.6, high=3.0))
     yield call(x(3, x.n), x(3, x.n), x(3, x.n, low=0.6, high=3.0), full=True, reduction="sum")
@@ -94,7 +137,12 @@ def gaussian_nll(x):
     yield refused(ValueError, text, x(3, 4), x(3, 4), x(4, low=0.6))
 
 
-@op(reference=class_loss.cross_entropy, terms=terms, inner=1.0)
+@loss(
+    reference=class_loss.cross_entropy,
+    inner=1.0,
+    lacks="ONNX jet limits 0-d",
+    apart="NaN infinity infinities",
+)
 def cross_entropy(x):
     yield call(x(5, x.n, low=-3, high=3), x.integers(0, 1, 5))
     yield call(x(4, 6), x.integers(0, 6, 4), weight=fixed(x(6, low=0.2)), label_smoothing=0.1)
@@ -129,7 +177,7 @@ def cross_entropy(x):
     yield refused(ValueError, "[cross_entropy] got x of shape (); expected (N, C)", x(), np.array(1))
 
 
-@op(reference=class_loss.nll, terms=terms)
+@loss(reference=class_loss.nll, lacks="ONNX jet limits")
 def nll(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), np.array([1, 2, 0, 5]), weight=fixed(x(6, low=0.2)), ignore_index=2)
@@ -145,7 +193,7 @@ def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):
     return reference.cosine_margin(cosine, target, reduction=reduction, margin=margin)
 
 
-@op(reference=margin_of_cosines, terms=terms, inner=1.0)
+@loss(reference=margin_of_cosines, inner=1.0, lacks="C")
 def cosine_embedding(x):
     yield call(x(4, 7), x(4, 7), fixed(np.array([1.0, -1.0, 1.0, 1.0])))
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), margin=0.3, reduction="none")
@@ -154,7 +202,7 @@ def cosine_embedding(x):
     yield refused(ValueError, "[cosine_embedding] got target of shape (3,)", x(2, 3), x(2, 3), fixed(x(3)))
 
 
-@op(reference=reference.margin_ranking, terms=terms)
+@loss(reference=reference.margin_ranking)
 def margin_ranking(x):
     yield call(x(3, x.n), x(3, x.n, low=2, high=3), fixed(x.signs(3, x.n)))
     yield call(x(5), x(5, low=2, high=3), fixed(x.signs(5)), margin=0.3, reduction="none")
@@ -169,7 +217,7 @@ def margin_of_distances(anchor, positive, negative, margin=1.0, p=2.0, swap=Fals
     return reference.margin_ranking(far, near, np.ones_like(near), reduction=reduction, margin=margin)
 
 
-@op(reference=margin_of_distances, terms=terms, inner=1.0)
+@loss(reference=margin_of_distances, inner=1.0, lacks="C 0-d")
 def triplet_margin(x):
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0)
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0, swap=True, p=3.0, reduction="none")
@@ -177,7 +225,7 @@ def triplet_margin(x):
     yield call(x(*shape), x(*shape), x(*shape), margin=9.0, reduction="sum")
 
 
-@op
+@op(lacks="C ONNX jet rounding second", autocast="float32")
 def ctc_loss(x):
     probable = np.log(np.full((6, 2, 5), 0.2)) + 0.1 * x(6, 2, 5)
     yield call(probable, np.array([[1, 2, 0], [3, 3, 0]]), np.array([6, 5]), np.array([2, 2]))
@@ -197,21 +245,21 @@ def ctc_loss(x):
         yield refused(ValueError, text, *arguments)
 
 
-@op(reference=reference.hinge_embedding, terms=terms, kinks=(1.0, 0.5))
+@loss(reference=reference.hinge_embedding, kinks=(1.0, 0.5))
 def hinge_embedding_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
     yield call(x(3, 7), fixed(x.signs(3, 7)), margin=0.5, reduction="none")
     yield call(x(3, 7), fixed(np.zeros((3, 7))), 0.3, reduction="none")  # no target: both parts
 
 
-@op(reference=reference.soft_margin, terms=terms)
+@loss(reference=reference.soft_margin, apart="infinity infinities")
 def soft_margin_loss(x):
     yield call(x(3, 7), fixed(x.signs(3, 7)))
     yield call(x(3, 7, low=-80, high=80), fixed(x.signs(3, 7)), reduction="sum")
     yield refused(ValueError, "expected equal shapes", x(3, 4), fixed(x(4)))
 
 
-@op(reference=class_loss.multi_margin, terms=terms)
+@loss(reference=class_loss.multi_margin, lacks="C ONNX", apart="NaN infinity infinities")
 def multi_margin_loss(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), x.integers(0, 6, 4), p=2, margin=0.7, reduction="none")
@@ -225,7 +273,7 @@ def multi_margin_loss(x):
     yield refused(ValueError, "[multi_margin_loss] got x of shape (1, 3, 4)", x(1, 3, 4), labels)
 
 
-@op(reference=class_loss.multilabel_margin, terms=terms)
+@loss(reference=class_loss.multilabel_margin, lacks="C ONNX", apart="NaN infinities")
 def multilabel_margin_loss(x):
     labels = np.array([[3, 0, -1, 1], [1, -1, 0, 0], [-1, 2, 0, 1]])
     yield call(x(2, 4), labels[:2])
@@ -235,7 +283,12 @@ def multilabel_margin_loss(x):
     yield refused(ValueError, "[multilabel_margin_loss] got target", x(3, 4), labels[0])
 
 
-@op(reference=class_loss.multilabel_soft_margin, terms=terms)
+@op(
+    reference=class_loss.multilabel_soft_margin,
+    terms=terms,
+    lacks="C ONNX jet limits",
+    apart="infinity infinities",
+)
 def multilabel_soft_margin_loss(x):
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)))
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), reduction="none")
@@ -245,14 +298,14 @@ def multilabel_soft_margin_loss(x):
 SIX = [0.5, 1.0, 2.0, 1.0, 3.0, 0.25]  # weights of classes
 
 
-def as_layer(losses, *targets, low=-1.0, high=1.0):
+def as_layer(layers, *targets, low=-1.0, high=1.0, autocast="float32", **known):
     """Layers of one loss with several settings, and targets as `targets` draw them."""
 
     def samples(x):
-        for loss in losses:
-            yield call(loss, x(4, 6, low=low, high=high), *(target(x) for target in targets))
+        for layer in layers:
+            yield call(layer, x(4, 6, low=low, high=high), *(target(x) for target in targets))
 
-    op(samples, names=type(losses[0]).__name__, inner=1.0)
+    op(samples, names=type(layers[0]).__name__, inner=1.0, autocast=autocast, **known)
 
 
 def number(x):
@@ -271,35 +324,37 @@ def sign(x):
     return fixed(x.signs(4, 6))
 
 
-as_layer([nn.BCELoss(), nn.BCELoss(SIX)], unit, low=0.05, high=0.95)
-as_layer([nn.BCEWithLogitsLoss(reduction="sum"), nn.BCEWithLogitsLoss(SIX, pos_weight=[3.0])], unit)
-as_layer([nn.CosineSimilarity()], number)
+as_layer([nn.BCELoss(), nn.BCELoss(SIX)], unit, low=0.05, high=0.95, lacks="C ONNX jet NaN")
+logits = nn.BCEWithLogitsLoss(reduction="sum"), nn.BCEWithLogitsLoss(SIX, pos_weight=[3.0])
+as_layer(logits, unit, lacks="ONNX jet infinity")
+as_layer([nn.CosineSimilarity()], number, lacks="C", autocast="")
 margins = nn.CosineEmbeddingLoss(), nn.CosineEmbeddingLoss(0.3, reduction="none")
-as_layer(margins, number, lambda x: fixed(x.signs(4)))
+as_layer(margins, number, lambda x: fixed(x.signs(4)), lacks="C")
 variances = [nn.GaussianNLLLoss(), nn.GaussianNLLLoss(full=True, eps=0.1)]
-as_layer(variances, number, lambda x: x(4, 6, low=0.2, high=1.5))
-as_layer([nn.HuberLoss(delta=0.6), nn.HuberLoss(reduction="none", delta=0.2)], number)
-as_layer([nn.KLDivLoss(reduction="batchmean"), nn.KLDivLoss(reduction="sum", log_target=True)], unit)
-as_layer([nn.L1Loss(), nn.L1Loss(reduction="sum")], number)
-as_layer([nn.MSELoss(reduction="none"), nn.MSELoss()], number)
+as_layer(variances, number, lambda x: x(4, 6, low=0.2, high=1.5), lacks="NaN", autocast="")
+as_layer([nn.HuberLoss(delta=0.6), nn.HuberLoss(reduction="none", delta=0.2)], number, lacks="ONNX jet")
+divergences = nn.KLDivLoss(reduction="batchmean"), nn.KLDivLoss(reduction="sum", log_target=True)
+as_layer(divergences, unit, lacks="C ONNX jet")
+as_layer([nn.L1Loss(), nn.L1Loss(reduction="sum")], number, lacks="ONNX jet")
+as_layer([nn.MSELoss(reduction="none"), nn.MSELoss()], number, lacks="ONNX jet")
 as_layer([nn.MarginRankingLoss(0.3), nn.MarginRankingLoss(2.5, reduction="sum")], number, sign)
-as_layer([nn.NLLLoss(), nn.NLLLoss(SIX, ignore_index=1, reduction="sum")], label)
-as_layer([nn.PairwiseDistance(2.0, 1e-6, True)], number)
+as_layer([nn.NLLLoss(), nn.NLLLoss(SIX, ignore_index=1, reduction="sum")], label, lacks="ONNX jet")
+as_layer([nn.PairwiseDistance(2.0, 1e-6, True)], number, lacks="C", autocast="")
 rates = nn.PoissonNLLLoss(log_input=False, full=True, eps=0.1, reduction="sum")
 as_layer([nn.PoissonNLLLoss(), rates], unit, low=0.1)
-as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number)
+as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number, lacks="ONNX jet")
 swapped = nn.TripletMarginLoss(2.0, 3.0, 0.1, swap=True, reduction="none")
-as_layer([nn.TripletMarginLoss(), swapped], number, number)
+as_layer([nn.TripletMarginLoss(), swapped], number, number, lacks="C")
 
 
-@op(terms=terms, inner=1.0)
+@loss(inner=1.0, lacks="ONNX jet")
 def CrossEntropyLoss(x):
     yield call(nn.CrossEntropyLoss(ignore_index=2, label_smoothing=0.1), x(4, 6), label(x))
     yield call(nn.CrossEntropyLoss(), x(4, 6), label(x))
     yield call(nn.CrossEntropyLoss(SIX, reduction="none"), x(4, 6), label(x))
 
 
-@op
+@op(lacks="C ONNX jet rounding second", autocast="float32")
 def CTCLoss(x):
     probable = np.log(np.full((6, 2, 5), 0.2)) + 0.1 * x(6, 2, 5)
     targets, lengths = np.array([[2, 0, 0], [4, 3, 2]]), (np.array([6, 4]), np.array([3, 2]))

@@ -6,7 +6,7 @@ import ranvier as rv
 from samples.sample import call, fixed, op, refused, state
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX jet NaN")
 def bernoulli(x):
     yield call(x(3, 7, low=0.1, high=0.9))
     yield call(x(low=0.1, high=0.9))
@@ -16,14 +16,14 @@ def bernoulli(x):
     yield refused(ValueError, "[bernoulli] got p 2", x(3), p=2.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX NaN")
 def binomial(x):
     yield call(fixed(np.array([0.0, 3.0, 9.0])), fixed(x(3, low=0.1, high=0.9)))
     yield call(fixed(np.array([[2.0], [5.0]])), fixed(np.array([0.0, 1.0, 0.5])))
     yield refused(ValueError, "[binomial] got a negative count", np.array([-1.0]), x(1, low=0.1, high=0.9))
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX NaN 0-d")
 def multinomial(x):
     yield call(x(5, low=0.1), 3)
     yield call(x(4, 5, low=0.1), 3)
@@ -33,7 +33,7 @@ def multinomial(x):
     yield refused(ValueError, "[multinomial] got", x(3, low=0.1), 4)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX jet NaN rounding")
 def normal(x):
     yield call(2.0, 3.0, (3, 7))
     yield call(x(3, 7), 2.0)
@@ -43,7 +43,7 @@ def normal(x):
     yield refused(ValueError, "[normal] got std", x(3), -1.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX jet NaN")
 def poisson(x):
     yield call(x(3, 7, low=0.5, high=9.0))
     yield call(x(0, 3))
@@ -51,7 +51,7 @@ def poisson(x):
     yield refused(TypeError, "[poisson] got x of dtype int64", np.array([1]))
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def randint_like(x):
     yield call(x(3, 7), 5)
     yield call(x.integers(0, 5, 3, 7), -2, 3)
@@ -60,7 +60,7 @@ def randint_like(x):
     yield refused(ValueError, "[randint", x(3), 5, 5)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def cauchy_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), median=2.0, sigma=0.5)
@@ -68,35 +68,35 @@ def cauchy_(x):
     yield refused(TypeError, "[cauchy_] got x of dtype int64", np.array([1]))
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def exponential_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 0.5)
     yield refused(ValueError, "[exponential_] got lambd 0", fixed(x(3)), 0.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def geometric_(x):
     yield call(state(x(3, 7)), 0.3)
     yield call(state(x.integers(0, 5, 3, 7)), 0.5)
     yield refused(ValueError, "[geometric_] got p 0", fixed(x(3)), 0.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def log_normal_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 0.0, 0.5)
     yield refused(ValueError, "[log_normal_] got std 0", fixed(x(3)), 0.0, 0.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def normal_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 2.0, 0.5)
     yield refused(ValueError, "[normal_] got std -1", fixed(x(3)), 0.0, -1.0)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def random_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 5)
@@ -105,14 +105,17 @@ def random_(x):
     yield refused(ValueError, "[random_] got", fixed(x(3)), 3, 3)
 
 
-@op(draws=True)
+@op(draws=True, lacks="C ONNX")
 def uniform_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), -2.0, 0.5)
     yield refused(ValueError, "[uniform_] got 1.0 to 0.0", fixed(x(3)), 1.0, 0.0)
 
 
-@op(reference=lambda start, end, steps, base=10.0, dtype=None: np.logspace(start, end, steps, base=base))
+@op(
+    reference=lambda start, end, steps, base=10.0, dtype=None: np.logspace(start, end, steps, base=base),
+    lacks="C ONNX",
+)
 def logspace(x):
     yield call(0.0, 2.0, 5)
     yield call(-1.0, 2.0, 4, base=2.0, dtype=rv.float64)
@@ -121,14 +124,14 @@ def logspace(x):
     yield refused(ValueError, "got", 0.0, 1.0, -1)
 
 
-@op(reference=lambda s, dtype=None: s)
+@op(reference=lambda s, dtype=None: s, lacks="ONNX")
 def scalar_tensor(x):
     yield call(2.5)
     yield call(3, dtype=rv.int64)
     yield refused(ValueError, "[scalar_tensor] got data of dtype", "text")
 
 
-@op()
+@op(lacks="C ONNX")
 def result_type(x):
     yield call(x(3), x.integers(0, 5, 3))
     yield call(x.integers(0, 5, 3), 0.5)
@@ -136,14 +139,16 @@ def result_type(x):
     yield refused(TypeError, "[result_type] got str", x(3), "text")
 
 
-@op()
+@op(lacks="C")
 def new_empty(x):
     yield call(x(2), 0, 3)
     yield call(x.integers(0, 5, 2), (2, 0), dtype=rv.float64)
     yield refused(ValueError, "got", x(2), -1)
 
 
-@op(reference=lambda x, *size, dtype=None: np.ones(size if np.ndim(size[0]) == 0 else size[0]))
+@op(
+    reference=lambda x, *size, dtype=None: np.ones(size if np.ndim(size[0]) == 0 else size[0]), lacks="limits"
+)
 def new_ones(x):
     yield call(x(2), 2, 3)
     yield call(x.integers(0, 5, 2), (2, 0, 3))

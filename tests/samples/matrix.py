@@ -11,7 +11,7 @@ def inner_length(a, b, **settings):
     return a.shape[-1] if a.ndim else 1
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, lacks="promotion 0-d", autocast="lower")
 def matmul(x):
     yield call(x(3, x.n), x(x.n, 5))
     yield call(x(2, 1, 3, 4), x(5, 4, 2))
@@ -32,7 +32,7 @@ def matmul(x):
     yield refused(ValueError, "[matmul] got a of shape (1, 2) and b of shape (3,)", two, three)
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, lacks="promotion", autocast="lower")
 def mm(x):
     yield call(x(3, x.n), x(x.n, 5))
     yield call(x(1, 33), x(33, 2))
@@ -42,7 +42,7 @@ def mm(x):
     yield refused(ValueError, "[mm] got", x(3, 4), x(4))
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, lacks="promotion", autocast="lower")
 def bmm(x):
     yield call(x(2, 3, 4), x(2, 4, 5))
     yield call(x(0, 3, 4), x(0, 4, 5))
@@ -51,14 +51,14 @@ def bmm(x):
     yield refused(ValueError, "[bmm] got", x(2, 3, 4), x(3, 4, 5))
 
 
-@op(reference=np.matmul, terms=inner_length)
+@op(reference=np.matmul, terms=inner_length, lacks="promotion")
 def mv(x):
     yield call(x(3, x.n), x(x.n))
     yield call(x(3, 0), x(0))
     yield refused(ValueError, "[mv] got", x(3, x.n), x(3))
 
 
-@op(reference=np.dot, terms=inner_length)
+@op(reference=np.dot, terms=inner_length, lacks="promotion 0-d")
 def dot(x):
     yield call(x(x.n), x(x.n))
     yield call(x(0), x(0))
@@ -69,17 +69,18 @@ op(
     lambda x: iter([call(x(3), x(7)), call(x(0), x(2)), call(x(1), x(1))]),
     names="outer ger",
     reference=np.outer,
+    lacks="0-d",
 )
 
 
-@op(reference=np.inner, terms=inner_length)
+@op(reference=np.inner, terms=inner_length, lacks="promotion", autocast="lower")
 def inner(x):
     yield call(x(3, x.n), x(5, x.n))
     yield call(x(x.n), x(x.n))
     yield call(x(2, 3), x())
 
 
-@op(reference=reference.linear, terms=lambda x, w, *b: x.shape[-1])
+@op(reference=reference.linear, terms=lambda x, w, *b: x.shape[-1], lacks="promotion 0-d", autocast="lower")
 def linear(x):
     yield call(x(3, x.n), x(5, x.n), x(5))
     yield call(x(2, 3, 4), x(5, 4))
@@ -94,7 +95,7 @@ def linear(x):
     yield refused(TypeError, "[linear] got", "text", x(5, 6))
 
 
-@op(terms=lambda *args, **settings: 8)
+@op(terms=lambda *args, **settings: 8, autocast="lower")
 def addmm(x):
     yield call(x(3, 5), x(3, x.n), x(x.n, 5))
     yield call(x(5), x(3, x.n), x(x.n, 5), beta=0.5, alpha=2)
@@ -102,7 +103,7 @@ def addmm(x):
     yield refused(ValueError, "[addmm] got", x(3), x(3, x.n), x(x.n, 5))
 
 
-@op
+@op(autocast="lower")
 def baddbmm(x):
     yield call(x(2, 3, 5), x(2, 3, 4), x(2, 4, 5))
     yield call(x(5), x(2, 3, 4), x(2, 4, 5), beta=0.5, alpha=2)
@@ -118,7 +119,12 @@ def any_equation(x):
     return f"{','.join(names)}->{right}", *arrays
 
 
-@op(reference=lambda equation, *xs: np.einsum(equation, *xs), terms=lambda *args: 625)
+@op(
+    reference=lambda equation, *xs: np.einsum(equation, *xs),
+    terms=lambda *args: 625,
+    lacks="limits rounding promotion 0-d",
+    autocast="lower",
+)
 def einsum(x):
     yield call("ij,kj->ik", x(3, 7), x(5, 7))
     yield call("bij,bjk->bik", x(2, 3, 4), x(2, 4, 5))
@@ -139,7 +145,12 @@ def einsum(x):
     yield refused(ValueError, "[einsum] got", "ij,jk", x(3, 4), x(3, 4))
 
 
-@op(reference=lambda a, b, dims=2: np.tensordot(a, b, dims), terms=lambda *args, **settings: 24)
+@op(
+    reference=lambda a, b, dims=2: np.tensordot(a, b, dims),
+    terms=lambda *args, **settings: 24,
+    lacks="promotion",
+    autocast="lower",
+)
 def tensordot(x):
     yield call(x(2, 3, 4), x(3, 4, 5))
     yield call(x(3, 4), x(5, 3), dims=([0], [1]))
@@ -167,7 +178,12 @@ def block_diag(x):
     yield call(x(1, 1))
 
 
-@op(of="linalg.vecdot", reference=lambda a, b, dim=-1: (a * b).sum(dim), terms=lambda a, b, **s: a.size)
+@op(
+    of="linalg.vecdot",
+    reference=lambda a, b, dim=-1: (a * b).sum(dim),
+    terms=lambda a, b, **s: a.size,
+    autocast="lower",
+)
 def linalg_vecdot(x):
     yield call(x(3, 7), x(3, 7))
     yield call(x(3, 7), x(7), dim=-1)
@@ -177,7 +193,7 @@ def distances(x1, x2, p=2.0):
     return (np.abs(x1[..., :, None, :] - x2[..., None, :, :]) ** p).sum(-1) ** (1 / p)
 
 
-@op(reference=distances, terms=lambda *a, **s: 64)
+@op(reference=distances, terms=lambda *a, **s: 64, lacks="C", apart="infinity", autocast="float32")
 def cdist(x):
     yield call(x(3, x.n), x(5, x.n))
     yield call(x(2, 3, 4), x(2, 5, 4), p=1.0)
@@ -187,7 +203,7 @@ def cdist(x):
     yield refused(ValueError, "[cdist] got p -2", x(3, 4), x(3, 4), -2)
 
 
-@op
+@op(lacks="C", apart="infinity")
 def pdist(x):
     yield call(x(4, x.n))
     yield call(x(4, 3), p=1.0)
@@ -195,14 +211,14 @@ def pdist(x):
     yield refused(ValueError, "[pdist] got p -1", x(4, 3), -1)
 
 
-@op
+@op(lacks="C", apart="NaN")
 def dist(x):
     yield call(x(3, x.n), x(3, x.n))
     yield call(x(3, x.n), x(x.n), 4)
     yield call(x(5), x(5), p=1)
 
 
-@op
+@op(lacks="C 0-d", apart="NaN")
 def renorm(x):
     yield call(x(3, 7), 2, 0, 0.5)
     yield call(x(2, 3, 4), 1, 1, 2.0)
@@ -210,7 +226,11 @@ def renorm(x):
     yield refused(ValueError, "[renorm] got p -2", x(3, 7), -2, 0, 0.5)
 
 
-@op(reference=lambda x, correction=1, **_: np.cov(x, ddof=correction), terms=lambda *a, **s: 16)
+@op(
+    reference=lambda x, correction=1, **_: np.cov(x, ddof=correction),
+    terms=lambda *a, **s: 16,
+    autocast="lower",
+)
 def cov(x):
     yield call(x(3, 7))
     yield call(x(7), correction=0)
@@ -220,19 +240,19 @@ def cov(x):
     yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
 
 
-@op(of="cov")
+@op(of="cov", lacks="C ONNX NaN 0-d", apart="ties NaN infinity", autocast="lower")
 def cov_weighted(x):
     yield call(x(3, 7), fweights=x.integers(1, 4, 7))
     yield call(x(3, 7), aweights=fixed(x(7, low=0.5)))
 
 
-@op(reference=np.corrcoef, terms=lambda *a, **s: 16)
+@op(reference=np.corrcoef, terms=lambda *a, **s: 16, lacks="C ONNX", autocast="lower")
 def corrcoef(x):
     yield call(x(3, 7))
     yield call(x(7))
 
 
-@op
+@op(lacks="promotion")
 def bilinear(x):
     yield call(x(4, 3), x(4, 5), x(2, 3, 5), x(2))
     yield call(x(2, 4, 3), x(2, 4, 3), x(2, 3, 3))

@@ -4,7 +4,7 @@ import numpy as np
 import ranvier as rv
 from reference import reduce as reference
 
-from samples.sample import at_kink, call, fixed, op, refused
+from samples.sample import all_terms, at_kink, call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
 
@@ -27,8 +27,8 @@ def orders(x):
     yield refused(IndexError, f"[{x.name}] got dim 2 for 2 dimensions", x(3, 5), 2)
 
 
-op(orders, names="sort", reference=sorted_along, exact=True)
-op(orders, names="argsort", reference=lambda *args, **settings: sorted_along(*args, **settings)[1])
+op(orders, names="sort", reference=sorted_along, exact=True, lacks="C")
+op(orders, names="argsort", reference=lambda *args, **settings: sorted_along(*args, **settings)[1], lacks="C")
 
 
 def greatest(x, k, dim=-1, largest=True, sorted=True):
@@ -38,7 +38,7 @@ def greatest(x, k, dim=-1, largest=True, sorted=True):
 AFTER_NAN = "PyTorch finds places after NaN"
 
 
-@op(reference=greatest, exact=True)
+@op(reference=greatest, exact=True, lacks="C", apart="ties NaN infinity")
 def topk(x):
     yield call(x(3, 2, x.n), x.n // 2 + 1)
     yield call(x(x.n, 3), 1, 0, False)
@@ -50,7 +50,11 @@ def topk(x):
     yield refused(TypeError, "[topk] got k 1.5; expected a whole number", x(2, 3), 1.5)
 
 
-@op(reference=lambda x, k, dim=-1, keepdim=False: reference.kthvalue(x, k, dim, keepdim), exact=True)
+@op(
+    reference=lambda x, k, dim=-1, keepdim=False: reference.kthvalue(x, k, dim, keepdim),
+    exact=True,
+    lacks="C",
+)
 def kthvalue(x):
     yield call(x(3, 2, x.n), x.n // 2 + 1)
     yield call(x(x.n, 3), 1, 0, True)
@@ -66,7 +70,7 @@ def middle(x, dim=None, keepdim=False):
     return reference.median(x, dim, keepdim)
 
 
-@op(reference=middle, exact=True)
+@op(reference=middle, exact=True, lacks="C ONNX jet limits")
 def median(x):
     yield call(x(3, 2, x.n))
     yield call(x(3, x.n, 2), -1)
@@ -78,7 +82,7 @@ def median(x):
     yield refused(IndexError, "[median] got", x(3, 5), 2)
 
 
-@op()
+@op(lacks="C ONNX jet")
 def nanmedian(x):
     yield call(x(3, x.n))
     yield call(x(3, x.n), 1)
@@ -108,8 +112,15 @@ def quantiles(x):
     yield refused(TypeError, f"[{x.name}] got", x.integers(0, 5, 3), 0.5)
 
 
-op(quantiles, names="quantile", reference=quantile_by_numpy(np.quantile))
-op(quantiles, names="nanquantile", reference=quantile_by_numpy(np.nanquantile))
+for _name, _function in (("quantile", np.quantile), ("nanquantile", np.nanquantile)):
+    op(
+        quantiles,
+        names=_name,
+        reference=quantile_by_numpy(_function),
+        lacks="C ONNX NaN",
+        apart="ties NaN infinity",
+        autocast="float32",
+    )
 
 
 def most_frequent(x, dim=-1, keepdim=False):
@@ -125,7 +136,7 @@ def most_frequent(x, dim=-1, keepdim=False):
     return found if keepdim else [part.squeeze(dim) for part in found]
 
 
-@op(reference=most_frequent, exact=True)
+@op(reference=most_frequent, exact=True, lacks="C ONNX", apart="NaN")
 def mode(x):
     yield call(x.integers(0, 3, 3, x.n))
     yield call(x.integers(0, 3, 3, x.n), 0, True)
@@ -152,8 +163,15 @@ def running(function):
     return lambda x, dim, dtype=None: function(x, dim)
 
 
-op(totals, names="cumsum", reference=running(np.cumsum), terms=lambda x, *args, **settings: x.size)
-op(totals, names="cumprod", reference=running(np.cumprod), terms=lambda x, *args, **settings: x.size)
+op(totals, names="cumsum", reference=running(np.cumsum), terms=all_terms, lacks="C")
+op(
+    totals,
+    names="cumprod",
+    reference=running(np.cumprod),
+    terms=all_terms,
+    lacks="C ONNX infinity",
+    apart="NaN infinity",
+)
 
 
 def running_extreme(extreme):
@@ -179,11 +197,15 @@ def running_extremes(x):
     yield refused(IndexError, f"[{x.name}] got dim 2 for 2 dimensions", x(3, 5), 2)
 
 
-op(running_extremes, names="cummax", reference=running_extreme(np.maximum), exact=True)
-op(running_extremes, names="cummin", reference=running_extreme(np.minimum), exact=True)
+op(running_extremes, names="cummax", reference=running_extreme(np.maximum), exact=True, lacks="C ONNX")
+op(running_extremes, names="cummin", reference=running_extreme(np.minimum), exact=True, lacks="C ONNX")
 
 
-@op(reference=lambda x, dim: np.logaddexp.accumulate(x, dim), terms=lambda x, dim: x.shape[dim])
+@op(
+    reference=lambda x, dim: np.logaddexp.accumulate(x, dim),
+    terms=lambda x, dim: x.shape[dim],
+    apart="NaN infinity infinities",
+)
 def logcumsumexp(x):
     yield call(x(x.n, 3, 5), 0)
     yield call(x(x.n, 3, 5), dim=-1)
@@ -192,7 +214,7 @@ def logcumsumexp(x):
     yield refused(IndexError, "[logcumsumexp] got dim 2 for 2 dimensions", x(3, 5), 2)
 
 
-@op(reference=lambda x, weights=None, minlength=0: np.bincount(x, weights, minlength))
+@op(reference=lambda x, weights=None, minlength=0: np.bincount(x, weights, minlength), lacks="C ONNX 0-d")
 def bincount(x):
     yield call(x.integers(0, 5, x.n))
     yield call(x.integers(0, 5, x.n), minlength=8)
@@ -206,7 +228,7 @@ def bins_of(x, boundaries, out_int32=False, right=False):
     return np.searchsorted(boundaries, x, side="right" if right else "left")
 
 
-@op(reference=bins_of)
+@op(reference=bins_of, lacks="C 0-d", apart="NaN")
 def bucketize(x):
     yield call(x(3, 7), fixed(np.array([-0.5, 0.0, 0.5])))
     yield call(np.array([0.0, 0.5, 2.0]), fixed(np.array([0.0, 0.5])), right=True)
@@ -221,7 +243,7 @@ def place_in(sequence, values, out_int32=False, right=False, side=None):
     return np.stack([np.searchsorted(s, v, side) for s, v in zip(sequence, values, strict=True)])
 
 
-@op(reference=place_in)
+@op(reference=place_in, lacks="C 0-d", apart="NaN")
 def searchsorted(x):
     yield call(fixed(np.array([-0.5, 0.0, 0.5])), x(3, 7))
     yield call(np.array([1, 2, 2, 4]), np.array([2, 0, 9]), right=True)
@@ -243,7 +265,7 @@ def counts_by_numpy(x, bins=100, min=0, max=0):
     return np.histogram(x, bins, limits)[0]
 
 
-@op(reference=counts_by_numpy)
+@op(reference=counts_by_numpy, lacks="C ONNX NaN", apart="NaN infinity")
 def histc(x):
     yield call(fixed(x(x.n)), 4)
     yield call(fixed(x(x.n)), bins=5, min=-0.5, max=0.5)
@@ -255,7 +277,7 @@ def histogram_by_numpy(x, bins=100, range=None, weight=None, density=False):
     return np.histogram(x, bins, range, density, weight)
 
 
-@op(reference=histogram_by_numpy)
+@op(reference=histogram_by_numpy, lacks="C ONNX NaN 0-d", apart="ties NaN infinity")
 def histogram(x):
     yield call(fixed(x(30)), 4)
     yield call(fixed(x(x.n)), bins=5, range=(-0.5, 0.5))
@@ -268,7 +290,7 @@ def is_one_of(elements, test_elements, assume_unique=False, invert=False):
     return np.isin(elements, test_elements, assume_unique, invert)
 
 
-@op(reference=is_one_of)
+@op(reference=is_one_of, lacks="C")
 def isin(x):
     yield call(x.integers(0, 9, 3, x.n), x.integers(0, 9, 4))
     yield call(x.integers(0, 9, 7), np.array([2, 3]), invert=True)
@@ -280,7 +302,7 @@ def unique_by_numpy(x, sorted=True, return_inverse=False, return_counts=False, d
     return np.unique(x, False, return_inverse, return_counts, dim)
 
 
-@op(reference=unique_by_numpy, exact=True)
+@op(reference=unique_by_numpy, exact=True, lacks="C ONNX 0-d")
 def unique(x):
     yield call(x.integers(0, 5, 3, x.n))
     yield call(x.integers(0, 5, x.n), return_inverse=True, return_counts=True)
@@ -290,7 +312,7 @@ def unique(x):
     yield refused(IndexError, "[unique] got x of shape ()", x(), dim=0)
 
 
-@op()
+@op(lacks="C ONNX 0-d")
 def unique_consecutive(x):
     yield call(x.integers(0, 2, x.n))
     yield call(x.integers(0, 2, x.n), return_inverse=True, return_counts=True)

@@ -4,7 +4,7 @@ import numpy as np
 import ranvier as rv
 from reference import reduce as reference
 
-from samples.sample import at_kink, call, fixed, op, refused
+from samples.sample import all_terms, at_kink, call, fixed, op, refused
 
 INF, NAN = np.inf, np.nan
 
@@ -16,10 +16,6 @@ def along(function):
         return function(x, axis=dim, keepdims=keepdim, **settings)
 
     return reference
-
-
-def all_terms(x, *args, **settings):
-    return x.size
 
 
 def dimensions(x):
@@ -59,7 +55,7 @@ def sums_of_integers(x):
 op(sums_of_integers, names="sum", reference=along(np.sum), terms=all_terms)
 op(sums_of_integers, names="nansum", reference=along(np.nansum), terms=all_terms)
 op(means, names="mean", reference=along(np.mean), terms=all_terms)
-op(means, names="nanmean", reference=along(np.nanmean), terms=all_terms)
+op(means, names="nanmean", reference=along(np.nanmean), terms=all_terms, apart="NaN")
 
 
 def extremes(x):
@@ -75,15 +71,15 @@ def extremes(x):
     yield refused(ValueError, "empty along the axis", x.integers(0, 3, 0, 3), 0)
 
 
-op(extremes, names="amax", reference=along(np.max), exact=True)
-op(extremes, names="amin", reference=along(np.min), exact=True)
+op(extremes, names="amax", reference=along(np.max), exact=True, lacks="C jet")
+op(extremes, names="amin", reference=along(np.min), exact=True, lacks="C jet")
 
 
 def minmax(x, dim=None, keepdim=False):
     return np.min(x, dim, keepdims=keepdim), np.max(x, dim, keepdims=keepdim)
 
 
-@op(reference=minmax, exact=True)
+@op(reference=minmax, exact=True, lacks="C jet")
 def aminmax(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, x.n, 4), dim=1)
@@ -118,8 +114,20 @@ def with_places(extreme, place, of_two):
     return reference
 
 
-op(extremes_and_places, names="max", reference=with_places(np.max, np.argmax, np.maximum), exact=True)
-op(extremes_and_places, names="min", reference=with_places(np.min, np.argmin, np.minimum), exact=True)
+op(
+    extremes_and_places,
+    names="max",
+    reference=with_places(np.max, np.argmax, np.maximum),
+    exact=True,
+    lacks="jet",
+)
+op(
+    extremes_and_places,
+    names="min",
+    reference=with_places(np.min, np.argmin, np.minimum),
+    exact=True,
+    lacks="jet",
+)
 
 
 def places(x):
@@ -135,8 +143,8 @@ def places(x):
     yield refused(ValueError, f"[{x.name}] got x of shape (0,), empty", x.integers(0, 3, 0))
 
 
-op(places, names="argmax", reference=along(np.argmax))
-op(places, names="argmin", reference=along(np.argmin))
+op(places, names="argmax", reference=along(np.argmax), lacks="C")
+op(places, names="argmin", reference=along(np.argmin), lacks="C")
 
 
 def truth(x):
@@ -150,11 +158,11 @@ def truth(x):
     yield refused(ValueError, f"[{x.name}] got axis 1 twice", x(1, 2), (1, -1))
 
 
-op(truth, names="all", reference=along(np.all))
-op(truth, names="any", reference=along(np.any))
+op(truth, names="all", reference=along(np.all), lacks="C")
+op(truth, names="any", reference=along(np.any), lacks="C")
 
 
-@op(reference=lambda x, dim=None: np.count_nonzero(x, axis=dim))
+@op(reference=lambda x, dim=None: np.count_nonzero(x, axis=dim), lacks="C")
 def count_nonzero(x):
     yield call(x.integers(0, 2, 3, x.n, 4))
     yield call(x.bools(3, x.n, 4), 1)
@@ -167,7 +175,7 @@ def norm_by_numpy(x, p="fro", dim=None, keepdim=False, dtype=None):
     return reference.norm(x, 2 if p == "fro" else p, dim, keepdim)
 
 
-@op(reference=norm_by_numpy, terms=all_terms, kinks=(0.0,))
+@op(reference=norm_by_numpy, terms=all_terms, kinks=(0.0,), lacks="C jet", apart="NaN infinity")
 def norm(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, x.n, 4), 1, 1)
@@ -187,14 +195,14 @@ def norm(x):
     yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
 
 
-@op(reference=along(reference.logsumexp), terms=all_terms)
+@op(reference=along(reference.logsumexp), terms=all_terms, lacks="C limits")
 def logsumexp(x):
     yield from dimensions(x)
     yield call(np.array([[1000.0, 1000.0], [-1000.0, -1000.0], [1.0, NAN]]), 1)
     yield call(x(0, 3), 1)
 
 
-@op(reference=along(np.prod), terms=all_terms)
+@op(reference=along(np.prod), terms=all_terms, lacks="C", apart="NaN infinity infinities", autocast="float32")
 def prod(x):
     yield call(x(3, x.n, low=0.5, high=1.5))
     yield call(x(3, x.n, 4), 1)
@@ -238,10 +246,10 @@ def and_mean(function):
     return reference
 
 
-op(spreads, names="var", reference=spread(reference.var), terms=all_terms)
-op(spreads, names="std", reference=spread(reference.std), terms=all_terms)
-op(spreads, names="var_mean", reference=and_mean(reference.var), terms=all_terms)
-op(spreads, names="std_mean", reference=and_mean(reference.std), terms=all_terms)
+op(spreads, names="var", reference=spread(reference.var), terms=all_terms, lacks="C")
+op(spreads, names="std", reference=spread(reference.std), terms=all_terms, lacks="C")
+op(spreads, names="var_mean", reference=and_mean(reference.var), terms=all_terms, lacks="C", apart="infinity")
+op(spreads, names="std_mean", reference=and_mean(reference.std), terms=all_terms, lacks="C", apart="infinity")
 
 
 def differences(x, n=1, dim=-1, prepend=None, append=None):
@@ -249,7 +257,7 @@ def differences(x, n=1, dim=-1, prepend=None, append=None):
     return np.diff(np.concatenate(parts, dim), n, dim)
 
 
-@op(reference=differences)
+@op(reference=differences, lacks="rounding 0-d")
 def diff(x):
     yield call(x(3, x.n))
     yield call(x(3, x.n, 2), 2, 1)
@@ -281,5 +289,18 @@ def integral_so_far(y, x=None, dx=1, dim=-1):
     return np.moveaxis(np.cumsum((y[..., 1:] + y[..., :-1]) / 2 * steps, -1), -1, dim)
 
 
-op(integrals, names="trapezoid", reference=integral, terms=lambda y, *args, **settings: y.size)
-op(integrals, names="cumulative_trapezoid", reference=integral_so_far, terms=lambda y, *a, **s: y.size)
+op(
+    integrals,
+    names="trapezoid",
+    reference=integral,
+    terms=all_terms,
+    lacks="0-d",
+    apart="NaN infinity",
+)
+op(
+    integrals,
+    names="cumulative_trapezoid",
+    reference=integral_so_far,
+    terms=all_terms,
+    lacks="C 0-d",
+)

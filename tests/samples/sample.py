@@ -21,7 +21,6 @@ from __future__ import annotations
 import copy
 import functools
 import operator
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,53 +30,30 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn.arguments import arguments_of
 
-Array = np.ndarray[Any, Any]
-SIZE = 7  # of `x.n`
+from samples.draw import SIZE, Array, Draw
+
+LACKS = {  # what an op may not have, and why
+    "C": "has no counterpart in C",
+    "ONNX": "has no counterpart in ONNX, or no tensor that is an input, or none that is a result",
+    "halves": "has no halves, as in PyTorch",
+    "rounding": "halves are rounded several times: of several ops, or of weights",
+    "promotion": "takes no operands of two dtypes",
+    "second": "has no second gradient",
+    "jet": "in one of its samples, has no derivatives of higher order by forward mode",
+    "0-d": "needs a dimension",
+    "NaN": "refuses NaN, or has none where a row has",
+    "limits": "the formula in NumPy has other limits",
+    "infinity": "has infinity times 0, in one of several formulas",
+}
+APART = {  # where an op has another answer than PyTorch
+    "ties": "takes no numbers that are equal or whole, or has no one place or slope there",
+    "NaN": "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
+    "infinity": "takes no infinity, or one of both gives NaN by its limit or another order of sums",
+    "infinities": "has another limit of the gradient",
+}
+NUMPY: dict[Any, Any] = {dtype: np.dtype(str(dtype)[6:]) for dtype in (rv.float32, rv.float64)}
+NUMPY |= {dtype: dtype for dtype in (np.float32, np.float64)}
 OPS: dict[str, Op] = {}  # by name, also the layers
-
-
-class Draw:
-    """Arrays at random, for one op always the same ones."""
-
-    def __init__(self, op: Op, width: int = SIZE, seed: int = 0) -> None:
-        self.name, self.kinks, self.width = op.name, op.kinks, width
-        self.draws_shapes = self.has_size = False
-        self.rng = np.random.default_rng([zlib.crc32(op.name.encode()), seed])
-
-    @property
-    def n(self) -> int:
-        """7, or another size that a property puts in its place."""
-        self.has_size = True
-        return self.width
-
-    def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> Array:
-        """Floats, none near a kink or, where there are few, near another of the array."""
-        count = int(np.prod(shape))
-        places = self.rng.permutation(count) + self.rng.uniform(0.2, 0.8, count)
-        array = low + (high - low) * places / max(count, 1)
-        for kink in self.kinks:
-            array = np.where(np.abs(array - kink) < 0.01, array + 0.03, array)
-        return np.asarray(array.reshape(shape))
-
-    def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Array:
-        """Integers from low to high - 1, as labels and indices are."""
-        return self.rng.integers(low, high, shape).astype(dtype)
-
-    def size(self, low: int, high: int) -> int:
-        """A size from low to high; another one in each random call."""
-        self.draws_shapes = True
-        return int(self.rng.integers(low, high + 1))
-
-    def shape(self, least: int = 0, most: int = 4, high: int = 9) -> tuple[int, ...]:
-        """A shape of `least` to `most` dimensions; another one in each random call."""
-        return tuple(self.size(min(self.size(0, 9), 1), high) for _ in range(self.size(least, most)))
-
-    def bools(self, *shape: int) -> Array:
-        return self.rng.random(shape) < 0.5
-
-    def signs(self, *shape: int) -> Array:
-        """-1.0 and 1.0"""
-        return self.rng.choice([-1.0, 1.0], shape)
 
 
 @dataclass
@@ -177,12 +153,22 @@ class Call:
         array = value.array if marked else value
         if not isinstance(array, np.ndarray):
             return array
-        tensor = rv.tensor(array)
-        if tensor.is_floating_point():
-            tensor = tensor.to(self.of or self.dtype).to(self.dtype)
-            if self.records and not marked:
-                self.leaves.append(tensor.requires_grad_())
+        tensor = rv.tensor(array) if array.dtype.kind != "f" else self.of_floats(array)
+        if self.records and not marked and tensor.is_floating_point():
+            self.leaves.append(tensor.requires_grad_())
         (self.states if marked and value.changes else self.inputs).append(tensor)
+        return tensor
+
+    def of_floats(self, array: Array) -> rv.Tensor:
+        """The Tensor of an array of floats; NumPy rounds to the dtypes that it has in less time."""
+        dtypes = [self.of or self.dtype, self.dtype]
+        with np.errstate(over="ignore"):
+            while dtypes and (own := NUMPY.get(dtypes[0])):
+                array = array.astype(own, copy=False)
+                del dtypes[0]
+        tensor = rv.tensor(array)
+        for dtype in dtypes:
+            tensor = tensor.to(dtype)
         return tensor
 
     def __call__(self) -> list[rv.Tensor]:
@@ -299,6 +285,21 @@ def refused(error: type[Exception], text: str, *args: Any, **settings: Any) -> S
     return Sample(args, settings, error, text)
 
 
+def all_terms(x: Array, *args: Any, **settings: Any) -> int:
+    """For `terms`: a sum of all elements of the first argument."""
+    return x.size
+
+
+def many(*args: Any, **settings: Any) -> int:
+    """For `terms`: sums of sums."""
+    return 64
+
+
+def parameters_of(module: Any) -> dict[str, Array]:
+    """The parameters of a layer in float64, for a reference."""
+    return {name: value.numpy(force=True).astype(float) for name, value in module.state_dict().items()}
+
+
 @dataclass
 class Op:
     """What is known of an op besides its samples.
@@ -309,6 +310,9 @@ class Op:
     terms: how many terms the longest sum of an element has, from the arguments (arrays).
     inner: what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2.
     draws: the op draws random numbers.
+    lacks: words of `LACKS`, what the op does not have. apart: words of `APART`, where PyTorch's answer is
+        another by intention, or one of both has none.
+    autocast: the dtype that it computes in in such a block, by PyTorch's lists: "lower", "float32" or any.
     """
 
     name: str
@@ -320,6 +324,13 @@ class Op:
     inner: float = 0.0
     terms: Callable[..., int] = lambda *args, **settings: 1
     draws: bool = False
+    lacks: str = ""
+    apart: str = ""
+    autocast: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = {*self.lacks.split()} - LACKS.keys() | {*self.apart.split()} - APART.keys()
+        assert not unknown, f"{self.name}: {unknown}"
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:

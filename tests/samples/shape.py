@@ -129,7 +129,7 @@ def mirrored(x):
 
 
 op(mirrored, names="fliplr", reference=np.fliplr, exact=True)
-op(mirrored, names="flipud", reference=np.flipud, exact=True)
+op(mirrored, names="flipud", reference=np.flipud, exact=True, lacks="0-d")
 
 
 @op(reference=lambda x, k=1, dims=(0, 1): np.rot90(x, k, dims), exact=True)
@@ -195,7 +195,7 @@ def squeeze(x):
     yield refused(ValueError, "[squeeze] got dims (0, -2)", x(2, 3), (0, -2))
 
 
-@op(reference=lambda x, dim: np.expand_dims(x, dim), exact=True)
+@op(reference=lambda x, dim: np.expand_dims(x, dim), exact=True, lacks="0-d")
 def unsqueeze(x):
     yield call(x(3, x.n), 1)
     yield call(x(3, x.n), -1)
@@ -207,7 +207,7 @@ def joined(tensors, dim=0):
     return np.concatenate([a for a in tensors if a.shape != (0,)], dim)
 
 
-@op(reference=joined, exact=True)
+@op(reference=joined, exact=True, lacks="0-d")
 def cat(x):
     yield call([x(2, x.n), x(1, x.n), x(4, x.n)])
     yield call([x(2, 3), x(2, x.n)], -1)
@@ -220,7 +220,7 @@ def cat(x):
     yield refused(ValueError, "[cat] got", [])
 
 
-@op(reference=lambda tensors, dim=0: np.stack(tensors, dim), exact=True)
+@op(reference=lambda tensors, dim=0: np.stack(tensors, dim), exact=True, lacks="0-d")
 def stack(x):
     yield call([x(2, x.n), x(2, x.n)])
     yield call((x(2, x.n), x(2, x.n), x(2, x.n)), -1)
@@ -262,7 +262,7 @@ def parts(x, size, dim=0):
     return np.split(x, ends, dim)
 
 
-@op(reference=parts, exact=True)
+@op(reference=parts, exact=True, lacks="0-d")
 def split(x):
     yield call(x(x.n, 3), 2)
     yield call(x(x.n, 5), (1, 4), 1)
@@ -271,7 +271,7 @@ def split(x):
     yield refused(ValueError, "[split] got sizes (1, 3)", x(2, 3), (1, 3))
 
 
-@op(reference=lambda x, chunks, dim=0: parts(x, -(-x.shape[dim] // chunks), dim), exact=True)
+@op(reference=lambda x, chunks, dim=0: parts(x, -(-x.shape[dim] // chunks), dim), exact=True, lacks="0-d")
 def chunk(x):
     yield call(x(x.n, 3), 3)
     yield call(x(3, x.n), 2, -1)
@@ -279,7 +279,7 @@ def chunk(x):
     yield refused(ValueError, "[chunk] got 0 chunks", x(5), 0)
 
 
-@op(reference=lambda x, where, dim=0: np.array_split(x, where, dim), exact=True)
+@op(reference=lambda x, where, dim=0: np.array_split(x, where, dim), exact=True, lacks="0-d")
 def tensor_split(x):
     yield call(x(x.n, 3), 2)
     yield call(x(x.n, 5), (1, 4), 1)
@@ -288,7 +288,7 @@ def tensor_split(x):
     yield refused(ValueError, "[tensor_split] got 0 sections", x(5), 0)
 
 
-@op(reference=lambda x, dim=0: list(np.moveaxis(x, dim, 0)), exact=True)
+@op(reference=lambda x, dim=0: list(np.moveaxis(x, dim, 0)), exact=True, lacks="0-d")
 def unbind(x):
     yield call(x(3, x.n))
     yield call(x(3, x.n, 5), -1)
@@ -324,10 +324,14 @@ def repeated(x):
     yield refused(TypeError, f"[{x.name}] got b'mean'; expected whole numbers", x(2), b"mean")
 
 
-op(repeated, names="repeat tile", reference=lambda x, *times: np.tile(x, sizes_of(times)), exact=True)
+op(repeated, names="repeat tile", reference=lambda x, *n: np.tile(x, sizes_of(n)), exact=True, lacks="C")
 
 
-@op(reference=lambda x, repeats, dim=None, output_size=None: np.repeat(x, repeats, dim), exact=True)
+@op(
+    reference=lambda x, repeats, dim=None, output_size=None: np.repeat(x, repeats, dim),
+    exact=True,
+    lacks="C 0-d",
+)
 def repeat_interleave(x):
     yield call(x(2, x.n), 2)
     yield call(x(x.n, 3), 3, -2)
@@ -337,7 +341,7 @@ def repeat_interleave(x):
     yield refused(ValueError, "[repeat_interleave] got repeats [1, 2]", x(2, 3), [1, 2], 1)
 
 
-@op(reference=lambda x, shifts, dims=None: np.roll(x, shifts, dims), exact=True)
+@op(reference=lambda x, shifts, dims=None: np.roll(x, shifts, dims), exact=True, lacks="0-d")
 def roll(x):
     yield call(x(3, x.n), 5)
     yield call(x(3, x.n), -1, 1)
@@ -361,7 +365,7 @@ def diagonal_by_numpy(x, offset=0, dim1=0, dim2=1):
     return np.diagonal(x, offset, dim1, dim2)
 
 
-@op(reference=diagonal_by_numpy, exact=True)
+@op(reference=diagonal_by_numpy, exact=True, lacks="C ONNX")
 def diagonal(x):
     yield call(x(3, x.n))
     yield call(x(2, x.n, 4), 1, 0, 2)
@@ -370,7 +374,7 @@ def diagonal(x):
     yield refused(ValueError, "[diagonal] got dimension 1 twice", x(2, 3), 0, 1, -1)
 
 
-@op(reference=np.trace, terms=lambda x: min(x.shape))
+@op(reference=np.trace, terms=lambda x: min(x.shape), lacks="C ONNX", autocast="float32")
 def trace(x):
     yield call(x(5, x.n))
     yield call(x.integers(0, 9, 3, 3))
@@ -388,5 +392,5 @@ def triangles(x):
     yield refused(ValueError, f"[{x.name}] got x of shape (3,)", x(3))
 
 
-op(triangles, names="tril", reference=lambda x, diagonal=0: np.tril(x, diagonal), exact=True)
-op(triangles, names="triu", reference=lambda x, diagonal=0: np.triu(x, diagonal), exact=True)
+op(triangles, names="tril", reference=lambda x, diagonal=0: np.tril(x, diagonal), exact=True, lacks="C jet")
+op(triangles, names="triu", reference=lambda x, diagonal=0: np.triu(x, diagonal), exact=True, lacks="C jet")

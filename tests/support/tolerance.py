@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
+
 
 def tolerance(dtype: Any, reduction: int = 1, magnitude: float = 1.0) -> float:
     """The absolute error allowed for a sum of ``reduction`` terms that are at most ``magnitude`` large.
@@ -21,3 +23,20 @@ def rounding(dtype: Any, roundings: int) -> float:
     values."""
     u = float(np.finfo(np.dtype(dtype)).eps) / 2
     return roundings * u / (1 - roundings * u)
+
+
+def equal(found: Array, wanted: Array, where: str = "") -> None:
+    """np.testing.assert_array_equal of arrays of one shape, without its 50 us where they are equal."""
+    assert found.shape == wanted.shape, where
+    if not (found == wanted).all():
+        np.testing.assert_array_equal(found, wanted, where)
+
+
+@np.errstate(invalid="ignore")
+def close(found: Array, wanted: Array, rtol: float, atol: float, where: str = "") -> None:
+    """np.testing.assert_allclose in the same way; integers and bools are equal."""
+    assert found.shape == wanted.shape, where
+    if found.dtype.kind != "f":
+        equal(found, wanted, where)
+    elif not (abs(found - wanted) <= atol + rtol * abs(wanted)).all():
+        np.testing.assert_allclose(found, wanted, rtol, atol, err_msg=where)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
+from differential.random_programs import Drawing, on_tape, reaches_leaf, same_memory
 from ranvier.tensors.views import FLAG, UNWATCHED
-from support.random_programs import Drawing, on_tape, reaches_leaf, same_memory
 
 LINES = 14
 _COPY = re.compile(

@@ -1,6 +1,6 @@
 """Allocations that fail one after another, in a program that `failing_malloc.c` is loaded into.
 
-``python -m support.failing_allocations SUBJECTS KINDS POINTS`` lets the nth allocation of a call fail, then
+``python -m runtime.failing_allocations SUBJECTS KINDS POINTS`` lets the nth allocation of a call fail, then
 the nth and all after it. It prints a line for each fault, and the number of points last.
 """
 

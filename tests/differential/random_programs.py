@@ -7,7 +7,7 @@ Numbers are small multiples of a power of two: most results are exact in both li
 import random
 from typing import Any
 
-from support import random_lines as lines
+from differential import random_lines as lines
 
 SHAPES = (
     (),

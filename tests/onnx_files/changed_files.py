@@ -1,4 +1,4 @@
-"""Changed ONNX files, read and run within bounds: `python tests/support/onnx_fuzz.py SEED COUNT`.
+"""Changed ONNX files, read and run within bounds: `python tests/onnx_files/changed_files.py SEED COUNT`.
 
 The sources are the files of onnx's node suite. Numbers, names, shapes, nodes and bytes are changed at random.
 """
@@ -19,9 +19,9 @@ import onnx
 import ranvier as rv
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, numpy_helper
+from onnx_files.node_suite import CASES
 from ranvier.onnx.registry import OPERATORS
 from support.isolated import run_isolated
-from support.onnx_backend import CASES
 
 SECONDS, BYTES = 2.0, 64 * 2**20  # for any file, and four times its size
 INTEGERS = (

@@ -1,6 +1,6 @@
 """Damaged and forged files of every kind, made from numbers, and what reading one may do.
 
-    cd tests; python -m support.forger KIND DAMAGED FORGED
+    cd tests; python -m formats.forger KIND DAMAGED FORGED
 
 reads so many files of a kind, and prints a line for each that did more than raise a ValueError: a crash is
 the end of the process. Number n of a kind is always the same file. It may take two seconds, and 20 us a byte;
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import ranvier as rv
+from formats.forged_pickles import ODD, OLD, TEXTS, end_of_old, pickled
 from ranvier import nn
 from ranvier.data import load as load_data
 from ranvier.data.datasets import read_idx, read_image
@@ -34,7 +35,6 @@ from ranvier.serialization import info
 from ranvier.serialization.files import _checksum
 from ranvier.torch.files import save as save_for_torch
 from safetensors.numpy import save as safetensors_of
-from support.forged_pickles import ODD, OLD, TEXTS, end_of_old, pickled
 
 MB = 2**20
 FOLDER = Path(tempfile.mkdtemp())
@@ -70,7 +70,7 @@ def _picture(form):
 
 
 CSV = b'size,kind,date\n1.5,red,2020-01-01\n"2",blue,x\n,"a,b",\n-3e5,\xc3\xa9,#N/A\n'
-FILES = Path(__file__).parents[1] / "formats" / "pytorch"
+FILES = Path(__file__).parent / "pytorch"
 
 
 OLD_FORM = {"_use_new_zipfile_serialization": False}
