@@ -219,13 +219,6 @@ def test_taps_that_share_inputs(padding, cg, kg, width, isa, threads, rng):
         np.testing.assert_array_equal(z[..., : width - 2], y[1:, ..., : width - 2])
 
 
-def test_broadcast_images(isa, rng):
-    """An image with strides of zero is read as the image that it repeats."""
-    x, w, bias = random_arrays(rng, "float32", 1, 4, 5, 6, 5, 3, 3)
-    many = np.broadcast_to(x, (3, 4, 5, 6))
-    np.testing.assert_array_equal(kernels.conv2d(many, w, bias)[2], kernels.conv2d(x, w, bias)[0])
-
-
 @pytest.mark.parametrize("taps", [3, 5])
 def test_large_depthwise_results(taps, isa, rng):
     """Past the caches where vectors are cache lines, with the bits of smaller ones."""

@@ -1,5 +1,7 @@
 """Convolutions of bfloat16: `set_float32_matmul_precision("medium")`, on raw arrays."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -9,6 +11,7 @@ from reference import conv2d as reference
 from reference import winograd
 from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
 from support.grouped import grouped
+from support.layouts import in_layout
 from support.threads import same_bits
 
 # n, c, h, w, k, r, stride, padding, groups
@@ -33,9 +36,7 @@ def arrays(rng, n, c, h, w, k, r, stride, padding, groups):
     return x, weight, rng.standard_normal(k).astype(np.float32)
 
 
-def last(x):
-    """With the channels contiguous."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+last = partial(in_layout, layout="channels_last")
 
 
 def check(got, function, a, b, products, rounds=True):

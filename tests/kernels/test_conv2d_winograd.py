@@ -7,6 +7,7 @@ import ranvier as rv
 from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
+from support import convolution
 from support.grouped import grouped
 from support.python import ended
 from support.refused import refused
@@ -26,9 +27,7 @@ def allowed():
 
 
 def random_arrays(rng, n, c, h, w, k, dtype="float32"):
-    x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
-    weight = rng.uniform(-1, 1, (k, c, 3, 3)).astype(dtype)
-    return x, weight, rng.uniform(-1, 1, k).astype(dtype)
+    return convolution.random_arrays(rng, dtype, n, c, h, w, k, 3, 3)
 
 
 def directly(function, *arguments, **settings):

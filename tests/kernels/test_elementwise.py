@@ -9,6 +9,7 @@ from ranvier import _core, kernels
 from reference import activation as reference
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 
@@ -34,19 +35,25 @@ PARTS = {  # an operand of the shape (..., m, r, n), which a view of other array
 }
 
 
+def check(a, b):
+    """Both orders of the operands, and each of the three of where."""
+    np.testing.assert_array_equal(kernels.sub(a, b), a - b)
+    np.testing.assert_array_equal(kernels.sub(b, a), b - a)
+    np.testing.assert_array_equal(kernels.le(b, a), b <= a)
+    for condition, x, y in ((a > 0, b, a), (b > 0, a, b), (b > 0, a, 1.0)):
+        np.testing.assert_array_equal(kernels.where(condition, x, y), np.where(condition, x, y))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("part", PARTS)
 def test_parts_of_rows(part, dtype, isa, rng, threads):
     """Short rows of a view, which are copied together where they are evenly apart."""
-
-    def view():
-        return PARTS[part](lambda *shape: rng.standard_normal(shape).astype(dtype))
-
-    a, b = np.broadcast_to(view(), LARGE), rng.standard_normal(LARGE).astype(dtype)
-    for other in [b, *(PARTS[name](lambda *s: rng.standard_normal(s).astype(dtype)) for name in PARTS)]:
-        np.testing.assert_array_equal(kernels.sub(a, other), a - other)
-        np.testing.assert_array_equal(kernels.le(other, a), other <= a)
-        np.testing.assert_array_equal(kernels.where(a > 0, other, b), np.where(a > 0, other, b))
+    views = [
+        f(lambda *shape: rng.standard_normal(shape).astype(dtype)) for f in (PARTS[part], *PARTS.values())
+    ]
+    a, b = np.broadcast_to(views[0], LARGE), rng.standard_normal(LARGE).astype(dtype)
+    for other in (b, *views[1:]):
+        check(a, other)
     np.testing.assert_array_equal(kernels.where((b > 0)[..., ::-1], a, b), np.where((b > 0)[..., ::-1], a, b))
     np.testing.assert_array_equal(_core.relu(a), np.maximum(a, 0))
     np.testing.assert_array_equal(_core.relu_backward(a, b), np.where(b > 0, a, 0))
@@ -72,58 +79,31 @@ def test_rows_columns_and_transposed_operands(shape, dtype, isa, rng):
     m, n = shape
     a, x = rng.standard_normal((m, n)).astype(dtype), rng.standard_normal((n, m)).astype(dtype)
     for b in (a[0], a[:, :1], a[:1, :1], x.T, np.stack([a, a], -1)[..., 0]):
-        np.testing.assert_array_equal(kernels.sub(a, b), a - b)
-        np.testing.assert_array_equal(kernels.sub(b, a), b - a)
-        np.testing.assert_array_equal(kernels.lt(a, b), a < b)
-        np.testing.assert_array_equal(kernels.where(a > 0, a, b), np.where(a > 0, a, b))
-        np.testing.assert_array_equal(kernels.where(x.T > 0, b, a), np.where(x.T > 0, b, a))
+        check(a, b)
         np.testing.assert_array_equal(kernels.clip(a, b, x.T), np.minimum(np.maximum(a, b), x.T))
     images = rng.standard_normal((2, 3, m, n)).astype(dtype)
     last = in_layout(images, "channels_last")
     np.testing.assert_array_equal(kernels.add(images, last), images + images)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("columns", [1, 2, 3, 5, 7, 8, 15, 16, 17, 33])
-def test_one_row_for_many(columns, dtype, isa, rng, threads):
-    """A short row beside many: backwards, every second element, of bools, begun within by a thread."""
-    rows = 60_003 // columns
-    a = rng.standard_normal((rows, columns)).astype(dtype)
-    wide = rng.standard_normal(2 * columns).astype(dtype)
-    for row in (wide[:columns], wide[columns - 1 :: -1], wide[::2]):
-        expected, mask = a - row, np.where(row > 0, a, 1)
-        for count in (1, 2, 3):
-            threads(count)
-            np.testing.assert_array_equal(kernels.sub(a, row), expected)
-            np.testing.assert_array_equal(kernels.where(row > 0, a, 1.0), mask)
-            np.testing.assert_array_equal(kernels.maximum(row, a[:1]), np.maximum(row, a[:1]))
+REPEATED = [  # rows that are the same along one dimension and not along another, and a short row for many
+    *(((64, 49, 8), (64, 1, 8)), ((300, 1, 5), (1, 40, 5)), ((30, 1, 1), (1, 40, 5))),
+    *(((3, 7, 5, 9), (3, 1, 5, 9)), ((3, 7, 5, 9), (1, 7, 1, 9)), ((6, 2, 3, 2), (6, 1, 3, 1))),
+    *(((2, 3, 50, 60), (2, 1, 1, 60)), ((5, 40, 127), (5, 1, 127))),
+    *(((60_003 // n, n), (1, n)) for n in (1, 2, 3, 5, 7, 8, 15, 16, 17, 33)),
+]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped(
-    "shapes",
-    [
-        ((64, 49, 8), (64, 1, 8)),
-        ((300, 1, 5), (1, 40, 5)),
-        ((30, 1, 1), (1, 40, 5)),
-        ((3, 7, 5, 9), (3, 1, 5, 9)),
-        ((3, 7, 5, 9), (1, 7, 1, 9)),
-        ((6, 2, 3, 2), (6, 1, 3, 1)),
-        ((2, 3, 50, 60), (2, 1, 1, 60)),
-        ((5, 40, 127), (5, 1, 127)),
-    ],
-    ids=str,
-)
-def test_rows_for_some_others(shapes, dtype, isa, rng, threads):
-    """Rows that are the same along one dimension and not along another, forwards, backwards and with gaps."""
+@grouped("shapes", REPEATED, ids=str)
+def test_repeated_rows(shapes, dtype, isa, rng, threads):
+    """Forwards, backwards and with gaps, begun within by a thread."""
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
-    gaps = np.repeat(b, 2, -1)[..., ::2]
-    for count in (1, 2, 3):
-        threads(count)
-        for other in (b, b[::-1, ..., ::-1], gaps):
-            np.testing.assert_array_equal(kernels.sub(a, other), a - other)
-            np.testing.assert_array_equal(kernels.sub(other, a), other - a)
-            np.testing.assert_array_equal(kernels.where(other > 0, a, other), np.where(other > 0, a, other))
+    for other in (b, b[::-1, ..., ::-1], np.repeat(b, 2, -1)[..., ::2]):
+        check(a, other)
+        both = lambda other=other: (kernels.sub(a, other), kernels.where(other > 0, a, other))  # noqa: E731
+        same_bits(threads, both, (1, 2, 3))
+    np.testing.assert_array_equal(kernels.maximum(b[0], a[:1]), np.maximum(b[0], a[:1]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

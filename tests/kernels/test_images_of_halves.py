@@ -61,12 +61,10 @@ def close(got, exact, dtype, terms):
 def test_convolution(name, layout, dtype, rng, isa):
     n, c, h, w, k, r, groups = SHAPES[name]
     x, weight, bias = (
-        drawn(rng, dtype, n, c, h, w),
+        drawn(rng, dtype, n, c, h, w, layout=layout),
         drawn(rng, dtype, k, c // groups, r, r),
         drawn(rng, dtype, k),
     )
-    if layout == "channels_last":
-        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     settings = (1, r // 2, 1, groups)
     y = _core.conv2d(x, weight, bias, *settings)
     equal(y, widened(_core.conv2d, x, weight, bias, *settings), dtype)
@@ -91,11 +89,9 @@ def test_transposed_convolution(dtype, rng, isa):
 
 @HALVES
 @pytest.mark.parametrize("shape", [(3, 5, 8, 9), (67, 8, 26, 26), (5, 3, 180, 131), (0, 2, 4, 4)])
-@pytest.mark.parametrize("last", [False, True])
-def test_pools(shape, last, dtype, rng, isa):
-    x = drawn(rng, dtype, *shape)
-    if last:
-        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_pools(shape, layout, dtype, rng, isa):
+    x = drawn(rng, dtype, *shape, layout=layout)
     for settings in ((2,), (3, 2, 1)):
         y, where = _core.max_pool2d(x, *settings)
         exact, places = widened(_core.max_pool2d, x, *settings)

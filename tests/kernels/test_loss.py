@@ -7,10 +7,6 @@ from reference import class_loss
 from support.tolerance import tolerance
 
 
-def inputs(rng, dtype, *shape):
-    return [rng.uniform(0.1, 0.9, shape).astype(dtype) for _ in range(2)]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bce_with_logits_is_never_subnormal(dtype, isa):
     """0 where the loss, the slope or the probability would be: scores from just above that to far below."""
@@ -30,11 +26,11 @@ def test_bce_with_logits_is_never_subnormal(dtype, isa):
         np.testing.assert_array_equal(got[300:], 0)  # 1 - 1
 
 
-def both(name, x, target, reduction, settings):
-    """Loss and gradient of x."""
-    loss, *saved = getattr(_core, name)(x, target, reduction, **settings)
+def both(x, target, reduction, **settings):
+    """dy, cross_entropy and the gradient of x."""
+    loss, *saved = _core.cross_entropy(x, target, reduction, **settings)
     dy = np.linspace(0.5, 1, loss.size, dtype=x.dtype).reshape(loss.shape)
-    return dy, loss, getattr(_core, f"{name}_backward")(dy, x, target, *saved, reduction, **settings)
+    return dy, loss, _core.cross_entropy_backward(dy, x, target, *saved, reduction, **settings)
 
 
 def test_more_lines_than_a_chunk(isa, rng):
@@ -66,7 +62,7 @@ def test_few_classes_have_the_bits_of_other_layouts(ignored, isa, rng):
             x[1::10] = np.nan  # of lines that are ignored
             for reduction in ("mean", "sum"):
                 (loss, dx), (other, other_dx) = (
-                    both("cross_entropy", view, target, reduction, {"ignore_index": ignored})[1:]
+                    both(view, target, reduction, ignore_index=ignored)[1:]
                     for view in (x, np.asfortranarray(x))
                 )
                 np.testing.assert_array_equal(loss, other)
@@ -75,8 +71,7 @@ def test_few_classes_have_the_bits_of_other_layouts(ignored, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["cross_entropy"])
-def test_slopes_are_never_subnormal(name, dtype, isa):
+def test_slopes_are_never_subnormal(dtype, isa):
     """0 where they, or the probability, would be: of scores from just above that to far below."""
     tiny = np.finfo(dtype).tiny
     for n in (2, 10, 40):
@@ -85,24 +80,23 @@ def test_slopes_are_never_subnormal(name, dtype, isa):
         target = np.zeros(64, int)
         target[::4] = 1  # whose losses are large
         for view in (x, np.asfortranarray(x)):
-            saved = getattr(_core, name)(view, target, "sum")[1:]
+            saved = _core.cross_entropy(view, target, "sum")[1:]
             for dy in (1 / 64, 1, 64):
-                dx = getattr(_core, f"{name}_backward")(np.array(dy, dtype), view, target, *saved, "sum")
-                want, _ = getattr(class_loss, name).backward(dy, x.astype(float), target, "sum")
+                dx = _core.cross_entropy_backward(np.array(dy, dtype), view, target, *saved, "sum")
+                want, _ = class_loss.cross_entropy.backward(dy, x.astype(float), target, "sum")
                 assert not ((dx != 0) & (np.abs(dx) < tiny)).any()
                 bound = tolerance(dtype, 1, 50 - np.log(tiny)) * np.abs(want)  # by the rounding of a score
                 assert (np.abs(dx - want) <= bound + 3 * tiny * max(dy, 1)).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (40, 3), (2, 300), (3, 4, 2)], ids=str)
-@pytest.mark.parametrize("name", ["cross_entropy"])
-def test_scores_far_from_0(name, shape, isa, rng):
+def test_scores_far_from_0(shape, isa, rng):
     """The same gradient as near 0: the greatest score is subtracted, and nothing else of its size."""
     x = rng.integers(-64, 65, shape).astype(np.float32) / 16  # exact after the sum
     index = rng.integers(0, shape[1], (shape[0], *shape[2:]))
     probabilities = rng.uniform(0, 1, shape).astype(np.float32)
-    for target in (index, probabilities) if name == "cross_entropy" else (index,):
-        near, far = both(name, x, target, "mean", {}), both(name, x + np.float32(1e6), target, "mean", {})
+    for target in (index, probabilities):
+        near, far = both(x, target, "mean"), both(x + np.float32(1e6), target, "mean")
         np.testing.assert_array_equal(near[1], far[1])
         np.testing.assert_array_equal(near[2], far[2])
 

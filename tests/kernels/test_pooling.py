@@ -1,17 +1,16 @@
 """Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from ranvier import kernels
 from reference import pooling as reference
 from support.convolution import pair
 from support.grouped import grouped
+from support.layouts import in_layout
 
-
-def channels_last(x):
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-
-
+channels_last = partial(in_layout, layout="channels_last")
 LAYOUTS = {"nchw": np.ascontiguousarray, "channels_last": channels_last}
 
 
@@ -121,7 +120,7 @@ def test_large_window(rng, isa, layout):
 def test_images_from_memory(window, dtype, isa, rng, threads):
     """Images larger than a part of the last cache are fetched ahead; any strides, and the last rows."""
     flat = rng.uniform(-1, 1, (2, 9, 400, 431)).astype(dtype)
-    deep = np.ascontiguousarray(flat.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    deep = channels_last(flat)
     threads(1)
     y, where = kernels.max_pool2d(flat, *window)
     mean = kernels.avg_pool2d(flat, *window)
