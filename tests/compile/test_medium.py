@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.bfloat16 import high, medium, needs_bfloat16, needs_tiles  # noqa: F401
 from support.threads import in_thread
 from support.training import training
 
@@ -15,6 +15,8 @@ def network(kind):
     rv.manual_seed(0)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    if kind == "wide":  # large enough for two halves of each factor
+        return nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 260))
     if kind == "attention":
         return nn.Sequential(nn.TransformerEncoderLayer(64, 2, 64, 0.0, batch_first=True), nn.Linear(64, 10))
     if kind == "pooled":  # large enough for Winograd's gradients
@@ -30,8 +32,10 @@ def network(kind):
 
 def data(kind, rows=24):
     rng = np.random.default_rng(1)
+    rows = 300 if kind == "wide" else rows
     shape = {
         "mlp": (rows, 64),
+        "wide": (rows, 300),
         "cnn": (rows, 3, 14, 14),
         "pooled": (rows, 3, 14, 14),
         "attention": (3, 70, 64),
@@ -71,14 +75,17 @@ def test_another_setting_is_another_program(kind):
     assert trained(kind, False, 14) != eager
 
 
-def test_a_prediction_with_packed_weights(medium):  # noqa: F811
-    model = network("mlp").eval()
-    x = data("mlp", 5)[0]
+def check_prediction(kind, rows=24):
+    model, x = network(kind).eval(), data(kind, rows)[0]
     with rv.no_grad():
         expected = model(x).numpy()
         captured = rv.compile(model)
         for _ in range(5):
             np.testing.assert_array_equal(captured(x).numpy(), expected)
+
+
+def test_a_prediction_with_packed_weights(medium):  # noqa: F811
+    check_prediction("mlp", 5)
 
 
 def test_a_prediction_with_weights_by_rows(medium):  # noqa: F811
@@ -99,9 +106,9 @@ def test_a_prediction_with_weights_by_rows(medium):  # noqa: F811
                 np.testing.assert_array_equal(captured(x).numpy(), model(x).numpy())
 
 
-def gradients(forward, backward):
-    model = network("mlp")
-    x, y = data("mlp")
+def gradients(forward, backward, kind="mlp"):
+    model = network(kind)
+    x, y = data(kind)
     with forward:
         loss = nn.functional.cross_entropy(model(x), y)
     with backward:
@@ -123,6 +130,21 @@ def test_gradients_have_the_precision_of_the_forward():
         assert gradients(scope("highest"), scope(None)) == plain
     finally:
         rv.set_float32_matmul_precision("highest")
+
+
+@needs_tiles
+def test_steps_and_predictions_by_halves_of_factors(high):  # noqa: F811
+    scope = rv.config.float32_matmul_precision
+    in_turn = lambda i: ("highest", "high", "medium")[i // 3 % 3]  # noqa: E731
+    eager = trained("wide", False)
+    assert trained("wide", True) == eager
+    assert trained("wide", True, 14, in_turn) == trained("wide", False, 14, in_turn)
+    exact = trained("wide", False, scope=lambda _: "highest")
+    assert 0 < np.abs(np.frombuffer(eager, np.float32) - np.frombuffer(exact, np.float32)).mean() < 1e-5
+    check_prediction("wide")
+    both = gradients(scope("high"), scope("high"), "wide")
+    assert gradients(scope("high"), scope("highest"), "wide") == both
+    assert gradients(scope("highest"), scope("high"), "wide") != both
 
 
 def test_blocks_nest_and_end():

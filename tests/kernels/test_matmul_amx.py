@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier._core as _core
-from ranvier import kernels, nn
+from ranvier import kernels
 from support.bfloat16 import TILES, high, multiplied_by, needs_tiles  # noqa: F401
 from support.grouped import grouped
 from support.layouts import in_layout
@@ -152,61 +152,3 @@ def test_small_products_stay_float32(high, rng):  # noqa: F811
         got = kernels.matmul(a, b)
         with rv.config.float32_matmul_precision("highest"):
             np.testing.assert_array_equal(got, kernels.matmul(a, b))
-
-
-def trained(precision, compiled, steps=6):
-    rv.manual_seed(0)
-    model = nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 260))
-    optimizer = rv.optim.SGD(model.parameters(), 0.1)
-    x, y = rv.randn(300, 300), rv.randint(0, 260, (300,))
-
-    def step():
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    run = rv.compile(step) if compiled else step
-    with rv.config.float32_matmul_precision(precision):
-        for _ in range(steps):
-            run()
-        with rv.no_grad():
-            model.eval()
-            predict = rv.compile(model) if compiled else model
-            predictions = [predict(x).numpy() for _ in range(4)]
-    return [predictions[-1], *(p.detach().numpy() for p in model.parameters())]
-
-
-def test_steps_and_predictions_with_packed_weights(high):  # noqa: F811
-    eager, captured, float32 = trained("high", False), trained("high", True), trained("highest", False)
-    for x, y, z in zip(eager, captured, float32, strict=True):
-        np.testing.assert_array_equal(x, y)
-        assert not np.array_equal(x, z)
-        assert np.abs(x - z).mean() < 1e-5  # a unit of a ReLU may be on its other side
-
-
-def test_another_precision_is_another_program(high, rng):  # noqa: F811
-    model = nn.Linear(300, 256)
-    captured, x = rv.compile(model), rv.tensor(drawn(rng, 70, 300))
-    with rv.no_grad():
-        for precision in ("highest", "high", "medium", "high", "highest") * 2:
-            with rv.config.float32_matmul_precision(precision):
-                for _ in range(4):
-                    np.testing.assert_array_equal(captured(x).numpy(), model(x).numpy())
-
-
-def test_gradients_have_the_precision_of_the_forward(high, rng):  # noqa: F811
-    def gradients(forward, backward):
-        x, w = (
-            rv.tensor(drawn(rng_, 300, 300), requires_grad=True)
-            for rng_ in (np.random.default_rng(i) for i in (1, 2))
-        )
-        with rv.config.float32_matmul_precision(forward):
-            y = (x @ w).square().sum()
-        with rv.config.float32_matmul_precision(backward):
-            y.backward()
-        return x.grad.numpy()
-
-    np.testing.assert_array_equal(gradients("high", "highest"), gradients("high", "high"))
-    assert not np.array_equal(gradients("highest", "high"), gradients("high", "high"))
