@@ -6,6 +6,7 @@ from ranvier import _core
 from reference import attention as reference
 from support.refused import refused
 from support.remembered import remembered
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 # (queries, keys): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block
@@ -48,9 +49,8 @@ def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
     is_causal, first = settings
     wide = exact((q, *(np.broadcast_to(x, (*q.shape[:-2], *x.shape[-2:])) for x in (k, v)), dy))
     seen = causal(l, s, first) if is_causal else mask
-    runs = []
-    for threads in (1, 2):
-        _core.set_num_threads(threads)
+
+    def run():
         y, weights = _core.attention(q, k, v, SCALE, is_causal, first, mask, keep=True)
         np.testing.assert_array_equal(_core.attention(q, k, v, SCALE, is_causal, first, mask)[0], y)
         np.testing.assert_array_equal(
@@ -60,9 +60,10 @@ def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
         to = [np.full((*lead, *x.shape[-2:]), float(adds), q.dtype) for x in (q, k, v)]
         to[0][...] = 7  # whatever was there
         _core.attention_backward(dy, q, k, v, weights, SCALE, is_causal, first, adds, *to)
-        runs.append([y, weights, *to])
-    for one, two in zip(*runs, strict=True):
-        np.testing.assert_array_equal(one, two)
+        return y, weights, *to
+
+    same_bits(_core.set_num_threads, run, (1, 2))
+    y, weights, *to = run()
     compare(y, forward(*wide[:3], seen, SCALE), q.dtype, l + s + q.shape[-1])
     want = shares(*wide[:2], seen, SCALE)
     compare(weights.swapaxes(-1, -2), want, q.dtype, s + q.shape[-1])
@@ -193,16 +194,15 @@ def test_cached_sizes_and_memory_orders(dtype, isa, rng):
                 name: x.astype(np.float64) if name != "lengths" else x.copy() for name, x in given.items()
             }
             want, *changed = reference.attention_cached(**exact, **settings)
-            runs = []
-            for threads in (1, 2):
-                _core.set_num_threads(threads)
-                own = {name: np.array(given[name]) for name in ("keys", "values", "lengths")}
-                y = _core.attention_cached(q, k, v, *own.values(), *settings.values())
-                runs.append((y, *own.values()))
-            for one, two in zip(*runs, strict=True):
-                np.testing.assert_array_equal(one, two)
-            compare(runs[0][0], want, dtype, e + most)
-            for got, expected in zip(runs[0][1:], changed, strict=True):
+
+            def run(qkv=(q, k, v), cache=(keys, values, lengths), settings=settings):
+                own = [np.array(x) for x in cache]
+                return _core.attention_cached(*qkv, *own, *settings.values()), *own
+
+            same_bits(_core.set_num_threads, run, (1, 2))
+            y, *own = run()
+            compare(y, want, dtype, e + most)
+            for got, expected in zip(own, changed, strict=True):
                 np.testing.assert_array_equal(got, expected.astype(got.dtype))
 
 

@@ -1,5 +1,7 @@
 """Attention with products of bfloat16: of halves that are read as they are, and with "medium" precision."""
 
+import functools
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -193,10 +195,7 @@ def test_the_same_bits_at_any_number_of_threads_and_beside_any_heads(medium, thr
     for shape in ((64, 64, 32, 32), (140, 385, 40, 24)):
         arrays = drawn(rng, *shape)
         before = results(*arrays)
-        for count in (1, 2, 3):
-            _core.set_num_threads(count)
-            for got, want in zip(results(*arrays), before, strict=True):
-                np.testing.assert_array_equal(got, want)
+        same_bits(threads, functools.partial(results, *arrays), (1, 2, 3))
         for got, want in zip(results(*(x[1, 2] for x in arrays)), before, strict=True):
             np.testing.assert_array_equal(got, want[1, 2])
 

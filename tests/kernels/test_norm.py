@@ -1,10 +1,13 @@
 """The kernels of the normalisations on raw arrays: blocks of rows, threads, accuracy, errors."""
 
+import functools
+
 import numpy as np
 import pytest
 from ranvier import _core
 from reference import norm as reference
 from support.layouts import in_layout
+from support.threads import same_bits
 from support.tolerance import tolerance
 
 
@@ -17,17 +20,17 @@ def test_planes_have_the_same_bits_channel_by_channel(dtype, isa, threads, rng):
     """One thread takes each of 6 channels as a whole; two share the planes of all channels."""
     x, dy = rng.uniform(-2, 2, (2, 9, 6, 61, 33)).astype(dtype)
     weight, bias = rng.uniform(0.5, 1.5, (2, 6)).astype(dtype)
-    results = []
-    for count in (1, 2):
-        threads(count)
+
+    def run():
         y, mean, rstd = _core.batch_norm(x, weight, bias, eps=0.1)
-        results.append((y, mean, rstd, *_core.batch_norm_backward(dy, x, weight, mean, rstd)))
-    for alone, shared in zip(*results, strict=True):
-        np.testing.assert_array_equal(alone, shared)
+        return y, mean, rstd, *_core.batch_norm_backward(dy, x, weight, mean, rstd)
+
+    same_bits(threads, run, (1, 2))
+    y, _, _, *gradients = run()
     exact, elements = x.astype("float64"), x[:, 0].size
-    close(dtype, results[0][0], reference.batch_norm(exact, weight, bias, 0.1), elements)
+    close(dtype, y, reference.batch_norm(exact, weight, bias, 0.1), elements)
     wanted = reference.batch_norm_backward(dy.astype("float64"), exact, weight, 0.1)
-    for got, want in zip(results[0][3:], wanted, strict=True):
+    for got, want in zip(gradients, wanted, strict=True):
         close(dtype, got, want, elements)
 
 
@@ -38,13 +41,11 @@ def test_lines_have_the_same_bits_alone(name, dtype, isa, threads, rng):
     for n in (1, 9, 17, 300, 1025):
         x, weight = rng.uniform(-2, 2, (35, n)).astype(dtype), rng.uniform(0.5, 1.5, n).astype(dtype)
         extra = (weight, None) if name == "layer_norm" else (weight,)
-        alone = [getattr(_core, name)(line[None], (n,), *extra, 0.1) for line in x]
-        for count in (1, 2):
-            threads(count)
-            for part, parts in zip(
-                getattr(_core, name)(x, (n,), *extra, 0.1), zip(*alone, strict=True), strict=True
-            ):
-                np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
+        run = functools.partial(getattr(_core, name), x, (n,), *extra, 0.1)
+        same_bits(threads, run, (1, 2))
+        alone = zip(*(getattr(_core, name)(line[None], (n,), *extra, 0.1) for line in x), strict=True)
+        for part, parts in zip(run(), alone, strict=True):
+            np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
