@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from reference import attention as reference
 from support.bfloat16 import is_rounded, medium, needs_bfloat16  # noqa: F401
 from support.grouped import grouped
 from support.layouts import in_layout
@@ -34,12 +35,9 @@ def attention(q, k, v, is_causal=False, first=0, **more):
     return _core.attention(q, k, v, SCALE, is_causal, first, half=BF16, **more)[0]
 
 
-def check_halves(q, k, v, y, hidden=False):
+def check_halves(q, k, v, y, hidden=None):
     q, k, v, y = (x.astype(np.float64) for x in (q, k, v, y))
-    scores = np.where(hidden, -np.inf, SCALE * q @ k.swapaxes(-1, -2))
-    top = scores.max(-1, keepdims=True)
-    w = np.exp(scores - np.where(np.isinf(top), 0, top))
-    w /= np.maximum(w.sum(-1, keepdims=True), 1e-300)
+    w = reference.weights(q, k, None if hidden is None else ~hidden, SCALE)
     assert y.shape == (w @ v).shape
     assert (np.abs(y - w @ v) <= ERROR * (w @ np.abs(v))).all()
 
@@ -107,7 +105,7 @@ def test_the_op(own, isa, rng):
         for mask in (None, rv.tensor(rng.random((l, s)) < 0.8), rv.zeros(l, s).to(own)):
             y = rv.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=SCALE)
             assert y.dtype == own
-            hidden = ~mask.numpy() if mask is not None and mask.dtype == rv.bool else False
+            hidden = ~mask.numpy() if mask is not None and mask.dtype == rv.bool else None
             check_halves(*(x.float().numpy() for x in (q, k, v)), y.float().numpy(), hidden)
         recorded = [x.clone().requires_grad_() for x in (q, k, v)]
         rv.nn.functional.scaled_dot_product_attention(*recorded, scale=SCALE).float().sum().backward()
@@ -144,18 +142,14 @@ def check_forward(q, k, v, y, weights, hidden):
     """A score changes by at most c, so that a weight, a quotient of exponentials, changes by a factor of at
     most exp(2 c), and a result by that and the rounding of its own factors."""
     q, k, v = (x.astype(np.float64) for x in (q, k, v))
-    k_t = k.swapaxes(-1, -2)
-    scores = SCALE * q @ k_t
-    scores[..., hidden] = -np.inf
-    changes = (FACTORS + rounding(q.shape[-1])) * SCALE * (np.abs(q) @ np.abs(k_t))
+    changes = (FACTORS + rounding(q.shape[-1])) * SCALE * (np.abs(q) @ np.abs(k.swapaxes(-1, -2)))
     factor = np.exp(2 * (changes.max(-1, keepdims=True) + rounding(8)))
-    w = np.exp(scores - scores.max(-1, keepdims=True))
-    w /= w.sum(-1, keepdims=True)
+    w = reference.weights(q, k, ~hidden, SCALE)
     got = weights.swapaxes(-1, -2)
     assert (np.abs(got - w) <= w * (factor * (1 + rounding(k.shape[-2])) - 1) + 1e-30).all()
     more = (1 + FACTORS) * factor * (1 + rounding(k.shape[-2])) - 1
     assert (np.abs(y - w @ v) <= more * (w @ np.abs(v)) + 1e-30).all()
-    assert np.abs(y - w @ v).max() > 2e-5 or not is_rounded(v.shape[-1], min(384, *scores.shape[-2:]))
+    assert np.abs(y - w @ v).max() > 2e-5 or not is_rounded(v.shape[-1], min(384, *w.shape[-2:]))
 
 
 def check_backward(q, k, v, dy, weights, dq, dk, dv):

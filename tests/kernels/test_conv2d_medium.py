@@ -31,9 +31,8 @@ SHAPES = {
 
 
 def arrays(rng, n, c, h, w, k, r, stride, padding, groups):
-    x = rng.standard_normal((n, c, h, w)).astype(np.float32)
-    weight = rng.standard_normal((k, c // groups, r, r)).astype(np.float32)
-    return x, weight, rng.standard_normal(k).astype(np.float32)
+    shapes = (n, c, h, w), (k, c // groups, r, r), (k,)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
 last = partial(in_layout, layout="channels_last")

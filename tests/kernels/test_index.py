@@ -162,18 +162,6 @@ def test_one_row_picked_by_all(threads, rng):
     same_bits(threads, lambda: _core.embedding_backward(dy, index, 3))
 
 
-def test_bags_have_the_same_bits_on_any_team(threads, isa, rng):
-    weight, index = rng.standard_normal((50, 70)).astype("float32"), rng.integers(0, 50, (300, 20))
-    dy = rng.standard_normal((300, 70)).astype("float32")
-    for mode in ("sum", "mean", "max"):
-        same_bits(threads, lambda mode=mode: kernels.embedding_bag(index, weight, None, None, mode))
-        y = kernels.embedding_bag(index, weight, None, None, mode)
-        same_bits(
-            threads,
-            lambda y=y, mode=mode: kernels.embedding_bag_backward(dy, y, index, weight, None, None, mode)[0],
-        )
-
-
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_gradients_of_bags_by_frequency(mode, rng):
     """Those of each row are divided by how often it is picked; of a row that is not, they are 0."""

@@ -265,7 +265,7 @@ def test_roots_of_random_numbers(isa, rng):
 
 def test_roots_of_every_significand_of_float32(isa):
     x = np.arange(0x3F800000, 0x40800000, dtype=np.int32).view(np.float32)  # [1, 4)
-    check_roots(x)
+    check_roots(x if isa == "x86-64-v4" else x[::97])  # other levels have the processor's root
     for exponent in (-146, -126, -72, -70, -68, 126):
         check_roots(np.ldexp(x[:: 1 << 8], exponent))
 

@@ -141,8 +141,9 @@ def test_threads_and_rows_alone(precision, threads, rng):
             whole, finished = kernels.matmul(a, b), kernels.matmul(a, b, bias, "gelu")
             for rows, order in itertools.product((1, 2, 7, 16, 17, 32, 33, 97), orders):
                 few = np.asfortranarray(a[:rows])
-                same_bits(threads, lambda few=few, order=order: kernels.matmul(few, order), (1, 2))
-                np.testing.assert_array_equal(kernels.matmul(few, order), whole[:rows])
+                for count in (1, 2):
+                    threads(count)
+                    np.testing.assert_array_equal(kernels.matmul(few, order), whole[:rows])
                 np.testing.assert_array_equal(kernels.matmul(few, order, bias, "gelu"), finished[:rows])
 
 
