@@ -134,3 +134,15 @@ def test_scores_far_below_the_maximum(n, lowest, isa, rng):
         with np.errstate(divide="ignore"):
             wanted = np.where(far, lowest, x) - np.log(np.exp(x.astype(float)).sum(1, keepdims=True))
         np.testing.assert_allclose(z, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lowest", [-1000, -np.inf])
+def test_one_score_far_below_the_others(lowest, dtype, isa):
+    """At each place of a line: in groups of vectors, whole ones after these, and the rest."""
+    for n in (5, 16, 17, 48, 72, 80, 100):
+        x = np.where(np.eye(n) > 0, lowest, 0).astype(dtype)
+        for view in (x, np.asfortranarray(x)):
+            y, z = _core.softmax(view, 1), _core.log_softmax(view, 1)
+            np.testing.assert_allclose(y, (1 - np.eye(n)) / (n - 1), rtol=1e-5)
+            np.testing.assert_allclose(z, x - np.log(n - 1), rtol=1e-5)
