@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,48 +56,41 @@ def test_every_kernel(name: str, at_end: bool) -> None:
         np.testing.assert_allclose(y, expected, rtol=2e-6)  # dy in another layout, sometimes
 
 
+def beside(x: Array, at_end: bool) -> Array:
+    """x beside such a page, its axes in the same order in memory."""
+    order = np.argsort([-step for step in x.strides], kind="stable")
+    there = against_page(np.ascontiguousarray(x.transpose(order)), at_end)
+    return there.transpose(np.argsort(order))
+
+
+def of_width(n: int, dtype: str) -> Iterator[tuple[Any, ...]]:
+    """Functions and their arrays, of which the last is written where the function says so."""
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> Array:
+        return rng.uniform(0.1, 0.9, shape).astype(dtype)
+
+    for m, k in ((1, 40), (5, 7), (40, 33), (200, 16)):
+        a, b, out = drawn(m, k), drawn(k, n), np.zeros((m, n), dtype)
+        for right in (b, np.asfortranarray(b)):
+            yield lambda a, b, out: kernels.matmul(a, b, out=out), a, right, out
+    for images in (drawn(1, 2, 4, 2 * n), drawn(1, 4, 3, n).transpose(0, 3, 1, 2)):
+        yield lambda x: kernels.max_pool2d(x, 2, 2)[0], images
+        yield lambda x: kernels.avg_pool2d(x, 2, 2), images
+    for lines in (drawn(3, n), np.asfortranarray(drawn(3, n))):
+        for along in (kernels.softmax, kernels.log_softmax, kernels.cumsum):
+            yield lambda x, along=along: along(x, 1), lines
+    for each in (kernels.exp, kernels.tanh, kernels.sqrt):
+        yield lambda x, out, each=each: each(x, out=out), drawn(3, n), np.zeros((3, n), dtype)
+
+
 @pytest.mark.parametrize("at_end", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_products_of_every_width(dtype: str, at_end: bool, isa: str) -> None:
-    rng = np.random.default_rng(0)
-    for n in SIZES:
-        for m, k in ((1, 40), (5, 7), (40, 33), (200, 16)):
-            a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
-            out = against_page(np.zeros((m, n), dtype), at_end)
-            y = kernels.matmul(against_page(a, at_end), against_page(b, at_end), out=out)
-            np.testing.assert_array_equal(y, kernels.matmul(a, b))
-            transposed = against_page(np.ascontiguousarray(b.T), at_end).T
-            np.testing.assert_allclose(kernels.matmul(a, transposed), y, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("at_end", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_pools_of_every_width(dtype: str, at_end: bool, channels_last: bool, isa: str) -> None:
-    rng = np.random.default_rng(0)
-    for width in SIZES:
-        x = rng.standard_normal((1, width, 4, 3) if channels_last else (1, 2, 4, 2 * width)).astype(dtype)
-        stored = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if channels_last else x
-        beside = against_page(stored, at_end)
-        beside = beside.transpose(0, 3, 1, 2) if channels_last else beside
-        for pool in (kernels.max_pool2d, kernels.avg_pool2d):
-            y, expected = (arrays_of(pool(z, 2, 2))[0] for z in (beside, x))
-            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("at_end", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_lines_of_every_length(dtype: str, at_end: bool, isa: str) -> None:
-    rng = np.random.default_rng(0)
-    for n in SIZES:
-        x = rng.uniform(0.1, 0.9, (3, n)).astype(dtype)
-        for line in (x, np.ascontiguousarray(x.T).T):
-            there = against_page(np.ascontiguousarray(line.T), at_end).T if n > 1 else against_page(x, at_end)
-            for function in (kernels.softmax, kernels.log_softmax, kernels.cumsum):
-                np.testing.assert_allclose(function(there, 1), function(line, 1), rtol=1e-5)
-            for function in (kernels.exp, kernels.tanh, kernels.sqrt):
-                out = against_page(np.zeros((3, n), dtype), at_end)
-                np.testing.assert_array_equal(function(against_page(x, at_end), out=out), function(x))
+@grouped("n", SIZES)
+def test_every_width(n: int, dtype: str, at_end: bool, isa: str) -> None:
+    for function, *arrays in of_width(n, dtype):
+        expected = function(*map(np.copy, arrays))
+        np.testing.assert_array_equal(function(*(beside(x, at_end) for x in arrays)), expected)
 
 
 @pytest.mark.parametrize("at_end", [True, False])
@@ -104,11 +98,9 @@ def test_lines_of_every_length(dtype: str, at_end: bool, isa: str) -> None:
 def test_convolutions_of_few_channels(channels: int, at_end: bool, isa: str) -> None:
     rng = np.random.default_rng(0)
     for width in (1, 2, 7, 16, 33):
-        images = (
-            rng.standard_normal(s).astype("float32") for s in ((2, 3, width, channels), (2, 3, width, 6))
-        )
-        x, dy = (against_page(a, at_end).transpose(0, 3, 1, 2) for a in images)
-        w = against_page(rng.standard_normal((6, channels, 3, 3)).astype("float32"), at_end)
-        out = against_page(np.zeros((2, 3, width, 6), "float32"), at_end).transpose(0, 3, 1, 2)
+        shapes = (2, 3, width, channels), (6, 3, 3, channels), (2, 3, width, 6), (2, 3, width, 6)
+        arrays = [rng.standard_normal(shape).astype("float32").transpose(0, 3, 1, 2) for shape in shapes]
+        arrays[1] = np.ascontiguousarray(arrays[1])
+        x, w, dy, out = (beside(a, at_end) for a in arrays)
         kernels.conv2d(x, w, padding=1, out=out)
         kernels.conv2d_backward(dy, x, w, padding=1)
