@@ -47,27 +47,16 @@ def test_pictures(width, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("n", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130])
+@grouped("n", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130, 2047, 2048, 2049, 5000])
 def test_rows(n, dtype, isa, threads, rng):
-    """Short and long rows, of one array after another and of a part of one."""
-    x = rng.standard_normal((5, 7, n)).astype(dtype)
-    for count in (1, 3):
+    """Short and long rows, of one array after another and of a part of one, with gaps after them."""
+    wide = rng.standard_normal((5, 7, n + 3)).astype(dtype)[:, :, :n]
+    for count, x in itertools.product((1, 3), (wide, wide.copy())):
         threads(count)
-        np.testing.assert_array_equal(kernels.concatenate([x, x[:, :, ::-1]], 2)[:, :, n:], x[:, :, ::-1])
-        np.testing.assert_array_equal(kernels.concatenate([x, x], 2)[:, :, n:], x)
-        np.testing.assert_array_equal(kernels.concatenate([x, x], 1)[:, 7:], x)
-        np.testing.assert_array_equal(kernels.copy(x[:, ::2]), x[:, ::2])
-        np.testing.assert_array_equal(kernels.copy(x.transpose(1, 0, 2)), x.transpose(1, 0, 2))
-
-
-@pytest.mark.parametrize("n", [2047, 2048, 2049, 5000])
-def test_long_rows(n, isa, threads, rng):
-    """Many rows with gaps after them, in what is read and in what is written."""
-    x = rng.standard_normal((20, n + 3)).astype(np.float32)
-    for count in (1, 2):
-        threads(count)
-        np.testing.assert_array_equal(kernels.copy(x[:, :n]), x[:, :n])
-        np.testing.assert_array_equal(kernels.concatenate([x, x[::-1]], 1), np.concatenate([x, x[::-1]], 1))
+        for parts, axis in (([x, x[:, :, ::-1]], 2), ([x, x], 2), ([x, x[:, ::-1]], 2), ([x, x], 1)):
+            np.testing.assert_array_equal(kernels.concatenate(parts, axis), np.concatenate(parts, axis))
+        for part in (x, x[:, ::2], x.transpose(1, 0, 2)):
+            np.testing.assert_array_equal(kernels.copy(part), part)
 
 
 @pytest.mark.parametrize("target", LAYOUTS)

@@ -58,6 +58,11 @@ def states(p, rule="adam", settings=None):
     return arrays, [np.zeros(()) for _ in p], [np.ones(()) for _ in p] if kind._number else None
 
 
+def every_size(rng, dtype, low=-1):
+    """More arrays than one call holds."""
+    return [rng.uniform(low, 1, n).astype(dtype) for n in SIZES * 3]
+
+
 def expected(rule, p, g, steps):
     state = {}
     p, g = p.astype(np.float64), g.astype(np.float64)
@@ -69,8 +74,7 @@ def expected(rule, p, g, steps):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("rule", RULES)
 def test_every_size_in_one_call(rng, isa, dtype, rule):
-    p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
-    g = [rng.uniform(0.1, 1, n).astype(dtype) for n in SIZES * 3]  # apart from 0, where steps jump
+    p, g = every_size(rng, dtype), every_size(rng, dtype, 0.1)  # gradients apart from 0, where steps jump
     wanted = [expected(rule, a, b, 3) for a, b in zip(p, g, strict=True)]
     state = states(p, rule)
     for _ in range(3):
@@ -218,12 +222,9 @@ def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weight", [0.0, 0.001, 0.5, 0.9, 1.0])
 def test_move_towards(rng, isa, dtype, weight):
-    averages = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
-    values = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
-    wanted = [
-        reference.move_towards(a.astype(float), b.astype(float), weight)
-        for a, b in zip(averages, values, strict=True)
-    ]
+    averages, values = every_size(rng, dtype), every_size(rng, dtype)
+    pairs = zip(averages, values, strict=True)
+    wanted = [reference.move_towards(a.astype(float), b.astype(float), weight) for a, b in pairs]
     _core.move_parameters(averages, values, np.array([weight]), True)
     for a, b in zip(averages, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype, 2, 1.0))
@@ -280,15 +281,12 @@ def strengths(n):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_penalties_of_every_size(rng, isa, dtype, scale):
-    p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
-    g = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
+    p, g = every_size(rng, dtype), every_size(rng, dtype)
     for a in p:
         a[::3] = 0
     l1, l2 = strengths(len(p))
-    wanted = [
-        scale * b + reference.weight_penalty_backward(a, x, y)
-        for a, b, x, y in zip(p, g, l1, l2, strict=True)
-    ]
+    each = zip(p, g, l1, l2, strict=True)
+    wanted = [scale * b + reference.weight_penalty_backward(a, x, y) for a, b, x, y in each]
     total = sum(reference.weight_penalty(a, x, y) for a, x, y in zip(p, l1, l2, strict=True))
     before = [a.copy() for a in p]
     value = _core.weight_penalty(p, g, l1, l2, np.array([scale]))
