@@ -121,3 +121,30 @@ def test_group_norm_of_many_channels(isa, rng):
     dx = _core.group_norm_backward(dy, x, 6, None, mean, rstd)[0]
     wanted = reference.group_norm_backward(dy.astype("float64"), exact, 6, None, 0.1)[0]
     np.testing.assert_allclose(dx, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e20, 1e30])
+def test_gradients_of_tiny_and_huge_numbers(scale, isa, rng):
+    """The factor of x in its gradient, about scale ** -3, leaves float32: of lines, planes and columns."""
+    for shape, layout in (((3, 40), ""), ((70, 5), ""), ((2, 4, 5, 6), ""), ((2, 4, 5, 6), "channels_last")):
+        dy, x = (in_layout(rng.standard_normal(shape).astype("float32"), layout) for _ in range(2))
+        x *= np.float32(scale)
+        wide, n = [a.astype("float64") for a in (dy, x)], shape[1:] if len(shape) == 2 else shape[3:]
+        _, *of_line = _core.layer_norm(x, n, None, None, 0.0)
+        _, *of_group = _core.group_norm(x, 1, None, None, 0.0)
+        _, *of_batch = _core.batch_norm(x, eps=0.0)
+        for found, want in (
+            (
+                _core.layer_norm_backward(dy, x, n, None, *of_line),
+                reference.layer_norm_backward(*wide, 1, None, 0),
+            ),
+            (
+                _core.group_norm_backward(dy, x, 1, None, *of_group),
+                reference.group_norm_backward(*wide, 1, None, 0),
+            ),
+            (
+                _core.batch_norm_backward(dy, x, None, *of_batch),
+                reference.batch_norm_backward(*wide, None, 0),
+            ),
+        ):
+            close("float32", found[0], want[0], x.size, np.abs(want[0]).max())

@@ -136,6 +136,10 @@ def test_a_long_call_ends_with_a_signal(name: str, threads: int) -> None:
 # One line or row of n elements: what a loop over lines would do in one piece.
 ONE_LINE: dict[str, tuple[int, Callable[[int], Callable[[], Any]]]] = {
     "sort": (1 << 19, lambda n: partial(_core.sort, np.random.default_rng(0).random(n, np.float32), 0)),
+    "the first of a rising line": (
+        1 << 19,
+        lambda n: partial(_core.sort, np.arange(n, dtype=np.float32), 0, True, 200),
+    ),
     "cumsum": (1 << 24, lambda n: partial(_core.cumsum, repeated(n), 0)),
     "reverse cumsum": (1 << 24, lambda n: partial(_core.cumsum, repeated(n), 0, True)),
     "max_pool1d": (1 << 15, lambda n: partial(_core.max_pool1d, ones(1, 1, n), 4096, 1)),
