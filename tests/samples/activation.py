@@ -69,6 +69,7 @@ def ReLU_in_place(x):
 @op(kinks=(0.0,), reference=np.heaviside)
 def heaviside(x):
     yield call(x(3, 7), np.array(0.5))
+    yield call(np.array([-1.0, -0.0, 0.0, 2.0]), 0.5)
     yield call(x(3, 7), x(7))
     yield call(x.integers(-2, 3, 5), np.array([3]))
     yield call(EDGES, np.array(0.5))
