@@ -8,7 +8,7 @@ import ranvier as rv
 
 from properties.every import floats, weights_for
 
-STEP, LIMIT = 1e-4, 1e-8
+STEP, LIMIT, MANY = 1e-4, 1e-8, 1000
 OF_LARGE = {"step": 2e-7, "limit": 1e-6}  # where many numbers are close to each other, and to kinks
 
 
@@ -60,8 +60,9 @@ def check_slopes(function: Callable[..., Any], leaves: Sequence[Any], count: int
     if ys:
         weights = [weights_for(y, 1) for y in ys]
         gradients = rv.autograd.grad(ys, leaves, weights, allow_unused=True, materialize_grads=True)
+    settings: Any = OF_LARGE if any(x.numel() > MANY for x in leaves) else {}
     for seed in range(count):
         ways = directions(leaves, seed)
         for moves in range(len(leaves)) if alone else [None]:
             chosen = [way if moves in (None, i) else rv.zeros_like(way) for i, way in enumerate(ways)]
-            check_slope(function, leaves, [g.numpy(force=True) for g in gradients], chosen)
+            check_slope(function, leaves, [g.numpy(force=True) for g in gradients], chosen, **settings)
