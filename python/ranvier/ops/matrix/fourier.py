@@ -15,7 +15,7 @@ from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape
 from ranvier.tape.function import Function
-from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor
 
@@ -295,6 +295,3 @@ def istft(
     y = y / weights
     missing = 0 if length is None else length - y.shape[-1]
     return cat([y, as_tensor("istft", np.zeros((*y.shape[:-1], missing), y.dtype))], -1) if missing > 0 else y
-
-
-own_errors(globals(), "floats spectrum transformed")
