@@ -4,7 +4,8 @@
 ``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
 
 A new op is a name in one of the four tables below, which say when its module is loaded. All else follows from
-them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md.
+them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md. Here its
+errors also get its name (`module_of`).
 """
 
 from __future__ import annotations
@@ -131,9 +132,9 @@ FUNCTIONAL = {
     """,
 }
 
-# Functions that take few microseconds, of which `own_error` would be a part: the core names most of them in
-# errors, which it answers, the others do so themselves. Activations are such functions, too. A new op is
-# listed here only where its time is measured.
+# Functions without `own_error`, which takes 0.1 us: they take about a microsecond. The core puts their names
+# in errors, or they do; so it is with activations. All others get theirs in `module_of`. A new op is listed
+# here only where its time is measured.
 QUICK = """
     abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add all
     amax amin any argmax argmin argsort as_tensor asin asinh atan atanh avg_pool1d avg_pool2d backward
