@@ -161,5 +161,5 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     return lu_unpack(*_lu(A, pivot))
 
 
-own_errors(globals())
+own_errors(globals(), names=__all__)
 examples(globals())

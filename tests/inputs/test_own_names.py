@@ -283,6 +283,7 @@ SCHEDULES = optim.lr_scheduler
         (lambda: nn.init.normal_(None), "'NoneType' object has no attribute 'dtype')"),
         (lambda: rv.histc(rv.ones(2), "a"), "(TypeError: '<' not supported between instances of"),
         (lambda: rv.ones(2).type("abc"), "(TypeError: data type 'abc' not understood)"),
+        (lambda: rv.einsum("ij"), "(ValueError: not enough values to unpack (expected at least 1, got 0))"),
     ],
 )
 def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None:

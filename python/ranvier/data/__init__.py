@@ -14,6 +14,7 @@ from ranvier.data.sampler import *
 from ranvier.data.split import *
 from ranvier.data.transforms import *
 from ranvier.data.workers import *
+from ranvier.tensors.errors import own_errors as _own_errors
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -28,4 +29,5 @@ def __dir__() -> list[str]:
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
     __all__ += ["augment", "datasets"]
+    _own_errors(globals(), "Samples default_collate default_convert load", __all__)
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]

@@ -13,7 +13,7 @@ from ranvier.data.dataset import raw
 from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import stack
-from ranvier.tensors.errors import own_errors, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, native
 
@@ -141,5 +141,4 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-own_errors(globals(), "default_collate default_convert", __all__)
 examples(globals())

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor, wrap
 from ranvier.ops.making.creation import as_tensor
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array, plain
 
 __all__ = [
@@ -263,5 +262,4 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     return dataset._arrays, indices
 
 
-own_errors(globals(), names=__all__)
 examples(globals())

@@ -30,7 +30,7 @@ from ranvier.data.workers import Turns, Worker, started
 from ranvier.ops.making import random
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.dtypes import int64
-from ranvier.tensors.errors import count, number, one_of, own_errors
+from ranvier.tensors.errors import count, number, one_of
 
 __all__ = ["DataLoader"]
 
@@ -358,6 +358,3 @@ def _require_order(
             "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
             "the dataset gives the order"
         )
-
-
-own_errors(globals(), names=__all__)

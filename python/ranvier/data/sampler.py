@@ -17,7 +17,7 @@ from ranvier.autograd import wrap
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.making import philox, random
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import count, own_errors, renamed
+from ranvier.tensors.errors import count, renamed
 
 __all__ = [
     "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
@@ -280,5 +280,4 @@ def require_indices(name: str, key: str, value: Any) -> None:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
 
 
-own_errors(globals(), names=__all__)
 examples(globals())

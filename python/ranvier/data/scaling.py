@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ranvier.data.dataset import like, raw
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
 
@@ -306,5 +306,4 @@ class Normalize:
         return values, mean, std
 
 
-own_errors(globals(), names=__all__)
 examples(globals())

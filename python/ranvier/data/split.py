@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ranvier.data.dataset import Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array, plain
 
 __all__ = ["random_split", "train_test_split"]
@@ -165,6 +164,3 @@ def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:
             "or shares that sum to 1"
         )
     return sizes
-
-
-own_errors(globals(), names=__all__)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
 
@@ -304,5 +303,4 @@ def from_config(config: dict[str, Any]) -> Any:
     return kinds[name](**arguments)
 
 
-own_errors(globals(), names=__all__)
 examples(globals())

@@ -5,7 +5,6 @@ layers, of ``ranvier.nn.functional``.
 """
 
 import functools as _functools
-import importlib as _importlib
 import sys as _sys
 import typing as _typing
 
@@ -73,7 +72,7 @@ _slopes.Ops.ops = _sys.modules[__name__]
 def _rare(module: str, name: str) -> _typing.Any:
     """An op that few networks use. It does not become an attribute: guards compare those of this module, so
     each program of a layer that imports it would have to be recorded again."""
-    return getattr(_importlib.import_module(f"ranvier.ops.{module}"), name)
+    return getattr(_table.module_of(f"ranvier.ops.{module}"), name)
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -23,14 +22,14 @@ from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import reshaped_in_place
-from ranvier.ops.table import AT_IMPORT, OPERATORS, ROWS, methods
+from ranvier.ops.table import AT_IMPORT, OPERATORS, QUICK, ROWS, methods, module_of
+from ranvier.tape import backpropagation, hooks, inplace
 from ranvier.tape import context as context
-from ranvier.tape import hooks, inplace
 from ranvier.tape import nodes as nodes
-from ranvier.tape.backpropagation import backward
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors import data, devices, dtypes
 from ranvier.tensors.duplicates import make_subclass
+from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -49,7 +48,7 @@ class Later:
 
 def _method(home: str, name: str) -> Callable[..., Any]:
     """The method of this name, or operator, of a module."""
-    module = importlib.import_module(home)
+    module = module_of(home)
     if name.startswith("__"):
         return _operator(module, name.strip("_"))
     if not name.endswith("_") or hasattr(module, name):
@@ -154,14 +153,15 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
 }
 
 # Methods that are no ops.
-_METHODS: tuple[Callable[..., Any], ...] = (
-    backward, check.allclose, check.conj, check.equal, check.is_inference, check.isfinite, check.isinf,
-    check.isnan, check.to_dense, convert.clone, convert.contiguous, convert.cpu, convert.cuda, convert.new,
-    convert.pin_memory, convert.storage, convert.storage_offset, convert.to, convert.type_as,
-    convert.untyped_storage, hooks.register_hook, hooks.register_post_accumulate_grad_hook,
-    hooks.retain_grad, inplace.copy_, inplace.fill_, inplace.resize_, inplace.resize_as_, inplace.set_,
-    inplace.zero_,
-)  # fmt: skip
+_METHODS = {
+    backpropagation: "backward",
+    check: "allclose conj equal is_inference isfinite isinf isnan to_dense",
+    convert: "clone contiguous cpu cuda new pin_memory storage storage_offset to type_as untyped_storage",
+    creation: "",
+    hooks: "register_hook register_post_accumulate_grad_hook retain_grad",
+    inplace: "copy_ fill_ resize_ resize_as_ set_ zero_",
+    random: "",
+}
 _OTHER_NAMES: dict[str, Any] = {
     **dict.fromkeys(("conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     **{name.lower(): convert.cast_to(name.lower(), kind) for name, kind in data.TENSOR_TYPES.items()},
@@ -175,7 +175,11 @@ _OTHER_NAMES: dict[str, Any] = {
 
 for _module in (check, convert, creation, data, devices, dtypes, gradients, level, grad_mode, random):
     examples(vars(_module))
-for _name, _function in ({f.__name__: f for f in _METHODS} | _OTHER_NAMES).items():
+for _module, _words in _METHODS.items():
+    own_errors(vars(_module), QUICK, [*_words.split(), *getattr(_module, "__all__", ())])
+    for _name in _words.split():
+        setattr(Tensor, _name, getattr(_module, _name))
+for _name, _function in _OTHER_NAMES.items():
     setattr(Tensor, _name, _function)
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))

@@ -4,16 +4,19 @@
 ``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
 
 A new op is a name in one of the four tables below, which say when its module is loaded. All else follows from
-them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md.
+them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md. Here its
+errors also get its name (`module_of`).
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from ranvier.ops.activation.table import TABLE as ACTIVATIONS
+from ranvier.tensors.errors import own_errors
 
 AT_IMPORT = {
     "activation.piecewise": "heaviside+ prelu relu*",
@@ -129,6 +132,28 @@ FUNCTIONAL = {
     """,
 }
 
+# Functions without `own_error`, which takes 0.1 us: they take about a microsecond. The core puts their names
+# in errors, or they do; so it is with activations. All others get theirs in `module_of`. A new op is listed
+# here only where its time is measured.
+QUICK = """
+    abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add all
+    amax amin any argmax argmin argsort as_tensor asin asinh atan atanh avg_pool1d avg_pool2d backward
+    batch_norm bce bce_with_logits bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor bmm broadcast_to cat ceil chunk clip clone conj contiguous conv1d
+    conv2d conv_transpose1d conv_transpose2d copy_ cos cosh cpu cross_entropy cuda cumprod cumsum deg2rad
+    diagonal digamma div dot dropout dropout2d embedding empty empty_like eq erf erfc erfinv exp exp2
+    expand expand_as expm1 fill_ flatten flip floor floor_divide frac from_numpy full gather ge glu
+    group_norm gt heaviside huber index_add index_select is_complex is_floating_point is_inference
+    is_tensor isfinite isinf isnan isneginf isposinf kl_div l1 layer_norm le lgamma linear log log10 log1p
+    log2 log_softmax lt masked_fill masked_select matmul max max_pool1d max_pool2d maximum mean min
+    minimum mm movedim mse mul mv narrow ne neg new norm numel ones ones_like outer pad permute pin_memory
+    positive pow prelu prod rad2deg rand rand_like randn randn_like random_ ravel reciprocal register_hook
+    register_post_accumulate_grad_hook relu remainder reshape reshape_as retain_grad rms_norm scatter
+    select sigmoid sign signbit sin sinc sinh smooth_l1 softmax sort split sqrt square squeeze stack std
+    storage storage_offset sub sum t tanh tensor to topk trace transpose tril triu trunc type_as unbind
+    unflatten uniform_ unsqueeze untyped_storage var view view_as where zero_ zeros zeros_like
+"""
+
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
 # Python's operators and their ops, which have no mark in the rows. Those of REFLECTED have ``__radd__``, too,
 # and ``__iadd__`` where the op has a method in place.
@@ -179,11 +204,20 @@ LATER = {name: module for module, words in (WITH_LAYERS | AT_FIRST_USE).items() 
 FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name in functions(words)}
 
 
+@cache
+def module_of(path: str) -> Any:
+    """A module of the library, loaded: from here on errors of its public functions begin with their names."""
+    module = importlib.import_module(path)
+    words = ROWS.get(path.removeprefix("ranvier.ops."), "")
+    own_errors(vars(module), QUICK, [*functions(words), *methods(words)])
+    return module
+
+
 def functions_of(modules: Iterable[str]) -> dict[str, Any]:
     """The functions of modules, which are loaded."""
     found = {}
     for module in modules:
-        space = vars(importlib.import_module(f"ranvier.ops.{module}"))
+        space = vars(module_of(f"ranvier.ops.{module}"))
         own = [name for name in ACTIVATIONS if name in space and module.startswith("activation")]
         found.update({name: space[name] for name in (*functions(ROWS[module]), *own)})
     return found

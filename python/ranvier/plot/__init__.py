@@ -15,6 +15,8 @@ from ranvier.plot.graphs import *
 from ranvier.plot.matrices import *
 from ranvier.plot.networks import *
 from ranvier.plot.pictures import *
+from ranvier.tensors.errors import own_errors as _own_errors
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
+    _own_errors(globals(), names=__all__)

@@ -12,7 +12,6 @@ import ranvier.ops as ops
 import ranvier.plot.figure as fig
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import Axes, Path
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array
 
 __all__ = ["decision_boundary"]
@@ -163,6 +162,3 @@ def _of_module(model: nn.Module, x: Array) -> Array:
         wide = output.ndim == 2 and output.shape[1] > 1
         output = (ops.softmax(output, 1) if wide else ops.sigmoid(output))._array
     return output.astype(np.float64)
-
-
-own_errors(globals(), names=__all__)

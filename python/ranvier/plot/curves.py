@@ -9,7 +9,6 @@ from typing import Any
 import ranvier.plot.figure as fig
 from ranvier.metrics.named import higher_is_better
 from ranvier.plot.figure import Figure, Panels, Path
-from ranvier.tensors.errors import own_errors
 
 __all__ = ["history"]
 
@@ -68,6 +67,3 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
     panel.set_xlim(1 - margin, max(len(watched), 1) + margin)
     fig.whole_numbers(panel.xaxis)
     fig.legend(panel)
-
-
-own_errors(globals(), names=__all__)

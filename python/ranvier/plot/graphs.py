@@ -17,7 +17,6 @@ from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.networks import Point, layered
 from ranvier.tape.backpropagation import root_gradient, run
 from ranvier.tape.trace import outputs_alive, outputs_kept
-from ranvier.tensors.errors import own_errors
 
 __all__ = ["graph", "program"]
 
@@ -268,6 +267,3 @@ def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours:
     panel.set_ylim(0, max(top / scale, 1e-9) * 1.02)
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} {unit}")
     panel.set_xlim(0, ends[-1])
-
-
-own_errors(globals(), names=__all__)

@@ -11,7 +11,6 @@ import ranvier.metrics as metrics
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier.plot.figure import Axes, Path
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array
 
 __all__ = ["confusion_matrix", "heatmap"]
@@ -155,6 +154,3 @@ def heatmap(
         ax.tick_params(axis="x", rotation=90)
     fig.colour_bar(ax, image)
     return fig.finish(ax, path)
-
-
-own_errors(globals(), names=__all__)

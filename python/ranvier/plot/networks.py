@@ -11,7 +11,6 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier.plot.figure import Axes, Path
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array
 
 __all__ = ["network"]
@@ -242,6 +241,3 @@ def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after
         for colour, style, text in ((fig.RED, "-", "weight above 0"), (fig.BLUE, "--", "below 0")):
             ax.plot([], [], style, color=colour, linewidth=1.2, label=text)
         fig.legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
-
-
-own_errors(globals(), names=__all__)

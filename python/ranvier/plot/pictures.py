@@ -13,7 +13,6 @@ from ranvier.autograd import Tensor
 from ranvier.nn import Module
 from ranvier.nn.modes import LayerCall, layer_outputs
 from ranvier.plot.figure import Figure, Panels, Path
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import Array
 
 __all__ = ["feature_maps", "images"]
@@ -182,6 +181,3 @@ def _traced(model: Any, x: Any) -> tuple[Array, list[LayerCall]]:
         calls = layer_outputs(model, sample[None])
     single = [call for call in calls if isinstance(call.output, Tensor) and len(call.output) == 1]
     return sample, [replace(call, output=call.value[0]) for call in single]
-
-
-own_errors(globals(), names=__all__)

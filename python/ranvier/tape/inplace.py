@@ -25,7 +25,7 @@ from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.data import shape_of
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.duplicates import memory_of
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, require_writeable, write
@@ -220,7 +220,6 @@ def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
     return x
 
 
-@own_error
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     """Another shape in place: the elements in their order, then zeros.
 
@@ -248,7 +247,6 @@ def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tenso
     return resize_(x, the_template.shape)
 
 
-@own_error
 def set_(
     x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
 ) -> Tensor:

@@ -32,8 +32,8 @@ class TooLarge(MemoryError, OpError):
 def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
     """Errors of a module's public functions get their own names; for ops that take some microseconds.
 
-    left_out: functions without it, of about one microsecond. names: these functions alone, and the
-    constructors of the classes among them.
+    left_out: functions without it, of about one microsecond. names: these alone, also functions of other
+    modules, where they are replaced, too (pickles look for them there), and the constructors of the classes.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
@@ -42,16 +42,22 @@ def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] 
     Traceback (most recent call last):
     TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
-    own = {
-        name: value
-        for name, value in ((name, module[name]) for name in names or module)
-        if isinstance(value, FunctionType) and value.__module__ == module["__name__"] and name[0] != "_"
+    here, skipped = module["__name__"], left_out.split()
+    public = [module.get(name) for name in (module if names is None else names) if name[0] != "_"]
+    wrapped = {
+        f: own_error(f)
+        for f in public
+        if isinstance(f, FunctionType)
+        and (f.__module__ == here or names is not None)
+        and f.__name__ not in skipped
+        and f.__code__.co_filename != __file__  # it has its name already
     }
-    wrapped = {f: own_error(f) for f in own.values() if f.__name__ not in left_out.split()}
-    module.update({name: wrapped.get(f, f) for name, f in own.items()})
-    for name in names or ():
-        if isinstance(module[name], type) and "__init__" in vars(module[name]):
-            own_methods(module[name], "__init__")
+    for space in (module, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
+        own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
+        space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})
+    for value in public if names is not None else ():
+        if isinstance(value, type) and "__init__" in vars(value) and value.__name__ not in skipped:
+            own_methods(value, "__init__")
 
 
 def own_methods(cls: Any, methods: str, name: str = "") -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import ranvier.extension as extension
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.tensors.disk import remove_parts
-from ranvier.tensors.errors import count, own_errors
+from ranvier.tensors.errors import count
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
 from ranvier.train.losses import link_of
@@ -274,6 +274,3 @@ class Checkpoint(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._monitor is not None and state:
             self._monitor.load_state_dict(state)
-
-
-own_errors(globals(), names=__all__)

@@ -10,13 +10,14 @@ from inspect import Parameter, signature
 from typing import Any
 
 import ranvier._core as _core  # noqa: F401  # rows call it
-import ranvier.ops as ops
+import ranvier.ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
 from ranvier.ops.rows import made
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
+ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle of imports
 _INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of arguments of ops
 FORMS: dict[str, Callable[..., Tensor]] = {}  # by the name of the op
 

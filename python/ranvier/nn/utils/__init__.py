@@ -15,6 +15,7 @@ from ranvier.nn.utils.clip_grad import (
     vector_to_parameters,
 )
 from ranvier.nn.utils.reweighted import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
+from ranvier.tensors.errors import own_errors as _own_errors
 
 __all__ = [
     "clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm",
@@ -22,5 +23,7 @@ __all__ = [
     "remove_weight_norm", "rnn", "spectral_norm", "vector_to_parameters", "weight_norm",
 ]  # fmt: skip
 
+_own_errors(globals(), "clip_grad_norm_", __all__)
+_own_errors(vars(rnn), names=rnn.__all__)
 for _former in ("spectral_norm", "weight_norm"):  # former modules of classes, which pickles name
     _sys.modules[f"{__name__}.{_former}"] = _reweighted

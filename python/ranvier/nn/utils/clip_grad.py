@@ -15,7 +15,7 @@ from ranvier.observe import value_read
 from ranvier.ops import cat
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import number, ordered, own_error
+from ranvier.tensors.errors import number, ordered
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, narrow, numbers, widened
 from ranvier.tensors.tensor import Tensor, wrap
@@ -57,7 +57,6 @@ def clip_grad_norm_(
 clip_grad_norm = clip_grad_norm_  # PyTorch's older name
 
 
-@own_error
 def get_total_norm(
     tensors: Tensor | Iterable[Tensor],
     norm_type: float = 2.0,
@@ -75,7 +74,6 @@ def get_total_norm(
     return _as_tensor(_norm("get_total_norm", by_dtype, norm_type, error_if_nonfinite), by_dtype)
 
 
-@own_error
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -98,7 +96,6 @@ def clip_grads_with_norm_(
     _clip(_by_dtype(_gradients("clip_grads_with_norm_", parameters)), max_norm, norm)
 
 
-@own_error
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
@@ -174,7 +171,6 @@ def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
     return wrap(cast(norm, dtypes[0] if len(dtypes) == 1 else wide).reshape(()))
 
 
-@own_error
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """The elements of all parameters, one after another, in one dimension; on the tape.
 
@@ -190,7 +186,6 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     return cat(flat)
 
 
-@own_error
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Copies a vector into the memory of the parameters, in their order.
 

@@ -14,7 +14,6 @@ from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 from ranvier.ops.making.random import randn
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.tensor import Tensor
 
 M = TypeVar("M", bound=Module)
@@ -130,7 +129,6 @@ class WeightNorm(Reweighting):
         return result
 
 
-@own_error
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     """Replaces the parameter ``name`` of a layer by ``name_g``, its norms over all dimensions but dim, and
     ``name_v``, its direction; with dim None or -1 there is one norm. Returns the layer.
@@ -146,7 +144,6 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     return add("weight_norm", module, WeightNorm(name, None if dim == -1 else dim))
 
 
-@own_error
 def remove_weight_norm(module: M, name: str = "weight") -> M:
     """Puts back one parameter, with the value in force. Returns the layer.
 
@@ -203,7 +200,6 @@ class SpectralNorm(Reweighting):
         return weight / ops.dot(u, ops.mv(rows, v))
 
 
-@own_error
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
@@ -223,7 +219,6 @@ def spectral_norm(
     return add("spectral_norm", module, SpectralNorm(name, n_power_iterations, eps, dim))
 
 
-@own_error
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
     """Puts back one parameter, with the value in force. Returns the layer.
 

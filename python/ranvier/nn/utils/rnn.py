@@ -21,7 +21,7 @@ from ranvier.observe import current
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
 from ranvier.ops.rows import examples as _examples
-from ranvier.tensors.errors import one_of, own_error
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -162,7 +162,6 @@ def pack_padded_sequence(
     return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], _constant(sizes), packed)
 
 
-@own_error
 def pad_packed_sequence(
     sequence: PackedSequence,
     batch_first: bool = False,

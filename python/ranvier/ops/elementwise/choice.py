@@ -29,7 +29,7 @@ from ranvier.ops.rules import by_rule, diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tape.graph import rule
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -332,7 +332,6 @@ def _filled(mask: Array, number: Any, x: Array) -> Array:
     return np.where(mask, as_number("masked_fill", number, x.dtype), x)
 
 
-@own_error
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 

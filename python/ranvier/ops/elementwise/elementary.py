@@ -24,7 +24,7 @@ from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign,
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import count, own_error
+from ranvier.tensors.errors import count
 from ranvier.tensors.memory import BF16, F16
 from ranvier.tensors.tensor import Tensor, by_numpy
 
@@ -125,7 +125,6 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 )
 
 
-@own_error
 @in_dtypes()
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
@@ -137,7 +136,6 @@ def mvlgamma(input: Any, p: int) -> Tensor:
     return total
 
 
-@own_error
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
     return _rsqrt(input)
@@ -149,7 +147,6 @@ def _rsqrt(input: Any) -> Tensor:
     return reciprocal(sqrt(input))
 
 
-@own_error
 @in_dtypes()
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
@@ -165,7 +162,6 @@ def positive(input: Any) -> Tensor:
     return input
 
 
-@own_error
 @in_dtypes()
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
@@ -178,7 +174,6 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     return log(input) - log1p(-input)
 
 
-@own_error
 def nan_to_num(
     input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:

@@ -21,7 +21,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import none, of_input, of_output
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
@@ -118,7 +118,6 @@ def sign(input: Any) -> Tensor:
     return _SIGN(input)
 
 
-@own_error
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""

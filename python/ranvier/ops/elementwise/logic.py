@@ -15,7 +15,6 @@ from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, sin
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 from ranvier.tape.function import OWN
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy
@@ -141,7 +140,3 @@ def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
             return close
     except ValueError as error:
         raise OpError(unlike("isclose", a, b)) from error
-
-
-# operators are left out, whose rows name them
-own_errors(globals(), "bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift")

@@ -31,7 +31,6 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
 
@@ -224,5 +223,4 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # equal infinities share the gradient
 
 
-own_errors(globals(), "floor_divide remainder")  # operators, whose rows name them
 examples(globals())  # written as ">>> call"

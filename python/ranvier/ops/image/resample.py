@@ -16,7 +16,6 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -37,7 +36,6 @@ class Interpolate(Function):
 linear_rule(Interpolate)
 
 
-@own_error
 def interpolate(
     input: Any,
     size: Any = None,

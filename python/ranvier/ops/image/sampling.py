@@ -26,7 +26,7 @@ from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
 from ranvier.tape.function import Dtypes, Function, in_dtypes, watched
-from ranvier.tensors.errors import index, own_errors, whole
+from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.recording import host
@@ -330,5 +330,4 @@ def _products(*weights: Tensor) -> Tensor:
     return both
 
 
-own_errors(globals())
 examples(globals())

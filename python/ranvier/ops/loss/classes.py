@@ -22,7 +22,6 @@ from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -176,7 +175,6 @@ def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
     return near(node, where(chosen.ne(0.0), dx, 0.0), x), None
 
 
-@own_error
 def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-x of the true class: of log-probabilities x, the negative log-likelihood.
 

@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -118,6 +118,3 @@ def ctc_loss(
 def _divisors(sizes: Array, dtype: Any, single: bool) -> Array:
     divisors = np.maximum(sizes, 1).astype(dtype)
     return divisors.reshape(()) if single else divisors
-
-
-own_errors(globals())

@@ -10,12 +10,11 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 from ranvier.tape.function import Dtypes, in_dtypes
-from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
-@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
@@ -32,7 +31,6 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     return reduced("margin_ranking", clip(margin - target * (x1 - x2), 0.0), reduction)
 
 
-@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
@@ -62,7 +60,6 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
 
 
-@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def triplet_margin(
     anchor: Any,

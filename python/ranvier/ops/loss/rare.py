@@ -18,7 +18,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 from ranvier.tape.function import Dtypes, in_dtypes
-from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -138,5 +138,4 @@ def _row(x: Tensor) -> Tensor:
     return x if x.ndim else x.unsqueeze(0)
 
 
-own_errors(globals())
 examples(globals())

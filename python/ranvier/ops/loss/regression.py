@@ -15,7 +15,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
@@ -98,7 +98,6 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
-@own_error
 @in_dtypes(Dtypes(autocast="float32"))
 def poisson_nll(
     x: Any,
@@ -125,7 +124,6 @@ def poisson_nll(
     return reduced("poisson_nll", losses, reduction)
 
 
-@own_error
 @in_dtypes()
 def gaussian_nll(
     x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"

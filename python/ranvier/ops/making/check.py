@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import computed, refuse, value_read
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import plain, require_numbers
 from ranvier.tensors.recording import host
@@ -53,7 +53,6 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-@own_error
 def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
     """The tensor itself, or in another dtype: all tensors are dense."""
     return input if dtype is None else input.to(dtype)
@@ -98,7 +97,6 @@ def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
 _FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind in "fd"}
 
 
-@own_error
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
@@ -122,7 +120,6 @@ def is_inference(input: Tensor) -> bool:
     return bool(input._cell[FLAG] & INFERENCE)
 
 
-@own_error
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
     for x in (input, other):

@@ -24,7 +24,7 @@ from ranvier.tensors.data import (
 from ranvier.tensors.data import Size as Size
 from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import count, named, own_error, renamed
+from ranvier.tensors.errors import count, named, renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import (
     fill_number,
@@ -135,10 +135,7 @@ def asarray(
 ) -> Tensor:
     """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
     | rv.asarray([1.0, 2.0]) -> tensor([1., 2.])"""
-    try:
-        out = as_tensor(obj, dtype, device)
-    except Exception as error:
-        raise renamed(error, "asarray") from None
+    out = as_tensor(obj, dtype, device)
     shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
     if copy is False and not shares:
         raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")
@@ -278,7 +275,6 @@ zeros_like, ones_like = _like("zeros_like", 0, "Zeros"), _like("ones_like", 1, "
 empty_like = _like("empty_like", None, "Any numbers")
 
 
-@own_error
 def full_like(
     input: Any,
     fill_value: Any,
@@ -294,7 +290,6 @@ def full_like(
     return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
 
 
-@own_error
 def eye(
     n: int,
     m: int | None = None,
@@ -321,7 +316,6 @@ def eye(
     return _finish(array, requires_grad, device, settings)
 
 
-@own_error
 def arange(
     start: Any = 0,
     end: Any = None,
@@ -362,7 +356,6 @@ def arange(
     return _finish(values, requires_grad, device, settings)
 
 
-@own_error
 def linspace(
     start: Any,
     end: Any,

@@ -28,7 +28,7 @@ from ranvier.tape.graph import rule
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors.devices import CPU, is_meta
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
@@ -338,6 +338,5 @@ def _from(function: Any) -> Any:
     return op
 
 
-own_errors(globals())
-uniform_, random_ = map(_from, (uniform_, random_))
+uniform_, random_ = (_from(own_error(function)) for function in (uniform_, random_))
 examples(globals())  # written as ">>> call"

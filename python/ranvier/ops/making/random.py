@@ -22,7 +22,7 @@ from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import index, named, number, own_error, renamed, whole
+from ranvier.tensors.errors import index, named, number, renamed, whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -353,7 +353,6 @@ def _numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
     return generator() if drawn_from is None else _given(name, drawn_from).numpy()
 
 
-@own_error
 def randint(
     low: Any = 0,
     high: Any = None,
@@ -384,7 +383,6 @@ def randint(
     return _finish(values, requires_grad, device, settings)
 
 
-@own_error
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:

@@ -14,7 +14,6 @@ from ranvier.ops.rows import document, examples
 from ranvier.tensors.devices import CPU
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.tensor import Tensor
 
 
@@ -76,5 +75,4 @@ def logspace(
     return creation.as_tensor(pow(float(base), exponents), dtype or default.dtype, device)
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -28,7 +28,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
-from ranvier.tensors.errors import number, one_of, own_errors, whole
+from ranvier.tensors.errors import number, one_of, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
@@ -291,5 +291,4 @@ def spmm(input: Any, mat2: Any) -> Tensor:
     return mm(input, mat2)
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -20,7 +20,6 @@ from ranvier.ops.shape.reshape import transpose
 from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -207,5 +206,4 @@ def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: boo
     return SolveTriangular(name, bool(upper), bool(unit), whole).apply(*alike(A, B))
 
 
-own_errors(globals())
 examples(globals())

@@ -14,7 +14,6 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import transpose
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.tensor import Tensor
 
 
@@ -61,5 +60,4 @@ def matrix_exp(input: Any) -> Tensor:
     return MatrixExp().apply(matrix("matrix_exp", input))
 
 
-own_errors(globals())
 examples(globals())

@@ -25,7 +25,7 @@ from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, of_output, rule
-from ranvier.tensors.errors import number, one_of, own_errors
+from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -385,5 +385,4 @@ def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     return SolveTriangular("lu_solve", True).apply(both, inner)
 
 
-own_errors(globals())
 examples(globals())

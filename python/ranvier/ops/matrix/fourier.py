@@ -15,7 +15,7 @@ from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape
 from ranvier.tape.function import Function
-from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
@@ -299,6 +299,3 @@ def istft(
     if missing > 0:
         y = cat([y, as_tensor("istft", keep(np.zeros((*y.shape[:-1], missing), y.dtype)))], -1)
     return y
-
-
-own_errors(globals(), "floats spectrum transformed")

@@ -23,7 +23,6 @@ from ranvier.ops.shape.reshape import transpose, unsqueeze
 from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import cut, of_input, of_output, rule
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -298,5 +297,4 @@ def matrix_power(A: Any, n: int) -> Tensor:
     return result
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

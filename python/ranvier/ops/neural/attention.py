@@ -17,7 +17,6 @@ from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
@@ -261,7 +260,6 @@ def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
-@own_error
 @in_dtypes(Dtypes("own", "lower"))
 def scaled_dot_product_attention(
     query: Any,

@@ -13,7 +13,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.errors import number
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
@@ -52,7 +52,6 @@ class CosineSimilarity(Function):
 recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
 
 
-@own_error
 @in_dtypes()
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
@@ -129,7 +128,6 @@ class PairsOfRows(Distances):
 recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
 
 
-@own_error
 @in_dtypes()
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.

@@ -12,7 +12,7 @@ from ranvier.ops.layout import filled
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor
 
@@ -131,7 +131,6 @@ class AlphaDropout(Function):
 diagonal(Dropout, ChannelDropout, AlphaDropout)
 
 
-@own_error
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
     shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.

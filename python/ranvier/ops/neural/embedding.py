@@ -16,7 +16,7 @@ from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import index, own_error, whole
+from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
@@ -163,7 +163,6 @@ def padding_row(padding_idx: Any, rows: int, name: str = "embedding") -> int:
     return row % rows
 
 
-@own_error
 def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.
 

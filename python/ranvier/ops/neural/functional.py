@@ -27,7 +27,7 @@ from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import by_kernel, in_dtypes, watched
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -189,5 +189,4 @@ def gumbel_softmax(
     return add(sub(one, soft.detach()), soft)
 
 
-own_errors(globals())
 examples(globals())

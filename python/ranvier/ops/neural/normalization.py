@@ -26,7 +26,6 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
@@ -147,7 +146,6 @@ def group_norm(
     return GroupNorm(num_groups, eps).apply(input, weight, bias)
 
 
-@own_error
 def instance_norm(
     input: Any,
     running_mean: Any = None,

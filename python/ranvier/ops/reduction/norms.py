@@ -24,7 +24,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import reshaped
 from ranvier.tensors.tensor import Tensor, wrap
@@ -236,7 +236,6 @@ def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return singular_norm(x, "nuc", rows, columns, keepdim)
 
 
-@own_error
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
@@ -284,7 +283,6 @@ def prod(
     return Prod(axes, keepdims).apply(input)
 
 
-@own_error
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
     | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""

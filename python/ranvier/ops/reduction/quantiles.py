@@ -20,7 +20,7 @@ from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -378,5 +378,4 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(limits, input, out_int32=out_int32, right=right)
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

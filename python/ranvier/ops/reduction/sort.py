@@ -21,7 +21,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import RULES
-from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast
 from ranvier.tensors.recording import host
@@ -147,7 +147,6 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
 
 
-@own_error
 def median(
     input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Any:

@@ -20,7 +20,6 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted
 from ranvier.tensors.recording import host
@@ -208,5 +207,4 @@ def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
     return heights * (diff(x, dim=at - y.ndim) / 2)
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -23,7 +23,7 @@ from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -124,8 +124,7 @@ def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Ten
     return op
 
 
-var_mean = own_error(in_dtypes()(_with_mean(var)), "var_mean")
-std_mean = own_error(in_dtypes()(_with_mean(std)), "std_mean")
+var_mean, std_mean = in_dtypes()(_with_mean(var)), in_dtypes()(_with_mean(std))
 document(
     globals(),
     """

@@ -25,7 +25,7 @@ from ranvier.ops.shape.stacks import listed
 from ranvier.tape.function import Function
 from ranvier.tensors.data import Size
 from ranvier.tensors.duplicates import place_in_memory
-from ranvier.tensors.errors import index, own_errors, whole
+from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -298,5 +298,4 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     return y
 
 
-own_errors(globals())
 examples(globals())

@@ -21,7 +21,6 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, OpIndexError, require_dtype
 from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
@@ -296,7 +295,6 @@ def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
     return np.take_along_axis(x[part], places, at)
 
 
-@own_error
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 

@@ -22,13 +22,12 @@ from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
-from ranvier.tensors.errors import TooLarge, one_of, own_error, whole
+from ranvier.tensors.errors import TooLarge, one_of, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor
 
 
-@own_error
 def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
@@ -48,7 +47,6 @@ def _copies(input: Any, sizes: Any) -> Tensor:
     return _repeated(input, times)
 
 
-@own_error
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
     | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
@@ -102,7 +100,6 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     return Repeat(split, wide, final).apply(x)
 
 
-@own_error
 def repeat_interleave(
     input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
@@ -145,7 +142,6 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
     return index_select(input, at, rows)
 
 
-@own_error
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 

@@ -19,7 +19,7 @@ from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched
-from ranvier.tensors.errors import number, one_of, own_error
+from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.places import put_in_order
@@ -96,7 +96,6 @@ def scatter(
     return _scatter(input, dim, index, value if src is None else src, reduce, "scatter")
 
 
-@own_error
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 

@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
-from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -114,6 +114,3 @@ vstack: The tensors one below the other: joined along dimension 0, vectors as ro
 column_stack: The tensors side by side, vectors as columns. | ([1], [2]) -> [[1, 2]]
 """,
 )
-
-
-own_errors(globals())

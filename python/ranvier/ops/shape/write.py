@@ -19,7 +19,7 @@ from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatt
 from ranvier.tape.function import Function, by_kernel, into, watched
 from ranvier.tape.graph import of_input, of_output, refuse, rule
 from ranvier.tape.inplace import assign, check_leaf, setitem
-from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.keys import picks_of, raw_index
 from ranvier.tensors.memory import fill_number, filled_like, keep
@@ -391,5 +391,4 @@ def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
     return reshape(of_x, node.shape), where(none, read_rest, read_y / src)
 
 
-own_errors(globals())
 examples(globals())  # written as ">>> call"

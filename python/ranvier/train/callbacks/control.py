@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import count, own_errors
+from ranvier.tensors.errors import count
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["EarlyStopping", "Schedule"]
@@ -233,5 +233,4 @@ def _needs_a_value(scheduler: Any) -> bool:
     return first is not None and first.kind in required and first.default is inspect.Parameter.empty
 
 
-own_errors(globals(), names=__all__)
 examples(globals())

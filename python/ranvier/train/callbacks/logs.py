@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.tensors.errors import count, own_errors
+from ranvier.tensors.errors import count
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]
@@ -202,6 +202,3 @@ class TensorBoard(Callback):
             if writer is not None:
                 writer.close()
         self._writer = self._batch_writer = None
-
-
-own_errors(globals(), names=__all__)
