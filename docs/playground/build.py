@@ -12,8 +12,12 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
+import ranvier as rv
+from ranvier import nn
 from ranvier.data.datasets import load_digits
 from ranvier.export import source
 
@@ -27,8 +31,29 @@ NAMES = {
 }
 
 
+def step_of(layer: nn.Module, loss: nn.Module) -> Callable[..., rv.Tensor]:
+    first = nn.Linear(2, 2)
+    optimizer = rv.optim.SGD(first.parameters(), 0.1)
+
+    def step(x: rv.Tensor, y: rv.Tensor) -> rv.Tensor:
+        optimizer.zero_grad()
+        total: rv.Tensor = loss(layer(first(x)), y) + first.weight.abs().sum() * 0.1
+        total.backward()
+        optimizer.step()
+        return total
+
+    return step
+
+
 def helpers() -> dict[str, str]:
-    """The texts of the helpers that the playground calls, in the order of the exporter."""
+    """The texts of the helpers that the playground calls, in the order of the exporter.
+
+    Those of gradients and losses are made where a step uses them.
+    """
+    layers = nn.Tanh(), nn.ReLU(), nn.Sigmoid(), nn.SiLU(), nn.GELU()
+    with tempfile.TemporaryDirectory() as folder:
+        for layer, loss in product(layers, (nn.MSELoss(), nn.BCEWithLogitsLoss())):
+            rv.export.c(step_of(layer, loss), Path(folder, "step.c"), (rv.zeros(1, 2), rv.zeros(1, 2)))
     return {name: text for name, text in source._helpers().items() if name in NAMES}
 
 

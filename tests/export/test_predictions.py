@@ -261,3 +261,17 @@ def test_a_compiled_step_and_frozen_parameters(tmp_path):
     compiled = Compiled(tmp_path, step, (numbers(4, 4), numbers(4, 2)))
     assert "w_0_weight[" not in (tmp_path / "net.h").read_text()
     assert "const NET_FLASH float w_0_weight[64]" in compiled.text
+
+
+def test_a_file_does_not_depend_on_files_before(tmp_path):
+    """The helpers of gradients are made while they are used, and stand in one order."""
+
+    def text(function):
+        parameter = nn.Parameter(rv.tensor([0.3, -0.2]))
+        step = training(Of(lambda x: function(parameter * x)), rv.optim.SGD([parameter], lr=0.1), F.mse_loss)
+        return Compiled(tmp_path, step, (numbers(2), numbers(2))).text
+
+    first = text(lambda x: rv.tanh(rv.sin(x)))
+    for function in (rv.asinh, lambda x: rv.sin(x) / (x + 9.0), F.mish):
+        text(function)
+    assert text(lambda x: rv.tanh(rv.sin(x))) == first

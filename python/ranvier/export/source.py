@@ -18,7 +18,7 @@ _WIDTH = 110
 
 def _helpers() -> dict[str, str]:
     """The helpers of the folder `kernels` and of `elementwise`, by name."""
-    return _of_files() | elementwise.HELPERS
+    return _of_files() | elementwise.helpers()
 
 
 @functools.cache
@@ -46,10 +46,8 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
 
 def argument_name(text: str, taken: set[str]) -> str:
     """A name of an argument, which hides no helper and no weights."""
-    taken.update(_helpers())
-    is_taken = "w_" in text.lower() or text.startswith(
-        "map_"
-    )  # helpers of gradients are made while they are used
+    taken.update(_of_files(), elementwise.PLACES)
+    is_taken = "w_" in text.lower() or text.startswith("map_")  # the helpers of gradients, too
     return identifier(f"x_{text}" if is_taken else text, taken)
 
 
