@@ -271,7 +271,10 @@ def test_a_file_does_not_depend_on_files_before(tmp_path):
         step = training(Of(lambda x: function(parameter * x)), rv.optim.SGD([parameter], lr=0.1), F.mse_loss)
         return Compiled(tmp_path, step, (numbers(2), numbers(2))).text
 
-    first = text(lambda x: rv.tanh(rv.sin(x)))
+    def of_sine(x):
+        return rv.tanh(rv.sin(x))
+
+    first = text(of_sine)
     for function in (rv.asinh, lambda x: rv.sin(x) / (x + 9.0), F.mish):
         text(function)
-    assert text(lambda x: rv.tanh(rv.sin(x))) == first
+    assert text(of_sine) == first
