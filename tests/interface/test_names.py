@@ -84,7 +84,7 @@ def test_the_toolbox_page_has_the_ops_and_activations() -> None:
     path = Path(__file__).parents[2] / "docs" / "toolbox.md"
     page, ops = path.read_text(), {}
     for module, words in sorted(table.ROWS.items()):
-        alone = [f"x.{word[1:]}" for word in words.split() if word[0] == "."]
+        alone = [f"x.{word[1:].rstrip('!')}" for word in words.split() if word[0] == "."]
         ops[module.replace(".", ": ")] = [*sorted(table.functions_of([module])), *alone]
     layers = [row.layer for row in TABLE.values()]
     row = re.findall(r"^\| activations \|.*\|$", page, re.MULTILINE)[-1]

@@ -15,17 +15,6 @@ from ranvier.export.rules import Rule, Site, rule
 BOOL = np.dtype(np.bool_)
 HELPERS: dict[str, str] = {}
 """C text of the helpers of this module, by name; those of gradients are made while they are used."""
-PLACES: dict[str, int] = {}
-"""The order of the operations in a file, by the names of their helpers."""
-
-
-def helpers() -> dict[str, str]:
-    """The helpers, those of an operation together, whatever has been exported before."""
-
-    def place(item: tuple[str, str]) -> tuple[int, str]:
-        return PLACES[re.sub(r"_(backward|by_\w)$", "", item[0])], item[0]
-
-    return dict(sorted(HELPERS.items(), key=place))
 
 
 def _snake(kind: str) -> str:
@@ -208,7 +197,6 @@ def _helper(
 def _elementwise(kind: str, operands: str, value: str, settings: Sequence[str] = ()) -> None:
     """The rule of an operation whose operands have these letters."""
     name, attributes = f"map_{_snake(kind)}", dict(zip("ab", settings, strict=False))
-    PLACES[name] = len(PLACES)
     HELPERS[name] = _VALUE.format(
         value=value,
         name=name,
@@ -232,7 +220,6 @@ def _elementwise(kind: str, operands: str, value: str, settings: Sequence[str] =
 def _loss(kind: str, value: str) -> None:
     name = f"loss_{_snake(kind)}"
     setting = _at(value, "a") != value
-    PLACES[name] = len(PLACES)
 
     def helper(slope: Any) -> str:
         x, t, a = map(Expression, ("x[i]", "t[i]", "a"))

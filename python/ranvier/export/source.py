@@ -18,7 +18,7 @@ _WIDTH = 110
 
 def _helpers() -> dict[str, str]:
     """The helpers of the folder `kernels` and of `elementwise`, by name."""
-    return _of_files() | elementwise.helpers()
+    return _of_files() | dict(sorted(elementwise.HELPERS.items()))  # whatever was exported before
 
 
 @functools.cache
@@ -46,8 +46,8 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
 
 def argument_name(text: str, taken: set[str]) -> str:
     """A name of an argument, which hides no helper and no weights."""
-    taken.update(_of_files(), elementwise.PLACES)
-    is_taken = "w_" in text.lower() or text.startswith("map_")  # the helpers of gradients, too
+    taken.update(_of_files())
+    is_taken = "w_" in text.lower() or text.startswith(("map_", "loss_"))  # as helpers are named
     return identifier(f"x_{text}" if is_taken else text, taken)
 
 

@@ -197,100 +197,70 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # nothing of its own; without a gradient all derivatives follow from it. Rows make closures, not methods of
 # a base class, which would look the kernels up at each call.
 
-Gradient = Callable[..., Any]
 
-
-def _unary(
-    kernel: Any, methods: dict[str, Any], saves: str, gradient: Any, formula: Any, kinks: bool = False
+def row(
+    kernel: Any,
+    gradient: Any = None,
+    formula: Any = None,
+    *,
+    reads: str = "x",
+    setting: bool = False,
+    kernel_backward: Any = None,
+    same_slope: Any = lambda setting: False,
+    kinks: bool = False,
 ) -> Any:
+    """The Function y = f(x), or f(x, setting), which is made with the setting.
+
+    reads: what the gradient is computed from, x or y. same_slope: of which settings the slope at y is that at
+    x, so that y may take the place of x.
+    """
     name = kernel.__name__
-    if formula is not None:
-        methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
-    methods |= {"of_element": True, "saves": {saves: 0 if saves == "x" else RESULT}}
-    with_setting = "__init__" in methods
+    kernel_backward = kernel_backward or getattr(_core, f"{name}_backward")
+
+    def of_x(self: Any, x: Array, out: Array | None = None) -> Array:
+        self.x = x
+        return kernel(x, out)
+
+    def of_y(self: Any, x: Array) -> Array:
+        self.y = y = kernel(x)
+        return y
+
+    def with_setting(self: Any, x: Array, out: Array | None = None) -> Array:
+        self.x = x
+        return kernel(x, self.setting, out)
+
+    def set_setting(self: Any, setting: float) -> None:
+        self.setting = setting
 
     def settings(node: Any) -> tuple[Any, ...]:
-        return (node.setting,) if with_setting else ()
+        return (node.setting,) if setting else ()
 
     def rule(node: Any, dy: Tensor) -> Tensor:
-        saved = saved_input(node, 0, node.x) if saves == "x" else saved_output(node, node.y)
+        saved = saved_input(node, 0, node.x) if reads == "x" else saved_output(node, node.y)
         return once(TENSORS, dy, saved, *settings(node))
 
+    methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": of_x}
+    methods["backward"] = lambda self, dy: kernel_backward(dy, self.x)
+    methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
+    if reads == "y":
+        methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": of_y, "reads_old": False}
+        methods["backward"] = lambda self, dy: kernel_backward(dy, self.y)
+    elif setting:
+        methods |= {"__init__": set_setting, "forward": with_setting}
+        methods["backward"] = lambda self, dy: kernel_backward(dy, self.x, self.setting)
+    if formula is not None:
+        methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
-        methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, saves), *settings(node))
+        methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, reads), *settings(node))
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
     elif gradient is None:
         recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
     else:
-        once = in_dtypes()(gradient) if saves == "x" else gradient  # halves are rounded once
+        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
         RULES[kind] = rule
     return kind
-
-
-def _backward_of(kernel: Any) -> Any:
-    return getattr(_core, f"{kernel.__name__}_backward")
-
-
-def of_input(
-    kernel: Any, gradient: Any = None, formula: Any = None, kernel_backward: Any = None, kinks: bool = False
-) -> Any:
-    """y = f(x) with a gradient computed from x."""
-    kernel_backward = kernel_backward or _backward_of(kernel)
-
-    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
-        self.x = x
-        return kernel(x, out)
-
-    def backward(self: Any, dy: Array) -> Array:
-        return kernel_backward(dy, self.x)
-
-    methods = {"forward": forward, "backward": backward, "dtypes": OWN, "reads_old": True}
-    return _unary(kernel, methods, "x", gradient, formula, kinks)
-
-
-def of_output(kernel: Any, gradient: Gradient, kernel_backward: Any = None) -> Any:
-    """y = f(x) with a gradient computed from y."""
-    kernel_backward = kernel_backward or _backward_of(kernel)
-
-    def forward(self: Any, x: Array) -> Array:
-        self.y = y = kernel(x)
-        return y
-
-    def backward(self: Any, dy: Array) -> Array:
-        return kernel_backward(dy, self.y)
-
-    methods = {"forward": forward, "backward": backward, "dtypes": Dtypes("forward")}
-    return _unary(kernel, methods, "y", gradient, None)
-
-
-def with_setting(
-    kernel: Any,
-    gradient: Any = None,
-    formula: Any = None,
-    same_slope: Any = lambda setting: False,
-    kinks: bool = False,
-) -> Any:
-    """y = f(x, setting), made with the setting, with a gradient computed from x.
-
-    same_slope: of which settings the slope at y is that at x, so that y may take the place of x.
-    """
-    kernel_backward = _backward_of(kernel)
-
-    def __init__(self: Any, setting: float) -> None:
-        self.setting = setting
-
-    def forward(self: Any, x: Array, out: Array | None = None) -> Array:
-        self.x = x
-        return kernel(x, self.setting, out)
-
-    def backward(self: Any, dy: Array) -> Array:
-        return kernel_backward(dy, self.x, self.setting)
-
-    methods = {"__init__": __init__, "forward": forward, "backward": backward, "dtypes": OWN}
-    methods["reads_old"] = property(lambda node: not same_slope(node.setting))
-    return _unary(kernel, methods, "x", gradient, formula, kinks)
 
 
 def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:

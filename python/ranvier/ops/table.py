@@ -2,6 +2,9 @@
 
 ``cat``: a function; ``sum+``: a method of Tensor, too; ``add*``: also a method in place (``x.add_``);
 ``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
+``add!`` takes about a microsecond and goes without `own_error`, which takes 0.1 us: the core puts its name
+in errors, or it does; so it is with activations. All others get theirs in `module_of`. A new op has the mark
+only where its time is measured.
 
 A new op is a name in one of the four tables below, which say when its module is loaded. All else follows from
 them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md. Here its
@@ -19,70 +22,69 @@ from ranvier.ops.activation.table import TABLE as ACTIVATIONS
 from ranvier.tensors.errors import own_errors
 
 AT_IMPORT = {
-    "activation.piecewise": "heaviside+ prelu relu*",
-    "activation.smooth": "glu sigmoid* tanh*",
-    "activation.softmax": "log_softmax+ softmax+",
-    "elementwise.arithmetic": "add* div* divide* mul* multiply* neg* negative* sub* subtract*",
-    "elementwise.choice": "clamp* clip* masked_fill* maximum+ minimum+ nonzero+ where",
-    "elementwise.compare": "eq+ ge+ gt+ le+ lt+ ne+",
+    "activation.piecewise": "heaviside+! prelu! relu*!",
+    "activation.smooth": "glu! sigmoid*! tanh*!",
+    "activation.softmax": "log_softmax+! softmax+!",
+    "elementwise.arithmetic": "add*! div*! divide* mul*! multiply* neg*! negative* sub*! subtract*",
+    "elementwise.choice": "clamp* clip*! masked_fill*! maximum+! minimum+! nonzero+ where!",
+    "elementwise.compare": "eq+! ge+! gt+! le+! lt+! ne+!",
     "elementwise.functions": """
-        abs* absolute* cos* exp* expm1* log* log1p* pow* reciprocal* round* sign* sin* sqrt* square*
+        abs*! absolute* cos*! exp*! expm1*! log*! log1p*! pow*! reciprocal*! round* sign*! sin*! sqrt*!
+        square*!
     """,
-    "matrix.matmul": "bmm+ dot+ matmul+ mm+ mv+ outer+",
-    "reduction.norms": "all+ any+ count_nonzero+ logsumexp+ norm+ prod+",
-    "reduction.reduce": "amax+ amin+ argmax+ argmin+ max+ mean+ min+ sum+",
-    "shape.index": "gather+ index_select+ masked_select+ take_along_dim+",
-    "shape.join": "cat chunk+ concat concatenate narrow+ select+ split+ stack unbind+",
+    "matrix.matmul": "bmm+! dot+! matmul+! mm+! mv+! outer+!",
+    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+! prod+!",
+    "reduction.reduce": "amax+! amin+! argmax+! argmin+! max+! mean+! min+! sum+!",
+    "shape.index": "gather+! index_select+! masked_select+! take_along_dim+",
+    "shape.join": "cat! chunk+! concat concatenate narrow+! select+! split+! stack! unbind+!",
     "shape.reshape": """
-        broadcast_to+ expand+ flatten+ flip+ movedim+ permute+ ravel+ reshape+ squeeze* swapaxes* t*
-        transpose* unflatten+ unsqueeze* .expand_as .reshape_as .view .view_as
+        broadcast_to+! expand+! flatten+! flip+! movedim+! permute+! ravel+! reshape+! squeeze*!
+        swapaxes* t*! transpose*! unflatten+! unsqueeze*! .expand_as! .reshape_as! .view! .view_as!
     """,
 }
 
 # All of them are loaded with the first use of one. Losses are names of `ranvier.ops` alone, not of `ranvier`.
 WITH_LAYERS = {
-    "image.conv": "conv1d conv2d conv_transpose1d conv_transpose2d",
+    "image.conv": "conv1d! conv2d! conv_transpose1d! conv_transpose2d!",
     "image.pooling": """
-        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d avg_pool1d
-        avg_pool2d max_pool1d max_pool2d
+        adaptive_avg_pool1d! adaptive_avg_pool2d! adaptive_max_pool1d! adaptive_max_pool2d! avg_pool1d!
+        avg_pool2d! max_pool1d! max_pool2d!
     """,
-    "image.resample": "interpolate pad",
-    "loss.classes": "cross_entropy nll",
+    "image.resample": "interpolate pad!",
+    "loss.classes": "cross_entropy! nll",
     "loss.margin": "cosine_embedding margin_ranking triplet_margin",
-    "loss.probability": "bce bce_with_logits kl_div",
-    "loss.regression": "gaussian_nll huber l1 mse poisson_nll smooth_l1",
+    "loss.probability": "bce! bce_with_logits! kl_div!",
+    "loss.regression": "gaussian_nll huber! l1! mse! poisson_nll smooth_l1!",
     "matrix.einsum": "einsum",
-    "matrix.linear": "linear",
+    "matrix.linear": "linear!",
     "neural.attention": "scaled_dot_product_attention",
     "neural.distance": "cosine_similarity pairwise_distance",
-    "neural.dropout": "alpha_dropout dropout dropout2d",
-    "neural.embedding": "embedding one_hot",
-    "neural.normalization": "batch_norm group_norm instance_norm layer_norm rms_norm",
+    "neural.dropout": "alpha_dropout dropout! dropout2d!",
+    "neural.embedding": "embedding! one_hot",
+    "neural.normalization": "batch_norm! group_norm! instance_norm layer_norm! rms_norm!",
 }
 
 # Few networks use these: a module is loaded with the first use of one of its names.
 AT_FIRST_USE = {
     "making.draws": """
         bernoulli* binomial multinomial+ normal poisson randint_like .cauchy_ .exponential_ .geometric_
-        .log_normal_ .normal_ .random_ .uniform_
+        .log_normal_ .normal_ .random_! .uniform_!
     """,
-    "making.rare": """
-        logspace result_type scalar_tensor .new_empty .new_full .new_ones .new_tensor .new_zeros
-    """,
+    "making.rare": "logspace result_type scalar_tensor .new_empty .new_full .new_ones .new_tensor .new_zeros",
     "elementwise.elementary": """
-        acos* acosh* arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin* asinh* atan* atanh* ceil*
-        cosh* deg2rad* digamma* erf* erfc* erfinv* exp2* fix* floor* frac* isneginf+ isposinf+ lgamma*
-        log10* log2* logit* mvlgamma* nan_to_num* positive+ rad2deg* rsqrt* sgn* signbit+ sinc* sinh* tan*
-        trunc*
+        acos*! acosh*! arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin*! asinh*! atan*! atanh*!
+        ceil*! cosh*! deg2rad*! digamma*! erf*! erfc*! erfinv*! exp2*! fix* floor*! frac*! isneginf+!
+        isposinf+! lgamma*! log10*! log2*! logit* mvlgamma* nan_to_num* positive+! rad2deg*! rsqrt* sgn*
+        signbit+! sinc*! sinh*! tan* trunc*!
     """,
     "elementwise.logic": """
-        bitwise_and* bitwise_left_shift* bitwise_not* bitwise_or* bitwise_right_shift* bitwise_xor*
-        greater* greater_equal* isclose+ less* less_equal* logical_and* logical_not* logical_or*
-        logical_xor* not_equal*
+        bitwise_and*! bitwise_left_shift*! bitwise_not*! bitwise_or*! bitwise_right_shift*!
+        bitwise_xor*! greater* greater_equal* isclose+ less* less_equal* logical_and* logical_not*
+        logical_or* logical_xor* not_equal*
     """,
     "elementwise.pairs": """
-        addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* floor_divide* fmax+ fmin+ fmod*
-        hypot* ldexp* lerp* logaddexp+ nextafter* remainder* rsub true_divide* xlogy*
+        addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* floor_divide*! fmax+ fmin+
+        fmod* hypot* ldexp* lerp* logaddexp+ nextafter* remainder*! rsub true_divide* xlogy*
     """,
     "matrix.algebra": """
         addmm* baddbmm* block_diag cdist corrcoef+ cov+ cross+ dist+ ger+ inner+ kron+ renorm* spmm
@@ -97,17 +99,18 @@ AT_FIRST_USE = {
         bincount+ bucketize histc+ histogram+ isin searchsorted unique+ unique_consecutive+ mode+
         nanmedian+ nanquantile+ quantile+
     """,
-    "reduction.sort": "argsort+ cumprod* cumsum* kthvalue+ median+ sort+ topk+",
+    "reduction.sort": "argsort+! cumprod*! cumsum*! kthvalue+ median+ sort+! topk+!",
     "reduction.statistics": """
-        aminmax+ cummax+ cummin+ cumulative_trapezoid diff+ logcumsumexp+ nanmean+ nansum+ trapezoid trapz
+        aminmax+ cummax+ cummin+ cumulative_trapezoid diff+ logcumsumexp+ nanmean+ nansum+ trapezoid
+        trapz
     """,
-    "reduction.variance": "std+ std_mean var+ var_mean",
+    "reduction.variance": "std+! std_mean var+! var_mean",
     "shape.arrange": """
         argwhere+ as_strided+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+
         diag_embed+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold
     """,
-    "shape.repeat": "diagonal+ meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+ tril* triu*",
-    "shape.scatter": "index_add* scatter* scatter_add*",
+    "shape.repeat": "diagonal+! meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+! tril*! triu*!",
+    "shape.scatter": "index_add*! scatter*! scatter_add*",
     "shape.stacks": "atleast_1d atleast_2d atleast_3d column_stack hstack row_stack tensor_split+ vstack",
     "shape.write": """
         index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce* take+ .apply_
@@ -132,26 +135,12 @@ FUNCTIONAL = {
     """,
 }
 
-# Functions without `own_error`, which takes 0.1 us: they take about a microsecond. The core puts their names
-# in errors, or they do; so it is with activations. All others get theirs in `module_of`. A new op is listed
-# here only where its time is measured.
-QUICK = """
-    abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add all
-    amax amin any argmax argmin argsort as_tensor asin asinh atan atanh avg_pool1d avg_pool2d backward
-    batch_norm bce bce_with_logits bitwise_and bitwise_left_shift bitwise_not bitwise_or
-    bitwise_right_shift bitwise_xor bmm broadcast_to cat ceil chunk clip clone conj contiguous conv1d
-    conv2d conv_transpose1d conv_transpose2d copy_ cos cosh cpu cross_entropy cuda cumprod cumsum deg2rad
-    diagonal digamma div dot dropout dropout2d embedding empty empty_like eq erf erfc erfinv exp exp2
-    expand expand_as expm1 fill_ flatten flip floor floor_divide frac from_numpy full gather ge glu
-    group_norm gt heaviside huber index_add index_select is_complex is_floating_point is_inference
-    is_tensor isfinite isinf isnan isneginf isposinf kl_div l1 layer_norm le lgamma linear log log10 log1p
-    log2 log_softmax lt masked_fill masked_select matmul max max_pool1d max_pool2d maximum mean min
-    minimum mm movedim mse mul mv narrow ne neg new norm numel ones ones_like outer pad permute pin_memory
-    positive pow prelu prod rad2deg rand rand_like randn randn_like random_ ravel reciprocal register_hook
-    register_post_accumulate_grad_hook relu remainder reshape reshape_as retain_grad rms_norm scatter
-    select sigmoid sign signbit sin sinc sinh smooth_l1 softmax sort split sqrt square squeeze stack std
-    storage storage_offset sub sum t tanh tensor to topk trace transpose tril triu trunc type_as unbind
-    unflatten uniform_ unsqueeze untyped_storage var view view_as where zero_ zeros zeros_like
+# functions that `attach.py` makes methods
+_QUICK_METHODS = """
+    as_tensor backward clone conj contiguous copy_ cpu cuda empty empty_like fill_ from_numpy full
+    is_complex is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones ones_like
+    pin_memory rand rand_like randn randn_like register_hook register_post_accumulate_grad_hook
+    retain_grad storage storage_offset tensor to type_as untyped_storage zero_ zeros zeros_like
 """
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
@@ -175,7 +164,7 @@ def functions(words: str) -> list[str]:
     >>> functions("add* cat .view")
     ['add', 'cat']
     """
-    return [word.rstrip("+*") for word in words.split() if word[0] != "."]
+    return [word.rstrip("+*!") for word in words.split() if word[0] != "."]
 
 
 def methods(words: str) -> list[str]:
@@ -186,6 +175,7 @@ def methods(words: str) -> list[str]:
     """
     found = []
     for word in words.split():
+        word = word.rstrip("!")
         name, in_place = word.strip(".+*"), word[-1] == "*"
         found += [name] * (name != word) + [f"{name}_"] * in_place
         if symbol := _SYMBOLS.get(name):
@@ -200,6 +190,9 @@ OF_LAYERS = [
     m for m in AT_IMPORT | WITH_LAYERS if m.startswith(("activation", "image", "matrix.linear", "neural"))
 ]
 ROWS = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
+QUICK = " ".join(
+    [_QUICK_METHODS, *(w.strip(".+*!") for words in ROWS.values() for w in words.split() if w[-1] == "!")]
+)
 LATER = {name: module for module, words in (WITH_LAYERS | AT_FIRST_USE).items() for name in functions(words)}
 FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name in functions(words)}
 

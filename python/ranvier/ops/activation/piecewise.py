@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_fl
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, near, of_input, replaced, with_setting
+from ranvier.ops.rules import diagonal, near, replaced, row
 from ranvier.ops.slopes import KERNELS, RESULT, sum_to, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
@@ -30,23 +30,23 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
-LeakyRelu = with_setting(
+LeakyRelu = row(
     _core.leaky_relu,
     lambda f, dy, x, slope: f.where(x > 0.0, dy, dy * slope),
     same_slope=lambda slope: slope > 0,
     kinks=True,
+    setting=True,
 )
-Heaviside = with_setting(
+Heaviside = row(
     _core.heaviside,
     formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
     kinks=True,
+    setting=True,
 )
-Hardsigmoid = of_input(
-    _core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), kinks=True
-)
-Softshrink = with_setting(_core.softshrink, formula=lambda x, lambd: x - clip(x, -lambd, lambd))
-Hardshrink = with_setting(
-    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), kinks=True
+Hardsigmoid = row(_core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), kinks=True)
+Softshrink = row(_core.softshrink, formula=lambda x, lambd: x - clip(x, -lambd, lambd), setting=True)
+Hardshrink = row(
+    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), kinks=True, setting=True
 )
 
 
@@ -192,7 +192,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     return replaced("hardsigmoid", input, Hardsigmoid(), inplace)
 
 
-Hardswish = of_input(_core.hardswish, _hardswish_gradient, lambda x: x * hardsigmoid(x))
+Hardswish = row(_core.hardswish, _hardswish_gradient, lambda x: x * hardsigmoid(x))
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)

@@ -18,7 +18,7 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
+from ranvier.ops.rules import by_rule, recomputed, replaced, row
 from ranvier.ops.slopes import TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
@@ -88,23 +88,27 @@ TENSORS.gelu_slope = lambda x: GeluSlope().apply(x)
 # --- one row for each activation; it stands above its function where its formula needs others
 
 
-Celu = with_setting(
-    _core.celu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha)))
+Celu = row(
+    _core.celu,
+    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha))),
+    setting=True,
 )
-Elu = with_setting(_core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha))
-Gelu = of_input(
+Elu = row(
+    _core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha), setting=True
+)
+Gelu = row(
     _core.gelu,
     lambda f, dy, x: dy * f.gelu_slope(x),
     lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
 )
-GeluTanh = of_input(
+GeluTanh = row(
     _core.gelu_tanh, _gelu_tanh_gradient, lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU))
 )
-Sigmoid = of_output(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y))
-Silu = of_input(_core.silu, _silu_gradient, lambda x: x * sigmoid(x))
-Softsign = of_input(_core.softsign, _softsign_gradient)
-Tanh = of_output(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y))
-Tanhshrink = of_input(_core.tanhshrink, formula=lambda x: x - tanh(x))
+Sigmoid = row(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y), reads="y")
+Silu = row(_core.silu, _silu_gradient, lambda x: x * sigmoid(x))
+Softsign = row(_core.softsign, _softsign_gradient)
+Tanh = row(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y), reads="y")
+Tanhshrink = row(_core.tanhshrink, formula=lambda x: x - tanh(x))
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
@@ -208,7 +212,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return Softplus(beta, threshold).apply(input)
 
 
-Selu = of_input(_core.selu, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
+Selu = row(_core.selu, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
 
 
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
@@ -231,7 +235,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("celu", input, Celu(alpha), inplace)
 
 
-Mish = of_input(_core.mish, _mish_gradient, lambda x: x * tanh(softplus(x)))
+Mish = row(_core.mish, _mish_gradient, lambda x: x * tanh(softplus(x)))
 
 
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
@@ -243,7 +247,7 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     return replaced("mish", input, Mish(), inplace)
 
 
-Logsigmoid = of_input(_core.logsigmoid, formula=lambda x: -softplus(-x, 1.0, math.inf))
+Logsigmoid = row(_core.logsigmoid, formula=lambda x: -softplus(-x, 1.0, math.inf))
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import computed
-from ranvier.ops.elementwise.arithmetic import OfNumber, Pair
+from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -25,10 +25,9 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import by_rule, diagonal
-from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
+from ranvier.ops.rules import diagonal
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
@@ -102,6 +101,7 @@ class Clip(Function):
 diagonal(Clip)
 
 
+@written_once()
 class AtLeast(Function):
     """y = max(x, low); where they are equal, x gets the gradient"""
 
@@ -109,51 +109,45 @@ class AtLeast(Function):
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
-    backward = by_rule
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
         return self.extremum(limit, x, None)  # of equal zeros x, with its sign
 
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        (of_x, of_limit), x, limit = self.needs, self.x, self.limit
+        dx = f.sum_to(f.where(self.compare(x, limit), dy, 0.0), x.shape) if of_x else None
+        return dx, f.sum_to(f.where(self.reverse(x, limit), dy, 0.0), limit.shape) if of_limit else None
 
+
+@written_once()
 class AtMost(AtLeast):
     """y = min(x, high); where they are equal, x gets the gradient"""
 
     compare, reverse, extremum = _core.le, _core.gt, _core.minimum
 
 
-@rule(AtLeast, AtMost)
-def _at_least(node: Any, dy: Tensor) -> Pair:
-    x, limit, dx, dlimit = node.x, node.limit, None, None
-    if node.needs[0]:
-        dx = sum_to(where(wrap(node.compare(x, limit, None)), dy, 0.0), x.shape)
-    if node.needs[1]:
-        dlimit = sum_to(where(wrap(node.reverse(x, limit, None)), dy, 0.0), limit.shape)
-    return dx, dlimit
-
-
+@written_once()
 class Between(Function):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
 
     dtypes = OWN
-    backward = by_rule
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.arrays = x, low, high
         return _core.minimum(high, _core.maximum(low, x, None), None)
 
-
-@rule(Between)
-def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, low, high = (wrap(array) for array in node.arrays)
-    dx = dlow = dhigh = None
-    if node.needs[0]:
-        dx = sum_to(where(x >= low, where(x <= high, dy, 0.0), 0.0), x.shape)
-    if node.needs[1]:
-        dlow = sum_to(where(x < low, where(low < high, dy, 0.0), 0.0), low.shape)
-    if node.needs[2]:
-        dhigh = sum_to(where(x > high, dy, where(high < low, dy, 0.0)), high.shape)
-    return dx, dlow, dhigh
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        (x, low, high), (of_x, of_low, of_high) = self.arrays, self.needs
+        dx = dlow = dhigh = None
+        if of_x:
+            dx = f.where(_core.ge(x, low), f.where(_core.le(x, high), dy, 0.0), 0.0)
+        if of_low:
+            dlow = f.where(_core.lt(x, low), f.where(_core.lt(low, high), dy, 0.0), 0.0)
+        if of_high:
+            dhigh = f.where(_core.gt(x, high), dy, f.where(_core.lt(high, low), dy, 0.0))
+        pairs = zip((dx, dlow, dhigh), self.arrays, strict=True)
+        return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
 def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:

@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import none, of_input, of_output
+from ranvier.ops.rules import none, row
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
@@ -26,16 +26,16 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
-Abs = of_input(_core.abs, lambda f, dy, x: dy * f.sign(x))
-Cos = of_input(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-Exp = of_output(_core.exp, lambda f, dy, y: dy * y, kernel_backward=_core.mul)
-Expm1 = of_output(_core.expm1, lambda f, dy, y: dy * (y + 1.0))
-Log = of_input(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
-Log1p = of_input(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
-Reciprocal = of_output(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
-Sin = of_input(_core.sin, lambda f, dy, x: dy * f.cos(x))
-Sqrt = of_output(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
-Square = of_input(_core.square, lambda f, dy, x: dy * (x * 2.0))
+Abs = row(_core.abs, lambda f, dy, x: dy * f.sign(x))
+Cos = row(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
+Exp = row(_core.exp, lambda f, dy, y: dy * y, reads="y", kernel_backward=_core.mul)
+Expm1 = row(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
+Log = row(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
+Log1p = row(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
+Reciprocal = row(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
+Sin = row(_core.sin, lambda f, dy, x: dy * f.cos(x))
+Sqrt = row(_core.sqrt, lambda f, dy, y: dy / (y * 2.0), reads="y")
+Square = row(_core.square, lambda f, dy, x: dy * (x * 2.0))
 
 
 class _Step(Function):
