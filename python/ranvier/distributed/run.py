@@ -116,27 +116,19 @@ class DistributedRun(Run):
 
     source: CutSource
 
-    def __init__(
-        self,
-        trainer: Training,
-        parts: CompiledParts,
-        source: Source,
-        valid: Source | None,
-        hooks: list[Callback],
-        epochs: int,
-    ) -> None:
+    def __init__(self, trainer: Training, parts: CompiledParts, source: Source, *rest: Any) -> None:
         self._world = here = require_ranks(trainer.shards, trainer.deterministic)
         shards = trainer.shards if trainer.deterministic else here.size
         cut = Cut(shards, here.rank, here.size)
         require_whole(source, CALL)
-        require_whole(valid, CALL)
-        super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), valid, hooks, epochs)
+        require_whole(rest[0], CALL)
+        super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), *rest)
         self.alone, self._between = here.size == 1, True
         self._nonfinite = _NonFinite(trainer, self._reduce)
         self._stopped: bool | None = None  # None before the first epoch
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
         aside = random.Generator().manual_seed(philox.mixed(random.initial_seed(), 1))
-        called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in hooks]
+        called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in rest[1]]
         self._called = [hook for hook in called if hook.everywhere or not here.rank]
 
     def find(self, path: str | os.PathLike[str]) -> None:

@@ -33,6 +33,10 @@ _SOFTPLUS = "a * x > b ? x : (a * x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(a * 
 # limits where a formula would be infinity times 0: from there on float32 has no other value
 _MISH = "x < -104.0f ? 0.0f : x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
 _CLAMP = "x < a ? a : x > b ? b : x"
+_GELU_SLOPE = (
+    "x < -15.0f ? 0.0f : x > 15.0f ? 1.0f "
+    ": 0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)"
+)
 _NUMBER = ("number",)
 UNARY = {
     "Relu": Unary("x <= 0.0f ? 0.0f : x"),
@@ -97,11 +101,15 @@ for _name, _sign in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "
     UNARY[f"{_name}_number"] = Unary(f"x {_sign} a ? 1.0f : 0.0f", _NUMBER)
     BINARY[_name] = f"a {_sign} b ? 1.0f : 0.0f"
 FUNCTIONS = Functions(
-    {_snake(kind): row.value for kind, row in UNARY.items() if not row.settings}
+    {_snake(kind): ("x", row.value) for kind, row in UNARY.items() if not row.settings}
     | {
-        "softplus": "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))",
-        "gelu_slope": "x < -15.0f ? 0.0f : x > 15.0f ? 1.0f "
-        ": 0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
+        "clip": ("x a b", _CLAMP),
+        "copysign": ("a b", "copysignf(a, b)"),
+        "gelu_slope": ("x", _GELU_SLOPE),
+        "maximum_backward": ("dy a b", "dy * (a < b ? 0.0f : a == b ? 0.5f : 1.0f)"),
+        "minimum_backward": ("dy a b", "dy * (a > b ? 0.0f : a == b ? 0.5f : 1.0f)"),
+        "pow_backward": ("dy a b", "b == 0.0f ? 0.0f : dy * (b * powf(a, b - 1.0f))"),
+        "softplus": ("x", "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))"),
     }
 )
 """What formulas of gradients may call."""
@@ -113,8 +121,6 @@ LOSSES = {  # the loss of an element from d = x - t, or from x and t; the settin
     "BceWithLogits": "(x[i] > 0.0f ? x[i] : 0.0f) - (t[i] != 0.0f ? x[i] * t[i] : 0.0f) "
     "+ log1pf(expf(-fabsf(x[i])))",
 }
-
-_NO_WEIGHTS = {"BceWithLogits": (None, None)}
 
 _VALUE = """/* y = {value} */
 static void {name}({operands}, float *y, int n{settings})
@@ -223,7 +229,9 @@ def _loss(kind: str, value: str) -> None:
 
     def helper(slope: Any) -> str:
         x, t, a = map(Expression, ("x[i]", "t[i]", "a"))
-        lines, text = written(slope(FUNCTIONS, x, t, *([a] if setting else _NO_WEIGHTS.get(kind, ()))))
+        lines, text = written(
+            slope(FUNCTIONS, x, t, *([a] if setting else [None] * 2 * (kind == "BceWithLogits")))
+        )
         body = "\n            ".join([*lines, f"dx[i] = scale * ({text});"])
         return _LOSS.format(
             value=value,

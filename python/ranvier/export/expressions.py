@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ranvier.export.program import literal
 from ranvier.ops.slopes import RESULT, TENSORS
@@ -24,9 +24,9 @@ class Expression:
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds
 
-    def inside(self, binds: int) -> Inside:
-        """It as an operand, in parentheses where its operator binds less."""
-        return Inside(self, binds)
+    def inside(self, binds: int) -> tuple[Expression, int]:
+        """It as a part of another one, in parentheses where its operator binds less."""
+        return self, binds
 
     def __neg__(self) -> Any:
         return Expression("-", self.inside(ATOM), binds=SIGN)
@@ -55,13 +55,6 @@ for _name, _sign in _OPERATORS.items():
     setattr(Expression, f"__r{_name}__", _operator(_sign, True))
 
 
-class Inside(NamedTuple):
-    """A part of an expression; binds: of the operator beside it."""
-
-    expression: Expression
-    binds: int
-
-
 def as_expression(x: Any) -> Expression:
     """An Expression as it is; a number as a float32."""
     if isinstance(x, Expression):
@@ -78,8 +71,8 @@ def written(expression: Expression) -> tuple[list[str], str]:
         uses[id(x)] += 1
         if uses[id(x)] == 1:
             for part in x.parts:
-                if isinstance(part, Inside):
-                    count(part.expression)
+                if isinstance(part, tuple):
+                    count(part[0])
 
     count(expression)
     names: dict[int, str] = {}
@@ -99,10 +92,10 @@ def written(expression: Expression) -> tuple[list[str], str]:
 
 
 class Functions:
-    """The functions of formulas, by the names of ops: those of `values`, texts with x, and these."""
+    """The functions of formulas, by the names of ops: those of `texts`, with their operands, and these."""
 
-    def __init__(self, values: dict[str, str]) -> None:
-        self.values = values
+    def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
+        self.texts = texts
         self.add, self.mul, self.div, self.neg = operator.add, operator.mul, operator.truediv, operator.neg
         self.div_backward: Any = TENSORS.div_backward
         self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
@@ -110,15 +103,19 @@ class Functions:
         self.zeros_of: Any = lambda shape, dy: None
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self.values:
+        if name not in self.texts:
             raise AttributeError(f"no function {name} in C")
-        value = self.values[name]
-        is_call = re.fullmatch(r"\w+\(x\)", value) is not None
+        operands, text = self.texts[name]
+        is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
 
-        def applied(x: Any) -> Expression:
-            operand = as_expression(x).inside(CHOICE if is_call else ATOM)
-            parts = [operand if part == "x" else part for part in re.split(r"\b(x)\b", value)]
-            return Expression(*parts, binds=ATOM if is_call else CHOICE)
+        def applied(*xs: Any) -> Expression:
+            of_name = dict(zip(operands.split(), map(as_expression, xs), strict=True))
+            parts = re.split(rf"\b({operands.replace(' ', '|')})\b", text)
+            inside = CHOICE if is_call else ATOM
+            return Expression(
+                *(of_name[part].inside(inside) if part in of_name else part for part in parts),
+                binds=ATOM if is_call else CHOICE,
+            )
 
         return applied
 
@@ -132,37 +129,6 @@ class Functions:
         )
         return Expression(*parts, binds=CHOICE)
 
-    def copysign(self, a: Any, b: Expression) -> Expression:
-        return Expression("copysignf(", as_expression(a).inside(CHOICE), ", ", b.inside(CHOICE), ")")
-
-    def clip(self, x: Any, low: float, high: float) -> Expression:
-        return self.where(x < low, low, self.where(x > high, high, x))
-
-    def maximum_backward(self, dy: Any, a: Any, b: Any) -> Any:
-        return dy * self.where(a < b, 0.0, self.where(a == b, 0.5, 1.0))
-
-    def minimum_backward(self, dy: Any, a: Any, b: Any) -> Any:
-        return dy * self.where(a > b, 0.0, self.where(a == b, 0.5, 1.0))
-
-    def pow_backward(self, dy: Any, x: Any, number: Any) -> Any:
-        power = Expression("powf(", x.inside(CHOICE), ", ", (number - 1.0).inside(CHOICE), ")")
-        return self.where(number == 0.0, 0.0, dy * (number * power))
-
-
-class Node(NamedTuple):
-    """A node as its backward reads it for C: operands and the result are their letters, settings a and b."""
-
-    kind: Any
-    letters: dict[str, str]
-    needs: tuple[bool, ...]
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self.letters:
-            return Expression(self.letters[name])
-        if name == "shapes":
-            return None, None
-        return None if name.endswith("_shape") else getattr(self.kind, name)
-
 
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
     """The gradients of the operands of an element-wise Function, from dy, the operands and the result y.
@@ -175,9 +141,11 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
         xs = [Expression(letter) for letter in operands]
         return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by
-    saves = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
-    letters = saves | {name: letter for letter, name in settings.items()}
-    node = Node(kind, letters, (True,) * len(operands))
+    letters = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
+    letters |= {name: letter for letter, name in settings.items()}
+    node = object.__new__(kind)  # as its backward reads it
+    vars(node).update({name: Expression(letter) for name, letter in letters.items()})
+    node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None
     by_formula = getattr(kind, "gradient", None)
     made = kind.backward(node, dy, f) if by_formula is None else by_formula(node, f, dy)
     return list(made) if isinstance(made, tuple) else [made]

@@ -67,9 +67,7 @@ class Trace(Calls):
     def writes(self, kind: str) -> bool:
         return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
-    def add(
-        self, kind: str, settings: dict[str, Any], inputs: Any, results: Any, made_by: Any = None
-    ) -> None:
+    def add(self, kind: str, settings: dict[str, Any], inputs: Any, *rest: Any) -> None:
         if kind not in WRITERS:  # it is refused by its name
             settings, inputs = {}, ()
         elif kind == "Pick":
@@ -77,7 +75,7 @@ class Trace(Calls):
             settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
         elif kind == "TakeRows":
             settings, inputs = {}, (*inputs, settings["index"])
-        super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, results, made_by)
+        super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, *rest)
 
     def _setting(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):

@@ -5,11 +5,9 @@ layers, of ``ranvier.nn.functional``.
 """
 
 import functools as _functools
-import sys as _sys
 import typing as _typing
 
 import ranvier.ops.attach
-import ranvier.ops.slopes as _slopes
 import ranvier.ops.table as _table
 
 if _typing.TYPE_CHECKING:  # all modules of the table
@@ -64,8 +62,6 @@ else:
     _functions = _table.functions_of(_table.AT_IMPORT)
     globals().update(_functions)
     __all__ = [*_functions]
-
-_slopes.Ops.ops = _sys.modules[__name__]
 
 
 @_functools.cache

@@ -286,9 +286,7 @@ rule(copies.Clone)(lambda node, dy: dy)
 rule(copies.Cast)(lambda node, dy: dy.to(node.source))
 
 
-@rule(copies.Refused)
-def _refused(node: Any, dy: Tensor) -> Any:
-    return node.backward(dy)  # raises
+rule(copies.Refused)(lambda node, dy: node.backward(dy))  # raises
 
 
 additive(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])

@@ -14,6 +14,7 @@ any order follow: ``TENSORS.div_backward``.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.tape.function import Function
 from ranvier.tape.graph import RULES, of_input, of_output
-from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
+from ranvier.tensors.memory import Array, gradient_of, in_dtype, repeated_axes, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 K = TypeVar("K", bound=type[Function])
@@ -52,12 +53,10 @@ KERNELS: Any = SimpleNamespace(
 
 
 class Ops(SimpleNamespace):
-    """What was given to this namespace, and the ops on Tensors."""
-
-    ops: Any  # the package, which imports this module
+    """What was given to this namespace, and the ops on Tensors, of the package that imports this module."""
 
     def __getattr__(self, name: str) -> Any:
-        op = getattr(Ops.ops, name)
+        op = getattr(sys.modules["ranvier.ops"], name)
         setattr(self, name, op)
         return op
 
@@ -66,9 +65,7 @@ def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The gradient of an operand that was repeated to the shape of dy."""
     if dy.shape == shape:
         return dy
-    lead = dy.ndim - len(shape)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return dy.sum(axes, keepdim=True).reshape(shape)
+    return dy.sum(repeated_axes(dy.shape, shape), keepdim=True).reshape(shape)
 
 
 def _gradient_of(shape: tuple[int, ...], op: Any, *operands: Any) -> Tensor:

@@ -89,9 +89,7 @@ class Same(Function):
         return dy
 
 
-@rule(Same)
-def _same(node: Function, dy: Tensor) -> Tensor:
-    return dy
+rule(Same)(lambda node, dy: dy)
 
 
 class Rows(Function):
@@ -104,9 +102,7 @@ class Rows(Function):
         return tuple(dy)
 
 
-@rule(Rows)
-def _rows(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
-    return tuple(dy[i] for i in range(dy.shape[0]))
+rule(Rows)(lambda node, dy: tuple(dy[i] for i in range(dy.shape[0])))
 
 
 def of_input(node: Function, index: int, array: Array) -> Tensor:

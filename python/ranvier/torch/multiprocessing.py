@@ -137,19 +137,12 @@ def start_processes(
     return None
 
 
-def spawn(
-    fn: Any,
-    args: tuple[Any, ...] = (),
-    nprocs: int = 1,
-    join: bool = True,
-    daemon: bool = False,
-    start_method: str = "spawn",
-) -> ProcessContext | None:
+def spawn(fn: Any, *settings: Any, start_method: str = "spawn", **more: Any) -> ProcessContext | None:
     """:func:`start_processes` with new interpreters."""
     if start_method != "spawn":
         text = f"[spawn] got start_method {start_method!r}; expected 'spawn', or start_processes(...)"
         _warnings.warn(text, FutureWarning, stacklevel=2)
-    return start_processes(fn, args, nprocs, join, daemon, "spawn")
+    return start_processes(fn, *settings[:4], **more)
 
 
 def get_all_sharing_strategies() -> set[str]:

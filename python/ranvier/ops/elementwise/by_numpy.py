@@ -115,9 +115,7 @@ class NoDerivative(Function):
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
 
 
-@rule(NoDerivative)
-def _no_derivative(node: Any, *dys: Tensor) -> Any:
-    return node.backward(*dys)  # raises
+rule(NoDerivative)(lambda node, *dys: node.backward(*dys))  # raises
 
 
 def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:

@@ -17,7 +17,15 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
-from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
+from ranvier.ops.reduction.reduce import (
+    Axes,
+    _arguments,
+    _check_axis,
+    _no_axes,
+    _numpy,
+    _without,
+    with_arguments,
+)
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
@@ -299,14 +307,7 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
         y = _numpy(function, input, axes, keepdims)
         return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
-    reduced = _core._reduction(in_python, None, ufunc, True, BOOL.num, initial)
-
-    def op(
-        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-    ) -> Tensor:
-        return reduced(input, dim, axis, keepdim, keepdims)
-
-    return op
+    return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial))
 
 
 all, any = _truth("all", np.all, np.logical_and, 1), _truth("any", np.any, np.logical_or, 0)

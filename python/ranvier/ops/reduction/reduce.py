@@ -241,8 +241,8 @@ def _extremes(name: str) -> Any:
     return _core._reduction(in_python, kernel, ufunc)
 
 
-def _over_axes(name: str) -> Callable[..., Tensor]:
-    reduced = _extremes(name)
+def with_arguments(reduced: Any) -> Callable[..., Tensor]:
+    """A reduction of the core with the arguments of the public ones."""
 
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
@@ -252,7 +252,7 @@ def _over_axes(name: str) -> Callable[..., Tensor]:
     return op
 
 
-amax, amin = _over_axes("amax"), _over_axes("amin")
+amax, amin = with_arguments(_extremes("amax")), with_arguments(_extremes("amin"))
 
 
 def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:

@@ -69,10 +69,10 @@ def conv1x1(in_planes: int, out_planes: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False)
 
 
-class BasicBlock(nn.Module):
-    """relu(x + two 3x3 convolutions)."""
+class Block(nn.Module):
+    """relu(x + convolutions), which `_layers` makes."""
 
-    expansion = 1
+    _layers: Callable[..., None]
 
     def __init__(
         self,
@@ -86,17 +86,27 @@ class BasicBlock(nn.Module):
         norm_layer: Norm | None = None,
     ) -> None:
         super().__init__()
+        self._layers(inplanes, planes, stride, groups, base_width, dilation, norm_layer or nn.BatchNorm2d)
+        self.downsample = downsample
+        self.stride = stride
+
+
+class BasicBlock(Block):
+    """relu(x + two 3x3 convolutions)."""
+
+    expansion = 1
+
+    def _layers(
+        self, inplanes: int, planes: int, stride: int, groups: int, base_width: int, dilation: int, norm: Norm
+    ) -> None:
         if (groups, base_width, dilation) != (1, 64, 1):
             raise ValueError(
                 f"[BasicBlock] got groups {groups}, base_width {base_width}, dilation {dilation}; "
                 "expected 1, 64, 1"
             )
-        norm = norm_layer or nn.BatchNorm2d
         self.conv1, self.bn1 = conv3x3(inplanes, planes, stride), norm(planes)
         self.relu = nn.ReLU(inplace=True)
         self.conv2, self.bn2 = conv3x3(planes, planes), norm(planes)
-        self.downsample = downsample
-        self.stride = stride
 
     def forward(self, x: Any) -> Any:
         same = x if self.downsample is None else self.downsample(x)
@@ -104,31 +114,19 @@ class BasicBlock(nn.Module):
         return self.relu(self.bn2(self.conv2(y)) + same)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Block):
     """relu(x + convolutions 1x1, 3x3 with the stride, 1x1)."""
 
     expansion = 4
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        downsample: nn.Module | None = None,
-        groups: int = 1,
-        base_width: int = 64,
-        dilation: int = 1,
-        norm_layer: Norm | None = None,
+    def _layers(
+        self, inplanes: int, planes: int, stride: int, groups: int, base_width: int, dilation: int, norm: Norm
     ) -> None:
-        super().__init__()
-        norm = norm_layer or nn.BatchNorm2d
         width = int(planes * (base_width / 64.0)) * groups
         self.conv1, self.bn1 = conv1x1(inplanes, width), norm(width)
         self.conv2, self.bn2 = conv3x3(width, width, stride, groups, dilation), norm(width)
         self.conv3, self.bn3 = conv1x1(width, planes * self.expansion), norm(planes * self.expansion)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-        self.stride = stride
 
     def forward(self, x: Any) -> Any:
         same = x if self.downsample is None else self.downsample(x)
