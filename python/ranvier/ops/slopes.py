@@ -15,20 +15,16 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.tape.function import Function
 from ranvier.tape.graph import RULES, of_input, of_output
 from ranvier.tensors.memory import Array, gradient_of, in_dtype, repeated_axes, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
-
-K = TypeVar("K", bound=type[Function])
 
 RESULT = -1
 """The place of what forward has saved of its result."""
@@ -100,7 +96,7 @@ def _view(kind: Any, saves: dict[str, int]) -> Any:
     return type(kind.__name__, (kind,), {"__slots__": ("node",), **properties})
 
 
-def written_once(**saves: int) -> Callable[[K], K]:
+def written_once(**saves: int) -> Any:
     """A decorator for a Function whose backward takes `f`, or that has its formula beside the kernel, as
     `gradient(f, dy)`. saves: of which operand an attribute has the array, or RESULT."""
 
