@@ -131,7 +131,7 @@ def elsewhere():
     step, x, batch = strict(lambda x: model(x).sum().detach()), rv.ones(3) + 1, rv.ones(1, 3, 3)
     uses = [lambda: x // 2, lambda: 5 % x, lambda: +x, lambda: (x > 0) ^ (x < 1), lambda: ~(x > 0)]
     for module, words in LATE.items():
-        space, name = rv.nn.functional if module in FUNCTIONAL else rv.ops, words.split()[0].strip("*+")
+        space, name = rv.nn.functional if module in FUNCTIONAL else rv.ops, functions(words)[0]
         uses.append(lambda space=space, name=name: getattr(space, name))
     for use in [lambda: step(batch)] * 5 + uses:
         use()
