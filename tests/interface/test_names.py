@@ -54,7 +54,8 @@ def test_type_checkers_see_the_modules_of_the_table() -> None:
     names: dict[str, object] = {}
     for module in seen:  # without __all__: a name that one imports hides another module's op
         names |= vars(table.module_of(f"ranvier.ops.{module}"))
-    assert [name for name, op in table.functions_of(seen).items() if names[name] is not op] == []
+    ops = table.functions_of(seen)  # one may have its own errors, where another module has it as it was
+    assert [name for name, op in ops.items() if inspect.unwrap(names[name]) is not inspect.unwrap(op)] == []
 
 
 def test_import_loads_the_modules_of_the_table() -> None:
