@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.tape.graph import RULES, of_input, of_output
-from ranvier.tensors.memory import Array, gradient_of, in_dtype, repeated_axes, reshaped, unbroadcast
+from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 RESULT = -1
@@ -34,17 +34,16 @@ def _zeros(shape: tuple[int, ...], dy: Array) -> Array:
     return zeros(shape, dy.dtype, is_channels_last(dy))
 
 
-KERNELS: Any = SimpleNamespace(
-    **vars(_core)
-    | {
-        "cast": in_dtype,
-        "channels_last": lambda x: _core.copy(x, True, None),
-        "gradient_of": gradient_of,
-        "permute": np.ndarray.transpose,
-        "reshape": reshaped,
-        "sum_to": unbroadcast,
-        "zeros_of": _zeros,
-    }
+KERNELS: Any = ModuleType("kernels")  # whose attributes take the least time
+vars(KERNELS).update(
+    vars(_core),
+    cast=in_dtype,
+    channels_last=lambda x: _core.copy(x, True, None),
+    gradient_of=gradient_of,
+    permute=np.ndarray.transpose,
+    reshape=reshaped,
+    sum_to=unbroadcast,
+    zeros_of=_zeros,
 )
 
 
@@ -61,7 +60,9 @@ def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The gradient of an operand that was repeated to the shape of dy."""
     if dy.shape == shape:
         return dy
-    return dy.sum(repeated_axes(dy.shape, shape), keepdim=True).reshape(shape)
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return dy.sum(axes, keepdim=True).reshape(shape)
 
 
 def _gradient_of(shape: tuple[int, ...], op: Any, *operands: Any) -> Tensor:

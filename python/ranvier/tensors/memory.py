@@ -177,12 +177,6 @@ def added(a: Array, b: Array, out: Array | None = None) -> Array:
     return out
 
 
-def repeated_axes(to: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes along which an operand of this shape was repeated."""
-    lead = len(to) - len(shape)
-    return *range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and to[lead + i] != 1)
-
-
 def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
 
@@ -192,7 +186,9 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     """
     if dy.shape == shape:
         return dy
-    return _core.sum(dy, repeated_axes(dy.shape, shape), True, None).reshape(shape)
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return _core.sum(dy, axes, True, None).reshape(shape)
 
 
 def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
