@@ -84,6 +84,7 @@ class Waiting:
     """Ranks that run one program after another, as a start of mpirun takes seconds."""
 
     def __init__(self, ranks: int) -> None:
+        mpirun()  # where it is missing nothing has begun
         self.folder = tempfile.TemporaryDirectory()
         paths = [os.path.join(self.folder.name, str(rank)) for rank in range(ranks)]
         for path in paths:
@@ -114,7 +115,10 @@ class Waiting:
             os.close(program)
         self.programs = []
         self.process.wait(SECONDS)
-        return self.said.read_text()
+        self.process.stdout.close()  # type: ignore[union-attr]
+        said = self.said.read_text() if self.said.exists() else ""
+        self.folder.cleanup()
+        return said
 
 
 @functools.cache

@@ -1,6 +1,11 @@
-"""Expressions in C from formulas of Python: the gradients of element-wise Functions (ops/slopes.py) as text.
+"""Expressions in C from formulas of Python, as the gradients of element-wise Functions (ops/slopes.py) are.
 
-An Expression stands for a value of one element. Operators, and the namespace `Functions`, make others of it.
+An Expression stands for a float32 of one element. Operators, and the namespace `Functions`, make others of it:
+
+>>> x, f = Expression("x"), Functions({"tanh": ("x", "tanhf(x)")})
+>>> y = f.tanh(x)
+>>> written(1.0 - y * y)
+(['const float t0 = tanhf(x);'], '1.0f - t0 * t0')
 """
 
 from __future__ import annotations
@@ -17,15 +22,16 @@ CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds l
 
 
 class Expression:
-    """Parts of a text, of which some are expressions, and how strongly its operator binds."""
+    """Parts of a text, and how strongly its operator binds. A part that is an expression is a tuple of it and
+    of how strongly the operator beside it binds."""
 
-    shape = None  # that of the result: broadcasting is no matter of an element
+    shape = None  # of all of them: broadcasting is no matter of an element
 
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds
 
     def inside(self, binds: int) -> tuple[Expression, int]:
-        """It as a part of another one, in parentheses where its operator binds less."""
+        """It as a part of another one; `written` puts it in parentheses where its operator binds less."""
         return self, binds
 
     def __neg__(self) -> Any:
@@ -64,7 +70,7 @@ def as_expression(x: Any) -> Expression:
 
 
 def written(expression: Expression) -> tuple[list[str], str]:
-    """Its text, and the lines before it: one local value for what it reads more than once."""
+    """The lines before its text, local values of what it reads more than once, and the text."""
     uses: Counter[int] = Counter()
 
     def count(x: Expression) -> None:
@@ -92,7 +98,7 @@ def written(expression: Expression) -> tuple[list[str], str]:
 
 
 class Functions:
-    """The functions of formulas, by the names of ops: those of `texts`, with their operands, and these."""
+    """The functions of formulas, by the names of ops: those of `texts`, (operands, text in C), and these."""
 
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
         self.texts = texts
@@ -133,8 +139,9 @@ class Functions:
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
     """The gradients of the operands of an element-wise Function, from dy, the operands and the result y.
 
-    operands: their letters; settings: the attributes of numbers, by their letters. Raises AttributeError
-    where the gradient is no formula, or one of functions that C lacks.
+    operands: their letters; settings: the attributes of numbers, by their letters. A function that NumPy
+    computes has `slopes` (ops/elementwise/by_numpy.py). Raises AttributeError, which the caller makes a
+    refusal, where the gradient is no formula, or one of functions that C lacks.
     """
     dy: Any = Expression("dy")
     if slopes := call.settings.get("slopes"):  # of a function that NumPy computes

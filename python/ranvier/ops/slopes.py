@@ -1,6 +1,7 @@
 """Derivatives that are written once: what runs a backward on arrays, on Tensors and as text.
 
-The backward of a Function may take a namespace `f`, by which it calls all that it computes with:
+The backward of a Function may take a namespace `f`, by which it calls what it computes from dy and from what
+forward has saved. A name has the same arguments and meaning in each namespace:
 
 - KERNELS, the kernels of the core on arrays. This is the default, with which `backward()` runs.
 - TENSORS, the ops on Tensors of the same names. It is the rule of ``create_graph=True``; what forward has
@@ -8,7 +9,7 @@ The backward of a Function may take a namespace `f`, by which it calls all that 
 - namespaces of satellites, such as that of the expressions in C (`export/expressions.py`).
 
 A kernel of a backward, such as ``div_backward``, is a formula of other ops on Tensors, so that gradients of
-any order follow: ``TENSORS.div_backward``.
+any order follow: ``TENSORS.div_backward = ...`` beside the Function that needs it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _zeros(shape: tuple[int, ...], dy: Array) -> Array:
     return zeros(shape, dy.dtype, is_channels_last(dy))
 
 
-KERNELS: Any = ModuleType("kernels")  # whose attributes take the least time
+KERNELS: Any = ModuleType("kernels")  # Python finds the attributes of a module in the least time
 vars(KERNELS).update(
     vars(_core),
     cast=in_dtype,
@@ -48,7 +49,8 @@ vars(KERNELS).update(
 
 
 class Ops(SimpleNamespace):
-    """What was given to this namespace, and the ops on Tensors, of the package that imports this module."""
+    """What was given to this namespace, and the ops on Tensors. Their package imports this module, so they
+    are looked up at their first use."""
 
     def __getattr__(self, name: str) -> Any:
         op = getattr(sys.modules["ranvier.ops"], name)
@@ -86,7 +88,10 @@ TENSORS: Any = Ops(
 
 
 def _view(kind: Any, saves: dict[str, int]) -> Any:
-    """The class of nodes as a backward reads them for TENSORS: saved operands and results are Tensors."""
+    """The class of nodes as a backward reads them for TENSORS: saved operands and results are Tensors.
+
+    Its instances share the attributes of a node; the properties of this class are found before them.
+    """
 
     def of(name: str, place: int) -> property:
         if place == RESULT:
@@ -99,7 +104,10 @@ def _view(kind: Any, saves: dict[str, int]) -> Any:
 
 def written_once(**saves: int) -> Any:
     """A decorator for a Function whose backward takes `f`, or that has its formula beside the kernel, as
-    `gradient(f, dy)`. saves: of which operand an attribute has the array, or RESULT."""
+    `gradient(f, dy)`. A subclass with a backward of its own is decorated, too.
+
+    saves: of which operand an attribute has the array, or RESULT. Other attributes stay as they are.
+    """
 
     def enter(kind: Any) -> Any:
         kind.saves = saves
@@ -108,12 +116,12 @@ def written_once(**saves: int) -> Any:
         def seen(node: Any) -> Any:
             view = object.__new__(view_of)
             view.__dict__ = node.__dict__  # shared: a copy takes longer
-            view.needs, view.node = node.needs, node
+            view.needs, view.node = node.needs, node  # these are slots
             return view
 
         if hasattr(kind, "gradient"):
             RULES[kind] = lambda node, dy: kind.gradient(seen(node), TENSORS, dy)
-        elif kind.backward.__kwdefaults__:  # after several gradients
+        elif kind.backward.__kwdefaults__:  # backward(*dys, f=...), of several results
             RULES[kind] = lambda node, *dys: kind.backward(seen(node), *dys, f=TENSORS)
         else:
             RULES[kind] = lambda node, dy: kind.backward(seen(node), dy, TENSORS)
