@@ -1,6 +1,6 @@
 """Expressions in C from formulas of Python, as the gradients of element-wise Functions (ops/slopes.py) are.
 
-An Expression stands for a float32 of one element. Operators, and the namespace `Functions`, make others of it:
+An Expression stands for a float32 of an element. Operators, and the namespace `Functions`, make others of it:
 
 >>> x, f = Expression("x"), Functions({"tanh": ("x", "tanhf(x)")})
 >>> y = f.tanh(x)
