@@ -7,11 +7,13 @@ reference.json, which write_reference.py writes.
 import importlib.util
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from support.python import printed
 
 HERE = Path(__file__).parent
 REFERENCE = json.loads((HERE / "reference.json").read_text())
@@ -22,8 +24,14 @@ EPS = 2.0**-23
 
 def numbers(job, folder):
     """What the job gives here, in a process of its own."""
-    settings = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    return json.loads(printed("-m", "ranvier.torch", HERE / "run.py", job, folder=folder, **settings))
+    command = [sys.executable, "-m", "ranvier.torch", str(HERE / "run.py"), job]
+    paths = os.pathsep.join(
+        os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
+    )
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": paths}
+    done = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
 
 
 @pytest.mark.slow
