@@ -126,14 +126,8 @@ class Functions:
         return applied
 
     def where(self, condition: Expression, a: Any, b: Any) -> Expression:
-        parts = (
-            condition.inside(OR),
-            " ? ",
-            as_expression(a).inside(OR),
-            " : ",
-            as_expression(b).inside(CHOICE),
-        )
-        return Expression(*parts, binds=CHOICE)
+        chosen, other = as_expression(a).inside(OR), as_expression(b).inside(CHOICE)
+        return Expression(condition.inside(OR), " ? ", chosen, " : ", other, binds=CHOICE)
 
 
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
