@@ -1,5 +1,10 @@
-"""Calls of compiled steps: arguments, results, and what the caller does with them."""
-# ruff: noqa: F403, F405
+"""Calls of compiled steps: arguments, results, and what the caller does with them.
+
+Each case is a step that is called ten times, compiled and eagerly: results, weights, gradients and whatever
+the caller keeps must have the same bits after every call (judge.py). A step may also run eagerly, with a
+warning, only where `eager(...)` marks it. `own` makes a class with these attributes, `given` sets attributes
+(objects.py). `small.train(x, factor)` (small.py) updates a weight by a loss that has this factor.
+"""
 
 import collections
 import dataclasses
@@ -9,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, default_inputs
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import Bag, Doubled, Pair, Plain, Row, Settings, SlottedSettings, given, own
+from compile.staleness.scenario import add, eager, scenario, sets
+from compile.staleness.small import Small
 from ranvier import nn, optim
 
 

@@ -1,6 +1,11 @@
 """Compiled methods, models and functions, within others and in threads; steps that keep something for the
-next call, and what the caller does between calls."""
-# ruff: noqa: F403, F405
+next call, and what the caller does between calls.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`. `own` makes a class with
+these attributes, `given` sets attributes (objects.py).
+"""
 
 import functools
 import itertools
@@ -9,9 +14,9 @@ from types import SimpleNamespace
 
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import in_a_thread, once, own
+from compile.staleness.scenario import eager, puts, scenario, sets, whole
+from compile.staleness.small import Net, Small, classifies, descends, labelled, network, sgd
 from ranvier import nn, optim
 
 

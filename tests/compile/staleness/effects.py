@@ -1,5 +1,12 @@
-"""Steps that read or change what is in none of their variables, that keep results, or have side effects."""
-# ruff: noqa: B905, F403, F405, NPY002, RUF015, RUF021, UP031
+"""Steps that read or change what is in none of their variables, that keep results, or have side effects.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`, as all of `given_up` and
+`source` are. `own` makes a class with these attributes, `given` sets attributes (objects.py). `small.train(x,
+factor)` (small.py) updates a weight by a loss that has this factor.
+"""
+# ruff: noqa: B905, NPY002, RUF015, RUF021, UP031
 
 import collections
 import contextlib
@@ -27,9 +34,9 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import NUMBERS, Counter, Odd, Plain, Rich, given, own
+from compile.staleness.scenario import TWICE, eager, puts, scenario, sets
+from compile.staleness.small import Own, Small
 from ranvier import nn
 
 set_value, twice = sets("value"), functools.partial(scenario, ways=TWICE)

@@ -1,4 +1,7 @@
-"""Models, optimizers and training steps of the scenarios, and fits in which something changes."""
+"""Models, optimizers and training steps of the scenarios, and fits in which something changes.
+
+What a class shows in `watch` is compared after each call of a compiled step with what eager calls have left.
+"""
 
 import copy
 import types

@@ -1,12 +1,15 @@
-"""Training steps as programs write them, of which nothing changes between two calls."""
-# ruff: noqa: F403, F405
+"""Training steps as programs write them, of which nothing changes between two calls.
+
+Each function below `@of(model, *shape)` makes a step. Compiled, ten calls of it must show the bits of ten
+eager calls: the loss, the model, the optimizer and what the step puts in the list `more`.
+"""
 
 import copy
 
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.scenario import *
+from compile.staleness.scenario import scenario
 from ranvier import nn, optim
 from ranvier.autograd import grad
 from ranvier.nn import functional as F
@@ -15,7 +18,7 @@ from ranvier.train.step import Penalty
 
 
 def of(model, *shape):
-    """The function below makes a step of this model, its optimizer and a list of what is compared, too.
+    """Registers the function below, which makes a step of this model, its optimizer and the list `more`.
 
     Its inputs are (4, *shape) and labels from 0 to 2.
     """
