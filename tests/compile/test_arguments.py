@@ -1,4 +1,9 @@
-"""Arguments of a compiled step are the caller's own: results and changes are those of the eager step."""
+"""Arguments of a compiled step are the caller's own: results and changes are those of the eager step.
+
+Each step is called twelve times, compiled and as it is. After each call the result, the arguments and which
+of them share memory with the result have to be equal. A step that cannot be replayed warns once and runs
+eagerly.
+"""
 
 import math
 import re

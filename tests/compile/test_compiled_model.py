@@ -1,4 +1,8 @@
-"""A compiled model is the module: the same statements do the same on both."""
+"""A compiled model is the module: the same statements do the same on both.
+
+Each row is run with m, the module, and again with m, its compiled form; results, errors and the model's state
+afterwards have to be equal.
+"""
 
 import ast
 import copy

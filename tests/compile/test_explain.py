@@ -1,4 +1,7 @@
-"""The description of a program: instructions, names, memory, the table, the picture."""
+"""The description of a program: instructions, names, memory, the table, the picture.
+
+The program is that of a training step of a small convolutional network, which was recorded and replayed.
+"""
 
 import dataclasses
 import re

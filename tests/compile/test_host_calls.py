@@ -1,4 +1,7 @@
-"""What NumPy computes inside a compiled step: a replay calls NumPy again, with eager's bits."""
+"""What NumPy computes inside a compiled step: a replay calls NumPy again, with eager's bits.
+
+`same(make, inputs)` compiles what make() gives and asserts that each call shows what the plain step shows.
+"""
 
 import signal
 
@@ -74,7 +77,7 @@ def looked_up(h):
     return function.apply(h)
 
 
-# of h (4, 3), whose gradient is computed; and why it runs eagerly
+# A function of h (4, 3), whose gradient is computed, and why it cannot be replayed; None: it is.
 ROWS = {
     "a saved result": (lambda h: Softplus(1.5).apply(h), None),
     "one after the other": (lambda h: Softplus(1.5).apply(Softplus(0.5).apply(h)) * h, None),

@@ -1,4 +1,9 @@
-"""Products of bfloat16 in recorded steps, in gradients, in blocks, and in a Trainer."""
+"""Products of bfloat16 in recorded steps, in gradients, in blocks, and in a Trainer.
+
+With the precision "medium" factors of float32 products are rounded to bfloat16, with "high" to two halves of
+8 bits. Compiled steps have to have the bits of the eager step at the same precision (`same`, `played`:
+beside.py).
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""Decorated methods, and copies of compiled steps: pickle, copy and the end of objects."""
+"""Decorated methods, and copies of compiled steps: pickle and copy.
+
+A step that is called again on a copy has to give the results of the same method called without compiling.
+"""
 
 import copy
 import pickle

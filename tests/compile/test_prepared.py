@@ -1,4 +1,8 @@
-"""Predictions compute values that depend on parameters alone once, and again when these change."""
+"""Predictions compute values that depend on parameters alone once, and again when these change.
+
+Such values are packed weights and the scales of norms. A compiled model is called several times, at one and
+two threads and after a change of its parameters, and has to have the bits of the model itself.
+"""
 
 import ctypes
 
@@ -58,7 +62,8 @@ class LowRank(Linear):
 
 
 PACK, CONV, POOL = ["matmul_pack"], ["conv2d_pack"], ["conv2d_pool"]
-# a model, the shape of its input, what is prepared (None: at some levels), and computed in a replay
+# A model, the shape of its input, the instructions that are prepared (None: they depend on the level), and in
+# some rows those that remain in a replay.
 PACKED = {
     **{
         f"layers, {n} rows": (lambda: S(Linear(50, 33), nn.Tanh(), Linear(33, 7, bias=False)), (n, 50), None)
@@ -233,7 +238,7 @@ def test_without_a_change_nothing_is_prepared_again():
     predicts(fast, model, x)
 
 
-# --- norms in a layer's epilogue
+# --- norms that a layer applies to its results as it stores them: a model, and the shape of its input
 NORMED = {
     "conv2d": (lambda: normed(Conv(3, 8, 3), Norm(8)), (2, 3, 9, 9)),
     "wide": (lambda: normed(Conv(3, 70, 3), Norm(70)), (2, 3, 9, 9)),
@@ -264,7 +269,7 @@ AFTER = {
     "pool by 3": lambda dims: [Pool(3), nn.ReLU()] if dims == 4 else [nn.ReLU()],
 }
 # "large" is for results that are stored past the caches; a pooled convolution stores none
-PAIRS = [
+PAIRS = [  # and a number, which chooses the level
     (case, after, i + j)
     for i, case in enumerate(NORMED)
     for j, after in enumerate(AFTER)

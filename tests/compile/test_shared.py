@@ -1,4 +1,9 @@
-"""Fits of networks of the same form have one program in common, with the bits of compile=False."""
+"""Fits of networks of the same form have one program in common, with the bits of compile=False.
+
+`fitted` asserts that a fit with and without compile gives the same history, weights and optimizer, and
+returns them. The fixture `records` grows with each recording: where it stays empty, a program of an earlier
+fit was taken.
+"""
 
 import gc
 import importlib

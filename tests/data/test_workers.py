@@ -1,4 +1,7 @@
-"""Workers of a DataLoader: their copies of the data set, their numbers, their order, their errors."""
+"""Workers of a DataLoader: their copies of the data set, their numbers, their order, their errors.
+
+Workers are threads of this process; what a program sees is what PyTorch's worker processes show.
+"""
 
 # ruff: noqa: NPY002 -- its global numbers are those of workers
 

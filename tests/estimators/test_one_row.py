@@ -1,4 +1,9 @@
-"""One row at a time: answers, steps, warnings and errors of the full path, after any change."""
+"""One row at a time: answers, steps, warnings and errors of the full path, after any change.
+
+The full path checks the input by scikit-learn and calls the Trainer; after some calls a program answers a
+single row without it. A copy of an estimator has no programs: `on_full_path` gives what it does with the same
+call.
+"""
 
 import copy
 import functools

@@ -1,4 +1,6 @@
-"""Random pickles, of which half are such as PyTorch writes."""
+"""Random pickles, of which half are such as PyTorch writes: the bytes of pickle's operations in random order,
+for forger.py, which looks at what reading them does.
+"""
 
 import pickle
 import struct

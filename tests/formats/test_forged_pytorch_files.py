@@ -1,4 +1,8 @@
-"""Forged and damaged files of PyTorch's formats: none runs code, crashes, hangs or fills memory."""
+"""Forged and damaged files of PyTorch's formats: none runs code, crashes, hangs or fills memory.
+
+The pickles are written operation by operation: `name` pushes what a path names, `text` and `number` a value,
+`tensor` and `storage` what PyTorch writes for them; `archive` and `old` put a pickle into a file.
+"""
 
 import io
 import pickle

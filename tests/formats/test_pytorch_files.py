@@ -1,4 +1,7 @@
-"""Files of PyTorch without PyTorch: those of the folder `pytorch`, and those that were written here."""
+"""Files of PyTorch without PyTorch: those of the folder `pytorch`, and those that were written here.
+
+`again(value)` saves a value in PyTorch's format and loads it; what comes back is compared with what went in.
+"""
 
 import io
 import os

@@ -1,4 +1,8 @@
-"""Attention and encoder layers: masks, dropout, compiled steps, files and errors."""
+"""Attention and encoder layers: masks, dropout, compiled steps, files and errors.
+
+Values of each layer are compared with NumPy by tests/properties; here two ways to the same result are
+compared.
+"""
 
 import importlib
 

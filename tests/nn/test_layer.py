@@ -1,4 +1,5 @@
-"""Layers of one op: their settings, subclasses, wrong arguments."""
+"""Layers of one op: their settings, subclasses, wrong arguments; modules of
+half floats."""
 
 import copy
 import pickle

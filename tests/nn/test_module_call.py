@@ -1,4 +1,7 @@
-"""The call of a module, which the core makes, and Python where hooks, arrays or a recording take part."""
+"""The call of a module, which the core makes, and Python where hooks, arrays or a recording take part.
+
+Arguments, errors, references and signatures must be those of a call that is written in Python.
+"""
 
 import abc
 import copy

@@ -1,4 +1,7 @@
-"""Files of checkpoints: kept and removed, damaged, lacking something, of another run."""
+"""Files of checkpoints: kept and removed, damaged, lacking something, of another run.
+
+`fit` trains with a checkpoint after each batch and resumes from the folder (support/training.py).
+"""
 
 import json
 import os

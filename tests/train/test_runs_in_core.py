@@ -1,4 +1,9 @@
-"""Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python."""
+"""Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python.
+
+`both` trains twice, in the core and with a callback that needs Python at each batch, and gives the two
+states: weights, optimizer, history, random numbers. The fixture `runs` has the batches of each call to the
+core.
+"""
 
 import time
 import warnings

@@ -1,4 +1,7 @@
-"""Updates: accumulated, clipped and searched; frozen parameters."""
+"""Updates: accumulated, clipped and searched; frozen parameters.
+
+Updates are compared with those of one large batch, or of a loop by hand, in float64 up to rounding.
+"""
 
 import numpy as np
 import pytest

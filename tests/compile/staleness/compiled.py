@@ -168,16 +168,8 @@ class Kept(Learner):
 
     @property
     def watch(self):
-        return [
-            self.w,
-            self.optimizer,
-            self.net,
-            self.target,
-            self.drop,
-            self.total,
-            [*self.table],
-            self.calls,
-        ]
+        networks = [self.net, self.target, self.drop]
+        return [self.w, self.optimizer, networks, self.total, [*self.table], self.calls]
 
 
 def first_time(o, x):

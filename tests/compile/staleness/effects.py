@@ -255,14 +255,8 @@ class Keeper:
     shared = None
 
     def __init__(self, value=None):
-        self.calls, self.called, self.items, self.table, self.text, self.last = (
-            0,
-            0,
-            [],
-            {},
-            io.StringIO(),
-            None,
-        )
+        self.calls = self.called = 0
+        self.items, self.table, self.text, self.last = [], {}, io.StringIO(), None
         self.inner, self.logger = SimpleNamespace(last=None), logging.Logger("a")
         self.logger.addHandler(logging.StreamHandler(self.text))
         patch(sys, "stdout", self.text)
