@@ -270,7 +270,7 @@ def test_log_softmax_and_nll_keep_their_bits(shape, reduction, dtype):
 # --- products that are written, or added, to memory that outlives the step
 add = unseen("put(more._array, total._array, True); bump(total)", "more", "total", put=put, bump=bump)
 KEPT = rv.zeros(12, 40)
-SUMS = {
+SUMS = {  # the sizes m, k, n; what is merged into the products; in some rows what the step does between them
     "small": ((12, 16, 40), ["copy", "elementwise"]),
     "thin": ((9, 1, 9), ["copy", "elementwise"]),
     "odd": ((70, 33, 65), ["copy", "elementwise"]),

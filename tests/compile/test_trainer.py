@@ -199,8 +199,8 @@ def test_a_setting_that_a_callback_changes(each, recwarn):
     assert not any("_take" in text or "_model" in text for text in texts)
 
 
-# --- few calls, where a recording takes as long as about 64: whether one Trainer runs all fits; of each fit the
-# number of epochs, of six steps each, and whether it is captured in the end
+# --- few calls, where a recording takes as long as about 64: whether one Trainer runs all fits; of each fit
+# the number of epochs, of six steps each, and whether it is captured in the end
 FITS = {
     "one trainer": (True, [(2, False), (2, False), (2, False), (2, False), (2, False), (2, True)]),
     "one short fit": (False, [(9, False)]),

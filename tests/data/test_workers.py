@@ -1,6 +1,6 @@
 """Workers of a DataLoader: their copies of the data set, their numbers, their order, their errors.
 
-Workers are threads of this process; what a program sees is what PyTorch's worker processes show.
+They make their batches in this process; a program must see what it sees with PyTorch's processes.
 """
 
 # ruff: noqa: NPY002 -- its global numbers are those of workers
