@@ -20,6 +20,8 @@ INTERRUPT = int(signal.SIGINT)
 
 
 class Softplus(Function):
+    """Computes by NumPy alone, and keeps its result."""
+
     def __init__(self, beta):
         self.beta = beta
 
@@ -98,6 +100,8 @@ ROWS = {
 
 
 def maker(function):
+    """For `same`: a step whose loss is a function of x w, and the weight w."""
+
     def make():
         w = rv.randn(3, 3).requires_grad_()
 

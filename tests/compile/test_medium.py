@@ -21,6 +21,7 @@ pytestmark = needs_bfloat16
 
 
 def network(kind):
+    """A network of this kind, always with the same weights."""
     rv.manual_seed(0)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
@@ -115,6 +116,7 @@ def test_predictions(name, medium):  # noqa: F811
 
 
 def gradients(forward, backward, kind="mlp"):
+    """The bits of loss and gradients, the forward and the backward pass each in its block."""
     model = network(kind)
     x, y = data(kind)
     with forward:

@@ -26,6 +26,8 @@ def tripled(x):
 
 
 class Learner:
+    """A class with a compiled method; cycle: it refers to itself."""
+
     def __init__(self, cycle=False):
         rv.manual_seed(0)
         self.model = nn.Linear(3, 2)
@@ -38,6 +40,8 @@ class Learner:
 
 
 class Predicts(nn.Module):
+    """A module with a compiled method."""
+
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(3, 2)

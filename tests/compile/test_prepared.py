@@ -314,6 +314,8 @@ def test_norms_of_values_that_are_not_finite(case, after):
 
 
 class Twice(nn.Module):
+    """The input of its norm is read elsewhere, too."""
+
     def __init__(self):
         super().__init__()
         self.conv, self.norm = Conv(3, 8, 3), Norm(8)

@@ -109,6 +109,7 @@ KINDS = {
 
 
 def start(model="relu", optimizer="adam", loss="cross entropy", seed=0, compile=True, **settings):
+    """A Trainer of a model, an optimizer and a loss, by name in the tables above, or by what makes them."""
     rv.manual_seed(seed)
     made = MODELS[model]() if isinstance(model, str) else model()
     own = OPTIMIZERS.get(optimizer, optimizer)(list(made.parameters()))
@@ -243,6 +244,8 @@ def test_a_label_out_of_range(records):
 
 
 class Keep(rv.Callback):
+    """Keeps the gradient of the first weight after each batch or epoch."""
+
     def __init__(self, when):
         self.grads = []
         setattr(self, when, self.keep)

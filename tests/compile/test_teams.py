@@ -123,6 +123,8 @@ def maker(makes, count, form, optimizer):
 
 
 def inputs_of(count):
+    """Batches for so many networks, others at each call: samples and classes."""
+
     def inputs(number):
         rng = rv.Generator().manual_seed(number)
         x = rv.randn(count, ROWS, FEATURES, generator=rng)

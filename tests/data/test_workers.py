@@ -42,6 +42,8 @@ class Counted(Dataset):
 
 
 class Part(IterableDataset):
+    """A stream of which each worker gives a part of its own size."""
+
     def __init__(self, sizes):
         self.sizes = sizes
 
@@ -140,6 +142,8 @@ def test_streams_in_turn(sizes, size, drop, expected):
 
 
 class Broken(Dataset):
+    """Sample 1 raises."""
+
     def __init__(self, error):
         self.error = error
 
@@ -259,6 +263,8 @@ def test_hooks_of_files_do_not_run(base, own):
 
 
 class Reads(Dataset):
+    """Has an open file; is a data set, and a function for samples or workers."""
+
     n = 0
 
     def __init__(self):

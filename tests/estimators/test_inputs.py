@@ -153,6 +153,7 @@ def test_values_as_text_and_objects():
 
 
 def columns_of_dates():
+    """Columns of dates, times and durations, of each type that pandas has."""
     stamps = pd.to_datetime(DAYS)
     yield from (stamps, stamps.tz_localize("UTC"), DAYS, pd.period_range("2020-01-01", periods=N))
     yield from (

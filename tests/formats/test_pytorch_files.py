@@ -128,6 +128,8 @@ def test_a_whole_module():
 
 
 class Tied(nn.Module):
+    """A module with a tied weight, two buffers, a function and a hook."""
+
     def __init__(self):
         super().__init__()
         self.a = nn.Linear(2, 2, bias=False)

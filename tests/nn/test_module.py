@@ -39,6 +39,8 @@ class Affine(Module):
 
 
 class Net(Module):
+    """Layers by attribute, in containers and nested; a buffer that is saved, and one that is not."""
+
     def __init__(self):
         super().__init__()
         self.first = Affine()

@@ -18,6 +18,8 @@ from support.refused import refused
 
 
 class Takes(nn.Module):
+    """Keeps the arguments of its forward pass."""
+
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(rv.ones(2))

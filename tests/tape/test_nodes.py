@@ -9,6 +9,8 @@ from support.refused import refused
 
 
 class Pair(rv.autograd.Function):
+    """A product and a sum: two outputs of one node."""
+
     @staticmethod
     def forward(ctx, a, b):
         ctx.k = 5

@@ -20,6 +20,8 @@ def new_trainer(lr=0.1, metrics=()):
 
 
 class Recorder(rv.Callback):
+    """Notes each hook that is called, with the names of its logs."""
+
     def __init__(self):
         self.calls = []
 

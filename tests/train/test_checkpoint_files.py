@@ -68,6 +68,7 @@ def test_what_a_checkpoint_is_for_other_readers(tmp_path):
 
 
 def damage(path, how):
+    """Changes a file in this way."""
     content = bytearray(path.read_bytes())
     if how == "empty":
         content = b""

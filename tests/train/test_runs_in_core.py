@@ -134,6 +134,8 @@ def test_checks_of_replays_come_as_often_as_batch_by_batch(runs):
 
 
 class Notes(rv.Callback):
+    """A callback that need not see every batch: what it is told of those that it sees."""
+
     every_batch = False
 
     def __init__(self):
@@ -193,6 +195,7 @@ def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_p
 
 
 def run_to_error(hooks, x, y, **settings):
+    """How a fit ends: its error or warnings, the number of updates, the state."""
     trainer = dropout(**settings)()
     try:
         with warnings.catch_warnings(record=True) as caught:

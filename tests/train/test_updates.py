@@ -189,6 +189,8 @@ SOURCE, TARGET = DIGITS < 7, DIGITS >= 7
 
 
 class Network(nn.Module):
+    """A body of convolutions, and a head for this number of classes."""
+
     def __init__(self, classes):
         super().__init__()
         self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())

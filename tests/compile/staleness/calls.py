@@ -21,14 +21,17 @@ from ranvier import nn, optim
 
 
 def drawn(number, shape=(4, 3), dtype=np.float32):
+    """Random numbers, others for each call number."""
     return np.random.default_rng(number).standard_normal(shape).astype(dtype)
 
 
 def A(number, shape=(4, 3), dtype=np.float32):
+    """A Tensor of random numbers, others for each call number."""
     return rv.tensor(drawn(number, shape, dtype))
 
 
 def B(number):
+    """As A, with other numbers."""
     return A(number + 100)
 
 
@@ -51,12 +54,14 @@ def called(step, *inputs, **more):
 
 
 def keyworded(small, x, mask=None, scale=2.0, *, bias=None, flag=False):
+    """A step with arguments that may be left out or given by name."""
     y = x * 2 if mask is None else x - mask * 0.5
     y = y if bias is None else y + bias
     return small.train(y - 1 if flag else y, scale)
 
 
 def summed(small, x, *more):
+    """A step with any number of arguments."""
     for other in more:
         x = x - other.float() * other.float() * 0.5
     return small.train(x.float(), 1.5 + len(more))

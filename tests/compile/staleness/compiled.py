@@ -40,6 +40,7 @@ class Learner(Small):
 
 
 def by_method(run, o):
+    """Of a class, called on two objects."""
     kind = own(Learner, step=run.compile(Learner.step))
     o.__class__ = kind
     other = kind(2)
@@ -136,6 +137,7 @@ def labels(run, o, use):
 
 
 def in_both_modes(run, o):
+    """A training step and predictions of one model, in turn."""
     fast, step = run.compile(o), run.compile(classifies(o, sgd(o)))
 
     def call(x, y):
@@ -160,6 +162,8 @@ scenario(lambda v: network(nn.BatchNorm1d(4)), lambda o, v: sets("eps")(o[2], 0.
 
 # --- what the step keeps for the next call, or changes of what the caller sees
 class Kept(Learner):
+    """A step's lasting things: networks, tables, flags and a running total."""
+
     def __init__(self, v):
         super().__init__(v)
         self.net, self.table, self.flags, self.hidden, self.calls = nn.Linear(3, 3), {}, [False], None, 0

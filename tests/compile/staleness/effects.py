@@ -168,6 +168,7 @@ def summing(v):
 
 
 def counting(v):
+    """A function that counts its calls in a variable around it."""
     calls = 0
 
     def o():
@@ -217,12 +218,11 @@ def reseeded(o, x):
 
 G = 0.0
 for make in (
-    *(
-        lambda v: iter(NUMBERS),
-        lambda v: itertools.cycle([1.0, 2.0, 3.0]),
-        lambda v: map(float, range(1, 30)),
-    ),
-    *(lambda v: (n for n in NUMBERS), lambda v: Counter()),
+    lambda v: iter(NUMBERS),
+    lambda v: itertools.cycle([1.0, 2.0, 3.0]),
+    lambda v: map(float, range(1, 30)),
+    lambda v: (n for n in NUMBERS),
+    lambda v: Counter(),
 ):
     source(make, lambda o: next(o), lambda o: [*zip("a", o)][0][1])
 source(lambda v: iter(NUMBERS), lambda o: next(o, 9.0), lambda o: o.__next__())
@@ -252,6 +252,8 @@ scenario(lambda v: None, None, lambda o: 2.0 if rv.memory_stats() else 1.0,
 
 # --- side effects on a keeper, beside a training step or in a module that is replayed by itself
 class Keeper:
+    """Everything that side effects may reach: numbers, containers, texts, a logger, a class."""
+
     shared = None
 
     def __init__(self, value=None):
@@ -286,6 +288,8 @@ def beside(run, k, act):
 
 
 def beside_alone(run, k, act):
+    """In a module that is replayed by itself, without gradients."""
+
     def step(x):
         results = x.sum(), x * 2.0
         act(k, x, results)

@@ -111,6 +111,7 @@ changed(two_leaves, lambda o, n: sets("data")(o[0], o[1].data[n % 2]),
 
 # --- tensors that the step changes, and the caller between two calls
 def changing(run, o, act):
+    """The step changes tensors by `act`, and the caller changes the weight after each call."""
     layer, total = nn.Linear(3, 3), rv.zeros(3)
 
     def step(x):

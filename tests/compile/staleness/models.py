@@ -236,11 +236,7 @@ for hook in HOOKS:
 
 # --- models and tensors outside of modules that another one replaces
 def two_trained(run, o, read):
-    def step(x, y):
-        m, optimizer = read(o)
-        return classifies(m, optimizer)(x, y)
-
-    return Case(run.compile(step), lambda: PAIRS, labelled)
+    return Case(run.compile(lambda x, y: classifies(*read(o))(x, y)), lambda: PAIRS, labelled)
 
 
 def two_predicted(run, o, read):
@@ -321,8 +317,7 @@ def reads_alone(run, m, read):
 
 
 def reads_in_fit(run, m, read):
-    optimizer = sgd(m)
-    t = trainer(run.compiled, m, optimizer)
+    t = trainer(run.compiled, m, optimizer := sgd(m))
     return Case(lambda: fitted(t, "data", run.change), lambda: [m, optimizer], empty, calls=1)
 
 

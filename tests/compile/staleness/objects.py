@@ -27,6 +27,8 @@ class Plain:
 
 
 class Rich(Plain):
+    """An object with methods and special methods that give its value."""
+
     def get(self):
         return self.value
 
@@ -147,6 +149,8 @@ class Counter:
 
 @dataclasses.dataclass
 class Output(collections.OrderedDict):
+    """A dict whose items are attributes, too, as libraries return them."""
+
     y: object = None
     more: object = None
 

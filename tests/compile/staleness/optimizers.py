@@ -192,6 +192,8 @@ for change, read in (
 
 # --- whole steps, of two parameters, a line and a number `k` that changes
 class Line:
+    """A linear layer with several optimizers, an average and a schedule; k: the number that changes."""
+
     def __init__(self, v):
         self.line, self.two, self.k, self.seen = nn.Linear(3, 3), Two(momentum=0.5), v, rv.zeros(3)
         self.optimizer, self.average = sgd(self.line), swa_utils.AveragedModel(self.line)

@@ -194,6 +194,8 @@ def sgd(model, lr=0.1, momentum=0.0):
 
 
 def of_leaves(leaves):
+    """A step whose loss has the first and the last of these leaves as factors."""
+
     def step(x):
         for leaf in leaves:
             leaf.grad = None
@@ -269,6 +271,7 @@ def add_group(two, n):
 
 
 def load_state(two, n):
+    """Loads its own state dict, with other numbers."""
     state = copy.deepcopy(two.optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = 0.1 * n
@@ -279,6 +282,8 @@ def load_state(two, n):
 
 
 class Net(nn.Module):
+    """A module whose attribute is a factor, and a method beside forward."""
+
     def __init__(self):
         super().__init__()
         self.layer, self.factor = nn.Linear(3, 3), 1.0
@@ -311,6 +316,8 @@ class Watch(rv.Callback):
 
 
 class ByCallback(rv.Callback):
+    """Makes the changes after some batches, by a callback that sees each batch."""
+
     def __init__(self, change):
         self.change, self.batches = change, 0
 
@@ -321,6 +328,8 @@ class ByCallback(rv.Callback):
 
 
 class ByEpochs(rv.Callback):
+    """Makes the changes before epochs; batches of an epoch may run in the core."""
+
     def __init__(self, change):
         self.change = change
 
