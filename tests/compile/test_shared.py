@@ -9,6 +9,7 @@ import gc
 import importlib
 import random
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -89,18 +90,25 @@ WEIGHTS = {
     "batches without weight": {"sample_weight": np.repeat([1.0, 0.0], 20), "shuffle": False},
     "weights of classes": {"class_weight": "balanced"},
 }
-# What a fit is made of: (model, optimizer, loss), settings of Trainer, arguments of fit
+
+
+class Fit(NamedTuple):
+    parts: tuple  # the names of model, optimizer and loss
+    settings: dict  # of Trainer
+    arguments: dict  # of fit
+
+
 KINDS = {
-    **{name: ((name,), {}, {}) for name in MODELS if name != "regression"},
-    **{name: (("relu", name), {}, {}) for name in OPTIMIZERS if name != "lbfgs"},
-    **{name: (("relu", "sgd", name), {}, {}) for name in LOSSES if name != "squares"},
+    **{name: Fit((name,), {}, {}) for name in MODELS if name != "regression"},
+    **{name: Fit(("relu", name), {}, {}) for name in OPTIMIZERS if name != "lbfgs"},
+    **{name: Fit(("relu", "sgd", name), {}, {}) for name in LOSSES if name != "squares"},
     **{
-        f"{name}, {count} a time": (("dropout", "momentum"), {**settings, "accumulate": count}, {})
+        f"{name}, {count} a time": Fit(("dropout", "momentum"), {**settings, "accumulate": count}, {})
         for name, settings in SETTINGS.items()
         for count in (1, 2, 4)
     },
     **{
-        f"{name}, {loss}, {count} a time": (("dropout", "momentum", loss), {"accumulate": count}, more)
+        f"{name}, {loss}, {count} a time": Fit(("dropout", "momentum", loss), {"accumulate": count}, more)
         for name, more in WEIGHTS.items()
         for loss in ("cross entropy", "sum")
         for count in (1, 3)
@@ -142,10 +150,10 @@ def test_many_forms_in_turn(part, records):
     draw, turns, taken = random.Random(part), [*KINDS][part::4] * 2, 0
     draw.shuffle(turns)
     for name in turns:
-        which, settings, more = KINDS[name]
+        kind = KINDS[name]
         records.clear()
-        more = {**more, "batch_size": draw.choice([7, 8])}
-        fitted(*which, seed=draw.randrange(5), more=more, **settings)
+        more = {**kind.arguments, "batch_size": draw.choice([7, 8])}
+        fitted(*kind.parts, seed=draw.randrange(5), more=more, **kind.settings)
         taken += not records
     assert taken > 4
 

@@ -1,10 +1,9 @@
 """Gradients that a call leaves and the next one finds: two optimizers, accumulation, updates by hand.
 
 A step trains a generator and a discriminator, two small networks, by actions that are written as words: "0g G
-g" clears the generator's gradients, computes those of its loss and updates it. It is called ten times,
-compiled and eagerly. After each call the losses, weights, gradients and optimizers must have the same bits,
-and the gradients must be new objects in the same calls (judge.py): programs often keep a gradient, or add to
-that of the last call.
+g" clears the generator's gradients, computes those of its loss and updates it. The step is called ten times,
+compiled and eagerly. After each call the losses, weights, gradients and optimizers must have the same bits
+(judge.py), and the gradients must be new objects in the same calls: programs keep a gradient, or add to it.
 """
 
 import dataclasses
@@ -47,13 +46,16 @@ class Pair:
         self.kept = [] if number % 4 == 3 else self.kept + [g for g in self.before if g is not None]
 
     def fake_is_real(self, z):
+        """The generator's loss."""
         return F.softplus(-self.d(self.g(z))).mean()
 
     def is_right(self, z, x):
+        """The discriminator's loss."""
         return (F.softplus(-self.d(x)) + F.softplus(self.d(self.g(z).detach()))).mean()
 
 
 def backward(loss):
+    """Adds its gradients; the loss without its history."""
     loss.backward()
     return loss.detach()
 
