@@ -187,7 +187,7 @@ def test_a_gradient_between_the_two_that_is_a_result_is_made():
     same(lambda: step, drawn((2, 3, 8, 8)))
 
 
-OF_HALVES = {  # name: (the model, what is merged without a gradient, and in a training step)
+OF_HALVES = {  # the model, what is merged in predictions, and whether its ReLU is in a training step
     "pool": (
         lambda: S(CONV(), nn.ReLU(), Pool(2)),
         ["activation_forward", "conv2d_forward", "max_pool2d"],
