@@ -1,4 +1,7 @@
-"""Iterable data sets, and prefetch: the same batches, errors with their traceback, no thread is left."""
+"""Iterable data sets, and prefetch: the same batches, errors with their traceback, no thread is left.
+
+Collated batches must have the classes, dtypes and values that PyTorch makes of the same samples.
+"""
 
 import gc
 import threading

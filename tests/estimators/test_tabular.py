@@ -1,4 +1,7 @@
-"""TabularClassifier and TabularRegressor: columns, categories, missing values."""
+"""TabularClassifier and TabularRegressor: columns, categories, missing values.
+
+Tables of known effects must be predicted; scaled columns are compared with their formula.
+"""
 
 import math
 import re

@@ -1,4 +1,8 @@
-"""A cache of keys and values: the results without it, wrong uses, and one program for all positions."""
+"""A cache of keys and values: the results without it, wrong uses, and one program for all positions.
+
+A text that is given in parts, with a cache, must have the results of the whole text at once: to the bit where
+sums are made in the same order, else up to rounding.
+"""
 
 import contextlib
 import copy

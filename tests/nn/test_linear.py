@@ -1,4 +1,7 @@
-"""Linear, convolutions and embeddings: starting values, text, errors, batches without samples."""
+"""Linear, convolutions and embeddings: starting values, text, errors, batches without samples.
+
+Starting values must lie within their bounds and fill them; errors must have this text.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Module: registration, walking, state, modes, errors."""
+"""Module: registration, walking, state, modes, errors.
+
+Names and order are those of PyTorch. `Affine`, a layer in NumPy, needs no kernel.
+"""
 
 import copy
 import pickle

@@ -1,4 +1,8 @@
-"""Blocks of autocast: the dtypes of PyTorch 2.13's lists for the CPU, casts, gradients, settings."""
+"""Blocks of autocast: the dtypes of PyTorch 2.13's lists for the CPU, casts, gradients, settings.
+
+Results must have the dtypes that PyTorch gives; captured steps and checkpoints the bits of the plain run.
+Each op by itself: tests/properties.
+"""
 
 import warnings
 

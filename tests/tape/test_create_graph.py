@@ -1,4 +1,7 @@
-"""Gradients of gradients: create_graph=True. Those of each op: properties/test_gradient.py."""
+"""Gradients of gradients: create_graph=True. Those of each op: properties/test_gradient.py.
+
+They are compared with derivatives worked out by hand, or by gradgradcheck with finite differences.
+"""
 
 import gc
 import importlib

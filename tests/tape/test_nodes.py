@@ -1,4 +1,7 @@
-"""Nodes of the tape as programs see them: their links, their attributes, their hooks."""
+"""Nodes of the tape as programs see them: their links, their attributes, their hooks.
+
+Names, order and values are those that PyTorch shows for the same program.
+"""
 
 import numpy as np
 import pytest
