@@ -82,29 +82,35 @@ def halves():
 
 
 def two_losses(output, y):
+    """A loss function of the user, of two terms."""
     return nn.functional.cross_entropy(output, y.long()) + 0.1 * (output * output).mean()
 
 
 def scheduled(trainer):
+    """With a schedule, and a smaller last batch."""
     schedule = optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 50)
     return fit(trainer, epochs=50, batch_size=7, validation_data=(X, Y), callbacks=[rv.Schedule(schedule)])
 
 
 def several(trainer):
+    """Three short fits, and one that is stopped early."""
     for _ in range(3):
         fit(trainer, epochs=1)
     return fit(trainer, epochs=20, callbacks=[rv.EarlyStopping("loss", patience=1)])
 
 
 def sizes(trainer):
+    """Two fits with batches of several sizes."""
     return fit(fit(trainer, (Sizes(),)), (Sizes(),))
 
 
 def loading(trainer):
+    """Batches of a loader."""
     return fit(trainer, (DataLoader(TensorDataset(X, Y), 8, shuffle=True),))
 
 
 def hooked(trainer):
+    """The hook changes a list around it at each call."""
     seen = []
     trainer.model[0].register_forward_hook(lambda module, args, output: seen.append(output.shape))
     return fit(trainer)
