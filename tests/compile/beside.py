@@ -1,4 +1,8 @@
-"""A compiled step beside the step itself, from the same seed: each call has to show the same bits."""
+"""A compiled step beside the step itself, from the same seed: each call has to show the same bits.
+
+`same` compiles a step and asserts that all calls show what those of the plain step show; `alike` does it for
+runs that compile by themselves; `played` gives what was shown; `bits` is what can be compared of a value.
+"""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What several tests of compiled steps count."""
+"""Fixtures of several tests of compiled steps: a count of recordings, and modules that are replayed soon."""
 
 import pytest
 from ranvier.compile import compiled

@@ -1,4 +1,9 @@
-"""Arguments of a compiled step are the caller's own: results and changes are those of the eager step."""
+"""Arguments of a compiled step are the caller's own: results and changes are those of the eager step.
+
+Each step is called twelve times, compiled and as it is. After each call the result, the arguments and which
+of them share memory with the result have to be equal. A step that cannot be replayed warns once and runs
+eagerly.
+"""
 
 import math
 import re
@@ -103,7 +108,7 @@ def replaced(named):
 
 READ = rv.arange(6.0)
 HELPER = rv.compile(lambda x: x.mul_(2).sum())
-EITHER = None  # it may be replayed or not
+REPLAY, EITHER = "", None  # no reason to run eagerly: it is replayed; it may be replayed or not
 WRITES = r"changes memory (of one of its arguments|that two of its arguments share)|writes to an argument"
 VALUE = r"storage_offset\(\) reads a value"
 RETURNS = r"returns one of its arguments"
@@ -114,48 +119,48 @@ def of_numpy(name):
     return rf"the step uses {name} of an array of NumPy among its arguments at .*test_arguments\.py:\d+"
 
 
-# The step, its arguments in call i, and why it runs eagerly; "": it is replayed.
+# The step, its arguments in call i, and why it runs eagerly.
 ROWS = {
     # what the step gets
-    "a Tensor": (lambda x: x * 2, one(tensor), ""),
-    "an array": (lambda x: rv.neg(x), one(array), ""),
-    "a Tensor's class": (lambda x: x * (1 + (type(x) is rv.Tensor)), one(tensor), ""),
+    "a Tensor": (lambda x: x * 2, one(tensor), REPLAY),
+    "an array": (lambda x: rv.neg(x), one(array), REPLAY),
+    "a Tensor's class": (lambda x: x * (1 + (type(x) is rv.Tensor)), one(tensor), REPLAY),
     "an array's class": (lambda x: rv.neg(x) * (1 + (type(x) is np.ndarray)), one(array), EITHER),
-    "a kind of array": (lambda x: rv.neg(x) * (1 + isinstance(x, np.ndarray)), one(array), ""),
-    "the form": (lambda x: rv.neg(x) * x.ndim * len(x) * x.shape[0], one(array), ""),
+    "a kind of array": (lambda x: rv.neg(x) * (1 + isinstance(x, np.ndarray)), one(array), REPLAY),
+    "the form": (lambda x: rv.neg(x) * x.ndim * len(x) * x.shape[0], one(array), REPLAY),
     "the owner": (lambda x: rv.neg(x) * (1 + x.flags.owndata), one(array), EITHER),
     "no base": (lambda x: rv.neg(x) * (1 + (x.base is None)), one(array), EITHER),
     "an attribute": (lambda x: x * x.factor, one(with_attribute), EITHER),
     "a subclass": (lambda x: x.scaled(), lambda i: [Scaled(array(i))], EITHER),
-    "an array by a Tensor's product": (lambda x, y: y * x, two(array, tensor), ""),
-    "a Tensor by an array": (lambda x, y: x * y, two(tensor, array), ""),
-    "one twice": (lambda x, y: y * (1 + (x is y)), lambda i: [tensor(i)] * 2, ""),
+    "an array by a Tensor's product": (lambda x, y: y * x, two(array, tensor), REPLAY),
+    "a Tensor by an array": (lambda x, y: x * y, two(tensor, array), REPLAY),
+    "one twice": (lambda x, y: y * (1 + (x is y)), lambda i: [tensor(i)] * 2, REPLAY),
     "what it reads, in a list": (
         lambda xs: xs[0] * (1 + (xs[0] is READ)),
         lambda i: [[READ if i % 5 == 2 else tensor(i)]],
         EITHER,
     ),
-    "two of one memory": (lambda a, b: a[2:] * b, shared, ""),
+    "two of one memory": (lambda a, b: a[2:] * b, shared, REPLAY),
     "memory that it reads otherwise, too": (
         lambda x: x * READ,
         lambda i: [tensor(i) if i % 3 else READ[:]],
         r"shares memory with a Tensor that the step reads otherwise",
     ),
-    "empty parts of it": (lambda a, b: (READ * 2, a + b), lambda i: [READ[:0], READ[:0]], ""),
-    "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
-    "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),
-    "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), ""),
-    "a FloatTensor": (lambda x, y: rv.FloatTensor(x) * rv.DoubleTensor(y), two(array, array), ""),
-    "a LongTensor": (lambda x: rv.LongTensor(x) * rv.FloatTensor([1.5]), lambda i: [np.arange(6) + i], ""),
-    "a Tensor of integers": (lambda x: rv.as_tensor(x).long() * 2, one(array), ""),
-    "a few columns": (lambda x: x * 1, lambda i: [rv.from_numpy(table(i)[:0, ::2])], ""),
+    "empty parts of it": (lambda a, b: (READ * 2, a + b), lambda i: [READ[:0], READ[:0]], REPLAY),
+    "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, REPLAY),
+    "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), REPLAY),
+    "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), REPLAY),
+    "a FloatTensor": (lambda x, y: rv.FloatTensor(x) * rv.DoubleTensor(y), two(array, array), REPLAY),
+    "LongTensor": (lambda x: rv.LongTensor(x) * rv.FloatTensor([1.5]), lambda i: [np.arange(6) + i], REPLAY),
+    "a Tensor of integers": (lambda x: rv.as_tensor(x).long() * 2, one(array), REPLAY),
+    "a few columns": (lambda x: x * 1, lambda i: [rv.from_numpy(table(i)[:0, ::2])], REPLAY),
     "every third column": (lambda x: x * 2, lambda i: [rv.from_numpy(table(i).T[::3])], EITHER),
     "no columns": (lambda x: x * 2, lambda i: [rv.from_numpy(table(i)[:, :0:2])], EITHER),
     "one column": (lambda x: x * 2, lambda i: [rv.from_numpy(table(i)[::2, :1])], EITHER),
     "where a Tensor begins": (lambda x: x * x.storage_offset(), lambda i: [tensor(i)[i % 3 :][:3]], VALUE),
-    "the sign of NaN": (lambda x, nan: x * nan, two(tensor, lambda i: math.copysign(NAN, i % 2 - 0.5)), ""),
+    "signs of NaN": (lambda x, nan: x * nan, two(tensor, lambda i: math.copysign(NAN, i % 2 - 0.5)), REPLAY),
     # what NumPy computes
-    "std of a Tensor": (lambda x: x.std(), one(tensor), ""),
+    "std of a Tensor": (lambda x: x.std(), one(tensor), REPLAY),
     "std of an array": (lambda x: x.std(), one(array), of_numpy("std")),
     "ints by 255": (lambda x: rv.tensor(x / 255), lambda i: [np.arange(6) + i], of_numpy("__truediv__")),
     "an array by 255": (lambda x: rv.tensor(255 - x), one(array), of_numpy("__rsub__")),

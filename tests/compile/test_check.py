@@ -1,4 +1,9 @@
-"""The check beside an eager step: what it finds, what it leaves as it was, and how much memory it takes."""
+"""The check beside an eager step: what it finds, what it leaves as it was, and how much memory it takes.
+
+At calls 2, 4, 8 ... a compiled step runs its program beside the eager step and compares what both write.
+Where they differ, a step compiled by `strict` raises. `unseen(code)` makes a change that no recording sees,
+so that they do.
+"""
 
 import itertools
 import os
@@ -74,11 +79,9 @@ KINDS = {
     "int64": lambda x, at: x.long(),
     "bool": lambda x, at: x > at + 1,
 }
-DIFFERS, HERE = (
-    r"instruction 0, .* differs .*test_check\.py:\d+\)",
-    r"reads memory that .*test_check\.py:\d+\)",
-)
-CHANGED = {
+DIFFERS = r"instruction 0, .* differs .*test_check\.py:\d+\)"
+HERE = r"reads memory that .*test_check\.py:\d+\)"
+CHANGED = {  # the step, and the error of its second call
     "every second": (changed(every_second, "t._array[10] += 1"), "instruction [01], .* differs"),
     "after later calls": (later, r"instruction 0, .* differs"),
     "for a while": (for_a_while(False), r"instruction \d+, "),

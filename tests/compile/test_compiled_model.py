@@ -1,4 +1,8 @@
-"""A compiled model is the module: the same statements do the same on both."""
+"""A compiled model is the module: the same statements do the same on both.
+
+Each row is run with m, the module, and again with m, its compiled form; results, errors and the model's state
+afterwards have to be equal.
+"""
 
 import ast
 import copy
@@ -128,6 +132,7 @@ CASES = [line for line in (ROWS + WITH).splitlines() if line]
 
 
 def ends(form):
+    """How often an object has ended after one of its two compiled forms is gone, and after both."""
     one = form(Strange())
     two = form(module_of(one))
     del one
@@ -160,6 +165,7 @@ def state_of(m):
 
 
 def outcome(names, text, m):
+    """What the last statement gives, the variable r, or the error."""
     try:
         *first, last = ast.parse(text).body
         exec(compile(ast.Module(first, []), "", "exec"), names)

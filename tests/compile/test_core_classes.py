@@ -1,4 +1,7 @@
-"""The core's classes that programs are made of, called wrongly: an error, and no crash."""
+"""The core's classes that programs are made of, called wrongly: an error, and no crash.
+
+They are no public API, but a program can reach them: TypeError with this text, and no reference is lost.
+"""
 
 import copy
 import gc

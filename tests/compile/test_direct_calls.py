@@ -1,4 +1,9 @@
-"""Calls that the core answers without Python: when, when not, and changes between them."""
+"""Calls that the core answers without Python: when, when not, and changes between them.
+
+After some replays a compiled function is called without entering Python (`direct` waits for that); `entered`
+gives the Python functions that a call enters. Results have to have the bits of the function that is not
+compiled.
+"""
 
 import sys
 import threading
@@ -21,12 +26,8 @@ class Block(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.drop, self.norm = (
-            nn.Linear(4, 6),
-            nn.Linear(6, 4),
-            nn.Dropout(0.5),
-            nn.BatchNorm1d(4),
-        )
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 4)
+        self.drop, self.norm = nn.Dropout(0.5), nn.BatchNorm1d(4)
         self.scale, self.powers, self.table = 1.0, [1, 2], {"shift": 0.5}
 
     def forward(self, x):
@@ -239,8 +240,5 @@ def test_checks_beside_an_eager_run_come_in_time(pair, records):
         for _ in range(40):
             fast(x)
             calls.append(len(records))
-    assert np.diff(np.flatnonzero(np.diff(calls)))[-3:].tolist() == [
-        7,
-        7,
-        7,
-    ]  # six replays between two checks
+    between = np.diff(np.flatnonzero(np.diff(calls)))
+    assert between[-3:].tolist() == [7] * 3  # six replays, then a check

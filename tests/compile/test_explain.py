@@ -1,4 +1,7 @@
-"""The description of a program: instructions, names, memory, the table, the picture."""
+"""The description of a program: instructions, names, memory, the table, the picture.
+
+The program is that of a training step of a small convolutional network, which was recorded and replayed.
+"""
 
 import dataclasses
 import re
@@ -16,6 +19,7 @@ Y = np.arange(16) % 4
 
 
 def compiled(calls=24):
+    """A small convolutional network, and its training step after some calls."""
     rv.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(200, 4)
@@ -126,6 +130,7 @@ def test_a_compiled_step_explains_all_its_programs(capsys):
 
 
 def dropping():
+    """A step that drops its gradients in the end."""
     model = nn.Linear(6, 2)
     optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
 
@@ -138,6 +143,7 @@ def dropping():
 
 
 def of_two():
+    """A step of two models."""
     a, b = nn.Linear(6, 3), nn.Linear(3, 1)
     return (
         training(lambda x: b(a(x)), rv.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1), squares),

@@ -1,4 +1,7 @@
-"""What NumPy computes inside a compiled step: a replay calls NumPy again, with eager's bits."""
+"""What NumPy computes inside a compiled step: a replay calls NumPy again, with eager's bits.
+
+`same(make, inputs)` compiles what make() gives and asserts that each call shows what the plain step shows.
+"""
 
 import signal
 
@@ -17,6 +20,8 @@ INTERRUPT = int(signal.SIGINT)
 
 
 class Softplus(Function):
+    """Computes by NumPy alone, and keeps its result."""
+
     def __init__(self, beta):
         self.beta = beta
 
@@ -74,7 +79,7 @@ def looked_up(h):
     return function.apply(h)
 
 
-# of h (4, 3), whose gradient is computed; and why it runs eagerly
+# A function of h (4, 3), whose gradient is computed, and why it cannot be replayed; None: it is.
 ROWS = {
     "a saved result": (lambda h: Softplus(1.5).apply(h), None),
     "one after the other": (lambda h: Softplus(1.5).apply(Softplus(0.5).apply(h)) * h, None),
@@ -95,6 +100,8 @@ ROWS = {
 
 
 def maker(function):
+    """For `same`: a step whose loss is a function of x w, and the weight w."""
+
     def make():
         w = rv.randn(3, 3).requires_grad_()
 

@@ -1,5 +1,9 @@
 """State of the library: what a program can set is registered in settings.py, and its objects are guarded
-whole, so that a program notices a change of any of their attributes."""
+whole, so that a program notices a change of any of their attributes.
+
+The first part reads the library's source for what functions change and compares it with the list KNOWN; the
+last part changes each attribute of an object and asks the program of a step that uses it.
+"""
 
 import ast
 import importlib

@@ -1,4 +1,5 @@
-"""What is compiled ends with what it belongs to."""
+"""What is compiled ends with what it belongs to: without references the step, its objects and programs are
+gone, which weak references show. The steps are those of the tests that are imported."""
 
 import copy
 import gc

@@ -1,4 +1,9 @@
-"""Products of bfloat16 in recorded steps, in gradients, in blocks, and in a Trainer."""
+"""Products of bfloat16 in recorded steps, in gradients, in blocks, and in a Trainer.
+
+With the precision "medium" factors of float32 products are rounded to bfloat16, with "high" to two halves of
+8 bits. Compiled steps have to have the bits of the eager step at the same precision (`same`, `played`:
+beside.py).
+"""
 
 import itertools
 
@@ -16,6 +21,7 @@ pytestmark = needs_bfloat16
 
 
 def network(kind):
+    """A network of this kind, always with the same weights."""
     rv.manual_seed(0)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
@@ -110,6 +116,7 @@ def test_predictions(name, medium):  # noqa: F811
 
 
 def gradients(forward, backward, kind="mlp"):
+    """The bits of loss and gradients, the forward and the backward pass each in its block."""
     model = network(kind)
     x, y = data(kind)
     with forward:

@@ -1,4 +1,7 @@
-"""Decorated methods, and copies of compiled steps: pickle, copy and the end of objects."""
+"""Decorated methods, and copies of compiled steps: pickle and copy.
+
+A step that is called again on a copy has to give the results of the same method called without compiling.
+"""
 
 import copy
 import pickle
@@ -23,6 +26,8 @@ def tripled(x):
 
 
 class Learner:
+    """A class with a compiled method; cycle: it refers to itself."""
+
     def __init__(self, cycle=False):
         rv.manual_seed(0)
         self.model = nn.Linear(3, 2)
@@ -35,6 +40,8 @@ class Learner:
 
 
 class Predicts(nn.Module):
+    """A module with a compiled method."""
+
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(3, 2)

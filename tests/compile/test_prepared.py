@@ -1,6 +1,12 @@
-"""Predictions compute values that depend on parameters alone once, and again when these change."""
+"""Predictions compute values that depend on parameters alone once, and again when these change.
+
+Such values are packed weights and the scales of norms. A compiled model is called several times, at one and
+two threads and after a change of its parameters, and has to have the bits of the model itself.
+"""
 
 import ctypes
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -58,47 +64,56 @@ class LowRank(Linear):
 
 
 PACK, CONV, POOL = ["matmul_pack"], ["conv2d_pack"], ["conv2d_pool"]
-# a model, the shape of its input, what is prepared (None: at some levels), and computed in a replay
+POOLS = POOL * 2
+
+
+class Row(NamedTuple):
+    make: Callable  # the model
+    shape: tuple  # of its input
+    prepared: Any = None  # the instructions that are prepared; None: they depend on the level
+    replayed: Any = None  # the instructions that remain in a replay, where they are compared
+
+
 PACKED = {
     **{
-        f"layers, {n} rows": (lambda: S(Linear(50, 33), nn.Tanh(), Linear(33, 7, bias=False)), (n, 50), None)
+        f"layers, {n} rows": Row(lambda: S(Linear(50, 33), nn.Tanh(), Linear(33, 7, bias=False)), (n, 50))
         for n in (5, 8, 9, 32, 50)
     },
-    "three layers": (lambda: S(Linear(500, 130), nn.Tanh(), Linear(130, 77)), (16, 500), PACK * 2),
-    "wide": (lambda: Linear(1000, 4500), (40, 1000), PACK),
-    "small and one row": (lambda: Linear(4, 4), (1, 4), PACK),
-    "one row": (lambda: Linear(64, 64), (1, 64), PACK),
-    "a row by more than L2": (lambda: Linear(900, 9000), (1, 900), []),
-    "no rows": (lambda: Linear(1000, 300), (0, 1000), []),
-    "computed from weights": (lambda: Positive(8, 3), (2, 8), None, ["matmul"]),
-    "products of weights": (lambda: LowRank(8, 3), (2, 8), None, ["matmul"]),
-    "spectral norm": (lambda: nn.utils.spectral_norm(Linear(8, 40)), (2, 8), None, ["matmul"]),
-    "a norm": (lambda: normed(Conv(3, 8, 3), Norm(8), nn.ReLU(), Pool(2)), (2, 3, 9, 9), None, POOL),
-    "pools": (lambda: S(Conv(3, 8, 3), Pool(2), Conv(8, 5, 3), Pool(2)), (2, 3, 13, 13), None, POOL * 2),
-    "direct": (lambda: Conv(3, 16, 3), (2, 3, 9, 9), CONV),
-    "planes": (lambda: Conv(3, 8, 3), (2, 3, 9, 9), None),
-    "strided": (lambda: Conv(6, 40, 5, stride=2, padding=1), (2, 6, 19, 18), CONV),
-    "winograd": (lambda: Conv(32, 48, 3), (4, 32, 16, 16), CONV),
-    "few outputs": (lambda: Conv(70, 2, 3), (2, 70, 6, 6), CONV),
-    "groups": (lambda: Conv(12, 12, 3, groups=4), (2, 12, 7, 7), CONV),
-    "depthwise": (lambda: Conv(8, 8, 3, groups=8), (2, 8, 9, 9), []),
-    "1d": (lambda: nn.Conv1d(3, 20, 5), (2, 3, 30), CONV),
-    "pooled": (lambda: S(Conv(1, 32, 3), nn.ReLU(), Pool(2)), (3, 1, 15, 15), CONV),
-    "pooled winograd": (lambda: S(Conv(32, 64, 3), nn.ReLU(), Pool(2)), (8, 32, 13, 13), CONV),
-    "pooled and small": (lambda: S(Conv(32, 48, 3), Pool(2)), (1, 32, 9, 9), CONV),
-    "pooled by 3": (lambda: S(Conv(32, 64, 3), Pool(3)), (8, 32, 14, 14), CONV),
+    "three layers": Row(lambda: S(Linear(500, 130), nn.Tanh(), Linear(130, 77)), (16, 500), PACK * 2),
+    "wide": Row(lambda: Linear(1000, 4500), (40, 1000), PACK),
+    "small and one row": Row(lambda: Linear(4, 4), (1, 4), PACK),
+    "one row": Row(lambda: Linear(64, 64), (1, 64), PACK),
+    "a row by more than L2": Row(lambda: Linear(900, 9000), (1, 900), []),
+    "no rows": Row(lambda: Linear(1000, 300), (0, 1000), []),
+    "computed from weights": Row(lambda: Positive(8, 3), (2, 8), replayed=["matmul"]),
+    "products of weights": Row(lambda: LowRank(8, 3), (2, 8), replayed=["matmul"]),
+    "spectral norm": Row(lambda: nn.utils.spectral_norm(Linear(8, 40)), (2, 8), replayed=["matmul"]),
+    "a norm": Row(lambda: normed(Conv(3, 8, 3), Norm(8), nn.ReLU(), Pool(2)), (2, 3, 9, 9), replayed=POOL),
+    "pools": Row(lambda: S(Conv(3, 8, 3), Pool(2), Conv(8, 5, 3), Pool(2)), (2, 3, 13, 13), replayed=POOLS),
+    "direct": Row(lambda: Conv(3, 16, 3), (2, 3, 9, 9), CONV),
+    "planes": Row(lambda: Conv(3, 8, 3), (2, 3, 9, 9)),
+    "strided": Row(lambda: Conv(6, 40, 5, stride=2, padding=1), (2, 6, 19, 18), CONV),
+    "winograd": Row(lambda: Conv(32, 48, 3), (4, 32, 16, 16), CONV),
+    "few outputs": Row(lambda: Conv(70, 2, 3), (2, 70, 6, 6), CONV),
+    "groups": Row(lambda: Conv(12, 12, 3, groups=4), (2, 12, 7, 7), CONV),
+    "depthwise": Row(lambda: Conv(8, 8, 3, groups=8), (2, 8, 9, 9), []),
+    "1d": Row(lambda: nn.Conv1d(3, 20, 5), (2, 3, 30), CONV),
+    "pooled": Row(lambda: S(Conv(1, 32, 3), nn.ReLU(), Pool(2)), (3, 1, 15, 15), CONV),
+    "pooled winograd": Row(lambda: S(Conv(32, 64, 3), nn.ReLU(), Pool(2)), (8, 32, 13, 13), CONV),
+    "pooled and small": Row(lambda: S(Conv(32, 48, 3), Pool(2)), (1, 32, 9, 9), CONV),
+    "pooled by 3": Row(lambda: S(Conv(32, 64, 3), Pool(3)), (8, 32, 14, 14), CONV),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", PACKED)
 def test_packed_weights_keep_the_bits(name, dtype, threads):
-    make, shape, packed, *replayed = PACKED[name]
+    make, shape, prepared, replayed = PACKED[name]
     fast = compiled(make().eval().to(dtype), draw(*shape, dtype=dtype), threads)
-    if packed is not None and (packed or dtype == "float32"):
-        assert names(fast, True) == packed
+    if prepared is not None and (prepared or dtype == "float32"):
+        assert names(fast, True) == prepared
     if dtype == "float32" and replayed:
-        assert [names(fast)] == replayed
+        assert names(fast) == replayed
     if name == "three layers":
         assert fast.programs[0].memory.prepared >= 500 * 130 * np.dtype(dtype).itemsize
 
@@ -233,7 +248,7 @@ def test_without_a_change_nothing_is_prepared_again():
     predicts(fast, model, x)
 
 
-# --- norms in a layer's epilogue
+# --- norms that a layer applies to its results as it stores them: a model, and the shape of its input
 NORMED = {
     "conv2d": (lambda: normed(Conv(3, 8, 3), Norm(8)), (2, 3, 9, 9)),
     "wide": (lambda: normed(Conv(3, 70, 3), Norm(70)), (2, 3, 9, 9)),
@@ -264,7 +279,7 @@ AFTER = {
     "pool by 3": lambda dims: [Pool(3), nn.ReLU()] if dims == 4 else [nn.ReLU()],
 }
 # "large" is for results that are stored past the caches; a pooled convolution stores none
-PAIRS = [
+PAIRS = [  # and a number, which chooses the level
     (case, after, i + j)
     for i, case in enumerate(NORMED)
     for j, after in enumerate(AFTER)
@@ -309,6 +324,8 @@ def test_norms_of_values_that_are_not_finite(case, after):
 
 
 class Twice(nn.Module):
+    """The input of its norm is read elsewhere, too."""
+
     def __init__(self):
         super().__init__()
         self.conv, self.norm = Conv(3, 8, 3), Norm(8)

@@ -1,4 +1,7 @@
-"""rv.compile names the reason why a step cannot be replayed, the line, and what to do instead."""
+"""rv.compile names the reason why a step cannot be replayed, the line, and what to do instead.
+
+`strict` is rv.compile that raises CaptureError where it would warn and run the step eagerly.
+"""
 
 import datetime
 import hashlib

@@ -1,6 +1,10 @@
 """A module that is called again and again without gradients: replayed by itself, with the same bits, where
 nobody can tell: not where its code is watched, nor in copies. Changes between calls and code with effects:
-`staleness`, the way `alone`."""
+`staleness`, the way `alone`.
+
+`same(model, *inputs)` asserts that calls have the bits of the layers run one by one; `replays` says whether
+the model is replayed by now.
+"""
 
 import copy
 import gc

@@ -1,5 +1,8 @@
 """What replays take from the call and give to it: values that are compared, modes, the random stream,
-results, gradients and memory. Others: `staleness`."""
+results, gradients and memory. Others: `staleness`.
+
+`strict` compiles a step and raises where it cannot be replayed.
+"""
 
 import cProfile
 import dataclasses

@@ -1,4 +1,9 @@
-"""Which calls are recorded, which replayed, and when a step runs as it is written: rows of behaviours."""
+"""Which calls are recorded, which replayed, and when a step runs as it is written.
+
+A recording costs many calls. A function whose recordings do not pay rests: it runs eagerly, and is recorded
+again later. The fixture `records` counts recordings and checks; `replays` says whether calls run no Python of
+the step.
+"""
 
 import sys
 import types
@@ -60,7 +65,7 @@ def of_a_layer():
     return lambda x: layer(x - 3) * 1, lambda value: setattr(layer, "negative_slope", value)
 
 
-EVERY = {  # calls, and the calls before which the value changes
+EVERY = {  # how many calls, and before which of them the value changes
     "ten epochs": (2000, range(200, 2000, 200)),
     "ten short epochs": (300, range(30, 300, 30)),
     "now and then": (400, (3, 12, 70)),

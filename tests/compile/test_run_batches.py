@@ -1,4 +1,8 @@
-"""Batches of a run, as the core takes them: `run_batches` of a compiled function."""
+"""Batches of a run, as the core takes them: `run_batches` of a compiled function.
+
+One call of the core replays a function on many batches, rows of arrays in a given order, and notes in
+`Batches.done` how many; it ends where a single call would do something else than a replay.
+"""
 
 import numpy as np
 import pytest
@@ -53,7 +57,7 @@ def test_it_ends_after_a_number_that_is_not_finite(first, done):
     assert np.isnan(total.numpy()).tolist() == [False] * (done - 1) + [first < 4]
 
 
-LEFT = {
+LEFT = {  # arguments, and rows of a batch
     "value": ((*GIVEN, 3), 4),
     "size": ((*GIVEN, 2), 5),
     "shape": ((GIVEN[0][:, :2].clone(), GIVEN[1], 2), 4),
@@ -63,7 +67,7 @@ LEFT = {
     "number": (GIVEN, 4),
     "parameter": ((rv.nn.Parameter(rv.tensor(SAMPLES)), GIVEN[1], 2), 4),
 }
-WRONG = {
+WRONG = {  # the error: arguments, and batches
     "the index 40 of 40 samples": ((*GIVEN, 2), batches(order=np.where(TURN == 39, 40, TURN))),
     "the index -1 of 40 samples": ((*GIVEN, 2), batches(order=np.where(TURN == 39, -1, TURN))),
     "40 rows; expected 11 batches of 4": ((GIVEN[0], rv.zeros(11), 2), batches(count=11)),

@@ -185,6 +185,8 @@ def test_strict_raises_after_one_step():
 
 
 class Model:
+    """An object with a compiled method, its training step."""
+
     def __init__(self, seed):
         rv.manual_seed(seed)
         self.train, self.layer = squared()

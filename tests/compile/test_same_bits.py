@@ -1,4 +1,8 @@
-"""Compiled steps of convolutional networks have the eager bits: at every level and number of threads."""
+"""Compiled steps of convolutional networks have the eager bits: at every level and number of threads.
+
+`played` gives what each call of a step has shown, `same` compares a compiled step with the step itself
+(beside.py).
+"""
 
 import numpy as np
 import pytest

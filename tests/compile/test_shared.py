@@ -1,9 +1,15 @@
-"""Fits of networks of the same form have one program in common, with the bits of compile=False."""
+"""Fits of networks of the same form have one program in common, with the bits of compile=False.
+
+`fitted` asserts that a fit with and without compile gives the same history, weights and optimizer, and
+returns them. The fixture `records` grows with each recording: where it stays empty, a program of an earlier
+fit was taken.
+"""
 
 import gc
 import importlib
 import random
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -84,18 +90,25 @@ WEIGHTS = {
     "batches without weight": {"sample_weight": np.repeat([1.0, 0.0], 20), "shuffle": False},
     "weights of classes": {"class_weight": "balanced"},
 }
-# What a fit is made of: (model, optimizer, loss), settings of Trainer, arguments of fit
+
+
+class Fit(NamedTuple):
+    parts: tuple  # the names of model, optimizer and loss
+    settings: dict  # of Trainer
+    arguments: dict  # of fit
+
+
 KINDS = {
-    **{name: ((name,), {}, {}) for name in MODELS if name != "regression"},
-    **{name: (("relu", name), {}, {}) for name in OPTIMIZERS if name != "lbfgs"},
-    **{name: (("relu", "sgd", name), {}, {}) for name in LOSSES if name != "squares"},
+    **{name: Fit((name,), {}, {}) for name in MODELS if name != "regression"},
+    **{name: Fit(("relu", name), {}, {}) for name in OPTIMIZERS if name != "lbfgs"},
+    **{name: Fit(("relu", "sgd", name), {}, {}) for name in LOSSES if name != "squares"},
     **{
-        f"{name}, {count} a time": (("dropout", "momentum"), {**settings, "accumulate": count}, {})
+        f"{name}, {count} a time": Fit(("dropout", "momentum"), {**settings, "accumulate": count}, {})
         for name, settings in SETTINGS.items()
         for count in (1, 2, 4)
     },
     **{
-        f"{name}, {loss}, {count} a time": (("dropout", "momentum", loss), {"accumulate": count}, more)
+        f"{name}, {loss}, {count} a time": Fit(("dropout", "momentum", loss), {"accumulate": count}, more)
         for name, more in WEIGHTS.items()
         for loss in ("cross entropy", "sum")
         for count in (1, 3)
@@ -104,6 +117,7 @@ KINDS = {
 
 
 def start(model="relu", optimizer="adam", loss="cross entropy", seed=0, compile=True, **settings):
+    """A Trainer of a model, an optimizer and a loss, by name in the tables above, or by what makes them."""
     rv.manual_seed(seed)
     made = MODELS[model]() if isinstance(model, str) else model()
     own = OPTIMIZERS.get(optimizer, optimizer)(list(made.parameters()))
@@ -136,10 +150,10 @@ def test_many_forms_in_turn(part, records):
     draw, turns, taken = random.Random(part), [*KINDS][part::4] * 2, 0
     draw.shuffle(turns)
     for name in turns:
-        which, settings, more = KINDS[name]
+        kind = KINDS[name]
         records.clear()
-        more = {**more, "batch_size": draw.choice([7, 8])}
-        fitted(*which, seed=draw.randrange(5), more=more, **settings)
+        more = {**kind.arguments, "batch_size": draw.choice([7, 8])}
+        fitted(*kind.parts, seed=draw.randrange(5), more=more, **kind.settings)
         taken += not records
     assert taken > 4
 
@@ -238,6 +252,8 @@ def test_a_label_out_of_range(records):
 
 
 class Keep(rv.Callback):
+    """Keeps the gradient of the first weight after each batch or epoch."""
+
     def __init__(self, when):
         self.grads = []
         setattr(self, when, self.keep)

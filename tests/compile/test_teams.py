@@ -1,5 +1,9 @@
 """Teams of threads: sections of a step that run wholly on one thread each, and programs that leave their team
-while its cores are taken."""
+while its cores are taken.
+
+Steps train many small networks; the threads of a team can take whole networks (lanes) in place of parts of
+each instruction. At any number of threads each call has to have the bits of the eager step.
+"""
 
 import itertools
 
@@ -119,6 +123,8 @@ def maker(makes, count, form, optimizer):
 
 
 def inputs_of(count):
+    """Batches for so many networks, others at each call: samples and classes."""
+
     def inputs(number):
         rng = rv.Generator().manual_seed(number)
         x = rv.randn(count, ROWS, FEATURES, generator=rng)
@@ -140,15 +146,18 @@ def by_lanes(step):
     return call
 
 
-CASES = [
-    ([NETWORKS[name]], count, form, optimizer)
-    for i, name in enumerate(NETWORKS)
-    for j, form in enumerate([*FORMS][:4])
-    for count, optimizer in [(1, "sgd"), (4, "adam"), (5, "momentum"), (33, "sgd")][(i + j) % 2 :: 2]
-] + [
-    ([mlp, NETWORKS["norm"], lambda: mlp(300), NETWORKS["conv"]], 12, "one_by_one", "adam"),
-    ([mlp], 12, "with_a_shift", "sgd"),
-]
+CASES = (
+    [  # networks, which repeat; how many; the form of the step; the optimizer
+        ([NETWORKS[name]], count, form, optimizer)
+        for i, name in enumerate(NETWORKS)
+        for j, form in enumerate([*FORMS][:4])
+        for count, optimizer in [(1, "sgd"), (4, "adam"), (5, "momentum"), (33, "sgd")][(i + j) % 2 :: 2]
+    ]
+    + [
+        ([mlp, NETWORKS["norm"], lambda: mlp(300), NETWORKS["conv"]], 12, "one_by_one", "adam"),
+        ([mlp], 12, "with_a_shift", "sgd"),
+    ]
+)
 
 
 @pytest.mark.parametrize("number", range(5))

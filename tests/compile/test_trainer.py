@@ -1,8 +1,15 @@
-"""Trainer compiles its steps, with the bits of compile=False in histories and weights, or warns why not."""
+"""Trainer compiles its steps, with the bits of compile=False in histories and weights, or warns why not.
+
+`start(model, optimizer, loss, **settings)` makes a Trainer, `fit` trains it for three epochs on 40 samples,
+and `bits_of` gives all that has changed (test_shared.py, which names the parts). `alike(run)` asserts that
+run(compile=True) and run(compile=False) return the same (beside.py).
+"""
 
 import itertools
 import re
 import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -38,6 +45,8 @@ class Sizes:
 
 
 class Own(optim.SGD):
+    """An optimizer with Python code of its own."""
+
     count = 0
 
     def step(self, closure=None):
@@ -46,11 +55,15 @@ class Own(optim.SGD):
 
 
 class Reads(nn.Module):
+    """Depends on a value, which a replay cannot read."""
+
     def forward(self, x):
         return x * 2 if x.sum().item() > 0 else x
 
 
 class Counts(nn.Module):
+    """Gives another result at each call."""
+
     calls = 0
 
     def forward(self, x):
@@ -69,35 +82,42 @@ def halves():
 
 
 def two_losses(output, y):
+    """A loss function of the user, of two terms."""
     return nn.functional.cross_entropy(output, y.long()) + 0.1 * (output * output).mean()
 
 
 def scheduled(trainer):
+    """With a schedule, and a smaller last batch."""
     schedule = optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 50)
     return fit(trainer, epochs=50, batch_size=7, validation_data=(X, Y), callbacks=[rv.Schedule(schedule)])
 
 
 def several(trainer):
+    """Three short fits, and one that is stopped early."""
     for _ in range(3):
         fit(trainer, epochs=1)
     return fit(trainer, epochs=20, callbacks=[rv.EarlyStopping("loss", patience=1)])
 
 
 def sizes(trainer):
+    """Two fits with batches of several sizes."""
     return fit(fit(trainer, (Sizes(),)), (Sizes(),))
 
 
 def loading(trainer):
+    """Batches of a loader."""
     return fit(trainer, (DataLoader(TensorDataset(X, Y), 8, shuffle=True),))
 
 
 def hooked(trainer):
+    """The hook changes a list around it at each call."""
     seen = []
     trainer.model[0].register_forward_hook(lambda module, args, output: seen.append(output.shape))
     return fit(trainer)
 
 
 def images(trainer):
+    """A fit, and predictions and scores, which are compiled, too."""
     fit(trainer, (IMAGES, Z), batch_size=6, validation_data=(IMAGES, Z))
     trainer.found = trainer.predict(IMAGES, batch_size=4), trainer.evaluate(IMAGES, Z, batch_size=4)
     for what in ("predict", "evaluate"):
@@ -105,45 +125,54 @@ def images(trainer):
     return trainer
 
 
-# what Trainer gets, the fit, how many programs there are or why it runs eagerly, and settings of Trainer
-ROWS = {
-    "300 steps": (("dropout", "momentum"), scheduled, 2),  # 7 samples, and the 5 of the last batch
-    "several losses": (("norm", "sgd", two_losses), fit, 1),
-    "images": ((imaging, "adam", "squares"), images, 2),
-    "a part that is not used": ((Half, "sgd"), fit, 1, {"l2": 0.1}),
-    "a part that is not used, 2 a time": ((Half, "sgd"), fit, 3, {"l2": 0.1, "accumulate": 2}),
-    "many sizes": (("relu", "momentum"), sizes, 2),
-    "many sizes, 2 a time": (("relu", "momentum"), sizes, 4, {"accumulate": 2}),
-    "a loader": (("relu",), loading, 1),
-    "halves": ((halves,), loading, 1, {"clip_grad_norm": 0.5}),
-    "halves, 2 a time": ((halves,), fit, 3, {"l1": 0.01, "l2": 0.1, "accumulate": 2}),
-    "several fits": (("dropout",), several, 1),
-    "LBFGS": (("relu", "lbfgs"), fit, 0),
-    "a value": ((lambda: dense(8, Reads()),), fit, r"\[Trainer.fit\] .*item\(\) reads a value"),
-    "a count": ((lambda: dense(8, Counts()),), fit, r"the step changes .*\.calls each time it runs"),
-    "an optimizer": (("relu", lambda p: Own(p, lr=0.1)), fit, "Own updates by its own Python code"),
-    "a hook": (("relu",), hooked, "the step changes the items of the variable seen"),
+class Case(NamedTuple):
+    parts: tuple  # model, optimizer and loss, by name or as what makes them
+    train: Callable = fit
+    programs: int = 0  # how many the compiled fit has in the end
+    warning: str = ""  # why it runs eagerly, if it does
+    settings: Any = None  # of Trainer
+
+
+CASES = {
+    "300 steps": Case(("dropout", "momentum"), scheduled, 2),  # 7 samples, and the 5 of the last batch
+    "several losses": Case(("norm", "sgd", two_losses), fit, 1),
+    "images": Case((imaging, "adam", "squares"), images, 2),
+    "a part that is not used": Case((Half, "sgd"), fit, 1, settings={"l2": 0.1}),
+    "a part that is not used, 2 a time": Case((Half, "sgd"), fit, 3, settings={"l2": 0.1, "accumulate": 2}),
+    "many sizes": Case(("relu", "momentum"), sizes, 2),
+    "many sizes, 2 a time": Case(("relu", "momentum"), sizes, 4, settings={"accumulate": 2}),
+    "a loader": Case(("relu",), loading, 1),
+    "halves": Case((halves,), loading, 1, settings={"clip_grad_norm": 0.5}),
+    "halves, 2 a time": Case((halves,), fit, 3, settings={"l1": 0.01, "l2": 0.1, "accumulate": 2}),
+    "several fits": Case(("dropout",), several, 1),
+    "LBFGS": Case(("relu", "lbfgs")),
+    "a value": Case((lambda: dense(8, Reads()),), warning=r"\[Trainer.fit\] .*item\(\) reads a value"),
+    "a count": Case((lambda: dense(8, Counts()),), warning=r"the step changes .*\.calls each time it runs"),
+    "an optimizer": Case(("relu", lambda p: Own(p, lr=0.1)), warning="Own updates by its own Python code"),
+    "a hook": Case(("relu",), hooked, warning="the step changes the items of the variable seen"),
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", CASES)
 def test_as_without_compile(name):
-    which, run, expected, *settings = ROWS[name]
-    said = expected if isinstance(expected, str) else ""
+    """The bits of history, weights, optimizer and predictions, and the number of updates."""
+    case = CASES[name]
 
     def found(compile):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            trainer = run(start(*which, compile=compile, **dict(*settings)))
-        texts = [str(w.message) for w in caught]
-        assert [bool(re.search(said, text)) for text in texts] == [True] * (bool(said) and compile)
-        assert len(trainer.programs("fit")) == (0 if said or not compile else expected)
+            trainer = case.train(start(*case.parts, compile=compile, **(case.settings or {})))
+        assert len(caught) == (compile and case.warning != "")
+        assert all(re.search(case.warning, str(w.message)) for w in caught)
+        assert len(trainer.programs("fit")) == (case.programs if compile else 0)
         return bits_of(trainer), trainer.updates, bits(vars(trainer).get("found"))
 
     alike(found)
 
 
 def test_resumed_within_an_update(tmp_path):
+    """From a checkpoint between two of the three batches of an update: the bits of the whole run."""
+
     def run(compile):
         which = {"model": "dropout", "compile": compile, "accumulate": 3}
         folder = tmp_path / str(compile)
@@ -176,7 +205,8 @@ def test_a_setting_that_a_callback_changes(each, recwarn):
     assert not any("_take" in text or "_model" in text for text in texts)
 
 
-# --- few calls: a recording takes as long as about 64. Epochs of six steps, and whether they are captured
+# --- few calls, where a recording takes as long as about 64: whether one Trainer runs all fits; of each fit
+# the number of epochs, of six steps each, and whether it is captured in the end
 FITS = {
     "one trainer": (True, [(2, False), (2, False), (2, False), (2, False), (2, False), (2, True)]),
     "one short fit": (False, [(9, False)]),

@@ -1,5 +1,9 @@
 """Errors that depend on the values of an array: a compiled step raises what the eager step raises, and leaves
-what that leaves."""
+what that leaves.
+
+A step gets good values, and bad ones in a few calls: a label out of range, a scale of 0. After each call the
+error or result, parameters, statistics, optimizer and random numbers have to be those of the eager step.
+"""
 
 import numpy as np
 import pytest
@@ -149,7 +153,7 @@ def zero_or_one(out):
 
 
 LOCATED = (D.Normal, D.Laplace, D.Cauchy, D.Gumbel, D.LogNormal)
-OF_DISTRIBUTIONS = [
+OF_DISTRIBUTIONS = [  # the name, the loss, a good and a bad number among the values
     *(
         (f"loc of {kind.__name__}", with_drawn(lambda o, v, k=kind: k(o * v, 1)), 1, np.nan)
         for kind in LOCATED
@@ -200,7 +204,7 @@ DISTRIBUTIONS += [
     ("classes in floats", lambda o, v: of_classes(logits=o).log_prob(v).mean(), with_one(2), with_one(0.5)),
 ]
 
-CHECKS = [
+CHECKS = [  # the name, the loss, good values and bad ones
     ("cross_entropy", F.cross_entropy, GOOD, LARGE),
     ("int32 labels", F.cross_entropy, GOOD.astype(np.int32), NEGATIVE.astype(np.int32)),
     ("nll_loss", F.nll_loss, GOOD, LARGE),

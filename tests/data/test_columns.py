@@ -1,4 +1,7 @@
-"""Columns: numbers in text, the encoder of tables, one_hot, Standardize, MinMaxScaler."""
+"""Columns: numbers in text, the encoder of tables, one_hot, Standardize, MinMaxScaler.
+
+Cells of text are read by `load_csv`; arrays are compared with the formulas, and with scikit-learn's results.
+"""
 
 import json
 import warnings

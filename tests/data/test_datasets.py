@@ -1,4 +1,5 @@
-"""Data sets: the built-in ones, and downloads."""
+"""Data sets: the built-in ones equal scikit-learn's, files of MNIST's form are read or refused with what is
+wrong in them, and downloads are checked."""
 
 import gzip
 import hashlib

@@ -1,4 +1,5 @@
-"""Files of tables: text, and Parquet."""
+"""Samples from files: archives of NumPy, folders of images, Parquet; what `load` makes of each, and errors
+that say what is wrong. Tables in text: test_tables.py."""
 
 import importlib
 import io

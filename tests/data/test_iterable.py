@@ -1,4 +1,7 @@
-"""Iterable data sets, and prefetch: the same batches, errors with their traceback, no thread is left."""
+"""Iterable data sets, and prefetch: the same batches, errors with their traceback, no thread is left.
+
+Collated batches must have the classes, dtypes and values that PyTorch makes of the same samples.
+"""
 
 import gc
 import threading
@@ -33,6 +36,8 @@ from support.threads import in_thread
 
 
 class Numbers(IterableDataset):
+    """The numbers from 0 to n - 1, with noise from the library's generator."""
+
     def __init__(self, n=7, noise=0.0):
         self.n, self.noise = n, noise
 
@@ -86,6 +91,8 @@ def test_an_order_beside_that_of_the_stream_is_refused(settings):
 
 
 class Held(Mapping):
+    """A mapping that is no dict."""
+
     def __init__(self, values):
         self.values_ = values
 
@@ -134,6 +141,7 @@ COLLATED = [  # samples, and what PyTorch makes of them
 
 
 def same(found, expected):
+    """Asserts that classes, keys, dtypes and values are equal, in all containers."""
     assert type(found) is type(expected)
     if isinstance(expected, rv.Tensor):
         assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())

@@ -242,6 +242,7 @@ class Backwards:
 
 
 def loaders():
+    """(name, what makes a loader): orders, samplers, prefetch, augmentation, noise."""
     arrays = TensorDataset(ODD_X, ODD_Y)
     yield "in order", lambda: DataLoader(arrays, 3)
     yield "shuffled", lambda: DataLoader(arrays, 3, shuffle=True)

@@ -1,4 +1,7 @@
-"""Samplers and splits: PyTorch's lengths and errors, the right distribution, the same order for a seed."""
+"""Samplers and splits: PyTorch's lengths and errors, the right distribution, the same order for a seed.
+
+Counts of draws are compared with their probabilities, within five standard deviations.
+"""
 
 import copy
 import pickle

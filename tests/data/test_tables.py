@@ -1,4 +1,7 @@
-"""Tables in text files: their values, labels and classes, and the errors that name what is wrong."""
+"""Tables in text files: their values, labels and classes, and the errors that name what is wrong.
+
+`grouped` is parametrize with many cases in a test. The fixture `table` writes a text into a file.
+"""
 
 import gzip
 

@@ -199,6 +199,7 @@ def test_grids(tmp_path):
 
 @pytest.fixture
 def mnist(tmp_path):
+    """A folder as torchvision's MNIST has it, and its pixels."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     x, y = RNG.integers(0, 256, (10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)

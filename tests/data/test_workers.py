@@ -1,4 +1,7 @@
-"""Workers of a DataLoader: their copies of the data set, their numbers, their order, their errors."""
+"""Workers of a DataLoader: their copies of the data set, their numbers, their order, their errors.
+
+They make their batches in this process; a program must see what it sees with PyTorch's processes.
+"""
 
 # ruff: noqa: NPY002 -- its global numbers are those of workers
 
@@ -39,6 +42,8 @@ class Counted(Dataset):
 
 
 class Part(IterableDataset):
+    """A stream of which each worker gives a part of its own size."""
+
     def __init__(self, sizes):
         self.sizes = sizes
 
@@ -137,6 +142,8 @@ def test_streams_in_turn(sizes, size, drop, expected):
 
 
 class Broken(Dataset):
+    """Sample 1 raises."""
+
     def __init__(self, error):
         self.error = error
 
@@ -256,6 +263,8 @@ def test_hooks_of_files_do_not_run(base, own):
 
 
 class Reads(Dataset):
+    """Has an open file; is a data set, and a function for samples or workers."""
+
     n = 0
 
     def __init__(self):

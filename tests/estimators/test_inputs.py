@@ -1,4 +1,8 @@
-"""What estimators take of tables, labels and targets: limits of numbers; errors with a remedy."""
+"""What estimators take of tables, labels and targets: limits of numbers; errors with a remedy.
+
+Each input is given to an estimator of each kind, which must refuse it with this text, or fit as with plain
+numbers.
+"""
 
 import datetime
 from decimal import Decimal
@@ -149,6 +153,7 @@ def test_values_as_text_and_objects():
 
 
 def columns_of_dates():
+    """Columns of dates, times and durations, of each type that pandas has."""
     stamps = pd.to_datetime(DAYS)
     yield from (stamps, stamps.tz_localize("UTC"), DAYS, pd.period_range("2020-01-01", periods=N))
     yield from (

@@ -1,4 +1,7 @@
-"""MLPClassifier and MLPRegressor beside scikit-learn's, and what they add."""
+"""MLPClassifier and MLPRegressor beside scikit-learn's, and what they add.
+
+`same_fit` fits both in float64 with the same settings and seed, and compares weights, losses and predictions.
+"""
 
 import pickle
 import warnings

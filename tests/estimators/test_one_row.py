@@ -1,4 +1,5 @@
-"""One row at a time: answers, steps, warnings and errors of the full path, after any change."""
+"""One row at a time: answers, steps, warnings and errors of the full path, after any change. A program
+answers a row without that path: scikit-learn's checks, and the Trainer. Copies have no program."""
 
 import copy
 import functools
@@ -341,8 +342,7 @@ STEP_CHANGES = {
     **{name: change for name, change in CHANGES.items() if name not in OF_PREDICTIONS},
     "the rate": lambda m: m.trainer_.optimizer.param_groups[0].update(lr=0.5),
     "a group": lambda m: m.trainer_.optimizer.add_param_group({"params": [nn.Parameter(rv.zeros(2))]}),
-    "l1": lambda m: setattr(m.trainer_, "l1", 0.1),
-    "l2": lambda m: setattr(m.trainer_, "l2", 0.1),
+    "l1": lambda m: setattr(m.trainer_, "l1", 0.1), "l2": lambda m: setattr(m.trainer_, "l2", 0.1),
     "clip": lambda m: setattr(m.trainer_, "clip_grad_norm", 1e-3),
     "metrics": lambda m: setattr(m.trainer_, "metrics", {"accuracy": rv.metrics.METRICS["accuracy"]}),
     "on_nonfinite": lambda m: setattr(m.trainer_, "on_nonfinite", "warn"),

@@ -1,4 +1,7 @@
-"""TabularClassifier and TabularRegressor: columns, categories, missing values."""
+"""TabularClassifier and TabularRegressor: columns, categories, missing values.
+
+Tables of known effects must be predicted; scaled columns are compared with their formula.
+"""
 
 import math
 import re
@@ -52,6 +55,7 @@ def test_categories():
 
 
 def table(n=400, seed=0):
+    """Columns of words and numbers, some missing, and a price that depends on all of them."""
     rng = np.random.default_rng(seed)
     city = rng.choice([f"city {i}" for i in range(12)], n)
     kind = rng.choice(["a", "b", "c"], n)

@@ -1,4 +1,7 @@
-"""The estimators in scikit-learn's tools and checks: pipelines, searches, calibration, copies, files."""
+"""The estimators in scikit-learn's tools and checks: pipelines, searches, calibration, copies, files.
+
+A clone, a copy and a pickle must predict with the bits of the first fit.
+"""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""The file of a model."""
+"""The path of a model's file, which is not there yet."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Random pickles, of which half are such as PyTorch writes."""
+"""Random pickles, of which half are such as PyTorch writes: the bytes of pickle's operations in random order,
+for forger.py, which looks at what reading them does.
+"""
 
 import pickle
 import struct
@@ -11,16 +13,19 @@ TEXTS += ["\x1b[2J", "\u202ea", "__array_interface__", "__class__"]
 
 
 def text(value):
+    """The operation that pushes a text."""
     raw = value.encode()
     return b"X" + struct.pack("<I", len(raw)) + raw
 
 
 def number_of(value):
+    """The operation that pushes a whole number."""
     raw = pickle.encode_long(value)
     return b"\x8b" + struct.pack("<i", len(raw)) + raw
 
 
 def name(path):
+    """The operation that pushes what this path names."""
     return f"c{path.rpartition('.')[0]}\n{path.rpartition('.')[2]}\n".encode()
 
 
@@ -41,6 +46,7 @@ TYPED, CLASS = name("torch._tensor._rebuild_from_type_v2"), name("torch.Tensor")
 
 
 def pickled(rng, end=b"tQ"):
+    """A random pickle; end: what follows the description of a storage."""
     content = b"\x80\x02"
     if rng.random() < 0.8:
         return (content + Value(rng, end).make())[: 2**20] + b"."

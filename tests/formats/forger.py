@@ -12,7 +12,6 @@ import faulthandler
 import functools
 import gzip
 import io
-import json
 import random
 import struct
 import sys
@@ -26,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 import ranvier as rv
-from formats.forged_pickles import ODD, OLD, TEXTS, end_of_old, pickled
+from formats.forged_models import document, header
+from formats.forged_pickles import ODD, OLD, end_of_old, pickled
 from ranvier import nn
 from ranvier.data import load as load_data
 from ranvier.data.datasets import read_idx, read_image
 from ranvier.data.vision.datasets.folder import default_loader
 from ranvier.serialization import info
-from ranvier.serialization.files import _checksum
 from ranvier.torch.files import save as save_for_torch
 from safetensors.numpy import save as safetensors_of
 
@@ -105,6 +104,7 @@ def good(kind):
 
 # --- damaged files
 def damaged(kind, rng):
+    """A good file of a kind with some of its bytes changed; of packed files also before they are packed."""
     content = rng.choice(good(kind))
     if content[:2] == b"PK" and rng.random() < 0.7:  # with sums that fit
         with zipfile.ZipFile(io.BytesIO(content)) as file:
@@ -125,6 +125,7 @@ def _zipped(entries):
 
 
 def _changed(rng, content):
+    """Bytes with some of them replaced, removed, repeated or cut off."""
     content = bytearray(content)
     for _ in range(rng.choice([1, 1, 2, 3, 8])):
         at, length = rng.randrange(len(content) + 1), rng.choice([1, 1, 2, 4, 8, 30])
@@ -145,77 +146,8 @@ def _changed(rng, content):
 
 
 # --- forged files
-LAYERS = [name for name in nn.__all__ if isinstance(getattr(nn, name, None), type)]
-ENCODER = {"layer": "TransformerEncoderLayer", "arguments": {"d_model": 4, "nhead": 2}}
-ARGUMENTS = {
-    "Linear": [{"in_features": 2, "out_features": 3}, {"in_features": 2**19, "out_features": 2}],
-    "Conv2d": [{"in_channels": 1, "out_channels": 2, "kernel_size": 3}],
-    "BatchNorm2d": [{"num_features": 2**20}, {"num_features": 9}],
-    "LSTM": [{"input_size": 2, "hidden_size": 3}],
-    "Embedding": [{"num_embeddings": 2**20, "embedding_dim": 1}],
-    "LayerNorm": [{"normalized_shape": [2**20]}],
-    "TransformerEncoder": [{"num_layers": 1, "encoder_layer": ENCODER}],
-}
-NODES = "dict list tuple tensor array leaf parameter dtype layer same"
-SETTINGS = """
-    in_features out_features num_features in_channels out_channels kernel_size input_size hidden_size groups
-    num_layers num_embeddings embedding_dim normalized_shape d_model nhead num_parameters dtype padding bias
-    num_channels num_groups encoder_layer nonlinearity
-"""
-
-
-def _json(rng, depth=0):
-    draw = rng.random()
-    if depth > 6 or draw < 0.5:
-        return rng.choice([*ODD, *TEXTS, None, True, 0.5, 1e308, [], {}])
-    if draw < 0.7:
-        return [_json(rng, depth + 1)] * rng.choice([1, 2, 2, 30 if depth > 3 else 2])
-    names = rng.choices([*NODES.split(), *TEXTS], k=rng.choice([1, 1, 1, 3]))
-    return {name: _json(rng, depth + 1) for name in names}
-
-
-def _layer(rng, path="", depth=0):
-    if rng.random() < 0.1:
-        return {"same": rng.choice(["0", "0.0", path, "0.1"])}
-    if depth < 40 and rng.random() < 0.6:
-        names = rng.choice([["0", "1"], ["0"], ["a", rng.choice(TEXTS)], [*map(str, range(50))]])
-        more = {"same": f"{path}.{names[0]}".lstrip(".")}
-        first = _layer(rng, f"{path}.{names[0]}".lstrip("."), depth + 1)
-        return {"layer": "Sequential", "children": [[names[0], first], *([name, more] for name in names[1:])]}
-    name = rng.choice(LAYERS)
-    arguments = dict(rng.choice(ARGUMENTS.get(name, [{}])))
-    for _ in range(rng.choice([0, 0, 1, 2])):
-        odd = rng.choice([*ODD[:9], "float64", [3, 3], _json(rng, 4)])
-        odd = _layer(rng, path, 41) if rng.random() < 0.1 else odd
-        arguments[rng.choice([*arguments, *SETTINGS.split()])] = odd
-    return {"layer": name, "arguments": arguments}
-
-
-def _document(rng, content):
-    tree = _layer(rng) if content == "model" else _json(rng)
-    document = {"version": rng.choice([1] * 30 + [0, "1"]), "library": rng.choice(TEXTS), "content": content}
-    arrays = {rng.choice([*TEXTS[1:], "weight"]): np.ones(rng.choice([1, 6, 2000]), np.float32)}
-    document["tied"] = {rng.choice(TEXTS): rng.choice(TEXTS)} if rng.random() < 0.1 else {}
-    document |= {"checksum": _checksum(tree, arrays)} if content == "checkpoint" else {}
-    if rng.random() < 0.3:
-        document[rng.choice(["frozen", "class_names", "input_shape"])] = _json(rng)
-    return safetensors_of(arrays, {"ranvier": json.dumps(document | {content: tree})})
-
-
-def _header(rng):
-    entries = {
-        rng.choice(TEXTS): {
-            "dtype": rng.choice(["F32", "BOOL", "F64", "BF16", "I8", "X", "C64"]),
-            "shape": [rng.choice([0, 1, 2, 3, *ODD]) for _ in range(rng.choice([0, 1, 1, 2, 70]))],
-            "data_offsets": [0, rng.choice([0, 4, 8, 16, *ODD])],
-        }
-        for _ in range(rng.choice([1, 1, 2]))
-    }
-    text = json.dumps(entries).encode() + rng.choice([b"", b"", b"[" * 10**4])
-    return struct.pack("<Q", rng.choice([len(text)] * 9 + ODD) % 2**64) + text + rng.randbytes(16)
-
-
 def _npy_forged(rng):
+    """A file of NumPy with a random header."""
     kinds = "'<f8' '|b1' '<U3' '<U999999999' '|O' [('a','<f8')] '|S0' '<M8[s]'"
     descr = rng.choice(kinds.split())
     shape = tuple(rng.choice([0, 1, 2, 3, *ODD]) for _ in range(rng.choice([0, 1, 2, 2, 70])))
@@ -229,6 +161,7 @@ def _npy_forged(rng):
 
 
 def _csv_forged(rng):
+    """A table of odd cells and lines of different lengths."""
     cells = ["1", "-2.5", "1e400", "", "NaN", "2020-01-01", "1,5", "0x9"]
     cells += ['"', '"a\nb"', "x" * 200, "\0", "\x1b[2J", "é"]
     some = rng.choices(cells, k=rng.choice([1, 2, 5]))
@@ -237,6 +170,8 @@ def _csv_forged(rng):
 
 
 def _png(rng):
+    """A picture that says that it is large, or has a large text."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -249,6 +184,7 @@ def _png(rng):
 
 
 def forged(kind, rng):
+    """A file of a kind that is made of random parts."""
     if kind == "pt":
         data = [(f"a/data/{size}", bytes([7, 200, 0, 1] * size), 0) for size in (1, 4, 8)]
         return _zipped([("a/data.pkl", pickled(rng), 0), *data])
@@ -257,7 +193,7 @@ def forged(kind, rng):
         return OLD + content + end_of_old(content)
     if kind in ("model", "safetensors"):
         form = rng.choice(("model", "checkpoint") if kind == "model" else ("dict", ""))
-        return _document(rng, form) if form else _header(rng)
+        return document(rng, form) if form else header(rng)
     if kind == "npy":
         return _npy_forged(rng)
     if kind == "npz":
@@ -280,6 +216,7 @@ def forged(kind, rng):
 
 # --- reading
 def read(kind, path):
+    """Reads a file as programs do, in each way that there is for its kind."""
     if kind in ("pt", "old", "model", "safetensors"):
         value = rv.load(path)
         if kind in ("model", "safetensors"):
@@ -370,6 +307,7 @@ def attempt(kind, content, slow):
 
 
 def main(kind, count, invented):
+    """Reads so many damaged and forged files, and prints what went wrong."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))

@@ -1,4 +1,8 @@
-"""Damaged and hostile model files: no file, whatever it holds, does more than raise."""
+"""Damaged and hostile model files: no file, whatever it holds, does more than raise.
+
+Each file is made wrong in one way; rv.load must raise the error that says so, within its bounds of time and
+memory.
+"""
 
 import fractions
 import gzip

@@ -1,4 +1,8 @@
-"""Forged and damaged files of PyTorch's formats: none runs code, crashes, hangs or fills memory."""
+"""Forged and damaged files of PyTorch's formats: none runs code, crashes, hangs or fills memory.
+
+The pickles are written operation by operation: `name` pushes what a path names, `text` and `number` a value,
+`tensor` and `storage` what PyTorch writes for them; `archive` and `old` put a pickle into a file.
+"""
 
 import io
 import pickle
@@ -30,6 +34,7 @@ def tensor(held=None, offset=0, size=(4,), stride=(1,), grad=b"\x89", function="
 
 
 def archive(content, entries=(("data/0", bytes(16)),), compress=zipfile.ZIP_STORED, folder="archive"):
+    """A file as torch.save writes it: a zip archive of this pickle and these entries."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compress) as file:
         file.writestr(f"{folder}/data.pkl", PROTO + content + b".")

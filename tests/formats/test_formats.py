@@ -39,6 +39,7 @@ def trainer(model):
 
 
 def fit(folder, epochs, resume=None):
+    """A run with checkpoints that is the same in each version."""
     rv.manual_seed(1)
     run = trainer(network())
     schedule = rv.train.Schedule(optim.lr_scheduler.StepLR(run.optimizer, 3))

@@ -1,4 +1,7 @@
-"""Files on the disk: weights that are mapped, and a disk that is full."""
+"""Files on the disk: weights that are mapped, and a disk that is full.
+
+A mapped file is read as its values are needed: they must stay when the file is written, cut or removed.
+"""
 
 import errno
 import os

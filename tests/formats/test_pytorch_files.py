@@ -1,4 +1,7 @@
-"""Files of PyTorch without PyTorch: those of the folder `pytorch`, and those that were written here."""
+"""Files of PyTorch without PyTorch: those of the folder `pytorch`, and those that were written here.
+
+`again(value)` saves a value in PyTorch's format and loads it; what comes back is compared with what went in.
+"""
 
 import io
 import os
@@ -125,6 +128,8 @@ def test_a_whole_module():
 
 
 class Tied(nn.Module):
+    """A module with a tied weight, two buffers, a function and a hook."""
+
     def __init__(self):
         super().__init__()
         self.a = nn.Linear(2, 2, bias=False)

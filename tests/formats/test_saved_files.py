@@ -1,4 +1,7 @@
-"""What a saved file has in common with the one that was there, and saves to one path at the same time."""
+"""What a saved file has in common with the one that was there, and saves to one path at the same time.
+
+`replace` writes all files of the library: a new file beside the old one, which then takes its place.
+"""
 
 import io
 import itertools

@@ -1,4 +1,8 @@
-"""Model files: what goes in comes out, and a failed write leaves the old file."""
+"""Model files: what goes in comes out, and a failed write leaves the old file.
+
+A model is saved and loaded again: its state must have the same bits, dtypes and names, its layers the same
+text.
+"""
 
 import io
 

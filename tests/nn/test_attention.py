@@ -1,4 +1,8 @@
-"""Attention and encoder layers: masks, dropout, compiled steps, files and errors."""
+"""Attention and encoder layers: masks, dropout, compiled steps, files and errors.
+
+Values of each layer are compared with NumPy by tests/properties; here two ways to the same result are
+compared.
+"""
 
 import importlib
 
@@ -139,7 +143,7 @@ def test_a_mask_of_numbers_is_causal():
     np.testing.assert_array_equal(model(source, target, tgt_is_causal=True).numpy(force=True), y)
     matrices = [p for p in model.parameters() if p.ndim == 2]
     for p in matrices:  # Glorot's bound
-        assert np.abs(p.numpy(force=True)).max() <= (6 / sum(p.shape)) ** 0.5
+        assert 0.7 < np.abs(p.numpy(force=True)).max() / (6 / sum(p.shape)) ** 0.5 <= 1
 
 
 def test_compiled_in_parts(monkeypatch):

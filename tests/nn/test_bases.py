@@ -1,4 +1,7 @@
-"""PyTorch's base classes of layers, and parametrizations of their weights."""
+"""PyTorch's base classes of layers, and parametrizations of their weights.
+
+A class derived from each base must work as a layer; parametrized weights are compared with NumPy.
+"""
 
 import copy
 import pickle

@@ -1,4 +1,5 @@
-"""Containers, mlp, and summaries of networks."""
+"""Containers, which act as lists and dicts of layers; mlp, whose layers and starting values are told; and
+summaries, whose shapes and counts are compared with known networks."""
 
 import copy
 import math

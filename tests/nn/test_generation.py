@@ -1,4 +1,8 @@
-"""A cache of keys and values: the results without it, wrong uses, and one program for all positions."""
+"""A cache of keys and values: the results without it, wrong uses, and one program for all positions.
+
+A text that is given in parts, with a cache, must have the results of the whole text at once: to the bit where
+sums are made in the same order, else up to rounding.
+"""
 
 import contextlib
 import copy
@@ -24,6 +28,7 @@ def without_gradients():
 
 
 def encoder(layers=2, dtype="float32", heads=HEADS, **settings):
+    """A causal encoder in evaluation mode, with random weights and biases."""
     settings = {"batch_first": True, "dtype": np.dtype(dtype), **settings}
     layer = nn.TransformerEncoderLayer(WIDTH, heads, 24, 0.1, **settings)
     model = nn.TransformerEncoder(layer, layers).eval()
@@ -37,6 +42,7 @@ def cache_of(batch, most=MOST, layers=2, dtype="float32", heads=HEADS):
 
 
 def in_parts(model, x, cuts, cache, axis=1):
+    """The results of a text that is given in parts of these lengths, with a cache."""
     ends = np.cumsum([0, *cuts])
     parts = [
         model(x.narrow(axis, a, b - a), is_causal=True, cache=cache).numpy()

@@ -20,6 +20,7 @@ def values(x):
 
 
 def tensor_hooks(torch):
+    """What hooks of tensors see, in the order in which they are called."""
     log = []
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     y = x * 3
@@ -41,6 +42,7 @@ def tensor_hooks(torch):
 
 
 def module_hooks(torch):
+    """What hooks of a module see, in the order in which they are called."""
     log = []
 
     class Two(torch.nn.Module):
@@ -206,6 +208,7 @@ def test_a_hook_that_is_always_called():
 
 
 def hooked():
+    """A network whose modules note what enters and what leaves them."""
     net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
     seen, left = [], []
     for module in net:

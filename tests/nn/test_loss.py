@@ -1,4 +1,7 @@
-"""Loss layers: each layer's op of the same name, and its settings."""
+"""Loss layers: each layer's op of the same name, and its settings.
+
+A sample (tests/samples) is a call of a loss layer; its first argument is the layer itself.
+"""
 
 import numpy as np
 import pytest

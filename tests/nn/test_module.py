@@ -1,4 +1,7 @@
-"""Module: registration, walking, state, modes, errors."""
+"""Module: registration, walking, state, modes, errors.
+
+Names and order are those of PyTorch. `Affine`, a layer in NumPy, needs no kernel.
+"""
 
 import copy
 import pickle
@@ -39,6 +42,8 @@ class Affine(Module):
 
 
 class Net(Module):
+    """Layers by attribute, in containers and nested; a buffer that is saved, and one that is not."""
+
     def __init__(self):
         super().__init__()
         self.first = Affine()

@@ -1,4 +1,7 @@
-"""The call of a module, which the core makes, and Python where hooks, arrays or a recording take part."""
+"""The call of a module, which the core makes, and Python where hooks, arrays or a recording take part.
+
+Arguments, errors, references and signatures must be those of a call that is written in Python.
+"""
 
 import abc
 import copy
@@ -15,6 +18,8 @@ from support.refused import refused
 
 
 class Takes(nn.Module):
+    """Keeps the arguments of its forward pass."""
+
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(rv.ones(2))

@@ -1,4 +1,5 @@
-"""Normalisation of activations and of weights."""
+"""Normalisation of activations and of weights: statistics and results by their formulas, in NumPy, and
+trajectories of weight_norm and spectral_norm as PyTorch's, if it is installed."""
 
 import copy
 import importlib

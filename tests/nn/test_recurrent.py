@@ -1,4 +1,7 @@
-"""RNN, LSTM, GRU and their cells: gradients, shapes, compiled steps, files, errors."""
+"""RNN, LSTM, GRU and their cells: gradients, shapes, errors.
+
+Layers are compared with their formulas in NumPy, with their cells, and with each sequence alone.
+"""
 
 import itertools
 import warnings

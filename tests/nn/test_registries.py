@@ -1,4 +1,8 @@
-"""What a module registers: names, registries, state dicts; nn.utils."""
+"""What a module registers: names, registries, state dicts; nn.utils.
+
+Names, texts of errors and changes through the dicts of a module are those of PyTorch; clipped gradients are
+worked out by hand.
+"""
 
 import copy
 import pickle

@@ -1,4 +1,9 @@
-"""Every rule of problem.CASES: PyTorch's paths, half floats, state dicts that continue."""
+"""Every rule of problem.CASES: PyTorch's paths, half floats, state dicts that continue.
+
+A path is the parameter after each of 100 steps on one problem (problem.py). It is compared with that of the
+rule in NumPy (reference/optimizer.py) and with PyTorch's, stored in trajectories.json. `grouped` is
+parametrize with many cases in a test.
+"""
 
 import contextlib
 import copy

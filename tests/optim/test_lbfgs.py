@@ -1,4 +1,7 @@
-"""L-BFGS: PyTorch's iterations, stored and live; line search, stopping, state."""
+"""L-BFGS: PyTorch's iterations, stored and live; line search, stopping, state.
+
+A path of steps down a curved valley is compared with PyTorch's, up to how far its roundings move it.
+"""
 
 import copy
 import json

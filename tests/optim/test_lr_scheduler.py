@@ -93,6 +93,7 @@ def optimizer_of(library, kind="SGD", kept=float):
 
 
 def schedules_of(library, name, optimizer):
+    """The schedules of a case, in ranvier or torch."""
     s = library.optim.lr_scheduler
     if name == "two at once":
         return [s.StepLR(optimizer, 4, 0.5), s.LinearLR(optimizer, 0.5, total_iters=6)]

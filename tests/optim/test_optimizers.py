@@ -1,4 +1,5 @@
-"""Optimizers: groups, state dicts, wrong settings."""
+"""Optimizers: groups, state dicts, wrong settings; parameters are updated in their memory. KINDS has every
+rule; paths of steps: test_every_rule.py."""
 
 import copy
 import pickle

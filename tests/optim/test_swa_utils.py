@@ -1,4 +1,7 @@
-"""Averaged weights: EMA and SWA as PyTorch's, buffers, batch norm, files."""
+"""Averaged weights: EMA and SWA as PyTorch's, buffers, batch norm, files.
+
+Averages are compared with means in NumPy, with reference/optimizer.py, and with PyTorch, if it is installed.
+"""
 
 import numpy as np
 import pytest

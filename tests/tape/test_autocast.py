@@ -1,4 +1,8 @@
-"""Blocks of autocast: the dtypes of PyTorch 2.13's lists for the CPU, casts, gradients, settings."""
+"""Blocks of autocast: the dtypes of PyTorch 2.13's lists for the CPU, casts, gradients, settings.
+
+Results must have the dtypes that PyTorch gives; captured steps and checkpoints the bits of the plain run.
+Each op by itself: tests/properties.
+"""
 
 import warnings
 
@@ -24,7 +28,8 @@ M, V, S = randn(4, 4), randn(4), randn(3, 4, 4)  # a matrix, a vector, a stack
 IMAGE, SIGNAL, VOLUME = randn(2, 4, 6, 6), randn(2, 4, 8), randn(1, 4, 3, 3, 3)
 SQUARE = M @ M.T + rv.eye(4)
 
-# What other forms of ops give of float32, of bfloat16 and of float64, in a block of bfloat16.
+# An op and its arguments. In a block of bfloat16 LOWER gives bfloat16, also of float32, and FLOAT32 gives
+# float32, also of bfloat16; OWN keeps the dtype.
 LOWER = {
     "matmul with a vector": (rv.matmul, M, V), "addmm with a row": (rv.addmm, V, M, M),
     "einsum": (rv.einsum, "bij,bjk->bik", S, S), "linear to one": (F.linear, M, V, rv.tensor(1.0)),

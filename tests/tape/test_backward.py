@@ -1,4 +1,7 @@
-"""The walk: accumulation, aliasing, release, in-place checks, several outputs."""
+"""The walk: accumulation, aliasing, release, in-place checks, several outputs.
+
+`leaf`, `add`, `mul`, `exp` and `total` work on plain NumPy (support/functions.py): no kernel takes part.
+"""
 
 import gc
 import weakref

@@ -1,4 +1,8 @@
-"""utils.checkpoint: the gradients of the plain call, from a second run of the function in backward."""
+"""utils.checkpoint: the gradients of the plain call, from a second run of the function in backward.
+
+Each case is run with `checkpoint` and with `keep`, which calls the function as it is; gradients, of second
+order too, must be equal up to rounding.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Functions with a context and static methods: what forward may get and return, and backward."""
+"""Functions with a context and static methods: what forward may get and return, and backward.
+
+`function(forward, backward)` makes such a Function; gradients are compared with numbers worked out by hand.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Gradients of gradients: create_graph=True. Those of each op: properties/test_gradient.py."""
+"""Gradients of gradients: create_graph=True. Those of each op: properties/test_gradient.py.
+
+They are compared with derivatives worked out by hand, or by gradgradcheck with finite differences.
+"""
 
 import gc
 import importlib
@@ -370,7 +373,8 @@ def test_second_gradients_of_softplus_keep_their_digits():
     np.testing.assert_allclose(*found, 1e-6)
 
 
-# f, x and f''(x) where formulas of f have a kink or a quotient 0 / 0; of one element: test_kinks_of_pytorch.
+# f, x and f''(x) as mathematics has it, where formulas of f have a kink or a quotient 0 / 0; of ops of one
+# element: test_kinks_of_pytorch.
 SPECIAL = {
     "logcumsumexp of equals": (lambda x: rv.logcumsumexp(rv.stack([x, x.detach()]), 0)[1], 1.5, 0.25),
     "product with a zero": (lambda x: rv.stack([x, x * 2, x + 3]).prod(), 0.0, 12.0),

@@ -1,4 +1,8 @@
-"""Gradients that are arrays only where one is needed: at the maxima of a pool, and of parts of a tensor."""
+"""Gradients that are arrays only where one is needed: at the maxima of a pool, and of parts of a tensor.
+
+A `Deferred` holds a gradient as its nonzero values; what takes it (`forms`) must give what a whole array
+gives.
+"""
 
 import numpy as np
 import pytest

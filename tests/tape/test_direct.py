@@ -1,4 +1,8 @@
-"""Kernels off the tape: a result without a node, and changes in place that count as all others do."""
+"""Kernels off the tape: a result without a node, and changes in place that count as all others do.
+
+`direct` and `in_place` call a kernel as ops do (`by_kernel`, `into`); they give None where the core leaves
+the call to Python: where a gradient is needed, or the kernel refuses its arguments.
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Function.apply: what it takes and what it returns."""
+"""Function.apply: what it takes and what it returns.
+
+The Functions here work on plain NumPy: what they are told, and what comes back, is known by hand.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""In-place changes: leaves, versions, and the tape taking over the result."""
+"""In-place changes: leaves, versions, and the tape taking over the result.
+
+`mul`, `exp` and `total` work on plain NumPy (support/functions.py): no kernel takes part.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""no_grad, enable_grad, set_grad_enabled and observers: blocks, decorators, threads."""
+"""no_grad, enable_grad, set_grad_enabled and observers: blocks, decorators, threads.
+
+`recorded` says whether an op is recorded now: each block must switch it, and leave it as it was.
+"""
 
 import contextlib
 import sys

@@ -1,4 +1,7 @@
-"""A backward of some inputs computes no gradient of others: autograd.grad(y, x), backward(inputs=x)."""
+"""A backward of some inputs computes no gradient of others: autograd.grad(y, x), backward(inputs=x).
+
+Those that it does compute have the bits of a backward of all inputs.
+"""
 
 import pytest
 import ranvier as rv
@@ -7,7 +10,7 @@ from support.functions import Function
 from support.threads import in_threads
 
 F = rv.nn.functional
-SEVERAL = {
+SEVERAL = {  # a function, and the shapes of its inputs
     "add": (rv.add, (4, 3), (3,)),
     "mul": (rv.mul, (4, 3), (3,)),
     "matmul": (rv.matmul, (2, 3, 4), (4, 5)),

@@ -1,4 +1,7 @@
-"""Nodes of the tape as programs see them: their links, their attributes, their hooks."""
+"""Nodes of the tape as programs see them: their links, their attributes, their hooks.
+
+Names, order and values are those that PyTorch shows for the same program.
+"""
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from support.refused import refused
 
 
 class Pair(rv.autograd.Function):
+    """A product and a sum: two outputs of one node."""
+
     @staticmethod
     def forward(ctx, a, b):
         ctx.k = 5

@@ -1,4 +1,8 @@
-"""What Trainer is given: refused with its remedy where it would be wrong, or have no effect."""
+"""What Trainer is given: refused with its remedy where it would be wrong, or have no effect.
+
+Other forms of the same data must give the same history, weights and predictions; what is wrong must raise
+this error before anything is trained. X, Y: 40 samples of three features, and their class, 0 or 1.
+"""
 
 from decimal import Decimal
 

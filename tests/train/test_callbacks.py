@@ -1,4 +1,8 @@
-"""Callbacks: the order of the hooks, early stopping with the best weights put back, the progress bar."""
+"""Callbacks: the order of the hooks, early stopping with the best weights put back, the progress bar.
+
+Hooks are noted in the order in which they are called; `Scripted` puts known values into the logs, by which
+the epoch at which a run stops is known.
+"""
 
 import math
 
@@ -20,6 +24,8 @@ def new_trainer(lr=0.1, metrics=()):
 
 
 class Recorder(rv.Callback):
+    """Notes each hook that is called, with the names of its logs."""
+
     def __init__(self):
         self.calls = []
 

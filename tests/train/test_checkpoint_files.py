@@ -1,4 +1,7 @@
-"""Files of checkpoints: kept and removed, damaged, lacking something, of another run."""
+"""Files of checkpoints: kept and removed, damaged, lacking something, of another run.
+
+`fit` trains with a checkpoint after each batch and resumes from the folder (support/training.py).
+"""
 
 import json
 import os
@@ -65,6 +68,7 @@ def test_what_a_checkpoint_is_for_other_readers(tmp_path):
 
 
 def damage(path, how):
+    """Changes a file in this way."""
     content = bytearray(path.read_bytes())
     if how == "empty":
         content = b""

@@ -1,4 +1,7 @@
-"""Checkpoints in one process: a run that crashes anywhere is resumed, whatever takes part in it."""
+"""Checkpoints in one process: a run that crashes anywhere is resumed, whatever takes part in it.
+
+The resumed run must end with the state of a run that did not crash (`state_of`): weights, optimizer, history.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,9 @@
-"""Several epochs in one call to the core: the bits of a run epoch by epoch, and what keeps epochs apart."""
+"""Several epochs in one call to the core: the bits of a run epoch by epoch, and what keeps epochs apart.
+
+`both` trains twice, in the core and with a callback that needs Python at each batch, and gives the two
+states: weights, optimizer, history, random numbers. The fixture `runs` has the batches of each call to the
+core.
+"""
 
 import math
 import os

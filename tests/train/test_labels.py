@@ -1,4 +1,7 @@
-"""Labels and tables of other libraries: what `fit` learns of them, and what `predict` and `save` keep."""
+"""Labels and tables of other libraries: what `fit` learns of them, and what `predict` and `save` keep.
+
+X, Y: 40 samples of three features, and their class, 0 or 1 (support/training.py).
+"""
 
 import copy
 import warnings

@@ -1,4 +1,7 @@
-"""Callbacks that write or steer: schedules, TensorBoard, functions, what a resumed run says."""
+"""Callbacks that write or steer: schedules, TensorBoard, functions, what a resumed run says.
+
+What is written is read back and compared with the history of the run, and rates with the number of updates.
+"""
 
 import builtins
 import sys

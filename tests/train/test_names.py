@@ -1,4 +1,7 @@
-"""Losses and optimizers by name, the text of a Trainer, `save` and `load`, the progress of `fit`."""
+"""Losses and optimizers by name, the text of a Trainer, `save` and `load`, the progress of `fit`.
+
+A loaded Trainer must predict, evaluate and continue with the numbers of the one that was saved.
+"""
 
 import numpy as np
 import pytest

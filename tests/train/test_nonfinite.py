@@ -1,4 +1,5 @@
-"""Losses that are not finite, and Ctrl-C."""
+"""Losses and data that are not finite: named by epoch, batch and layer, with no update made; and Ctrl-C,
+after which a run can be resumed."""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""While a fit runs, another thread may not switch the mode of its model."""
+"""While a fit runs, another thread may not switch the mode of its model.
+
+`Inside(call)` is a callback that makes a call in the middle of a fit, `outcome` makes it in another thread.
+"""
 
 import contextlib
 import copy

@@ -1,4 +1,9 @@
-"""Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python."""
+"""Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python.
+
+`both` trains twice, in the core and with a callback that needs Python at each batch, and gives the two
+states: weights, optimizer, history, random numbers. The fixture `runs` has the batches of each call to the
+core.
+"""
 
 import time
 import warnings
@@ -129,6 +134,8 @@ def test_checks_of_replays_come_as_often_as_batch_by_batch(runs):
 
 
 class Notes(rv.Callback):
+    """A callback that need not see every batch: what it is told of those that it sees."""
+
     every_batch = False
 
     def __init__(self):
@@ -188,6 +195,7 @@ def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_p
 
 
 def run_to_error(hooks, x, y, **settings):
+    """How a fit ends: its error or warnings, the number of updates, the state."""
     trainer = dropout(**settings)()
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -1,5 +1,10 @@
-"""Calls of compiled steps: arguments, results, and what the caller does with them."""
-# ruff: noqa: F403, F405
+"""Calls of compiled steps: arguments, results, and what the caller does with them.
+
+Each case is a step that is called ten times, compiled and eagerly: results, weights, gradients and whatever
+the caller keeps must have the same bits after every call (judge.py). A step may also run eagerly, with a
+warning, only where `eager(...)` marks it. `own` makes a class with these attributes, `given` sets attributes
+(objects.py). `small.train(x, factor)` (small.py) updates a weight by a loss that has this factor.
+"""
 
 import collections
 import dataclasses
@@ -9,21 +14,24 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, default_inputs
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import Bag, Doubled, Pair, Plain, Row, Settings, SlottedSettings, given, own
+from compile.staleness.scenario import add, eager, scenario, sets
+from compile.staleness.small import Small
 from ranvier import nn, optim
 
 
 def drawn(number, shape=(4, 3), dtype=np.float32):
+    """Random numbers, others for each call number."""
     return np.random.default_rng(number).standard_normal(shape).astype(dtype)
 
 
 def A(number, shape=(4, 3), dtype=np.float32):
+    """A Tensor of random numbers, others for each call number."""
     return rv.tensor(drawn(number, shape, dtype))
 
 
 def B(number):
+    """As A, with other numbers."""
     return A(number + 100)
 
 
@@ -46,12 +54,14 @@ def called(step, *inputs, **more):
 
 
 def keyworded(small, x, mask=None, scale=2.0, *, bias=None, flag=False):
+    """A step with arguments that may be left out or given by name."""
     y = x * 2 if mask is None else x - mask * 0.5
     y = y if bias is None else y + bias
     return small.train(y - 1 if flag else y, scale)
 
 
 def summed(small, x, *more):
+    """A step with any number of arguments."""
     for other in more:
         x = x - other.float() * other.float() * 0.5
     return small.train(x.float(), 1.5 + len(more))

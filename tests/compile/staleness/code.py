@@ -1,5 +1,10 @@
-"""Functions, methods, classes and modules that are rebound or patched, or get new code or defaults."""
-# ruff: noqa: F403, F405
+"""Functions, methods, classes and modules that are rebound or patched, or get new code or defaults.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`. `own` makes a class with
+these attributes, `given` sets attributes (objects.py).
+"""
 
 import abc
 import builtins
@@ -19,8 +24,8 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
+from compile.staleness.objects import Plain, Rich, given, imported, module, once, own, scaled
+from compile.staleness.scenario import TWICE, alone, eager, puts, scenario, sets
 from ranvier import nn, ops
 
 CHOICE = None

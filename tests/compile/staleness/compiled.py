@@ -1,6 +1,11 @@
 """Compiled methods, models and functions, within others and in threads; steps that keep something for the
-next call, and what the caller does between calls."""
-# ruff: noqa: F403, F405
+next call, and what the caller does between calls.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`. `own` makes a class with
+these attributes, `given` sets attributes (objects.py).
+"""
 
 import functools
 import itertools
@@ -9,9 +14,9 @@ from types import SimpleNamespace
 
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import in_a_thread, once, own
+from compile.staleness.scenario import eager, puts, scenario, sets, whole
+from compile.staleness.small import Net, Small, classifies, descends, labelled, network, sgd
 from ranvier import nn, optim
 
 
@@ -35,6 +40,7 @@ class Learner(Small):
 
 
 def by_method(run, o):
+    """Of a class, called on two objects."""
     kind = own(Learner, step=run.compile(Learner.step))
     o.__class__ = kind
     other = kind(2)
@@ -131,6 +137,7 @@ def labels(run, o, use):
 
 
 def in_both_modes(run, o):
+    """A training step and predictions of one model, in turn."""
     fast, step = run.compile(o), run.compile(classifies(o, sgd(o)))
 
     def call(x, y):
@@ -155,6 +162,8 @@ scenario(lambda v: network(nn.BatchNorm1d(4)), lambda o, v: sets("eps")(o[2], 0.
 
 # --- what the step keeps for the next call, or changes of what the caller sees
 class Kept(Learner):
+    """A step's lasting things: networks, tables, flags and a running total."""
+
     def __init__(self, v):
         super().__init__(v)
         self.net, self.table, self.flags, self.hidden, self.calls = nn.Linear(3, 3), {}, [False], None, 0
@@ -163,16 +172,8 @@ class Kept(Learner):
 
     @property
     def watch(self):
-        return [
-            self.w,
-            self.optimizer,
-            self.net,
-            self.target,
-            self.drop,
-            self.total,
-            [*self.table],
-            self.calls,
-        ]
+        networks = [self.net, self.target, self.drop]
+        return [self.w, self.optimizer, networks, self.total, [*self.table], self.calls]
 
 
 def first_time(o, x):

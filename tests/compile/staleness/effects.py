@@ -1,5 +1,12 @@
-"""Steps that read or change what is in none of their variables, that keep results, or have side effects."""
-# ruff: noqa: B905, F403, F405, NPY002, RUF015, RUF021, UP031
+"""Steps that read or change what is in none of their variables, that keep results, or have side effects.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`, as all of `given_up` and
+`source` are. `own` makes a class with these attributes, `given` sets attributes (objects.py). `small.train(x,
+factor)` (small.py) updates a weight by a loss that has this factor.
+"""
+# ruff: noqa: B905, NPY002, RUF015, RUF021, UP031
 
 import collections
 import contextlib
@@ -27,9 +34,9 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import NUMBERS, Counter, Odd, Plain, Rich, given, own
+from compile.staleness.scenario import TWICE, eager, puts, scenario, sets
+from compile.staleness.small import Own, Small
 from ranvier import nn
 
 set_value, twice = sets("value"), functools.partial(scenario, ways=TWICE)
@@ -161,6 +168,7 @@ def summing(v):
 
 
 def counting(v):
+    """A function that counts its calls in a variable around it."""
     calls = 0
 
     def o():
@@ -210,12 +218,11 @@ def reseeded(o, x):
 
 G = 0.0
 for make in (
-    *(
-        lambda v: iter(NUMBERS),
-        lambda v: itertools.cycle([1.0, 2.0, 3.0]),
-        lambda v: map(float, range(1, 30)),
-    ),
-    *(lambda v: (n for n in NUMBERS), lambda v: Counter()),
+    lambda v: iter(NUMBERS),
+    lambda v: itertools.cycle([1.0, 2.0, 3.0]),
+    lambda v: map(float, range(1, 30)),
+    lambda v: (n for n in NUMBERS),
+    lambda v: Counter(),
 ):
     source(make, lambda o: next(o), lambda o: [*zip("a", o)][0][1])
 source(lambda v: iter(NUMBERS), lambda o: next(o, 9.0), lambda o: o.__next__())
@@ -245,17 +252,13 @@ scenario(lambda v: None, None, lambda o: 2.0 if rv.memory_stats() else 1.0,
 
 # --- side effects on a keeper, beside a training step or in a module that is replayed by itself
 class Keeper:
+    """Everything that side effects may reach: numbers, containers, texts, a logger, a class."""
+
     shared = None
 
     def __init__(self, value=None):
-        self.calls, self.called, self.items, self.table, self.text, self.last = (
-            0,
-            0,
-            [],
-            {},
-            io.StringIO(),
-            None,
-        )
+        self.calls = self.called = 0
+        self.items, self.table, self.text, self.last = [], {}, io.StringIO(), None
         self.inner, self.logger = SimpleNamespace(last=None), logging.Logger("a")
         self.logger.addHandler(logging.StreamHandler(self.text))
         patch(sys, "stdout", self.text)
@@ -285,6 +288,8 @@ def beside(run, k, act):
 
 
 def beside_alone(run, k, act):
+    """In a module that is replayed by itself, without gradients."""
+
     def step(x):
         results = x.sum(), x * 2.0
         act(k, x, results)

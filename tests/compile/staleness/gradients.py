@@ -1,5 +1,10 @@
-"""Gradients that a call leaves and the next one finds: two optimizers, accumulation, updates by hand."""
-# ruff: noqa: F403, F405
+"""Gradients that a call leaves and the next one finds: two optimizers, accumulation, updates by hand.
+
+A step trains a generator and a discriminator, two small networks, by actions that are written as words: "0g G
+g" clears the generator's gradients, computes those of its loss and updates it. The step is called ten times,
+compiled and eagerly. After each call the losses, weights, gradients and optimizers must have the same bits
+(judge.py), and the gradients must be new objects in the same calls: programs keep a gradient, or add to it.
+"""
 
 import dataclasses
 import functools
@@ -8,16 +13,15 @@ import numpy as np
 import ranvier as rv
 from compile.beside import drawn
 from compile.staleness.judge import Case
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.scenario import eager, scenario, sets
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
-given = drawn((5, 2), (5, 3))
+noise_and_real = drawn((5, 2), (5, 3))  # other numbers at each call
 
 
 class Pair:
-    """A generator and a discriminator, and what the caller holds of their gradients."""
+    """A generator g and a discriminator d, and what the caller holds of their gradients."""
 
     def __init__(self, kind=optim.SGD, **settings):
         self.g = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
@@ -31,7 +35,10 @@ class Pair:
         return [self.g, self.d, self.of_g, self.of_d, self.kept, self.same_objects]
 
     def look(self, number, result):
-        """Notes which gradients are the objects of the call before; in some calls nothing holds them."""
+        """Notes which gradients are the objects of the call before.
+
+        The caller holds none of them in some calls: their memory may then be used again.
+        """
         gradients = [p.grad for p in self.parameters]
         if self.before:
             self.same_objects.append([a is b for a, b in zip(self.before, gradients, strict=True)])
@@ -39,13 +46,16 @@ class Pair:
         self.kept = [] if number % 4 == 3 else self.kept + [g for g in self.before if g is not None]
 
     def fake_is_real(self, z):
+        """The generator's loss."""
         return F.softplus(-self.d(self.g(z))).mean()
 
     def is_right(self, z, x):
+        """The discriminator's loss."""
         return (F.softplus(-self.d(x)) + F.softplus(self.d(self.g(z).detach()))).mean()
 
 
 def backward(loss):
+    """Adds its gradients; the loss without its history."""
     loss.backward()
     return loss.detach()
 
@@ -73,7 +83,8 @@ def descend(p):
     p.data -= 0.1 * p.grad
 
 
-# G and D: the gradients of both losses; g and d: the updates; 0 and =: no gradients, or zeros
+# G and D add the gradients of a loss, g and d update a network; 0 makes its gradients None, = sets zeros.
+# Each is a function of the Pair s and of the inputs z (noise) and x (real samples).
 ACTIONS = {
     "G": lambda s, z, x: backward(s.fake_is_real(z)),
     "D": lambda s, z, x: backward(s.is_right(z, x)),
@@ -94,7 +105,7 @@ ACTIONS = {
 
 
 def actions(names):
-    """A step of these actions, which returns the losses."""
+    """A step that does these actions in turn and returns the losses."""
     chosen = [ACTIONS[name] for name in names.split()]
 
     def step(s, z, x):
@@ -104,10 +115,11 @@ def actions(names):
 
 
 def stepped(run, s, step):
-    return Case(run.compile(lambda z, x: step(s, z, x)), lambda: s, given, s.look)
+    """The usual way: the step is compiled, the Pair is compared and looked at after each call."""
+    return Case(run.compile(lambda z, x: step(s, z, x)), watch=lambda: s, inputs=noise_and_real, each=s.look)
 
 
-paired = functools.partial(scenario, ways=(stepped,))
+paired = functools.partial(scenario, ways=(stepped,))  # paired(make a Pair, its change or None, *steps)
 ORDERS = (
     "0g G g 0d D d", "0d D d 0g G g", "0d 0g D d G g", "D 0d D d 0d G g 0g", "D d 0d G g 0g", "=d D d =g G g",
     "D d =d G g =g", "0d D d G g", "0g D d G g", "D d G g", "D D clip d 0d G g 0g", "None D by_hand",
@@ -124,10 +136,12 @@ for seed in range(40):
 
 # --- what the caller does between calls, with the pair and a weight of its discriminator
 def one_for_two(s, w):
+    """One Tensor is the gradient of two parameters."""
     s.d[0].bias.grad = s.g[0].bias.grad = rv.ones(4)
 
 
 def exchanged(s, w):
+    """The gradient that was held comes back, and the caller holds the present one."""
     w.grad, s.held = rv.ones(4, 3) if s.held is None else s.held, w.grad
 
 
@@ -151,7 +165,7 @@ CHANGES = (
 
 
 def changing(at, change):
-    """A way in which the caller makes the change after these calls."""
+    """A way in which the caller makes the change after the calls `at`."""
 
     def way(run, s, step):
         def after(number, result):
@@ -178,22 +192,25 @@ def by_two(run, s, step):
     """The generator's step leaves gradients in the discriminator, whose own step drops them."""
     first = run.compile(lambda z, x: actions("0g G g")(s, z, x))
     second = run.compile(lambda z, x: actions("0d D d")(s, z, x))
-    return Case(lambda z, x: [first(z, x), second(z, x)], lambda: s, given, s.look)
+    both = lambda z, x: [first(z, x), second(z, x)]  # noqa: E731
+    return Case(both, watch=lambda: s, inputs=noise_and_real, each=s.look)
 
 
 def of_argument(run, s, step):
+    """From call 7 on the caller passes a gradient that the step before has left."""
+
     def called(g, z, x):
         actions("D d 0d D")(s, z, x)
         return (g * 2).sum()
 
     def inputs(number):
-        return rv.ones(4, 3) if number < 7 else s.d[0].weight.grad, *given(number)
+        return rv.ones(4, 3) if number < 7 else s.d[0].weight.grad, *noise_and_real(number)
 
-    return Case(run.compile(called), lambda: s, inputs, s.look)
+    return Case(run.compile(called), watch=lambda: s, inputs=inputs, each=s.look)
 
 
 def checked(bad):
-    """The values of an argument are checked after the gradients of the generator have moved."""
+    """In the calls `bad` a loss gets 1.5, which is no probability, and raises between the two updates."""
 
     def way(run, s, step):
         def called(z, x, shares):
@@ -203,9 +220,9 @@ def checked(bad):
             return actions("0d D d")(s, z, x)
 
         def inputs(number):
-            return *given(number), rv.tensor([0.5, 1.5 if number in bad else 0.25, 1.0])
+            return *noise_and_real(number), rv.tensor([0.5, 1.5 if number in bad else 0.25, 1.0])
 
-        return Case(run.compile(called), lambda: s, inputs, s.look)
+        return Case(run.compile(called), watch=lambda: s, inputs=inputs, each=s.look)
 
     return way
 

@@ -1,14 +1,19 @@
-"""Tensors and arrays that a step reads or changes: their memory, its other names, and what replaces them."""
-# ruff: noqa: F403, F405
+"""Tensors and arrays that a step reads or changes: their memory, its other names, and what replaces them.
+
+`changed(make, *changes)` and `scenario(make, change, *reads)` (scenario.py): a step reads what `make` has
+made, and a change alters it between two calls. Compiled, each call must show the bits of the same calls run
+eagerly (judge.py). A step may also run eagerly, with a warning, only where `eager(...)` marks it. `own` makes
+a class with these attributes, `given` sets attributes (objects.py).
+"""
 
 import dataclasses
 
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import Plain, given
+from compile.staleness.scenario import changed, eager, puts, scenario, sets, trained
+from compile.staleness.small import descends, of_leaves
 from ranvier import nn, optim
 
 
@@ -106,6 +111,7 @@ changed(two_leaves, lambda o, n: sets("data")(o[0], o[1].data[n % 2]),
 
 # --- tensors that the step changes, and the caller between two calls
 def changing(run, o, act):
+    """The step changes tensors by `act`, and the caller changes the weight after each call."""
     layer, total = nn.Linear(3, 3), rv.zeros(3)
 
     def step(x):

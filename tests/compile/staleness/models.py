@@ -1,5 +1,12 @@
-"""Models in training steps, in a Trainer and without gradients: layers, parameters, memory, hooks."""
-# ruff: noqa: B023, F403, F405
+"""Models in training steps, in a Trainer and without gradients: layers, parameters, memory, hooks.
+
+`changed(make, *changes)` (scenario.py): `make` makes a model, which is used in each of several ways, and a
+change alters it between two calls. Compiled, each call must show the bits of the same calls run eagerly
+(judge.py). A step may also run eagerly, with a warning, only where `eager(...)` marks it. A change `lambda s,
+n` gets what was made and the number of the change, 1 to 3. `own` makes a class with these attributes, `given`
+sets attributes (objects.py).
+"""
+# ruff: noqa: B023, I001
 
 import copy
 import functools
@@ -9,9 +16,12 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import Plain, given, own
+from compile.staleness.scenario import changed, eager, empty, puts, scenario, sets
+from compile.staleness.small import (
+    Reads, classifies, descends, fitted, in_memory_of, in_one_vector, labelled, network, networks, sgd,
+    squares, trainer, used,
+)  # fmt: skip
 from ranvier import distributions, nn, optim
 from ranvier.nn import functional as F
 
@@ -226,11 +236,7 @@ for hook in HOOKS:
 
 # --- models and tensors outside of modules that another one replaces
 def two_trained(run, o, read):
-    def step(x, y):
-        m, optimizer = read(o)
-        return classifies(m, optimizer)(x, y)
-
-    return Case(run.compile(step), lambda: PAIRS, labelled)
+    return Case(run.compile(lambda x, y: classifies(*read(o))(x, y)), lambda: PAIRS, labelled)
 
 
 def two_predicted(run, o, read):
@@ -311,8 +317,7 @@ def reads_alone(run, m, read):
 
 
 def reads_in_fit(run, m, read):
-    optimizer = sgd(m)
-    t = trainer(run.compiled, m, optimizer)
+    t = trainer(run.compiled, m, optimizer := sgd(m))
     return Case(lambda: fitted(t, "data", run.change), lambda: [m, optimizer], empty, calls=1)
 
 

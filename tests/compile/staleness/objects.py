@@ -1,4 +1,5 @@
-"""Objects with special ways to hold or to give a value, for scenarios."""
+"""Objects with special ways to hold or to give a value, for scenarios (scenario.py),
+and functions that make a number of a value, so that a step can read it."""
 
 import collections
 import dataclasses
@@ -26,6 +27,8 @@ class Plain:
 
 
 class Rich(Plain):
+    """An object with methods and special methods that give its value."""
+
     def get(self):
         return self.value
 
@@ -146,6 +149,8 @@ class Counter:
 
 @dataclasses.dataclass
 class Output(collections.OrderedDict):
+    """A dict whose items are attributes, too, as libraries return them."""
+
     y: object = None
     more: object = None
 
@@ -161,11 +166,12 @@ class Doubled(collections.namedtuple("Doubled", "first second")):
 
 
 def own(base=object, **attributes):
-    """A new class."""
+    """A new class with this base and these attributes."""
     return type("Own", (base,), attributes)
 
 
 def given(x, **attributes):
+    """x, after it got these attributes."""
     for name, value in attributes.items():
         setattr(x, name, value)
     return x

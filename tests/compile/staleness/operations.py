@@ -1,16 +1,17 @@
 """What steps compute in forms that samples do not have: indexing, labels, Tensors that the step makes.
 
-Ops as samples call them: `properties/test_captured.py`.
+Each function of x (4, 3) and labels y is a part of a training step. Compiled, ten calls must show the bits of
+the same calls run eagerly (judge.py), and none may run eagerly. Ops as samples call them:
+`properties/test_captured.py`.
 """
-# ruff: noqa: F403, F405
 
 import functools
 
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.scenario import scenario
+from compile.staleness.small import Own, descends, labelled, sgd
 from ranvier import distributions, nn
 from ranvier.nn import functional as F
 

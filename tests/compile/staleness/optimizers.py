@@ -1,5 +1,12 @@
-"""Optimizers: each setting of each class, groups, states, gradients, schedules."""
-# ruff: noqa: B009, F403, F405, RUF015
+"""Optimizers: each setting of each class, groups, states, gradients, schedules.
+
+`changed(make, *changes)` (scenario.py): `make` makes two parameters and their optimizer, and a change alters
+them between two calls of a training step. Compiled, each call must show the bits of the same calls run
+eagerly (judge.py). A step may also run eagerly, with a warning, only where `eager(...)` marks it. A change
+`lambda t, n` gets what was made and the number of the change, 1 to 3. `own` makes a class with these
+attributes, `given` sets attributes (objects.py).
+"""
+# ruff: noqa: B009, I001, RUF015
 
 import functools
 from types import SimpleNamespace
@@ -7,9 +14,11 @@ from types import SimpleNamespace
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import given, own
+from compile.staleness.scenario import changed, eager, empty, puts, scenario, sets, whole
+from compile.staleness.small import (
+    Ahead, Small, Two, add_group, descends, fitted, load_state, network, own_step, sgd, squares, trainer,
+)  # fmt: skip
 from optim.problem import CASES
 from ranvier import nn, optim
 from ranvier.optim import lr_scheduler, swa_utils
@@ -183,6 +192,8 @@ for change, read in (
 
 # --- whole steps, of two parameters, a line and a number `k` that changes
 class Line:
+    """A linear layer with several optimizers, an average and a schedule; k: the number that changes."""
+
     def __init__(self, v):
         self.line, self.two, self.k, self.seen = nn.Linear(3, 3), Two(momentum=0.5), v, rv.zeros(3)
         self.optimizer, self.average = sgd(self.line), swa_utils.AveragedModel(self.line)

@@ -1,5 +1,11 @@
-"""Where a value is, its kind, how a step reads it, and how it is changed between calls."""
-# ruff: noqa: B009, C416, C417, F403, F405, RUF015, SIM401, UP030, UP032
+"""Where a value is, its kind, how a step reads it, and how it is changed between calls.
+
+`scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
+between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
+also run eagerly, with a warning, only where the read is marked by `eager(...)`. `own` makes a class with
+these attributes, `given` sets attributes (objects.py).
+"""
+# ruff: noqa: B009, C416, C417, F821, I001, RUF015, SIM401, UP030, UP032
 
 import argparse
 import builtins
@@ -24,8 +30,13 @@ from types import SimpleNamespace
 
 import ranvier as rv
 from compile.staleness.judge import patch
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
+from compile.staleness.objects import (
+    NAN, Color, Descriptor, Frozen, OddList, Output, Pair, Plain, Renamed, Rich, Settings, Slotted, SubRich,
+    given, imported, module, own, variable, wrapping,
+)  # fmt: skip
+from compile.staleness.scenario import (
+    EVERYWHERE, TWICE, alone, argument, eager, keyword, loss, puts, scenario, sets,
+)  # fmt: skip
 from ranvier import nn, optim
 
 INF, ERRORS = float("inf"), (KeyError, AttributeError)
@@ -62,7 +73,7 @@ def import_name(o):
     return value
 
 
-# --- values of each kind in each place
+# --- four values of each kind, in each place one after the other, and the number that a step makes of one
 KINDS = [
     ((2.0, 3.0, 2.0, -1.5), lambda v: v),
     (("relu", "tanh", "gelu", "relu"), lambda v: {"relu": 1.0, "tanh": 2.0, "gelu": 3.0}[v]),
@@ -80,7 +91,7 @@ KINDS = [
     ((abs, float, lambda z: 2 * z, abs), lambda v: v(1.5)),
     ((range(2), range(3), range(0, 6, 2), range(2)), lambda v: float(sum(v))),
 ]
-PLACES = [  # made, changed, read
+PLACES = [  # of each place: how the value is put there, how it is replaced, how a step reads it
     (lambda v: globals().update(G=v), lambda o, v: globals().update(G=v), lambda o: G),
     (variable, lambda o, v: o.put(v), lambda o: o.get()),
     (default, lambda o, v: setattr(o, "__defaults__", (v,)), lambda o: o()),

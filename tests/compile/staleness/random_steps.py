@@ -3,6 +3,8 @@
 Lines on tensors: second gradients, distributions, hooks, views, changes in place, containers, dtypes, shapes,
 accumulated gradients, two optimizers. All tensors ``t0``, ``t1`` ... have the shape (n, 6), so that lines fit
 each other and can be left out. Numbers are read along random paths through a random graph of objects.
+`judged` compares a compiled step with the same step run eagerly, call by call and bit by bit; `reduced`
+leaves out the lines that a difference does not need.
 """
 
 import contextlib

@@ -1,12 +1,16 @@
-"""Each setting that a program can make, on and off between two calls: a replay follows it."""
-# ruff: noqa: F403, F405
+"""Each setting that a program can make, on and off between two calls: a replay follows it.
+
+`switched(on, off, *reads)` makes a scenario (scenario.py) of each function that reads the setting: it is
+switched on, off and on again between calls, and each compiled call must show the bits of the same call run
+eagerly. A step may also run eagerly, with a warning, only where `eager(...)` marks it.
+"""
 
 import contextlib
 
 import ranvier as rv
 from compile.staleness.judge import Case, default_inputs, patch
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.scenario import eager, scenario, sets, whole
+from compile.staleness.small import Own
 from ranvier.tensors import printing
 from ranvier.torch import jit, operators, pytree
 from ranvier.torch import multiprocessing as mp

@@ -1,4 +1,7 @@
-"""Models, optimizers and training steps of the scenarios, and fits in which something changes."""
+"""Models, optimizers and training steps of the scenarios, and fits in which something changes.
+
+What a class shows in `watch` is compared after each call of a compiled step with what eager calls have left.
+"""
 
 import copy
 import types
@@ -191,6 +194,8 @@ def sgd(model, lr=0.1, momentum=0.0):
 
 
 def of_leaves(leaves):
+    """A step whose loss has the first and the last of these leaves as factors."""
+
     def step(x):
         for leaf in leaves:
             leaf.grad = None
@@ -266,6 +271,7 @@ def add_group(two, n):
 
 
 def load_state(two, n):
+    """Loads its own state dict, with other numbers."""
     state = copy.deepcopy(two.optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = 0.1 * n
@@ -276,6 +282,8 @@ def load_state(two, n):
 
 
 class Net(nn.Module):
+    """A module whose attribute is a factor, and a method beside forward."""
+
     def __init__(self):
         super().__init__()
         self.layer, self.factor = nn.Linear(3, 3), 1.0
@@ -308,6 +316,8 @@ class Watch(rv.Callback):
 
 
 class ByCallback(rv.Callback):
+    """Makes the changes after some batches, by a callback that sees each batch."""
+
     def __init__(self, change):
         self.change, self.batches = change, 0
 
@@ -318,6 +328,8 @@ class ByCallback(rv.Callback):
 
 
 class ByEpochs(rv.Callback):
+    """Makes the changes before epochs; batches of an epoch may run in the core."""
+
     def __init__(self, change):
         self.change = change
 

@@ -1,4 +1,9 @@
-"""Anything that a compiled step depends on changes between two calls: the eager bits."""
+"""Anything that a compiled step depends on changes between two calls: it must show the bits of eager calls.
+
+The imported modules register their scenarios, each a step with a change (scenario.py). The judge runs each
+compiled and eagerly (judge.py).
+"""
+# ruff: noqa: I001
 
 import os
 from dataclasses import replace
@@ -6,20 +11,8 @@ from dataclasses import replace
 import pytest
 import ranvier as rv
 from compile.staleness import (  # noqa: F401
-    calls,
-    code,
-    compiled,
-    effects,
-    gradients,
-    memory,
-    models,
-    operations,
-    optimizers,
-    places,
-    random_steps,
-    settings,
-    training,
-    values,
+    calls, code, compiled, effects, gradients, memory, models, operations, optimizers, places, random_steps,
+    settings, training, values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
 from compile.staleness.scenario import SCENARIOS

@@ -1,12 +1,15 @@
-"""Training steps as programs write them, of which nothing changes between two calls."""
-# ruff: noqa: F403, F405
+"""Training steps as programs write them, of which nothing changes between two calls.
+
+Each function below `@of(model, *shape)` makes a step. Compiled, ten calls of it must show the bits of ten
+eager calls: the loss, the model, the optimizer and what the step puts in the list `more`.
+"""
 
 import copy
 
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case
-from compile.staleness.scenario import *
+from compile.staleness.scenario import scenario
 from ranvier import nn, optim
 from ranvier.autograd import grad
 from ranvier.nn import functional as F
@@ -15,7 +18,7 @@ from ranvier.train.step import Penalty
 
 
 def of(model, *shape):
-    """The function below makes a step of this model, its optimizer and a list of what is compared, too.
+    """Registers the function below, which makes a step of this model, its optimizer and the list `more`.
 
     Its inputs are (4, *shape) and labels from 0 to 2.
     """
@@ -143,6 +146,7 @@ def penalised(m, o, more):
 
 @of(mlp, 6)
 def function_of_weights(m, o, more):
+    """Weights in a dict, with gradients by value_and_grad."""
     weights = {"w": rv.randn(3, 6), "b": rv.zeros(3)}
     more.append(weights)
 
@@ -158,6 +162,8 @@ def function_of_weights(m, o, more):
 
 @of(mlp, 6)
 def reptile(m, o, more):
+    """Reptile: after an inner step the weights move back nine tenths of the way."""
+
     def step(x, y):
         before = copy.deepcopy(m.state_dict())
         loss = usual(m, m, update=lambda: descend(m.parameters()))(x, y)
@@ -171,6 +177,8 @@ def reptile(m, o, more):
 # --- losses
 @of(mlp, 6)
 def two_backwards(m, o, more):
+    """Two backward passes through one graph."""
+
     def step(x, y):
         o.zero_grad()
         z = m(x)
@@ -186,6 +194,8 @@ def two_backwards(m, o, more):
 
 @of(mlp, 6)
 def weights_of_root(m, o, more):
+    """A backward pass from several losses, with weights."""
+
     def step(x, y):
         o.zero_grad()
         losses = F.cross_entropy(m(x), y, reduction="none")
@@ -198,6 +208,8 @@ def weights_of_root(m, o, more):
 
 @of(mlp, 6)
 def micro_batches(m, o, more):
+    """Gradients of two halves of the batch are added."""
+
     def step(x, y):
         o.zero_grad()
         total = 0.0
@@ -213,6 +225,7 @@ def micro_batches(m, o, more):
 
 @of(mlp, 6)
 def metrics(m, o, more):
+    """Buffers that the step changes, and a dict of results."""
     count, total, last = more[:] = rv.zeros((), dtype=rv.int64), rv.zeros(3), rv.zeros(4, 3)
 
     def step(x, y):
@@ -234,6 +247,7 @@ def metrics(m, o, more):
 # --- several models, sequences
 @of(lambda: nn.ModuleList([nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)]), 3, 6)
 def recurrent(m, o, more):
+    """A state that is carried to the next call."""
     carried = rv.zeros(4, 8)
     more.append(carried)
 
@@ -266,6 +280,8 @@ def transformer(m, o, more):
 # --- gradients of inputs, and of gradients
 @of(mlp, 6)
 def adversary(m, o, more):
+    """The loss at inputs that were moved along the sign of their gradient."""
+
     def loss_of(x, y):
         z = x.clone().requires_grad_()
         (g,) = grad(F.cross_entropy(m(z), y), [z])
@@ -276,6 +292,8 @@ def adversary(m, o, more):
 
 @of(mlp, 6)
 def projected_descent(m, o, more):
+    """Three steps to worse inputs, kept within 0.1 of the given ones."""
+
     def step(x, y):
         delta = rv.zeros_like(x).uniform_(-0.1, 0.1)
         delta.requires_grad = True
@@ -298,6 +316,8 @@ def critic():
 
 @of(critic, 2, 6, 6)
 def gradient_penalty(m, o, more):
+    """A critic whose gradient by its input has to have the norm 1."""
+
     def loss_of(x, y):
         z = (x * 0.3 - x.flip(0) * 0.7).requires_grad_(True)
         score = m(z)
@@ -309,6 +329,8 @@ def gradient_penalty(m, o, more):
 
 @of(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), 6)
 def heat(m, o, more):
+    """A network of the heat equation: second derivatives by its inputs."""
+
     def loss_of(x, y):
         z = x.detach().requires_grad_(True)
         (u_z,) = grad(m(z).sum(), z, create_graph=True)
@@ -320,6 +342,8 @@ def heat(m, o, more):
 
 @of(lambda: nn.Linear(6, 3), 6)
 def maml(m, o, more):
+    """MAML: the outer gradient goes through two inner updates."""
+
     def loss_of(x, y):
         weights = [m.weight, m.bias]
         for _ in range(2):
@@ -332,6 +356,8 @@ def maml(m, o, more):
 
 @of(mlp, 6)
 def second_derivative_by_numpy(m, o, more):
+    """The second derivative of atan is computed by NumPy."""
+
     def loss_of(x, y):
         z = x.clone().requires_grad_(True)
         (g,) = grad((m(z).atan() ** 2).sum(), z, create_graph=True)

@@ -1,8 +1,13 @@
 """What a step makes of a value: of four values each, of which neighbours may compare equal.
 
 The value is an attribute that is replaced, the content of a container that stays the same, or an argument.
+`used(four, *uses)` makes a scenario (scenario.py) for each use: between calls the first value is replaced by
+the second, third and fourth, and each compiled call must show the bits of the same call run eagerly. A step
+may also run eagerly, with a warning, only where its use is marked by `eager(...)`. `own` makes a class with
+these attributes, `given` sets attributes (objects.py). `small.train(x, factor)` (small.py) updates a weight
+by a loss that has this factor.
 """
-# ruff: noqa: B023, C417, F403, F405, SIM300, UP031
+# ruff: noqa: B023, C417, I001, SIM300, UP031
 
 import collections
 import decimal
@@ -18,9 +23,12 @@ import statistics
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, default_inputs
-from compile.staleness.objects import *
-from compile.staleness.scenario import *
-from compile.staleness.small import *
+from compile.staleness.objects import (
+    NAN, Always, Bits, Color, Level, Never, Number, Odd, Pair, Plain, Raises, Rich, Slotted, Text, given,
+    innermost, kinds, looped, own, signs,
+)  # fmt: skip
+from compile.staleness.scenario import eager, scenario, sets, takes_input, whole
+from compile.staleness.small import Small
 from ranvier.nn import functional as F
 
 FOUR = (1.0, 2.0, 3.0, 1.0)
