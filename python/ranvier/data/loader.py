@@ -345,8 +345,9 @@ def _require_order(
     drop_last: bool,
 ) -> None:
     """Refuse options that exclude each other."""
-    flag("DataLoader", "shuffle", shuffle or False)
-    flag("DataLoader", "drop_last", drop_last)
+    for key, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+        if not isinstance(value, int):  # programs give 0 and 1, too
+            flag("DataLoader", key, value or False)
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
         raise ValueError(
             "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; expected it alone"

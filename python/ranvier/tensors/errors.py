@@ -222,13 +222,13 @@ def whole(name: str, key: str, value: Any) -> int:
 
 
 def flag(name: str, key: str, value: Any) -> bool:
-    """The value of a flag; a whole number is one, too. Raises TypeError for anything else.
+    """The value of a flag. Raises TypeError for anything else, numbers too, as in PyTorch.
 
     >>> flag("op", "keepdim", "no")
     Traceback (most recent call last):
     TypeError: [op] got keepdim 'no'; expected True or False
     """
-    if isinstance(value, (bool, np.bool_, int)):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(f"[{name}] got {key} {value!r}; expected True or False")
 
