@@ -181,6 +181,7 @@ def test_errors():
     for wrong in (3, Dataset(), {1, 2}):
         refused(TypeError, "got a dataset of type", iter, DataLoader(wrong))
     refused(ValueError, "got num_workers -1", DataLoader, [1], num_workers=-1)
+    refused(TypeError, "[DataLoader] got shuffle 'no'; expected True or False", DataLoader, [1], shuffle="no")
     refused(TypeError, "[DataLoader] got batch_sampler 'sum'", DataLoader, [1], batch_sampler="sum")
     for data, wrong in (([1.0], ["a"]), ([1.0], [[None]]), ([1.0], [1]), (TensorDataset(X), [[0.5]])):
         loader = DataLoader(data, batch_sampler=wrong)

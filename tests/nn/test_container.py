@@ -50,6 +50,9 @@ def test_sequential_indexes_slices_and_changes():
     del net[1]
     assert [name for name, _ in net.named_children()] == ["0", "1", "2", "3"]
     assert net.insert(1, nn.Identity())[1].__class__ is nn.Identity
+    for place in (-6, 6):
+        with pytest.raises(IndexError, match=rf"\[Sequential\] got index {place}; expected -5 to 5"):
+            net.insert(place, nn.Identity())
     del net[2:]
     assert list(net) == [net[0], net[1]]
     both = 2 * net

@@ -115,6 +115,7 @@ def test_refused(name):
         ({"export_params": False}, ValueError, "got export_params False"),
         ({"input_names": ["a", "b"]}, ValueError, "got input_names .*; expected 1 different names"),
         ({"output_names": [""]}, ValueError, "got output_names"),
+        ({"dynamic_axes": [0]}, TypeError, "got dynamic_axes .0.; expected a dict"),
         ({"dynamic_axes": {"z": [0]}}, ValueError, "got dynamic_axes of 'z'; expected the inputs x"),
         ({"dynamic_axes": {"x": [5]}}, ValueError, "got dynamic axis 5 of 'x', which has 2 dimensions"),
         ({"dynamic_axes": {"x": {0: "n", 1: "n"}}}, ValueError, "got sizes 3 and 6 of the axis 'n'"),

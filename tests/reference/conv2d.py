@@ -82,7 +82,7 @@ def _padding(padding: Pair | str, w: Array, dilation: Pair) -> tuple[tuple[int, 
 
 
 def _pair(value: Pair) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
+    return tuple(np.broadcast_to(value, 2).tolist())
 
 
 # conv1d: the cross-correlation of signals with kernels, and its gradients.

@@ -78,7 +78,7 @@ def conv2d(x):
     yield call(x(2, 4, 5, 5), x(4, 1, 3, 3), padding=1, groups=4)
     yield call(x(2, 1, 6, 7), x(17, 1, 3, 3), x(17), padding=1)  # one channel: taps share a tile
     yield call(x(2, 5, 4, 4), x(10, 1, 3, 3), x(10), groups=5)  # two outputs for each input channel
-    yield call(x(1, 2, 5, 5), x(3, 2, 1, 1), x(3), stride=3, padding=2)  # some see padding only
+    yield call(x(1, 2, 5, 5), x(3, 2, 1, 1), x(3), stride=[3], padding=(2,))  # some see padding only
     yield call(x(1, 3, 4, 4), x(9, 3, 7, 7), x(9), padding=3)  # no pixel has all taps
     yield call(x(2, x.n, 5, 6), x(x.n, 1, 3, 3), x(x.n), stride=2, padding=1, groups=x.n)
     yield call(x(1, x.n, 3, 4), x(3, x.n, 2, 3), x(3), padding=1)

@@ -48,6 +48,7 @@ def topk(x):
     yield call(np.array([2.0, NAN, 1.0, INF]), 2)
     yield refused(ValueError, "[topk] got k 4 for a dimension of 3; expected 0 to 3", x(2, 3), 4)
     yield refused(TypeError, "[topk] got k 1.5; expected a whole number", x(2, 3), 1.5)
+    yield refused(TypeError, "[topk] got k None; expected a whole number", x(2, 3), None)
 
 
 @op(
@@ -110,6 +111,7 @@ def quantiles(x):
     yield refused(ValueError, f"[{x.name}] got q", x(3), 1.5)
     yield refused(ValueError, f"[{x.name}] got q [] ", x(3), np.array([]))
     yield refused(TypeError, f"[{x.name}] got", x.integers(0, 5, 3), 0.5)
+    yield refused(TypeError, f"[{x.name}] got keepdim 'no'; expected True or False", x(3), 0.5, keepdim="no")
 
 
 for _name, _function in (("quantile", np.quantile), ("nanquantile", np.nanquantile)):

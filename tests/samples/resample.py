@@ -71,6 +71,8 @@ def interpolate(x):
         (ValueError, "an output of 0 along an axis of", {"size": 0, "mode": "bicubic"} | SMOOTH),
         (ValueError, "size", {"size": (1, 2, 3), "mode": "bicubic"} | SMOOTH),
         (TypeError, "size", {"size": 2.5, "mode": "bicubic"} | SMOOTH),
+        (TypeError, "align_corners 'no'; expected", {"size": 2, "mode": "bicubic", "align_corners": "no"}),
+        (TypeError, "antialias 'no'; expected", {"size": 2, "mode": "bicubic", "antialias": "no"}),
     ):
         yield refused(error, f"[interpolate] got {text}", x(2, 3, 4, 5), **settings)
     text = "[interpolate] got x of dtype int64"

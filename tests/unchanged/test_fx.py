@@ -191,6 +191,7 @@ def _value(result):
     ("name", "arguments", "settings", "value"),
     [
         ("addmv", ([NAN, NAN], X, V), {"beta": 0}, [6.0, -4.0]),
+        ("addr", ([[True, False]], [True], [True, False]), {"beta": False}, [[True, False]]),
         ("adjoint", (X,), {}, [[1.0, 4.0], [-2.0, 5.0], [3.0, -6.0]]),
         ("dim_order", (X,), {}, (0, 1)),
         ("is_nonzero", ([2.0],), {}, True),

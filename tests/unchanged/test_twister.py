@@ -112,6 +112,8 @@ EXPECTED = {
     "D.RelaxedBernoulli(half, logits=zero).rsample()": [0.999778, 0.776495, 0.36311],
     "D.RelaxedOneHotCategorical(half, logits=zero).rsample()": [0.316605, 0.048896, 0.634498],
     "D.RelaxedBernoulli(half.to(B), logits=zero.to(B)).rsample()": [0.007812, 0.038574, 0.229492],
+    "torch._sample_dirichlet(half + zero, own.manual_seed(3))": [0.588875, 0.194663, 0.216461],
+    "torch._standard_gamma(half + zero, own.manual_seed(3))": [0.73775, 0.243876, 0.271185],
 }
 
 

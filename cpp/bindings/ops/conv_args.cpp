@@ -43,7 +43,7 @@ int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArgume
 }  // namespace
 
 void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_t (&sizes)[2]) {
-  const auto items = arg.items(op.axes, op.sizes());
+  const auto items = arg.items(op.axes, op.sizes(), true);
   for (int d = 2 - op.axes; d < 2; ++d) sizes[d] = integer(op, {arg.op, arg.name, items[d]}, least);
 }
 

@@ -30,7 +30,7 @@ from ranvier.data.workers import Turns, Worker, started
 from ranvier.ops.making import random
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.dtypes import int64
-from ranvier.tensors.errors import count, number, one_of
+from ranvier.tensors.errors import count, flag, number, one_of
 
 __all__ = ["DataLoader"]
 
@@ -345,6 +345,9 @@ def _require_order(
     drop_last: bool,
 ) -> None:
     """Refuse options that exclude each other."""
+    for key, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+        if not isinstance(value, int):  # programs give 0 and 1, too
+            flag("DataLoader", key, value or False)
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
         raise ValueError(
             "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; expected it alone"

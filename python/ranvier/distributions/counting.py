@@ -163,7 +163,7 @@ class NegativeBinomial(_OfTrials):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape, p = self._extended_shape(sample_shape), self.probs.detach()
-        rates = standard_gamma(self.total_count.detach(), shape) * (p / (1 - p))
+        rates = standard_gamma(self.total_count.detach(), shape=shape) * (p / (1 - p))
         return _drawn(generator().poisson(rates._array), p.dtype)
 
     def log_prob(self, value: Any) -> Tensor:

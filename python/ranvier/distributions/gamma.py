@@ -23,7 +23,7 @@ from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
-from ranvier.ops.making.random import generator
+from ranvier.ops.making.random import Generator, generator
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # of 48 points, which fit in a cache
@@ -85,9 +85,13 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
 class _GammaDraw(Function):
     """Draws of Gamma(a, 1), at least the least normal number."""
 
+    def __init__(self, source: Generator | None = None) -> None:
+        self.source = source
+
     def forward(self, a: Array) -> Array:
         self.a, tiny = a, finfo(a.dtype).tiny
-        self.x = np.maximum(generator().standard_gamma(a), tiny)
+        draw = generator() if self.source is None else self.source.numpy()
+        self.x = np.maximum(draw.standard_gamma(a), tiny)
         return np.asarray(self.x, a.dtype)
 
     def backward(self, dy: Array) -> Array:
@@ -114,8 +118,12 @@ class _GammaBelow(Function):
 class _DirichletDraw(Function):
     """Draws of Dirichlet(c): Gamma variables over their sum, by their logarithms, as small ones underflow."""
 
+    def __init__(self, source: Generator | None = None) -> None:
+        self.source = source
+
     def forward(self, c: Array) -> Array:
-        self.c, draw = c.astype(np.float64), generator()
+        self.c = c.astype(np.float64)
+        draw: Any = generator() if self.source is None else self.source.numpy()
         if hasattr(draw, "log_gamma"):  # of PyTorch's numbers
             logs = draw.log_gamma(self.c)
         else:
@@ -135,13 +143,16 @@ class _DirichletDraw(Function):
         return (slopes * (dy - (x * dy).sum(-1, keepdims=True))).astype(dy.dtype)
 
 
-def standard_gamma(concentration: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+def standard_gamma(
+    concentration: Tensor, generator: Generator | None = None, *, shape: tuple[int, ...] | None = None
+) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
-    return _GammaDraw().apply(concentration if shape is None else expanded(concentration, shape))
+    return _GammaDraw(generator).apply(concentration if shape is None else expanded(concentration, shape))
 
 
-def sample_dirichlet(concentration: Tensor, generator: Any = None) -> Tensor:
-    return _DirichletDraw().apply(concentration)
+def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:
+    """Draws of Dirichlet(concentration) along the last axis, the generator's or those of ``manual_seed``."""
+    return _DirichletDraw(generator).apply(concentration)
 
 
 class Gamma(Distribution):
@@ -162,7 +173,7 @@ class Gamma(Distribution):
         self._with(validate_args, concentration=concentration, rate=rate)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        draws = standard_gamma(self.concentration, self._extended_shape(sample_shape)) / self.rate
+        draws = standard_gamma(self.concentration, shape=self._extended_shape(sample_shape)) / self.rate
         return ops.where(draws > 0, draws, finfo(draws.dtype).tiny)
 
     def cdf(self, value: Any) -> Tensor:

@@ -39,7 +39,7 @@ class StudentT(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape, half = self._extended_shape(sample_shape), 0.5 * self.df
         values = randn(shape, dtype=self.df.dtype)
-        return self.loc + self.scale * (values / ops.sqrt(standard_gamma(half, shape) / half))
+        return self.loc + self.scale * (values / ops.sqrt(standard_gamma(half, shape=shape) / half))
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale

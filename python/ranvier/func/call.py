@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ranvier.nn.registry import put
+from ranvier.observe import Lock
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -78,7 +79,7 @@ def _merged(dicts: Any) -> dict[str, Any]:
 
 _ABSENT = object()  # of a place that had no value
 _threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
-_lock = threading.Lock()
+_lock = Lock()
 
 
 @contextmanager

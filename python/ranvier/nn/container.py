@@ -83,7 +83,10 @@ class _Numbered(Module):
         return Sequential(*self, *other)
 
     def insert(self, index: int, module: Module) -> Any:
-        modules = list(self)
+        """Adds a layer before the one at the place; raises IndexError outside of -n to n."""
+        modules, n = list(self), len(self)
+        if not -n <= index <= n:
+            raise IndexError(f"[{type(self).__name__}] got index {index}; expected {-n} to {n}")
         modules.insert(index, module)
         self._renumber(modules)
         return self

@@ -261,6 +261,8 @@ def dynamic(
     """The names of the dynamic axes of each input, and all names."""
     axes: Axes = {}
     symbols: dict[str, int] = {}
+    if dynamic_axes is not None and not isinstance(dynamic_axes, Mapping):
+        raise TypeError(f"[onnx.export] got dynamic_axes {dynamic_axes!r}; expected a dict, {{'x': [0]}}")
     for name, chosen in (dynamic_axes or {}).items():
         if name not in names:
             if name.startswith("output"):  # those of results follow from the model

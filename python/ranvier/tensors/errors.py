@@ -14,6 +14,8 @@ from types import FunctionType, MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
+import numpy as np
+
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError
@@ -217,6 +219,18 @@ def whole(name: str, key: str, value: Any) -> int:
     except TypeError:
         pass
     raise TypeError(f"[{name}] got {key} {value!r}; expected a whole number")
+
+
+def flag(name: str, key: str, value: Any) -> bool:
+    """The value of a flag. Raises TypeError for anything else, numbers too, as in PyTorch.
+
+    >>> flag("op", "keepdim", "no")
+    Traceback (most recent call last):
+    TypeError: [op] got keepdim 'no'; expected True or False
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"[{name}] got {key} {value!r}; expected True or False")
 
 
 def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:

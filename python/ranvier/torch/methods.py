@@ -44,7 +44,10 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> 
     >>> addr(rv.zeros(1, 2), rv.ones(1), rv.tensor([1.0, 2.0]), alpha=2)
     tensor([[2., 4.]])
     """
-    return _scaled(rv.outer(vec1, vec2), input, beta, alpha)
+    product = rv.outer(vec1, vec2)
+    if input.dtype == product.dtype == rv.bool:  # the sum of bools is "or"
+        return input * bool(beta) | product * bool(alpha)
+    return _scaled(product, input, beta, alpha)
 
 
 def adjoint(input: Any) -> Tensor:

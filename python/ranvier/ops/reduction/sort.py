@@ -21,7 +21,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.graph import RULES
-from ranvier.tensors.errors import whole
+from ranvier.tensors.errors import flag, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast
 from ranvier.tensors.recording import host
@@ -104,7 +104,7 @@ def sort(
 @by_kernel(_core.sort, dtypes=Dtypes(), result=ValuesIndices, takes=3)
 def _ordered(input: Any, dim: Any, descending: Any, name: str) -> ValuesIndices:
     input, at, length = _along(name, input, dim)
-    return _sorted(input, at, _flag(name, "descending", descending), 0, length)
+    return _sorted(input, at, flag(name, "descending", descending), 0, length)
 
 
 def argsort(
@@ -127,6 +127,7 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
+    k = whole("topk", "k", k) if k is None else k  # None would mean all of them to the kernel
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
@@ -134,7 +135,7 @@ def topk(
 def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)
-    return _sorted(input, at, _flag("topk", "largest", largest), 0, k)
+    return _sorted(input, at, flag("topk", "largest", largest), 0, k)
 
 
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
@@ -144,7 +145,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)"""
     input, at, length = _along("kthvalue", input, dim)
     k = _count("kthvalue", k, 1, length)
-    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
+    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, flag("kthvalue", "keepdim", keepdim))
 
 
 def median(
@@ -156,7 +157,7 @@ def median(
     PyTorch. Raises ValueError where there is no element.
     | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
     dim = dim if axis is None else axis
-    input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim or keepdims)
+    input, keepdim = as_tensor("median", input), flag("median", "keepdim", keepdim or keepdims)
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:
@@ -233,12 +234,6 @@ def _count(name: str, k: Any, least: int, length: int) -> int:
     if not least <= k <= length:
         raise OpError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
     return k
-
-
-def _flag(name: str, argument: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_, int)):
-        raise TypeError(f"[{name}] got {argument} {value!r}; expected True or False")
-    return bool(value)
 
 
 class CumSum(Function):

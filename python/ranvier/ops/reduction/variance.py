@@ -13,8 +13,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
@@ -23,7 +21,7 @@ from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import flag, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -88,15 +86,13 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
         if isinstance(dim, bool):  # PyTorch's var(unbiased)
             dim, unbiased = None, dim
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        if correction is None and not isinstance(unbiased, (bool, np.bool_)):
-            raise TypeError(f"[{name}] got unbiased {unbiased!r}; expected True or False")
+        correction = int(flag(name, "unbiased", unbiased)) if correction is None else correction
         try:
-            less = bool(unbiased) if correction is None else correction.__float__()
+            less = correction.__float__()
         except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
             less = math.nan
         if not math.isfinite(less):
-            given = unbiased if correction is None else correction
-            raise OpError(f"[{name}] got correction {given!r}; expected a finite number")
+            raise OpError(f"[{name}] got correction {correction!r}; expected a finite number")
         try:
             return Var(axes, keepdims, float(less), root).apply(input)
         except Exception as error:
