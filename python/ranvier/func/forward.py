@@ -24,8 +24,8 @@ from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
 from ranvier.ops.activation import smooth
-from ranvier.ops.elementwise import functions
 from ranvier.ops.elementwise.by_numpy import ByNumpy
+from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.rules import inputs, kept, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
@@ -311,9 +311,9 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 KERNELS: dict[Any, tuple[str, str]] = {
     smooth.Tanh: ("tanh", "y"),
     smooth.Sigmoid: ("sigmoid", "y"),
-    functions.Exp: ("exp", "y"),
-    functions.Sin: ("sin", "x"),
-    functions.Cos: ("cos", "x"),
+    ROWS["exp"].node: ("exp", "y"),
+    ROWS["sin"].node: ("sin", "x"),
+    ROWS["cos"].node: ("cos", "x"),
     smooth.Softplus: ("softplus", "x"),
     smooth.Silu: ("silu", "x"),
     smooth.Gelu: ("gelu", "x"),

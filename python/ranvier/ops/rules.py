@@ -17,7 +17,7 @@ import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
-from ranvier.ops.slopes import RESULT, TENSORS
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
@@ -190,12 +190,23 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
 #
 # ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
-# The kernel <name>_backward of the core, or ``kernel_backward``, computes it in backward;
-# ``create_graph=True``, forward mode and exported C follow from the gradient. ``kinks``: its slope changes
-# at kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is y by operators
-# and methods of Tensor, from x and the setting: what writes a network in another form runs it where it has
-# nothing of its own; without a gradient all derivatives follow from it. Rows make closures, not methods of
-# a base class, which would look the kernels up at each call.
+# The kernel <name>_backward of the core, or ``kernel_backward``, computes it in backward; without one the
+# gradient does. ``create_graph=True``, forward mode and exported C follow from the gradient. ``kinks``: its
+# slope changes at kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is
+# y by operators and methods of Tensor, from x and the setting: what writes a network in another form runs it
+# where it has nothing of its own; without a gradient all derivatives follow from it. A kernel alone is
+# constant between its jumps. Rows make closures, not methods of a base class, which would look the kernels up
+# at each call.
+
+
+class _Step(Function):
+    """A function that is constant between its jumps: its gradient is 0."""
+
+    dtypes = OWN
+    of_element = True
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.zeros_of(dy.shape, dy)
 
 
 def row(
@@ -215,7 +226,10 @@ def row(
     x, so that y may take the place of x.
     """
     name = kernel.__name__
-    kernel_backward = kernel_backward or getattr(_core, f"{name}_backward")
+    title = "".join(map(str.capitalize, name.split("_")))
+    if gradient is formula is None:
+        return written_once()(type(title, (_Step,), {"forward": lambda self, x: kernel(x, None)}))
+    kernel_backward = kernel_backward or getattr(_core, f"{name}_backward", None)
 
     def of_x(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
@@ -252,7 +266,9 @@ def row(
         methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
         methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, reads), *settings(node))
-    kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
+    if kernel_backward is None:
+        methods["backward"] = by_rule
+    kind = type(title, (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
     elif gradient is None:

@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import FLOATS, Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
@@ -192,9 +192,7 @@ _SUB = elementwise(
     Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
 )
 _MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
-_DIV = elementwise(
-    Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=Dtypes(integers="floats"))
-)
+_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=FLOATS))
 _NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked

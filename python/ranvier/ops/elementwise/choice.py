@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import Row, binary, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
@@ -150,17 +149,8 @@ class Between(Function):
         return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
-def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:
-    name = kind.__name__.lower()
-    computed = elementwise(Row(name, kind, kind.kernel, function))
-
-    def op(input: Any, other: Any) -> Tensor:
-        return computed(input, other)
-
-    return op
-
-
-maximum, minimum = _extremum_of(Maximum, np.maximum), _extremum_of(Minimum, np.minimum)
+maximum = binary(Row("maximum", Maximum, _core.maximum, np.maximum))
+minimum = binary(Row("minimum", Minimum, _core.minimum, np.minimum))
 document(
     globals(),
     """
