@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.ops.rules as rules
 from ranvier.observe import computed, is_recording, observers
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -25,7 +26,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unlike,
 )
-from ranvier.ops.rules import row as function_of
 from ranvier.tape.function import Dtypes, Function, rounded
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
@@ -107,7 +107,8 @@ def of_kernel(
 
     numpy: the function of integers and bools, which stay as they are; without it they are computed in floats.
     """
-    node, dtypes = function_of(kernel, gradient, **settings), FLOATS if numpy is None else KEPT
+    node = rules.row(kernel, gradient, **settings)
+    dtypes = FLOATS if numpy is None else KEPT
     return unary(Row(kernel.__name__, node, kernel, numpy, ufunc=ufunc, dtypes=dtypes))
 
 
