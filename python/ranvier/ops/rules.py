@@ -219,11 +219,12 @@ def row(
     kernel_backward: Any = None,
     same_slope: Any = lambda setting: False,
     kinks: bool = False,
+    frees_result: bool = False,
 ) -> Any:
     """The Function y = f(x), or f(x, setting), which is made with the setting.
 
     reads: what the gradient is computed from, x or y. same_slope: of which settings the slope at y is that at
-    x, so that y may take the place of x.
+    x, so that y may take the place of x. frees_result: see Function.
     """
     name = kernel.__name__
     title = "".join(map(str.capitalize, name.split("_")))
@@ -258,6 +259,7 @@ def row(
     methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
     if reads == "y":
         methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": of_y, "reads_old": False}
+        methods["frees_result"] = frees_result
         methods["backward"] = lambda self, dy: kernel_backward(dy, self.y)
     elif setting:
         methods |= {"__init__": set_setting, "forward": with_setting}

@@ -81,7 +81,9 @@ trigamma = of_kernel(_core.trigamma, lambda f, dy, x: dy * f.tetragamma(x))
 digamma = of_kernel(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
 erf = of_kernel(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
 erfc = of_kernel(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
-erfinv = of_kernel(_core.erfinv, lambda f, dy, x: dy * (_ROOT_PI / 2 * f.exp(f.square(f.erfinv(x)))))
+erfinv = of_kernel(
+    _core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), reads="y", frees_result=True
+)
 exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2, frees_result=False)
 floor = of_kernel(_core.floor, numpy=np.floor)
 frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
