@@ -13,10 +13,11 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from ranvier.export.program import literal
-from ranvier.ops.slopes import RESULT, TENSORS
+from ranvier.ops.slopes import FORMULAS, RESULT
 
 CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds least stands first
 
@@ -103,12 +104,13 @@ class Functions:
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
         self.texts = texts
         self.add, self.mul, self.div, self.neg = operator.add, operator.mul, operator.truediv, operator.neg
-        self.div_backward: Any = TENSORS.div_backward
         self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
         self.sum_to: Any = lambda dy, shape: dy
         self.zeros_of: Any = lambda shape, dy: None
 
     def __getattr__(self, name: str) -> Any:
+        if name in FORMULAS and name not in self.texts:
+            return partial(FORMULAS[name], self)
         if name not in self.texts:
             raise AttributeError(f"no function {name} in C")
         operands, text = self.texts[name]
@@ -147,6 +149,5 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     node = object.__new__(kind)  # as its backward reads it
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
     node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None
-    by_formula = getattr(kind, "gradient", None)
-    made = kind.backward(node, dy, f) if by_formula is None else by_formula(node, f, dy)
+    made = kind.backward(node, dy, f)
     return list(made) if isinstance(made, tuple) else [made]

@@ -240,9 +240,10 @@ def _norm(node: Any, x: Tensor) -> Tensor:
 def _normalised(sizes: Any, centred: bool) -> Any:
     def layer(node: Any, x: Tensor) -> Tensor:
         axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
-        y, _ = normalization._normalised(x, axes, node.eps, node.mean if centred else None)
+        y, _ = normalization._normalised(x, axes, node.rstd, node.mean if centred else None)
         shape = (*(1,) * axes[0], *x.shape[axes[0] :]) if axes else ()
-        return normalization._weighted(node, y, shape)
+        weight = None if node.weight is None else of_input(node, 1, node.weight)
+        return normalization.weighted(y, weight, shape)
 
     return formula(lambda node: node.x, layer)
 

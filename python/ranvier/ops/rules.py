@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
+import ranvier.ops.slopes as slopes
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
-from ranvier.ops.slopes import RESULT, TENSORS
+from ranvier.ops.rows import made
+from ranvier.ops.slopes import RESULT, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
-from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
+from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
-from ranvier.tape.graph import of_output as saved_output
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
@@ -69,9 +69,10 @@ def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
     return dx, *(none(shape, dy) for shape in node.shapes)
 
 
-def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
+def near(dx: Tensor, z: Tensor) -> Tensor:
     """dx, which depends on z at kinks only: z gets the gradient 0, not None, as in PyTorch."""
-    return mapped(node, dx, lambda x: x, lambda x: x, [], z)
+    y: Tensor = Map(lambda x: x, lambda x: x, []).apply(dx, z)
+    return y
 
 
 def by_rule(node: Any, *dys: Array | None) -> Any:
@@ -189,12 +190,12 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 
 # --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
 #
-# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
-# The kernel <name>_backward of the core, or ``kernel_backward``, computes it in backward;
-# ``create_graph=True``, forward mode and exported C follow from the gradient. ``kinks``: its slope changes
-# at kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is y by operators
+# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads:
+# the formula of the kernel <name>_backward. ``of_slope``: another kernel that computes dx, of a name that f
+# has. ``create_graph=True``, forward mode and exported C follow from either. ``kinks``: its slope changes at
+# kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is y by operators
 # and methods of Tensor, from x and the setting: what writes a network in another form runs it where it has
-# nothing of its own; without a gradient all derivatives follow from it. Rows make closures, not methods of
+# nothing of its own; without a gradient all derivatives follow from it. Rows make functions, not methods of
 # a base class, which would look the kernels up at each call.
 
 
@@ -205,7 +206,7 @@ def row(
     *,
     reads: str = "x",
     setting: bool = False,
-    kernel_backward: Any = None,
+    of_slope: str = "",
     same_slope: Any = lambda setting: False,
     kinks: bool = False,
 ) -> Any:
@@ -215,7 +216,7 @@ def row(
     x, so that y may take the place of x.
     """
     name = kernel.__name__
-    kernel_backward = kernel_backward or getattr(_core, f"{name}_backward")
+    kernel_backward = of_slope or f"{name}_backward"
 
     def of_x(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
@@ -235,31 +236,27 @@ def row(
     def settings(node: Any) -> tuple[Any, ...]:
         return (node.setting,) if setting else ()
 
-    def rule(node: Any, dy: Tensor) -> Tensor:
-        saved = saved_input(node, 0, node.x) if reads == "x" else saved_output(node, node.y)
-        return once(TENSORS, dy, saved, *settings(node))
-
     methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": of_x}
-    methods["backward"] = lambda self, dy: kernel_backward(dy, self.x)
     methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
     if reads == "y":
         methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": of_y, "reads_old": False}
-        methods["backward"] = lambda self, dy: kernel_backward(dy, self.y)
     elif setting:
         methods |= {"__init__": set_setting, "forward": with_setting}
-        methods["backward"] = lambda self, dy: kernel_backward(dy, self.x, self.setting)
+    read = f"dy, self.{reads}, self.setting" if setting else f"dy, self.{reads}"
+    backward = f"def backward(self, dy, f=KERNELS): return f.{kernel_backward}({read})"
+    methods["backward"] = made(backward, vars(slopes))
     if formula is not None:
         methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
-        methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, reads), *settings(node))
+        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
+        formula_of(kernel_backward)(once)
     kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
-    elif gradient is None:
+    elif gradient is None and not of_slope:
         recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
     else:
-        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
-        RULES[kind] = rule
+        written_once(**methods["saves"])(kind)
     return kind
 
 
@@ -280,13 +277,11 @@ def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
 # --- Functions of the tape itself
 
 
-rule(copies.Clone)(lambda node, dy: dy)
+for _kind in (Same, Rows, copies.Clone, copies.Refused):
+    written_once()(_kind)
 
 
 rule(copies.Cast)(lambda node, dy: dy.to(node.source))
-
-
-rule(copies.Refused)(lambda node, dy: node.backward(dy))  # raises
 
 
 additive(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])

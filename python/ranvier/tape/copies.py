@@ -27,7 +27,7 @@ class Clone(Function):
             return copied(x, "C")
         return copied(x, self.order)
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         return dy
 
 
@@ -124,7 +124,7 @@ class Refused(Function):
     def __init__(self, why: str) -> None:
         self.why = why
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         raise RuntimeError(f"[backward] got {self.why}")
 
 

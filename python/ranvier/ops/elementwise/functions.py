@@ -28,9 +28,9 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 Abs = row(_core.abs, lambda f, dy, x: dy * f.sign(x))
 Cos = row(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-Exp = row(_core.exp, lambda f, dy, y: dy * y, reads="y", kernel_backward=_core.mul)
+Exp = row(_core.exp, reads="y", of_slope="mul")
 Expm1 = row(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
-Log = row(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
+Log = row(_core.log, of_slope="div")
 Log1p = row(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
 Reciprocal = row(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
 Sin = row(_core.sin, lambda f, dy, x: dy * f.cos(x))

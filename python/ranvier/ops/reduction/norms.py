@@ -136,7 +136,7 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
     if p == 1:
         return x.sign() * dy
     if math.isinf(p):
-        return near(node, dy * coefficients(node, dy), x)
+        return near(dy * coefficients(node, dy), x)
     y, zero = kept_output(node), wrap(node.y).eq(0.0)
     safe = where(zero, math.inf if p > 1 else 1.0, y)
     if p == 2:
