@@ -23,7 +23,7 @@ from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.inplace import assign, check_leaf, overwrite
-from ranvier.tensors.memory import copied, filled_like
+from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import BORROWED, FLAG, through
 
@@ -96,19 +96,43 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
     PyTorch, not missing.
     """
 
-    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
-        copy = kept(node)
-        there = copy.backward if backward is None else lambda x: backward(copy, x)
-        back = copy.forward if forward is None else lambda x: forward(copy, x)
-        x = (
-            []
-            if shape is None
-            else [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
-        )
-        dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
-        return (dx, *[None] * (len(node.edges) - 1))
+    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+        there = node.forward if forward is None else lambda x: forward(node, x)
+        return [(there, node.backward if backward is None else lambda dy: backward(node, dy))]
 
-    apply.maps = forward, backward  # type: ignore[attr-defined]  # for forward mode
+    _by_maps(kinds, maps, shape)
+
+
+def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
+    """The rule of a Function y = A a + B b. arguments: of forward, from node and dtype; zeros for a and b."""
+
+    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+        operands = arguments(node, dtype)
+
+        def of(i: int) -> tuple[OnArray, OnArray]:
+            before, after = operands[:i], operands[i + 1 :]
+            return lambda x: kept(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
+
+        return [of(i) for i in range(len(operands))]  # a copy runs forward: it notes dtypes
+
+    _by_maps((kind,), maps)
+
+
+def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
+    """The rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T) for each of the first inputs."""
+
+    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
+        copy, x = kept(node), []
+        if shape is not None:
+            x = [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
+        pairs, saved = maps(copy, dy._array.dtype), list(vars(copy).values())
+        dxs = [
+            mapped(node, dy, back, there, saved, *x) if needed else None
+            for (there, back), needed in zip(pairs, node.needs, strict=False)
+        ]
+        return (*dxs, *[None] * (len(node.edges) - len(dxs)))
+
+    apply.maps = maps  # type: ignore[attr-defined]  # for forward mode
     rule(*kinds)(apply)
 
 
@@ -118,31 +142,29 @@ def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
     linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
 
-def coefficients(node: Any, dy: Tensor) -> Tensor:
-    """dx / dy of a Function of one input whose gradient is linear with locally constant coefficients."""
-    return wrap(node.backward(filled_like(1, dy._array)))
-
-
 def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
     """The gradient of a function that is constant between its jumps."""
     return wrap(zeros(shape, dy._array.dtype))
 
 
-def inputs(node: Any, *names: str) -> list[Tensor]:
-    """The Tensors of the first inputs, which forward has saved under these names; without those of None."""
-    saved = ((i, getattr(node, name)) for i, name in enumerate(names))
-    return [saved_input(node, i, array) for i, array in saved if array is not None]
+def inputs(node: Any, arrays: list[Any]) -> list[Any]:
+    """The Tensors of the first inputs, of which forward has saved these arrays."""
+    return [None if array is None else saved_input(node, i, array) for i, array in enumerate(arrays)]
 
 
-def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
+def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None) -> Callable[[Any], Any]:
     """A decorator: the function is the forward of these Functions by differentiable ops, which is then
-    differentiated. It gets the node and the Tensors of its inputs, saved under these names."""
+    differentiated. It gets the node and the Tensors of its inputs, whose arrays have these names or are
+    ``saved(node)``."""
 
     def register(forward: Any) -> Any:
-        def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-            return differentiated(node, inputs(node, *names), lambda *xs: forward(node, *xs), dy)
+        def given(node: Any) -> list[Any]:
+            return inputs(node, saved(node) if saved else [getattr(node, name) for name in names])
 
-        apply.expression = forward, names  # type: ignore[attr-defined]  # for forward mode
+        def apply(node: Any, *dys: Any) -> tuple[Tensor | None, ...]:
+            return differentiated(node, given(node), lambda *xs: forward(node, *xs), *dys)
+
+        apply.expression = forward, given  # type: ignore[attr-defined]  # for forward mode
         rule(*kinds)(apply)
         return forward
 
@@ -165,27 +187,6 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
         )
     )
     return tuple(next(dxs) if needed else None for needed in node.needs)
-
-
-def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
-    """The rule of Functions y = A a + B b. arguments: those of forward, from node and dy; zeros for a, b."""
-
-    def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        copy = kept(node)
-        operands, saved = arguments(node, dy._array), list(vars(copy).values())
-
-        def gradient(i: int) -> Tensor:
-            return mapped(
-                node,
-                dy,
-                lambda d: copy.backward(d)[i],
-                lambda x: kept(copy).forward(*operands[:i], x, *operands[i + 1 :]),  # it notes dtypes
-                saved,
-            )
-
-        return tuple(gradient(i) if needed else None for i, needed in enumerate(node.needs))
-
-    rule(kind)(apply)
 
 
 # --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
@@ -284,9 +285,9 @@ for _kind in (Same, Rows, copies.Clone, copies.Refused):
 rule(copies.Cast)(lambda node, dy: dy.to(node.source))
 
 
-additive(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
-additive(copies.Put, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+additive(copies.SetItem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
+additive(copies.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
 additive(
     copies.Replace,
-    lambda node, dy: [zeros(dy.shape, dy.dtype), through(node.chain, zeros(dy.shape, dy.dtype))],
+    lambda node, dtype: [zeros(node.shape, dtype), through(node.chain, zeros(node.shape, dtype))],
 )
