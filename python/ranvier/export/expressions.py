@@ -13,7 +13,6 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from functools import partial
 from typing import Any
 
 from ranvier.export.program import literal
@@ -109,11 +108,11 @@ class Functions:
         self.zeros_of: Any = lambda shape, dy: None
 
     def __getattr__(self, name: str) -> Any:
-        if name in FORMULAS and name not in self.texts:
-            return partial(FORMULAS[name], self)
-        if name not in self.texts:
+        operands, text = self.texts.get(name, ("", ""))
+        if not text and name not in FORMULAS:
             raise AttributeError(f"no function {name} in C")
-        operands, text = self.texts[name]
+        if not text:
+            return lambda *xs: FORMULAS[name](self, *xs)
         is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
 
         def applied(*xs: Any) -> Expression:
@@ -144,8 +143,8 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
         xs = [Expression(letter) for letter in operands]
         return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by
-    letters = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
-    letters |= {name: letter for letter, name in settings.items()}
+    letters = {name: letter for letter, name in settings.items()}
+    letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
     node = object.__new__(kind)  # as its backward reads it
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
     node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -184,6 +185,19 @@ def formula(operand: Callable[[Any], Any], function: Callable[[Any, Tensor], Ten
     return apply
 
 
+def _norm(node: Any, x: Tensor) -> Tensor:
+    p = node.p
+    if p == 0 or math.isinf(p):
+        raise NotImplementedError(f"[norm] got p {p} in forward mode; expected a finite p other than 0")
+    if p == 1:
+        return x.abs().sum(node.axes, keepdim=node.keepdims)
+    size = norms.size_of(node.y)
+    x = x / size
+    powers = x * x if p == 2 else where(wrap(x._array).eq(0.0), 0.0, norms.not_zero(x).abs() ** p)
+    y = norms.not_zero(powers.sum(node.axes, keepdim=True)) ** (1 / p) * size
+    return norms.dropped(node, where(wrap(node.y).eq(0.0), 0.0, y))
+
+
 def _normalised(sizes: Any, centred: bool) -> Any:
     def layer(node: Any, x: Tensor) -> Tensor:
         axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
@@ -228,6 +242,7 @@ _TABLE: dict[Any, Any] = {
     join.Concatenate: _concatenated,
     join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),
     Sum: _sum,
+    norms.Norm: formula(lambda node: node.x, _norm),
     softmax.Softmax: formula(lambda node: _core.log(node.y, None), _softmax),
     softmax.LogSoftmax: formula(
         lambda node: node.y, lambda node, x: x - x.exp().sum(node.dim, keepdim=True).log()

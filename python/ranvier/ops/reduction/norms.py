@@ -19,7 +19,6 @@ from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import (
     Axes,
-    Extreme,
     _arguments,
     _check_axis,
     _no_axes,
@@ -28,13 +27,14 @@ from ranvier.ops.reduction.reduce import (
     with_arguments,
 )
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import recomputed
+from ranvier.ops.rules import near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
+from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import reshaped
+from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -127,20 +127,25 @@ class Norm(_Kept):
         return _core.mul(shape, _core.where(nonzero, dy, 0.0, None), shape)
 
 
-@recomputed("x", kinds=(Norm,))
-def _norm(node: Any, x: Tensor) -> Tensor:
-    p, axes, keepdims = node.p, node.axes, node.keepdims
+@rule(Norm)
+def _norm(node: Any, dy: Tensor) -> Tensor:
+    x, p = of_input(node, 0, node.x), node.p
+    dy = dy.reshape(node.y.shape)
     if p == 0:
-        return x.sign().abs().sum(axes, keepdim=keepdims)
+        return none(node.x.shape, dy)
     if p == 1:
-        return x.abs().sum(axes, keepdim=keepdims)
+        return x.sign() * dy
     if math.isinf(p):
-        return Extreme("max" if p > 0 else "min", axes, keepdims).apply(x.abs())
-    size = size_of(node.y)
-    x = x / size
-    powers = x * x if p == 2 else where(wrap(x._array).eq(0.0), 0.0, not_zero(x).abs() ** p)
-    y = not_zero(powers.sum(axes, keepdim=True)) ** (1 / p) * size
-    return dropped(node, where(wrap(node.y).eq(0.0), 0.0, y))
+        return near(dy * wrap(node.backward(filled_like(1, node.y))), x)
+    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
+    y, zero = of_output(node, y).reshape(node.y.shape), wrap(node.y).eq(0.0)
+    safe = where(zero, math.inf if p > 1 else 1.0, y)
+    if p == 2:
+        return x / safe * dy
+    size = x
+    if p < 2:  # |x|^(p - 1) has no slope at 0, where it counts as 0
+        size = where(wrap(node.x).eq(0.0), safe.detach() if p < 1 else 1.0, x)
+    return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
 
 
 def not_zero(x: Tensor) -> Tensor:
