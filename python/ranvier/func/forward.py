@@ -26,7 +26,7 @@ from ranvier.ops import cat, stack, unbind
 from ranvier.ops.activation import smooth
 from ranvier.ops.elementwise.by_numpy import ByNumpy
 from ranvier.ops.elementwise.row import ROWS
-from ranvier.ops.rules import inputs, kept, mapped, recomputed
+from ranvier.ops.rules import kept, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.graph import cut, of_input, rule_of
@@ -187,14 +187,19 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    """Rows of an op whose rule of create_graph is `linear_rule`, one by one."""
-    if len(ts) > 1 and any(t is not None for t in ts[1:]):
+    """Rows of an op whose rule of create_graph is one of linear ops, one by one."""
+    copy, first = kept(node), next(t for t in ts if t is not None)
+    maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
+    if any(t is not None for t in ts[len(maps) :]):
         refused(name, form, node)
-    copy, (there, back) = kept(node), rule_of(node).maps  # type: ignore[attr-defined]
-    forward = (lambda x: copy.forward(x)) if there is None else lambda x: there(copy, x)
-    backward = (lambda dy: copy.backward(dy)) if back is None else lambda dy: back(copy, dy)
-    t: Any = ts[0]
-    return mapped(node, t, _by_rows(forward), _by_rows(backward), list(vars(copy).values()))
+    saved, pairs = list(vars(copy).values()), zip(ts, maps, strict=False)
+    return sum_of(
+        [
+            mapped(node, t, _by_rows(there), _by_rows(back), saved)
+            for t, (there, back) in pairs
+            if t is not None
+        ]
+    )
 
 
 def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
@@ -301,10 +306,10 @@ def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequenc
 
 
 def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
-    forward, names = rule_of(node).expression  # type: ignore[attr-defined]
-    if any(t is not None for t in ts[len(names) :]):
+    forward, given = rule_of(node).expression  # type: ignore[attr-defined]
+    xs = given(node)
+    if any(t is not None for t in ts[len(xs) :]):
         refused(name, form, node)
-    xs = inputs(node, *names)
     return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 

@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.arithmetic import no_bools
 from ranvier.ops.elementwise.dtypes import Array, unlike
 from ranvier.ops.elementwise.row import DIVIDES, FLOATS, Row, binary, unary
 from ranvier.ops.rules import none
-from ranvier.ops.slopes import TENSORS, sum_to
+from ranvier.ops.slopes import TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
@@ -92,6 +92,7 @@ def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
     return np.ascontiguousarray(dx, dtype=dy.dtype)
 
 
+@written_once()
 class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
@@ -102,11 +103,8 @@ class NoDerivative(Function):
         values, self.values = self.values, None
         return np.asarray(values)
 
-    def backward(self, *gradients: Array) -> Array:
+    def backward(self, *gradients: Any, f: Any = None) -> Any:
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
-
-
-rule(NoDerivative)(lambda node, *dys: node.backward(*dys))  # raises
 
 
 def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:

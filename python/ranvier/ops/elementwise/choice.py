@@ -25,7 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, binary, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
+from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
@@ -90,14 +90,16 @@ class Clip(Function):
         self.x = x
         return _core.clip(x, self.low, self.high, None)
 
-    def backward(self, dy: Array) -> Array:
-        return _core.clip_backward(dy, self.x, self.low, self.high, None)
-
-    def gradient(self, f: Any, dy: Any) -> Any:
-        return f.where(self.x >= self.low, f.where(self.x <= self.high, dy, 0.0), 0.0)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.clip_backward(dy, self.x, self.low, self.high)
 
 
 diagonal(Clip)
+
+
+@formula_of("clip_backward")
+def _clip_backward(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
+    return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
 
 
 @written_once()

@@ -37,9 +37,9 @@ def _whole_square(x: Any) -> Any:
 
 abs = of_kernel(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
 cos = of_kernel(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-exp = of_kernel(_core.exp, lambda f, dy, y: dy * y, reads="y", kernel_backward=_core.mul)
+exp = of_kernel(_core.exp, reads="y", of_slope="mul")
 expm1 = of_kernel(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
-log = of_kernel(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
+log = of_kernel(_core.log, of_slope="div")
 log1p = of_kernel(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
 reciprocal = of_kernel(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
 sign = of_kernel(_core.sign, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
