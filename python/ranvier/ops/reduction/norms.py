@@ -137,8 +137,7 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
         return x.sign() * dy
     if math.isinf(p):
         return near(dy * wrap(node.backward(filled_like(1, node.y))), x)
-    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
-    y, zero = of_output(node, y).reshape(node.y.shape), wrap(node.y).eq(0.0)
+    y, zero = kept_output(node), wrap(node.y).eq(0.0)
     safe = where(zero, math.inf if p > 1 else 1.0, y)
     if p == 2:
         return x / safe * dy
@@ -148,20 +147,10 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
     return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
 
 
-def not_zero(x: Tensor) -> Tensor:
-    """x, and the constant 1 where it is 0: there a root has the slope 0."""
-    return where(wrap(x._array).eq(0.0), 1.0, x)
-
-
-def size_of(y: Any) -> Tensor:
-    """|y| as a constant, 1 where it is 0 or not finite: powers of what it divides stay in the range."""
-    size = _core.abs(y, None)
-    return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
-
-
-def dropped(node: Any, y: Tensor) -> Tensor:
-    """y as the node's output: without the reduced axes, unless they are kept."""
-    return y if node.keepdims else y.reshape(_without(y.shape, node.axes))
+def kept_output(node: Any) -> Tensor:
+    """The output with its reduced axes."""
+    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
+    return of_output(node, y).reshape(node.y.shape)
 
 
 class LogSumExp(_Kept):
@@ -180,10 +169,10 @@ class LogSumExp(_Kept):
         return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
 
 
-@recomputed("x", kinds=(LogSumExp,))
-def _logsumexp(node: Any, x: Tensor) -> Tensor:
-    """But for the constant y: its derivatives."""
-    return (x - wrap(node.y)).exp().sum(node.axes, keepdim=node.keepdims).log()
+@rule(LogSumExp)
+def _logsumexp(node: Any, dy: Tensor) -> Tensor:
+    x = of_input(node, 0, node.x)
+    return (x - kept_output(node)).exp() * dy.reshape(node.y.shape)
 
 
 class Prod(_Kept):

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
-from ranvier.ops.reduction.norms import dropped, not_zero, size_of
+from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
-from ranvier.ops.rules import recomputed
 from ranvier.tape.function import Function, in_dtypes
+from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Var(Function):
@@ -60,14 +61,17 @@ class Var(Function):
         return _core.div_backward(away, _core.div(dy, -divisor, None), y, None)
 
 
-@recomputed("x", kinds=(Var,))
-def _variance(node: Any, x: Tensor) -> Tensor:
+@rule(Var)
+def _of_variance(node: Any, dy: Tensor) -> Tensor:
+    x, n = of_input(node, 0, node.x), node.x.size // (node.y.size or 1)
+    divisor = n - node.correction if n > node.correction else 0.0
     away = x - mean(x, node.axes, keepdim=True)
-    size = size_of(node.y) if node.root else 1.0
-    away = away / size if node.root else away
-    n = x.numel() // (node.y.size or 1) - node.correction
-    v = (away * away).sum(node.axes, keepdim=True) / (n if n > 0 else 0.0)
-    return dropped(node, not_zero(v).sqrt() * size if node.root else v)
+    rest = mean(away, node.axes, keepdim=True)
+    away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
+    if not node.root:
+        return away * (dy.reshape(node.y.shape) * 2.0 / divisor)
+    y, dy = kept_output(node), dy.reshape(node.y.shape)
+    return away / where(wrap(node.y).eq(0.0), math.inf, y) * (dy / divisor)
 
 
 def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
