@@ -283,13 +283,13 @@ def test_wrong_arguments():
 
 
 def test_changed_in_place():
-    """A change in place that makes another value has its derivatives; one of memory is refused."""
+    """A change in place makes another value, which has its derivatives."""
 
     def f(x, zero):
         y = x.tanh()
         z = y * 1.0
         return z + (y.zero_() if zero else y.mul_(2.0))
 
-    _, (first,) = func.jet(lambda x: f(x, False), (rv.zeros(3),), ((1.0,),))
-    assert first.tolist() == [3.0, 3.0, 3.0]
-    refused(NotImplementedError, "got put", func.jet, lambda x: f(x, True), (rv.zeros(3),), ((1.0,),))
+    for zero, slope in ((False, 3.0), (True, 1.0)):
+        _, (first,) = func.jet(lambda x, zero=zero: f(x, zero), (rv.zeros(3),), ((1.0,),))
+        assert first.tolist() == [slope] * 3

@@ -16,7 +16,7 @@ from collections import Counter
 from typing import Any
 
 from ranvier.export.program import literal
-from ranvier.ops.slopes import RESULT, TENSORS
+from ranvier.ops.slopes import FORMULAS, RESULT
 
 CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds least stands first
 
@@ -103,15 +103,16 @@ class Functions:
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
         self.texts = texts
         self.add, self.mul, self.div, self.neg = operator.add, operator.mul, operator.truediv, operator.neg
-        self.div_backward: Any = TENSORS.div_backward
         self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
         self.sum_to: Any = lambda dy, shape: dy
         self.zeros_of: Any = lambda shape, dy: None
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self.texts:
+        operands, text = self.texts.get(name, ("", ""))
+        if not text and name not in FORMULAS:
             raise AttributeError(f"no function {name} in C")
-        operands, text = self.texts[name]
+        if not text:
+            return lambda *xs: FORMULAS[name](self, *xs)
         is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
 
         def applied(*xs: Any) -> Expression:
@@ -142,11 +143,10 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
         xs = [Expression(letter) for letter in operands]
         return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by
-    letters = {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
-    letters |= {name: letter for letter, name in settings.items()}
+    letters = {name: letter for letter, name in settings.items()}
+    letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
     node = object.__new__(kind)  # as its backward reads it
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
     node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None
-    by_formula = getattr(kind, "gradient", None)
-    made = kind.backward(node, dy, f) if by_formula is None else by_formula(node, f, dy)
+    made = kind.backward(node, dy, f)
     return list(made) if isinstance(made, tuple) else [made]

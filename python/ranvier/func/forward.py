@@ -24,9 +24,9 @@ from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
 from ranvier.ops.activation import smooth
-from ranvier.ops.elementwise import functions
 from ranvier.ops.elementwise.by_numpy import ByNumpy
-from ranvier.ops.rules import inputs, kept, mapped, recomputed
+from ranvier.ops.elementwise.row import ROWS
+from ranvier.ops.rules import kept, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.graph import cut, of_input, rule_of
@@ -187,14 +187,19 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    """Rows of an op whose rule of create_graph is `linear_rule`, one by one."""
-    if len(ts) > 1 and any(t is not None for t in ts[1:]):
+    """Rows of an op whose rule of create_graph is one of linear ops, one by one."""
+    copy, first = kept(node), next(t for t in ts if t is not None)
+    maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
+    if any(t is not None for t in ts[len(maps) :]):
         refused(name, form, node)
-    copy, (there, back) = kept(node), rule_of(node).maps  # type: ignore[attr-defined]
-    forward = (lambda x: copy.forward(x)) if there is None else lambda x: there(copy, x)
-    backward = (lambda dy: copy.backward(dy)) if back is None else lambda dy: back(copy, dy)
-    t: Any = ts[0]
-    return mapped(node, t, _by_rows(forward), _by_rows(backward), list(vars(copy).values()))
+    saved, pairs = list(vars(copy).values()), zip(ts, maps, strict=False)
+    return sum_of(
+        [
+            mapped(node, t, _by_rows(there), _by_rows(back), saved)
+            for t, (there, back) in pairs
+            if t is not None
+        ]
+    )
 
 
 def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
@@ -301,19 +306,19 @@ def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequenc
 
 
 def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
-    forward, names = rule_of(node).expression  # type: ignore[attr-defined]
-    if any(t is not None for t in ts[len(names) :]):
+    forward, given = rule_of(node).expression  # type: ignore[attr-defined]
+    xs = given(node)
+    if any(t is not None for t in ts[len(xs) :]):
         refused(name, form, node)
-    xs = inputs(node, *names)
     return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 
 KERNELS: dict[Any, tuple[str, str]] = {
     smooth.Tanh: ("tanh", "y"),
     smooth.Sigmoid: ("sigmoid", "y"),
-    functions.Exp: ("exp", "y"),
-    functions.Sin: ("sin", "x"),
-    functions.Cos: ("cos", "x"),
+    ROWS["exp"].node: ("exp", "y"),
+    ROWS["sin"].node: ("sin", "x"),
+    ROWS["cos"].node: ("cos", "x"),
     smooth.Softplus: ("softplus", "x"),
     smooth.Silu: ("silu", "x"),
     smooth.Gelu: ("gelu", "x"),

@@ -24,7 +24,6 @@ from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
 from ranvier.ops.shape import arrange, join
 from ranvier.ops.shape import reshape as shapes
-from ranvier.ops.shape.scatter import Scatter
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.copies import Cast, Clone
 from ranvier.tape.graph import Same, of_input, of_output
@@ -66,18 +65,6 @@ def _concatenated(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
     pairs = [(t, shape) for t, shape in zip(ts, node.shapes, strict=True) if len(shape) == ndim]
     rows = [wrap(zeros((one.shape[0], *s), one._array.dtype)) if t is None else t for t, s in pairs]
     return cat(rows, node.axis % ndim + 1)
-
-
-def _scattered(name: str, form: Form, node: Any, a: Rows, _: Rows, b: Rows) -> Tensor:
-    one: Any = b if a is None else a
-    if not node.shape:
-        refused(name, form, node)
-    a, b = (
-        wrap(zeros((one.shape[0], *shape), one._array.dtype)) if t is None else t
-        for t, shape in ((a, node.shape), (b, node.src_shape))
-    )
-    index = wrap(np.broadcast_to(node.index, (one.shape[0], *node.index.shape)))
-    return Scatter(node.axis % len(node.shape) + 1, node.add).apply(a, index, b)
 
 
 def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tensor:
@@ -180,7 +167,7 @@ def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
         at_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # where log has no value
         return where(at_0, of_base, (where(at_0, 1.0, a).log() * b).exp())
 
-    return composed(name, form, formula, inputs(node, "a", "b"), [ta, tb])
+    return composed(name, form, formula, inputs(node, [node.a, node.b]), [ta, tb])
 
 
 # --- formulas of other ops
@@ -240,9 +227,10 @@ def _norm(node: Any, x: Tensor) -> Tensor:
 def _normalised(sizes: Any, centred: bool) -> Any:
     def layer(node: Any, x: Tensor) -> Tensor:
         axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
-        y, _ = normalization._normalised(x, axes, node.eps, node.mean if centred else None)
+        y, _ = normalization._normalised(x, axes, node.rstd, node.mean if centred else None)
         shape = (*(1,) * axes[0], *x.shape[axes[0] :]) if axes else ()
-        return normalization._weighted(node, y, shape)
+        weight = None if node.weight is None else of_input(node, 1, node.weight)
+        return normalization.weighted(y, weight, shape)
 
     return formula(lambda node: node.x, layer)
 
@@ -278,7 +266,6 @@ _TABLE: dict[Any, Any] = {
     Embedding: lambda name, form, node, t, _: t[:, wrap(node.index)],
     arrange.AsStrided: lambda name, form, node, t: (refused if node.is_apart else _each)(name, form, node, t),
     join.Concatenate: _concatenated,
-    Scatter: _scattered,
     join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),
     Sum: _sum,
     Var: formula(lambda node: node.x, _variance),

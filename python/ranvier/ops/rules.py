@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
+import ranvier.ops.slopes as slopes
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
-from ranvier.ops.slopes import RESULT, TENSORS
+from ranvier.ops.rows import made
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
-from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
+from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
-from ranvier.tape.graph import of_output as saved_output
 from ranvier.tape.inplace import assign, check_leaf, overwrite
-from ranvier.tensors.memory import copied, filled_like
+from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import BORROWED, FLAG, through
 
@@ -69,9 +69,10 @@ def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
     return dx, *(none(shape, dy) for shape in node.shapes)
 
 
-def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
+def near(dx: Tensor, z: Tensor) -> Tensor:
     """dx, which depends on z at kinks only: z gets the gradient 0, not None, as in PyTorch."""
-    return mapped(node, dx, lambda x: x, lambda x: x, [], z)
+    y: Tensor = Map(lambda x: x, lambda x: x, []).apply(dx, z)
+    return y
 
 
 def by_rule(node: Any, *dys: Array | None) -> Any:
@@ -95,19 +96,43 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
     PyTorch, not missing.
     """
 
-    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
-        copy = kept(node)
-        there = copy.backward if backward is None else lambda x: backward(copy, x)
-        back = copy.forward if forward is None else lambda x: forward(copy, x)
-        x = (
-            []
-            if shape is None
-            else [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
-        )
-        dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
-        return (dx, *[None] * (len(node.edges) - 1))
+    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+        there = node.forward if forward is None else lambda x: forward(node, x)
+        return [(there, node.backward if backward is None else lambda dy: backward(node, dy))]
 
-    apply.maps = forward, backward  # type: ignore[attr-defined]  # for forward mode
+    _by_maps(kinds, maps, shape)
+
+
+def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
+    """The rule of a Function y = A a + B b. arguments: of forward, from node and dtype; zeros for a and b."""
+
+    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+        operands = arguments(node, dtype)
+
+        def of(i: int) -> tuple[OnArray, OnArray]:
+            before, after = operands[:i], operands[i + 1 :]
+            return lambda x: kept(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
+
+        return [of(i) for i in range(len(operands))]  # a copy runs forward: it notes dtypes
+
+    _by_maps((kind,), maps)
+
+
+def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
+    """The rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T) for each of the first inputs."""
+
+    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
+        copy, x = kept(node), []
+        if shape is not None:
+            x = [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
+        pairs, saved = maps(copy, dy._array.dtype), list(vars(copy).values())
+        dxs = [
+            mapped(node, dy, back, there, saved, *x) if needed else None
+            for (there, back), needed in zip(pairs, node.needs, strict=False)
+        ]
+        return (*dxs, *[None] * (len(node.edges) - len(dxs)))
+
+    apply.maps = maps  # type: ignore[attr-defined]  # for forward mode
     rule(*kinds)(apply)
 
 
@@ -117,31 +142,29 @@ def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
     linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
 
-def coefficients(node: Any, dy: Tensor) -> Tensor:
-    """dx / dy of a Function of one input whose gradient is linear with locally constant coefficients."""
-    return wrap(node.backward(filled_like(1, dy._array)))
-
-
 def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
     """The gradient of a function that is constant between its jumps."""
     return wrap(zeros(shape, dy._array.dtype))
 
 
-def inputs(node: Any, *names: str) -> list[Tensor]:
-    """The Tensors of the first inputs, which forward has saved under these names; without those of None."""
-    saved = ((i, getattr(node, name)) for i, name in enumerate(names))
-    return [saved_input(node, i, array) for i, array in saved if array is not None]
+def inputs(node: Any, arrays: list[Any]) -> list[Any]:
+    """The Tensors of the first inputs, of which forward has saved these arrays."""
+    return [None if array is None else saved_input(node, i, array) for i, array in enumerate(arrays)]
 
 
-def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
+def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None) -> Callable[[Any], Any]:
     """A decorator: the function is the forward of these Functions by differentiable ops, which is then
-    differentiated. It gets the node and the Tensors of its inputs, saved under these names."""
+    differentiated. It gets the node and the Tensors of its inputs, whose arrays have these names or are
+    ``saved(node)``."""
 
     def register(forward: Any) -> Any:
-        def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-            return differentiated(node, inputs(node, *names), lambda *xs: forward(node, *xs), dy)
+        def given(node: Any) -> list[Any]:
+            return inputs(node, saved(node) if saved else [getattr(node, name) for name in names])
 
-        apply.expression = forward, names  # type: ignore[attr-defined]  # for forward mode
+        def apply(node: Any, *dys: Any) -> tuple[Tensor | None, ...]:
+            return differentiated(node, given(node), lambda *xs: forward(node, *xs), *dys)
+
+        apply.expression = forward, given  # type: ignore[attr-defined]  # for forward mode
         rule(*kinds)(apply)
         return forward
 
@@ -166,36 +189,32 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
 
-def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
-    """The rule of Functions y = A a + B b. arguments: those of forward, from node and dy; zeros for a, b."""
-
-    def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        copy = kept(node)
-        operands, saved = arguments(node, dy._array), list(vars(copy).values())
-
-        def gradient(i: int) -> Tensor:
-            return mapped(
-                node,
-                dy,
-                lambda d: copy.backward(d)[i],
-                lambda x: kept(copy).forward(*operands[:i], x, *operands[i + 1 :]),  # it notes dtypes
-                saved,
-            )
-
-        return tuple(gradient(i) if needed else None for i, needed in enumerate(node.needs))
-
-    rule(kind)(apply)
-
-
 # --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
 #
-# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
-# The kernel <name>_backward of the core, or ``kernel_backward``, computes it in backward;
-# ``create_graph=True``, forward mode and exported C follow from the gradient. ``kinks``: its slope changes
-# at kinks only: second gradients are 0, and the kernel computes the first, too. ``formula`` is y by operators
-# and methods of Tensor, from x and the setting: what writes a network in another form runs it where it has
-# nothing of its own; without a gradient all derivatives follow from it. Rows make closures, not methods of
-# a base class, which would look the kernels up at each call.
+# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads:
+# the formula of the kernel <name>_backward, or without one what runs in its place. ``of_slope``: another
+# kernel that computes dx, of a name that f has. ``create_graph=True``, forward mode and exported C follow
+# from either. ``kinks``: its slope changes at kinks only: second gradients are 0, and the kernel computes the
+# first, too. ``formula`` is y by operators and methods of Tensor, from x and the setting: what writes a
+# network in another form runs it where it has nothing of its own; without a gradient all derivatives follow
+# from it. A kernel alone is constant between its jumps. Rows make functions, not methods of a base class,
+# which would look the kernels up at each call.
+
+
+class _Step(Function):
+    """A function that is constant between its jumps: its gradient is 0."""
+
+    dtypes = OWN
+    of_element = True
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.zeros_of(dy.shape, dy)
+
+
+def _on_arrays(formula: Any) -> Any:
+    """A formula of a namespace and Tensors as a kernel of arrays."""
+    nothing: Any = None
+    return lambda *arrays: on_arrays(lambda node, *xs: formula(TENSORS, *xs), nothing, *arrays)
 
 
 def row(
@@ -205,17 +224,21 @@ def row(
     *,
     reads: str = "x",
     setting: bool = False,
-    kernel_backward: Any = None,
+    of_slope: str = "",
     same_slope: Any = lambda setting: False,
     kinks: bool = False,
+    frees_result: bool = False,
 ) -> Any:
     """The Function y = f(x), or f(x, setting), which is made with the setting.
 
     reads: what the gradient is computed from, x or y. same_slope: of which settings the slope at y is that at
-    x, so that y may take the place of x.
+    x, so that y may take the place of x. frees_result: see Function.
     """
     name = kernel.__name__
-    kernel_backward = kernel_backward or getattr(_core, f"{name}_backward")
+    title = "".join(map(str.capitalize, name.split("_")))
+    if gradient is formula is None and not of_slope:
+        return written_once()(type(title, (_Step,), {"forward": lambda self, x: kernel(x, None)}))
+    kernel_backward = of_slope or f"{name}_backward"
 
     def of_x(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
@@ -235,31 +258,30 @@ def row(
     def settings(node: Any) -> tuple[Any, ...]:
         return (node.setting,) if setting else ()
 
-    def rule(node: Any, dy: Tensor) -> Tensor:
-        saved = saved_input(node, 0, node.x) if reads == "x" else saved_output(node, node.y)
-        return once(TENSORS, dy, saved, *settings(node))
-
     methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": of_x}
-    methods["backward"] = lambda self, dy: kernel_backward(dy, self.x)
     methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
     if reads == "y":
         methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": of_y, "reads_old": False}
-        methods["backward"] = lambda self, dy: kernel_backward(dy, self.y)
+        methods["frees_result"] = frees_result
     elif setting:
         methods |= {"__init__": set_setting, "forward": with_setting}
-        methods["backward"] = lambda self, dy: kernel_backward(dy, self.x, self.setting)
+    read = f"dy, self.{reads}, self.setting" if setting else f"dy, self.{reads}"
+    backward = f"def backward(self, dy, f=KERNELS): return f.{kernel_backward}({read})"
+    methods["backward"] = made(backward, vars(slopes))
     if formula is not None:
         methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
-        methods["gradient"] = lambda node, f, dy: gradient(f, dy, getattr(node, reads), *settings(node))
-    kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
+        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
+        formula_of(kernel_backward)(once)
+        if not hasattr(KERNELS, kernel_backward):
+            setattr(KERNELS, kernel_backward, _on_arrays(once))
+    kind = type(title, (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
-    elif gradient is None:
+    elif gradient is None and not of_slope:
         recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
     else:
-        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
-        RULES[kind] = rule
+        written_once(**methods["saves"])(kind)
     return kind
 
 
@@ -280,18 +302,16 @@ def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
 # --- Functions of the tape itself
 
 
-rule(copies.Clone)(lambda node, dy: dy)
+for _kind in (Same, Rows, copies.Clone, copies.Refused):
+    written_once()(_kind)
 
 
 rule(copies.Cast)(lambda node, dy: dy.to(node.source))
 
 
-rule(copies.Refused)(lambda node, dy: node.backward(dy))  # raises
-
-
-additive(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
-additive(copies.Put, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+additive(copies.SetItem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
+additive(copies.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
 additive(
     copies.Replace,
-    lambda node, dy: [zeros(dy.shape, dy.dtype), through(node.chain, zeros(dy.shape, dy.dtype))],
+    lambda node, dtype: [zeros(node.shape, dtype), through(node.chain, zeros(node.shape, dtype))],
 )

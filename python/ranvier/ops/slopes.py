@@ -8,16 +8,19 @@ forward has saved. A name has the same arguments and meaning in each namespace:
   saved is then read as Tensors with a history.
 - namespaces of satellites, such as that of the expressions in C (`export/expressions.py`).
 
-A kernel of a backward, such as ``div_backward``, is a formula of other ops on Tensors, so that gradients of
-any order follow: ``TENSORS.div_backward = ...`` beside the Function that needs it.
+A kernel that fuses a backward, such as ``div_backward``, is a formula of other ops elsewhere, so that
+gradients of any order follow. It stands beside the Function: ``@formula_of("div_backward")``, of all
+namespaces, or ``TENSORS.softmax_backward = ...``, of Tensors only.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,8 +30,21 @@ from ranvier.tape.graph import RULES, of_input, of_output
 from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
+F = TypeVar("F", bound=Callable[..., Any])
 RESULT = -1
 """The place of what forward has saved of its result."""
+FORMULAS: dict[str, Any] = {}
+"""What kernels compute, by their names, as functions of a namespace and of the arguments of the kernel."""
+
+
+def formula_of(kernel: str) -> Callable[[F], F]:
+    """A decorator: the function, of f and the kernel's arguments, is this kernel in all other namespaces."""
+
+    def enter(formula: F) -> F:
+        FORMULAS[kernel] = formula
+        return formula
+
+    return enter
 
 
 def _zeros(shape: tuple[int, ...], dy: Array) -> Array:
@@ -53,7 +69,8 @@ class Ops(SimpleNamespace):
     are looked up at their first use."""
 
     def __getattr__(self, name: str) -> Any:
-        op = getattr(sys.modules["ranvier.ops"], name)
+        formula = FORMULAS.get(name)
+        op = partial(formula, self) if formula else getattr(sys.modules["ranvier.ops"], name)
         setattr(self, name, op)
         return op
 
@@ -94,17 +111,20 @@ def _view(kind: Any, saves: dict[str, int]) -> Any:
     """
 
     def of(name: str, place: int) -> property:
-        if place == RESULT:
-            return property(lambda view: of_output(view.node, view.__dict__[name]))
-        return property(lambda view: of_input(view.node, place, view.__dict__[name]))
+        def read(view: Any) -> Any:
+            array = view.__dict__[name]
+            if array is None:  # an input that was not given
+                return None
+            return of_output(view.node, array) if place == RESULT else of_input(view.node, place, array)
+
+        return property(read)
 
     properties = {name: of(name, place) for name, place in saves.items()}
     return type(kind.__name__, (kind,), {"__slots__": ("node",), **properties})
 
 
 def written_once(**saves: int) -> Any:
-    """A decorator for a Function whose backward takes `f`, or that has its formula beside the kernel, as
-    `gradient(f, dy)`. A subclass with a backward of its own is decorated, too.
+    """A decorator for a Function whose backward takes `f`, and for subclasses with a backward of their own.
 
     saves: of which operand an attribute has the array, or RESULT. Other attributes stay as they are.
     """
@@ -119,9 +139,7 @@ def written_once(**saves: int) -> Any:
             view.needs, view.node = node.needs, node  # these are slots
             return view
 
-        if hasattr(kind, "gradient"):
-            RULES[kind] = lambda node, dy: kind.gradient(seen(node), TENSORS, dy)
-        elif kind.backward.__kwdefaults__:  # backward(*dys, f=...), of several results
+        if kind.backward.__kwdefaults__:  # backward(*dys, f=...), of several results
             RULES[kind] = lambda node, *dys: kind.backward(seen(node), *dys, f=TENSORS)
         else:
             RULES[kind] = lambda node, dy: kind.backward(seen(node), dy, TENSORS)

@@ -27,7 +27,7 @@ class Clone(Function):
             return copied(x, "C")
         return copied(x, self.order)
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         return dy
 
 
@@ -57,7 +57,7 @@ class SetItem(Function):
         self.key = key
 
     def forward(self, x: Array, value: Array) -> Array:
-        self.value_shape, self.value_dtype = value.shape, value.dtype
+        self.shapes, self.value_dtype = (x.shape, value.shape), value.dtype
         y = copied(x)
         self.keys = numbers_first(self.key, x.shape)
         put(y, self.keys, value)
@@ -69,7 +69,7 @@ class SetItem(Function):
             dx = copied(dy)
             put(dx, self.keys, 0)
         if self.needs[1]:
-            dvalue = in_dtype(_sum_to(picked_last(dy, self.keys), self.value_shape), self.value_dtype)
+            dvalue = in_dtype(_sum_to(picked_last(dy, self.keys), self.shapes[1]), self.value_dtype)
         return dx, dvalue
 
 
@@ -79,12 +79,12 @@ class Put(Function):
     dtypes = OWN
 
     def forward(self, x: Array, value: Array) -> Array:
-        self.value_shape, self.value_dtype = value.shape, value.dtype
+        self.shapes, self.value_dtype = (x.shape, value.shape), value.dtype
         return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         dx = filled(0, dy.shape, dy.dtype) if self.needs[0] else None
-        return dx, in_dtype(_sum_to(dy, self.value_shape), self.value_dtype) if self.needs[1] else None
+        return dx, in_dtype(_sum_to(dy, self.shapes[1]), self.value_dtype) if self.needs[1] else None
 
 
 class Replace(Function):
@@ -93,7 +93,7 @@ class Replace(Function):
     dtypes = OWN
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
-        self.chain = chain
+        self.chain, self.shape = chain, base.shape
         self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
         self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
 
@@ -124,7 +124,7 @@ class Refused(Function):
     def __init__(self, why: str) -> None:
         self.why = why
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         raise RuntimeError(f"[backward] got {self.why}")
 
 

@@ -85,11 +85,8 @@ class Same(Function):
     def forward(self, x: Array) -> Array:
         return x
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         return dy
-
-
-rule(Same)(lambda node, dy: dy)
 
 
 class Rows(Function):
@@ -98,11 +95,8 @@ class Rows(Function):
     def forward(self, *rows: Any) -> Any:
         return _core.concatenate([row[None] for row in rows], 0)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Any, f: Any = None) -> Any:
         return tuple(dy)
-
-
-rule(Rows)(lambda node, dy: tuple(dy[i] for i in range(dy.shape[0])))
 
 
 def of_input(node: Function, index: int, array: Array) -> Tensor:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
@@ -22,12 +21,10 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, replaced, row
-from ranvier.ops.slopes import KERNELS, RESULT, sum_to, written_once
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 LeakyRelu = row(
@@ -63,13 +60,10 @@ class Relu(Function):
         self.y = _core.relu(x, out)
         return self.y
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         if isinstance(dy, AtMaxima):
             return dy.behind_relu(self.y)
-        return _core.relu_backward(dy, self.y)
-
-    def gradient(self, f: Any, dy: Any) -> Any:
-        return f.where(self.y <= 0.0, 0.0, dy)
+        return f.relu_backward(dy, self.y)
 
 
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
@@ -147,14 +141,15 @@ class Hardtanh(Function):
         self.x = x  # the slope at y is the same
         return _core.hardtanh(x, self.min_val, self.max_val, out)
 
-    def backward(self, dy: Any) -> Any:
-        return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
-
-    def gradient(self, f: Any, dy: Any) -> Any:
-        return f.where(self.x <= self.min_val, 0.0, f.where(self.x >= self.max_val, 0.0, dy))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
 
 
 diagonal(Relu, Hardtanh, kinks=True)
+formula_of("relu_backward")(lambda f, dy, y: f.where(y <= 0.0, 0.0, dy))
+formula_of("hardtanh_backward")(
+    lambda f, dy, x, low, high: f.where(x <= low, 0.0, f.where(x >= high, 0.0, dy))
+)
 
 
 @activation("Hardtanh", limits=(1, -1), kinks=lambda min_val=-1.0, max_val=1.0: (min_val, max_val))
@@ -222,6 +217,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     return Hardshrink(lambd).apply(input)
 
 
+@written_once(x=0, weight=1)
 class Prelu(Function):
     """y = x where x > 0, else weight x; the slopes belong to dimension 1 of x"""
 
@@ -231,33 +227,25 @@ class Prelu(Function):
         return True
 
     def forward(self, x: Array, weight: Array) -> Array:
-        self.x, self.weight_shape = x, weight.shape
-        slopes = (weight.size, *(1,) * (x.ndim - 2)) if weight.size != 1 else ()
-        self.slopes = weight.reshape(slopes)
-        return _core.prelu(x, self.slopes)
+        self.x, self.weight = x, weight
+        self.shape = (weight.size, *(1,) * (x.ndim - 2)) if weight.size != 1 else ()
+        return _core.prelu(x, weight.reshape(self.shape))
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         dx = dw = None
         if self.needs[0]:
-            dx = _core.prelu_backward(dy, self.x, self.slopes)
+            dx = f.prelu_backward(dy, self.x, self.weight.reshape(self.shape))
         if self.needs[1]:
-            dw = unbroadcast(_core.prelu_weight_backward(dy, self.x), self.slopes.shape)
-            dw = dw.reshape(self.weight_shape)
+            dw = f.sum_to(f.prelu_weight_backward(dy, self.x), self.shape).reshape(self.weight.shape)
         return dx, dw
 
 
-@rule(Prelu)
-def _prelu(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    x, weight = (
-        graph.of_input(node, 0, node.x),
-        graph.of_input(node, 1, node.slopes.reshape(node.weight_shape)),
-    )
-    positive, dx, dweight = wrap(node.x) > 0.0, None, None
-    if node.needs[0]:
-        dx = near(node, where(positive, dy, dy * weight.reshape(node.slopes.shape)), x)
-    if node.needs[1]:
-        dweight = sum_to(where(positive, 0.0, dy * x), node.slopes.shape).reshape(node.weight_shape)
-    return dx, dweight
+def _prelu_backward(dy: Tensor, x: Tensor, slopes: Tensor) -> Tensor:
+    return near(where(wrap(x._array) > 0.0, dy, dy * slopes), x)
+
+
+TENSORS.prelu_backward = _prelu_backward
+TENSORS.prelu_weight_backward = lambda dy, x: where(wrap(x._array) > 0.0, 0.0, dy * x)
 
 
 def prelu(input: Any, weight: Any) -> Tensor:

@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, recomputed, replaced, row
-from ranvier.ops.slopes import TENSORS, written_once
+from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
@@ -194,13 +194,15 @@ class Softplus(Function):
         self.x = x
         return _core.softplus(x, self.beta, self.threshold)
 
-    def backward(self, dy: Any) -> Any:
-        return _core.softplus_backward(dy, self.x, self.beta, self.threshold)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.softplus_backward(dy, self.x, self.beta, self.threshold)
 
-    def gradient(self, f: Any, dy: Any) -> Any:
-        z = self.x * self.beta
-        slope = f.where(z > 0.0, 1.0 - f.sigmoid(-z), f.sigmoid(z))  # whose own slopes lose no digits
-        return dy * f.where(z > self.threshold, 1.0, slope)
+
+@formula_of("softplus_backward")
+def _softplus_backward(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
+    z = x * beta
+    slope = f.where(z > 0.0, 1.0 - f.sigmoid(-z), f.sigmoid(z))  # whose own slopes lose no digits
+    return dy * f.where(z > threshold, 1.0, slope)
 
 
 @activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))

@@ -9,11 +9,12 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tape.graph import of_output, rule
 from ranvier.tensors.tensor import Tensor
 
 
+@written_once(y=RESULT)
 class Softmax(Function):
     dtypes = Dtypes("forward")
 
@@ -24,14 +25,12 @@ class Softmax(Function):
         self.y = _core.softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Any) -> Any:
-        return _core.softmax_backward(dy, self.y, self.dim)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.softmax_backward(dy, self.y, self.dim)
 
 
-@rule(Softmax)
-def _softmax(node: Any, dy: Tensor) -> Tensor:
-    y = of_output(node, node.y)
-    return y * (dy - (dy * y).sum(node.dim, keepdim=True))
+TENSORS.softmax_backward = lambda dy, y, dim: y * (dy - (dy * y).sum(dim, keepdim=True))
+TENSORS.log_softmax_backward = lambda dy, y, dim: dy - y.exp() * dy.sum(dim, keepdim=True)
 
 
 def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
@@ -71,16 +70,14 @@ def _implied(name: str, x: Any) -> int:
     return dim
 
 
+@written_once(y=RESULT)
 class LogSoftmax(Softmax):
     def forward(self, x: Any) -> Any:
         self.y = _core.log_softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Any) -> Any:
-        return _core.log_softmax_backward(dy, self.y, self.dim)
-
-
-rule(LogSoftmax)(lambda node, dy: dy - of_output(node, node.y).exp() * dy.sum(node.dim, keepdim=True))
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.log_softmax_backward(dy, self.y, self.dim)
 
 
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:

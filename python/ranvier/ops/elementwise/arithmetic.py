@@ -20,9 +20,9 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import FLOATS, Row, elementwise
 from ranvier.ops.rows import examples
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
+from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error, renamed
@@ -128,7 +128,7 @@ class Div(Function):
         return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
 
-TENSORS.div_backward = lambda dy, y, b: -(dy * y) / b  # in the order of the kernel
+formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)  # in the order of the kernel
 
 
 @written_once()
@@ -192,9 +192,7 @@ _SUB = elementwise(
     Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
 )
 _MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
-_DIV = elementwise(
-    Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=Dtypes(integers="floats"))
-)
+_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=FLOATS))
 _NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import no_bools
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, unlike
-from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
+from ranvier.ops.elementwise.dtypes import Array, unlike
+from ranvier.ops.elementwise.row import DIVIDES, FLOATS, Row, binary, unary
 from ranvier.ops.rules import none
-from ranvier.ops.slopes import TENSORS, sum_to
+from ranvier.ops.slopes import TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function
-from ranvier.tape.graph import of_input, of_output, on_arrays, rule
+from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import unbroadcast
 from ranvier.tensors.recording import host
@@ -26,19 +25,15 @@ from ranvier.tensors.tensor import Tensor, wrap
 Slope = Callable[..., Any]
 
 
-FLOATS, KEPT = Dtypes(integers="floats"), Dtypes()
-
-
 class ByNumpy(Function):
     """y = f(inputs); the gradient of input i is dy * slopes[i](f, *inputs, y), summed over repeated axes.
 
     A slope is a formula of arrays and of Tensors: f is numpy in backward, and TENSORS for create_graph. None:
-    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``kernel``: f is a kernel of
-    the core, and its slopes are formulas of Tensors only. ``core``: the kernel that computes the values in
-    place of f.
+    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``core``: the kernel that
+    computes the values in place of f.
     """
 
-    steps, kernel = False, False
+    steps = False
     frees_result = True
     core: Any = None
 
@@ -47,9 +42,7 @@ class ByNumpy(Function):
 
     def forward(self, *inputs: Array) -> Array:
         self.inputs = inputs
-        if self.kernel:
-            self.y = self.function(*inputs)
-        elif self.core is not None:
+        if self.core is not None:
             self.y = self.core(*inputs, None)
         else:
             self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
@@ -60,8 +53,6 @@ class ByNumpy(Function):
             super().check_saved(*more)
 
     def backward(self, dy: Array) -> Any:
-        if self.kernel:
-            return on_arrays(_by_formula, self, dy)
         return tuple(
             unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape) if needed else None
             for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True)
@@ -101,6 +92,7 @@ def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
     return np.ascontiguousarray(dx, dtype=dy.dtype)
 
 
+@written_once()
 class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
@@ -111,11 +103,8 @@ class NoDerivative(Function):
         values, self.values = self.values, None
         return np.asarray(values)
 
-    def backward(self, *gradients: Array) -> Array:
+    def backward(self, *gradients: Any, f: Any = None) -> Any:
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
-
-
-rule(NoDerivative)(lambda node, *dys: node.backward(*dys))  # raises
 
 
 def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
@@ -126,19 +115,14 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
     return wrap(values)
 
 
-def _op_of(name: str, function: Any, slopes: Any, dtypes: Dtypes, kind: dict[str, Any]) -> Any:
+def _row(name: str, function: Any, slopes: Any, dtypes: Dtypes, kind: dict[str, Any]) -> Row:
     node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "dtypes": dtypes}), function, slopes)
     check = no_bools if name in DIVIDES else None
-    return elementwise(Row(name, node, kind.get("core"), function, dtypes=dtypes, check=check))
+    return Row(name, node, kind.get("core"), function, dtypes=dtypes, check=check)
 
 
 def of_one(
-    name: str,
-    function: Callable[..., Any],
-    slope: Slope | None,
-    dtypes: Dtypes = FLOATS,
-    core: Any = None,
-    **kind: bool,
+    name: str, function: Callable[..., Any], slope: Slope | None, dtypes: Dtypes = FLOATS, **kind: Any
 ) -> Callable[[Any], Tensor]:
     """A public function y = f(x) with dy/dx = slope(f, x, y). kind: settings of ByNumpy.
 
@@ -147,22 +131,7 @@ def of_one(
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-    computed = _op_of(name, function, (slope,), dtypes, {**kind, "core": core})
-
-    def op(input: Any) -> Tensor:
-        return computed(input)
-
-    return op
-
-
-def of_kernel(name: str, slope: Slope, **kind: Any) -> Callable[[Any], Tensor]:
-    """The same of the core's kernel of this name."""
-    kernel = getattr(_core, name)
-
-    def function(x: Array) -> Array:
-        return kernel(x if x.dtype in (F32, F64) else x.astype(F64))
-
-    return of_one(name, function, slope, core=kernel, kernel=True, **kind)
+    return unary(_row(name, function, (slope,), dtypes, kind))
 
 
 def of_two(
@@ -173,9 +142,4 @@ def of_two(
     **kind: Any,
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
-    computed = _op_of(name, function, slopes, dtypes, kind)
-
-    def op(input: Any, other: Any) -> Tensor:
-        return computed(input, other)
-
-    return op
+    return binary(_row(name, function, slopes, dtypes, kind))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,10 +22,10 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import Row, binary, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
+from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
@@ -91,14 +90,16 @@ class Clip(Function):
         self.x = x
         return _core.clip(x, self.low, self.high, None)
 
-    def backward(self, dy: Array) -> Array:
-        return _core.clip_backward(dy, self.x, self.low, self.high, None)
-
-    def gradient(self, f: Any, dy: Any) -> Any:
-        return f.where(self.x >= self.low, f.where(self.x <= self.high, dy, 0.0), 0.0)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.clip_backward(dy, self.x, self.low, self.high)
 
 
 diagonal(Clip)
+
+
+@formula_of("clip_backward")
+def _clip_backward(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
+    return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
 
 
 @written_once()
@@ -150,17 +151,8 @@ class Between(Function):
         return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
-def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:
-    name = kind.__name__.lower()
-    computed = elementwise(Row(name, kind, kind.kernel, function))
-
-    def op(input: Any, other: Any) -> Tensor:
-        return computed(input, other)
-
-    return op
-
-
-maximum, minimum = _extremum_of(Maximum, np.maximum), _extremum_of(Minimum, np.minimum)
+maximum = binary(Row("maximum", Maximum, _core.maximum, np.maximum))
+minimum = binary(Row("minimum", Minimum, _core.minimum, np.minimum))
 document(
     globals(),
     """

@@ -16,7 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import F64, Array
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import Row, binary
 from ranvier.ops.rows import document
 from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
@@ -39,12 +39,7 @@ def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any],
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
         return kernel(in_dtype(a, F64), float(b), None) if exact else None
 
-    compared = elementwise(Row(name, None, kernel, function, dtypes=OWN, number=_number, instead=of_integers))
-
-    def op(input: Any, other: Any) -> Tensor:
-        return compared(input, other)
-
-    return op
+    return binary(Row(name, None, kernel, function, dtypes=OWN, number=_number, instead=of_integers))
 
 
 eq, ne = _comparison("eq", np.equal), _comparison("ne", np.not_equal)

@@ -16,12 +16,14 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
-from ranvier.ops.elementwise.by_numpy import KEPT, of_kernel, of_one
+from ranvier.ops.elementwise.by_numpy import of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
+from ranvier.ops.elementwise.row import of_kernel
 from ranvier.ops.rows import document, examples
+from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count
@@ -71,27 +73,30 @@ asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
 asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, x))
 atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))
 atanh = of_one("atanh", np.arctanh, lambda f, x, y: 1 / (1 - x * x))
-ceil = of_one("ceil", np.ceil, None, KEPT, core=_core.ceil)
+ceil = of_kernel(_core.ceil, numpy=np.ceil)
 cosh = of_one("cosh", np.cosh, lambda f, x, y: f.sinh(x))
 deg2rad = of_one("deg2rad", lambda x: x * x.dtype.type(_DEGREE), lambda f, x, y: _DEGREE, steps=True)
 tetragamma = of_one("tetragamma", _tetragamma, _no_third)
-trigamma = of_kernel("trigamma", lambda f, x, y: tetragamma(x))
-digamma = of_kernel("digamma", lambda f, x, y: trigamma(x))
-erf = of_kernel("erf", lambda f, x, y: 2 / _ROOT_PI * f.exp(-x * x))
-erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
-erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))
+trigamma = of_kernel(_core.trigamma, lambda f, dy, x: dy * f.tetragamma(x))
+digamma = of_kernel(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
+erf = of_kernel(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
+erfc = of_kernel(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
+erfinv = of_kernel(
+    _core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), reads="y", frees_result=True
+)
 exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2, frees_result=False)
-floor = of_one("floor", np.floor, None, KEPT, core=_core.floor)
+floor = of_kernel(_core.floor, numpy=np.floor)
 frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
-lgamma = of_kernel("lgamma", lambda f, x, y: digamma(x))
+lgamma = of_kernel(_core.lgamma, lambda f, dy, x: dy * f.digamma(x))
 log10 = of_one("log10", np.log10, lambda f, x, y: 1 / (x * _LN10))
 log2 = of_one("log2", np.log2, lambda f, x, y: 1 / (x * _LN2))
 rad2deg = of_one("rad2deg", lambda x: x * x.dtype.type(1 / _DEGREE), lambda f, x, y: 1 / _DEGREE, steps=True)
 sinc = of_one("sinc", np.sinc, _sinc_slope)
 sinh = of_one("sinh", np.sinh, lambda f, x, y: f.cosh(x))
-trunc = of_one("trunc", np.trunc, None, KEPT, core=_core.trunc)
+trunc = of_kernel(_core.trunc, numpy=np.trunc)
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
+TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
 
 document(
     globals(),

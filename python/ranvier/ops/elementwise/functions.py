@@ -7,7 +7,6 @@ sign and round keep them. Outside its domain a function gives nan or inf without
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,78 +15,15 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import ROWS, Row, elementwise, of_kernel
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import none, row
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
+from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
-
-Abs = row(_core.abs, lambda f, dy, x: dy * f.sign(x))
-Cos = row(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-Exp = row(_core.exp, lambda f, dy, y: dy * y, reads="y", kernel_backward=_core.mul)
-Expm1 = row(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
-Log = row(_core.log, lambda f, dy, x: dy / x, kernel_backward=_core.div)
-Log1p = row(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
-Reciprocal = row(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
-Sin = row(_core.sin, lambda f, dy, x: dy * f.cos(x))
-Sqrt = row(_core.sqrt, lambda f, dy, y: dy / (y * 2.0), reads="y")
-Square = row(_core.square, lambda f, dy, x: dy * (x * 2.0))
-
-
-class _Step(Function):
-    """A function that is constant between its jumps: its gradient is 0."""
-
-    dtypes = OWN
-    of_element = True
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.zeros_of(dy.shape, dy)
-
-
-@written_once()
-class Sign(_Step):
-    def forward(self, x: Array) -> Array:
-        return _core.sign(x, None)
-
-
-@written_once()
-class Round(_Step):
-    def forward(self, x: Array) -> Array:
-        return _core.round(x, None)
-
-
-def _of_floats(node: type[Function], by_numpy: Any) -> Callable[[Any], Tensor]:
-    """The op, which computes integers in the default dtype."""
-    name = node.__name__.lower()
-    computed = elementwise(Row(name, node, getattr(_core, name), by_numpy, dtypes=Dtypes(integers="floats")))
-
-    def op(input: Any) -> Tensor:
-        return computed(input)
-
-    return op
-
-
-exp, expm1 = _of_floats(Exp, np.exp), _of_floats(Expm1, np.expm1)
-log, log1p = _of_floats(Log, np.log), _of_floats(Log1p, np.log1p)
-cos, sin = _of_floats(Cos, np.cos), _of_floats(Sin, np.sin)
-reciprocal, sqrt = _of_floats(Reciprocal, np.reciprocal), _of_floats(Sqrt, np.sqrt)
-document(
-    globals(),
-    """
-cos: The cosine of x radians. | [0.0, 1.0] -> [1.0000, 0.5403]
-exp: e^x | [0.0, 1.0] -> [1.0000, 2.7183]
-expm1: e^x - 1, accurate near 0 | [0.0, 1e-8] -> [0.0000e+00, 1.0000e-08]
-log: The natural logarithm: -inf at 0, nan below. | [1.0, 0.0, -1.0] -> [0., -inf, nan]
-log1p: log(1 + x), accurate near 0 | [0.0, -1.0] -> [0., -inf]
-reciprocal: 1 / x | [4.0, 0.0] -> [0.2500,    inf]
-sin: The sine of x radians. | [0.0, 1.0] -> [0.0000, 0.8415]
-sqrt: The square root: nan below 0. | [4.0, 2.25] -> [2.0000, 1.5000]
-""",
-)
 
 
 def _of_bools(x: Any, function: Any) -> Any:
@@ -95,27 +31,44 @@ def _of_bools(x: Any, function: Any) -> Any:
     return np.array(x) if x.dtype == np.bool_ else function(x)
 
 
-_ABS = elementwise(Row("abs", Abs, _core.abs, np.abs))
-_SIGN = elementwise(Row("sign", Sign, _core.sign, partial(_of_bools, function=np.sign), ufunc=np.sign))
-_ROUND = elementwise(Row("round", Round, _core.round, partial(_of_bools, function=np.round), ufunc=np.rint))
-_SQUARE = elementwise(
-    Row("square", Square, _core.square, lambda x: np.square(x.astype(np.int64) if x.dtype == np.bool_ else x))
+def _whole_square(x: Any) -> Any:
+    return np.square(x.astype(np.int64) if x.dtype == np.bool_ else x)
+
+
+abs = of_kernel(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
+cos = of_kernel(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
+exp = of_kernel(_core.exp, reads="y", of_slope="mul")
+expm1 = of_kernel(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
+log = of_kernel(_core.log, of_slope="div")
+log1p = of_kernel(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
+reciprocal = of_kernel(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
+sign = of_kernel(_core.sign, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
+sin = of_kernel(_core.sin, lambda f, dy, x: dy * f.cos(x))
+sqrt = of_kernel(_core.sqrt, lambda f, dy, y: dy / (y * 2.0), reads="y")
+square = of_kernel(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
+absolute = abs
+document(
+    globals(),
+    """
+abs: |x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch). | [-1.5, 2.0] -> [1.5000, 2.0000]
+cos: The cosine of x radians. | [0.0, 1.0] -> [1.0000, 0.5403]
+exp: e^x | [0.0, 1.0] -> [1.0000, 2.7183]
+expm1: e^x - 1, accurate near 0 | [0.0, 1e-8] -> [0.0000e+00, 1.0000e-08]
+log: The natural logarithm: -inf at 0, nan below. | [1.0, 0.0, -1.0] -> [0., -inf, nan]
+log1p: log(1 + x), accurate near 0 | [0.0, -1.0] -> [0., -inf]
+reciprocal: 1 / x | [4.0, 0.0] -> [0.2500,    inf]
+sign: -1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0. | [-2.0, 0.0, 3.0]
+    -> [-1.,  0.,  1.]
+sin: The sine of x radians. | [0.0, 1.0] -> [0.0000, 0.8415]
+sqrt: The square root: nan below 0. | [4.0, 2.25] -> [2.0000, 1.5000]
+square: x^2 | [1.0, -3.0] -> [1., 9.]
+""",
 )
 
 
-def abs(input: Any) -> Tensor:
-    """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
-    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
-    return _ABS(input)
-
-
-absolute = abs
-
-
-def sign(input: Any) -> Tensor:
-    """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
-    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
-    return _SIGN(input)
+_ROUND = elementwise(
+    Row("round", row(_core.round), _core.round, partial(_of_bools, function=np.round), ufunc=np.rint)
+)
 
 
 def round(input: Any, decimals: int = 0) -> Tensor:
@@ -242,21 +195,16 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return (_WHOLE_POWER if type(exponent) is int else _POWER)(input, exponent)
 
 
+_POWERS: dict[float, Any] = {
+    -1.0: ROWS["reciprocal"].node,
+    0.5: ROWS["sqrt"].node,
+    1.0: lambda: AddNumber(-0.0),  # x + -0 is x, -0 included
+    2.0: ROWS["square"].node,
+}
+
+
 def _of_number(exponent: float) -> Function:
-    if exponent == 2:
-        return Square()
-    if exponent == 1:
-        return AddNumber(-0.0)  # x + -0 is x, -0 included
-    if exponent == 0.5:
-        return Sqrt()
-    if exponent == -1:
-        return Reciprocal()
-    return PowNumber(exponent)
-
-
-def square(input: Any) -> Tensor:
-    """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
-    return _SQUARE(input)
+    return _POWERS[exponent]() if exponent in _POWERS else PowNumber(exponent)
 
 
 examples(globals())

@@ -12,7 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import Row, binary, unary
 from ranvier.ops.rows import document
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
@@ -34,7 +34,7 @@ def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
 
 
-def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> Callable[..., Any]:
+def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> Row:
     """of_bools: a kernel that gives the function of 0 and 1."""
 
     def instead(*operands: Any) -> Array | None:
@@ -42,20 +42,7 @@ def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> C
             return None
         return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
 
-    row = Row(name, None, None, function, dtypes=OWN, check=_integers, number=_bits, instead=instead)
-    return elementwise(row)
-
-
-def _of_two(name: str, function: Callable[..., Any], of_bools: Any = None) -> Callable[[Any, Any], Tensor]:
-    bitwise = _bitwise(name, function, of_bools)
-    return lambda input, other: bitwise(input, other)
-
-
-_INVERT = _bitwise("bitwise_not", np.invert, lambda x, out: _core.eq(x, 0.0, out))
-
-
-def bitwise_not(input: Any) -> Tensor:
-    return _INVERT(input)
+    return Row(name, None, None, function, dtypes=OWN, check=_integers, number=_bits, instead=instead)
 
 
 def _truth(name: str, x: Any) -> Any:
@@ -75,13 +62,12 @@ def _comparison(name: str, compare: Callable[..., Any]) -> Callable[[Any, Any], 
     return lambda input, other: compare(as_tensor(name, input), other)
 
 
-bitwise_and, bitwise_or = (
-    _of_two("bitwise_and", np.bitwise_and, _core.mul),
-    _of_two("bitwise_or", np.bitwise_or, _core.maximum),
-)
-bitwise_xor = _of_two("bitwise_xor", np.bitwise_xor, _core.ne)
-bitwise_left_shift = _of_two("bitwise_left_shift", np.left_shift)
-bitwise_right_shift = _of_two("bitwise_right_shift", np.right_shift)
+bitwise_and = binary(_bitwise("bitwise_and", np.bitwise_and, _core.mul))
+bitwise_or = binary(_bitwise("bitwise_or", np.bitwise_or, _core.maximum))
+bitwise_xor = binary(_bitwise("bitwise_xor", np.bitwise_xor, _core.ne))
+bitwise_not = unary(_bitwise("bitwise_not", np.invert, lambda x, out: _core.eq(x, 0.0, out)))
+bitwise_left_shift = binary(_bitwise("bitwise_left_shift", np.left_shift))
+bitwise_right_shift = binary(_bitwise("bitwise_right_shift", np.right_shift))
 logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
 logical_xor = _logical("logical_xor", operator.xor)
 greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)

@@ -16,7 +16,7 @@ import ranvier._core as _core
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.by_numpy import KEPT, of_two
+from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import (
@@ -29,6 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
+from ranvier.ops.elementwise.row import KEPT
 from ranvier.ops.rows import document, examples
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.ops.rules as rules
 from ranvier.observe import computed, is_recording, observers
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -31,6 +32,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
+FLOATS, KEPT = Dtypes(integers="floats"), Dtypes()
 DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
 
 
@@ -54,7 +56,7 @@ class Row(NamedTuple):
     with_number: Callable[[float], Function] | None = None
     of_number: Callable[[float], Function] | None = None
     ufunc: Any = None
-    dtypes: Dtypes = Dtypes()
+    dtypes: Dtypes = KEPT
     check: Callable[..., None] | None = None
     number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
     instead: Callable[..., Array | None] | None = None
@@ -76,6 +78,38 @@ def elementwise(row: Row) -> Callable[..., Tensor]:
     kernels = row.kernel, ufunc_of(row), row.node is None, row.name in DIVIDES
     nodes = row.node, row.with_number, row.of_number
     return _core._elementwise(lambda *operands: compute(row, *operands), *kernels, *nodes)
+
+
+def unary(row: Row) -> Callable[[Any], Tensor]:
+    """The public function of a row of one operand; `document` (ops/rows.py) writes its docstring."""
+    computed = elementwise(row)
+
+    def op(input: Any) -> Tensor:
+        return computed(input)
+
+    return op
+
+
+def binary(row: Row) -> Callable[[Any, Any], Tensor]:
+    """The public function of a row of two operands."""
+    computed = elementwise(row)
+
+    def op(input: Any, other: Any) -> Tensor:
+        return computed(input, other)
+
+    return op
+
+
+def of_kernel(
+    kernel: Any, gradient: Any = None, *, numpy: Any = None, ufunc: Any = None, **settings: Any
+) -> Callable[[Any], Tensor]:
+    """The public function y = f(x) of a kernel: gradient and settings as in `row` of ops/rules.py.
+
+    numpy: the function of integers and bools, which stay as they are; without it they are computed in floats.
+    """
+    node = rules.row(kernel, gradient, **settings)
+    dtypes = FLOATS if numpy is None else KEPT
+    return unary(Row(kernel.__name__, node, kernel, numpy, ufunc=ufunc, dtypes=dtypes))
 
 
 def compute(row: Row, *given: Any) -> Tensor:

@@ -8,6 +8,7 @@ and dw(dy, x), and the gradients of each of these three are given by the other t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
-from ranvier.ops.shape.reshape import reshape, unsqueeze
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.memory import keep
@@ -35,7 +36,7 @@ class Convolution(Function):
     dtypes = Dtypes("own", "lower")
     dimensions: int  # of a batch; a single image or signal has one less
     kernel: Any
-    kernel_backward: Any
+    gradients: str  # the kernel of backward
     kernel_at_maxima: Any  # of those that take deferred gradients
 
     def __init__(self, *geometry: Any) -> None:
@@ -43,18 +44,17 @@ class Convolution(Function):
 
     def forward(self, x: Any, w: Any, bias: Any) -> Any:
         self.single = x.ndim == self.dimensions - 1
-        if self.single:
-            x = x[None]
         self.x, self.w = x, w
-        y = self.kernel(x, w, bias, *self.geometry)
+        y = self.kernel(x[None] if self.single else x, w, bias, *self.geometry)
         return y[0] if self.single else y
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         if isinstance(dy, AtMaxima):
             return self._backward_at_maxima(dy)
+        x = self.x
         if self.single:
-            dy = dy[None]
-        dx, dw, db = self.kernel_backward(dy, self.x, self.w, *self.geometry, *self.needs)
+            x, dy = x[None], dy[None]
+        dx, dw, db = getattr(f, self.gradients)(dy, x, self.w, *self.geometry, *self.needs)
         return dx[0] if self.single and dx is not None else dx, dw, db
 
     def _backward_at_maxima(self, dy: AtMaxima) -> Any:
@@ -62,21 +62,66 @@ class Convolution(Function):
         if dy.dy.dtype == "float64" or self.geometry[3] != 1:
             return self.backward(dy.array())
         stride, padding, dilation, _ = self.geometry
-        arrays = dy.dy, dy.where, self.x, self.w
+        arrays = dy.dy, dy.where, self.x[None] if self.single else self.x, self.w
         dx, dw, db = self.kernel_at_maxima(*arrays, stride, padding, dilation, dy.windows, *self.needs)
         return dx[0] if self.single and dx is not None else dx, dw, db
 
 
-def _convolution(name: str, dimensions: int, kernel: Any, kernel_backward: Any, at_maxima: Any = None) -> Any:
-    attributes = {"kernel": kernel, "kernel_backward": kernel_backward, "dimensions": dimensions}
+def _convolution(name: str, dimensions: int, kernel: Any, at_maxima: Any = None) -> Any:
+    """The Function, whose gradients are Functions again on Tensors."""
+    gradients = f"{kernel.__name__}_backward"
+    members = {"kernel": kernel, "gradients": gradients, "dimensions": dimensions}
     deferred = {"takes_deferred": at_maxima is not None, "kernel_at_maxima": at_maxima}
-    return type(name, (Convolution,), attributes | deferred)
+    kind = written_once(x=0, w=1)(type(name, (Convolution,), members | deferred))
+    setattr(TENSORS, gradients, partial(_gradients, kind))
+    return kind
 
 
-Conv1d = _convolution("Conv1d", 3, _core.conv1d, _core.conv1d_backward, _core.conv1d_pool_backward)
-Conv2d = _convolution("Conv2d", 4, _core.conv2d, _core.conv2d_backward, _core.conv2d_pool_backward)
-ConvTranspose1d = _convolution("ConvTranspose1d", 3, _core.conv_transpose1d, _core.conv_transpose1d_backward)
-ConvTranspose2d = _convolution("ConvTranspose2d", 4, _core.conv_transpose2d, _core.conv_transpose2d_backward)
+class _Gradient(Function):
+    """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
+
+    place: 0 for that of x, 1 for that of w; shape: of the gradient.
+    """
+
+    dtypes = OWN
+    backward = by_rule
+
+    def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
+        self.place, self.kind, self.geometry, self.shape = place, kind, geometry, shape
+
+    def forward(self, dy: Array, other: Array) -> Array:
+        self.dy, self.other = dy, other
+        x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
+        wanted = self.place == 0, self.place == 1, False
+        return getattr(_core, self.kind.gradients)(dy, x, w, *self.geometry, *wanted)[self.place]
+
+
+def _shaped(shape: tuple[int, ...], array: Array) -> Array:
+    """An array of which the kernel reads the shape only."""
+    return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
+
+
+@rule(_Gradient)
+def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dy, other = of_input(node, 0, node.dy), of_input(node, 1, node.other)
+    x, w = (g, other) if node.place == 0 else (other, g)
+    to_dy = node.kind(*node.geometry).apply(x, w, None) if node.needs[0] else None
+    if not node.needs[1]:
+        return to_dy, None
+    return to_dy, _Gradient(1 - node.place, node.kind, node.geometry, other.shape).apply(dy, g)
+
+
+def _gradients(kind: Any, dy: Tensor, x: Tensor, w: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
+    *geometry, of_x, of_w, of_bias = settings
+    dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w) if of_x else None
+    dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x) if of_w else None
+    return dx, dw, total(dy, (0, *range(2, dy.ndim))) if of_bias else None
+
+
+Conv1d = _convolution("Conv1d", 3, _core.conv1d, _core.conv1d_pool_backward)
+Conv2d = _convolution("Conv2d", 4, _core.conv2d, _core.conv2d_pool_backward)
+ConvTranspose1d = _convolution("ConvTranspose1d", 3, _core.conv_transpose1d)
+ConvTranspose2d = _convolution("ConvTranspose2d", 4, _core.conv_transpose2d)
 
 
 def conv2d(
@@ -184,57 +229,6 @@ def conv_transpose2d(
     | rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
     -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
     return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
-
-
-# --- the rule of create_graph
-
-
-def _shaped(shape: tuple[int, ...], array: Array) -> Array:
-    """An array of which the kernel reads the shape only."""
-    return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
-
-
-class _Gradient(Function):
-    """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
-
-    place: 0 for that of x, 1 for that of w; shape: of the gradient.
-    """
-
-    dtypes = OWN
-    backward = by_rule
-
-    def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
-        self.place, self.kind, self.geometry, self.shape = place, kind, geometry, shape
-
-    def forward(self, dy: Array, other: Array) -> Array:
-        self.dy, self.other = dy, other
-        x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
-        wanted = self.place == 0, self.place == 1, False
-        return self.kind.kernel_backward(dy, x, w, *self.geometry, *wanted)[self.place]
-
-
-@rule(_Gradient)
-def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    dy, other = of_input(node, 0, node.dy), of_input(node, 1, node.other)
-    x, w = (g, other) if node.place == 0 else (other, g)
-    to_dy = node.kind(*node.geometry).apply(x, w, None) if node.needs[0] else None
-    if not node.needs[1]:
-        return to_dy, None
-    return to_dy, _Gradient(1 - node.place, node.kind, node.geometry, other.shape).apply(dy, g)
-
-
-@rule(Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
-def _of_convolution(node: Convolution, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x = of_input(node, 0, node.x[0] if node.single else node.x)
-    w, db = of_input(node, 1, node.w), None
-    if node.single:
-        x, dy = unsqueeze(x, 0), unsqueeze(dy, 0)
-    kind, geometry = type(node), node.geometry
-    dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w) if node.needs[0] else None
-    dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x) if node.needs[1] else None
-    if node.needs[2]:
-        db = total(dy, (0, *range(2, dy.ndim)))
-    return reshape(dx, x.shape[1:]) if node.single and dx is not None else dx, dw, db
 
 
 examples(globals())  # written as ">>> call"

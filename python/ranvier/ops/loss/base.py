@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
-from ranvier.ops.slopes import TENSORS
+from ranvier.ops.slopes import KERNELS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError
@@ -118,7 +118,7 @@ class ElementLoss(Function):
     """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
 
     loss: Any
-    gradient: Any  # of x, or of target where the argument after the reduction is True
+    gradient: str  # the kernel of x, or of target where the argument after the reduction is True
     slopes: tuple[Slope | None, ...]
     dtypes = Dtypes(autocast="float32")
 
@@ -129,41 +129,42 @@ class ElementLoss(Function):
         self.x, self.target = x, target
         return self.loss(x, target, self.reduction, *self.settings)
 
-    @property
-    def arrays(self) -> tuple[Array, Array]:
-        return self.x, self.target
-
-    def backward(self, dy: Any) -> Any:
-        arguments = (dy, self.x, self.target, self.reduction)
-        dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
-        dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        gradient, arguments = getattr(f, self.gradient), (dy, self.x, self.target, self.reduction)
+        dx = gradient(*arguments, False, *self.settings) if self.needs[0] else None
+        dt = gradient(*arguments, True, *self.settings) if self.needs[1] else None
         return dx, dt
 
 
-def element_loss(
-    name: str, kernel: Callable[..., Array], kernel_backward: Callable[..., Array], *slopes: Slope | None
-) -> Any:
-    """A loss by its kernels and, for create_graph and C, its slopes by x and target: functions of a namespace
-    (ops/slopes.py), of these and of the settings; None: it is 0."""
-    return type(name, (ElementLoss,), {"loss": kernel, "gradient": kernel_backward, "slopes": slopes})
+def element_loss(name: str, kernel: Callable[..., Array], *slopes: Slope | None) -> Any:
+    """A loss by its kernel, which has a <name>_backward, and, for create_graph and C, its slopes by x and
+    target: functions of a namespace (ops/slopes.py), of these and of the settings; None: it is 0."""
+    gradient = f"{kernel.__name__}_backward"
+    formula_of(gradient)(partial(_by_slopes, slopes))
+    members = {"loss": kernel, "gradient": gradient, "slopes": slopes}
+    return written_once(x=0, target=1)(type(name, (ElementLoss,), members))
 
 
-@rule(ElementLoss)
-def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    """dy, divided as the reduction says, times the slopes of the loss of each element."""
-    xs = [of_input(node, i, array) for i, array in enumerate(node.arrays)]
-    x = xs[0]
-    if node.reduction == "mean":
+def _by_slopes(
+    slopes: Any,
+    f: Any,
+    dy: Tensor,
+    x: Tensor,
+    target: Tensor,
+    reduction: str,
+    of_target: bool,
+    *settings: Any,
+) -> Tensor:
+    """dy, divided as the reduction says, times the slope of the loss of each element."""
+    slope = slopes[of_target]
+    if slope is None:
+        return none(x.shape, x)
+    if reduction == "mean":
         dy = dy / max(x.numel(), 1)
-    elif node.reduction == "batchmean":
+    elif reduction == "batchmean":
         dy = dy / max(x.shape[0], 1)
-    gradients: list[Tensor | None] = []
-    for slope, needed in zip(node.slopes, node.needs, strict=True):
-        if needed and slope is not None:
-            gradients.append(dy * slope(TENSORS, *xs, *node.settings))
-        else:
-            gradients.append(none(x.shape, x) if needed else None)
-    return tuple(gradients)
+    dx: Tensor = dy * slope(f, x, target, *settings)
+    return dx
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:

@@ -13,15 +13,15 @@ from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import alike, as_tensor
+from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
 from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, watched
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -45,7 +45,6 @@ class ClassLoss(Function):
     """A loss of scores. Its kernel returns the loss, and arrays that the backward kernel reads."""
 
     loss: Any
-    gradient: Any
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, *settings: Any) -> None:
@@ -56,11 +55,8 @@ class ClassLoss(Function):
         loss, *self.saved = self.loss(x, target, *self.settings)
         return loss
 
-    def backward(self, dy: Any) -> Any:
-        return self.gradient(dy, self.x, self.target, *self.saved, *self.settings), None
 
-
-# --- what the rules share: dy is divided as the reduction says
+# --- what the gradients on Tensors share: dy is divided as the reduction says
 
 
 def _column(weight: Any, x: Tensor) -> Any:
@@ -68,15 +64,10 @@ def _column(weight: Any, x: Tensor) -> Any:
     return 1.0 if weight is None else wrap(weight.reshape(-1, *(1,) * (x.ndim - 2)))
 
 
-def _one_hot(node: Any, x: Tensor) -> Tensor:
+def _one_hot(target: Tensor, x: Tensor) -> Tensor:
     """Class indices as probabilities in the shape of x; all 0 for an index that is no class."""
     count = keep(np.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2)))
-    return eq(unsqueeze(of_input(node, 1, node.target), 1), wrap(count)).to(x.dtype)
-
-
-def _used(node: Any, ignored: int) -> Tensor:
-    """Whether each target is not ignored, (N, 1, ...)."""
-    return ne(unsqueeze(of_input(node, 1, node.target), 1), ignored)
+    return eq(unsqueeze(target, 1), wrap(count)).to(x.dtype)
 
 
 def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = None) -> Tensor:
@@ -88,35 +79,46 @@ def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = No
     return dy / total(shares) if used is None else dy / where(used.any(), total(shares), math.inf)
 
 
+@written_once(x=0, target=1)
 class CrossEntropy(ClassLoss):
     derived = True
-    loss, gradient = _core.cross_entropy, _core.cross_entropy_backward
+    loss = _core.cross_entropy
 
-    def backward(self, dy: Any) -> Any:
-        gradient: Any = _core.cross_entropy_backward
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         arguments = (dy, self.x, self.target, *self.saved, *self.settings)
-        dx = gradient(*arguments) if self.needs[0] else None
-        return dx, gradient(*arguments, True) if self.needs[1] else None
+        dx = f.cross_entropy_backward(*arguments) if self.needs[0] else None
+        return dx, f.cross_entropy_backward(*arguments, True) if self.needs[1] else None
 
 
-@rule(CrossEntropy)
-def _cross_entropy(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    reduction, weight, ignored, smoothing = node.settings
-    x, t = of_input(node, 0, node.x), of_input(node, 1, node.target)
+def _cross_entropy_backward(
+    dy: Tensor,
+    x: Tensor,
+    target: Tensor,
+    divisor: Any,
+    tops_and_sums: Any,
+    reduction: str,
+    weight: Any,
+    ignored: int,
+    smoothing: float,
+    of_target: bool = False,
+) -> Tensor:
     w, uniform = _column(weight, x), smoothing / max(x.shape[1], 1)
-    used = None if node.target.dtype.kind == "f" else _used(node, ignored)
+    used = None if is_floating(target) else ne(unsqueeze(target, 1), ignored)
     log_y = log_softmax(x if used is None else where(used, x, 0.0), 1)  # ignored rows may be infinite or NaN
     if used is None:
-        q = (t * (1 - smoothing) + uniform) * w
+        q = (target * (1 - smoothing) + uniform) * w
         dy = _shared(dy, wrap(np.ones((x.shape[0], 1, *x.shape[2:]), x.dtype)), reduction)
     else:
-        share, target = used.to(x.dtype) * w, _one_hot(node, x)
-        q = (target * (1 - smoothing) + uniform) * share
-        dy = _shared(dy, total(target * share, 1, keepdim=True), reduction, used)
-    dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q) if node.needs[0] else None
-    if used is not None and dx is not None:
-        dx = where(used, dx, 0.0)
-    return dx, neg(dy * log_y * w) * (1 - smoothing) if node.needs[1] else None
+        share, chosen = used.to(x.dtype) * w, _one_hot(target, x)
+        q = (chosen * (1 - smoothing) + uniform) * share
+        dy = _shared(dy, total(chosen * share, 1, keepdim=True), reduction, used)
+    if of_target:
+        return neg(dy * log_y * w) * (1 - smoothing)
+    dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q)
+    return dx if used is None else where(used, dx, 0.0)
+
+
+TENSORS.cross_entropy_backward = _cross_entropy_backward
 
 
 def cross_entropy(
@@ -160,19 +162,25 @@ def cross_entropy(
     return _apply(function, x, target, reduction, weight)
 
 
+@written_once(x=0, target=1)
 class Nll(ClassLoss):
-    loss, gradient = _core.nll, _core.nll_backward
+    loss = _core.nll
+
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.nll_backward(dy, self.x, self.target, *self.saved, *self.settings), None
 
 
-@rule(Nll)
-def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
-    reduction, weight, ignored = node.settings
-    x = of_input(node, 0, node.x)
-    used = _used(node, ignored)
-    chosen = _one_hot(node, x) * used.to(x.dtype)
+def _nll_backward(
+    dy: Tensor, x: Tensor, target: Tensor, divisor: Any, reduction: str, weight: Any, ignored: int
+) -> Tensor:
+    used = ne(unsqueeze(target, 1), ignored)
+    chosen = _one_hot(target, x) * used.to(x.dtype)
     q = chosen * _column(weight, x)
     dx = neg(_shared(dy, total(q, 1, keepdim=True), reduction, used) * q)
-    return near(node, where(chosen.ne(0.0), dx, 0.0), x), None
+    return near(where(chosen.ne(0.0), dx, 0.0), x)
+
+
+TENSORS.nll_backward = _nll_backward
 
 
 def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:

@@ -26,7 +26,6 @@ def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:
 Bce = element_loss(
     "Bce",
     _core.bce,
-    _core.bce_backward,
     _by_x,
     lambda f, x, t, weight: (f.clip(f.log1p(-x), -100.0) - f.clip(f.log(x), -100.0)) * _factor(weight),
 )
@@ -58,9 +57,7 @@ def _logits_by_target(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any
     return (f.logsigmoid(-x) - f.logsigmoid(x) * _factor(positive)) * _factor(weight)
 
 
-BceWithLogits = element_loss(
-    "BceWithLogits", _core.bce_with_logits, _core.bce_with_logits_backward, _logits_by_x, _logits_by_target
-)
+BceWithLogits = element_loss("BceWithLogits", _core.bce_with_logits, _logits_by_x, _logits_by_target)
 
 
 def bce_with_logits(
@@ -101,7 +98,6 @@ def _kl_by_target(f: Any, x: Any, t: Any, logs: bool) -> Any:
 KlDiv = element_loss(
     "KlDiv",
     _core.kl_div,
-    _core.kl_div_backward,
     lambda f, x, t, logs: -(f.exp(t) if logs else t),
     _kl_by_target,
 )

@@ -20,12 +20,8 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
 
-Mse = element_loss(
-    "Mse", _core.mse, _core.mse_backward, lambda f, x, t: (x - t) * 2.0, lambda f, x, t: (t - x) * 2.0
-)
-L1 = element_loss(
-    "L1", _core.l1, _core.l1_backward, lambda f, x, t: f.sign(x - t), lambda f, x, t: f.sign(t - x)
-)
+Mse = element_loss("Mse", _core.mse, lambda f, x, t: (x - t) * 2.0, lambda f, x, t: (t - x) * 2.0)
+L1 = element_loss("L1", _core.l1, lambda f, x, t: f.sign(x - t), lambda f, x, t: f.sign(t - x))
 
 
 def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -53,7 +49,6 @@ def _smooth_l1_slope(f: Any, x: Any, t: Any, beta: Any) -> Any:
 SmoothL1 = element_loss(
     "SmoothL1",
     _core.smooth_l1,
-    _core.smooth_l1_backward,
     _smooth_l1_slope,
     lambda f, x, t, beta: _smooth_l1_slope(f, t, x, beta),
 )
@@ -78,7 +73,6 @@ def _huber_slope(f: Any, x: Any, t: Any, delta: Any) -> Any:
 Huber = element_loss(
     "Huber",
     _core.huber,
-    _core.huber_backward,
     _huber_slope,
     lambda f, x, t, delta: _huber_slope(f, t, x, delta),
 )

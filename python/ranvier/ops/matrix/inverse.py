@@ -20,7 +20,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import transpose, unsqueeze
-from ranvier.ops.slopes import sum_to
+from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
@@ -111,6 +111,7 @@ def _of_matrices(values: Tensor) -> Tensor:
     return unsqueeze(unsqueeze(values, -1), -1)
 
 
+@written_once(A=0)
 class Det(Function):
     """y (...) = det A; its gradient is that of Cofactors, also where A has no inverse"""
 
@@ -122,16 +123,15 @@ class Det(Function):
         self.A = A
         return np.asarray(np.linalg.det(A))
 
-    def backward(self, dy: Array) -> Array:
-        cofactors = _by_inverse(self.A)
-        if cofactors is None:
-            cofactors = _in_singular_basis(self.A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
-        return dy[..., None, None] * cofactors
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return dy[..., None, None] * f.cofactors(self.A)
 
 
-@rule(Det)
-def _of_det(node: Any, dy: Tensor) -> Tensor:
-    return _of_matrices(dy) * Cofactors().apply(of_input(node, 0, node.A))
+def _cofactors(A: Array) -> Array:
+    cofactors = _by_inverse(A)
+    if cofactors is None:
+        cofactors = _in_singular_basis(A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
+    return cofactors
 
 
 class Cofactors(Function):
@@ -142,7 +142,10 @@ class Cofactors(Function):
 
     def forward(self, A: Array) -> Array:
         self.A = A
-        return Det.backward(self, np.ones(A.shape[:-2], A.dtype))  # type: ignore[arg-type]
+        return _cofactors(A)
+
+
+KERNELS.cofactors, TENSORS.cofactors = _cofactors, lambda A: Cofactors().apply(A)
 
 
 @rule(Cofactors)

@@ -13,10 +13,9 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
-from ranvier.ops.rules import differentiated
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
@@ -321,45 +320,39 @@ def scaled_dot_product_attention(
     return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
 
 
-# --- the rules of create_graph: the forward is computed again from the weights that it has saved
+# --- for create_graph: the forward is computed again from the weights that it has saved
 
 
-def _attended(node: Any, q: Tensor, k: Tensor, v: Tensor, masks: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """(y, dropped weights). masks: those with a gradient; their values do not matter.
+def _arrays(node: Any) -> list[Array]:
+    arrays, packed = [node.q, node.k, node.v], isinstance(node, PackedAttention)
+    if packed:
+        arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
+    shapes = node.mask_shapes if packed else node.shapes[3:]
+    return arrays + [zeros(shape, node.q.dtype) for shape in shapes]  # masks, whose values do not matter
 
-    The weights are softmax(scores + c), where c is what the masks have added, found from the weights.
-    """
+
+@recomputed(kinds=(Attention, PackedAttention), saved=_arrays)
+def _attended(node: Any, *xs: Tensor) -> Any:
+    """The weights are softmax(scores + c), where c is what the masks have added, found from the weights."""
+    if packed := isinstance(node, PackedAttention):
+        heads = (*xs[0].shape[:2], 3, node.heads, node.q.shape[-1])
+        q, k, v = xs[0].reshape(heads).permute(node._order())
+    else:
+        q, k, v = xs[:3]
     saved = wrap(node.all_weights())
     scores = (q * node.scale) @ k.transpose(-1, -2)
     with no_grad():
         seen = saved.sum(-1, keepdim=True) > 0.0
         c = where(saved > 0.0, saved.log() - scores, -math.inf)
         c = where(seen, c, 0.0)  # queries without visible keys have weights 0
-    for mask in masks:
-        scores = scores + mask
+    count = 1 if packed else 3
+    for mask, needed in zip(xs[count:], node.needs[count:], strict=True):
+        scores = scores + mask if needed else scores
     weights = where(seen, (scores + c).softmax(-1), 0.0)
     if node.key is not None:
         weights = Dropout(node.p, node.key).apply(weights)
-    return weights @ v, weights
-
-
-@rule(Attention, PackedAttention)
-def _recomputed(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
-    arrays, packed = [node.q, node.k, node.v], isinstance(node, PackedAttention)
+    y = weights @ v
     if packed:
-        arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
-        heads = (*arrays[0].shape[:2], 3, node.heads, node.q.shape[-1])
-    shapes = node.mask_shapes if packed else node.shapes[3:]
-    n, dtype = len(arrays), node.q.dtype
-    arrays += [zeros(shape, dtype) for shape in shapes]  # masks, whose values do not matter
-
-    def forward(*xs: Tensor) -> Any:
-        q, k, v = xs[:3] if not packed else xs[0].reshape(heads).permute(node._order())
-        needed = [mask for mask, need in zip(xs[n:], node.needs[n:], strict=True) if need]
-        y, weights = _attended(node, q, k, v, needed)
-        if packed:
-            y = y.permute((0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3))
-            y = y.reshape((*y.shape[:2], y.shape[2] * y.shape[3]))
-        return (y, weights) if node.with_weights else y
-
-    return differentiated(node, [of_input(node, i, array) for i, array in enumerate(arrays)], forward, *dys)
+        y = y.permute((0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3))
+        y = y.reshape((*y.shape[:2], y.shape[2] * y.shape[3]))
+    return (y, weights) if node.with_weights else y

@@ -93,13 +93,13 @@ class Bag(Function):
 
 
 @recomputed("weight", "scale", kinds=(Bag,))
-def _bag(node: Any, weight: Tensor, *scale: Tensor) -> Tensor:
+def _bag(node: Any, weight: Tensor, scale: Tensor | None) -> Tensor:
     """The rows, picked, multiplied by their shares and then added."""
     kept, bags, shares = node.rows()
     rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index.reshape(-1)[kept]))
     rows = rows * wrap(shares)
-    if scale:
-        rows = rows * scale[0].reshape(-1)[wrap(kept)].unsqueeze(1)
+    if scale is not None:
+        rows = rows * scale.reshape(-1)[wrap(kept)].unsqueeze(1)
     return wrap(zeros(node.y.shape, rows._array.dtype)).index_add(0, wrap(bags), rows)
 
 

@@ -16,24 +16,22 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
-from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.reduction.reduce import amax, mean
+from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
-Gradients = tuple[Array | None, Array | None, Array | None]
 
-
+@written_once(x=0, weight=1)
 class BatchNorm(Function):
     dtypes = Dtypes(beside=1)
 
@@ -50,8 +48,8 @@ class BatchNorm(Function):
         self.x, self.weight, self.mean, self.rstd = x, weight, mean, rstd
         return y
 
-    def backward(self, dy: Array) -> Gradients:
-        return _core.batch_norm_backward(
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.batch_norm_backward(
             dy, self.x, self.weight, self.mean, self.rstd, self.training, *self.needs
         )
 
@@ -101,12 +99,12 @@ def batch_norm(
     return y
 
 
+@written_once(x=0, weight=1)
 class GroupNorm(Function):
     """part: the number of groups"""
 
     dtypes = Dtypes(beside=1)
     kernel: Any = _core.group_norm
-    kernel_backward: Any = _core.group_norm_backward
 
     def __init__(self, part: Any, eps: float) -> None:
         self.part, self.eps = part, eps
@@ -116,8 +114,8 @@ class GroupNorm(Function):
         self.x, self.weight = x, weight
         return y
 
-    def backward(self, dy: Array) -> Gradients:
-        return self.kernel_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.group_norm_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
 
 
 def group_norm(
@@ -200,12 +198,15 @@ def _moved(
     return (1 - momentum) * running + momentum * mean(statistic(input, pixels), 0)
 
 
+@written_once(x=0, weight=1)
 class LayerNorm(GroupNorm):
     """part: the sizes of the last axes"""
 
     dtypes = Dtypes("forward", beside=1)
+    kernel = _core.layer_norm
 
-    kernel, kernel_backward = _core.layer_norm, _core.layer_norm_backward
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.layer_norm_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
 
 
 def _sizes(normalized_shape: Any) -> Any:
@@ -227,6 +228,7 @@ def layer_norm(
     return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
 
 
+@written_once(x=0, weight=1)
 class RMSNorm(Function):
     dtypes = Dtypes("forward", beside=1)
 
@@ -240,8 +242,8 @@ class RMSNorm(Function):
         self.x, self.weight = x, weight
         return y
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
+    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+        return f.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
 
 
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
@@ -255,26 +257,25 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
-# --- the rules of create_graph: y = (x - mean) rstd weight + bias
+# --- the gradients on Tensors: y = (x - mean) rstd weight + bias
 
 
 Sizes = tuple[int, ...]
+Gradients = tuple[Tensor | None, ...]
 
 
-def _normalised(x: Tensor, axes: Sizes, eps: float, centre: Any = None) -> tuple[Tensor, Tensor]:
-    """(x - mean) rstd, and rstd. centre: the mean of forward, which is more exact than one in float32."""
-    away = x
+def _normalised(x: Tensor, axes: Sizes, rstd: Array, centre: Array | None = None) -> tuple[Tensor, Tensor]:
+    """(x - mean) rstd, and rstd, as functions of x. rstd and the centre, the mean, are those of forward,
+    which are more exact than sums in float32."""
+    shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+    scale, away = (reshape(wrap(cast(rstd, x._array.dtype)), shape), x)
     if centre is not None:
-        shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
         near = x - reshape(wrap(cast(centre, x._array.dtype)), shape)
         away = near - mean(near, axes, keepdim=True)
-    if away.numel():  # squares of what is larger than 1 may leave the range
-        top = clip(amax(abs(away.detach()), axes, True), 1.0)
-        scaled = away / top
-        rstd = pow(mean(scaled * scaled, axes, keepdim=True) + eps / (top * top), -0.5) / top
-    else:
-        rstd = pow(mean(away * away, axes, keepdim=True) + eps, -0.5)
-    return away * rstd, rstd
+    unit = away * scale
+    squares = mean(unit * unit, axes, keepdim=True)  # var rstd^2
+    slope = pow(squares - squares.detach() + 1.0, -0.5)  # 1, with the derivatives of rstd
+    return unit * slope, scale * slope
 
 
 def _of_x(dy: Tensor, x_hat: Tensor, rstd: Tensor, axes: Sizes, centred: bool = True) -> Tensor:
@@ -283,62 +284,66 @@ def _of_x(dy: Tensor, x_hat: Tensor, rstd: Tensor, axes: Sizes, centred: bool = 
     return (along - mean(dy, axes, keepdim=True) if centred else along) * rstd
 
 
-def _parameters(node: Any, dy: Tensor, x_hat: Tensor, axes: Sizes) -> tuple[Any, Any]:
+def _parameters(dy: Tensor, x_hat: Tensor, axes: Sizes, of_weight: bool, of_bias: bool) -> tuple[Any, Any]:
     """The gradients of weight and bias: sums over these axes."""
-    dw = _over(dy * x_hat, axes) if node.needs[1] else None
-    return dw, _over(dy, axes) if len(node.needs) > 2 and node.needs[2] else None
+    return _over(dy * x_hat, axes) if of_weight else None, _over(dy, axes) if of_bias else None
 
 
 def _over(x: Tensor, axes: Sizes) -> Tensor:
     return total(x, axes) if axes else x
 
 
-def _weighted(node: Any, dy: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return dy if node.weight is None else dy * reshape(of_input(node, 1, node.weight), shape)
+def weighted(dy: Tensor, weight: Tensor | None, shape: Sizes) -> Tensor:
+    return dy if weight is None else dy * reshape(weight, shape)
 
 
-@rule(BatchNorm)
-def _batch_norm(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x = of_input(node, 0, node.x)
+def _batch_norm_backward(
+    dy: Tensor, x: Tensor, weight: Any, mean: Array, rstd: Array, training: bool, of_x: bool, *of_others: bool
+) -> Gradients:
     axes, shape = (0, *range(2, x.ndim)), (1, x.shape[1], *(1,) * (x.ndim - 2))
-    if node.training:
-        x_hat, rstd = _normalised(x, axes, node.eps, node.mean)
+    if training:
+        x_hat, scale = _normalised(x, axes, rstd, mean)
     else:
-        mu, rstd = (reshape(wrap(cast(s, x.dtype)), shape) for s in (node.mean, node.rstd))
-        x_hat = (x - mu) * rstd
+        mu, scale = (reshape(wrap(cast(s, x.dtype)), shape) for s in (mean, rstd))
+        x_hat = (x - mu) * scale
     dx = None
-    if node.needs[0]:
-        weighted = _weighted(node, dy, shape)
-        dx = _of_x(weighted, x_hat, rstd, axes) if node.training else weighted * rstd
-    return dx, *_parameters(node, dy, x_hat, axes)
+    if of_x:
+        dx = weighted(dy, weight, shape)
+        dx = _of_x(dx, x_hat, scale, axes) if training else dx * scale
+    return dx, *_parameters(dy, x_hat, axes, *of_others)
 
 
-@rule(GroupNorm)
-def _group_norm(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x = of_input(node, 0, node.x)
+def _group_norm_backward(
+    dy: Tensor, x: Tensor, groups: int, weight: Any, mean: Array, rstd: Array, of_x: bool, *of_others: bool
+) -> Gradients:
     shape = (1, x.shape[1], *(1,) * (x.ndim - 2))
-    groups = (x.shape[0], node.part, math.prod(x.shape[1:]) // node.part)
-    x_hat, rstd = _normalised(reshape(x, groups), (2,), node.eps, node.mean)
+    parts = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
+    x_hat, scale = _normalised(reshape(x, parts), (2,), rstd, mean)
     dx = None
-    if node.needs[0]:
-        dx = _of_x(reshape(_weighted(node, dy, shape), groups), x_hat, rstd, (2,))
+    if of_x:
+        dx = _of_x(reshape(weighted(dy, weight, shape), parts), x_hat, scale, (2,))
         dx = reshape(dx, x.shape)
-    return dx, *_parameters(node, dy, reshape(x_hat, x.shape), (0, *range(2, x.ndim)))
+    return dx, *_parameters(dy, reshape(x_hat, x.shape), (0, *range(2, x.ndim)), *of_others)
 
 
-def _of_last(node: Any, dy: Tensor, sizes: Any, centred: bool) -> tuple[Tensor | None, ...]:
-    x = of_input(node, 0, node.x)
+def _layer_norm_backward(
+    dy: Tensor, x: Tensor, sizes: Sizes, weight: Any, mean: Any, rstd: Array, of_x: bool, *of_others: bool
+) -> Gradients:
     lead = x.ndim - len(sizes)
     axes, shape = tuple(range(lead, x.ndim)), (*(1,) * lead, *x.shape[lead:])
-    x_hat, rstd = _normalised(x, axes, node.eps, node.mean if centred else None)
-    dx = _of_x(_weighted(node, dy, shape), x_hat, rstd, axes, centred) if node.needs[0] else None
-    return dx, *_parameters(node, dy, x_hat, tuple(range(lead)))
+    x_hat, scale = _normalised(x, axes, rstd, mean)
+    dx = _of_x(weighted(dy, weight, shape), x_hat, scale, axes, mean is not None) if of_x else None
+    return dx, *_parameters(dy, x_hat, tuple(range(lead)), *of_others)
 
 
-rule(LayerNorm)(lambda node, dy: _of_last(node, dy, node.part, centred=True))
+def _rms_norm_backward(
+    dy: Tensor, x: Tensor, sizes: Sizes, weight: Any, rstd: Array, of_x: bool, of_weight: bool
+) -> Gradients:
+    return _layer_norm_backward(dy, x, sizes, weight, None, rstd, of_x, of_weight, False)[:2]
 
 
-rule(RMSNorm)(lambda node, dy: _of_last(node, dy, node.normalized_shape, centred=False)[:2])
+TENSORS.batch_norm_backward, TENSORS.group_norm_backward = _batch_norm_backward, _group_norm_backward
+TENSORS.layer_norm_backward, TENSORS.rms_norm_backward = _layer_norm_backward, _rms_norm_backward
 
 
 examples(globals())

@@ -18,10 +18,9 @@ from ranvier.ops.activation.smooth import sigmoid, tanh
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import linear
-from ranvier.ops.rules import differentiated
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.join import cat, narrow, stack
 from ranvier.tape.function import Dtypes, Function
-from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -134,6 +133,12 @@ STEPS: dict[str, Any] = {
 }
 
 
+def _arrays(node: Any) -> tuple[Any, ...]:
+    h0, c0, b_ih, b_hh = node.others()
+    return node.x, h0, c0, node.w_ih, node.w_hh, b_ih, b_hh
+
+
+@recomputed(kinds=(Recurrent,), saved=_arrays)
 def _unrolled(
     node: Any, x: Tensor, h0: Any, c0: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any
 ) -> tuple[Tensor, ...]:
@@ -153,11 +158,3 @@ def _unrolled(
     steps = [ys[t] for t in range(len(sizes))]
     y = stack(steps) if node.sizes is None else cat(steps)
     return (y, h) if c is None else (y, h, c)
-
-
-@rule(Recurrent)
-def _recurrent(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
-    h0, c0, b_ih, b_hh = node.others()
-    arrays = (node.x, h0, c0, node.w_ih, node.w_hh, b_ih, b_hh)
-    xs: list[Any] = [None if array is None else of_input(node, i, array) for i, array in enumerate(arrays)]
-    return differentiated(node, xs, lambda *xs: _unrolled(node, *xs), *dys)

@@ -27,14 +27,14 @@ from ranvier.ops.reduction.reduce import (
     with_arguments,
 )
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import coefficients, near, none, recomputed
+from ranvier.ops.rules import near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import reshaped
+from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -136,7 +136,7 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
     if p == 1:
         return x.sign() * dy
     if math.isinf(p):
-        return near(node, dy * coefficients(node, dy), x)
+        return near(dy * wrap(node.backward(filled_like(1, node.y))), x)
     y, zero = kept_output(node), wrap(node.y).eq(0.0)
     safe = where(zero, math.inf if p > 1 else 1.0, y)
     if p == 2:

@@ -20,14 +20,13 @@ from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, reduction, to_dtype
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import coefficients, linear_rule
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
-from ranvier.tensors.memory import reshaped
+from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -105,7 +104,12 @@ class Extreme(Function):
         return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
 
 
-rule(Extreme)(lambda node, dy: dy.reshape(node._kept(node.y).shape) * coefficients(node, dy))
+def _of_shares(node: Any, x: Array) -> Array:
+    shares = node.backward(filled_like(1, node.y))
+    return _core.sum(_core.mul(shares, x, shares), node.axes, node.keepdims, None)
+
+
+linear_rule(Extreme, forward=_of_shares)
 
 
 class ExtremeAlong(Function):

@@ -63,7 +63,7 @@ class Scatter(Function):
         return dx.reshape(self.shape), None, dsrc
 
 
-additive(Scatter, lambda node, dy: [zeros(node.shape, dy.dtype), node.index, zeros(node.src_shape, dy.dtype)])
+additive(Scatter, lambda node, dtype: [zeros(node.shape, dtype), node.index, zeros(node.src_shape, dtype)])
 
 
 def _with_dimension(x: Array) -> Array:
