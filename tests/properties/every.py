@@ -83,6 +83,11 @@ def is_smooth(sample: Sample) -> bool:
     return sample.error is None and sample.is_smooth
 
 
+def is_first(sample: Sample) -> bool:
+    """For `of`: the test runs once for each op, on all of `sample.op.samples`."""
+    return sample is sample.op.samples[0]
+
+
 def floats(tensors: list[Any]) -> list[Any]:
     return [y for y in tensors if y.is_floating_point()]
 

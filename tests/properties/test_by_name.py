@@ -8,17 +8,17 @@ import ranvier as rv
 from samples.sample import tensors_in
 
 from properties.every import every_op
-from properties.test_wrong_input import is_of_tensors, parameters, public
-
-LEAVES_OUT = {"getitem": "is Python's operator"}
+from properties.test_wrong_input import is_called_by_name, is_of_tensors, parameters, public
 
 
 def has_names(op):
-    takes = [] if op.name[0].isupper() else parameters(public(op))
+    if op.name[0].isupper() or not is_called_by_name(op):
+        return False
+    takes = parameters(public(op))
     return takes and not any(p.kind is p.VAR_POSITIONAL for p in takes)
 
 
-@every_op(LEAVES_OUT, only=has_names)
+@every_op({}, only=has_names)
 def test_by_name(sample):
     expected, call, function = sample.tensors(rv.float32)(), sample.tensors(rv.float32), public(sample.op)
     first = 1 if is_of_tensors(sample.op) else 0

@@ -26,10 +26,6 @@ BLOCK = 10  # ops whose samples are in one C file
 SPECIAL = (np.nan, np.inf, -np.inf, 0, -0.0, 0.5, -0.5, 1, -1, 3, -3, 6, -6, 20, -20, 104, -104)
 # A sum of them has no one value.
 OF_EACH_ELEMENT = (1e-40, -1e-40, 1e-38, 1e4, -1e4, 1e38, -1e38, 3e38, -3e38)
-FINITE = """
-    batch_norm_of_running_statistics instance_norm group_norm rms_norm RMSNorm layer_norm Sequential
-    RNN LSTM GRU RNNCell LSTMCell GRUCell
-"""  # an infinity makes more numbers of a row, or of the states, NaN in Python than in C
 # Of ops with a counterpart, settings, integers and empty arrays may be refused.
 REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)
 
@@ -70,7 +66,7 @@ class Part:
     def others(self, seed):
         """Inputs whose floats are special values, if the op takes them."""
         sample, draw = self.sample, np.random.default_rng(seed)
-        if sample.op.name in FINITE.split():
+        if lacks(sample, "C-infinity"):
             return self.inputs
         shapes = {y.shape for y in (*self.inputs, *self.results)}
         adds = sample.is_layer or sample.op.terms(*plain(sample.args), **plain(sample.settings)) > 1

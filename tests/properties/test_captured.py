@@ -5,17 +5,8 @@ import ranvier as rv
 from compile.beside import CALLS, same
 from ranvier import nn
 
-from properties.every import every_op, floats, has_halves, outside
+from properties.every import every_op, floats, has_halves, lacking, lacks, outside
 
-REFUSED = {
-    """nonzero masked_select argwhere unique unique_consecutive bincount histc histogram mode nanmedian
-    quantile nanquantile masked_scatter cov_weighted""": "reads values",
-    "bernoulli binomial multinomial poisson": "reads the chances",
-    "randint_like cauchy_ exponential_ geometric_ log_normal_ random_": "draws by NumPy",
-    "apply_ map_": "calls Python for each element",
-    "as_strided tril_indices triu_indices unfold_along lu_unpack": "computed by NumPy",
-    "multi_margin_loss multilabel_margin_loss": "reads its labels",
-}
 AT_TIMES = {
     "repeat_interleave embedding_bag EmbeddingBag index_put": "reads counts, offsets, masks",
     "amax amin": "reads whether there is NaN",
@@ -78,7 +69,11 @@ def is_first(sample):
     return sample is next(iter(of_op(sample)), None)
 
 
-@every_op(LEAVES_OUT, only=outside(REFUSED | AT_TIMES), of=is_first)
+def is_refused(op):
+    return not outside(lacking("captured") | AT_TIMES)(op)
+
+
+@every_op(LEAVES_OUT, only=outside(lacking("captured") | AT_TIMES), of=is_first)
 def test_captured(sample):
     samples, count = of_op(sample), len(DTYPES) if has_halves(sample.op) else 2
     dtypes = [DTYPES[one.number % count] for one in samples]
@@ -87,12 +82,12 @@ def test_captured(sample):
 
 
 @pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
-@every_op({}, only=lambda op: any(op.name in names.split() for names in REFUSED | AT_TIMES))
+@every_op({}, only=is_refused)
 def test_captured_refused(sample):
     """Such a step says so where it must be compiled, and else runs as it is written."""
     make, inputs = maker([sample], [rv.float32]), given([sample], [rv.float32])
     same(make, inputs, 3, strict=False)
-    if any(sample.op.name in names.split() for names in REFUSED) and sample.number == 0:
+    if lacks(sample, "captured") and sample.number == 0:
         step = rv.compile(make()[0], strict=True)
         with pytest.raises(rv.CaptureError):
             step(*inputs(0))

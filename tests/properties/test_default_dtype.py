@@ -31,7 +31,11 @@ def dtypes(tensors):
 def test_default_dtype(sample, torch):
     with float64_is_default(rv, torch):
         call = sample.tensors(rv.float32)
-        assert dtypes(call()) == dtypes(answer(torch, call)[0])
+        try:
+            theirs, _ = answer(torch, call)
+        except NotImplementedError:
+            return  # PyTorch has no such op of bools
+        assert dtypes(call()) == dtypes(theirs)
 
 
 @every_op(OTHER_LAYERS, only=lambda op: op.name[0].isupper(), of=lambda sample: sample.is_layer)
