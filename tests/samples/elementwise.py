@@ -30,6 +30,7 @@ def between(low, high, edges=EDGES, integers=(1, 9)):
 anywhere = between(-3.0, 3.0)
 inside = between(-0.9, 0.9, integers=(-1, 2))
 above_0 = between(0.25, 4.0)
+exponents = between(-3.0, 3.0, integers=(-3, 3))
 
 op(anywhere, names="neg", reference=np.negative, exact=True)
 op(anywhere, names="abs", reference=np.abs, exact=True, kinks=(0.0,), apart="NaN")
@@ -38,14 +39,9 @@ op(anywhere, names="square", reference=np.square)
 op(between(0.5, 3.0), names="reciprocal", reference=lambda x: 1.0 / x, lacks="written")
 op(above_0, names="sqrt", reference=np.sqrt, lacks="written")
 op(above_0, names="rsqrt", reference=lambda x: 1.0 / np.sqrt(x), lacks="written")
-op(between(-3.0, 3.0, integers=(-3, 3)), names="exp", reference=np.exp, lacks="written")
-op(
-    between(-3.0, 3.0, integers=(-3, 3)),
-    names="exp2",
-    reference=lambda x: np.exp2(x * 1.0),
-    lacks="ONNX written",
-)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="expm1", reference=np.expm1, lacks="written")
+op(exponents, names="exp", reference=np.exp, lacks="written")
+op(exponents, names="exp2", reference=lambda x: np.exp2(x * 1.0), lacks="ONNX written")
+op(exponents, names="expm1", reference=np.expm1, lacks="written")
 op(above_0, names="log", reference=np.log)
 op(above_0, names="log2", reference=np.log2, lacks="ONNX")
 op(above_0, names="log10", reference=np.log10, lacks="ONNX")
@@ -56,8 +52,8 @@ op(between(-1.2, 1.2), names="tan", reference=np.tan)
 op(inside, names="asin", reference=np.arcsin)
 op(inside, names="acos", reference=np.arccos)
 op(anywhere, names="atan", reference=np.arctan)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="sinh", reference=np.sinh)
-op(between(-3.0, 3.0, integers=(-3, 3)), names="cosh", reference=np.cosh)
+op(exponents, names="sinh", reference=np.sinh)
+op(exponents, names="cosh", reference=np.cosh)
 op(anywhere, names="asinh", reference=np.arcsinh)
 op(between(1.2, 4.0), names="acosh", reference=np.arccosh)
 op(inside, names="atanh", reference=np.arctanh)

@@ -38,39 +38,12 @@ def many(*args, **settings):
     return 64
 
 
-matrices(of_square, names="inverse", reference=np.linalg.inv, terms=many, apart="ties NaN infinity")
-matrices(
-    of_square,
-    names="linalg_inv",
-    of="linalg.inv",
-    reference=np.linalg.inv,
-    terms=many,
-    apart="ties NaN infinity",
-)
-op(
-    of_square,
-    names="det",
-    reference=np.linalg.det,
-    terms=many,
-    lacks="halves C ONNX jet NaN infinity",
-    apart="ties NaN infinity",
-)
-op(
-    of_square,
-    names="logdet",
-    reference=lambda a: np.linalg.slogdet(a)[1],
-    terms=many,
-    lacks="halves C ONNX jet limits",
-    apart="ties NaN infinity",
-)
-op(
-    of_square,
-    names="slogdet",
-    reference=np.linalg.slogdet,
-    terms=many,
-    lacks="halves C ONNX jet",
-    apart="ties NaN infinity",
-)
+invertible = partial(op, of_square, terms=many, apart="ties NaN infinity")
+invertible(names="inverse", reference=np.linalg.inv, lacks="halves C ONNX jet written")
+invertible(names="linalg_inv", of="linalg.inv", reference=np.linalg.inv, lacks="halves C ONNX jet written")
+invertible(names="det", reference=np.linalg.det, lacks="halves C ONNX jet NaN infinity")
+invertible(names="logdet", reference=lambda a: np.linalg.slogdet(a)[1], lacks="halves C ONNX jet limits")
+invertible(names="slogdet", reference=np.linalg.slogdet, lacks="halves C ONNX jet")
 op(of_square, names="matrix_exp", terms=many, lacks="C ONNX jet", apart="infinity")
 
 

@@ -1,5 +1,7 @@
 """Samples of `ops/reduction`: sums, extremes, norms and statistics along dimensions."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 from reference import reduce as reference
@@ -259,26 +261,11 @@ def and_mean(function):
     return reference
 
 
-op(spreads, names="var", reference=spread(reference.var), terms=all_terms, lacks="C", anything="dim")
-op(spreads, names="std", reference=spread(reference.std), terms=all_terms, lacks="C written", anything="dim")
-op(
-    spreads,
-    names="var_mean",
-    reference=and_mean(reference.var),
-    terms=all_terms,
-    lacks="C",
-    apart="infinity",
-    anything="dim",
-)
-op(
-    spreads,
-    names="std_mean",
-    reference=and_mean(reference.std),
-    terms=all_terms,
-    lacks="C written",
-    apart="infinity",
-    anything="dim",
-)
+of_spreads = partial(op, spreads, terms=all_terms, anything="dim")
+of_spreads(names="var", reference=spread(reference.var), lacks="C")
+of_spreads(names="std", reference=spread(reference.std), lacks="C written")
+of_spreads(names="var_mean", reference=and_mean(reference.var), lacks="C", apart="infinity")
+of_spreads(names="std_mean", reference=and_mean(reference.std), lacks="C written", apart="infinity")
 
 
 def differences(x, n=1, dim=-1, prepend=None, append=None):
