@@ -17,7 +17,10 @@ DTYPES = (rv.float32, rv.float64, rv.float32, rv.bfloat16, rv.float16)  # of the
 
 
 def maker(samples, dtypes):
-    """A step on inputs times a weight, so that there is always something to train, and what it changes."""
+    """Makes a step and what it changes: (step, parameters, optimizer, states), as `same` takes it.
+
+    The step calls the op on inputs times a weight, so that there is always something to train.
+    """
 
     def made():
         calls = [sample.tensors(dtype) for sample, dtype in zip(samples, dtypes, strict=True)]

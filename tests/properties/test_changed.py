@@ -3,7 +3,7 @@
 import ranvier as rv
 from support.tolerance import equal
 
-from properties.every import every_op, lacking, weights_for
+from properties.every import every_op, gradients, lacking
 
 
 def change(tensor):
@@ -16,24 +16,18 @@ def change(tensor):
     return True
 
 
-def gradients(call, ys, create_graph):
-    ys = [y for y in ys if y.requires_grad]
-    settings = {"allow_unused": True, "materialize_grads": True, "create_graph": create_graph}
-    return rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], **settings)
-
-
 def compare(sample, create_graph):
     call = sample.tensors()
     ys = call()
     if not any(y.requires_grad for y in ys):
         return
-    expected = gradients(call, ys, create_graph)
+    expected = gradients(ys, call.leaves, create_graph=create_graph)
     for k in range(len(call.inputs) + len(ys)):
         call = sample.tensors()
         ys = call()
         if change([*call.inputs, *ys][k]):
             try:
-                found = gradients(call, ys, create_graph)
+                found = gradients(ys, call.leaves, create_graph=create_graph)
             except RuntimeError as error:
                 if "modified by an inplace operation" not in str(error):
                     raise

@@ -4,7 +4,7 @@ import numpy as np
 import ranvier as rv
 from support.tolerance import tolerance
 
-from properties.every import every_op, weights_for
+from properties.every import every_op, gradients
 
 LEAVES_OUT = {"bernoulli": "x.bernoulli_(p) draws by p, not by x"}
 OF_SHAPE = ("transpose", "t", "squeeze", "unsqueeze")  # which write no memory
@@ -21,18 +21,14 @@ def close(y, z, times=16):
     np.testing.assert_allclose(*(x.double().numpy(force=True) for x in (y, z)), rtol=0, atol=limit)
 
 
-def slopes(ys, leaves):
-    settings = {"allow_unused": True, "materialize_grads": True}
-    return rv.autograd.grad(ys, leaves, [weights_for(y, 1) for y in ys], **settings)
-
-
 def check_on_the_tape(run, x, result, leaves):
     """In a row of a larger tensor: what was computed of its old values, and what it becomes."""
     pair = rv.stack([x, x])
     whole, joined = pair * 1, rv.stack([result, x])
     old, row = whole * 3, whole[0]
     assert run(row, "_") is row
-    for y, z in zip(slopes((whole**2, old), leaves), slopes((joined**2, pair * 3), leaves), strict=True):
+    found, wanted = gradients((whole**2, old), leaves), gradients((joined**2, pair * 3), leaves)
+    for y, z in zip(found, wanted, strict=True):
         close(y, z)
 
 

@@ -6,7 +6,7 @@ import ranvier as rv
 from samples.sample import arrays_in
 from support.tolerance import close
 
-from properties.every import apart, every_op, lacking, lacks, weights_for
+from properties.every import apart, every_op, gradients, lacking, lacks, weights_for
 from properties.test_pytorch import answer
 
 APART = apart("gradient") | {
@@ -38,9 +38,7 @@ def at_points(sample):
 
 
 def slopes(call, graph=False):
-    ys = [y for y in call() if y.requires_grad]
-    settings = {"allow_unused": True, "materialize_grads": True, "create_graph": graph}
-    return rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], **settings)
+    return gradients(call(), call.leaves, create_graph=graph)
 
 
 def has_gradient(sample):

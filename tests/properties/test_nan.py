@@ -6,7 +6,7 @@ import ranvier as rv
 from samples.sample import arrays_in
 from support.tolerance import equal
 
-from properties.every import every_op, lacking, lacks, weights_for
+from properties.every import every_op, gradients, lacking, lacks
 from properties.test_reference import expected
 
 LEAVES_OUT = {
@@ -40,12 +40,7 @@ def compare(sample, isas):
         for dtype in (rv.float32, rv.float64):
             call = sample.tensors(dtype)
             ys = call()
-            moving = [y for y in ys if y.requires_grad]
-            slopes = ()
-            if moving and call.leaves:
-                ws = [weights_for(y, 1) for y in moving]
-                slopes = rv.autograd.grad(moving, call.leaves, ws, allow_unused=True, materialize_grads=True)
-            results.append([kinds(y.numpy(force=True)) for y in (*ys, *slopes)])
+            results.append([kinds(y.numpy(force=True)) for y in (*ys, *gradients(ys, call.leaves))])
             for y, z in zip(results[-1], results[0], strict=True):
                 equal(y, z, f"{isa} {dtype}")
     has_limits = not lacks(sample, "limits") and "reference" not in sample.left_out

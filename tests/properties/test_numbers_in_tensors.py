@@ -20,22 +20,29 @@ def is_number(value):
     return isinstance(value, Real) and type(value) is not bool
 
 
-def with_number(value, place, number):
-    """The arguments with another number in this place: of the n-th one."""
-    if isinstance(value, dict):
-        return {name: with_number(part, place, number) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(with_number(part, place, number) for part in value)
-    if is_number(value):
-        place.append(value)
-        return number if len(place) == 2 + place[0] else value
-    return value
-
-
 def numbers_in(value):
-    found = [0]
-    with_number(value, found, None)
-    return found[1:]
+    """The numbers among arguments, in order."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, (list, tuple)):
+        return [number for part in value for number in numbers_in(part)]
+    return [value] if is_number(value) else []
+
+
+def with_numbers(value, numbers):
+    """The arguments with the next one of an iterator in place of each number."""
+    if isinstance(value, dict):
+        return {name: with_numbers(part, numbers) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(with_numbers(part, numbers) for part in value)
+    return next(numbers) if is_number(value) else value
+
+
+def with_number(value, place, number):
+    """The arguments with another number in place of the one at this place of `numbers_in`."""
+    numbers = numbers_in(value)
+    numbers[place] = number
+    return with_numbers(value, iter(numbers))
 
 
 def seeded(step, *args):
@@ -82,7 +89,7 @@ def test_numbers_in_tensors(sample, monkeypatch):
         )
 
         def step(n, place=place):
-            args, settings = with_number(given, [place], n)
+            args, settings = with_number(given, place, n)
             return [y.clone() for y in tensors_in(sample.op.function(*args, **settings))]
 
         judged(step, n, before, after, Calls if (sample.number + place) % 3 == 0 else rv.compile)
@@ -91,7 +98,7 @@ def test_numbers_in_tensors(sample, monkeypatch):
 def test_a_number_is_put_in_its_place():
     given = (1, [2.0, {"a": True, "b": 3}])
     assert numbers_in(given) == [1, 2.0, 3]
-    assert [with_number(given, [place], 9) for place in range(3)] == [
+    assert [with_number(given, place, 9) for place in range(3)] == [
         (9, [2.0, {"a": True, "b": 3}]),
         (1, [9, {"a": True, "b": 3}]),
         (1, [2.0, {"a": True, "b": 9}]),

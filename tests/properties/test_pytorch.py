@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import ranvier as rv
 
-from properties.every import apart, every_op, weights_for
+from properties.every import apart, every_op, gradients, weights_for
 
 TIES = [-1.0, 0.0, 1.0, 2.0]
 METHODS = ("reshape", "flip", "permute", "tile")  # whose functions take sizes and dimensions otherwise
@@ -117,11 +117,10 @@ def compare(call, torch, of_gradients):
     moving = [(y, z) for y, z in zip(ours, theirs, strict=True) if y.requires_grad]
     if not moving or not of_gradients or "gradient" in words:
         return
-    ws, settings = [weights_for(y, 1) for y, _ in moving], {"allow_unused": True, "materialize_grads": True}
-    mine = rv.autograd.grad([y for y, _ in moving], call.leaves, ws, **settings)
-    of_theirs = [torch.from_numpy(w.numpy()) for w in ws]
-    other = torch.autograd.grad([z for _, z in moving], leaves, of_theirs, **settings)
-    for y, z in zip(mine, other, strict=True):
+    weights = [torch.from_numpy(weights_for(y, 1).numpy()) for y, _ in moving]
+    settings = {"allow_unused": True, "materialize_grads": True}
+    other = torch.autograd.grad([z for _, z in moving], leaves, weights, **settings)
+    for y, z in zip(gradients(ours, call.leaves), other, strict=True):
         np.testing.assert_allclose(y.numpy(), z.numpy(), 1e-8, 1e-9)
 
 

@@ -17,8 +17,10 @@ LEAVES_OUT = (
         "sin cos tan sinc fmod remainder": "depends on the last digits of a huge number",
         "sum mean nanmean": "cancels",
         "rms_norm": "has the dtype's eps",
-        """lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
-    attention_with_dropout""": "squares or products leave float32, as PyTorch's",
+        """
+        lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
+        attention_with_dropout
+        """: "squares or products leave float32, as PyTorch's",
     }
 )
 
@@ -30,7 +32,8 @@ def numbers(tensors):
 
 
 def outcome(call, scale):
-    """Results, gradients with slopes along a direction, second gradients, of leaves times a number."""
+    """By order of derivative, of leaves times a number: results; gradients, with slopes along a direction;
+    second gradients."""
     dtype = call.dtype
     leaves = [(x.double() * scale).float().to(dtype).detach().requires_grad_() for x in call.leaves]
     ys = floats(call.with_leaves(*leaves))
