@@ -1,4 +1,9 @@
-"""Runs a test on the samples of every op, and keeps which ops are tested."""
+"""Runs a test on the samples of every op, and keeps which ops are tested.
+
+A property is a test below `@every_op(LEAVES_OUT)`; its first argument is a sample. It makes Tensors of the
+sample's arrays, `call = sample.tensors(dtype)`, calls the op, `ys = call()`, and compares. LEAVES_OUT names
+ops for which it does not hold, with the reason; `lacking(word)` and `apart(word)` are those by their samples.
+"""
 
 import functools
 import inspect

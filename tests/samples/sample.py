@@ -13,7 +13,10 @@ none, and `state(array)` is changed by the call. `x.n` is a size: 7, or another 
 its place. A sample of a layer begins with the layer: `call(nn.Linear(7, 2), x(3, 7))`.
 
 Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
-of one.
+of one. What is true of one op alone stands in its `@op(...)`, in words that the properties read: `lacks` has
+what it does not have (keys of LACKS), `apart` where its answer is not PyTorch's (keys of APART); the class Op
+explains the others. Of one sample, `call(...).without(reason, "reference")` says so. A list of names in a
+property is for what no other property needs.
 """
 
 from __future__ import annotations
