@@ -42,7 +42,7 @@ def close(a, b, scale=1.0):
     )
 
 
-OPS = {  # each op alone: tests/properties/test_jet.py
+OPS = {  # each op alone: tests/properties/test_forward_mode.py
     "tanh": rv.tanh,
     "powers": lambda x: (x * x + 1.0) ** 0.5 + 2.0**x + x**3,
     "layer_norm": lambda x: F.layer_norm(x, (x.shape[-1],)) * F.rms_norm(x, (x.shape[-1],)),

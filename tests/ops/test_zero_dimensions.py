@@ -14,7 +14,7 @@ def other(x, values):
 
 
 # the op, its result for x = 3, and the gradient of x where dy = 2
-CASES = {  # others: tests/properties/test_zero_dimensions.py
+CASES = {  # others: tests/properties/test_empty.py
     "flip no axis": (lambda x: x.flip(()), 3.0, 2.0),
     "gather": (lambda x: rv.gather(x, 0, rv.tensor([0, 0, 0])), [3.0, 3.0, 3.0], 6.0),
     "scatter vector": (lambda x: rv.scatter(x, 0, rv.tensor([0]), other(x, [5.0])), 5.0, 0.0),

@@ -1,9 +1,14 @@
-"""Runs a test on the samples of every op, and keeps which ops are tested."""
+"""Runs a test on the samples of every op, and keeps which ops are tested.
+
+A property is a test below `@every_op(LEAVES_OUT)`; its first argument is a sample. It makes Tensors of the
+sample's arrays, `call = sample.tensors(dtype)`, calls the op, `ys = call()`, and compares. LEAVES_OUT names
+ops for which it does not hold, with the reason; `lacking(word)` and `apart(word)` are those by their samples.
+"""
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
@@ -28,8 +33,14 @@ def lacks(sample: Sample, word: str) -> bool:
 OF_ITS_DTYPE = {
     "rrelu RReLU gumbel_softmax bernoulli normal uniform_ normal_ random_": "draws others in float64"
 }
-# By test: the ops that it leaves out, and why; those for which it makes sense.
-PROPERTIES: dict[str, tuple[Mapping[str, str], Callable[[Op], Any]]] = {}
+
+
+class Property(NamedTuple):
+    left_out: Mapping[str, str]  # the ops that its test leaves out, by name, and why
+    only: Callable[[Op], Any]  # whether it makes sense for an op
+
+
+PROPERTIES: dict[str, Property] = {}  # by the test's name without `test_`
 
 
 def every_op(
@@ -46,7 +57,7 @@ def every_op(
     def decorate(test: Callable[..., None]) -> Any:
         left = {name: why for names, why in leaves_out.items() for name in names.split()}
         own_name = test.__name__.removeprefix("test_")
-        PROPERTIES[own_name] = left, only
+        PROPERTIES[own_name] = Property(left, only)
 
         @functools.wraps(test)
         def run(ops: Sequence[str], **fixtures: Any) -> None:
@@ -83,8 +94,22 @@ def is_smooth(sample: Sample) -> bool:
     return sample.error is None and sample.is_smooth
 
 
+def is_first(sample: Sample) -> bool:
+    """For `of`: the test runs once for each op, on all of `sample.op.samples`."""
+    return sample is sample.op.samples[0]
+
+
 def floats(tensors: list[Any]) -> list[Any]:
     return [y for y in tensors if y.is_floating_point()]
+
+
+def gradients(ys: Sequence[Any], leaves: Sequence[Any], **settings: Any) -> Sequence[Any]:
+    """Of the sum of all results that have a gradient, each times `weights_for(y, 1)`; else nothing."""
+    moving = [y for y in ys if y.requires_grad]
+    if not moving or not leaves:
+        return ()
+    weights = [weights_for(y, 1) for y in moving]
+    return rv.autograd.grad(moving, leaves, weights, allow_unused=True, materialize_grads=True, **settings)
 
 
 def weights_for(x: Any, seed: int) -> Any:

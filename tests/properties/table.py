@@ -32,7 +32,7 @@ def without_samples() -> list[str]:
 
 def counted() -> tuple[int, int]:
     """How many pairs of op and property are tested, and how many left out."""
-    left = [name in left for left, only in PROPERTIES.values() for name, op in OPS.items() if only(op)]
+    left = [name in p.left_out for p in PROPERTIES.values() for name, op in OPS.items() if p.only(op)]
     return len(left) - sum(left), sum(left)
 
 
@@ -42,11 +42,11 @@ def main() -> None:
     print("properties:", *PROPERTIES)
     for name, op in OPS.items():
         marks = ""
-        for prop, (left, only) in PROPERTIES.items():
-            mark = " " if not only(op) else "-" if name in left else "+"
+        for prop, tested in PROPERTIES.items():
+            mark = " " if not tested.only(op) else "-" if name in tested.left_out else "+"
             marks += mark
             if mark == "-":
-                reasons[prop, left[name]].append(name)
+                reasons[prop, tested.left_out[name]].append(name)
             for sample in op.samples if mark == "+" else ():
                 if why := sample.left_out.get(prop):
                     reasons[prop, why].append(str(sample))

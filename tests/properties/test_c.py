@@ -1,5 +1,7 @@
 """An op as C gives the results and gradients of Python, at infinity and NaN too, or it is refused."""
 
+from __future__ import annotations
+
 import ctypes
 import functools
 import os
@@ -7,6 +9,7 @@ import re
 import tempfile
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -26,12 +29,17 @@ BLOCK = 10  # ops whose samples are in one C file
 SPECIAL = (np.nan, np.inf, -np.inf, 0, -0.0, 0.5, -0.5, 1, -1, 3, -3, 6, -6, 20, -20, 104, -104)
 # A sum of them has no one value.
 OF_EACH_ELEMENT = (1e-40, -1e-40, 1e-38, 1e4, -1e4, 1e38, -1e38, 3e38, -3e38)
-FINITE = """
-    batch_norm_of_running_statistics instance_norm group_norm rms_norm RMSNorm layer_norm Sequential
-    RNN LSTM GRU RNNCell LSTMCell GRUCell
-"""  # an infinity makes more numbers of a row, or of the states, NaN in Python than in C
 # Of ops with a counterpart, settings, integers and empty arrays may be refused.
 REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)
+
+
+class Computed(NamedTuple):
+    """What C gives for the inputs of a part: arrays that it has filled."""
+
+    part: Part
+    inputs: list[Any]
+    results: list[Any]
+    after: list[Any]  # the parameters after a step; none where there is no gradient
 
 
 class Part:
@@ -70,7 +78,7 @@ class Part:
     def others(self, seed):
         """Inputs whose floats are special values, if the op takes them."""
         sample, draw = self.sample, np.random.default_rng(seed)
-        if sample.op.name in FINITE.split():
+        if lacks(sample, "C-infinity"):
             return self.inputs
         shapes = {y.shape for y in (*self.inputs, *self.results)}
         adds = sample.is_layer or sample.op.terms(*plain(sample.args), **plain(sample.settings)) > 1
@@ -127,7 +135,7 @@ def refusal(part):
 
 
 def computed(library, parts, inputs):
-    """The results of each part, and what the parameters are after a step: arrays that C has filled."""
+    """By sample: what a program in C of all parts gives."""
     given = [argument(x) for xs in inputs for x in xs]
     moving = [p for part in parts if part.has_gradient for p in part.parameters]
     shapes = [y.shape for part in parts for y in part.results] + [p.shape for p in moving]
@@ -140,15 +148,12 @@ def computed(library, parts, inputs):
         library.call("net_predict", *given, *after)
         state[:] = before
     values, left = iter(results), iter(after[len(shapes) - len(moving) :])
-    return {
-        str(part.sample): (
-            part,
-            xs,
-            [*islice(values, len(part.results))],
-            [*islice(left, len(part.parameters) * part.has_gradient)],
-        )
-        for part, xs in zip(parts, inputs, strict=True)
-    }
+    found = {}
+    for part, xs in zip(parts, inputs, strict=True):
+        ys = [*islice(values, len(part.results))]
+        stepped = [*islice(left, len(part.parameters))] if part.has_gradient else []
+        found[str(part.sample)] = Computed(part, xs, ys, stepped)
+    return found
 
 
 def exported(sample):
@@ -161,36 +166,42 @@ def exported(sample):
     return why or part
 
 
+class Block(NamedTuple):
+    refused: dict[str, str]  # by sample: why
+    runs: list[dict[str, Computed]]  # by sample: on its own inputs, then twice on special values
+
+
 @functools.lru_cache(1)
 def outcomes(block):
-    """By sample: why it is refused, or what C computes of its own inputs and of special values."""
+    """Of the ops of a block, whose samples are parts of one program in C."""
     samples = [sample for op in [*OPS.values()][block * BLOCK :][:BLOCK] for sample in op.samples]
     with tempfile.TemporaryDirectory() as name, mock.patch.object(os, "fsync"):
         tried = {str(sample): exported(sample) for sample in samples}
         refused = {sample: why for sample, why in tried.items() if isinstance(why, str)}
         parts = [part for part in tried.values() if isinstance(part, Part)]
         if not parts:
-            return refused, []
+            return Block(refused, [])
         # each part alone has been tried with other values of its inputs
         with mock.patch.object(exporter, "accepted", lambda attempt, near: near):
             library = Compiled(Path(name), **program(parts))
     inputs = [[part.inputs for part in parts], *([part.others(i) for part in parts] for i in range(2))]
-    return refused, [computed(library, parts, xs) for xs in inputs]
+    return Block(refused, [computed(library, parts, xs) for xs in inputs])
 
 
 @every_op({})
 def test_c(sample):
-    refused, runs = outcomes([*OPS].index(sample.op.name) // BLOCK)
-    is_refused = [str(one) in refused for one in sample.op.samples]
+    block = outcomes([*OPS].index(sample.op.name) // BLOCK)
+    is_refused = [str(one) in block.refused for one in sample.op.samples]
     assert all(is_refused) == lacks(sample, "C")
-    if str(sample) in refused:
-        assert REFUSAL.match(refused[str(sample)])
+    if str(sample) in block.refused:
+        assert REFUSAL.match(block.refused[str(sample)])
         return
-    for run in runs:
-        part, inputs, results, after = run[str(sample)]
-        for y, wanted in zip(results, part.wanted(inputs), strict=True):
+    for run in block.runs:
+        found = run[str(sample)]
+        part = found.part
+        for y, wanted in zip(found.results, part.wanted(found.inputs), strict=True):
             np.testing.assert_allclose(y, wanted.numpy(force=True), 1e-5, 1e-5)
-        if after:
-            gradients = rv.autograd.grad(part.loss(*inputs), part.parameters, materialize_grads=True)
-            for p, old, g in zip(after, part.parameters, gradients, strict=True):
+        if found.after:
+            gradients = rv.autograd.grad(part.loss(*found.inputs), part.parameters, materialize_grads=True)
+            for p, old, g in zip(found.after, part.parameters, gradients, strict=True):
                 np.testing.assert_allclose(old.numpy(force=True) - p, g.numpy(), 1e-5, 1e-5)

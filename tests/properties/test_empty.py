@@ -1,14 +1,17 @@
-"""Each size of a sample is 0, then 1: an answer with gradients of the inputs' shapes, or a refusal."""
+"""The smallest shapes: sizes of 0 and 1, and no dimensions.
+
+With other sizes a call gives an answer, with gradients of the inputs' shapes, or is refused. A tensor without
+dimensions counts as one with one dimension, of one element, and keeps its gradient.
+"""
 
 import itertools
 
 import ranvier as rv
 from ranvier import nn
+from support.tolerance import close
 from support.wrong_input import attempt
 
-from properties.every import every_op
-
-LEAVES_OUT: dict[str, str] = {}
+from properties.every import every_op, lacks, weights_for
 
 
 def resized(x, shape):
@@ -31,7 +34,7 @@ def ways(call):
             yield [*shapes[:place], alone, *shapes[place + 1 :]]
 
 
-@every_op(LEAVES_OUT)
+@every_op({})
 def test_empty(sample):
     call = sample.tensors(rv.float32)
     for shapes in ways(call):
@@ -49,3 +52,33 @@ def test_empty(sample):
             for x, slope in zip(leaves, slopes, strict=True):
                 assert slope is None or (slope.shape, slope.dtype) == (x.shape, x.dtype)
                 assert slope is None or any(y.numel() for y in moving) or not slope.numpy().any()
+
+
+def of_one_element(call, shape):
+    """The numbers of results and gradients, where all inputs have this shape."""
+    inputs = [x.detach().reshape(-1)[:1].reshape(shape).requires_grad_(x.requires_grad) for x in call.inputs]
+    ys = call.with_inputs(*inputs)
+    moving, leaves = [y for y in ys if y.requires_grad], [x for x in inputs if x.requires_grad]
+    slopes = ()
+    if moving and leaves:
+        ws = [weights_for(y.reshape(-1), 1).reshape(y.shape) for y in moving]
+        slopes = rv.autograd.grad(moving, leaves, ws, allow_unused=True, materialize_grads=True)
+        assert all(s.shape == shape for s in slopes)
+    return [y.numpy(force=True).ravel() for y in (*ys, *slopes)]
+
+
+def has_elements(sample):
+    arrays = sample.arrays
+    return sample.error is None and arrays and not sample.is_layer and all(x.size for x in arrays)
+
+
+@every_op({"argwhere nonzero": "give places, which then have no coordinate"}, of=has_elements)
+def test_zero_dimensions(sample):
+    call = sample.tensors(rv.float64)
+    if (expected := attempt(lambda: of_one_element(call, (1,)), f"{sample}, (1,)")) is None:
+        return
+    found = attempt(lambda: of_one_element(call, ()), f"{sample}, ()")
+    if found is None and lacks(sample, "0-d"):
+        return
+    for y, z in zip(found, expected, strict=True):
+        close(y, z, 1e-12, 1e-12)

@@ -33,11 +33,9 @@ halves = pytest.mark.parametrize("own", EPS, ids=str)
 
 def same(y, exact, call):
     """Dtype and bits, those of float32 rounded; those of ops of several roundings within these."""
-    own, is_float = (
-        call.dtype,
-        any(x.is_floating_point() for x in [*call.inputs, *call.states]) or call.sample.is_layer,
-    )
-    exact = exact.detach().to(own) if is_float and exact.dtype == rv.float32 else exact
+    own, given = call.dtype, [*call.inputs, *call.states]
+    is_of_halves = call.sample.is_layer or any(x.is_floating_point() for x in given)
+    exact = exact.detach().to(own) if is_of_halves and exact.dtype == rv.float32 else exact
     assert y.dtype == exact.dtype
     y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
     if lacks(call.sample, "rounding"):
@@ -131,8 +129,6 @@ LAYOUTS = {
     "transposed": lambda x: x.t().contiguous().t() if x.ndim == 2 else x,
     "expanded": lambda x: x[:1].expand(x.shape) if x.ndim else x,
 }
-
-
 REORDERED = {"inner addmm": "sums of float32 in another order"}
 
 

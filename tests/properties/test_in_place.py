@@ -1,12 +1,19 @@
-"""`x.op_()` gives the numbers of `x.op()`: without a gradient, into a view, and recorded."""
+"""Memory that is given: `x.op_()` and `out=` get the numbers of `x.op()`.
+
+`x.op_()`: without a gradient, into a view, and recorded. `out` is returned; one of another dtype or without
+room is refused.
+"""
+
+import inspect
 
 import numpy as np
+import pytest
 import ranvier as rv
 from support.tolerance import tolerance
 
-from properties.every import every_op, weights_for
+from properties.every import every_op, gradients
 
-LEAVES_OUT = {"bernoulli": "x.bernoulli_(p) draws by p, not by x"}
+OTHER_IN_PLACE = {"bernoulli": "x.bernoulli_(p) draws by p, not by x"}
 OF_SHAPE = ("transpose", "t", "squeeze", "unsqueeze")  # which write no memory
 
 
@@ -21,22 +28,18 @@ def close(y, z, times=16):
     np.testing.assert_allclose(*(x.double().numpy(force=True) for x in (y, z)), rtol=0, atol=limit)
 
 
-def slopes(ys, leaves):
-    settings = {"allow_unused": True, "materialize_grads": True}
-    return rv.autograd.grad(ys, leaves, [weights_for(y, 1) for y in ys], **settings)
-
-
 def check_on_the_tape(run, x, result, leaves):
     """In a row of a larger tensor: what was computed of its old values, and what it becomes."""
     pair = rv.stack([x, x])
     whole, joined = pair * 1, rv.stack([result, x])
     old, row = whole * 3, whole[0]
     assert run(row, "_") is row
-    for y, z in zip(slopes((whole**2, old), leaves), slopes((joined**2, pair * 3), leaves), strict=True):
+    found, wanted = gradients((whole**2, old), leaves), gradients((joined**2, pair * 3), leaves)
+    for y, z in zip(found, wanted, strict=True):
         close(y, z)
 
 
-@every_op(LEAVES_OUT, only=has_one)
+@every_op(OTHER_IN_PLACE, only=has_one)
 def test_in_place(sample):
     for dtype in (rv.float32, rv.float64):
         call = sample.tensors(dtype)
@@ -65,3 +68,28 @@ def test_in_place(sample):
             assert (memory == before)[..., ::2].all()
         if x.requires_grad and sample.op.name not in OF_SHAPE:
             check_on_the_tape(run, x, expected.to(x.dtype), call.leaves)
+
+
+def has_out(op):
+    try:
+        return "out" in inspect.signature(op.function).parameters
+    except ValueError:
+        return False
+
+
+@every_op({}, only=has_out)
+def test_out(sample):
+    for dtype in (rv.float32, rv.float64, rv.float16):
+        call = sample.tensors(dtype, records=False)
+        expected = call()
+        memory = [rv.zeros(*y.shape, 2, dtype=y.dtype)[..., 0] for y in expected]
+        for outs in ([rv.zeros_like(y) for y in expected], memory):
+            call.settings["out"] = outs[0] if len(outs) == 1 else tuple(outs)
+            for y, out, want in zip(call(), outs, expected, strict=True):
+                assert y is out
+                np.testing.assert_array_equal(*(x.double().numpy() for x in (out, want)), strict=True)
+        if expected and expected[0].is_floating_point():
+            wrong = [y.new_zeros(y.shape, dtype=rv.int64) for y in expected]
+            call.settings["out"] = wrong[0] if len(wrong) == 1 else tuple(wrong)
+            with pytest.raises((TypeError, RuntimeError, ValueError)):
+                call()

@@ -6,11 +6,10 @@ import ranvier as rv
 from samples.sample import arrays_in
 from support.tolerance import close
 
-from properties.every import every_op, lacking, lacks, weights_for
-from properties.test_pytorch import VALUES_ALONE, answer
+from properties.every import apart, every_op, gradients, lacking, lacks, weights_for
+from properties.test_pytorch import answer
 
-APART = {
-    VALUES_ALONE: "the gradient is another one by intention, everywhere",
+APART = apart("gradient") | {
     "topk kthvalue quantile nanquantile embedding_bag": "one of equal elements has the gradient",
     "bce bce_with_weights kl_div poisson_nll logit digamma addcdiv cov_weighted": "at the end of the domain",
     "linalg_eigvalsh linalg_svdvals qr linalg_qr logdet": "of a singular matrix",
@@ -39,9 +38,7 @@ def at_points(sample):
 
 
 def slopes(call, graph=False):
-    ys = [y for y in call() if y.requires_grad]
-    settings = {"allow_unused": True, "materialize_grads": True, "create_graph": graph}
-    return rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], **settings)
+    return gradients(call(), call.leaves, create_graph=graph)
 
 
 def has_gradient(sample):

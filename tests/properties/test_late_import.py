@@ -43,10 +43,11 @@ def first_call(module):
     from samples import OPS
     from samples.sample import plain
 
-    from properties.test_captured import AT_TIMES, REFUSED
+    from properties.every import lacking
+    from properties.test_captured import AT_TIMES
 
     place = "nn.functional." if module in FUNCTIONAL else "ops."
-    left_out = " ".join(REFUSED | AT_TIMES).split()
+    left_out = " ".join(lacking("captured") | AT_TIMES).split()
     for name in functions(LATE[module]):
         for sample in OPS[name].samples if name in OPS and name not in left_out else ():
             if is_flat(args := plain(sample.args), sample.arrays):

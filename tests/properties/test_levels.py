@@ -1,6 +1,7 @@
 """Values and gradients at each level of instructions are those of float64, each element by itself."""
 
 import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
@@ -10,15 +11,20 @@ from support.tolerance import equal, tolerance
 from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, weights_for
 
 
+class Results(NamedTuple):
+    arrays: list[Any]  # values, then gradients of the leaves; None where a leaf has no part in them
+    count: int  # of the values
+
+
 def results(call):
-    """Values, gradients of the leaves, and how many of them are values."""
     ys = call()
     wanted = [y for y in floats(ys) if y.requires_grad]
     gradients = ()
     if wanted and call.leaves:
         weights = [weights_for(y, 1) for y in wanted]
         gradients = rv.autograd.grad(wanted, call.leaves, weights, allow_unused=True)
-    return [None if y is None else y.numpy(force=True) for y in (*ys, *gradients)], len(ys)
+    arrays = [None if y is None else y.numpy(force=True) for y in (*ys, *gradients)]
+    return Results(arrays, len(ys))
 
 
 def moved(sample, wanted, times):
@@ -31,7 +37,7 @@ def moved(sample, wanted, times):
         with rv.no_grad():
             for x, own in zip(call.leaves, exact, strict=True):
                 x.copy_(own * rv.tensor(1 + eps * rng.choice([-1.0, 1.0], tuple(x.shape))))
-        for one, y, z in zip(far, results(call)[0], wanted, strict=True):
+        for one, y, z in zip(far, results(call).arrays, wanted, strict=True):
             if y is not None and y.dtype.kind == "f":
                 with np.errstate(invalid="ignore"):  # inf - inf
                     np.maximum(one, np.abs(y - z) / eps, out=one, where=np.isfinite(y) & np.isfinite(z))
@@ -47,7 +53,7 @@ def terms_of(sample, y, outputs):
 
 def compare(sample, isas, times=5):
     """times: of inputs that differ; the two terms of a sum move alike in one of 2^times."""
-    wanted, _ = results(sample.tensors(rv.float64, of=rv.float32))
+    wanted = results(sample.tensors(rv.float64, of=rv.float32)).arrays
     far = moved(sample, wanted, times)
     for level, dtype in itertools.product(isas, (rv.float32, rv.float64)):
         found, count = results(sample.tensors(dtype, of=rv.float32))

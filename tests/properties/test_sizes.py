@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
@@ -9,7 +10,7 @@ from samples import OPS
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
-from properties.every import every_op, weights_for
+from properties.every import every_op, gradients
 from properties.slopes import OF_LARGE, check_slope, directions
 from properties.test_gradient import LEAVES_OUT
 from properties.test_reference import agree, expected, magnitude
@@ -35,17 +36,18 @@ def check_views(ys, arrays):
             assert maker.is_view, f"{type(maker).__name__} returns a view of its input: set is_view = True"
 
 
+class Outcome(NamedTuple):
+    values: list[Any]
+    gradients: list[Any]
+
+
 def outcome(call, layout=""):
     """Results, and gradients of the leaves, of inputs that lie in memory like this."""
     given = [rv.autograd.wrap(in_layout(x.numpy(force=True), layout), x.requires_grad) for x in call.inputs]
     ys = call.with_inputs(*given)
     check_views(ys, tuple(x.numpy(force=True) for x in given))
-    moving, leaves = [y for y in ys if y.requires_grad], [x for x in given if x.requires_grad]
-    grads = []
-    if moving and leaves:
-        ws = [weights_for(y, 1) for y in moving]
-        grads = rv.autograd.grad(moving, leaves, ws, allow_unused=True, materialize_grads=True)
-    return [y.numpy(force=True) for y in ys], [g.numpy() for g in grads]
+    slopes = gradients(ys, [x for x in given if x.requires_grad])
+    return Outcome([y.numpy(force=True) for y in ys], [x.numpy() for x in slopes])
 
 
 @every_op({}, only=has_size, of=lambda sample: sample.has_size and sample.error is None)
@@ -54,20 +56,22 @@ def test_sizes(sample, isas):
     for n in WIDTHS:
         sized = drawn(sample.op.name, n)[sample.number]
         call = sized.tensors(rv.float64, of=rv.float32)
-        values, gradients = outcome(call)
+        exact = outcome(call)
         if sample.op.reference:
-            agree(values, *expected(sized, np.float32), sample.op.exact, f"size {n}")
+            agree(exact.values, *expected(sized, np.float32), sample.op.exact, f"size {n}")
         has_gradient = sample.op.name not in LEAVES_OUT and "gradient" not in sample.left_out
-        if gradients and sized.is_smooth and has_gradient:
-            check_slope(call.with_leaves, call.leaves, gradients, directions(call.leaves, 1), **OF_LARGE)
-        arrays = [*sized.arrays, *values, *gradients]
+        if exact.gradients and sized.is_smooth and has_gradient:
+            check_slope(
+                call.with_leaves, call.leaves, exact.gradients, directions(call.leaves, 1), **OF_LARGE
+            )
+        arrays = [*sized.arrays, *exact.values, *exact.gradients]
         terms, size = max(a.size for a in arrays), magnitude(arrays)
         limit = functools.partial(tolerance, reduction=terms, magnitude=size)
         calls = [sized.tensors(dtype, of=rv.float32) for dtype in (rv.float32, rv.float64)]
         for isa, call in itertools.product(isas, calls):
-            found, slopes = outcome(call, next(layouts))
-            agree(found, values, limit, sample.op.exact, f"size {n} at {isa}")
-            agree(slopes, gradients, limit, False, f"gradients of size {n} at {isa}")
+            found = outcome(call, next(layouts))
+            agree(found.values, exact.values, limit, sample.op.exact, f"size {n} at {isa}")
+            agree(found.gradients, exact.gradients, limit, False, f"gradients of size {n} at {isa}")
 
 
 @every_op({}, only=has_size, of=lambda sample: sample.has_size and sample.error is None)

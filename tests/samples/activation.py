@@ -1,7 +1,6 @@
 """Samples of `ops/activation`: functions of each element, and along a dimension."""
 
 import numpy as np
-import ranvier as rv
 from ranvier import nn
 from ranvier.ops.activation.table import TABLE
 from reference import activation, softmax
@@ -37,15 +36,16 @@ def layers_by_element(kind, all_settings):
     return samples
 
 
-OTHERS_LIMITS = {"lacks": "limits", "apart": "infinities"}
+OTHERS_LIMITS = {"lacks": "limits", "apart": "infinity infinities limits"}
 KNOWN = {
     "softsign": OTHERS_LIMITS,
     "gelu": OTHERS_LIMITS,
     "silu": OTHERS_LIMITS,
     "mish": OTHERS_LIMITS,
-    "hardswish": {"lacks": "limits"},
+    "hardswish": {"lacks": "limits", "apart": "NaN limits"},
     "hardshrink": {"lacks": "limits", "apart": "NaN"},
 }
+KNOWN["hardsigmoid"] = {"apart": "gradient"}
 KNOWN |= {name: {"apart": "NaN"} for name in ("hardtanh", "relu6", "softshrink", "elu", "selu", "celu")}
 
 for _name, _row in TABLE.items():
@@ -54,17 +54,19 @@ for _name, _row in TABLE.items():
         "kinks": {0.0, *_row.kinks(), *(kink for own in _settings for kink in _row.kinks(*own))},
         "inner": max(_row.inner, 0.1),
     }
+    if _name in ("relu", "sigmoid", "tanh"):
+        _known["lacks"] = "written"
     _own = {**_known, **KNOWN.get(_name, {})}
     op(by_element(_settings[0]), names=_name, reference=getattr(activation, _name), **_own)
     op(layers_by_element(getattr(nn, _row.layer), _settings), names=_row.layer, **_known)
 
 
 @op(
-    of=rv.nn.functional.gelu,
+    of="nn.functional.gelu",
     inner=1.0,
     reference=lambda x, approximate: activation.gelu_tanh(x),
     lacks="limits",
-    apart="infinities",
+    apart="infinity infinities limits",
 )
 def gelu_tanh(x):
     yield call(x(3, 7, low=-4, high=4), approximate="tanh")
@@ -87,7 +89,7 @@ def ReLU_in_place(x):
 BESIDE_PYTORCH = ("pytorch", "ties", "beside_nan", "beside_infinity")
 
 
-@op(kinks=(0.0,), reference=np.heaviside, lacks="ONNX jet limits")
+@op(kinks=(0.0,), reference=np.heaviside, lacks="ONNX jet limits", apart="gradient")
 def heaviside(x):
     yield call(x(3, 7), np.array(0.5))
     yield call(np.array([-1.0, -0.0, 0.0, 2.0]), 0.5).without("PyTorch takes a tensor", *BESIDE_PYTORCH)
@@ -137,7 +139,7 @@ def along(x):
     yield call(peaks.T, 0)
 
 
-_known = {"inner": 1.0, "terms": lambda x, dim: x.size}
+_known = {"inner": 1.0, "terms": lambda x, dim: x.size, "lacks": "written"}
 op(along, names="softmax", reference=lambda x, dim: softmax.softmax(x, dim), **_known)
 op(along, names="log_softmax", reference=lambda x, dim: softmax.log_softmax(x, dim), **_known)
 
@@ -155,7 +157,7 @@ def threshold(x):
     yield call(x(), 0.3, 2.0)
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX written", anything="eps")
 def gumbel_softmax(x):
     yield call(x(3, 7))
     yield call(x(3, 7), 0.5, dim=0)
@@ -190,19 +192,19 @@ def Heaviside(x):
     yield call(nn.Heaviside(), x(3, 7))
 
 
-@op
+@op(lacks="written")
 def Softmax(x):
     yield call(nn.Softmax(dim=0), x(3, 7))
     yield call(nn.Softmax(-1), x(2, 3, 4))
 
 
-@op
+@op(lacks="written")
 def Softmax2d(x):
     yield call(nn.Softmax2d(), x(2, 3, 4, 5))
     yield refused(ValueError, "[Softmax2d] got", nn.Softmax2d(), x(3, 4))
 
 
-@op
+@op(lacks="written")
 def LogSoftmax(x):
     yield call(nn.LogSoftmax(dim=1), x(3, 7))
 

@@ -143,7 +143,7 @@ def attended_by_layer(
     inner=1.0,
     terms=many,
     reference=attended_by_layer,
-    lacks="C jet limits rounding infinity",
+    lacks="C jet limits rounding infinity written",
     autocast="lower",
 )
 def MultiheadAttention(x):

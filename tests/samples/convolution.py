@@ -43,7 +43,11 @@ def any_convolution(x, axes):
 
 
 @convolution(
-    reference=conv2d_reference.conv1d, terms=products, lacks="jet limits promotion", apart="NaN infinity"
+    reference=conv2d_reference.conv1d,
+    terms=products,
+    lacks="jet limits promotion",
+    apart="NaN infinity",
+    anything="padding",
 )
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
@@ -69,7 +73,11 @@ def conv1d(x):
 
 
 @convolution(
-    reference=conv2d_reference.conv2d, terms=products, lacks="jet limits promotion", apart="NaN infinity"
+    reference=conv2d_reference.conv2d,
+    terms=products,
+    lacks="jet limits promotion",
+    apart="NaN infinity",
+    anything="padding",
 )
 def conv2d(x):
     yield call(x(2, 4, 5, 6), x(6, 4, 3, 3), x(6))

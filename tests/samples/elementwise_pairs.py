@@ -42,7 +42,7 @@ op(any_pair, names="minimum", reference=np.minimum, exact=True)
 op(any_pair, names="fmax", reference=np.fmax, exact=True, lacks="ONNX jet")
 op(any_pair, names="fmin", reference=np.fmin, exact=True, lacks="ONNX jet")
 op(any_pair, names="atan2", reference=np.arctan2, lacks="ONNX jet")
-op(any_pair, names="hypot", reference=np.hypot, lacks="ONNX jet")
+op(any_pair, names="hypot", reference=np.hypot, lacks="ONNX jet written")
 op(any_pair, names="logaddexp", reference=np.logaddexp, apart="infinity infinities")
 op(
     any_pair,
@@ -54,7 +54,7 @@ op(
     apart="infinity infinities",
 )
 op(pair(edges=np.array([-1.0, 0.0, 2.0, NAN])), names="nextafter", reference=np.nextafter, lacks="C ONNX jet")
-op(divided, names="true_divide", reference=np.true_divide)
+op(divided, names="true_divide", reference=np.true_divide, lacks="written")
 
 
 def a_log_b(a, b):
@@ -73,13 +73,21 @@ def divided_without_fraction(x):
 
 
 op(divided_without_fraction, names="fmod", reference=np.fmod, kinks=(0.0,), lacks="ONNX jet")
-op(divided_without_fraction, names="remainder", reference=np.remainder, kinks=(0.0,), lacks="C ONNX jet")
+op(
+    divided_without_fraction,
+    names="remainder",
+    reference=np.remainder,
+    kinks=(0.0,),
+    lacks="C ONNX jet",
+    apart="gradient",
+)
 op(
     divided_without_fraction,
     names="floor_divide",
     reference=np.floor_divide,
     kinks=(0.0,),
     lacks="C ONNX jet",
+    apart="gradient",
 )
 
 
@@ -111,7 +119,7 @@ def quotient(a, b, rounding_mode=None):
     return rounded(np.true_divide(a, b))
 
 
-@op(reference=quotient, lacks="jet limits")
+@op(reference=quotient, lacks="jet limits written")
 def div(x):
     yield from divided(x)
     yield call(x(3, x.n, low=-5.0, high=5.0), x(x.n, low=0.5, high=2.0), rounding_mode="floor")
@@ -122,7 +130,7 @@ def div(x):
     yield refused(ValueError, "[div] got an integer to divide by 0", np.array([1]), 0, rounding_mode="floor")
 
 
-@op(reference=lambda a, b: np.power(a, b if np.ndim(b) else float(b)), terms=lambda a, b: 8)
+@op(reference=lambda a, b: np.power(a, b if np.ndim(b) else float(b)), terms=lambda a, b: 8, lacks="written")
 def pow(x):
     yield call(x(3, x.n, low=0.5, high=2.0), x(x.n, low=-2.0, high=2.0))
     yield call(x(3, 1, low=0.5, high=2.0), x())
@@ -139,7 +147,7 @@ def pow(x):
     yield refused(ValueError, "[pow] got integers to the power -1", x.integers(1, 5, 7), -1)
 
 
-@op(reference=lambda a, b: a * 2.0**b, lacks="C ONNX jet")
+@op(reference=lambda a, b: a * 2.0**b, lacks="C ONNX jet", apart="gradient")
 def ldexp(x):
     yield call(x(3, x.n), x.integers(-3, 4, x.n))
     yield call(x(5), 3)

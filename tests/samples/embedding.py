@@ -16,7 +16,7 @@ PADDED = "rows of padding have no gradient"
 DIVIDED = "rows of the gradient are divided by counts"
 
 
-@op(reference=lambda index, weight, *_, **__: weight[index])
+@op(reference=lambda index, weight, *_, **__: weight[index], anything="norm_type")
 def embedding(x):
     yield call(x.integers(0, 5, 2, 5), x(5, x.n))
     yield call(x.integers(0, 5, 4), x(5, x.n), padding_idx=2).without(
@@ -54,12 +54,7 @@ def bags(index, weight, offsets=None, mode="mean", per_sample_weights=None, padd
     return y
 
 
-@op(
-    reference=bags,
-    terms=all_terms,
-    lacks="C ONNX",
-    apart="ties NaN infinity",
-)
+@op(reference=bags, terms=all_terms, lacks="C ONNX", apart="ties NaN infinity", anything="norm_type")
 def embedding_bag(x):
     for mode in ("mean", "sum", "max"):
         yield call(x.integers(0, 7, 12, 5), x(7, x.n), mode=mode)

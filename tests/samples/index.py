@@ -144,7 +144,7 @@ def selected(x, mask):
     return np.broadcast_to(x, shape)[np.broadcast_to(mask, shape)]
 
 
-@op(reference=selected, exact=True, lacks="C ONNX")
+@op(reference=selected, exact=True, lacks="C ONNX captured")
 def masked_select(x):
     yield call(x(3, x.n), x.bools(3, x.n))
     yield call(x(3, 1, x.n), x.bools(2, 1))
@@ -179,7 +179,7 @@ def scattered(x, dim, index, src=None, value=None, reduce=None):
     return reference.scatter(x, index, src, dim % x.ndim)
 
 
-@op(reference=scattered, terms=all_terms, lacks="C rounding")
+@op(reference=scattered, terms=all_terms, lacks="C rounding", apart="gradient infinity")
 def scatter(x):
     yield call(x(3, 4, x.n), 0, x.integers(0, 3, 3, 4, x.n), x(3, 4, x.n))
     yield call(x(3, x.n), 1, x.integers(0, x.n, 3, x.n), x(3, x.n))
@@ -233,7 +233,11 @@ def reduced(x, dim, index, src, reduce, include_self=True):
     return y
 
 
-@op(reference=reduced, terms=lambda x, dim, index, *args, **settings: index.size + 1, lacks="C jet rounding")
+@op(
+    reference=reduced,
+    terms=lambda x, dim, index, *args, **settings: index.size + 1,
+    lacks="C jet rounding written",
+)
 def scatter_reduce(x):
     for reduce in ("sum", "prod", "mean", "amax", "amin"):
         of_product = ("kinks", "kinks_of_pytorch") if reduce == "prod" else ()
@@ -272,7 +276,7 @@ def copied(x, dim, index, source):
     return np.moveaxis(y, 0, dim)
 
 
-@op(reference=copied, exact=True, lacks="C ONNX")
+@op(reference=copied, exact=True, lacks="C ONNX", apart="gradient")
 def index_copy(x):
     yield call(x(3, x.n), 0, np.array([2, 0]), x(2, x.n))
     yield call(x(3, 4, x.n), -2, np.array([1, 1, 3]), x(3, 3, x.n))
@@ -345,7 +349,7 @@ def put_where(x, mask, source):
     return y
 
 
-@op(reference=put_where, exact=True, lacks="C ONNX")
+@op(reference=put_where, exact=True, lacks="C ONNX captured")
 def masked_scatter(x):
     yield call(x(3, x.n), x.bools(3, x.n), x(3, x.n))
     yield call(x(3, 4), x.bools(4), x(4, 4))
@@ -376,7 +380,7 @@ def squared(value):
     return value * value
 
 
-@op(reference=lambda x, function: function(x), exact=True, lacks="C ONNX")
+@op(reference=lambda x, function: function(x), exact=True, lacks="C ONNX captured")
 def apply_(x):
     yield call(state(x(3, 4)), squared)
     yield call(state(x.integers(0, 9, 5)), squared)
@@ -384,7 +388,7 @@ def apply_(x):
     yield refused(RuntimeError, "[apply_] got a tensor that requires gradients", x(3), squared)
 
 
-@op(reference=lambda x, other, function: np.maximum(x, other), exact=True, lacks="C ONNX limits")
+@op(reference=lambda x, other, function: np.maximum(x, other), exact=True, lacks="C ONNX limits captured")
 def map_(x):
     yield call(state(x(3, 4)), fixed(x(4)), max)
     yield call(state(x.integers(0, 9, 5)), x.integers(0, 9, 5), max)

@@ -3,12 +3,11 @@
 from functools import partial
 
 import numpy as np
-import ranvier as rv
 
 from samples.sample import call, op, refused
 
-matrices = partial(op, lacks="halves C ONNX jet")
-matrices_of_numbers = partial(op, lacks="halves C ONNX jet NaN")
+matrices = partial(op, lacks="halves C ONNX jet written")
+matrices_of_numbers = partial(op, lacks="halves C ONNX jet NaN written")
 
 
 def square(x, *shape):
@@ -39,32 +38,12 @@ def many(*args, **settings):
     return 64
 
 
-matrices(of_square, names="inverse", reference=np.linalg.inv, terms=many, apart="ties NaN infinity")
-matrices(
-    of_square,
-    names="linalg_inv",
-    of="linalg.inv",
-    reference=np.linalg.inv,
-    terms=many,
-    apart="ties NaN infinity",
-)
-op(
-    of_square,
-    names="det",
-    reference=np.linalg.det,
-    terms=many,
-    lacks="halves C ONNX jet NaN infinity",
-    apart="ties NaN infinity",
-)
-op(
-    of_square,
-    names="logdet",
-    reference=lambda a: np.linalg.slogdet(a)[1],
-    terms=many,
-    lacks="halves C ONNX jet limits",
-    apart="ties NaN infinity",
-)
-matrices(of_square, names="slogdet", reference=np.linalg.slogdet, terms=many, apart="ties NaN infinity")
+invertible = partial(op, of_square, terms=many, apart="ties NaN infinity")
+invertible(names="inverse", reference=np.linalg.inv, lacks="halves C ONNX jet written")
+invertible(names="linalg_inv", of="linalg.inv", reference=np.linalg.inv, lacks="halves C ONNX jet written")
+invertible(names="det", reference=np.linalg.det, lacks="halves C ONNX jet NaN infinity")
+invertible(names="logdet", reference=lambda a: np.linalg.slogdet(a)[1], lacks="halves C ONNX jet limits")
+invertible(names="slogdet", reference=np.linalg.slogdet, lacks="halves C ONNX jet")
 op(of_square, names="matrix_exp", terms=many, lacks="C ONNX jet", apart="infinity")
 
 
@@ -90,7 +69,7 @@ def of_symmetric(function):
 matrices_of_numbers(
     of_positive,
     names="cholesky",
-    of=of_symmetric(rv.cholesky),
+    around=of_symmetric,
     reference=np.linalg.cholesky,
     terms=many,
     apart="ties NaN infinity infinities",
@@ -98,22 +77,24 @@ matrices_of_numbers(
 matrices_of_numbers(
     of_positive,
     names="linalg_cholesky",
-    of=of_symmetric(rv.linalg.cholesky),
+    of="linalg.cholesky",
+    around=of_symmetric,
     terms=many,
     apart="ties NaN infinity infinities",
 )
 
 
 def of_lower(function):
+    """The function of the lower triangle of its last argument."""
     return lambda *args, **settings: function(*args[:-1], args[-1].tril(), **settings)
 
 
-@matrices(of=of_lower(rv.cholesky_inverse))
+@matrices(around=of_lower, apart="gradient NaN infinity")
 def cholesky_inverse(x):
     yield call(np.linalg.cholesky(positive(x, 4, 4)))
 
 
-@matrices(of=of_lower(rv.cholesky_solve))
+@matrices(around=of_lower, apart="gradient infinity")
 def cholesky_solve(x):
     yield call(x(4, 2), np.linalg.cholesky(positive(x, 4, 4)))
 
@@ -136,7 +117,7 @@ def triangle_solved(a, b, upper, left=True, unitriangular=False):
 @matrices(
     of="linalg.solve_triangular",
     reference=triangle_solved,
-    lacks="halves C ONNX jet limits",
+    lacks="halves C ONNX jet limits written",
     apart="ties NaN infinity",
 )
 def linalg_solve_triangular(x):
@@ -179,7 +160,7 @@ def lu_solve(x):
     yield call(x(4, 2), factors, np.array([2, 2, 3, 4], np.int32))
 
 
-@matrices
+@op(lacks="halves C ONNX jet captured")
 def lu_unpack(x):
     yield call(x(4, 4), np.array([2, 2, 3, 4], np.int32))
     yield call(x(4, 4), np.array([1, 2, 3, 4], np.int32), unpack_pivots=False)
@@ -190,7 +171,7 @@ def of_any(x):
     yield call(x(2, 3, 4))
 
 
-op(of_any, names="lu", lacks="halves C ONNX jet infinity", apart="NaN infinity")
+op(of_any, names="lu", lacks="halves C ONNX jet infinity written", apart="NaN infinity")
 matrices(of_any, names="qr", apart="NaN infinity")
 matrices(of_any, names="linalg_qr", of="linalg.qr", apart="NaN infinity")
 matrices_of_numbers(of_any, names="pinverse", reference=np.linalg.pinv, terms=many, apart="NaN infinity")
@@ -204,6 +185,7 @@ matrices_of_numbers(
     reference=lambda a: np.linalg.svd(a, compute_uv=False),
     terms=many,
     apart="NaN infinity",
+    anything="driver",
 )
 def linalg_svdvals(x):
     yield call(x(5, 3))
@@ -211,7 +193,11 @@ def linalg_svdvals(x):
 
 
 @matrices_of_numbers(
-    of=of_symmetric(rv.linalg.eigvalsh), reference=np.linalg.eigvalsh, terms=many, apart="NaN infinity"
+    of="linalg.eigvalsh",
+    around=of_symmetric,
+    reference=np.linalg.eigvalsh,
+    terms=many,
+    apart="NaN infinity",
 )
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))
@@ -221,8 +207,9 @@ def linalg_eigvalsh(x):
     of="linalg.matrix_norm",
     terms=many,
     reference=lambda a, p="fro": np.linalg.norm(a, p, (-2, -1)),
-    lacks="halves C jet NaN",
+    lacks="halves C jet NaN written",
     apart="NaN infinity",
+    anything="ord",
 )
 def linalg_matrix_norm(x):
     yield call(x(4, 3))
@@ -231,7 +218,7 @@ def linalg_matrix_norm(x):
     yield call(x(3, 5), float("inf"))
 
 
-@op(of="linalg.vector_norm", terms=many, lacks="C jet", apart="NaN")
+@op(of="linalg.vector_norm", terms=many, lacks="C jet written", apart="NaN")
 def linalg_vector_norm(x):
     yield call(x(4, 3))
     yield call(x(4, 3), 3, 1)

@@ -6,7 +6,7 @@ import ranvier as rv
 from samples.sample import call, fixed, op, refused, state
 
 
-@op(draws=True, lacks="C ONNX jet NaN")
+@op(draws=True, lacks="C ONNX jet NaN captured")
 def bernoulli(x):
     yield call(x(3, 7, low=0.1, high=0.9))
     yield call(x(low=0.1, high=0.9))
@@ -16,14 +16,14 @@ def bernoulli(x):
     yield refused(ValueError, "[bernoulli] got p 2", x(3), p=2.0)
 
 
-@op(draws=True, lacks="C ONNX NaN")
+@op(draws=True, lacks="C ONNX NaN captured")
 def binomial(x):
     yield call(fixed(np.array([0.0, 3.0, 9.0])), fixed(x(3, low=0.1, high=0.9)))
     yield call(fixed(np.array([[2.0], [5.0]])), fixed(np.array([0.0, 1.0, 0.5])))
     yield refused(ValueError, "[binomial] got a negative count", np.array([-1.0]), x(1, low=0.1, high=0.9))
 
 
-@op(draws=True, lacks="C ONNX NaN 0-d")
+@op(draws=True, lacks="C ONNX NaN 0-d captured")
 def multinomial(x):
     yield call(x(5, low=0.1), 3)
     yield call(x(4, 5, low=0.1), 3)
@@ -43,7 +43,7 @@ def normal(x):
     yield refused(ValueError, "[normal] got std", x(3), -1.0)
 
 
-@op(draws=True, lacks="C ONNX jet NaN")
+@op(draws=True, lacks="C ONNX jet NaN captured")
 def poisson(x):
     yield call(x(3, 7, low=0.5, high=9.0))
     yield call(x(0, 3))
@@ -51,7 +51,7 @@ def poisson(x):
     yield refused(TypeError, "[poisson] got x of dtype int64", np.array([1]))
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def randint_like(x):
     yield call(x(3, 7), 5)
     yield call(x.integers(0, 5, 3, 7), -2, 3)
@@ -60,7 +60,7 @@ def randint_like(x):
     yield refused(ValueError, "[randint", x(3), 5, 5)
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def cauchy_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), median=2.0, sigma=0.5)
@@ -68,21 +68,21 @@ def cauchy_(x):
     yield refused(TypeError, "[cauchy_] got x of dtype int64", np.array([1]))
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def exponential_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 0.5)
     yield refused(ValueError, "[exponential_] got lambd 0", fixed(x(3)), 0.0)
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def geometric_(x):
     yield call(state(x(3, 7)), 0.3)
     yield call(state(x.integers(0, 5, 3, 7)), 0.5)
     yield refused(ValueError, "[geometric_] got p 0", fixed(x(3)), 0.0)
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def log_normal_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 0.0, 0.5)
@@ -96,7 +96,7 @@ def normal_(x):
     yield refused(ValueError, "[normal_] got std -1", fixed(x(3)), 0.0, -1.0)
 
 
-@op(draws=True, lacks="C ONNX")
+@op(draws=True, lacks="C ONNX captured")
 def random_(x):
     yield call(state(x(3, 7)))
     yield call(state(x(3, 7)), 5)
@@ -124,14 +124,14 @@ def logspace(x):
     yield refused(ValueError, "got", 0.0, 1.0, -1)
 
 
-@op(reference=lambda s, dtype=None: s, lacks="ONNX")
+@op(reference=lambda s, dtype=None: s, lacks="ONNX", anything="s")
 def scalar_tensor(x):
     yield call(2.5)
     yield call(3, dtype=rv.int64)
     yield refused(ValueError, "[scalar_tensor] got data of dtype", "text")
 
 
-@op(lacks="C ONNX")
+@op(lacks="C ONNX", anything="other")
 def result_type(x):
     yield call(x(3), x.integers(0, 5, 3))
     yield call(x.integers(0, 5, 3), 0.5)
@@ -164,7 +164,7 @@ def new_zeros(x):
     yield refused(ValueError, "got", x(2), -1)
 
 
-@op(reference=lambda x, size, value, dtype=None: np.full(size, value))
+@op(reference=lambda x, size, value, dtype=None: np.full(size, value), anything="2")
 def new_full(x):
     yield call(x(2), (2, 3), 0.5)
     yield call(x.integers(0, 5, 2), (4,), 3)

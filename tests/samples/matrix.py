@@ -193,7 +193,7 @@ def distances(x1, x2, p=2.0):
     return (np.abs(x1[..., :, None, :] - x2[..., None, :, :]) ** p).sum(-1) ** (1 / p)
 
 
-@op(reference=distances, terms=lambda *a, **s: 64, lacks="C", apart="infinity", autocast="float32")
+@op(reference=distances, terms=lambda *a, **s: 64, lacks="C written", apart="infinity", autocast="float32")
 def cdist(x):
     yield call(x(3, x.n), x(5, x.n))
     yield call(x(2, 3, 4), x(2, 5, 4), p=1.0)
@@ -203,7 +203,7 @@ def cdist(x):
     yield refused(ValueError, "[cdist] got p -2", x(3, 4), x(3, 4), -2)
 
 
-@op(lacks="C", apart="infinity")
+@op(lacks="C written", apart="infinity")
 def pdist(x):
     yield call(x(4, x.n))
     yield call(x(4, 3), p=1.0)
@@ -211,7 +211,7 @@ def pdist(x):
     yield refused(ValueError, "[pdist] got p -1", x(4, 3), -1)
 
 
-@op(lacks="C", apart="NaN")
+@op(lacks="C written", apart="NaN")
 def dist(x):
     yield call(x(3, x.n), x(3, x.n))
     yield call(x(3, x.n), x(x.n), 4)
@@ -240,7 +240,7 @@ def cov(x):
     yield refused(ValueError, "[cov] got a negative", x(2, 2), aweights=np.array([1.0, -1.0]))
 
 
-@op(of="cov", lacks="C ONNX NaN 0-d", apart="ties NaN infinity", autocast="lower")
+@op(of="cov", lacks="C ONNX NaN 0-d captured", apart="ties NaN infinity", autocast="lower")
 def cov_weighted(x):
     yield call(x(3, 7), fweights=x.integers(1, 4, 7))
     yield call(x(3, 7), aweights=fixed(x(7, low=0.5)))

@@ -29,7 +29,7 @@ def batch_norm(x):
 @op(
     of="nn.functional.batch_norm",
     reference=batch_normalized,
-    lacks="jet limits infinity",
+    lacks="jet limits infinity C-infinity",
     apart="NaN infinity",
 )
 def batch_norm_of_running_statistics(x):
@@ -49,7 +49,13 @@ def instance_normalized(
     return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
 
 
-@op(reference=instance_normalized, terms=many, lacks="jet infinity", apart="NaN infinity")
+@op(
+    reference=instance_normalized,
+    terms=many,
+    lacks="jet infinity C-infinity",
+    apart="NaN infinity",
+    anything="momentum",
+)
 def instance_norm(x):
     yield call(x(2, 4, 5))
     yield call(x(2, 4, 3, 3), weight=x(4), bias=x(4))
@@ -64,7 +70,7 @@ def instance_norm(x):
     yield refused(ValueError, "got a running statistic None", x(2, 3, 4), x(3))
 
 
-@op(reference=norm.group_norm, terms=many, lacks="jet")
+@op(reference=norm.group_norm, terms=many, lacks="jet C-infinity")
 def group_norm(x):
     yield call(x(2, 4, 5), 2, x(4), x(4))
     yield call(x(2, 6, 3, 3), 3)
@@ -83,7 +89,7 @@ def layer_normalized(x, shape, weight=None, bias=None, eps=1e-5):
     return norm.layer_norm(x, len(shape), weight, bias, eps)
 
 
-@op(reference=layer_normalized, terms=many, lacks="jet")
+@op(reference=layer_normalized, terms=many, lacks="jet C-infinity")
 def layer_norm(x):
     yield call(x(3, 7), (7,), x(7), x(7))
     yield call(x(2, 3, 5), (3, 5))
@@ -102,7 +108,7 @@ def layer_norm(x):
 @op(
     reference=lambda x, shape, weight=None, eps=1e-3: norm.rms_norm(x, len(shape), weight, eps),
     terms=many,
-    lacks="jet",
+    lacks="jet C-infinity",
     apart="infinity",
 )
 def rms_norm(x):
@@ -117,7 +123,7 @@ def rms_norm(x):
     yield refused(ValueError, "[rms_norm] got", x(3, 7), (6,))
 
 
-@op
+@op(anything="k")
 def local_response_norm(x):
     yield call(x(2, 4, 5), 2, 0.1)
     yield call(x(2, 4, 3, 3), 3, alpha=0.5, beta=0.5, k=2.0)
@@ -179,7 +185,7 @@ def GroupNorm(x):
     yield refused(ValueError, text, nn.GroupNorm(4, 4), x(1, 4))
 
 
-@op(lacks="jet")
+@op(lacks="jet C-infinity")
 def RMSNorm(x):
     yield call(nn.RMSNorm(6), x(4, 6))
     yield call(nn.RMSNorm(6, 1e-6, elementwise_affine=False), x(4, 6))

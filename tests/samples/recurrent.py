@@ -34,38 +34,38 @@ def run(module, x, states=None):
     return [x.swapaxes(0, 1) if module.batch_first else x, h, *([c] if cell == "lstm" else [])]
 
 
-@op(reference=run, terms=many, lacks="jet rounding promotion", autocast="lower")
+@op(reference=run, terms=many, lacks="jet rounding promotion C-infinity", autocast="lower")
 def RNN(x):
     yield call(nn.RNN(4, 5, 2, "relu"), x(3, 2, 4), x(2, 2, 5))
     yield call(nn.RNN(4, 5, bidirectional=True), x(3, 2, 4), x(2, 2, 5))
     yield call(nn.RNN(4, 5, bidirectional=True, bias=False), x(3, 2, 4))
 
 
-@op(reference=run, terms=many, lacks="jet rounding promotion", autocast="lower")
+@op(reference=run, terms=many, lacks="jet rounding promotion written C-infinity", autocast="lower")
 def LSTM(x):
     yield call(nn.LSTM(4, 5, batch_first=True), x(2, 3, 4))
     yield call(nn.LSTM(4, 5, 2, False, bidirectional=True), x(3, 2, 4), (x(4, 2, 5), x(4, 2, 5)))
 
 
-@op(reference=run, terms=many, lacks="jet rounding")
+@op(reference=run, terms=many, lacks="jet rounding C-infinity")
 def GRU(x):
     yield call(nn.GRU(4, 5), x(3, 2, 4))
     yield call(nn.GRU(4, 5, 2, bidirectional=True, batch_first=True), x(2, 3, 4), x(4, 2, 5))
 
 
-@op(reference=run, terms=many, lacks="jet promotion", autocast="lower")
+@op(reference=run, terms=many, lacks="jet promotion C-infinity", autocast="lower")
 def RNNCell(x):
     yield call(nn.RNNCell(4, 5), x(2, 4))
     yield call(nn.RNNCell(4, 5, nonlinearity="relu"), x(2, 4), x(2, 5))
 
 
-@op(reference=run, terms=many, lacks="jet")
+@op(reference=run, terms=many, lacks="jet C-infinity")
 def LSTMCell(x):
     yield call(nn.LSTMCell(4, 5, False), x(2, 4))
     yield call(nn.LSTMCell(4, 5), x(2, 4), (x(2, 5), x(2, 5)))
 
 
-@op(reference=run, terms=many, lacks="jet")
+@op(reference=run, terms=many, lacks="jet C-infinity")
 def GRUCell(x):
     yield call(nn.GRUCell(4, 5), x(2, 4))
     yield call(nn.GRUCell(4, 5), x(2, 4), x(2, 5))

@@ -1,5 +1,7 @@
 """Samples of `ops/reduction`: sums, extremes, norms and statistics along dimensions."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 from reference import reduce as reference
@@ -71,15 +73,15 @@ def extremes(x):
     yield refused(ValueError, "empty along the axis", x.integers(0, 3, 0, 3), 0)
 
 
-op(extremes, names="amax", reference=along(np.max), exact=True, lacks="C jet")
-op(extremes, names="amin", reference=along(np.min), exact=True, lacks="C jet")
+op(extremes, names="amax", reference=along(np.max), exact=True, lacks="C jet written")
+op(extremes, names="amin", reference=along(np.min), exact=True, lacks="C jet written")
 
 
 def minmax(x, dim=None, keepdim=False):
     return np.min(x, dim, keepdims=keepdim), np.max(x, dim, keepdims=keepdim)
 
 
-@op(reference=minmax, exact=True, lacks="C jet")
+@op(reference=minmax, exact=True, lacks="C jet written")
 def aminmax(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, x.n, 4), dim=1)
@@ -119,14 +121,14 @@ op(
     names="max",
     reference=with_places(np.max, np.argmax, np.maximum),
     exact=True,
-    lacks="jet",
+    lacks="jet written",
 )
 op(
     extremes_and_places,
     names="min",
     reference=with_places(np.min, np.argmin, np.minimum),
     exact=True,
-    lacks="jet",
+    lacks="jet written",
 )
 
 
@@ -175,7 +177,14 @@ def norm_by_numpy(x, p="fro", dim=None, keepdim=False, dtype=None):
     return reference.norm(x, 2 if p == "fro" else p, dim, keepdim)
 
 
-@op(reference=norm_by_numpy, terms=all_terms, kinks=(0.0,), lacks="C jet", apart="NaN infinity")
+@op(
+    reference=norm_by_numpy,
+    terms=all_terms,
+    kinks=(0.0,),
+    lacks="C jet written",
+    apart="NaN infinity",
+    anything="p",
+)
 def norm(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, x.n, 4), 1, 1)
@@ -195,14 +204,20 @@ def norm(x):
     yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
 
 
-@op(reference=along(reference.logsumexp), terms=all_terms, lacks="C limits")
+@op(reference=along(reference.logsumexp), terms=all_terms, lacks="C limits written")
 def logsumexp(x):
     yield from dimensions(x)
     yield call(np.array([[1000.0, 1000.0], [-1000.0, -1000.0], [1.0, NAN]]), 1)
     yield call(x(0, 3), 1)
 
 
-@op(reference=along(np.prod), terms=all_terms, lacks="C", apart="NaN infinity infinities", autocast="float32")
+@op(
+    reference=along(np.prod),
+    terms=all_terms,
+    lacks="C written",
+    apart="NaN infinity infinities",
+    autocast="float32",
+)
 def prod(x):
     yield call(x(3, x.n, low=0.5, high=1.5))
     yield call(x(3, x.n, 4), 1)
@@ -246,10 +261,11 @@ def and_mean(function):
     return reference
 
 
-op(spreads, names="var", reference=spread(reference.var), terms=all_terms, lacks="C")
-op(spreads, names="std", reference=spread(reference.std), terms=all_terms, lacks="C")
-op(spreads, names="var_mean", reference=and_mean(reference.var), terms=all_terms, lacks="C", apart="infinity")
-op(spreads, names="std_mean", reference=and_mean(reference.std), terms=all_terms, lacks="C", apart="infinity")
+of_spreads = partial(op, spreads, terms=all_terms, anything="dim")
+of_spreads(names="var", reference=spread(reference.var), lacks="C")
+of_spreads(names="std", reference=spread(reference.std), lacks="C written")
+of_spreads(names="var_mean", reference=and_mean(reference.var), lacks="C", apart="infinity")
+of_spreads(names="std_mean", reference=and_mean(reference.std), lacks="C written", apart="infinity")
 
 
 def differences(x, n=1, dim=-1, prepend=None, append=None):

@@ -32,6 +32,7 @@ def any_resize(x):
     inner=1.0,
     lacks="limits",
     apart="NaN infinity",
+    anything="recompute_scale_factor scale_factor",
 )  # weights rounded at 1
 def interpolate(x):
     yield call(x(2, 3, 4, 5), scale_factor=2.0)

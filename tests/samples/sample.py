@@ -13,7 +13,10 @@ none, and `state(array)` is changed by the call. `x.n` is a size: 7, or another 
 its place. A sample of a layer begins with the layer: `call(nn.Linear(7, 2), x(3, 7))`.
 
 Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
-of one.
+of one. What is true of one op alone stands in its `@op(...)`, in words that the properties read: `lacks` has
+what it does not have (keys of LACKS), `apart` where its answer is not PyTorch's (keys of APART); the class Op
+explains the others. Of one sample, `call(...).without(reason, "reference")` says so. A list of names in a
+property is for what no other property needs.
 """
 
 from __future__ import annotations
@@ -44,12 +47,17 @@ LACKS = {  # what an op may not have, and why
     "NaN": "refuses NaN, or has none where a row has",
     "limits": "the formula in NumPy has other limits",
     "infinity": "has infinity times 0, in one of several formulas",
+    "written": "has a gradient that is computed from the result, which must then stay as it is",
+    "captured": "is refused in a compiled step: reads values, or draws or computes by NumPy",
+    "C-infinity": "an infinity makes more numbers of a row, or of the states, NaN in Python than in C",
 }
 APART = {  # where an op has another answer than PyTorch
     "ties": "takes no numbers that are equal or whole, or has no one place or slope there",
     "NaN": "takes no NaN, or gives NaN where PyTorch gives another number, or the reverse",
     "infinity": "takes no infinity, or one of both gives NaN by its limit or another order of sums",
     "infinities": "has another limit of the gradient",
+    "limits": "has a number where PyTorch has NaN, at infinity, or NaN where PyTorch has a number",
+    "gradient": "has another gradient everywhere, as of a triangle or one of two places, or PyTorch has none",
 }
 NUMPY: dict[Any, Any] = {dtype: np.dtype(str(dtype)[6:]) for dtype in (rv.float32, rv.float64)}
 NUMPY |= {dtype: dtype for dtype in (np.float32, np.float64)}
@@ -313,6 +321,9 @@ class Op:
     lacks: words of `LACKS`, what the op does not have. apart: words of `APART`, where PyTorch's answer is
         another by intention, or one of both has none.
     autocast: the dtype that it computes in in such a block, by PyTorch's lists: "lower", "float32" or any.
+    around: makes the function that the samples call of the op, such as one of symmetric matrices alone.
+    anything: names or places of arguments that may be anything: they are not used in a sample, or may be more
+        than their right value says.
     """
 
     name: str
@@ -327,6 +338,8 @@ class Op:
     lacks: str = ""
     apart: str = ""
     autocast: str = ""
+    around: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+    anything: str = ""
 
     def __post_init__(self) -> None:
         unknown = {*self.lacks.split()} - LACKS.keys() | {*self.apart.split()} - APART.keys()
@@ -334,6 +347,11 @@ class Op:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
+        """What the samples call."""
+        return self.around(self.named) if self.around else self.named
+
+    @property
+    def named(self) -> Callable[..., Any]:
         """The op, as a program names it; the module may be loaded only now."""
         if self.of:
             return operator.attrgetter(self.of)(rv) if isinstance(self.of, str) else self.of

@@ -27,7 +27,7 @@ def shapes(x):
 op(shapes, names="reshape view", reference=shaped, exact=True)
 
 
-@op(reference=lambda x, other: x.reshape(other.shape), exact=True)
+@op(reference=lambda x, other: x.reshape(other.shape), exact=True, anything="other")
 def reshape_as(x):
     yield call(x(3, 4), x(2, 6))
     yield call(x(0, 3), x.integers(0, 9, 3, 0))
@@ -35,14 +35,14 @@ def reshape_as(x):
     yield refused(TypeError, "[reshape_as] got int; expected a Tensor", x(3, 4), 12)
 
 
-@op(reference=lambda x, other: x.reshape(other.shape), exact=True)
+@op(reference=lambda x, other: x.reshape(other.shape), exact=True, anything="other")
 def view_as(x):
     yield call(x(3, 4), x(2, 6))
     yield refused(ValueError, "[view_as] got shape (5,)", x(3, 4), x(5))
     yield refused(TypeError, "[view_as] got int; expected a Tensor", x(3, 4), 12)
 
 
-@op(reference=lambda x, other: np.broadcast_to(x, other.shape), exact=True)
+@op(reference=lambda x, other: np.broadcast_to(x, other.shape), exact=True, anything="other")
 def expand_as(x):
     yield call(x(3, 1), x(2, 3, 4))
     yield refused(ValueError, "[expand_as] got", x(3), x(4))

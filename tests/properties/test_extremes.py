@@ -1,12 +1,58 @@
-"""Of tiny and huge numbers an op has in float32 what it has in float64, where float32 can hold that."""
+"""NaN, infinities, tiny and huge numbers in an input.
+
+NaN and infinities are at the same places of results and gradients at each level, in both dtypes, and where
+NumPy has them. Of tiny and huge numbers an op has in float32 what it has in float64, where it fits there.
+"""
 
 import warnings
 
 import numpy as np
 import ranvier as rv
-from support.tolerance import close
+from samples.sample import arrays_in
+from support.tolerance import close, equal
 
-from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, lacking, weights_for
+from properties.every import OF_ITS_DTYPE, every_op, floats, gradients, is_smooth, lacking, lacks, weights_for
+from properties.test_reference import expected
+
+OVERFLOWS = {
+    "batch_norm instance_norm group_norm layer_norm": "an infinite weight times 0 is NaN in one dtype",
+    "ldexp": "overflows in float32",
+}
+
+
+def kinds(y):
+    """Where are NaN, infinities and numbers."""
+    return np.where(np.isnan(y), 2, np.where(np.isinf(y), np.sign(y), 0)) if y.dtype.kind == "f" else y
+
+
+@every_op(OVERFLOWS | lacking("NaN"))
+def test_nan(sample, isas):
+    for number in range(len(sample.arrays)):
+        for value in (np.nan, np.inf, -np.inf):
+            array = arrays_in((sample.args, sample.settings))[number]
+            if array.dtype.kind != "f" or not array.size:
+                continue
+            kept, array.flat[array.size // 2] = array.flat[array.size // 2], value
+            try:
+                compare_places(sample, isas)
+            finally:
+                array.flat[array.size // 2] = kept
+
+
+def compare_places(sample, isas):
+    results = []
+    for isa in isas:
+        for dtype in (rv.float32, rv.float64):
+            call = sample.tensors(dtype)
+            ys = call()
+            results.append([kinds(y.numpy(force=True)) for y in (*ys, *gradients(ys, call.leaves))])
+            for y, z in zip(results[-1], results[0], strict=True):
+                equal(y, z, f"{isa} {dtype}")
+    has_limits = not lacks(sample, "limits") and "reference" not in sample.left_out
+    if sample.op.reference and has_limits:
+        for y, z in zip(results[0], expected(sample, np.float32)[0], strict=False):
+            equal(y, kinds(z))
+
 
 SCALES = (1e-30, 1e-22, 1e-15, 1e15, 1e20, 1e30)
 BOUND = 256 * float(np.finfo(np.float32).eps)
@@ -17,8 +63,10 @@ LEAVES_OUT = (
         "sin cos tan sinc fmod remainder": "depends on the last digits of a huge number",
         "sum mean nanmean": "cancels",
         "rms_norm": "has the dtype's eps",
-        """lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
-    attention_with_dropout""": "squares or products leave float32, as PyTorch's",
+        """
+        lp_pool2d local_response_norm gaussian_nll mvlgamma cross_entropy scaled_dot_product_attention
+        attention_with_dropout
+        """: "squares or products leave float32, as PyTorch's",
     }
 )
 
@@ -30,7 +78,8 @@ def numbers(tensors):
 
 
 def outcome(call, scale):
-    """Results, gradients with slopes along a direction, second gradients, of leaves times a number."""
+    """By order of derivative, of leaves times a number: results; gradients, with slopes along a direction;
+    second gradients."""
     dtype = call.dtype
     leaves = [(x.double() * scale).float().to(dtype).detach().requires_grad_() for x in call.leaves]
     ys = floats(call.with_leaves(*leaves))
