@@ -5,6 +5,7 @@
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/pair_chains.h"
+#include "kernels/matmul/pair_packing.h"
 #include "kernels/matmul/stored_tiles.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -68,37 +69,12 @@ static void pack_lines(int64_t k, int columns, int width, const float* src, int6
   }
 }
 
-// Columns contiguous in memory: squares of L pairs of L columns are transposed in registers.
-static void pack_squares(int64_t k, int columns, int width, const float* src, int64_t cs, float* dst,
-                         bool odd) {
-  for (int64_t p = 0; p < k; p += L) {
-    const int np = k - p < L ? static_cast<int>(k - p) : L, count = 2 * np - (odd && k - p <= L);
-    for (int j0 = 0; j0 < width; j0 += L) {
-      const int nj = columns - j0 < L ? columns - j0 : L, stored = width - j0 < L ? width - j0 : L;
-      const float* from = src + j0 * cs + 2 * p;
-      vec<float> square[L];
-      RANVIER_UNROLL
-      for (int j = 0; j < L; ++j) {
-        square[j] = vec<float>{};
-        if (j < nj) square[j] = pairs_at(from, count);
-        if (j + 1 < nj) from = opaque(from + cs);
-      }
-      transpose(square);
-      float* to = dst + p * width + j0;
-      RANVIER_UNROLL
-      for (int i = 0; i < L; ++i) {
-        if (i < np) store_n(to, square[i], stored);
-        to = opaque(to + width);
-      }
-    }
-  }
-}
-
 static void pack_pairs(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                        float* dst, int missing) {
   const bool odd = missing != 0;
   if (rs == 2 && cs != 1)
-    pack_squares(k, columns, width, src, cs, dst, odd);
+    pack_columns(2 * k - odd, columns, width, src, cs, dst,
+                 [](const float* p, int n) RANVIER_INLINED { return pairs_at(p, n); });
   else
     pack_lines(k, columns, width, src, rs, cs, dst, odd);
 }
