@@ -53,8 +53,7 @@ void ArrayProgram::release_held_gradients() {
 }
 
 void ArrayProgram::renew(Gradient& g) {
-  auto renewed = py::reinterpret_steal<py::object>(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
-  if (!renewed) throw py::error_already_set();
+  py::object renewed = checked(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
   g.tensor = std::move(renewed);
   char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
   g.data = data;

@@ -1,5 +1,6 @@
-// Packing of pairs of bfloat16, [k, columns] -> [ceil(k / 2), width]: two numbers of a column that are neighbours
-// along k become one element. Of numbers of float32 it is in bfloat16.isa.cpp, which alone includes this file.
+// Packing of pairs of bfloat16, [k, columns] -> [ceil(k / 2), width]: two numbers of a column that are
+// neighbours along k become one element. Of numbers of float32 it is in bfloat16.isa.cpp, which alone
+// includes this file.
 #pragma once
 #include "kernels/matmul/pair_chains.h"
 #include "kernels/matmul/pairs.h"

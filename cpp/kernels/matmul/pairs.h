@@ -10,9 +10,9 @@
 
 namespace ranvier {
 
-// Packing of a matrix that is stored as bfloat16 (stored_pairs.h), src [k, columns] -> dst [ceil(k / 2), width]:
-// dst[p * width + j] = the pair src[2 p * rs + j * cs], src[(2 p + 1) * rs + j * cs], zeros beyond the
-// columns.
+// Packing of a matrix that is stored as bfloat16 (stored_pairs.h), src [k, columns] -> dst [ceil(k / 2),
+// width]: dst[p * width + j] = the pair src[2 p * rs + j * cs], src[(2 p + 1) * rs + j * cs], zeros beyond
+// the columns.
 struct PackStored {
   int64_t k;
   int columns, width;
@@ -29,7 +29,7 @@ struct StoredTile {
   int64_t rs_a, cs_a;
   int rows, columns;
   MatmulActivation activation;
-  BFloat16* c;  // c[i * rs_c + j * cs_c], rounded
+  BFloat16* c;    // c[i * rs_c + j * cs_c], rounded
   float* floats;  // or, if not null, scale times the sums, which may be added to what is there
   float scale = 1;
   bool added = false;

@@ -1,5 +1,5 @@
-// A tile of a product of matrices of bfloat16: its sums of float32, then bias and activation, and its elements of
-// c, rounded to bfloat16 or as they are. See stored_pairs.h. Included by bfloat16.isa.cpp only.
+// A tile of a product of matrices of bfloat16: its sums of float32, then bias and activation, and its
+// elements of c, rounded to bfloat16 or as they are. See stored_pairs.h. Included by bfloat16.isa.cpp only.
 #pragma once
 #include "kernels/activation/activation.h"
 #include "kernels/matmul/epilogue.h"
@@ -12,7 +12,8 @@ namespace ranvier::RANVIER_ISA {
 // Columns of the tile in memory: whole vectors.
 RANVIER_INLINE int width_of(const StoredTile& t) { return t.columns > L ? kTileVectors * L : L; }
 
-// sums [rows, width]: a [rows, k] times b [k, width] in chains of at most k_block pairs, which are added in turn.
+// sums [rows, width]: a [rows, k] times b [k, width] in chains of at most k_block pairs, which are added in
+// turn.
 RANVIER_INLINE void sum_chains(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
@@ -66,7 +67,8 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
 
 // Two vectors with the bits of store_halves(). The processor's rounding makes subnormal numbers 0.
 RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) {
-  const auto has_subnormal = [](vec<float> x) RANVIER_INLINED { return _mm512_fpclass_ps_mask(__m512(x), 0x20); };
+  const auto has_subnormal = [](vec<float> x)
+                                 RANVIER_INLINED { return _mm512_fpclass_ps_mask(__m512(x), 0x20); };
   if (__builtin_expect(has_subnormal(low) | has_subnormal(high), 0))
     return store_halves(c, low), store_halves(c + L, high);
   const __m512bh y = _mm512_cvtne2ps_pbh(__m512(high), __m512(low));
