@@ -80,28 +80,12 @@ static void pack_pairs(int64_t k, int columns, int width, const float* src, int6
 }
 
 static void run_pair_tile(const MatmulTile<float>& tile) {
-  MatmulTile<float> t = tile;
-  const int width = t.columns > L ? kTileVectors * L : L;
-  const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
-  const bool finishes = is_finished(t);
+  const int width = tile.columns > L ? kTileVectors * L : L;
+  const Chain chain = chain_of(tile.rows, tile.columns > L, std::make_integer_sequence<int, kTileRows>());
   alignas(64) float total[kTileRows * kTileVectors * L], more[kTileRows * kTileVectors * L];
-  for (int64_t tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
-    if (t.cs_c == 1 && (t.accumulate || t.fetch_c))
-      for (int i = 0; i < t.rows; ++i)
-        for (int j = 0; j < width; j += L) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
-    float* sums = total;
-    for (int64_t p = 0; p < t.k || p == 0; p += t.k_block, sums = more) {
-      const int64_t k = t.k - p < t.k_block ? t.k - p : t.k_block;
-      chain(k, t.a + p * t.rows, 1, t.rows, t.b + p * width, sums);
-      if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
-      if (p == 0) continue;
-      for (int i = 0; i < t.rows * width; i += L) store(total + i, load(total + i) + load(more + i));
-    }
-    if (finishes || t.cs_c != 1)
-      store_general<float>(t, total, width);
-    else
-      copy_rows<float>(t.rows, t.columns, total, width, t.c, t.rs_c);
-  }
+  const auto sum = [&](const MatmulTile<float>& t, int64_t p, int64_t k, float* to)
+                       RANVIER_INLINED { chain(k, t.a + p * t.rows, 1, t.rows, t.b + p * width, to); };
+  run_tiles_of_pairs(tile, width, total, more, sum, [](const MatmulTile<float>&, float*) RANVIER_INLINED {});
 }
 
 // --- Few rows of a: b is rounded where it is, as often as there are passes of rows.
