@@ -57,7 +57,8 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
   };
   const bool plain = t.cs_c == 1 && !t.added && !bias;
   float* c = t.floats;
-  for (int i = 0; i < t.rows; ++i, sums += width_of(t), c += t.rs_c) {
+  const int width = width_of(t);
+  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c) {
     int j = 0;
     if (plain)
       for (; j + L <= t.columns; j += L) store(c + j, load(sums + j) * scale);
@@ -78,11 +79,12 @@ RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) 
 // c = sums + bias, rounded.
 static void store_bfloat16(const StoredTile& t, const float* bias, const float* sums) {
   BFloat16* c = t.c;
+  const int width = width_of(t);
   const bool whole = t.cs_c == 1 && t.columns == kTileVectors * L;
   static_assert(kTileVectors == 2);
   const auto sum = [=](const float* sums, int j)
                        RANVIER_INLINED { return bias ? load(sums + j) + load(bias + j) : load(sums + j); };
-  for (int i = 0; i < t.rows; ++i, sums += width_of(t), c += t.rs_c) {
+  for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c) {
     if (whole) {
       store_rounded(c, sum(sums, 0), sum(sums, L));
       continue;

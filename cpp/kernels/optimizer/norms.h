@@ -17,7 +17,6 @@ RANVIER_INLINE vec<double> load_double(const float* p) {
 
 template <class T>
 RANVIER_INLINE vec<double> load_double(const T* p, int n) {  // the first n, then zeros
-  if (n == lanes<double>) return load_double(p);
   T last[lanes<double>] = {};
   for (int k = 0; k < n; ++k) last[k] = p[k];
   return load_double(last);
@@ -52,28 +51,23 @@ struct LargestMagnitude {
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return max(a, b); }
 };
 
-// n elements in four chains. add(sum, i, count): `sum` with those from i on, a vector or the last ones.
-template <class Add, class Join>
-RANVIER_INLINE vec<double> in_chains(int64_t n, const Add& add, const Join& join) {
+// Over the pairs (a[i], b[i]) in four chains; the last lanes are padded with zeros, which add nothing.
+template <class Fold, class T>
+RANVIER_INLINE double fold(const T* a, const T* b, int64_t n, double p = 0) {
   constexpr int step = lanes<double>, chains = 4;
   vec<double> sum[chains] = {};
   int64_t i = 0;
   for (; i + chains * step <= n; i += chains * step) {
     RANVIER_UNROLL
-    for (int k = 0; k < chains; ++k) sum[k] = add(sum[k], i + k * step, step);
+    for (int k = 0; k < chains; ++k) {
+      const int64_t at = i + k * step;
+      sum[k] = Fold::add(sum[k], load_double(a + at), load_double(b + at), p);
+    }
   }
-  for (; i + step <= n; i += step) sum[0] = add(sum[0], i, step);
-  if (i < n) sum[1] = add(sum[1], i, static_cast<int>(n - i));
-  return join(join(sum[0], sum[1]), join(sum[2], sum[3]));
-}
-
-// Over the pairs (a[i], b[i]); the last lanes are padded with zeros, which add nothing.
-template <class Fold, class T>
-RANVIER_INLINE double fold(const T* a, const T* b, int64_t n, double p = 0) {
-  const auto add = [=](vec<double> sum, int64_t i, int count) RANVIER_INLINED {
-    return Fold::add(sum, load_double(a + i, count), load_double(b + i, count), p);
-  };
-  return Fold::finish(in_chains(n, add, [](auto a, auto b) RANVIER_INLINED { return Fold::join(a, b); }));
+  for (; i + step <= n; i += step) sum[0] = Fold::add(sum[0], load_double(a + i), load_double(b + i), p);
+  if (const int rest = static_cast<int>(n - i))
+    sum[1] = Fold::add(sum[1], load_double(a + i, rest), load_double(b + i, rest), p);
+  return Fold::finish(Fold::join(Fold::join(sum[0], sum[1]), Fold::join(sum[2], sum[3])));
 }
 
 template <class T>
@@ -160,10 +154,18 @@ RANVIER_INLINE vec<double> add_terms(vec<double> sum, vec<double> p, vec<double>
 
 template <bool kSquares, class T>
 static double sum_of_terms(const T* p, int64_t n, double l1, double l2) {
+  constexpr int step = lanes<double>, chains = 4;
   const vec<double> a = broadcast(l1), b = broadcast(l2);
-  const auto add = [=](vec<double> sum, int64_t i, int count)
-                       RANVIER_INLINED { return add_terms<kSquares>(sum, load_double(p + i, count), a, b); };
-  return reduce_add(in_chains(n, add, [](auto a, auto b) RANVIER_INLINED { return a + b; }));
+  vec<double> sum[chains] = {};
+  int64_t i = 0;
+  for (; i + chains * step <= n; i += chains * step) {
+    RANVIER_UNROLL
+    for (int k = 0; k < chains; ++k)
+      sum[k] = add_terms<kSquares>(sum[k], load_double(p + i + k * step), a, b);
+  }
+  for (; i + step <= n; i += step) sum[0] = add_terms<kSquares>(sum[0], load_double(p + i), a, b);
+  if (i < n) sum[1] = add_terms<kSquares>(sum[1], load_double(p + i, static_cast<int>(n - i)), a, b);
+  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 // sum of l1 |p| + l2 p^2, in double
