@@ -16,8 +16,8 @@ int set_own_precision(int precision);
 int own_precision();
 
 // What multiplies numbers of bfloat16 at the level in use. Each is chosen only where it takes less time than
-// float32: pairs (vdpbf16ps) have twice the rate of FMA on AMD's processors, a third of it on Intel's; tiles
-// (AMX) fifteen times. `emulated` tiles are for tests, and not in wheels.
+// float32: pairs (vdpbf16ps) where their measured rate is higher than that of FMA; tiles (AMX) wherever they
+// are, as they have fifteen times that rate. `emulated` tiles are for tests, and not in wheels.
 enum class Bfloat16 { none, pairs, tiles, emulated };
 Bfloat16 bfloat16();
 // "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false: not here.

@@ -35,29 +35,21 @@ RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
   const __m256 all = _mm256_broadcast_ps((const __m128*)table);
   return _mm256_and_ps(_mm256_permutevar_ps(all, c.index), c.keep);
 }
-#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+#elif RANVIER_VECTOR_BYTES == 16 && (defined(__SSE4_1__) || defined(__ARM_NEON))
 struct QuadChoice {
-  __m128i bytes;
+  ivec<float> bytes;
 };
 RANVIER_INLINE QuadChoice choose(ivec<float> index, int n, vec<float> g) {
-  const ivec<float> first = index * 0x04040404 + 0x03020100;  // the element's bytes; negative ones give 0
-  return {(__m128i)(first | ~((index < n) & (g != vec<float>{})))};
+  const ivec<float> first = index * 0x04040404 + 0x03020100;  // the element's bytes; -1 gives 0
+  return {first | ~((index < n) & (g != vec<float>{}))};
 }
 RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
   RANVIER_READS(table, 16);
-  return (vec<float>)_mm_shuffle_epi8((__m128i)_mm_loadu_ps(table), c.bytes);
-}
-#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
-struct QuadChoice {
-  uint8x16_t bytes;
-};
-RANVIER_INLINE QuadChoice choose(ivec<float> index, int n, vec<float> g) {
-  const ivec<float> first = index * 0x04040404 + 0x03020100;  // the element's bytes; large ones give 0
-  return {(uint8x16_t)(first | ~((index < n) & (g != vec<float>{})))};
-}
-RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
-  RANVIER_READS(table, 16);
-  return (vec<float>)vqtbl1q_u8(vreinterpretq_u8_f32(vld1q_f32(table)), c.bytes);
+#if defined(__SSE4_1__)
+  return (vec<float>)_mm_shuffle_epi8((__m128i)_mm_loadu_ps(table), (__m128i)c.bytes);
+#else
+  return (vec<float>)vqtbl1q_u8(vreinterpretq_u8_f32(vld1q_f32(table)), (uint8x16_t)c.bytes);
+#endif
 }
 #else
 struct QuadChoice {

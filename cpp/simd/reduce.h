@@ -45,23 +45,23 @@ RANVIER_INLINE element_of<V> reduce_add(V v) {
   }
 }
 
+// join(a, b) of all lanes, in the same tree as reduce_add.
+template <class V, class Join>
+RANVIER_INLINE element_of<V> fold_lanes(V v, const Join& join) {
+  if constexpr ((lanes_of<V>) > 8) v = join(v, swap_lanes<8>(v));
+  if constexpr ((lanes_of<V>) > 4) v = join(v, swap_lanes<4>(v));
+  if constexpr ((lanes_of<V>) > 2) v = join(v, swap_lanes<2>(v));
+  return join(v, swap_lanes<1>(v))[0];
+}
+
 // A NaN in any lane gives NaN.
 template <class V>
 RANVIER_INLINE element_of<V> reduce_max(V v) {
-  if constexpr ((lanes_of<V>) > 8) v = max(v, swap_lanes<8>(v));
-  if constexpr ((lanes_of<V>) > 4) v = max(v, swap_lanes<4>(v));
-  if constexpr ((lanes_of<V>) > 2) v = max(v, swap_lanes<2>(v));
-  v = max(v, swap_lanes<1>(v));
-  return v[0];
+  return fold_lanes(v, [](V a, V b) RANVIER_INLINED { return max(a, b); });
 }
-
 template <class V>
 RANVIER_INLINE element_of<V> reduce_min(V v) {
-  if constexpr ((lanes_of<V>) > 8) v = min(v, swap_lanes<8>(v));
-  if constexpr ((lanes_of<V>) > 4) v = min(v, swap_lanes<4>(v));
-  if constexpr ((lanes_of<V>) > 2) v = min(v, swap_lanes<2>(v));
-  v = min(v, swap_lanes<1>(v));
-  return v[0];
+  return fold_lanes(v, [](V a, V b) RANVIER_INLINED { return min(a, b); });
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -51,8 +51,7 @@ struct List : Arg {
     if (!PyList_Check(value.ptr()))
       fail_type(op, "got ", name, " of type ", Py_TYPE(value.ptr())->tp_name, "; expected a list");
 #ifdef Py_GIL_DISABLED  // another thread may change the list meanwhile
-    items_ = py::reinterpret_steal<py::object>(PyList_AsTuple(value.ptr()));
-    if (!items_) throw py::error_already_set();
+    items_ = checked(PyList_AsTuple(value.ptr()));
     value = items_;
 #endif
   }

@@ -110,8 +110,7 @@ void register_loop(PyUFuncObject* ufunc) {
 
 void register_bfloat16_loops(Module) {
   if (_import_umath() < 0) throw py::error_already_set();
-  const auto numpy = py::reinterpret_steal<py::object>(PyImport_ImportModule("numpy"));
-  if (!numpy) throw py::error_already_set();
+  const py::object numpy = checked(PyImport_ImportModule("numpy"));
   std::set<PyObject*> seen;  // of several names
   PyObject *name, *value;
   for (Py_ssize_t at = 0; PyDict_Next(PyModule_GetDict(numpy.ptr()), &at, &name, &value);)

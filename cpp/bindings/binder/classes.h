@@ -22,8 +22,7 @@ struct Object {
   static T*& place(PyObject* self) { return reinterpret_cast<Object*>(self)->value; }
   static T& of(PyObject* self) { return *place(self); }
   static py::object holding(std::unique_ptr<T> value) {
-    auto made = py::reinterpret_steal<py::object>(type->tp_alloc(type, 0));
-    if (!made) throw py::error_already_set();
+    py::object made = checked(type->tp_alloc(type, 0));
     place(made.ptr()) = value.release();
     return made;
   }
@@ -173,8 +172,7 @@ void add_class(Module m, const char* name, const char* text, std::vector<PyType_
   slots.push_back({0, nullptr});
   PyType_Spec spec{name, sizeof(Object<T>), 0, static_cast<unsigned>(Py_TPFLAGS_DEFAULT | flags),
                    slots.data()};
-  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
-  if (!type) throw py::error_already_set();
+  const py::object type = checked(PyType_FromSpec(&spec));
   Object<T>::type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
   m.attr(std::strrchr(name, '.') + 1) = type;
 }

@@ -47,8 +47,7 @@ void fail_dtype(const char* op, std::initializer_list<Piece> pieces) {
 }
 
 void fail_axis(const char* op, std::initializer_list<Piece> pieces) {
-  const auto numpy = py::reinterpret_steal<py::object>(PyImport_ImportModule("numpy.exceptions"));
-  if (!numpy) throw py::error_already_set();
+  const py::object numpy = checked(PyImport_ImportModule("numpy.exceptions"));
   const py::object kind = numpy.attr("AxisError");
   PyErr_SetObject(kind.ptr(), py::str(message(op, pieces)).ptr());
   throw py::error_already_set();

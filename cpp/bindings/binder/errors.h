@@ -11,6 +11,12 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
+// A new reference that Python has returned; throws where it is null.
+inline py::object checked(PyObject* result) {
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
 // A part of a message: a text, a number, a shape, or a Python object as repr() shows it. It refers to what it
 // is made of, and becomes text where the message is made: the places that fail are many.
 class Piece {

@@ -109,8 +109,7 @@ Sizes::Sizes(const Arg& arg, const char* expected) : Arg(arg) {
 }
 
 int64_t Sizes::operator[](int i) const {
-  const auto item = py::reinterpret_steal<py::object>(PySequence_GetItem(value.ptr(), i));
-  if (!item) throw py::error_already_set();
+  const py::object item = checked(PySequence_GetItem(value.ptr(), i));
   return Whole({op, name, item});
 }
 

@@ -240,8 +240,7 @@ Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw dr
   const int64_t m = weights.shape(0);
   const int64_t each = replacement ? samples.number : weights.shape(1);
   const py::object shape = tuple_of({py::int_(m), py::int_(each)});
-  const auto u = py::reinterpret_steal<py::object>(PyObject_CallOneArg(draw.value.ptr(), shape.ptr()));
-  if (!u) throw py::error_already_set();
+  const py::object u = checked(PyObject_CallOneArg(draw.value.ptr(), shape.ptr()));
   const Input uniform = Input::exactly({weights.op(), "draw", u}, DType::float64);
   uniform.expect_shape({m, each});
   if (!uniform.is_contiguous()) uniform.fail("a contiguous array");

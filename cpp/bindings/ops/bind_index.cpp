@@ -95,8 +95,7 @@ py::object masked(PyArrayObject* x, PyArrayObject* mask) {
   if (n == 0 || n > ndim || !std::equal(PyArray_DIMS(mask), PyArray_DIMS(mask) + n, PyArray_DIMS(x)))
     return {};
   const auto contiguous = [](PyArrayObject* a) {
-    auto c = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(a)));
-    if (!c) throw py::error_already_set();
+    py::object c = checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(a)));
     return c;
   };
   const py::object from = contiguous(x), where = contiguous(mask);

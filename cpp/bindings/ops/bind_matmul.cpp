@@ -231,8 +231,7 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
 Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
     fail_type(kOp, "got another weight; expected a matrix");
-  const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
-  if (!across) throw py::error_already_set();
+  const py::object across = checked(PyArray_Transpose(as_array(weight.value), nullptr));
   const py::object none = py::none(), one = py::int_(1), name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
   const Reals b = arg("weight", across);

@@ -28,9 +28,7 @@ Output searchsorted(const Numbers& rows, const Numbers& values, Truth right) {
   if (t_recording || !alike || rows.dtype() != values.dtype() || rows.dtype() == DType::boolean)
     fail_type(rows.op(), "got other shapes or dtypes; expected one row and values of its dtype");
   const auto read = [](const Input& x) {
-    const auto made = py::reinterpret_steal<py::object>(
-        reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(x.object()))));
-    if (!made) throw py::error_already_set();
+    const py::object made = checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(x.object()))));
     const Arg arg{x.op(), x.name(), made};
     return is_floating_array(made) ? Input::floating(arg) : Input::integers(arg);
   };

@@ -223,6 +223,45 @@ void ArrayProgram::end_runs() {
   count_changes();
 }
 
+// The sum over ranks after the parts of a batch, and the update after it: a whole one, or this rank's part.
+class SumOverRanks {
+ public:
+  // ranks: null where there is one. divides: whether the update may be made in parts.
+  SumOverRanks(RankSum* ranks, const Program& update, bool divides) : ranks_(ranks) {
+    if (ranks && divides) parts_.emplace(update, *ranks);
+  }
+
+  // stays: whether this rank makes two more batches in any case. False where an exception is set.
+  bool add(bool stays) {
+    if (!ranks_) return true;
+    const bool says = parts_ && parts_->pays() && stays;
+    if (!(divided_ ? parts_->add(says) : ranks_->add(says))) return false;
+    agreed_ = ranks_->agreed();
+    return true;
+  }
+  bool agreed() const {
+    return agreed_;
+  }  // whether all ranks make two more batches: the next update is in parts
+
+  // After add(). is_finite: of the summed loss, the same on all ranks. False where an exception is set.
+  template <class Whole>
+  bool update(const Team& team, bool is_finite, const Whole& whole) {
+    if (divided_ && !is_finite) {
+      divided_ = false;
+      if (!parts_->complete()) return false;
+    }
+    if (divided_ && !parts_->run(team, !agreed_)) return false;
+    if (!divided_) whole();
+    divided_ = agreed_;
+    return true;
+  }
+
+ private:
+  RankSum* ranks_;
+  std::optional<RankUpdate> parts_;
+  bool agreed_ = false, divided_ = false;  // divided: each rank makes a part of the update that comes
+};
+
 // A part of a rank's batch: its rows, and the program that runs on them.
 struct PartOfBatch {
   ArrayProgram* program = nullptr;
@@ -308,32 +347,21 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   const auto loss = [wide, x = PyArray_BYTES(as_array(total))]() -> double {
     return wide ? *reinterpret_cast<const double*>(x) : *reinterpret_cast<const float*>(x);
   };
-  std::optional<RankUpdate> of_ranks;
-  if (ranks && !penalised && divides) of_ranks.emplace(*program_, *ranks);
+  SumOverRanks over_ranks(ranks, *program_, divides && !penalised);
   const Team team(settings_.team);
   const Clock::duration most = ranks ? kReturnOfRanks : kReturn;
   int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
-  bool divided = false;         // whether each rank makes a part of the next update
   PyThreadState* state = PyEval_SaveThread();
   const Clock::time_point begin = Clock::now();
   for (bool go = true; go && done < count;) {
     if (!run_parts(parts, done, done + 1 == count)) break;
     const double own = loss();
     const bool stays = program_->is_measured() && are_measured(parts) && Clock::now() - begin < most;
-    // That it makes two more batches in any case.
-    const bool says = of_ranks && of_ranks->pays() && stays && done + 2 < count;
-    if (ranks && !(divided ? of_ranks->add(says) : ranks->add(says))) break;
+    if (!over_ranks.add(stays && done + 2 < count)) break;
     double* const found = values + 3 * done++;
     found[0] = loss(), found[1] = 0, found[2] = own;
-    const bool next = ranks && ranks->agreed();
-    if (next) least = done + 2;
-    if (divided && !std::isfinite(found[0])) {  // the same on all ranks
-      divided = false;
-      if (!of_ranks->complete()) break;
-    }
-    if (divided && !of_ranks->run(team, !next)) break;
-    if (!divided) run();
-    divided = next;
+    if (over_ranks.agreed()) least = done + 2;
+    if (!over_ranks.update(team, std::isfinite(found[0]), [this] { run(); })) break;
     if (penalised) found[1] = number_at(settings_.results[0], penalty);
     go = std::isfinite(found[0] + found[1]) && (stays || done < least);
   }

@@ -6,6 +6,7 @@
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/array_program.h"
 #include "bindings/tensors/tensors.h"
+#include "bindings/tensors/views.h"
 
 namespace ranvier::bind {
 namespace {
@@ -28,7 +29,7 @@ bool Gradient::is_held() const {
   const Held now = slot_of(tensor.ptr(), slots.array), cell = slot_of(tensor.ptr(), slots.cell);
   if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
-  const bool in_cell = item_of(cell.ptr(), 1).is(now);
+  const bool in_cell = item_of(cell.ptr(), kChangedLast).is(now);
   constexpr int kOwn = 1 + kHeldReferences;
   return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now.ptr()) > kOwn + in_cell ||
          Py_REFCNT(cell.ptr()) > kOwn;
@@ -52,8 +53,7 @@ void ArrayProgram::release_held_gradients() {
 }
 
 void ArrayProgram::renew(Gradient& g) {
-  auto renewed = py::reinterpret_steal<py::object>(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
-  if (!renewed) throw py::error_already_set();
+  py::object renewed = checked(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
   g.tensor = std::move(renewed);
   char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
   g.data = data;
@@ -140,24 +140,8 @@ void ArrayProgram::adopt_gradients() {
   }
 }
 
-// Tensor._cell is [number of changes, the array changed last, flags].
 void ArrayProgram::count_changes() const {
-  for (const auto& [cell, array] : changed_) {
-    const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
-    PyObject* next = PyLong_FromLongLong(changes + 1);
-    if (!next) PyErr_Clear(), next = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
-    PyList_SetItem(cell.ptr(), 0, next);
-    const Held before = item_of(cell.ptr(), 1);
-    if (before.is(array)) continue;
-    // Several views were changed: the memory that they share, as the eager count_change() has it.
-    PyObject* all = array.ptr();
-    if (!before.is_none())
-      while (PyObject* base = PyArray_BASE(as_array(all))) {
-        if (!PyArray_Check(base)) break;
-        all = base;
-      }
-    PyList_SetItem(cell.ptr(), 1, py::reinterpret_borrow<py::object>(all).release().ptr());
-  }
+  for (const auto& [cell, array] : changed_) count_change(cell.ptr(), array.ptr());
 }
 
 }  // namespace ranvier::bind

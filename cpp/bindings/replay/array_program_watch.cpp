@@ -1,5 +1,6 @@
 // Tensors whose changes are counted, so that what a program has prepared from them is made again.
 #include "bindings/replay/array_program.h"
+#include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {
 
@@ -17,10 +18,9 @@ void ArrayProgram::keep_watched(const std::vector<int>& regions) {
 // Computes what follows from watched Tensors again: after a change of one, and in each run where NumPy, or
 // `.data`, has access to the memory, so that changes are not counted.
 void ArrayProgram::watch() {
-  constexpr int64_t kUnwatched = 8;  // UNWATCHED of tensors/views.py
   for (WatchedTensor& w : watched_) {
-    const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), 0).ptr());
-    const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), 2).ptr()) & kUnwatched;
+    const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), kChanges).ptr());
+    const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), kFlags).ptr()) & kUnwatched;
     if (changes != w.changes || unwatched) program_->renew();
     w.changes = changes;
   }

@@ -265,8 +265,7 @@ void register_compiled_call(Module m) {
   g_training = PyUnicode_InternFromString("training");
   g_bound = PyUnicode_InternFromString("_bound");
   g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
-  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
-  if (!type) throw py::error_already_set();
+  const py::object type = checked(PyType_FromSpec(&g_type));
   m.attr("_CompiledCall") = type;
   g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
   def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {

@@ -148,7 +148,7 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
   if (gradient.is_none()) return kNoGradient;
   const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
   // The references that are the gradient's own: its slot, this function's, and its cell's where that has one.
-  const int own = 1 + kHeldReferences + item_of(cell.ptr(), 1).is(array);
+  const int own = 1 + kHeldReferences + item_of(cell.ptr(), kChangedLast).is(array);
   if (adds && Py_REFCNT(array.ptr()) > own) return kSharedGradient;
   return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
 }

@@ -10,9 +10,7 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-PyObject* g_changed;          // views.bump
-constexpr int kFirst = 3;     // views.FIRST: a cell of a Tensor that shares memory with no other has no more
-constexpr int kBorrowed = 4;  // views.BORROWED
+PyObject* g_changed;  // views.bump
 
 bool records(PyObject* tensor) {
   return is_grad_enabled() && slot_of(tensor, tensor_slots().requires_grad).ptr() == Py_True;
@@ -94,31 +92,48 @@ py::object as_tensors(const py::object& y, PyObject* result) {
   return checked(PyTuple_Type.tp_new(reinterpret_cast<PyTypeObject*>(result), items.ptr(), nullptr));
 }
 
+// kernel(arguments ...): a Tensor, or several.
+struct ByKernel final : Op {
+  py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
+  py::object by_node(PyObject* const* arguments, Py_ssize_t count) const;
+
+  PyObject* node;           // or null: makes the node where a gradient is needed
+  PyObject* result;         // or null: the class of named tuples that several results make
+  Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
+  bool floats;              // a first Tensor of another dtype is left to Python
+  bool autocast;            // in blocks of autocast Python computes it
+};
+
 // node(settings ...).apply(inputs ...)
-py::object of_node(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
-  if (!op.node || count < op.inputs) return {};
-  PyObject* const* settings = arguments + op.inputs;
-  const auto node =
-      py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.node, settings, count - op.inputs, nullptr));
-  if (!node) return {};
-  PyObject* all[Passed::kMost + 1] = {node.ptr()};
-  std::copy_n(arguments, op.inputs, all + 1);
-  return applied(all, op.inputs + 1);
+py::object ByKernel::by_node(PyObject* const* arguments, Py_ssize_t count) const {
+  if (!node || count < inputs) return {};
+  const auto made = py::reinterpret_steal<py::object>(
+      PyObject_Vectorcall(node, arguments + inputs, count - inputs, nullptr));
+  if (!made) return {};
+  PyObject* all[Passed::kMost + 1] = {made.ptr()};
+  std::copy_n(arguments, inputs, all + 1);
+  return applied(all, inputs + 1);
 }
 
-// kernel(arguments ...): a Tensor, or several.
-py::object by_arrays(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
-  if (op.floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
+py::object ByKernel::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
+  if (names || is_observed() || (t_autocast && autocast)) return {};
+  if (floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
     const Held array = slot_of(arguments[0], tensor_slots().array);
     if (!array || !is_known(PyArray_TYPE(as_array(array))) || known(PyArray_TYPE(as_array(array))).rank < 2)
       return {};
   }
   Passed passed;
-  if (!passed.add_all(arguments, std::min(count, op.most))) return of_node(op, arguments, count);
+  if (!passed.add_all(arguments, std::min(count, most))) return by_node(arguments, count);
   // A function of several kernels would round halves several times.
-  if (op.floats && passed.has_halves() && !PyCFunction_Check(op.kernel)) return {};
-  const py::object y = passed.call(op.kernel, nullptr);
-  return y ? as_tensors(y, op.result) : y;
+  if (floats && passed.has_halves() && !PyCFunction_Check(kernel)) return {};
+  const py::object y = passed.call(kernel, nullptr);
+  return y ? as_tensors(y, result) : y;
+}
+
+// The base in a Tensor's _view, which is not None; null: it has another form.
+PyObject* base_of(const Held& view) {
+  return PyTuple_Check(view.ptr()) && PyTuple_GET_SIZE(view.ptr()) == 3 ? PyTuple_GET_ITEM(view.ptr(), 0)
+                                                                        : nullptr;
 }
 
 // Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
@@ -126,79 +141,75 @@ py::object by_arrays(const Op& op, PyObject* const* arguments, Py_ssize_t count,
 bool is_free(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
-  if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirst) return false;
-  if (whole_number(item_of(cell.ptr(), 2)) & kBorrowed) return false;
+  if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirstLink)
+    return false;
+  if (whole_number(item_of(cell.ptr(), kFlags)) & kBorrowed) return false;
   // what a Function has saved of its result may have to be copied
   const auto has_maker = [&](PyObject* t) { return !slot_of(t, slots.grad_fn).is_none(); };
   if (has_maker(tensor)) return false;
-  for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
+  for (Py_ssize_t i = kFirstLink; i < PyList_GET_SIZE(cell.ptr()); ++i) {
     const py::object other = target_of(PyList_GET_ITEM(cell.ptr(), i));
     if (other && has_maker(other.ptr())) return false;
   }
   if (view.is_none() || !is_grad_enabled()) return true;
-  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return false;
-  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
-  return PyObject_TypeCheck(base, tensor_class()) && !records(base);
-}
-
-// The array whose memory another one is a view of.
-py::handle root_of(py::handle array) {
-  while (PyArray_Check(array.ptr()) && PyArray_BASE(as_array(array)) &&
-         PyArray_Check(PyArray_BASE(as_array(array))))
-    array = PyArray_BASE(as_array(array));
-  return array;
+  PyObject* const base = base_of(view);
+  return base && PyObject_TypeCheck(base, tensor_class()) && !records(base);
 }
 
 // Whether a Tensor is a view of one that requires gradients, so that a change gives it a new history.
 bool follows_gradients(PyObject* tensor) {
   const Held view = slot_of(tensor, tensor_slots().view);
   if (!view || view.is_none()) return false;
-  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return true;
-  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
-  return PyObject_TypeCheck(base, tensor_class()) &&
-         slot_of(base, tensor_slots().requires_grad).ptr() == Py_True;
+  PyObject* const base = base_of(view);
+  return !base || (PyObject_TypeCheck(base, tensor_class()) &&
+                   slot_of(base, tensor_slots().requires_grad).ptr() == Py_True);
 }
 
 // As views.bump, to which it leaves the Tensors that get a new history.
-void count_change(PyObject* tensor) {
+void note_change(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
   bool simple = !follows_gradients(tensor);
-  for (Py_ssize_t i = kFirst; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
+  for (Py_ssize_t i = kFirstLink; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
     PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
     simple = other == Py_None || !follows_gradients(other);
   }
 #ifdef Py_GIL_DISABLED  // weak references may end meanwhile
-  simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirst;
+  simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirstLink;
 #endif
   if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
-  const py::object changes = checked(PyLong_FromLongLong(whole_number(item_of(cell.ptr(), 0)) + 1));
-  PyList_SetItem(cell.ptr(), 0, Py_NewRef(changes.ptr()));
-  const Held last = item_of(cell.ptr(), 1);
-  py::handle changed = array;
-  if (!last.is_none() && last.ptr() != array.ptr()) changed = root_of(array);  // several views were
-  PyList_SetItem(cell.ptr(), 1, Py_NewRef(changed.ptr()));
+  count_change(cell.ptr(), array.ptr());
 }
 
 // kernel(arguments ..., out): the Tensor itself, into whose memory the kernel has written. Not while a step
 // is recorded, nor where gradients are needed.
-py::object in_place(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
-  if (t_recording || !count || !PyObject_TypeCheck(arguments[0], tensor_class())) return {};
+struct Into final : Op {
+  py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
+  PyObject* kernel_for(char kind, bool named) const {  // of the tensor's dtype
+    if (named) return kind == 'f' ? with_names : nullptr;
+    return kind == 'f' ? kernel : kind == 'i' || kind == 'u' ? of_integers : of_others;
+  }
+
+  PyObject *of_integers, *of_others, *with_names;  // other kernels, or null
+  Py_ssize_t most;                                 // how many arguments the kernel gets
+  bool reads;                                      // it also reads the tensor
+};
+
+py::object Into::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
+  if (is_observed() || t_recording || !count || !PyObject_TypeCheck(arguments[0], tensor_class())) return {};
   PyObject* const tensor = arguments[0];
   const Held array = slot_of(tensor, tensor_slots().array);
   if (!array || !is_free(tensor)) return {};
-  const char kind = PyArray_DESCR(as_array(array))->kind;
-  PyObject* kernel = kind == 'f' ? op.kernel : kind == 'i' || kind == 'u' ? op.of_integers : op.of_others;
-  if (names) kernel = kind == 'f' ? op.with_names : nullptr;
-  const Py_ssize_t first = op.reads ? 0 : 1;
+  PyObject* const writes = kernel_for(PyArray_DESCR(as_array(array))->kind, names);
+  const Py_ssize_t first = reads ? 0 : 1;
   Passed passed;
-  if (!kernel || !passed.add_all(arguments + first, std::min(count - first, op.most)) ||
-      !passed.add(tensor) || !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
+  if (!writes || !passed.add_all(arguments + first, std::min(count - first, most)) || !passed.add(tensor) ||
+      !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
     return {};
-  const py::object y = passed.call(kernel, names);
+  const py::object y = passed.call(writes, names);
   // Another array: an operand is missing, and the kernel has taken its output for that.
   if (!y || (PyArray_Check(y.ptr()) && y.ptr() != array.ptr())) return {};
-  count_change(tensor);
+  note_change(tensor);
   return py::reinterpret_borrow<py::object>(tensor);
 }
 
@@ -214,20 +225,19 @@ void register_direct(Module m) {
       "autocast=False)",
       [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes,
          Truth autocast) {
-        Op op{};
-        op.answer = by_arrays, op.in_python = kept(in_python.value), op.node = kept(node.value);
-        op.inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op.most = most_of(takes);
-        op.floats = floats, op.autocast = autocast, op.result = kept(result.value);
-        return function_of(op, kernel.value, py::none());
+        auto* op = new ByKernel;
+        op->node = kept(node.value), op->result = kept(result.value);
+        op->inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op->most = most_of(takes);
+        op->floats = floats, op->autocast = autocast;
+        return function_of(op, in_python.value, kernel.value);
       });
   def(m, "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1)",
       [](Raw in_python, Raw of_floats, Raw of_integers, Raw of_others, Raw with_names, Truth reads,
          Whole takes) {
-        Op op{};
-        op.answer = in_place, op.in_python = kept(in_python.value), op.most = most_of(takes);
-        op.of_integers = kept(of_integers.value), op.of_others = kept(of_others.value);
-        op.with_names = kept(with_names.value), op.reads = reads;
-        return function_of(op, of_floats.value, py::none());
+        auto* op = new Into;
+        op->of_integers = kept(of_integers.value), op->of_others = kept(of_others.value);
+        op->with_names = kept(with_names.value), op->most = most_of(takes), op->reads = reads;
+        return function_of(op, in_python.value, of_floats.value);
       });
   def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });
 }

@@ -107,8 +107,7 @@ PyType_Spec g_block{"ranvier._core._GradBlock", sizeof(Block), 0, Py_TPFLAGS_DEF
                     g_block_slots};
 
 void add_type(Module m, const char* name, PyType_Spec& spec) {
-  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
-  if (!type) throw py::error_already_set();
+  const py::object type = checked(PyType_FromSpec(&spec));
   m.attr(name) = type;
 }
 

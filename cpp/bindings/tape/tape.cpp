@@ -154,7 +154,7 @@ void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
     PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
     join(view, x, self, recording);
     if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
-      set(self, g_slots.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), 0).ptr())));
+      set(self, g_slots.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), kChanges).ptr())));
   }
   if (several) mark_several(made);
 }
@@ -223,10 +223,10 @@ py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object
 
 // How far the result, a new one, and the inputs have counted.
 py::object changes_of(const Inputs& inputs) {
-  const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), 0).ptr()); };
+  const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), kChanges).ptr()); };
   bool all_new = inputs.count < kShared;
   for (size_t i = 0; i < inputs.count && all_new; ++i)
-    all_new = whole_number(item_of(cell_of(inputs, i).ptr(), 0)) == 0;
+    all_new = whole_number(item_of(cell_of(inputs, i).ptr(), kChanges)) == 0;
   if (all_new) return py::reinterpret_borrow<py::object>(g_zeros[inputs.count + 1]);
   py::object changes = inputs.tuple(1, count);
   PyTuple_SET_ITEM(changes.ptr(), 0, PyLong_FromLong(0));

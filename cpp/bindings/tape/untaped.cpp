@@ -12,15 +12,11 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*);
-
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
     op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    const bool by_nodes = (op->answer != elementwise && is_observed()) || (names && !op->with_names) ||
-                          (t_autocast && op->autocast);
-    py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count, names);
+    py::object answer = op->answer(arguments, count, names);
     return answer ? answer.release().ptr() : PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
   });
   if (made && made != Py_None) return made;
@@ -43,20 +39,20 @@ PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cas
 
 PyObject* kept(py::handle x) { return x.is_none() ? nullptr : x.inc_ref().ptr(); }
 
-NewFunction function_of(Op op, py::handle kernel, py::handle ufunc) {
-  op.kernel = kept(kernel), op.ufunc = reinterpret_cast<PyUFuncObject*>(kept(ufunc));
-  std::fill_n(op.loops, kTypes, -1);
-  for (int k = 0; op.ufunc && k < op.ufunc->ntypes; ++k) {
-    const char* types = op.ufunc->types + k * op.ufunc->nargs;
-    const bool alike = op.ufunc->nin == 1 || types[0] == types[1];
-    if (alike && has_loops(types[0]) && has_loops(types[op.ufunc->nin]) && op.loops[int{types[0]}] < 0)
-      op.loops[int{types[0]}] = static_cast<int8_t>(k);
+Loops::Loops(py::handle given) : ufunc(reinterpret_cast<PyUFuncObject*>(kept(given))) {
+  std::fill_n(by_type_, kTypes, -1);
+  for (int k = 0; ufunc && k < ufunc->ntypes; ++k) {
+    const char* types = ufunc->types + k * ufunc->nargs;
+    const bool alike = ufunc->nin == 1 || types[0] == types[1];
+    if (alike && has_loops(types[0]) && has_loops(types[ufunc->nin]) && by_type_[int{types[0]}] < 0)
+      by_type_[int{types[0]}] = static_cast<int8_t>(k);
   }
-  PyObject* self = PyCapsule_New(new Op(op), nullptr, nullptr);
-  PyObject* function = self ? PyCFunction_NewEx(&g_method, self, nullptr) : nullptr;
-  Py_XDECREF(self);
-  if (!function) throw py::error_already_set();
-  return {py::reinterpret_steal<py::object>(function)};
+}
+
+NewFunction function_of(Op* op, py::handle in_python, py::handle kernel) {
+  op->in_python = kept(in_python), op->kernel = kept(kernel);
+  const py::object self = checked(PyCapsule_New(op, nullptr, nullptr));
+  return {checked(PyCFunction_NewEx(&g_method, self.ptr(), nullptr))};
 }
 
 // The array of a Tensor; empty: it is another object, or left to Python.
@@ -77,9 +73,7 @@ bool Operand::read(PyObject* x) {
     type = PyArray_TYPE(as_array(array)), rank = known(type).rank;
     return true;
   }
-  number = py::reinterpret_steal<py::object>(
-      PyArray_IsScalar(x, Generic) ? PyObject_CallMethod(x, "item", nullptr) : Py_NewRef(x));
-  if (!number) throw py::error_already_set();
+  number = checked(PyArray_IsScalar(x, Generic) ? PyObject_CallMethod(x, "item", nullptr) : Py_NewRef(x));
   x = number.ptr();
   rank = PyBool_Check(x) ? 0 : PyLong_Check(x) ? 1 : PyFloat_Check(x) ? 2 : -1;
   return rank >= 0;
@@ -87,10 +81,7 @@ bool Operand::read(PyObject* x) {
 
 py::object applied(PyObject* const* node_and_inputs, size_t count) {
   static PyObject* const apply = PyUnicode_InternFromString("apply");
-  auto y =
-      py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(apply, node_and_inputs, count, nullptr));
-  if (!y) throw py::error_already_set();
-  return y;
+  return checked(PyObject_VectorcallMethod(apply, node_and_inputs, count, nullptr));
 }
 
 py::object in_type(const py::object& array, int type) {
@@ -101,18 +92,27 @@ py::object in_type(const py::object& array, int type) {
     invoke_cast(x, y, known(type).dtype);
     return y.release();
   }
-  PyObject* made = PyArray_CastToType(as_array(array), PyArray_DescrFromType(type), 0);
-  if (!made) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(made);
+  return checked(PyArray_CastToType(as_array(array), PyArray_DescrFromType(type), 0));
 }
 
-py::object kernel_result(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
-  auto y = py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.kernel, arguments, count, nullptr));
-  if (!y) throw py::error_already_set();
-  return new_tensor(y.ptr());
+py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_t count) {
+  return new_tensor(checked(PyObject_Vectorcall(kernel, arguments, count, nullptr)).ptr());
 }
 
 namespace {
+
+// f(x) or f(a, b), element by element; f(condition, a, b), whose kernel moves elements.
+struct Elementwise final : Op {
+  explicit Elementwise(py::handle ufunc) : loops(ufunc) {}
+  py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
+  template <int count>
+  py::object by_loop(Operand* x, int type) const;
+  py::object by_node(const Operand* x, Py_ssize_t operands, int type) const;
+
+  Loops loops;
+  bool is_flat, divides;                     // the results carry no gradient; integers: by 0 is an error
+  PyObject *node, *with_number, *of_number;  // or null: make the node of f(a, b), f(a, 2.0), f(2.0, b)
+};
 
 // -1: Python decides.
 int result_type(const Operand* x, Py_ssize_t count) {
@@ -176,9 +176,9 @@ Output result_like(const Operand* x, int count, const Shape& shape, int type) {
 }
 
 template <int count>
-py::object by_loop(const Op& op, Operand* x, int type) {
-  const int k = op.loop(type), made = k < 0 ? -1 : op.ufunc->types[k * op.ufunc->nargs + count];
-  if (k < 0 || t_recording || (count == 2 && op.divides && known(type).rank < 2 && has_zero(x[1]))) return {};
+py::object Elementwise::by_loop(Operand* x, int type) const {
+  const int k = loops.of(type), made = k < 0 ? -1 : loops.ufunc->types[k * loops.ufunc->nargs + count];
+  if (k < 0 || t_recording || (count == 2 && divides && known(type).rank < 2 && has_zero(x[1]))) return {};
   if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy counts with bools, PyTorch refuses
   Shape shape;
   for (int i = 0; i < count; ++i) {
@@ -194,20 +194,16 @@ py::object by_loop(const Op& op, Operand* x, int type) {
     all[i] = x[i].array ? Strided(x[i].array, shape.ndim) : Strided(numbers[i]);
   }
   py::object array = y.release();
-  run_loop<count, false>(op, k, shape, all, Strided(array, shape.ndim));
+  run_loop<count, false>(loops, k, shape, all, Strided(array, shape.ndim));
   return new_tensor(array.ptr());
 }
 
-py::object as_float(const py::object& number) {
-  auto x = py::reinterpret_steal<py::object>(PyNumber_Float(number.ptr()));
-  if (!x) throw py::error_already_set();
-  return x;
-}
+py::object as_float(const py::object& number) { return checked(PyNumber_Float(number.ptr())); }
 
 // The result of a node on Tensors of the dtype, or on one and a number; empty: Python casts.
-py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type) {
-  const bool of_number = !x[0].array, with_number = operands == 2 && !x[1].array;
-  PyObject* const maker = of_number ? op.of_number : with_number ? op.with_number : op.node;
+py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type) const {
+  const bool of_a_number = !x[0].array, with_a_number = operands == 2 && !x[1].array;
+  PyObject* const maker = of_a_number ? of_number : with_a_number ? with_number : node;
   if (!maker || known(type).rank < 2) return {};
   PyObject* arguments[3] = {};
   size_t count = 1;
@@ -215,11 +211,10 @@ py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type
     if (x[i].array && x[i].type != type) return {};
     if (x[i].array) arguments[count++] = x[i].given;
   }
-  const auto node = py::reinterpret_steal<py::object>(
-      of_number || with_number ? PyObject_CallOneArg(maker, as_float(x[with_number].number).ptr())
-                               : PyObject_CallNoArgs(maker));
-  if (!node) throw py::error_already_set();
-  arguments[0] = node.ptr();
+  const py::object made = checked(of_a_number || with_a_number
+                                      ? PyObject_CallOneArg(maker, as_float(x[with_a_number].number).ptr())
+                                      : PyObject_CallNoArgs(maker));
+  arguments[0] = made.ptr();
   return applied(arguments, count);
 }
 
@@ -230,10 +225,9 @@ py::object array_of_number(py::handle number, int type) {
   return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
 }
 
-// f(x) or f(a, b), element by element; f(condition, a, b), whose kernel moves elements.
-py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x[3];
-  if (count < 1 || count > 3) return {};
+  if (names || count < 1 || count > 3) return {};
   for (int i = 0; i < count; ++i)
     if (!x[i].read(arguments[i])) return {};
   const bool chooses = count == 3;
@@ -245,11 +239,11 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
   for (int i = chooses; is_half && i < count; ++i)
     if (x[i].array && x[i].type != type) return {};  // a number in another dtype may be beyond its range
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
-  if (is_observed() || (!op.is_flat && std::any_of(x, x + count, needs)))
-    return count < 3 && !op.is_flat ? by_node(op, x, count, type) : py::object();
-  if (!chooses && !(op.kernel && is_float)) {
-    if (!op.ufunc || op.ufunc->nin != count) return {};
-    return count == 2 ? by_loop<2>(op, x, type) : by_loop<1>(op, x, type);
+  if (is_observed() || (!is_flat && std::any_of(x, x + count, needs)))
+    return count < 3 && !is_flat ? by_node(x, count, type) : py::object();
+  if (!chooses && !(kernel && is_float)) {
+    if (!loops.ufunc || loops.ufunc->nin != count) return {};
+    return count == 2 ? by_loop<2>(x, type) : by_loop<1>(x, type);
   }
   PyObject* given[4] = {};
   py::object numbers[3];
@@ -264,7 +258,7 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
     given[i] = numbers[i].ptr();
   }
   given[count] = Py_None;  // out
-  return kernel_result(op, given, count + 1);
+  return kernel_result(kernel, given, count + 1);
 }
 
 }  // namespace
@@ -277,11 +271,10 @@ void register_untaped(Module m) {
       "of_number=None)",
       [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
          Raw of_number) {
-        Op op{};
-        op.answer = elementwise, op.is_flat = flat, op.divides = divides;
-        op.in_python = kept(in_python.value), op.node = kept(node.value);
-        op.with_number = kept(with_number.value), op.of_number = kept(of_number.value);
-        return function_of(op, kernel.value, ufunc.value);
+        auto* op = new Elementwise(ufunc.value);
+        op->is_flat = flat, op->divides = divides, op->node = kept(node.value);
+        op->with_number = kept(with_number.value), op->of_number = kept(of_number.value);
+        return function_of(op, in_python.value, kernel.value);
       });
 }
 

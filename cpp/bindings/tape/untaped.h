@@ -49,29 +49,27 @@ inline const Known& known(int type) {
 inline bool is_known(int type) { return known(type).rank >= 0; }
 inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // of NumPy's
 
-// A function of Python, and what it calls. It lives as long as the process.
+// A function of Python, and what answers its simple calls: a class for each kind of op. It lives as long as
+// the process.
 struct Op {
+  virtual ~Op() = default;
   // Empty: Python computes it. names: of the last arguments, as in a vectorcall; null: none.
-  py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count, PyObject* names);
-  PyObject* in_python;  // computes what is not answered here
-  PyObject* kernel;     // or null
-  PyObject* node;       // or null: makes the node where a gradient is needed
-  // element-wise
-  PyObject *with_number, *of_number;  // or null: make the node of f(a, 2.0), f(2.0, b)
-  bool divides;                       // integers: by 0 is an error
-  // of NumPy's loops
-  PyUFuncObject* ufunc;  // or null
-  bool is_flat;          // the results carry no gradient
-  int type, initial;     // a reduction's dtype, and what it begins with; -1: x's own, the first element
-  int8_t loops[kTypes];  // of the ufunc, by the dtype of its operands; -1: there is none
-  int loop(int of) const { return has_loops(of) ? loops[of] : -1; }
-  // of a kernel on arrays (direct.cpp)
-  Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
-  bool floats;              // a first Tensor of another dtype is left to Python
-  PyObject* result;         // or null: the class of named tuples that several results make
-  bool autocast;            // in blocks of autocast Python computes it
-  bool reads;               // in place: the kernel also reads the tensor
-  PyObject *of_integers, *of_others, *with_names;  // in place: other kernels, or null
+  virtual py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const = 0;
+
+  PyObject* in_python = nullptr;  // computes what is not answered here
+  PyObject* kernel = nullptr;     // on arrays, or null
+};
+
+// The inner loops of one of NumPy's ufuncs.
+class Loops {
+ public:
+  explicit Loops(py::handle ufunc);  // None: there are none
+  int of(int type) const { return has_loops(type) ? by_type_[type] : -1; }
+
+  PyUFuncObject* ufunc;
+
+ private:
+  int8_t by_type_[kTypes];  // by the dtype of the operands; -1: there is none
 };
 
 struct Operand {
@@ -90,13 +88,13 @@ struct NewFunction : py::object {
   RANVIER_ANNOTATION("Any");
 };
 PyObject* kept(py::handle x);  // a new reference; null for None
-NewFunction function_of(Op op, py::handle kernel, py::handle ufunc);
+NewFunction function_of(Op* op, py::handle in_python, py::handle kernel);
 
 // node.apply(inputs ...): all of them, one after another.
 py::object applied(PyObject* const* node_and_inputs, size_t count);
 py::object in_type(const py::object& array, int type);
-// What op.kernel returns for these arguments, as a Tensor.
-py::object kernel_result(const Op& op, PyObject* const* arguments, Py_ssize_t count);
+// What a kernel returns for these arguments, as a Tensor.
+py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_t count);
 
 // An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.
 struct Strided {
@@ -111,17 +109,17 @@ struct Strided {
   }
 };
 
-// The k-th inner loop of a ufunc, over all elements of a shape: of x and y. A reduction reads y, too. The
+// The k-th of the inner loops, over all elements of a shape: of x and y. A reduction reads y, too. The
 // loops of numbers need no GIL.
 template <int count, bool reduces>
-void run_loop(const Op& op, int k, const Shape& shape, const Strided (&x)[count], const Strided& y) {
+void run_loop(const Loops& loops, int k, const Shape& shape, const Strided (&x)[count], const Strided& y) {
   const int64_t* steps[count + 1];
   for (int i = 0; i < count; ++i) steps[i + reduces] = x[i].steps;
   steps[reduces ? 0 : count] = y.steps;  // the last one decides the order
   const LoopNest<count + 1> nest(shape.ndim, shape.sizes,
                                  *reinterpret_cast<const int64_t* const(*)[count + 1]>(&steps));
-  const auto loop = op.ufunc->functions[k];
-  void* const data = op.ufunc->data ? op.ufunc->data[k] : nullptr;
+  const auto loop = loops.ufunc->functions[k];
+  void* const data = loops.ufunc->data ? loops.ufunc->data[k] : nullptr;
   constexpr int kArrays = count + 1 + reduces;
   npy_intp inner[kArrays];
   for (int i = 0; i < kArrays; ++i) inner[i] = nest.strides[i % (count + 1)][nest.ndim - 1];

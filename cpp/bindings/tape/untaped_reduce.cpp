@@ -25,10 +25,10 @@ bool read_axes(PyObject* axes, int ndim, bool* reduced) {
   return count > 0;
 }
 
-// The first element along the reduced axes of x, or a number, for each result.
-void begin(const Op& op, const Shape& shape, const bool* reduced, const Strided& x, const Strided& y,
+// For each result a number, or where that is negative the first element along the reduced axes of x.
+void begin(int64_t number, const Shape& shape, const bool* reduced, const Strided& x, const Strided& y,
            int type) {
-  const int64_t item = known(type).bytes, number = op.initial;  // whose first bytes are the low ones
+  const int64_t item = known(type).bytes;  // the first bytes of the number are the low ones
   Shape first;
   for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
   const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
@@ -41,29 +41,38 @@ void begin(const Op& op, const Shape& shape, const bool* reduced, const Strided&
 }
 
 // f(x, dim, axis, keepdim, keepdims), with NumPy's names of the same: floats by the kernel, if there is one.
-py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+struct Reduction final : Op {
+  explicit Reduction(py::handle ufunc) : loops(ufunc) {}
+  py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
+
+  Loops loops;
+  bool is_flat;       // the results carry no gradient
+  int type, initial;  // the dtype, and what it begins with; -1: x's own, the first element
+};
+
+py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x;
-  if (count != 5 || !x.read(arguments[0]) || !x.array || (x.needs_gradient() && !op.is_flat) ||
-      !PyBool_Check(arguments[3]) || !PyBool_Check(arguments[4]))
+  if (names || is_observed() || count != 5 || !x.read(arguments[0]) || !x.array ||
+      (x.needs_gradient() && !is_flat) || !PyBool_Check(arguments[3]) || !PyBool_Check(arguments[4]))
     return {};
   const bool keepdims = arguments[3] == Py_True || arguments[4] == Py_True;
   PyObject* const axes = arguments[2] == Py_None ? arguments[1] : arguments[2];
   const int ndim = PyArray_NDIM(as_array(x.array));
   bool reduced[kMaxDims] = {};
   if (!read_axes(axes, ndim, reduced)) return {};
-  if (x.rank == 2 && op.kernel && (has_loops(x.type) || PyCFunction_Check(op.kernel))) {
+  if (x.rank == 2 && kernel && (has_loops(x.type) || PyCFunction_Check(kernel))) {
     PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
-    return kernel_result(op, given, 4);
+    return kernel_result(kernel, given, 4);
   }
-  const int type = op.type < 0 ? x.type : op.type, k = op.loop(type);
-  if (k < 0 || t_recording || (type == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte
-  const py::object array = in_type(x.array, type);
+  const int of = type < 0 ? x.type : type, k = loops.of(of);
+  if (k < 0 || t_recording || (of == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte
+  const py::object array = in_type(x.array, of);
   Shape shape(ndim, reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(array)))), kept;
   for (int d = 0; d < ndim; ++d) {
     if (!reduced[d] || keepdims) kept.append(reduced[d] ? 1 : shape[d]);
-    if (op.initial < 0 && reduced[d] && !shape[d]) return {};
+    if (initial < 0 && reduced[d] && !shape[d]) return {};
   }
-  const py::object result = Output::contiguous(known(type).dtype, kept).release();
+  const py::object result = Output::contiguous(known(of).dtype, kept).release();
   const Strided own(result, kept.ndim);
   Strided y(own.data);
   for (int d = 0, at = 0; d < ndim; ++d) {
@@ -71,8 +80,8 @@ py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count,
     at += !reduced[d] || keepdims;
   }
   const Strided all[1] = {Strided(array, ndim)};
-  begin(op, shape, reduced, all[0], y, type);
-  run_loop<1, true>(op, k, shape, all, y);
+  begin(initial, shape, reduced, all[0], y, of);
+  run_loop<1, true>(loops, k, shape, all, y);
   return new_tensor(result.ptr());
 }
 
@@ -83,10 +92,10 @@ void register_untaped_reduce(Module m) {
   using namespace untaped;
   def(m, "_reduction(in_python, kernel, ufunc, flat=False, dtype=-1, initial=-1)",
       [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial) {
-        Op op{};
-        op.answer = reduction, op.is_flat = flat, op.in_python = kept(in_python.value);
-        op.type = static_cast<int>(dtype), op.initial = static_cast<int>(initial);
-        return function_of(op, kernel.value, ufunc.value);
+        auto* op = new Reduction(ufunc.value);
+        op->is_flat = flat;
+        op->type = static_cast<int>(dtype), op->initial = static_cast<int>(initial);
+        return function_of(op, in_python.value, kernel.value);
       });
 }
 

@@ -25,10 +25,7 @@ int64_t rows_before(const Shape& shape, int d, bool channels_last) {
 
 template <class E>
 TensorView<E> matrix(E* data, int64_t rows, int64_t columns, int64_t step) {
-  TensorView<E> view;
-  view.data = data, view.ndim = 2;
-  view.shape[0] = rows, view.shape[1] = columns, view.strides[0] = step, view.strides[1] = 1;
-  return view;
+  return {data, 2, {rows, columns}, {step, 1}};
 }
 
 // Arrays of the memory order of y as matrices, side by side in y.

@@ -51,8 +51,7 @@ py::object part_of(py::handle array, const py::object& parts) {
   for (Py_ssize_t i = 0; i < count; ++i)
     PyTuple_SET_ITEM(places.ptr(), i, Py_NewRef(PyTuple_GET_ITEM(parts.ptr(), i)));
   PyTuple_SET_ITEM(places.ptr(), count, Py_NewRef(Py_Ellipsis));
-  auto view = py::reinterpret_steal<py::object>(PyObject_GetItem(array.ptr(), places.ptr()));
-  if (!view) throw py::error_already_set();
+  py::object view = checked(PyObject_GetItem(array.ptr(), places.ptr()));
   return view;
 }
 

@@ -56,7 +56,6 @@ bool has_plain_bools(PyArrayObject* array) {
 
 // A Tensor on the memory of an array that it can have as it is, without a copy or an error; None for another.
 py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
-  constexpr int kUnwatched = 8;  // tensors/views.py
   if (!PyArray_CheckExact(a[0])) return py::none();
   PyArrayObject* const array = as_array(a[0]);
   const char kind = PyArray_DESCR(array)->kind;
@@ -65,7 +64,7 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
       PyArray_SIZE(array) > int64_t{1} << 40 || (kind == 'b' && !has_plain_bools(array)))
     return py::none();
   const py::object cell = new_cell();
-  PyList_SetItem(cell.ptr(), 2, PyLong_FromLong(kUnwatched | whole_number(item_of(cell.ptr(), 2))));
+  PyList_SetItem(cell.ptr(), kFlags, PyLong_FromLong(kUnwatched | whole_number(item_of(cell.ptr(), kFlags))));
   return new_tensor(a[0], false, Py_None, cell);
 }
 
@@ -144,12 +143,10 @@ bool has_attributes(PyObject* tensor) {
 }
 
 py::object new_cell() {
-  constexpr int kInference = 32;  // tensors/views.py
-  auto cell = py::reinterpret_steal<py::object>(PyList_New(3));
-  if (!cell) throw py::error_already_set();
-  PyList_SET_ITEM(cell.ptr(), 0, PyLong_FromLong(0));
-  PyList_SET_ITEM(cell.ptr(), 1, Py_NewRef(Py_None));
-  PyList_SET_ITEM(cell.ptr(), 2, PyLong_FromLong(is_inference() ? kInference : 0));
+  py::object cell = checked(PyList_New(kFirstLink));
+  PyList_SET_ITEM(cell.ptr(), kChanges, PyLong_FromLong(0));
+  PyList_SET_ITEM(cell.ptr(), kChangedLast, Py_NewRef(Py_None));
+  PyList_SET_ITEM(cell.ptr(), kFlags, PyLong_FromLong(is_inference() ? kInference : 0));
   leave_to_counts(cell.ptr());
   return cell;
 }

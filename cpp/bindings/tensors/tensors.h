@@ -1,18 +1,12 @@
 // The class Tensor of the Python layer: where its objects have their members, and new ones.
 #pragma once
-#include <pybind11/pytypes.h>
-
 #include <cstdint>
+
+#include "bindings/binder/errors.h"
 
 namespace ranvier::bind {
 
 namespace py = pybind11;
-
-// A new reference that Python has returned; throws where it is null.
-inline py::object checked(PyObject* result) {
-  if (!result) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(result);
-}
 
 // The members of a Tensor, by their offsets: an attribute lookup takes ten times as long.
 struct TensorSlots {
@@ -28,6 +22,10 @@ bool has_attributes(PyObject* tensor);  // that the program has set: they may hi
 // Takes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs look at
 // each object that lives and become more frequent with their number.
 inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
+// What all Tensors of one memory share, the list Tensor._cell (tensors/views.py): the places in it, and
+// flags.
+enum CellPlace : Py_ssize_t { kChanges, kChangedLast, kFlags, kFirstLink };
+constexpr int64_t kBorrowed = 4, kUnwatched = 8, kInference = 32;
 py::object new_cell();                  // of a Tensor that shares memory with no other: see Tensor._cell
 py::object new_object(PyObject* type);  // without a call of __init__
 // A Tensor of this array. maker: the Function whose result it is. cell: null where the caller sets it.

@@ -4,6 +4,7 @@
 
 #include "bindings/binder/errors.h"
 #include "bindings/binder/methods.h"
+#include "bindings/binder/numpy_api.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/tensors.h"
@@ -23,7 +24,6 @@ py::object target_of(PyObject* link) {
 
 namespace {
 
-constexpr Py_ssize_t kFirst = 3;               // the place of the first weak reference in a cell
 PyObject *g_under_no_grad, *g_one_of_several;  // reasons why a view cannot be changed in place on the tape
 PyObject* g_no_reason;
 
@@ -66,7 +66,7 @@ struct Family {
 // The weak references in a cell to Tensors that are alive, each once, by their ids; in their order.
 py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr) {
   py::object links = checked(PyDict_New());
-  for (Py_ssize_t i = kFirst; i < count; ++i) {
+  for (Py_ssize_t i = kFirstLink; i < count; ++i) {
     const py::object link = kept(item_of(cell, i)), tensor = target_of(link.ptr());
     if (!tensor || tensor.ptr() == without) continue;
     if (PyDict_SetItem(links.ptr(), checked(PyLong_FromVoidPtr(tensor.ptr())).ptr(), link.ptr()) < 0)
@@ -90,7 +90,7 @@ void prune(PyObject* cell) {
     const py::object tensor = target_of(PyList_GET_ITEM(left.ptr(), 0));
     if (!tensor || !Family(tensor.ptr())) alive = 0;
   }
-  if (2 * alive < count && PyList_SetSlice(cell, kFirst, count, alive ? left.ptr() : nullptr) < 0)
+  if (2 * alive < count && PyList_SetSlice(cell, kFirstLink, count, alive ? left.ptr() : nullptr) < 0)
     throw py::error_already_set();
 }
 
@@ -117,7 +117,7 @@ py::object sharing(PyObject* tensor) {
     if (py::object other = target_of(PyList_GET_ITEM(found.ptr(), i)))
       PyList_SetItem(found.ptr(), alive++, other.release().ptr());
   if (PyList_SetSlice(found.ptr(), alive, PY_SSIZE_T_MAX, nullptr) < 0) throw py::error_already_set();
-  if (count - kFirst > 2 * alive) prune(cell.ptr());
+  if (count - kFirstLink > 2 * alive) prune(cell.ptr());
   return found;
 }
 
@@ -145,7 +145,7 @@ bool stands_alone(PyObject* view) {
   if (!family || (!family.has_reason() && Py_REFCNT(family.base.ptr()) > 2)) return false;
   if (!hides_base(view, family)) return false;
   const py::object cell = cell_of(view);
-  for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
+  for (Py_ssize_t i = kFirstLink; i < PyList_GET_SIZE(cell.ptr()); ++i) {
     const py::object other = target_of(kept(item_of(cell.ptr(), i)).ptr());
     if (other && other.ptr() != view && other.ptr() != family.base.ptr()) return false;
   }
@@ -166,6 +166,19 @@ void share(PyObject* tensor, PyObject* other) {
 }
 
 }  // namespace
+
+void count_change(PyObject* cell, PyObject* array) {
+  PyObject* changes = PyLong_FromLongLong(PyLong_AsLongLong(item_of(cell, kChanges).ptr()) + 1);
+  if (!changes)
+    PyErr_Clear(), changes = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
+  PyList_SetItem(cell, kChanges, changes);
+  const Held before = item_of(cell, kChangedLast);
+  if (before.ptr() == array) return;
+  const auto base = [](PyObject* x) { return reinterpret_cast<PyObject*>(PyArray_BASE(as_array(x))); };
+  if (!before.is_none())  // several views were changed: the memory that they share
+    while (base(array) && PyArray_Check(base(array))) array = base(array);
+  PyList_SetItem(cell, kChangedLast, Py_NewRef(array));
+}
 
 void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {
   set_slot(view, tensor_slots().cell, cell_of(x).ptr());

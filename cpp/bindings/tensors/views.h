@@ -12,6 +12,8 @@ void join(PyObject* view, PyObject* x, PyObject* function, bool recording);
 void mark_several(PyObject* views);
 // Notes that new Tensors are several views of x, which no Function has made.
 void join_several(PyObject* views, PyObject* x);
+// Counts a change in place of an array that has the memory of a cell. Throws nothing.
+void count_change(PyObject* cell, PyObject* array);
 // The object of a weak reference; null: it is gone.
 py::object target_of(PyObject* link);
 

@@ -32,7 +32,7 @@ struct StoredFactors {
         const int64_t row = m * i / panels;
         t.rows = static_cast<int>(m * (i + 1) / panels - row);
         t.columns = static_cast<int>(std::min<int64_t>(tile.columns, n - j));
-        t.a = a + row * rs_a, t.b = b + j * pairs, t.wide = c + row * rs_c + j;
+        t.a = a + row * rs_a, t.b = b + j * pairs, t.floats = c + row * rs_c + j;
         tile.run(t);
       }
   }

@@ -115,34 +115,20 @@ static void run_tile(const MatmulTile<float>& tile) {
        {chain<Tiles, kParts, true, false, false>, chain<Tiles, kParts, true, true, false>}},
       {{chain<Tiles, kParts, false, false, kOrder>, chain<Tiles, kParts, false, true, kOrder>},
        {chain<Tiles, kParts, true, false, kOrder>, chain<Tiles, kParts, true, true, kOrder>}}};
-  MatmulTile<float> t = tile;
-  const int width = t.columns > L ? kSide : L;
-  const Chain chain = chains[t.odd][t.rows > L][t.columns > L];
-  const bool finishes = is_finished(t);
-  Tiles::configure(t.rows > L ? L : t.rows, t.rows > L ? t.rows - L : 0);
+  const int width = tile.columns > L ? kSide : L;
+  const Chain chain = chains[tile.odd][tile.rows > L][tile.columns > L];
+  Tiles::configure(tile.rows > L ? L : tile.rows, tile.rows > L ? tile.rows - L : 0);
   alignas(64) float total[kSide * kSide], more[kSide * kSide];
-  for (int64_t tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
-    if (t.cs_c == 1 && (t.accumulate || t.fetch_c))
-      for (int i = 0; i < t.rows; ++i)
-        for (int j = 0; j < width; j += L) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
-    float* sums = total;
-    for (int64_t p = 0; p < t.k; p += t.k_block, sums = more) {
-      const int64_t k = t.k - p < t.k_block ? t.k - p : t.k_block;
-      chain(k, t.rows, t.a + p * t.rows, t.b + p * width, sums);
-      if constexpr (kParts == 2) unscale(t.rows, width, sums);
-      if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
-      if (p == 0) continue;
-      for (int i = 0; i < t.rows * width; i += L) store(total + i, load(total + i) + load(more + i));
-    }
-    if constexpr (kParts == 2) {
-      if (t.unfit) mark_unfit(t, t.odd, total, width);
-      if (t.unfit && t.odd == (t.step_a == 0)) t.unfit += t.odd ? t.columns : t.rows;
-    }
-    if (finishes || t.cs_c != 1)
-      store_general<float>(t, total, width);
-    else
-      copy_rows<float>(t.rows, t.columns, total, width, t.c, t.rs_c);
-  }
+  const auto sum = [&](const MatmulTile<float>& t, int64_t p, int64_t k, float* to) RANVIER_INLINED {
+    chain(k, t.rows, t.a + p * t.rows, t.b + p * width, to);
+    if constexpr (kParts == 2) unscale(t.rows, width, to);
+  };
+  run_tiles_of_pairs(tile, width, total, more, sum,
+                     [&](MatmulTile<float>& t, const float* sums) RANVIER_INLINED {
+                       if (kParts != 2 || !t.unfit) return;
+                       mark_unfit(t, t.odd, sums, width);
+                       if (t.odd == (t.step_a == 0)) t.unfit += t.odd ? t.columns : t.rows;
+                     });
 }
 
 // --- Few rows of a: a block of b at a time is rounded into L1, in turns with products of the one before.

@@ -5,6 +5,7 @@
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/pair_chains.h"
+#include "kernels/matmul/pair_packing.h"
 #include "kernels/matmul/stored_tiles.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -68,64 +69,23 @@ static void pack_lines(int64_t k, int columns, int width, const float* src, int6
   }
 }
 
-// Columns contiguous in memory: squares of L pairs of L columns are transposed in registers.
-static void pack_squares(int64_t k, int columns, int width, const float* src, int64_t cs, float* dst,
-                         bool odd) {
-  for (int64_t p = 0; p < k; p += L) {
-    const int np = k - p < L ? static_cast<int>(k - p) : L, count = 2 * np - (odd && k - p <= L);
-    for (int j0 = 0; j0 < width; j0 += L) {
-      const int nj = columns - j0 < L ? columns - j0 : L, stored = width - j0 < L ? width - j0 : L;
-      const float* from = src + j0 * cs + 2 * p;
-      vec<float> square[L];
-      RANVIER_UNROLL
-      for (int j = 0; j < L; ++j) {
-        square[j] = vec<float>{};
-        if (j < nj) square[j] = pairs_at(from, count);
-        if (j + 1 < nj) from = opaque(from + cs);
-      }
-      transpose(square);
-      float* to = dst + p * width + j0;
-      RANVIER_UNROLL
-      for (int i = 0; i < L; ++i) {
-        if (i < np) store_n(to, square[i], stored);
-        to = opaque(to + width);
-      }
-    }
-  }
-}
-
 static void pack_pairs(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                        float* dst, int missing) {
   const bool odd = missing != 0;
   if (rs == 2 && cs != 1)
-    pack_squares(k, columns, width, src, cs, dst, odd);
+    pack_columns(2 * k - odd, columns, width, src, cs, dst,
+                 [](const float* p, int n) RANVIER_INLINED { return pairs_at(p, n); });
   else
     pack_lines(k, columns, width, src, rs, cs, dst, odd);
 }
 
 static void run_pair_tile(const MatmulTile<float>& tile) {
-  MatmulTile<float> t = tile;
-  const int width = t.columns > L ? kTileVectors * L : L;
-  const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
-  const bool finishes = is_finished(t);
+  const int width = tile.columns > L ? kTileVectors * L : L;
+  const Chain chain = chain_of(tile.rows, tile.columns > L, std::make_integer_sequence<int, kTileRows>());
   alignas(64) float total[kTileRows * kTileVectors * L], more[kTileRows * kTileVectors * L];
-  for (int64_t tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
-    if (t.cs_c == 1 && (t.accumulate || t.fetch_c))
-      for (int i = 0; i < t.rows; ++i)
-        for (int j = 0; j < width; j += L) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
-    float* sums = total;
-    for (int64_t p = 0; p < t.k || p == 0; p += t.k_block, sums = more) {
-      const int64_t k = t.k - p < t.k_block ? t.k - p : t.k_block;
-      chain(k, t.a + p * t.rows, 1, t.rows, t.b + p * width, sums);
-      if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
-      if (p == 0) continue;
-      for (int i = 0; i < t.rows * width; i += L) store(total + i, load(total + i) + load(more + i));
-    }
-    if (finishes || t.cs_c != 1)
-      store_general<float>(t, total, width);
-    else
-      copy_rows<float>(t.rows, t.columns, total, width, t.c, t.rs_c);
-  }
+  const auto sum = [&](const MatmulTile<float>& t, int64_t p, int64_t k, float* to)
+                       RANVIER_INLINED { chain(k, t.a + p * t.rows, 1, t.rows, t.b + p * width, to); };
+  run_tiles_of_pairs(tile, width, total, more, sum, [](const MatmulTile<float>&, float*) RANVIER_INLINED {});
 }
 
 // --- Few rows of a: b is rounded where it is, as often as there are passes of rows.

@@ -268,4 +268,30 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
   store_rows(s, transposed, transposed_width);
 }
 
+// Tiles of pairs, one after another, sums in rows of `width` elements. sum(t, p, k, to): those of k pairs
+// from p on; see(t, total): all of a tile, before the epilogue.
+template <class Sum, class See>
+RANVIER_INLINE void run_tiles_of_pairs(MatmulTile<float> t, int width, float* total, float* more,
+                                       const Sum& sum, const See& see) {
+  const bool finishes = is_finished(t);
+  for (int64_t tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
+    if (t.cs_c == 1 && (t.accumulate || t.fetch_c))
+      for (int i = 0; i < t.rows; ++i)
+        for (int j = 0; j < width; j += lanes<float>) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
+    float* sums = total;
+    for (int64_t p = 0; p < t.k || p == 0; p += t.k_block, sums = more) {
+      sum(t, p, t.k - p < t.k_block ? t.k - p : t.k_block, sums);
+      if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
+      if (p == 0) continue;
+      for (int i = 0; i < t.rows * width; i += lanes<float>)
+        store(total + i, load(total + i) + load(more + i));
+    }
+    see(t, total);
+    if (finishes || t.cs_c != 1)
+      store_general<float>(t, total, width);
+    else
+      copy_rows<float>(t.rows, t.columns, total, width, t.c, t.rs_c);
+  }
+}
+
 }  // namespace ranvier::RANVIER_ISA

@@ -174,14 +174,6 @@ class AsStored {
 
 // --- blocks
 
-TensorView<float> matrix(float* data, int64_t m, int64_t n, int64_t rs, int64_t cs) {
-  TensorView<float> v;
-  v.data = data, v.ndim = 3;
-  v.shape[0] = 1, v.shape[1] = m, v.shape[2] = n;
-  v.strides[1] = rs, v.strides[2] = cs;
-  return v;
-}
-
 // Sizes of even parts of n, at most `most`.
 int64_t even(int64_t n, int64_t most) {
   return n <= most ? std::max<int64_t>(n, 1) : round_up(ceil_div(n, ceil_div(n, most)), 16);
@@ -213,7 +205,7 @@ struct Widened {
       widen(rows ? n : m, x + l * (rows ? rs : cs), rows ? cs : rs, data + l * line);
   }
   TensorView<const float> view(int64_t m, int64_t n) const {
-    return as_const(matrix(data, m, n, rows ? line : 1, rows ? 1 : line));
+    return as_const(as_matrix(data, m, n, rows ? line : 1, rows ? 1 : line));
   }
 };
 
@@ -292,7 +284,7 @@ class Blocks {
   Matmul<float> product(const Memory& x, int64_t m, int64_t n, int64_t k, float* c) const {
     Matmul<float> y{};
     y.a = x.a.view(m, k), y.b = x.b.view(k, n);
-    y.c = matrix(c, m, n, columns_, 1);
+    y.c = as_matrix(c, m, n, columns_, 1);
     if (std::is_same_v<Half, BFloat16>) y.precision = Precision::medium;
     return y;
   }

@@ -35,6 +35,12 @@ constexpr int kDotRows = 4;
 constexpr int kGemvRows = 8;  // see gemv.h
 constexpr int kMostParts = 64;
 
+// (1, rows, columns), as Matmul takes matrices in batches; element (i, j) is at data[i * rs + j * cs].
+template <class T>
+static inline TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns, int64_t rs, int64_t cs) {
+  return {data, 3, {1, rows, columns}, {0, rs, cs}};
+}
+
 template <class T>
 struct Matmul {
   RANVIER_CALL("matmul", a, packed.data ? packed : b, precision == Precision::high ? b : bias, bias, norm,

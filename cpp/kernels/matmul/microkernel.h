@@ -157,20 +157,17 @@ static void tile(const MatmulTile<T>& t) {
   }
   for (int64_t more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
     if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched while k runs
+      const auto fetch_row = [&](int i) RANVIER_INLINED {
+        RANVIER_UNROLL
+        for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
+        __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
+      };
       if constexpr (kFrequent<T>) {
         RANVIER_UNROLL
-        for (int i = 0; i < kRows; ++i) {
-          RANVIER_UNROLL
-          for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
-          __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
-        }
+        for (int i = 0; i < kRows; ++i) fetch_row(i);
       } else {
 #pragma GCC unroll 1
-        for (int i = 0; i < kRows; ++i) {
-          RANVIER_UNROLL
-          for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
-          __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
-        }
+        for (int i = 0; i < kRows; ++i) fetch_row(i);
       }
     }
     at.a = a, at.b = b;

@@ -10,9 +10,9 @@
 
 namespace ranvier {
 
-// Of matrices that are stored as bfloat16: see stored_pairs.h. Numbers of k rows, as pairs of two rows:
-// dst[p * width + j] = the pair src[2 p * rs + j * cs], src[(2 p + 1) * rs + j * cs], zeros beyond the
-// columns.
+// Packing of a matrix that is stored as bfloat16 (stored_pairs.h), src [k, columns] -> dst [ceil(k / 2),
+// width]: dst[p * width + j] = the pair src[2 p * rs + j * cs], src[(2 p + 1) * rs + j * cs], zeros beyond
+// the columns.
 struct PackStored {
   int64_t k;
   int columns, width;
@@ -21,22 +21,22 @@ struct PackStored {
   float* dst;
 };
 
-// A panel of `rows` rows, a[i, p] at a[i * rs_a + p * cs_a], by a packed strip of one or two vectors of
-// columns.
+// A tile of such a product: a panel of a [rows, k], a[i, p] at a[i * rs_a + p * cs_a], by a packed strip of b
+// [k, columns], one or two vectors of columns.
 struct StoredTile {
   int64_t k, k_block;  // pairs
   const float *a, *b, *bias;
   int64_t rs_a, cs_a;
   int rows, columns;
   MatmulActivation activation;
-  BFloat16* c;  // c[i * rs_c + j * cs_c], rounded
-  float* wide;  // or, if not null, scale times the sums, which may be added to what is there
+  BFloat16* c;    // c[i * rs_c + j * cs_c], rounded
+  float* floats;  // or, if not null, scale times the sums, which may be added to what is there
   float scale = 1;
   bool added = false;
-  // Where k is in parts: the sums so far, rows `line` apart, whole vectors; else null.
-  float* kept = nullptr;
-  int64_t line = 0;
-  bool starts = true, ends = true;
+  // Where k is in parts: the sums of those before, [rows, width_of_parts], whole vectors; else null.
+  float* of_parts = nullptr;
+  int64_t width_of_parts = 0;
+  bool is_first_part = true, is_last_part = true;
   int64_t rs_c, cs_c;
 };
 

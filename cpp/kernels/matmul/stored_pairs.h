@@ -43,7 +43,7 @@ class StoredProduct {
   struct Sides {
     const BFloat16 *a, *b, *bias;
     BFloat16* c;
-    float* wide;
+    float* floats;  // or null
     int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c, step_bias;
     MatmulActivation activation;
   };
@@ -162,7 +162,8 @@ class StoredProduct {
     StoredTile t{};
     t.k = part.pairs(), t.k_block = k_block_of(t.k, medium_kernels().kc);
     t.rs_c = x.rs_c, t.cs_c = x.cs_c, t.activation = x.activation;
-    t.starts = part.p == 0, t.ends = part.p + part.k == k_, t.line = memory.line;
+    t.is_first_part = part.p == 0, t.is_last_part = part.p + part.k == k_;
+    t.width_of_parts = memory.line;
     for (int64_t s = j0; s < j1 && !interrupted(crew); ++s) {
       const int64_t first = s * tile_.columns;
       t.columns = columns(part.n, s);
@@ -176,9 +177,9 @@ class StoredProduct {
           t.cs_a = 1;
         else
           t.a = packed + (row(i) - row(i0)) * part.pairs(), t.rs_a = 1, t.cs_a = t.rows;
-        if (memory.sums) t.kept = memory.sums + (row(i) - row(begin)) * memory.line + first;
-        if (x.wide)
-          t.wide = x.wide + place;
+        if (memory.sums) t.of_parts = memory.sums + (row(i) - row(begin)) * memory.line + first;
+        if (x.floats)
+          t.floats = x.floats + place;
         else
           t.c = x.c + place;
         tile_.run(t);

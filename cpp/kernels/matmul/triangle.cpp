@@ -19,12 +19,7 @@ template <class T>
 Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs_b, T* c, int64_t m,
                   int64_t n, int64_t k) {
   Matmul<T> p{};
-  p.a.data = a, p.b.data = b, p.c.data = c;
-  p.a.ndim = p.b.ndim = p.c.ndim = 3;
-  p.a.shape[0] = p.b.shape[0] = p.c.shape[0] = 1;
-  p.a.shape[1] = m, p.a.shape[2] = k, p.a.strides[1] = rs_a, p.a.strides[2] = cs_a;
-  p.b.shape[1] = k, p.b.shape[2] = n, p.b.strides[1] = rs_b, p.b.strides[2] = 1;
-  p.c.shape[1] = m, p.c.shape[2] = n, p.c.strides[1] = n, p.c.strides[2] = 1;
+  p.a = as_matrix(a, m, k, rs_a, cs_a), p.b = as_matrix(b, k, n, rs_b, 1), p.c = as_matrix(c, m, n, n, 1);
   return p;
 }
 

@@ -153,11 +153,8 @@ struct SequenceBackward {
   Reduce<T> total(const T* of, const TensorView<T>& to) const {
     Reduce<T> sum{};
     sum.op = ReduceOp::sum, sum.divisor = 1;
-    sum.x.data = of, sum.x.ndim = 2;
-    sum.x.shape[0] = rows, sum.x.shape[1] = width, sum.x.strides[0] = width, sum.x.strides[1] = 1;
+    sum.x = {of, 2, {rows, width}, {width, 1}}, sum.y = {to.data, 2, {1, width}, {0, 1}};
     sum.reduced[0] = true;
-    sum.y.data = to.data, sum.y.ndim = 2;
-    sum.y.shape[0] = 1, sum.y.shape[1] = width, sum.y.strides[1] = 1;
     return sum;
   }
 

@@ -37,15 +37,6 @@ void start(T* state, const TensorView<const T>& initial, int64_t begin, int64_t 
     std::fill(state + begin, state + end, T(0));
 }
 
-// (1, rows, columns), as Matmul takes matrices in batches; element (i, j) is at data[i * rs + j * cs].
-template <class T>
-TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns, int64_t rs, int64_t cs) {
-  TensorView<T> v;
-  v.data = data, v.ndim = 3;
-  v.shape[0] = 1, v.shape[1] = rows, v.shape[2] = columns;
-  v.strides[1] = rs, v.strides[2] = cs;
-  return v;
-}
 // A contiguous matrix (rows, columns); and below it the transpose of one.
 template <class T>
 TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns) {

@@ -61,40 +61,27 @@ struct Product {
   RANVIER_INLINE V pad(V) { return identity(); }
   RANVIER_INLINE V step(V total, V x, V) { return total * x; }
   RANVIER_INLINE V join(V a, V b) { return a * b; }
-  RANVIER_INLINE T across(V v) {  // the same tree as reduce_add's
-    if constexpr (lanes < T >> 8) v *= swap_lanes<8>(v);
-    if constexpr (lanes < T >> 4) v *= swap_lanes<4>(v);
-    if constexpr (lanes < T >> 2) v *= swap_lanes<2>(v);
-    v *= swap_lanes<1>(v);
-    return v[0];
+  RANVIER_INLINE T across(V v) {
+    return fold_lanes(v, [](V a, V b) RANVIER_INLINED { return a * b; });
   }
 };
-template <class T>
-struct Max {
-  using Join = Max;
+template <class T, bool kLargest>
+struct Extreme {
+  using Join = Extreme;
   static constexpr int vectors = kVectors;
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V identity() { return V{} - T(__builtin_inf()); }
+  RANVIER_INLINE V identity() { return V{} + T(kLargest ? -__builtin_inf() : __builtin_inf()); }
   RANVIER_INLINE V pad(V) { return identity(); }
-  RANVIER_INLINE V step(V total, V x, V) { return max(total, x); }
-  RANVIER_INLINE V plain_step(V total, V x) { return maximum(total, x); }
-  RANVIER_INLINE V join(V a, V b) { return max(a, b); }
-  RANVIER_INLINE T across(V v) { return reduce_max(v); }
+  RANVIER_INLINE V step(V total, V x, V) { return join(total, x); }
+  RANVIER_INLINE V plain_step(V total, V x) { return kLargest ? maximum(total, x) : minimum(total, x); }
+  RANVIER_INLINE V join(V a, V b) { return kLargest ? max(a, b) : min(a, b); }
+  RANVIER_INLINE T across(V v) { return kLargest ? reduce_max(v) : reduce_min(v); }
 };
 template <class T>
-struct Min {
-  using Join = Min;
-  static constexpr int vectors = kVectors;
-  using V = vec<T>;
-  RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V identity() { return V{} + T(__builtin_inf()); }
-  RANVIER_INLINE V pad(V) { return identity(); }
-  RANVIER_INLINE V step(V total, V x, V) { return min(total, x); }
-  RANVIER_INLINE V plain_step(V total, V x) { return minimum(total, x); }
-  RANVIER_INLINE V join(V a, V b) { return min(a, b); }
-  RANVIER_INLINE T across(V v) { return reduce_min(v); }
-};
+using Max = Extreme<T, true>;
+template <class T>
+using Min = Extreme<T, false>;
 
 // Written out, so that the totals stay in registers.
 template <class Op, class V>

@@ -46,9 +46,9 @@ ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, 
   const int64_t rows = pixels(c), out = c.dy.shape[1];
   if (!is_contiguous(c.w)) weights_ = carver.take<float>(out * column_);
   const float* const w = is_contiguous(c.w) ? c.w.data : weights_;
-  product_.a = {dy_.data, 3, {1, rows, out}, {0, dy_.stride_w, 1}};
-  product_.b = {w, 3, {1, out, column_}, {0, column_, 1}};
-  product_.c = {columns_, 3, {1, rows, column_}, {0, column_, 1}};
+  product_.a = as_matrix(dy_.data, rows, out, dy_.stride_w, 1);
+  product_.b = as_matrix(w, out, column_, column_, 1);
+  product_.c = as_matrix(columns_, rows, column_, column_, 1);
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }
 

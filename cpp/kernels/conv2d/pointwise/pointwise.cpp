@@ -26,12 +26,6 @@ bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, c
 }
 
 template <class T>
-__attribute__((noinline)) TensorView<T> matrix(T* data, int64_t rows, int64_t columns, int64_t row_stride,
-                                               int64_t column_stride) {
-  return {data, 3, {1, rows, columns}, {0, row_stride, column_stride}};
-}
-
-template <class T>
 Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
   skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
   return c;
@@ -73,12 +67,12 @@ Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
   const int64_t in = p.x.shape[1], out = p.y.shape[1], rows = pixels(p.y);
   const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1], stride_out = p.w.strides[p.transposed ? 1 : 0];
   const bool copies = out <= kDotRows && stride_in != 1;
-  w_ = matrix(p.w.data, in, out, stride_in, stride_out);
+  w_ = as_matrix(p.w.data, in, out, stride_in, stride_out);
   w_copy_ = carver.take<T>(copies ? in * out : 0);
-  product_.a = matrix(x_.data, rows, in, x_.stride_w, 1);
-  product_.b = copies ? matrix<const T>(w_copy_, in, out, 1, in) : w_;
+  product_.a = as_matrix(x_.data, rows, in, x_.stride_w, 1);
+  product_.b = copies ? as_matrix<const T>(w_copy_, in, out, 1, in) : w_;
   product_.bias = p.bias;
-  product_.c = matrix(p.y.data, rows, out, p.y.strides[3], 1);
+  product_.c = as_matrix(p.y.data, rows, out, p.y.strides[3], 1);
   if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
   if (by_tiles(p.algorithms)) product_.precision = Precision::medium;
   if (p.relu) product_.activation.kind = Activation::relu;
@@ -168,9 +162,9 @@ PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& ca
       has_bias_(c.db.data),
       bias_(bias_only(c), carver, threads) {
   const int64_t k = c.dy.shape[1], channels = c.x.shape[1], rows = pixels(c.dy);
-  product_.a = matrix(dy_.data, k, rows, 1, dy_.stride_w);
-  product_.b = matrix(x_.data, rows, channels, x_.stride_w, 1);
-  product_.c = matrix(c.dw.data, k, channels, channels, 1);
+  product_.a = as_matrix(dy_.data, k, rows, 1, dy_.stride_w);
+  product_.b = as_matrix(x_.data, rows, channels, x_.stride_w, 1);
+  product_.c = as_matrix(c.dw.data, k, channels, channels, 1);
   if (by_tiles(c.algorithms)) product_.precision = Precision::medium;
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }

@@ -1,0 +1,86 @@
+// Packing of pairs of bfloat16, [k, columns] -> [ceil(k / 2), width]: two numbers of a column that are
+// neighbours along k become one element. Of numbers of float32 it is in bfloat16.isa.cpp, which alone
+// includes this file.
+#pragma once
+#include "kernels/matmul/pair_chains.h"
+#include "kernels/matmul/pairs.h"
+#include "simd/transpose.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// n numbers of a column, 0 <= n <= 2 L, as pairs, zeros after them.
+RANVIER_INLINE vec<float> column_pairs(const uint16_t* p, int n) {
+  if (n == 2 * L) return (vec<float>)_mm512_loadu_si512(p);
+  return (vec<float>)_mm512_maskz_loadu_epi16(_bzhi_u32(~0u, unsigned(n)), p);
+}
+
+// n pairs, 0 <= n <= L, of two rows; high: null where k is odd and there is no second row.
+RANVIER_INLINE vec<float> row_pairs(const uint16_t* low, const uint16_t* high, int n) {
+  const __mmask16 some = __mmask16(_bzhi_u32(0xffff, unsigned(n)));
+  const auto row = [=](const uint16_t* p) RANVIER_INLINED {
+    if (n == L) return _mm512_maskz_cvtepu16_epi32(~__mmask16(0), _mm256_loadu_si256((const __m256i*)p));
+    return _mm512_maskz_cvtepu16_epi32(~__mmask16(0), _mm256_maskz_loadu_epi16(some, p));
+  };
+  __m512i x = row(low);
+  if (high) x |= _mm512_maskz_slli_epi32(~__mmask16(0), row(high), 16);
+  return (vec<float>)x;
+}
+
+// Columns contiguous in memory, `cs` apart: squares of L pairs of L columns are transposed in registers.
+// pairs_of(p, n): n numbers of a column, 0 <= n <= 2 L, as pairs.
+template <class T, class PairsOf>
+static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, float* dst,
+                         const PairsOf& pairs_of) {
+  for (int64_t p = 0; 2 * p < k; p += L) {
+    const int64_t left = k - 2 * p;
+    const int numbers = left < 2 * L ? static_cast<int>(left) : 2 * L, pairs = (numbers + 1) / 2;
+    for (int j0 = 0; j0 < width; j0 += L) {
+      const int nj = columns - j0 < L ? columns - j0 : L, stored = width - j0 < L ? width - j0 : L;
+      const T* from = src + j0 * cs + 2 * p;
+      vec<float> square[L];  // [columns, pairs], then [pairs, columns]
+      RANVIER_UNROLL
+      for (int j = 0; j < L; ++j) {
+        square[j] = vec<float>{};
+        if (j < nj) square[j] = pairs_of(from, numbers);
+        if (j + 1 < nj) from = opaque(from + cs);
+      }
+      transpose(square);
+      float* to = dst + p * width + j0;
+      RANVIER_UNROLL
+      for (int i = 0; i < L; ++i) {
+        if (i < pairs) store_n(to, square[i], stored);
+        to = opaque(to + width);
+      }
+    }
+  }
+}
+
+static void pack_stored(const PackStored& x) {
+  if (x.rs == 1 && x.cs != 1)
+    return pack_columns(x.k, x.columns, x.width, x.src, x.cs, x.dst,
+                        [](const uint16_t* p, int n) RANVIER_INLINED { return column_pairs(p, n); });
+  constexpr int kAhead = 32;  // rows
+  const uint16_t* low = x.src;
+  float* to = x.dst;
+  for (int64_t left = x.k; left > 0; left -= 2, low += 2 * x.rs, to += x.width) {
+    const uint16_t* high = left > 1 ? low + x.rs : nullptr;
+    for (int j = 0; j < x.width; j += L) {
+      const int n = x.columns - j < L ? x.columns - j : L, stored = x.width - j < L ? x.width - j : L;
+      if (x.cs == 1) {
+        __builtin_prefetch(low + kAhead * x.rs + j, 0, 2);
+        __builtin_prefetch(low + (kAhead + 1) * x.rs + j, 0, 2);
+        store_n(to + j, n > 0 ? row_pairs(low + j, high ? high + j : nullptr, n) : vec<float>{}, stored);
+        continue;
+      }
+      uint16_t pairs[2 * L] = {};
+#pragma GCC unroll 1
+      for (int l = 0; l < n; ++l) {
+        pairs[2 * l] = low[(j + l) * x.cs];
+        if (high) pairs[2 * l + 1] = high[(j + l) * x.cs];
+      }
+      store_n(to + j, column_pairs(pairs, 2 * L), stored);
+    }
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA
