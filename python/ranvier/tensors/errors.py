@@ -7,7 +7,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from numbers import Real
 from types import FunctionType, MappingProxyType
@@ -29,33 +29,32 @@ class TooLarge(MemoryError, OpError):
     """The error for sizes whose result does not fit in memory."""
 
 
-def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
-    """Errors of a module's public functions get their own names; for ops that take some microseconds.
+def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "") -> None:
+    """Errors of these functions and constructors of a module begin with their names. Functions of other
+    modules are replaced there, too: pickles look for them in these.
 
-    left_out: functions without it, of about one microsecond. names: these alone, also functions of other
-    modules, where they are replaced, too (pickles look for them there), and the constructors of the classes.
+    left_out: functions of about one microsecond, and what names itself.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
     >>> module = {"__name__": "maths", "half": half}
-    >>> own_errors(module); module["half"]("2")  # doctest: +ELLIPSIS
+    >>> own_errors(module, ["half"]); module["half"]("2")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
     here, skipped = module["__name__"], left_out.split()
-    public = [module.get(name) for name in (module if names is None else names) if name[0] != "_"]
+    public = [module.get(name) for name in names if name[0] != "_"]
     wrapped = {
         f: own_error(f)
         for f in public
         if isinstance(f, FunctionType)
-        and (f.__module__ == here or names is not None)
         and f.__name__ not in skipped
         and f.__code__.co_filename != __file__  # it has its name already
     }
     for space in (module, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
         own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
         space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})
-    for value in public if names is not None else ():
+    for value in public:
         if isinstance(value, type) and "__init__" in vars(value) and value.__name__ not in skipped:
             own_methods(value, "__init__")
 
@@ -83,9 +82,11 @@ def named(function: Any, name: str, about: str) -> Any:
     return function
 
 
-def own_error(function: Callable[..., Any], name: str = "") -> Any:
+def own_error(function: Callable[..., Any] | str, name: str = "") -> Any:
     """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
-    Python or NumPy becomes a sentence on the arguments, with the cause."""
+    Python or NumPy becomes a sentence on the arguments, with the cause. ``@own_error("op")``: that name."""
+    if isinstance(function, str):
+        return partial(own_error, name=function)
 
     @wraps(function)  # the code of `call` has no free names: own_methods replaces it
     def call(

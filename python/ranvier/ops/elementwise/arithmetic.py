@@ -5,7 +5,6 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import number, one_of, own_error, renamed
+from ranvier.tensors.errors import number, one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -227,15 +226,13 @@ def _scaled(op: Any, sign: int) -> Any:
         return of_operands(as_operand(name, a), as_operand(name, b), alpha)
 
     @in_dtypes()
+    @own_error(name)
     def of_operands(a: Any, b: Any, alpha: Any) -> Tensor:
         dtype = result_dtype(a, b)
         if dtype.kind != "f" and isinstance(alpha, float):
             raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
         first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
-        try:
-            return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
-        except Exception as error:
-            raise renamed(error, name) from None
+        return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
 
     return scaled
 
@@ -315,7 +312,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
     return _DIV(input, other)
 
 
-@partial(own_error, name="div")
+@own_error("div")
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)

@@ -10,7 +10,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import computed, refuse, value_read
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import plain, require_numbers
 from ranvier.tensors.recording import host
@@ -26,8 +25,8 @@ def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
         return x._array
     try:
         return np.asarray(plain(name, x))
-    except ValueError as error:  # ragged lists
-        raise renamed(error, name) from None
+    except ValueError:
+        raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from None
 
 
 def is_tensor(obj: Any) -> bool:

@@ -14,7 +14,6 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
@@ -162,15 +161,14 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
-    try:  # autocast has matrices in its list
-        return matmul(a, b) if ndim_b > 1 else _core._without_autocast(matmul, a, b)
-    except Exception as error:
-        raise renamed(error, name) from None
+    # autocast has matrices in its list
+    return _matmul(a, b) if ndim_b > 1 else _core._without_autocast(_matmul, a, b)
 
 
 def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
-    a, b = as_tensor(name, a), as_tensor(name, b)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = as_tensor(name, a), as_tensor(name, b)
     if (a.ndim, b.ndim) != (ndim_a, ndim_b):
         raise OpError(
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"
