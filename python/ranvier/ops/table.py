@@ -68,7 +68,7 @@ WITH_LAYERS = {
 AT_FIRST_USE = {
     "making.draws": """
         bernoulli* binomial multinomial+ normal poisson randint_like .cauchy_ .exponential_ .geometric_
-        .log_normal_ .normal_ .random_ .uniform_
+        .log_normal_ .normal_ .random_! .uniform_!
     """,
     "making.rare": "logspace result_type scalar_tensor .new_empty .new_full .new_ones .new_tensor .new_zeros",
     "elementwise.elementary": """

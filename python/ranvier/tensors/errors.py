@@ -59,20 +59,12 @@ def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "")
             own_methods(value, "__init__")
 
 
-def own_methods(cls: Any, methods: str, name: str = "") -> None:
+def own_methods(cls: Any, methods: str) -> None:
     """Errors of these methods of a public class of the library begin with its name."""
     if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
         for method in methods.split():
             function = getattr(cls, method)
-            function = getattr(function, "__wrapped__", function)
-            call = own_error(function, name or cls.__name__)
-            if method == "__init__":  # programs look for the names of its arguments among those of its code
-                code, names = call.__code__, function.__code__.co_varnames
-                code = code.replace(
-                    co_varnames=code.co_varnames + names, co_nlocals=code.co_nlocals + len(names)
-                )
-                call.__code__ = code
-            setattr(cls, method, call)
+            setattr(cls, method, own_error(getattr(function, "__wrapped__", function), cls.__name__))
 
 
 def named(function: Any, name: str, about: str) -> Any:
@@ -88,16 +80,16 @@ def own_error(function: Callable[..., Any] | str, name: str = "") -> Any:
     if isinstance(function, str):
         return partial(own_error, name=function)
 
-    @wraps(function)  # the code of `call` has no free names: own_methods replaces it
-    def call(
-        *args: Any, _function: Any = function, _name: str = name or function.__name__, **settings: Any
-    ) -> Any:
+    name = name or function.__name__
+
+    @wraps(function)
+    def call(*args: Any, **settings: Any) -> Any:
         try:
-            return _function(*args, **settings)
+            return function(*args, **settings)
         except Exception as error:
             if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
                 raise  # arguments that do not fit the signature: Python names the function
-            better = renamed(error, _name, _function, args, settings)
+            better = renamed(error, name, function, args, settings)
             if better is error:
                 raise
             raise better from None
@@ -191,6 +183,18 @@ def number(
     else:
         limits = "a number, not nan"
     raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def flag(name: str, key: str, value: Any) -> bool:
+    """Whether a value counts as true; TypeError for one that does not, such as a Tensor of several elements.
+
+    >>> flag("op", "keepdim", None)
+    False
+    """
+    try:
+        return bool(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected True or False") from None
 
 
 def index(value: Any) -> int:

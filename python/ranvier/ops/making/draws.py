@@ -28,7 +28,7 @@ from ranvier.tape.graph import rule
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors.devices import CPU, is_meta
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import number
+from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
@@ -338,5 +338,5 @@ def _from(function: Any) -> Any:
     return op
 
 
-uniform_, random_ = _from(uniform_), _from(random_)
+uniform_, random_ = (_from(own_error(function)) for function in (uniform_, random_))
 examples(globals())  # written as ">>> call"
