@@ -15,7 +15,7 @@ from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.errors import own_error, renamed
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -82,10 +82,8 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
             return linear(input, weight, reshape(bias, -1))
-        shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
+        got = {"x": input.shape, "weight": tuple(weight.shape)}
         if bias is not None:
-            shapes += f" and bias of shape {np.shape(bias)}"
-        raise OpError(
-            f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
-            "bias (out_features,)"
-        ) from error
+            got["bias"] = np.shape(bias)
+        fits = "x (..., in_features), weight (out_features, in_features), bias (out_features,)"
+        raise misfit("linear", got, fits) from error

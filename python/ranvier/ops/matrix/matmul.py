@@ -14,7 +14,7 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
 
@@ -115,11 +115,11 @@ def _matmul(input: Any, other: Any) -> Tensor:
         try:
             return by_numpy(np.matmul, input._array, other._array)
         except ValueError:
-            raise OpError(
-                f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "
-                "at least one dimension, the last dimension of a equal to the last but one of b, and "
-                "batches that broadcast"
-            ) from None
+            fits = (
+                "operands of at least one dimension, the last dimension of a equal to the last but one of b"
+            )
+            got = {"a": input.shape, "b": other.shape}
+            raise misfit("matmul", got, f"{fits}, and batches that broadcast") from None
     return Matmul().apply(input, other)
 
 
