@@ -393,4 +393,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_examples(globals(), ["calculate_gain", *(name for name in globals() if name[-1] == "_" != name[0])])
+_examples(
+    globals(),
+    ["calculate_gain", "fan", "truncated", *(name for name in globals() if name[-1] == "_" != name[0])],
+)

@@ -137,10 +137,10 @@ FUNCTIONAL = {
 
 # functions that `attach.py` makes methods
 _QUICK_METHODS = """
-    as_tensor backward clone conj contiguous copy_ cpu cuda empty empty_like fill_ from_numpy full
-    is_complex is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones ones_like
-    pin_memory rand rand_like randn randn_like register_hook register_post_accumulate_grad_hook
-    retain_grad storage storage_offset tensor to type_as untyped_storage zero_ zeros zeros_like
+    as_tensor backward clone conj contiguous copy_ cpu cuda empty fill_ from_numpy is_complex
+    is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones pin_memory register_hook
+    register_post_accumulate_grad_hook retain_grad storage storage_offset tensor to type_as
+    untyped_storage zero_ zeros
 """
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")

@@ -11,13 +11,14 @@ from functools import partial, wraps
 from inspect import signature
 from numbers import Real
 from types import FunctionType, MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError
 
+F = TypeVar("F", bound=Callable[..., Any])
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what calls the ops of a step may refuse one of them: its name stays
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
@@ -74,12 +75,14 @@ def named(function: Any, name: str, about: str) -> Any:
     return function
 
 
-def own_error(function: Callable[..., Any] | str, name: str = "") -> Any:
-    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
-    Python or NumPy becomes a sentence on the arguments, with the cause. ``@own_error("op")``: that name."""
-    if isinstance(function, str):
-        return partial(own_error, name=function)
+def errors_named(name: str) -> Callable[[F], F]:
+    """A decorator: :func:`own_error` with this name."""
+    return partial(own_error, name=name)
 
+
+def own_error(function: F, name: str = "") -> F:
+    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
+    Python or NumPy becomes a sentence on the arguments, with the cause."""
     name = name or function.__name__
 
     @wraps(function)
@@ -94,7 +97,7 @@ def own_error(function: Callable[..., Any] | str, name: str = "") -> Any:
                 raise
             raise better from None
 
-    return call
+    return call  # type: ignore[return-value]
 
 
 def renamed(

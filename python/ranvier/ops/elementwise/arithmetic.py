@@ -24,7 +24,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import number, one_of, own_error
+from ranvier.tensors.errors import errors_named, number, one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -226,7 +226,6 @@ def _scaled(op: Any, sign: int) -> Any:
         return of_operands(as_operand(name, a), as_operand(name, b), alpha)
 
     @in_dtypes()
-    @own_error(name)
     def of_operands(a: Any, b: Any, alpha: Any) -> Tensor:
         dtype = result_dtype(a, b)
         if dtype.kind != "f" and isinstance(alpha, float):
@@ -312,7 +311,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
     return _DIV(input, other)
 
 
-@own_error("div")
+@errors_named("div")
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)

@@ -28,7 +28,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import errors_named
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -204,7 +204,7 @@ def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
     return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
 
-@own_error("clip")
+@errors_named("clip")
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
     """clip with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:

@@ -23,8 +23,9 @@ __all__ += ["numel"]
 def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
     if isinstance(x, Tensor):
         return x._array
+    x = plain(name, x)
     try:
-        return np.asarray(plain(name, x))
+        return np.asarray(x)
     except ValueError:
         raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from None
 

@@ -15,7 +15,7 @@ from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.duplicates import memory_of, place_in_memory
-from ranvier.tensors.errors import own_error
+from ranvier.tensors.errors import errors_named
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
@@ -53,7 +53,7 @@ def to(
     return clone(y) if copy and y is x else y
 
 
-@own_error("to")
+@errors_named("to")
 def _moved(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
     if is_meta(device):
         return on_device(y._array, device)
@@ -116,7 +116,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
     return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
 
 
-@own_error("view")
+@errors_named("view")
 def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
     """The memory of x read as a dtype, without a gradient; a copy of bytes that are no bools.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
@@ -223,7 +223,7 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     return next(names, str(x._array.dtype))
 
 
-@own_error("type")
+@errors_named("type")
 def _of_type(x: Tensor, dtype: Any, non_blocking: bool = False) -> Tensor:
     return to_dtype("type", x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
 

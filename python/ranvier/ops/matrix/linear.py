@@ -14,7 +14,7 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.errors import errors_named, renamed
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -44,7 +44,7 @@ class Linear(Function):
         return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 
 
-@own_error("linear")
+@errors_named("linear")
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     y = matmul(x, weight)
     return y if bias is None else add(y, _core._autocast_cast("lower", bias))

@@ -15,7 +15,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Function, by_kernel
-from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.errors import errors_named, whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -124,7 +124,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
 
 
 @by_kernel(_core.stack)
-@own_error("stack")
+@errors_named("stack")
 def _stack(tensors: Sequence[Any], dim: int) -> Tensor:
     made = [x if isinstance(x, Tensor) else as_tensor("stack", x) for x in _listed("stack", tensors)]
     return cat([unsqueeze(x, dim) for x in made], dim)

@@ -191,7 +191,9 @@ class OneCycleLR(_WithMomentum):
         self.total_steps: int = math.prod(steps.values())
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
         self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self._schedule_phases = _phases(float(pct_start), self.total_steps, three_phase)
+        self._schedule_phases = _phases(
+            float(pct_start), self.total_steps, flag("OneCycleLR", "three_phase", three_phase)
+        )
         require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
         number("OneCycleLR", "div_factor", div_factor, 0, above=True)
