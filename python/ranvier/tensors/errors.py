@@ -120,9 +120,9 @@ def renamed(
             return error
         kind, text = type(error), text[named.end() :]
     else:
-        flag = "ambiguous" in text  # several elements where True or False is expected
+        several = "ambiguous" in text  # several elements where True or False is expected
         kind = OpIndexError if isinstance(error, IndexError) else OpError
-        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else kind
+        kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
         cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
         try:
             text = f"{_sentence(name, function, args, settings)} ({cause})"
