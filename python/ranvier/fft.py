@@ -15,7 +15,7 @@ from ranvier.ops.making.creation import tensor
 from ranvier.ops.matrix.fourier import spectrum, transformed
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import get_default_dtype
-from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -157,5 +157,4 @@ def _shifted(name: str, x: Any, dim: Any, up: int) -> Tensor:
     return ops.roll(x, [(x.shape[d] + up) // 2 for d in dims], dims)
 
 
-own_errors(globals())
-examples(globals())
+examples(globals(), __all__)

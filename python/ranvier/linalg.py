@@ -36,7 +36,6 @@ from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, in_dtypes
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -161,5 +160,4 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     return lu_unpack(*_lu(A, pivot))
 
 
-own_errors(globals(), names=__all__)
-examples(globals())
+examples(globals(), __all__)

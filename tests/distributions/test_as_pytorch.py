@@ -52,7 +52,7 @@ def made(library, name, parameters):
         parts = parts if name == "MixtureOfNormals" else d.Independent(parts, 1)
         return d.MixtureSameFamily(d.Categorical(weights), parts)
     if name == "SquashedNormal":
-        return d.Independent(d.TransformedDistribution(normal(), d.TanhTransform(cache_size=1)), 1)
+        return d.Independent(d.TransformedDistribution(normal(), d.TanhTransform().with_cache()), 1)
     if name == "AffineOfNormal":
         return d.TransformedDistribution(normal(), [d.AffineTransform(2.0, 3.0), d.SigmoidTransform().inv])
     return getattr(d, name)(*parameters)

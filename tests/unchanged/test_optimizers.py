@@ -84,9 +84,9 @@ def test_the_code_of_a_constructor_names_its_arguments(kind):
     assert set(inspect.signature(kind).parameters) <= set(kind.__init__.__code__.co_varnames)
 
 
-def test_errors_still_have_the_name():
-    """The constructor works as before."""
-    refused(ValueError, "[sgd] got an empty", optim.SGD, [])
+def test_a_flag_without_a_truth_value():
+    """Its error has the name: the constructor itself has no wrapper that gives it one."""
+    refused(TypeError, "[sgd] got nesterov Tensor", optim.SGD, [rv.ones(1)], nesterov=rv.ones(2))
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""
         result = self._eager(args, kwargs) if self._strict else self._missed(args, kwargs, hopeless=True)
-        self._refuse(key, CaptureError(f"[compile] {why}", result))
+        self._refuse(key, CaptureError(why, result))
         return result
 
     def _refuse(self, key: Any, error: CaptureError) -> None:
@@ -242,7 +242,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._cache.refuse(key)
         if self._strict:
             raise error
-        self._warn(str(error).removeprefix("[compile] "))
+        self._warn(error.args[0])
 
     def _warn(self, why: str) -> None:
         if not self._warned:
@@ -282,7 +282,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         made = None
         try:
             if recording.fault:
-                raise CaptureError(f"[compile] {recording.fault}", result)
+                raise CaptureError(recording.fault, result)
             result = detached(result)  # nothing keeps its tape
             if checked is not None and self._is_same(key, checked, settings, recording, result):
                 made = checked
@@ -317,7 +317,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._exceptions += 1
         if self._exceptions >= _MOST_EXCEPTIONS and not self._cache.all():
             why = "another thread or an object that holds a gradient changes how it runs, at each call"
-            self._refuse(key, CaptureError(f"[compile] {why}", result))
+            self._refuse(key, CaptureError(why, result))
         return result
 
     def _is_same(self, key: Any, program: Program, settings: Any, recording: Recording, result: Any) -> bool:
@@ -331,7 +331,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         fault = difference(program, recording, settings, changed, other)
         fault = fault or program.accept(recording)
         if fault:
-            raise CaptureError(f"[compile] {fault}", result)
+            raise CaptureError(fault, result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads_users:

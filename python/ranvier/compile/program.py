@@ -116,7 +116,7 @@ class Program:
                 "the step returns a list or dict that it reads, which a replay would copy; return what is new"
             )
         if fault:
-            raise CaptureError(f"[compile] {fault}", result)
+            raise CaptureError(fault, result)
         left: list[tuple[Tensor, Tensor | None, int]] = []
         carried = set()
         for leaf, before, _ in recording.leaves.values():

@@ -36,10 +36,13 @@ class CaptureError(RuntimeError):
     The step itself has run once, eagerly; ``result`` is what it returned.
     """
 
-    def __init__(self, message: str, result: Any = None) -> None:
-        super().__init__(message)
+    def __init__(self, why: str, result: Any = None) -> None:
+        super().__init__(why)
         self.result = result
         self.kept = False  # whether it kept a result, as a step that initialises something in its first call
+
+    def __str__(self) -> str:
+        return f"[compile] {self.args[0]}"
 
 
 def callers_level() -> int:
@@ -166,7 +169,7 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
             "return it, or let it go"
         )
     if fault:
-        error = CaptureError(f"[compile] {fault}", result)
+        error = CaptureError(fault, result)
         error.kept = held is not None  # it may have been made in this call only: the next may be recorded
         raise error
 

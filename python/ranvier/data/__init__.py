@@ -29,5 +29,5 @@ def __dir__() -> list[str]:
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
     __all__ += ["augment", "datasets"]
-    _own_errors(globals(), "Samples default_collate default_convert load", __all__)
+    _own_errors(globals(), __all__, "Samples default_convert load")
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]

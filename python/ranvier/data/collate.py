@@ -13,7 +13,7 @@ from ranvier.data.dataset import raw
 from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import stack
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, native
 
@@ -22,6 +22,7 @@ __all__ = ["default_collate", "default_convert"]
 default_collate_fn_map: dict[Any, Any] = {}  # functions of a program for classes of samples, as PyTorch's
 
 
+@own_error
 def default_collate(batch: Any) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; containers part by part.
 
@@ -29,15 +30,12 @@ def default_collate(batch: Any) -> Any:
 
     Raises ValueError: arrays of different shapes; KeyError: a sample lacks a key of the first one.
     | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
-    return collate(batch, collate_fn_map=default_collate_fn_map)
+    return _collated(batch, default_collate_fn_map)
 
 
 def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> Any:
     """The same, with functions of your own for classes of samples: `f(batch, collate_fn_map=...)`."""
-    try:
-        return _collated(batch, collate_fn_map or {})
-    except Exception as error:
-        raise renamed(error, "default_collate", default_collate, (batch,)) from None
+    return _collated(batch, collate_fn_map or {})
 
 
 def collate_tensor_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:

@@ -384,4 +384,4 @@ def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
     return new
 
 
-own_errors(globals(), names=["DistributedSampler"])
+own_errors(globals(), ["DistributedSampler"])

@@ -35,10 +35,11 @@ class Transform:
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        own_methods(cls, "__init__")
+        if "__init__" in vars(cls):  # with_cache asks for it
+            own_methods(cls, "__init__")
 
     def __init__(self, cache_size: int = 0) -> None:
-        if cache_size not in (0, 1):
+        if getattr(cache_size, "ndim", 0) or cache_size not in (0, 1):
             raise ValueError(f"[{type(self).__name__}] got cache_size {cache_size}; expected 0 or 1")
         self._cache_size = cache_size
         self._cached_x_y: tuple[Any, Any] = (None, None)

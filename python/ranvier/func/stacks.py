@@ -279,4 +279,4 @@ def _said(form: tuple[Any, ...] | None) -> str:
     return f"{dtype} {shape}{'' if trained else ', frozen'}, tied to {tied!r}"
 
 
-own_errors(globals(), names=__all__)
+own_errors(globals(), __all__)

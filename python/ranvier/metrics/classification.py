@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ranvier.metrics.checks import distinct, label_arrays, same_shape, targets
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
 __all__ = [
@@ -225,5 +225,4 @@ def f1_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str | Non
     return scores("f1_score", counts_of("f1_score", y_true, y_pred), pos_label, average)[2]
 
 
-own_errors(globals(), names=__all__)
-examples(globals())
+examples(globals(), __all__)

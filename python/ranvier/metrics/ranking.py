@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier.metrics.checks import distinct, targets
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array
 
@@ -199,5 +199,4 @@ def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
     return float(losses.mean())
 
 
-own_errors(globals(), names=__all__)
-examples(globals())
+examples(globals(), __all__)

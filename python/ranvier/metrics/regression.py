@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from ranvier.metrics.checks import Floats, same_shape, targets
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import require_dtype
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
@@ -74,5 +73,4 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     return float(np.mean(values))
 
 
-own_errors(globals(), names=__all__)
-examples(globals())
+examples(globals(), __all__)

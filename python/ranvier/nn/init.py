@@ -23,7 +23,6 @@ from ranvier.ops.making.random import key_of, randperm
 from ranvier.ops.rows import examples as _examples
 from ranvier.settings import ThreadSettings
 from ranvier.tensors.errors import number as _number
-from ranvier.tensors.errors import own_errors as _own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import F32
 from ranvier.tensors.tensor import Tensor, wrap
@@ -394,5 +393,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_own_errors(globals(), "named skipped copied fans")
-_examples(globals())
+_examples(
+    globals(),
+    ["calculate_gain", "fan", "truncated", *(name for name in globals() if name[-1] == "_" != name[0])],
+)

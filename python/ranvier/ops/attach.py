@@ -176,7 +176,7 @@ _OTHER_NAMES: dict[str, Any] = {
 for _module in (check, convert, creation, data, devices, dtypes, gradients, level, grad_mode, random):
     examples(vars(_module))
 for _module, _words in _METHODS.items():
-    own_errors(vars(_module), QUICK, [*_words.split(), *getattr(_module, "__all__", ())])
+    own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], QUICK)
     for _name in _words.split():
         setattr(Tensor, _name, getattr(_module, _name))
 for _name, _function in _OTHER_NAMES.items():

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
+
+from ranvier.tensors.errors import own_errors
 
 
 def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
@@ -45,8 +48,10 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
         module.setdefault("__test__", {})[name] = op
 
 
-def examples(module: dict[str, Any]) -> None:
+def examples(module: dict[str, Any], errors: Iterable[str] = ()) -> None:
     """Writes the examples of a module's functions and classes as lines.
+
+    errors: the names whose errors begin with them (:func:`own_errors`).
 
     >>> def double(x):
     ...     "2 x | rv.double(rv.tensor([1.0])) -> tensor([2.])"
@@ -60,6 +65,7 @@ def examples(module: dict[str, Any]) -> None:
         tensor([2.])
     <BLANKLINE>
     """
+    own_errors(module, errors)
     for value in module.values():
         own = isinstance(value, (FunctionType, type)) and value.__module__ == module["__name__"]
         text, _, example = ((own and value.__doc__) or "").rpartition("| ")

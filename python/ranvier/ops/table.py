@@ -32,8 +32,8 @@ AT_IMPORT = {
         abs*! absolute* cos*! exp*! expm1*! log*! log1p*! pow*! reciprocal*! round* sign*! sin*! sqrt*!
         square*!
     """,
-    "matrix.matmul": "bmm+! dot+! matmul+! mm+! mv+! outer+!",
-    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+! prod+!",
+    "matrix.matmul": "bmm+ dot+ matmul+! mm+ mv+ outer+",
+    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+ prod+!",
     "reduction.reduce": "amax+! amin+! argmax+! argmin+! max+! mean+! min+! sum+!",
     "shape.index": "gather+! index_select+! masked_select+! take_along_dim+",
     "shape.join": "cat! chunk+! concat concatenate narrow+! select+! split+! stack! unbind+!",
@@ -59,7 +59,7 @@ WITH_LAYERS = {
     "matrix.linear": "linear!",
     "neural.attention": "scaled_dot_product_attention",
     "neural.distance": "cosine_similarity pairwise_distance",
-    "neural.dropout": "alpha_dropout dropout! dropout2d!",
+    "neural.dropout": "alpha_dropout dropout dropout2d",
     "neural.embedding": "embedding! one_hot",
     "neural.normalization": "batch_norm! group_norm! instance_norm layer_norm! rms_norm!",
 }
@@ -104,7 +104,7 @@ AT_FIRST_USE = {
         aminmax+ cummax+ cummin+ cumulative_trapezoid diff+ logcumsumexp+ nanmean+ nansum+ trapezoid
         trapz
     """,
-    "reduction.variance": "std+! std_mean var+! var_mean",
+    "reduction.variance": "std+ std_mean var+ var_mean",
     "shape.arrange": """
         argwhere+ as_strided+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+
         diag_embed+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold
@@ -137,10 +137,10 @@ FUNCTIONAL = {
 
 # functions that `attach.py` makes methods
 _QUICK_METHODS = """
-    as_tensor backward clone conj contiguous copy_ cpu cuda empty empty_like fill_ from_numpy full
-    is_complex is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones ones_like
-    pin_memory rand rand_like randn randn_like register_hook register_post_accumulate_grad_hook
-    retain_grad storage storage_offset tensor to type_as untyped_storage zero_ zeros zeros_like
+    as_tensor backward clone conj contiguous copy_ cpu cuda empty fill_ from_numpy is_complex
+    is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones pin_memory register_hook
+    register_post_accumulate_grad_hook retain_grad storage storage_offset tensor to type_as
+    untyped_storage zero_ zeros
 """
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
@@ -202,7 +202,7 @@ def module_of(path: str) -> Any:
     """A module of the library, loaded: from here on errors of its public functions begin with their names."""
     module = importlib.import_module(path)
     words = ROWS.get(path.removeprefix("ranvier.ops."), "")
-    own_errors(vars(module), QUICK, [*functions(words), *methods(words)])
+    own_errors(vars(module), [*functions(words), *methods(words)], QUICK)
     return module
 
 

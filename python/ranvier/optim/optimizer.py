@@ -19,7 +19,7 @@ from ranvier.ops.rows import made
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import number, ordered, own_methods, require_function
+from ranvier.tensors.errors import flag, number, ordered, require_function
 from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor
 
@@ -87,7 +87,6 @@ class Optimizer(HookedOptimizer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own_methods(cls, "__init__ add_param_group", cls._name if cls._name != "optimizer" else "")
         if cls._example and cls.__doc__ and "_example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls._example)
 
@@ -129,7 +128,9 @@ class Optimizer(HookedOptimizer):
                 for x in _pair(self._name, key, group[key]):
                     number(self._name, key, x)
             else:
-                value = group[key] or False if default is False else group[key]
+                value = group[key]
+                if default is False and type(value) is not bool:
+                    value = value if flag(self._name, key, value) else False
                 number(self._name, key, value, *self._limits.get(key, (0.0,)))
         betas = group["betas"] if "betas" in self._defaults else ()  # those of others may be anything
         if not all(0 <= beta < 1 for beta in betas):

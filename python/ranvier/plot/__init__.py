@@ -19,4 +19,4 @@ from ranvier.tensors.errors import own_errors as _own_errors
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
-    _own_errors(globals(), names=__all__)
+    _own_errors(globals(), __all__)

@@ -7,11 +7,11 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from numbers import Real
 from types import FunctionType, MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -20,6 +20,7 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError
 
+F = TypeVar("F", bound=Callable[..., Any])
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what calls the ops of a step may refuse one of them: its name stays
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
@@ -31,51 +32,42 @@ class TooLarge(MemoryError, OpError):
     """The error for sizes whose result does not fit in memory."""
 
 
-def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
-    """Errors of a module's public functions get their own names; for ops that take some microseconds.
+def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "") -> None:
+    """Errors of these functions and constructors of a module begin with their names. Functions of other
+    modules are replaced there, too: pickles look for them in these.
 
-    left_out: functions without it, of about one microsecond. names: these alone, also functions of other
-    modules, where they are replaced, too (pickles look for them there), and the constructors of the classes.
+    left_out: functions of about one microsecond, and what names itself.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
     >>> module = {"__name__": "maths", "half": half}
-    >>> own_errors(module); module["half"]("2")  # doctest: +ELLIPSIS
+    >>> own_errors(module, ["half"]); module["half"]("2")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
     here, skipped = module["__name__"], left_out.split()
-    public = [module.get(name) for name in (module if names is None else names) if name[0] != "_"]
+    public = [module.get(name) for name in names if name[0] != "_"]
     wrapped = {
         f: own_error(f)
         for f in public
         if isinstance(f, FunctionType)
-        and (f.__module__ == here or names is not None)
         and f.__name__ not in skipped
         and f.__code__.co_filename != __file__  # it has its name already
     }
     for space in (module, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
         own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
         space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})
-    for value in public if names is not None else ():
+    for value in public:
         if isinstance(value, type) and "__init__" in vars(value) and value.__name__ not in skipped:
             own_methods(value, "__init__")
 
 
-def own_methods(cls: Any, methods: str, name: str = "") -> None:
+def own_methods(cls: Any, methods: str) -> None:
     """Errors of these methods of a public class of the library begin with its name."""
     if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
         for method in methods.split():
             function = getattr(cls, method)
-            function = getattr(function, "__wrapped__", function)
-            call = own_error(function, name or cls.__name__)
-            if method == "__init__":  # programs look for the names of its arguments among those of its code
-                code, names = call.__code__, function.__code__.co_varnames
-                code = code.replace(
-                    co_varnames=code.co_varnames + names, co_nlocals=code.co_nlocals + len(names)
-                )
-                call.__code__ = code
-            setattr(cls, method, call)
+            setattr(cls, method, own_error(getattr(function, "__wrapped__", function), cls.__name__))
 
 
 def named(function: Any, name: str, about: str) -> Any:
@@ -85,25 +77,29 @@ def named(function: Any, name: str, about: str) -> Any:
     return function
 
 
-def own_error(function: Callable[..., Any], name: str = "") -> Any:
+def errors_named(name: str) -> Callable[[F], F]:
+    """A decorator: :func:`own_error` with this name."""
+    return partial(own_error, name=name)
+
+
+def own_error(function: F, name: str = "") -> F:
     """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
     Python or NumPy becomes a sentence on the arguments, with the cause."""
+    name = name or function.__name__
 
-    @wraps(function)  # the code of `call` has no free names: own_methods replaces it
-    def call(
-        *args: Any, _function: Any = function, _name: str = name or function.__name__, **settings: Any
-    ) -> Any:
+    @wraps(function)
+    def call(*args: Any, **settings: Any) -> Any:
         try:
-            return _function(*args, **settings)
+            return function(*args, **settings)
         except Exception as error:
             if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
                 raise  # arguments that do not fit the signature: Python names the function
-            better = renamed(error, _name, _function, args, settings)
+            better = renamed(error, name, function, args, settings)
             if better is error:
                 raise
             raise better from None
 
-    return call
+    return call  # type: ignore[return-value]
 
 
 def renamed(
@@ -126,9 +122,9 @@ def renamed(
             return error
         kind, text = type(error), text[named.end() :]
     else:
-        flag = "ambiguous" in text  # several elements where True or False is expected
+        several = "ambiguous" in text  # several elements where True or False is expected
         kind = OpIndexError if isinstance(error, IndexError) else OpError
-        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else kind
+        kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
         cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
         try:
             text = f"{_sentence(name, function, args, settings)} ({cause})"
@@ -192,6 +188,18 @@ def number(
     else:
         limits = "a number, not nan"
     raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def flag(name: str, key: str, value: Any) -> bool:
+    """Whether a value counts as true; TypeError for one that does not, such as a Tensor of several elements.
+
+    >>> flag("op", "keepdim", None)
+    False
+    """
+    try:
+        return bool(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected True or False") from None
 
 
 def index(value: Any) -> int:

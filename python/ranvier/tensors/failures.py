@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +11,14 @@ import ranvier._core as _core
 
 
 class OpError(RuntimeError, ValueError):
-    """Shapes that do not fit, values out of range."""
+    """Shapes that do not fit, values out of range.
+
+    Of an error that :func:`misfit` made, the attributes are the parts of its text. A Trainer adds a remedy,
+    which it makes of them.
+    """
+
+    op = expected = remedy = ""
+    got: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
 
 class DtypeError(RuntimeError, TypeError):
@@ -36,6 +44,18 @@ class LinAlgError(OpError, np.linalg.LinAlgError):
     ...     print(isinstance(error, RuntimeError))
     True
     """
+
+
+def misfit(op: str, got: Mapping[str, tuple[int, ...]], expected: str) -> OpError:
+    """The error for shapes, those of arguments by their names, that do not fit.
+
+    >>> misfit("dot", {"x": (2,), "y": (3,)}, "as many elements")
+    OpError('[dot] got x of shape (2,) and y of shape (3,); expected as many elements')
+    """
+    shapes = " and ".join(f"{name} of shape {shape}" for name, shape in got.items())
+    error = OpError(f"[{op}] got {shapes}; expected {expected}")
+    vars(error).update(op=op, got=got, expected=expected)
+    return error
 
 
 def require_dtype(name: str, what: str, x: Any, kinds: str, expected: str) -> None:

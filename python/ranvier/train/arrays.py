@@ -150,13 +150,12 @@ def _as_array(name: str, argument: str, raw: Any) -> Array:
             f"[{name}] got {argument} of type {type(raw).__name__}, which can be read only once; expected an "
             "array: np.stack(list(...)), or a DataLoader"
         )
+    raw = plain(name, raw)
     try:
-        return np.asarray(plain(name, raw))
+        return np.asarray(raw)
     except ValueError as error:  # lists of unequal length
         raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
-    except TypeError as error:  # also of masked arrays
-        if str(error).startswith("["):
-            raise
+    except TypeError as error:
         raise TypeError(
             f"[{name}] got {argument} that NumPy cannot hold: {error}; expected numbers (float() of a tensor)"
         ) from None

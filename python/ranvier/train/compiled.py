@@ -71,7 +71,7 @@ class CompiledOrEager(CompiledFunction):
         try:
             return super().__call__(*args)
         except CaptureError as error:  # the function itself has run
-            self.refuse(str(error).removeprefix("[compile] "))
+            self.refuse(error.args[0])
             return error.result
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

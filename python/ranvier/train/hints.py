@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Training
-from ranvier.train.inputs import Prepared, output_shape
+from ranvier.train.inputs import Prepared
 from ranvier.train.losses import link_of, name_of
 
 LARGE = 100.0  # values of features beyond which they count as not scaled
@@ -210,28 +209,34 @@ def raise_with_hint(
 ) -> NoReturn:
     """Raise the error of a batch, with its remedy where there is one; it keeps its type."""
     known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
-    remedy = _remedy(str(error), model, link, x, y) if known else ""
+    remedy = _remedy(error, model, link, x, y) if known else ""
     if not remedy:
         raise error
-    raise type(error)(f"{error}; {remedy}") from error
+    better = type(error)(f"{error}; {remedy}")
+    vars(better).update(vars(error), remedy=remedy)
+    raise better from error
 
 
-def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) -> str:
+def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array | None) -> str:
     if x.ndim == 1 and y is not None:
         if y.ndim > 1:
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
         return "samples are rows: pass x[:, None] for samples of one feature"
-    flat = re.match(r"\[linear\] got x of shape \((\d[\d, ]*)\) and weight of shape \(\d+, (\d+)\)", text)
-    if flat and flat[1].count(",") > 1 and math.prod(map(int, flat[1].split(",")[1:])) == int(flat[2]):
-        return f"put nn.Flatten() before the layer: each sample becomes a row of {flat[2]} numbers"
+    of_op = isinstance(error, OpError)
+    if isinstance(error, OpError) and error.op == "linear" and len(error.got["x"]) > 2:
+        numbers = math.prod(error.got["x"][1:])
+        if error.got["weight"][1:] == (numbers,):
+            return f"put nn.Flatten() before the layer: each sample becomes a row of {numbers} numbers"
     if y is None:
         return ""
-    if len(x) == 1 and "more than 1 value per channel" in text:
+    output = _output(model, x)
+    if output is None:  # the model itself raises: the targets are not the cause
+        return ""
+    shape = output.shape
+    if len(x) == 1 and vars(error).get("_layer") is model:  # but not in evaluation mode
         return "a batch of one sample has no statistics: take another batch_size, which leaves no single one"
-    if y.ndim == 1 and (
-        wide := re.search(r"got (?:class indices .* for )?x of shape (\(\d+, \d+, [\d, ]+\))", text)
-    ):
-        return f"the model gives {wide[1]} for one target a sample: put nn.Flatten() before its Linear layers"
+    if of_op and y.ndim == 1 and len(shape) > 2:
+        return f"the model gives {shape} for one target a sample: put nn.Flatten() before its Linear layers"
     if link == "softmax":
         if y.dtype.kind == "f" and y.ndim == 1:
             return "class indices are integers: pass y.astype(int)"
@@ -239,16 +244,12 @@ def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) 
             return "class indices have one axis: pass y.ravel()"
         if y.dtype.kind in "iu" and y.ndim == 2 and (np.sort(y, axis=1)[:, :-1] == 0).all():
             return "of one-hot rows pass y.argmax(1), or floats as probabilities"
-        return _outside(model, x, y) if y.dtype.kind in "iu" else ""
-    if link == "identity" and "[bce] got x with" in text:
+        return _outside(shape, y) if y.dtype.kind in "iu" else ""
+    if link == "identity" and of_op and not ((output >= 0) & (output <= 1)).all():
         return (
             "BCELoss takes probabilities, and the model gives other numbers: end it with nn.Sigmoid(), or "
             "take 'bce_with_logits'"
         )
-    try:
-        shape = output_shape(model, x)
-    except Exception:  # the model itself raises: the targets are not the cause
-        return ""
     if link in ("sigmoid", "identity") and shape == (*y.shape, 2):
         return "a binary loss takes one output for each target, CrossEntropyLoss takes two"
     if link is None and y.ndim == 1 and len(shape) == 2 and shape[1] > 1 and (y == np.rint(y)).all():
@@ -263,13 +264,17 @@ def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) 
     return ""
 
 
-def _outside(model: Any, x: Array, y: Array) -> str:
+def _output(model: Any, x: Array) -> Array | None:
+    try:
+        with random.fork_rng(), no_grad(), evaluating(model):
+            return np.asarray(model(borrowed(x))._array)
+    except Exception:
+        return None
+
+
+def _outside(shape: tuple[int, ...], y: Array) -> str:
     """The remedy for class indices that have no output."""
     low, high = int(y.min()), int(y.max())
-    try:
-        shape = output_shape(model, x)
-    except Exception:  # the model itself raises
-        return ""
     if len(shape) < 2 or (low >= 0 and high < shape[1]):
         return ""
     if low >= 1 and high == shape[1]:

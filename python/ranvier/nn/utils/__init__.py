@@ -23,7 +23,6 @@ __all__ = [
     "remove_weight_norm", "rnn", "spectral_norm", "vector_to_parameters", "weight_norm",
 ]  # fmt: skip
 
-_own_errors(globals(), "clip_grad_norm_", __all__)
-_own_errors(vars(rnn), names=rnn.__all__)
+_own_errors(globals(), __all__, "clip_grad_norm_")
 for _former in ("spectral_norm", "weight_norm"):  # former modules of classes, which pickles name
     _sys.modules[f"{__name__}.{_former}"] = _reweighted

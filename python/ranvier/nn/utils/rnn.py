@@ -289,4 +289,4 @@ def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool
     return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])
 
 
-_examples(globals())
+_examples(globals(), __all__)

@@ -6,7 +6,8 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once

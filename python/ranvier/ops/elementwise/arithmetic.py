@@ -5,7 +5,6 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import number, one_of, own_error, renamed
+from ranvier.tensors.errors import errors_named, number, one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -230,10 +229,7 @@ def _scaled(op: Any, sign: int) -> Any:
         if dtype.kind != "f" and isinstance(alpha, float):
             raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
         first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
-        try:
-            return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
-        except Exception as error:
-            raise renamed(error, name) from None
+        return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
 
     return scaled
 
@@ -313,7 +309,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
     return _DIV(input, other)
 
 
-@partial(own_error, name="div")
+@errors_named("div")
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)

@@ -27,7 +27,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import errors_named
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -178,19 +178,13 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
         return _by_numbers(input, -math.inf if min is None else min, math.inf if max is None else max)
     if max is None and isinstance(min, Tensor):
-        try:
-            return _AT_LEAST(input, min)
-        except Exception as error:
-            raise renamed(error, "clip") from None
+        return _AT_LEAST(input, min)
     if min is None and max is None:
         raise OpError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        try:
-            return _by_tensors(input, low, high)
-        except Exception as error:
-            raise renamed(error, "clip") from None
+        return _by_tensors(input, low, high)
     if is_floating(input):
         return _by_numbers(input, -math.inf if low is None else low, math.inf if high is None else high)
     y = input if low is None else _AT_LEAST(input, low)
@@ -202,6 +196,7 @@ def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
     return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
 
+@errors_named("clip")
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
     """clip with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:

@@ -19,7 +19,6 @@ from ranvier.extension import provider
 from ranvier.observe import is_recording
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import F32 as F32
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
@@ -108,14 +107,6 @@ def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
         return np.broadcast_shapes(*map(np.shape, operands))
     except ValueError as error:
         raise OpError(unlike(name, *operands)) from error
-
-
-def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
-    """x in the dtype that an op of this name was given."""
-    try:
-        return x.to(dtype)
-    except Exception as error:
-        raise renamed(error, name) from None
 
 
 def floating(x: Any, name: str = "cast") -> Any:

@@ -8,6 +8,7 @@ the rest: other objects, operands of several dtypes, half floats, what a recorde
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.tape.function import Dtypes, Function, rounded
 from ranvier.tensors.dtypes import default
+from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -77,7 +79,7 @@ def elementwise(row: Row) -> Callable[..., Tensor]:
     ROWS.setdefault(row.name, row)
     kernels = row.kernel, ufunc_of(row), row.node is None, row.name in DIVIDES
     nodes = row.node, row.with_number, row.of_number
-    return _core._elementwise(lambda *operands: compute(row, *operands), *kernels, *nodes)
+    return _core._elementwise(own_error(partial(compute, row), row.name), *kernels, *nodes)
 
 
 def unary(row: Row) -> Callable[[Any], Tensor]:

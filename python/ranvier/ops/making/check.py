@@ -10,7 +10,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import computed, refuse, value_read
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import plain, require_numbers
 from ranvier.tensors.recording import host
@@ -24,10 +23,11 @@ __all__ += ["numel"]
 def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
     if isinstance(x, Tensor):
         return x._array
+    x = plain(name, x)
     try:
-        return np.asarray(plain(name, x))
-    except ValueError as error:  # ragged lists
-        raise renamed(error, name) from None
+        return np.asarray(x)
+    except ValueError:
+        raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from None
 
 
 def is_tensor(obj: Any) -> bool:

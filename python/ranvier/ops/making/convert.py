@@ -15,7 +15,7 @@ from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.duplicates import memory_of, place_in_memory
-from ranvier.tensors.errors import renamed
+from ranvier.tensors.errors import errors_named
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
@@ -41,20 +41,23 @@ def to(
     if len(args) == 1 and dtype is device is memory_format is None and not copy:
         like = args[0]
         if type(like) is DType or isinstance(like, np.dtype):
-            return _cast("to", x, like, None)
+            return to_dtype("to", x, like)
         if like is CPU or (type(like) is str and like == "cpu"):
             return x
         if type(like) is Tensor:
-            return x if like._array.dtype is x._array.dtype else _cast("to", x, like._array.dtype, None)
+            return x if like._array.dtype is x._array.dtype else to_dtype("to", x, like._array.dtype)
     dtype, device, copy = parsed_to(args, dtype, device, copy)
-    y = _cast("to", x, dtype, memory_format)
+    y = to_dtype("to", x, dtype, memory_format)
     if device is not None and device != "cpu":
-        try:
-            if is_meta(device):
-                return on_device(y._array, device)
-            require_cpu(device)
-        except ValueError as error:
-            raise renamed(error, "to") from None
+        return _moved(x, y, device, copy)
+    return clone(y) if copy and y is x else y
+
+
+@errors_named("to")
+def _moved(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
+    if is_meta(device):
+        return on_device(y._array, device)
+    require_cpu(device)
     return clone(y) if copy and y is x else y
 
 
@@ -75,7 +78,8 @@ def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tup
     return dtype, device, flags[1] if len(flags) == 2 else copy
 
 
-def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
+def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Tensor:
+    """x in the dtype that an op of this name was given."""
     try:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
@@ -112,9 +116,11 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
     return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
 
 
-def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
+@errors_named("view")
+def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
     """The memory of x read as a dtype, without a gradient; a copy of bytes that are no bools.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
+    dtype = np.dtype(dtype)
     if dtype == x._array.dtype:
         return x.detach()
     require_numbers("view", dtype)
@@ -164,7 +170,7 @@ def cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
     def method(x: Tensor, memory_format: Any = None) -> Tensor:
         if memory_format is None and x._array.dtype is kind:
             return x
-        return _cast(name, x, kind, memory_format)
+        return to_dtype(name, x, kind, memory_format)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"The tensor in {np.dtype(dtype)}; memory_format: see :func:`contiguous`."
@@ -210,14 +216,16 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
     ranvier.FloatTensor, the name of one, or Tensor, which is the default dtype."""
     if type(dtype) is DType:
-        return _cast("type", x, dtype, None)
+        return to_dtype("type", x, dtype)
     if dtype is not None:
-        try:
-            return to(x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
-        except Exception as error:
-            raise renamed(error, "type", type_, (x, dtype)) from None
+        return _of_type(x, dtype)
     names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
     return next(names, str(x._array.dtype))
+
+
+@errors_named("type")
+def _of_type(x: Tensor, dtype: Any, non_blocking: bool = False) -> Tensor:
+    return to_dtype("type", x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
 
 
 def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:

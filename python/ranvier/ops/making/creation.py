@@ -237,36 +237,34 @@ def full(
 
     Raises ValueError for a number that an integer dtype cannot hold, such as nan.
     | rv.full((2,), 7) -> tensor([7, 7])"""
-    try:
-        shape, value = shape_of((size,), "tensor"), fill_value
-        value = value.item() if isinstance(value, np.generic) else value
-        if type(value) is float or type(value) is int or type(value) is bool:
-            kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
-            fits = kind.kind == "f" and -65504 <= value <= 65504
-            fits = fits or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
-            value = value if fits else fill_number("full", value, kind)
-            on_cpu = not contexts if device is None else device == "cpu"
-            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
-        else:
-            value = array_of("full", value)
-            kind = np.dtype(dtype or value.dtype)
-            if value.ndim == 0 and kind.kind in "iu":
-                value = number_in("full", wrap(value).item(), kind)
-            array = host(np.full, shape, value, kind)
-        return _finish(array, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "full", full, (size, fill_value), {"dtype": dtype, "device": device}) from None
+    shape, value = shape_of((size,), "tensor"), fill_value
+    value = value.item() if isinstance(value, np.generic) else value
+    if type(value) is float or type(value) is int or type(value) is bool:
+        kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
+        fits = kind.kind == "f" and -65504 <= value <= 65504
+        fits = fits or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
+        value = value if fits else fill_number("full", value, kind)
+        on_cpu = not contexts if device is None else device == "cpu"
+        if on_cpu and not (requires_grad or settings):
+            return wrap(filled(value, shape, kind))
+        array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
+    else:
+        value = array_of("full", value)
+        kind = np.dtype(dtype or value.dtype)
+        if value.ndim == 0 and kind.kind in "iu":
+            value = number_in("full", wrap(value).item(), kind)
+        array = host(np.full, shape, value, kind)
+    return _finish(array, requires_grad, device, settings)
 
 
 def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     def op(
         input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
     ) -> Tensor:
-        try:
-            array = input._array if type(input) is Tensor else array_of(name, input)
-            return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
-        except Exception as error:
-            raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
+        array = filled_like(value, input._array if type(input) is Tensor else array_of(name, input), dtype)
+        if device is None and not (requires_grad or settings):
+            return wrap(array)
+        return _finish(array, requires_grad, device or CPU, settings)
 
     return named(op, name, f"{about} in the shape, dtype and layout of x.")
 

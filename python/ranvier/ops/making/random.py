@@ -22,7 +22,7 @@ from ranvier.ops.making.creation import _finish, _size, empty
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import index, named, number, renamed, whole
+from ranvier.tensors.errors import index, named, number, whole
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -278,14 +278,14 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
-        try:
-            if (device is not None or contexts) and is_meta(device):  # no numbers are drawn
-                return empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
-            shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
-            values = philox.numbers(kernel, shape, kind, 0.0, 1.0, key_of(name, generator))
-            return _finish(values, requires_grad, device, settings)
-        except Exception as error:
-            raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
+        on_cpu = device is None and not contexts
+        if not on_cpu and is_meta(device):  # no numbers are drawn
+            return empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
+        shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+        values = philox.numbers(kernel, shape, kind, 0.0, 1.0, key_of(name, generator))
+        if on_cpu and not (requires_grad or settings):
+            return wrap(values)
+        return _finish(values, requires_grad, device, settings)
 
     return named(op, name, about)
 
@@ -326,13 +326,13 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
-        try:
-            array = input._array if type(input) is Tensor else array_of(name, input)
-            kind = np.dtype(dtype or array.dtype)
-            values = philox.numbers(kernel, array.shape, kind, 0.0, 1.0, key_of(name, generator))
-            return _finish(values, requires_grad, device or getattr(input, "device", CPU), settings)
-        except Exception as error:
-            raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
+        array = input._array if type(input) is Tensor else array_of(name, input)
+        kind = np.dtype(dtype or array.dtype)
+        values = philox.numbers(kernel, array.shape, kind, 0.0, 1.0, key_of(name, generator))
+        device = device or getattr(input, "device", CPU)
+        if device is CPU and not (requires_grad or settings):
+            return wrap(values)
+        return _finish(values, requires_grad, device, settings)
 
     return named(op, name, f"As :func:`{name[:-5]}`, in the shape and dtype of x.")
 

@@ -14,8 +14,8 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tensors.errors import renamed
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.errors import errors_named, renamed
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -44,12 +44,10 @@ class Linear(Function):
         return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 
 
+@errors_named("linear")
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
-    try:
-        y = matmul(x, weight)
-        return y if bias is None else add(y, _core._autocast_cast("lower", bias))
-    except Exception as error:
-        raise renamed(error, "linear") from None
+    y = matmul(x, weight)
+    return y if bias is None else add(y, _core._autocast_cast("lower", bias))
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -84,10 +82,8 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
             return linear(input, weight, reshape(bias, -1))
-        shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
+        got = {"x": input.shape, "weight": tuple(weight.shape)}
         if bias is not None:
-            shapes += f" and bias of shape {np.shape(bias)}"
-        raise OpError(
-            f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
-            "bias (out_features,)"
-        ) from error
+            got["bias"] = np.shape(bias)
+        fits = "x (..., in_features), weight (out_features, in_features), bias (out_features,)"
+        raise misfit("linear", got, fits) from error

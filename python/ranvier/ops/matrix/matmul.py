@@ -14,8 +14,7 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import renamed
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
 
@@ -116,11 +115,11 @@ def _matmul(input: Any, other: Any) -> Tensor:
         try:
             return by_numpy(np.matmul, input._array, other._array)
         except ValueError:
-            raise OpError(
-                f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "
-                "at least one dimension, the last dimension of a equal to the last but one of b, and "
-                "batches that broadcast"
-            ) from None
+            fits = (
+                "operands of at least one dimension, the last dimension of a equal to the last but one of b"
+            )
+            got = {"a": input.shape, "b": other.shape}
+            raise misfit("matmul", got, f"{fits}, and batches that broadcast") from None
     return Matmul().apply(input, other)
 
 
@@ -162,15 +161,14 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
-    try:  # autocast has matrices in its list
-        return matmul(a, b) if ndim_b > 1 else _core._without_autocast(matmul, a, b)
-    except Exception as error:
-        raise renamed(error, name) from None
+    # autocast has matrices in its list
+    return _matmul(a, b) if ndim_b > 1 else _core._without_autocast(_matmul, a, b)
 
 
 def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
-    a, b = as_tensor(name, a), as_tensor(name, b)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = as_tensor(name, a), as_tensor(name, b)
     if (a.ndim, b.ndim) != (ndim_a, ndim_b):
         raise OpError(
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"

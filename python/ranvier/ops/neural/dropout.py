@@ -12,7 +12,7 @@ from ranvier.ops.layout import filled
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
-from ranvier.tensors.errors import flag, renamed
+from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor
 
@@ -43,15 +43,13 @@ def probability(op: str, name: str, p: Any) -> Any:
 
 def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
     """function(p, key) of x while training; with inplace it replaces the values of x."""
-    probability(name, "p", p)
+    if type(p) is not float or not 0 <= p <= 1:
+        probability(name, "p", p)
     own = isinstance(x, Tensor)
     x = x if own else as_inputs((x,), name)[0]
-    try:
-        if not flag(name, "training", training) or p == 0:
-            return x
-        return replaced(name, x, function(p, fresh_key()), inplace if own else False)
-    except Exception as error:
-        raise renamed(error, name, dropout, (x, p, training, inplace)) from None
+    if not flag(name, "training", training) or p == 0:
+        return x
+    return replaced(name, x, function(p, fresh_key()), inplace if own else False)
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -15,8 +15,9 @@ import ranvier._core as _core
 from ranvier.observe import is_recording
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
+from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
+from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import (
     Axes,
     _arguments,
@@ -32,7 +33,6 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tape.graph import of_input, of_output, rule
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.tensor import Tensor, wrap
@@ -53,8 +53,7 @@ class Norm(_Kept):
     """y = (sum of |x|^p)^(1/p); the greatest |x| for p = inf, the least for -inf, their number for 0"""
 
     def __init__(self, p: float, axes: Axes, keepdims: bool) -> None:
-        super().__init__(axes, keepdims)
-        self.p = p
+        self.p, self.axes, self.keepdims = p, axes, keepdims
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -226,10 +225,7 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
     if dtype is not None:
         input = to_dtype("norm", input, dtype)
-    try:
-        return Norm(float(p), axes, keepdim).apply(input)
-    except Exception as error:
-        raise renamed(error, "norm") from None
+    return Norm(float(p), axes, keepdim).apply(input)
 
 
 def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:

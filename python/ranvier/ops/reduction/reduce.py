@@ -17,14 +17,15 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed, observers
 from ranvier.ops.elementwise.choice import maximum, minimum
-from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, reduction, to_dtype
+from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, reduction
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tensors.errors import index, renamed
+from ranvier.tensors.errors import index, own_error, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.recording import host
@@ -150,7 +151,10 @@ def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
     """The shape without the axes."""
     if axes is None:
         return ()
-    gone = {a % len(shape) for a in ((axes,) if isinstance(axes, int) else axes)} if shape else set()
+    if isinstance(axes, int):
+        at = axes % len(shape) if shape else 0
+        return shape[:at] + shape[at + 1 :]
+    gone = {a % len(shape) for a in axes} if shape else set()
     return tuple(n for d, n in enumerate(shape) if d not in gone)
 
 
@@ -239,8 +243,13 @@ mean = _added_up("mean", _core.mean, None)
 
 def _extremes(name: str) -> Any:
     def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
-        return _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
+        x, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if is_floating(x):
+            return Extreme(name[-3:], axes, keepdims, spread_nan=name[0] == "a").apply(x)
+        return _numpy(np.max if name[-3:] == "max" else np.min, x, axes, keepdims)
 
+    if name[0] == "a":  # the kernel has another name
+        in_python = own_error(in_python, name)
     kernel, ufunc = (_core.max, np.maximum) if name[-3:] == "max" else (_core.min, np.minimum)
     return _core._reduction(in_python, kernel, ufunc)
 
@@ -257,16 +266,6 @@ def with_arguments(reduced: Any) -> Callable[..., Tensor]:
 
 
 amax, amin = with_arguments(_extremes("amax")), with_arguments(_extremes("amin"))
-
-
-def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    kind = name[-3:]
-    try:
-        if is_floating(x):
-            return Extreme(kind, axes, keepdims, spread_nan=name != kind).apply(x)
-        return _numpy(np.max if kind == "max" else np.min, x, axes, keepdims)
-    except ValueError as error:  # it names the kernel
-        raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
 
 
 def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Callable[..., Any]:

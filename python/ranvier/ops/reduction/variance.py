@@ -21,7 +21,7 @@ from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import flag, renamed
+from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -44,7 +44,11 @@ class Var(Function):
         self.y = (_core.std if self.root else _core.var)(
             x, mean, self.axes, True, self.correction, rest, None
         )
-        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+        return (
+            self.y
+            if self.keepdims
+            else self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
+        )
 
     def backward(self, dy: Array) -> Array:
         n = self.x.size // (self.y.size or 1)
@@ -93,10 +97,7 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
             less = math.nan
         if not math.isfinite(less):
             raise OpError(f"[{name}] got correction {correction!r}; expected a finite number")
-        try:
-            return Var(axes, keepdims, float(less), root).apply(input)
-        except Exception as error:
-            raise renamed(error, name) from None
+        return Var(axes, keepdims, float(less), root).apply(input)
 
     return op
 

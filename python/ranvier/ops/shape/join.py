@@ -15,7 +15,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Function, by_kernel
-from ranvier.tensors.errors import renamed, whole
+from ranvier.tensors.errors import errors_named, whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -124,11 +124,10 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
 
 
 @by_kernel(_core.stack)
+@errors_named("stack")
 def _stack(tensors: Sequence[Any], dim: int) -> Tensor:
-    try:
-        return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
-    except Exception as error:
-        raise renamed(error, "stack") from None
+    made = [x if isinstance(x, Tensor) else as_tensor("stack", x) for x in _listed("stack", tensors)]
+    return cat([unsqueeze(x, dim) for x in made], dim)
 
 
 def split(

@@ -24,7 +24,7 @@ from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.errors import index, renamed
+from ranvier.tensors.errors import index
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import like, reshaped
 from ranvier.tensors.tensor import Tensor
@@ -272,10 +272,7 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
-        try:
-            return reinterpreted(x, np.dtype(dtype))
-        except Exception as error:
-            raise renamed(error, "view") from None
+        return reinterpreted(x, dtype)
     return _core._reshape("view", x, sizes if size is None else (size,))
 
 

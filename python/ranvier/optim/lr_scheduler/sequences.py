@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 from ranvier.optim.lr_scheduler.base import LRScheduler, ReduceLROnPlateau, set_rate
 from ranvier.optim.optimizer import Optimizer
+from ranvier.tensors.errors import ordered
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
+def _schedules(name: str, given: Any, optimizer: Optimizer | None) -> list[LRScheduler]:
+    schedulers = [] if given is None else ordered(name, given, "schedules")
     if not schedulers:
         raise ValueError(f"[{name}] got no schedules; expected at least one")
     for i, schedule in enumerate(schedulers):
@@ -21,6 +24,7 @@ def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: 
             raise ValueError(f"[{name}] got ReduceLROnPlateau at {i}, which needs a value in each step")
         if schedule.optimizer is not (optimizer or schedulers[0].optimizer):
             raise ValueError(f"[{name}] got a schedule of another optimizer at {i}; expected one for all")
+    return schedulers
 
 
 class ChainedScheduler(LRScheduler):
@@ -42,9 +46,8 @@ class ChainedScheduler(LRScheduler):
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        _require_schedules("ChainedScheduler", schedulers, optimizer)
-        self._schedulers = list(schedulers)
-        self.optimizer = schedulers[0].optimizer
+        self._schedulers = _schedules("ChainedScheduler", schedulers, optimizer)
+        self.optimizer = self._schedulers[0].optimizer
         self._last_lr = self._rates()
 
     def step(self, epoch: float | None = None) -> None:
@@ -83,13 +86,10 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        _require_schedules("SequentialLR", schedulers, optimizer)
-        if len(milestones) != len(schedulers) - 1:
-            raise ValueError(
-                f"[SequentialLR] got {len(schedulers)} schedules and {len(milestones)} milestones; expected "
-                f"{len(schedulers) - 1}"
-            )
-        self._schedulers = list(schedulers)
+        self._schedulers = _schedules("SequentialLR", schedulers, optimizer)
+        if len(milestones) != len(self._schedulers) - 1:
+            given = f"{len(self._schedulers)} schedules and {len(milestones)} milestones"
+            raise ValueError(f"[SequentialLR] got {given}; expected {len(self._schedulers) - 1}")
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer

@@ -6,4 +6,4 @@ from ranvier.train.callbacks.control import *
 from ranvier.train.callbacks.logs import *
 from ranvier.train.checkpoints import *
 
-_own_errors(globals(), names=("Checkpoint", "EarlyStopping", "ProgressBar", "Schedule", "TensorBoard"))
+_own_errors(globals(), ("Checkpoint", "EarlyStopping", "ProgressBar", "Schedule", "TensorBoard"))
