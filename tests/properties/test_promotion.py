@@ -127,8 +127,8 @@ def compare(found, exact, message, *dtypes):
 
 
 def operands_of(call, pair):
-    """What the call gets in place of its inputs (the second operand of the pair stands for all but the first),
-    and the same numbers in the widest dtype. A condition, of bools, stays."""
+    """What the call gets in place of its inputs (the second operand of the pair for all but the first), and
+    the same numbers in the widest dtype. A condition, of bools, stays."""
     widest = rv.float64 if any(x.is_floating_point() for x in call.inputs) else rv.int64
     operands = itertools.chain(pair, itertools.repeat(pair[1]))
     given, wide = [], []
@@ -201,8 +201,8 @@ def is_one_of_two(sample):
 
 @every_op({}, only=lambda op: "promotion" in op.lacks.split(), of=is_one_of_two)
 def test_two_dtypes_are_refused(sample):
-    """The first two samples of an op without promotion, with one dtype for the first input and another for the
-    others (and for a layer's parameters): the error names both."""
+    """The first two samples of an op without promotion, with one dtype for the first input and another for
+    the others (and for a layer's parameters): the error names both."""
     for first, second in itertools.permutations([rv.float16, rv.bfloat16, rv.float32, rv.float64], 2):
         call = sample.tensors(first, records=False)
         if sample.is_layer:
