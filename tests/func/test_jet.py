@@ -1,4 +1,8 @@
-"""jet and laplacian against formulas, and against nested gradients with create_graph, in float64."""
+"""func.jet, the derivatives of a function along a curve to some order, and func.laplacian, its weighted sum
+of second derivatives: beside formulas, beside nested gradients with create_graph (`nested`), and beside
+central differences, in float64. Tolerances are those of sums of 64 terms of the results' size, times a factor
+that grows with the order (`close`). A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 import math
 from itertools import pairwise
@@ -15,6 +19,7 @@ SIN4 = [np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)]
 
 
 def network(activation, dtype="float64", sizes=(2, 8, 8, 2)):
+    """Layers of these sizes with the activation between them."""
     rv.manual_seed(0)
     layers = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o, dtype=dtype), activation)]
     return nn.Sequential(*layers[:-1])
@@ -36,6 +41,7 @@ def nested(f, x, weights):
 
 
 def close(a, b, scale=1.0):
+    """Within the roundings of a sum of 64 terms of the size of b, times `scale`."""
     a, b = a.detach().numpy(), b.detach().numpy() if isinstance(b, rv.Tensor) else b
     np.testing.assert_allclose(
         a, b, rtol=0, atol=scale * tolerance(str(a.dtype), 64, 1 + np.abs(b).max(initial=0))
@@ -138,6 +144,7 @@ def test_kernel_against_differences(name, order, isa):
 
 
 def test_several_primals_and_a_tree():
+    """A function of two tensors that returns a dict: beside nested gradients along a line."""
     x, w = rv.tensor([[1.0, 2.0]]), rv.tensor([[0.5, -1.0], [2.0, 0.25]])
     f = lambda x, w: {"y": F.linear(x, w).tanh(), "c": rv.ones(2)}  # noqa: E731
     dx, dw = rv.tensor([[0.3, -0.2]]), rv.tensor([[1.0, 0.0], [0.5, 2.0]])
@@ -241,6 +248,7 @@ def test_history():
 @pytest.mark.parametrize("points", [0, 1])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_points_and_variables(points, dtype):
+    """Shapes and dtypes for no and one point, no variable, and constants."""
     net = network(nn.Tanh(), dtype)
     u, du, lap = func.laplacian(net)(rv.zeros(points, 2, dtype=dtype))
     assert (u.shape, du.shape, lap.shape) == ((points, 2), (2, points, 2), (points, 2))
@@ -258,6 +266,7 @@ def test_few_points_and_variables(points, dtype):
 
 
 def test_wrong_arguments():
+    """Of func.jet and func.laplacian; of a function with an op that has no derivatives along a curve."""
     x = rv.ones(3, 2)
     refused(TypeError, "primals and series of types Tensor and tuple", func.jet, rv.sin, x, ((1.0,),))
     refused(ValueError, "series of lengths [1]", func.jet, rv.add, (x, x), ((1.0,),))

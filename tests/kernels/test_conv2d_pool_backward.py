@@ -1,4 +1,11 @@
-"""The gradients of conv2d_pool on raw arrays: edges of tiles and blocks, layouts, geometries, zeros."""
+"""The gradients of conv2d_pool, a convolution followed by a max-pool over windows that do not overlap.
+
+x (n, c, h, w), w (k, c, r, s), y, dy and `where` (n, k, p, q): `where` is the offset of each maximum in its
+window. dx, dw and db are compared with the reference in NumPy, in float64; some tests compare the bits of two
+calls of the kernel. A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -7,9 +14,9 @@ from hypothesis import strategies as st
 from ranvier import _core
 from reference import conv2d as reference
 from support.convolution import pair
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, any_layout, in_layout
-from support.remembered import remembered
+from support.remembered import remembered  # a reference computed once for equal arguments
 from support.threads import same_bits
 from support.tolerance import tolerance
 
@@ -17,24 +24,41 @@ NAMES = ("dx", "dw", "db")
 backward = remembered(reference.conv2d_pool_backward)
 
 
-def random_case(rng, n, c, h, w, k, taps, window=2, stride=1, padding=0, dilation=1, nonzero=0.5):
-    """dy, where, x, w and the call's settings; a part of dy is not zero."""
-    taps, window, stride, padding, dilation = map(pair, (taps, window, stride, padding, dilation))
-    size = [
+class Case(NamedTuple):
+    n: int
+    c: int
+    size: tuple[int, int]  # h, w
+    k: int
+    taps: int | tuple[int, int]  # r, s; one number, here and below, is both
+    window: int | tuple[int, int] = 2
+    stride: int | tuple[int, int] = 1
+    padding: int | tuple[int, int] = 0
+    dilation: int | tuple[int, int] = 1
+    nonzero: float = 0.5  # the share of dy that is not zero
+
+
+def drawn(rng, case):
+    """(dy, where, x, w) and the call's settings, all random numbers from -1 to 1."""
+    geometry = {name: pair(getattr(case, name)) for name in ("stride", "padding", "dilation", "window")}
+    taps = pair(case.taps)
+    pooled = [
         ((extent + 2 * p - d * (t - 1) - 1) // s + 1) // m
-        for extent, t, m, s, p, d in zip((h, w), taps, window, stride, padding, dilation, strict=True)
+        for extent, t, s, p, d, m in zip(case.size, taps, *geometry.values(), strict=True)
     ]
-    dy = rng.uniform(-1, 1, (n, k, *size)).astype(np.float32)
-    dy[rng.uniform(size=dy.shape) >= nonzero] = 0
-    where = rng.integers(0, window[0] * window[1], dy.shape).astype(np.uint8)
-    x = rng.uniform(-1, 1, (n, c, h, w)).astype(np.float32)
-    weight = rng.uniform(-1, 1, (k, c, *taps)).astype(np.float32)
-    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "window": window}
-    return (dy, where, x, weight), geometry
+    dy = rng.uniform(-1, 1, (case.n, case.k, *pooled)).astype(np.float32)
+    dy[rng.uniform(size=dy.shape) >= case.nonzero] = 0
+    where = rng.integers(0, np.prod(geometry["window"]), dy.shape).astype(np.uint8)
+    x = rng.uniform(-1, 1, (case.n, case.c, *case.size)).astype(np.float32)
+    w = rng.uniform(-1, 1, (case.k, case.c, *taps)).astype(np.float32)
+    return (dy, where, x, w), geometry
 
 
 def check(arrays, geometry, saved=None):
-    """Against the reference in float64. An element of dx meets each output channel and tap once."""
+    """Against the reference. saved: the result of an earlier ReLU; dx is then the gradient before that ReLU.
+
+    The tolerance is that of a sum of so many terms of at most 1: an element of dx gets one from each output
+    channel and tap at most, those of dw and db one from each pixel of dy.
+    """
     dy, where, x, w = arrays
     found = _core.conv2d_pool_backward(*arrays, **geometry, saved=saved)
     double = [dy.astype(np.float64), where, x.astype(np.float64), w.astype(np.float64)]
@@ -46,62 +70,69 @@ def check(arrays, geometry, saved=None):
     return found
 
 
-PATCHES = [((r, 3 if r == 3 else 5), 2) for r in (2, 3, 4, 5, 7)] + [((3, 3), 3), ((3, 3), (2, 3))]
-# n, c, h, w, k, taps; window, stride, padding, dilation, nonzero where they are not 2, 1, 0, 1 and a half
-VALUES = {
+VALUES = {  # which part of the kernel, and the cases that reach it
     "networks": [
-        (*sizes, nonzero)
+        Case(n, c, size, k, taps, window, padding=padding, nonzero=nonzero)
         for nonzero in (0, 0.5, 1)
-        for sizes in (
-            *((2, 1, 28, 28, 32, 3, 2, 1, 0, 1), (2, 32, 13, 13, 64, 3, 2, 1, 0, 1)),
-            *((2, 3, 32, 32, 64, 3, 2, 1, 1, 1), (2, 1, 28, 28, 6, 5, 2, 1, 2, 1)),
-            *((2, 6, 14, 14, 16, 5, 2, 1, 0, 1), (1, 64, 16, 16, 128, 3, 2, 1, 1, 1)),
-            (1, 64, 16, 16, 40, 3, 3, 1, 1, 1),
+        for n, c, size, k, taps, window, padding in (
+            *((2, 1, (28, 28), 32, 3, 2, 0), (2, 32, (13, 13), 64, 3, 2, 0)),
+            *((2, 3, (32, 32), 64, 3, 2, 1), (2, 1, (28, 28), 6, 5, 2, 2)),
+            *((2, 6, (14, 14), 16, 5, 2, 0), (1, 64, (16, 16), 128, 3, 2, 1)),
+            (1, 64, (16, 16), 40, 3, 3, 1),
         )
     ],
     "rows of taps with gaps between pixels and without, in one block and more": [
-        (2, c, 7, 9, 5, taps, 2, 1, 1)
+        Case(n=2, c=c, size=(7, 9), k=5, taps=taps, padding=1)
         for c in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65)
         for taps in (1, 3, (2, 5))
     ],
     "output channels": [
-        (n, c, 6, 8, k, 3)
+        Case(n, c, size=(6, 8), k=k, taps=3)
         for k in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129)
         for n, c in ((2, 5), (1, 32))
     ],
     "vectors of pixels, whole and in part; lists of every length": [
-        (1, 3, 3, 2 * width + 3, 3, (2, 3), 2, 1, 0, 1, 1) for width in range(1, 37)
+        Case(n=1, c=3, size=(3, 2 * width + 3), k=3, taps=(2, 3), nonzero=1) for width in range(1, 37)
     ],
     "windows": [
-        sizes
+        case
         for a, b in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 2), (2, 1), (3, 2), (5, 1), (16, 16), (1, 256))
-        for sizes in ((1, 3, 2 * a + 3, b + 3, 9, 3, (a, b)), (2, 17, a + 1, b + 1, 20, 3, (a, b), 1, 1))
+        for case in (
+            Case(n=1, c=3, size=(2 * a + 3, b + 3), k=9, taps=3, window=(a, b)),
+            Case(n=2, c=17, size=(a + 1, b + 1), k=20, taps=3, window=(a, b), padding=1),
+        )
     ],
     "geometry": [
-        (2, c, 13, 14, 6, 3, 2, *geometry)
+        Case(2, c, (13, 14), 6, 3, stride=stride, padding=padding, dilation=dilation)
         for c in (1, 3, 16, 20, 40)
-        for geometry in ((2, 0, 1), (1, 2, 2), ((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3)), (3, 5, 2))
+        for stride, padding, dilation in (
+            *((2, 0, 1), (1, 2, 2), (3, 5, 2)),
+            *(((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3))),
+        )
     ],
     "rows of more taps than a tile holds, and more rows": [
-        (1, c, 14, 33, 4, taps)
+        Case(n=1, c=c, size=(14, 33), k=4, taps=taps)
         for taps in ((1, 11), (11, 1), (4, 4), (7, 7), (2, 30))
         for c in (1, 2, 16, 40)
     ],
-    "all patches of a window in registers or not; bands of a few pooled rows": [
-        (2, c, taps[0] + 5, 61, k, taps, window, 1, 1)
-        for taps, window in PATCHES
+    "all pixels that a window reads in registers or not; bands of a few pooled rows": [
+        Case(n=2, c=c, size=(taps[0] + 5, 61), k=k, taps=taps, window=window, padding=1)
+        for taps, window in (
+            *(((2, 5), 2), ((3, 3), 2), ((4, 5), 2), ((5, 5), 2), ((7, 5), 2)),
+            *(((3, 3), 3), ((3, 3), (2, 3))),
+        )
         for k in (1, 31, 33)
         for c in (8, 9, 16, 33)
     ],
-    "nothing": [(0, 3, 5, 5, 4, 3), (2, 0, 5, 5, 4, 3), (2, 3, 5, 5, 0, 3)],
+    "nothing": [Case(n=n, c=c, size=(5, 5), k=k, taps=3) for n, c, k in ((0, 3, 4), (2, 0, 4), (2, 3, 0))],
 }
 
 
-@grouped("case", VALUES)
-def test_values(case, isas, rng):
-    """The bits are those of arrays in any order in memory."""
-    for sizes in VALUES[case]:
-        arrays, geometry = random_case(rng, *sizes)
+@grouped("part", VALUES)
+def test_values(part, isas, rng):
+    """Beside the reference; and the same bits from arrays in any order in memory."""
+    for one in VALUES[part]:
+        arrays, geometry = drawn(rng, one)
         turned = [any_layout(rng, a) for a in arrays]
         for _ in isas:
             found = check(arrays, geometry)
@@ -122,8 +153,9 @@ def placed(array, start):
 @pytest.mark.parametrize("c", [4, 8, 16, 32, 48])
 @pytest.mark.parametrize("size", [(9, 8), (50, 41)])
 def test_input_on_vectors(c, size, isa, rng):
-    """An input of whole vectors is not copied: one image in a region, several, and parts."""
-    arrays, geometry = random_case(rng, 5, c, *size, 33, 3)
+    """An input of whole vectors at the start of a cache line is not copied; one 4 bytes further is. Of both
+    the same bits, where a thread's part of the work is one image, several, or a part of one."""
+    arrays, geometry = drawn(rng, Case(n=5, c=c, size=size, k=33, taps=3))
     dy, where, x, w = arrays
     found = check((dy, where, placed(x, 0), w), geometry)
     for a, b in zip(found, _core.conv2d_pool_backward(dy, where, placed(x, 4), w, **geometry), strict=True):
@@ -133,14 +165,15 @@ def test_input_on_vectors(c, size, isa, rng):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bands_of_a_tall_image(layout, isa, rng):
     """Few input channels and many pixels: the rows of a gradient in several bands, in every layout."""
-    arrays, geometry = random_case(rng, 2, 1, 62, 62, 20, 3)
+    arrays, geometry = drawn(rng, Case(n=2, c=1, size=(62, 62), k=20, taps=3))
     saved = in_layout(rng.uniform(-1, 1, arrays[2].shape).astype(np.float32), layout)
     check([in_layout(a, layout) for a in arrays], geometry, saved)
 
 
 @pytest.mark.parametrize("c", [1, 5, 16, 40])
 def test_after_relu(c, isa, rng):
-    arrays, geometry = random_case(rng, 2, c, 8, 9, 10, 3, padding=1)
+    """With `saved`, dx also has the bits of the call without it followed by relu_backward."""
+    arrays, geometry = drawn(rng, Case(n=2, c=c, size=(8, 9), k=10, taps=3, padding=1))
     saved = np.maximum(rng.uniform(-1, 1, arrays[2].shape), 0).astype(np.float32)
     saved[0, 0, 0, 0] = np.nan
     dx, _, _ = check(arrays, geometry, saved)
@@ -150,13 +183,14 @@ def test_after_relu(c, isa, rng):
 
 @pytest.mark.parametrize("c", [1, 3, 16, 40])
 def test_not_finite(c, isa, rng):
-    """A gradient that is not finite reaches its own patch; one of zero keeps what is not finite out."""
-    arrays, geometry = random_case(rng, 1, c, 8, 8, 4, 3, nonzero=1)
+    """An infinite dy reaches the pixels that its window reads, and only these; where dy is 0, a NaN in x does
+    not reach dw."""
+    arrays, geometry = drawn(rng, Case(n=1, c=c, size=(8, 8), k=4, taps=3, nonzero=1))
     dy, where, x, w = arrays
-    where[...] = 0
+    where[...] = 0  # the maximum is the window's first element: dy[2, 2] comes from x[4:7, 4:7]
     dy[0, :, 0, 0] = 0
     dy[0, 1, 2, 2] = np.inf
-    x[0, :, 1, 1] = np.nan  # met by the windows (0, 0) only
+    x[0, :, 1, 1] = np.nan  # read by the windows (0, 0) only
     w[1] = 1
     dx, dw, db = _core.conv2d_pool_backward(dy, where, x, w, **geometry)
     hit = np.zeros((8, 8), bool)
@@ -169,17 +203,19 @@ def test_not_finite(c, isa, rng):
 
 
 @pytest.mark.parametrize(
-    "shape", [(9, 1, 20, 18, 33, 3), (7, 3, 30, 30, 17, 3), (5, 40, 12, 12, 70, 3), (1, 64, 30, 26, 48, 3)]
+    ("n", "c", "size", "k"),
+    [(9, 1, (20, 18), 33), (7, 3, (30, 30), 17), (5, 40, (12, 12), 70), (1, 64, (30, 26), 48)],
 )
-def test_threads(shape, isa, threads, rng):
+def test_threads(n, c, size, k, isa, threads, rng):
     """Bitwise equal at any number of threads; partial sums over images and over parts of one."""
-    arrays, geometry = random_case(rng, *shape, padding=1)
+    arrays, geometry = drawn(rng, Case(n, c, size, k, taps=3, padding=1))
     check(arrays, geometry)
     same_bits(threads, lambda: _core.conv2d_pool_backward(*arrays, **geometry), (1, 2, 3, 5))
 
 
 def test_only_what_is_needed(rng):
-    arrays, geometry = random_case(rng, 2, 3, 9, 9, 5, 3)
+    """A call for one of dx, dw and db gives its bits as in a call for all, and None for the others."""
+    arrays, geometry = drawn(rng, Case(n=2, c=3, size=(9, 9), k=5, taps=3))
     every = _core.conv2d_pool_backward(*arrays, **geometry)
     for i, name in enumerate(NAMES):
         needs = {f"need_{other}": other == name for other in NAMES}
@@ -200,4 +236,4 @@ def test_any_geometry(data):
     h, w = (size + data.draw(st.integers(0, 9)) for size in least)
     n, c, k = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    check(*random_case(rng, n, c, h, w, k, taps, window, stride, padding, dilation))
+    check(*drawn(rng, Case(n, c, (h, w), k, taps, window, stride, padding, dilation)))

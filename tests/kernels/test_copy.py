@@ -1,4 +1,9 @@
-"""What moves, casts, fills and writes elements, on raw arrays: each dtype, any memory order, bit for bit."""
+"""Kernels that make, move, cast and write elements. All are compared bit for bit with what NumPy does: each
+dtype, any memory order. The internal ones: `_progression` is arange and linspace, `_literal` an array of
+nested lists of numbers (None where the core leaves it to NumPy), `_shape` the shape in a call's arguments,
+`_put` an assignment x[key] = value, `write` one of broadcast values. A test with the fixture `isa` runs at
+each ISA level (instruction set).
+"""
 
 import itertools
 
@@ -6,7 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, kernels
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.halves import HALVES, all_halves, as_half
 from support.layouts import LAYOUTS, in_layout
 
@@ -183,6 +188,7 @@ def test_casts_are_numpys(dtype, to, isa, rng):
 
 @pytest.mark.parametrize("dtype", FROM)
 def test_largest_and_smallest(dtype):
+    """The limits of each dtype, NaN, infinity and -0.0, cast to each other one."""
     kind = np.dtype(dtype).kind
     limits = np.iinfo(dtype) if kind in "iu" else None
     values = [limits.min, limits.max] if limits else [0, 1] if kind == "b" else [0.5, np.nan, np.inf, -0.0]
@@ -245,6 +251,7 @@ def test_write_casts_and_broadcasts(source, dtype, rng):
 
 
 def test_write_of_numbers_and_places():
+    """A number written to each element of a view, and to what a key of numbers and slices picks."""
     for dtype in ROWS:
         x = np.zeros((4, 6), dtype)
         _core.write(1, x[:, ::2])
@@ -269,6 +276,7 @@ def test_write_of_numbers_and_places():
 
 @pytest.mark.parametrize("dtype", ROWS)
 def test_put_of_rows_and_masks(dtype, rng):
+    """Rows at an array of places, of which the last one stays, and a number where a mask is True."""
     for shape in ((5,), (5, 3), (4, 2, 3)):
         values = rng.integers(0, 9, (6, *shape[1:])).astype(dtype)
         for index in ([0], [3, -1], [2, 2, 0, -4], [1] * 6):
@@ -295,6 +303,7 @@ def test_put_of_rows_that_are_the_memory_of_the_indices():
 
 
 def test_write_refuses_what_it_would_change():
+    """Values that the dtype cannot hold, shapes that do not fit, memory that overlaps: nothing is written."""
     whole, small = np.zeros(3, np.int64), np.zeros(3, np.int32)
     x = np.zeros((2, 3), np.float32)
     wrong = [
@@ -336,6 +345,7 @@ def _edges(dtype: np.dtype) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_halves_are_the_nearest(dtype, isa):
+    """A cast to 16 bits gives the nearest number, ties to even: around each number and each midpoint."""
     x = _edges(dtype)
     for n in (len(x), 1000):  # NaN of all kinds, too
         y = _core.cast(x[:n], dtype, None)
@@ -347,6 +357,7 @@ def test_halves_are_the_nearest(dtype, isa):
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_each_half_has_its_value(dtype, isa):
+    """All 65536 numbers of 16 bits, cast to float32 and back."""
     halves, values = all_halves(dtype)
     y = _core.cast(halves, np.dtype("float32"), None)
     np.testing.assert_array_equal(y, values)
@@ -357,6 +368,7 @@ def test_each_half_has_its_value(dtype, isa):
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_halves_of_every_size_and_order(dtype, isa, rng):
+    """Beside `as_half`, which rounds by arithmetic on exponent and fraction."""
     for n in [*range(70), 4099]:
         x = rng.standard_normal(n).astype("float32")
         y = _core.cast(x, dtype, None)

@@ -1,4 +1,8 @@
-"""Padded, resized, sampled and augmented images and boxes, on raw arrays: edges, blocks, large results."""
+"""Kernels of images and boxes: padded, resized, sampled at points of a grid, moved, turned, erased and mixed;
+boxes without overlap (nms). They are compared with the reference in NumPy in float64: exactly where values
+are only moved, else within the roundings of their few terms; gradients within those of a sum over all points.
+A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 from itertools import product
 
@@ -6,7 +10,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import images as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance
@@ -71,7 +75,9 @@ def test_large_results(rng, isa, threads, channels, corners):
             np.testing.assert_array_equal(y[image], one[0])
 
 
+# of grid_sample: mode, padding_mode, align_corners
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
+# shapes of images, and of the points at which they are sampled
 SHAPES = [((2, 3, 4, 5), (3, 7)), ((1, 17, 3, 2), (1, 65)), ((2, 2, 1, 6), (5, 1)), ((1, 1, 1, 1), (2, 2))]
 
 
@@ -85,6 +91,8 @@ def arrays(rng, shape, points, dtype):
 @pytest.mark.parametrize(("shape", "points"), SHAPES)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_samples_and_their_gradients(settings, shape, points, dtype, isa, rng):
+    """Beside the reference, in any memory order; each gradient alone has the bits that it has with the
+    other."""
     x, grid, dy = arrays(rng, shape, points, dtype)
     wide = [a.astype(np.float64) for a in (dy, x, grid)]
     expected = reference.grid_sample(*wide[1:], *settings)
@@ -223,6 +231,8 @@ def augmentations(shape, dtype):
 @grouped("shape", SIZES)
 @pytest.mark.parametrize("dtype", PIXELS)
 def test_augmented_images(isas, dtype, shape):
+    """Beside the reference, in any memory order: moved and erased pixels exactly, others within the roundings
+    of some sums; bytes may be 1 off, few of them are."""
     x = images(shape, dtype)
     for name, arguments in augmentations(shape, dtype):
         expected = getattr(reference, name)(x.astype(float) if dtype != "uint8" else x, *arguments)

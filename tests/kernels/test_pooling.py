@@ -1,13 +1,17 @@
-"""Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
+"""Kernels of pools beside the reference in NumPy. Elements are small whole numbers, whose sums are exact:
+results and gradients are equal. Layouts, offsets of maxima, NaN, sizes around the vector width. A test with
+the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from ranvier import kernels
 from reference import pooling as reference
 from support.convolution import pair
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 
 channels_last = partial(in_layout, layout="channels_last")
@@ -19,11 +23,22 @@ def layout(request):
     return LAYOUTS[request.param]
 
 
-WINDOWS = [  # kernel_size, stride, padding, dilation, ceil_mode
-    *((2, 2, 0, 1, False), (2, 2, 0, 1, True), (2, 2, 1, 1, False), ((2, 3), (2, 1), 0, 1, False)),
-    *((3, 1, 1, 1, False), (3, 2, 0, 1, True), (3, 2, 2, 2, False), (2, 1, 2, 5, False), (3, 2, 1, 1, False)),
-    *((3, 3, 0, 1, False), (3, 3, 1, 2, False), ((1, 4), (3, 2), (0, 2), 1, False), (7, 2, 3, 1, False)),
-    (1, 1, 0, 1, False),
+class Window(NamedTuple):
+    """The settings of max_pool2d, in its order."""
+
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int]
+    padding: int | tuple[int, int] = 0
+    dilation: int | tuple[int, int] = 1
+    ceil_mode: bool = False
+
+
+WINDOWS = [
+    *(Window(2, 2), Window(2, 2, ceil_mode=True), Window(2, 2, padding=1), Window((2, 3), (2, 1))),
+    *(Window(3, 1, padding=1), Window(3, 2, ceil_mode=True), Window(3, 2, padding=2, dilation=2)),
+    *(Window(2, 1, padding=2, dilation=5), Window(3, 2, padding=1), Window(3, 3)),
+    *(Window(3, 3, padding=1, dilation=2), Window((1, 4), (3, 2), padding=(0, 2)), Window(7, 2, padding=3)),
+    Window(1, 1),
 ]
 
 

@@ -1,4 +1,7 @@
-"""Random kernels: sizes, layouts, levels and threads give the same numbers; indices drawn by weights."""
+"""Kernels that draw random numbers: those of the reference generator, with the mean and spread that they
+should have (5 standard errors), at any number of threads; indices drawn by weights, beside NumPy's search of
+the same uniform numbers. A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from ranvier import _core
 from ranvier.ops.making import philox
 from reference import dropout as reference
 from reference import images
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance
@@ -73,11 +76,13 @@ def test_keys_follow_seed_and_count(seed):
 
 
 def with_replacement(weights, uniform):
+    """Where each uniform number falls among the sums of the weights."""
     edges = weights.cumsum(1) / weights.sum(1, keepdims=True)
     return np.stack([np.searchsorted(e, u, "right") for e, u in zip(edges, uniform, strict=True)])
 
 
 def without(weights, uniform):
+    """The order of random keys, each of an exponential distribution with its weight as rate."""
     with np.errstate(divide="ignore"):
         keys = np.where(weights > 0, np.log(1 - uniform) / weights, -np.inf)
     return np.argsort(-keys, 1, kind="stable")
@@ -86,6 +91,7 @@ def without(weights, uniform):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 2000), (3, 7), (500, 64)])
 def test_indices_drawn_both_ways(m, n, dtype, threads, rng):
+    """The same indices as NumPy's search for the same uniform numbers, with weights in any memory order."""
     threads(2)
     weights = rng.random((m, n)).astype(dtype)
     weights[:, 1 : n // 2 : 3] = 0

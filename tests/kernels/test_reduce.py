@@ -1,4 +1,7 @@
-"""Reductions, running sums and sorted lines: every axis set, block edges, ties, NaN, accuracy."""
+"""Reductions, running sums and sorted lines beside NumPy: sums and means in long double, within the roundings
+that `check` derives; extremes, their places and orders exactly, with ties and NaN; at block edges, over each
+set of axes, in any layout. A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 import itertools
 
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import reduce as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance
@@ -16,13 +19,15 @@ SEGMENTED = [(70000,), (20000, 3), (3, 20000), (600, 65), (9, 200, 40)]
 
 
 def axis_sets(ndim):
+    """None, and each set of axes."""
     yield None
     for k in range(1, ndim + 1):
         yield from itertools.combinations(range(ndim), k)
 
 
 def check(x, axes, keepdims, isas):
-    """All reductions against NumPy in longdouble, at each level."""
+    """All reductions against NumPy in long double, at each level. A sum of n terms of at most `peak` may be
+    off by n roundings (`limit`); means and variances, whose sums are pairwise, by about 1 + log2(n)."""
     wide = x.astype(np.longdouble)
     settings = {"axis": axes, "keepdims": keepdims}
     total = np.asarray(wide.sum(**settings))

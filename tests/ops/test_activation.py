@@ -1,4 +1,7 @@
-"""Activations: formulas, limits, arguments, in place; softmax without a dimension."""
+"""Activations: values and slopes at infinity, NaN and corners, arguments, in place; softmax without a
+dimension, which PyTorch judges. Formulas: tests/properties. A test with the fixture `isa` runs at each ISA
+level (instruction set).
+"""
 
 import inspect
 

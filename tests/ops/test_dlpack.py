@@ -1,4 +1,6 @@
-"""Memory shared with other libraries: each sees the other's changes, and gradients never pass unseen."""
+"""Memory shared with NumPy and PyTorch by DLPack: each sees the other's changes; what requires a gradient is
+refused.
+"""
 
 import gc
 
@@ -68,6 +70,8 @@ def test_wrong_input():
 
 
 def test_with_pytorch():
+    """Memory of PyTorch here and of this library there: changes on both sides, after one side has let go;
+    what neither can share."""
     torch = pytest.importorskip("torch")
     theirs = torch.arange(4.0)
     ours = rv.from_dlpack(theirs)

@@ -1,4 +1,7 @@
-"""Losses: extremes, dtypes, settings; of class scores: rows that are ignored, single samples, weights."""
+"""Losses: extreme values, dtypes of x and target, settings; of class scores: rows that are ignored, single
+samples, weights. Expected values are by hand; formulas: tests/properties. A test with the fixture `isa` runs
+at each ISA level (instruction set).
+"""
 
 import numpy as np
 import pytest
@@ -75,6 +78,8 @@ PROMOTED = [  # the dtypes of the arguments, and that of the loss, as in PyTorch
 
 @pytest.mark.parametrize(("names", "pairs"), PROMOTED, ids=lambda p: p if isinstance(p, str) else "")
 def test_dtypes_are_promoted(names, pairs):
+    """The dtype of the loss, its value beside that in float64, and gradients in the dtypes of their
+    tensors."""
     for name, ((a, b), want) in ((name, pair) for name in names.split() for pair in pairs.items()):
         arguments = [rv.tensor([[1.0, 0.0]]).to(dtype) for dtype in (a, b)]
         if name in ("gaussian_nll", "margin_ranking", "triplet_margin"):

@@ -1,4 +1,7 @@
-"""Inverses, determinants, systems of equations and factors of matrices, against NumPy and PyTorch."""
+"""Inverses, determinants, systems of equations and factors of matrices: factors multiply to the matrix,
+gradients agree with central differences (gradcheck) or a formula, singular and degenerate matrices are as in
+PyTorch.
+"""
 
 import numpy as np
 import pytest
@@ -79,6 +82,7 @@ def test_slogdet_has_the_sign():
 
 
 def test_factors_give_the_matrix_back():
+    """LU, QR, SVD and eigenvectors: their product is the matrix."""
     x = rv.tensor(A)
     p, low, up = rv.linalg.lu(x)
     q, r = rv.linalg.qr(rv.tensor(B))

@@ -1,4 +1,6 @@
-"""Normalisations: running statistics, gradients over no element."""
+"""Normalisations: running statistics beside the formula in float64, backward after they changed, gradients
+over no element. A test with the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 from functools import partial
 

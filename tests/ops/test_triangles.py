@@ -1,4 +1,6 @@
-"""Triangular systems, factors, the exponential, least squares: beside NumPy; gradients by differences."""
+"""Triangular systems, factors, the matrix exponential and least squares: the solution put into the equation,
+or beside NumPy; gradients beside central differences (gradcheck).
+"""
 
 import math
 
@@ -45,6 +47,8 @@ def test_edge_sizes(dtype, tolerance, upper, unit):
 
 
 def test_batches_broadcast():
+    """The solution times the triangle is the right side, for matrices and right sides of different
+    batches."""
     a, b = RNG.normal(size=(3, 1, 5, 5)) + 4 * np.eye(5), RNG.normal(size=(2, 5, 2))
     x = rv.linalg.solve_triangular(rv.tensor(a), rv.tensor(b), upper=True).numpy()
     np.testing.assert_allclose(np.triu(a) @ x, np.broadcast_to(b, (3, 2, 5, 2)), atol=1e-12)
@@ -114,6 +118,8 @@ def test_cholesky_ex_tells_how_far_a_factor_goes():
 
 @pytest.mark.parametrize("upper", [False, True])
 def test_gradients_of_factors(upper):
+    """First and second ones beside central differences, of symmetric matrices."""
+
     def symmetric(a):
         return (a + a.mT) / 2
 
@@ -168,15 +174,9 @@ def test_inv_ex_tells_which_matrix_is_singular():
 
 def test_refused():
     eye = rv.eye(2)
-    refused(
-        ValueError,
-        "[solve_triangular] got a singular matrix",
-        rv.linalg.solve_triangular,
-        eye * 0,
-        eye,
-        upper=True,
-    )
-    refused(ValueError, "expected rows alike", rv.linalg.solve_triangular, eye, rv.ones(3, 1), upper=True)
+    solve = rv.linalg.solve_triangular
+    refused(ValueError, "[solve_triangular] got a singular matrix", solve, eye * 0, eye, upper=True)
+    refused(ValueError, "expected rows alike", solve, eye, rv.ones(3, 1), upper=True)
     refused(ValueError, "[cholesky_inverse] got A of shape", rv.cholesky_inverse, rv.ones(2, 3))
     refused(TypeError, "expected None", rv.linalg.cholesky_ex, eye, out=(eye, eye))
 

@@ -1,4 +1,6 @@
-"""Convolutions and pools: memory formats, indices, NaN, strides beyond the image."""
+"""Convolutions and pools: memory formats, the indices of maxima beside NumPy's windows, NaN, strides beyond
+the image.
+"""
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ every_convolution = pytest.mark.parametrize("name", SIZES)
 
 @every_convolution
 def test_images_stay_channels_last(name, rng):
-    """The result of one layer is what the kernel of the next reads in place."""
+    """The result is stored as the kernel of the next layer reads it in place."""
     x, w = (rng.uniform(-1, 1, shape).astype("float32") for shape in SIZES[name])
     y = getattr(ops, name)(x, w, padding=1).numpy()
     assert np.moveaxis(y, 1, -1).flags.c_contiguous
@@ -27,6 +29,8 @@ def test_images_stay_channels_last(name, rng):
 @pytest.mark.parametrize("stride", [1, (1, 2)])
 @pytest.mark.parametrize(("colors", "keeps"), [(2, True), (3, True), (4, True), (5, False)])
 def test_filters_of_each_color_keep_a_picture_in_c_order(dtype, stride, colors, keeps):
+    """Depthwise convolutions of a picture in C order with up to 4 colors have a result in C order, others one
+    that is channels-last; the bits depend neither on the input's order nor on a compiled step."""
     rng = np.random.default_rng(colors)
     x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, colors, 9, 8), (colors, 1, 3, 3)))
     w, b = rv.from_numpy(w), rv.from_numpy(rng.standard_normal(colors).astype(dtype))

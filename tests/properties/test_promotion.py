@@ -1,7 +1,13 @@
-"""Operands of several dtypes: the result has the dtype of PyTorch's rule and the values of wide operands."""
+"""Ops on operands of different dtypes.
+
+The dtype of the result is that of PyTorch's rule: `promoted` states it, and is itself compared with
+`torch.result_type`. Values and gradients are compared with those of the same call on the same numbers in
+float64 (int64 where an op takes integers only). An op without promotion refuses two dtypes.
+"""
 
 import itertools
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,70 +16,78 @@ from support.tolerance import close, equal
 
 from properties.every import every_op
 
-NAMES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
-WEAK = {"bool": "bool", "int64": "int64", "float64": "float32"}  # what a number is beside lower kinds
-FORMS = ["tensor", "0-d", "number", "NumPy's number"]
-WITHOUT = {  # which kinds an op refuses
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+FEWER_DTYPES = ["bool", "uint8", "int64", "float16", "float32", "float64"]  # of which a number is one operand
+KINDS = ["bool", "int", "float"]  # from the lowest; uint8 is an int, too
+FORMS = ["tensor", "0-d tensor", "Python's number", "NumPy's number"]
+# The dtypes of numbers; what each counts as where it decides: the default dtype of its kind.
+NUMBERS = {"bool": "bool", "int64": "int64", "float64": "float32"}
+REFUSED_KINDS = {  # an op refuses operands whose promoted dtype is of these kinds; all others take any
     "sub rsub fmod remainder floor_divide lerp": ["bool"],
     "bitwise_and bitwise_or bitwise_xor": ["float"],
     "bitwise_left_shift bitwise_right_shift": ["bool", "float"],
 }
+JOINS = ["cat", "stack", "hstack", "vstack", "column_stack", "block_diag", "cartesian_prod"]
 
 
-def kind(name):
-    return name if name == "bool" else name.strip("bu0123456789")
+class Operand(NamedTuple):
+    form: str  # one of FORMS
+    dtype: str  # one of DTYPES
+
+    @property
+    def is_number(self):
+        return "number" in self.form
 
 
-def rule(*operands):
-    """The dtype by PyTorch's rule. operands: pairs of a form and a name of a dtype.
+def rank(dtype):
+    """The place of a dtype's kind in KINDS."""
+    return KINDS.index(dtype if dtype == "bool" else dtype.strip("bu0123456789"))
 
-    The highest kind decides, within it dimensions before none, and these before numbers; then NumPy.
+
+def promoted(*operands):
+    """The dtype of the result by PyTorch's rule.
+
+    Only the operands of the highest kind count. Of these, tensors with dimensions decide alone, if there are
+    any; else tensors without dimensions; else numbers. The dtypes of those that decide are combined by NumPy.
     """
-    order = ["bool", "int", "float"]
-    ranked = {
-        (order.index(kind(name)), -min(FORMS.index(form), 2), WEAK[name] if "number" in form else name)
-        for form, name in operands
-    }
-    deciding = max(place for *place, _ in ranked)
-    names = {name for *place, name in ranked if place == deciding}
-    wider = (name.replace("bfloat16", "float32") for name in names)
-    return "bfloat16" if names == {"bfloat16"} else str(np.result_type(*wider))
+    highest = max(rank(x.dtype) for x in operands)
+    counted = [x for x in operands if rank(x.dtype) == highest]
+    numbers = [NUMBERS[x.dtype] for x in counted if x.is_number]
+    tensors = [[x.dtype for x in counted if x.form == form] for form in ("tensor", "0-d tensor")]
+    dtypes = {*(tensors[0] or tensors[1] or numbers)}
+    if dtypes == {"bfloat16"}:
+        return "bfloat16"
+    return str(np.result_type(*(dtype.replace("bfloat16", "float32") for dtype in dtypes)))
 
 
-def pairs():
-    """Pairs of operands, each a form and the name of a dtype; at least one is a tensor."""
-    for first, second in itertools.product(FORMS, FORMS):
-        if "number" in first and "number" in second:
-            continue
-        some = (
-            NAMES
-            if first == second == "tensor"
-            else ["bool", "uint8", "int64", "float16", "float32", "float64"]
-        )
-        of_first, of_second = (WEAK if "number" in form else some for form in (first, second))
-        yield from (((first, a), (second, b)) for a, b in itertools.product(of_first, of_second))
+def operand_pairs():
+    """All pairs of forms, at least one a tensor, with dtypes that the form can have; first tensors alone."""
+    for forms in itertools.product(FORMS, FORMS):
+        dtypes = DTYPES if forms == ("tensor", "tensor") else FEWER_DTYPES
+        pair = [[Operand(form, d) for d in (NUMBERS if "number" in form else dtypes)] for form in forms]
+        if not (pair[0][0].is_number and pair[1][0].is_number):
+            yield from itertools.product(*pair)
 
 
-PAIRS = [*pairs()]
+PAIRS = [*operand_pairs()]
+PAIRS_OF_TENSORS = [pair for pair in PAIRS if pair[0].form == pair[1].form == "tensor"]
 
 
-def made(library, form, name, shape, least):
-    """The numbers least, least + 1, least + 2 and so on, of floats a half more."""
-    values = np.resize(np.arange(least, least + 3) + (kind(name) == "float") / 2, shape)
-    if "number" not in form:
-        values = values if form == "tensor" else values.flat[0]
-        return library.tensor(values).to(getattr(library, name))
-    number = np.dtype(name).type(values.flat[0])
-    return number if "NumPy" in form and library is rv else number.item()
+def made(library, operand, shape, least):
+    """The operand as an object of this library: the numbers least, least + 1, least + 2, least ..., of floats
+    a half more; without a shape, the first of them."""
+    values = np.resize(np.arange(least, least + 3) + (KINDS[rank(operand.dtype)] == "float") / 2, shape)
+    if not operand.is_number:
+        values = values if operand.form == "tensor" else values.flat[0]
+        return library.tensor(values).to(getattr(library, operand.dtype))
+    number = np.dtype(operand.dtype).type(values.flat[0])
+    return number if operand.form == "NumPy's number" and library is rv else number.item()
 
 
 def test_the_rule_is_that_of_torch(torch):
     for pair in PAIRS:
-        operands = (made(torch, form, name, (2,), 1) for form, name in pair)
-        assert str(torch.result_type(*operands)) == f"torch.{rule(*pair)}", pair
-
-
-JOINS = ["cat", "stack", "hstack", "vstack", "column_stack", "block_diag", "cartesian_prod"]
+        operands = (made(torch, operand, (2,), 1) for operand in pair)
+        assert str(torch.result_type(*operands)) == f"torch.{promoted(*pair)}", pair
 
 
 def promotes(op):
@@ -81,43 +95,46 @@ def promotes(op):
 
 
 def whole(value):
-    """The argument with integers in place of floats."""
+    """The argument of a reference with integers in place of floats."""
     if isinstance(value, (list, tuple)):
         return type(value)(map(whole, value))
     is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return np.resize([1, 3, 2], value.shape) if is_float else value
 
 
-def has_dtype(sample, of_rule, z):
-    """The dtype of a result, where wide operands have given z."""
-    if z.dtype == rv.bool:
+def result_dtype(sample, dtype, exact):
+    """The dtype of the op's result where that of its operands is promoted to `dtype`.
+
+    A comparison gives bool. A function such as a quotient, whose reference in NumPy makes floats of integers,
+    gives float32 for integers. All others keep `dtype`.
+    """
+    if exact.dtype == rv.bool:
         return "bool"
-    if kind(of_rule) == "float":
-        return of_rule
-    if not sample.op.reference:
-        return of_rule
-    return of_rule if sample.op.reference(*whole(sample.args)).dtype.kind in "bi" else "float32"
+    if KINDS[rank(dtype)] == "float" or not sample.op.reference:
+        return dtype
+    return dtype if sample.op.reference(*whole(sample.args)).dtype.kind in "bi" else "float32"
 
 
-def compare(y, z, where, *dtypes):
-    """y has the values of z in its dtype, rounded in these dtypes."""
-    if not y.is_floating_point():
-        equal(y.numpy(), z.to(rv.int64).to(y.dtype).numpy(), where)
+def compare(found, exact, message, *dtypes):
+    """Integers: equal, wrapped to the dtype. Floats: within 4 eps of the largest value, of the coarsest dtype
+    in which the op rounds: its result's and these."""
+    if not found.is_floating_point():
+        equal(found.numpy(), exact.to(rv.int64).to(found.dtype).numpy(), message)
         return
-    eps = max(rv.finfo(dtype).eps for dtype in (y.dtype, *dtypes) if dtype.is_floating_point)
-    y, z = (x.double().numpy(force=True) for x in (y, z))
-    close(y, z, 0, 4 * eps * max(1.0, np.abs(z).max(initial=0)), where)
+    eps = max(rv.finfo(dtype).eps for dtype in (found.dtype, *dtypes) if dtype.is_floating_point)
+    found, exact = (x.double().numpy(force=True) for x in (found, exact))
+    close(found, exact, 0, 4 * eps * max(1.0, np.abs(exact).max(initial=0)), message)
 
 
 def operands_of(call, pair):
-    """In place of the inputs, and the same numbers as float64, for an op of integers as int64."""
+    """What the call gets in place of its inputs (the second operand of the pair for all but the first), and
+    the same numbers in the widest dtype. A condition, of bools, stays."""
     widest = rv.float64 if any(x.is_floating_point() for x in call.inputs) else rv.int64
-    forms = itertools.chain(pair, itertools.repeat(pair[1]))
+    operands = itertools.chain(pair, itertools.repeat(pair[1]))
     given, wide = [], []
     for place, x in enumerate(call.inputs):
-        number = x if x.dtype == rv.bool else made(rv, *next(forms), x.shape, 1 + place)
-        given.append(number)
-        wide.append(x if x.dtype == rv.bool else rv.as_tensor(number).to(widest))
+        given.append(x if x.dtype == rv.bool else made(rv, next(operands), x.shape, 1 + place))
+        wide.append(x if x.dtype == rv.bool else rv.as_tensor(given[-1]).to(widest))
     for x, z in zip(given, wide, strict=True):
         if isinstance(x, rv.Tensor) and x.is_floating_point() and z.is_floating_point():
             x.requires_grad_()
@@ -125,64 +142,67 @@ def operands_of(call, pair):
     return given, wide
 
 
-def check_gradients(y, z, given, wide, where, steps):
+def check_gradients(found, given, exact, wide, message, dtypes):
+    """Each operand's gradient has the operand's dtype and the values of the one in float64."""
     leaves = [place for place, x in enumerate(given) if isinstance(x, rv.Tensor) and x.requires_grad]
     settings = {"allow_unused": True, "materialize_grads": True}
-    found, exact = (
-        rv.autograd.grad(result, [xs[i] for i in leaves], rv.ones_like(result), **settings)
-        for result, xs in ((y, given), (z, wide))
+    slopes, exact_slopes = (
+        rv.autograd.grad(result, [operands[i] for i in leaves], rv.ones_like(result), **settings)
+        for result, operands in ((found, given), (exact, wide))
     )
-    for place, slope, wanted in zip(leaves, found, exact, strict=True):
-        assert slope.dtype == given[place].dtype, where
-        compare(slope, wanted, where, y.dtype, *steps)
+    for place, slope, exact_slope in zip(leaves, slopes, exact_slopes, strict=True):
+        assert slope.dtype == given[place].dtype, message
+        compare(slope, exact_slope, message, found.dtype, *dtypes)
 
 
-def check_in_place(name, x, others, y, z, where, steps):
-    """The first operand keeps its dtype, where that is not of a lower kind."""
+def check_in_place(method, x, others, y, exact, message, dtypes):
+    """x keeps its dtype and gets the values of the result y, if that is of no higher kind; else an error."""
     x = x.detach().clone()
-    order = ["bool", "int", "float"]
-    if order.index(kind(str(y.dtype)[6:])) > order.index(kind(str(x.dtype)[6:])):
+    dtype = x.dtype
+    if rank(str(y.dtype)[6:]) > rank(str(dtype)[6:]):
         with pytest.raises(RuntimeError, match="got a result of dtype"):
-            getattr(x, name)(*others)
+            getattr(x, method)(*others)
         return
-    dtype, found = x.dtype, getattr(x, name)(*others)
-    assert found is x, where
-    assert x.dtype == dtype, where
-    compare(x, z, where, y.dtype, *steps)
+    assert getattr(x, method)(*others) is x, message
+    assert x.dtype == dtype, message
+    compare(x, exact, message, y.dtype, *dtypes)
 
 
 @every_op({"heaviside": "keeps the dtype of x"}, only=promotes, of=lambda sample: sample.number == 0)
 def test_promotion(sample):
+    """On the first sample of each op, with every pair of operands in place of its arrays."""
     name = sample.op.name
-    without = [kind for names, kinds in WITHOUT.items() if name in names.split() for kind in kinds]
+    refused = [kind for names, kinds in REFUSED_KINDS.items() if name in names.split() for kind in kinds]
     call = sample.tensors(records=False)
-    numbers = name not in JOINS and (len(call.inputs) == 2 or name == "where")
-    for pair in PAIRS if numbers else PAIRS[: len(NAMES) ** 2]:
-        where, of_rule = f"{pair}", rule(*pair)
+    takes_numbers = name not in JOINS and (len(call.inputs) == 2 or name == "where")
+    for pair in PAIRS if takes_numbers else PAIRS_OF_TENSORS:
+        dtype, message = promoted(*pair), str(pair)
         given, wide = operands_of(call, pair)
-        if kind(of_rule) in without:
+        if KINDS[rank(dtype)] in refused:
             with pytest.raises(TypeError, match="; expected"):
                 call.with_inputs(*given)
             continue
-        (y,), (z,) = call.with_inputs(*given), call.with_inputs(*wide)
-        assert str(y.dtype) == f"torch.{has_dtype(sample, of_rule, z)}", where
-        steps = [rv.as_tensor(x).dtype for x in given if name == "ldexp"]  # 2^b is rounded to the dtype of b
-        compare(y, z, where, *steps)
+        (y,), (exact,) = call.with_inputs(*given), call.with_inputs(*wide)
+        assert str(y.dtype) == f"torch.{result_dtype(sample, dtype, exact)}", message
+        # ldexp(a, b) = a 2^b, and 2^b is rounded to the dtype of b
+        rounds_in = [rv.as_tensor(x).dtype for x in given if name == "ldexp"]
+        compare(y, exact, message, *rounds_in)
         if y.requires_grad:
-            check_gradients(y, z, given, wide, where, steps)
-        if pair[0][0] == "tensor" and hasattr(rv.Tensor, name + "_") and name != "where":
-            args = [g.detach() if isinstance(g, rv.Tensor) else g for g in given]
-            extra = call.args[len(call.inputs) :]
-            check_in_place(name + "_", args[0], [*args[1:], *extra], y, z, where, steps)
+            check_gradients(y, given, exact, wide, message, rounds_in)
+        if pair[0].form == "tensor" and hasattr(rv.Tensor, name + "_") and name != "where":
+            x, *others = [g.detach() if isinstance(g, rv.Tensor) else g for g in given]
+            others += call.args[len(call.inputs) :]
+            check_in_place(name + "_", x, others, y, exact, message, rounds_in)
 
 
-def is_first(sample):
+def is_one_of_two(sample):
     return sample.error is None and sample.number < 2
 
 
-@every_op({}, only=lambda op: "promotion" in op.lacks.split(), of=is_first)
+@every_op({}, only=lambda op: "promotion" in op.lacks.split(), of=is_one_of_two)
 def test_two_dtypes_are_refused(sample):
-    """By an error that names both; nothing is computed."""
+    """The first two samples of an op without promotion, with one dtype for the first input and another for
+    the others (and for a layer's parameters): the error names both."""
     for first, second in itertools.permutations([rv.float16, rv.bfloat16, rv.float32, rv.float64], 2):
         call = sample.tensors(first, records=False)
         if sample.is_layer:
