@@ -19,7 +19,7 @@ from ranvier.ops.rows import made
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import flag, number, ordered, require_function
+from ranvier.tensors.errors import number, ordered, require_function, truth
 from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor
 
@@ -130,7 +130,7 @@ class Optimizer(HookedOptimizer):
             else:
                 value = group[key]
                 if default is False and type(value) is not bool:
-                    value = value if flag(self._name, key, value) else False
+                    value = value if truth(self._name, key, value) else False
                 number(self._name, key, value, *self._limits.get(key, (0.0,)))
         betas = group["betas"] if "betas" in self._defaults else ()  # those of others may be anything
         if not all(0 <= beta < 1 for beta in betas):

@@ -190,10 +190,10 @@ def number(
     raise OpError(f"[{name}] got {key} {value}; expected {limits}")
 
 
-def flag(name: str, key: str, value: Any) -> bool:
+def truth(name: str, key: str, value: Any) -> bool:
     """Whether a value counts as true; TypeError for one that does not, such as a Tensor of several elements.
 
-    >>> flag("op", "keepdim", None)
+    >>> truth("op", "keepdim", None)
     False
     """
     try:

@@ -14,7 +14,7 @@ from ranvier.optim.lr_scheduler.base import (
     set_rate,
 )
 from ranvier.optim.optimizer import Group, Optimizer
-from ranvier.tensors.errors import flag, number, one_of
+from ranvier.tensors.errors import number, one_of, truth
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
 
@@ -192,7 +192,7 @@ class OneCycleLR(_WithMomentum):
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
         self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         self._schedule_phases = _phases(
-            float(pct_start), self.total_steps, flag("OneCycleLR", "three_phase", three_phase)
+            float(pct_start), self.total_steps, truth("OneCycleLR", "three_phase", three_phase)
         )
         require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
@@ -205,7 +205,7 @@ class OneCycleLR(_WithMomentum):
                 group["max_lr"] = high
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         self.cycle_momentum = cycle_momentum
-        if flag("OneCycleLR", "cycle_momentum", cycle_momentum):
+        if truth("OneCycleLR", "cycle_momentum", cycle_momentum):
             self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch == -1)
         super().__init__(optimizer, last_epoch)
 
@@ -298,7 +298,7 @@ class CyclicLR(_WithMomentum):
         self._scale_fn_custom = scale_fn
         self.scale_mode = scale_mode if scale_fn else ("iterations" if mode == "exp_range" else "cycle")
         self.cycle_momentum = cycle_momentum
-        if flag("CyclicLR", "cycle_momentum", cycle_momentum):
+        if truth("CyclicLR", "cycle_momentum", cycle_momentum):
             self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch == -1)
             self.base_momentums = for_each_group("CyclicLR", "base_momentum", optimizer, base_momentum)
             self.max_momentums = for_each_group("CyclicLR", "max_momentum", optimizer, max_momentum)
