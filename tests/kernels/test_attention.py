@@ -1,4 +1,8 @@
-"""The kernels of attention on raw arrays: sizes around blocks and vectors, memory orders, masks, errors."""
+"""The kernels of attention beside the reference in NumPy, in float64: sizes around blocks and vectors, memory
+orders, masks, NaN, and attention to the kept keys and values of sequences (a cache).
+
+Shapes: q (..., l, e), k (..., s, e), v (..., s, d), result and dy (..., l, d) for l queries and s keys.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +13,8 @@ from support.remembered import remembered
 from support.threads import same_bits
 from support.tolerance import tolerance
 
-# (queries, keys): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block
+# (l, s): around vectors, blocks of 64 or 128 queries and of 384 keys; a rest of up to 8 joins the block
+# before
 LENGTHS = [
     *((n, n) for n in (1, 2, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 72, 73)),
     *((n, 5) for n in (127, 128, 129, 136, 137, 200)),
@@ -19,9 +24,10 @@ LENGTHS = [
     *((n, 4099) for n in (1, 8, 9)),
 ]
 SCALE = 0.3
-forward, shares, backward = map(
-    remembered, (reference.attention, reference.weights, reference.attention_backward)
-)
+# `remembered` computes a reference once for all ISA levels, at which a test with the fixture `isa` runs.
+attention = remembered(reference.attention)
+attention_weights = remembered(reference.weights)
+attention_backward = remembered(reference.attention_backward)
 
 
 def drawn(rng, dtype, *shapes):
@@ -29,47 +35,46 @@ def drawn(rng, dtype, *shapes):
 
 
 def causal(queries, keys, first):
-    """0 for the keys up to the query's own place, which is `first` further, else -inf."""
+    """A mask of numbers: 0 for the keys that a query sees, else -inf. Query i sees the keys 0 ... first +
+    i."""
     return reference.causal_mask(queries + first, keys)[first:]
 
 
-def exact(arrays):
-    return [x.astype(np.float64) for x in arrays]
+def compare(found, wanted, dtype, terms):
+    """terms: of the longest sum that leads to a result. Products of two normal numbers are below 16."""
+    limit = tolerance(dtype, terms, 16 * max(1.0, float(np.abs(wanted).max(initial=0))))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)
 
 
-def compare(got, want, dtype, n):
-    limit = tolerance(dtype, n, 16 * max(1.0, float(np.abs(want).max(initial=0))))
-    np.testing.assert_allclose(got, want, rtol=0, atol=limit)
+def check(q, k, v, dy, is_causal=False, first=0, mask=None, adds=False):
+    """Result, weights and gradients beside the reference, with the same bits on one thread and on two.
 
-
-def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
-    """Results, weights and gradients beside the reference, with and without weights; the same bits for any
-    number of threads."""
-    l, s = q.shape[-2], k.shape[-2]
-    is_causal, first = settings
-    wide = exact((q, *(np.broadcast_to(x, (*q.shape[:-2], *x.shape[-2:])) for x in (k, v)), dy))
+    The result has the same bits where no weights are kept, the weights where there are no values. adds: dk
+    and dv are added to what their arrays have, here ones; dq is always written.
+    """
+    lead, l, s, e = q.shape[:-2], q.shape[-2], k.shape[-2], q.shape[-1]
+    whole = (q, *(np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (k, v)), dy)
+    *wide, wide_dy = (x.astype(np.float64) for x in whole)
     seen = causal(l, s, first) if is_causal else mask
+    settings = SCALE, is_causal, first
 
     def run():
-        y, weights = _core.attention(q, k, v, SCALE, is_causal, first, mask, keep=True)
-        np.testing.assert_array_equal(_core.attention(q, k, v, SCALE, is_causal, first, mask)[0], y)
-        np.testing.assert_array_equal(
-            _core.attention(q, k, None, SCALE, is_causal, first, mask, keep=True)[1], weights
-        )
-        lead = q.shape[:-2]
-        to = [np.full((*lead, *x.shape[-2:]), float(adds), q.dtype) for x in (q, k, v)]
-        to[0][...] = 7  # whatever was there
-        _core.attention_backward(dy, q, k, v, weights, SCALE, is_causal, first, adds, *to)
-        return y, weights, *to
+        y, weights = _core.attention(q, k, v, *settings, mask, keep=True)
+        np.testing.assert_array_equal(_core.attention(q, k, v, *settings, mask)[0], y)
+        np.testing.assert_array_equal(_core.attention(q, k, None, *settings, mask, keep=True)[1], weights)
+        dq, dk, dv = (np.full((*lead, *x.shape[-2:]), float(adds), q.dtype) for x in (q, k, v))
+        dq[...] = 7  # which must not stay
+        _core.attention_backward(dy, q, k, v, weights, *settings, adds, dq, dk, dv)
+        return y, weights, dq, dk, dv
 
     same_bits(_core.set_num_threads, run, (1, 2))
-    y, weights, *to = run()
-    compare(y, forward(*wide[:3], seen, SCALE), q.dtype, l + s + q.shape[-1])
-    want = shares(*wide[:2], seen, SCALE)
-    compare(weights.swapaxes(-1, -2), want, q.dtype, s + q.shape[-1])
-    gradients = backward(wide[3], *wide[:3], seen, SCALE)[:3]
-    for i, (got, want) in enumerate(zip(to, gradients, strict=True)):
-        compare(got - (adds if i else 0), want, q.dtype, l + s + 8 * q.shape[-1])
+    y, weights, dq, dk, dv = run()
+    compare(y, attention(*wide, seen, SCALE), q.dtype, l + s + e)
+    wanted = attention_weights(*wide[:2], seen, SCALE)
+    compare(weights.swapaxes(-1, -2), wanted, q.dtype, s + e)
+    wanted = attention_backward(wide_dy, *wide, seen, SCALE)[:3]
+    for gradient, exact in zip((dq, dk - adds, dv - adds), wanted, strict=True):
+        compare(gradient, exact, q.dtype, l + s + 8 * e)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -77,7 +82,7 @@ def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
 def test_every_length(is_causal, dtype, isa, rng, threads):
     for i, (l, s) in enumerate(LENGTHS):
         q, k, v, dy = drawn(rng, dtype, (2, l, 5), (2, s, 5), (2, s, 11), (2, l, 11))
-        check(q, k, v, dy, (is_causal, i % 3 if is_causal else 0), adds=i % 4 == 0)
+        check(q, k, v, dy, is_causal, i % 3 if is_causal else 0, adds=i % 4 == 0)
 
 
 @pytest.mark.parametrize("keys", [385, 769])
@@ -96,7 +101,8 @@ def test_every_width(dtype, isa, rng, threads):
 @pytest.mark.parametrize("lead", [(), (3,), (2, 5), (5, 1, 3)])
 @pytest.mark.parametrize("sizes", [(17, 9), (6, 390), (70, 70)])
 def test_memory_orders(lead, sizes, rng, threads):
-    """Heads that step evenly and those that do not, transposed matrices, and repeated ones."""
+    """Heads at even distances in memory and not, transposed matrices, keys and values that all heads share,
+    and values with gaps; each beside the reference, which does not see the order in memory."""
     l, s = sizes
     q, k, v, dy = drawn(rng, "float32", (*lead, l, 6), (*lead, s, 6), (*lead, s, 9), (*lead, l, 9))
     check(q, k, v, dy)
@@ -114,17 +120,18 @@ def test_memory_orders(lead, sizes, rng, threads):
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_groups_of_heads(is_causal, isa, rng, threads):
     """Heads that are computed together are as many as their scores, or their keys and values, allow."""
-    for heads, l, s, width in ((31, 17, 17, 3), (13, 1, 130, 64), (5, 1, 520, 64), (3, 65, 20, 4)):
-        shapes = [(2, heads, n, width) for n in (l, s, s, l)]
-        check(*drawn(rng, "float32", *shapes), settings=(is_causal, s - l if is_causal and s > l else 0))
+    for heads, l, s, e in ((31, 17, 17, 3), (13, 1, 130, 64), (5, 1, 520, 64), (3, 65, 20, 4)):
+        shapes = [(2, heads, n, e) for n in (l, s, s, l)]
+        check(*drawn(rng, "float32", *shapes), is_causal, first=s - l if is_causal and s > l else 0)
 
 
-@pytest.mark.parametrize("kind", ["f", "b"])
+@pytest.mark.parametrize("kind", ["numbers", "bool"])
 @pytest.mark.parametrize("shape", [(2, 3, 70, 390), (70, 390), (2, 1, 1, 390), (3, 70, 1), (1, 1)])
 def test_masks(shape, kind, isa, rng, threads):
+    """Masks that broadcast: numbers, which are added to the scores, or True for the keys that are seen."""
     q, k, v, dy = drawn(rng, "float32", *((2, 3, n, 4) for n in (70, 390, 390, 70)))
     mask = rng.standard_normal(shape).astype(np.float32)
-    if kind == "b":
+    if kind == "bool":
         mask = mask > -0.5
         if shape[-2] > 1:
             mask[..., 5, :] = False  # a query without visible keys
@@ -132,20 +139,23 @@ def test_masks(shape, kind, isa, rng, threads):
 
 
 def test_two_masks_and_causal(rng):
+    """Numbers that are added, keys that are hidden in a whole sequence (padding), and what is_causal hides:
+    as the one mask of numbers that is made of them."""
     q, k, v = drawn(rng, "float64", *((2, 3, n, 4) for n in (20, 30, 30)))
-    flags, added = rng.random((2, 1, 1, 30)) < 0.3, rng.standard_normal((20, 30))
-    flags[..., 0] = False
-    mask = np.where(flags, -np.inf, added) + causal(20, 30, 0)
-    y, weights = _core.attention(q, k, v, SCALE, True, 0, added, flags, hides=True, keep=True)
+    hidden, added = rng.random((2, 1, 1, 30)) < 0.3, rng.standard_normal((20, 30))
+    hidden[..., 0] = False
+    mask = np.where(hidden, -np.inf, added) + causal(20, 30, 0)
+    y, weights = _core.attention(q, k, v, SCALE, True, 0, added, padding=hidden, hides=True, keep=True)
     compare(y, reference.attention(q, k, v, mask, SCALE), "float64", 60)
     compare(weights.swapaxes(-1, -2), reference.weights(q, k, mask, SCALE), "float64", 60)
 
 
 @pytest.mark.parametrize("s", [20, 500])
 def test_large_scores_infinities_and_nan(s, isa):
-    """Scores beyond exp's range, also in a later block of keys; queries do not touch each other."""
+    """Scores beyond exp's range, also in a later block of keys: the query takes the last value, or the first,
+    alone. A NaN or an infinity in a query makes its own result NaN and no other."""
     k, v = np.zeros((s, 1), np.float32), np.arange(s, dtype=np.float32)[:, None]
-    k[[0, -1], 0] = -1, 1
+    k[[0, -1], 0] = -1, 1  # and v is 0, 1, 2 ... s - 1
     q = np.array([[1e4], [-1e4], [np.nan], [0], [np.inf]], np.float32)
     y, weights = _core.attention(q, k, v, 1.0, keep=True)
     assert y[0] == s - 1
@@ -164,10 +174,12 @@ def test_results_in_the_memory_order_of_the_queries(rng):
     assert _core.attention(repeated, k[:1], v[:1], SCALE)[0].flags.c_contiguous
 
 
-def kept(rng, dtype, n, heads, e, d, most):
-    """Keys, values and lengths of a cache; what is beyond the lengths is NaN and must not be read."""
-    keys = np.full((n, heads, e, -(-most // 64) * 64), np.nan, dtype)
-    values = np.full((n, heads, most, d), np.nan, dtype)
+def cache(rng, dtype, n, heads, e, d, most, room):
+    """Keys (n, heads, e, room), values (n, heads, room, d) and lengths (n, at most `most`) of n sequences;
+    what is beyond a sequence's length is NaN and must not be read. Keys are kept for a multiple of 64
+    tokens."""
+    keys = np.full((n, heads, e, -(-room // 64) * 64), np.nan, dtype)
+    values = np.full((n, heads, room, d), np.nan, dtype)
     lengths = rng.integers(0, most + 1, n) if n else np.zeros(0, np.int64)
     for i, length in enumerate(lengths):
         keys[i, :, :, :length] = rng.standard_normal((heads, e, length))
@@ -177,37 +189,32 @@ def kept(rng, dtype, n, heads, e, d, most):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_cached_sizes_and_memory_orders(dtype, isa, rng):
+    """l new tokens for each of n sequences: their results are those of the reference; the cache gets exactly
+    their keys and values, and where `advance` is set, the lengths grow by l."""
     sizes = [(n, n) for n in (1, 2, 7, 8, 9, 16, 17, 31, 33, 64)] + [(5, 1), (1, 5), (0, 3), (3, 0)]
     for i, (e, d) in enumerate(sizes):
-        for l, most in ((1, 20), (4, 64), (5, 65), (19, 400), (0, 3), (1, 800)):
+        for l, room in ((1, 20), (4, 64), (5, 65), (19, 400), (0, 3), (1, 800)):
             n, heads = (3, 2) if l else (0, 1)
-            keys, values, lengths = kept(rng, dtype, n, heads, e, d, most - l)
-            keys = np.pad(
-                keys, ((0, 0),) * 3 + ((0, -(-most // 64) * 64 - keys.shape[3]),), constant_values=np.nan
-            )
-            values = np.pad(values, ((0, 0), (0, 0), (0, l), (0, 0)), constant_values=np.nan)
+            *kept, lengths = cache(rng, dtype, n, heads, e, d, room - l, room)
             q, k, v = drawn(rng, dtype, (n, l, heads, e), (n, heads, l, e), (n, heads, d, l))
-            q, v = q.swapaxes(1, 2), v.swapaxes(2, 3)
-            given = {"q": q, "k": k, "v": v, "keys": keys, "values": values, "lengths": lengths}
-            settings = {"max_length": most, "scale": SCALE, "advance": i % 2 == 0}
-            exact = {
-                name: x.astype(np.float64) if name != "lengths" else x.copy() for name, x in given.items()
-            }
-            want, *changed = reference.attention_cached(**exact, **settings)
+            new = q.swapaxes(1, 2), k, v.swapaxes(2, 3)  # three orders in memory
+            settings = room, SCALE, i % 2 == 0  # the greatest length, and advance
+            wide = [x.astype(np.float64) for x in (*new, *kept)]
+            wanted, *changed = reference.attention_cached(*wide, lengths.copy(), *settings)
 
-            def run(qkv=(q, k, v), cache=(keys, values, lengths), settings=settings):
-                own = [np.array(x) for x in cache]
-                return _core.attention_cached(*qkv, *own, *settings.values()), *own
+            def run(new=new, before=(*kept, lengths), settings=settings):
+                after = [x.copy() for x in before]
+                return _core.attention_cached(*new, *after, *settings), *after
 
             same_bits(_core.set_num_threads, run, (1, 2))
-            y, *own = run()
-            compare(y, want, dtype, e + most)
-            for got, expected in zip(own, changed, strict=True):
-                np.testing.assert_array_equal(got, expected.astype(got.dtype))
+            y, *after = run()
+            compare(y, wanted, dtype, e + room)
+            for x, exact in zip(after, changed, strict=True):
+                np.testing.assert_array_equal(x, exact.astype(x.dtype))
 
 
 def test_cached_errors(rng):
-    keys, values, _ = kept(rng, "float32", 2, 3, 4, 5, 10)
+    keys, values, _ = cache(rng, "float32", 2, 3, 4, 5, most=10, room=10)
     q, v = np.ones((2, 3, 1, 4), np.float32), np.ones((2, 3, 1, 5), np.float32)
     right = {"q": q, "k": q, "v": v, "keys": keys, "values": values, "lengths": np.zeros(2, int), "most": 10}
     for message, changed in {
