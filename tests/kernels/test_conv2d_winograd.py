@@ -27,7 +27,7 @@ def allowed():
 
 
 def random_arrays(rng, n, c, h, w, k, dtype="float32"):
-    return convolution.random_arrays(rng, dtype, n, c, h, w, k, 3, 3)
+    return convolution.random_arrays(rng, dtype, (n, c, h, w), (k, c, 3, 3))
 
 
 def directly(function, *arguments, **settings):

@@ -1,4 +1,10 @@
-"""Random convolutions on arrays, checked forward and backward."""
+"""Convolutions to test: their shapes and settings, random arrays, and the check of result and gradients.
+
+Letters of shapes: n images, c channels and k output channels, h x w pixels, r x s taps (elements of a
+filter).
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from ranvier import kernels
@@ -14,14 +20,24 @@ def pair(value):
     return value if isinstance(value, tuple) else (value, value)
 
 
-def random_arrays(rng, dtype, n, c, h, w, k, r, s, groups=1):
-    x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
-    weight = rng.uniform(-1, 1, (k, c // groups, r, s)).astype(dtype)
-    return x, weight, rng.uniform(-1, 1, k).astype(dtype)
+class Convolution(NamedTuple):
+    x: tuple[int, int, int, int]  # (n, c, h, w)
+    w: tuple[int, int, int, int]  # (k, c / groups, r, s)
+    settings: dict[str, Any]  # of the call
+
+
+def conv(x, w, **settings):
+    return Convolution(x, w, settings)
+
+
+def random_arrays(rng, dtype, x, w):
+    """x and w of these shapes and a bias (k), numbers from -1 to 1."""
+    return [rng.uniform(-1, 1, shape).astype(dtype) for shape in (x, w, w[:1])]
 
 
 def check(x, w, bias, **geometry):
-    """Forward and backward against the reference in float64."""
+    """Result and gradients against the reference in float64; the tolerance is that of so many terms below
+    1."""
     y = kernels.conv2d(x, w, bias, **geometry)
     double = [a.astype(np.float64) for a in (x, w, bias)]
     expected = forward(*double, **geometry)
