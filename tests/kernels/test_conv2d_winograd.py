@@ -1,5 +1,9 @@
-"""Winograd's convolution: where it is chosen, every edge of its tiles and blocks, what it may and may not
-change."""
+"""Winograd's algorithm of conv2d: where it is chosen, every edge of its tiles and blocks.
+
+Results and gradients are compared with the direct sum of NumPy in float64, within the bound of an analysis of
+Winograd's roundings (`winograd.roundings` of the terms in `winograd.magnitude`). That the algorithm was
+chosen shows in the bits: they are not those of the same call with `set_winograd(False)`.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +18,13 @@ from support.refused import refused
 from support.threads import same_bits
 from support.tolerance import rounding
 
-RESNET = [(8, 64, 56, 64), (8, 128, 28, 128), (8, 256, 14, 256), (8, 512, 7, 512), (128, 64, 32, 64)]
+RESNET = [
+    (8, 64, 56),
+    (8, 128, 28),
+    (8, 256, 14),
+    (8, 512, 7),
+    (128, 64, 32),
+]  # images, channels, pixels a side
 IMPORT = "import ranvier as rv; print(rv.get_winograd())"
 
 
@@ -26,8 +36,9 @@ def allowed():
     rv.set_winograd(before)
 
 
-def random_arrays(rng, n, c, h, w, k, dtype="float32"):
-    return convolution.random_arrays(rng, dtype, (n, c, h, w), (k, c, 3, 3))
+def random_arrays(rng, shape, k, dtype="float32"):
+    """x of this shape (n, c, h, w), weights (k, c, 3, 3) and a bias, from -1 to 1."""
+    return convolution.random_arrays(rng, dtype, shape, (k, shape[1], 3, 3))
 
 
 def directly(function, *arguments, **settings):
@@ -53,12 +64,12 @@ def bound(x, w, padding):
     return rounding(np.float32, winograd.roundings(x.shape[1]) + 1) * terms
 
 
-def check(isas, sizes, padding=(1, 1)):
-    """Compares forward and the gradient to the input with float64, at every ISA level.
+def check(isas, shape, k, padding=(1, 1)):
+    """Compares the result and the gradient of x, of this shape, with float64 at every ISA level.
 
-    sizes: (n, c, h, w, k). Returns for each level two bools: whether Winograd was chosen for them.
+    Returns for each level two bools: whether Winograd was chosen for the result, and for the gradient.
     """
-    x, w, bias = arrays = random_arrays(np.random.default_rng(2), *sizes)
+    x, w, bias = arrays = random_arrays(np.random.default_rng(2), shape, k)
     double = [a.astype(float) for a in arrays]
     y = reference.conv2d(*double, padding=padding)
     dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype("float32")
@@ -71,14 +82,14 @@ def check(isas, sizes, padding=(1, 1)):
     for isa in isas:
         runs = both(kernels.conv2d, x, w, bias, padding=padding), both(gradient, dy, x, w, padding)
         for (result, direct), exact, limit in zip(runs, (y, dx), limits, strict=True):
-            assert (np.abs(result - exact) <= limit).all(), (isa, sizes, padding)
+            assert (np.abs(result - exact) <= limit).all(), (isa, shape, k, padding)
             chosen.append(not np.array_equal(result, direct))
     return chosen
 
 
-@pytest.mark.parametrize(("n", "c", "size", "k"), RESNET)
-def test_resnet_s_layers_are_chosen(n, c, size, k, rng):
-    x, w, _ = random_arrays(rng, n, c, size, size, k)
+@pytest.mark.parametrize(("n", "channels", "size"), RESNET)
+def test_resnet_s_layers_are_chosen(n, channels, size, rng):
+    x, w, _ = random_arrays(rng, (n, channels, size, size), channels)
     y, direct = both(kernels.conv2d, x, w, padding=1)
     assert not np.array_equal(y, direct)
     dx, direct_dx = both(gradient, y, x, w, 1)
@@ -97,15 +108,15 @@ def test_resnet_s_layers_are_chosen(n, c, size, k, rng):
     ],
 )
 def test_other_convolutions_are_not(settings, taps, dtype, rng):
-    x, w, bias = random_arrays(rng, 4, 64, 16, 16, 64, dtype)
+    x, w, bias = random_arrays(rng, (4, 64, 16, 16), 64, dtype)
     w = w[:, : 64 // settings.get("groups", 1), :taps, :taps]
     y, direct = both(kernels.conv2d, x, w, bias, **settings)
     np.testing.assert_array_equal(y, direct)
 
 
 def test_nor_are_few_channels_or_pixels(rng):
-    for sizes in ((8, 3, 32, 32, 64), (8, 64, 32, 32, 3), (8, 4, 32, 32, 8), (1, 256, 2, 2, 256)):
-        x, w, bias = random_arrays(rng, *sizes)
+    for shape, k in (((8, 3, 32, 32), 64), ((8, 64, 32, 32), 3), ((8, 4, 32, 32), 8), ((1, 256, 2, 2), 256)):
+        x, w, bias = random_arrays(rng, shape, k)
         np.testing.assert_array_equal(*both(kernels.conv2d, x, w, bias, padding=1))
 
 
@@ -116,33 +127,33 @@ def test_every_height_and_width(rows, padding, isas):
     for columns in range(1, 10) if padding == (1, 1) else (1, 2, 3, 5, 8):
         height, width = rows + 2 * padding[0] - 2, columns + 2 * padding[1] - 2
         if height > 0 and width > 0:
-            chosen = check(isas, (10 + 100 // (height * width), 48, rows, columns, 64), padding)
+            chosen = check(isas, (10 + 100 // (height * width), 48, rows, columns), 64, padding)
             assert all(chosen) or padding != (1, 1) or rows < 4 or columns < 4
 
 
 @pytest.mark.parametrize(
-    "channels", [(15, 32), (16, 31), (17, 33), (24, 47), (31, 49), (33, 16), (65, 17), (128, 32)]
+    ("c", "k"), [(15, 32), (16, 31), (17, 33), (24, 47), (31, 49), (33, 16), (65, 17), (128, 32)]
 )
-def test_channels(channels, isas):
+def test_channels(c, k, isas):
     """Around the widths of vectors and panels of each level; and powers of two, whose strides are padded."""
-    assert all(check(isas, (3, channels[0], 15, 18, channels[1])))
+    assert all(check(isas, (3, c, 15, 18), k))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 9])
 def test_blocks(images, isas):
     """Around the blocks of tiles that a thread works on at a time."""
-    assert all(check(isas, (images, 32, 15, 13, 40)))
+    assert all(check(isas, (images, 32, 15, 13), 40))
 
 
 def test_strided_bias_and_its_absence(isa, rng):
-    x, w, bias = random_arrays(rng, 4, 32, 8, 8, 40)
+    x, w, bias = random_arrays(rng, (4, 32, 8, 8), 40)
     y = kernels.conv2d(x, w, bias, padding=1)
     np.testing.assert_array_equal(kernels.conv2d(x, w, np.repeat(bias, 2)[::2], padding=1), y)
     np.testing.assert_array_equal(kernels.conv2d(x, w, padding=1), kernels.conv2d(x, w, 0 * bias, padding=1))
 
 
 def test_transposed_convolution(isa, rng):
-    x, w, bias = random_arrays(rng, 4, 33, 9, 8, 40)
+    x, w, bias = random_arrays(rng, (4, 33, 9, 8), 40)
     w = w.transpose(1, 0, 2, 3).copy()  # (inputs, outputs, 3, 3)
     y, direct = both(kernels.conv_transpose2d, x, w, bias, padding=1)
     assert not np.array_equal(y, direct)
@@ -154,7 +165,7 @@ def test_transposed_convolution(isa, rng):
 @pytest.mark.parametrize(("c", "size", "k"), [(256, 4, 272), (400, 5, 180), (290, 5, 304)])
 def test_one_image_and_many(c, size, k, isa, threads, rng):
     """Of one image each panel of large weights is transformed just before its products: the same bits."""
-    x, w, bias = random_arrays(rng, 40, c, size, size + 1, k)
+    x, w, bias = random_arrays(rng, (40, c, size, size + 1), k)
     every, direct = both(kernels.conv2d, x, w, bias, padding=1)
     assert not np.array_equal(every, direct)
 
@@ -166,10 +177,10 @@ def test_one_image_and_many(c, size, k, isa, threads, rng):
     same_bits(threads, run, (1, 2, 3, 4, 8))
 
 
-@pytest.mark.parametrize("sizes", [(5, 24, 13, 12, 40), (1, 64, 8, 8, 256)])
-def test_threads_change_no_bit(sizes, isa, threads, rng):
+@pytest.mark.parametrize(("shape", "k"), [((5, 24, 13, 12), 40), ((1, 64, 8, 8), 256)])
+def test_threads_change_no_bit(shape, k, isa, threads, rng):
     """Many tiles, of which each thread takes some; few, of which threads take the channels."""
-    x, w, bias = random_arrays(rng, *sizes)
+    x, w, bias = random_arrays(rng, shape, k)
 
     def run():
         y, direct = both(kernels.conv2d, x, w, bias, padding=1)
@@ -180,8 +191,9 @@ def test_threads_change_no_bit(sizes, isa, threads, rng):
 
 
 def test_what_is_not_finite_reaches_its_tiles_only(isa, rng):
-    """Outputs (2t, 2t + 1) see inputs 2t - 1 to 2t + 2 at padding 1: pixel 5 is in tiles 2 and 3."""
-    x, w, bias = random_arrays(rng, 4, 32, 12, 12, 32)
+    """A tile t has the outputs 2t and 2t + 1 along an axis, which are made of the inputs 2t - 1 to 2t + 2
+    with padding 1: input 5 reaches tiles 2 and 3, outputs 4 to 7. All other bits are those without it."""
+    x, w, bias = random_arrays(rng, (4, 32, 12, 12), 32)
     clean = kernels.conv2d(x, w, bias, padding=1)
     for value in (np.inf, -np.inf, np.nan):
         x[1, 7, 5, 5] = value
@@ -195,7 +207,7 @@ def test_what_is_not_finite_reaches_its_tiles_only(isa, rng):
 
 @pytest.mark.parametrize("channels", [32, 64, 256])
 def test_error_is_at_most_twice_the_direct_sum_s(channels, isa, rng):
-    x, w, bias = random_arrays(rng, 2, channels, 14, 14, 64)
+    x, w, bias = random_arrays(rng, (2, channels, 14, 14), 64)
     exact = reference.conv2d(*(a.astype(float) for a in (x, w, bias)), padding=1)
     errors = [np.sqrt(np.mean((y - exact) ** 2)) for y in both(kernels.conv2d, x, w, bias, padding=1)]
     assert errors[0] <= 2 * errors[1]

@@ -1,25 +1,29 @@
-"""Convolutions and pools of float16 and bfloat16: blocks of images in float32, each result rounded once."""
+"""Convolutions and pools of float16 and bfloat16, which are computed in float32, a block of images at a time.
+
+They are compared with the same kernel on all images as float32 (`widened`): what is made of one image has its
+bits, rounded once to 16 bits (`equal`); sums over images may add in another order (`close`).
+"""
 
 import numpy as np
 import pytest
 import ranvier as rv
 import ranvier._core as _core
 from support.bfloat16 import directly  # noqa: F401
+from support.convolution import conv
 from support.grouped import grouped
 from support.layouts import in_layout
 from support.threads import same_bits
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-# n, c, h, w, k, r, groups: one block of images; several; those of one image; no image
-SHAPES = {
-    "one block": (3, 5, 9, 11, 7, 3, 1),
-    "an odd number": (7, 24, 33, 31, 20, 3, 1),
-    "two at a time": (5, 32, 65, 64, 32, 3, 1),
-    "one large image": (1, 16, 90, 90, 16, 3, 1),
-    "few channels": (67, 1, 28, 28, 8, 3, 1),
-    "depthwise": (9, 64, 21, 20, 64, 3, 64),
-    "one tap": (9, 48, 24, 23, 40, 1, 1),
-    "no image": (0, 4, 6, 6, 4, 3, 1),
+CASES = {
+    "one block of images": conv(x=(3, 5, 9, 11), w=(7, 5, 3, 3), padding=1),
+    "an odd number of images": conv(x=(7, 24, 33, 31), w=(20, 24, 3, 3), padding=1),
+    "two at a time": conv(x=(5, 32, 65, 64), w=(32, 32, 3, 3), padding=1),
+    "one large image": conv(x=(1, 16, 90, 90), w=(16, 16, 3, 3), padding=1),
+    "few channels": conv(x=(67, 1, 28, 28), w=(8, 1, 3, 3), padding=1),
+    "depthwise": conv(x=(9, 64, 21, 20), w=(64, 1, 3, 3), padding=1, groups=64),
+    "one tap": conv(x=(9, 48, 24, 23), w=(40, 48, 1, 1)),
+    "no image": conv(x=(0, 4, 6, 6), w=(4, 4, 3, 3), padding=1),
 }
 
 
@@ -29,7 +33,8 @@ def drawn(rng, dtype, *shape, layout="contiguous"):
 
 
 def widened(function, *arrays, **more):
-    """The call on float32; of bfloat16 with factors of bfloat16, which these are."""
+    """The call on the same numbers as float32; those of bfloat16 with the products of bfloat16 where the
+    machine has them, which are exact as these factors are."""
     own = next(a.dtype for a in arrays if isinstance(a, np.ndarray) and a.dtype.itemsize == 2)
     before = _core.set_own_precision(2 if own == np.dtype(rv.bfloat16) else -1)
     try:
@@ -47,7 +52,8 @@ def equal(got, exact, dtype):
 
 
 def close(got, exact, dtype, terms):
-    """Within the rounding, and sums in another order."""
+    """Within the rounding to 16 bits, and the roundings of float32 in sums of so many terms in another order,
+    which grow with the root of their number."""
     assert got.dtype == np.dtype(getattr(rv, dtype))
     exact = exact.astype(np.float64)
     once = 2.0**-11 if dtype == "float16" else 2.0**-8
@@ -57,23 +63,19 @@ def close(got, exact, dtype, terms):
 
 @HALVES
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@grouped("name", SHAPES)
+@grouped("name", CASES)
 def test_convolution(name, layout, dtype, rng, isa):
-    n, c, h, w, k, r, groups = SHAPES[name]
-    x, weight, bias = (
-        drawn(rng, dtype, n, c, h, w, layout=layout),
-        drawn(rng, dtype, k, c // groups, r, r),
-        drawn(rng, dtype, k),
-    )
-    settings = (1, r // 2, 1, groups)
-    y = _core.conv2d(x, weight, bias, *settings)
-    equal(y, widened(_core.conv2d, x, weight, bias, *settings), dtype)
+    x_shape, w_shape, settings = CASES[name]
+    x = drawn(rng, dtype, *x_shape, layout=layout)
+    weight, bias = drawn(rng, dtype, *w_shape), drawn(rng, dtype, w_shape[0])
+    y = _core.conv2d(x, weight, bias, **settings)
+    equal(y, widened(_core.conv2d, x, weight, bias, **settings), dtype)
     dy = drawn(rng, dtype, *y.shape)
-    dx, dw, db = _core.conv2d_backward(dy, x, weight, *settings)
-    exact = widened(_core.conv2d_backward, dy, x, weight, *settings)
+    dx, dw, db = _core.conv2d_backward(dy, x, weight, **settings)
+    exact = widened(_core.conv2d_backward, dy, x, weight, **settings)
     close(dx, exact[0], dtype, weight.size)
-    close(dw, exact[1], dtype, n * h * w)
-    close(db, exact[2], dtype, n * h * w)
+    close(dw, exact[1], dtype, x[:, 0].size)
+    close(db, exact[2], dtype, x[:, 0].size)
 
 
 @HALVES
@@ -112,14 +114,10 @@ def test_a_large_window_has_wide_offsets(dtype, rng):
     x = drawn(rng, dtype, 9, 24, 40, 40)
     y, where, indices = _core.max_pool2d(x, 20, return_indices=True)
     assert where.dtype == np.int64
-    assert np.array_equal(
-        y, np.take_along_axis(x.reshape(9, 24, -1), indices.reshape(9, 24, -1), -1).reshape(y.shape)
-    )
-    equal(
-        _core.max_pool2d_backward(y, where, x.shape, 20),
-        widened(_core.max_pool2d_backward, y, where, x.shape, 20),
-        dtype,
-    )
+    picked = np.take_along_axis(x.reshape(9, 24, -1), indices.reshape(9, 24, -1), -1)
+    assert np.array_equal(y, picked.reshape(y.shape))
+    dx = _core.max_pool2d_backward(y, where, x.shape, 20)
+    equal(dx, widened(_core.max_pool2d_backward, y, where, x.shape, 20), dtype)
 
 
 @HALVES
