@@ -1,7 +1,11 @@
-"""An element of a product has the same bits alone and among others, wherever it is stored, on any team."""
+"""An element of a product has the same bits alone and among others, wherever it is stored, on any team: rows,
+columns and products of a batch are computed alone and compared bit for bit with those of the whole. That the
+whole is right is checked beside NumPy in float64, within the roundings of a sum of k products of at most 1.
+"""
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +24,8 @@ def drawn(rng, dtype, *shape):
 
 
 def stored(x, order):
-    """By rows (C) or columns (F), these with gaps (c, f), rows backwards (B), or with steps (S)."""
+    """The same values by rows (C) or by columns (F), these with gaps between them (c, f), rows backwards (B),
+    or each third element (S)."""
     if order in "Ff":
         return stored(x.T, "C" if order == "F" else "c").T
     wide = np.full((len(x), 3 * x.shape[1]), np.nan, x.dtype)
@@ -31,61 +36,65 @@ def stored(x, order):
     return wide[at]
 
 
+class Parts(NamedTuple):
+    """Products of a (m, k) and b (k, n), and how many of their rows and columns are also computed alone."""
+
+    m: int
+    k: list[int]
+    n: list[int]
+    rows: list[int]  # the first so many, and the last
+    columns: list[int]  # the first so many; below 0: all but so many
+    orders: str = "CC"  # of a and of b, by the letters of `stored`
+
+
 FEW = [1, 2, 3, 4]
-# Rows, factors and columns of the whole product; how many rows, and columns, are computed alone; orders.
+SMALL = "CC CF FC SC SS"
 CASES = {
-    "parts of a vector after whole ones": (29, [3, 400], [64], [6, 7, 8, 9, 13, 15], [*range(1, 64)], "CC"),
-    "tiles of one and three vectors": (
-        133,
-        [19, 400],
-        [40],
-        [5, 9, 11, 23, 24, 37],
-        [*range(1, 9), 17, 23],
-        "CC",
+    "parts of a vector after whole ones": Parts(29, [3, 400], [64], [6, 7, 8, 9, 13, 15], [*range(1, 64)]),
+    "tiles of one and three vectors": Parts(
+        133, k=[19, 400], n=[40], rows=[5, 9, 11, 23, 24, 37], columns=[*range(1, 9), 17, 23]
     ),
-    "few rows beside a large b": (
-        60,
-        [15, 30, 500],
-        [2048, 2500],
-        [5, 8, 9, 13, 14, 15, 29, 43],
-        [-20, -7],
-        "CC",
+    "few rows beside a large b": Parts(
+        60, k=[15, 30, 500], n=[2048, 2500], rows=[5, 8, 9, 13, 14, 15, 29, 43], columns=[-20, -7]
     ),
-    "few columns beside a large a": (8003, [37], [3, 9, 20, 100], [60], [], "CC cC BC"),
-    "few columns and blocks of factors": (1507, [400], [3, 20, 40], [60], [], "CC cC BC"),
-    "a block of factors for each thread": (3, [200_000], [5, 9, 13], [1, 2, 3], [], "CF"),
-    "blocks of factors": (37, [400, 900, 5000], [53], [1, 5], [3, 11], "CC FF CF"),
-    "small ones": (
+    "few columns beside a large a": Parts(8003, [37], [3, 9, 20, 100], [60], [], "CC cC BC"),
+    "few columns and blocks of factors": Parts(1507, [400], [3, 20, 40], [60], [], "CC cC BC"),
+    "a block of factors for each thread": Parts(3, [200_000], [5, 9, 13], [1, 2, 3], [], "CF"),
+    "blocks of factors": Parts(37, [400, 900, 5000], [53], [1, 5], [3, 11], "CC FF CF"),
+    "small ones": Parts(
         132,
-        [3, 9, 20, 33, 64],
-        [1, 3, 7, 8, 17, 25, 50, 64, 100],
-        [3, 5, 32],
-        [],
-        "CC CF FC SC SS",
+        k=[3, 9, 20, 33, 64],
+        n=[1, 3, 7, 8, 17, 25, 50, 64, 100],
+        rows=[3, 5, 32],
+        columns=[],
+        orders=SMALL,
     ),
-    "longer small ones": (110, [16, 63, 200, 250], [3, 16, 50, 100], [7, 9, 10], [], "CC CF FC SC SS"),
-    "few rows beside few columns": (120, [16, 32, 64], [133], FEW, [7, 33, 40], "CF FC"),
-    "rows one by one": (
+    "longer small ones": Parts(110, [16, 63, 200, 250], [3, 16, 50, 100], [7, 9, 10], [], SMALL),
+    "few rows beside few columns": Parts(120, [16, 32, 64], [133], FEW, [7, 33, 40], "CF FC"),
+    "rows one by one": Parts(
         40,
-        [4, 7, 16, 100, 383, 385, 769],
-        [1, 3, 4, 5, 8, 9, 31, 33, 50],
-        [*FEW, 5, 8, 13],
-        [],
-        "CF CC",
+        k=[4, 7, 16, 100, 383, 385, 769],
+        n=[1, 3, 4, 5, 8, 9, 31, 33, 50],
+        rows=[*FEW, 5, 8, 13],
+        columns=[],
+        orders="CF CC",
     ),
-    "columns that share sets of a cache": (20, [512, 515, 1024], [7, 16, 33, 150], FEW, [], "CF Cf"),
-    "columns that are no whole vectors": (9, [1, 3, 66, 386], [129, 240, 259, 1001, 4500], [1], [], "CC FF"),
-    "a b beyond the second cache": (20, [1029, 1031], [1024, 1029], [*FEW, 5, 7, 8], [-3], "CC FF"),
-    "columns that are fetched ahead": (20, [60, 127, 900, 2100], [33, 161, 301], FEW, [], "CF"),
-    "results stored by columns": (100, [40, 500, 784], [10, 33, 128], [9, 17], [], "CF"),
-    "one product for each element": (131, [1], [15, 16, 17, 33, 95, 784, 6145], [1, 5, 28], [], "CC FF"),
+    "columns that share sets of a cache": Parts(20, [512, 515, 1024], [7, 16, 33, 150], FEW, [], "CF Cf"),
+    "columns that are no whole vectors": Parts(
+        9, k=[1, 3, 66, 386], n=[129, 240, 259, 1001, 4500], rows=[1], columns=[], orders="CC FF"
+    ),
+    "a b beyond the second cache": Parts(20, [1029, 1031], [1024, 1029], [*FEW, 5, 7, 8], [-3], "CC FF"),
+    "columns that are fetched ahead": Parts(20, [60, 127, 900, 2100], [33, 161, 301], FEW, [], "CF"),
+    "results stored by columns": Parts(100, [40, 500, 784], [10, 33, 128], [9, 17], [], "CF"),
+    "one product for each element": Parts(131, [1], [15, 16, 17, 33, 95, 784, 6145], [1, 5, 28], [], "CC FF"),
 }
 
 
 @DTYPES
 @grouped("case", CASES)
 def test_parts_of_a_product(case, dtype, isa, rng, threads):
-    """The first rows, between other elements, and the last ones, stored by columns, with what follows."""
+    """The first rows, written between other elements, which stay; and the last ones, by columns, with a bias
+    and a ReLU: the bits of the whole product, of which the bias and the ReLU are taken here."""
     m, factors, widths, rows, columns, orders = CASES[case]
     products = [*itertools.product(factors, widths, orders.split())]
     if dtype == "float64":  # by the same loops, of other widths
@@ -149,13 +158,14 @@ def test_batches(n, layout, dtype, isa, rng, threads):
 
 
 def along_tree(terms):
+    """The sum of 2, 4, 8 ... terms, halves first."""
     half = len(terms) // 2
     return terms[0] if half == 0 else along_tree(terms[:half]) + along_tree(terms[half:])
 
 
 def check_parts(a, b, parts, out=None):
-    """The bits of the products of the parts. Any order of sums has an error below this bound (Higham, 3.5),
-    NumPy's too."""
+    """`parts` divides the factors: the result has the bits of the sum along a tree of the products of the
+    parts. Any order of sums has an error below this bound (Higham, 3.5), NumPy's too."""
     got = kernels.matmul(a, b, out=out, parts=parts)
     pieces = zip(np.split(a, parts, axis=1), np.split(b, parts), strict=True)
     np.testing.assert_array_equal(got, along_tree([kernels.matmul(x, y) for x, y in pieces]))
@@ -188,6 +198,7 @@ def test_blocks_of_factors_are_added_along_a_tree(order, parts, dtype, isa, rng,
 @pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.float16, rv.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (4, 1030), (3, 1, 300)], ids=str)
 def test_products_of_no_numbers_are_zero(shape, dtype, precision):
+    """With k = 0, also where `out` had other numbers; then a bias is the result."""
     *batch, m, n = shape
     with rv.config.float32_matmul_precision(precision):
         out = rv.full(shape, 7.0, dtype=dtype)

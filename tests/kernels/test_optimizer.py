@@ -1,4 +1,9 @@
-"""Kernels on lists of parameters: optimizers, clipping, averages, penalties, and the loops of L-BFGS."""
+"""Kernels that take lists of parameters: a step of each optimizer, clipping of gradients, averages, penalties
+of weights, and the loops of L-BFGS. They are compared with one step in NumPy in float64
+(tests/reference/optimizer.py), within the roundings of some terms of at most 1; other tests compare bits.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,12 +16,19 @@ from support.refused import refused
 from support.threads import same_bits
 from support.tolerance import tolerance
 
+
+class State(NamedTuple):
+    arrays: list  # for each name of a state a list with an array for each parameter; None: not in use
+    steps: list  # for each parameter how many steps it had
+    numbers: list | None  # for each parameter a number, which few rules keep
+
+
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000, 4095, 4096, 4097]
 ONE = np.ones(1)
-
-
-CLASSES = {kind._rule: kind for kind in KINDS.values()}
-MORE = {
+CLASSES = {
+    kind._rule: kind for kind in KINDS.values()
+}  # of optimizers, by the name of their rule in the core
+MORE = {  # settings to test with, beside lr and weight_decay
     "sgd": {"momentum": 0.9, "dampening": 0.5},
     "rmsprop": {"momentum": 0.9},
     "adagrad": {"lr_decay": 0.2},
@@ -34,16 +46,17 @@ RULES = {
 
 
 def group(rule, settings=None):
+    """The settings of a rule by name: its defaults and those to test with."""
     return {**CLASSES[rule]._defaults, **(RULES[rule] if settings is None else settings)}
 
 
 def row(rule, settings=None):
+    """The settings as numbers, in the order of the core."""
     return np.array(CLASSES[rule]._settings(None, group(rule, settings)), np.float64)
 
 
 def step(rule, p, g, state, settings=None, loss=None):
-    arrays, steps, numbers = state
-    _core.optimizer_step(rule, p, g, steps, numbers, arrays, row(rule, settings), loss)
+    _core.optimizer_step(rule, p, g, state.steps, state.numbers, state.arrays, row(rule, settings), loss)
 
 
 def adam(p, g, state, settings=None):
@@ -51,11 +64,11 @@ def adam(p, g, state, settings=None):
 
 
 def states(p, rule="adam", settings=None):
-    """The arrays of state, None for one that is not in use; the counts of steps; the numbers."""
+    """The state before the first step."""
     kind = CLASSES[rule]
     names = kind._state_names(kind, group(rule, settings))
     arrays = [None if name is None else [np.zeros(a.shape, a.dtype) for a in p] for name in names]
-    return arrays, [np.zeros(()) for _ in p], [np.ones(()) for _ in p] if kind._number else None
+    return State(arrays, [np.zeros(()) for _ in p], [np.ones(()) for _ in p] if kind._number else None)
 
 
 def every_size(rng, dtype, low=-1):
@@ -64,6 +77,7 @@ def every_size(rng, dtype, low=-1):
 
 
 def expected(rule, p, g, steps):
+    """The parameters after some steps with the same gradient, by the reference."""
     state = {}
     p, g = p.astype(np.float64), g.astype(np.float64)
     for _ in range(steps):
@@ -74,6 +88,7 @@ def expected(rule, p, g, steps):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("rule", RULES)
 def test_every_size_in_one_call(rng, isa, dtype, rule):
+    """Three steps of each rule, of about 8 roundings each."""
     p, g = every_size(rng, dtype), every_size(rng, dtype, 0.1)  # gradients apart from 0, where steps jump
     wanted = [expected(rule, a, b, 3) for a, b in zip(p, g, strict=True)]
     state = states(p, rule)
@@ -82,14 +97,14 @@ def test_every_size_in_one_call(rng, isa, dtype, rule):
     limit = tolerance(dtype, 3 * 8, 1.0)
     for a, b in zip(p, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=limit)
-    assert all(float(s) == 3 for s in state[1])
+    assert all(float(s) == 3 for s in state.steps)
 
 
 def test_one_minus_beta_is_taken_in_double():
     p, g = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
     state = states(p)
     adam(p, g, state)
-    assert state[0][1][0][0] == np.float32(1 - 0.999)
+    assert state.arrays[1][0][0] == np.float32(1 - 0.999)  # of squares, of gradients that are 1
 
 
 def root_of_adam(x, number):
@@ -98,7 +113,8 @@ def root_of_adam(x, number):
     mean[:], square[number:] = 2, 2 * x
     with np.errstate(all="ignore"):
         settings = {"lr": 1.0, "betas": (0.5, 0.5), "eps": 0.0}
-        adam([p], [np.zeros_like(p)], ([[mean], [square], None], [np.array(1e4)], None), settings)
+        state = State([[mean], [square], None], [np.array(1e4)], None)
+        adam([p], [np.zeros_like(p)], state, settings)
     return -p[number:]
 
 
@@ -119,7 +135,8 @@ def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
         same(np.full(64, bits))
 
 
-# without weight decay, and how many of the states shrink where gradients are 0
+# Settings without weight decay, with which gradients of 0 change no parameter; how many of the states shrink
+# then
 QUIET = {
     "sgd": ({"momentum": 0.9}, 1),
     "rmsprop": ({"momentum": 0.9, "centered": True}, 3),
@@ -134,14 +151,16 @@ QUIET = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", QUIET)
 def test_moments_are_never_subnormal(isa, rule, dtype):
+    """A state that would be below the smallest normal number becomes 0, as subnormal ones are slow; the
+    parameters, whose gradients are 0, stay."""
     settings, shrinking = QUIET[rule]
     p, g = [np.ones(70, dtype)], [np.zeros(70, dtype)]
     state = states(p, rule, settings)
-    for (moment,) in state[0][:shrinking]:
+    for (moment,) in state.arrays[:shrinking]:
         moment[:] = np.finfo(dtype).tiny * np.repeat([1, 4], 35)
-    state[1][0][()] = 10  # SGD's first step takes the gradient itself
+    state.steps[0][()] = 10  # SGD's first step takes the gradient itself
     step(rule, p, g, state, settings)
-    for (moment,) in state[0][:shrinking]:
+    for (moment,) in state.arrays[:shrinking]:
         np.testing.assert_array_equal(moment[:35], 0)
         assert (moment[35:] > np.finfo(dtype).tiny).all()
     np.testing.assert_array_equal(p[0], 1)
@@ -153,7 +172,7 @@ def test_squares_without_eps_stay_subnormal(isa, rule):
     settings = {**QUIET[rule][0], "eps": 0.0}
     p, g = [np.ones(5, np.float32)], [np.zeros(5, np.float32)]
     state = states(p, rule, settings)
-    state[0][1 if rule != "rmsprop" else 0][0][:] = np.float32(1e-39)
+    state.arrays[1 if rule != "rmsprop" else 0][0][:] = np.float32(1e-39)
     step(rule, p, g, state, settings)
     np.testing.assert_array_equal(p[0], 1)
 
@@ -169,6 +188,7 @@ def test_nan_stays_nan(isa, rule):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.5, np.inf])
 def test_gradient_norm(rng, isa, dtype, norm_type):
+    """The norm of all gradients, and what clips them by it."""
     g = [rng.standard_normal(n).astype(dtype) for n in SIZES * 3]
     g.append(in_layout(rng.standard_normal((40, 30)).astype(dtype), "transposed"))
     norm = _core.gradient_norm(g, norm_type)
@@ -206,8 +226,8 @@ def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
     state = states(p, rule)
 
     def run(loss):
-        arrays, steps, numbers = state
-        everything = [*p, *steps, *(numbers or ()), *(a for some in arrays if some for a in some)]
+        arrays = [a for some in state.arrays if some for a in some]
+        everything = [*p, *state.steps, *(state.numbers or ()), *arrays]
         before = [array.copy() for array in everything]
         step(rule, p, g, state, loss=loss)
         return all(map(np.array_equal, everything, before))
@@ -241,12 +261,14 @@ def test_dot(rng, isa, dtype, n):
 
 
 def pairs(rng, n, count, dtype):
+    """The changes of gradients and the steps of L-BFGS's last iterations."""
     steps = [rng.uniform(-1, 1, n).astype(dtype) for _ in range(count)]
     changes = [(s + 0.2 * rng.uniform(-1, 1, n)).astype(dtype) for s in steps]  # y . s > 0
     return changes, steps
 
 
 def direction(g, changes, steps):
+    """L-BFGS's direction by the two loops of the core: -g times the inverse Hessian that the pairs tell."""
     d, ro = _core.neg(g), np.array([1 / _core.flat_dot(y, s)[0] for y, s in zip(changes, steps, strict=True)])
     alphas = np.zeros(len(changes))
     scale = None

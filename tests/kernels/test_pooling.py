@@ -1,6 +1,7 @@
 """Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,11 +20,22 @@ def layout(request):
     return LAYOUTS[request.param]
 
 
-WINDOWS = [  # kernel_size, stride, padding, dilation, ceil_mode
-    *((2, 2, 0, 1, False), (2, 2, 0, 1, True), (2, 2, 1, 1, False), ((2, 3), (2, 1), 0, 1, False)),
-    *((3, 1, 1, 1, False), (3, 2, 0, 1, True), (3, 2, 2, 2, False), (2, 1, 2, 5, False), (3, 2, 1, 1, False)),
-    *((3, 3, 0, 1, False), (3, 3, 1, 2, False), ((1, 4), (3, 2), (0, 2), 1, False), (7, 2, 3, 1, False)),
-    (1, 1, 0, 1, False),
+class Window(NamedTuple):
+    """The settings of max_pool2d, in its order."""
+
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int]
+    padding: int | tuple[int, int] = 0
+    dilation: int | tuple[int, int] = 1
+    ceil_mode: bool = False
+
+
+WINDOWS = [
+    *(Window(2, 2), Window(2, 2, ceil_mode=True), Window(2, 2, padding=1), Window((2, 3), (2, 1))),
+    *(Window(3, 1, padding=1), Window(3, 2, ceil_mode=True), Window(3, 2, padding=2, dilation=2)),
+    *(Window(2, 1, padding=2, dilation=5), Window(3, 2, padding=1), Window(3, 3)),
+    *(Window(3, 3, padding=1, dilation=2), Window((1, 4), (3, 2), padding=(0, 2)), Window(7, 2, padding=3)),
+    Window(1, 1),
 ]
 
 
