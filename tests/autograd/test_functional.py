@@ -1,4 +1,6 @@
-"""autograd.functional: against formulas."""
+"""autograd.functional: Hessians, Jacobians and their products with vectors of a function of two vectors,
+`form`, beside its derivatives written out in NumPy.
+"""
 
 import numpy as np
 import ranvier as rv

@@ -1,4 +1,7 @@
-"""rv.grad, rv.value_and_grad, autograd.grad and gradcheck."""
+"""rv.grad, rv.value_and_grad and autograd.grad beside derivatives by hand; gradcheck, which compares
+gradients with central differences, accepts right gradients and finds wrong ones. mul, exp ... of
+support/functions.py are small Functions with a gradient.
+"""
 
 import numpy as np
 import pytest

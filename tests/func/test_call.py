@@ -1,4 +1,9 @@
-"""func.functional_call: cases with expected values, and against PyTorch where it is installed."""
+"""func.functional_call, which calls a module with other parameters: the same cases with this library and with
+PyTorch, where it is installed, and some with expected values.
+
+Each case is a function of the library T and its `func` F; it returns a tree of tensors, numbers and text,
+which `text` (trees.py) makes comparable.
+"""
 
 import importlib
 import threading

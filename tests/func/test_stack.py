@@ -1,4 +1,8 @@
-"""stack: each member has the bits that it has alone, in eager and in compiled steps."""
+"""func.stack makes one module of several alike (members), whose layers compute all of them at once. Each
+member has the bits that it has when it is trained alone, in eager and in compiled steps. With split=True each
+member keeps its own parameters and may have its own optimizer; else (joint) parameters have a leading axis of
+members.
+"""
 
 import copy
 import pickle

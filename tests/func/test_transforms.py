@@ -1,4 +1,6 @@
-"""ranvier.func: against central differences, and against PyTorch where it is installed."""
+"""ranvier.func (grad, jvp, vjp, jacrev, jacfwd, hessian): random compositions of functions and transforms
+beside central differences, and beside PyTorch, where it is installed; then cases with expected values.
+"""
 
 import inspect
 
@@ -272,13 +274,8 @@ def test_what_is_refused():
 
 
 def test_signatures(torch):
-    for name in set(func.__all__) - {
-        "Stack",
-        "jet",
-        "laplacian",
-        "stack",
-        "unstack",
-    }:  # of this library alone
+    of_this_library_alone = {"Stack", "jet", "laplacian", "stack", "unstack"}
+    for name in set(func.__all__) - of_this_library_alone:
         ours = list(inspect.signature(getattr(func, name)).parameters.values())
         theirs = inspect.signature(getattr(torch.func, name)).parameters.values()
         theirs = [p for p in theirs if not p.name.startswith("_")]

@@ -1,4 +1,6 @@
-"""vmap: against a loop, and against PyTorch where it is installed."""
+"""vmap, a function on slices as one call: beside a loop over the slices, bit for bit, and beside PyTorch,
+where it is installed.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def tensor(*shape):
 
 
 A, B, V = tensor(3, 4, 5), tensor(5, 3), tensor(3, 5)
-CASES = [
+CASES = [  # the function, from the library T; in_dims, out_dims, arguments
     (lambda T: lambda x, y: x @ y, 0, 0, (A, V)),
     (lambda T: lambda x, y: x @ y, (0, None), 0, (A, V[0])),
     (lambda T: lambda x, y: x @ y, (2, 0), -1, (A.permute(1, 2, 0), V)),

@@ -13,8 +13,7 @@ from support.remembered import remembered
 from support.threads import same_bits
 from support.tolerance import tolerance
 
-# (l, s): around vectors, blocks of 64 or 128 queries and of 384 keys; a rest of up to 8 joins the block
-# before
+# (l, s): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block
 LENGTHS = [
     *((n, n) for n in (1, 2, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 72, 73)),
     *((n, 5) for n in (127, 128, 129, 136, 137, 200)),

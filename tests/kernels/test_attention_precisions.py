@@ -1,4 +1,10 @@
-"""Attention with products of bfloat16: of halves that are read as they are, and with "medium" precision."""
+"""Attention whose products are of bfloat16: of halves (16-bit floats) that are read as they are, and of
+float32 with "medium" precision (fixture `medium` in support/bfloat16.py).
+
+Results and gradients are compared with the reference in NumPy, in float64. The bounds follow the roundings:
+of halves see ERROR; with "medium" precision each product changes by FACTORS at most, as `check_forward` and
+`check_backward` derive. Shapes: q (..., l, e), k (..., s, e), v (..., s, d) for l queries and s keys.
+"""
 
 import functools
 
@@ -16,7 +22,7 @@ BF16 = np.dtype(rv.bfloat16)
 SCALE = 0.2
 # Of a result, by its absolute terms: weights and results are rounded to 8 bits, exp is off by 2^-14.
 ERROR = 2.0**-8 + 2.0**-8 + 2.0**-12
-SHAPES_OF_HALVES = [  # queries, keys, widths: around tiles, blocks of queries and of keys, and pairs
+SHAPES_OF_HALVES = [  # l, s, e, d: around tiles, blocks of queries and of keys, and pairs
     *((n, 64, 64, 64) for n in (9, 13, 14, 15, 16, 17, 28, 29, 31, 33, 63, 129, 136, 137)),
     *((20, n, 66, 64) for n in (16, 17, 31, 33, 383, 384, 385, 769)),
     *((70, 70, e, 66) for e in (16, 17, 31, 32, 33, 47, 64, 65, 100)),
@@ -36,6 +42,7 @@ def attention(q, k, v, is_causal=False, first=0, **more):
 
 
 def check_halves(q, k, v, y, hidden=None):
+    """y beside the reference of these halves. hidden: True for the keys that a query must not use."""
     q, k, v, y = (x.astype(np.float64) for x in (q, k, v, y))
     w = reference.weights(q, k, None if hidden is None else ~hidden, SCALE)
     assert y.shape == (w @ v).shape
@@ -45,6 +52,8 @@ def check_halves(q, k, v, y, hidden=None):
 @needs_pairs
 @grouped("shape", SHAPES_OF_HALVES)
 def test_results_of_any_sizes_and_orders(shape, rng, threads):
+    """Beside the reference; the same bits in any memory order, on any number of threads, and of a head
+    alone."""
     q, k, v = drawn_halves(rng, *shape)
     y = attention(q, k, v)
     assert y.dtype == BF16
@@ -60,6 +69,8 @@ def test_results_of_any_sizes_and_orders(shape, rng, threads):
 @needs_pairs
 @grouped("shape", [(9, 16, 64, 64), (64, 64, 32, 32), (130, 131, 33, 40), (400, 900, 16, 64)])
 def test_masks_of_halves(shape, rng):
+    """By is_causal, where query i sees the keys 0 ... first + i, and by two masks together; keys of one head
+    for all."""
     q, k, v = drawn_halves(rng, *shape)
     l, s = shape[:2]
     for first in (0, 1, 5):
@@ -75,6 +86,7 @@ def test_masks_of_halves(shape, rng):
 
 @needs_pairs
 def test_no_numbers_stay_where_they_are(rng):
+    """A NaN in a query reaches its own result alone, one in a value its own column alone."""
     q, k, v = drawn_halves(rng, 20, 40, 64, 64)
     q[0, 0, 3, 5] = v[1, 1, 7, 8] = np.nan
     y = attention(q, k, v).astype(np.float32)
@@ -84,6 +96,8 @@ def test_no_numbers_stay_where_they_are(rng):
 
 
 def test_what_is_not_read_as_it_is(rng):
+    """The kernel of halves refuses float16, few queries, weights that are kept, masks that are added, and
+    calls for weights alone."""
     q, k, v = drawn_halves(rng, 20, 40, 64, 64)
     added = np.zeros((20, 40), BF16)
     for call in (
@@ -113,7 +127,7 @@ def test_the_op(own, isa, rng):
 
 
 FACTORS = 2.0**-7 + 2.0**-16  # the largest relative change of a product by the rounding of its factors
-SHAPES = [  # queries, keys, widths: around blocks of queries, of keys, and of pairs
+SHAPES = [  # l, s, e, d: around blocks of queries, of keys, and of pairs
     *((64, 64, e, d) for e, d in ((64, 64), (65, 72), (79, 49))),
     *((n, 200, 48, 48) for n in (31, 63, 128, 129, 136, 137)),
     *((140, n, 40, 24) for n in (32, 33, 383, 384, 385, 769)),
@@ -196,6 +210,8 @@ def test_the_same_bits_at_any_number_of_threads_and_beside_any_heads(medium, thr
 
 @needs_bfloat16
 def test_masks_hide_keys(medium, rng):  # noqa: F811
+    """The weights of hidden keys are 0, and a query without a key gets 0; others are as in
+    `check_forward`."""
     q, k, v, _ = drawn(rng, 70, 90, 64, 64)
     seen = rng.random((70, 90)) < 0.5
     seen[3] = False

@@ -1,4 +1,8 @@
-"""What moves, casts, fills and writes elements, on raw arrays: each dtype, any memory order, bit for bit."""
+"""Kernels that make, move, cast and write elements. All are compared bit for bit with what NumPy does: each
+dtype, any memory order. The internal ones: `_progression` is arange and linspace, `_literal` an array of
+nested lists of numbers (None where the core leaves it to NumPy), `_shape` the shape in a call's arguments,
+`_put` an assignment x[key] = value, `write` one of broadcast values.
+"""
 
 import itertools
 
@@ -183,6 +187,7 @@ def test_casts_are_numpys(dtype, to, isa, rng):
 
 @pytest.mark.parametrize("dtype", FROM)
 def test_largest_and_smallest(dtype):
+    """The limits of each dtype, NaN, infinity and -0.0, cast to each other one."""
     kind = np.dtype(dtype).kind
     limits = np.iinfo(dtype) if kind in "iu" else None
     values = [limits.min, limits.max] if limits else [0, 1] if kind == "b" else [0.5, np.nan, np.inf, -0.0]
@@ -336,6 +341,7 @@ def _edges(dtype: np.dtype) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_halves_are_the_nearest(dtype, isa):
+    """A cast to 16 bits gives the nearest number, ties to even: around each number and each midpoint."""
     x = _edges(dtype)
     for n in (len(x), 1000):  # NaN of all kinds, too
         y = _core.cast(x[:n], dtype, None)
@@ -347,6 +353,7 @@ def test_halves_are_the_nearest(dtype, isa):
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_each_half_has_its_value(dtype, isa):
+    """All 65536 numbers of 16 bits, cast to float32 and back."""
     halves, values = all_halves(dtype)
     y = _core.cast(halves, np.dtype("float32"), None)
     np.testing.assert_array_equal(y, values)

@@ -1,4 +1,7 @@
-"""The kernels of similarity and distance on raw arrays: all pairs, and errors; sizes of others: tests/ops."""
+"""cdist, the distances of all pairs of rows of two sets, and its gradients, beside the reference in NumPy in
+float64; kernels of other distances: tests/ops. The tolerance is that of a sum over the elements of a row (of
+a gradient: of all rows, too), of terms up to 16 times the largest result.
+"""
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from support.tolerance import tolerance
 
 
 def all_pairs(x, z):
+    """Both arrays repeated, so that their rows stand beside each other in all pairs: (..., m, n, d)."""
     shape = (*x.shape[:-1], *z.shape[-2:])
     return np.broadcast_to(x[..., :, None, :], shape), np.broadcast_to(z[..., None, :, :], shape)
 
@@ -64,7 +68,8 @@ def test_all_pairs(m, n, d, p, dtype, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 5, 16, 40, 130])
 def test_all_pairs_of_equal_differences(d, dtype, isa, rng):
-    """p = 0 counts the others; for p infinite all that are largest share the slope."""
+    """Of small whole numbers: p = 0 counts the elements that differ; for p infinite all that are largest
+    share the slope."""
     x, z = (rng.integers(-2, 3, (rows, d)).astype(dtype) for rows in (21, 70))
     dy = rng.uniform(0.5, 1, (21, 70)).astype(dtype)
     pairs = all_pairs(x.astype(np.float64), z.astype(np.float64))
@@ -106,7 +111,8 @@ def test_all_pairs_have_the_same_bits_on_any_team(p, threads, isa, rng):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
 def test_all_pairs_far_from_one(scale, isa, rng):
-    """Squares that leave the range of float32."""
+    """Squares that leave the range of float32: the distances are those of numbers near 1, times the scale; so
+    are the gradients, without it."""
     x, z = (rng.uniform(0.5, 1, (9, 40)) for _ in range(2))
     small, other = (x * scale).astype("float32"), (z * scale).astype("float32")
     y = kernels.cdist(small, other)
@@ -133,6 +139,7 @@ def test_a_row_that_is_not_finite_does_not_change_others(isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 4), (20, 70, 33)])
 def test_the_number_of_unequal_elements_beside_nan(dtype, shape, isa, rng):
+    """p = 0 counts unequal elements; NaN where one is NaN."""
     m, n, d = shape
     a, b = (rng.integers(0, 3, size).astype(dtype) for size in ((m, d), (n, d)))
     a[m // 2, d // 2] = b[n // 3, 0] = np.nan

@@ -1,4 +1,7 @@
-"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, edge values, derivatives."""
+"""Element-wise kernels: every way through their loops (short rows, parts of rows, transposed and repeated
+operands, any alignment) gives the bits of NumPy. Jets (derivatives of several orders at once) are
+compared with the reference in float64.
+"""
 
 import math
 from fractions import Fraction
@@ -193,7 +196,9 @@ WEIGHTS = np.array([1.0, -0.5])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_jets_of_every_width(dtype, weights, isa, rng):
-    """Lines around the width of vectors, dense and strided."""
+    """t: Taylor coefficients of the inputs along a curve, of orders 1 to 3; with weights the first
+    derivatives by two variables, and the weighted sum of their second ones. Lines around the width of
+    vectors, dense and strided."""
     for n in [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 33, 64, 65]:
         y, t, dy = (rng.uniform(-0.9, 0.9, shape) for shape in ((n,), (3, n), (3, n)))
         given = None if weights is None else weights.astype(dtype)

@@ -1,4 +1,9 @@
-"""Wrong calls of kernels: arguments spoiled one by one, arrays that do not fit together, texts of errors."""
+"""Wrong calls of kernels: arguments spoiled one by one, arrays that do not fit together, and the text of each
+error.
+
+A call is refused before anything runs, with a message of the form `[op] got ...; expected ...`. The arrays
+that are named first are right for many kernels: F is float32, D float64, both (2, 3).
+"""
 
 import copy
 

@@ -1,4 +1,7 @@
-"""The kernel of Fourier transforms beside NumPy's in float64: sizes, layouts, threads, errors."""
+"""`_core.fourier`, the kernel of Fourier transforms, beside numpy.fft in float64. Complex numbers are pairs
+in a last dimension of 2. The tolerance is that of log2(n) sums of terms of the results' size, 4 sqrt(n) for
+normal numbers.
+"""
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ def points(kind, n):
 
 
 def expected(x, kind, n, scale=1.0, edge=1.0, window=None):
+    """NumPy's transform. edge: a factor of the first and the last frequency of real transforms; window: a
+    factor of each real point."""
     x, window = np.asarray(x, float), np.ones(n) if window is None else np.asarray(window, float)
     x = x * window[: x.shape[-1]] if kind == "rfft" else x[..., 0] + 1j * x[..., 1]
     edges = [0, *[n // 2] * (n % 2 == 0)]
@@ -40,6 +45,7 @@ def check(x, kind, n, **settings):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("n", SIZES)
 def test_sizes(n, dtype, isa, rng):
+    """All sizes with the primes 2, 3, 5 and 7; fewer points than n, which zeros follow."""
     for kind in KINDS:
         m, pairs = points(kind, n)
         for rows in (1, 5, 17):
@@ -75,6 +81,7 @@ def test_layouts(kind, dtype, isa, rng):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_of_rows_do_not_depend_on_others(kind, threads, rng):
+    """A row has the same bits beside a row of NaN, on any team, alone, and stored as a column."""
     m, pairs = points(kind, 200)
     x = rng.standard_normal((301, m, 2) if pairs else (301, m)).astype("f")
     threads(1)

@@ -1,4 +1,7 @@
-"""Elements and rows at indices, read, put and added, and bags of them, on raw arrays; sizes: tests/ops."""
+"""Kernels that read, put and add elements and rows at indices, and sum bags of rows: NumPy's bits, with sums
+in the order of the index; any dtype of an index, places beyond the axis, threads. Other sizes: tests/ops.
+`_core.inside(x, low, high, above=False)` says whether all elements are from low, or above it, to high.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Softmax and losses on raw arrays: weights, chunks of lines, rare values; sizes: tests/ops."""
+"""Softmax and losses of class scores at rare values: far scores, infinities, subnormal results, many lines;
+beside formulas of NumPy in float64. Other sizes: tests/ops. A subnormal result, which is slow to compute
+with, is 0 instead.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Elementary and special functions, activations and roots at every ISA level: errors in ulp and poles.
+"""Elementary and special functions, activations and roots at every ISA level, beside the same function in a
+wider dtype: errors in ulp (units in the last place), special values, poles.
 
 The largest errors of docs/accuracy.md:
 

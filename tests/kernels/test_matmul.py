@@ -1,5 +1,9 @@
-"""The matmul kernel on raw arrays: tile and block edges of every level, plans, threads; what it does to a
-finished product."""
+"""Products of a (m, k) and b (k, n), beside NumPy in float64 within the roundings of a sum of k terms: edges
+of tiles and blocks at every level, and what the plan of a product decides. Then what is merged with a product
+(bias, activation, an activation's derivative): the bits of separate calls.
+
+Two letters are the memory orders of a and b: C by rows, F by columns, S with gaps.
+"""
 
 import functools
 
@@ -16,6 +20,7 @@ EDGES = [1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 47, 49, 63, 65]
 
 
 def check(a, b, product=None):
+    """product: the exact one, if it is known."""
     wide = np.matmul(a.astype(np.float64), b.astype(np.float64)) if product is None else product
     magnitude = max([1.0, *(float(np.abs(x).max()) ** 2 for x in (a, b) if x.size)])
     got = kernels.matmul(a, b)
@@ -57,10 +62,10 @@ def test_block_edges(k, orders, isa, rng):
         check(stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1]))
 
 
-# What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read
-# in place and packed; strips packed by each thread for itself in groups, or for all, before the tiles or by
-# them; dots; whole rows of b; all of k at once, or some blocks; an even number of panels for each thread; few
-# columns beside vectors of rows; few strips beside many panels.
+# m, k, n. What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them;
+# operands read in place and packed; strips packed by each thread for itself in groups, or for all, before the
+# tiles or by them; dots; whole rows of b; all of k at once, or some blocks; an even number of panels for each
+# thread; few columns beside vectors of rows; few strips beside many panels.
 PLANS = [
     (1, 1024, 1024),
     (1024, 300, 1),
@@ -136,8 +141,8 @@ def test_no_results_from_large_operands(m, k, n, orders, isa):
 
 # --- what follows a product: bias, activation, an activation's derivative
 
-# dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k;
-# few columns and products of many rows, and of more than are between two looks for a signal
+# m, k, n: dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of
+# k, no k; few columns and products of many rows, and of more than are between two looks for a signal
 SHAPES = [
     *((1, 70, 33), (3, 600, 90), (20, 0, 9), (6, 1000, 300), (32, 20, 32), (33, 65, 10), (17, 800, 129)),
     *((70, 3, 7), (131, 64, 10), (200, 9, 50), (2050, 2, 5)),
@@ -159,7 +164,7 @@ ACTIVATIONS = activations()
 
 
 def both(a, b, bias, activation, saved, out=None):
-    """The one call and the two that it replaces."""
+    """The one call, and the two that it replaces: a product, and the derivative of its activation."""
     one = kernels.matmul(a, b, bias, activation, out, saved)
     two = getattr(kernels, f"{activation}_backward")(kernels.matmul(a, b, bias), saved.copy())
     return one, two
@@ -202,6 +207,7 @@ def test_columns_around_vectors(n, dtype, isa, rng):
 @pytest.mark.parametrize("layout", ["contiguous", *LAYOUTS])
 @grouped("shape", SHAPES, ids=str)
 def test_saved_in_any_layout(shape, layout, isa, rng, threads):
+    """`saved`, from which an activation's derivative is taken."""
     m, k, n = shape
     a, b, bias = around_0(rng, "f4", m, k), around_0(rng, "f4", k, n), around_0(rng, "f4", n)
     saved = in_layout(around_0(rng, "f4", m, n), layout)
@@ -216,6 +222,7 @@ def test_saved_in_any_layout(shape, layout, isa, rng, threads):
 
 @pytest.mark.parametrize("layout", ["contiguous", *LAYOUTS])
 def test_finished_batches(layout, isa, rng, threads):
+    """Batches, vectors and a single number, each with an activation's derivative."""
     a, b = around_0(rng, "f4", 3, 1, 20, 30), around_0(rng, "f4", 2, 30, 40)
     saved = in_layout(around_0(rng, "f4", 3, 2, 20, 40), layout)
     for count in (1, 4):

@@ -1,4 +1,7 @@
-"""Products by AMX, "medium" and "high" (two halves of each factor): bits, errors, what stays float32."""
+"""Products by AMX (tiles of bfloat16), with "medium" precision and with "high", where each factor is a sum of
+two bfloat16 ("halves"): the bits of the instructions' order of sums (`by_tiles`), the errors beside NumPy in
+float64, and which products stay in float32. The fixture `high` sets the precision.
+"""
 
 import itertools
 import math

@@ -1,5 +1,7 @@
-"""Products of few bits: float16 and bfloat16, whose sums of float32 are rounded once, and float32 by
-`set_float32_matmul_precision("medium")`."""
+"""Products of few bits: float16 and bfloat16, whose sums of float32 are rounded once (`check`), and float32
+by `set_float32_matmul_precision("medium")`, whose factors are rounded to bfloat16 (`check_medium`); beside
+NumPy in float64. Two letters are the memory orders of both factors: C by rows, F by columns, S with gaps.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Kernels read and write inside their arrays: each begins or ends at a page without access."""
+"""Kernels read and write inside their arrays: each array begins or ends at a page of memory without access,
+so that a touch of it ends the process. The results are those of the same call on other memory.
+"""
 
 import ctypes
 import mmap

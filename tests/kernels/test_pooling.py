@@ -1,4 +1,6 @@
-"""Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
+"""Kernels of pools beside the reference in NumPy. Elements are small whole numbers, whose sums are exact:
+results and gradients are equal. Layouts, offsets of maxima, NaN, sizes around the vector width.
+"""
 
 from functools import partial
 from typing import NamedTuple

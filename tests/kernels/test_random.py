@@ -1,4 +1,7 @@
-"""Random kernels: sizes, layouts, levels and threads give the same numbers; indices drawn by weights."""
+"""Kernels that draw random numbers: those of the reference generator, with the mean and spread that they
+should have (5 standard errors), at any number of threads; indices drawn by weights, beside NumPy's search of
+the same uniform numbers.
+"""
 
 import numpy as np
 import pytest
@@ -73,11 +76,13 @@ def test_keys_follow_seed_and_count(seed):
 
 
 def with_replacement(weights, uniform):
+    """Where each uniform number falls among the sums of the weights."""
     edges = weights.cumsum(1) / weights.sum(1, keepdims=True)
     return np.stack([np.searchsorted(e, u, "right") for e, u in zip(edges, uniform, strict=True)])
 
 
 def without(weights, uniform):
+    """The order of random keys, each of an exponential distribution with its weight as rate."""
     with np.errstate(divide="ignore"):
         keys = np.where(weights > 0, np.log(1 - uniform) / weights, -np.inf)
     return np.argsort(-keys, 1, kind="stable")

@@ -1,4 +1,7 @@
-"""Reductions, running sums and sorted lines: every axis set, block edges, ties, NaN, accuracy."""
+"""Reductions, running sums and sorted lines beside NumPy: sums and means in long double, within the roundings
+that `check` derives; extremes, their places and orders exactly, with ties and NaN; at block edges, over each
+set of axes, in any layout.
+"""
 
 import itertools
 

@@ -1,4 +1,6 @@
-"""Activations: formulas, limits, arguments, in place; softmax without a dimension."""
+"""Activations: values and slopes at infinity, NaN and corners, arguments, in place; softmax without a
+dimension, which PyTorch judges. Formulas: tests/properties.
+"""
 
 import inspect
 

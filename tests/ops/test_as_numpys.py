@@ -1,4 +1,7 @@
-"""NumPy's own tests of einsum and indices, from the installed NumPy, on ours. Nothing of them is copied."""
+"""NumPy's own tests of einsum and of indices, taken from the installed NumPy and run with functions of this
+library in place of NumPy's. Nothing of them is copied. EXCLUDED and INDICES_EXCLUDED name those that cannot
+hold here, and why.
+"""
 
 import inspect
 import itertools

@@ -1,4 +1,6 @@
-"""scaled_dot_product_attention: long sequences in parts, queries that see nothing, rounding of halves."""
+"""scaled_dot_product_attention: long sequences in parts have the bits of a whole and are close to the
+reference in float64; queries that see nothing; the roundings of halves.
+"""
 
 import importlib
 import math
@@ -18,7 +20,8 @@ module = importlib.import_module("ranvier.ops.neural.attention")
 @pytest.mark.parametrize("kind", ["b", "f"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_same_bits_in_parts(mask, kind, first, monkeypatch):
-    """Weights that were not kept are computed again, in parts along the first axis of more than one."""
+    """Weights that were not kept are computed again, in parts along the first axis of more than one; the
+    settings of the module make parts of one, two and all."""
     rng = np.random.default_rng(0)
     q, k, v, dy = rng.standard_normal((4, 4, 3, 5, 8), np.float32)[:, : None if first == 0 else 1]
     if mask is not None:

@@ -1,4 +1,6 @@
-"""Calls that need no node, of integers and by masks: numbers, order of memory, references."""
+"""Calls that the core answers without Python, as no gradient is recorded: their numbers, the order of their
+memory, and that no reference to an object is lost or kept.
+"""
 
 import sys
 

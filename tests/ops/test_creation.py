@@ -1,4 +1,6 @@
-"""Making Tensors: dtypes, sharing, shapes, the seed."""
+"""Making Tensors: the dtype and shape of data, what shares memory with NumPy and what copies, ranges, random
+numbers that follow the seed, devices, and what is refused.
+"""
 
 import inspect
 
@@ -114,12 +116,7 @@ def test_ranges():
 def test_random_values_follow_the_seed():
     def draw():
         rv.manual_seed(7)
-        return [
-            rv.rand(2, 3).tolist(),
-            rv.randn(4).tolist(),
-            rv.randint(0, 9, (5,)).tolist(),
-            rv.randperm(6).tolist(),
-        ]
+        return [x.tolist() for x in (rv.rand(2, 3), rv.randn(4), rv.randint(0, 9, (5,)), rv.randperm(6))]
 
     assert draw() == draw()
     assert rv.initial_seed() == 7
@@ -161,22 +158,13 @@ def test_the_state_of_randomness_can_be_kept():
 
 def test_the_device_is_the_cpu():
     cpu = rv.device("cuda" if rv.cuda.is_available() else "cpu")
-    assert (cpu, cpu.type, cpu.index, str(cpu), repr(cpu)) == (
-        "cpu",
-        "cpu",
-        None,
-        "cpu",
-        "device(type='cpu')",
-    )
+    assert cpu == cpu.type == str(cpu) == "cpu"
+    assert (cpu.index, repr(cpu)) == (None, "device(type='cpu')")
     assert rv.zeros(2, device=cpu).to(cpu).device == cpu
     assert rv.cuda.device_count() == 0
-    for make in (
-        lambda d: rv.zeros(1, device=d),
-        lambda d: rv.tensor(1, device=d),
-        lambda d: rv.as_tensor(1, device=d),
-    ):
-        refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, "cuda:0")
-        refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, rv.device("cuda", 0))
+    for make in (rv.zeros, rv.tensor, rv.as_tensor):
+        for device in ("cuda:0", rv.device("cuda", 0)):
+            refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, 1, device=device)
 
 
 def test_another_device_can_be_named():
@@ -191,12 +179,9 @@ def test_another_device_can_be_named():
 @pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor])
 def test_numbers_keep_all_their_digits_in_float64(make):
     for data in (2**0.5, [2**0.5, 1e300], [[0.1], [1e-300]], [rv.tensor(1.5), 0.1]):
-        expected = [
-            [x.item() if isinstance(x, rv.Tensor) else x for x in data] if isinstance(data, list) else data
-        ]
+        numbers = [1.5, 0.1] if isinstance(data, list) and isinstance(data[0], rv.Tensor) else data
         found = make(data, dtype=rv.float64)
-        assert found.dtype == np.float64
-        assert [found.tolist()] == expected
+        assert (found.dtype, found.tolist()) == (np.float64, numbers)
 
 
 def test_sizes_that_do_not_exist():
@@ -272,14 +257,8 @@ def test_to_copies_where_it_is_asked():
 
 def test_full_refuses_what_integers_cannot_be():
     for value in (float("nan"), float("inf"), 300, -1):
-        refused(
-            ValueError,
-            f"[full] got {value}; expected a number that uint8 can hold",
-            rv.full,
-            2,
-            value,
-            dtype=rv.uint8,
-        )
+        text = f"[full] got {value}; expected a number that uint8 can hold"
+        refused(ValueError, text, rv.full, 2, value, dtype=rv.uint8)
     assert rv.full((2,), 2.7, dtype=rv.int64).tolist() == [2, 2]
 
 

@@ -1,4 +1,6 @@
-"""ctc_loss beside sums over all paths, beside the same sums in logarithms, and at its edges."""
+"""ctc_loss beside the sum over all paths (small cases), beside the reference, which adds the same in
+logarithms, and at its edges: infinite losses, empty targets, single samples.
+"""
 
 import math
 
@@ -14,6 +16,7 @@ INF = math.inf
 
 
 def draw(rng, steps, batch, classes, scale=1.0, dtype="float64"):
+    """Logarithms of probabilities, (steps, batch, classes)."""
     x = scale * rng.standard_normal((steps, batch, classes))
     return (x - np.logaddexp.reduce(x, 2, keepdims=True)).astype(dtype)
 

@@ -1,4 +1,6 @@
-"""Memory shared with other libraries: each sees the other's changes, and gradients never pass unseen."""
+"""Memory shared with NumPy and PyTorch by DLPack: each sees the other's changes; what requires a gradient is
+refused.
+"""
 
 import gc
 

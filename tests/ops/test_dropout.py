@@ -1,4 +1,6 @@
-"""Dropout: the generator of the reference, statistics, seeds, channels, in place."""
+"""Dropout: the reference's generator gives the published numbers, the share of dropped elements (5 standard
+deviations), seeds, in place.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Operators: numbers, in place, shapes that meet, objects of a program; comparisons of whole tensors."""
+"""Operators: with numbers and objects of a program, in place, of shapes that do not fit; comparisons of whole
+tensors beside NumPy's.
+"""
 
 import itertools
 import math

@@ -1,4 +1,7 @@
-"""rv.fft along several dimensions, beside NumPy; what istft undoes; long rows, windows, dtypes."""
+"""rv.fft along several dimensions beside numpy.fft, istft as the inverse of stft, long rows, windows, dtypes.
+Complex numbers are pairs in a last dimension of 2; `pairs` and `numbers` go from NumPy's complex numbers to
+these and back.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""float16 and bfloat16 where an op is more than float32 rounded once (tests/properties/test_halves.py)."""
+"""float16 and bfloat16 (halves): where an op is more than the op on float32 rounded once, which
+tests/properties/test_halves.py has for all ops. Here: numbers beyond their range, float32 beside them,
+gradients, edges of vectors.
+"""
 
 import math
 
@@ -64,9 +67,8 @@ def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dty
         x.kthvalue(1, dim),
         x.topk(2, dim),
     )
-    assert all(
-        y.is_contiguous() for result in results for y in (result if isinstance(result, tuple) else [result])
-    )
+    for result in results:
+        assert all(y.is_contiguous() for y in (result if isinstance(result, tuple) else [result]))
 
 
 def test_halves_of_both_kinds_keep_their_range() -> None:
@@ -190,7 +192,7 @@ def test_activations_far_from_0(name, own):
         np.testing.assert_allclose(y, z, 8 * EPS[own], EPS[own] / 8)
 
 
-BESIDE = {  # what float32 may stand beside halves: the function, shapes of the halves, of float32
+BESIDE = {  # a function that takes halves and float32, the shapes of the halves, the shapes of float32
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (4,), w, b), [(2, 3, 4)], [(4,), (4,)]),
     "layer_norm, a weight": (lambda x, w: F.layer_norm(x, (4,), w), [(2, 3, 4)], [(4,)]),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(2, 4, 3)], [(4,), (4,)]),
@@ -211,7 +213,8 @@ BESIDE = {  # what float32 may stand beside halves: the function, shapes of the 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", BESIDE)
 def test_float32_beside_halves(name, dtype):
-    """The result has the dtype of the halves; each gradient that of its tensor."""
+    """The result has the dtype of the halves, each gradient that of its tensor; their values are those of the
+    same call on float32 alone, rounded once."""
     function, *shapes = BESIDE[name]
     rng = np.random.default_rng(0)
     x, own = ([rv.tensor(rng.normal(size=s).astype(np.float32)) for s in part] for part in shapes)

@@ -1,4 +1,6 @@
-"""Elements picked by keys, and put there."""
+"""Elements picked by keys, and put there: x[key] and x[key] = value for all kinds of keys, beside NumPy, or
+beside the NumPy expression that means what PyTorch's rule means.
+"""
 
 from collections import deque
 

@@ -1,4 +1,6 @@
-"""interpolate and pad: areas, triangles of antialias, bytes, places that float32 rounds, memory format."""
+"""interpolate and pad beside values worked out by hand or given by PyTorch: areas, antialias, bytes, places
+that float32 rounds; images stay channels-last.
+"""
 
 import numpy as np
 import pytest

@@ -1,7 +1,11 @@
-"""Gradients where the formula has none: at 0, at equal elements, of NaN; they are PyTorch's."""
+"""Gradients where the formula of an op has none or has a limit: at 0, at equal elements, of NaN. Expected
+values are by hand, by series or PyTorch's.
+"""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,15 +14,22 @@ import ranvier as rv
 INF, NAN = math.inf, math.nan
 
 
+class Case(NamedTuple):
+    function: Callable
+    order: int  # of the derivative
+    points: list[float]
+    derivatives: list[float]
+
+
 SMOOTH = {
-    "asinh": (rv.asinh, 3, [0.0], [-1.0]),
-    "probabilities of 0": (
+    "asinh": Case(rv.asinh, 3, points=[0.0], derivatives=[-1.0]),
+    "probabilities of 0": Case(
         lambda x: rv.nn.functional.binary_cross_entropy(x, rv.zeros_like(x), reduction="sum"),
         2,
-        [0.0, 1e-20, 1e-13, 0.5],
-        [1.0, 1.0, 1.0, 4.0],
+        points=[0.0, 1e-20, 1e-13, 0.5],
+        derivatives=[1.0, 1.0, 1.0, 4.0],
     ),
-    "between pixels": (  # of two even cubics; by finite differences
+    "between pixels": Case(  # of two even cubics; by finite differences
         lambda x: rv.nn.functional.grid_sample(
             rv.arange(16.0).double().reshape(1, 1, 4, 4) ** 2,
             rv.stack([x, x * 0 + 0.2], -1)[None, None],
@@ -26,8 +37,8 @@ SMOOTH = {
             align_corners=True,
         ),
         2,
-        [-1.0, 1.0],
-        [-332.478, -463.509],
+        points=[-1.0, 1.0],
+        derivatives=[-332.478, -463.509],
     ),
 }
 
@@ -127,10 +138,7 @@ def test_nan_of_a_distance_is_in_both_gradients(p, graphed):
         assert all(math.isnan(slope[0, 0].item()) for slope in slopes)
 
 
-@pytest.mark.parametrize(
-    "reduce",
-    [lambda x: x.max(), lambda x: x.min(), lambda x: x.median()],
-)
+@pytest.mark.parametrize("reduce", [lambda x: x.max(), lambda x: x.min(), lambda x: x.median()])
 @pytest.mark.parametrize("n", [3, 40])
 def test_elements_that_are_nan_share_the_gradient_of_an_extreme(reduce, n):
     """As in PyTorch's max(); a gradient of 0 would hide it."""

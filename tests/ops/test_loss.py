@@ -1,4 +1,6 @@
-"""Losses: extremes, dtypes, settings; of class scores: rows that are ignored, single samples, weights."""
+"""Losses: extreme values, dtypes of x and target, settings; of class scores: rows that are ignored, single
+samples, weights. Expected values are by hand; formulas: tests/properties.
+"""
 
 import numpy as np
 import pytest

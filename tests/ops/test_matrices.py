@@ -1,4 +1,7 @@
-"""Inverses, determinants, systems of equations and factors of matrices, against NumPy and PyTorch."""
+"""Inverses, determinants, systems of equations and factors of matrices: factors multiply to the matrix,
+gradients agree with central differences (gradcheck) or a formula, singular and degenerate matrices are as in
+PyTorch.
+"""
 
 import numpy as np
 import pytest

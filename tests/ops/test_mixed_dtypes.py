@@ -1,4 +1,6 @@
-"""Operands of several dtypes: the dtype of the result, and values that no dtype swallows."""
+"""Operands and numbers of several dtypes: the dtype of the result, and values that no dtype may lose or wrap.
+Expected values by hand, which are PyTorch's.
+"""
 
 import operator
 from typing import Any

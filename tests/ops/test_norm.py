@@ -1,4 +1,6 @@
-"""Normalisations: running statistics, gradients over no element."""
+"""Normalisations: running statistics beside the formula in float64, backward after they changed, gradients
+over no element.
+"""
 
 from functools import partial
 

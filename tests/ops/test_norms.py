@@ -1,4 +1,4 @@
-"""Norms and distances of nothing, of zero; norms of matrices and their singular values."""
+"""Norms and distances of nothing and of zero; norms of matrices beside NumPy's singular values."""
 
 import math
 

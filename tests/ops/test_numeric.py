@@ -1,4 +1,6 @@
-"""Ops that are loaded at their first use: integers, draws, what one op does and another undoes."""
+"""Rarer ops: pairs of which one undoes the other, integers, the statistics of draws, diagonals, a Cholesky
+factor's system, lerp. Beside NumPy or values by hand.
+"""
 
 import math
 import operator
@@ -16,17 +18,13 @@ IMAGE = DRAWS.standard_normal((1, 4, 4, 4))
 
 
 def test_fold_adds_what_unfold_reads():
-    x = rv.tensor(IMAGE)
-    windows = F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=(1, 2))
-    counts = F.fold(
-        F.unfold(rv.ones(*IMAGE.shape, dtype=rv.float64), (2, 3), (2, 1), 1, (1, 2)),
-        (4, 4),
-        (2, 3),
-        (2, 1),
-        1,
-        (1, 2),
+    """Each element as often as windows have it."""
+    x, settings = (
+        rv.tensor(IMAGE),
+        {"kernel_size": (2, 3), "dilation": (2, 1), "padding": 1, "stride": (1, 2)},
     )
-    back = F.fold(windows, (4, 4), (2, 3), (2, 1), 1, (1, 2))
+    back = F.fold(F.unfold(x, **settings), (4, 4), **settings)
+    counts = F.fold(F.unfold(rv.ones_like(x), **settings), (4, 4), **settings)
     np.testing.assert_allclose(back.numpy(), IMAGE * counts.numpy(), rtol=1e-12)
     np.testing.assert_array_equal(F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2).numpy(), IMAGE)
 
@@ -76,11 +74,10 @@ def test_draws():
     assert abs(counts[1].item() / 4000 - 0.75) < 0.03
     assert sorted(rv.multinomial(rv.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
     assert [rv.multinomial(rv.zeros(0, 5), 2, again).shape for again in (True, False)] == [(0, 2)] * 2
-    one_each = rv.multinomial(
-        rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]]).repeat(2000, 1), 1, replacement=True
-    )
+    weights = rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]])
+    one_each = rv.multinomial(weights.repeat(2000, 1), 1, replacement=True)
     assert one_each.shape == (4000, 1)
-    several = rv.multinomial(rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]]), 4000, replacement=True)
+    several = rv.multinomial(weights, 4000, replacement=True)
     assert {*several[0].tolist()} == {1}
     assert {*several[1].tolist()} == {0, 2}
     assert abs((several[1] == 2).float().mean().item() - 0.75) < 0.05

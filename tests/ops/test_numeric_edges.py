@@ -1,4 +1,6 @@
-"""Rare ops at the edge of their domain, with dtypes that differ, and with what they refuse."""
+"""Rarer ops at the edge of their domain, with two dtypes, and with what they refuse; expected values by hand,
+those of PyTorch where NumPy has others.
+"""
 
 import math
 

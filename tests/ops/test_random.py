@@ -1,4 +1,6 @@
-"""Keys of random streams."""
+"""Random streams: keys beside published numbers, draws beside NumPy's of the same generator (Philox), ranges
+and limits, gradients of what is drawn.
+"""
 
 import concurrent.futures
 import copy

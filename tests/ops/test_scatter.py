@@ -1,4 +1,6 @@
-"""Values put at places: the last one stays, its gradient, reductions, dtypes."""
+"""Values put at places: the last one stays; results and gradients of reductions beside a loop in Python
+(`_reduced`); in place and in compiled steps as in a new tensor.
+"""
 
 import numpy as np
 import pytest
@@ -30,12 +32,12 @@ def test_an_empty_index_of_any_shape_writes_nothing(name):
     assert rv.equal(x.grad, rv.ones(2, 3))
 
 
-def _reduced(x, at, index, src, reduce, include_self, dy):
+def _reduced(x, axis, index, src, reduce, include_self, dy):
     """The result and the gradients of x and src, one place after another."""
     y, dx, dsrc = x.copy(), np.zeros_like(x), np.zeros_like(src)
     writers = {place: [] for place in np.ndindex(x.shape)}
     for j in np.ndindex(index.shape):
-        writers[(*j[:at], int(index[j]), *j[at + 1 :])].append(j)
+        writers[(*j[:axis], int(index[j]), *j[axis + 1 :])].append(j)
     for place, js in writers.items():
         values = [src[j] for j in js]
         own = include_self or not js
@@ -63,7 +65,7 @@ def _reduced(x, at, index, src, reduce, include_self, dy):
 @pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
 def test_scatter_reduce(reduce, include_self, dtype, rng):
     """Equal values, zeros, NaN; an index smaller than x and src; a whole number of powers of 2 is exact."""
-    shapes = [
+    shapes = [  # of x, the axis, of index, of src
         ((4, 5), 1, (4, 9), (4, 9)),
         ((4, 5), 0, (7, 5), (7, 5)),
         ((6, 5), 1, (4, 3), (5, 6)),
@@ -72,15 +74,15 @@ def test_scatter_reduce(reduce, include_self, dtype, rng):
         ((7,), 0, (0,), (0,)),
         ((1, 1), 0, (1, 1), (1, 1)),
     ]
-    for shape, at, places, of_src in shapes:
+    for shape, axis, places, of_src in shapes:
         for values in ([-1.0, 0.5, 2.0], [-1.0, 0.0, 2.0], [-1.0, 1.0, 2.0, np.nan]):
             if reduce == "prod" and np.isnan(values).any():
                 continue
             x, src = (rng.choice(values, s).astype(dtype) for s in (shape, of_src))
-            dy, index = rng.choice([1.0, 3.0], shape).astype(dtype), rng.integers(0, shape[at], places)
-            wanted = _reduced(x, at, index, src, reduce, include_self, dy)
+            dy, index = rng.choice([1.0, 3.0], shape).astype(dtype), rng.integers(0, shape[axis], places)
+            wanted = _reduced(x, axis, index, src, reduce, include_self, dy)
             a, b = (rv.tensor(v, requires_grad=True) for v in (x, src))
-            y = rv.scatter_reduce(a, at, rv.tensor(index), b, reduce, include_self=include_self)
+            y = rv.scatter_reduce(a, axis, rv.tensor(index), b, reduce, include_self=include_self)
             y.backward(rv.tensor(dy))
             for got, want in zip((y.detach(), a.grad, b.grad), wanted, strict=True):
                 np.testing.assert_allclose(got.numpy(), want, rtol=8 * np.finfo(dtype).eps)

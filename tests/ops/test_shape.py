@@ -1,4 +1,6 @@
-"""Views and parts: what they share, the order of their memory, images with channels last."""
+"""Views and parts of tensors: what they share with the whole, the order of their memory, images with channels
+last; beside NumPy's views and values by hand.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Triangular systems, factors, the exponential, least squares: beside NumPy; gradients by differences."""
+"""Triangular systems, factors, the matrix exponential and least squares: the solution put into the equation,
+or beside NumPy; gradients beside central differences (gradcheck).
+"""
 
 import math
 
@@ -168,15 +170,9 @@ def test_inv_ex_tells_which_matrix_is_singular():
 
 def test_refused():
     eye = rv.eye(2)
-    refused(
-        ValueError,
-        "[solve_triangular] got a singular matrix",
-        rv.linalg.solve_triangular,
-        eye * 0,
-        eye,
-        upper=True,
-    )
-    refused(ValueError, "expected rows alike", rv.linalg.solve_triangular, eye, rv.ones(3, 1), upper=True)
+    solve = rv.linalg.solve_triangular
+    refused(ValueError, "[solve_triangular] got a singular matrix", solve, eye * 0, eye, upper=True)
+    refused(ValueError, "expected rows alike", solve, eye, rv.ones(3, 1), upper=True)
     refused(ValueError, "[cholesky_inverse] got A of shape", rv.cholesky_inverse, rv.ones(2, 3))
     refused(TypeError, "expected None", rv.linalg.cholesky_ex, eye, out=(eye, eye))
 

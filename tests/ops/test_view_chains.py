@@ -1,4 +1,7 @@
-"""Views and slices: chains of them move elements as NumPy's do, carry gradients back, and share memory."""
+"""Random chains of views and slices: they move elements as NumPy's do, their gradients are those of the
+reference, and writes through them are seen in the whole. `agree` (support/check.py) compares a function of
+Tensors, and its gradients, with one of arrays.
+"""
 
 import numpy as np
 import ranvier as rv

@@ -1,4 +1,6 @@
-"""Convolutions and pools: memory formats, indices, NaN, strides beyond the image."""
+"""Convolutions and pools: memory formats, the indices of maxima beside NumPy's windows, NaN, strides beyond
+the image.
+"""
 
 import numpy as np
 import pytest

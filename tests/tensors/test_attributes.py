@@ -1,4 +1,7 @@
-"""What of a Tensor may be assigned: grad, requires_grad, data; data that is replaced."""
+"""What of a Tensor may be assigned: grad, requires_grad, and data (`x.data = ...` gives a tensor other
+memory). Backward after such an assignment reads the new values, as PyTorch's does. `leaf(...)` makes a Tensor
+of these numbers that requires a gradient.
+"""
 
 import gc
 

@@ -1,4 +1,6 @@
-"""Dtypes of tensors: the default one, bfloat16, conversions."""
+"""Dtypes of tensors: beside NumPy's dtypes of the same name, the default dtype, and bfloat16, whose functions
+are those of float32 rounded once.
+"""
 
 import copy
 import pickle
@@ -13,21 +15,8 @@ from support.halves import F16, as_half
 from support.threads import in_thread
 from support.training import training
 
-NAMES = [
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "bool",
-]
+NAMES = ["float16", "bfloat16", "float32", "float64", "bool"]
+NAMES += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 REFUSED = [
     "complex32",
     "complex64",

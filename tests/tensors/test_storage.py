@@ -1,4 +1,6 @@
-"""untyped_storage(): the bytes of which tensors are parts."""
+"""untyped_storage() and storage(): the bytes of a memory of which tensors are parts, and tensors that take
+other memory (set_).
+"""
 
 import copy
 import sys

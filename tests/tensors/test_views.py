@@ -1,4 +1,7 @@
-"""In-place changes of views and of their bases while gradients are recorded; shared memory in general."""
+"""In-place changes of views and of their bases while gradients are recorded (on the tape): values and
+gradients by hand, and what is refused, as in PyTorch. Then copies and pickles of tensors that share memory.
+`leaf(...)` makes a Tensor of these numbers that requires a gradient.
+"""
 
 import copy
 import io
