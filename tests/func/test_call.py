@@ -39,6 +39,8 @@ def counter(T):
 
 
 def replaced(T, F):
+    """A parameter and buffers replaced: values, gradients, what is written to the buffers; the module keeps
+    its own."""
     model, x = counter(T), T.tensor([[1.0, 2.0]])
     own = dict(model.named_parameters())
     w = (T.eye(2) * 3).requires_grad_()
@@ -53,6 +55,7 @@ def replaced(T, F):
 
 
 def put_back(T, F):
+    """After an error in forward the module has its own parameters again."""
     model = counter(T)
     scale, given = model.scale, {"scale": T.tensor(1.0), "calls": T.zeros(())}
     with pytest.raises(KeyError):
@@ -67,6 +70,7 @@ def put_back(T, F):
 
 
 def tied(T, F):
+    """Two layers share a weight: one name replaces both, two names must agree, or tie_weights=False."""
     model, x, w, v = counter(T), T.ones(1, 2), T.eye(2), T.ones(2, 2)
     names = ("inner.0.weight", "inner.1.weight")
     one = [F.functional_call(model, {name: w}, x) for name in names]
@@ -77,6 +81,8 @@ def tied(T, F):
 
 
 def strictly(T, F):
+    """strict=True refuses missing and unknown names; else the module has its own, and unknown ones are added
+    for the call."""
     model, x = T.nn.Linear(2, 1), T.ones(1, 2)
     full = {"weight": T.ones(1, 2), "bias": T.ones(1)}
     for given in ({"weight": x}, {**full, "other": x}):
@@ -91,6 +97,7 @@ def strictly(T, F):
 
 
 def batch_norm(T, F):
+    """Running statistics are written to the given tensors, not to the module."""
     model, x = T.nn.BatchNorm1d(2), T.tensor([[1.0, 2.0], [3.0, 8.0]])
     given = {name: value.clone() for name, value in model.state_dict().items()}
     loss = lambda p, rest: (F.functional_call(model, {**rest, **p}, x) ** 3).sum()  # noqa: E731

@@ -1,7 +1,7 @@
 """func.jet, the derivatives of a function along a curve to some order, and func.laplacian, its weighted sum
 of second derivatives: beside formulas, beside nested gradients with create_graph (`nested`), and beside
 central differences, in float64. Tolerances are those of sums of 64 terms of the results' size, times a factor
-that grows with the order (`close`).
+that grows with the order (`close`). A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import math

@@ -47,7 +47,8 @@ def transformed(T, F, name, g):
 
 
 def program(T, F, seed, primitives):
-    """A random composition of primitives with up to three transforms between them; their names."""
+    """A random composition of primitives with up to three transforms between them; their names. T: the
+    library, F: its `func`."""
     rng = np.random.default_rng(seed)
     names: list[str] = []
 
@@ -104,6 +105,7 @@ def test_random_programs_as_pytorchs(seed, torch):
 
 
 def of_leaf(T, F):
+    """At a tensor that requires a gradient, the derivative has a history; not under no_grad."""
     x = T.tensor(2.0, requires_grad=True)
     y = F.grad(lambda x: x**3)(x)
     y.backward()
@@ -113,6 +115,8 @@ def of_leaf(T, F):
 
 
 def of_closure(T, F):
+    """Derivative, value and auxiliary results have a history where they depend on a tensor that requires a
+    gradient."""
     w, x = T.tensor(3.0, requires_grad=True), T.tensor(2.0)
     g, (value, aux) = F.grad_and_value(lambda x: (x * x * w, {"w": w * 2, "x": x * 2}), has_aux=True)(x)
     kept = [t.requires_grad for t in (g, value, aux["w"], aux["x"])]
@@ -121,6 +125,8 @@ def of_closure(T, F):
 
 
 def within_no_grad(T, F):
+    """no_grad within a function hides a part of it; around a transform it hides nothing."""
+
     def function(x):
         with T.no_grad():
             c = x**2
@@ -137,6 +143,8 @@ def within_no_grad(T, F):
 
 
 def after_an_error(T, F):
+    """Whether gradients are recorded is as before."""
+
     def fails(x):
         raise KeyError
 
@@ -159,6 +167,7 @@ def perturbations(T, F):
 
 
 def trees(T, F):
+    """Arguments and results that are dicts, lists and tuples of tensors."""
     tree = {"a": T.ones(2), "b": (T.tensor([3.0, 4.0]), [T.tensor(2.0)])}
     f = lambda t: (t["a"] * t["b"][0] * t["b"][1][0]).sum()  # noqa: E731
     jacobian = F.jacrev(lambda t: [t["a"] * t["b"][1][0], {"k": t["b"][0].sum()}])(tree)
@@ -193,6 +202,7 @@ def shapes_of_jacobians(T, F):
 
 
 def pulled_again(T, F):
+    """A pullback of vjp may be called again, also under no_grad; it has a history by x and v."""
     x = T.tensor([1.0, 2.0], requires_grad=True)
     y, pull = F.vjp(lambda x: x**3, x)
     v = T.ones(2, requires_grad=True)
@@ -204,11 +214,13 @@ def pulled_again(T, F):
 
 
 def unused(T, F):
+    """Of inputs that a result does not depend on the derivative is 0."""
     x = T.ones(2)
     return F.grad(lambda x: T.tensor(1.0))(x), F.jvp(lambda x, y: y * 2, (x, x), (x, x), strict=True)
 
 
 def tangents_with_history(T, F):
+    """jvp can be differentiated by the tangent."""
     x, v = T.tensor([1.0, 2.0]), T.ones(2, requires_grad=True)
     _, y = F.jvp(lambda x: x**3, (x,), (v,))
     y.sum().backward()

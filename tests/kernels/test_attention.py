@@ -1,7 +1,8 @@
 """The kernels of attention beside the reference in NumPy, in float64: sizes around blocks and vectors, memory
 orders, masks, NaN, and attention to the kept keys and values of sequences (a cache).
 
-Shapes: q (..., l, e), k (..., s, e), v (..., s, d), result and dy (..., l, d) for l queries and s keys.
+Shapes: q (..., l, e), k (..., s, e), v (..., s, d), result and dy (..., l, d) for l queries and s keys. A
+test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from ranvier import _core
 from reference import attention as reference
 from support.refused import refused
-from support.remembered import remembered
+from support.remembered import remembered  # a reference computed once for equal arguments
 from support.threads import same_bits
 from support.tolerance import tolerance
 

@@ -3,7 +3,8 @@ float32 with "medium" precision (fixture `medium` in support/bfloat16.py).
 
 Results and gradients are compared with the reference in NumPy, in float64. The bounds follow the roundings:
 of halves see ERROR; with "medium" precision each product changes by FACTORS at most, as `check_forward` and
-`check_backward` derive. Shapes: q (..., l, e), k (..., s, e), v (..., s, d) for l queries and s keys.
+`check_backward` derive. Shapes: q (..., l, e), k (..., s, e), v (..., s, d) for l queries and s keys. A test
+with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import functools
@@ -14,7 +15,7 @@ import ranvier as rv
 from ranvier import _core
 from reference import attention as reference
 from support.bfloat16 import is_rounded, medium, needs_bfloat16  # noqa: F401
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 

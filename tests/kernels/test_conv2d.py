@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from support.convolution import check, conv, random_arrays
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.strategies import dtypes, repeatable
 from support.threads import same_bits
 

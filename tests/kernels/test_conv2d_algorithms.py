@@ -1,7 +1,7 @@
 """What holds for every algorithm of conv2d: values and gradients beside the reference in NumPy, in float64
 (`check`), and the same bits in any memory order, on any number of threads, for one gradient alone; infinities
 reach what they are multiplied with and nothing else. Then algorithms of few channels, whose vectors are of
-pixels.
+pixels. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import functools
@@ -11,7 +11,7 @@ import pytest
 from ranvier import _core, kernels
 from reference import conv2d as reference
 from support.convolution import NAMES, check, conv, random_arrays
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance
@@ -285,11 +285,13 @@ def test_many_dense_pixels(c, k, shape, isa, threads, rng):
     n, h, w = shape
     x, weight, bias = random_arrays(rng, "float32", (n, c, h, w), (k, c, 1, 1))
     x = in_layout(x, "channels_last")
-    y = np.einsum("nchw,kc->nkhw", x, weight[:, :, 0, 0]) + bias[:, None, None]
-    np.testing.assert_allclose(kernels.conv2d(x, weight, bias), y, rtol=0, atol=1e-5)
-    dy = in_layout(y, "channels_last")
+    y = np.einsum("nchw,kc->nkhw", *(a.astype(np.float64) for a in (x, weight[:, :, 0, 0])))
+    y += bias[:, None, None]
+    np.testing.assert_allclose(kernels.conv2d(x, weight, bias), y, rtol=0, atol=tolerance("float32", c + 1))
+    dy = in_layout(y.astype(np.float32), "channels_last")
     _, dw, db = kernels.conv2d_backward(dy, x, weight)
     dw64 = np.einsum("nkhw,nchw->kc", dy.astype(np.float64), x.astype(np.float64), optimize=True)
+    # the roundings of a long sum have random signs: they grow with the root of the number of terms
     tolerated = 1e-6 * np.sqrt(n * h * w) * np.abs(dw64).max()
     np.testing.assert_allclose(dw[:, :, 0, 0], dw64, rtol=0, atol=tolerated)
     np.testing.assert_allclose(db, dy.sum((0, 2, 3), dtype=np.float64), rtol=0, atol=tolerated)

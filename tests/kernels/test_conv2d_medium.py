@@ -18,7 +18,7 @@ from reference import conv2d as reference
 from reference import winograd
 from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
 from support.convolution import conv
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 

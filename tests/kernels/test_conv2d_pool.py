@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ranvier import _core
 from reference import conv2d as reference
 from support.convolution import conv, pair, random_arrays
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import any_layout
-from support.remembered import remembered
+from support.remembered import remembered  # a reference computed once for equal arguments
 from support.threads import same_bits
 from support.tolerance import tolerance
 

@@ -2,7 +2,7 @@
 
 x (n, c, h, w), w (k, c, r, s), y, dy and `where` (n, k, p, q): `where` is the offset of each maximum in its
 window. dx, dw and db are compared with the reference in NumPy, in float64; some tests compare the bits of two
-calls of the kernel.
+calls of the kernel. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ranvier import _core
 from reference import conv2d as reference
 from support.convolution import pair
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, any_layout, in_layout
-from support.remembered import remembered
+from support.remembered import remembered  # a reference computed once for equal arguments
 from support.threads import same_bits
 from support.tolerance import tolerance
 

@@ -2,7 +2,8 @@
 
 Results and gradients are compared with the direct sum of NumPy in float64, within the bound of an analysis of
 Winograd's roundings (`winograd.roundings` of the terms in `winograd.magnitude`). That the algorithm was
-chosen shows in the bits: they are not those of the same call with `set_winograd(False)`.
+chosen shows in the bits: they are not those of the same call with `set_winograd(False)`. A test with the
+fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from ranvier import kernels
 from reference import conv2d as reference
 from reference import winograd
 from support import convolution
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.python import ended
 from support.refused import refused
 from support.threads import same_bits

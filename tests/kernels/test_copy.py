@@ -1,7 +1,8 @@
 """Kernels that make, move, cast and write elements. All are compared bit for bit with what NumPy does: each
 dtype, any memory order. The internal ones: `_progression` is arange and linspace, `_literal` an array of
 nested lists of numbers (None where the core leaves it to NumPy), `_shape` the shape in a call's arguments,
-`_put` an assignment x[key] = value, `write` one of broadcast values.
+`_put` an assignment x[key] = value, `write` one of broadcast values. A test with the fixture `isa` runs at
+each ISA level (instruction set).
 """
 
 import itertools
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, kernels
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.halves import HALVES, all_halves, as_half
 from support.layouts import LAYOUTS, in_layout
 

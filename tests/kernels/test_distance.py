@@ -1,6 +1,7 @@
 """cdist, the distances of all pairs of rows of two sets, and its gradients, beside the reference in NumPy in
 float64; kernels of other distances: tests/ops. The tolerance is that of a sum over the elements of a row (of
-a gradient: of all rows, too), of terms up to 16 times the largest result.
+a gradient: of all rows, too), of terms up to 16 times the largest result. A test with the fixture `isa` runs
+at each ISA level (instruction set).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Element-wise kernels: every way through their loops (short rows, parts of rows, transposed and repeated
-operands, any alignment) gives the bits of NumPy. Jets (derivatives of several orders at once) are
-compared with the reference in float64.
+operands, any alignment) gives the bits of NumPy. Jets (derivatives of several orders at once) are compared
+with the reference in float64. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import math
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import activation as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance

@@ -1,8 +1,9 @@
 """Wrong calls of kernels: arguments spoiled one by one, arrays that do not fit together, and the text of each
 error.
 
-A call is refused before anything runs, with a message of the form `[op] got ...; expected ...`. The arrays
-that are named first are right for many kernels: F is float32, D float64, both (2, 3).
+A call is refused before anything runs, with a message of the form `[op] got ...; expected ...`, which
+`attempt` (support/wrong_input.py) checks. KERNELS has a right call of each public kernel, INTERNAL of each
+other one. The arrays that are named first are right for many: F is float32, D float64, both (2, 3).
 """
 
 import copy
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from support.calls import KERNELS
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.refused import refused
 from support.run_call import call_of, run
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, flat, never_right, wrong_arrays

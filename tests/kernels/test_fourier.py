@@ -1,12 +1,12 @@
 """`_core.fourier`, the kernel of Fourier transforms, beside numpy.fft in float64. Complex numbers are pairs
 in a last dimension of 2. The tolerance is that of log2(n) sums of terms of the results' size, 4 sqrt(n) for
-normal numbers.
+normal numbers. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
 import pytest
 from ranvier import _core
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.tolerance import tolerance
 
 SIZES = [n for n in range(1, 130) if pow(210, 14, n) == 0] + [343, 400, 1000, 1024, 2048]

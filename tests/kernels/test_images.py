@@ -1,6 +1,7 @@
 """Kernels of images and boxes: padded, resized, sampled at points of a grid, moved, turned, erased and mixed;
 boxes without overlap (nms). They are compared with the reference in NumPy in float64: exactly where values
 are only moved, else within the roundings of their few terms; gradients within those of a sum over all points.
+A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 from itertools import product
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import images as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance
@@ -74,7 +75,9 @@ def test_large_results(rng, isa, threads, channels, corners):
             np.testing.assert_array_equal(y[image], one[0])
 
 
+# of grid_sample: mode, padding_mode, align_corners
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
+# shapes of images, and of the points at which they are sampled
 SHAPES = [((2, 3, 4, 5), (3, 7)), ((1, 17, 3, 2), (1, 65)), ((2, 2, 1, 6), (5, 1)), ((1, 1, 1, 1), (2, 2))]
 
 

@@ -1,7 +1,8 @@
 """Convolutions and pools of float16 and bfloat16, which are computed in float32, a block of images at a time.
 
 They are compared with the same kernel on all images as float32 (`widened`): what is made of one image has its
-bits, rounded once to 16 bits (`equal`); sums over images may add in another order (`close`).
+bits, rounded once to 16 bits (`equal`); sums over images may add in another order (`close`). A test with the
+fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import ranvier as rv
 import ranvier._core as _core
 from support.bfloat16 import directly  # noqa: F401
 from support.convolution import conv
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 

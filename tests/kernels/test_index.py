@@ -1,6 +1,7 @@
 """Kernels that read, put and add elements and rows at indices, and sum bags of rows: NumPy's bits, with sums
 in the order of the index; any dtype of an index, places beyond the axis, threads. Other sizes: tests/ops.
-`_core.inside(x, low, high, above=False)` says whether all elements are from low, or above it, to high.
+`_core.inside(x, low, high, above=False)` says whether all elements are from low, or above it, to high. A test
+with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np

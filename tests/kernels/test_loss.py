@@ -1,6 +1,6 @@
 """Softmax and losses of class scores at rare values: far scores, infinities, subnormal results, many lines;
 beside formulas of NumPy in float64. Other sizes: tests/ops. A subnormal result, which is slow to compute
-with, is 0 instead.
+with, is 0 instead. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np

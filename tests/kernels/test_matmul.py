@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance

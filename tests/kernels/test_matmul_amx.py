@@ -12,7 +12,7 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import TILES, high, multiplied_by, needs_tiles  # noqa: F401
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 

@@ -1,6 +1,7 @@
 """An element of a product has the same bits alone and among others, wherever it is stored, on any team: rows,
 columns and products of a batch are computed alone and compared bit for bit with those of the whole. That the
-whole is right is checked beside NumPy in float64, within the roundings of a sum of k products of at most 1.
+whole is right is checked beside NumPy in float64, within the roundings of a sum of k products of at most 1. A
+test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import functools
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance

@@ -1,6 +1,7 @@
 """Products of few bits: float16 and bfloat16, whose sums of float32 are rounded once (`check`), and float32
 by `set_float32_matmul_precision("medium")`, whose factors are rounded to bfloat16 (`check_medium`); beside
-NumPy in float64. Two letters are the memory orders of both factors: C by rows, F by columns, S with gaps.
+NumPy in float64. Two letters are the memory orders of both factors: C by rows, F by columns, S with gaps. A
+test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from support.bfloat16 import bfloat16, is_rounded, medium, multiplied_by, needs_bfloat16  # noqa: F401
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 

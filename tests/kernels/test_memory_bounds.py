@@ -1,5 +1,7 @@
 """Kernels read and write inside their arrays: each array begins or ends at a page of memory without access,
-so that a touch of it ends the process. The results are those of the same call on other memory.
+so that a touch of it ends the process. The results are those of the same call on other memory. KERNELS has a
+right call of each public kernel, WRITES the places of the arrays that a call changes (support/calls.py). A
+test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import ctypes
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from support.calls import KERNELS, WRITES
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 
 Array = np.ndarray[Any, Any]
 PAGE = mmap.PAGESIZE

@@ -1,6 +1,6 @@
 """Kernels of normalisations beside the reference in NumPy, in float64, within the roundings of a sum of all
 normalised elements; the same bits on any number of threads and of lines alone; numbers far from 0, tiny and
-huge ones.
+huge ones. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import functools

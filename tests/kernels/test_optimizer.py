@@ -1,6 +1,7 @@
 """Kernels that take lists of parameters: a step of each optimizer, clipping of gradients, averages, penalties
 of weights, and the loops of L-BFGS. They are compared with one step in NumPy in float64
-(tests/reference/optimizer.py), within the roundings of some terms of at most 1; other tests compare bits.
+(tests/reference/optimizer.py), within the roundings of some terms of at most 1; other tests compare bits. A
+test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import optimizer as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.optimizers import KINDS
 from support.refused import refused

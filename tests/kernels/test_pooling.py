@@ -1,5 +1,6 @@
 """Kernels of pools beside the reference in NumPy. Elements are small whole numbers, whose sums are exact:
-results and gradients are equal. Layouts, offsets of maxima, NaN, sizes around the vector width.
+results and gradients are equal. Layouts, offsets of maxima, NaN, sizes around the vector width. A test with
+the fixture `isa` runs at each ISA level (instruction set).
 """
 
 from functools import partial
@@ -10,7 +11,7 @@ import pytest
 from ranvier import kernels
 from reference import pooling as reference
 from support.convolution import pair
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 
 channels_last = partial(in_layout, layout="channels_last")

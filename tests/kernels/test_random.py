@@ -1,6 +1,6 @@
 """Kernels that draw random numbers: those of the reference generator, with the mean and spread that they
 should have (5 standard errors), at any number of threads; indices drawn by weights, beside NumPy's search of
-the same uniform numbers.
+the same uniform numbers. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from ranvier import _core
 from ranvier.ops.making import philox
 from reference import dropout as reference
 from reference import images
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance

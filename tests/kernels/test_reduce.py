@@ -1,6 +1,6 @@
 """Reductions, running sums and sorted lines beside NumPy: sums and means in long double, within the roundings
 that `check` derives; extremes, their places and orders exactly, with ties and NaN; at block edges, over each
-set of axes, in any layout.
+set of axes, in any layout. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import itertools
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import reduce as reference
-from support.grouped import grouped
+from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
 from support.threads import same_bits
 from support.tolerance import tolerance

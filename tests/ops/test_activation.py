@@ -1,5 +1,6 @@
 """Activations: values and slopes at infinity, NaN and corners, arguments, in place; softmax without a
-dimension, which PyTorch judges. Formulas: tests/properties.
+dimension, which PyTorch judges. Formulas: tests/properties. A test with the fixture `isa` runs at each ISA
+level (instruction set).
 """
 
 import inspect

@@ -1,6 +1,6 @@
 """float16 and bfloat16 (halves): where an op is more than the op on float32 rounded once, which
 tests/properties/test_halves.py has for all ops. Here: numbers beyond their range, float32 beside them,
-gradients, edges of vectors.
+gradients, edges of vectors. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 import math

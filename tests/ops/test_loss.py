@@ -1,5 +1,6 @@
 """Losses: extreme values, dtypes of x and target, settings; of class scores: rows that are ignored, single
-samples, weights. Expected values are by hand; formulas: tests/properties.
+samples, weights. Expected values are by hand; formulas: tests/properties. A test with the fixture `isa` runs
+at each ISA level (instruction set).
 """
 
 import numpy as np

@@ -1,5 +1,5 @@
 """Normalisations: running statistics beside the formula in float64, backward after they changed, gradients
-over no element.
+over no element. A test with the fixture `isa` runs at each ISA level (instruction set).
 """
 
 from functools import partial

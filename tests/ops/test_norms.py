@@ -1,4 +1,6 @@
-"""Norms and distances of nothing and of zero; norms of matrices beside NumPy's singular values."""
+"""Norms and distances of nothing and of zero; norms of matrices beside NumPy's singular values. A test with
+the fixture `isa` runs at each ISA level (instruction set).
+"""
 
 import math
 

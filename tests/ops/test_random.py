@@ -1,5 +1,6 @@
 """Random streams: keys beside published numbers, draws beside NumPy's of the same generator (Philox), ranges
-and limits, gradients of what is drawn.
+and limits, gradients of what is drawn. A test with the fixture `isa` runs at each ISA level (instruction
+set).
 """
 
 import concurrent.futures
