@@ -30,6 +30,7 @@ def test_hessian_of_a_form():
 
 
 def test_products_with_vectors_are_those_of_the_matrices():
+    """hvp, vhp, jvp and vjp beside the Hessian or Jacobian times the vector."""
     v, w = tensors(RNG.standard_normal(3), RNG.standard_normal(2))
     h = functional.hessian(form, tensors(X, Y))
     for product in (functional.hvp, functional.vhp):

@@ -36,6 +36,8 @@ def test_grad_of_arrays_and_tensors():
 
 
 def test_grad_of_several_and_nested_arguments():
+    """Of dicts and lists the gradient is one, too; argnums picks arguments."""
+
     def loss(p, x):
         return total(add(mul(p["w"], x), p["b"][0]))
 
@@ -62,6 +64,7 @@ def test_grad_works_under_no_grad_and_refuses_the_rest():
 
 
 def test_autograd_grad():
+    """By leaves and by results in between; unused inputs; grad stays None."""
     x, y = rv.tensor([2.0], requires_grad=True), rv.tensor([3.0], requires_grad=True)
     h = mul(x, y)
     out = mul(h, h)
@@ -91,6 +94,8 @@ def test_batched_gradients_are_one_backward_for_each_row():
 
 
 def test_gradcheck_takes_the_inputs_that_require_a_gradient():
+    """An input without one may have no gradient; with a step of 1e-6 a kink nearby does no harm."""
+
     class Half(rv.autograd.Function):
         @staticmethod
         def forward(ctx, x, alpha):
@@ -125,6 +130,7 @@ def test_gradcheck_leaves_other_objects_as_they_are():
 
 
 def test_gradcheck_accepts_right_and_finds_wrong():
+    """A gradient that is a factor of 1 + 1e-5 off is found."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((3, 4)), rng.standard_normal((3, 4)).astype(np.float32)
     assert gradcheck(lambda a, b: exp(mul(a, b)), (x, rv.tensor(y)))

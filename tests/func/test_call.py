@@ -16,6 +16,8 @@ from support.refused import refused
 
 
 def counter(T):
+    """A module that counts its calls in a buffer, with a scale and two layers that share a weight."""
+
     class Counting(T.nn.Module):
         def __init__(self):
             super().__init__()

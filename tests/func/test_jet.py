@@ -142,6 +142,7 @@ def test_kernel_against_differences(name, order, isa):
 
 
 def test_several_primals_and_a_tree():
+    """A function of two tensors that returns a dict: beside nested gradients along a line."""
     x, w = rv.tensor([[1.0, 2.0]]), rv.tensor([[0.5, -1.0], [2.0, 0.25]])
     f = lambda x, w: {"y": F.linear(x, w).tanh(), "c": rv.ones(2)}  # noqa: E731
     dx, dw = rv.tensor([[0.3, -0.2]]), rv.tensor([[1.0, 0.0], [0.5, 2.0]])
@@ -245,6 +246,7 @@ def test_history():
 @pytest.mark.parametrize("points", [0, 1])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_points_and_variables(points, dtype):
+    """Shapes and dtypes for no and one point, no variable, and constants."""
     net = network(nn.Tanh(), dtype)
     u, du, lap = func.laplacian(net)(rv.zeros(points, 2, dtype=dtype))
     assert (u.shape, du.shape, lap.shape) == ((points, 2), (2, points, 2), (points, 2))

@@ -103,6 +103,7 @@ def step_of(many, optimizers, criterion=F.cross_entropy):
 
 
 def same(ours, theirs):
+    """The same names and bits in both lists of modules."""
     for one, other in zip(ours, theirs, strict=True):
         for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=name)
@@ -128,6 +129,8 @@ def test_members_have_the_bits_of_training_alone(name, optimizer, split, compile
 
 
 def test_each_member_has_settings_clipping_and_a_schedule():
+    """With split=True, an optimizer, a clipped gradient and a schedule for each member: the weights of
+    training alone."""
     settings = lambda p, i: rv.optim.SGD(p, lr=0.1 * (i + 1))  # noqa: E731
     models = members("mlp")
     many = stack(models, streams(), split=True)
@@ -163,6 +166,8 @@ def test_each_member_has_settings_clipping_and_a_schedule():
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_members_that_have_ended_stay_as_they_are(compiled):
+    """After `many.active = [0, 3]` only these two are called and trained; all have the weights of training
+    alone for as long."""
     models = members("norm, dropout")
     many = stack(models, streams(), split=True)
     optimizers = [rv.optim.Adam(m.parameters(), lr=0.01) for m in many.members]

@@ -186,6 +186,7 @@ def numbers_of_arguments(T, F):
 
 
 def shapes_of_jacobians(T, F):
+    """Of numbers, nothing, constants, transposed results and trees."""
     found = []
     for kind in (F.jacrev, F.jacfwd):
         for f in (

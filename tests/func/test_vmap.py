@@ -126,6 +126,7 @@ def test_draws_of_a_given_generator(draw, randomness):
 
 
 def test_random_numbers():
+    """A function that draws needs randomness="same" (one draw for all slices) or "different"."""
     noisy = lambda x: x + rv.randn(2)  # noqa: E731
     x = rv.zeros(3, 2)
     refused(
@@ -167,6 +168,7 @@ def test_errors(call, error, message):
 
 
 def test_a_compiled_step():
+    """Replays have the bits of the first call."""
     w = tensor(5).requires_grad_()
 
     @rv.compile

@@ -61,6 +61,8 @@ def check(got, function, a, b, products, rounds=True):
 @pytest.mark.parametrize("layout", ["first", "last"])
 @grouped("name", CASES)
 def test_forward_and_gradients(name, layout, medium, directly, rng):  # noqa: F811
+    """y, dx and dw by `check`, with how many products each of their sums has; db is a sum of dy alone, in
+    float32."""
     x_shape, w_shape, settings = CASES[name]
     n, (k, channels, r, _), groups = x_shape[0], w_shape, settings.get("groups", 1)
     x, w = normal(rng, x_shape, w_shape)

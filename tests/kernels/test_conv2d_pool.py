@@ -166,6 +166,7 @@ def test_strides_of_single_pixels(stride, isa, rng):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_geometry(data):
+    """Random sizes and settings, but for those that leave no window."""
     small = st.integers(1, 4)
     pairs = st.tuples(small, small)
     n, h, w = data.draw(st.integers(0, 5)), data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))

@@ -251,6 +251,7 @@ def test_write_casts_and_broadcasts(source, dtype, rng):
 
 
 def test_write_of_numbers_and_places():
+    """A number written to each element of a view, and to what a key of numbers and slices picks."""
     for dtype in ROWS:
         x = np.zeros((4, 6), dtype)
         _core.write(1, x[:, ::2])
@@ -275,6 +276,7 @@ def test_write_of_numbers_and_places():
 
 @pytest.mark.parametrize("dtype", ROWS)
 def test_put_of_rows_and_masks(dtype, rng):
+    """Rows at an array of places, of which the last one stays, and a number where a mask is True."""
     for shape in ((5,), (5, 3), (4, 2, 3)):
         values = rng.integers(0, 9, (6, *shape[1:])).astype(dtype)
         for index in ([0], [3, -1], [2, 2, 0, -4], [1] * 6):
@@ -301,6 +303,7 @@ def test_put_of_rows_that_are_the_memory_of_the_indices():
 
 
 def test_write_refuses_what_it_would_change():
+    """Values that the dtype cannot hold, shapes that do not fit, memory that overlaps: nothing is written."""
     whole, small = np.zeros(3, np.int64), np.zeros(3, np.int32)
     x = np.zeros((2, 3), np.float32)
     wrong = [
@@ -365,6 +368,7 @@ def test_each_half_has_its_value(dtype, isa):
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_halves_of_every_size_and_order(dtype, isa, rng):
+    """Beside `as_half`, which rounds by arithmetic on exponent and fraction."""
     for n in [*range(70), 4099]:
         x = rng.standard_normal(n).astype("float32")
         y = _core.cast(x, dtype, None)

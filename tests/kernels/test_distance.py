@@ -83,6 +83,8 @@ def test_all_pairs_of_equal_differences(d, dtype, isa, rng):
 
 
 def test_the_largest_difference_is_nan_where_one_is(isa):
+    """The distance of a pair is NaN where a difference is, and so is the gradient of that element alone; also
+    where infinity minus infinity is NaN."""
     x, z = np.zeros((3, 150)), np.ones((20, 150))
     x[1, 3], z[17, 140] = np.nan, np.nan
     nan = np.isnan(x).any(1)[:, None] | np.isnan(z).any(1)

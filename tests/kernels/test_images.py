@@ -91,6 +91,8 @@ def arrays(rng, shape, points, dtype):
 @pytest.mark.parametrize(("shape", "points"), SHAPES)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_samples_and_their_gradients(settings, shape, points, dtype, isa, rng):
+    """Beside the reference, in any memory order; each gradient alone has the bits that it has with the
+    other."""
     x, grid, dy = arrays(rng, shape, points, dtype)
     wide = [a.astype(np.float64) for a in (dy, x, grid)]
     expected = reference.grid_sample(*wide[1:], *settings)
@@ -229,6 +231,8 @@ def augmentations(shape, dtype):
 @grouped("shape", SIZES)
 @pytest.mark.parametrize("dtype", PIXELS)
 def test_augmented_images(isas, dtype, shape):
+    """Beside the reference, in any memory order: moved and erased pixels exactly, others within the roundings
+    of some sums; bytes may be 1 off, few of them are."""
     x = images(shape, dtype)
     for name, arguments in augmentations(shape, dtype):
         expected = getattr(reference, name)(x.astype(float) if dtype != "uint8" else x, *arguments)

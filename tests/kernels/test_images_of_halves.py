@@ -94,6 +94,7 @@ def test_transposed_convolution(dtype, rng, isa):
 @pytest.mark.parametrize("shape", [(3, 5, 8, 9), (67, 8, 26, 26), (5, 3, 180, 131), (0, 2, 4, 4)])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_pools(shape, layout, dtype, rng, isa):
+    """Results, places of maxima and gradients have the bits of those of float32, rounded once."""
     x = drawn(rng, dtype, *shape, layout=layout)
     for settings in ((2,), (3, 2, 1)):
         y, where = _core.max_pool2d(x, *settings)

@@ -382,6 +382,7 @@ def test_poles_infinities_and_nan(name, dtype, isa):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_smallest_and_largest_numbers(dtype, isa):
+    """Beside the leading term of each function there, by hand."""
     info = np.finfo(dtype)
     tiny = np.array([info.smallest_subnormal, info.smallest_normal], dtype)
     np.testing.assert_allclose(_core.lgamma(tiny), -np.log(tiny), rtol=info.eps)

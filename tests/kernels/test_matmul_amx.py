@@ -32,7 +32,8 @@ def rounded(x):
 
 
 def by_tiles(a, b, halves):
-    """As the instructions do it: kernels/matmul/amx.h."""
+    """The product by the order of sums of AMX's instructions: kernels/matmul/amx.h. halves: of two bfloat16
+    for each factor, scaled."""
     k = a.shape[1]
     if halves:
         a, b = a * np.float32(2.0**45), b * np.float32(2.0**45)
@@ -56,6 +57,7 @@ def by_tiles(a, b, halves):
 
 
 def errors(got, a, b):
+    """The error of each element, in parts of the sum of the absolute products."""
     wide, absolute = (f(a.astype(np.float64)) @ f(b.astype(np.float64)) for f in (np.positive, np.abs))
     return np.abs(got - wide) / (absolute + 2.0**-128)  # below that the distance of float32's numbers counts
 
@@ -64,6 +66,7 @@ def errors(got, a, b):
 @pytest.mark.parametrize("precision", ["medium", "high"])
 @grouped("k", [LEAST, 257, 287, 511, 512, 513, 770])
 def test_bits(k, precision, orders, rng):
+    """The bits of `by_tiles`, from factors in any memory order."""
     layouts = {"C": "contiguous", "F": "transposed", "S": "strided"}
     with multiplied_by(TILES[0], precision):
         for m, n in ((1, 256), (2, 257), (15, 257), (16, 271), (17, 272), (32, 288), (33, 289)):
@@ -111,6 +114,8 @@ def test_the_worst_factors(high):  # noqa: F811
 
 
 def test_rows_that_are_no_numbers_are_those_of_float32(high, threads, rng):  # noqa: F811
+    """Rows with NaN, infinity or numbers too large for the scale have the bits of "highest" precision, all
+    others those without such rows."""
     a, b, bias = drawn(rng, 100, 300), drawn(rng, 300, 259), drawn(rng, 259)
     clean = kernels.matmul(a, b, bias, "sigmoid")
     a[3, 5], a[40, 2], a[41, 7], a[99] = np.nan, np.inf, -np.inf, a[99] * 1e30
@@ -136,6 +141,7 @@ def test_rows_that_are_no_numbers_are_those_of_float32(high, threads, rng):  # n
 
 @pytest.mark.parametrize("precision", ["medium", "high"])
 def test_threads_and_rows_alone(precision, threads, rng):
+    """The same bits on any number of threads, and of the first rows alone."""
     for k, n in ((784, 256), (1500, 270), (256, 1100)):
         a, b, bias = (drawn(rng, *shape) for shape in ((130, k), (k, n), (n,)))
         orders = b, np.asfortranarray(b), np.repeat(b, 2, 1)[:, ::2]

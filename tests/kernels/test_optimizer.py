@@ -121,6 +121,9 @@ def root_of_adam(x, number):
 
 @pytest.mark.parametrize("number", [0, 16, 32, 48])  # some vectors have another way than the others
 def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
+    """The bits of NumPy's square root: for many fractions with an even and an odd exponent, for all
+    exponents, for limits."""
+
     def same(bits):
         x = bits.astype(np.uint32).view(np.float32)
         with np.errstate(all="ignore"):
@@ -223,6 +226,7 @@ def test_clipping_by_value(isa):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
+    """With a loss of NaN or infinity a step changes nothing, else it does."""
     p, g = ([rng.normal(size=n).astype(dtype) for n in (3, 70)] for _ in range(2))
     state = states(p, rule)
 
@@ -304,6 +308,7 @@ def strengths(n):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_penalties_of_every_size(rng, isa, dtype, scale):
+    """The sum of all penalties, their gradients added to g times the scale; parameters stay."""
     p, g = every_size(rng, dtype), every_size(rng, dtype)
     for a in p:
         a[::3] = 0

@@ -91,6 +91,7 @@ def without(weights, uniform):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 2000), (3, 7), (500, 64)])
 def test_indices_drawn_both_ways(m, n, dtype, threads, rng):
+    """The same indices as NumPy's search for the same uniform numbers, with weights in any memory order."""
     threads(2)
     weights = rng.random((m, n)).astype(dtype)
     weights[:, 1 : n // 2 : 3] = 0

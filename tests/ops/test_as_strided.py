@@ -75,6 +75,8 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(("size", "stride", "offset"), [((2, 3), (4, 1), 0), ((3,), (2,), 1), ((), (), 0)])
 def test_a_view_from_the_beginning_of_the_memory(part, size, stride, offset):
+    """as_strided of a part, with an offset from where the memory of the whole begins: what it writes, and
+    gradients before and after changes of the base and of the view."""
     of = PARTS[part]
     places = np.lib.stride_tricks.as_strided(PLACES.reshape(-1)[offset:], size, [8 * s for s in stride])
     inside = np.isin(places, of(PLACES))

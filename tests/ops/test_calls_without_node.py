@@ -26,6 +26,7 @@ def test_a_result_keeps_the_order_of_memory():
 
 
 def test_calls_keep_no_references():
+    """After many calls each array, and None, is referred to as often as before."""
     a, b, mask = rv.arange(6).reshape(2, 3), rv.rand(2, 3), rv.rand(2, 3) > 0.5
     arrays = [a._array, b._array, mask._array]
 

@@ -228,6 +228,7 @@ def test_numbers_that_a_dtype_cannot_hold(number, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_memory_formats(dtype):
+    """Channels-last copies, and which copies keep the order of memory of what they are made of."""
     x = rv.tensor(np.arange(24, dtype=dtype).reshape(1, 2, 3, 4))
     last = x.contiguous(memory_format=rv.channels_last)
     assert last.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
@@ -295,6 +296,8 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_contiguous_is_a_method_with_a_signature():
+    """As of a function of Python, though it is one of C: names, documentation, subclasses that override
+    it."""
     x = rv.arange(6).reshape(2, 3)
     assert x.contiguous() is x
     assert x.contiguous(None) is x

@@ -70,6 +70,8 @@ def test_wrong_input():
 
 
 def test_with_pytorch():
+    """Memory of PyTorch here and of this library there: changes on both sides, after one side has let go;
+    what neither can share."""
     torch = pytest.importorskip("torch")
     theirs = torch.arange(4.0)
     ours = rv.from_dlpack(theirs)

@@ -30,6 +30,7 @@ def noise(*shape):
     ("s", "dim"), [(None, None), (None, (0, 2)), ((4, 3), None), ((3, -1), (2, 0)), (5, 1)]
 )
 def test_several_dimensions_are_one_after_another(s, dim):
+    """s: sizes, -1 for that of the input; dim: dimensions. Beside NumPy with the same arguments."""
     z = noise(4, 3, 5)
     dims = dim if s is None or dim else (1, 2)
     like = [None if v is None else np.atleast_1d(v) for v in (s, dims)]
@@ -83,6 +84,7 @@ def test_istft_has_the_length_that_is_asked_for():
 
 
 def test_a_compiled_step_has_them():
+    """istft undoes stft, so that the result is 2 x and the gradient of its squares 8 x."""
     window = rv.tensor(np.hanning(8).astype(np.float32))
 
     @rv.compile

@@ -71,6 +71,7 @@ ROWS = np.array([True, False, True])
     ids=str,
 )
 def test_a_sequence_is_a_tuple_or_an_index(given, same):
+    """Read, gradient of the read, written and added to: as NumPy with the key `same`."""
     x = np.arange(12.0).reshape(3, 4)
     leaf = rv.tensor(x, requires_grad=True)
     y = leaf[given]
@@ -139,6 +140,7 @@ def test_integers_are_picked_and_put_within_range():
 
 
 def test_a_tensor_of_uint8_is_a_mask():
+    """As in PyTorch, not an array of places."""
     w = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
     mask = rv.tensor([1, 0, 2], dtype=rv.uint8)
     y = rv.arange(3.0).index_put((mask,), rv.tensor([5.0, 6.0]), accumulate=True)

@@ -78,6 +78,8 @@ PROMOTED = [  # the dtypes of the arguments, and that of the loss, as in PyTorch
 
 @pytest.mark.parametrize(("names", "pairs"), PROMOTED, ids=lambda p: p if isinstance(p, str) else "")
 def test_dtypes_are_promoted(names, pairs):
+    """The dtype of the loss, its value beside that in float64, and gradients in the dtypes of their
+    tensors."""
     for name, ((a, b), want) in ((name, pair) for name in names.split() for pair in pairs.items()):
         arguments = [rv.tensor([[1.0, 0.0]]).to(dtype) for dtype in (a, b)]
         if name in ("gaussian_nll", "margin_ranking", "triplet_margin"):

@@ -82,6 +82,7 @@ def test_slogdet_has_the_sign():
 
 
 def test_factors_give_the_matrix_back():
+    """LU, QR, SVD and eigenvectors: their product is the matrix."""
     x = rv.tensor(A)
     p, low, up = rv.linalg.lu(x)
     q, r = rv.linalg.qr(rv.tensor(B))

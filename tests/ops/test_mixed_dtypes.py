@@ -24,6 +24,7 @@ def test_alpha_multiplies_in_the_dtype_of_the_result(change, dtype):
 
 
 def test_alpha():
+    """a + alpha b, in the dtype of the result, with alpha of each kind of number."""
     whole = rv.tensor([1, 2])
     assert rv.sub(whole, rv.tensor([100, 200], dtype=rv.uint8), alpha=2).tolist() == [-199, -398]
     assert rv.add(rv.ones(1, dtype=rv.float64), 0.1, alpha=3).item() == 1 + 0.1 * 3
@@ -158,6 +159,7 @@ def test_a_float_on_the_tape_put_into_integers():
 
 @pytest.mark.parametrize("key", [[0], rv.tensor([True, False]), (rv.tensor([0]),)])
 def test_keys_with_arrays_keep_the_value_or_refuse(key):
+    """A Tensor of floats is refused for integers; a number loses its fraction, and NaN is refused."""
     x = rv.zeros(2, dtype=rv.int64)
     with pytest.raises(TypeError, match=r"\[setitem\] got a value of dtype float32 for a tensor of int64"):
         x[key] = rv.tensor([1.5])
@@ -187,6 +189,7 @@ def test_gradients_in_the_dtype_of_the_value():
 
 
 def test_rounded_division():
+    """Floors and truncated quotients beside NumPy, with gradients of 0; integers exactly, beyond 2^53 too."""
     a, b = np.array([7.0, -7.0, 7.0, -7.0, 1.0]), np.array([2.0, 2.0, -2.0, -2.0, 0.1])
     for mode, exact in (("floor", np.floor_divide(a, b)), ("trunc", np.trunc(a / b))):
         x, y = rv.tensor(a, requires_grad=True), rv.tensor(b, requires_grad=True)

@@ -68,6 +68,7 @@ def test_bitwise_assignments_change_the_tensor(name):
 
 
 def test_draws():
+    """Shares and means of many draws near those of their distribution; weights of 0 are never drawn."""
     rv.manual_seed(0)
     counts = rv.bincount(rv.multinomial(rv.tensor([1.0, 3.0, 0.0]), 4000, replacement=True), minlength=3)
     assert counts[2] == 0

@@ -42,6 +42,7 @@ def test_integers_and_lists():
 
 
 def test_lists_in_place_of_an_equation():
+    """Numbers 0 to 51 stand for the letters A to Z, a to z."""
     a, b = rv.randn(2, 3), rv.randn(2, 3)
     for lists, equation in (
         (([0, 1], [2, 1], [0, 2]), "ij,kj->ik"),

@@ -30,6 +30,7 @@ def test_keys_are_those_of_splitmix64():
 
 
 def test_a_fork_leaves_the_stream():
+    """Draws within fork_rng do not move the stream outside."""
     assert importlib.import_module("ranvier.random").fork_rng is rv.random.fork_rng
     rv.manual_seed(3)
     wanted = [rv.rand(2).tolist(), rv.randint(9, (4,)).tolist(), rv.randperm(5).tolist()]
@@ -128,6 +129,7 @@ def test_whole_numbers_of_any_arguments(seed):
 
 
 def test_bernoulli_draws_numpys_numbers(rng):
+    """Of probabilities in float32 and float64, and of a number; the stream goes on as NumPy's."""
     for seed in (0, 5):
         rv.manual_seed(seed)
         numpy = np.random.Generator(np.random.Philox(seed))
@@ -294,6 +296,7 @@ DRAWS = {
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_parameters_of_a_distribution_have_a_gradient_of_zeros(name):
+    """As in PyTorch; and the same numbers under no_grad."""
     p = rv.tensor(P, requires_grad=True)
     rv.manual_seed(0)
     y = DRAWS[name](p)

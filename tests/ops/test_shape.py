@@ -112,6 +112,7 @@ TARGETS += [(1, 2, 60), (2, 1, -1), (2, 3, 5, 4), (2, 3, 2, 2, 5), (24, 5)]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.float16])
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_reshape_of_channels_last_images(target, dtype):
+    """NumPy's elements; a view where NumPy's reshape is one, else a copy; and its gradient."""
     x = images((2, 3, 4, 5), np.float32, True).numpy() * 10
     x = rv.from_numpy(np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)).astype(dtype), -1, 1))
     expected = np.reshape(x.numpy(), target)

@@ -47,6 +47,8 @@ def test_edge_sizes(dtype, tolerance, upper, unit):
 
 
 def test_batches_broadcast():
+    """The solution times the triangle is the right side, for matrices and right sides of different
+    batches."""
     a, b = RNG.normal(size=(3, 1, 5, 5)) + 4 * np.eye(5), RNG.normal(size=(2, 5, 2))
     x = rv.linalg.solve_triangular(rv.tensor(a), rv.tensor(b), upper=True).numpy()
     np.testing.assert_allclose(np.triu(a) @ x, np.broadcast_to(b, (3, 2, 5, 2)), atol=1e-12)
@@ -116,6 +118,8 @@ def test_cholesky_ex_tells_how_far_a_factor_goes():
 
 @pytest.mark.parametrize("upper", [False, True])
 def test_gradients_of_factors(upper):
+    """First and second ones beside central differences, of symmetric matrices."""
+
     def symmetric(a):
         return (a + a.mT) / 2
 

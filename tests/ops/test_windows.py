@@ -29,6 +29,8 @@ def test_images_stay_channels_last(name, rng):
 @pytest.mark.parametrize("stride", [1, (1, 2)])
 @pytest.mark.parametrize(("colors", "keeps"), [(2, True), (3, True), (4, True), (5, False)])
 def test_filters_of_each_color_keep_a_picture_in_c_order(dtype, stride, colors, keeps):
+    """Depthwise convolutions of a picture in C order with up to 4 colors have a result in C order, others one
+    that is channels-last; the bits depend neither on the input's order nor on a compiled step."""
     rng = np.random.default_rng(colors)
     x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, colors, 9, 8), (colors, 1, 3, 3)))
     w, b = rv.from_numpy(w), rv.from_numpy(rng.standard_normal(colors).astype(dtype))

@@ -202,6 +202,8 @@ def test_backward_reads_the_new_values(name, create_graph):
 
 
 def test_the_last_of_several_counts_and_what_is_no_input_stays():
+    """Of several assignments the last; what an op keeps besides its inputs (exp its output, a view the old
+    memory) stays."""
     x, w = leaves()
     y = rv.exp(w) * x
     w.data = rv.tensor(W * 2)
@@ -253,6 +255,8 @@ def test_a_tensor_that_is_gone_has_left_its_values():
 
 
 def test_what_cannot_take_the_new_values_is_refused():
+    """Another memory order, an input that two views share, an op that keeps what it made of the old values, a
+    change in place of the new ones."""
     x, w = leaves()
     y = x * w
     w.data = rv.tensor(NEW).T
@@ -274,6 +278,7 @@ def test_what_cannot_take_the_new_values_is_refused():
 
 
 def test_nothing_is_kept_where_no_node_needs_the_old_memory():
+    """`replaced` has the old memory of tensors that a node of the tape still reads."""
     replaced.clear()
     x, w = leaves()
     for _ in range(3):

@@ -155,6 +155,7 @@ def wide():
 
 
 def test_how_it_is_set():
+    """By a dtype or a type's name; numbers, lists, ranges and quotients of integers have it then."""
     try:
         kinds = [
             (kind, rv.float64) for kind in (rv.float64, np.float64, "torch.DoubleTensor", rv.DoubleTensor)

@@ -13,6 +13,7 @@ from support.refused import refused
 
 
 def test_tensors_of_one_memory_have_one_address():
+    """Views, detached tensors and `data` have the storage of the whole, a clone another one."""
     x = rv.arange(6.0).reshape(2, 3)
     whole = x.untyped_storage()
     for part in (x, x[1:], x.T, x[:, 1], x.detach(), x.data):
@@ -80,6 +81,8 @@ def test_a_tensor_takes_other_memory(arguments, values):
 
 
 def test_memory_that_a_tensor_cannot_take():
+    """Of another dtype, beyond its end, or with gradients; a backward that needs the old memory is
+    refused."""
     x, w = rv.zeros(2), rv.ones(2, requires_grad=True)
     refused(RuntimeError, "[set_] got float64 for a tensor of float32", x.set_, rv.ones(2).double())
     refused(TypeError, "[set_] got int; expected a Tensor or a storage", x.set_, 3)

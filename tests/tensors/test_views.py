@@ -151,6 +151,7 @@ def test_expanded_tensors():
 
 
 def test_retained_gradients_add_up_and_follow_the_tensor():
+    """retain_grad of a result, and of a result and its view that is then changed in place."""
     x = leaf(1.0, 2.0)
     y = x * 2.0
     y.retain_grad()
@@ -266,6 +267,8 @@ def test_iteration_follows_what_is_changed_meanwhile():
 
 
 def test_the_callers_array_is_not_written():
+    """A module that changes its input in place changes a copy of an array that it is called with."""
+
     class InPlace(rv.nn.Module):
         def __init__(self):
             super().__init__()
