@@ -19,6 +19,7 @@ SIN4 = [np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)]
 
 
 def network(activation, dtype="float64", sizes=(2, 8, 8, 2)):
+    """Layers of these sizes with the activation between them."""
     rv.manual_seed(0)
     layers = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o, dtype=dtype), activation)]
     return nn.Sequential(*layers[:-1])
@@ -40,6 +41,7 @@ def nested(f, x, weights):
 
 
 def close(a, b, scale=1.0):
+    """Within the roundings of a sum of 64 terms of the size of b, times `scale`."""
     a, b = a.detach().numpy(), b.detach().numpy() if isinstance(b, rv.Tensor) else b
     np.testing.assert_allclose(
         a, b, rtol=0, atol=scale * tolerance(str(a.dtype), 64, 1 + np.abs(b).max(initial=0))
@@ -264,6 +266,7 @@ def test_few_points_and_variables(points, dtype):
 
 
 def test_wrong_arguments():
+    """Of func.jet and func.laplacian; of a function with an op that has no derivatives along a curve."""
     x = rv.ones(3, 2)
     refused(TypeError, "primals and series of types Tensor and tuple", func.jet, rv.sin, x, ((1.0,),))
     refused(ValueError, "series of lengths [1]", func.jet, rv.add, (x, x), ((1.0,),))

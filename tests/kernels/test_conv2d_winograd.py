@@ -43,6 +43,7 @@ def random_arrays(rng, shape, k, dtype="float32"):
 
 
 def directly(function, *arguments, **settings):
+    """The call with the direct sum."""
     rv.set_winograd(False)
     try:
         return function(*arguments, **settings)
@@ -56,11 +57,13 @@ def both(function, *arguments, **settings):
 
 
 def gradient(dy, x, w, padding=0):
+    """dx alone."""
     return kernels.conv2d_backward(dy, x, w, padding=padding, need_dw=False, need_db=False)[0]
 
 
 def bound(x, w, padding):
-    """The largest error that the analysis allows each element."""
+    """The largest error that the analysis allows each element: so many roundings of the terms of Winograd's
+    sums."""
     terms = winograd.magnitude(x.astype(float), w.astype(float), padding) + 1  # the bias, at most 1
     return rounding(np.float32, winograd.roundings(x.shape[1]) + 1) * terms
 
@@ -75,6 +78,7 @@ def check(isas, shape, k, padding=(1, 1)):
     y = reference.conv2d(*double, padding=padding)
     dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype("float32")
     dx = reference.conv2d_backward(dy.astype(float), *double[:2], padding=padding)[0]
+    # the gradient of x is the convolution of dy with the turned weights and a padding of 2 - padding
     flipped = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
     rows, columns = (max(p - 2, 0) for p in padding)  # at each edge of dy, whose windows have only padding
     seen = dy[:, :, rows : dy.shape[2] - rows, columns : dy.shape[3] - columns]

@@ -26,10 +26,9 @@ class State(NamedTuple):
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000, 4095, 4096, 4097]
 ONE = np.ones(1)
-CLASSES = {
-    kind._rule: kind for kind in KINDS.values()
-}  # of optimizers, by the name of their rule in the core
-MORE = {  # settings to test with, beside lr and weight_decay
+# Classes of optimizers by the name of their rule in the core, and the settings to test them with.
+CLASSES = {kind._rule: kind for kind in KINDS.values()}
+MORE = {  # beside lr and weight_decay
     "sgd": {"momentum": 0.9, "dampening": 0.5},
     "rmsprop": {"momentum": 0.9},
     "adagrad": {"lr_decay": 0.2},

@@ -19,13 +19,15 @@ SEGMENTED = [(70000,), (20000, 3), (3, 20000), (600, 65), (9, 200, 40)]
 
 
 def axis_sets(ndim):
+    """None, and each set of axes."""
     yield None
     for k in range(1, ndim + 1):
         yield from itertools.combinations(range(ndim), k)
 
 
 def check(x, axes, keepdims, isas):
-    """All reductions against NumPy in longdouble, at each level."""
+    """All reductions against NumPy in long double, at each level. A sum of n terms of at most `peak` may be
+    off by n roundings (`limit`); means and variances, whose sums are pairwise, by about 1 + log2(n)."""
     wide = x.astype(np.longdouble)
     settings = {"axis": axes, "keepdims": keepdims}
     total = np.asarray(wide.sum(**settings))

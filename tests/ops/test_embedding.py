@@ -24,6 +24,7 @@ def test_gradients_that_are_no_derivatives(shape, padding, by_frequency, rng):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64", "int64"])
 def test_any_integer_dtype(dtype):
+    """Indices of any integer dtype pick NumPy's rows."""
     weight = rv.tensor(np.arange(12.0).reshape(4, 3))
     index = np.array([[3, 0], [1, 1]], dtype)
     np.testing.assert_array_equal(ops.embedding(index, weight).numpy(), weight.numpy()[index.astype(int)])

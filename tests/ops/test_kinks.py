@@ -45,6 +45,7 @@ SMOOTH = {
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_derivatives_where_a_formula_has_an_absolute_value_or_a_limit(name):
+    """Derivatives of higher order at such points, in float64, by `create_graph`."""
     f, order, points, expected = SMOOTH[name]
     x = rv.tensor(points, dtype=rv.float64, requires_grad=True)
     y = f(x)
@@ -100,6 +101,8 @@ def test_the_slope_of_sinc_near_0(x, dtype):
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_gradients_of_grid_sample_at_and_beyond_the_edge(mode, padding, align_corners, torch):
+    """First gradients, with and without create_graph, beside PyTorch's in float32."""
+
     def slopes(T, graph):
         image = T.arange(12.0).reshape(1, 1, 3, 4) ** 2
         places = [-3.0, -2.0, -1.5, -1.0, -0.75, -0.5, 0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]

@@ -14,6 +14,7 @@ NAN, INF = math.nan, math.inf
 
 
 def gradient(function, *values, dtype=rv.float32):
+    """The gradients of the sum of the function's result by each value."""
     leaves = [rv.tensor(v, dtype=dtype, requires_grad=True) for v in values]
     function(*leaves).sum().backward()
     return [leaf.grad.tolist() for leaf in leaves]

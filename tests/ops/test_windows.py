@@ -19,7 +19,7 @@ every_convolution = pytest.mark.parametrize("name", SIZES)
 
 @every_convolution
 def test_images_stay_channels_last(name, rng):
-    """The result of one layer is what the kernel of the next reads in place."""
+    """The result is stored as the kernel of the next layer reads it in place."""
     x, w = (rng.uniform(-1, 1, shape).astype("float32") for shape in SIZES[name])
     y = getattr(ops, name)(x, w, padding=1).numpy()
     assert np.moveaxis(y, 1, -1).flags.c_contiguous
