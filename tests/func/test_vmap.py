@@ -2,6 +2,9 @@
 where it is installed.
 """
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -17,32 +20,42 @@ def tensor(*shape):
 
 
 A, B, V = tensor(3, 4, 5), tensor(5, 3), tensor(3, 5)
-CASES = [  # the function, from the library T; in_dims, out_dims, arguments
-    (lambda T: lambda x, y: x @ y, 0, 0, (A, V)),
-    (lambda T: lambda x, y: x @ y, (0, None), 0, (A, V[0])),
-    (lambda T: lambda x, y: x @ y, (2, 0), -1, (A.permute(1, 2, 0), V)),
-    (lambda T: lambda x, y: x + y, (-1, 1), 1, (B, V.permute(1, 0))),
-    (lambda T: lambda x: (x.sum(), x * 2), 0, (0, 1), (A,)),
-    (lambda T: lambda x: {"a": x["p"] + 1, "b": [x["q"]]}, 0, 0, ({"p": A, "q": V},)),
-    (lambda T: lambda x, y: x["p"] + y, ({"p": 1}, None), 0, ({"p": A}, V[0, :3, None])),
-    (lambda T: T.vmap(lambda x: x.cos().sum()), 0, 0, (A,)),
-    (lambda T: T.func.grad(lambda x: (x**3).sum()), 1, 0, (A,)),
-    (lambda T: lambda x: x[1:].as_strided((2, 2), (1, 3), x.storage_offset() + 29), 1, 0, (A,)),
+
+
+class Case(NamedTuple):
+    function: Callable  # of the library, which may be PyTorch: the function that vmap takes
+    args: tuple
+    in_dims: Any = 0
+    out_dims: Any = 0
+
+
+CASES = [
+    Case(lambda T: lambda x, y: x @ y, (A, V)),
+    Case(lambda T: lambda x, y: x @ y, (A, V[0]), in_dims=(0, None)),
+    Case(lambda T: lambda x, y: x @ y, (A.permute(1, 2, 0), V), in_dims=(2, 0), out_dims=-1),
+    Case(lambda T: lambda x, y: x + y, (B, V.permute(1, 0)), in_dims=(-1, 1), out_dims=1),
+    Case(lambda T: lambda x: (x.sum(), x * 2), (A,), out_dims=(0, 1)),
+    Case(lambda T: lambda x: {"a": x["p"] + 1, "b": [x["q"]]}, ({"p": A, "q": V},)),
+    Case(lambda T: lambda x, y: x["p"] + y, ({"p": A}, V[0, :3, None]), in_dims=({"p": 1}, None)),
+    Case(lambda T: T.vmap(lambda x: x.cos().sum()), (A,)),
+    Case(lambda T: T.func.grad(lambda x: (x**3).sum()), (A,), in_dims=1),
+    Case(lambda T: lambda x: x[1:].as_strided((2, 2), (1, 3), x.storage_offset() + 29), (A,), in_dims=1),
 ]
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
-def test_as_pytorch(case):
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_as_pytorch(number):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    function, in_dims, out_dims, args = CASES[case]
+    function, args, *dims = CASES[number]
     theirs = [like(x, [torch.from_numpy(v.numpy().copy()) for v in _values(x)]) for x in args]
-    expected = torch.vmap(function(torch), in_dims, out_dims)(*theirs)
-    got = vmap(function(rv), in_dims, out_dims)(*args)
+    expected = torch.vmap(function(torch), *dims)(*theirs)
+    got = vmap(function(rv), *dims)(*args)
     for mine, other in zip(_values(got), _values(expected, torch.Tensor), strict=True):
         np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def _values(tree, kind=rv.Tensor):
+    """The tensors of a tree of tuples, lists and dicts."""
     if isinstance(tree, kind):
         return [tree]
     return [x for part in (tree.values() if isinstance(tree, dict) else tree) for x in _values(part, kind)]
@@ -59,6 +72,7 @@ def test_slices_have_the_bits_of_a_loop():
 
 
 def test_gradients_of_samples():
+    """Of each sample the gradient that a backward of it alone gives."""
     model = rv.nn.Linear(5, 2)
     weights = {name: p.detach() for name, p in model.named_parameters()}
     loss = lambda w, x: functional_call(model, w, (x,)).pow(2).sum()  # noqa: E731

@@ -1,4 +1,6 @@
-"""embedding: gradients of padding and by frequency, dtypes of indices, rows that are shortened."""
+"""embedding: gradients beside the reference, of padding and by frequency; dtypes of indices; rows that
+max_norm shortens, beside NumPy's norms; tangents (forward mode) beside the embedding of the tangent.
+"""
 
 import numpy as np
 import pytest
