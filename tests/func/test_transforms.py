@@ -1,6 +1,5 @@
-"""ranvier.func (grad, jvp, vjp, jacrev, jacfwd, hessian): random compositions of functions and transforms
-beside central differences, and beside PyTorch, where it is installed; then cases with expected values.
-"""
+"""ranvier.func: random compositions of functions and transforms beside central differences and PyTorch, where
+it is installed; then cases with expected values."""
 
 import inspect
 
@@ -96,9 +95,8 @@ def test_random_programs_as_pytorchs(seed, torch):
             (slope,) = torch.autograd.grad(pair[1].sum(), leaf)
             assert (pair[0].requires_grad, slope.any()) == (False, False), names
         expected = pair[1].detach().numpy()
-        np.testing.assert_allclose(
-            pair[0].detach().numpy(), expected, rtol=1e-9, atol=1e-11 * max(1, np.abs(expected).max())
-        )
+        limit = 1e-11 * max(1, np.abs(expected).max())
+        np.testing.assert_allclose(pair[0].detach().numpy(), expected, rtol=1e-9, atol=limit)
 
 
 # --- cases: each gets the library and its `func`, and gives trees of tensors, numbers and text
@@ -115,8 +113,7 @@ def of_leaf(T, F):
 
 
 def of_closure(T, F):
-    """Derivative, value and auxiliary results have a history where they depend on a tensor that requires a
-    gradient."""
+    """Results have a history where they depend on a tensor that requires a gradient."""
     w, x = T.tensor(3.0, requires_grad=True), T.tensor(2.0)
     g, (value, aux) = F.grad_and_value(lambda x: (x * x * w, {"w": w * 2, "x": x * 2}), has_aux=True)(x)
     kept = [t.requires_grad for t in (g, value, aux["w"], aux["x"])]
@@ -143,8 +140,6 @@ def within_no_grad(T, F):
 
 
 def after_an_error(T, F):
-    """Whether gradients are recorded is as before."""
-
     def fails(x):
         raise KeyError
 
@@ -167,7 +162,6 @@ def perturbations(T, F):
 
 
 def trees(T, F):
-    """Arguments and results that are dicts, lists and tuples of tensors."""
     tree = {"a": T.ones(2), "b": (T.tensor([3.0, 4.0]), [T.tensor(2.0)])}
     f = lambda t: (t["a"] * t["b"][0] * t["b"][1][0]).sum()  # noqa: E731
     jacobian = F.jacrev(lambda t: [t["a"] * t["b"][1][0], {"k": t["b"][0].sum()}])(tree)
@@ -187,16 +181,11 @@ def numbers_of_arguments(T, F):
 
 def shapes_of_jacobians(T, F):
     """Of numbers, nothing, constants, transposed results and trees."""
+    functions = [lambda x: x.sum(), lambda x: x[:0], lambda x: T.ones(2)]
+    functions += [lambda x: (x[:, :2] * 2).T, lambda x: (x, x.sum(0))]
     found = []
     for kind in (F.jacrev, F.jacfwd):
-        for f in (
-            lambda x: x.sum(),
-            lambda x: x[:0],
-            lambda x: T.ones(2),
-            lambda x: (x[:, :2] * 2).T,
-            lambda x: (x, x.sum(0)),
-        ):
-            found.append(kind(f)(T.ones(2, 3)))
+        found += [kind(f)(T.ones(2, 3)) for f in functions]
         found.append(kind(lambda x: T.outer(x, T.arange(5.0)) ** 2)(T.tensor([1.0])))
         found.append(kind(lambda x: (x * 2, x * 3), has_aux=True)(T.ones(2)))
     return found
@@ -215,13 +204,11 @@ def pulled_again(T, F):
 
 
 def unused(T, F):
-    """Of inputs that a result does not depend on the derivative is 0."""
     x = T.ones(2)
     return F.grad(lambda x: T.tensor(1.0))(x), F.jvp(lambda x, y: y * 2, (x, x), (x, x), strict=True)
 
 
 def tangents_with_history(T, F):
-    """jvp can be differentiated by the tangent."""
     x, v = T.tensor([1.0, 2.0]), T.ones(2, requires_grad=True)
     _, y = F.jvp(lambda x: x**3, (x,), (v,))
     y.sum().backward()
@@ -382,7 +369,6 @@ def test_jacfwd_of_an_empty_input_beside_another():
 
 
 # --- in a compiled step
-
 
 MODEL = rv.nn.Sequential(rv.nn.Linear(3, 4), rv.nn.Tanh(), rv.nn.Linear(4, 1)).requires_grad_(False)
 GIVEN = {name: p.detach() * 2 for name, p in MODEL.named_parameters()}

@@ -1,6 +1,5 @@
-"""In-place changes of views and of their bases while gradients are recorded (on the tape): values and
-gradients by hand, and what is refused, as in PyTorch. Then copies and pickles of tensors that share memory.
-`leaf(...)` makes a Tensor of these numbers that requires a gradient.
+"""In-place changes of views and bases on the tape, beside values and gradients by hand; copies of tensors
+that share memory. `leaf(...)` makes a Tensor of these numbers that requires a gradient.
 """
 
 import copy
