@@ -20,13 +20,14 @@ SECONDS = 120.0
 PRELUDE = "import numpy as np, ranvier as rv; from support.ranks import tell; nn, d = rv.nn, rv.distributed\n"
 # Each rank reads programs, a line of JSON each, from a pipe of its own.
 WAITING = """
-import json, os, sys, warnings
+import gc, json, os, sys, warnings
 from support.ranks import END, MARK
 with open(os.path.join(sys.argv[1], str(d.rank()))) as programs:
     for line in programs:
         code, *sys.argv[1:] = json.loads(line)
         with warnings.catch_warnings():
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        gc.collect()  # the hooks of a model that a Trainer's cycle keeps
         os.write(1, f"\\n{MARK}{END}\\n".encode())
 """
 SETTINGS = {  # more ranks than cores, and as root in a container
