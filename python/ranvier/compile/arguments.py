@@ -205,10 +205,8 @@ class Arguments:
         """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
-        arrays = [
-            *self.arrays,
-            *[array for _, array, _ in self._tensors],
-        ]  # what the step reads, and the callers'
+        # What the step reads may be copies, so the callers' arrays are compared, too.
+        arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
         if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return unwatched

@@ -28,7 +28,7 @@ _local = threading.local()  # what the copy refers to that is being made
 
 def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
     """Copies of a data set; what cannot be copied is shared. pickled: as a file would have it."""
-    in_memory = getattr(os, "memfd_create", None)  # of Linux
+    in_memory = getattr(os, "memfd_create", None)  # Only Linux has it.
     try:
         with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
             copier = _Copier(memory, pickled)
@@ -49,7 +49,9 @@ class _Copier(pickle.Pickler):
         self.text, self.pickled = io.BytesIO(), pickled
         super().__init__(self.text, 5)
         self.held: list[Any] = []
-        self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
+        # Where the large arrays begin in the memory, by their index in `held`. The memory has each page once,
+        # for all copies.
+        self.places: dict[int, int] = {}
         self.memory = memory  # a file
 
     def reducer_override(self, x: Any) -> Any:
@@ -82,7 +84,7 @@ class _Copier(pickle.Pickler):
 
     def copy(self) -> Any:
         """One copy; the pages of its large arrays are copied where they are changed."""
-        file = self.memory.fileno()  # which a mapping keeps open: one for all arrays
+        file = self.memory.fileno()  # A mapping keeps its file open, so there is one mapping for all arrays.
         memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY) if self.places else None
         _local.held = [
             np.ndarray(x[0], x[1], memory, self.places[i], order=x[2]) if i in self.places else x
@@ -105,7 +107,7 @@ def _form(kind: type) -> tuple[Any, Any] | None:
         if known and owner not in (object, *_CONTAINERS):
             if _HOOKS & vars(owner).keys():
                 return None
-            restore = vars(owner).get("__setstate__", restore)  # of a Module
+            restore = vars(owner).get("__setstate__", restore)  # A Module defines __setstate__.
     base: Any = next((base for base in _CONTAINERS if issubclass(kind, base)), object)
     try:
         base.__new__(kind)

@@ -75,8 +75,8 @@ class Sampler(Generic[T_co]):
 class OrderSampler(Sampler[int]):
     """A sampler with an epoch in one array, which is a function of a key."""
 
-    generator: random.Generator | None = None  # None: the library's
-    num_samples: int  # of an epoch
+    generator: random.Generator | None = None  # None: the library's generator
+    num_samples: int  # how many indices an epoch has
 
     def _order(self, key: int) -> Indices:
         """The indices of the epoch with this key."""

@@ -248,7 +248,9 @@ class Gradients:
         sum: the sum of the first level over all ranks.
     """
 
-    step_state = ()  # A compiled step watches nothing here: the arrays and the parameters stay the same.
+    # A compiled step depends on no attribute of this (compile/library.py): arrays and parameters stay the
+    # same.
+    step_state = ()
 
     def __init__(
         self, world: World, parameters: list[Any], dtype: Any, parts: int, deterministic: bool

@@ -110,10 +110,11 @@ def abort(comm: Any, error: BaseException, code: int = 1) -> None:
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
 # Slurm also starts the daemons of mpirun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-# what torchrun and Kubernetes' jobs state, and Slurm for a program that neither srun nor mpirun has started
+# The variables that torchrun and Kubernetes' jobs set, and those of Slurm in a program that neither srun nor
+# mpirun has started.
 _STATED, _UNSTARTED = ("WORLD_SIZE",), ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
 _SHELL = "4294967290"  # the step of Slurm that has the shell of salloc
-# where they say which process this is; a program that the process starts inherits it
+# The variables in which launchers say which process this is. A program that the process starts inherits them.
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
 _MARK = "RANVIER_RANK"
 # the number of this process, and that of all on its host

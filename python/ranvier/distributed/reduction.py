@@ -133,7 +133,7 @@ class Reduce:
             it may not: it would get the other ranks' weights, and so hide a change on one rank.
     """
 
-    step_state = ("step", "_sums")  # of what is compiled
+    step_state = ("step", "_sums")  # The attributes that the compiled methods depend on (compile/library.py).
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:
         if isinstance(trainer.optimizer, LBFGS):

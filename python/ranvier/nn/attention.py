@@ -191,7 +191,8 @@ class MultiheadAttention(Module):
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
         masks = self._masks(key_padding_mask, attn_mask, query, shape)
-        if more and is_causal:  # which would hide the keys that are added
+        # The causal mask of the op would hide the keys that are added, so a mask is made here.
+        if more and is_causal:
             hidden = ops.triu(ones(*shape[2:], dtype=bool), 1)
             if attn_mask is None:
                 masks.append(hidden)

@@ -66,7 +66,7 @@ class _Lazy(Module):
 
     def _found(self, x: Any) -> int:
         """The size in an input: its channels, which come first in one image alone, else second."""
-        axes = getattr(self, "_axes", None)  # of the images of a convolution
+        axes = getattr(self, "_axes", None)  # A convolution has the number of axes of its images here.
         ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:

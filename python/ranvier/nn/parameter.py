@@ -28,7 +28,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        if hasattr(data, "_as_parameter"):  # of numbers that a satellite keeps in another form
+        # A satellite package keeps these numbers in another form than a Tensor.
+        if hasattr(data, "_as_parameter"):
             return data._as_parameter(cls, requires_grad)
         if getattr(data, "is_meta", False):
             cls = data._class(cls)

@@ -221,8 +221,8 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        shape, steps = self._array.shape, _core._steps(self)  # of the core, which takes a Tensor with data
-        if 0 in shape and not any(steps):  # NumPy's, of an array without elements that is new
+        shape, steps = self._array.shape, _core._steps(self)  # The core gives the steps in elements.
+        if 0 in shape and not any(steps):  # A new array of NumPy without elements has steps of 0.
             sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
         try:

@@ -53,8 +53,10 @@ class CompiledOrEager(CompiledFunction):
         super().__init__(function, strict=True)
         self._caller, self._is_eager = name, eager
         self._after, self._shares = bool(after), shares
-        self._forms: dict[int, Any] = {}  # of programs that were not checked as yet
-        self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
+        # the forms of programs that were not checked as yet, by the hash of their key
+        self._forms: dict[int, Any] = {}
+        # the seconds that eager calls must have taken before a recording
+        self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # so many of the next calls run eagerly
         if refused:
@@ -89,7 +91,7 @@ class CompiledOrEager(CompiledFunction):
         return self._record(key, args, kwargs, walk=walk)
 
     def _is_same(self, key: Any, program: Any, *run: Any) -> bool:
-        form = self._forms.pop(hash(key), None)  # of the program that was recorded last
+        form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
         same = super()._is_same(key, program, *run)
         if same and form is not None:
             shared.share(program, form)

@@ -31,7 +31,7 @@ from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
 
 MOST_EPOCHS = 64  # in one call to the core
-# of a checkpoint
+# The entries of a checkpoint.
 PARTS = (
     "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
     "data", "validation data", "measured", "history", "callbacks",
@@ -71,7 +71,7 @@ class Run:
         self._interrupt = Interrupt()
         self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
-        self._samples, self._start = 0, 0.0  # of the epoch in progress
+        self._samples, self._start = 0, 0.0  # the samples of the epoch in progress, and when it began
         self._crossed: Any = None  # the program that ran at the end of the last epoch
         self._between = (
             valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
@@ -205,7 +205,8 @@ class Run:
             self._call("on_batch_end", self.batch - 1, {"loss": value})
             self._check_interrupt()
             self._run_ahead()
-        if step.unfinished:  # of a loader that does not know its length
+        # A loader without a known length may end while an update still waits for batches.
+        if step.unfinished:
             step.finish()
             trainer.updates += 1
         if self.batch == 0:

@@ -165,7 +165,7 @@ class TrainingStep:
         self._clip_norm, self._clip_value = trainer.clip_grad_norm, trainer.clip_grad_value
         self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
         self.summed = getattr(trainer.loss, "reduction", "mean") == "sum"
-        self._batches, self._weight = 0, 0.0  # of the update to come
+        self._batches, self._weight = 0, 0.0  # the batches so far of the update to come, and their weight
         self.own = own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
