@@ -42,7 +42,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     """
 
     step_root = "_function"
-    _forward_only = False  # of a model, always without a tape
+    _forward_only = False  # whether this is a model that always runs without a tape
     _tensors = False  # whether arrays of NumPy arrive as Tensors
     _clones = True  # whether a model may return a copy of an argument in its place
 
@@ -183,7 +183,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """A call that has no program, and may be recorded."""
         try:
             _ = [*others(args, ""), *others(kwargs, "")]
-        except Exception as error:  # of a metaclass, as the recording would raise
+        except Exception as error:  # A metaclass of an argument may raise, as it would in the recording.
             why = f"an argument raises {type(error).__name__} when it is looked at"
             return self._declined(key, why, args, kwargs)
         if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):

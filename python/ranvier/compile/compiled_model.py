@@ -147,7 +147,7 @@ class _Programs:
     """The last base: the names that a compiled model has if its module does not have them."""
 
     programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
-    _orig_mod = property(lambda model: module_of(model))  # as in PyTorch
+    _orig_mod = property(lambda model: module_of(model))  # PyTorch's name
 
 
 class _Class(type):

@@ -24,7 +24,7 @@ LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
 FEW = 100  # With so many samples or more, a share of them tells something.
 FAR = 1000.0  # times the loss of a constant answer: no trained network is there
-EPOCHS = 3  # After so many epochs with the same loss it is certain that nothing is learned.
+EPOCHS = 3  # From so many epochs on, a loss that is the same in all of them tells something.
 _APPLIED_BY_LOSS = (
     (nn.CrossEntropyLoss, nn.Softmax),
     (nn.BCEWithLogitsLoss, nn.Sigmoid),
