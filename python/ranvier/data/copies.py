@@ -22,8 +22,9 @@ import numpy as np
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
 _CONTAINERS = (list, dict, set)
-_LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
-_local = threading.local()  # what the copy refers to that is being made
+# Arrays of at least so many bytes share memory, of which pages are copied when they are changed.
+_LARGE = 2**16
+_local = threading.local()  # `held` is what the copy that is being made refers to.
 
 
 def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
@@ -35,7 +36,7 @@ def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
             copier.dump(dataset)
             memory.flush()
             return [copier.copy() for _ in range(count)]
-    except Exception:  # an object that says that it can be copied, and cannot
+    except Exception:  # Some objects say that they can be copied, and cannot.
         pass
     with suppress(Exception):
         return [copy(dataset) for _ in range(count)]
@@ -111,7 +112,7 @@ def _form(kind: type) -> tuple[Any, Any] | None:
     base: Any = next((base for base in _CONTAINERS if issubclass(kind, base)), object)
     try:
         base.__new__(kind)
-    except TypeError:  # a class in C
+    except TypeError:  # A class made in C raises this.
         return None
     return base, restore
 

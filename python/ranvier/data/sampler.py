@@ -61,7 +61,7 @@ def stream_of(seed: Seed, name: str) -> random.Generator | None:
         return seed
     if isinstance(seed, np.random.Generator):
         return random.Generator().manual_seed(int(seed.integers(2**63)))
-    numpy_generator(seed, name)  # for its errors
+    numpy_generator(seed, name)  # This is called for the errors that it raises.
     return random.Generator().manual_seed(seed)
 
 
@@ -130,7 +130,7 @@ class RandomSampler(OrderSampler):
     Raises ValueError: num_samples below 1.
     | sorted(rv.data.RandomSampler(range(4))) -> [0, 1, 2, 3]"""
 
-    _part = 2**16  # the draws with replacement that are in memory at a time
+    _part = 2**16  # how many draws with replacement are in memory at a time
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class RandomSampler(OrderSampler):
         num_samples: int | None = None,
         generator: Seed = None,
     ) -> None:
-        len(data_source)  # raises the error here
+        len(data_source)  # A data source without a length raises the error here.
         self.data_source = data_source
         self.replacement = bool(replacement)
         if num_samples is not None:

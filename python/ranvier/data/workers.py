@@ -224,7 +224,7 @@ def _told(error: Exception, number: int) -> Exception:
     text = f"Caught {type(error).__name__} in DataLoader worker process {number}.\nOriginal {text}"
     try:
         return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
-    except Exception:  # its class takes other arguments
+    except Exception:  # The class of the error takes other arguments than a text.
         return RuntimeError(text)
 
 

@@ -139,7 +139,7 @@ def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any
     folder, name = os.path.split(target)
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)
-    mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
+    mode = 0o666 if old is None else old.st_mode & 0o600  # the mode until `_like` sets that of the old file
     while True:
         part = os.path.join(folder, f".{name}.{os.urandom(8).hex()}{TEMPORARY}")
         try:
@@ -186,9 +186,9 @@ def _like(new: int, target: str, old: os.stat_result) -> None:
             except OSError:  # another group may do only what all may
                 mode &= 0o707 | (mode & 0o007) << 3
     if hasattr(os, "listxattr"):
-        with suppress(OSError):  # a file system without them
+        with suppress(OSError):  # Some file systems have none.
             for name in os.listxattr(target):
-                with suppress(OSError):  # one of the system's own
+                with suppress(OSError):  # Attributes of the system cannot be set.
                     os.setxattr(new, name, os.getxattr(target, name))
     if os.fstat(new).st_mode & 0o777 != mode:
         os.fchmod(new, mode)

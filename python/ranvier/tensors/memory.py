@@ -264,7 +264,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
                 _core.fill(array, value)
             return
         except (TypeError, ValueError, OverflowError):
-            pass  # it does not fit, which raises below, or they overlap, which NumPy can do
+            pass  # The value does not fit, which raises below, or the arrays overlap, which NumPy can do.
     try:
         host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:

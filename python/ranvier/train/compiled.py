@@ -21,7 +21,8 @@ from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
 
-_PAYS = 64  # calls that are expected: a recording takes as long as some 60 eager calls of a small step
+# A recording is made if so many calls are expected: it takes as long as some 60 eager calls of a small step.
+_PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
 
 
@@ -58,7 +59,7 @@ class CompiledOrEager(CompiledFunction):
         # the seconds that eager calls must have taken before a recording
         self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told
-        self._eager_calls = 0  # so many of the next calls run eagerly
+        self._eager_calls = 0  # how many of the next calls run eagerly
         if refused:
             self.refuse(refused)
 

@@ -185,7 +185,7 @@ def _measure_ahead(
         try:
             results = evaluate.run_batches(ahead.arguments(), ahead.batches)
         except (TypeError, ValueError):
-            return  # the batch is run again by itself, for the hint in its error
+            return  # The batch then runs by itself, so that its error has the hint.
         if results is None:
             return
         (losses, output), count = results, ahead.batches.done

@@ -49,14 +49,14 @@ def warning_once(leads: bool) -> Iterator[None]:
         yield
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\[")  # how their texts begin
+        warnings.filterwarnings("ignore", r"\[")  # The texts of the hints begin with a bracket.
         yield
 
 
 def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
     """Warn about what most likely goes wrong; all hints are one warning."""
     if trainer.on_nonfinite != "raise":
-        return  # the data are to be taken as they are
+        return  # The data are to be taken as they are, even NaN.
     hints = [
         _applied_twice(trainer),
         _broadcast_targets(trainer, data),

@@ -152,7 +152,8 @@ class TrainingStep:
         careful: whether there is no update where the loss is not finite.
     """
 
-    # what is compiled depends on (rv.compile): the rest are arguments, or counts of the batches so far
+    # The attributes that the compiled methods depend on. The others are their arguments, or counts of the
+    # batches so far.
     step_state = (
         "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "own", "careful",
         "_of_classes", "_classes",
@@ -176,7 +177,8 @@ class TrainingStep:
             "fit",
             self._take if reduce is None else reduce.part,
             eager=isinstance(self._optimizer, LBFGS),
-            # the first step makes the optimizer's state; a fit of one step records nothing
+            # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
+            # records nothing.
             after=int(reduce is None),
             shares=reduce is None,
             refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",
