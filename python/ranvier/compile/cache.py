@@ -66,9 +66,11 @@ class ProgramCache:
         self._asked: Any = None
         self.row, self._rest, self.untimed = 0, _ROW, 0
         self._recordings = self._replays = self._valued = self._at_rest = 0
-        self._spent = self._saved = 0.0  # seconds
+        self._spent = self._saved = 0.0  # the seconds that recordings have cost, and that replays have saved
         self._cheapest = self._eager = self.replay = math.inf
-        self._timed = self._passed = 0  # eager calls whose time is known; reasons that might have passed
+        # the number of eager calls whose time is known, and of recordings refused for reasons that might have
+        # passed
+        self._timed = self._passed = 0
         self._code = code
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
@@ -133,7 +135,8 @@ class ProgramCache:
         before = self._known.get(hash(key))
         self._known[hash(key)] = _PASSED
         self._passed += 1
-        return before != _PASSED and self._passed < _FREE  # not for each of many keys
+        # This is done for a few keys, not for each of many.
+        return before != _PASSED and self._passed < _FREE
 
     def refuse(self, key: Any) -> None:
         """Calls of this signature run eagerly."""
@@ -164,7 +167,8 @@ class ProgramCache:
         self._count_replays()
         if self._recordings > self._free:
             self._cheapest = min(self._cheapest, seconds)
-            self._spent += min(seconds, 2 * self._cheapest)  # others may have had the core meanwhile
+            # Other programs may have had the processor meanwhile, so the seconds have a limit.
+            self._spent += min(seconds, 2 * self._cheapest)
 
     def missed(self, seconds: float, hopeless: bool) -> int:
         """Notes an eager call; so many of the next ones rest."""

@@ -31,7 +31,7 @@ class ModelCall(CompiledFunction):
         Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
     )
     _forward_only = True
-    _model: Callable[[], Any]  # a weak reference
+    _model: Callable[[], Any]  # a weak reference to the model
 
     def _code(self) -> int:
         return hash(tuple([id(type(m)) for m in Module.modules(self._function)]))

@@ -185,7 +185,7 @@ class MultiheadAttention(Module):
             return self._continued(query, cache, packed and is_causal and not (masked or need_weights)), None
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
-        alone = query.ndim == 2  # without a batch: a batch of 1
+        alone = query.ndim == 2  # An input without a batch is computed as a batch of 1.
         axis = 0 if self.batch_first else 1
         if alone:
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))

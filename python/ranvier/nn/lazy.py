@@ -34,7 +34,7 @@ class _Lazy(Module):
     _paths = None  # the layer cannot be described by its arguments: see nn/arguments.py
     _settings: dict[str, Any]
     _size = "num_features"
-    _in_weight = 0  # the axis of the weight that has this size
+    _in_weight = 0  # the axis of the weight that has the size found in the input
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         Module.__init__(self)

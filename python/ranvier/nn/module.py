@@ -180,7 +180,7 @@ class Module(HookRegistration, StateDicts, Conversions):
                 if type(self).register_parameter is _register_parameter:
                     return place(self, PARAMETERS, name, value)
                 if name in attributes and name not in attributes[PARAMETERS]:
-                    Module.__delattr__(self, name)  # register_parameter takes free names only
+                    Module.__delattr__(self, name)  # register_parameter takes only names that are free.
                 return self.register_parameter(name, value)
             if isinstance(value, Buffer):
                 attributes.pop(name, None)
@@ -189,7 +189,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
             if name in buffers and (value is None or isinstance(value, Tensor) or hasattr(value, OTHER_FORM)):
                 dict.__setitem__(buffers, name, value)
-                attributes[name] = value  # also under the name of a property
+                attributes[name] = value  # This holds also for the name of a property, as in `place`.
                 return
             if name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
                 replace(self, name, value)

@@ -59,7 +59,7 @@ def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     if link is None or link() is not module:  # The id was that of a module that is gone.
         link, calls, seconds = ref(module), 0, 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
-        _calls.pop(id(module), None)  # another thread may have done it
+        _calls.pop(id(module), None)  # Another thread may have removed it.
         call = provider("replays").begin(module, args)
         return module.forward(*args) if call is None else call(*args)
     began = perf_counter()

@@ -36,7 +36,7 @@ class Parameter(Tensor):
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
-            share(data, parameter)  # one memory, one count of its changes
+            share(data, parameter)  # Both have one memory, so they have one count of its changes.
         else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
         return parameter.requires_grad_(requires_grad)
