@@ -22,9 +22,10 @@ from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
 
-# Attributes of an array that the key of a program has: a replay sees the same.
+# Attributes of an array that are part of a program's key. A step may read them, since replays have the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
-# Methods of np.ndarray that make objects, that Watched defines, or by which NumPy and the core read memory.
+# Methods of np.ndarray that Watched does not forward to the caller's array: those that make objects, those
+# that Watched defines itself, and those by which NumPy and the core read memory.
 _NOT_FORWARDED = frozenset(
     {
         "__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
@@ -35,6 +36,8 @@ _NOT_FORWARDED = frozenset(
 
 
 def _noted(name: str) -> Any:
+    """A property that notes the use of an attribute, and reads it from the caller's array."""
+
     def get(self: Any) -> Any:
         _note_use(name)
         return getattr(_unwatched(self), name)
@@ -49,6 +52,7 @@ class Watched(np.ndarray[Any, Any]):
     """
 
     __slots__ = ("_callers",)
+    # isinstance reads this: a step that asks for the class is noted too, and gets that of the caller's array.
     __class__ = _noted("__class__")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -69,14 +73,19 @@ def _unwatched(x: Any) -> Any:
     """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
     if type(x) is Watched:
         callers = getattr(x, "_callers", None)
-        return np.ndarray.view(x, np.ndarray) if callers is None else callers  # None: NumPy made it from one
+        # Without `_callers`, x is no argument: NumPy has made it from one, as a slice.
+        return np.ndarray.view(x, np.ndarray) if callers is None else callers
     parts = parts_of(x)
     unwatched = [] if parts is None else [_unwatched(part) for part in parts]
     return x if not parts or all(map(is_, unwatched, parts)) else with_parts(x, unwatched)
 
 
 def _note_use(what: str) -> None:
-    """Refuses the recording, unless code of the library itself uses the array."""
+    """Refuses the recording, unless code of the library itself uses the array.
+
+    Only a method of Watched may call this, with no function in between: the frame at depth 0 is then this
+    function, at depth 1 the method, and at depth 2 the code that uses the array.
+    """
     recording = current()
     if recording is not None and not sys._getframe(2).f_code.co_filename.startswith(PACKAGE):
         recording.refuse(
@@ -86,9 +95,11 @@ def _note_use(what: str) -> None:
 
 
 def _forwarded(name: str) -> Any:
+    """A method that notes its use, and calls that of the caller's array."""
+
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = getattr(_unwatched(self), name)(*map(_unwatched, args), **kwargs)
-        if result is not NotImplemented:  # else the other operand computes: a Tensor
+        if result is not NotImplemented:  # Otherwise Python lets the other operand compute, a Tensor.
             _note_use(name)
         return result
 
@@ -99,14 +110,15 @@ for _name, _value in vars(np.ndarray).items():
     if _name not in _IN_SIGNATURE and not _name.startswith("__"):
         setattr(Watched, _name, _noted(_name))
     elif _name.startswith("__") and _name not in _NOT_FORWARDED and callable(_value):
-        setattr(Watched, _name, _forwarded(_name))  # Python looks operators up in the class
+        setattr(Watched, _name, _forwarded(_name))  # Python looks for operators in the class only.
 for _name in ("__array_interface__", "__array_struct__"):
     setattr(Watched, _name, _noted(_name))
 Watched.__bytes__ = _forwarded("tobytes")  # type: ignore[attr-defined]
 
 
 def _watched(array: Array, memory: Array) -> Array:
-    """memory: what the step reads, array's own or a copy; array: the caller's."""
+    """The view that the step gets. array: the caller's; memory: what the step reads, which is the caller's
+    array itself or a copy."""
     view = memory.view(Watched)
     np.ndarray.__setattr__(view, "_callers", array)
     return view
@@ -117,19 +129,20 @@ class Arguments:
 
     Attributes:
         args, kwargs: what the step gets.
-        arrays: the memory that it reads, in the order of `_core._signature`; of those that share some, all as
-            one.
+        arrays: the memory that it reads, in the order of `_core._signature`. Arrays that share memory count
+            as one.
         has_arrays: whether there are arrays of NumPy.
-        others: what guards have to compare.
+        others: the other arguments, which guards have to compare.
     """
 
     def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
         """tensors: arrays of NumPy arrive as Tensors."""
         self.has_arrays = False
-        self._copies: dict[int, Array] = {}  # of arrays, by id
+        self._copies: dict[int, Array] = {}  # the copies of empty arrays, by the id of the array
         self._recording, self._as_tensors = recording, tensors
-        self._tensors: list[tuple[Tensor, Array, Array]] = []  # with the caller's memory, and what it has now
-        self._containers: list[tuple[Any, Any]] = []  # lists and dicts: the caller's, what the step gets
+        # Each Tensor with its own array, and with the array that it has while the step runs.
+        self._tensors: list[tuple[Tensor, Array, Array]] = []
+        self._containers: list[tuple[Any, Any]] = []  # lists and dicts, each with what the step gets for it
         seen: dict[int, Any] = {}
         self.args = replaced(args, self._take, seen, self._containers)
         self.kwargs = replaced(kwargs, self._take, seen, self._containers) if kwargs else kwargs
@@ -144,7 +157,9 @@ class Arguments:
     def _take(self, x: Any) -> Any:
         array = array_of(x)
         memory = array
-        if array.size == 0:  # empty arrays may share an address
+        # The recording tells arguments apart by their addresses, and an empty array may have the address of
+        # another array. So it gets the memory of one element, which no other has.
+        if array.size == 0:
             own = np.ndarray(array.shape, array.dtype, np.empty(1, array.dtype), strides=array.strides)
             memory = self._copies.setdefault(id(array), own)
         if self._as_tensors:
@@ -168,6 +183,8 @@ class Arguments:
                 x._array = array
             else:
                 changed = True
+            # A hook, a gradient or an attribute that the step leaves on an argument is a change, too, which a
+            # replay would not make.
             hooked = id(x) in hooks.before_accumulation or id(x) in hooks.after_accumulation
             taped = x._requires_grad or x._grad is not None or x._grad_fn is not None
             changed = changed or hooked or taped or bool(x.__dict__)
@@ -188,7 +205,8 @@ class Arguments:
         """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
-        arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
+        # What the step reads may be copies, so the callers' arrays are compared, too.
+        arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
         if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return unwatched

@@ -20,24 +20,26 @@ from typing import Any
 
 from ranvier.compile.program import Program
 
-_MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
-_TIMED = 4  # replays whose time is taken after a recording
-_OVERHEAD = 1 << 16  # of a program besides its arrays
-_VARIANTS = 4  # programs of one signature, which differ in their guards
-_KEYS = 4096  # signatures, and codes, that are remembered
+_MEMORY = 1 << 28  # the most bytes of all programs; beyond, the least recently used one is dropped
+_TIMED = 4  # how many replays are timed after a recording
+_OVERHEAD = 1 << 16  # the bytes of a program besides its arrays
+_VARIANTS = 4  # the most programs of one signature, which differ in their guards
+_KEYS = 4096  # the most signatures, and codes, that are remembered
 _FREE, _MOST_FREE = 4, 16  # recordings that need not be paid for, at first and later
-_PAYS = 16  # replays for which one more is free
-_SHARE = 1 / 16  # of the time of eager calls may be taken by recordings
-_IN_ADVANCE = 8  # recordings that can be paid for in advance
+_PAYS = 16  # the replays for which one more recording is free
+_SHARE = 1 / 16  # the share of the time of eager calls that recordings may take
+_IN_ADVANCE = 8  # the most recordings that replays can pay for in advance
 _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
-_ROW, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
-_BY_REPLAY = 4  # eager calls that one replay between them makes up for
+_ROW, _LONGEST = 64, 1 << 14  # after so many eager calls in a row as many rest; the most calls that rest
+_BY_REPLAY = 4  # A replay among eager calls in a row takes so many off their number.
 RECORDED, EAGER, REFUSED = range(3)
-_SEEN, _PASSED, _REFUSED = range(3)  # a signature: also one that could not be recorded, once or for good
-_HOPELESS = 16  # as so many calls counts one that cannot be replayed, or whose replay fails
+# What is known of a signature: seen, not recorded once, or never to be recorded.
+_SEEN, _PASSED, _REFUSED = range(3)
+_HOPELESS = 16  # A call that cannot be replayed, or whose replay fails, counts as so many calls.
 
 
-_unpaid: dict[int, int] = {}  # by code: so many recorded functions of it ended since one has paid for that
+# How many recorded functions of a code (the key) ended since one of them paid for its recordings.
+_unpaid: dict[int, int] = {}
 
 
 class ProgramCache:
@@ -60,13 +62,15 @@ class ProgramCache:
         # What became of a signature, by its hash: a key would keep arguments.
         self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
-        self._last_key: Any = None  # of a replay
+        self._last_key: Any = None  # the key of the latest replay or recording
         self._asked: Any = None
         self.row, self._rest, self.untimed = 0, _ROW, 0
         self._recordings = self._replays = self._valued = self._at_rest = 0
-        self._spent = self._saved = 0.0  # seconds
+        self._spent = self._saved = 0.0  # the seconds that recordings have cost, and that replays have saved
         self._cheapest = self._eager = self.replay = math.inf
-        self._timed = self._passed = 0  # eager calls whose time is known; reasons that might have passed
+        # the number of eager calls whose time is known, and of recordings refused for reasons that might have
+        # passed
+        self._timed = self._passed = 0
         self._code = code
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
@@ -131,7 +135,8 @@ class ProgramCache:
         before = self._known.get(hash(key))
         self._known[hash(key)] = _PASSED
         self._passed += 1
-        return before != _PASSED and self._passed < _FREE  # not for each of many keys
+        # This is done for a few keys, not for each of many.
+        return before != _PASSED and self._passed < _FREE
 
     def refuse(self, key: Any) -> None:
         """Calls of this signature run eagerly."""
@@ -162,7 +167,8 @@ class ProgramCache:
         self._count_replays()
         if self._recordings > self._free:
             self._cheapest = min(self._cheapest, seconds)
-            self._spent += min(seconds, 2 * self._cheapest)  # others may have had the core meanwhile
+            # Other programs may have had the processor meanwhile, so the seconds have a limit.
+            self._spent += min(seconds, 2 * self._cheapest)
 
     def missed(self, seconds: float, hopeless: bool) -> int:
         """Notes an eager call; so many of the next ones rest."""

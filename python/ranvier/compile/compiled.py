@@ -29,9 +29,9 @@ from ranvier.nn.often import attach, attached
 from ranvier.observe import Lock, may_replay
 from ranvier.tensors.recording import Recording
 
-_CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache
-_MOST_EXCEPTIONS = 4  # runs that are no use for a program
-_POSTPONED = 16  # replays until the next attempt to check
+_CACHED = 1 << 20  # the most bytes that a recording may leave in the allocator's cache
+_MOST_EXCEPTIONS = 4  # how many runs may be of no use for a program
+_POSTPONED = 16  # how many replays come before the next attempt to check
 _numbers = count()
 
 
@@ -42,7 +42,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     """
 
     step_root = "_function"
-    _forward_only = False  # of a model, always without a tape
+    _forward_only = False  # whether this is a model that always runs without a tape
     _tensors = False  # whether arrays of NumPy arrive as Tensors
     _clones = True  # whether a model may return a copy of an argument in its place
 
@@ -57,7 +57,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._place = f"compiled {next(_numbers)}"
         self._serve(self._place if type(self._function) is FunctionType else None, None)
         self._cache = ProgramCache(0 if self._strict else self._code())
-        self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
+        # one compiled function for each object whose method this is
+        self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned, self._exceptions = False, 0
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
@@ -84,14 +85,14 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _of(self, instance: Any) -> Any:
         """The programs for one object, which the core keeps for it: both are freed together."""
         try:
-            with self._lock:  # two threads may come first
+            with self._lock:  # Two threads may call it for the first time together.
                 method = attached(instance, self._place, None)
                 if method is None:
                     method = CompiledMethod(self, instance)
                     attach(instance, self._place, method)
                     self._instances.add(method)
                 return method
-        except (AttributeError, TypeError):  # without a __dict__, or without weak references
+        except (AttributeError, TypeError):  # The object has no __dict__, or allows no weak references.
             return self
 
     # --- what a user sees, copies, pickles
@@ -139,7 +140,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if self._rests():
             with self._lock if self._cache.kept else nullcontext():  # in turn with replays
                 return self._eager(args, kwargs)
-        if other_threads():  # they wait while a step is recorded, checked or replayed
+        if other_threads():  # Other threads wait while a step is recorded, checked or replayed.
             with self._lock:
                 return self._at_once(args, kwargs)
         return self._at_once(args, kwargs)
@@ -183,7 +184,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """A call that has no program, and may be recorded."""
         try:
             _ = [*others(args, ""), *others(kwargs, "")]
-        except Exception as error:  # of a metaclass, as the recording would raise
+        except Exception as error:  # A metaclass of an argument may raise, as it would in the recording.
             why = f"an argument raises {type(error).__name__} when it is looked at"
             return self._declined(key, why, args, kwargs)
         if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
@@ -283,7 +284,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         try:
             if recording.fault:
                 raise CaptureError(recording.fault, result)
-            result = detached(result)  # nothing keeps its tape
+            result = detached(result)  # Nothing keeps the tape of the result.
             if checked is not None and self._is_same(key, checked, settings, recording, result):
                 made = checked
             else:

@@ -31,7 +31,7 @@ class ModelCall(CompiledFunction):
         Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
     )
     _forward_only = True
-    _model: Callable[[], Any]  # a weak reference
+    _model: Callable[[], Any]  # a weak reference to the model
 
     def _code(self) -> int:
         return hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
@@ -147,7 +147,7 @@ class _Programs:
     """The last base: the names that a compiled model has if its module does not have them."""
 
     programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
-    _orig_mod = property(lambda model: module_of(model))  # as in PyTorch
+    _orig_mod = property(lambda model: module_of(model))  # PyTorch's name
 
 
 class _Class(type):

@@ -29,10 +29,10 @@ _SIGNALS = signal.valid_signals()
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
 # Functions of dataclasses: what they read has no name in the code.
 _AS_DATA = frozenset({"asdict", "astuple"})
-# Of inspect: what they look at, `Executed.reads_code` has guarded.
+# Functions of inspect. `Executed.reads_code` has guards made for what they look at.
 _OF_CODE = frozenset({"signature", "parameters"})
-_OF_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})  # of `os.environ`
-_LOOKS_UP = frozenset({"get_field"})  # of string.Formatter
+_OF_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})  # the methods of `os.environ`
+_LOOKS_UP = frozenset({"get_field"})  # the method of string.Formatter that looks up attributes
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS: tuple[str, ...] = (*_VARIABLES, "LOAD_DEREF", "LOAD_CLASSDEREF")
 _LOADS += ("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS")

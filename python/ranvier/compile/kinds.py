@@ -171,7 +171,7 @@ def is_listed(function: Any) -> bool:
     owner, name = getattr(function, "__self__", None), function.__name__
     if name in NOT_PURE:
         return False
-    if hasattr(function, "__objclass__"):  # of a class, not bound
+    if hasattr(function, "__objclass__"):  # a method of a class that is not bound to an object
         return is_listed_type(function.__objclass__)
     if owner is None or isinstance(owner, types.ModuleType):
         module = function.__module__ or getattr(owner, "__name__", "")
@@ -212,7 +212,7 @@ def is_python_class(kind: type) -> bool:
     """Whether a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
-    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # whose methods in the core are known
+    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
         return True
     for value in vars(kind).values():
         if type(value) in _IN_C and kind in (

@@ -25,10 +25,12 @@ from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
 
-STATE = "the state"  # of an optimizer, which the first steps make
-SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
+STATE = "the state"  # the state of an optimizer, which its first steps make
+# The attributes that hold an optimizer's settings.
+SETTINGS = frozenset({"param_groups", "defaults", "state"})
 READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)  # settings that no guard compares
-OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
+# The attributes of an optimizer that have guards of their own, which are not those of an object.
+OF_OPTIMIZERS = SETTINGS | {"_plans"}
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 # What stands around steps and holds much that they do not read. Where the code that ran is known, only the
 # attributes are guarded that it names.
@@ -58,7 +60,7 @@ def names_of_class(kind: type) -> set[str]:
     return names
 
 
-_names: dict[type, set[str]] = {}  # of classes of the library
+_names: dict[type, set[str]] = {}  # the names in each class of the library
 
 
 def is_of_library(kind: type) -> bool:
@@ -119,10 +121,13 @@ def renew() -> None:
 
 
 _lock = Lock()
-# Made once, as they are the same for all steps; with functions that others have put there.
-_of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}  # with all that it inherits from
-_made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}  # by the id of the class or module, for good
-_comparison: list[Any] = []  # of all of them, at most one
+# These guards are made once, because they are the same for all steps. Each comes with the functions that
+# others have put in the class or module.
+# The guards of a class, with those of its bases and of their modules.
+_of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}
+# The guard of one class or module, by its id; it stays until one has changed.
+_made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
+_comparison: list[Any] = []  # The guards of all of them in one object of the core, if it is made.
 
 
 def guard_object(walk: Guards, x: Any, text: str) -> None:
@@ -238,7 +243,7 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
     """The settings and names of the state, where the user's code may read them."""
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
-        walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # which the program may replace
+        walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # The program may replace these attributes.
         walk.add((GuardKind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")

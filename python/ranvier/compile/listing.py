@@ -12,8 +12,9 @@ from ranvier.ops.making import random
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _DTYPES |= {"e": "float16", "E": "bfloat16"}
 _ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"
-_NOT_MEASURED = 1e30  # of `Instruction` in cpp/program/program.h
-_WIDE = 42  # characters of operands; an update has some for each parameter
+_NOT_MEASURED = 1e30  # The seconds of an `Instruction` before it is measured (cpp/program/program.h).
+# The most characters of an instruction's operands: an update has some operands for each parameter.
+_WIDE = 42
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
                 value = getattr(value, "_array", value)
                 if hasattr(value, "ctypes"):
                     names.setdefault(address_of(value), f"{of.get(id(p), 'parameter')}.{key}")
-        for parameters, steps, *_ in plan.by_dtype:  # where the state has none, as SGD's
+        # The state of some optimizers, as SGD, has no arrays for the steps: the plan has them.
+        for parameters, steps, *_ in plan.by_dtype:
             for p, step in zip(parameters, steps, strict=True):
                 names.setdefault(address_of(step), f"{of.get(id(p), 'parameter')}.step")
     return names

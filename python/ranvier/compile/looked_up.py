@@ -16,8 +16,8 @@ from ranvier.observe import Lock, current
 LOOK_UP = frozenset({"getattr", "hasattr"})
 _STORE = frozenset({"setattr", "delattr"})
 WATCHED = LOOK_UP | _STORE
-_OWN = HIDDEN | STATE_OF_TENSORS  # of objects of Python and the library
-_made = {name: vars(builtins)[name] for name in WATCHED}  # in C
+_OWN = HIDDEN | STATE_OF_TENSORS  # the own attributes of Python's and the library's objects
+_made = {name: vars(builtins)[name] for name in WATCHED}  # the built-in functions
 _active: list[Any] = []
 _lock = Lock()
 

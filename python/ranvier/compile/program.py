@@ -276,7 +276,7 @@ class Program:
             for plan, optimizer, group in self.plans:
                 if not plan.refresh(optimizer, group):
                     return False
-        except Exception:  # of a setting that is out of range, which the eager step refuses in its turn
+        except Exception:  # A setting is out of range. The eager step refuses it in its turn.
             return False
         return True
 

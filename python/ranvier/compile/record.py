@@ -79,7 +79,8 @@ def record(
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _core._signature((), {}, False)  # which has those of the library
+    # Its signature has the settings of the library, such as the default dtype.
+    settings = _core._signature((), {}, False)
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
@@ -104,7 +105,7 @@ def record(
                 "gradients ...), which a replay would not; do that outside the step"
             )
     if not (forward_only or tensors):
-        with contextlib.suppress(RecursionError):  # of a result that contains itself
+        with contextlib.suppress(RecursionError):  # A result that contains itself raises it.
             result = arguments.callers(result)
     recorded.fault = recorded.fault or recorded.core.fault or recorded.executed.fault or unlike
     if not (recorded.fault or forward_only) and any(map(_has_tape, tensors_of(result))):

@@ -62,7 +62,8 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
     if not (records and hasattr(kind, "__dataclass_fields__")) or issubclass(kind, Module):
         return None
     new = getattr(kind, "__new__", None)
-    if new is dict.__new__ or new is OrderedDict.__new__:  # as results of the library transformers are
+    # The results of the library transformers are dataclasses and OrderedDicts.
+    if new is dict.__new__ or new is OrderedDict.__new__:
         return [*_attributes(x).values(), *OrderedDict.values(x)]
     return [*_attributes(x).values()] if new is object.__new__ else None
 

@@ -35,7 +35,8 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
 _MOST_GUARDS = 20_000
-_NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})  # of functions and classes
+# Attributes of functions and classes.
+_NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 
 
 class Walk(Guards):
@@ -115,7 +116,7 @@ class Walk(Guards):
                     self.add((GuardKind.DICT, x, "", (), f"the items of {text}"))
                     continue
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
-            except Exception as error:  # of a method or a metaclass of x
+            except Exception as error:  # A method or a metaclass of x may raise anything.
                 self.deny(text, f"a value that raises {type(error).__name__} when it is looked at")
             if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
@@ -213,7 +214,9 @@ class Walk(Guards):
             self.add((GuardKind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
             self._reached.add(id(code))
-        ran = id(code) in self._codes or id(code) in self._library  # of a named tuple, or a decorator
+        # Some code that counts as the library's is in no file of it: that of named tuples and of Python's
+        # decorators.
+        ran = id(code) in self._codes or id(code) in self._library
         if ran or self._reads_code:
             expected = code, f.__defaults__, f.__kwdefaults__
             self.add((GuardKind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
@@ -350,7 +353,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
-    Transient: lambda walk, x, text: None,  # of files, not of steps
+    Transient: lambda walk, x, text: None,  # It matters for files, not for steps.
 }
 
 

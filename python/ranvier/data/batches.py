@@ -71,7 +71,8 @@ class Batches:
 
     def __call__(self, numbered: tuple[int, Any]) -> Any:
         number, chosen = numbered
-        if self.gathers_only or self.key is None:  # no random numbers, or as the program draws them
+        # No random numbers are needed, or they come from the generator that the program uses.
+        if self.gathers_only or self.key is None:
             return self.made(chosen)
         with random.using(random.Generator().manual_seed(philox.mixed(self.key, number + 1))):
             return self.made(chosen)
@@ -96,7 +97,8 @@ class Batches:
         if self.stream:  # the samples themselves
             return self.collate(chosen)
         if self.single:
-            chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen  # of a batch sampler
+            # A batch sampler gives the index as an array.
+            chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen
             return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
             if self.several is not None:

@@ -19,7 +19,8 @@ from ranvier.tensors.memory import Array, native
 
 __all__ = ["default_collate", "default_convert"]
 
-default_collate_fn_map: dict[Any, Any] = {}  # functions of a program for classes of samples, as PyTorch's
+# A program can add functions here, by the class of samples that they collate, as in PyTorch.
+default_collate_fn_map: dict[Any, Any] = {}
 
 
 @own_error
@@ -48,7 +49,7 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     for kind, function in own.items():
         if isinstance(first, kind):
             return function(batch, collate_fn_map=own)
-    if isinstance(first, (str, bytes)):  # also those of NumPy
+    if isinstance(first, (str, bytes)):  # Texts of NumPy are str and bytes, too.
         return batch
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
         kept = isinstance(first, Tensor) and (
@@ -105,7 +106,8 @@ def _stacked(batch: Any) -> Array:
     if kinds == {Tensor}:
         arrays = [sample._array for sample in batch]
     elif kinds == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
-        arrays = [raw(batch[0]), *batch[1:]]  # its errors are those of the others
+        # If this raises an error, the other samples would raise it, too.
+        arrays = [raw(batch[0]), *batch[1:]]
     elif kinds <= {bool, int, float}:
         return tensor(list(batch), dtype=np.float64 if isinstance(batch[0], float) else None)._array
     else:

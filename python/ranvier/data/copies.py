@@ -22,20 +22,21 @@ import numpy as np
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
 _CONTAINERS = (list, dict, set)
-_LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
-_local = threading.local()  # what the copy refers to that is being made
+# Arrays of at least so many bytes share memory, of which pages are copied when they are changed.
+_LARGE = 2**16
+_local = threading.local()  # `held` is what the copy that is being made refers to.
 
 
 def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
     """Copies of a data set; what cannot be copied is shared. pickled: as a file would have it."""
-    in_memory = getattr(os, "memfd_create", None)  # of Linux
+    in_memory = getattr(os, "memfd_create", None)  # Only Linux has it.
     try:
         with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
             copier = _Copier(memory, pickled)
             copier.dump(dataset)
             memory.flush()
             return [copier.copy() for _ in range(count)]
-    except Exception:  # an object that says that it can be copied, and cannot
+    except Exception:  # Some objects say that they can be copied, and cannot.
         pass
     with suppress(Exception):
         return [copy(dataset) for _ in range(count)]
@@ -49,7 +50,9 @@ class _Copier(pickle.Pickler):
         self.text, self.pickled = io.BytesIO(), pickled
         super().__init__(self.text, 5)
         self.held: list[Any] = []
-        self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
+        # Where the large arrays begin in the memory, by their index in `held`. The memory has each page once,
+        # for all copies.
+        self.places: dict[int, int] = {}
         self.memory = memory  # a file
 
     def reducer_override(self, x: Any) -> Any:
@@ -82,7 +85,7 @@ class _Copier(pickle.Pickler):
 
     def copy(self) -> Any:
         """One copy; the pages of its large arrays are copied where they are changed."""
-        file = self.memory.fileno()  # which a mapping keeps open: one for all arrays
+        file = self.memory.fileno()  # A mapping keeps its file open, so there is one mapping for all arrays.
         memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY) if self.places else None
         _local.held = [
             np.ndarray(x[0], x[1], memory, self.places[i], order=x[2]) if i in self.places else x
@@ -105,11 +108,11 @@ def _form(kind: type) -> tuple[Any, Any] | None:
         if known and owner not in (object, *_CONTAINERS):
             if _HOOKS & vars(owner).keys():
                 return None
-            restore = vars(owner).get("__setstate__", restore)  # of a Module
+            restore = vars(owner).get("__setstate__", restore)  # A Module defines __setstate__.
     base: Any = next((base for base in _CONTAINERS if issubclass(kind, base)), object)
     try:
         base.__new__(kind)
-    except TypeError:  # a class in C
+    except TypeError:  # A class made in C raises this.
         return None
     return base, restore
 

@@ -100,7 +100,7 @@ class Subset(Dataset[T]):
 
     def __init__(self, dataset: Dataset[T], indices: Sequence[int] | Indices) -> None:
         self.dataset = dataset
-        np.asarray(indices, np.intp)  # for its errors
+        np.asarray(indices, np.intp)  # This is called for the errors that it raises.
         self.indices = indices
 
     def __getitem__(self, index: Any) -> T:

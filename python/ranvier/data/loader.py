@@ -69,7 +69,9 @@ class DataLoader(Generic[T]):
         transform: a function of the first array of each batch, after `augment` (`rv.data.Normalize` ...).
         num_workers: the number of workers, which make batches in turn, each with its copy of the dataset and
             its random numbers. They run one after the other in this process, without `prefetch`;
-            `rv.utils.data.get_worker_info()` tells which one runs.
+            `rv.utils.data.get_worker_info()` tells which one runs. Batches that are only rows of arrays (of
+            a TensorDataset, with the default `collate_fn`, without `augment`, `transform` and
+            `worker_init_fn`) are made without workers: they would be the same.
         worker_init_fn: called in each worker with its number before its first batch.
         persistent_workers: each pass has the same workers.
         timeout: the seconds that a worker has for a batch.
@@ -92,7 +94,9 @@ class DataLoader(Generic[T]):
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
-    _keyed = True  # whether the random numbers of a pass depend on its key alone
+    # Whether the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
+    # library's (torch/twister.py, which sets False here), they come from the generator, as in PyTorch.
+    _keyed = True
 
     def __init__(
         self,
@@ -142,13 +146,13 @@ class DataLoader(Generic[T]):
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
         if isinstance(multiprocessing_context, str):
-            import multiprocessing  # takes a millisecond
+            import multiprocessing  # This import takes a millisecond.
 
             multiprocessing_context = multiprocessing.get_context(multiprocessing_context)
         self.multiprocessing_context, self.persistent_workers = multiprocessing_context, persistent_workers
-        self._workers: list[Worker] | None = None  # those that are kept
+        self._workers: list[Worker] | None = None  # the persistent workers, once a pass has started them
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
-        # an integer seeds a stream, so that the second epoch differs from the first
+        # An integer seeds a stream of numbers, so that the second epoch differs from the first.
         self.generator = stream_of(generator, "DataLoader")
         indices, batches = sampler, batch_sampler
         if batch_sampler is not None:
@@ -164,8 +168,8 @@ class DataLoader(Generic[T]):
             batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
         self.sampler, self.batch_sampler = indices, batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
-        self._done = 0  # batches of it that were yielded
-        self._resumed = False
+        self._done = 0  # how many batches of that pass were yielded
+        self._resumed = False  # whether the next `iter` continues a loaded pass
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and "_start" in self.__dict__:
@@ -188,6 +192,8 @@ class DataLoader(Generic[T]):
         """A pass over the data; PyTorch's name, which its programs override."""
         if self._start is None:
             self._start, self._done = self._draw(), 0
+        # The library's samplers need the length of their data source, other samplers have none to check: the
+        # empty tuple has a length, so it passes.
         source = getattr(self.sampler, "data_source", ())
         if not (self._stream or (hasattr(self.dataset, "__getitem__") and hasattr(source, "__len__"))):
             kind = type(self.dataset).__name__
@@ -196,7 +202,7 @@ class DataLoader(Generic[T]):
 
     @property
     def _auto_collation(self) -> bool:
-        """Whether samples are made batches."""
+        """Whether samples are put together to batches; else each one is yielded alone."""
         return self.batch_sampler is not None or self.batch_size is not None
 
     @property
@@ -247,6 +253,7 @@ class DataLoader(Generic[T]):
     def _batches(self, key: int, first: int) -> Iterator[Any]:
         """The batches of one pass from number `first` on."""
         make = Batches(self, key if self._keyed else None, self.dataset)
+        # Workers are not started where no code of the program would run in them (see num_workers above).
         if self.num_workers and not (make.gathers_only and self.worker_init_fn is None):
             workers = self._workers or started(self, key & (2**63 - 1))
             self._workers = workers if self.persistent_workers else None
@@ -254,15 +261,16 @@ class DataLoader(Generic[T]):
                 worker.begin_pass(self)
             indices = itertools.repeat(None) if self._stream else self._indices(key)
             turns = Turns(workers, indices, self.prefetch_factor or 2)
-            for _ in range(first):  # which the workers' random numbers depend on
+            # The workers' random numbers depend on the batches made so far: a resumed pass makes them again.
+            for _ in range(first):
                 next(turns, None)
             return turns
         numbered = itertools.islice(enumerate(self._indices(key)), first, None)
         return ahead(make, numbered, self.prefetch) if self.prefetch else map(make, numbered)
 
     def _indices(self, key: int) -> Iterator[Any]:
-        """The indices of each batch: arrays for our orders, else what the samplers yield; of a stream its
-        samples."""
+        """The indices of each batch: arrays for the library's own samplers, else what the samplers yield. For
+        an IterableDataset (a stream), the samples of each batch."""
         if self._stream:
             samples = parts(self.dataset, self.batch_size, self.drop_last)
             return drawn_with(key, samples) if self._keyed else samples
@@ -270,7 +278,8 @@ class DataLoader(Generic[T]):
         if not self._keyed:
             return iter(source)
         batched = type(source) is BatchSampler and source is self.batch_sampler
-        ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__  # not a subclass's own
+        # A subclass of a sampler of the library that defines its own __iter__ is not one of ours.
+        ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__
         if ours and (batched or source is self.sampler):
             order = self.sampler._drawn(key)  # type: ignore[union-attr]
             return iter(source._batches(order) if batched else order)
@@ -295,7 +304,8 @@ class DataLoader(Generic[T]):
 
 
 class _BaseDataLoaderIter:
-    """One pass over the data: of a DataLoader, or without a key of another library's object like one."""
+    """One pass over the data of a DataLoader. Without a key, `loader` is an object of another library that
+    has the attributes of PyTorch's DataLoader."""
 
     def __init__(self, loader: Any, key: int | None = None, first: int = 0) -> None:
         self._loader, self._key = loader, key
@@ -314,7 +324,7 @@ class _BaseDataLoaderIter:
         try:
             batch = next(self._batches)
         except StopIteration:
-            if position["_start"] == self._key:  # else another pass has begun
+            if position["_start"] == self._key:  # Otherwise another pass has begun since.
                 position.update(_start=None, _done=0)
             raise
         position["_done"] += 1
@@ -324,7 +334,9 @@ class _BaseDataLoaderIter:
 def _of_another(loader: Any) -> Iterator[Any]:
     """The batches of an object with PyTorch's attributes of a DataLoader, made in this process."""
     own, whole = loader.collate_fn, loader._auto_collation
-    empty((), dtype=int64).random_(generator=loader.generator)  # PyTorch's seed of workers
+    # PyTorch draws a seed for its workers here, even without workers. The number is not used, but the draw
+    # moves the generator on: the numbers after it are then those that follow in PyTorch.
+    empty((), dtype=int64).random_(generator=loader.generator)
     samples = iter(loader.dataset) if loader._dataset_kind == _DatasetKind.Iterable else None
     for index in loader._index_sampler:
         if samples is None:

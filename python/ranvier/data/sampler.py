@@ -61,7 +61,7 @@ def stream_of(seed: Seed, name: str) -> random.Generator | None:
         return seed
     if isinstance(seed, np.random.Generator):
         return random.Generator().manual_seed(int(seed.integers(2**63)))
-    numpy_generator(seed, name)  # for its errors
+    numpy_generator(seed, name)  # This is called for the errors that it raises.
     return random.Generator().manual_seed(seed)
 
 
@@ -75,8 +75,8 @@ class Sampler(Generic[T_co]):
 class OrderSampler(Sampler[int]):
     """A sampler with an epoch in one array, which is a function of a key."""
 
-    generator: random.Generator | None = None  # None: the library's
-    num_samples: int  # of an epoch
+    generator: random.Generator | None = None  # None: the library's generator
+    num_samples: int  # how many indices an epoch has
 
     def _order(self, key: int) -> Indices:
         """The indices of the epoch with this key."""
@@ -130,7 +130,7 @@ class RandomSampler(OrderSampler):
     Raises ValueError: num_samples below 1.
     | sorted(rv.data.RandomSampler(range(4))) -> [0, 1, 2, 3]"""
 
-    _part = 2**16  # the draws with replacement that are in memory at a time
+    _part = 2**16  # how many draws with replacement are in memory at a time
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class RandomSampler(OrderSampler):
         num_samples: int | None = None,
         generator: Seed = None,
     ) -> None:
-        len(data_source)  # raises the error here
+        len(data_source)  # A data source without a length raises the error here.
         self.data_source = data_source
         self.replacement = bool(replacement)
         if num_samples is not None:

@@ -30,7 +30,7 @@ class Affine:
     float32 stays float32; everything else is computed and returned in float64.
     """
 
-    _names: tuple[str, str]  # of the constructor's arguments
+    _names: tuple[str, str]  # the names of the constructor's arguments
 
     def __init__(self, per: str, first: npt.ArrayLike | None, second: npt.ArrayLike | None) -> None:
         if (first is None) != (second is None):

@@ -30,7 +30,7 @@ from ranvier.tensors.dtypes import default
 
 __all__ = ["get_worker_info"]
 
-mtrand: Any = np.random  # of the global generator
+mtrand: Any = np.random  # NumPy's functions for its global generator, as get_bit_generator
 _ENDED = object()
 
 
@@ -164,7 +164,8 @@ class Worker:
 
 def started(loader: Any, seed: int) -> list[Worker]:
     """The workers of a loader, each with its copy of the data set."""
-    from ranvier.data.copies import copies  # here, as other imports of this module: programs without workers
+    # It is imported here, because programs without workers need neither it nor what it imports.
+    from ranvier.data.copies import copies
 
     own, n, context = (
         (loader.collate_fn, loader.worker_init_fn),
@@ -172,7 +173,8 @@ def started(loader: Any, seed: int) -> list[Worker]:
         loader.multiprocessing_context,
     )
     plain = own[1] is None and isinstance(own[0], FunctionType)
-    if plain and whole_arrays(loader.dataset) is not None:  # nothing changes
+    # No code of the program could change the arrays, so all workers share them.
+    if plain and whole_arrays(loader.dataset) is not None:
         return [Worker(loader, i, seed, (loader.dataset, *own)) for i in range(n)]
     pickled = context is not None and context.get_start_method() != "fork"
     return [Worker(loader, i, seed, x) for i, x in enumerate(copies((loader.dataset, *own), n, pickled))]
@@ -222,7 +224,7 @@ def _told(error: Exception, number: int) -> Exception:
     text = f"Caught {type(error).__name__} in DataLoader worker process {number}.\nOriginal {text}"
     try:
         return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
-    except Exception:  # its class takes other arguments
+    except Exception:  # The class of the error takes other arguments than a text.
         return RuntimeError(text)
 
 

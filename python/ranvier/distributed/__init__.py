@@ -54,8 +54,8 @@ class ReduceOp:
     """The operations of :func:`all_reduce`, as in PyTorch."""
 
     SUM, PRODUCT, MIN, MAX, AVG = "sum", "product", "min", "max", "avg"
-    BAND, BOR, BXOR = "band", "bor", "bxor"  # of the bits of integers, and of bools
-    RedOpType = str  # the type of each
+    BAND, BOR, BXOR = "band", "bor", "bxor"  # operations on the bits of integers, and on bools
+    RedOpType = str  # the type of each operation
 
 
 class group(GroupMember):

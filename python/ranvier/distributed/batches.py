@@ -51,7 +51,7 @@ class Cut:
 
     def share(self, samples: int, weight: float, divided: bool = False) -> Share:
         used = self.shards
-        while used > 1 and samples < 2 * used:  # batch norm needs two
+        while used > 1 and samples < 2 * used:  # Each part has at least two samples: batch norm needs them.
             used //= 2
         bounds = [samples * min(part, used) // used for part in (*self.own, self.own.stop)]
         first, end = bounds[0], bounds[-1]
@@ -122,7 +122,7 @@ class CutBatches(CutSource):
         for number, (x, y, weights) in enumerate(self._whole):
             so_far = so_far if alone else mark(so_far, x, y, weights)
             if number == 0:
-                _require_same(so_far)  # before anything is trained
+                _require_same(so_far)  # The ranks compare before anything is trained.
             divided = weights is None and mean_weights(self._loss, y) is not None
             self.share = share = self.cut.share(len(x), batch_weight(self._loss, y, weights), divided)
             here = slice(share.first, share.end)

@@ -24,9 +24,12 @@ from ranvier.distributed.ranks import World, agree, complete
 from ranvier.optim.state import aligned_zeros
 from ranvier.tensors.memory import Array, cast, keep
 
-_PAGE, _BYTES = 4096, 64
-_NAME = 16  # bytes by which ranks know that they have the same memory
-_PLACE = 32  # where they are: in the line of the first rank, behind its numbers
+# The memory that the ranks of a host share has a head, with a line of marks for each rank, and then a row for
+# each rank's values. Marks are the numbers by which ranks meet: a line has room for eight int64, of which
+# the core uses the first four. The first rank also writes a random name behind its own four marks (32 bytes):
+# a rank that reads the same name there has opened the same memory.
+_PAGE, _LINE_BYTES = 4096, 64
+_NAME_BYTES, _NAME_AT = 16, 32
 
 
 class Sum:
@@ -34,6 +37,14 @@ class Sum:
 
     Attributes:
         core: the sum in shared memory, where no messages are needed; else None.
+
+    There are four cases:
+
+    - There is one rank, or no values: nothing is sent.
+    - All ranks are on one host and share memory: they add there, and nothing is sent.
+    - There are several hosts, on each of which the ranks share memory: they add there, then the first rank of
+      each host sends messages to those of the others, and spreads the result on its host.
+    - No memory is shared: every rank sends messages.
     """
 
     def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
@@ -52,14 +63,16 @@ class Sum:
 
             place = world.host.index(world.rank)
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
-        self._distance = 1 if self._shared is None else len(world.host)  # of ranks that send messages
+        # Every rank whose number is a multiple of `_distance` sends messages, if any rank has to send.
+        self._distance = 1 if self._shared is None else len(world.host)
         self._sends = values.size > 0 and world.size > self._distance
+        # The memory for values received; where none are received, any array does.
         self._spare = np.empty_like(values) if self._sends else values
         self.core = None if self._sends else self._shared
 
     def add(self) -> None:
         world, values, shared = self._world, self._values, self._shared
-        if shared is not None and world.comm:
+        if shared is not None and world.comm:  # A job of one rank has no communicator.
             shared.add()
         if not self._sends:
             return
@@ -72,7 +85,8 @@ class Sum:
 
 
 def along_tree(parts: Sequence[Callable[[Array | None], Array]], out: Array | None) -> Array:
-    """The sum of arrays, lower + upper half; each is made by a function, the first in `out`."""
+    """The sum of arrays, each made by a function of `parts`: the sum of the lower half of them plus that of
+    the upper half, and so on within the halves. The result is in `out`, where the first array is made."""
     if len(parts) == 1:
         return parts[0](out)
     half = len(parts) // 2
@@ -81,24 +95,27 @@ def along_tree(parts: Sequence[Callable[[Array | None], Array]], out: Array | No
 
 
 def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
-    """Eight numbers and a row of so many bytes for each rank of this host; None where a rank has no memory.
+    """Memory that the ranks of this host share: a line of eight marks and a row of `size` bytes for each
+    rank. None where a rank cannot have the memory.
 
-    The memory has no name, so that nothing is left of it where ranks are killed. The first rank makes it, and
-    the others open it as a file of that process.
+    It is no file of a folder, so that nothing is left of it where ranks are killed. The first rank makes it,
+    and the others open it as an open file of that process (/proc/PROCESS/fd/FILE).
     """
-    first, name, memory, file, ranks = world.host[0], os.urandom(_NAME), None, -1, len(world.host)
-    head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _BYTES, size))
+    first, name, memory, file, ranks = world.host[0], os.urandom(_NAME_BYTES), None, -1, len(world.host)
+    head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _LINE_BYTES, size))
     if world.rank == first and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             file = os.memfd_create("ranvier")
             os.ftruncate(file, head + stride * ranks)
-            os.pwrite(file, name, _PLACE)
+            os.pwrite(file, name, _NAME_AT)
     process, theirs, expected = gather_objects((os.getpid(), file, name), call, world)[first]
-    path = f"/proc/{process}/fd/{theirs}"  # of another process where ranks do not see each other's
+    # Where ranks do not see each other's processes (in containers), this may be a file of another process.
+    # So the link has to be a memory of this library, and the name in it the first rank's.
+    path = f"/proc/{process}/fd/{theirs}"
     with contextlib.suppress(OSError):
         if file < 0 <= theirs and "memfd:ranvier" in os.readlink(path):
             file = os.open(path, os.O_RDWR)
-        if os.pread(file, _NAME, _PLACE) == expected:
+        if os.pread(file, _NAME_BYTES, _NAME_AT) == expected:
             os.posix_fallocate(file, head + world.host.index(world.rank) * stride, stride)
             memory = mmap.mmap(file, head + stride * ranks)
     ready = gather_objects(memory is not None, call, world)
@@ -107,13 +124,13 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
     if memory is None or not all(ready):
         return None
     whole = np.frombuffer(memory, np.uint8)
-    marks = whole[: ranks * _BYTES].view(np.int64).reshape(ranks, -1)
+    marks = whole[: ranks * _LINE_BYTES].view(np.int64).reshape(ranks, -1)
     return marks, whole[head:].reshape(ranks, stride)[:, :size]
 
 
 CALL = "Trainer.fit"
-_LINE = 16  # elements
-_EXACT = 2**50  # whole numbers up to here, and their mean's nearest integer, are exact in float64
+_LINE = 16  # Each array begins at a multiple of so many elements, which is a cache line or more.
+_EXACT = 2**50  # Whole numbers up to here, and their mean's nearest integer, are exact in float64.
 
 
 def in_order_of(part: Array, like: Array) -> Array:
@@ -143,8 +160,8 @@ class Flat:
 
 
 class Changes:
-    """What the parts of a batch make of buffers. Each part begins with the same values; in the end a buffer
-    is changed by the mean of the changes, weighted by the samples of the parts.
+    """The changes that the parts of a batch make to buffers, as running means. Each part begins with the same
+    values; in the end a buffer is changed by the mean of the changes, weighted by the samples of the parts.
 
     The sums are float64. Those of integers (and bools, as 0 and 1) are exact, and their mean is rounded to
     the nearest integer, half to even.
@@ -199,7 +216,7 @@ class Changes:
 
 
 def _sum_of(terms: Sequence[Any]) -> Any:
-    """Along the tree: lower + upper half."""
+    """The sum in the order of `along_tree`: lower half + upper half, and so on within the halves."""
     if len(terms) == 1:
         return terms[0]
     half = len(terms) // 2
@@ -210,12 +227,30 @@ class Gradients:
     """The gradients of the parameters of one dtype, in flat buffers that begin with the loss and, for each
     parameter, how many parts have a gradient for it.
 
+    The parts come one after another, and their sum is that of a binary tree: neighbours are added, then
+    neighbouring pairs, and so on. Not all parts are kept: the partial sums that wait for further parts are as
+    a binary counter, one buffer (level) for each. A part is written to a free level, or added to it if it is
+    the second of a pair (`added` is 1). After a second one, as many partial sums as are complete are joined:
+    `joins` levels, each added to the one before it. For eight parts (`place` in reduction.py):
+
+        part  level  added  joins  levels then hold
+        0     0      0      0      [0]
+        1     0      1      0      [0..1]
+        2     1      0      0      [0..1] [2]
+        3     1      1      1      [0..3]
+        4     1      0      0      [0..3] [4]
+        5     1      1      0      [0..3] [4..5]
+        6     2      0      0      [0..3] [4..5] [6]
+        7     2      1      2      [0..7]
+
     Attributes:
-        levels: of sums over parts. The first is that of all in the end; the others wait for further parts.
-        sum: the sum of the first over ranks.
+        levels: the buffers of partial sums. In the end the first one has the sum of this rank's parts.
+        sum: the sum of the first level over all ranks.
     """
 
-    step_state = ()  # of a compiled step: its arrays and parameters stay
+    # A compiled step depends on no attribute of this (compile/library.py): arrays and parameters stay the
+    # same.
+    step_state = ()
 
     def __init__(
         self, world: World, parameters: list[Any], dtype: Any, parts: int, deterministic: bool
@@ -231,14 +266,14 @@ class Gradients:
         self._flags: dict[bytes, Array] = {}
 
     def begin(self, first: bool) -> None:
-        """Keep the gradients of the batches before, which share the update; first: there are none."""
+        """Keep the gradients of the earlier batches of the same update; first: there are no earlier ones."""
         grads = [None if first else p._grad for p in self.parameters]
         self._before = [None if grad is None else grad._array.copy() for grad in grads]
 
-    # --- within a part; a compiled step repeats these
+    # --- within a part: a compiled step records these calls and repeats them
 
     def pack(self, loss: Tensor, share: Array, level: int, added: int, joins: int) -> None:
-        """Write what a part adds to a level, or add it; then add so many levels, each to the one before it.
+        """Put the loss and gradients of a part in a level, as the scheme above says.
 
         share: the weight of the part, by which its gradients are multiplied already.
         """
@@ -257,6 +292,8 @@ class Gradients:
         put(self._constant([len(losses)] * len(self.parameters)), numbers[1:], False)
 
     def _constant(self, flags: list[Any]) -> Array:
+        """An array of these numbers, one for all calls with the same numbers. `keep` declares it a constant,
+        which a compiled step reads at each repetition and does not make again."""
         array = np.array(flags, self.dtype)
         return keep(self._flags.setdefault(array.tobytes(), array))
 
@@ -264,6 +301,7 @@ class Gradients:
         return array if array.dtype == self.dtype else cast(array, self.dtype)
 
     def _join(self, level: int, joins: int) -> None:
+        """Add `joins` levels, from `level` down, each to the one before it."""
         for i in range(level, level - joins, -1):
             lower, upper = self.levels[i - 1].values, self.levels[i].values
             _core.add(lower, upper, lower)
@@ -271,16 +309,16 @@ class Gradients:
     # --- between parts, and after them
 
     def empty(self, level: int, added: int, joins: int) -> None:
-        """What a part without samples adds."""
+        """Put the zeros of a part without samples in a level, as `pack` does for one with samples."""
         values = self.levels[level].values
         if added:
-            values += 0  # as where a rank adds it: -0 becomes 0
+            values += 0  # A rank that adds zeros makes 0 of -0, so this has to do it, too.
         else:
             values.fill(0)
         self._join(level, joins)
 
     def take(self) -> None:
-        """Make the sums the gradients of the parameters; None where no part has one."""
+        """Make the sums the gradients of the parameters; a parameter for which no part has one gets None."""
         flags = self.levels[0].numbers[1:].astype(bool).tolist()
         before = self._before or [None] * len(flags)
         for p, tensor, used, old in zip(self.parameters, self._tensors, flags, before, strict=True):
@@ -290,7 +328,7 @@ class Gradients:
 
 
 def put(values: Array | None, view: Array, added: int) -> None:
-    """Write values, or zeros for None, into a view, or add them."""
+    """Write values, or zeros for None, into a view; if `added` is 1, add them to it."""
     if added:
         _core.add(view, 0.0 if values is None else values, view)
     elif values is None:

@@ -82,7 +82,7 @@ def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if os.getpid() == rank:
             abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
-        else:  # a fork of it
+        else:  # This process is a fork of the rank, which does not end the job.
             sys.__excepthook__(kind, error, trace)
 
     def left() -> None:
@@ -107,16 +107,17 @@ def abort(comm: Any, error: BaseException, code: int = 1) -> None:
     comm.Abort(code)
 
 
-# what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
-# Slurm also starts the daemons of mpirun.
+# The variables in which launchers (Open MPI, MPICH and Intel MPI, Slurm) tell the processes that they start
+# how many there are. The first one that is set counts: Slurm also starts the daemons of mpirun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-# what torchrun and Kubernetes' jobs state, and Slurm for a program that neither srun nor mpirun has started
+# The variables that torchrun and Kubernetes' jobs set, and those of Slurm in a program that neither srun nor
+# mpirun has started.
 _STATED, _UNSTARTED = ("WORLD_SIZE",), ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
-_SHELL = "4294967290"  # the step of Slurm that has the shell of salloc
-# where they say which process this is; a program that the process starts inherits it
+_SHELL = "4294967290"  # the number of the step of Slurm that is the shell of salloc
+# The variables in which launchers say which process this is. A program that the process starts inherits them.
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
 _MARK = "RANVIER_RANK"
-# the number of this process, and that of all on its host
+# The variables for the number of this process (its rank), and for how many processes are on its host.
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 

@@ -68,7 +68,7 @@ def member(name: str, group: Any) -> World | None:
 
 
 def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
-    if value is None if wanted else value:  # an empty list is none, as in PyTorch
+    if value is None if wanted else value:  # An empty list counts as None, as in PyTorch.
         where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
         raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
 
@@ -88,8 +88,8 @@ def require_like(name: str, tensors: list[Any], tensor: Any, here: World) -> Non
             raise TypeError(f"[{name}] got a list with dtype {one.dtype}; expected {array.dtype}")
 
 
-_TAGS = 3  # those below belong to other exchanges
-_TEXT = 128  # bytes of a description
+_TAGS = 3  # the first tag of messages; the tags below belong to other exchanges
+_TEXT = 128  # the most bytes of a description
 
 
 class Work:

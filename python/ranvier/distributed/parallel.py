@@ -143,7 +143,7 @@ class DistributedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         n = len(self.dataset)
         order = permutation(n, self.seed + self.epoch) if self.shuffle else np.arange(n)
-        whole = np.resize(order, self.total_size)  # repeated, or cut
+        whole = np.resize(order, self.total_size)  # The order is repeated, or cut, to the total size.
         return iter(whole[self.rank :: self.num_replicas].tolist())
 
     def __len__(self) -> int:

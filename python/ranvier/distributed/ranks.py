@@ -21,7 +21,7 @@ import numpy as np
 from ranvier.observe import place, refuse
 from ranvier.tensors.memory import BF16, Array
 
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 60.0  # the seconds that a rank waits for others by default
 LEFT = 2  # tag of the message with which a rank says that its program has ended
 
 
@@ -131,8 +131,8 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
             watch.communicate()
 
 
-_SPINS = 200  # tests without a pause: a message on one host takes some microseconds
-_TEXT = 128  # characters of a call, and of where it is
+_SPINS = 200  # how often a message is tested for without a pause: on one host it takes some microseconds
+_TEXT = 128  # the most characters of a call's description, and of where it is
 _LONG = 0.002  # seconds after which the processor is left to others for longer
 _LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
 

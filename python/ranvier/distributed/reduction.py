@@ -40,7 +40,7 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 
-_AHEAD = 1024  # batches in one call of the core
+_AHEAD = 1024  # the most batches in one call of the core
 _PARTS = 64  # the most parts of a product that the core adds itself: its kMostParts
 _CHAIN = 384  # the most rows of a part then: its kc
 _DOTS = 4  # with no more rows or columns it may choose a dot product for a part, which has other bits
@@ -133,7 +133,7 @@ class Reduce:
             it may not: it would get the other ranks' weights, and so hide a change on one rank.
     """
 
-    step_state = ("step", "_sums")  # of what is compiled
+    step_state = ("step", "_sums")  # The attributes that the compiled methods depend on (compile/library.py).
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:
         if isinstance(trainer.optimizer, LBFGS):
@@ -176,7 +176,7 @@ class Reduce:
         """
         self._prepare(first)
         key, of_batch = random.current().next_key(), self.source.share
-        alone = isinstance(share, bool)  # else loss and gradients are sums
+        alone = isinstance(share, bool)  # Otherwise loss and gradients are sums over parts.
         total = of_batch.weight or 1.0 if alone else 1.0
         if self._is_one_pass(x, weights):
             output = self._in_one_pass(x, y, *self._shares(total), bool(self._trainer.metrics))
@@ -248,7 +248,8 @@ class Reduce:
         if share.divided:  # the loss of a part is then a sum
             counted = 1.0 if share.weight else math.nan
         weight = np.array(1.0 if self.step.summed else float(counted) / total)
-        stream = random.Generator() if self._synced else self._stream  # parts take turns where they meet
+        # Parts that meet take turns, so each one has its own stream.
+        stream = random.Generator() if self._synced else self._stream
         stream.manual_seed(key)
         measured = bool(self._trainer.metrics)
         with random.using(stream):

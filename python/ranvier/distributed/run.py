@@ -37,7 +37,7 @@ from ranvier.train.step import TrainingStep
 class CutMeasured(Measured):
     """Sums up batches of which each rank has a part; `logs` and `state_dict` are calls on all ranks."""
 
-    _gathered = 0  # batches whose outputs are those of all ranks
+    _gathered = 0  # how many batches have their outputs from all ranks
 
     def add(
         self, value: float, output: Array | None, y: Array, weights: Array | None, penalty: float = 0.0
@@ -148,12 +148,14 @@ class DistributedRun(Run):
             "trained": [name for name, p in trainer.model.named_parameters() if p.requires_grad],
             "settings of the loss": _settings(trainer.loss),
             **_forms(trainer),
-            "attributes": {} if self.first else _attributes(trainer),  # later, what a forward pass has kept
+            # Later, the attributes also hold what a forward pass has kept.
+            "attributes": {} if self.first else _attributes(trainer),
             "all rows": {} if self.alone else rows_of(self.source),
             "all rows of the validation data": {} if self.alone else rows_of(self.valid),
             "callbacks": [type(hook).__name__ for hook in self.hooks if hook.everywhere],
             "version": _core.__version__,
-            "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
+            # Hosts with another instruction set compute other bits.
+            "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),
             "winograd": _core.get_winograd(),
             "precision of products": (_core.current_precision(), _core.bfloat16()),
         }
@@ -244,7 +246,7 @@ class DistributedRun(Run):
         if self._world.rank == 0:
             return super().state_dict()
         self._nonfinite.parameters()
-        self._measured.state_dict()  # gathers
+        self._measured.state_dict()  # This is called because it gathers, which all ranks have to do.
         return {"epoch": self.epoch, "batch": self.batch}
 
     # --- what differs
@@ -272,12 +274,13 @@ class _NonFinite(NonFinite):
     def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
         own = None
         if math.isfinite(value) or not self._reduce.finite:
-            with meeting(None):  # one rank alone looks for it
+            with meeting(None):  # One rank looks for the cause alone, so no layer may meet others.
                 own = super()._cause(batch, value)
         causes = gather_objects(own, f"{CALL} loss that is not finite")
         names = [name for name, _ in self._trainer.model.named_modules()]
         found = [cause for cause in causes if cause is not None]
-        found.sort(key=lambda cause: names.index(cause[0]) if cause[0] in names else -1)  # the first layer
+        # The first layer counts, in the order of named_modules.
+        found.sort(key=lambda cause: names.index(cause[0]) if cause[0] in names else -1)
         return found[0] if found else (None, "the sum over the parts is not")
 
 

@@ -24,7 +24,7 @@ from ranvier.tensors.memory import Array
 Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
 Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch
 CALL = "SyncBatchNorm"
-_TAG = 1  # apart from the messages of a reduction
+_TAG = 1  # This tag tells these messages from those of a reduction.
 
 
 class _Local(local):
@@ -148,7 +148,8 @@ class _Part:
 
     def __init__(self, work: Callable[[], None], gradients: list[Any], values: list[Array]) -> None:
         self._work, self._ended = work, False
-        self._runs, self._waits = threading.Lock(), threading.Lock()  # one of them is free at a time
+        # Only one of the two locks is free at a time.
+        self._runs, self._waits = threading.Lock(), threading.Lock()
         self._runs.acquire()
         self._waits.acquire()
         self._thread = threading.Thread(target=self._main, daemon=True)

@@ -29,7 +29,7 @@ def check_arguments(cls: Any) -> None:
     """Wraps the ``__init__`` of a class: it takes PyTorch's ``device``, and its op accepts the settings."""
     if "__init__" not in cls.__dict__:
         return
-    init = cls.__init__  # of a partialmethod, a function
+    init = cls.__init__  # This lookup makes a function of a partialmethod.
     signature = inspect.signature(init)
     takes = frozenset(signature.parameters)
     flags = {name for name, parameter in signature.parameters.items() if isinstance(parameter.default, bool)}
@@ -81,7 +81,8 @@ def evaluate_annotations(cls: Any) -> None:
     libraries call it, looks for them in the caller's names."""
     space = vars(sys.modules[cls.__module__])
     for name, text in vars(cls).get("__annotations__", {}).items():
-        with suppress(NameError):  # of type checkers alone, or of a class that comes later
+        # A name may be missing: it is imported for type checkers alone, or a class that is defined later.
+        with suppress(NameError):
             cls.__annotations__[name] = Any
             cls.__annotations__[name] = eval(text, space) if isinstance(text, str) else text
 

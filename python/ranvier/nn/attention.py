@@ -185,13 +185,14 @@ class MultiheadAttention(Module):
             return self._continued(query, cache, packed and is_causal and not (masked or need_weights)), None
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
-        alone = query.ndim == 2  # without a batch: a batch of 1
+        alone = query.ndim == 2  # An input without a batch is computed as a batch of 1.
         axis = 0 if self.batch_first else 1
         if alone:
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
         masks = self._masks(key_padding_mask, attn_mask, query, shape)
-        if more and is_causal:  # which would hide the keys that are added
+        # The causal mask of the op would hide the keys that are added, so a mask is made here.
+        if more and is_causal:
             hidden = ops.triu(ones(*shape[2:], dtype=bool), 1)
             if attn_mask is None:
                 masks.append(hidden)

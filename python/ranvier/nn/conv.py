@@ -60,7 +60,7 @@ class Convolution(Module):
         self.stride = self._sizes("stride", stride, 1)
         self.dilation = self._sizes("dilation", dilation, 1)
         self.groups = groups
-        if transposed != self.transposed:  # of a program's class
+        if transposed != self.transposed:  # A class of a program may pass another value than its base has.
             self.transposed = transposed
         if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
             expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
@@ -125,7 +125,7 @@ class Convolution(Module):
             raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
         return padding
 
-    _reversed_padding_repeated_twice = property(_around)  # as PyTorch calls it
+    _reversed_padding_repeated_twice = property(_around)  # PyTorch's name for the same
 
 
 class _Conv(Convolution):

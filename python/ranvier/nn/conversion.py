@@ -39,7 +39,7 @@ class Conversions:
 
         try:
             return self._apply(cast)
-        except NotImplementedError as error:  # of a tensor without values
+        except NotImplementedError as error:  # A tensor without values (on the device meta) raises this.
             raise NotImplementedError(
                 f"{error} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving "
                 "module from meta to a different device."

@@ -21,7 +21,8 @@ class _Dropout(Layer):
     inplace: bool = False
 
     def _set(self, settings: dict[str, Any]) -> None:
-        p = float(probability(type(self).__name__.lower(), "p", settings["p"]))  # of NumPy's numbers, too
+        # NumPy's numbers become floats of Python, too.
+        p = float(probability(type(self).__name__.lower(), "p", settings["p"]))
         super()._set({**settings, "p": p})
 
     def _example(self) -> None:

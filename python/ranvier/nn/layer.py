@@ -25,7 +25,7 @@ else:
 class OneOp(Module):
     """A layer that is one op: its constructor takes the settings of the op."""
 
-    _op: ClassVar[str]  # its name in ranvier.ops
+    _op: ClassVar[str]  # the name of the layer's op in ranvier.ops
     _settings: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -40,7 +40,7 @@ class OneOp(Module):
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
             given = {**dict(zip(names, args, strict=False)), **kwargs}
             if len(given) != len(args) + len(kwargs) or not required <= given.keys() <= usual.keys():
-                signature.bind(self, *args, **kwargs)  # raises Python's TypeError
+                signature.bind(self, *args, **kwargs)  # This raises Python's TypeError.
             super().__init__()
             self._set({**usual, **given})
 

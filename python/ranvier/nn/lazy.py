@@ -34,7 +34,7 @@ class _Lazy(Module):
     _paths = None  # the layer cannot be described by its arguments: see nn/arguments.py
     _settings: dict[str, Any]
     _size = "num_features"
-    _in_weight = 0  # the axis of the weight that has this size
+    _in_weight = 0  # the axis of the weight that has the size found in the input
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         Module.__init__(self)
@@ -66,7 +66,7 @@ class _Lazy(Module):
 
     def _found(self, x: Any) -> int:
         """The size in an input: its channels, which come first in one image alone, else second."""
-        axes = getattr(self, "_axes", None)  # of the images of a convolution
+        axes = getattr(self, "_axes", None)  # A convolution has the number of axes of its images here.
         ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:

@@ -50,9 +50,12 @@ from ranvier.tensors.tensor import Tensor, borrowed
 __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
-# Types of values that are in no registry, and that no registry is found by.
+# The common types of values that are never parameters, buffers or children. `__setattr__` looks first at the
+# exact types of the new and the present value, because most assignments concern no registry: this is faster.
+# A name whose present value is plain is in no registry.
 _PLAIN = frozenset({bool, int, float, str, tuple, list, dict})
-_UNNAMED = _PLAIN | {type(None), Tensor}
+# A new value of these types adds no name to a registry: None and a Tensor only replace what has the name.
+_ADDS_NO_NAME = _PLAIN | {type(None), Tensor}
 ndarray = np.ndarray
 
 
@@ -71,11 +74,13 @@ class Module(HookRegistration, StateDicts, Conversions):
     """
 
     training: bool = True
-    _non_persistent_buffers_set: set[str]  # those that are no part of the state dict
+    _non_persistent_buffers_set: set[str]  # the names of buffers that are no part of the state dict
     _shown: tuple[str, ...] = ()  # see `settings_text`
     _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
     __signature__ = CallSignature()
-    _rv_may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
+    # Whether `often.py` counts the calls of this class, to replay them later: the classes of a program whose
+    # forward is its own.
+    _rv_may_repeat: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -84,13 +89,15 @@ class Module(HookRegistration, StateDicts, Conversions):
             evaluate_annotations(cls)
         elif "forward" in vars(cls):
             cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
+        # A method of the class that mentions ``__getattr__``, as ``super().__getattr__(name)``, needs a base
+        # that has it. Other classes do without, since `look_up` makes each lookup slower.
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if any(code and "__getattr__" in code.co_names for code in codes):
             look_up(cls)
 
     def __init__(self) -> None:
         attributes = self.__dict__
-        if MODULES not in attributes:  # a second call, of another base, keeps what there is
+        if MODULES not in attributes:  # A second call, by another base, keeps what there is.
             for kind in KINDS:
                 attributes[kind] = Registry(self, kind)
             attributes[TRANSIENT] = Transient()
@@ -100,18 +107,22 @@ class Module(HookRegistration, StateDicts, Conversions):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # the core has the same, for most calls: see below
+    # The last line of this file replaces this method by one of the core, which does the same for most calls.
+    # The core calls this one where an argument is an array or the module has hooks.
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for arg in args:
             if isinstance(arg, ndarray):
                 args = self._rv_cast(args)
                 break
+        # The values of kwargs come first, so that zip pairs them with their names and leaves out args. These
+        # are passed only because a Tensor among them may give the dtype.
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
             kwargs = dict(zip(kwargs, self._rv_cast((*kwargs.values(), *args)), strict=False))
         try:
             if self._rv_hooks is not None:
                 return self._rv_hooks.call(self, args, kwargs)
             if self._rv_may_repeat and not (kwargs or mode.enabled):
-                return called(self, *args)
+                return called(self, *args)  # This counts the call, or replays a recording of it.
             return self.forward(*args, **kwargs)
         except Exception as error:
             self._rv_locate(error)
@@ -159,7 +170,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     # --- registration
     def __setattr__(self, name: str, value: Any) -> None:
         attributes = self.__dict__
-        if type(value) not in _UNNAMED:
+        if type(value) not in _ADDS_NO_NAME:
             if isinstance(value, (Parameter, Module)):
                 if MODULES not in attributes:
                     kind = "parameters" if isinstance(value, Parameter) else "module"
@@ -169,15 +180,16 @@ class Module(HookRegistration, StateDicts, Conversions):
                 if type(self).register_parameter is _register_parameter:
                     return place(self, PARAMETERS, name, value)
                 if name in attributes and name not in attributes[PARAMETERS]:
-                    Module.__delattr__(self, name)  # register_parameter takes free names only
+                    Module.__delattr__(self, name)  # register_parameter takes only names that are free.
                 return self.register_parameter(name, value)
             if isinstance(value, Buffer):
                 attributes.pop(name, None)
                 return self.register_buffer(name, value, value.persistent)
+        # An attribute that is new counts as an int (the default 0), because its name is in no registry.
         if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
             if name in buffers and (value is None or isinstance(value, Tensor) or hasattr(value, OTHER_FORM)):
                 dict.__setitem__(buffers, name, value)
-                attributes[name] = value  # also under the name of a property
+                attributes[name] = value  # This holds also for the name of a property, as in `place`.
                 return
             if name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
                 replace(self, name, value)
@@ -189,11 +201,12 @@ class Module(HookRegistration, StateDicts, Conversions):
         if "_forward_hooks" in state:
             state = provider("files of PyTorch").state_from_torch(self, state)
         attributes = self.__dict__
-        attributes.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
+        # __setstate__ is defined in this class, so that pickle asks no ``__getattr__`` of a subclass for it.
+        attributes.update(state)
         for kind in KINDS:
             attributes[kind] = Registry(self, kind, attributes.get(kind, ()))
             if any(isinstance(getattr(type(self), name, None), property) for name in attributes[kind]):
-                look_up(type(self))  # as `place` does
+                look_up(type(self))  # `place` does the same where it adds a name.
         attributes[TRANSIENT] = Transient(attributes.get(TRANSIENT, ()))
 
     def __delattr__(self, name: str) -> None:
@@ -399,5 +412,10 @@ class Module(HookRegistration, StateDicts, Conversions):
 
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
-_register_parameter = Module.register_parameter  # which programs replace, also that of Module
+# Programs replace register_parameter, even that of Module; `__setattr__` compares with the library's own.
+_register_parameter = Module.register_parameter
+# The core makes its own method `Module.__call__`, and keeps the one above for the calls that it leaves to
+# Python. The arguments: `called` gets the calls without gradients of classes with `_rv_may_repeat`; REPLAY is
+# the name under which the core finds a module's recorded call; the last function gets all calls while the
+# program has an observer (observe.py), which sees or replaces them.
 _core._set_module_class(Module, called, REPLAY, observed("call", Module.__call__))

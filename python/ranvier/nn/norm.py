@@ -57,7 +57,7 @@ class _ChannelNorm(_Norm):
     _name = "batch_norm"
     _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, and what they are
     _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
-    _unbatched = 0  # of a sample without a batch
+    _unbatched = 0  # the number of dimensions of a sample without a batch
 
     running_mean: Tensor | None
     running_var: Tensor | None

@@ -18,7 +18,8 @@ from ranvier.observe import observers, running, value_read
 from ranvier.tensors.tensor import Tensor
 
 _core._set_call_state(running, value_read)
-# Under which the core keeps the call of a module (`compile/repeated.py`); None: it has none.
+# The name under which the core keeps the recorded call of a module (`compile/repeated.py`). None is kept for
+# a module that has no such call and gets none.
 REPLAY = "_replay of ranvier"
 attach, attached = _core._attach, _core._attached
 gc.callbacks.append(_core._collects)
@@ -27,7 +28,8 @@ gc.callbacks.append(_core._collects)
 _ENOUGH, _AT_LEAST = 0.02, 16
 # A weak reference to a module, its calls so far, their seconds; by its id.
 _calls: dict[int, tuple[Any, int, float]] = {}
-_tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)  # from Python 3.12 on
+# sys.monitoring exists from Python 3.12 on.
+_tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)
 _DEBUGGER, _PROFILER = 0, 2
 
 
@@ -54,10 +56,10 @@ def is_watched() -> bool:
 def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     """A call of which it is not known yet whether many follow."""
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
-    if link is None or link() is not module:  # it was another's id
+    if link is None or link() is not module:  # The id was that of a module that is gone.
         link, calls, seconds = ref(module), 0, 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
-        _calls.pop(id(module), None)  # another thread may have done it
+        _calls.pop(id(module), None)  # Another thread may have removed it.
         call = provider("replays").begin(module, args)
         return module.forward(*args) if call is None else call(*args)
     began = perf_counter()

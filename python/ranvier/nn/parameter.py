@@ -28,14 +28,15 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        if hasattr(data, "_as_parameter"):  # of numbers that a satellite keeps in another form
+        # A satellite package keeps these numbers in another form than a Tensor.
+        if hasattr(data, "_as_parameter"):
             return data._as_parameter(cls, requires_grad)
         if getattr(data, "is_meta", False):
             cls = data._class(cls)
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
-            share(data, parameter)  # one memory, one count of its changes
+            share(data, parameter)  # Both have one memory, so they have one count of its changes.
         else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
         return parameter.requires_grad_(requires_grad)

@@ -22,7 +22,8 @@ _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_size")
 
 
 class _Pool(Layer):
-    _extent = 2**20  # of the images on which it is tried, so that all windows in use fit
+    # The layer is tried on empty images of this height and width, in which all windows in use fit.
+    _extent = 2**20
 
     def _set(self, settings: dict[str, Any]) -> None:
         """Tuples for lists, which model files have; the stride is the size of the kernel by default."""

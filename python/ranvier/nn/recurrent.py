@@ -47,7 +47,7 @@ class RNNBase(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.mode = mode  # of GATES
+        self.mode = mode  # a key of GATES
         self._name = mode.split("_")[0].lower()
         self.input_size = input_size = count(self._name, "input_size", input_size)
         self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
@@ -82,7 +82,7 @@ class RNNBase(Module):
         if dropout and self.num_layers == 1:
             warnings.warn(
                 f"[{self._name}] dropout acts between layers; num_layers=1 has none",
-                stacklevel=6,  # of RNN, LSTM and GRU
+                stacklevel=6,  # The warning names the line that calls RNN, LSTM or GRU.
             )
 
     def _ends(self, layer: int) -> list[str]:

@@ -24,7 +24,7 @@ class RNNCellBase(Module):
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None
-    _mode: str  # of GATES
+    _mode: str  # a key of GATES
     _shown = ("*input_size", "*hidden_size", "bias?")
 
     def __init__(

@@ -17,7 +17,9 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count
 
 _MISSING = object()
-OTHER_FORM = "_as_parameter"  # a method of numbers that a satellite keeps in another form than a Tensor
+# A satellite (a package beside the library) may keep numbers in another form than a Tensor, in objects that
+# have this method.
+OTHER_FORM = "_as_parameter"
 _setdefault = dict.setdefault
 
 
@@ -28,7 +30,8 @@ def attribute(module: Any, name: str) -> Any:
     return module.__dict__[name]
 
 
-class Attributes:  # a base where ``__getattr__`` is called only, as each lookup is slower with it
+# A base only of classes whose ``__getattr__`` is called: with it each failed lookup is slower.
+class Attributes:
     __getattr__ = attribute
 
 
@@ -77,7 +80,9 @@ class Registry(dict[str, Any]):
     _owner: Any
 
     def __init__(self, module: Any, kind: str = "", values: Any = ()) -> None:
-        if not kind:  # `type(values)(pairs)` in a program that copies a dict: of no module
+        # A program that copies a dict by `type(values)(pairs)` calls this with pairs alone: the copy belongs
+        # to no module.
+        if not kind:
             values = module
         if values:
             super().__init__(values)
@@ -91,7 +96,8 @@ class Registry(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         module = self._owner()
         if not (value is None or hasattr(value, "_array" if self._kind != MODULES else "forward")):
-            refuse_torch(type(module).__name__, f"{name!r}", value)  # and any other, as PyTorch's dict
+            # Any other value is taken, as PyTorch's dict does.
+            refuse_torch(type(module).__name__, f"{name!r}", value)
         super().__setitem__(name, value)
         if module is not None:
             place(module, self._kind, name, value)
@@ -167,7 +173,7 @@ def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
 
 def values_of(modules: Iterable[Any], kind: str) -> Iterator[Any]:
     """The values of one kind, each once, when they are asked for: `next(model.parameters())` stays quick."""
-    seen: set[Any] = {None}  # of a layer without bias
+    seen: set[Any] = {None}  # None is never yielded: it is the bias of a layer without one.
     for module in modules:
         attributes = module.__dict__
         if names := attributes[kind]:
@@ -184,11 +190,13 @@ def place(module: Any, kind: str, name: str, value: Any) -> None:
         if name in attributes[other]:
             dict.pop(attributes[other], name)
             attributes[TRANSIENT].discard(name)
-    if _setdefault(attributes[kind], name, value) is not value:  # is faster, where the name is a new one
+    # This is faster than an assignment where the name is new.
+    if _setdefault(attributes[kind], name, value) is not value:
         dict.__setitem__(attributes[kind], name, value)
-    attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch ...
+    # This holds also for the name of a property, which can read the value from __dict__, as in PyTorch.
+    attributes[name] = value
     if isinstance(getattr(type(module), name, None), property):
-        look_up(type(module))  # ... or fails: then `__getattr__` finds it
+        look_up(type(module))  # If the property raises AttributeError, `__getattr__` finds the value.
 
 
 def replace(module: Any, name: str, value: Any) -> None:
@@ -214,7 +222,7 @@ def put(attributes: dict[str, Any], name: str, value: Any) -> None:
 def adopt(module: Any, kind: str, values: Any) -> Registry:
     """Gives a module a registry of these values."""
     attributes = module.__dict__
-    for other in KINDS:  # which a program may set one by one
+    for other in KINDS:  # A program may set the registries one by one, so others can still be missing.
         attributes.setdefault(other, {})
     attributes.setdefault(TRANSIENT, Transient())
     new = attributes[kind] = Registry(module, kind)
@@ -237,7 +245,8 @@ def registry(kind: str) -> Any:
         attributes, new = module.__dict__, dict(new)
         for name in attributes.get(kind, ()):
             attributes.pop(name, None)
-        adopt(module, kind, new)  # where __dict__ is a copy of another module's, that one keeps its own
+        # Where __dict__ is a copy of another module's, the other module keeps its own registry.
+        adopt(module, kind, new)
 
     return property(values, replace)
 
@@ -291,7 +300,9 @@ class CallSignature:
 
     def __get__(self, module: Any, kind: Any) -> inspect.Signature:
         if module is None or not isinstance(kind.__call__, MethodDescriptorType):
-            raise AttributeError("__signature__")  # that of the class, or of a subclass's own call
+            # Without it, inspect takes the signature of the class, or of the __call__ that a subclass
+            # defines.
+            raise AttributeError("__signature__")
         return self._SIGNATURE
 
 

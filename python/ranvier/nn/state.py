@@ -178,7 +178,8 @@ class StateDicts:
             if path in state_dict:
                 if problem := _copy(self, name, path, state_dict[path], assign):
                     error_msgs.append(problem)
-            elif strict and name != "num_batches_tracked":  # old files and most converters lack it
+            # Old files, and those of most converters, lack it.
+            elif strict and name != "num_batches_tracked":
                 missing_keys.append(path)
         if type(self).set_extra_state is not StateDicts.set_extra_state:
             if prefix + EXTRA in state_dict:
@@ -287,7 +288,7 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
             f"dimensions in the checkpoint {sizes}, an exception occurred : ('Cannot copy out of meta "
             "tensor; no data!',)."
         )
-    if value is getattr(tensor, "_array", None):  # complex numbers have none
+    if value is getattr(tensor, "_array", None):  # Complex numbers have no `_array`.
         return ""
     with no_grad():
         if not assign:

@@ -75,13 +75,18 @@ def examples(module: dict[str, Any], errors: Iterable[str] = ()) -> None:
 
 
 def made(definition: str, scope: dict[str, Any]) -> Any:
-    """The function of a definition in a module's names: small calls have no time for loops over arguments.
+    """The function that the text of a definition makes, with a module's names as its global ones.
+
+    Functions of many ops differ in their arguments only. One function for all of them would take *args and
+    loop over these, which takes as long as a small op computes. So each gets its own, which exec makes from a
+    text with its arguments.
 
     >>> made("def double(x): return x * two", {"__file__": "doubles.py", "two": 2})(3)
     6
     """
     own: dict[str, Any] = {}
-    exec(compile(definition, scope["__file__"], "exec"), scope, own)  # rv.compile knows code by its file
+    # The code bears the module's file name, by which rv.compile knows that it is the library's.
+    exec(compile(definition, scope["__file__"], "exec"), scope, own)
     return own.popitem()[1]
 
 

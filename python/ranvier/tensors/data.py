@@ -82,11 +82,13 @@ def as_array(value: Any) -> Array:
 def _array_like(name: str, data: Any) -> Array:
     """The array of a data frame, of a column of one, or of another object that NumPy takes."""
     array = np.asarray(data)
-    if array.dtype.kind == "O" and array.ndim == 2 and hasattr(data, "items"):  # of several dtypes
+    # a data frame with columns of several dtypes
+    if array.dtype.kind == "O" and array.ndim == 2 and hasattr(data, "items"):
         return np.stack([_array_like(name, column) for _, column in data.items()], 1)
-    if array.dtype.kind == "O":  # of Python's numbers
+    if array.dtype.kind == "O":  # The elements may be numbers of Python, of which NumPy then finds the dtype.
         array = np.asarray(array.tolist())
-    dtypes = getattr(data, "dtypes", None)  # of a column: one, not a list
+    # A data frame has a list of dtypes, a column of pandas a single one.
+    dtypes = getattr(data, "dtypes", None)
     dtypes = list(dtypes) if np.iterable(dtypes) else [getattr(data, "dtype", array.dtype)]
     if array.dtype.kind in "OUSVMm":
         kinds = ", ".join(sorted(set(map(str, dtypes))))
@@ -106,7 +108,9 @@ def _array_like(name: str, data: Any) -> Array:
 def refuse_torch(name: str, what: str, thing: Any) -> None:
     """Raises TypeError for a class, an object, a function or a Tensor of PyTorch, with the remedy."""
     if hasattr(thing, "_cell") or type(thing) is _core.PublicFunction:
-        return  # which have PyTorch's names where this library is in its place
+        # These are the library's own, which have PyTorch's names where the library is used in place of
+        # PyTorch.
+        return
     for kind in (thing, *type(thing).__mro__, *(thing.__mro__ if isinstance(thing, type) else ())):
         if str(getattr(kind, "__module__", "")).partition(".")[0] != "torch" or hasattr(kind, "_cell"):
             continue  # a Tensor of this library may have that name, too
@@ -301,7 +305,8 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     refuse_torch(name, "a dtype", dtype)
     if isinstance(dtype, DType) and not hasattr(dtype, "dtype"):
         raise TypeError(f"[{name}] got {dtype}; expected a dtype that NumPy has, such as float32")
-    kind = getattr(dtype, "dtype", dtype)  # of NumPy's scalar types it is a descriptor
+    # For a scalar type of NumPy, this attribute is a descriptor and no dtype.
+    kind = getattr(dtype, "dtype", dtype)
     return np.dtype(kind if isinstance(kind, np.dtype) else dtype)
 
 

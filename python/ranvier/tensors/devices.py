@@ -71,7 +71,8 @@ def set_default_device(device: object) -> None:
     >>> rv.set_default_device("cpu")
     """
     chosen = None if device is None else _device(device)
-    if chosen is not None and chosen.type == "cpu":  # as without a call: new tensors need no look at devices
+    # This is the same as no call at all: new tensors need not look at devices.
+    if chosen is not None and chosen.type == "cpu":
         chosen = None
     if chosen is not None:
         contexts.append(chosen)
@@ -111,4 +112,4 @@ def require_cpu(name: object) -> None:
         raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
 
 
-_device = device  # where an argument has its name
+_device = device  # For functions with an argument that is called `device`.

@@ -45,7 +45,7 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
     target, in_place = os.path.realpath(path), False
     try:
         old = _status(path, target)
-        if old is not None and not stat.S_ISREG(old.st_mode):  # of a folder, the system's error
+        if old is not None and not stat.S_ISREG(old.st_mode):  # For a folder, open raises the system's error.
             with open(path, "wb") as stream:
                 return _send(stream, content)
         if old is None or old.st_nlink == 1:
@@ -118,7 +118,7 @@ def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) 
             with suppress(OSError), open(path, "wb", opener=_as_it_is) as stream:
                 if _is_locked(stream, wait=False):
                     if os.name == "nt":
-                        stream.close()  # where an open file cannot be removed
+                        stream.close()  # Windows does not remove an open file.
                     os.unlink(path)
 
 
@@ -137,9 +137,9 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
 
 def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
     folder, name = os.path.split(target)
-    name = name[:50]  # of a long one, the file system takes no longer
+    name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)
-    mode = 0o666 if old is None else old.st_mode & 0o600  # until `_like`
+    mode = 0o666 if old is None else old.st_mode & 0o600  # the mode until `_like` sets that of the old file
     while True:
         part = os.path.join(folder, f".{name}.{os.urandom(8).hex()}{TEMPORARY}")
         try:
@@ -152,7 +152,7 @@ def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any
                 write(stream)
                 _flush(stream, flush)
                 if os.name == "nt":
-                    stream.close()  # where an open file cannot be renamed
+                    stream.close()  # Windows does not rename an open file.
                 os.replace(part, target)
             break
         finally:
@@ -186,9 +186,9 @@ def _like(new: int, target: str, old: os.stat_result) -> None:
             except OSError:  # another group may do only what all may
                 mode &= 0o707 | (mode & 0o007) << 3
     if hasattr(os, "listxattr"):
-        with suppress(OSError):  # a file system without them
+        with suppress(OSError):  # Some file systems have none.
             for name in os.listxattr(target):
-                with suppress(OSError):  # one of the system's own
+                with suppress(OSError):  # Attributes of the system cannot be set.
                     os.setxattr(new, name, os.getxattr(target, name))
     if os.fstat(new).st_mode & 0o777 != mode:
         os.fchmod(new, mode)

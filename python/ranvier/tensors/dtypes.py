@@ -65,7 +65,8 @@ class dtype:
         self.name, self.kind, self.itemsize = name, kind, itemsize
         self.is_floating_point, self.is_complex, self.is_signed = kind == "f", kind == "c", kind in "ifc"
         numpy = _OWN.get(name) or np.sctypeDict.get(name)
-        if numpy is not None and name != "complex32" and name[:6] != "float8":  # of another package
+        # Another package (ml_dtypes) may have registered these names with NumPy.
+        if numpy is not None and name != "complex32" and name[:6] != "float8":
             self.dtype = self.__numpy_dtype__ = np.dtype(numpy)
             self.char, self.type = self.dtype.char, self.dtype.type
             cls.known[self.dtype] = self
@@ -123,7 +124,7 @@ for _kind in _numbered:
 _core._set_dtypes(_by_number)
 
 
-default = Settings(dtype=np.dtype(np.float32))  # of Python's floats, read where a tensor is made
+default = Settings(dtype=np.dtype(np.float32))  # The dtype that Python's floats get where a tensor is made.
 _core._set_default(default)
 
 

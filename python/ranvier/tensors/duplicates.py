@@ -32,7 +32,8 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
             if memory.array is not self._array:
                 refuse("a deep copy of a view", "copy before the step")
             memo[id(memory)] = Memory(copied(memory.array))
-            memo.setdefault(id(memo), []).append(memory)  # as deepcopy does, so that no other gets its id
+            # deepcopy does the same: an object that is kept alive shares its id with no other.
+            memo.setdefault(id(memo), []).append(memory)
         out = rebuild_shared(kind, memo[id(memory)], *place)
     else:
         out = rebuild(type(self), copied(self._array), self._requires_grad)
@@ -124,7 +125,8 @@ def memory_of(array: Array) -> Memory:
             low, high = bounds(owner)
             lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
             whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
-        memory = _memories[id(owner)] = Memory(whole)  # which keeps the owner
+        # It keeps the owner alive, and so the owner's id its own.
+        memory = _memories[id(owner)] = Memory(whole)
     return memory
 
 

@@ -22,7 +22,7 @@ from ranvier.tensors.failures import OpError, OpIndexError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
-# what calls the ops of a step may refuse one of them: its name stays
+# These functions call the ops of a step, and may refuse one of them. An error then keeps their name.
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
 _LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
@@ -117,7 +117,8 @@ def renamed(
         return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
     if named := _NAMED.match(text):
         own = named[0][1:-2].rpartition(".")[2]
-        # it has the name already: that of the class (MSELoss, mse_loss), or with a module; none is in place
+        # The error has the name already: that of the class (MSELoss for mse_loss), or one with a module. The
+        # names of operations in place differ by their last underscore.
         if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
             return error
         kind, text = type(error), text[named.end() :]

@@ -82,7 +82,7 @@ class Picks(NamedTuple):
     basic: tuple[Any, ...]  # integers, slices and None: a view
     axes: tuple[int, ...]  # the axes of the view that arrays pick along
     rows: Array  # the index of each picked element in these axes, joined to one in C order
-    shape: tuple[int, ...]  # of the picked dimensions
+    shape: tuple[int, ...]  # the sizes of the picked dimensions
     arrays: tuple[Array, ...]  # what rows are made of
 
 

@@ -16,7 +16,8 @@ from ranvier.tensors.memory import BF16, Array
 from ranvier.tensors.views import FLAG, UNWATCHED
 
 UINT, BFLOAT = 1, 4  # DLDataTypeCode
-_PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}  # of DLTensor.dtype.code in DLManagedTensor[Versioned]
+# The offset of DLTensor.dtype.code in bytes, in DLManagedTensor and DLManagedTensorVersioned.
+_PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
 
 
 def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:

@@ -39,8 +39,8 @@ class MappedFile(mmap.mmap):
     """
 
     path: str
-    file: os.stat_result  # as it was then
-    place: int  # of the mark
+    file: os.stat_result  # the status that the file had when it was mapped
+    place: int  # where the mark is in the mapping
 
     def __new__(cls, stream: BinaryIO, shared: bool = False) -> MappedFile:
         file, kind = os.fstat(stream.fileno()), mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
@@ -93,9 +93,9 @@ def mapped(stream: BinaryIO) -> MappedFile | None:
 def _is_open_for_writing(file: os.stat_result) -> bool:
     import fcntl
 
-    with suppress(FileNotFoundError):  # a system that does not list them
+    with suppress(FileNotFoundError):  # Some systems do not list the open files.
         for name in os.listdir("/dev/fd"):
-            with suppress(OSError):  # that of the list is closed now
+            with suppress(OSError):  # The list has its own file, too, which is closed by now.
                 same = os.path.samestat(os.fstat(int(name)), file)
                 if same and fcntl.fcntl(int(name), fcntl.F_GETFL) & _WRITES:
                     return True

@@ -25,11 +25,11 @@ F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.fl
 HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
 # NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
-_FLOATS = frozenset("fdeE")  # what copies take
+_FLOATS = frozenset("fdeE")  # The codes of the dtypes that copies take.
 _READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
-_MADE = frozenset("fd?ilqeE")  # and to
-MOST_ELEMENTS = 2**40  # as many as the core takes
+_MADE = frozenset("fd?ilqeE")  # The codes of the dtypes that the core casts to.
+MOST_ELEMENTS = 2**40  # The core takes no more.
 
 
 def _in_order(order: Any) -> np.dtype[Any]:
@@ -145,7 +145,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(all="ignore"):  # of a half beyond its range
+    with np.errstate(all="ignore"):  # NumPy warns of a value beyond the range of a half.
         return x.astype(dtype)
 
 
@@ -264,7 +264,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
                 _core.fill(array, value)
             return
         except (TypeError, ValueError, OverflowError):
-            pass  # it does not fit, which raises below, or they overlap, which NumPy can do
+            pass  # The value does not fit, which raises below, or the arrays overlap, which NumPy can do.
     try:
         host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:

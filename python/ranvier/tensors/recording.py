@@ -130,7 +130,7 @@ def references(array: Any) -> int:
 
 
 _CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
-_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # of an instruction: limits of the core (program/host_call.h)
+_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # limits of an instruction in the core (program/host_call.h)
 
 
 def host(function: Callable[..., Any], *operands: Any) -> Any:

@@ -18,9 +18,9 @@ from ranvier.tensors.views import FIRST, bounds
 
 class Replaced(NamedTuple):
     cell: list[Any]
-    tensor: Any  # weak references: a leaf ...
-    maker: Any  # ... or the node that made it
-    start: int  # addresses
+    tensor: Any  # a weak reference to the tensor, which may be a leaf
+    maker: Any  # a weak reference to the node that made the tensor; None for a leaf
+    start: int  # the address where the old memory begins; `end`: where it ends
     end: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -28,17 +28,18 @@ class Replaced(NamedTuple):
     new_cell: list[Any]
 
 
-replaced: dict[int, Replaced] = {}  # by the id of the cell
-_ALONE = 2  # references that getrefcount counts for a cell in an entry alone
+replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
+_ALONE = 2  # What getrefcount gives for a cell to which only an entry refers.
 
 
 def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
     """To be called before a tensor gets other memory."""
     cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
     for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
-        # what led here leads on: else each of many changes has an entry
+        # An entry that led to this memory now leads to the new one. Without this, each of many changes would
+        # add an entry.
         replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
-    if sys.getrefcount(cell) > _ALONE + 1:  # a node or another tensor has it
+    if sys.getrefcount(cell) > _ALONE + 1:  # A node or another tensor also has the cell.
         prune()
         where = (*bounds(array), array.shape, array.strides)
         replaced[id(cell)] = Replaced(
@@ -63,7 +64,7 @@ def renew(node: Any) -> None:
             continue
         own = (entry.maker or entry.tensor)()
         if edge is not None and edge is not own:
-            continue  # a view, or another tensor of the old memory
+            continue  # The input is a view, or another tensor of the old memory.
         new, cell = entry.new, entry.new_cell
         while (later := replaced.get(id(cell))) is not None:
             new, cell = later.new, later.new_cell

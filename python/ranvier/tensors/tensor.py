@@ -131,7 +131,7 @@ class Tensor:
     __array_priority__ = 1000  # array + tensor calls the Tensor's operator, which records it
 
     def __init__(self, *data: Any, requires_grad: bool = False, **settings: Any) -> None:
-        if not hasattr(self, "_array"):  # else `__new__` of a subclass has made it
+        if not hasattr(self, "_array"):  # Otherwise `__new__` of a subclass has made the array.
             array = sized_or_copied("Tensor", data, default.dtype, shared=True, **settings)
             fill(self, array, requires_grad)
             if data and array is data[0]:
@@ -221,8 +221,8 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        shape, steps = self._array.shape, _core._steps(self)  # of the core, which takes a Tensor with data
-        if 0 in shape and not any(steps):  # NumPy's, of an array without elements that is new
+        shape, steps = self._array.shape, _core._steps(self)  # The core gives the steps in elements.
+        if 0 in shape and not any(steps):  # A new array of NumPy without elements has steps of 0.
             sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
         try:
@@ -263,7 +263,7 @@ class Tensor:
         return self._array.shape == other._array.shape
 
     def data_ptr(self) -> int:
-        self._cell[FLAG] |= UNWATCHED  # what has the address may write
+        self._cell[FLAG] |= UNWATCHED  # Code that has the address may write there.
         return int(self._read("data_ptr()").ctypes.data)
 
     # --- the tape
@@ -352,7 +352,7 @@ class Tensor:
     def __contains__(self, value: Any) -> bool:
         return bool((self._read("`in`") == (value._array if isinstance(value, Tensor) else value)).any())
 
-    __hash__ = object.__hash__  # by identity, whatever == is
+    __hash__ = object.__hash__  # Tensors are hashed by identity, whatever == gives.
 
     def __dir__(self) -> list[str]:
         return sorted(name for name in object.__dir__(self) if name not in ("edges", "hooks"))
@@ -370,7 +370,7 @@ class Tensor:
 
     def __copy__(self) -> Tensor:
         out = rebuild(type(self), self._array, self._requires_grad)
-        share(self, out)  # one memory, one count of its changes
+        share(self, out)  # Both have one memory, so they have one count of its changes.
         out.__dict__.update(self.__dict__)
         return out
 

@@ -19,12 +19,13 @@ from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
 
-FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
+FLAG, FIRST = 2, 3  # the places in _cell of the flags, and of the first weak reference
 
-BORROWED = 4  # the caller's array, an argument of a module; it must not change
-UNWATCHED = 8  # NumPy or `.data` can change the memory, which is not counted
-ALIASED = 16  # by `.data` Tensors with other cells have the memory
-INFERENCE = 32  # made under inference_mode()
+# The flags: what is known of the memory that a cell stands for.
+BORROWED = 4  # It is the array of a caller, an argument of a module, and must not change.
+UNWATCHED = 8  # NumPy or `.data` can change it, and such changes are not counted.
+ALIASED = 16  # Tensors with other cells have the same memory, made by `.data`.
+INFERENCE = 32  # It was made under inference_mode().
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -40,7 +41,8 @@ _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
 sharing = _core._sharing  # the other Tensors that share the memory of this one
 hides_base = _core._hides_base  # whether only views keep the base of a view
-# makes a view an ordinary Tensor if no other has the memory, but for a base that it hides; returns whether
+# Makes a view an ordinary Tensor, if no other Tensor has its memory except a base that only views keep.
+# Returns whether it did.
 stands_alone = _core._stands_alone
 
 

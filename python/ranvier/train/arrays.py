@@ -21,7 +21,7 @@ from ranvier.autograd import Tensor
 from ranvier.data.datasets.samples import first_not_finite
 from ranvier.tensors.memory import Array, plain
 
-_MISSING = ("NAType", "NaTType")  # of pandas
+_MISSING = ("NAType", "NaTType")  # the types of missing values in pandas
 
 
 def array_like(x: Any) -> bool:
@@ -32,7 +32,7 @@ def array_like(x: Any) -> bool:
 
 def column_names(x: Any) -> list[Any] | None:
     """The names of a data frame's columns; None for what is no data frame."""
-    names = getattr(x, "column_names", None)  # of Arrow
+    names = getattr(x, "column_names", None)  # A table of Arrow has this attribute.
     if names is None:
         names = getattr(x, "columns", None)
     return None if names is None or not array_like(x) else list(names)

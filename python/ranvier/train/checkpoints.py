@@ -64,7 +64,7 @@ def lock(folder: Path) -> int | None:
             raise BlockingIOError(
                 f"[Checkpoint] another run is writing to '{folder}'; expected a folder for this run alone"
             ) from None
-        return None  # a file system without locks
+        return None  # The file system has no locks.
     return handle
 
 

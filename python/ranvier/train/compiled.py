@@ -21,7 +21,8 @@ from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
 
-_PAYS = 64  # calls that are expected: a recording takes as long as some 60 eager calls of a small step
+# A recording is made if so many calls are expected: it takes as long as some 60 eager calls of a small step.
+_PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
 
 
@@ -53,10 +54,12 @@ class CompiledOrEager(CompiledFunction):
         super().__init__(function, strict=True)
         self._caller, self._is_eager = name, eager
         self._after, self._shares = bool(after), shares
-        self._forms: dict[int, Any] = {}  # of programs that were not checked as yet
-        self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
+        # the forms of programs that were not checked as yet, by the hash of their key
+        self._forms: dict[int, Any] = {}
+        # the seconds that eager calls must have taken before a recording
+        self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told
-        self._eager_calls = 0  # so many of the next calls run eagerly
+        self._eager_calls = 0  # how many of the next calls run eagerly
         if refused:
             self.refuse(refused)
 
@@ -89,7 +92,7 @@ class CompiledOrEager(CompiledFunction):
         return self._record(key, args, kwargs, walk=walk)
 
     def _is_same(self, key: Any, program: Any, *run: Any) -> bool:
-        form = self._forms.pop(hash(key), None)  # of the program that was recorded last
+        form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
         same = super()._is_same(key, program, *run)
         if same and form is not None:
             shared.share(program, form)

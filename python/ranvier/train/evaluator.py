@@ -56,7 +56,7 @@ class Measured:
 
     def _add_output(self, output: Array, y: Array) -> None:
         if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
-            output = output.reshape(y.shape)  # as `batch_loss` pairs them
+            output = output.reshape(y.shape)  # `batch_loss` pairs them in the same way.
         self._predicted.append(labels(output, self._link or "") if self._keeps_labels else output)
         self._true.append(y)
 
@@ -103,7 +103,8 @@ def _needs_probabilities(metric: Any) -> bool:
 class Evaluator:
     """Measures and predicts with a Trainer's model, in evaluation mode and without gradients."""
 
-    step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")  # of what is compiled
+    # The attributes that the compiled methods depend on.
+    step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         self._trainer, self._parts = trainer, parts
@@ -162,7 +163,7 @@ class Evaluator:
                     raise_with_hint(error, trainer.model, None, x)
                 outputs.append(output)
         whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return whole.astype(np.float32) if whole.dtype == BF16 else whole  # which NumPy lacks
+        return whole.astype(np.float32) if whole.dtype == BF16 else whole  # NumPy has no bfloat16.
 
     def _evaluate(
         self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
@@ -184,7 +185,7 @@ def _measure_ahead(
         try:
             results = evaluate.run_batches(ahead.arguments(), ahead.batches)
         except (TypeError, ValueError):
-            return  # the batch is run again by itself, for the hint in its error
+            return  # The batch then runs by itself, so that its error has the hint.
         if results is None:
             return
         (losses, output), count = results, ahead.batches.done

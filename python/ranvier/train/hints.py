@@ -22,9 +22,9 @@ from ranvier.train.losses import link_of, name_of
 
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
-FEW = 100  # samples from which on a share tells something
+FEW = 100  # With so many samples or more, a share of them tells something.
 FAR = 1000.0  # times the loss of a constant answer: no trained network is there
-EPOCHS = 3  # from which on a loss that is the same in all of them tells something
+EPOCHS = 3  # From so many epochs on, a loss that is the same in all of them tells something.
 _APPLIED_BY_LOSS = (
     (nn.CrossEntropyLoss, nn.Softmax),
     (nn.BCEWithLogitsLoss, nn.Sigmoid),
@@ -49,14 +49,14 @@ def warning_once(leads: bool) -> Iterator[None]:
         yield
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\[")  # how their texts begin
+        warnings.filterwarnings("ignore", r"\[")  # The texts of the hints begin with a bracket.
         yield
 
 
 def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
     """Warn about what most likely goes wrong; all hints are one warning."""
     if trainer.on_nonfinite != "raise":
-        return  # the data are to be taken as they are
+        return  # The data are to be taken as they are, even NaN.
     hints = [
         _applied_twice(trainer),
         _broadcast_targets(trainer, data),

@@ -144,7 +144,8 @@ class DataSpec:
         if (classes.dtype.kind in "UO") == (array.dtype.kind in "UO"):  # text among text, or numbers
             codes = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
         else:
-            codes = np.zeros(array.shape, np.int64)  # of which none fits
+            # Text is not compared with numbers: no class fits, so every label is unknown.
+            codes = np.zeros(array.shape, np.int64)
         unknown = np.asarray(classes[codes] != array)
         if unknown.any():
             raise ValueError(

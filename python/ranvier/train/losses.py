@@ -96,7 +96,8 @@ class EpochLoss:
         with np.errstate(all="ignore"):
             terms = values * (1.0 if self._summed else weights)
             if isinstance(weights, int):
-                self._weight += float(weights * len(values))  # whole numbers: exact in any order
+                # The sum of whole numbers is exact in any order.
+                self._weight += float(weights * len(values))
             else:
                 if not self._summed and not (counted := weights > 0).all():
                     terms = terms[counted]  # 0 times a loss that is not finite would be NaN
@@ -106,7 +107,7 @@ class EpochLoss:
                 self._penalty = _continued(self._penalty, penalties * weights)
 
     def value(self) -> float:
-        if self._weight == 0:  # every sample left out
+        if self._weight == 0:  # Every sample was left out.
             return self._total if self._summed else math.nan
         total = self._total if self._summed else self._total / self._weight
         return total + self._penalty / self._weight

@@ -30,8 +30,8 @@ from ranvier.train.saving import describe, require_same
 from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
 
-MOST_EPOCHS = 64  # in one call to the core
-# of a checkpoint
+MOST_EPOCHS = 64  # the most epochs in one call of the core
+# The entries of a checkpoint.
 PARTS = (
     "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
     "data", "validation data", "measured", "history", "callbacks",
@@ -62,7 +62,7 @@ class Run:
             find_sizes(trainer.model, source.data.x[:1])
         self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
         self.source, self.valid, self.hooks = source, valid, hooks
-        self._called = hooks  # those that are notified in this process
+        self._called = hooks  # the callbacks that are notified in this process
         self.step: TrainingStep = self._new_step(trainer, parts)
         self.step.expect(epochs * source.batches)
         self._nonfinite = NonFinite(trainer)
@@ -71,7 +71,7 @@ class Run:
         self._interrupt = Interrupt()
         self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
-        self._samples, self._start = 0, 0.0  # of the epoch in progress
+        self._samples, self._start = 0, 0.0  # the samples of the epoch in progress, and when it began
         self._crossed: Any = None  # the program that ran at the end of the last epoch
         self._between = (
             valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
@@ -123,7 +123,7 @@ class Run:
                     self._epochs()
                 except KeyboardInterrupt:
                     if not self.alone:
-                        raise  # it ends the job: the others do not know of it
+                        raise  # The error ends the job, because the other ranks do not know of it.
                     if self._interrupt.between_steps:
                         call(self._called, "on_interrupt")
                     raise
@@ -155,7 +155,7 @@ class Run:
         that the others are called and a checkpoint can be written. A second one ends the run at once."""
         for hook in self._called:
             if getattr(type(hook), method, None) is getattr(Callback, method) and method not in vars(hook):
-                continue  # the base's, which does nothing
+                continue  # The method is that of Callback, which does nothing.
             try:
                 getattr(hook, method)(*args)
             except KeyboardInterrupt:
@@ -205,7 +205,8 @@ class Run:
             self._call("on_batch_end", self.batch - 1, {"loss": value})
             self._check_interrupt()
             self._run_ahead()
-        if step.unfinished:  # of a loader that does not know its length
+        # A loader without a known length may end while an update still waits for batches.
+        if step.unfinished:
             step.finish()
             trainer.updates += 1
         if self.batch == 0:

@@ -133,7 +133,7 @@ def _losses() -> dict[str, Any]:
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
     """An optimizer by its name, over the parameters of model and loss."""
     refuse_torch("Trainer", "optimizer", optimizer)
-    if optimizer is None:  # of a Trainer that evaluates and predicts
+    if optimizer is None:  # A Trainer without an optimizer evaluates and predicts.
         return None
     if isinstance(optimizer, str):
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}

@@ -29,9 +29,9 @@ class Ahead:
     x: Array
     y: Array
     weights: Array | None
-    totals: Array | None  # of the weights of each batch
+    totals: Array | None  # the sum of the weights of each batch
     batches: Batches
-    each: int  # batches of a pass
+    each: int  # how many batches a pass has
 
     def arguments(self) -> tuple[Any, ...]:
         """Samples, targets, weights and their sums, as `weighting` gives them for one batch."""
@@ -143,15 +143,17 @@ class ArraySource(Source):
         self.batches = -(-len(data.x) // batch_size)
         self.shuffled = shuffle
         self._sampler = RandomSampler(data.x) if shuffle else None
-        self._key: int | None = None  # of the pass in progress; None between passes
-        self._order: Array | None = None  # of that pass, and the sum of each full batch's weights
+        self._key: int | None = None  # the key of the pass in progress; None between passes
+        # The order of that pass, and below the sum of each full batch's weights.
+        self._order: Array | None = None
         self._totals: Array | None = None
-        self._counts: tuple[Any, Array | None] | None = None  # of a loss
+        # what the loss is like, with the mean weights of the labels for it
+        self._counts: tuple[Any, Array | None] | None = None
         self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
         self._begin()
-        while self._done < self.batches:  # which `skip` moves too
+        while self._done < self.batches:  # `skip` also changes _done.
             self._done += 1
             yield self.batch(self._done - 1)
         self._end()

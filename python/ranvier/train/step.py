@@ -152,7 +152,8 @@ class TrainingStep:
         careful: whether there is no update where the loss is not finite.
     """
 
-    # what is compiled depends on (rv.compile): the rest are arguments, or counts of the batches so far
+    # The attributes that the compiled methods depend on. The others are their arguments, or counts of the
+    # batches so far.
     step_state = (
         "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "own", "careful",
         "_of_classes", "_classes",
@@ -165,7 +166,7 @@ class TrainingStep:
         self._clip_norm, self._clip_value = trainer.clip_grad_norm, trainer.clip_grad_value
         self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
         self.summed = getattr(trainer.loss, "reduction", "mean") == "sum"
-        self._batches, self._weight = 0, 0.0  # of the update to come
+        self._batches, self._weight = 0, 0.0  # the batches so far of the update to come, and their weight
         self.own = own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
@@ -176,7 +177,8 @@ class TrainingStep:
             "fit",
             self._take if reduce is None else reduce.part,
             eager=isinstance(self._optimizer, LBFGS),
-            # the first step makes the optimizer's state; a fit of one step records nothing
+            # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
+            # records nothing.
             after=int(reduce is None),
             shares=reduce is None,
             refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",

@@ -181,7 +181,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
             width, height = image.size
             if width * height > max(MOST_PIXELS, 200 * os.path.getsize(path)):
                 raise ValueError(f"it has {width}x{height} pixels, far more than a file of its length holds")
-            image.load()  # of TIFF, pillow turns the image here, and removes the orientation
+            image.load()  # Pillow turns a TIFF image here itself, and removes its orientation.
             turn = _TURNS.get(_orientation(image))
             image.info.pop("transparency", None)  # convert() warns of it
             if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
@@ -199,8 +199,9 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
         raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
 
 
-MOST_PIXELS = 2**25  # of a picture whose file has fewer bytes than a 200th of that
-# others run programs, as EPS does
+# A picture may always have so many pixels; it may have more if its file has a byte for each 200 of them.
+MOST_PIXELS = 2**25
+# The formats that are read. Others are not: reading EPS, for one, runs a program.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 

@@ -74,7 +74,7 @@ class TextTable:
     text: str
     delimiter: str  # " " for runs of blanks
     decimal: str
-    marks: frozenset[str]  # of missing values, in lower case
+    marks: frozenset[str]  # the words for missing values, in lower case
     names: list[str] | None
     width: int  # cells of a line
     head: list[list[str]]  # the cells of the first lines after the header
@@ -109,14 +109,16 @@ class TextTable:
     def parse(self, **how: Any) -> Any:
         """The cells as a DataFrame of pandas; its arguments say which columns, and as what."""
         pandas = importlib.import_module("pandas")
-        how = {"na_values": [*self.marks, *map(str.upper, self.marks)]} | how  # of others, `Column` knows
+        # Other spellings are left to `Column`, which knows them.
+        how = {"na_values": [*self.marks, *map(str.upper, self.marks)]} | how
         how |= {"header": 0 if self.names else None, "index_col": False, "decimal": self.decimal}
         how |= {"sep": r"\s+" if self.delimiter == " " else self.delimiter, "skipinitialspace": True}
         how |= {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # float_precision: deprecated in pandas 3, necessary in 2
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # of cells that are left out
+                # It warns of cells that it leaves out.
+                warnings.simplefilter("error", pandas.errors.ParserWarning)
                 frame = pandas.read_csv(io.BytesIO(self.text.encode()), **how)
         except (ValueError, pandas.errors.ParserWarning) as error:
             self.require_width()

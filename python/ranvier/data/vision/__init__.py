@@ -12,7 +12,7 @@ import importlib as _importlib
 import typing as _typing
 
 __all__ = ["datasets", "models", "transforms", "utils"]
-__version__ = "0.22.0"  # of torchvision, whose names these are: programs compare it
+__version__ = "0.22.0"  # The version of torchvision whose names these are; programs compare it.
 
 
 def __getattr__(name: str) -> _typing.Any:

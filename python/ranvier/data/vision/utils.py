@@ -110,6 +110,6 @@ def save_image(
     if not isinstance(fp, (str, os.PathLike)):
         return picture.save(fp, format=format)
     content: Any = io.BytesIO()
-    content.name = os.fspath(fp)  # whose ending is the format
+    content.name = os.fspath(fp)  # Pillow takes the format from the ending of the name.
     picture.save(content, format=format)
     replace(fp, content.getbuffer())

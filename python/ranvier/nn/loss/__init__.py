@@ -38,7 +38,8 @@ class Loss(OneOp):
     ``_op`` in a class of this package is its declaration.
     """
 
-    _kind: ClassVar[Any] = Parameter.POSITIONAL_OR_KEYWORD  # of the settings
+    # how the settings may be passed: by position or name, or by name only
+    _kind: ClassVar[Any] = Parameter.POSITIONAL_OR_KEYWORD
     _weights: ClassVar[tuple[str, ...]] = ("weight", "pos_weight")
     _inputs: ClassVar[tuple[str, ...]]
 
@@ -93,7 +94,7 @@ class Loss(OneOp):
             array = np.asarray(value)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
-            value = tensor(array.astype(default.dtype))  # as tensor(list)
+            value = tensor(array.astype(default.dtype))  # The default dtype, which tensor(list) has too.
         self.register_buffer(name, value)
 
 

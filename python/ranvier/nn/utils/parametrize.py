@@ -47,7 +47,7 @@ def _several(value: Any) -> list[Any]:
 
 
 class Parametrized(Reweighting):
-    """weight = the last of ``module.parametrizations[name]``"""
+    """The weight is the result of ``module.parametrizations[name]``: all its modules, applied in turn."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -90,8 +90,8 @@ def register_parametrization(
     The tensor itself is then ``layer.parametrizations.weight.original``. A second parametrization gets the
     result of the first. ``layer.weight = value`` sets the original to
     ``parametrization.right_inverse(value)``; with this method, registration keeps the weight's value. Where
-    it gives several tensors, these are ``original0``, ``original1`` ... unsafe: the result may have another
-    shape and dtype.
+    it gives several tensors, these are ``original0``, ``original1`` ... unsafe: whether the parametrization's
+    result may have another shape or dtype than the tensor that it replaces; False refuses such a result.
 
     Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype; TypeError for
     no Module, and for a result that is no Tensor.
@@ -134,7 +134,7 @@ def register_parametrization(
     module.parametrizations[tensor_name] = parts = ParametrizationList([parametrization])
     if isinstance(start, Tensor):
         with no_grad():
-            value.copy_(start)
+            value.copy_(start)  # The parameter stays the same object, which an optimizer may have.
         _register(parts, "original", value)
     else:
         parts.ntensors = len(start)
@@ -147,7 +147,10 @@ def register_parametrization(
 
 
 def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
-    """Puts the tensor back, with the value that it has, or that of the original. Returns the layer.
+    """Makes the tensor an ordinary parameter or buffer again. Returns the layer.
+
+    leave_parametrized: the tensor keeps the value that the parametrizations compute; else it gets the value
+    of ``original``, which is possible only where there is one original.
 
     Raises ValueError where there is no parametrization.
 
@@ -162,14 +165,17 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     parts = module.parametrizations[tensor_name]
     if parts.ntensors is not None and not leave_parametrized:
         raise ValueError("[remove_parametrizations] got leave_parametrized=False; expected one original")
+    # An original becomes the plain tensor, and no new object is made: an optimizer that has the original then
+    # goes on to train the layer. Of several originals it is the last one, which usually has the weight's
+    # shape: the originals of weight_norm are the length and the direction.
     original = parts.originals()[-1]
     with no_grad():
         if leave_parametrized:
             value = getattr(module, tensor_name).detach().clone()
             if value.shape == original.shape:
-                original.copy_(value)
+                original.copy_(value)  # This keeps the memory: views of the original change with it.
             else:
-                original.data = value
+                original.data = value  # copy_ needs the same shape; this replaces the memory.
     hold(module, {k: v for k, v in module.__dict__[HELD].items() if k != tensor_name})
     del module.parametrizations[tensor_name]
     if not is_parametrized(module):

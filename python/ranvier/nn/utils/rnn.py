@@ -211,7 +211,7 @@ def pad_sequence(
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
     first = steps - counts if padding_side == "left" else np.zeros_like(counts)
-    number = np.repeat(np.arange(counts.size), counts)  # of the sequence of each row
+    number = np.repeat(np.arange(counts.size), counts)  # the number of the sequence that each row belongs to
     step = np.arange(number.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[number]
     rows = number * steps + step if batch_first else step * counts.size + number
     return _padded(ops.cat(tensors, 0), rows, (counts.size, steps), batch_first, padding_value)
