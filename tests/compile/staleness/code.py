@@ -392,6 +392,6 @@ both_ways(lambda v: nn.LeakyReLU(0.1), sets("__class__"), lambda o, x: o(x),
     values=(nn.LeakyReLU, nn.ReLU, nn.LeakyReLU, nn.ReLU))  # fmt: skip
 both_ways(lambda v: own(string.Template)("$a"), sets_first_letters, is_filled,
     values=("[_a-z]", "z", "[_a-z]", "z"))  # fmt: skip
-# --- what is not read: its change has no effect (neutral), and calls after it run no Python (test_staleness.py)
+# --- what is not read: its change has no effect, and replays after it run no Python (test_staleness.py)
 scenario(lambda v: given(Plain(once), other=v), sets("other"), lambda o: o.value(1.5), values=FUNCTIONS,
     neutral=True)  # fmt: skip
