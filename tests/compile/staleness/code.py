@@ -125,9 +125,8 @@ both_ways(lambda v: functools.singledispatch(lambda value: 1.0),
 # a partial's __setstate__ gets (function, arguments, keywords, attributes): new attributes, then the old ones
 both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})),
     lambda o: o(1.5), lambda o: o.rate)  # fmt: skip
-both_ways(
-    partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))), lambda o: o(1.5)
-)
+both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))),
+    lambda o: o(1.5))  # fmt: skip
 both_ways(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
 both_ways(reads_choice(property), lambda o, v: choose(v), lambda o: o.fget(None))
 both_ways(reads_choice(staticmethod), lambda o, v: choose(v), lambda o: o())

@@ -152,6 +152,7 @@ class Graph:
         return re.sub(r"\b[ABC]\b", lambda _: self.path(), self.draw.choice(USES))
 
     def change(self, draw: random.Random) -> None:
+        """Changes one container or object: another value, another length or another order of its parts."""
         nodes = [self.root]
         for node in nodes:
             nodes += [part for part in (parts_of(node) or {}).values() if parts_of(part) is not None]
@@ -217,6 +218,7 @@ class Program:
         return made
 
     def source(self) -> str:
+        """The step in Python; `made` are the tensors with a name, of which the last three are in the loss."""
         names = re.findall(r"(?:^|; |: )(t\d+) =", "\n".join(self.lines), re.MULTILINE)
         body = [self.beginning, *self.lines, f"made = [{', '.join(dict.fromkeys(names))}]"]
         body += ["loss = loss + sum((t * t).mean() for t in made[-3:]) * 0.1 + (w * w).sum() * 0.01 * total"]

@@ -44,9 +44,7 @@ WHEN = [
     *((name, EARLY) for name in CHANGED[::4]),  # 1, 3, 7
     *((name, EACH) for name in SHORT[::20]),  # 1 to 10
     *((name, LONG) for name in SHORT[3::32]),  # 3, 12, 70, 700
-    *(
-        (name, (30, 31, 50)) for name in in_ways(CHANGED, "predicted")
-    ),  # where the core answers without Python
+    *((name, (30, 31, 50)) for name in in_ways(CHANGED, "predicted")),  # the core answers without Python
 ]
 
 

@@ -4,8 +4,8 @@
 between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
 also run eagerly, with a warning, only where the read is marked by `eager(...)`, as all of `given_up` and
 `source` are. From objects.py: `Plain(v)` and `Rich(v)` have v in their attribute `value`, `own` makes a class
-with these attributes, `given` sets attributes, `Counter` gives a new number in each way in which it is asked,
-`Odd` has special methods that all use its number, and `NUMBERS` are squares.
+with these attributes, `Counter` gives a new number in each way in which it is asked, `Odd` has special
+methods that all use its number, and `NUMBERS` are squares.
 """
 # ruff: noqa: B905, NPY002, RUF015
 
@@ -38,8 +38,9 @@ from ranvier import nn
 set_value = sets("value")
 
 
-# --- given up: a step that reads it may run eagerly
+# --- given up: a step that reads these may run eagerly
 def given_up(make, change, *reads):
+    """Scenarios of reads that are all marked by `eager`."""
     scenario(make, change, *map(eager, reads))
 
 
@@ -87,6 +88,7 @@ def context_variable(v):
 
 
 def of_three(a, b, c):
+    """For a step that unpacks an array as arguments."""
     return float(a + b)
 
 
@@ -112,9 +114,9 @@ given_up(lambda v: collections.deque([v]), lambda o, v: o.appendleft(v), lambda 
     lambda o: o.__getitem__(0))  # fmt: skip
 given_up(lambda v: collections.OrderedDict(a=1.0, bb=2.0), lambda o, v: o.move_to_end(next(iter(o))),
     lambda o: float(len(next(iter(o)))))  # fmt: skip
-given_up(context_variable, lambda o, v: o.set(v),  # a built-in method that others call
-    lambda o: [*itertools.starmap(o.get, [()])][0], lambda o: own(__call__=o.get)()(),
-    lambda o: float(np.vectorize(o.get)(5)))  # fmt: skip
+# the method `get` of the variable is called by others: by itertools, as __call__ of an object, by NumPy
+given_up(context_variable, lambda o, v: o.set(v), lambda o: [*itertools.starmap(o.get, [()])][0],
+    lambda o: own(__call__=o.get)()(), lambda o: float(np.vectorize(o.get)(5)))  # fmt: skip
 given_up(in_file, lambda o, v: o.write_text(f"[{v}]"), lambda o: float(o.read_text()[1:-1]), loaded)
 given_up(lambda v: Plain(f"[{v}]"), lambda o, v: set_value(o, f"[{v}]"), lambda o: json.loads(o.value)[0])
 given_up(restored(sys.getrecursionlimit, sys.setrecursionlimit),
@@ -148,7 +150,7 @@ given_up(lambda v: nn.Parameter(rv.ones(3)), lambda o, v: o.data.fill_((-1.0) **
     lambda o: 2.0 if "-" in repr(o) else 3.0)  # fmt: skip
 
 
-# --- captured: not watched either, but a replay follows its changes
+# --- captured: a step that reads these must be replayed, where `eager` does not mark the read
 def undivided(v):
     np.seterr(divide="ignore")
     patch.after(lambda: np.seterr(divide="warn"))
@@ -296,7 +298,7 @@ source(lambda v: None, lambda o: random.random(), lambda o: random.choice(NUMBER
     lambda o: float(np.random.rand()), lambda o, x: x[rv.randperm(4)])  # fmt: skip
 source(patched(nn.Linear, "forward"), lambda o, x: o(x))
 source(patched(nn.Module, "__call__"), lambda o, x: o(x))
-source(counting_misses, lambda o: o(G) + o(-G - 1))
-# of the step's tensors and of the generator of random numbers
+source(counting_misses, lambda o: o(G) + o(-G - 1))  # two keys, of which one is remembered
+# numbers and texts of the step's tensors, and a seed that is set in each call
 source(lambda v: None, lambda o, x: x * (2.0 if x.sum() > 0 else 3.0), lambda o, x: x * float(len(str(x))),
     reseeded, lambda o, x: x * float(f"{x.mean()}".strip("tensor()") or 0))  # fmt: skip
