@@ -2,8 +2,12 @@
 
 `scenario(make, change, *reads)` (scenario.py): a step reads what `make` has made, and `change` alters it
 between two calls. Compiled, each call must show the bits of the same calls run eagerly (judge.py). A step may
-also run eagerly, with a warning, only where the read is marked by `eager(...)`. `own` makes a class with
-these attributes, `given` sets attributes (objects.py).
+also run eagerly, with a warning, only where the read is marked by `eager(...)`. `both_ways` makes two
+scenarios of each read: in a training step (`trained`), and in a module called without gradients (`alone`).
+
+From objects.py: `once(value)` is value * 1.0, and `scaled(value, factor=2.0)` is value * factor. `Plain(v)`
+has v in its attribute `value`; so has `Rich(v)`, whose method `get` returns it, as a call of the object does.
+`own(base, **attributes)` makes a class with these attributes, `given` sets attributes.
 """
 
 import abc
@@ -28,10 +32,19 @@ from compile.staleness.objects import Plain, Rich, given, imported, module, once
 from compile.staleness.scenario import TWICE, alone, eager, puts, scenario, sets
 from ranvier import nn, ops
 
-CHOICE = None
+CHOICE = None  # a global variable that steps read; `choose` sets it
 FUNCTIONS = (once, lambda value: value * 2.0, lambda value: value * 3.0, once)
-BOOLS = (False, True, False, True)
-set_value, twice = sets("value"), functools.partial(scenario, ways=TWICE)
+set_value, both_ways = sets("value"), functools.partial(scenario, ways=TWICE)
+
+
+def choose(v):
+    """Sets the global variable CHOICE. As a `make` it gives None: the step reads CHOICE, not an object."""
+    globals().update(CHOICE=v)
+
+
+def sets_on_class(name, becomes, class_of=type):
+    """A change: class_of(o), else the class of o, gets becomes(v) as its attribute of this name."""
+    return lambda o, v: setattr(class_of(o), name, becomes(v))
 
 
 # --- functions
@@ -70,7 +83,7 @@ def copied(function):
 
 
 def cached(v):
-    globals().update(CHOICE=v)
+    choose(v)
     return functools.lru_cache(lambda key: CHOICE)
 
 
@@ -81,51 +94,75 @@ def of_namespace(v):
     return space["o"]
 
 
-twice(lambda v: globals().update(CHOICE=v), lambda o, v: globals().update(CHOICE=v), lambda o: CHOICE(1.5),
-    values=FUNCTIONS)  # fmt: skip
-twice(copied, lambda o, v: sets("__code__")(o, v.__code__), lambda o: o(1.5), values=FUNCTIONS)
-twice(lambda v: copied(scaled), lambda o, v: sets("__defaults__")(o, (v,)), lambda o: o(1.5))
-twice(with_defaults, lambda o, v: sets("__kwdefaults__")(o, {"factor": v, "factors": [2.0]}),
+def partial_with_rate(v):
+    """partial(scaled, factor=2.0) that also has an attribute `rate`."""
+    return given(functools.partial(scaled, factor=2.0), rate=v)
+
+
+def reads_choice(kind):
+    """Makes a property, a static method or a class method of a function that reads CHOICE."""
+
+    def make(v):
+        choose(v)
+        return kind(lambda *_: CHOICE)
+
+    return make
+
+
+both_ways(choose, lambda o, v: choose(v), lambda o: CHOICE(1.5), values=FUNCTIONS)
+both_ways(copied, lambda o, v: sets("__code__")(o, v.__code__), lambda o: o(1.5), values=FUNCTIONS)
+both_ways(lambda v: copied(scaled), lambda o, v: sets("__defaults__")(o, (v,)), lambda o: o(1.5))
+both_ways(with_defaults, lambda o, v: sets("__kwdefaults__")(o, {"factor": v, "factors": [2.0]}),
     lambda o: o(1.5))  # fmt: skip
-twice(closure, lambda o, v: sets("cell_contents")(o.__closure__[0], v), lambda o: o(1.5))
-twice(late_variable, lambda o, v: o.bind(v), lambda o: o.read())
-twice(lambda v: [once], puts(0), lambda o: o[0](1.5), lambda o: functools.reduce(lambda a, f: f(a), o, 2.0),
-    values=FUNCTIONS)  # fmt: skip
-twice(of_namespace, lambda o, v: puts("rate")(o.__builtins__, v), eager(lambda o: o()))
-twice(cached, lambda o, v: (globals().update(CHOICE=v), o.cache_clear()), eager(lambda o: o("key")))
-twice(lambda v: functools.singledispatch(lambda value: 1.0), lambda o, v: o.register(float, lambda value: v),
-    eager(lambda o: o(1.5)))  # fmt: skip
-twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
-    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})), lambda o: o(1.5),
-    lambda o: o.rate)  # fmt: skip
-twice(lambda v: given(functools.partial(scaled, factor=2.0), rate=v),
-    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))), lambda o: o(1.5))  # fmt: skip
-twice(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
-for kind, call in (
-    (property, lambda o: o[0].fget(None)),
-    (staticmethod, lambda o: o[0]()),
-    (classmethod, lambda o: o[0].__func__(None)),
-):
-    twice(lambda v, kind=kind: [kind(lambda *_: CHOICE), globals().update(CHOICE=v)],
-        lambda o, v: globals().update(CHOICE=v), call)  # fmt: skip
+both_ways(closure, lambda o, v: sets("cell_contents")(o.__closure__[0], v), lambda o: o(1.5))
+both_ways(late_variable, lambda o, v: o.bind(v), lambda o: o.read())
+both_ways(lambda v: [once], puts(0), lambda o: o[0](1.5),
+    lambda o: functools.reduce(lambda a, f: f(a), o, 2.0), values=FUNCTIONS)  # fmt: skip
+both_ways(of_namespace, lambda o, v: puts("rate")(o.__builtins__, v), eager(lambda o: o()))
+both_ways(cached, lambda o, v: (choose(v), o.cache_clear()), eager(lambda o: o("key")))
+both_ways(lambda v: functools.singledispatch(lambda value: 1.0),
+    lambda o, v: o.register(float, lambda value: v), eager(lambda o: o(1.5)))  # fmt: skip
+# a partial's __setstate__ gets (function, arguments, keywords, attributes): new attributes, then the old ones
+both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})),
+    lambda o: o(1.5), lambda o: o.rate)  # fmt: skip
+both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))),
+    lambda o: o(1.5))  # fmt: skip
+both_ways(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
+both_ways(reads_choice(property), lambda o, v: choose(v), lambda o: o.fget(None))
+both_ways(reads_choice(staticmethod), lambda o, v: choose(v), lambda o: o())
+both_ways(reads_choice(classmethod), lambda o, v: choose(v), lambda o: o.__func__(None))
+
+
 # --- names of modules and built-in ones
-twice(lambda v: 2.5, lambda o, v: patch(builtins, "pow", v), lambda o: pow(o, 1.5),
+def hides_abs(v):
+    """Hides the built-in abs by a global variable. There is no object."""
+    patch.item(globals(), "abs", v)
+
+
+def changes_abs(o, v):
+    """Sets this variable; None: deletes it, and the step finds the built-in function again."""
+    if v is None:
+        del globals()["abs"]
+    else:
+        globals()["abs"] = v
+
+
+both_ways(lambda v: 2.5, lambda o, v: patch(builtins, "pow", v), lambda o: pow(o, 1.5),
     values=(pow, min, max, math.atan2))  # fmt: skip
-twice(lambda v: None, lambda o, v: patch.item(globals(), "max", v), lambda o: max([1.0, 2.5]),
+both_ways(lambda v: None, lambda o, v: patch.item(globals(), "max", v), lambda o: max([1.0, 2.5]),
     values=(max, min, sum, len))  # fmt: skip
-twice(lambda v: [patch.item(globals(), "abs", v)].clear(),
-    lambda o, v: puts("abs")(globals(), v) if v else globals().pop("abs"),
-    lambda o: abs(-1.5), values=(lambda v: 3.0, None, lambda v: 4.0, lambda v: 5.0))  # fmt: skip
-twice(lambda v: module("tools", "FACTOR = 2.0\ndef call(value): return value * FACTOR"), sets("FACTOR"),
+both_ways(hides_abs, changes_abs, lambda o: abs(-1.5),
+    values=(lambda v: 3.0, None, lambda v: 4.0, lambda v: 5.0))  # fmt: skip
+both_ways(lambda v: module("tools", "FACTOR = 2.0\ndef call(value): return value * FACTOR"), sets("FACTOR"),
     lambda o: o.call(1.5))  # fmt: skip
-twice(lambda v: imported("staleness_a", value=v), set_value,
+both_ways(lambda v: imported("staleness_a", value=v), set_value,
     eager(lambda o: importlib.import_module("staleness_" + "aa"[:1]).value),
     eager(lambda o: sys.modules["staleness_" + "aa"[:1]].value))  # fmt: skip
 leaky, of_layer = ops.leaky_relu, sys.modules["ranvier.nn.linear"]
-twice(lambda v: nn.LeakyReLU(0.1),
+both_ways(lambda v: nn.LeakyReLU(0.1),
     lambda o, v: patch(ops, "leaky_relu", lambda x, *_, **__: leaky(x, 0.1 * v)),
     lambda o, x: o(x))  # fmt: skip
-twice(lambda v: nn.Linear(3, 3),
+both_ways(lambda v: nn.Linear(3, 3),
     lambda o, v: patch(of_layer, "ops", SimpleNamespace(linear=lambda *args: ops.linear(*args) * v)),
     eager(lambda o, x: o(x)))  # fmt: skip
 
@@ -152,53 +189,49 @@ class Maker:
         self.value = self.factor + more
 
 
-twice(Plain, set_value, lambda o: float(np.sqrt(o.value)), made_function, eager(made_class, alone),
+both_ways(Plain, set_value, lambda o: float(np.sqrt(o.value)), made_function, eager(made_class, alone),
     eager(lambda o: Maker(o.value).value, alone))  # fmt: skip
-twice(lambda v: own(Maker), sets("factor"), eager(lambda o: o().value, alone))
-twice(lambda v: own(Maker), lambda o, v: sets("__init__")(o, lambda self: set_value(self, v)),
+both_ways(lambda v: own(Maker), sets("factor"), eager(lambda o: o().value, alone))
+both_ways(lambda v: own(Maker), lambda o, v: sets("__init__")(o, lambda self: set_value(self, v)),
     eager(lambda o: o().value))  # fmt: skip
 
 
 # --- methods and attributes of classes: of an instance, its class or the base of that
 class Base:
     factor, call = 1.0, lambda self, value: value * self.factor
-    static, of_class = (
-        staticmethod(lambda value: value),
-        classmethod(lambda cls, value=1.0: value * cls.factor),
-    )
+    static = staticmethod(lambda value: value)
+    of_class = classmethod(lambda cls, value=1.0: value * cls.factor)
     kept, __call__ = lambda self: super(), lambda self, value: value * 1.0
 
 
 def instance(v):
+    """Of a class whose base's base is Base."""
     return own(own(Base))()
 
 
-METHODS = [  # the name, what it becomes, how it is read
+for name, becomes, read in (  # what this attribute of the class or of its base becomes, and how it is read
     ("call", lambda v: lambda self, value: value * v, lambda o: o.call(1.5)),
     ("static", lambda v: staticmethod(lambda value: value * v), lambda o: o.static(1.5)),
     ("of_class", lambda v: classmethod(lambda cls, value: value * v), lambda o: o.of_class(1.5)),
     ("__call__", lambda v: lambda self, value: value * v, lambda o: o(1.5)),
     ("factor", lambda v: v, lambda o: o.call(1.5)),
     ("factor", lambda v: property(lambda self: v), lambda o: o.call(1.5)),
-]
-for name, becomes, read in METHODS:
-    for place in (type, lambda o: type(o).__base__):
-        twice(instance,
-            lambda o, v, name=name, becomes=becomes, place=place: setattr(place(o), name, becomes(v)),
-            read)  # fmt: skip
-twice(instance, lambda o, v: sets("call")(o, lambda value: value * v), lambda o: o.call(1.5))
-twice(instance, lambda o, v: sets("call")(o, types.MethodType(lambda self, value: value * v, o)),
+):
+    both_ways(instance, sets_on_class(name, becomes), read)
+    both_ways(instance, sets_on_class(name, becomes, lambda o: type(o).__base__), read)
+both_ways(instance, lambda o, v: sets("call")(o, lambda value: value * v), lambda o: o.call(1.5))
+both_ways(instance, lambda o, v: sets("call")(o, types.MethodType(lambda self, value: value * v, o)),
     lambda o: o.call(1.5))  # fmt: skip
-twice(lambda v: instance(v).call, lambda o, v: sets("factor")(o.__self__, v), lambda o: o(1.5))
-twice(lambda v: Plain(Rich(v)), lambda o, v: set_value(o, Rich(v)), lambda o: o.value())
+both_ways(lambda v: instance(v).call, lambda o, v: sets("factor")(o.__self__, v), lambda o: o(1.5))
+both_ways(lambda v: Plain(Rich(v)), lambda o, v: set_value(o, Rich(v)), lambda o: o.value())
 First, Second = own(value=1.0), own(value=2.0)
-twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
+both_ways(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
     lambda o: 1.0 + isinstance(o, Second), lambda o: 1.0 + issubclass(type(o), Second),
     values=(First, Second, First, Second))  # fmt: skip
 Empty, Other = own(__slots__=()), own(__slots__=())  # which differ in nothing else
-twice(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: 1.0 + isinstance(o, Other),
-    values=(Empty, Other, Empty, Other))  # fmt: skip
-for name, becomes, read in (
+both_ways(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)),
+    lambda o: 1.0 + isinstance(o, Other), values=(Empty, Other, Empty, Other))  # fmt: skip
+for name, becomes, read in (  # what this attribute of the class becomes, and how it is read
     ("value", lambda v: property(lambda self: v), lambda o: o.value),
     ("__getattr__", lambda v: lambda self, name: v, lambda o: getattr(o, "more", 1.0)),
     ("__getattribute__", lambda v: lambda self, name: v, eager(lambda o: o.value)),
@@ -206,11 +239,10 @@ for name, becomes, read in (
     ("__len__", lambda v: lambda self: int(v % 2), lambda o: 2.0 if o else 3.0),
     ("__eq__", lambda v: lambda self, other: v % 2 == 0, lambda o: 2.0 if o == 1 else 3.0),
 ):
-    twice(lambda v: own(Plain)(v),
-        lambda o, v, name=name, becomes=becomes: setattr(type(o), name, becomes(v)), read)  # fmt: skip
-# special methods that a class gets later: what it has before, the name, the method, how it is used
+    both_ways(lambda v: own(Plain)(v), sets_on_class(name, becomes), read)
 
 
+# --- special methods that a class gets later
 def remainder(o):
     k = o()
     k %= 1
@@ -224,29 +256,27 @@ def deleted(o):
     return k.value
 
 
-for before, name, body, read in (
-    ({"__float__": lambda s: 2.5}, "floor", lambda v: lambda s: 4 + int(v), lambda o: math.floor(o())),
-    ({"value": 1.0}, "copy", lambda v: lambda s: Plain(v), lambda o: copy.copy(o()).value),
-    ({"value": 1.0}, "deepcopy", lambda v: lambda *_: Plain(v), lambda o: copy.deepcopy(o()).value),
-    ({"__mod__": lambda *_: 2.0}, "imod", lambda v: lambda *_: 4.0 + v, remainder),
-    (
-        {"__rshift__": lambda *_: 2.0},
-        "rrshift",
-        lambda v: lambda *_: 4.0 + v,
-        lambda o: (o.__base__)() >> o(),
-    ),
-    (
-        {"__iter__": lambda s: iter([2])},
-        "bytes",
-        lambda v: lambda s: bytes([4 + int(v)]),
-        lambda o: float(bytes(o())[0]),
-    ),
-    ({"value": 1.0}, "delattr", lambda v: lambda *_: None, deleted),
-):
-    scenario(lambda v, before=before: own(own(**before)),
-        lambda o, v, name=name, body=body: setattr(o, f"__{name}__", body(v)), read)  # fmt: skip
+def before(**attributes):
+    """Makes a class whose base has these attributes, before it gets its method."""
+    return lambda v: own(own(**attributes))
 
 
+for make, name, becomes, read in (  # of the new method: its name, what it is, how a step uses it
+    (before(__float__=lambda s: 2.5), "__floor__", lambda v: lambda s: 4 + int(v), lambda o: math.floor(o())),
+    (before(value=1.0), "__copy__", lambda v: lambda s: Plain(v), lambda o: copy.copy(o()).value),
+    (before(value=1.0), "__deepcopy__", lambda v: lambda *_: Plain(v), lambda o: copy.deepcopy(o()).value),
+    (before(__mod__=lambda *_: 2.0), "__imod__", lambda v: lambda *_: 4.0 + v, remainder),
+    (before(__rshift__=lambda *_: 2.0), "__rrshift__", lambda v: lambda *_: 4.0 + v,
+        lambda o: o.__base__() >> o()),
+    (before(__iter__=lambda s: iter([2])), "__bytes__", lambda v: lambda s: bytes([4 + int(v)]),
+        lambda o: float(bytes(o())[0])),
+    (before(value=1.0), "__delattr__", lambda v: lambda *_: None, deleted),
+):  # fmt: skip
+    # not both ways: a module that is called without gradients is not replayed if it makes such objects
+    scenario(make, sets_on_class(name, becomes, class_of=lambda o: o), read)
+
+
+# --- methods that call those of the bases by super()
 def family(v):
     """An instance of a class whose methods, class methods and properties call those of its bases."""
 
@@ -271,14 +301,13 @@ def family(v):
     return Last()
 
 
-for base in (1, 2, 3):  # of two in turn, and theirs
+for base in (1, 2, 3):  # in the order in which methods are looked up: the two bases of Last, then Top
     for name, becomes in (
         ("method", lambda v: lambda self: 4.0 + v),
         ("of_class", lambda v: classmethod(lambda cls: 4.0 + v)),
         ("value", lambda v: property(lambda self: 4.0 + v)),
     ):
-        scenario(family,
-            lambda o, v, k=base, name=name, becomes=becomes: setattr(type(o).__mro__[k], name, becomes(v)),
+        both_ways(family, sets_on_class(name, becomes, lambda o, base=base: type(o).__mro__[base]),
             lambda o: o.method() + o.of_class() + o.value)  # fmt: skip
 
 
@@ -310,50 +339,58 @@ def rates(v):
     return enum.Enum("Rate", {"LOW": 1.0, "HIGH": 2.0})
 
 
-twice(of_registered, lambda o, v: o.kind.register(o.own), is_instance,
+both_ways(of_registered, lambda o, v: o.kind.register(o.own), is_instance,
     lambda o: 2.0 if isinstance(o.own(), o.kind) else 1.0)  # fmt: skip
-twice(Plain, lambda o, v: vars(o).update(more=1), eager(lambda o: 2.0 if isinstance(o, HasMore) else 3.0))
-twice(lambda v: collections.namedtuple("Pair", "a b", defaults=(1.0, v)),
+both_ways(Plain, lambda o, v: vars(o).update(more=1), eager(lambda o: 2.0 if isinstance(o, HasMore) else 3.0))
+both_ways(lambda v: collections.namedtuple("Pair", "a b", defaults=(1.0, v)),
     lambda o, v: sets("__defaults__")(o.__new__, (1.0, v)), lambda o: o().b)  # fmt: skip
-twice(rates, lambda o, v: puts("LOW")(o._member_map_, o.HIGH if v == 2.0 else o(1.0)),
+both_ways(rates, lambda o, v: puts("LOW")(o._member_map_, o.HIGH if v == 2.0 else o(1.0)),
     lambda o: o["LOW"].value)  # fmt: skip
-twice(rates, lambda o, v: puts(1.0)(o._value2member_map_, o.HIGH if v == 2.0 else o["LOW"]),
+both_ways(rates, lambda o, v: puts(1.0)(o._value2member_map_, o.HIGH if v == 2.0 else o["LOW"]),
     lambda o: o(1.0).value)  # fmt: skip
-twice(rates,
+both_ways(rates,
     lambda o, v: sets("_missing_")(o, classmethod(lambda kind, value: kind.LOW if v == 2.0 else kind.HIGH)),
     by_value)  # fmt: skip
-twice(lambda v: own(__annotations__={}), lambda o, v: puts(f"v{v}")(o.__annotations__, int),
+both_ways(lambda v: own(__annotations__={}), lambda o, v: puts(f"v{v}")(o.__annotations__, int),
     eager(lambda o: 1.0 + len(typing.get_type_hints(o))))  # fmt: skip
-twice(lambda v: copied(once), lambda o, v: (sets("__name__")(o, v), sets("__doc__")(o, v)),
+both_ways(lambda v: copied(once), lambda o, v: (sets("__name__")(o, v), sets("__doc__")(o, v)),
     lambda o: float(len(o.__name__)), lambda o: float(len(o.__doc__ or "")),
     values=("a", "aa", "aaa", "aaaa"))  # fmt: skip
 
 
 # --- settings of layers that are attributes of their classes
-def of_class(kind, name, *before):
-    """A layer whose class has its setting."""
+def of_class(kind, name):
+    """Makes a layer whose class has its setting; the layer itself has none."""
 
     def make(v):
-        layer = own(kind, **{name: 0.1 * v})(*before)
+        layer = own(kind, **{name: 0.1 * v})()
         vars(layer).pop(name, None)
         return layer
 
     return make
 
 
-twice(of_class(nn.LeakyReLU, "negative_slope"), lambda o, v: setattr(type(o), "negative_slope", 0.1 * v),
+def is_filled(o):
+    """2.0 if the template finds the name `a` in its text "$a", else 1.0."""
+    return 1.0 + (o.safe_substitute(a="") == "")
+
+
+def sets_first_letters(o, first):
+    """The class of the template finds only names that begin with these letters, by another pattern."""
+    type(o).pattern = re.compile(string.Template.pattern.pattern.replace("[_a-z]", first))
+
+
+both_ways(of_class(nn.LeakyReLU, "negative_slope"), sets_on_class("negative_slope", lambda v: 0.1 * v),
     lambda o, x: o(x))  # fmt: skip
-twice(of_class(nn.HuberLoss, "delta"), lambda o, v: setattr(type(o), "delta", 0.1 * v),
+both_ways(of_class(nn.HuberLoss, "delta"), sets_on_class("delta", lambda v: 0.1 * v),
     lambda o, x: x * o(x, rv.zeros(4, 3)))  # fmt: skip
-PATTERN = string.Template.pattern.pattern
-slope = property(lambda self: CHOICE, lambda self, value: globals().update(CHOICE=value))
-twice(lambda v: own(nn.LeakyReLU, negative_slope=slope)(),
-    lambda o, v: globals().update(CHOICE=0.1 * v), lambda o, x: o(x))  # fmt: skip
-twice(lambda v: nn.LeakyReLU(0.1), sets("__class__"), lambda o, x: o(x),
+slope = property(lambda self: CHOICE, lambda self, value: choose(value))
+both_ways(lambda v: own(nn.LeakyReLU, negative_slope=slope)(),
+    lambda o, v: choose(0.1 * v), lambda o, x: o(x))  # fmt: skip
+both_ways(lambda v: nn.LeakyReLU(0.1), sets("__class__"), lambda o, x: o(x),
     values=(nn.LeakyReLU, nn.ReLU, nn.LeakyReLU, nn.ReLU))  # fmt: skip
-twice(lambda v: own(string.Template)("$a"),
-    lambda o, v: setattr(type(o), "pattern", re.compile(PATTERN.replace("[_a-z]", v))),
-    lambda o: 1.0 + (o.safe_substitute(a="") == ""), values=("[_a-z]", "z", "[_a-z]", "z"))  # fmt: skip
-# --- what is not read
+both_ways(lambda v: own(string.Template)("$a"), sets_first_letters, is_filled,
+    values=("[_a-z]", "z", "[_a-z]", "z"))  # fmt: skip
+# --- what is not read: its change has no effect, and replays after it run no Python (test_staleness.py)
 scenario(lambda v: given(Plain(once), other=v), sets("other"), lambda o: o.value(1.5), values=FUNCTIONS,
     neutral=True)  # fmt: skip

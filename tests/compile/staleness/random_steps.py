@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import random
 import re
+import string
 import types
 from typing import Any
 
@@ -21,44 +22,51 @@ from compile.staleness.judge import Case, Run, Scenario, difference
 from ranvier import nn
 from ranvier.nn import functional as F
 
-STEP = """
-def item(v, key):
-    return v[key]
-
-def number(v):
-    if v is None or isinstance(v, bool):
-        return {{None: 0.25, True: 2.0, False: 0.5}}[v]
-    if isinstance(v, (int, float)):
-        return v % 1000 * 1.25 if isinstance(v, int) else v if v else 4.0 if str(v) == "0.0" else 5.0
-    return float(len(v)) if isinstance(v, (str, list, tuple, dict)) else 7.0
-
+STEP = string.Template("""
 def make(world, root):
     rv, nn, F, D, grad = world.rv, world.nn, world.F, world.D, world.grad
-    {parts} = {values}
+    $parts = $values
     first, second, kept = world.first, world.second, world.kept
 
     def step(x, y, box, *more, flag=True, k=2, scale=1.0):
         hooks, loss, total = [], 0.0, 0.5
-        {body}
-        return {result}
+        $body
+        return $result
     return step
-"""
+""")
 PARTS = "lin, bn, bn1, ln, rms, emb, drop, prelu, gru, conv, att, hooked, watched, w, state"
 
 
-def weighted(text: str, weight: float, bind: str = "") -> tuple[list[str], float]:
-    return [bind + part.strip() for line in text.strip().splitlines() for part in line.split(" ;; ")], weight
+def item(v: Any, key: Any) -> Any:
+    """For the steps: reads in a function of its own."""
+    return v[key]
 
 
-DENIED = weighted(lines.DENIED, 0.2)[0]
-KINDS = (
-    weighted(lines.PURE, 8, "NEW = "),
-    weighted(lines.MODEL, 5, "NEW = "),
-    weighted(lines.SECOND, 2),
-    weighted(lines.DISTRIBUTIONS, 2, "NEW = "),
-    weighted(lines.CHANGES, 3),
-    weighted(lines.CONTROL, 3),
-    (DENIED, 0.2),  # most run eagerly
+def number(v: Any) -> float:
+    """For the steps: a number for any value. True and 1 give different ones, so do 0.0 and -0.0."""
+    if v is None or isinstance(v, bool):
+        return {None: 0.25, True: 2.0, False: 0.5}[v]
+    if isinstance(v, int):
+        return v % 1000 * 1.25
+    if isinstance(v, float):
+        return v or {"0.0": 4.0, "-0.0": 5.0}[str(v)]
+    return float(len(v)) if isinstance(v, (str, list, tuple, dict)) else 7.0
+
+
+def lines_of(text: str, before: str = "") -> list[str]:
+    """The lines of a text of random_lines.py, where `;;` ends a line, too, with this before each."""
+    return [before + part.strip() for line in text.strip().splitlines() for part in line.split(" ;; ")]
+
+
+DENIED = lines_of(lines.DENIED)  # with most of them a step runs eagerly
+KINDS = (  # the lines of each kind, and how often one is drawn of this kind
+    (lines_of(lines.PURE, "NEW = "), 8),
+    (lines_of(lines.MODEL, "NEW = "), 5),
+    (lines_of(lines.SECOND), 2),
+    (lines_of(lines.DISTRIBUTIONS, "NEW = "), 2),
+    (lines_of(lines.CHANGES), 3),
+    (lines_of(lines.CONTROL), 3),
+    (DENIED, 0.2),
 )
 OPTIMIZERS = (
     lambda p: rv.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -70,12 +78,13 @@ OPTIMIZERS = (
     lambda p: rv.optim.NAdam(p, lr=0.01),
 )
 VALUES = (0.5, 2.0, -1.0, 0.0, -0.0, 1, True, 1.0, 3, False, "ab", "abc", None, 10**12, float("nan"))
-# how a part of a container `t` is read
+# how a step reads the part KEY (or the attribute NAME) of IT, a container or an object
 FORMS = {
-    list: "t[KEY]; list(t)[KEY]; t[KEY:][0]; [v for v in t][KEY]; item(t, KEY); (lambda v: v[KEY])(t)",
-    dict: "t[KEY]; t.get(KEY); dict(t)[KEY]; item(t, KEY); [v for k, v in t.items() if k == KEY][0]",
-    object: "t.NAME; t.NAME; t.NAME; (lambda v: v.NAME)(t)",
+    list: "IT[KEY]; list(IT)[KEY]; IT[KEY:][0]; [v for v in IT][KEY]; item(IT, KEY); (lambda v: v[KEY])(IT)",
+    dict: "IT[KEY]; IT.get(KEY); dict(IT)[KEY]; item(IT, KEY); [v for k, v in IT.items() if k == KEY][0]",
+    object: "IT.NAME; IT.NAME; IT.NAME; (lambda v: v.NAME)(IT)",
 }
+# what a step does with numbers A, B and C, which it reads from the graph of objects
 USES = (
     "total += A; total -= 2 * B",
     "total += B if A > 1 else -C",
@@ -135,13 +144,15 @@ class Graph:
             kind = list if isinstance(node, (list, tuple)) else dict if isinstance(node, dict) else object
             form = self.draw.choice(FORMS[kind].split("; "))
             form = form.replace("KEY", repr(key)).replace("NAME", str(key))
-            node, text = parts[key], re.sub(r"\bt\b", lambda _: text, form)  # noqa: B023
+            node, text = parts[key], form.replace("IT", text)
         return f"number({text})"
 
     def line(self) -> str:
+        """One of USES, with a path for each number."""
         return re.sub(r"\b[ABC]\b", lambda _: self.path(), self.draw.choice(USES))
 
     def change(self, draw: random.Random) -> None:
+        """Changes one container or object: another value, another length or another order of its parts."""
         nodes = [self.root]
         for node in nodes:
             nodes += [part for part in (parts_of(node) or {}).values() if parts_of(part) is not None]
@@ -164,12 +175,12 @@ class Program:
 
     def __init__(self, seed: int) -> None:
         self.seed, self.draw = seed, random.Random(seed)
-        count, self.lines = 1, ["t0 = x * 1.0"]
+        count, self.lines = 1, ["t0 = x * 1.0"]  # count: of the tensors that have names
         self.checked = self.draw.choice((False, False, False, False, True, None))  # validate_args
         for _ in range(self.draw.randint(2, 12)):
             line = self._line(count)
+            self.lines.append(line.replace("NEW", f"t{count}"))
             count += "NEW" in line
-            self.lines.append(line.replace("NEW", f"t{count - 1}"))
         self.beginning, self.ending = self._weighted(BEGINNINGS), self._weighted(ENDINGS)
         self.result = self.draw.choice(RESULTS)
         self.optimizers = self.draw.choice(OPTIMIZERS), self.draw.choice(OPTIMIZERS)
@@ -182,18 +193,23 @@ class Program:
         return self.draw.choices([one for one, _ in options], [weight for _, weight in options])[0]
 
     def _line(self, count: int) -> str:
+        """A line of random_lines.py: T, U, V are among the last four tensors, A is a number, NEW stays."""
         draw = self.draw
         line = draw.choice(self._weighted(KINDS))
         tensors = {word: f"t{draw.randrange(max(0, count - 4), count)}" for word in "TUV"}
         return self.filled(line, {**tensors, "A": str(round(draw.random(), 2))})
 
     def filled(self, line: str, values: dict[str, str]) -> str:
+        """The line with the values of its words T, U, V, A and C; not of an attribute, as in `x.T`."""
         values = {**values, "C": f"dict(validate_args={self.checked})"}
         return re.sub(r"(?<![\w.])[TUVAC](?!\w)", lambda match: values[match[0]], line)
 
     @classmethod
     def of(cls, *given: str) -> "Program":
-        """A step with these lines alone, at most three, without changes between its calls."""
+        """A step with these lines alone, at most three, without changes between its calls.
+
+        T, U and V are t0, t1 and t2 in all lines; what the lines make (NEW) is t3, t4 and t5.
+        """
         made, values = cls(1), {"T": "t0", "U": "t1", "V": "t2", "A": "0.3"}
         filled = [made.filled(line, values).replace("NEW", f"t{i}") for i, line in enumerate(given, 3)]
         made.lines = ["t0 = x * 1.0", "t1 = lin(x)", "t2 = x - w", *filled]
@@ -202,12 +218,13 @@ class Program:
         return made
 
     def source(self) -> str:
+        """The step in Python; `made` are the tensors with a name, of which the last three are in the loss."""
         names = re.findall(r"(?:^|; |: )(t\d+) =", "\n".join(self.lines), re.MULTILINE)
         body = [self.beginning, *self.lines, f"made = [{', '.join(dict.fromkeys(names))}]"]
         body += ["loss = loss + sum((t * t).mean() for t in made[-3:]) * 0.1 + (w * w).sum() * 0.01 * total"]
         body += [self.ending, "for h in hooks: h.remove()"]
         values = ", ".join(f"world.{name}" for name in PARTS.split(", "))
-        return STEP.format(body="\n        ".join(body), parts=PARTS, values=values, result=self.result)
+        return STEP.substitute(body="\n        ".join(body), parts=PARTS, values=values, result=self.result)
 
 
 BEGINNINGS = (
@@ -217,10 +234,10 @@ BEGINNINGS = (
     ("first.zero_grad() if flag else None", 1),
 )
 ENDINGS = (
-    *((one, 6) for one in weighted(lines.ENDINGS, 6)[0]),
-    *((one, 1) for one in weighted(lines.RARE, 1)[0]),
+    *((one, 6) for one in lines_of(lines.ENDINGS)),
+    *((one, 1) for one in lines_of(lines.RARE)),
 )
-RESULTS = weighted(lines.RESULTS, 1)[0]
+RESULTS = lines_of(lines.RESULTS)
 
 
 class World(nn.Module):
@@ -248,7 +265,7 @@ class World(nn.Module):
         self.schedule = rv.optim.lr_scheduler.ExponentialLR(self.second, 0.8)
         self.kept: dict[str, Any] = {}
         self.graph = Graph(random.Random(program.graph_seed))
-        space: dict[str, Any] = {"contextlib": contextlib}
+        space: dict[str, Any] = {"contextlib": contextlib, "item": item, "number": number}
         exec(compile(program.source(), f"random_steps_{program.seed}.py", "exec"), space)
         self.step = space["make"](self, self.graph.root)
 
@@ -257,10 +274,8 @@ class World(nn.Module):
             self.w.sub_(g * 0.05)
 
     def change(self, draw: random.Random) -> None:
-        optimizer, scaled = (
-            draw.choice((self.first, self.second)),
-            lambda x: x * 0.9 if x.is_floating_point() else x,
-        )
+        optimizer = draw.choice((self.first, self.second))
+        smaller = lambda x: x * 0.9 if x.is_floating_point() else x  # noqa: E731
         draw.choice(
             (
                 lambda: optimizer.param_groups[0].update(lr=draw.choice((0.0, 0.02, 0.1))),
@@ -273,7 +288,7 @@ class World(nn.Module):
                 lambda: setattr(self, "state", draw.choice((rv.ones(6), self.state.clone()))),
                 lambda: self.hooked.register_forward_hook(lambda module, args, output: output + 0.1),
                 self.schedule.step,
-                lambda: self.load_state_dict({name: scaled(x) for name, x in self.state_dict().items()}),
+                lambda: self.load_state_dict({name: smaller(x) for name, x in self.state_dict().items()}),
                 lambda: optimizer.load_state_dict(optimizer.state_dict()),
                 self._step_eagerly,
                 lambda: rv.set_num_threads(draw.randint(1, 2)),
@@ -316,16 +331,22 @@ def scenario_of(program: Program) -> Scenario:
 
 
 def judged(program: Program) -> tuple[str, str]:
-    """("wrong", "as eager", "refused" or "raises", a remark)."""
+    """(what the compiled step does, a remark).
+
+    "wrong": it shows other bits than the eager step; "captured": it is replayed; "eager": it runs eagerly,
+    with a warning; "raises": each call raises, as the eager step does. Of odd seeds rv.compile checks replays
+    (`verify`), of even ones it does not.
+    """
     one = scenario_of(program)
     expected, got = Run(one, False, ()), Run(one, True, (), verify=bool(program.seed % 2))
     warned = "; ".join(text for text in got.warned if text not in expected.warned)
     if wrong := difference(expected.seen, got.seen):
         return "wrong", f"{wrong} {warned}"
+    # the errors of calls: Run notes them as results
     raised = [seen["results"] for seen in expected.seen if "raised" in str(seen.get("results", ""))]
     if len(raised) == len(expected.seen):
         return "raises", str(raised[0])
-    return ("refused" if warned else "as eager"), warned or f"{got.programs} programs, {len(raised)} raised"
+    return ("eager" if warned else "captured"), warned or f"{got.programs} programs, {len(raised)} raised"
 
 
 def reduced(program: Program) -> Program:

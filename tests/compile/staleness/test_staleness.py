@@ -1,7 +1,9 @@
 """Anything that a compiled step depends on changes between two calls: it must show the bits of eager calls.
 
 The imported modules register their scenarios, each a step with a change (scenario.py). The judge runs each
-compiled and eagerly (judge.py).
+compiled and eagerly (judge.py). The keys of SCENARIOS are names, as "code:90.1 alone": the file, the line,
+the number at this line and the way, which is the function that builds the step. The ways stand in scenario.py
+and in the files of the scenarios.
 """
 # ruff: noqa: I001
 
@@ -12,27 +14,37 @@ import pytest
 import ranvier as rv
 from compile.staleness import (  # noqa: F401
     calls, code, compiled, effects, gradients, memory, models, operations, optimizers, places, random_steps,
-    settings, training, values,
+    settings, training, unwatched, values,
 )  # fmt: skip
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
 from compile.staleness.scenario import SCENARIOS
 from support.grouped import grouped
 from support.refused import refused
 
-ONE_CALL = ("loss", "in_fit", "fit_by_callback", "fit_by_epochs", "fit_by_data")
 RANDOM = int(os.environ.get("RANVIER_RANDOM_STEPS", "64"))
-MANY = [name for name, one in SCENARIOS.items() if one.change and not name.endswith(ONE_CALL)]
-CHEAP = [name for name in MANY if name.startswith("places")]
-PREDICTED = [name for name in MANY if name.endswith("predicted")]
 
 
-# after which calls something changes, and for which scenarios
+def in_ways(names, *ways):
+    """Those whose way ends so."""
+    return [name for name in names if name.endswith(ways)]
+
+
+def in_files(names, *files):
+    return [name for name in names if name.startswith(files)]
+
+
+# Scenarios with a change between calls: in these ways the step is a fit, and it changes within this one call.
+FITS = in_ways(SCENARIOS, "loss", "in_fit", "fit_by_callback", "fit_by_epochs", "fit_by_data")
+CHANGED = [name for name, one in SCENARIOS.items() if one.change and name not in FITS]
+SHORT = in_files(CHANGED, "places")  # short steps
+
+# After which calls something changes: in all scenarios late, in some (to save time) after other calls, too.
 WHEN = [
-    *((name, LATE) for name in SCENARIOS),
-    *((name, EARLY) for name in MANY[::4]),
-    *((name, EACH) for name in CHEAP[::20]),
-    *((name, LONG) for name in CHEAP[3::32]),
-    *((name, (30, 31, 50)) for name in PREDICTED),  # where the core answers without Python
+    *((name, LATE) for name in SCENARIOS),  # calls 4, 6, 9
+    *((name, EARLY) for name in CHANGED[::4]),  # 1, 3, 7
+    *((name, EACH) for name in SHORT[::20]),  # 1 to 10
+    *((name, LONG) for name in SHORT[3::32]),  # 3, 12, 70, 700
+    *((name, (30, 31, 50)) for name in in_ways(CHANGED, "predicted")),  # the core answers without Python
 ]
 
 
@@ -45,9 +57,11 @@ def one_thread(threads):
 @pytest.mark.usefixtures("one_thread")
 @grouped(("name", "at"), WHEN)
 def test_as_eager(name, at):
-    """A step that is not marked must be captured, if not all changes at each call; one that is marked may be.
+    """Each compiled call shows the bits of the eager one, and the step is captured if it must be.
 
-    Where nobody has asked for it, nothing may be recorded of a module whose first calls differ.
+    It may run eagerly where the scenario is marked by `eager`, where something changes after each call, and
+    in the way `alone` where something changes early: a module that nobody has compiled is recorded only if
+    its first calls are alike.
     """
     one = SCENARIOS[name]
     outcome, remark = judge(one, at)
@@ -55,20 +69,20 @@ def test_as_eager(name, at):
     assert outcome in (["captured", "eager"] if may_be_eager else ["captured"]), f"{outcome}: {remark}"
 
 
-PLAIN = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
-PATHS = ("stepped", "through", "steps", "returning", "in_step", "whole", "trained")
+CAPTURED = [name for name, one in SCENARIOS.items() if not (one.eager or one.raises)]
+IN_ONE = in_ways(
+    CAPTURED, "stepped", "through", "steps", "returning"
+)  # whole training steps of several kinds
+IN_ONE += in_ways(CAPTURED, "in_step", "whole", "trained")[::5]  # many short ones, of which a fifth is enough
 
 
 @pytest.mark.usefixtures("one_thread")
-@grouped(
-    "name",
-    [name for name in PLAIN if name.endswith(PATHS[:4])] + [n for n in PLAIN if n.endswith(PATHS[4:])][::5],
-)
+@grouped("name", IN_ONE)
 def test_many_calls_in_one(name):
-    """By `step.run`: the bits of a loop."""
-    eager, fast = InOne(SCENARIOS[name], False, ()), InOne(SCENARIOS[name], True, ())
-    assert fast.possible, "the step is not run"
-    assert not difference(eager.seen, fast.seen)
+    """`step.run`, which makes all calls in one, shows the bits of a loop of eager calls."""
+    loop, in_one = InOne(SCENARIOS[name], False, ()), InOne(SCENARIOS[name], True, ())
+    assert in_one.possible, "the step is not run"
+    assert not difference(loop.seen, in_one.seen)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -81,7 +95,7 @@ def test_random_steps(part):
         if outcome == "wrong":
             source = random_steps.reduced(random_steps.Program(seed)).source()
             pytest.fail(f"seed {seed}: {remark}\n{source}")
-        captured += outcome == "as eager"
+        captured += outcome == "captured"
     assert captured > 0.5 * len(seeds), "few of them are captured"
 
 
@@ -96,33 +110,34 @@ TOGETHER += [[line] for line in LINES if line not in MAKING]
 @grouped("lines", TOGETHER)
 def test_lines_of_random_steps(lines):
     outcome, remark = random_steps.judged(random_steps.Program.of(*lines))
-    assert outcome == "as eager" or (outcome == "refused" and lines[0] in random_steps.DENIED), remark
+    assert outcome == "captured" or (outcome == "eager" and lines[0] in random_steps.DENIED), remark
 
 
-UNCHANGED = [name for name in MANY if SCENARIOS[name].neutral and not SCENARIOS[name].eager]
+# whose change has no effect: a step does not read it
+NEUTRAL = [name for name in CHANGED if SCENARIOS[name].neutral and not SCENARIOS[name].eager]
 
 
-@grouped("name", [name for name in UNCHANGED if name.startswith(("code", "models", "optimizers"))])
+@grouped("name", in_files(NEUTRAL, "code", "models", "optimizers"))
 def test_replays_run_no_python(name):
     """Where nothing changes only the recording and the checks at calls 2, 4 and 8 run the step's Python."""
     entered = Run(SCENARIOS[name], True, LATE, counts=True).entered
     assert {number for number, count in enumerate(entered, 1) if count} <= {1, 2, 4, 8}
 
 
-OF_GRADIENTS = [name for name in SCENARIOS if name.startswith("gradients") and name.endswith("stepped")]
-
-
-@grouped("name", [name for name in OF_GRADIENTS if not SCENARIOS[name].eager])
+@grouped("name", in_files(in_ways(CAPTURED, "stepped"), "gradients"))
 def test_gradients_are_recorded_twice_and_then_replayed(name):
-    """The second recording finds gradients that the first one has left; checks follow at calls 2, 4 and 8."""
+    """The second recording finds gradients that the first has left; checks follow 1, 3 and 7 calls later."""
     entered = Run(SCENARIOS[name], True, (), counts=True).entered
-    assert sum(map(bool, entered)) <= 6
+    assert sum(map(bool, entered)) <= 5  # of 11 calls: two recordings, three checks after the second
 
 
 class Frozen:
-    """A compiled function that keeps its fourth result, as a replay without guards would."""
+    """In place of rv.compile: gives its fourth result again in later calls, as a replay without guards would.
 
-    programs = (None,)
+    LATE has the first change after the fourth call.
+    """
+
+    programs = (None,)  # one: the judge takes a step without programs as one that runs eagerly
 
     def __init__(self, function, **more):
         self.function, self.calls, self.result = function, 0, None
@@ -135,11 +150,13 @@ class Frozen:
 
 
 class Refusing(Frozen):
+    """Raises CaptureError at each call, which only strict steps may do."""
+
     def __call__(self, *args, **kwargs):
         raise rv.CaptureError("no", self.function(*args, **kwargs))
 
 
-@pytest.mark.parametrize("name", [CHEAP[0], next(name for name in MANY if name.endswith("in_step"))])
+@pytest.mark.parametrize("name", [SHORT[0], in_ways(CHANGED, "in_step")[0]])
 def test_the_judge_finds_stale_results(name, monkeypatch):
     for kind, expected in ((Frozen, "wrong"), (Refusing, "refused, though it is not strict")):
         monkeypatch.setattr(rv, "compile", kind)
@@ -147,7 +164,7 @@ def test_the_judge_finds_stale_results(name, monkeypatch):
 
 
 def test_the_judge_finds_changes_without_an_effect():
-    one = replace(SCENARIOS[CHEAP[0]], change=lambda o, v: None)
+    one = replace(SCENARIOS[SHORT[0]], change=lambda o, v: None)
     refused(AssertionError, "no effect", judge, one, LATE)
 
 
