@@ -182,15 +182,9 @@ def _compare(program: list[str]) -> Verdict:
             return Verdict("open", line, "both refuse an index, and PyTorch has written a part")
         if expected is not None and "backward(" in line:
             return Verdict("open", line, "both refuse a backward, and PyTorch has added some gradients")
-        if "backward(" in line and not _has_nan(theirs, ours):
-            difference = _first_difference(theirs, ours, rtol, atol)
-            if difference:
-                return Verdict("differs", line, difference)
-    if sharing := _unknown_sharing(ours):
-        return Verdict("differs", program[-1], sharing)
-    difference = _first_difference(theirs, ours, rtol, atol)
-    if difference and _has_nan(theirs, ours):
-        return Verdict("open", program[-1], f"PyTorch's gradients at NaN depend on sizes: {difference}")
+        if "backward(" in line and (difference := _difference(theirs, ours, rtol, atol)):
+            return Verdict("differs", line, difference)
+    difference = _difference(theirs, ours, rtol, atol) or _unknown_sharing(ours)
     return Verdict("differs", program[-1], difference) if difference else Verdict("same")
 
 
@@ -247,13 +241,7 @@ def _in_form(error: Exception) -> bool:
     return isinstance(error, (*kinds, NameError)) and not isinstance(error, RecursionError)
 
 
-def _has_nan(*machines: Machine) -> bool:
-    """Whether a tensor has a NaN: PyTorch's gradients then depend on the length of the array, and all that
-    is computed from them."""
-    return any(np.isnan(_array(t)).any() for machine in machines for t in machine.tensors.values())
-
-
-def _first_difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
+def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
     their, our = theirs.tensors, ours.tensors
     if rtol in _HALVES.values():
         atol *= max((_scale(_array(t)) for t in their.values()), default=1.0)

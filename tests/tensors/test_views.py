@@ -207,8 +207,8 @@ def test_one_of_several_outputs_changed_in_place():
     assert x.grad.tolist() == [1, 0]
 
 
-# x._cell has three items, and a weak reference for each Tensor that shares the memory. Where most of these are
-# dead, they are taken out each time that the length comes to a power of two, 32 at least.
+# x._cell has three items, and a weak reference for each Tensor that shares the memory. Where most of these
+# are dead, they are taken out each time that the length comes to a power of two, 32 at least.
 
 
 def test_references_to_views_do_not_pile_up():
