@@ -1,5 +1,6 @@
 """A program run line by line in PyTorch and here, what differs, and the least program that differs so."""
 
+import functools
 import re
 import warnings
 from typing import Any, NamedTuple
@@ -79,15 +80,9 @@ class Machine:
         return {n: t for n, t in self.names.items() if isinstance(t, self.Tensor)}
 
 
-_cache: dict[str, Any] = {}
-
-
+@functools.lru_cache(20_000)
 def _compiled(line: str) -> Any:
-    if len(_cache) > 20_000:
-        _cache.clear()
-    if line not in _cache:
-        _cache[line] = compile(line, "<program>", "exec")
-    return _cache[line]
+    return compile(line, "<program>", "exec")
 
 
 def draw(seed: int, dtype: str = "") -> list[str]:

@@ -181,7 +181,7 @@ def test_a_timeout_that_is_no_number(monkeypatch):
 
 
 BY_MPI = "and MPI connects 1 process; expected a start by MPI: mpirun -n"
-STEP_OF_SHELL = "4294967290"  # the number that Slurm gives to the step of an interactive shell (salloc)
+SHELL = "4294967290"  # the number that Slurm gives to the step of an interactive shell (salloc)
 STATED = [  # environment, arguments -> the error, or "" for a job of one process
     ({}, {}, ""),
     ({}, {"world_size": 1, "rank": 0}, ""),
@@ -193,11 +193,7 @@ STATED = [  # environment, arguments -> the error, or "" for a job of one proces
     ({"PET_NNODES": "3"}, {}, f"PET_NNODES is 3, {BY_MPI} 3 python"),
     ({"SLURM_NTASKS": "4"}, {}, f"SLURM_NTASKS is 4, {BY_MPI} 4 python ... (Slurm: srun --mpi=pmix"),
     ({"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2"}, {}, "SLURM_NTASKS is 2, "),
-    (
-        {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_ID": STEP_OF_SHELL},
-        {},
-        "SLURM_NTASKS is 2, ",
-    ),
+    ({"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_ID": SHELL}, {}, "SLURM_NTASKS is 2, "),
     ({"RANK": "1"}, {}, "RANK is 1, and MPI connects this process as rank 0 of 1"),
     ({"WORLD_SIZE": "auto"}, {}, "got WORLD_SIZE 'auto' in the environment; expected a number"),
     ({}, {"world_size": 2, "rank": 0}, f"world_size is 2, {BY_MPI} 2 python"),

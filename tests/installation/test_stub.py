@@ -1,7 +1,6 @@
 """`_core.pyi`, which cmake/write_stub.py generates, describes the core that is loaded."""
 
 import ast
-import importlib.util
 import pickle
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier
 from ranvier import _core
+from support.imported import imported
 
 SCRIPT = Path(__file__).parents[2] / "cmake" / "write_stub.py"
 TEXT = Path(ranvier.__file__).with_name("_core.pyi").read_text()
@@ -31,10 +31,7 @@ def test_every_member_of_a_class_has_an_entry(name):
 
 
 def test_stub_is_of_this_build():
-    spec = importlib.util.spec_from_file_location("write_stub", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.stub(_core) == TEXT
+    assert imported(SCRIPT).stub(_core) == TEXT
 
 
 def test_types_and_defaults_of_a_function():

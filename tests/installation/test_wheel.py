@@ -1,25 +1,17 @@
 """What packaging/compress.py leaves out of the files of a wheel."""
 
-import importlib.util
 import textwrap
 from pathlib import Path
 
 import pytest
 from ranvier import _core
+from support.imported import imported
 from support.python import printed
 
-SCRIPT = Path(__file__).parents[2] / "packaging" / "compress.py"
+compress = imported(Path(__file__).parents[2] / "packaging" / "compress.py")
 
 
-@pytest.fixture(scope="module")
-def compress():
-    spec = importlib.util.spec_from_file_location("compress", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_comments_and_private_docstrings(compress):
+def test_comments_and_private_docstrings():
     written = '''
         """Stays: the module's."""
         import functools
@@ -66,7 +58,7 @@ def test_comments_and_private_docstrings(compress):
     assert compress.shortened(text.encode()).decode() == expected
 
 
-def test_addresses_that_the_loader_writes(compress, tmp_path):
+def test_addresses_that_the_loader_writes(tmp_path):
     """Without them the core has the same length; it is loaded from a copy, and computes."""
     content = Path(_core.__file__).read_bytes()
     changed = compress.without_addresses(content)
@@ -86,13 +78,9 @@ def test_addresses_that_the_loader_writes(compress, tmp_path):
     assert printed("-c", textwrap.dedent(code)).split() == ["24.0", str(copy)]
 
 
-OTHER_FORMATS = {  # the first bytes of a shared object
-    "empty": b"",
-    "Mach-O, of macOS": b"\xcf\xfa\xed\xfe" + bytes(60),
-    "PE, of Windows": b"MZ" + bytes(62),
-}
+MACH_O, PE = b"\xcf\xfa\xed\xfe", b"MZ"  # the first bytes of shared objects of macOS and of Windows
 
 
-@pytest.mark.parametrize("content", OTHER_FORMATS.values(), ids=OTHER_FORMATS)
-def test_other_shared_objects_stay_as_they_are(compress, content):
+@pytest.mark.parametrize("content", [b"", MACH_O + bytes(60), PE + bytes(62)])
+def test_other_shared_objects_stay_as_they_are(content):
     assert compress.without_addresses(content) == content
