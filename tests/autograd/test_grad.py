@@ -36,7 +36,7 @@ def test_grad_of_arrays_and_tensors():
 
 
 def test_grad_of_several_and_nested_arguments():
-    """Of dicts and lists the gradient is one, too; argnums picks arguments."""
+    """The gradient of a dict or a list is a dict or a list; argnums picks arguments."""
 
     def loss(p, x):
         return total(add(mul(p["w"], x), p["b"][0]))

@@ -64,7 +64,7 @@ def windows(i):
 
 
 def written_late(i):
-    """Of zeros, which a product leaves as they are, at first."""
+    """At first they are zeros, which a product leaves as they are."""
     x = rv.tensor(np.full(6, 0 if i < 3 else i, np.float32))
     return [x, x[2:]]
 

@@ -100,7 +100,7 @@ class Pair(NamedTuple):
 
 
 def total(x, scale=1.0, **more):
-    """Of all Tensors in x and more, with plain values as factors."""
+    """The sum of all Tensors in x and more, with plain values as factors."""
     if isinstance(x, dict):
         x = [*x.keys(), *x.values()]
     if isinstance(x, (list, tuple)):

@@ -69,7 +69,7 @@ AGAIN = [*map(pickled, range(pickle.HIGHEST_PROTOCOL + 1)), copy.copy, copy.deep
 
 @pytest.mark.parametrize("again", AGAIN)
 def test_copies(again):
-    """Of a decorated function: itself. Of a step without its own name: one without programs."""
+    """The copy of a decorated function is itself, that of a step without its own name has no programs."""
     assert again(doubled) is doubled
     assert again(Learner.step) is Learner.step
     assert again([doubled])[0] is doubled

@@ -87,7 +87,7 @@ NETWORKS = {
 
 
 def call_of(model):
-    """Of a module that is replayed."""
+    """The call that replays a module."""
     return often.attached(model, often.REPLAY, None)
 
 

@@ -83,7 +83,7 @@ LOOKS = {
 @pytest.mark.parametrize("layer", range(6))
 @pytest.mark.parametrize("look", LOOKS)
 def test_reads_and_hooks_of_intermediate_gradients(layer, look):
-    """Of the results of a convolution, its activation and its pool."""
+    """The gradients of the results of a convolution, of its activation and of its pool are read."""
 
     def make():
         model = body()

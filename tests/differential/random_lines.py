@@ -8,6 +8,11 @@ REDUCTIONS = ("amax", "amin", "logsumexp", "mean", "norm", "prod", "std", "sum",
 ALONG = ("cumprod", "cumsum", "log_softmax", "softmax")
 
 
+def is_name(operand: str) -> bool:
+    """Whether an operand is a tensor, by its name (a0, a1, ...), and not a number."""
+    return operand.startswith("a")
+
+
 def views(drawing: Any, name: str, x: Any) -> list[str]:
     """What follows the name in a line that makes a view of x, or often does."""
     rng, d = drawing.rng, drawing.dim(x.ndim)
@@ -55,14 +60,17 @@ def views(drawing: Any, name: str, x: Any) -> list[str]:
 def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str]:
     """What makes a new tensor of x. other: a number or a name that mostly fits x; third: any name."""
     rng, d = drawing.rng, drawing.dim(x.ndim)
-    inplace = not drawing.unwatched
     functional = "T.nn.functional"
+    # In a program whose lines change memory unwatched, PyTorch would read the changed values of what a
+    # quotient, a ReLU or an activation in place has saved; this library has copies. It gets other lines.
+    unwatched = drawing.unwatched
     choices = [
-        *(f"{name} {sign} {other}" for sign in "+-**"),
+        f"{name} + {other}",
+        f"{name} - {other}",
+        *[f"{name} * {other}"] * 2,
         f"{other} - {name}",
         f"{name} / {drawing.number()}",
-        # a leaf that is changed unwatched: PyTorch has saved the result of this
-        f"{name} * {name}" if drawing.unwatched else f"{drawing.number()} / {name}",
+        f"{name} * {name}" if unwatched else f"{drawing.number()} / {name}",
         f"{name} ** {rng.choice([2, 3, 0.5, 1, 0])}",
         f"-{name}",
         *[f"{name}.clone()"] * 2,
@@ -84,7 +92,7 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"{name}.masked_select({name} < 1.0)",
         f"T.where({name} > 0.0, {name}, {other})",
         f"T.where({third} > 0.0, {name}, {third})",
-        f"{functional}.{'relu6' if drawing.unwatched else 'relu'}({name}, inplace={inplace})",
+        f"{functional}.{'relu6' if unwatched else 'relu'}({name}, inplace={not unwatched})",
         f"{name}.masked_fill({name} > 0.0, {drawing.number()})",
         f"{name}.masked_fill({name} > 0.0, {third}.sum())",
         f"T.cat([{name}, {third if rng.random() < 0.3 else name}], {d})",
@@ -100,13 +108,13 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"T.zeros_like({name})",
         f"T.ones_like({name}, requires_grad=True)",
         f"T.maximum({name}, {third})",
-        f"{name} @ {other}" if x.ndim and other[-1] != "0" else f"{name}.clone()",
+        f"{name} @ {other}" if x.ndim and is_name(other) else f"{name}.clone()",
         f"{name}.matmul({name}.transpose(0, 1))" if x.ndim == 2 else f"{name} * {name}",
         f"{functional}.linear({name}, {third})",
         f"{functional}.mse_loss({name}, {name}.detach() * 0.5)",
         f"{functional}.dropout({name}, 0.0)",
-        f"{functional}.leaky_relu({name}, inplace={inplace})",
-        f"{functional}.{rng.choice(['elu', 'hardtanh', 'leaky_relu'])}({name}, inplace={inplace})",
+        f"{functional}.leaky_relu({name}, inplace={not unwatched})",
+        f"{functional}.{rng.choice(['elu', 'hardtanh', 'leaky_relu'])}({name}, inplace={not unwatched})",
         f"T.autograd.grad({name}.sum(), {third}, None, True, allow_unused=True)[0].clone()",
         f"T.autograd.grad([{name}.sum(), ({third} * 2.0).sum()], [{name}, {third}], retain_graph=True, "
         "allow_unused=True)[1].clone()",
@@ -119,7 +127,7 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
 def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
     """Lines that change the tensor in place. other: a number or a name that mostly fits it."""
     rng, number = drawing.rng, drawing.number()
-    tensor = other if other[0] == "a" else name
+    tensor = other if is_name(other) else name
     choices = [
         f"{name}.add_({other})",
         f"{name}.add_({other}, alpha=0.5)",
@@ -174,7 +182,11 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
 
 
 def with_index(drawing: Any, name: str, x: Any, i: str, third: str) -> list[str]:
-    """Lines with a tensor of two indices. third: any name."""
+    """Lines with a tensor of two indices. third: any name.
+
+    In most draws many are refused: third rarely has the shape of what is written, and an index may be out of
+    range. Both libraries have to refuse the same ones.
+    """
     rng, d, new = drawing.rng, drawing.dim(x.ndim), drawing.new
     row = f"{i}.reshape({'1, ' * (x.ndim - 1)}2)"
     return [

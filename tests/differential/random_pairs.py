@@ -1,5 +1,6 @@
 """A program run line by line in PyTorch and here, what differs, and the least program that differs so."""
 
+import functools
 import re
 import warnings
 from typing import Any, NamedTuple
@@ -10,21 +11,24 @@ from differential.random_programs import Drawing, on_tape, reaches_leaf, same_me
 from ranvier.tensors.views import FLAG, UNWATCHED
 
 LINES = 14
+# a tensor that is changed in place by another; groups: both names. a0[1:] = a1, a0 += a1, a0.data.add_(a1
 _COPY = re.compile(
     r"(?:with T.\w+\(\w*\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= | .= |\.\w+_\()(a\d+)"
 )
+# methods that give a view or a copy, as the strides allow
 _MAY_COPY = re.compile(r"\.(contiguous|flatten|ravel|reshape|unflatten|view|view_as)\(")
-_SINGLE = re.compile(r"float32|(float|bool|int|long)\(\)|= \(a\d+ > ")  # whole numbers become float32
+# lines that lead to float32: by its name, or by bools and whole numbers, which become float32 in most ops
+_SINGLE = re.compile(r"float32|(float|bool|int|long)\(\)|= \(a\d+ > ")
 _TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
 # of halves, which each line and its gradient round, as far as the largest number of the program
 _HALVES = {"bfloat16": 2 * LINES * 2.0**-8, "float16": 2 * LINES * 2.0**-11}
 
 
 class Verdict(NamedTuple):
-    """kind: same, differs, refused (by us only), allowed (by us only), crash, layout.
+    """kind: same, differs, refused (by us only), allowed (by us only), crash, layout, open.
 
     crash: an error that is not in our form. layout: whether a line copies depends on strides, which are not
-    PyTorch's everywhere.
+    PyTorch's everywhere. open: what the program has to do is not defined; the detail says why.
     """
 
     kind: str
@@ -38,12 +42,12 @@ def torch() -> Any:
     return torch
 
 
+class EndsProcess(Exception):
+    """In place of a line at which PyTorch ends the process: a hook of a view without a history."""
+
+
 class Machine:
     """One library, with the names that a program has made."""
-
-    of_nan = (
-        False  # whether a line has run whose result at NaN is another here by intention (sign, abs, prod)
-    )
 
     def __init__(self, library: Any) -> None:
         self.names: dict[str, Any] = {"T": library, "log": []}
@@ -51,8 +55,10 @@ class Machine:
 
     def run(self, line: str) -> Exception | None:
         hooked = self.names.get(_subject(line)) if "register_hook" in line else None
-        if hasattr(hooked, "_is_view") and hooked.requires_grad and not on_tape(hooked):
-            return NameError("PyTorch ends the process here")
+        if (
+            hasattr(hooked, "_is_view") and hooked.requires_grad and not on_tape(hooked)
+        ):  # a Tensor of PyTorch
+            return EndsProcess()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -74,15 +80,9 @@ class Machine:
         return {n: t for n, t in self.names.items() if isinstance(t, self.Tensor)}
 
 
-_cache: dict[str, Any] = {}
-
-
+@functools.lru_cache(20_000)
 def _compiled(line: str) -> Any:
-    if len(_cache) > 20_000:
-        _cache.clear()
-    if line not in _cache:
-        _cache[line] = compile(line, "<program>", "exec")
-    return _cache[line]
+    return compile(line, "<program>", "exec")
 
 
 def draw(seed: int, dtype: str = "") -> list[str]:
@@ -110,22 +110,26 @@ def draw(seed: int, dtype: str = "") -> list[str]:
 
 
 def compare(program: list[str]) -> Verdict:
-    """Runs a program in both libraries.
-
-    Where PyTorch refuses because a saved tensor was changed and we do not, PyTorch saves copies and decides;
-    also where memory was changed that the tape does not track: PyTorch then computes a gradient from the
-    present values.
-    """
+    """Runs a program in both libraries; where PyTorch's result depends on what it saves, it runs again and
+    saves copies."""
     verdict = _compare(program)
-    unwatched = any(word in line for word in (".data", ".numpy()") for line in program)
-    noticed = verdict.kind == "allowed" and "modified by an inplace" in verdict.detail
-    if (noticed and not unwatched) or (verdict.kind == "differs" and unwatched):
-        with _saved_are_copies():
-            decided = _compare(program)
-        if unwatched and decided.kind == "differs" and _reads_what_changed(program):
-            return Verdict("same")
-        return verdict if noticed and decided.kind != "differs" else decided
+    if any(word in line for word in (".data", ".numpy()") for line in program):
+        # a change that the tape does not count: PyTorch may have computed a gradient from the present values
+        if verdict.kind == "differs":
+            verdict = _compare_with_copies(program)
+            if verdict.kind == "differs" and _reads_what_changed(program):
+                return Verdict("open", detail="PyTorch's gradients depend on what it saves")
+    elif verdict.kind == "allowed" and "modified by an inplace" in verdict.detail:
+        # only PyTorch needs the old values; with copies of them it shows whether our gradients are right
+        decided = _compare_with_copies(program)
+        if decided.kind == "differs":
+            return decided
     return verdict
+
+
+def _compare_with_copies(program: list[str]) -> Verdict:
+    with _saved_are_copies():
+        return _compare(program)
 
 
 def _saved_are_copies() -> Any:
@@ -154,25 +158,25 @@ def _compare(program: list[str]) -> Verdict:
     rtol, atol = _tolerance(program)
     for line in program:
         if _undefined(line, theirs):
-            return Verdict("same")
+            return Verdict("open", line, "copies between parts of one memory")
         if _copies_by_layout(line, theirs, ours):
             return Verdict("layout", line)
         expected, got = theirs.run(line), ours.run(line)
         theirs.settle()
-        if isinstance(expected, (NameError, SyntaxError)):
-            return Verdict("same")  # no program
+        if isinstance(expected, (NameError, SyntaxError, EndsProcess)):
+            return Verdict("open", line, "no program: a name is missing, or PyTorch ends the process")
         if got is not None and not _in_form(got):
             return Verdict("crash", line, f"{type(got).__name__}: {got}")
         if expected is None and got is not None and not _reaches_leaf(line, theirs):
-            return Verdict("same")  # a view made under no_grad() requires gradients that go nowhere
+            return Verdict("open", line, "a view made under no_grad() requires gradients that go nowhere")
         if expected is None and got is not None:
             return Verdict("refused", line, f"{type(got).__name__}: {got}")
         if expected is not None and got is None:
             return Verdict("allowed", line, f"{type(expected).__name__}: {expected}")
         if expected is not None and any(text in str(expected) for text in ("out of bounds", "out of range")):
-            return Verdict("same")  # part of it has been written
+            return Verdict("open", line, "both refuse an index, and PyTorch has written a part")
         if expected is not None and "backward(" in line:
-            return Verdict("same")  # what was added before it failed is not defined
+            return Verdict("open", line, "both refuse a backward, and PyTorch has added some gradients")
         if "backward(" in line and (difference := _difference(theirs, ours, rtol, atol)):
             return Verdict("differs", line, difference)
     difference = _difference(theirs, ours, rtol, atol) or _unknown_sharing(ours)
@@ -205,9 +209,11 @@ def _undefined(line: str, machine: Machine) -> bool:
     """Whether a line copies between parts of one memory, of which PyTorch says nothing."""
     found = _COPY.match(line)
     pair = [machine.names.get(name) for name in found.groups()] if found else [None]
-    if any(not isinstance(x, machine.Tensor) for x in pair) or (pair[0] is pair[1] and "[[" not in line):
+    if any(not isinstance(x, machine.Tensor) for x in pair):
         return False
     x, y = pair
+    if x is y and "[[" not in line:  # each element by itself, as in a0 += a0, or all by an error
+        return False
     if same_memory(x, y):
         return True
     return all(t.dtype != torch().bfloat16 for t in pair) and np.may_share_memory(
@@ -231,13 +237,6 @@ def _in_form(error: Exception) -> bool:
 
 
 def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
-    """What differs. NaN once made, nothing: PyTorch's gradients at NaN depend on the length of the array."""
-    found = _first_difference(theirs, ours, rtol, atol)
-    arrays = [_array(t) for machine in (theirs, ours) for t in machine.tensors.values()]
-    return "" if found and any(np.isnan(array).any() for array in arrays) else found
-
-
-def _first_difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
     their, our = theirs.tensors, ours.tensors
     if rtol in _HALVES.values():
         atol *= max((_scale(_array(t)) for t in their.values()), default=1.0)

@@ -10,20 +10,9 @@ from typing import Any
 from differential import random_lines as lines
 
 SHAPES = (
-    (),
-    (1,),
-    (2,),
-    (3,),
-    (4,),
-    (2, 3),
-    (3, 2),
-    (2, 2),
-    (1, 3),
-    (2, 1),
-    (2, 3, 2),
-    (2, 1, 3),
-    (0,),
-    (0, 3),
+    *((), (1,), (2,), (3,), (4,)),
+    *((2, 3), (3, 2), (2, 2), (1, 3), (2, 1), (2, 3, 2), (2, 1, 3)),
+    *((0,), (0, 3)),
 )
 _LIMIT = 10  # tensors alive at a time
 
@@ -49,7 +38,7 @@ class Drawing:
     def line(self, tensors: dict[str, Any]) -> str:
         """A line for the tensors that are alive, by name."""
         kinds = _KINDS if len(tensors) < _LIMIT else _KINDS_WHEN_FULL
-        kind = self.rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
+        kind = self.rng.choices([*kinds], [*kinds.values()])[0]
         tensors = {name: t for name, t in tensors.items() if name[0] == "a"}
         if not tensors:
             return self._leaf(True)
@@ -296,20 +285,10 @@ def reaches_leaf(x: Any) -> bool:
     return False
 
 
-_KINDS = (
-    ("make", 1),
-    ("view", 9),
-    ("compute", 5),
-    ("change", 9),
-    ("assign", 5),
-    ("pair", 0.7),
-    ("index", 2),
-    ("backward", 2),
-    ("hook", 1.5),
-    ("flag", 1),
-    ("forget", 1),
-)
-_KINDS_WHEN_FULL = (("change", 4), ("assign", 3), ("backward", 2), ("hook", 1), ("forget", 6))
+# the kinds of lines, each a method of Drawing, and how often they are drawn
+_KINDS = {"make": 1, "view": 9, "compute": 5, "change": 9, "assign": 5, "pair": 0.7, "index": 2}
+_KINDS |= {"backward": 2, "hook": 1.5, "flag": 1, "forget": 1}
+_KINDS_WHEN_FULL = {"change": 4, "assign": 3, "backward": 2, "hook": 1, "forget": 6}
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -81,4 +81,4 @@ def test_gradients_of_gradients():
         if verdict.kind in ("differs", "crash"):
             wrong.append("\n".join([f"# seed {seed}: {verdict.detail}", *program]))
     assert not wrong, "\n\n".join(wrong[:5])
-    assert same >= SECOND // 2
+    assert same >= 50  # without those that are not judged

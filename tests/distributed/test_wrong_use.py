@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import re
@@ -27,22 +28,46 @@ def message(call):
         return f"{type(error).__name__}: {error}"
 """
 
-ARRAYS = (
-    START
-    + """
-said = {}
-for name, of in (("text", "U1"), ("dates", "M8[D]"), ("objects", object), ("other order", ">f4")):
-    said[name] = message(lambda: d.all_reduce(np.zeros(2, of)))
-fixed = np.broadcast_to(np.ones(1), 3)
-said["read-only"] = message(lambda: d.all_reduce(fixed))
-said["group"] = message(lambda: d.all_reduce(np.ones(2), group=1))
-said["shape"] = message(lambda: d.all_gather([np.zeros(2)] * n, np.ones(1)))
-said["dtype"] = message(lambda: d.all_gather([np.zeros(1, int)] * n, np.ones(1)))
-said["integers"] = message(lambda: d.all_reduce(np.ones(2, int), "avg"))
-said["complex"] = message(lambda: d.all_reduce(np.ones(2, complex), "max"))
-said["two"] = message(lambda: d.all_reduce(np.ones(2), "avg" if r else "sum"))
-said["lengths"] = message(lambda: d.all_gather([np.ones(1 + r)] * n, np.ones(1 + r)))
-results = {}
+EXPECTED = "expected numbers or bools, in native byte order"
+REFUSED = {  # a call on each rank, where r is the rank and n how many there are: its message, or parts of it
+    "d.all_reduce(np.zeros(2, 'U1'))": f"TypeError: [all_reduce] got dtype <U1; {EXPECTED}",
+    "d.all_reduce(np.zeros(2, 'M8[D]'))": f"TypeError: [all_reduce] got dtype datetime64[D]; {EXPECTED}",
+    "d.all_reduce(np.zeros(2, object))": f"TypeError: [all_reduce] got dtype object; {EXPECTED}",
+    "d.all_reduce(np.zeros(2, '>f4'))": f"TypeError: [all_reduce] got dtype >f4; {EXPECTED}",
+    "d.all_reduce(np.broadcast_to(np.ones(1), 3))": (
+        "ValueError: [all_reduce] got a read-only array; expected a writable one"
+    ),
+    "d.all_reduce(np.ones(2), group=1)": (
+        "TypeError: [all_reduce] got group 1; expected None or what new_group gives"
+    ),
+    "d.all_gather([np.zeros(2)] * n, np.ones(1))": (
+        "ValueError: [all_gather] got a list with shape (2,); expected (1,)"
+    ),
+    "d.all_gather([np.zeros(1, int)] * n, np.ones(1))": (
+        "TypeError: [all_gather] got a list with dtype int64; expected float64"
+    ),
+    "d.all_reduce(np.ones(2, int), 'avg')": ["TypeError: [all_reduce] got op 'avg' for int64"],
+    "d.all_reduce(np.ones(2, complex), 'max')": ["TypeError: [all_reduce] got op 'max' for complex128"],
+    "d.all_reduce(np.ones(2), 'avg' if r else 'sum')": [
+        "rank 0: all_reduce of float64 (2,) sum at",
+        "rank 1: all_reduce of float64 (2,) avg at",
+    ],
+    "d.all_gather([np.ones(1 + r)] * n, np.ones(1 + r))": ["rank 1: all_gather of float64 (2,) at"],
+}
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_refused_calls(ranks):
+    program = START + "tell([message(lambda: eval(call)) for call in sys.argv[1:]])"
+    for messages in told_in_turn(ranks, program, *REFUSED):
+        for message, expected in zip(messages, REFUSED.values(), strict=True):
+            if isinstance(expected, str):
+                assert message == expected
+            else:
+                assert all(part in message for part in expected), message
+
+
+REDUCED = """
 for op in ("sum", "product", "min", "max"):
     bools = np.array([r == 0, True, False])
     d.all_reduce(bools, op)
@@ -56,48 +81,47 @@ for op in ("min", "max"):
     values = np.array([np.nan if r == 1 else 1.0, r])
     d.all_reduce(values, op)
     results[f"{op} of nan"] = [bool(np.isnan(values[0])), values[1]]
+mean = np.array([r + 1.0])
+work = d.all_reduce(mean, d.ReduceOp.AVG, group=d.group.WORLD, async_op=True)
+results["mean"] = mean.tolist(), work.wait()
+tell(results)
+"""
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_reduced_bools_halves_and_nan(ranks):
+    numbers = [rank + 1.5 for rank in range(ranks)]
+    total, product, most = sum(numbers), math.prod(numbers), max(numbers)
+    for found in told_in_turn(ranks, START + "results = {}" + REDUCED):
+        assert found == {
+            "sum": [[True, True, False], [total], [total]],
+            "product": [[False, True, False], [product], [product]],
+            "min": [[False, True, False], [1.5], [1.5]],
+            "max": [[True, True, False], [most], [most]],
+            "min of nan": [True, 0],
+            "max of nan": [True, ranks - 1],
+            "mean": [[(ranks + 1) / 2], True],
+        }
+
+
+GATHERED = """
 for name, shape in (("float16", ()), ("bool", (2,)), ("float64", (0,)), ("complex64", (1, 1))):
     outs = [np.ones(shape, name) for _ in range(n)]
     d.all_gather(outs, np.full(shape, r, name))
     results[name] = [out.real.astype(float).tolist() for out in outs]
-mean = np.array([r + 1.0])
-work = d.all_reduce(mean, d.ReduceOp.AVG, group=d.group.WORLD, async_op=True)
-tell([said, results, mean.tolist(), work.wait()])
+tell(results)
 """
-)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_arrays(ranks):
-    for said, found, mean, waited in told_in_turn(ranks, ARRAYS):
-        what = "expected numbers or bools, in native byte order"
-        for name, dtype in (("text", "<U1"), ("dates", "datetime64[D]"), ("objects", "object")):
-            assert said[name] == f"TypeError: [all_reduce] got dtype {dtype}; {what}"
-        assert said["other order"] == f"TypeError: [all_reduce] got dtype >f4; {what}"
-        assert said["read-only"] == "ValueError: [all_reduce] got a read-only array; expected a writable one"
-        assert said["group"] == "TypeError: [all_reduce] got group 1; expected None or what new_group gives"
-        assert said["shape"] == "ValueError: [all_gather] got a list with shape (2,); expected (1,)"
-        assert said["dtype"] == "TypeError: [all_gather] got a list with dtype int64; expected float64"
-        assert said["integers"].startswith("TypeError: [all_reduce] got op 'avg' for int64")
-        assert said["complex"].startswith("TypeError: [all_reduce] got op 'max' for complex128")
-        assert "rank 0: all_reduce of float64 (2,) sum at" in said["two"]
-        assert "rank 1: all_reduce of float64 (2,) avg at" in said["two"]
-        assert "rank 1: all_gather of float64 (2,) at" in said["lengths"]
-        assert found["float16"] == [*range(ranks)]
-        assert found["bool"] == [[i > 0] * 2 for i in range(ranks)]
-        assert found["float64"] == [[]] * ranks
-        assert found["complex64"] == [[[i]] for i in range(ranks)]
-        numbers = [i + 1.5 for i in range(ranks)]
-        product = 1.0
-        for number in numbers:
-            product *= number
-        assert found["sum"] == [[True, True, False], [sum(numbers)], [sum(numbers)]]
-        assert found["product"] == [[False, True, False], [product], [product]]
-        assert found["min"] == [[False, True, False], [1.5], [1.5]]
-        assert found["max"] == [[True, True, False], [ranks + 0.5], [ranks + 0.5]]
-        assert found["min of nan"] == [True, 0]
-        assert found["max of nan"] == [True, ranks - 1]
-        assert (mean, waited) == ([(ranks + 1) / 2], True)
+def test_gathered_dtypes_and_shapes(ranks):
+    for found in told_in_turn(ranks, START + "results = {}" + GATHERED):
+        assert found == {
+            "float16": [*range(ranks)],
+            "bool": [[rank > 0] * 2 for rank in range(ranks)],
+            "float64": [[]] * ranks,
+            "complex64": [[[rank]] for rank in range(ranks)],
+        }
 
 
 CHILDREN = (
@@ -147,7 +171,7 @@ def test_a_rank_that_leaves_in_fit_ends_the_job():
     assert "for rank 1, whose program has ended; expected the same calls on every rank" in done.stderr
 
 
-def test_launchers(monkeypatch):
+def test_a_timeout_that_is_no_number(monkeypatch):
     from ranvier.distributed import job
 
     monkeypatch.setattr(job, "_world", None)
@@ -157,7 +181,7 @@ def test_launchers(monkeypatch):
 
 
 BY_MPI = "and MPI connects 1 process; expected a start by MPI: mpirun -n"
-SHELL = "4294967290"
+SHELL = "4294967290"  # the number that Slurm gives to the step of an interactive shell (salloc)
 STATED = [  # environment, arguments -> the error, or "" for a job of one process
     ({}, {}, ""),
     ({}, {"world_size": 1, "rank": 0}, ""),
@@ -201,9 +225,10 @@ def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, mon
 
 START_ALONE = """
 import os, sys, time
-if os.environ["OMPI_COMM_WORLD_RANK"] in sys.argv[1:]:
+hosts, *late = sys.argv[1:]
+if os.environ["OMPI_COMM_WORLD_RANK"] in late:
     time.sleep(100)  # if it exits, mpirun may end the job before the other rank does
-if "hosts" in sys.argv:
+if hosts == "several":  # each rank is told that it is alone on its host, and cannot know which one is missing
     os.environ["OMPI_COMM_WORLD_LOCAL_SIZE"] = "1"
 from ranvier.distributed import job
 job.TIMEOUT = 2.0
@@ -213,18 +238,18 @@ HERE = sys.platform == "linux"  # elsewhere the missing ranks are not known
 
 
 @pytest.mark.parametrize(
-    ("ranks", "late", "expected"),
+    ("ranks", "hosts", "late", "expected"),
     [
-        (2, ["1", "hosts"], "[init] rank 0 of 2 waited 2 s for another rank; expected a call of init"),
-        (2, ["1"], "[init] rank 0 of 2 waited 2 s for rank 1; expected a call of init"),
-        (4, ["0", "3"], " of 4 waited 2 s for ranks 0, 3; expected a call of init"),
+        (2, "several", ["1"], "[init] rank 0 of 2 waited 2 s for another rank; expected a call of init"),
+        (2, "one", ["1"], "[init] rank 0 of 2 waited 2 s for rank 1; expected a call of init"),
+        (4, "one", ["0", "3"], " of 4 waited 2 s for ranks 0, 3; expected a call of init"),
     ],
 )
-def test_a_rank_that_never_starts_mpi_is_named(ranks, late, expected):
-    done = launch(ranks, START_ALONE, *late, RANVIER_TIMEOUT="2")
+def test_a_rank_that_never_starts_mpi_is_named(ranks, hosts, late, expected):
+    done = launch(ranks, START_ALONE, hosts, *late, RANVIER_TIMEOUT="2")
     assert done.returncode != 0
     assert (expected if HERE else "waited 2 s for another rank") in done.stderr
-    assert "in _join" in done.stderr
+    assert "in _join" in done.stderr  # the traceback: the function of `distributed.job` that waits
 
 
 # Ranks killed at random moments: the job ends, and a resumed run has the bits of an uninterrupted one.
@@ -280,10 +305,11 @@ def test_a_killed_rank_ends_the_job_which_resumes_with_the_same_bits(seed, whole
     told, seconds = whole
     draw = random.Random(seed)
     ranks, folder = draw.choice((2, 4)), str(tmp_path / "run")
-    with start(ranks, RUN, folder, EPOCHS, "60") as process:
+    seconds_at_end = "60"  # for which a rank that is done waits: so it is there when it is killed
+    with start(ranks, RUN, folder, EPOCHS, seconds_at_end) as process:
         pids = ids(process, ranks)
         time.sleep(draw.random() * seconds / 2)
-        os.kill(draw.choice(pids), signal.SIGKILL)  # at the latest when all is done: the ranks wait
+        os.kill(draw.choice(pids), signal.SIGKILL)
         begin = time.monotonic()
         process.communicate(timeout=60)
     assert process.returncode != 0

@@ -5,7 +5,6 @@ The scripts of the page run in Node without the page; tests that need it skip wh
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+from support.imported import imported
 from support.python import printed
 
 FOLDER = Path(__file__).parents[2] / "docs" / "playground"
@@ -111,13 +111,6 @@ def runs() -> dict[str, Any]:
         form: dict[str, Any] = {**DEFAULTS, **settings}
         jobs.append({"form": form, "batches": [batch(form, rng) for _ in range(50)]})
     return {name: {**job, **run} for name, job, run in zip(FORMS, jobs, in_node(RUN, jobs), strict=True)}
-
-
-def imported(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return module
 
 
 def loaded(text: str, folder: Path) -> Any:

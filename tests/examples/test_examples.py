@@ -6,7 +6,6 @@ Those of control have the physics of CartPole, and losses, by formulas of their 
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -19,6 +18,7 @@ import matplotlib.image as matplotlib_image
 import numpy as np
 import pytest
 import ranvier as rv
+from support.imported import imported
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = Path(__file__).parent / "run_scripts.py"
@@ -107,14 +107,7 @@ def test_is_short_and_begins_with_what_it_shows(example: Path) -> None:
 # --- control
 
 
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PPO, DQN = example("45_ppo"), example("46_dqn")
+PPO, DQN = imported(FOLDER / "45_ppo.py"), imported(FOLDER / "46_dqn.py")
 
 
 @pytest.mark.parametrize("module", [PPO, DQN], ids=["ppo", "dqn"])

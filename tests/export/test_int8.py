@@ -105,7 +105,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_decide_as_in_float32(tmp_path, name):
-    """Of the digits that a trained network has not seen, at most 1 % get another class."""
+    """At most 1 % of the digits that a trained network has not seen get another class."""
     x, y = rv.data.datasets.load_digits()
     rv.manual_seed(1)
     model = NETWORKS[name]

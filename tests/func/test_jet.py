@@ -266,7 +266,7 @@ def test_few_points_and_variables(points, dtype):
 
 
 def test_wrong_arguments():
-    """Of func.jet and func.laplacian; of a function with an op that has no derivatives along a curve."""
+    """func.jet and func.laplacian refuse them, and an op that has no derivatives along a curve."""
     x = rv.ones(3, 2)
     refused(TypeError, "primals and series of types Tensor and tuple", func.jet, rv.sin, x, ((1.0,),))
     refused(ValueError, "series of lengths [1]", func.jet, rv.add, (x, x), ((1.0,),))

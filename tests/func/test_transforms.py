@@ -180,7 +180,7 @@ def numbers_of_arguments(T, F):
 
 
 def shapes_of_jacobians(T, F):
-    """Of numbers, nothing, constants, transposed results and trees."""
+    """The functions return numbers, nothing, constants, transposed results and trees."""
     functions = [lambda x: x.sum(), lambda x: x[:0], lambda x: T.ones(2)]
     functions += [lambda x: (x[:, :2] * 2).T, lambda x: (x, x.sum(0))]
     found = []

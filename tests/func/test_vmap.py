@@ -72,7 +72,7 @@ def test_slices_have_the_bits_of_a_loop():
 
 
 def test_gradients_of_samples():
-    """Of each sample the gradient that a backward of it alone gives."""
+    """Each sample has the gradient that a backward of it alone gives."""
     model = rv.nn.Linear(5, 2)
     weights = {name: p.detach() for name, p in model.named_parameters()}
     loss = lambda w, x: functional_call(model, w, (x,)).pow(2).sum()  # noqa: E731

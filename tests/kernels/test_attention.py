@@ -1,8 +1,9 @@
 """The kernels of attention beside the reference in NumPy, in float64: sizes around blocks and vectors, memory
 orders, masks, NaN, and attention to the kept keys and values of sequences (a cache).
 
-Shapes: q (..., l, e), k (..., s, e), v (..., s, d), result and dy (..., l, d) for l queries and s keys. A
-test with the fixture `isa` runs at each ISA level (instruction set).
+Shapes: q (..., l, e), k (..., s, e), v (..., s, d), result and dy (..., l, d) for l queries and s keys. The
+kernel has weights (..., s, l), the reference (..., l, s). A test with the fixture `isa` runs at each ISA
+level (instruction set).
 """
 
 import numpy as np
@@ -24,6 +25,7 @@ LENGTHS = [
     *((n, 4099) for n in (1, 8, 9)),
 ]
 SCALE = 0.3
+PRODUCT = 16  # of two standard normal numbers one in 5e7 is larger: sqrt(2 / (pi 16)) exp(-16)
 # `remembered` computes a reference once for all ISA levels, at which a test with the fixture `isa` runs.
 attention = remembered(reference.attention)
 attention_weights = remembered(reference.weights)
@@ -41,8 +43,8 @@ def causal(queries, keys, first):
 
 
 def compare(found, wanted, dtype, terms):
-    """terms: of the longest sum that leads to a result. Products of two normal numbers are below 16."""
-    limit = tolerance(dtype, terms, 16 * max(1.0, float(np.abs(wanted).max(initial=0))))
+    """terms: how many are added on the way to a result, each at most PRODUCT times the largest result."""
+    limit = tolerance(dtype, terms, PRODUCT * max(1.0, float(np.abs(wanted).max(initial=0))))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)
 
 
@@ -53,28 +55,33 @@ def check(q, k, v, dy, is_causal=False, first=0, mask=None, adds=False):
     and dv are added to what their arrays have, here ones; dq is always written.
     """
     lead, l, s, e = q.shape[:-2], q.shape[-2], k.shape[-2], q.shape[-1]
-    whole = (q, *(np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (k, v)), dy)
-    *wide, wide_dy = (x.astype(np.float64) for x in whole)
-    seen = causal(l, s, first) if is_causal else mask
-    settings = SCALE, is_causal, first
+    settings = {"scale": SCALE, "is_causal": is_causal, "first": first}
 
     def run():
-        y, weights = _core.attention(q, k, v, *settings, mask, keep=True)
-        np.testing.assert_array_equal(_core.attention(q, k, v, *settings, mask)[0], y)
-        np.testing.assert_array_equal(_core.attention(q, k, None, *settings, mask, keep=True)[1], weights)
+        y, weights = _core.attention(q, k, v, **settings, mask=mask, keep=True)
+        without_weights, _ = _core.attention(q, k, v, **settings, mask=mask)
+        np.testing.assert_array_equal(without_weights, y)
+        _, without_values = _core.attention(q, k, None, **settings, mask=mask, keep=True)
+        np.testing.assert_array_equal(without_values, weights)
         dq, dk, dv = (np.full((*lead, *x.shape[-2:]), float(adds), q.dtype) for x in (q, k, v))
         dq[...] = 7  # which must not stay
-        _core.attention_backward(dy, q, k, v, weights, *settings, adds, dq, dk, dv)
+        _core.attention_backward(dy, q, k, v, weights, **settings, adds=adds, dq=dq, dk=dk, dv=dv)
         return y, weights, dq, dk, dv
 
     same_bits(_core.set_num_threads, run, (1, 2))
     y, weights, dq, dk, dv = run()
-    compare(y, attention(*wide, seen, SCALE), q.dtype, l + s + e)
-    wanted = attention_weights(*wide[:2], seen, SCALE)
-    compare(weights.swapaxes(-1, -2), wanted, q.dtype, s + e)
-    wanted = attention_backward(wide_dy, *wide, seen, SCALE)[:3]
-    for gradient, exact in zip((dq, dk - adds, dv - adds), wanted, strict=True):
-        compare(gradient, exact, q.dtype, l + s + 8 * e)
+
+    shared_by_heads = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (k, v))
+    q64, k64, v64, dy64 = (x.astype(np.float64) for x in (q, *shared_by_heads, dy))
+    seen = causal(l, s, first) if is_causal else mask
+    # a weight: a score of e products, divided by a sum over s keys; a result: a sum over the keys of these
+    compare(weights.swapaxes(-1, -2), attention_weights(q64, k64, seen, SCALE), q.dtype, s + e)
+    compare(y, attention(q64, k64, v64, seen, SCALE), q.dtype, s + e)
+    # a gradient: a sum over the keys (dq) or the queries (dk, dv) of products with weights
+    exact_dq, exact_dk, exact_dv, _ = attention_backward(dy64, q64, k64, v64, seen, SCALE)
+    compare(dq, exact_dq, q.dtype, l + s + e)
+    compare(dk - adds, exact_dk, q.dtype, l + s + e)
+    compare(dv - adds, exact_dv, q.dtype, l + s + e)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -82,7 +89,7 @@ def check(q, k, v, dy, is_causal=False, first=0, mask=None, adds=False):
 def test_every_length(is_causal, dtype, isa, rng, threads):
     for i, (l, s) in enumerate(LENGTHS):
         q, k, v, dy = drawn(rng, dtype, (2, l, 5), (2, s, 5), (2, s, 11), (2, l, 11))
-        check(q, k, v, dy, is_causal, i % 3 if is_causal else 0, adds=i % 4 == 0)
+        check(q, k, v, dy, is_causal, first=i % 3 if is_causal else 0, adds=i % 4 == 0)
 
 
 @pytest.mark.parametrize("keys", [385, 769])
@@ -106,23 +113,25 @@ def test_memory_orders(lead, sizes, rng, threads):
     l, s = sizes
     q, k, v, dy = drawn(rng, "float32", (*lead, l, 6), (*lead, s, 6), (*lead, s, 9), (*lead, l, 9))
     check(q, k, v, dy)
-    check(*(np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2) for x in (q, k, v, dy)))
+    transposed = [np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (q, k, v, dy)]
+    check(*(x.swapaxes(-1, -2) for x in transposed))
     if lead:
-        apart = [np.ascontiguousarray(np.moveaxis(x, 0, -2)) for x in (q, k, v, dy)]
-        check(*(np.moveaxis(x, -2, 0) for x in apart))
-        check(q, k[:1], v[:1], dy)
-        check(q, np.broadcast_to(k[:1], k.shape), v, np.broadcast_to(dy[:1], dy.shape))
-    wide = np.zeros((*lead, s, 18), np.float32)
-    wide[..., ::2] = v
-    check(q[..., ::-1, :], k, wide[..., ::2], dy)
+        heads_inside = [np.ascontiguousarray(np.moveaxis(x, 0, -2)) for x in (q, k, v, dy)]
+        check(*(np.moveaxis(x, -2, 0) for x in heads_inside))
+        check(q, k[:1], v[:1], dy)  # keys and values that the heads along the first dimension share
+        check(q, np.broadcast_to(k[:1], k.shape), v, np.broadcast_to(dy[:1], dy.shape))  # with a stride of 0
+    doubled = np.zeros((*lead, s, 2 * 9), np.float32)
+    doubled[..., ::2] = v
+    check(q[..., ::-1, :], k, doubled[..., ::2], dy)  # queries from behind, values with gaps
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_groups_of_heads(is_causal, isa, rng, threads):
     """Heads that are computed together are as many as their scores, or their keys and values, allow."""
     for heads, l, s, e in ((31, 17, 17, 3), (13, 1, 130, 64), (5, 1, 520, 64), (3, 65, 20, 4)):
-        shapes = [(2, heads, n, e) for n in (l, s, s, l)]
-        check(*drawn(rng, "float32", *shapes), is_causal, first=s - l if is_causal and s > l else 0)
+        q, k, v, dy = drawn(rng, "float32", *((2, heads, n, e) for n in (l, s, s, l)))
+        first = max(0, s - l) if is_causal else 0  # the queries are the last of the keys' places
+        check(q, k, v, dy, is_causal, first)
 
 
 @pytest.mark.parametrize("kind", ["numbers", "bool"])
@@ -198,13 +207,13 @@ def test_cached_sizes_and_memory_orders(dtype, isa, rng):
             *kept, lengths = cache(rng, dtype, n, heads, e, d, room - l, room)
             q, k, v = drawn(rng, dtype, (n, l, heads, e), (n, heads, l, e), (n, heads, d, l))
             new = q.swapaxes(1, 2), k, v.swapaxes(2, 3)  # three orders in memory
-            settings = room, SCALE, i % 2 == 0  # the greatest length, and advance
+            settings = {"max_length": room, "scale": SCALE, "advance": i % 2 == 0}
             wide = [x.astype(np.float64) for x in (*new, *kept)]
-            wanted, *changed = reference.attention_cached(*wide, lengths.copy(), *settings)
+            wanted, *changed = reference.attention_cached(*wide, lengths.copy(), **settings)
 
             def run(new=new, before=(*kept, lengths), settings=settings):
                 after = [x.copy() for x in before]
-                return _core.attention_cached(*new, *after, *settings), *after
+                return _core.attention_cached(*new, *after, **settings), *after
 
             same_bits(_core.set_num_threads, run, (1, 2))
             y, *after = run()
@@ -216,18 +225,20 @@ def test_cached_sizes_and_memory_orders(dtype, isa, rng):
 def test_cached_errors(rng):
     keys, values, _ = cache(rng, "float32", 2, 3, 4, 5, most=10, room=10)
     q, v = np.ones((2, 3, 1, 4), np.float32), np.ones((2, 3, 1, 5), np.float32)
-    right = {"q": q, "k": q, "v": v, "keys": keys, "values": values, "lengths": np.zeros(2, int), "most": 10}
+    cached = {"keys": keys, "values": values, "lengths": np.zeros(2, int), "max_length": 10}
+    right = {"q": q, "k": q, "v": v, **cached, "scale": SCALE}
     for message, changed in {
         "got 1 more tokens for a row of length 10; expected at most 10": {"lengths": np.array([3, 10])},
         "got 1 more tokens for a row of length -1": {"lengths": np.array([-1, 2])},
         "got lengths that cannot be written": {"lengths": np.broadcast_to(np.array(1), 2)},
         "got keys with gaps": {"keys": np.zeros((2, 3, 4, 128), np.float32)[..., ::2]},
         "got values with gaps": {"values": np.zeros((2, 3, 10, 10), np.float32)[..., ::2]},
-        "got max_length -1": {"most": -1},
+        "got max_length -1": {"max_length": -1},
     }.items():
-        given = {**right, **changed}.values()
-        refused(ValueError, message, lambda given=given: _core.attention_cached(*given, SCALE))
+        refused(ValueError, message, _core.attention_cached, **{**right, **changed})
 
 
 def test_cached_positions():
-    np.testing.assert_array_equal(_core.cache_positions(np.array([5, 3])[::-1], 2, 7), [[3, 4], [5, 6]])
+    """The places of 2 new tokens after each length; the lengths lie in memory from behind."""
+    positions = _core.cache_positions(np.array([5, 3])[::-1], count=2, max_length=7)
+    np.testing.assert_array_equal(positions, [[3, 4], [5, 6]])

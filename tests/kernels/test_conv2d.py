@@ -147,7 +147,7 @@ def test_values(part, dtype, isas, rng):
 @pytest.mark.parametrize(("k", "more"), [(17, 32), (24, 32), (40, 64), (48, 64), (72, 96), (80, 96)])
 @grouped("width", range(1, 20))
 def test_panels_of_any_width(width, k, more, groups, isa, rng):
-    """Of k channels of each group the bits of the same channels among `more`, for tiles of every height."""
+    """k channels of each group have the bits that they have among `more`, for tiles of every height."""
     x, w, bias = random_arrays(rng, "float32", (2, 10 * groups, 2, width), (more * groups, 10, 2, 1))
     few = np.arange(more * groups).reshape(groups, more)[:, :k].ravel()
     for options in ({}, {"activation": "relu"}, {"stride": 2, "padding": (1, 2)}):
@@ -178,7 +178,7 @@ def test_large_results(shape, k, isa, rng):
 
 @st.composite
 def convolutions(draw):
-    """Of one image and several, of one group, some, and many of few channels: sizes and geometry."""
+    """Sizes and geometry: of no, one or several images; of one group, some, or many with few channels."""
     n, h, w = (draw(st.integers(*limits)) for limits in ((0, 9), (1, 18), (1, 40)))
     groups = draw(st.sampled_from([1, 1, 2, 3, 4, 17, 40]))
     c = draw(st.integers(1, 34)) if groups < 5 else draw(st.sampled_from([1, 1, 2, 3, 4, 8]))

@@ -180,7 +180,7 @@ def test_relu(case, isa, rng):
 
 @every_case
 def test_infinities_reach_what_meets_them(case, without, isa, rng):
-    """Of an image, a weight and a gradient, one each: neither padding, nor what fills vectors and rows, nor
+    """An image, a weight and a gradient have one each: neither padding, nor what fills vectors and rows, nor
     another group, pixel or image is multiplied with it."""
     without("winograd", False)
     x, w, bias, dy, settings = drawn(rng, case)

@@ -158,7 +158,7 @@ def test_weight_gradient_by_winograd(shape, k, padding, medium, threads, rng):  
 @needs_bfloat16
 @every_gradient
 def test_gradients_at_maxima_by_winograd(shape, k, padding, medium, threads, rng):  # noqa: F811
-    """Of conv2d_pool, where dy stands for dz, the convolution's gradient, which is zero but at the maxima.
+    """conv2d_pool takes dy in place of dz, the convolution's gradient, which is zero but at the maxima.
     Odd sizes, padding, parts of vectors, bands of an image; a ReLU's result with NaN; offsets in no window
     (4)."""
     x, weight, dz = gradient_case(rng, shape, k, padding)

@@ -187,7 +187,7 @@ def test_any_geometry(data):
 @pytest.mark.parametrize("window", [2, 3])
 @pytest.mark.parametrize(("c", "k"), [(1, 5), (3, 33), (40, 3), (64, 64)])
 def test_equal_and_not_finite_values(c, k, window, isa, rng):
-    """Of equal maxima the first; a NaN wins; an infinity is a number."""
+    """The first of equal maxima counts, a NaN before any number; an infinity is a number."""
     x, w, bias = (np.round(a * 2) for a in random_arrays(rng, "float32", (2, c, 14, 14), (k, c, 3, 3)))
     check_bits(x, w, bias, window)
     check_bits(np.zeros_like(x), w, bias, window)

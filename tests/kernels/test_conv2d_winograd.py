@@ -169,7 +169,7 @@ def test_transposed_convolution(isa, rng):
 
 @pytest.mark.parametrize(("c", "size", "k"), [(256, 4, 272), (400, 5, 180), (290, 5, 304)])
 def test_one_image_and_many(c, size, k, isa, threads, rng):
-    """Of one image each panel of large weights is transformed just before its products: the same bits."""
+    """For one image each panel of large weights is transformed just before its products: the same bits."""
     x, w, bias = random_arrays(rng, (40, c, size, size + 1), k)
     every, direct = both(kernels.conv2d, x, w, bias, padding=1)
     assert not np.array_equal(every, direct)

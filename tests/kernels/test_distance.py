@@ -69,7 +69,7 @@ def test_all_pairs(m, n, d, p, dtype, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 5, 16, 40, 130])
 def test_all_pairs_of_equal_differences(d, dtype, isa, rng):
-    """Of small whole numbers: p = 0 counts the elements that differ; for p infinite all that are largest
+    """For small whole numbers p = 0 counts the elements that differ; for p infinite all that are largest
     share the slope."""
     x, z = (rng.integers(-2, 3, (rows, d)).astype(dtype) for rows in (21, 70))
     dy = rng.uniform(0.5, 1, (21, 70)).astype(dtype)

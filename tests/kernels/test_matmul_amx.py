@@ -90,7 +90,7 @@ def test_the_emulation_has_the_bits_of_the_processor(precision, rng):
 
 @pytest.mark.parametrize("power", range(-38, 39, 4))
 def test_errors_of_halves(power, high, rng):  # noqa: F811
-    """Of any size: where the result is no number, or too large for the scale, it is float32's."""
+    """For factors of any size: where the result is no number, or too large for the scale, it is float32's."""
     for other in range(-38, 39, 4):
         with np.errstate(over="ignore"):
             a, b = drawn(rng, 20, 512, scale=10.0**power), drawn(rng, 512, 256, scale=10.0**other)

@@ -79,7 +79,7 @@ def equal(a, b):
 
 
 def check_strides(check, a, b):
-    """Of a stack of 3 by 5 products, of their results and of their factors."""
+    """Compares a stack of 3 by 5 products with single ones, for other strides of results and factors."""
     got = check(a, b)
     for i, j in np.ndindex(3, 5):
         equal(got[i, j], kernels.matmul(a[i, 0], b[j]))
@@ -105,7 +105,7 @@ def check_not_finite(a, b):
 @ORDERS
 @grouped("size", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 67, 97, 129])
 def test_edges_of_halves(size, orders, dtype, isa, rng, threads):
-    """Of few rows and columns, and of blocks."""
+    """Products with few rows or columns, and with sizes around blocks."""
     few = (1, size, 70), (1, 37, size), (7, 37, size), (4, size, size), (2, 66, size), (16, size, 40)
     for m, k, n in (*few, (size, 40, 48), (19, size + 33, 33), (30, 65, size)):
         a, b = drawn(rng, (m, k), dtype, orders[0]), drawn(rng, (k, n), dtype, orders[1])

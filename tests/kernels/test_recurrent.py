@@ -107,7 +107,7 @@ def test_a_sequence_alone_and_among_others(cell, sizes, isa, rng):
 @needs_bfloat16
 @every_cell
 def test_products_of_bfloat16(cell, medium, threads, rng):  # noqa: F811
-    """Of all steps: with the inputs, and the gradients after the loop. They are those of rounded factors."""
+    """All products (of inputs before the loop, of gradients after it) are those of rounded factors."""
     sizes, hidden, inputs = np.array([20, 18, 18, 15]), 64, 129
     rows, width = sizes.sum(), CELLS[cell] * 64
     x, *arrays = draw(rng, cell, sizes, inputs, hidden, "float32")

@@ -30,7 +30,7 @@ EPS = [nn.GroupNorm(2, 4, 0.3), nn.BatchNorm1d(4, 0.3), nn.InstanceNorm1d(4, 0.3
 
 @pytest.mark.parametrize("layer", [*EPS, nn.LayerNorm(6, 0.3), nn.RMSNorm(6, 0.3)], ids=str)
 def test_eps(layer):
-    """Of 1 and -1 in turn: the mean is 0, the variance 1, along all axes."""
+    """The elements are 1 and -1 in turn: the mean is 0 and the variance 1 along all axes."""
     x = rv.tensor((-1.0) ** np.indices((2, 4, 6)).sum(0)).float()
     np.testing.assert_allclose(layer(x).detach(), x / 1.3**0.5, rtol=1e-6)
 

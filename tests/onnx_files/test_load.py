@@ -207,7 +207,7 @@ def test_unsupported_operators_are_named_at_once():
 
 
 def test_functions_are_replaced_by_their_operators():
-    """Of the file, and those that ONNX defines itself."""
+    """Functions of the file, and those that ONNX defines itself."""
     twice = helper.make_function(
         "mine", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
     )

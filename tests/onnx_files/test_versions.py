@@ -167,7 +167,7 @@ def test_what_is_refused_names_node_and_version(op, version, inputs, settings, m
 
 
 def transposed(x, w, strides, dilations, extra):
-    """Of one channel: every element of x adds w, times itself, around its place; zeros at the end."""
+    """For one channel: every element of x adds itself times w around its place; zeros at the end."""
     kernel = w.shape
     full = [
         (n - 1) * s + d * (k - 1) + 1 + e

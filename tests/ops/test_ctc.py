@@ -118,7 +118,7 @@ def test_probabilities_out_of_the_range_of_doubles():
 
 
 def test_bits_do_not_depend_on_threads_or_the_batch(rng):
-    """Of losses and gradients; each sample's loss is the one that it has alone."""
+    """Losses and gradients are compared; each sample's loss is the one that it has alone."""
     x = draw(rng, 30, 7, 5, dtype="float32")
     targets, sizes = rng.integers(1, 5, (7, 9)), rng.integers(0, 10, 7)
     found = []

@@ -176,7 +176,7 @@ def test_leading_dimensions_of_size_1_of_a_value_are_dropped(key):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("shape", [(5, 6), (3, 4, 5), (2, 3, 4, 2), (7, 1)])
 def test_several_vectors_of_places(dtype, shape, rng):
-    """Of one shape, from the end too, in any memory order; beside NumPy."""
+    """Vectors of one shape, with places from the end too, in any memory order; beside NumPy."""
     a = (100 * rng.standard_normal(shape)).astype(dtype)
     for n in range(2, len(shape) + 1):
         for size in ((4,), (2, 3), (0,), (1, 1)):

@@ -129,7 +129,7 @@ def test_whole_numbers_of_any_arguments(seed):
 
 
 def test_bernoulli_draws_numpys_numbers(rng):
-    """Of probabilities in float32 and float64, and of a number; the stream goes on as NumPy's."""
+    """The probabilities are float32, float64 or a number. The stream goes on as NumPy's does."""
     for seed in (0, 5):
         rv.manual_seed(seed)
         numpy = np.random.Generator(np.random.Philox(seed))

@@ -194,7 +194,7 @@ def test_least_squares(rng):
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_least_squares_of_low_rank(dtype, size, seed):
-    """Of any size: the rank is found, and no norm or inverse overflows (a warning is an error here)."""
+    """For values of any size the rank is found, and no norm or inverse overflows (a warning is an error)."""
     size = dtype(size(dtype) if callable(size) else size)
     rows = np.random.default_rng(seed).choice([-1.0, -0.5, 0.5, 1.0], 5)  # products of these are exact
     low = np.outer(rows, [1.0, 0.5, -1.0]).astype(dtype) * size

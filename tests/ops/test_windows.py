@@ -108,7 +108,7 @@ def test_the_last_nan_of_a_window_is_its_maximum(rng, dtype, layout, kernel, str
 
 @pytest.mark.parametrize("pool", [ops.max_pool2d, ops.avg_pool2d])
 def test_a_stride_or_dilation_without_effect_takes_no_memory(pool):
-    """Of one window, or of one element: scratch was as large as the stride."""
+    """There is one window, or each has one element. The scratch memory once was as large as the stride."""
     x = rv.tensor(np.arange(49, dtype=np.float32).reshape(1, 1, 7, 7))
     for stride in (2**30, (2, 2**30), (2**30, 2)):
         less = tuple(min(s, 8) for s in (stride if isinstance(stride, tuple) else (stride, stride)))

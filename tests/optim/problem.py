@@ -61,7 +61,7 @@ def start() -> np.ndarray:
 
 
 def gradient(p: np.ndarray, step: int) -> np.ndarray:
-    """Of a bumpy bowl whose slope changes from step to step."""
+    """The gradient of a bumpy bowl, whose slope changes from step to step."""
     return p + 0.5 * np.sin(3 * p + step) * np.cos(step)
 
 

@@ -104,7 +104,7 @@ def floats(tensors: list[Any]) -> list[Any]:
 
 
 def gradients(ys: Sequence[Any], leaves: Sequence[Any], **settings: Any) -> Sequence[Any]:
-    """Of the sum of all results that have a gradient, each times `weights_for(y, 1)`; else nothing."""
+    """The gradients of the sum of all results that have one, each times `weights_for(y, 1)`; else nothing."""
     moving = [y for y in ys if y.requires_grad]
     if not moving or not leaves:
         return ()

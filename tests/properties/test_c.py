@@ -173,7 +173,7 @@ class Block(NamedTuple):
 
 @functools.lru_cache(1)
 def outcomes(block):
-    """Of the ops of a block, whose samples are parts of one program in C."""
+    """The outcomes of a block of ops, whose samples are parts of one program in C."""
     samples = [sample for op in [*OPS.values()][block * BLOCK :][:BLOCK] for sample in op.samples]
     with tempfile.TemporaryDirectory() as name, mock.patch.object(os, "fsync"):
         tried = {str(sample): exported(sample) for sample in samples}

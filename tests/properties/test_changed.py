@@ -147,6 +147,6 @@ def is_refused(sample, change, expected):
 @pytest.mark.parametrize(("change", "expected"), [(written, lambda y: y), (begun_with_0, times_mask)])
 @every_op({}, of=is_first)
 def test_memory_is_written(sample, change, expected):
-    """Of all samples of the op: a backward after the change is refused in one of them, or in none."""
+    """A backward after the change is refused for a sample of the op, or for none if it lacks `written`."""
     refused = [is_refused(one, change, expected) for one in sample.op.samples]
     assert any(refused) == lacks(sample, "written")

@@ -20,7 +20,7 @@ def product(xs, ys):
 
 
 def compare(call):
-    """Of all inputs together and of each alone."""
+    """Compares tangents with gradients: along all inputs together, and along each alone."""
     ys = [y for y in floats(call()) if y.requires_grad]
     if not ys:
         return

@@ -125,7 +125,7 @@ def in_a_refused_recording():
 
 
 def elsewhere():
-    """Of a step with layers whose modules import ``ranvier.ops`` and ``ranvier.nn.functional``."""
+    """A step has layers whose modules import ``ranvier.ops`` and ``ranvier.nn.functional``."""
     from ranvier import nn
 
     model = nn.Sequential(nn.Conv1d(3, 4, 2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(4, 2))

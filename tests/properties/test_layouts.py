@@ -60,7 +60,7 @@ def compare(found, expected, terms, where):
 
 @every_op(LEAVES_OUT | {"apply_": "has no input but the tensor that it writes to"})
 def test_layouts(sample):
-    """Of all arrays alike, and of each alone along each of its axes: backwards, or one row repeated."""
+    """All arrays have a layout, then each alone along each of its axes: backwards, or one row repeated."""
     call = sample.tensors(rv.float32)
     plain = tuple(x.numpy(force=True) for x in call.inputs)
     terms, expected = sum(x.size for x in plain), of_same(call, plain)

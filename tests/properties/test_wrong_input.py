@@ -107,7 +107,7 @@ def kinds(sample):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @every_op(LEAVES_OUT, only=is_called_by_name)
 def test_wrong_input(sample):
-    """Of each argument once for each type of its right values."""
+    """Each argument gets wrong values, once for each type of its right values."""
     call, function = sample.tensors(rv.float32), public(sample.op)
     whole = set() if sample.is_layer else whole_numbers(function)
     flagless = set() if sample.is_layer else dimensions(function)

@@ -52,7 +52,7 @@ def lgamma_beside_1(e: Array) -> Array:
 
 
 def lgamma(x: Array) -> Array:
-    """Of x > 0 by Stirling's series at x + SHIFTS; below by gamma(x) gamma(1 - x) = pi / sin(pi x)."""
+    """For x > 0 Stirling's series at x + SHIFTS; below, gamma(x) gamma(1 - x) = pi / sin(pi x)."""
     a = np.where(x > 0, x, 1 - x)
     z = a + SHIFTS
     terms = ((1, 12, 1), (-1, 360, 3), (1, 1260, 5), (-1, 1680, 7), (1, 1188, 9), (-691, 360360, 11))

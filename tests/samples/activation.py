@@ -13,7 +13,7 @@ LIMIT = "where the formula is NaN the op has the limit"
 
 
 def by_element(settings):
-    """Of one operand, with these settings."""
+    """Samples with one operand and these settings."""
 
     def samples(x):
         yield call(x(3, x.n, low=-4, high=4), *settings)
@@ -123,7 +123,7 @@ def glu(x):
 
 
 def along(x):
-    """Of the elements along a dimension."""
+    """Samples of functions of the elements along a dimension."""
     yield call(x(3, x.n, low=-3, high=3), 1)
     yield call(x(2, 5, 3, low=-30, high=30), dim=-2)
     yield call(x(*x.shape(least=1), low=-30, high=30), -1)
@@ -210,7 +210,7 @@ def LogSoftmax(x):
 
 
 def writes_over(settings):
-    """Of functions that write over their argument, which no leaf may be."""
+    """Samples of functions that write over their argument, which no leaf may be."""
 
     def samples(x):
         yield call(fixed(x(3, 7, low=-4, high=4)), *settings)

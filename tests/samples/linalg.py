@@ -108,7 +108,7 @@ def triangular_solve(x):
 
 
 def triangle_solved(a, b, upper, left=True, unitriangular=False):
-    """Of the matrix one triangle is read, with unitriangular without the diagonal, which counts as 1."""
+    """One triangle of the matrix is read; with unitriangular its diagonal is not, and counts as 1."""
     half = (np.triu if upper else np.tril)(a, (1 if upper else -1) * unitriangular)
     half = half + np.eye(a.shape[-1]) * unitriangular
     return np.linalg.solve(half, b) if left else b @ np.linalg.inv(half)

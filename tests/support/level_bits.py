@@ -107,7 +107,7 @@ def update(digest: Any, value: Any) -> None:
 
 
 def digests(level: str) -> dict[str, str]:
-    """Of each case: one digest for each of its sizes."""
+    """By case: one digest for each of its sizes."""
     _core.set_isa(level)
     found: dict[str, str] = {}
     for dtype in ("float32", "float64"):

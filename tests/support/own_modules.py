@@ -7,7 +7,7 @@ from ranvier import nn
 
 
 class Net(nn.Module):
-    """Of the attributes that change its results."""
+    """A network with attributes that change its results."""
 
     head, steps, kinds = None, 0, ()
 
@@ -43,7 +43,7 @@ class Net(nn.Module):
 
 
 class Holder(nn.Module):
-    """Of the special methods that lead to its layers."""
+    """A module with special methods that lead to its layers."""
 
     def __init__(self):
         super().__init__()
@@ -83,7 +83,7 @@ class Holder(nn.Module):
 
 
 class Own(nn.Module):
-    """Of operators, slots, properties and attributes that are looked up and set in its own way."""
+    """A module with operators, slots, properties, and attributes that it looks up and sets in its own way."""
 
     __slots__ = ("empty", "slot")
 
@@ -163,7 +163,7 @@ class Registered(type):
 
 
 class Strange(nn.Linear, metaclass=Registered):
-    """Of a metaclass, and ended by its own function."""
+    """A layer with a metaclass and a `__del__` of its own."""
 
     ended = 0
 

@@ -227,7 +227,7 @@ PARTS = [
 @pytest.mark.parametrize("keys", PARTS, ids=str)
 @pytest.mark.parametrize("whole", ["", "before", "after"])
 def test_gradients_of_several_parts(keys, whole, threads):
-    """Of slices side by side, of numbers, and of parts that overlap; also where the whole has a gradient."""
+    """Slices side by side, numbers, and parts that overlap; also where the whole has a gradient."""
     x = rv.arange(12.0).reshape(3, 4).requires_grad_()
     leaf, expected = x * 1, np.full((3, 4), 5.0 if whole else 0)
     uses = [lambda key=key, i=i: (leaf[key] * (i + 2)).sum() for i, key in enumerate(keys)]

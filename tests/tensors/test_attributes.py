@@ -202,8 +202,8 @@ def test_backward_reads_the_new_values(name, create_graph):
 
 
 def test_the_last_of_several_counts_and_what_is_no_input_stays():
-    """Of several assignments the last; what an op keeps besides its inputs (exp its output, a view the old
-    memory) stays."""
+    """The last of several assignments counts; what an op keeps besides its inputs (exp its output, a view the
+    old memory) stays."""
     x, w = leaves()
     y = rv.exp(w) * x
     w.data = rv.tensor(W * 2)

@@ -118,7 +118,7 @@ def test_limits():
 
 @pytest.mark.parametrize("own", [True, False])
 def test_arrays_of_bfloat16(own):
-    """Of this library's dtype, and of the package ml_dtypes, whose memory is taken as it is."""
+    """Arrays of this library's dtype and of that of the package ml_dtypes: their memory is taken as it is."""
     kind = BF16 if own else np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
     array = np.array([1.5, -2.0, 3.0], kind)
     for x in (rv.from_numpy(array), rv.as_tensor(array), rv.tensor(array), rv.from_numpy(array[::2])):

@@ -81,8 +81,7 @@ def test_a_tensor_takes_other_memory(arguments, values):
 
 
 def test_memory_that_a_tensor_cannot_take():
-    """Of another dtype, beyond its end, or with gradients; a backward that needs the old memory is
-    refused."""
+    """It has another dtype, ends too early, or has gradients; nor may a backward need the old one."""
     x, w = rv.zeros(2), rv.ones(2, requires_grad=True)
     refused(RuntimeError, "[set_] got float64 for a tensor of float32", x.set_, rv.ones(2).double())
     refused(TypeError, "[set_] got int; expected a Tensor or a storage", x.set_, 3)

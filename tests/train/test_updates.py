@@ -58,7 +58,7 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(("loss", "y"), MEANS)
 def test_batches_count_by_what_their_means_are_divided_by(loss, y, compiled):
-    """Of losses that weight or ignore classes: accumulated, reported and evaluated as one large batch."""
+    """Losses that weight or ignore classes are accumulated, reported and evaluated as for one large batch."""
     large, small = (nn.Sequential(*classifier(), *[Twice()] * (y.ndim - 1)).double() for _ in range(2))
     one = trainer_of(large, sgd(large), loss)
     several = trainer_of(small, sgd(small), loss, accumulate=3, compile=compiled)

@@ -40,7 +40,7 @@ class Learner(Small):
 
 
 def by_method(run, o):
-    """Of a class, called on two objects."""
+    """A compiled method of a class, called on two objects."""
     kind = own(Learner, step=run.compile(Learner.step))
     o.__class__ = kind
     other = kind(2)

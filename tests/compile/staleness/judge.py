@@ -127,7 +127,7 @@ def as_written(function: Any, *args: Any) -> Any:
 
 
 class _Uncounted(dict):
-    """Of functions that ended, those of other steps too, none counts as one that has not paid."""
+    """The functions that have ended and have not paid, also those of other steps: none is counted."""
 
     def __setitem__(self, key: Any, count: Any) -> None: ...
 

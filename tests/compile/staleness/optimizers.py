@@ -40,7 +40,7 @@ changed = functools.partial(changed, ways=(steps,))
 
 # --- each setting that is compared with PyTorch: from its default to this value, to another one and back
 def another(value):
-    """Of the same kind; of a number 0, by which a rule may need fewer states."""
+    """Another value of the same kind; for a number 0, by which a rule may need fewer states."""
     if isinstance(value, tuple):
         return (0.9 * value[0], *value[1:])
     return not value if isinstance(value, bool) else 0 * value
