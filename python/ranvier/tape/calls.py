@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
     array: Callable[[], Any]  # a weak reference
     value: Any
-    is_computed: bool  # from the inputs
+    is_computed: bool  # whether it was computed from the inputs of the run
     cell: Any
     changes: int
 

@@ -23,7 +23,7 @@ class Context:
     """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
 
     needs_input_grad: tuple[bool, ...]
-    _freed = False  # what it has saved
+    _freed = False  # whether backward has dropped what was saved
 
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs
@@ -32,7 +32,7 @@ class Context:
         self._shown: tuple[Any, ...] = ()  # the saved tensors with their history, while backward runs
         self._plain: tuple[Any, ...] = ()
         self._filled = True
-        self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
+        self._sources: tuple[Any, ...] = ()  # for each saved tensor: _INPUT, an output's number, or None
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors; a change of one before backward is an error."""
@@ -48,7 +48,8 @@ class Context:
     def saved_tensors(self) -> tuple[Any, ...]:
         if self._freed:
             raise RuntimeError(AGAIN)
-        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]  # outputs, anew
+        # The saved outputs: backward reads them as new tensors, with no change so far.
+        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]
         for x, count in (*zip(self._saved, self._changes, strict=True), *made):
             if x is not None and x._version != count:
                 raise RuntimeError(
@@ -83,7 +84,7 @@ class _Node(Function):
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
         self.several, first = len(self.made) > 1, self.made[0]
-        self.of_array = first._of_array if first.is_meta else tensor_of  # of gradients
+        self.of_array = first._of_array if first.is_meta else tensor_of  # makes tensors of gradients
 
     def forward(self, *arrays: Any) -> Any:
         made, self.made = self.made, ()

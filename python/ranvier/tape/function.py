@@ -25,7 +25,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 ndarray = np.ndarray
-_MEDIUM = 2  # of products, as in config.PRECISIONS
+_MEDIUM = 2  # the precision "medium" of matrix products: its place in config.PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -93,15 +93,21 @@ class Function(_core._FunctionBase):
     dtypes: Dtypes = Dtypes()  # how half floats are computed, and in blocks of autocast. A view's are its own
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
-    derived: bool = False  # whether backward reads what forward has computed from its inputs
-    # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
+    # Whether backward reads what forward has computed from its inputs. If an input gets other data after
+    # forward (`x.data = ...`), that belongs to the old data, and backward raises (tensors/replaced.py).
+    derived: bool = False
+    # Whether PyTorch's op saves nothing of its result, so that a program may change the result in place
+    # before backward. Where forward here saves the result, it is then copied before such a change
+    # (tape/inplace.py).
     frees_result: bool = False
-    reads_old: bool = False  # whether backward reads the input, of which the result may take the place
+    # Whether backward reads the input. An op in place, which writes the result over it, then saves a copy.
+    reads_old: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
-    # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
+    # The saved arrays that only one gradient needs: the attribute's name -> the number of that gradient's
+    # input. If that input needs no gradient, the array may change before backward.
     reads: ClassVar[dict[str, int]] = {}
 
-    needs: tuple[bool, ...]  # which inputs need gradients, known before forward; backward.cpp narrows them
+    needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: tuple[int, ...]  # ... and how far they had counted at the time of forward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from _thread import _local as local  # as in observe.py
+from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Activation(NamedTuple):
     layer: str  # its name in ranvier.nn
     limits: tuple[float, float]  # at infinity and at -infinity
-    kinks: Callable[..., tuple[float, ...]]  # of its settings: where it has no derivative
+    kinks: Callable[..., tuple[float, ...]]  # from the settings, the x without a derivative
     inner: float  # the size of the largest terms that cancel in f or f', for x up to 9
 
 

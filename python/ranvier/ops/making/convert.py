@@ -89,7 +89,7 @@ def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Ten
         ) from None
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     if wanted.kind not in "biuf":
-        if wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
+        if wanted.kind == "c" and hasattr(x, "cfloat"):  # a satellite has added complex numbers
             return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
         require_numbers(name, wanted)
     y = x if wanted == x._array.dtype else _converted(x, wanted)

@@ -72,7 +72,7 @@ class Solve(Function):
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
-            # as many axes, since NumPy 1 takes an operand that has one axis less for vectors
+            # b gets as many axes as A: NumPy 1 takes a b with one axis less for vectors, not for a matrix.
             self.y = np.linalg.solve(A, b[(None,) * (A.ndim - b.ndim)])
         except np.linalg.LinAlgError as error:
             raise singular(self.op) from error
@@ -178,7 +178,7 @@ class Minors(Function):
 def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A, G = of_input(node, 0, node.A), of_input(node, 1, node.G)
     dA = None
-    if node.needs[0]:  # of the third order, and by the inverse
+    if node.needs[0]:  # a third derivative of det, computed from the inverse: A must not be singular
 
         def formula(A: Tensor) -> Tensor:
             C = transpose(_inverse("det", A), -1, -2)

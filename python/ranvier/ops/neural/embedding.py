@@ -141,7 +141,7 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
     """Shortens the rows of the index that are longer than max_norm, in place."""
     with no_grad():
         rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
-        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # as uint8 it would be a mask
+        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # an index of uint8 would be a mask
 
 
 @in_dtypes()

@@ -67,7 +67,8 @@ def _quantile(
     fraction = np.where(place > low, 0.5, 0) if interpolation == "midpoint" else place - low
     fraction = fraction.astype(x.dtype)
     flat = reshape(q, (-1,)).to(x.dtype)
-    slope = last.astype(x.dtype) * (interpolation == "linear")  # of the place in q
+    # The derivative of the place by q: place = q last, but constant between jumps for other interpolations.
+    slope = last.astype(x.dtype) * (interpolation == "linear")
     endless = bool(np.isinf(x._array).any())
     parts = []
     for i in range(low.shape[0]):

@@ -173,7 +173,8 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     size = math.prod(n for n in parts if n != -1)
-    if -1 in parts and size > 0:  # from this dimension only: others may be 0
+    # -1 is computed here, from the size of this dimension: reshape could not where another dimension is 0.
+    if -1 in parts and size > 0:
         parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
     if input.ndim and math.prod(parts) != shape[at]:
         raise OpError(

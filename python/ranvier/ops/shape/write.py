@@ -303,7 +303,7 @@ class ScatterReduce(Function):
         y[self.part] = part
         return y
 
-    def _put(self, x: Array, value: float) -> Array:  # x with a value at all places
+    def _put(self, x: Array, value: float) -> Array:  # returns x with the value written at all places
         values = np.broadcast_to(x.dtype.type(value), self.places.shape)
         return self._write(_core.scatter, x, values, False, None, True)
 
@@ -317,13 +317,14 @@ class ScatterReduce(Function):
     def backward(self, dy: Array) -> tuple[Array, None, Array]:
         x, values = self.x, self.values
         dy, y = np.atleast_1d(dy), np.atleast_1d(self.y)
-        # where x counts
+        # `own` is true where the value of x itself takes part in the reduction.
         own: Any = True if self.include_self else self._put(np.ones(x.shape, dy.dtype), 0) != 0
         with np.errstate(all="ignore"):
             if self.reduce == "prod":
                 dx, dvalues = self._of_product(dy, y, own)
             else:
-                lost, kept = y != y, self._read(y)  # where NaN is, all gradients are, as in PyTorch
+                # Where y is NaN, all gradients are NaN, as in PyTorch.
+                lost, kept = y != y, self._read(y)
                 mine, hit = own & ((x == y) | lost), (values == kept) | (kept != kept)
                 share = dy / np.maximum(self._added(mine, hit), 1)
                 if lost.any():
