@@ -39,7 +39,7 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
 
 
 def accepted(attempt: Any, near: list[int]) -> list[int]:
-    """The greatest width of each input with which attempt(widths) raises none of FAILURES; near: the least."""
+    """The greatest width of each input with which attempt(widths) raises no FAILURES; near: the least."""
     widths = [*near]
     for i in range(len(near)):
         for width in range(_WIDTHS - 1, 0, -1):
