@@ -99,7 +99,7 @@ class _Node(Function):
     def backward(self, *gradients: Any) -> Any:
         context, saved = self.context, self.context._saved
         if saved and any(source is not None and source >= 0 for source in context._sources):
-            with enable_grad():  # implicit functions differentiate by a saved output
+            with enable_grad():  # a backward may differentiate by a saved output (implicit functions)
                 context._shown = tuple(
                     x if source is None else _with_history(self, x, source)
                     for x, source in zip(saved, context._sources, strict=True)
@@ -171,7 +171,7 @@ class _Node(Function):
 @of_program
 def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
     """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
-    from copy import copy  # needed here alone
+    from copy import copy  # used here alone
 
     name, context = node.kind.__name__, copy(node.context)
     if getattr(node.kind.backward, "once_differentiable", False):
@@ -213,7 +213,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
             "position"
         )
     apart = "setup_context" in dir(kind)
-    if apart:  # its inputs are all arguments of forward, those with defaults included
+    if apart:  # setup_context gets all arguments of forward, those with defaults included
         bound = signature(kind.forward).bind(*args, **settings)
         bound.apply_defaults()
         args, settings = bound.args, bound.kwargs
@@ -250,7 +250,7 @@ def _recognise(cls: Any, /, **settings: Any) -> None:
     forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
     plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
     if plain or isinstance(forward, (staticmethod, classmethod)):
-        if "apply" not in vars(cls):  # its own may call this one
+        if "apply" not in vars(cls):  # an apply of the class itself stays; it may call this one
             cls.apply = classmethod(applied)
         cls._node = type(cls.__name__, (_Node,), {})
     else:

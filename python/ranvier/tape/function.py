@@ -90,8 +90,9 @@ class Function(_core._FunctionBase):
     of_element: bool = False  # whether y is a function of one input, element by element
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
-    dtypes: Dtypes = Dtypes()  # how half floats are computed, and in blocks of autocast. A view's are its own
-    # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
+    # How half floats are computed, and what a block of autocast does. A view always keeps its own dtype.
+    dtypes: Dtypes = Dtypes()
+    # Whether NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
     # Whether backward reads what forward has computed from its inputs. If an input gets other data after
     # forward (`x.data = ...`), that belongs to the old data, and backward raises (tensors/replaced.py).
@@ -240,9 +241,10 @@ def _widened(function: Any, *inputs: Any) -> Any:
     own = floats[0]
     if one := {*floats} == {own} or _fits(floats, function.dtypes.beside):
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
-    else:  # most kernels refuse them
+    else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
         function.dtypes = function.dtypes._replace(halves="own")
-    try:  # factors of bfloat16 are kept by products that round to it
+    # The factors were bfloat16: products that round factors to it then lose nothing, and may run.
+    try:
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
@@ -316,7 +318,7 @@ def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, d
 def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     first: Any = None
-    if dtypes.like_first:  # by its place, or by its name
+    if dtypes.like_first:  # the first operand is given by its place, or by its name
         first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
     if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
         own = first._array.dtype if _is_floating(first) else _core._result_dtype(*tensors)
@@ -340,7 +342,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     for x in inputs:
         if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
-        elif isinstance(x, ndarray):  # masks are refused
+        elif isinstance(x, ndarray):  # `plain` refuses arrays with a mask
             tensors.append(wrap(plain(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)

@@ -237,7 +237,7 @@ class Where(Function):
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
-    of_element = False  # nor of one input
+    of_element = False  # as y has two inputs; OfNumber has one
 
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask, self.shape = mask, x.shape

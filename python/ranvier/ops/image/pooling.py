@@ -118,7 +118,8 @@ def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
         if x.ndim != kind.dimensions:
             return NotImplemented
         y = kind.kernel(x, *arguments)
-        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]  # with or without indices
+        # The last argument says whether the indices are returned, too.
+        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]
 
     kind.of = by_kernel(of_batch, kind)(lambda x, *arguments: kind(*arguments).apply(x))
     return kind

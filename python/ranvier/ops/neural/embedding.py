@@ -27,7 +27,7 @@ class Embedding(Function):
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
-        self.is_apart = padding_idx is not None or scale_grad_by_freq  # for forward mode
+        self.is_apart = padding_idx is not None or scale_grad_by_freq  # read by forward mode
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.index, self.rows = index, weight.shape[0]

@@ -153,7 +153,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     places = np.arange(rows.shape[-1])
     starts = np.zeros(rows.shape, np.int64)
     np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
-    best = (places - starts).argmax(-1)  # the end of the first of the longest runs
+    best = (places - starts).argmax(-1)  # the last place of the first among the longest runs of equal values
     index = np.take_along_axis(order, best[..., None], -1)[..., 0]
     indices = wrap(np.expand_dims(index, at))
     y = gather(input if ndim else reshape(input, (1,)), at, indices)

@@ -312,9 +312,11 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
             return x
         x._array = result._array
         x._view = None if x._view is None else result._view
-        if result._grad_fn is not None:  # hooks stay with the shape that they were given
+        if result._grad_fn is not None:  # hooks stay with the old node, and get gradients of the old shape
             x._grad_fn = result._grad_fn
-        if views:  # their chains of steps begin at x as it was: a step before them leads back to that shape
+        # The chains of x's views begin at the old shape of x: a first step, back to that shape, is put before
+        # them.
+        if views:
             before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
             for view in views:

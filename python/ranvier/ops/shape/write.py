@@ -347,7 +347,8 @@ class ScatterReduce(Function):
         def others(v: Array, zeros: Array, rest: Array) -> Array:
             alone = np.where(v == 0, zeros == 1, zeros == 0)
             product = np.where(v == 0, rest, rest / np.where(v == 0, 1, v))
-            return np.where(alone, product, 0 * product)  # without v; it is 0 where another factor is 0
+            # The product of all factors but v: 0 where one of them is 0 (0 * product keeps NaN).
+            return np.where(alone, product, 0 * product)
 
         dx = np.where(own, dy * others(x, zeros, rest), 0)
         return dx, self._read(dy) * others(values, self._read(zeros), self._read(rest))
