@@ -281,7 +281,8 @@ REFUSED = {
     "_GammaBelow",
     "_GammaDraw",
 }
-BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool", "_Kept", "_Step"}  # only subclasses are used
+# only subclasses are used
+BASES = {"ClassLoss", "Convolution", "ElementLoss", "OfNumber", "Pool", "_Kept", "_Step"}
 
 
 def functions(kind=Function):

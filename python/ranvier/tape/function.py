@@ -94,18 +94,15 @@ class Function(_core._FunctionBase):
     dtypes: Dtypes = Dtypes()
     # Whether NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
-    # Whether backward reads what forward has computed from its inputs. If an input gets other data after
-    # forward (`x.data = ...`), that belongs to the old data, and backward raises (tensors/replaced.py).
+    # Whether backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
     derived: bool = False
-    # Whether PyTorch's op saves nothing of its result, so that a program may change the result in place
-    # before backward. Where forward here saves the result, it is then copied before such a change
-    # (tape/inplace.py).
+    # Whether PyTorch's op saves nothing of its result, so that a program may change this in place before
+    # backward. What forward here saves of it is then copied before the change (tape/inplace.py).
     frees_result: bool = False
     # Whether backward reads the input. An op in place, which writes the result over it, then saves a copy.
     reads_old: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
-    # The saved arrays that only one gradient needs: the attribute's name -> the number of that gradient's
-    # input. If that input needs no gradient, the array may change before backward.
+    # The saved arrays that only one gradient needs: attribute's name -> number of that gradient's input.
     reads: ClassVar[dict[str, int]] = {}
 
     needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
@@ -243,8 +240,7 @@ def _widened(function: Any, *inputs: Any) -> Any:
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
         function.dtypes = function.dtypes._replace(halves="own")
-    # The factors were bfloat16: products that round factors to it then lose nothing, and may run.
-    try:
+    try:  # products that round factors to bfloat16 lose nothing where the factors were bfloat16
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave

@@ -98,8 +98,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
         del vars(node)["forward"]
         _exchange(tensor, result)
         return tensor
-    # A recorded program has memory of its own for a new result, or needs none if it merges the calls.
-    if own and observers:
+    if own and observers:  # a recorded program has its own memory for results, or merges the calls
         tensor._array = node.apply(tensor)._array
     else:
         _before_store(tensor, name, tensor._array)
@@ -337,8 +336,7 @@ def _exchange(tensor: Any, result: Any) -> None:
     if result._view is not None:
         result = result.clone()
     maker, cell = result._grad_fn, result._cell
-    # The tensor's count of changes continues in the new cell.
-    if maker.versions and maker.versions[0] is cell:
+    if maker.versions and maker.versions[0] is cell:  # the count of changes goes on in the new cell
         cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
     tensor._array, tensor._cell = result._array, cell
@@ -348,9 +346,7 @@ def _exchange(tensor: Any, result: Any) -> None:
         tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-# An operation may have recorded several Functions. As many are looked at; those before them are of older
-# operations.
-_MOST = 16
+_MOST = 16  # how many Functions of an operation are looked at; those before them belong to older ones
 
 
 def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
@@ -374,8 +370,7 @@ def _keep_arrays(node: Any, tensor: Any) -> None:
             saved[name] = _kept(value, array)
         elif type(value) in (tuple, list):
             saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
-    # The change that follows is counted already: the saved arrays are copies, and backward must not raise.
-    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])
+    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # + the next change
 
 
 def _keep_results(tensor: Any) -> None:

@@ -94,8 +94,7 @@ class Pick(Function):
         view = x if self.whole else x[basic]
         first, count = axes[0], len(axes)
         self.order = None
-        # As in NumPy, the new axes come first if the indices are not adjacent.
-        if axes[-1] - first != count - 1:
+        if axes[-1] - first != count - 1:  # if indices are not adjacent, the new axes come first
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
             view, first = view.transpose(self.order), 0
         self.moved = view.shape
@@ -237,8 +236,7 @@ def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     if not picks.axes:  # the key has only integers, some of them in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
-    # Where calls are written to a file, the slices and the indices of a key are two calls.
-    if is_written() and picks.basic.count(_ALL) < len(picks.basic):
+    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # a file gets slices as their own call
         x = GetItem(picks.basic).apply(x)
         picks = picks._replace(basic=(_ALL,) * x.ndim)
     return Pick(picks, from_0).apply(x)
