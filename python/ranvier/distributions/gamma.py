@@ -18,12 +18,12 @@ import numpy as np
 import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, finfo, randn
+from ranvier import Generator, arange, finfo, randn
 from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
-from ranvier.ops.making.random import Generator, generator
+from ranvier.ops.making.random import generator
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # of 48 points, which fit in a cache
