@@ -21,8 +21,7 @@ from ranvier.tensors.views import FLAG, UNWATCHED
 Hooks = dict[int, Callable[..., Any]]
 
 # The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before the gradient is added
-# to ``grad``, or after it. They are not in the Tensor: they are rare, and every Tensor would need a slot for
-# them.
+# to ``grad``, or after it. They are not in the Tensor: they are rare, and each Tensor would need a slot.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
 # The hooks of a node, called before it and after it, by the id of the Function or of the leaf.

@@ -118,8 +118,7 @@ def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
         return (dy * (b * a ** (b.masked_fill(flat, 1.0) - 1.0))).masked_fill(flat, 0.0)
     if b == 0:
         return none(dy.shape, dy)
-    # a ** 0.5 is sqrt(a), which is nan at -inf. The power is inf there: it is that of PowNumber and the
-    # kernel.
+    # a ** 0.5 is sqrt(a), which is nan at -inf. PowNumber is the power, which is inf there as in the kernel.
     y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
     return dy * (y * b)
 
@@ -177,8 +176,7 @@ def _whole_power(a: Any, b: Any) -> Any:
 
 
 # In _POWER b may be negative, so that integers need _whole_power. In _WHOLE_POWER b is a Python int >= 0
-# where a has integers (`pow` has checked it): the core then runs np.power's inner loops on them, without
-# Python.
+# where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
 _POWER = elementwise(Row("pow", Pow, _core.pow, _whole_power))
 _WHOLE_POWER = elementwise(Row("pow", Pow, None, _whole_power, ufunc=np.power))
 

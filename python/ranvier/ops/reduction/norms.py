@@ -122,8 +122,8 @@ class Norm(_Kept):
         # One kernel computes it: div_backward(a, b, c) = -(a b) / c. For y = 0, c is inf and the gradient 0.
         if p == 2:
             return _core.div_backward(x, _core.neg(dy, None), _core.where(nonzero, y, math.inf, None), None)
-        # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0, and set
-        # to 0.
+        # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0: 0 is
+        # set.
         shape = _core.abs(x, None)
         _core.div(shape, _core.where(nonzero, y, math.inf if p > 1 else 1.0, None), shape)
         if p < 1:
@@ -321,8 +321,8 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
         y = _numpy(function, input, axes, keepdims)
         return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
-    # No kernel; flat: the result has no gradient; bools are reduced; `initial` is the result over no
-    # elements.
+    # There is no kernel (None); flat=True: the result has no gradient; the elements become bools first;
+    # initial: the result over no element.
     return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial))
 
 

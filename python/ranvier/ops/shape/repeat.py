@@ -87,8 +87,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
     if math.prod(times) >= 2**48:
         raise TooLarge
-    # A repeated dimension counts as two. A kernel takes 8 at most; for more, each is repeated by its own
-    # call.
+    # A repeated dimension counts as two. A kernel takes 8 at most; for more, each dimension gets a call.
     if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
             parts = (math.prod(shape[:d]), shape[d], math.prod(shape[d + 1 :]))
@@ -279,8 +278,7 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
         ones = np.ones((rows, columns), np.bool_)
         # `outside` is true where y is 0. Under an observer, as a recorded step, it is made by NumPy and
-        # declared constant (keep), so that it is not computed in each replay. Else the kernel makes it in
-        # less time.
+        # declared constant (keep), so that no replay computes it. Else the kernel makes it in less time.
         if observers:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
         else:
