@@ -314,7 +314,7 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         x._view = None if x._view is None else result._view
         if result._grad_fn is not None:  # hooks stay with the old node, and get gradients of the old shape
             x._grad_fn = result._grad_fn
-        # The chains of x's views begin at the old shape of x: a first step, back to that shape, precedes them.
+        # The chains of x's views begin at its old shape: a step back to that shape is put first.
         if views:
             before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
