@@ -226,7 +226,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
         kept._array = _sum(total, gradient)
-    else:  # what else has this memory sees the sum, as in PyTorch
+    else:  # other tensors of this memory see the sum, as in PyTorch
         write(total, _sum(total, gradient))
         bump(kept)
 

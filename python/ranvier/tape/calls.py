@@ -68,7 +68,7 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
         self.fault: Refused | None = None  # the first error that `refuse` has raised
-        self._seen: dict[int, Seen] = {}  # by id of the array
+        self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
 

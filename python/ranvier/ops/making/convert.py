@@ -196,7 +196,7 @@ def storage_offset(x: Tensor) -> int:
 
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
-    x._cell[FLAG] |= UNWATCHED  # what has the bytes may write
+    x._cell[FLAG] |= UNWATCHED  # whoever has the bytes may write to them
     return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
 
 

@@ -225,7 +225,7 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
     """How many are in each interval, which the arithmetic of the limits' dtype decides, as in PyTorch."""
     exact, count, width = low.dtype, low.dtype.type(bins), high - low
     counts = np.zeros(bins, np.int64)
-    for start in range(0, values.size, 1 << 15):  # what stays in the cache
+    for start in range(0, values.size, 1 << 15):  # a part stays in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
         some = some[(some >= low) & (some <= high)]
         places = ((some - low) * count / width).astype(np.int64)
