@@ -18,7 +18,7 @@ import numpy as np
 import ranvier.distributions.constraints as constraints
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, finfo, randn
+from ranvier import Generator, arange, finfo, randn
 from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.utils import expanded

@@ -26,7 +26,7 @@ from ranvier.ops import cat, stack, unbind
 from ranvier.ops.activation import smooth
 from ranvier.ops.elementwise.by_numpy import ByNumpy
 from ranvier.ops.elementwise.row import ROWS
-from ranvier.ops.rules import kept, mapped, recomputed
+from ranvier.ops.rules import copy_of, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.graph import cut, of_input, rule_of
@@ -188,7 +188,7 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
     """Rows of an op whose rule of create_graph is one of linear ops, one by one."""
-    copy, first = kept(node), next(t for t in ts if t is not None)
+    copy, first = copy_of(node), next(t for t in ts if t is not None)
     maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(maps) :]):
         refused(name, form, node)
@@ -239,7 +239,7 @@ def _by_slopes(node: Any, x: Tensor, t: Tensor) -> Tensor:
 
 def _copied(node: Any) -> Any:
     """A node of the tape with what this one has saved, which is not released with it."""
-    copy = kept(node)
+    copy = copy_of(node)
     copy.released, copy.hooks, copy.outputs = False, None, 1
     copy.edges, copy.versions, copy.changes = node.edges, node.versions, node.changes
     return copy

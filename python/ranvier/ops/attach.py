@@ -94,7 +94,8 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
         call = partial(function, x, *args, **settings)
-        is_cast = name in ("addmm_", "baddbmm_")  # whose ops are in a list of autocast
+        # autocast casts operands of addmm and baddbmm, but not those of their forms in place
+        is_cast = name in ("addmm_", "baddbmm_")
         return assign(x, _core._without_autocast(call) if is_cast else call(), name)
 
     computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul

@@ -31,7 +31,7 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
         tensor(5)
          (input: 'Any') -> 'Tensor'
     """
-    for row in re.split(r"\n(?=\S)", rows.strip()):  # at line ends that no space follows
+    for row in re.split(r"\n(?=\S)", rows.strip()):  # a row ends where the next line begins with no space
         text, example = row.replace("\n    | ", " | ").rsplit(" | ", 1)
         name, formula = text.split(": ", 1)
         arguments, result = re.sub(r"\s+-> ", " -> ", example).split(" -> ")
@@ -93,6 +93,6 @@ def made(definition: str, scope: dict[str, Any]) -> Any:
 def _written(text: str, call: str, result: str) -> str:
     """The docstring: the text and the example as doctest reads it."""
     if result.startswith("tensor([["):  # one line for each row
-        opening = len(result) - len(result.removeprefix("tensor(").lstrip("["))  # of "tensor([["
+        opening = len(result) - len(result.removeprefix("tensor(").lstrip("["))  # the length of "tensor([["
         result = result.replace("], [", "],\n" + " " * (4 + opening - 1) + "[")  # 4: of the docstring
     return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

@@ -33,17 +33,17 @@ OnArray = Callable[[Array], Array]
 class Map(Function):
     """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
 
-    near: tensors that A depends on, but not on small changes of them: their gradients are 0. x has the dtype
-    of what the functions have saved, which may be a half.
+    constant_in: tensors on which A depends, but which change it at isolated points only. Their gradients are
+    therefore 0. x has the dtype of the arrays that the two functions read, which may be a half float.
     """
 
     dtypes = OWN
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
-        self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
+        self.there, self.back, self.saved = there, back, saved  # both functions read `saved`
 
-    def forward(self, x: Array, *near: Array) -> Array:
-        self.shapes = [z.shape for z in near]
+    def forward(self, x: Array, *constant_in: Array) -> Array:
+        self.shapes = [z.shape for z in constant_in]
         y = self.there(x)
         return copied(y) if np.may_share_memory(x, y) else y
 
@@ -52,10 +52,15 @@ class Map(Function):
 
 
 def mapped(
-    node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any], *near: Tensor
+    node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any], *constant_in: Tensor
 ) -> Tensor:
-    """A x; a later change of what the node has saved raises in backward."""
-    y: Tensor = Map(there, back, saved).apply(x, *near)
+    """A x by a Map, for a matrix A that reads what the node has saved.
+
+    If one of the node's saved arrays is changed in place later, the backward of the Map raises: the Map also
+    gets the node's counters of changes (`versions`, whose element 0 is the number of changes so far), with
+    their present values (`changes`). `Function.check_saved` compares the two.
+    """
+    y: Tensor = Map(there, back, saved).apply(x, *constant_in)
     maker = y._grad_fn
     if maker is not None:
         maker.versions = (*maker.versions, *node.versions)
@@ -69,8 +74,11 @@ def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
     return dx, *(none(shape, dy) for shape in node.shapes)
 
 
-def near(dx: Tensor, z: Tensor) -> Tensor:
-    """dx, which depends on z at kinks only: z gets the gradient 0, not None, as in PyTorch."""
+def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
+    """dx, recorded as a function of z, too, with the slope 0.
+
+    dx changes with z only where the function has a kink. z then gets the gradient 0, as in PyTorch, not None.
+    """
     y: Tensor = Map(lambda x: x, lambda x: x, []).apply(dx, z)
     return y
 
@@ -80,8 +88,13 @@ def by_rule(node: Any, *dys: Array | None) -> Any:
     return on_arrays(rule_of(node), node, *dys)
 
 
-def kept(node: Any) -> Any:
-    """A copy of a node with what forward saved: the second backward reads it after the node is released."""
+def copy_of(node: Any) -> Any:
+    """A node of the same class with the same saved attributes, for calls of its forward and backward later.
+
+    The second backward needs a copy for two reasons: the first backward may have released the node, which
+    drops what it has saved; and forward sets attributes (shapes, dtypes), which must stay those of the first
+    call in the node itself.
+    """
     copy = object.__new__(type(node))
     copy.__dict__.update(node.__dict__)
     copy.needs = node.needs
@@ -91,9 +104,9 @@ def kept(node: Any) -> Any:
 def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
     """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
 
-    forward, backward: these as functions of the node and an array; None: the node's own. shape: that of
-    x, from the node and dy, if A depends on x at kinks only: the second gradient of x is then 0 as in
-    PyTorch, not missing.
+    forward, backward: functions of the node and an array, which take the place of the node's own.
+    shape: a function of the node and dy that gives the shape of x. It is set where A changes with x at kinks
+        only. The second gradient of x is then 0, as in PyTorch; without it, it is missing.
     """
 
     def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
@@ -104,16 +117,21 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
 
 
 def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
-    """The rule of a Function y = A a + B b. arguments: of forward, from node and dtype; zeros for a and b."""
+    """The rule of a Function y = A a + B b.
+
+    arguments(node, dtype): zeros in the shapes of a and b. With all arguments of forward but one at zero,
+    forward computes A a or B b alone.
+    """
 
     def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
         operands = arguments(node, dtype)
 
         def of(i: int) -> tuple[OnArray, OnArray]:
             before, after = operands[:i], operands[i + 1 :]
-            return lambda x: kept(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
+            # forward runs on a copy, as it overwrites the dtypes and shapes that backward reads
+            return lambda x: copy_of(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
 
-        return [of(i) for i in range(len(operands))]  # a copy runs forward: it notes dtypes
+        return [of(i) for i in range(len(operands))]
 
     _by_maps((kind,), maps)
 
@@ -122,7 +140,7 @@ def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
     """The rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T) for each of the first inputs."""
 
     def apply(node: Function, dy: Tensor, *_: Any) -> Any:
-        copy, x = kept(node), []
+        copy, x = copy_of(node), []
         if shape is not None:
             x = [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
         pairs, saved = maps(copy, dy._array.dtype), list(vars(copy).values())
@@ -132,12 +150,15 @@ def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
         ]
         return (*dxs, *[None] * (len(node.edges) - len(dxs)))
 
-    apply.maps = maps  # type: ignore[attr-defined]  # for forward mode
+    apply.maps = maps  # type: ignore[attr-defined]  # func/forward.py reads it, for forward mode
     rule(*kinds)(apply)
 
 
 def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
-    """The rule of Functions y = D x for a diagonal D; kinks: where D changes with x."""
+    """The rule of Functions y = D x for a diagonal matrix D, which is its own transpose.
+
+    kinks: whether D changes with x, at kinks only: its second gradient is then 0.
+    """
     shape = (lambda node, dy: dy.shape) if kinks else None
     linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
@@ -148,7 +169,7 @@ def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
 
 
 def inputs(node: Any, arrays: list[Any]) -> list[Any]:
-    """The Tensors of the first inputs, of which forward has saved these arrays."""
+    """The Tensors of the node's first inputs; arrays: what forward has saved of each, in order, or None."""
     return [None if array is None else saved_input(node, i, array) for i, array in enumerate(arrays)]
 
 
@@ -164,7 +185,7 @@ def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None
         def apply(node: Any, *dys: Any) -> tuple[Tensor | None, ...]:
             return differentiated(node, given(node), lambda *xs: forward(node, *xs), *dys)
 
-        apply.expression = forward, given  # type: ignore[attr-defined]  # for forward mode
+        apply.expression = forward, given  # type: ignore[attr-defined]  # func/forward.py reads it
         rule(*kinds)(apply)
         return forward
 
@@ -189,16 +210,21 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
 
-# --- functions of one tensor, element by element: each is a row of its kernels, its gradient and its formula.
+# --- functions of one tensor, element by element: `row` makes the Function from these arguments.
 #
-# ``gradient`` is dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads:
-# the formula of the kernel <name>_backward, or without one what runs in its place. ``of_slope``: another
-# kernel that computes dx, of a name that f has. ``create_graph=True``, forward mode and exported C follow
-# from either. ``kinks``: its slope changes at kinks only: second gradients are 0, and the kernel computes the
-# first, too. ``formula`` is y by operators and methods of Tensor, from x and the setting: what writes a
-# network in another form runs it where it has nothing of its own; without a gradient all derivatives follow
-# from it. A kernel alone is constant between its jumps. Rows make functions, not methods of a base class,
-# which would look the kernels up at each call.
+# kernel          computes y from x. With no other argument y is constant between its jumps, and dx is 0.
+# gradient        dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
+#                 It is the formula of the kernel <name>_backward; where there is none, it runs in its place.
+# backward_kernel the name of another kernel of f that computes dx, such as "mul", in place of both.
+# formula         y by operators and methods of Tensor, from x and the setting. Exports to other formats run
+#                 it where they have no such function. Without `gradient`, <name>_backward computes the first
+#                 derivative, and those of higher order follow from the formula.
+# kinks           the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward
+#                 also computes first ones.
+#
+# Forward mode, ``create_graph=True`` and exported C follow from `gradient`, `backward_kernel` or `formula`.
+# `row` defines a forward and a backward for each class, with its kernels: those of a common base class would
+# look them up at each call.
 
 
 class _Step(Function):
@@ -212,7 +238,7 @@ class _Step(Function):
 
 
 def _on_arrays(formula: Any) -> Any:
-    """A formula of a namespace and Tensors as a kernel of arrays."""
+    """A function of arrays in place of a kernel; formula: of the namespace TENSORS and Tensors."""
     nothing: Any = None
     return lambda *arrays: on_arrays(lambda node, *xs: formula(TENSORS, *xs), nothing, *arrays)
 
@@ -224,27 +250,29 @@ def row(
     *,
     reads: str = "x",
     setting: bool = False,
-    of_slope: str = "",
+    backward_kernel: str = "",
     same_slope: Any = lambda setting: False,
     kinks: bool = False,
     frees_result: bool = False,
 ) -> Any:
     """The Function y = f(x), or f(x, setting), which is made with the setting.
 
-    reads: what the gradient is computed from, x or y. same_slope: of which settings the slope at y is that at
-    x, so that y may take the place of x. frees_result: see Function.
+    reads: whether backward reads x or y: the attribute that forward saves.
+    same_slope(setting): whether the slope computed from y is that computed from x. An op in place, which
+        writes y over x, then needs no copy of x.
+    frees_result: see Function. The other arguments are in the list above.
     """
     name = kernel.__name__
     title = "".join(map(str.capitalize, name.split("_")))
-    if gradient is formula is None and not of_slope:
+    if gradient is formula is None and not backward_kernel:
         return written_once()(type(title, (_Step,), {"forward": lambda self, x: kernel(x, None)}))
-    kernel_backward = of_slope or f"{name}_backward"
+    backward_name = backward_kernel or f"{name}_backward"
 
-    def of_x(self: Any, x: Array, out: Array | None = None) -> Array:
+    def saving_x(self: Any, x: Array, out: Array | None = None) -> Array:
         self.x = x
         return kernel(x, out)
 
-    def of_y(self: Any, x: Array) -> Array:
+    def saving_y(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
         return y
 
@@ -258,27 +286,33 @@ def row(
     def settings(node: Any) -> tuple[Any, ...]:
         return (node.setting,) if setting else ()
 
-    methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": of_x}
+    # The attributes of the class that is made below. `saves` is the argument of `written_once` (slopes.py).
+    methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": saving_x}
+    # An op in place copies x first where `reads_old` is true. With a setting this depends on its value.
     methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
     if reads == "y":
-        methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": of_y, "reads_old": False}
-        methods["frees_result"] = frees_result
+        # A y that is rounded to half floats would give an inexact gradient: with one, halves use float32.
+        methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": saving_y}
+        methods |= {"reads_old": False, "frees_result": frees_result}
     elif setting:
         methods |= {"__init__": set_setting, "forward": with_setting}
+    # The text of backward is compiled, so that each class calls its kernel without a loop over arguments.
     read = f"dy, self.{reads}, self.setting" if setting else f"dy, self.{reads}"
-    backward = f"def backward(self, dy, f=KERNELS): return f.{kernel_backward}({read})"
+    backward = f"def backward(self, dy, f=KERNELS): return f.{backward_name}({read})"
     methods["backward"] = made(backward, vars(slopes))
     if formula is not None:
         methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
-        once = in_dtypes()(gradient) if reads == "x" else gradient  # halves are rounded once
-        formula_of(kernel_backward)(once)
-        if not hasattr(KERNELS, kernel_backward):
-            setattr(KERNELS, kernel_backward, _on_arrays(once))
+        # The steps of the formula run in float32 for half floats, and the result is rounded once. Where y is
+        # read, `Dtypes("forward")` has made them float32 already.
+        once = in_dtypes()(gradient) if reads == "x" else gradient
+        formula_of(backward_name)(once)
+        if not hasattr(KERNELS, backward_name):
+            setattr(KERNELS, backward_name, _on_arrays(once))
     kind = type(title, (Function,), methods)
     if kinks:
         diagonal(kind, kinks=True)
-    elif gradient is None and not of_slope:
+    elif gradient is None and not backward_kernel:
         recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
     else:
         written_once(**methods["saves"])(kind)
@@ -291,7 +325,7 @@ def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
     is_made = isinstance(result, Tensor)
     try:
         changed = inplace and isinstance(x, Tensor) and not x._cell[FLAG] & BORROWED
-    except (RuntimeError, ValueError):  # of several elements
+    except (RuntimeError, ValueError):  # an array or a Tensor of several elements is neither true nor false
         raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
     if not changed:
         return result if is_made else result.apply(x)

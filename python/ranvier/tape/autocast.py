@@ -25,7 +25,7 @@ class _Casts(local):  # type: ignore[misc, unused-ignore]
     """The casts that the blocks of a thread keep."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # by id: the leaf, its version, the cast
+        self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # id of a leaf -> leaf, version, cast
 
 
 casts = _Casts()

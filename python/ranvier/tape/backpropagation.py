@@ -125,10 +125,11 @@ def run(
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
     steps, rules = (graph.STEPS, graph.RULES) if create_graph else (_STEPS, None)
-    by_steps = create_graph and _core._autocast(-1) != 0  # its steps end the block for rules
+    # In a block of autocast, rules run outside of it: `graph.applied`, one of the steps, sees to that.
+    by_steps = create_graph and _core._autocast(-1) != 0
     if trace.anomaly.on and trace.anomaly.searches:
         steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
-    if replaced:  # else the nodes of a step before would make this one slow
+    if replaced:  # entries that only nodes of earlier steps needed would make this backward slow
         prune()
     nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
     retains = create_graph if retain_graph is None else bool(retain_graph)
@@ -137,7 +138,8 @@ def run(
         prune()
     if hooks.carried.tensors:
         hooks.carried.tensors.clear()
-    if hooks.at_end and captured is None:  # not at the end of a call inside backward
+    # autograd.grad, for which `captured` is set, may run inside a backward, whose end this is not.
+    if hooks.at_end and captured is None:
         hooks.call_at_end()
 
 
@@ -224,7 +226,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
         kept._array = _sum(total, gradient)
-    else:  # what else has this memory sees the sum, as in PyTorch
+    else:  # other tensors of this memory see the sum, as in PyTorch
         write(total, _sum(total, gradient))
         bump(kept)
 

@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
     array: Callable[[], Any]  # a weak reference
     value: Any
-    is_computed: bool  # from the inputs
+    is_computed: bool  # whether it was computed from the inputs of the run
     cell: Any
     changes: int
 
@@ -66,9 +66,9 @@ class Calls(Observer):
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.alive: list[Any] = []  # their ids stay unique
-        self.fault: Refused | None = None  # what `refuse` has raised first
-        self._seen: dict[int, Seen] = {}  # by id of the array
+        self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
+        self.fault: Refused | None = None  # the first error that `refuse` has raised
+        self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
 
@@ -86,7 +86,7 @@ class Calls(Observer):
 
     def __exit__(self, *error: object) -> None:
         self._block.close()
-        if self.fault is not None:  # also where the model has caught it, and has done something else
+        if self.fault is not None:  # the model may have caught the error, and gone on in another way
             raise self.fault from None
 
     def refuse(self, text: str) -> NoReturn:
@@ -164,7 +164,7 @@ class Calls(Observer):
 
     # --- what observers see
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
-        settings = dict(vars(function))  # before forward, which adds to them
+        settings = dict(vars(function))  # a copy: forward adds attributes of its own
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"

@@ -23,7 +23,7 @@ class Context:
     """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
 
     needs_input_grad: tuple[bool, ...]
-    _freed = False  # what it has saved
+    _freed = False  # whether backward has dropped what was saved
 
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs
@@ -32,7 +32,7 @@ class Context:
         self._shown: tuple[Any, ...] = ()  # the saved tensors with their history, while backward runs
         self._plain: tuple[Any, ...] = ()
         self._filled = True
-        self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
+        self._sources: tuple[Any, ...] = ()  # for each saved tensor: _INPUT, an output's number, or None
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors; a change of one before backward is an error."""
@@ -48,7 +48,8 @@ class Context:
     def saved_tensors(self) -> tuple[Any, ...]:
         if self._freed:
             raise RuntimeError(AGAIN)
-        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]  # outputs, anew
+        # The saved outputs: backward reads them as new tensors, with no change so far.
+        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]
         for x, count in (*zip(self._saved, self._changes, strict=True), *made):
             if x is not None and x._version != count:
                 raise RuntimeError(
@@ -83,7 +84,7 @@ class _Node(Function):
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
         self.several, first = len(self.made) > 1, self.made[0]
-        self.of_array = first._of_array if first.is_meta else tensor_of  # of gradients
+        self.of_array = first._of_array if first.is_meta else tensor_of  # makes tensors of gradients
 
     def forward(self, *arrays: Any) -> Any:
         made, self.made = self.made, ()
@@ -98,7 +99,7 @@ class _Node(Function):
     def backward(self, *gradients: Any) -> Any:
         context, saved = self.context, self.context._saved
         if saved and any(source is not None and source >= 0 for source in context._sources):
-            with enable_grad():  # implicit functions differentiate by a saved output
+            with enable_grad():  # a backward may differentiate by a saved output (implicit functions)
                 context._shown = tuple(
                     x if source is None else _with_history(self, x, source)
                     for x, source in zip(saved, context._sources, strict=True)
@@ -170,7 +171,7 @@ class _Node(Function):
 @of_program
 def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
     """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
-    from copy import copy  # needed here alone
+    from copy import copy  # used here alone
 
     name, context = node.kind.__name__, copy(node.context)
     if getattr(node.kind.backward, "once_differentiable", False):
@@ -212,7 +213,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
             "position"
         )
     apart = "setup_context" in dir(kind)
-    if apart:  # its inputs are all arguments of forward, those with defaults included
+    if apart:  # setup_context gets all arguments of forward, those with defaults included
         bound = signature(kind.forward).bind(*args, **settings)
         bound.apply_defaults()
         args, settings = bound.args, bound.kwargs
@@ -249,7 +250,7 @@ def _recognise(cls: Any, /, **settings: Any) -> None:
     forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
     plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
     if plain or isinstance(forward, (staticmethod, classmethod)):
-        if "apply" not in vars(cls):  # its own may call this one
+        if "apply" not in vars(cls):  # an apply of the class itself stays; it may call this one
             cls.apply = classmethod(applied)
         cls._node = type(cls.__name__, (_Node,), {})
     else:

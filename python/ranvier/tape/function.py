@@ -25,7 +25,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 ndarray = np.ndarray
-_MEDIUM = 2  # of products, as in config.PRECISIONS
+_MEDIUM = 2  # the precision "medium" of matrix products: its place in config.PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -90,18 +90,22 @@ class Function(_core._FunctionBase):
     of_element: bool = False  # whether y is a function of one input, element by element
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
-    dtypes: Dtypes = Dtypes()  # how half floats are computed, and in blocks of autocast. A view's are its own
-    # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
+    # How half floats are computed, and what a block of autocast does. A view always keeps its own dtype.
+    dtypes: Dtypes = Dtypes()
+    # Whether NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
-    derived: bool = False  # whether backward reads what forward has computed from its inputs
-    # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
+    # Whether backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
+    derived: bool = False
+    # Whether PyTorch's op saves nothing of its result, so that a program may change this in place before
+    # backward. What forward here saves of it is then copied before the change (tape/inplace.py).
     frees_result: bool = False
-    reads_old: bool = False  # whether backward reads the input, of which the result may take the place
+    # Whether backward reads the input. An op in place, which writes the result over it, then saves a copy.
+    reads_old: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
-    # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
+    # The saved arrays that only one gradient needs: attribute's name -> number of that gradient's input.
     reads: ClassVar[dict[str, int]] = {}
 
-    needs: tuple[bool, ...]  # which inputs need gradients, known before forward; backward.cpp narrows them
+    needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
@@ -234,9 +238,9 @@ def _widened(function: Any, *inputs: Any) -> Any:
     own = floats[0]
     if one := {*floats} == {own} or _fits(floats, function.dtypes.beside):
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
-    else:  # most kernels refuse them
+    else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
         function.dtypes = function.dtypes._replace(halves="own")
-    try:  # factors of bfloat16 are kept by products that round to it
+    try:  # products that round factors to bfloat16 lose nothing where the factors were bfloat16
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
@@ -310,7 +314,7 @@ def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, d
 def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     first: Any = None
-    if dtypes.like_first:  # by its place, or by its name
+    if dtypes.like_first:  # the first operand is given by its place, or by its name
         first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
     if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
         own = first._array.dtype if _is_floating(first) else _core._result_dtype(*tensors)
@@ -334,7 +338,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     for x in inputs:
         if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
-        elif isinstance(x, ndarray):  # masks are refused
+        elif isinstance(x, ndarray):  # `plain` refuses arrays with a mask
             tensors.append(wrap(plain(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from _thread import _local as local  # as in observe.py
+from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -20,12 +20,11 @@ from ranvier.tensors.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
-# The hooks of leaves, by the leaf's id, while the leaf is alive; called before the gradient is added to
-# ``grad``, and after it. They are not in the Tensor, since they are rare and every Tensor would need a slot
-# for them.
+# The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before the gradient is added
+# to ``grad``, or after it. They are not in the Tensor: they are rare, and each Tensor would need a slot.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
-# Those of nodes themselves, before and after them, by the id of the Function or of the leaf.
+# The hooks of a node, called before it and after it, by the id of the Function or of the leaf.
 of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
 # What hooks want to be called when this backward has ended, once each.
 at_end: list[Callable[[], None]] = []
@@ -70,7 +69,7 @@ class Retain:
         tensor = self.tensor()
         if tensor is None:
             return
-        held = tensor._grad  # replaced, not changed: the caller may hold it
+        held = tensor._grad  # it is replaced by a new Tensor, not changed: the caller may hold it
         tensor._grad = wrap(copied(gradient) if held is None else added(held._array, gradient))
 
 

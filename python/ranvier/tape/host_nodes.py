@@ -82,7 +82,7 @@ class _Node:
 
     def backward(self, *gradients: Any) -> Any:
         function: Any = self.function()
-        del vars(function)["backward"]  # it stays what the class has: `release` looks at what is saved
+        del vars(function)["backward"]  # the class's is called again: `release` must see only what is saved
         if current() is not self.recording:
             return function.backward(*gradients)
         state = _arrays_of(vars(function))
@@ -106,7 +106,7 @@ class _Node:
                 result = method(function, *arrays)
         else:
             result = method(function, *arrays)
-        if recording.core.pause(False) != calls:  # by kernels, which are recorded
+        if recording.core.pause(False) != calls:  # the method has called kernels, which are recorded
             return result, []
         listed = result if isinstance(result, tuple) else (result,)
         arrays_made = [
@@ -142,7 +142,8 @@ class _NodeCall(HostedCall):
     def record(self, arrays: Any, made: Any, parts: list[tuple[int, Array]]) -> list[Any]:
         self.kept = [i for i, _ in parts]
         inputs = [*[x for x in arrays if x is not None], *self.state]
-        recording, self.recording, self.state = self.recording, None, []  # a program keeps this
+        # A program keeps this object: it must not keep the recording and its arrays alive.
+        recording, self.recording, self.state = self.recording, None, []
         results = list(made) if isinstance(made, tuple) else [made]
         for i, array in zip(
             self.kept, recording.core.host(self, inputs, [x for _, x in parts], None), strict=True

@@ -70,7 +70,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             "expected a dtype that it can hold"
         )
     if recorded:
-        if not result._requires_grad:  # a comparison, a random draw: the old values have no gradient any more
+        if not result._requires_grad:  # as of a comparison: the old values get no gradient then
             result = Put().apply(tensor, result)
         if result._array.dtype != array.dtype:
             result = result.to(array.dtype)
@@ -98,7 +98,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
         del vars(node)["forward"]
         _exchange(tensor, result)
         return tensor
-    if own and observers:  # the program has a place for the result, or needs none where it merges the calls
+    if own and observers:  # a recorded program has its own memory for results, or merges the calls
         tensor._array = node.apply(tensor)._array
     else:
         _before_store(tensor, name, tensor._array)
@@ -186,7 +186,7 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
         before_writing(x, "setitem", None)
     if keys:
         put(x._array, keys, value)
-    else:  # the memory may be another one since
+    else:  # the tensor may have got other memory since then
         write(_core._places(x._array, key), value, "setitem")
     bump(x)
 
@@ -336,7 +336,7 @@ def _exchange(tensor: Any, result: Any) -> None:
     if result._view is not None:
         result = result.clone()
     maker, cell = result._grad_fn, result._cell
-    if maker.versions and maker.versions[0] is cell:  # the count continues
+    if maker.versions and maker.versions[0] is cell:  # the count of changes goes on in the new cell
         cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
     tensor._array, tensor._cell = result._array, cell
@@ -346,14 +346,14 @@ def _exchange(tensor: Any, result: Any) -> None:
         tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-_MOST = 16  # Functions of one operation that are looked at; what comes before them may be an older one
+_MOST = 16  # how many Functions of an operation are looked at; those before them belong to older ones
 
 
 def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
     """Copies what the operation itself has saved of the memory that will now be written. on: also of the
     Function that made the tensor."""
     nodes = [node]
-    for node, _ in zip(nodes, range(_MOST), strict=False):  # the list grows meanwhile
+    for node, _ in zip(nodes, range(_MOST), strict=False):  # the loop adds to the list
         if not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
             continue
         if any(cell is tensor._cell for cell in node.versions):
@@ -363,14 +363,14 @@ def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
 
 def _keep_arrays(node: Any, tensor: Any) -> None:
     if node.changes != tuple([cell[0] for cell in node.versions]):
-        return  # an older Function: its memory has changed before
+        return  # the memory has changed since this Function was recorded: it belongs to an older operation
     saved, array = vars(node), tensor._array
     for name, value in saved.items():
         if isinstance(value, np.ndarray):
             saved[name] = _kept(value, array)
         elif type(value) in (tuple, list):
             saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
-    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # with this change
+    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # + the next change
 
 
 def _keep_results(tensor: Any) -> None:

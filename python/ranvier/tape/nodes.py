@@ -112,7 +112,7 @@ class _Edge(NamedTuple):
 class GradientEdge(_Edge):
     """A place where a gradient arrives: output ``output_nr`` of a node; an input of ``autograd.grad``."""
 
-    _grad_fn: Any  # as of the tensor
+    _grad_fn: Any  # that of the tensor; a leaf itself
     _requires_grad = True
 
 

@@ -10,12 +10,13 @@ import numpy as np
 __all__ = ["FAILURES", "accepted", "other_values"]
 
 Array = np.ndarray[Any, Any]
-FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)  # of a model
-_WIDTHS = 4  # how far values are from those of the example: from 3, of any sign, to 0, as there
+# The errors with which a model refuses values.
+FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)
+_WIDTHS = 4  # a width is how far values are from those of the example: 0, near them, to 3, also negative ones
 
 
 def other_values(array: Array, seed: int, width: int = 0) -> Array:
-    """Other numbers of the same kind: as far as the model accepts them, the width, all that the dtype has."""
+    """Other numbers of the same dtype; width: from 0, near those of the array, to 3, farthest from them."""
     rng = np.random.default_rng(seed)
     if not array.size:
         return array
@@ -25,7 +26,7 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
             drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
             return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
         size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
-        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # and zeros
+        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # a tenth are zeros
     elif width and array.dtype.kind == "b":
         drawn = rng.random(array.shape) < 0.5
     elif width:
@@ -38,7 +39,7 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
 
 
 def accepted(attempt: Any, near: list[int]) -> list[int]:
-    """How wide the values of each input may be."""
+    """The greatest width of each input with which attempt(widths) raises no FAILURES; near: the least."""
     widths = [*near]
     for i in range(len(near)):
         for width in range(_WIDTHS - 1, 0, -1):

@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_fl
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, near, replaced, row
+from ranvier.ops.rules import diagonal, replaced, row, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
 from ranvier.tensors.errors import number, own_error
@@ -241,7 +241,7 @@ class Prelu(Function):
 
 
 def _prelu_backward(dy: Tensor, x: Tensor, slopes: Tensor) -> Tensor:
-    return near(where(wrap(x._array) > 0.0, dy, dy * slopes), x)
+    return with_zero_slope(where(wrap(x._array) > 0.0, dy, dy * slopes), x)
 
 
 TENSORS.prelu_backward = _prelu_backward

@@ -201,7 +201,9 @@ class Softplus(Function):
 @formula_of("softplus_backward")
 def _softplus_backward(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
     z = x * beta
-    slope = f.where(z > 0.0, 1.0 - f.sigmoid(-z), f.sigmoid(z))  # whose own slopes lose no digits
+    # The slope is sigmoid(z). For z > 0 it is written as 1 - sigmoid(-z), so that its derivatives, which are
+    # small there, lose no digits by cancellation.
+    slope = f.where(z > 0.0, 1.0 - f.sigmoid(-z), f.sigmoid(z))
     return dy * f.where(z > threshold, 1.0, slope)
 
 

@@ -14,8 +14,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Activation(NamedTuple):
     layer: str  # its name in ranvier.nn
-    limits: tuple[float, float]  # at infinity and at -infinity
-    kinks: Callable[..., tuple[float, ...]]  # of its settings: where it has no derivative
+    limits: tuple[float, float]  # the values at infinity and at -infinity
+    kinks: Callable[..., tuple[float, ...]]  # from the settings, the x without a derivative
     inner: float  # the size of the largest terms that cancel in f or f', for x up to 9
 
 

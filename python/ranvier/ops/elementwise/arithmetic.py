@@ -127,7 +127,7 @@ class Div(Function):
         return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
 
-formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)  # in the order of the kernel
+formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)  # the kernel multiplies first, too
 
 
 @written_once()

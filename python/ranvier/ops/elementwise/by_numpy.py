@@ -49,7 +49,8 @@ class ByNumpy(Function):
         return self.y
 
     def check_saved(self, *more: Array) -> None:
-        if len(self.inputs) > 1 or not (self.steps or self.slopes == (None,)):  # else no slope depends on x
+        # With steps, or without a slope, backward of one input reads none of its values.
+        if len(self.inputs) > 1 or not (self.steps or self.slopes == (None,)):
             super().check_saved(*more)
 
     def backward(self, dy: Array) -> Any:

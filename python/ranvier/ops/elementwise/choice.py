@@ -113,7 +113,7 @@ class AtLeast(Function):
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
-        return self.extremum(limit, x, None)  # of equal zeros x, with its sign
+        return self.extremum(limit, x, None)  # the kernel returns its second operand for 0.0 and -0.0: x
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         (of_x, of_limit), x, limit = self.needs, self.x, self.limit
@@ -237,7 +237,7 @@ class Where(Function):
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
-    of_element = False  # nor of one input
+    of_element = False  # as y has two inputs; OfNumber has one
 
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask, self.shape = mask, x.shape

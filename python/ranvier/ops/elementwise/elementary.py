@@ -32,11 +32,14 @@ from ranvier.tensors.tensor import Tensor, by_numpy
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)
-NEAR = 0.1  # below it cos(pi x) - sinc(x) cancels
+NEAR = 0.1  # where |x| is smaller, the difference cos(pi x) - sinc(x) loses digits by cancellation
 
 
 def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
-    """(cos(pi x) - y) / x, and near 0 its series, which is exact to 1e-16 there."""
+    """(cos(pi x) - y) / x, and for |x| < NEAR its series, which is exact to 1e-16 there.
+
+    The series is the sum over k >= 1 of (-1)^k 2k / (2k + 1)! pi^(2k) x^(2k - 1).
+    """
     square, series = x * x * math.pi**2, 0.0
     for k in range(7, 0, -1):
         series = series * square + (-1) ** k * 2 * k / math.factorial(2 * k + 1)
@@ -46,14 +49,18 @@ def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
 
 
 def _over_root(f: Any, x: Any) -> Any:
-    """1 / sqrt(x^2 + 1), whose square may be too large."""
+    """1 / sqrt(x^2 + 1); for large x, whose square may overflow, 1 / |x|."""
     far = f.abs(x) > 1e10
     near = f.where(far, 1.0, x)
     return f.where(far, 1 / f.abs(f.where(far, x, 1.0)), 1 / f.sqrt(near * near + 1))
 
 
 def _tetragamma(x: Any) -> Any:
-    """The slope of trigamma (Abramowitz and Stegun 6.4), below 1/2 by that of 1 - x."""
+    """The slope of trigamma (Abramowitz and Stegun 6.4), psi''.
+
+    psi''(z) = psi''(z + 16) - 2 (sum of (z + k)^-3 for k < 16), and psi''(z + 16) by its asymptotic series.
+    For x < 1/2 by reflection: psi''(x) = psi''(1 - x) - 2 pi^3 cos(pi x) / sin(pi x)^3.
+    """
     wide = x.astype(F64)
     left, angle = wide < 0.5, math.pi * (wide - np.round(wide))
     z = np.where(left, 1 - wide, wide)
@@ -67,6 +74,11 @@ def _no_third(f: Any, x: Any, y: Any) -> Any:
     raise NotImplementedError("[digamma] got a third derivative; expected two at most")
 
 
+# of_kernel makes an op of a kernel, of_one an op of a NumPy function, with its slope dy/dx as a formula of f.
+# steps=True: the slope is constant between jumps of y, so that backward reads no input.
+# frees_result: PyTorch saves the input of this op, not y. A change of y in place is then no error in PyTorch.
+# It is none here either: y is copied before the change, for backward. PyTorch saves y of exp2, where such a
+# change is an error in both. The default is True of of_one, False of of_kernel.
 acos = of_one("acos", np.arccos, lambda f, x, y: -1 / f.sqrt(1 - x * x))
 acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
 asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
@@ -96,6 +108,7 @@ sinh = of_one("sinh", np.sinh, lambda f, x, y: f.cosh(x))
 trunc = of_kernel(_core.trunc, numpy=np.trunc)
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
+# TENSORS finds public ops by their names (ops/slopes.py). These two are not public.
 TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
 
 document(
@@ -146,6 +159,8 @@ def rsqrt(input: Any) -> Tensor:
     return _rsqrt(input)
 
 
+# The core tries the kernel first. For calls that the kernel cannot answer (half floats, integers, gradients)
+# it calls the function below, which in_dtypes() computes in float32 for half floats.
 @by_kernel(_core.rsqrt)
 @in_dtypes()
 def _rsqrt(input: Any) -> Tensor:
@@ -189,13 +204,18 @@ def nan_to_num(
     return _finite(input, nan, posinf, neginf)
 
 
-def _of_floats(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
+def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
+    """nan_to_num of an array of float32 or float64; other calls are left to `_finite`.
+
+    x == x is False for NaN alone. With nan=None `where` raises, and `_finite` is called, too.
+    """
     if posinf is not None or neginf is not None:
         return NotImplemented
     return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
 
 
-@by_kernel(_of_floats, dtypes=Dtypes())
+# With `dtypes`, whatever they are, the core calls the kernel for float32 and float64 only (see by_kernel).
+@by_kernel(_finite_by_kernels, dtypes=Dtypes())
 def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):

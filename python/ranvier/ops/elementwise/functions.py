@@ -27,7 +27,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _of_bools(x: Any, function: Any) -> Any:
-    """The function, which NumPy lacks for bools: they stay as they are."""
+    """function(x); NumPy's function takes no bools, so these are returned as they are."""
     return np.array(x) if x.dtype == np.bool_ else function(x)
 
 
@@ -35,11 +35,15 @@ def _whole_square(x: Any) -> Any:
     return np.square(x.astype(np.int64) if x.dtype == np.bool_ else x)
 
 
+# The arguments are those of `row` in ops/rules.py. reads="y": the gradient is computed from y, not from x.
+# backward_kernel: the kernel that computes dx, as dx = dy y of exp is "mul", dx = dy / x of log is "div".
+# numpy: NumPy's function, for integers and bools. If it is a ufunc, the core runs its inner loops. If it is a
+# plain function, `ufunc` may name a ufunc: the core runs its inner loop for a dtype that has one.
 abs = of_kernel(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
 cos = of_kernel(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-exp = of_kernel(_core.exp, reads="y", of_slope="mul")
+exp = of_kernel(_core.exp, reads="y", backward_kernel="mul")
 expm1 = of_kernel(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
-log = of_kernel(_core.log, of_slope="div")
+log = of_kernel(_core.log, backward_kernel="div")
 log1p = of_kernel(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
 reciprocal = of_kernel(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
 sign = of_kernel(_core.sign, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
@@ -66,6 +70,7 @@ square: x^2 | [1.0, -3.0] -> [1., 9.]
 )
 
 
+# `row` without a gradient: y is constant between its jumps. np.round is a plain function, np.rint a ufunc.
 _ROUND = elementwise(
     Row("round", row(_core.round), _core.round, partial(_of_bools, function=np.round), ufunc=np.rint)
 )
@@ -113,8 +118,9 @@ def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
         return (dy * (b * a ** (b.masked_fill(flat, 1.0) - 1.0))).masked_fill(flat, 0.0)
     if b == 0:
         return none(dy.shape, dy)
+    # a ** 0.5 is sqrt(a), which is nan at -inf. PowNumber is the power, which is inf there as in the kernel.
     y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
-    return dy * (y * b)  # sqrt(-inf) is nan, the power inf, as in the kernel
+    return dy * (y * b)
 
 
 def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
@@ -124,9 +130,11 @@ def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
         return (dy * (y * a.masked_fill(zero, 1.0).log())).masked_fill(zero, 0.0)
     if a > 0:
         return dy * (y * math.log(a))
-    return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))  # 0 or infinite
+    # For a <= 0 the slope y log(a) is 0, infinite or nan. It is then a constant of the second backward.
+    return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))
 
 
+# The gradients of Pow call these kernels by f; on Tensors f finds the two functions above (ops/slopes.py).
 TENSORS.pow_backward, TENSORS.exponent_backward = _pow_backward, _exponent_backward
 
 
@@ -157,15 +165,18 @@ class NumberPow(OfNumber):
 
 
 def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers; for negative b 1 and -1 stay, others become 0."""
-    if a.dtype.kind == "b":
+    """a^b of integers and bools; for negative b, the power 1 / a^|b| is 1 or -1 for those a, and else 0."""
+    if a.dtype.kind == "b":  # a^b is False for a False and b True alone
         return a | ~b
     if not np.any(np.less(b, 0)):
         return np.power(a, b)
-    whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
-    return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
+    # A negative b is replaced by 1 if it is odd, by 0 if even: this gives the right power of 1 and of -1.
+    powers = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))
+    return np.where(np.less(b, 0) & (np.abs(a) != 1), powers.dtype.type(0), powers)
 
 
+# In _POWER b may be negative, so that integers need _whole_power. In _WHOLE_POWER b is a Python int >= 0
+# where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
 _POWER = elementwise(Row("pow", Pow, _core.pow, _whole_power))
 _WHOLE_POWER = elementwise(Row("pow", Pow, None, _whole_power, ufunc=np.power))
 
@@ -184,13 +195,14 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    # Other powers of halves are those of float32, rounded once: a root would differ at -0 and -inf.
+    # _of_number takes sqrt or reciprocal for some exponents. Of half floats the square alone is computed so:
+    # other powers are those of float32, rounded once, from which a root differs at -0 and -inf.
     if is_number(exponent) and is_floating(input) and (exponent == 2 or input._array.dtype not in HALVES):
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
-    whole = not isinstance(input, float) and getattr(input, "dtype", np.dtype(int)).kind != "f"
-    if whole and isinstance(exponent, (int, np.integer)) and exponent < 0:
+    is_integer = not isinstance(input, float) and getattr(input, "dtype", np.dtype(int)).kind != "f"
+    if is_integer and isinstance(exponent, (int, np.integer)) and exponent < 0:
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
     return (_WHOLE_POWER if type(exponent) is int else _POWER)(input, exponent)
 
@@ -198,7 +210,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 _POWERS: dict[float, Any] = {
     -1.0: ROWS["reciprocal"].node,
     0.5: ROWS["sqrt"].node,
-    1.0: lambda: AddNumber(-0.0),  # x + -0 is x, -0 included
+    1.0: lambda: AddNumber(-0.0),  # x + -0.0 is x for all x, also for -0.0
     2.0: ROWS["square"].node,
 }
 

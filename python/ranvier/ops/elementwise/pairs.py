@@ -204,9 +204,11 @@ def ldexp(input: Any, other: Any) -> Tensor:
     if not is_floating(other):
         input = floating(input, "ldexp")
         other = as_tensor("ldexp", other).to(input.dtype)
-    most = 300 if result_dtype(input, other) == F32 else 2100  # from which on the result is 0 or infinite
+    # With larger exponents the result is 0 or infinite for every x, so that they are clipped.
+    most = 300 if result_dtype(input, other) == F32 else 2100
     exponent = clip(other, -most, most)
-    part = floor_divide(exponent, 3)  # 2^exponent itself may leave the range
+    # 2^exponent itself may overflow where x 2^exponent does not. It is multiplied in three factors.
+    part = floor_divide(exponent, 3)
     power = pow(2.0, part)
     return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))
 

@@ -34,10 +34,10 @@ class Convolution(Function):
 
     reads: ClassVar = {"x": 1, "w": 0}
     dtypes = Dtypes("own", "lower")
-    dimensions: int  # of a batch; a single image or signal has one less
+    dimensions: int  # the number of dimensions of a batch; a single image or signal has one less
     kernel: Any
-    gradients: str  # the kernel of backward
-    kernel_at_maxima: Any  # of those that take deferred gradients
+    gradients: str  # the name of the kernel of backward
+    kernel_at_maxima: Any  # the kernel of a backward that gets AtMaxima; only with takes_deferred
 
     def __init__(self, *geometry: Any) -> None:
         self.geometry = geometry

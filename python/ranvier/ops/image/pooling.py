@@ -28,7 +28,7 @@ from ranvier.tensors.tensor import Tensor
 class Pool(Function):
     """What the pools share. A single image is a batch of one."""
 
-    dimensions: ClassVar[int]  # of a batch
+    dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
     kernel: Any
     kernel_backward: Any
 
@@ -118,7 +118,8 @@ def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
         if x.ndim != kind.dimensions:
             return NotImplemented
         y = kind.kernel(x, *arguments)
-        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]  # with or without indices
+        # The last argument says whether the indices are returned, too.
+        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]
 
     kind.of = by_kernel(of_batch, kind)(lambda x, *arguments: kind(*arguments).apply(x))
     return kind
@@ -277,7 +278,7 @@ def _shape(node: Any, dy: Any) -> Any:
     return node.shape[1:] if node.single else node.shape
 
 
-linear_rule(AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
+linear_rule(AvgPool, shape=_shape)  # with the shape, the second gradient of x is 0 as in PyTorch, not missing
 
 
 # --- max pooling: its gradient adds dy at the maxima, whose transpose reads there
@@ -302,10 +303,10 @@ def _at_maxima(node: Any, x: Array) -> Array:
 
 
 def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
-    """Of an axis of length n with this number of windows: their starts, length and dilation."""
+    """The starts, the length and the dilation of the `out` windows along axis d, which has length n."""
     o = np.arange(out)
     if node.adaptive:
-        return o * n // out, min(n // max(out, 1) + 2, n), 1  # as the core counts taps
+        return o * n // out, min(n // max(out, 1) + 2, n), 1  # the core computes the length in the same way
     size, stride, padding, dilation, _ = node.arguments
 
     def here(setting: Any) -> int:

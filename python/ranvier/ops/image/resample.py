@@ -111,13 +111,14 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
     if mode not in ("bilinear", "bicubic"):
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
-    # the result's sizes, and all checks: the call for no image
+    # A call with an empty batch gives the sizes of the result, and makes all checks.
     none = x._array[:0] if x._array.dtype != np.uint8 else x._array[:0].astype(np.float32)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
     axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
-    for axis, (old, new, factor) in axes[::-1]:  # as PyTorch, which rounds bytes after each
-        if old == new:  # as it is, also where the factor is not 1
+    # The last axis is first, as in PyTorch: bytes are rounded after each axis, so that the order counts.
+    for axis, (old, new, factor) in axes[::-1]:
+        if old == new:  # this axis stays as it is, even if the factor is not 1
             continue
         scale = 1 / factor if factor else old / new
         if align_corners:
@@ -222,7 +223,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     input = as_tensor("pad", input)
     if str(mode) != "constant" and value:
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
-    if str(mode) != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # of volumes
+    if str(mode) != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # x has volumes
         if mode == "replicate":  # autocast lists no other
             return in_dtypes(Dtypes("own", "float32"))(_of_volumes)(input, pad, mode)
         return _core._without_autocast(_of_volumes, input, pad, mode)

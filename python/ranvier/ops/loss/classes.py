@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import near
+from ranvier.ops.rules import with_zero_slope
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, watched
@@ -177,7 +177,7 @@ def _nll_backward(
     chosen = _one_hot(target, x) * used.to(x.dtype)
     q = chosen * _column(weight, x)
     dx = neg(_shared(dy, total(q, 1, keepdim=True), reduction, used) * q)
-    return near(where(chosen.ne(0.0), dx, 0.0), x)
+    return with_zero_slope(where(chosen.ne(0.0), dx, 0.0), x)
 
 
 TENSORS.nll_backward = _nll_backward

@@ -76,7 +76,7 @@ def multi_margin_loss(
             "(N,) and (N, C), and p 1 or 2"
         )
     at = chosen.unsqueeze(-1)
-    losses = relu(margin - gather(x, -1, at) + x)  # whose slope at 0 is PyTorch's
+    losses = relu(margin - gather(x, -1, at) + x)  # relu has the slope of PyTorch's loss at 0, which is 0
     losses = losses * losses if p == 2 else losses
     if weight is not None:
         losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)

@@ -150,7 +150,8 @@ def gaussian_nll(
     number("gaussian_nll", "eps", eps, 0, above=True)
     x, target, var = same_floats("gaussian_nll", x=x, target=target, var=var)
     raw = wrap(var._array)
-    v = where(raw < eps, var + (eps - raw), var)  # with the gradient of var also where eps is larger
+    # max(var, eps), but with the gradient of var everywhere: eps - raw is a constant.
+    v = where(raw < eps, var + (eps - raw), var)
     d = x - target
     losses = (log(v) + d * d / v) * 0.5
     return reduced("gaussian_nll", losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)

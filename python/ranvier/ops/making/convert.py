@@ -89,7 +89,7 @@ def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Ten
         ) from None
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     if wanted.kind not in "biuf":
-        if wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
+        if wanted.kind == "c" and hasattr(x, "cfloat"):  # a satellite has added complex numbers
             return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
         require_numbers(name, wanted)
     y = x if wanted == x._array.dtype else _converted(x, wanted)
@@ -196,7 +196,7 @@ def storage_offset(x: Tensor) -> int:
 
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
-    x._cell[FLAG] |= UNWATCHED  # what has the bytes may write
+    x._cell[FLAG] |= UNWATCHED  # whoever has the bytes may write to them
     return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
 
 

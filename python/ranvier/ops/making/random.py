@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from _thread import _local as local  # as in observe.py
+from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,8 +41,8 @@ class Generator:
     """
 
     device = device("cpu")
-    step_state = ()  # of a compiled step: kernels read the state
-    only = ""  # the message that refuses draws from others where this one is in force
+    step_state = ()  # not empty in the generator of a compiled step, whose kernels read the state from it
+    only = ""  # if set, the error for a draw from another generator while this one is in force
 
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
@@ -145,7 +145,7 @@ default_generator._seeded = False  # until the program seeds or a first number i
 
 
 class _Local(local):
-    generator: Generator | None = None  # of the innermost `using` on this thread
+    generator: Generator | None = None  # that of the innermost `using` block on this thread
 
 
 _local = _Local()

@@ -238,9 +238,8 @@ def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
     | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
     input = as_tensor("corrcoef", input)
-    if (
-        is_floating(input) and input.numel()
-    ):  # of rows with greatest element 1: their squares are in the range
+    # Each row is divided by its greatest |x|, which changes no correlation: squares then stay in the range.
+    if is_floating(input) and input.numel():
         top = amax(abs(input.detach()), -1, True)
         input = input / where((top > 0) & (top < math.inf), top, 1.0)
     c = cov(input)

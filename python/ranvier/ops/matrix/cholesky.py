@@ -26,7 +26,7 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")
-_FEW = 16  # columns
+_FEW = 16  # with fewer columns in a batch of right sides, they become columns of one matrix
 
 
 def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:

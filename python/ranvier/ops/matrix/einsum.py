@@ -50,7 +50,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     for (of_x, of_y, product), y in zip(pairs, rest, strict=True):
         x = product(_after(x, of_x), _after(y, of_y))
     y = _after(x, last)
-    return y.view(y.shape) if y is operands[0] else y  # a Tensor of its own, as in PyTorch
+    return y.view(y.shape) if y is operands[0] else y  # the result is a new Tensor, as in PyTorch
 
 
 def _after(x: Tensor, steps: Steps) -> Tensor:
@@ -185,7 +185,7 @@ class _Term:
         self.shape = shape
 
 
-MAX_DIMS = 8  # of an array in a kernel: kMaxDims of the core
+MAX_DIMS = 8  # the most dimensions of an array that a kernel takes: kMaxDims of the core
 
 
 def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:

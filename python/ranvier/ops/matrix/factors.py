@@ -47,7 +47,7 @@ class Qr(Function):
         self.mode = mode
 
     def forward(self, A: Array) -> Any:
-        factors: Any = np.linalg.qr(A, self.mode)  # of mode "r" R alone
+        factors: Any = np.linalg.qr(A, self.mode)  # a pair (Q, R), or with mode "r" R alone
         self.factors = (np.zeros(0, A.dtype), factors) if self.mode == "r" else tuple(factors)
         return self.factors
 

@@ -41,7 +41,8 @@ class Fourier(Function):
         return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
     def adjoint(self, dy: Array) -> Array:
-        # of real rows all frequencies but the first and n/2 stand for two
+        # The spectrum of a real row has half the frequencies. Each stands for itself and its conjugate, but
+        # the first and that of n/2 for themselves alone: `edge` is their factor.
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
         dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
         dx = dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
@@ -84,7 +85,9 @@ linear_rule(Fourier, FourierByNumPy, backward=lambda node, dy: node.adjoint(dy))
 
 def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:
     rows = x.numel() // max(1, x.shape[-1] if kind == "rfft" else 2 * x.shape[-2])
-    by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))  # where it is faster
+    # The kernel takes n without prime factors above 7 (210 = 2 3 5 7): such n divide 210^14, as n <= 16384 =
+    # 2^14. For larger n, and a few long rows, NumPy is faster.
+    by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))
     function = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
     if window is None or not window.requires_grad:
         return function.apply(x) if window is None else function.apply(x, window)

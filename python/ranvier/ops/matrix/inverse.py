@@ -27,7 +27,7 @@ from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
-# what refuses half floats in blocks of autocast, too
+# The ops that refuse half floats also in a block of autocast; it casts those of the others to float32.
 _NOT_IN_FLOAT32 = frozenset({"det", "logdet", "lu_factor", "matrix_exp", "matrix_power", "slogdet"})
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
@@ -72,7 +72,7 @@ class Solve(Function):
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
-            # as many axes, since NumPy 1 takes an operand that has one axis less for vectors
+            # b gets as many axes as A: NumPy 1 takes a b with one axis less for vectors, not for a matrix.
             self.y = np.linalg.solve(A, b[(None,) * (A.ndim - b.ndim)])
         except np.linalg.LinAlgError as error:
             raise singular(self.op) from error
@@ -178,7 +178,7 @@ class Minors(Function):
 def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A, G = of_input(node, 0, node.A), of_input(node, 1, node.G)
     dA = None
-    if node.needs[0]:  # of the third order, and by the inverse
+    if node.needs[0]:  # a third derivative of det, computed from the inverse: A must not be singular
 
         def formula(A: Tensor) -> Tensor:
             C = transpose(_inverse("det", A), -1, -2)
@@ -208,7 +208,7 @@ def _in_singular_basis(A: Array, function: Callable[[Array, Array, Array], Array
     if A.shape[-1] == 0:
         return np.zeros_like(A)
     finite = np.isfinite(A).all((-2, -1), keepdims=True)
-    u, s, vt = np.linalg.svd(np.where(finite, A, 0))  # it may never return for infinite ones
+    u, s, vt = np.linalg.svd(np.where(finite, A, 0))  # svd may never return for infinite elements
     y = function(u, s, vt) * (np.linalg.det(u) * np.linalg.det(vt))[..., None, None]
     return np.ascontiguousarray(np.where(finite, y, np.nan), dtype=A.dtype)
 
@@ -286,7 +286,7 @@ def matrix_power(A: Any, n: int) -> Tensor:
     | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""
     A = matrix("matrix_power", A)
     if n == 1:
-        return A.clone()  # never the argument itself
+        return A.clone()  # the result is never the argument itself
     if n < 0:
         A, n = _inverse("matrix_power", A), -n
     result = None

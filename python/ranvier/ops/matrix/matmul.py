@@ -34,7 +34,7 @@ class Matmul(Function):
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         a, b = self.a, self.b
         shapes = a.shape, b.shape
-        if b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
+        if b.ndim == 1:  # a vector is a matrix of one row or column; y lacks this dimension
             dy, b = dy[..., None], b[:, None]
         if a.ndim == 1:
             dy, a = dy[..., None, :], a[None, :]
@@ -81,7 +81,7 @@ class WideMatmul(Matmul):
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
-            return in_dtype(super().forward(a, b), F32)  # an error
+            return in_dtype(super().forward(a, b), F32)  # raises
         return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
@@ -161,7 +161,7 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
-    # autocast has matrices in its list
+    # In a block of autocast products of matrices are cast, those of other operands are not.
     return _matmul(a, b) if ndim_b > 1 else _core._without_autocast(_matmul, a, b)
 
 

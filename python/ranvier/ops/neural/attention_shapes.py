@@ -56,7 +56,8 @@ def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
         and of_k[-2] == of_v[-2]
     ):  # most calls: the checks below take longer than small products
         return *of_q[:-1], of_k[-2]
-    if len({q.dtype.type, k.dtype.type, v.dtype.type}) > 1 or q.dtype.kind != "f":  # in any byte order
+    # dtype.type is the same for both byte orders.
+    if len({q.dtype.type, k.dtype.type, v.dtype.type}) > 1 or q.dtype.kind != "f":
         raise DtypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
             "dtype of floats"

@@ -27,7 +27,7 @@ class Embedding(Function):
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
-        self.is_apart = padding_idx is not None or scale_grad_by_freq  # for forward mode
+        self.is_apart = padding_idx is not None or scale_grad_by_freq  # read by forward mode
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.index, self.rows = index, weight.shape[0]
@@ -141,7 +141,7 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
     """Shortens the rows of the index that are longer than max_norm, in place."""
     with no_grad():
         rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
-        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # as uint8 it would be a mask
+        weight[index.long()] = _shortened(rows, max_norm, norm_type)  # an index of uint8 would be a mask
 
 
 @in_dtypes()

@@ -28,7 +28,7 @@ from ranvier.ops.reduction.reduce import (
     with_arguments,
 )
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import near, none, recomputed
+from ranvier.ops.rules import none, recomputed, with_zero_slope
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
@@ -39,12 +39,13 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class _Kept(Function):
-    """A reduction that keeps its axes for backward."""
+    """A reduction that saves its axes and its result y, with the reduced axes in the shape, for backward."""
 
     def __init__(self, axes: Axes, keepdims: bool) -> None:
         self.axes, self.keepdims = axes, keepdims
 
     def dropped(self, y: Array) -> Array:
+        """The result of the op: y without the reduced axes, unless keepdims is set. y is saved as it is."""
         self.y = y
         return y if self.keepdims else y.reshape(_without(y.shape, self.axes))
 
@@ -60,6 +61,7 @@ class Norm(_Kept):
         return self.dropped(self._norm(x))
 
     def _norm(self, x: Array) -> Array:
+        """The norm with reduced axes in the shape. Kernels get (x, axes, keepdims, out): True, None."""
         p, axes = self.p, self.axes
         if p == 2:
             return _core.norm(x, axes, True, None)
@@ -72,23 +74,27 @@ class Norm(_Kept):
         if p == -math.inf:
             return _core.min(_core.abs(x, None), axes, True, None)
         if p == 0:
-            total = _core.sum(x, axes, True, None)  # used for its shape
+            total = _core.sum(x, axes, True, None)  # only its shape is used
             n = x.size // (total.size or 1)
             equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
             return _core.sub(float(n), equal, equal)
+        # A sum of powers in [1 / far, far] is accurate, and y = total^(1 / p). A recorded step cannot choose
+        # by values, as a replay makes the same kernel calls for others: it takes the general way below.
         total, far = self._powers(x), 1e25 if x.itemsize == 4 else 1e250
         if not x.size or (
-            not is_recording()  # whose calls are the same for other values
+            not is_recording()
             and _core.min(total, None, False, None) >= 1 / far
             and _core.max(total, None, False, None) <= far
         ):
             return _core.pow(total, 1 / p, total)
-        # Powers leave the range: they are those of parts of the greatest element, or the least for p < 0.
+        # Other sums may overflow or underflow. For them y = top (sum of (|x| / top)^p)^(1 / p), where top is
+        # the greatest |x|, or the least for p < 0. top is 1 where it is 0, infinite or NaN (top / top is not
+        # 1), and where the sum is in the range (clip leaves it as it is).
         size = _core.abs(x, None)
         top = (_core.max if p > 0 else _core.min)(size, axes, True, None)
         top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
-        near = _core.eq(_core.clip(total, 1 / far, far, None), total, None)
-        top = _core.where(near, 1.0, top, None)
+        in_range = _core.eq(_core.clip(total, 1 / far, far, None), total, None)
+        top = _core.where(in_range, 1.0, top, None)
         total = self._powers(_core.div(size, top, size))
         return _core.mul(_core.pow(total, 1 / p, total), top, total)
 
@@ -106,15 +112,18 @@ class Norm(_Kept):
             return zeros(x.shape, x.dtype)
         if p == 1:
             return _core.mul(_core.sign(x, None), dy, None)
-        if math.isinf(p):  # elements that are as large share it
+        if math.isinf(p):  # the elements with |x| = y share dy evenly
             size = _core.abs(x, None)
             share = _core.count_equal(size, y, self.axes, True)
             _core.div(dy, share, share)
             return _core.mul(_core.where_equal(size, y, share, None), _core.sign(x, size), size)
         nonzero = _core.ne(y, 0.0, None)
-        if p == 2:  # dy x / y: neither dy / y nor x / y times a small dy need be in the range
+        # The gradient is x dy / y. In this order: dy / y may overflow, and x / y times a small dy underflow.
+        # One kernel computes it: div_backward(a, b, c) = -(a b) / c. For y = 0, c is inf and the gradient 0.
+        if p == 2:
             return _core.div_backward(x, _core.neg(dy, None), _core.where(nonzero, y, math.inf, None), None)
-        # sign(x) (|x| / y)^(p - 1)
+        # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0: 0 is
+        # set.
         shape = _core.abs(x, None)
         _core.div(shape, _core.where(nonzero, y, math.inf if p > 1 else 1.0, None), shape)
         if p < 1:
@@ -135,19 +144,22 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
     if p == 1:
         return x.sign() * dy
     if math.isinf(p):
-        return near(dy * wrap(node.backward(filled_like(1, node.y))), x)
+        return with_zero_slope(dy * wrap(node.backward(filled_like(1, node.y))), x)
+    # dy sign(x) (|x| / y)^(p - 1), as in backward. `safe` is y, and where y is 0 a number that gives no NaN.
     y, zero = kept_output(node), wrap(node.y).eq(0.0)
     safe = where(zero, math.inf if p > 1 else 1.0, y)
     if p == 2:
         return x / safe * dy
     size = x
-    if p < 2:  # |x|^(p - 1) has no slope at 0, where it counts as 0
+    # For p < 2 the slope of |x|^(p - 1) at 0 is infinite. There a constant takes the place of x: the second
+    # gradient is 0, and so is the first one, as sign(x) is 0.
+    if p < 2:
         size = where(wrap(node.x).eq(0.0), safe.detach() if p < 1 else 1.0, x)
     return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
 
 
 def kept_output(node: Any) -> Tensor:
-    """The output with its reduced axes."""
+    """The output as a Tensor with its history, with the reduced axes in the shape."""
     y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
     return of_output(node, y).reshape(node.y.shape)
 
@@ -157,7 +169,7 @@ class LogSumExp(_Kept):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        if x.size == 0:  # the logarithm of 0, without a maximum
+        if x.size == 0:  # there is no maximum: the result is the logarithm of the sum 0, or empty
             return self.dropped(_core.log(_core.sum(x, self.axes, True, None), None))
         top = _core.max(x, self.axes, True, None)
         total = _core.sum_exp(x, top, self.axes, True)
@@ -177,6 +189,8 @@ def _logsumexp(node: Any, dy: Tensor) -> Tensor:
 class Prod(_Kept):
     """y = product of x; dx[i] = dy times the product of all others, without a division"""
 
+    # backward and its rule read y. It is the product of the old data where x gets other data (`x.data = ...`)
+    # after forward: backward then raises.
     derived = True
 
     def forward(self, x: Array) -> Array:
@@ -184,7 +198,7 @@ class Prod(_Kept):
         return self.dropped(_core.prod(x, self.axes, True, None))
 
     def backward(self, dy: Array) -> Array:
-        if not isinstance(self.axes, int):
+        if not isinstance(self.axes, int):  # None: the product of all elements
             x = reshaped(self.x, -1)
             return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
@@ -192,7 +206,7 @@ class Prod(_Kept):
 
 @recomputed("x", kinds=(Prod,))
 def _product_of_pairs(node: Any, x: Tensor) -> Tensor:
-    """The product of pairs, of pairs of pairs, and so on: no division, right for zeros."""
+    """The product of pairs, of pairs of pairs, and so on. It has no division, which zeros would not allow."""
     axis = node.axes if isinstance(node.axes, int) else 0
     x = x.movedim(axis, 0) if isinstance(node.axes, int) else x.reshape(-1)
     if x.shape[0] == 0:
@@ -252,8 +266,12 @@ def logsumexp(
     return LogSumExp(axes, keepdims).apply(floating(input))
 
 
+# The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial):
+# the core has no kernel, and runs the inner loop of np.multiply in int64, beginning with 1. flat=False: a
+# call whose input needs a gradient is left to Python. in_python gets all calls that the core leaves to it,
+# with the arguments x, dim, axis, keepdim and keepdims.
 _PROD = _core._reduction(
-    lambda x, axis, _, keepdims, __: _numpy(np.prod, x, axis, keepdims), None, np.multiply, False, I64.num, 1
+    lambda x, dim, _, keepdim, __: _numpy(np.prod, x, dim, keepdim), None, np.multiply, False, I64.num, 1
 )
 
 
@@ -303,6 +321,8 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
         y = _numpy(function, input, axes, keepdims)
         return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
+    # There is no kernel (None); flat=True: the result has no gradient; the elements become bools first;
+    # initial: the result over no element.
     return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial))
 
 

@@ -67,7 +67,8 @@ def _quantile(
     fraction = np.where(place > low, 0.5, 0) if interpolation == "midpoint" else place - low
     fraction = fraction.astype(x.dtype)
     flat = reshape(q, (-1,)).to(x.dtype)
-    slope = last.astype(x.dtype) * (interpolation == "linear")  # of the place in q
+    # The derivative of the place by q: place = q last, but constant between jumps for other interpolations.
+    slope = last.astype(x.dtype) * (interpolation == "linear")
     endless = bool(np.isinf(x._array).any())
     parts = []
     for i in range(low.shape[0]):
@@ -152,7 +153,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     places = np.arange(rows.shape[-1])
     starts = np.zeros(rows.shape, np.int64)
     np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
-    best = (places - starts).argmax(-1)  # the end of the first of the longest runs
+    best = (places - starts).argmax(-1)  # the last place of the first among the longest runs of equal values
     index = np.take_along_axis(order, best[..., None], -1)[..., 0]
     indices = wrap(np.expand_dims(index, at))
     y = gather(input if ndim else reshape(input, (1,)), at, indices)
@@ -224,7 +225,7 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
     """How many are in each interval, which the arithmetic of the limits' dtype decides, as in PyTorch."""
     exact, count, width = low.dtype, low.dtype.type(bins), high - low
     counts = np.zeros(bins, np.int64)
-    for start in range(0, values.size, 1 << 15):  # what stays in the cache
+    for start in range(0, values.size, 1 << 15):  # a part stays in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
         some = some[(some >= low) & (some <= high)]
         places = ((some - low) * count / width).astype(np.int64)

@@ -310,7 +310,7 @@ def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdim
             f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
         )
     if is_floating(x):
-        if x.ndim == 0:  # as one element
+        if x.ndim == 0:  # x is reduced as a vector of one element
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong(find, axis, keepdims).apply(x))
     values = over_axes(x, axis if x.ndim else None, None, keepdims, False)

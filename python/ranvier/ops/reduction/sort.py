@@ -62,7 +62,7 @@ class Median(Sort):
     def forward(self, x: Array) -> tuple[Array, Array]:
         _, indices = super().forward(x)
         middle = (*(slice(None),) * self.axis, slice((self.length - 1) // 2, (self.length + 1) // 2))
-        first = _core.argmax(x, self.axis, True)  # a NaN, if there is one
+        first = _core.argmax(x, self.axis, True)  # argmax gives the place of a NaN, if there is one
         greatest = _core.gather(x, first, self.axis, None)
         exact = np.dtype(np.float64)
         of_first, of_middle = (_core.cast(part, exact, None) for part in (first, indices[middle]))
@@ -203,7 +203,7 @@ def in_order(x: Array, axis: int, descending: bool, last: int | None, first: int
     if floats is not None:
         values, order = (np.ascontiguousarray(y[part]) for y in _core.sort(floats, axis, descending, last))
         return values if values.dtype == x.dtype else cast(values, x.dtype), order
-    if descending:  # stable: of equal elements the last one from the back is the first
+    if descending:  # a stable order from the back: equal elements keep their order when it is reversed
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(x, axis, kind="stable")

@@ -178,7 +178,8 @@ class Unfold(Function):
 
     @widening
     def backward(self, dy: Array) -> Array:
-        at, _, step = self.place  # the windows overlap: their gradients are added
+        at, _, step = self.place
+        # Windows may overlap: an element gets the sum of the gradients of all windows that have it.
         dx = overlapped(np.moveaxis(dy, at, -2), step, self.shape[at])
         return np.ascontiguousarray(np.moveaxis(dx, -1, at))
 
@@ -288,7 +289,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     y = AsStrided(size, stride, first).apply(x)
     base, chain, why = y._view
     if not why:
-        if len(chain) > 1:  # after a change of the base it is a view of all of that, as in PyTorch
+        # After a change of the base, the result is a view of the whole base, as in PyTorch.
+        if len(chain) > 1:
             of_base = AsStrided(size, stride, first)
             of_base.forward(base._array)
             y._view = base, (of_base,), why

@@ -29,7 +29,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
-_MOVED = frozenset("fdilqeE")  # what the kernels move, by NumPy's codes
+_MOVED = frozenset("fdilqeE")  # NumPy's codes of the dtypes that the kernels move
 
 
 class GetItem(Function):
@@ -94,7 +94,7 @@ class Pick(Function):
         view = x if self.whole else x[basic]
         first, count = axes[0], len(axes)
         self.order = None
-        if axes[-1] - first != count - 1:  # not adjacent: they come first
+        if axes[-1] - first != count - 1:  # if indices are not adjacent, the new axes come first
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
             view, first = view.transpose(self.order), 0
         self.moved = view.shape
@@ -234,9 +234,9 @@ def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
 
 
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
-    if not picks.axes:  # only integers, some in tensors
+    if not picks.axes:  # the key has only integers, some of them in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
-    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # two calls for those who write them
+    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # a file gets slices as their own call
         x = GetItem(picks.basic).apply(x)
         picks = picks._replace(basic=(_ALL,) * x.ndim)
     return Pick(picks, from_0).apply(x)
@@ -370,7 +370,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
             f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
             "dimension" + ("" if input.ndim else " with one index")
         )
-    rows = rows if rows.ndim else rows.reshape(1)  # itself, so that a recorded call knows it
+    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recorded call knows the array
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:

@@ -62,7 +62,10 @@ def _tiles(input: Any, sizes: Any) -> Tensor:
 
 
 class Repeat(Function):
-    """y = x repeated along each dimension: a dimension of n becomes (1, n), then (times, n)"""
+    """y = x repeated along each dimension: a dimension of n becomes (1, n), then (times, n), then times * n.
+
+    split, wide, final: the shape with each dimension as (1, n), as (times, n), and as times * n.
+    """
 
     def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
         self.split, self.wide, self.final = tuple(split), tuple(wide), final
@@ -84,7 +87,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
     if math.prod(times) >= 2**48:
         raise TooLarge
-    # more dimensions than a kernel takes: one at a time
+    # A repeated dimension counts as two. A kernel takes 8 at most; for more, each dimension gets a call.
     if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
             parts = (math.prod(shape[:d]), shape[d], math.prod(shape[d + 1 :]))
@@ -122,6 +125,7 @@ def repeat_interleave(
     return _each_repeated(input, repeats, dim, *(() if output_size is None else (output_size,)))
 
 
+# The kernel takes one whole number of repeats, and no output_size. All other calls run the function below.
 @by_kernel(lambda x, n, at: _core.repeat_each(x, n, at) if type(n) is int else NotImplemented)
 def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None = None) -> Tensor:
     input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
@@ -134,6 +138,7 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
         )
     if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
         raise TooLarge
+    # The values of a Tensor decide the shape of the result. Observers are told that Python has read them.
     if not isinstance(repeats, (int, list, tuple)):
         value_read("repeat_interleave", repeats)
     rows = keep(np.arange(n).repeat(times.reshape(-1)))
@@ -219,20 +224,23 @@ class Diagonal(Function):
     def __init__(self, place: tuple[int, int, int]) -> None:
         self.place = place  # offset, dim1, dim2
 
+    # forward(x) is written in C++, a method of the core's base class: it reads place, sets shape to that of
+    # x, and returns the diagonal as a view of x.
     forward = Function._diagonal
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype)
-        fill_part(self.forward(dx), dy)
+        fill_part(self.forward(dx), dy)  # writes dy into the diagonal of dx
         return dx
 
 
 linear_rule(Diagonal)
-_core._set_placed(Diagonal, False)
+_core._set_placed(Diagonal, False)  # the core makes this node where x needs a gradient; True would be Unfold
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A view of x: the elements x[.., i, .., i + offset, ..] of dim1 and dim2, as a last dimension.
+    """A view of x: its elements x[.., i, .., i + offset, ..], with i along dim1 and i + offset along dim2.
+    The last dimension of the view is that of i.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
     | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])"""
@@ -250,12 +258,12 @@ def trace(input: Any) -> Tensor:
 
 
 class Triangle(MaskedFill):
-    """y = x with zeros where a mask made by the op is true, in C order"""
+    """y = x with zeros where a mask is true; y is in C order. The op makes the mask from the shape of x."""
 
     def forward(self, x: Array, mask: Array) -> Array:
         return super().forward(x if x.flags.c_contiguous else copied(x, "C"), mask)
 
-    def release(self) -> None:  # the mask depends on the shape only: backward may run again
+    def release(self) -> None:  # nothing is dropped: the mask has no values of x, and backward may run again
         return
 
 
@@ -269,6 +277,8 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         rows, columns = x.shape[-2:]
         diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
         ones = np.ones((rows, columns), np.bool_)
+        # `outside` is true where y is 0. Under an observer, as a recorded step, it is made by NumPy and
+        # declared constant (keep), so that no replay computes it. Else the kernel makes it in less time.
         if observers:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
         else:

@@ -173,7 +173,8 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     size = math.prod(n for n in parts if n != -1)
-    if -1 in parts and size > 0:  # from this dimension only: others may be 0
+    # -1 is computed here, from the size of this dimension: reshape could not where another dimension is 0.
+    if -1 in parts and size > 0:
         parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
     if input.ndim and math.prod(parts) != shape[at]:
         raise OpError(
@@ -311,9 +312,10 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
             return x
         x._array = result._array
         x._view = None if x._view is None else result._view
-        if result._grad_fn is not None:  # hooks stay with the shape that they were given
+        if result._grad_fn is not None:  # hooks stay with the old node, and get gradients of the old shape
             x._grad_fn = result._grad_fn
-        if views:  # their chains of steps begin at x as it was: a step before them leads back to that shape
+        # The chains of x's views begin at its old shape: a step back to that shape is put first.
+        if views:
             before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
             for view in views:

@@ -33,7 +33,7 @@ class Scatter(Function):
         self.axis, self.add = axis, add
 
     def forward(self, x: Array, index: Array, src: Array) -> Array:
-        # as in PyTorch, index may be smaller than x and src: the rest of both is not used
+        # As in PyTorch, index may be smaller than x and src. What lies beyond it in both is not used.
         self.shape, self.index, self.src_shape = x.shape, index, src.shape
         x, src = _with_dimension(x), _with_dimension(src)
         self.part = part_of(x.shape, index.shape, self.axis)
@@ -123,7 +123,7 @@ def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: 
         src = expand(src, places.shape)
     sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
     if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
-        if places.size == 0:  # of any shape, as in gather
+        if places.size == 0:  # an empty index may have any shape, as in gather
             return x.clone()
         raise OpError(
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "

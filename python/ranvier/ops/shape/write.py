@@ -303,7 +303,7 @@ class ScatterReduce(Function):
         y[self.part] = part
         return y
 
-    def _put(self, x: Array, value: float) -> Array:  # x with a value at all places
+    def _put(self, x: Array, value: float) -> Array:  # returns x with the value written at all places
         values = np.broadcast_to(x.dtype.type(value), self.places.shape)
         return self._write(_core.scatter, x, values, False, None, True)
 
@@ -317,13 +317,14 @@ class ScatterReduce(Function):
     def backward(self, dy: Array) -> tuple[Array, None, Array]:
         x, values = self.x, self.values
         dy, y = np.atleast_1d(dy), np.atleast_1d(self.y)
-        # where x counts
+        # `own` is true where the value of x itself takes part in the reduction.
         own: Any = True if self.include_self else self._put(np.ones(x.shape, dy.dtype), 0) != 0
         with np.errstate(all="ignore"):
             if self.reduce == "prod":
                 dx, dvalues = self._of_product(dy, y, own)
             else:
-                lost, kept = y != y, self._read(y)  # where NaN is, all gradients are, as in PyTorch
+                # Where y is NaN, all gradients are NaN, as in PyTorch.
+                lost, kept = y != y, self._read(y)
                 mine, hit = own & ((x == y) | lost), (values == kept) | (kept != kept)
                 share = dy / np.maximum(self._added(mine, hit), 1)
                 if lost.any():
@@ -346,7 +347,8 @@ class ScatterReduce(Function):
         def others(v: Array, zeros: Array, rest: Array) -> Array:
             alone = np.where(v == 0, zeros == 1, zeros == 0)
             product = np.where(v == 0, rest, rest / np.where(v == 0, 1, v))
-            return np.where(alone, product, 0 * product)  # without v; it is 0 where another factor is 0
+            # The product of all factors but v: 0 where one of them is 0 (0 * product keeps NaN).
+            return np.where(alone, product, 0 * product)
 
         dx = np.where(own, dy * others(x, zeros, rest), 0)
         return dx, self._read(dy) * others(values, self._read(zeros), self._read(rest))
