@@ -40,7 +40,7 @@ struct Header {
   bool released : 1;        // deallocated while pinned: the last unpin() takes it back
   bool discard : 1;         // see pin()
   bool is_part : 1;         // the block is in memory that can be divided
-  uint8_t size_class;  // of a block that is no part. A part's class follows from its capacity: see list_of()
+  uint8_t size_class;       // set if the block is no part; for parts see list_of()
   State state;
   bool is_whole() const { return !before && !after; }
 };
@@ -48,16 +48,17 @@ static_assert(sizeof(Header) <= kAlign);
 
 // The number of the least size class that holds so many bytes, and its capacity. There are four classes from
 // a power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a block
-// is unused, but for requests of less than 256 bytes. Example: 1100 bytes are 18 units, rounded up. 16 <= 18
-// < 32, so octave = 4 and shift = 2; 18 units need 5 steps of 4 units: 20 units, 1280 bytes, class 4 * 4 + 1
-// = 17.
+// is unused, but for requests of less than 256 bytes.
+//
+// Example: 1100 bytes are 18 units, rounded up. From 16 = 2^4 follow octave = 4 and shift = 2. 18 units need
+// 5 steps of 4 units: 20 units or 1280 bytes, class 4 * 4 + (5 - 4) = 17.
 int size_class_of(size_t bytes, size_t* capacity) {
   size_t units = (bytes + kAlign - 1) / kAlign;
   if (units < 4) units = 4;
   const int octave = 63 - __builtin_clzll(units);
   const int shift = octave - 2;
-  const size_t steps =
-      (units + (size_t{1} << shift) - 1) >> shift;  // 4 to 8; 8: the next octave's first class
+  // 4 to 8; with 8 the class is the first one of the next octave.
+  const size_t steps = (units + (size_t{1} << shift) - 1) >> shift;
   *capacity = (steps << shift) * kAlign;
   return octave * 4 + static_cast<int>(steps - 4);
 }
@@ -68,9 +69,10 @@ Header* g_free[2][kClasses] = {};  // [is_part][size class]: lists of unused blo
 CacheStats g_stats{};
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
-uint64_t g_most = 0;              // the most bytes that were in use at one time
+// g_most: the most bytes that were in use at one time. g_room: bytes that were asked for again after they had
+// gone back to the system; the cache may hold so many more.
+uint64_t g_most = 0, g_room = 0;
 uint32_t g_given_back[kClasses];  // blocks that went back to the system and were not asked for again since
-uint64_t g_room = 0;  // bytes that were asked for again after they went back: the cache may hold so many more
 
 Header* header_of(const void* block) {
   return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
@@ -160,8 +162,9 @@ void keep_at_most(uint64_t bytes) {
 //
 // If it holds more, the largest blocks go back until three quarters of the room are left. Where a request
 // finds that a block of its class was given back before, g_room grows by its capacity, so that the cache
-// keeps it from then on. Example: with most = 100 MiB, used = 88 MiB and g_room = 0 the room is 125 - 88 = 37
-// MiB.
+// keeps it from then on.
+//
+// Example: with most = 100 MiB, used = 88 MiB and g_room = 0 the room is 125 - 88 = 37 MiB.
 Header* more_memory(int size_class, size_t capacity) {
   if (g_given_back[size_class]) --g_given_back[size_class], g_room += capacity;
   const uint64_t used = g_stats.bytes_in_use + capacity, most = std::max(g_most, used);

@@ -50,8 +50,9 @@ std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::li
   if (share_memory(form->blocks_)) return nullptr;
   form->parts_ = program.program_->parts();
   form->settings_ = program.settings_;
-  // moved() gives null where the program uses memory outside of blocks_. Whether it does is all that is asked
-  // here: the new addresses are the old ones, and the program that is made is dropped.
+  // moved() gives null where the program uses memory outside of blocks_, or keeps what it computed from
+  // watched arrays. Whether it does is all that is asked here: the new addresses are the old ones, and the
+  // program that is made is dropped.
   if (!Program::moved(form->parts_, form->blocks_, addresses(form->blocks_))) return nullptr;
   program.shared_ = form;
   return form;
