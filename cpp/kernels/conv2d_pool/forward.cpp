@@ -13,7 +13,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kRowsOfThread = 16;  // of windows: with fewer, several threads take the same rows
+constexpr int64_t kRowsOfThread = 16;  // rows of windows for a thread: with fewer, several threads share rows
 constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }

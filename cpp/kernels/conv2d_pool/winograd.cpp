@@ -9,7 +9,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kWholeImage = 256;  // tiles, whose sums stay in L2
-constexpr int64_t kLeastRows = 6;     // of tiles in a band, so that few are computed twice
+constexpr int64_t kLeastRows = 6;     // rows of tiles in a band: so many that few are computed twice
 
 // Of images that are cut, a band begins with the last row of tiles of the one before.
 WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {

@@ -10,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;   // of rows that are in the second cache
+constexpr double kNsPerByte = 0.03;   // the time of a byte in rows that are in the second cache
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
 // to += scale * from. Vectors by hand: this file is compiled for size.

@@ -129,8 +129,8 @@ struct FewRows {
   int64_t width;  // elements of a row of sums
 };
 
-// Adds to the sums of kRows rows and kVectors vectors of columns, from `column` on. kPacked: b is packed;
-// else its numbers are made pairs here.
+// Adds the product to the sums of kRows rows and kVectors vectors of columns, from `column` on. kPacked: b is
+// packed; else its numbers are made pairs here.
 template <int kRows, int kVectors, bool kPacked>
 static void few_columns(const FewRows& t, int column) {
   constexpr int kAheadPairs = 4;

@@ -50,7 +50,7 @@ inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   pooled_kernels().row(row);
 }
 
-constexpr double kNsPerByte = 0.03;  // of one pass over memory, on one core, roughly
+constexpr double kNsPerByte = 0.03;  // the time of a byte in one pass over memory, on one core, roughly
 
 template <class T>
 bool is_dense(const TensorView<T>& v) {

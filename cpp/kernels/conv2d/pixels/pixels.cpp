@@ -65,7 +65,7 @@ void Pixels::prepare() const {
 
 namespace {
 
-constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: they stay in L1 for all channels
+constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: a chunk stays in L1 for all channels
 
 struct PixelView {
   const float* data;

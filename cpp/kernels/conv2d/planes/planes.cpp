@@ -11,8 +11,8 @@ namespace {
 
 // To copy an input channel takes as long as the products of some output channels.
 constexpr int64_t kMostInputs = 32, kInputsOfOutput = 10;
-constexpr int64_t kTiles = 4;           // that are stored together
-constexpr int64_t kChannelsAtOnce = 8;  // in a store
+constexpr int64_t kTiles = 4;           // tiles that are stored together
+constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
 
 }  // namespace
 

@@ -7,7 +7,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlockElements = 6 << 10;  // of x and a tile's channels of dy: they stay in L1
+constexpr int64_t kBlockElements = 6 << 10;  // elements of x and of a tile's channels of dy: they stay in L1
 constexpr int64_t kFewestRows = 4;
 
 PlanarAxis axis(const Conv2dBackwardWeight<float>& c, int d) {
