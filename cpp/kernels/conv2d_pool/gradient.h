@@ -11,15 +11,15 @@
 
 namespace ranvier {
 
-constexpr int kPooledRows = 3, kPooledVectors = 8;  // of a tile, at most
+constexpr int kPooledRows = 3, kPooledVectors = 8;  // the largest tile
 constexpr int kPooledBits = 32;                     // of a mask: output channels
 
 // Lists: list i has the entries [begin[i], end[i]) of value and index.
 struct PooledLists {
   float* value;    // the gradient
-  int32_t* index;  // of what it is to be multiplied with
+  int32_t* index;  // the index of what it is multiplied with
   int32_t *begin, *end;
-  int32_t* place;  // of its sum
+  int32_t* place;  // the place of its sum
 };
 
 // For each list i < count, row < rows and column of the tile:

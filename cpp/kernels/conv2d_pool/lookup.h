@@ -16,7 +16,7 @@ class PooledLookup {
   void run(const Team& team) const;
 
  private:
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* plane;   // a channel of a band of the input, with zeros for the padding
     float* quads;   // [channel][row][column][4]
   };

@@ -133,7 +133,7 @@ static void run_tile(const MatmulTile<float>& tile) {
 
 // --- Few rows of a: a block of b at a time is rounded into L1, in turns with products of the one before.
 
-constexpr int kFactors = 2 * L;    // of a step
+constexpr int kFactors = 2 * L;    // factors of a step
 constexpr int kRounded = 128 * L;  // elements of a block
 constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 

@@ -8,7 +8,7 @@
 namespace ranvier::RANVIER_ISA {
 
 using V = vec<float>;
-constexpr int L = lanes<float>, kSide = 2 * L;  // of a tile
+constexpr int L = lanes<float>, kSide = 2 * L;  // kSide: rows and columns of a tile
 constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
 
 RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }

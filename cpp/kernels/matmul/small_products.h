@@ -46,7 +46,7 @@ inline bool is_in_tiles(const MatmulActivation& f) {
   return f.kind == Activation::none || f.kind == Activation::relu;
 }
 
-// Of the others: those that `small` takes.
+// Whether `small` takes one of the other products.
 template <class T>
 bool is_chains(const Matmul<T>& call) {
   const auto is_rows = [&](const auto& v) {

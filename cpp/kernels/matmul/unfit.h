@@ -93,7 +93,7 @@ class UnfitRows {
 
   const Matmul<T>& call_;
   const OpenTeam crew_;
-  uint8_t* flags_ = nullptr;  // of each thread of the crew, a line
+  uint8_t* flags_ = nullptr;  // a line of flags for each thread of the crew
   T* rows_ = nullptr;
   T* scratch_ = nullptr;
 };

@@ -32,9 +32,9 @@ struct ReducePlan {
   LoopNest<1> reduced;
   bool across;
   int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
-  int64_t rows;                  // of panels: what is left of the kept axes
+  int64_t rows;                  // rows of panels: what is left of the kept axes
   int64_t segments;
-  bool halves;  // of x and y
+  bool halves;  // whether x and y are stored as halves
   bool few;     // rows to reduce, with nothing but their results: panels are as wide as keeps a block in L1
 
   explicit ReducePlan(const Reduce<T>& r)

@@ -103,7 +103,7 @@ class DirectSum {
     const T* weights;  // of panels as slot() counts them
   };
   struct Sink {  // where a panel's results go, and how they are finished
-    T* y;        // of image 0's first pixel
+    T* y;        // the address of image 0's first pixel
     int64_t stride_n, stride_h, stride_w;
     int columns;
     const T* bias;  // or null
@@ -137,7 +137,7 @@ class DirectSum {
   const int tile_rows;  // at most
   const PixelRows<T> x;
   const Axis rows, columns;
-  int64_t images_at_once, panels_at_once;  // that stay in L2
+  int64_t images_at_once, panels_at_once;  // so many stay in L2
   bool packs_late;                         // each group of panels just before its tiles, into L2
 
  private:

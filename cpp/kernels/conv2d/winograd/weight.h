@@ -52,7 +52,7 @@ class WinogradWeight {
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width]; [part][panel][width]
   float* zeros_;              // a pixel of the padding
   char* scratch_;
-  int64_t scratch_bytes_;  // of a thread
+  int64_t scratch_bytes_;  // the scratch memory of a thread
 };
 
 }  // namespace ranvier
