@@ -105,8 +105,8 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// Which of these runs are made on one thread alone, where a run takes (on the team, alone) so many
-// nanoseconds.
+// Says for each run whether Pace makes it on one thread alone. A run is a pair: how many nanoseconds it takes
+// on the team, and how many alone.
 struct Flags : py::list {
   RANVIER_ANNOTATION("list[bool]");
 };

@@ -54,7 +54,7 @@ struct Block : AttentionPart {
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
   const Buffers<T>& buffers;
-  bool added;  // to what is in dk and dv
+  bool added;  // whether results are added to what is in dk and dv
 
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {

@@ -88,7 +88,7 @@ class PooledDirect {
   DirectSum<float> sum_;
   int64_t images_of_band_, rows_of_band_;  // at most
   int64_t pixel_, buffer_size_;            // elements
-  int64_t most_windows_;                   // that fit into the buffer
+  int64_t most_windows_;                   // windows that fit into the buffer
   float* buffer_;                          // for each thread
 };
 
@@ -312,7 +312,7 @@ class PoolingSink final : public WinogradSink {
   const Conv2dPoolForward& call_;
   const Winograd& from_;
   WinogradBands bands_;
-  int64_t width_, buffer_size_;  // of a row of outputs; of a thread
+  int64_t width_, buffer_size_;  // the width of a row of outputs; the buffer of a thread
   float* buffer_;                // for each thread [band][row][column][channel]
 };
 

@@ -16,7 +16,7 @@ class PooledPlanar {
   void run(const Team& team) const;
 
  private:
-  int64_t z_step() const;  // from channel to channel of the sums
+  int64_t z_step() const;  // the distance of channels in the sums
   int64_t pooled_step() const;
   void list_places() const;
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;

@@ -60,9 +60,9 @@ class PooledWeightGradient {
   int64_t out_;  // channels
   PooledOffsets where_;
   PooledBlocks blocks_;
-  int64_t images_, rows_, columns_;  // of a region, at most: its input about fits in L1
+  int64_t images_, rows_, columns_;  // the largest region: its input about fits in L1
   int64_t regions_, parts_;          // by the shapes alone
-  int64_t entries_;                  // of a list, at most
+  int64_t entries_;                  // the most entries of a list
   bool in_place_;
   float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
   TeamScratch scratch_;

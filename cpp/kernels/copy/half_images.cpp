@@ -67,7 +67,7 @@ struct ImageBlock {
   static constexpr int kMost = ImageCall::kMost, kBytes = ImageCall::kBytes;
   const ImageCall& whole;
   alignas(16) char call[kBytes];
-  int64_t images = 0, size = 0;             // of all; of a block, at most
+  int64_t images = 0, size = 0;             // the number of images; the most in a block
   float *floats[kMost] = {}, *more[kMost];  // more: for what is added to the sums of the blocks before
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {

@@ -10,7 +10,7 @@
 #include "base/parallel.h"
 #include "base/views.h"
 
-// Of a call: its views with an image for each index of the first dimension, and all others.
+// Lists the views of a call: those with an image for each index of the first dimension, and all others.
 #define RANVIER_IMAGES(images, others) \
   template <class Views>               \
   void list_images(Views& v) const {   \

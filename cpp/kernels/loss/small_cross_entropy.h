@@ -88,7 +88,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
       of_class = select(classes == k, x, of_class);
-      sum += exp_beside_1(x - top);  // exp, not exact for results that vanish beside the term exp(0) = 1
+      sum += exp_beside_1(x - top);  // exp; where it is too small to change the sum, not exact
     }
     T* saved = l.tops_and_sums.data + first;
     store_lanes(saved, top, count);

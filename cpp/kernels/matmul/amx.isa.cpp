@@ -137,7 +137,8 @@ constexpr int kFactors = 2 * L;    // factors of a step
 constexpr int kRounded = 128 * L;  // elements of a block
 constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 
-// Of a block. kAlong: columns of b are contiguous along k, and rows of the left factor; else rows of b are.
+// The steps and columns of a block. kAlong: columns of b are contiguous along k, and rows of the left factor;
+// else rows of b are.
 template <int kParts, bool kAlong>
 constexpr int kSteps = (kAlong ? 4 : 2) / kParts;
 template <bool kAlong>

@@ -115,7 +115,7 @@ class StoredProduct {
     if (crew.index() == 0 && x.bias)
       for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
         memory.bias[l] = l < part.n ? float(x.bias[(part.j + l) * x.step_bias]) : 0;
-    // Of lines far apart some numbers of all strips in turn.
+    // Some numbers of all strips are packed in turn, fewer where lines are far apart.
     const int64_t some =
         part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
     const auto pack = [&](int64_t strip, int64_t p, int64_t k) {

@@ -44,7 +44,7 @@ struct Mean {
   T least = 0;  // a mean of squares below it becomes 0
 
   explicit Mean(double beta) : beta(beta), one_minus_beta(1 - beta) {}
-  // Of squares, to whose root eps is added: least is the least normal number where eps rounds the
+  // A mean of squares, to whose root eps is added: least is the least normal number where eps rounds the
   // difference away, even from roots 32 times as large (Adam's first step). Without eps, 0 would be divided
   // by.
   Mean(double beta, double eps) : Mean(beta) {

@@ -86,7 +86,7 @@ class PackedProduct {
   }
 
  private:
-  // Of strip j: the last one may be narrower.
+  // The columns of strip j: the last one may be narrower.
   int columns(int64_t j) const { return static_cast<int>(std::min<int64_t>(width_, n_ - j * width_)); }
 
   const MatmulKernels<T>& kernels_;

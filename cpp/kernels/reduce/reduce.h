@@ -91,7 +91,8 @@ struct ReduceLoops {
 
 template <class T>
 struct ReduceKernels : ReduceLoops<T, T> {
-  // Of float16 and bfloat16; null where blocks are made floats first. Columns: more than kReduceNarrow.
+  // The loops over float16 and bfloat16; null where blocks are made floats first. Columns: more than
+  // kReduceNarrow.
   ReduceLoops<T, uint16_t> halves[2];
   // y[i] = what `runs` gives of x + i * line, for i < lines <= kReduceTogether, kReduceRun <= n <=
   // kReduceChunk and count * n <= kReduceBlock; null where small code matters more.

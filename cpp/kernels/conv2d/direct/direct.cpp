@@ -335,7 +335,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
   const int64_t first_y = across.first_position * sink.stride_w,
                 step_y = across.position_step * sink.stride_w;
-  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // of a tile
+  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // most: in a tile
   const int64_t height = down.size, width = across.size;
   int64_t pixel = tiles.begin * most, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;

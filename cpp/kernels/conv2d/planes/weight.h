@@ -36,8 +36,8 @@ class PlanarWeight {  // the gradient of one group
   Planes planes_;
   int64_t dy_plane_, images_at_once_, blocks_;
   int64_t parts_;             // the parts of the blocks; decided by the shapes alone
-  int64_t units_;             // of output channels, each of as many as a tile has
-  int64_t step_;              // of the sums
+  int64_t units_;             // units of output channels, each of as many as a tile has
+  int64_t step_;              // the distance of sums
   float *sums_, *bias_sums_;  // (parts, out, step), (parts, out)
   int64_t* offsets_;
   float *x_, *dy_;  // for each thread

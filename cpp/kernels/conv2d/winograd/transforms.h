@@ -14,7 +14,7 @@ struct WinogradInput {
   const float* pixel[kWinogradProducts];
   int64_t channels;
   float* v;
-  int64_t plane;  // from one product's v to the next's
+  int64_t plane;  // the distance from one product's v to the next's
 };
 
 // The products of a tile, m[4i + j][k], k < channels, of which whole vectors are readable. Outputs are

@@ -346,8 +346,8 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
 // an image's bits may not depend on their number: each has the share that it has among sixteen. Planes take
 // less from some size on, or the direct sum, which has their bits.
 bool winograd_pays(const Correlation<float>& p) {
-  constexpr double kDirectProduct = 0.9;        // longer chains
-  constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
+  constexpr double kDirectProduct = 0.9;  // longer chains
+  constexpr double kStepsOfTile = 5;      // products in the time that a product's sums are loaded and stored
   constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
   constexpr double kGain = 1.05, kImages = 16;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
@@ -358,7 +358,7 @@ bool winograd_pays(const Correlation<float>& p) {
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;
   const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
-  const double rate = rounds(p) ? 2 : 1;  // of products
+  const double rate = rounds(p) ? 2 : 1;  // the rate of products
   double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
