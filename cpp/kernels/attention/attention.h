@@ -28,7 +28,7 @@ struct AttentionSettings {
   bool hides;   // true in `flags` hides a key, else it shows it
   bool medium;  // the factors of products are rounded to bfloat16, as in Matmul
   // The dtype of half inputs, computed in float: exp(score - top) is that of PyTorch's kernel, whose error is
-  // 2^-14, and is rounded to them before its product with the values, unless weights are kept.
+  // 2^-14, and is rounded to halves before its product with the values, unless weights are kept.
   DType half = DType::float32;
 };
 
