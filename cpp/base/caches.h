@@ -11,7 +11,7 @@ namespace ranvier {
 struct Caches {
   int64_t l1 = 32 << 10;   // data, of a core
   int64_t l2 = 512 << 10;  // the cache of one core
-  int64_t l3 = 8 << 20;    // that a core shares with others
+  int64_t l3 = 8 << 20;    // the cache that a core shares with others
 };
 extern const Caches caches;
 

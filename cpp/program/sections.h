@@ -24,7 +24,7 @@ struct Section {
   size_t first, last;         // instructions [first, last)
   std::vector<size_t> lanes;  // the first instruction of each lane, then `last`
   size_t length = 0;          // the length of each group, if all are equal
-  SharedCalls shared = {};    // of these, or empty
+  SharedCalls shared = {};    // the shared calls of these, or empty
   bool chosen = false;        // to run by lanes; else one instruction after the other
 };
 

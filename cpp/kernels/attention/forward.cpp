@@ -196,7 +196,7 @@ struct Part : AttentionPart {
     }
   }
 
-  TensorView<T> result() const {  // of arrays of 16 bits before it is rounded
+  TensorView<T> result() const {  // the result of arrays of 16 bits, before it is rounded
     if constexpr (sizeof(T) == sizeof(float)) {
       const StoredAttention& own = buffers.stored;
       if (parts.stored) return {own.results, 3, {heads, rows, parts.d}, {own.rows * own.line, own.line, 1}};

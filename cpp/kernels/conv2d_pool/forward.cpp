@@ -61,7 +61,7 @@ class PooledDirect {
 
  private:
   using Region = DirectSum<float>::Region;
-  struct Band {  // of windows: some rows of one image or all rows of several; some columns or all
+  struct Band {  // windows: some rows of one image or all rows of several; some columns or all
     int64_t image, images, row, rows, column, columns;
     int64_t windows() const { return images * rows * columns; }
   };

@@ -43,7 +43,7 @@ class PooledInputGradient {
   void run(const Team& team) const;
 
  private:
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* dx;      // [block][row][column][width], with the padding
     PixelLists pixels;
     PooledLists lists;

@@ -34,7 +34,7 @@ class PooledWeightGradient {
     const float* data;
     int64_t block, image, row;  // pixels
   };
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* x;       // [block][image][row][column][width], with zeros for the padding
     PixelLists pixels;
     PooledLists lists;

@@ -46,7 +46,7 @@ class ImageCall {
 
  private:
   static constexpr int kMost = 6, kBytes = 1536;
-  struct Place {  // of a view in the call
+  struct Place {  // the place of a view in the call
     int64_t position;
     bool images, writes;
   };

@@ -327,7 +327,7 @@ struct Loops {
 
   void run(const Team& team, double ns) const {
     if (nest.size == 0) return;
-    int item = 1;  // of the operands' type
+    int item = 1;  // bytes of the largest element of an operand
     for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
     if (direct())
       return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });

@@ -89,7 +89,7 @@ template <class T>
 struct Columns {
   const BagBackward<T>& call;
   int64_t first, last, rows, width;
-  T* shares;        // of a bag, by column
+  T* shares;        // the shares of a bag, by column
   int64_t* picked;  // null: not wanted
 
   int64_t row(int64_t i) const { return inside(call.index.data[i], rows); }

@@ -39,7 +39,7 @@ struct Scatter {
   int axis;
   bool from_0;
   ScatterOp op;
-  TensorView<const T> base;  // of y's shape, y itself, or data null
+  TensorView<const T> base;  // has y's shape, or is y itself, or data is null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;

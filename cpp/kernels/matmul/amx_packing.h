@@ -82,7 +82,7 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
 template <int kParts, bool kRows>
 static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                         float* dst, int missing) {
-  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // of an element; elements of a step
+  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // factors of an element; elements of a step
   rs /= kFactors;
   int64_t factors = k * kFactors - missing;
   for (int64_t p = 0; p < k; p += kStep, factors -= 2 * L, src += 2 * L * rs, dst += kStep * width)

@@ -103,7 +103,7 @@ class MatmulPlan {
     return panel < first ? std::min(first, end) : end;
   }
 
-  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // of so many columns
+  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // strips of n columns
 
   // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds so many.
   int width(int columns) const {

@@ -120,7 +120,7 @@ template <class T>
 struct SequenceBackward {
   const RecurrentBackward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
-  T *dgates, *dproduct;         // of all steps: the gradients to x W_ih^T and to h W_hh^T
+  T *dgates, *dproduct;         // the gradients to x W_ih^T and to h W_hh^T in all steps
   T* packed;                    // W_hh
   T* carry;                     // see CellBackward; LSTM: dc0 itself
   char* scratch;                // scratch of one of the products or sums after the loop

@@ -81,7 +81,7 @@ class PlanarSum {
   bool rows(const float* inputs, const Band& band, float* y) const;
   int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
   int64_t tile() const { return tile_; }                  // pixels
-  int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block
+  int64_t outs() const { return blocks_ * block_outs_; }  // a group's, with those that make up a whole block
   int64_t out_group() const { return out_; }
 
   const PlanarKernels& kernels;
