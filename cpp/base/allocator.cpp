@@ -8,13 +8,18 @@
 namespace ranvier {
 namespace {
 
+// A block is what allocate() gives; its header is before it. A small block is memory of its own from the
+// system. Memory of kDivideFrom bytes and more can be divided: each block in it is a part, also where there
+// is only one. Unused blocks are kept in lists, one for each size class: they are the cache.
+
 constexpr size_t kAlign = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;  // bytes of unused blocks; more goes back to the system
-constexpr uint64_t kKeepAtLeast = uint64_t{16} << 20;
+constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;    // bytes of unused blocks; more goes back to the system
+constexpr uint64_t kKeepAtLeast = uint64_t{16} << 20;  // see more_memory()
 constexpr int kClasses = 4 * 48;
 
-// Memory of this size and more is divided among requests, and its unused parts become one again.
+// Memory of kDivideFrom bytes and more is divided among requests, and neighbouring unused parts are joined
+// again. No part of less than kLeastPart bytes is split off.
 constexpr size_t kDivideFrom = size_t{1} << 20, kLeastPart = size_t{64} << 10;
 
 // Large blocks begin at different places within their pages: where several arrays are walked together, equal
@@ -28,38 +33,46 @@ enum class State : uint8_t { used, cached, discarded };  // discarded: unused, a
 struct Header {
   uint64_t serial;
   size_t capacity;          // bytes usable in the block
-  void* memory;             // what the system gave, of its first block
-  Header *previous, *next;  // of the unused blocks of its class; previous: of parts
-  Header *before, *after;   // in the same memory
-  int pins;
-  bool released : 1;   // deallocated while pinned: the last unpin() takes it back
-  bool discard : 1;    // see pin()
-  bool is_part : 1;    // of memory that is divided
-  uint8_t size_class;  // of no part
+  void* memory;             // the address that the system gave; set in the first block of this memory only
+  Header *previous, *next;  // neighbours in the list of unused blocks; `previous` is set for parts only
+  Header *before, *after;   // the parts at lower and higher addresses in the same memory, or null
+  int pins;                 // how often the block is pinned: see pin()
+  bool released : 1;        // deallocated while pinned: the last unpin() takes it back
+  bool discard : 1;         // see pin()
+  bool is_part : 1;         // the block is in memory that can be divided
+  uint8_t size_class;       // set if the block is no part; for parts see list_of()
   State state;
   bool is_whole() const { return !before && !after; }
 };
 static_assert(sizeof(Header) <= kAlign);
 
-// Four sizes to the octave: at most a quarter of a block is unused.
+// The number of the least size class that holds so many bytes, and its capacity. There are four classes from
+// a power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a block
+// is unused, but for requests of less than 256 bytes.
+//
+// Example: 1100 bytes are 18 units, rounded up. From 16 = 2^4 follow octave = 4 and shift = 2. 18 units need
+// 5 steps of 4 units: 20 units or 1280 bytes, class 4 * 4 + (5 - 4) = 17.
 int size_class_of(size_t bytes, size_t* capacity) {
-  size_t units = (bytes + kAlign - 1) / kAlign;  // of 64 bytes
+  size_t units = (bytes + kAlign - 1) / kAlign;
   if (units < 4) units = 4;
   const int octave = 63 - __builtin_clzll(units);
   const int shift = octave - 2;
-  const size_t steps = (units + (size_t{1} << shift) - 1) >> shift;  // 4..8
+  // 4 to 8; with 8 the class is the first one of the next octave.
+  const size_t steps = (units + (size_t{1} << shift) - 1) >> shift;
   *capacity = (steps << shift) * kAlign;
   return octave * 4 + static_cast<int>(steps - 4);
 }
 
 // std::mutex is trivial to destroy: blocks may be freed after main() ends.
 std::mutex g_mutex;
-Header* g_free[2][kClasses] = {};  // the unused blocks, parts apart, by size class; the last one first
+Header* g_free[2][kClasses] = {};  // [is_part][size class]: lists of unused blocks, the last one freed first
 CacheStats g_stats{};
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
-uint64_t g_most = 0, g_room = 0;  // bytes in use at a time so far; that turned out to be used again
-uint32_t g_given_back[kClasses];  // blocks
+// g_most: the most bytes that were in use at one time. g_room: bytes that were asked for again after they had
+// gone back to the system; the cache may hold so many more.
+uint64_t g_most = 0, g_room = 0;
+uint32_t g_given_back[kClasses];  // blocks that went back to the system and were not asked for again since
 
 Header* header_of(const void* block) {
   return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
@@ -82,13 +95,17 @@ Header* new_block(size_t capacity) {
   return h;
 }
 
-Header*& list_of(Header* h) {  // of the greatest class that it can serve
+// The list that an unused block belongs in. For a part it is that of the greatest class whose capacity it
+// has. Example: 1.1 MiB would round up to the class of 1.25 MiB, which they cannot serve, so they are in the
+// list one below, of 1 MiB.
+Header*& list_of(Header* h) {
   if (!h->is_part) return g_free[0][h->size_class];
   size_t capacity;
   const int c = size_class_of(h->capacity, &capacity);
   return g_free[1][c - (capacity > h->capacity)];
 }
 
+// Puts an unused block at the front of its list.
 void put(Header* h) {
   Header*& first = list_of(h);
   h->previous = nullptr, h->next = first, h->state = State::cached;
@@ -97,15 +114,16 @@ void put(Header* h) {
   g_stats.bytes_cached += h->capacity;
 }
 
-void take(Header* h) {  // one that is no part is the first of its list
+// Takes a block out of its list. Only parts have `previous`: another block must be the first of its list.
+void take(Header* h) {
   (h->previous ? h->previous->next : list_of(h)) = h->next;
   if (h->is_part && h->next) h->next->previous = h->previous;
   if (h->state == State::cached) g_stats.bytes_cached -= h->capacity;
   h->state = State::used;
 }
 
-// Gives the block's pages to the system; its address stays valid. Of a block on huge pages also what follows
-// it in the last one, which is backed as a whole.
+// Gives the block's pages to the system; its address stays valid. A block on huge pages gives its last
+// page up as a whole, with the bytes after the block's end: nothing else is in them.
 void discard_block(Header* h) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(begin_of(h)), end = begin + h->capacity;
   const bool huge = h->is_whole() && h->capacity >= 2 * kHugePage;
@@ -113,7 +131,7 @@ void discard_block(Header* h) {
   discard_pages(reinterpret_cast<void*>(begin), last - begin);
 }
 
-// An unused block goes to the system: as a whole, or its pages.
+// Gives an unused block to the system: the block itself if it is all of its memory, else its pages only.
 void give_back(Header* h) {
   if (h->is_whole()) {
     take(h);
@@ -125,7 +143,7 @@ void give_back(Header* h) {
   }
 }
 
-// Gives back unused blocks, the largest first, until so many bytes are left.
+// Gives back unused blocks, the largest first, until at most so many bytes are cached.
 void keep_at_most(uint64_t bytes) {
   for (int c = kClasses; c-- > 0;)
     for (auto& lists : {g_free[1], g_free[0]})
@@ -136,8 +154,17 @@ void keep_at_most(uint64_t bytes) {
       }
 }
 
-// More memory from the system. What is unused and of no use to the request may then be a quarter of the most
-// that was in use; a size that is asked for again after it was given back has a place from then on.
+// A block of new memory from the system, for a request that no cached block can serve. The cache may then
+// hold
+//
+//   room = max(1.25 * most, kKeepAtLeast) - used + g_room      bytes, where
+//   used = bytes in use with the new block,  most = the most that was ever in use at a time, at least `used`
+//
+// If it holds more, the largest blocks go back until three quarters of the room are left. Where a request
+// finds that a block of its class was given back before, g_room grows by its capacity, so that the cache
+// keeps it from then on.
+//
+// Example: with most = 100 MiB, used = 88 MiB and g_room = 0 the room is 125 - 88 = 37 MiB.
 Header* more_memory(int size_class, size_t capacity) {
   if (g_given_back[size_class]) --g_given_back[size_class], g_room += capacity;
   const uint64_t used = g_stats.bytes_in_use + capacity, most = std::max(g_most, used);
@@ -148,7 +175,9 @@ Header* more_memory(int size_class, size_t capacity) {
   return new_block(capacity);
 }
 
-// What exceeds the capacity becomes a block of its own, whose place within its page differs from this one's.
+// Splits a part: what exceeds the capacity becomes an unused part of its own, if that is kLeastPart bytes or
+// more. kStaggerStep bytes are left between the two, so that they begin at different places within their
+// pages; the header of the second is at the end of these bytes.
 void divide(Header* h, size_t capacity) {
   const size_t extent = capacity + kStaggerStep;
   if (h->capacity < extent + kLeastPart) return;
@@ -161,14 +190,15 @@ void divide(Header* h, size_t capacity) {
   put(rest);
 }
 
+// Makes one part of two neighbours.
 void join(Header* h, Header* after) {
   h->capacity = static_cast<size_t>(begin_of(after) - begin_of(h)) + after->capacity;
   h->after = after->after;
   if (h->after) h->after->before = h;
 }
 
-// A block without owner and pins goes into the cache or to the system. The list is of headers, so that this
-// needs no memory and cannot fail.
+// Puts a block that has neither owner nor pins into the cache, joined with unused neighbours, or gives it to
+// the system. The lists link the headers themselves, so that this needs no memory and cannot fail.
 void take_back(Header* h) {
   g_stats.bytes_in_use -= h->capacity;
   if (Header* after = h->after; after && after->state != State::used) take(after), join(h, after);
@@ -230,7 +260,8 @@ void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
-  // A recording's own memory is seldom of use to what comes after. Small blocks are: to the next recording.
+  // Large blocks that a recording used are seldom asked for again: their pages go to the system. Small blocks
+  // are: the next recording asks for them.
   constexpr size_t kDiscarded = 1 << 18;
   if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);

@@ -20,11 +20,11 @@ size_t allocation_capacity(const void* block);  // bytes that may be used
 // the step itself.
 void pin(void* block, bool discard);
 void unpin(void* block);
-bool is_released(const void* block);  // of a pinned block: whether its owner has deallocated it
+bool is_released(const void* block);  // whether the owner of a pinned block has deallocated it
 
 struct CacheStats {
   uint64_t allocations;   // calls of allocate()
-  uint64_t cache_hits;    // of those, served without the system
+  uint64_t cache_hits;    // calls that were served without the system
   uint64_t bytes_in_use;  // in blocks handed out
   uint64_t bytes_cached;  // in blocks kept for reuse
   uint64_t peak_bytes_in_use;

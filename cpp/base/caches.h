@@ -10,8 +10,8 @@ namespace ranvier {
 // RANVIER_CACHES=32,1024,32768 (in KB). A cache that is not known has the size here.
 struct Caches {
   int64_t l1 = 32 << 10;   // data, of a core
-  int64_t l2 = 512 << 10;  // of a core
-  int64_t l3 = 8 << 20;    // that a core shares with others
+  int64_t l2 = 512 << 10;  // the cache of one core
+  int64_t l3 = 8 << 20;    // the cache that a core shares with others
 };
 extern const Caches caches;
 

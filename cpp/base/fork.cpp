@@ -10,9 +10,9 @@ namespace ranvier {
 namespace {
 
 std::atomic<int> g_runs{0};     // threads that hold a NoFork, without those that hold a ForkAllowed
-std::atomic<int> g_forks{0};    // that wait, or happen
-std::atomic<int> g_allowed{0};  // ForkAlloweds that live
-thread_local int t_held = 0;    // NoForks of this thread
+std::atomic<int> g_forks{0};    // forks that wait for runs to end, or are taking place
+std::atomic<int> g_allowed{0};  // ForkAllowed objects that exist now
+thread_local int t_held = 0;    // NoFork objects that this thread holds
 
 // Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait. A run
 // counts itself and then looks for forks; a fork (hold_runs) counts itself and then looks for runs. So at

@@ -13,7 +13,7 @@ class FpEnvironment {
  public:
 #if defined(__SSE2__)
   using Control = unsigned;
-  static constexpr Control kKeeps = 0x1f80;  // subnormals; with all exceptions masked
+  static constexpr Control kKeeps = 0x1f80;  // keeps subnormals; all exceptions are masked
 #elif defined(__aarch64__)
   using Control = uint64_t;
   static constexpr Control kKeeps = 0;
@@ -35,7 +35,7 @@ class FpEnvironment {
 
  private:
 #if defined(__SSE2__)
-  static Control get() { return _mm_getcsr() & ~0x3fu; }  // without the flags of exceptions that have been
+  static Control get() { return _mm_getcsr() & ~0x3fu; }  // without the exception flags, which are no setting
   static void set(Control control) { _mm_setcsr(control); }
 #elif defined(__aarch64__)
   static Control get() {

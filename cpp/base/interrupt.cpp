@@ -23,10 +23,11 @@ void set_signal_check(SignalCheck check) { g_check.store(check); }
 // The check may run Python, which may call kernels (in their own teams), fork and wait for other threads:
 // meanwhile forks do not wait for this thread.
 bool StopSignal::look() {
-  constexpr int64_t kPeriod = 50000000;
+  constexpr int64_t kPeriod = 50000000;  // ns
   if (stopped()) return true;
   const int64_t now = now_ns();
   if (now < next_look_) return false;
+  // The first call only starts the clock: a kernel call that ends within kPeriod never runs the check.
   const bool first = next_look_ == 0;
   next_look_ = now + kPeriod;
   const SignalCheck check = g_check.load(std::memory_order_relaxed);

@@ -31,8 +31,8 @@ constexpr int kMostThreads = 1024;
 
 std::mutex g_team;                    // held while a team is open
 std::atomic<int> g_count{1};          // what set_num_threads() was given last
-std::atomic<unsigned> g_version{1};   // of g_count
-thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
+std::atomic<unsigned> g_version{1};   // raised with each change of g_count
+thread_local unsigned t_version = 0;  // g_version when g_count was last given to OpenMP on this thread
 thread_local bool t_alone = false;    // set_alone()
 std::atomic<int> g_busy{0};           // threads that run for long
 thread_local int t_busy = 0;          // calls of set_busy(true) that have not ended
@@ -42,12 +42,12 @@ bool g_place_workers = true;          // false where the user binds threads to C
 constexpr int kMaxFlags = 64;
 struct alignas(64) Flag {
   std::atomic<uint32_t> round;    // barriers that the thread has come to
-  std::atomic<uint64_t> claimed;  // of its share: the number of the loop << 32, chunks that are begun
+  std::atomic<uint64_t> claimed;  // (number of the loop << 32) + chunks begun of the thread's share
 };
 Flag g_flags[kMaxFlags];
 alignas(64) std::atomic<int> g_sleepers{0};  // threads that sleep in wait_for(), or are about to
 int g_spins = 0;  // how often a thread that waits looks at the flag before it sleeps
-int g_cpus = 1;   // that the process may use
+int g_cpus = 1;   // CPUs that the process may use
 
 // Returns when the flag has reached the round. Rounds are compared by their difference, as they may wrap.
 void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
@@ -68,7 +68,7 @@ struct Placement {
   ThreadId workers[kMaxTracked] = {};
 };
 thread_local Placement t_placement;
-Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
+Placement* g_region = nullptr;  // the Placement of the region being opened; guarded by g_team
 
 // A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured,
 // for a region of 14 us. So workers may run anywhere but on the caller's CPU. It costs one system call for

@@ -76,8 +76,8 @@ class Team {
   friend bool interrupted(const Team& team);
 
   StopSignal* stop_;
-  detail::Progress* progress_ = nullptr;  // of this thread in the region
-  double cost_ns_ = 0;                    // of the loops that this thread works on
+  detail::Progress* progress_ = nullptr;  // the progress of this thread in the region
+  double cost_ns_ = 0;                    // the cost of the loops that this thread works on
   int threads_, index_ = 0, size_ = 1;
   bool open_ = false;  // in a region
   bool leads_ = true;  // on the thread that made the call
@@ -87,7 +87,7 @@ class Team {
 class OpenTeam : public Team {
  public:
   int index() const { return index_; }
-  int size() const { return size_; }     // as many as the region really got: threads() or fewer
+  int size() const { return size_; }     // the threads that the region really got: threads() or fewer
   bool leads() const { return leads_; }  // whether this is the thread that made the call
   void barrier() const {                 // every thread of the team comes here before any continues
     if (size_ > 1) meet();
@@ -139,8 +139,8 @@ class Chunks {
   const OpenTeam& team_;
   const int64_t n_, chunk_;
   const bool shared_;
-  int thread_, entered_ = 0;  // whose share it is at, and how many shares it has seen
-  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // of that share; count_: its chunks
+  int thread_, entered_ = 0;  // the thread whose share it is at; how many shares it has seen
+  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // that share's range; its chunks
 };
 
 // One region and one loop for all bodies, which are called through a pointer: the compiler would copy a body

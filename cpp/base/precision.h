@@ -8,7 +8,7 @@ namespace ranvier {
 enum class Precision { highest, high, medium, count };
 Precision precision();
 void set_precision(Precision precision);  // for all threads
-Precision current_precision();            // of this thread's calls, which keep it
+Precision current_precision();            // the precision of this thread's calls, which keep it
 inline bool is_medium() { return current_precision() == Precision::medium; }
 // In place of that on this thread, in a block: a Precision, or -1 outside of any.
 // Returns the one before.

@@ -17,7 +17,7 @@ void read_cache_sizes(int64_t (&sizes)[3]);
 bool may_use_tiles();
 
 void nap();             // some microseconds
-bool on_main_thread();  // of the process: the one that handles signals in Python
+bool on_main_thread();  // the main thread of the process handles signals in Python
 
 // While the word has the value, sleeps: until wake_all(), but at most some 50 ms. It may return earlier.
 void sleep_while(std::atomic<uint32_t>& word, uint32_t value);

@@ -21,7 +21,7 @@ int64_t value_of(const char* name) {
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0 ? value : 0;
 }
 
-// Of the fast cores, where there are two kinds.
+// A value of the system by name: for the fast cores if there are two kinds of cores, else for all.
 int64_t value_of(const char* of_fast_cores, const char* otherwise) {
   const int64_t value = value_of(of_fast_cores);
   return value ? value : value_of(otherwise);

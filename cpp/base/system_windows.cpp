@@ -15,7 +15,7 @@ namespace {
 
 using Fact = SYSTEM_LOGICAL_PROCESSOR_INFORMATION;  // about a core or a cache
 
-// Of the processor group of this process (at most 64 CPUs).
+// The facts of the processor group of this process (at most 64 CPUs).
 std::vector<Fact> facts() {
   DWORD bytes = 0;
   GetLogicalProcessorInformation(nullptr, &bytes);

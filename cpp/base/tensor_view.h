@@ -40,7 +40,7 @@ struct TensorView {
   int ndim = 0;
   int64_t shape[kMaxDims] = {};
   int64_t strides[kMaxDims] = {};
-  Stored stored = Stored::whole;  // of float
+  Stored stored = Stored::whole;  // how the numbers of float are stored
 };
 
 // Bytes of an element in memory.

@@ -10,8 +10,8 @@
 namespace ranvier {
 namespace {
 
-// What a program has for itself, and what is not compared: the number that a check of values writes, a key
-// of the random stream, and the stream.
+// Memory that a program has for itself, which is not compared: the number that a check of values writes, a
+// key of the random stream, and the stream.
 bool is_apart(const Instruction& i, const Use& use) { return i.is_guard(use) || i.as<NextKey>(); }
 
 }  // namespace

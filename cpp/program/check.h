@@ -35,9 +35,9 @@ class Check {
   bool disturbed() const;
 
  private:
-  struct Place {  // of a buffer that was there before the step, and that the program changes
+  struct Place {  // a buffer that was there before the step and that the program changes
     OwnBlock copy;
-    char* address;  // where it is outside the check
+    char* address;  // its address outside the check
   };
   void exchange();
   bool is_made(int buffer) const;

@@ -28,7 +28,8 @@ int Graph::find(const void* p) const {
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
 }
 
-// Of a number, say the gradient 1 of a loss: made once. A larger one would take memory for good.
+// Whether a Fill is so small, say the gradient 1 of a loss, that it is made once. Larger ones would take
+// memory for good.
 static bool is_small_fill(const Instruction& in) {
   constexpr int64_t kSmall = 16;
   const auto small = [](const auto* fill) { return fill && numel(fill->y) <= kSmall; };

@@ -15,7 +15,7 @@ class Pace {
  public:
   // solo_ns: about the time of a run on one thread.
   explicit Pace(double solo_ns = 1e30) : solo_ns_(solo_ns) {}
-  bool alone() const { return alone_; }  // of the next run
+  bool alone() const { return alone_; }  // whether the next run is on one thread
 
   void note(double ns) {  // the time of a run
     sum_ += ns;
@@ -52,7 +52,7 @@ class Pace {
   double team_ns_ = 1e30;      // ... and on the team
   double best_ns_ = 1e30;      // the shortest mean of the team since then
   double pause_ns_ = kWindow;  // in which one thread runs before the team is tried
-  double sum_ = 0;             // of this window
+  double sum_ = 0;             // the sum of this window
   int runs_ = 0;
 };
 

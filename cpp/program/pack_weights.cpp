@@ -17,7 +17,7 @@ TensorView<T> new_line(Graph& graph, int64_t size) {
   return line;
 }
 
-constexpr int64_t kManyRows = 64;  // of a small product, which then takes longer than to copy b
+constexpr int64_t kManyRows = 64;  // rows of a with which a small product takes longer than to copy b
 
 // b of a product that packs it, or that transposes the product, or b in registers, so as not to.
 template <class T>

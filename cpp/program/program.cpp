@@ -56,7 +56,7 @@ void Program::complete() {
   undo_.emplace(instructions_, buffers_, prepared_);
 }
 
-// A buffer is where its bytes that are used are: all in one array.
+// A buffer belongs to the array that has all its bytes that are used.
 std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to) {
   std::unique_ptr<Program> program(new Program(parts));
@@ -66,7 +66,7 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
       Extent& all = used[use.region];
       all = {std::min(all.low, i.reach(use).low), std::max(all.high, i.reach(use).high)};
     }
-  std::vector<int64_t> begins(used.size(), 0);  // of the array in the buffer
+  std::vector<int64_t> begins(used.size(), 0);  // where the array begins, from the buffer's address on
   for (size_t n = 0; n < used.size(); ++n) {
     Buffer& b = program->buffers_[n];
     if (b.watched) return nullptr;
@@ -238,7 +238,7 @@ void Program::place_prepared() {
     }
 }
 
-// Of a buffer that moves; null: it stays.
+// The slot of a buffer whose address changes from run to run; null for one that stays where it is.
 Program::Slot* Program::slot_of(const Buffer& b) {
   if (b.role == Role::argument) return &arguments_[b.number];
   if (b.role == Role::output) return &outputs_[b.number];

@@ -25,7 +25,7 @@ namespace ranvier {
 
 struct Instruction : Record {
   int record;                      // the recorded call: when it is done, its results are made
-  const int64_t* guard = nullptr;  // of a check: not zero where it failed; else null
+  const int64_t* guard = nullptr;  // what a check writes: not zero if it failed; null: this is no check
   bool is_guard(const Use& use) const {
     return guard && view(use).data == reinterpret_cast<const char*>(guard);
   }
@@ -36,7 +36,7 @@ struct Instruction : Record {
   double solo_ns = 1e30;                // ... and on one thread
 };
 
-// Where a check writes whether it failed; null: it is none.
+// The address at which a check writes whether it failed; null if the instruction is no check.
 const int64_t* guard_of(const Instruction& i);
 
 // The work of one thread, whatever the team is.
@@ -47,12 +47,12 @@ enum class Role { persistent, argument, output, temporary, prepared };
 struct Buffer {
   Role role;
   size_t bytes;
-  char* address;              // of persistent ones, temporaries and prepared ones
-  int number;                 // of the argument, output or prepared one
+  char* address;              // set for persistent, temporary and prepared buffers
+  int number;                 // the number of the argument, output or prepared buffer
   int first = -1, last = -1;  // instructions that use it
-  size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
+  size_t offset = 0;          // the place of a temporary in the arena, or of a prepared one in its block
   bool watched = false;       // a change of it is followed by renew()
-  int kept = -1;              // of a gradient that the step leaves, or that moves: the number for set_kept()
+  int kept = -1;              // number for set_kept() of a gradient that the step leaves or that moves
   bool cell = false;          // a number of the program's own
 };
 
@@ -101,7 +101,7 @@ struct ProgramParts {
   size_t prepared_ = 0;       // so many instructions at the front are
   bool alone_ = false;        // every instruction runs on one thread
   Pace pace_;                 // whether all do so for a while, where some would run on the team
-  double run_ns_ = kUnknown;  // of a run
+  double run_ns_ = kUnknown;  // the time of a run
 };
 
 class Program : private ProgramParts {

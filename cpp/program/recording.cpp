@@ -78,7 +78,7 @@ void Recording::record(const CallType& type, const void* call) try {
   add_uses(r);
   records.push_back(std::move(r));
 } catch (const std::bad_alloc&) {
-  fault = "out of memory";  // which needs none
+  fault = "out of memory";  // a short string, which needs no memory
   throw;
 }
 

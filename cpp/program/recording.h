@@ -21,7 +21,7 @@ struct Region {
   char* begin;
   size_t bytes;
   RegionKind kind;
-  int argument;          // which one, for arguments
+  int argument;          // the number of an argument
   bool written = false;  // by a recorded call
   bool varies = false;   // see ArrayRecording::varies
 };
@@ -29,7 +29,7 @@ struct Region {
 struct Use {
   View view;
   int region;
-  int64_t offset;  // of the view's data in the region
+  int64_t offset;  // the place of the view's data in the region
 };
 
 struct Record {

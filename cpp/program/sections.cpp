@@ -54,7 +54,7 @@ class Division {
   }
   // The groups of one phase that have as many instructions as most of them, or all others.
   int part(int i) const { return 2 * phase_[i] + (size_[group_[i]] == usual_[phase_[i]]); }
-  int size(int i) const { return size_[group_[i]]; }  // of its group
+  int size(int i) const { return size_[group_[i]]; }  // instructions of its group
   int group(int i) const { return group_[i]; }        // its first instruction
 
   // Whether sections of many groups have at least half of the instructions.
@@ -159,7 +159,7 @@ class Division {
       group_[i] = begin;
       ++size_[begin];
     }
-    std::map<std::pair<int, int>, int> counts;  // of groups, by phase and size
+    std::map<std::pair<int, int>, int> counts;  // how many groups there are, by phase and size
     usual_.resize(latest + 1);
     std::vector<int> most(latest + 1);
     for (int i = 0; i < n_; ++i) {
@@ -175,7 +175,7 @@ class Division {
   const int n_;
   std::vector<std::vector<int>> before_, after_;
   std::vector<int> phase_, group_;
-  std::vector<int> size_, usual_;  // of the groups, by their first instruction; most often, by phase
+  std::vector<int> size_, usual_;  // of a group, by its first instruction; the most frequent, by phase
   std::vector<bool> joint_;
 };
 

@@ -22,9 +22,9 @@ struct SharedCalls {
 // The groups of a section follow each other. Each lane, the share of one thread, has some of them.
 struct Section {
   size_t first, last;         // instructions [first, last)
-  std::vector<size_t> lanes;  // where each lane begins, and `last`
-  size_t length = 0;          // of each group, if they are equal
-  SharedCalls shared = {};    // of these, or empty
+  std::vector<size_t> lanes;  // the first instruction of each lane, then `last`
+  size_t length = 0;          // the length of each group, if all are equal
+  SharedCalls shared = {};    // the shared calls of these, or empty
   bool chosen = false;        // to run by lanes; else one instruction after the other
 };
 

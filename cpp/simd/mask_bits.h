@@ -21,7 +21,7 @@ RANVIER_INLINE uint32_t mask_bits(ivec<float> mask) {
 #endif
 }
 
-// Where 32 bytes are equal to x.
+// A bit for each of 32 bytes: whether it is equal to x.
 RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
   RANVIER_READS(p, 32);
 #if RANVIER_VECTOR_BYTES >= 32 && defined(__AVX2__)

@@ -176,14 +176,14 @@ RANVIER_INLINE V quick_exp(V x) {
 #endif
 }
 
-// exp(x) of x <= 0, or NaN, where it is added to 1, whose bits no result below exp(ExpRange::normal) changes:
-// that one, then.
+// exp(x) for x <= 0 or NaN, where it is added to 1: exp(ExpRange::normal) takes the place of smaller results,
+// since none of them changes the bits of the sum.
 template <class V>
 RANVIER_INLINE V exp_beside_1(V x) {
   return exp_in_range(at_least(x, ExpRange<element_of<V>>::normal));
 }
 
-// Of x up to ExpRange::high. Lanes whose result is 0 do not underflow on the way, as they do in
+// exp(x) for x up to ExpRange::high. Lanes whose result is 0 do not underflow on the way, as they do in
 // exp: an Intel processor takes some 150 cycles for a vector with one, such as the last of a line, or one of
 // masked scores.
 template <class V>

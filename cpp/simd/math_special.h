@@ -132,7 +132,7 @@ RANVIER_INLINE V erfinv(V y) {
   return copysign(select(a < T(1), a * ratio, select(a == T(1), edge, outside)), y);
 }
 
-// Of doubles, out of line; a float is computed as a double and rounded once.
+// The function of doubles, out of line; a float is computed as a double and rounded once.
 #define RANVIER_SPECIAL(name)                                                        \
   RANVIER_INLINE vec<double> name(vec<double> x) { return name##_out_of_line(x); }   \
   RANVIER_INLINE vec<float> name(vec<float> x) {                                     \

@@ -13,7 +13,7 @@ namespace ranvier::RANVIER_ISA {
 // (tests/kernels/test_math.py).
 RANVIER_INLINE vec<double> quick_sqrt(vec<double> x) {
   typedef uvec<double> U;
-  // Of a smaller x, what g leaves could be subnormal.
+  // With a smaller x, the remainder of g could be subnormal.
   constexpr uint64_t least = uint64_t{1023 - 900} << 52, infinity = uint64_t{2047} << 52;
   const __m512i past = (__m512i)((U)bits(x) - least);
   if (__builtin_expect(_mm512_cmpge_epu64_mask(past, (__m512i)(U{} + (infinity - least))) != 0, 0))

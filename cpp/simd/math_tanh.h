@@ -59,7 +59,7 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
   vec<float> q = lookup(tanh_slopes[4], interval);
   for (int k = 3; k >= 0; --k) q = fma(q, d, lookup(tanh_slopes[k], interval));
   const vec<float> y = fma(d, q, select(small, d, lookup(tanh_nodes, interval)));
-  return copysign(select(size > 9.02f, broadcast(1.0f), y), x);  // from there on it rounds to 1
+  return copysign(select(size > 9.02f, broadcast(1.0f), y), x);  // from 9.02 on tanh rounds to 1
 }
 #elif RANVIER_HAS_FMA
 // e / (e + 2) with the sign of x, e = expm1(2|x|) = 2^n (2 r + r^2 g) + 2^n - 1. Where e is small, rounding e

@@ -96,7 +96,7 @@ RANVIER_INLINE ReducedAngle<V> reduce_by_pi(V x) {
   constexpr T inverse = T(0.318309886183790671538), half = T(t) / 2;
   const V n = t ? fma(x, broadcast(inverse), broadcast(half)) + P::round
                 : fma(x, broadcast(inverse), broadcast(P::round));
-  const V m = n - P::round - half;  // of 0: +0, so that the differences keep the sign of -0
+  const V m = n - P::round - half;  // +0 for x = 0, so that the differences keep the sign of -0
 #if RANVIER_HAS_FMA
   const V r1 = fma(m, broadcast(-P::wide[0]), x);  // exact
   const ReducedAngle<V> reduced{n, fma(m, broadcast(-P::wide[2]), fma(m, broadcast(-P::wide[1]), r1))};

@@ -37,7 +37,7 @@ RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
   if constexpr (kGroup > kLast) transpose_groups<kGroup / 2, kLast, T>(rows);
 }
 
-// Of the quarters of a and b: the even ones of a, then those of b; or the odd ones.
+// The even (or, with kOdd, the odd) quarters of a, then those of b.
 template <bool kOdd, class V, int... I>
 RANVIER_INLINE V quarters(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I), q = n / 4;

@@ -27,7 +27,7 @@ constexpr DType computed_in(DType dtype) {
   return stored_as(dtype) == Stored::whole ? dtype : DType::float32;
 }
 
-bool is_floating_array(py::handle x);  // of any width
+bool is_floating_array(py::handle x);  // whether it is a floating-point array of any width
 void import_numpy();                   // once, while the module loads
 // Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
 void note_array(py::handle array);
@@ -81,7 +81,7 @@ class Input {
   bool has_shape(const Shape& s) const { return ndim() == s.ndim && std::equal(s.begin(), s.end(), sizes()); }
   py::handle object() const { return object_; }
   template <class T>
-  TensorView<const T> view() const {  // of an empty Input: data is null
+  TensorView<const T> view() const {  // data is null for an empty Input
     TensorView<const T> v;
     v.data = static_cast<const T*>(fill(&v.ndim, v.shape, v.strides));
     if (std::is_same_v<T, float>) v.stored = stored_as(dtype_);
@@ -101,7 +101,7 @@ class Input {
     if (!has_shape(s)) fail(s);
   }
   void expect_same_shape(const Input& other) const;
-  void expect_same_dtype(const Input& other) const;  // where both are given
+  void expect_same_dtype(const Input& other) const;  // checked if both are given
 
  private:
   Input(const Arg& arg, py::object object, DType dtype)
@@ -128,7 +128,7 @@ class Output {
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
   // what it is. Where x repeats elements (stride 0), C order.
   static Output like(const Input& x, DType dtype);
-  static Output like(const Input& x, DType dtype, const Shape& shape);  // of another shape
+  static Output like(const Input& x, DType dtype, const Shape& shape);  // with another shape
   // The argument itself, an array to write into: checked for its dtype, shape, and whether it is writable,
   // aligned and has one place for each element.
   static Output given(const Arg& arg, DType dtype, const Shape& shape);
@@ -186,7 +186,7 @@ struct Gradients {
   All all() { return {std::move(dx), std::move(dweight), std::move(dbias)}; }
 };
 
-// Of memory that is known to be writable.
+// A view for writing, of memory that is known to be writable.
 template <class T>
 TensorView<T> writable(const TensorView<const T>& v) {
   TensorView<T> w;

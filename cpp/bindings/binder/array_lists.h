@@ -19,7 +19,7 @@ struct List : Arg {
   }
   std::string item(int64_t i) const { return std::string(name) + "[" + std::to_string(i) + "]"; }
   Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
-  DType half = DType::float32;  // that the arrays have, where the kernel takes halves
+  DType half = DType::float32;  // the half dtype of the arrays, where the kernel takes halves
   // The dtype of the first array, which all have.
   DType dtype() const { return half == DType::float32 ? Input::floating(arg(0)).dtype() : half; }
 

@@ -58,7 +58,7 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* 
   const bool pair = floats.inputs == 2 && floats.outputs == 1;
   if (pair && floats.rounds[2] && args[0] == args[2] && !steps[0] && !steps[2])
     return reduce(args, dimensions[0], steps[1], floats);
-  // as accumulate() calls it: each element is computed from the one before
+  // accumulate() calls it with y[i] = x[i + 1]: each element is computed from the one before.
   const npy_intp most = pair && args[2] == args[0] + steps[2] ? 1 : kBlock;
   alignas(64) float blocks[kMostOperands][kBlock];
   for (npy_intp i = 0; i < dimensions[0]; i += most) {
@@ -111,7 +111,7 @@ void register_loop(PyUFuncObject* ufunc) {
 void register_bfloat16_loops(Module) {
   if (_import_umath() < 0) throw py::error_already_set();
   const py::object numpy = checked(PyImport_ImportModule("numpy"));
-  std::set<PyObject*> seen;  // of several names
+  std::set<PyObject*> seen;  // a function that has several names gets its loop once
   PyObject *name, *value;
   for (Py_ssize_t at = 0; PyDict_Next(PyModule_GetDict(numpy.ptr()), &at, &name, &value);)
     if (PyObject_TypeCheck(value, &PyUFunc_Type) && seen.insert(value).second)

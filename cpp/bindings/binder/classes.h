@@ -149,7 +149,7 @@ PyMethodDef method(const char* name, const char* signature) {
   return method<Method<f>::body, Method<f>::count>(name, signature);
 }
 
-// Of Py_tp_new, where `self` is the class.
+// A function for Py_tp_new, where `self` is the class.
 template <Body body, int count>
 PyObject* run_slot(PyObject* self, PyObject* arguments, PyObject* keywords) {
   if (keywords && PyDict_GET_SIZE(keywords) > 0)

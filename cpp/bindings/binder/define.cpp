@@ -67,7 +67,7 @@ void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, Py
 
 PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
   return detail::guarded([&]() __attribute__((always_inline)) {
-    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // of which few are made
+    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // room for the most; few are made
     Arg* arguments = reinterpret_cast<Arg*>(memory);
     arrange(d, given, positional, keywords, arguments);
     return d.call(d, arguments);

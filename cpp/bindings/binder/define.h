@@ -19,7 +19,7 @@
 
 namespace ranvier::bind {
 
-using Module = py::handle;  // that functions are added to
+using Module = py::handle;  // the module that functions are added to
 py::object tuple_of(std::initializer_list<py::object> items);
 
 // A function of the module. It lives as long as the process.
@@ -32,7 +32,7 @@ struct Defined {
   Defined(std::string_view signature, const char* op, Call call, const void* function, size_t bytes);
   const char* name;
   const char* op;                          // what errors name
-  std::vector<const char*> names;          // of the parameters
+  std::vector<const char*> names;          // the names of the parameters
   std::vector<PyObject*> names_in_python;  // interned
   std::vector<PyObject*> defaults;         // null: there is none
   Call call;

@@ -25,7 +25,7 @@ class Piece {
   Piece(const std::string& text) : Piece(text.c_str()) {}
   Piece(int64_t number) : kind_(kWhole), whole_(number) {}
   Piece(int number) : Piece(int64_t{number}) {}
-  Piece(double number) : kind_(kReal), real_(number) {}  // as Python prints it
+  Piece(double number) : kind_(kReal), real_(number) {}  // printed as by Python
   Piece(const Shape& shape) : kind_(kShape), shape_(&shape) {}
   Piece(py::handle object) : kind_(kObject), object_(object.ptr()) {}
   std::string text() const;

@@ -21,8 +21,8 @@ using Floats = Read<Input::floating>;    // float32 or float64
 using Reals = Read<Input::real>;         // floats of any width
 using Movable = Read<Input::movable>;    // floats, or of 4 or 8 bytes
 using Pixels = Read<Input::pixels>;      // the same or uint8
-using Numbers = Read<Input::number>;     // of any dtype that casts read
-using Integers = Read<Input::integers>;  // of any integer dtype, as int64
+using Numbers = Read<Input::number>;     // arrays of any dtype that casts read
+using Integers = Read<Input::integers>;  // arrays of any integer dtype, read as int64
 template <DType type>
 Input read_exactly(const Arg& arg) {
   return Input::exactly(arg, type);
@@ -52,7 +52,7 @@ struct Key : Exactly<DType::int64> {
 // is told where an array, the memory of a Tensor, gives the number, since a replay would not read it again.
 PyObject* index_of(PyObject* number);
 double double_of(PyObject* number);
-void set_value_read(PyObject* function);  // of the Python layer: observe.py
+void set_value_read(PyObject* function);  // a function of the Python layer: observe.py
 
 // Numbers: anything else, as a string or a truth value, is a TypeError.
 struct Real : Arg {
@@ -107,7 +107,7 @@ struct Sizes : Arg {
     return static_cast<int>(std::min<Py_ssize_t>(PySequence_Size(value.ptr()), INT32_MAX));
   }
   int64_t operator[](int i) const;
-  Shape shape() const;  // of sizes from 0 on, at most kMaxDims
+  Shape shape() const;  // at most kMaxDims sizes, none less than 0
 };
 
 struct ShapeArg : Sizes {  // only a tuple
@@ -116,7 +116,7 @@ struct ShapeArg : Sizes {  // only a tuple
     if (!PyTuple_Check(value.ptr())) wrong_type("a tuple");
   }
 };
-struct ShapeOfX : Sizes {  // of the array x that a gradient is for
+struct ShapeOfX : Sizes {  // the shape of the array x that a gradient is for
   ShapeOfX(const Arg& arg) : Sizes(arg, "the tuple x.shape") {}
 };
 
@@ -128,7 +128,7 @@ struct Arrays : Arg {
 
 struct DTypeArg : Arg {
   RANVIER_ANNOTATION("np.dtype[Any]");
-  DType dtype;  // of a kind that DType names
+  DType dtype;  // one of the kinds that DType names
   DTypeArg(const Arg& arg);
 };
 

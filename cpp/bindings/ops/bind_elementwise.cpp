@@ -191,11 +191,11 @@ void register_backward(Module m) {
                 Op::cos_backward, Op::square_backward, Op::reciprocal_backward})
     define<ArrayArg, ArrayArg>(m, op, "dy, saved");
   define<ArrayArg, ArrayArg, Operand, Operand>(m, Op::clip_backward, "dy, x, low, high");
-  define<ArrayArg, ArrayArg, Operand>(m, Op::div_backward, "dy, y, b");         // of b; y = a / b
-  define<ArrayArg, Operand, ArrayArg>(m, Op::exponent_backward, "dy, a, y");    // of b; y = a^b
-  for (Op op : {Op::pow_backward, Op::maximum_backward, Op::minimum_backward})  // of a
+  define<ArrayArg, ArrayArg, Operand>(m, Op::div_backward, "dy, y, b");  // the gradient of b in y = a / b
+  define<ArrayArg, Operand, ArrayArg>(m, Op::exponent_backward, "dy, a, y");  // the gradient of b in y = a^b
+  for (Op op : {Op::pow_backward, Op::maximum_backward, Op::minimum_backward})  // the gradients of a
     define<ArrayArg, Operand, Operand>(m, op, "dy, a, b");
-  define<ArrayArg, Operand, Operand>(m, Op::glu_backward, "dy, a, b");  // of b
+  define<ArrayArg, Operand, Operand>(m, Op::glu_backward, "dy, a, b");  // the gradient of b
   define<ArrayArg, ArrayArg, ArrayArg>(m, Op::where_equal, "x, y, dy");
   define<ArrayArg, Operand, Operand>(m, Op::prelu_backward, "dy, x, weight");
   define<ArrayArg, Operand>(m, Op::prelu_weight_backward, "dy, x");

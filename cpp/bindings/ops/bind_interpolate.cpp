@@ -147,7 +147,7 @@ Input dense(const Input& x, bool channels_last) {
 struct Grid {
   GridSettings settings;
   Input x, points;
-  Shape shape;  // of the result
+  Shape shape;  // the shape of the result
 
   Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align,
        const Truth& pixels)

@@ -4,7 +4,9 @@
 namespace ranvier::bind {
 namespace {
 
-// The place of the function among kJetNames, of a call whose arrays fit.
+// Checks that the arrays fit together, and returns the number of the function in kJetNames. saved: f(x) or x;
+// t: the rows of derivatives of x; weights: of the second derivatives, or absent for Taylor coefficients. See
+// jet.h.
 int checked(const Name& function, const Input& saved, const Input& t, const Input& weights) {
   using Kinds = std::initializer_list<const char*>;
 #define RANVIER_X(name, series) #name,

@@ -7,8 +7,8 @@ namespace {
 // A line is what is normalized together: the last axes of x, which have the sizes of normalized_shape.
 struct NormLines {
   Input x;
-  int axes;                     // of a line
-  int64_t count = 1, size = 1;  // of lines; elements of a line
+  int axes;                     // how many axes of x a line has
+  int64_t count = 1, size = 1;  // the number of lines; the elements of a line
 
   NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
     bool fits = axes >= 1 && axes <= x.ndim();

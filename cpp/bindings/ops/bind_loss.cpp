@@ -161,7 +161,7 @@ struct ClassLossCall {
   Input x, index, probabilities, weight;
   Reduction reduction;
   ClassLossSettings settings;
-  Shape shape;  // of the losses: x's without C
+  Shape shape;  // the shape of the losses: x's without C
 
   ClassLossCall(ClassLoss kind_, const Floats& x_, const Target& target, const MaybeFloats& weight_,
                 const Name& reduction_, const ClassLossSettings& settings_)

@@ -11,12 +11,12 @@ namespace ranvier::bind {
 namespace {
 
 constexpr const char* kOp = "matmul";
-constexpr int64_t kProductsPerElement = 8;  // that take about as long as an element of an element-wise op
+constexpr int64_t kProductsPerElement = 8;  // so many take as long as one element of an element-wise op
 
 // The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
 // broadcast.
 struct Shapes {
-  Shape out;    // as returned
+  Shape out;    // the shape that the caller gets
   Shape batch;  // broadcast batch dimensions
   int64_t m, n, k;
 };
@@ -161,7 +161,7 @@ void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns
 }
 
 void expect_parts(const Shapes& s, int64_t parts, bool finished) {
-  const int64_t most = matmul_kernels<float>().kc;  // that of float64
+  const int64_t most = matmul_kernels<float>().kc;  // kc of float64 is the same
   if (parts < 1 || parts > kMostParts || (parts & (parts - 1)) != 0 || s.k % parts != 0 ||
       s.k > parts * most || s.k == 0 || finished || s.batch.ndim > 0)
     fail_value(kOp, "got ", parts, " parts of ", s.k, " products; expected a power of two, at most ",

@@ -5,11 +5,12 @@
 namespace ranvier::bind {
 namespace {
 
-// A running statistic; when training it changes in place.
+// The argument running_mean or running_var, or none. In training the call changes its array in place.
 struct Running : MaybeFloats {
   Arg arg;
   Running(const Arg& arg_) : MaybeFloats(arg_), arg(arg_) {}
 
+  // Checks the shape and, if the call writes it, whether the array can be written in place.
   void expect_right(const Input& x, bool written) const {
     expect_of_channels(*this, x);
     if (*this && written) Output::given(arg, dtype(), shape());
@@ -20,7 +21,8 @@ struct Running : MaybeFloats {
   }
 };
 
-// None, for the kernel -1: the cumulative average.
+// The momentum for the kernel: a number from 0 to 1, or -1 for None, with which a running statistic is the
+// average of all batches so far. This needs `batches`, their count.
 double momentum_of(const MaybeReal& value, bool has_running, bool has_batches) {
   if (!value.given()) {
     if (has_running && !has_batches)
@@ -55,7 +57,7 @@ Forward batch_norm(const Floats& given_x, const MaybeFloats& weight, const Maybe
   expect_of_channels(weight, given_x), expect_of_channels(bias, given_x);
   MaybeOutput count;
   if (training && batches.given()) count = batches.of(DType::int64, {});
-  const Channels x(given_x, false);
+  const Channels x(given_x, /*dense_samples=*/false);
   Output y = x.like();
   Output mean = Output::contiguous(DType::float64, {given_x.shape(1)});
   Output rstd = Output::contiguous(DType::float64, {given_x.shape(1)});
@@ -80,7 +82,7 @@ Gradients::All batch_norm_backward(const Floats& given_dy, const Floats& given_x
   expect_of_channels(weight, given_x);
   const int64_t channels = given_x.shape(1);
   const Input mean = statistic(given_mean, {channels}), rstd = statistic(given_rstd, {channels});
-  const Channels x(given_x, false);
+  const Channels x(given_x, /*dense_samples=*/false);
   const Input dy = x.gradient(given_dy);
   Gradients g = gradients_of(x, channels, need_dx, need_dweight, need_dbias);
   run<BatchNormBackward>(x.dtype(), x.columns(), training.holds, x.of(dy), x.of(x.array()), weight, mean,
@@ -103,7 +105,7 @@ Forward group_norm(const Floats& given_x, Whole num_groups, const MaybeFloats& g
   const int64_t groups = expect_groups(num_groups, given_x);
   expect_of_channels(given_weight, given_x), expect_of_channels(given_bias, given_x);
   const Input weight = contiguous(given_weight), bias = contiguous(given_bias);
-  const Channels x(given_x, true);
+  const Channels x(given_x, /*dense_samples=*/true);
   Output y = x.like();
   Output mean = Output::contiguous(DType::float64, {given_x.shape(0), groups});
   Output rstd = Output::contiguous(DType::float64, {given_x.shape(0), groups});
@@ -122,7 +124,7 @@ Gradients::All group_norm_backward(const Floats& given_dy, const Floats& given_x
   const Input weight = contiguous(given_weight);
   const Shape lines{given_x.shape(0), groups};
   const Input mean = statistic(given_mean, lines), rstd = statistic(given_rstd, lines);
-  const Channels x(given_x, true);
+  const Channels x(given_x, /*dense_samples=*/true);
   const Input dy = x.gradient(given_dy);
   Gradients g = gradients_of(x, given_x.shape(1), need_dx, need_dweight, need_dbias);
   run<GroupNormBackward>(x.dtype(), x.columns(), groups, x.of(dy), x.of(x.array()), weight, mean, rstd,

@@ -47,8 +47,8 @@ bool are_apart(const OptimizerStep<T>& step) {
   return true;
 }
 
-// In several calls where the parameters are large: while a compiled step is checked, there is a copy of all
-// that one call changes. One by one where they share memory.
+// Runs several calls where the parameters are large, since the check of a compiled step copies all that one
+// call changes. Parameters that share memory get a call each.
 template <class T>
 void run_in_parts(const OptimizerStep<T>& whole) {
   constexpr int64_t kElements = int64_t{1} << 20;
@@ -108,12 +108,12 @@ struct States : Arg {
   }
 };
 
-// Where loss is given and not finite, nothing is changed.
+// One step of a rule. If `loss` is given and not finite, nothing is changed.
 void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList numbers, States states_,
                     const Doubles& settings, const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);
   for (List* list : {&parameters, &gradients, &steps, static_cast<List*>(&numbers)}) {
-    list->op = rule.name;  // in errors
+    list->op = rule.name;  // the name that errors begin with
     list->expect_size(parameters.size());
   }
   if (numbers.given() && !rule.next) fail_type(rule.name, "got numbers; expected None");

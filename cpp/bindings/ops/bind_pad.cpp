@@ -10,7 +10,7 @@ constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not over
 
 // How much is added before and after along each dimension; pairs come from the last dimension to the first.
 struct PadFrame {
-  int dimensions;  // that the caller names: the last ones
+  int dimensions;  // how many dimensions the caller pads: the last ones
   int64_t before[kMaxDims], after[kMaxDims];
 };
 

@@ -45,7 +45,7 @@ void for_each_index(const TensorView<const int64_t>& v, const F& f) {
 
 struct Outside {
   int64_t first = 0;             // the first index outside its range
-  int64_t least = 0, most = -1;  // of all
+  int64_t least = 0, most = -1;  // the least and the greatest of all indices
 };
 
 Outside outside(const IndexRange& call) {

@@ -46,7 +46,7 @@ int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
 
 PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
   const int64_t out = windows_along(in, w, ceil_mode);
-  // Of one window or one element none has an effect, but buffers have the size of a stride.
+  // With one window the stride has no effect, with one tap the dilation: small values keep buffers small.
   return {in,        out,
           w.kernel,  out > 1 ? w.stride : std::min(w.stride, in + w.kernel),
           w.padding, w.kernel > 1 ? w.dilation : 1};

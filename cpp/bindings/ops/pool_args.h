@@ -28,7 +28,7 @@ struct HeightWidth {
   int64_t h, w;
 };
 
-struct OutputSize : PerAxis {  // of which None is x's own
+struct OutputSize : PerAxis {  // None stands for x's own size
   RANVIER_ANNOTATION("int | Sequence[int | None] | None");
   using PerAxis::PerAxis;
 };
@@ -41,7 +41,7 @@ struct Windows {
   Window h, w;
 };
 
-// Where the windows are in images of one size.
+// The places of the windows in images of one size.
 struct PoolAxes {
   PoolAxis rows, columns;
 };

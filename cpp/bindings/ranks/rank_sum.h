@@ -62,7 +62,7 @@ class RankSum {
   char *values_, *rows_;
   int64_t* marks_;
   int64_t rank_, ranks_, count_, stride_;  // stride: bytes
-  int64_t number_ = 0;                     // of the sum
+  int64_t number_ = 0;                     // the number of the sum
   bool agreed_ = false;
   DType type_;
   int64_t size_;  // bytes of an element

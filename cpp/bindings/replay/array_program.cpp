@@ -269,7 +269,7 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
   const bool holds = run();
   if (state) PyEval_RestoreThread(state);
-  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   if (!holds) return py::bool_(false);
   set_gradients();
   count_changes();
@@ -338,7 +338,7 @@ std::string ArrayCheck::finish() {
   std::vector<py::object> memory;
   program_.release_held_gradients();
   std::string found = check_->finish([&] { program_.prepare(arrays_, memory); });
-  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   return found;
 }
 

@@ -35,7 +35,7 @@ struct PartOfBatch;
 
 // An array among the arguments: its layout in the recording, which kernels choose the order of a sum by.
 struct ArrayArgument : ArrayLayout {
-  py::object copy;  // where an array goes that is not aligned to its elements; null before the first
+  py::object copy;  // an array that is not aligned to its elements is copied here; null before the first
   bool contiguous;
 
   explicit ArrayArgument(py::handle recorded);
@@ -100,7 +100,7 @@ class ArrayProgram {
   // whose changes are counted: what follows from them alone is computed after a change only.
   ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                const py::list& kept, const py::list& watched);
-  // Of a form. lasting: the arrays that outlive a run.
+  // A program of a form. lasting: the arrays that outlive a run.
   ArrayProgram(const std::shared_ptr<ProgramForm>& form, std::unique_ptr<Program> program,
                const std::vector<py::handle>& lasting, const py::list& arguments);
   ~ArrayProgram();
@@ -235,7 +235,7 @@ class ArrayProgram {
   ProgramSettings settings_;
   std::vector<Gradient> gradients_;
   std::vector<MovableGradient> movable_;
-  std::vector<const char*> fixed_;                            // where other persistent memory begins
+  std::vector<const char*> fixed_;                            // the begins of other persistent memory
   std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
   std::vector<std::pair<py::list, py::object>> changed_;      // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
@@ -246,7 +246,7 @@ class ArrayProgram {
   std::vector<std::unique_ptr<HostSite>> sites_;
   // Its runs.
   std::mutex mutex_;                       // held during a Turn
-  std::atomic<std::thread::id> runner_{};  // whose turn it is
+  std::atomic<std::thread::id> runner_{};  // the thread whose turn it is
   int64_t batches_done_ = 0;
   bool without_team_ = false;             // whether other threads left no team while times were measured
   Signature spare_call_;                  // empty but for its memory, which the next call has again, as ...

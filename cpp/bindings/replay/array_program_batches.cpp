@@ -20,9 +20,9 @@ constexpr int64_t kLine = 64;  // bytes of a cache line
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
   PickedRows from;     // without indices the rows of a batch are next to each other
-  int64_t rows, step;  // of a batch; and to the next one, if there are indices
+  int64_t rows, step;  // rows of a batch; from one batch to the next, if there are indices
   py::object array;
-  py::object gathered = {};  // where the others are put together
+  py::object gathered = {};  // memory that rows are gathered in, if there are indices
 
   char* at(int64_t batch) const {
     const int64_t bytes = from.row_bytes;
@@ -186,7 +186,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::dict&
     set_gradients();
     count_changes();
   }
-  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   if (done == 0) return py::none();                     // a check failed
   py::tuple results(settings_.results.size());
   for (size_t i = 0; i < settings_.results.size(); ++i) {
@@ -372,7 +372,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
     if (done > 0) part.program->end_runs();
   }
   if (done > 0) end_runs();
-  if (PyErr_Occurred()) throw py::error_already_set();  // of a rank that does not come
+  if (PyErr_Occurred()) throw py::error_already_set();  // a rank did not come
   return done == 0 ? py::object(py::none()) : results;
 }
 

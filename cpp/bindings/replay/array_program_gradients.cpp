@@ -21,8 +21,8 @@ char* address_of_gradient(const py::object& leaf) {
 
 }  // namespace
 
-// References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
-// that counts its changes.
+// Whether the caller has references to the tensor or its array, besides those that are not the caller's: this
+// object's, the leaf's `grad`, the tensor's own, and that of the cell that counts its changes.
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
   const TensorSlots& slots = tensor_slots();
@@ -133,7 +133,7 @@ void ArrayProgram::adopt_gradients() {
     now.tensor = g.leaf.attr("_grad");
     if (now.tensor.is(g.tensor) || now.tensor.is_none() || g.tensor.is_none()) continue;
     now.data = address_of_gradient(g.leaf);
-    if (now.is_held()) continue;  // as by the result of the step
+    if (now.is_held()) continue;  // the caller holds it, say as a result of the step
     const py::object to = g.tensor.attr("_array"), from = now.tensor.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
     g.leaf.attr("_grad") = g.tensor;

@@ -16,7 +16,7 @@ namespace py = pybind11;
 
 // An array on memory that is given later.
 struct ArrayLayout {
-  int64_t offset;  // of its first element in that memory
+  int64_t offset;  // the place of its first element in that memory
   py::object dtype;
   int ndim;
   int64_t shape[kMaxDims], strides[kMaxDims];  // strides in bytes
@@ -24,7 +24,7 @@ struct ArrayLayout {
   ArrayLayout(py::handle array, const char* memory);
   // base: what keeps the memory, or null.
   py::object at(char* memory, py::handle base = {}, bool writeable = true) const;
-  py::object new_array() const;       // of these strides, in memory of its own
+  py::object new_array() const;       // an array with these strides, in memory of its own
   bool fits(py::handle array) const;  // its strides matter where a dimension has several elements
 };
 
@@ -67,7 +67,7 @@ class ArrayRecording : public Recording {
   // what NumPy has made in between.
   bool varies(py::handle array);
   int region_of(py::handle array) const;
-  int references(py::handle array) const;  // that this recording holds
+  int references(py::handle array) const;  // references that this recording holds
   // A temporary, other than these regions, that is still referenced; or -1.
   int still_referenced(const std::vector<int>& expected) const;
   std::string place_of_writer(int region) const;

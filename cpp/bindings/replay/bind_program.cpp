@@ -83,7 +83,7 @@ std::vector<int> regions_of(const ArrayRecording& recording, const py::list& arr
   return regions;
 }
 
-// Where a temporary was written that others than these arrays still hold, or None.
+// The place in the step that wrote a temporary which others than these arrays still hold, or None.
 py::object still_referenced(const ArrayRecording& recording, const py::list& arrays) {
   const int region = recording.still_referenced(regions_of(recording, arrays));
   if (region < 0) return py::none();
@@ -105,8 +105,8 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// Which of these runs are made on one thread alone, where a run takes (on the team, alone) so many
-// nanoseconds.
+// Says for each run whether Pace makes it on one thread alone. A run is a pair: how many nanoseconds it takes
+// on the team, and how many alone.
 struct Flags : py::list {
   RANVIER_ANNOTATION("list[bool]");
 };
@@ -292,7 +292,7 @@ void register_program(Module m) {
        {Py_tp_methods, g_program},
        {Py_tp_getset, g_of_program}},
       Py_TPFLAGS_HAVE_GC);
-  add_class<Guards>(m, "ranvier._core.Guards",  // of what lives as long as the process
+  add_class<Guards>(m, "ranvier._core.Guards",  // guards of what lives as long as the process
                     "__new__(cls) -> Guards",
                     {{Py_tp_new, slot(run_slot<new_guards, 0>)}, {Py_tp_methods, g_guards}});
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},

@@ -23,19 +23,19 @@ namespace ranvier::bind {
 namespace {
 
 struct CompiledCall {
-  PyObject_HEAD PyObject* program;  // of Python; null: not armed
+  PyObject_HEAD PyObject* program;  // Python's object for the program; null: there is none to run
   PyObject* core;                   // its ArrayProgram
   PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
-  PyObject* lock;                   // that threads take in turn
-  bool one_tensor;                  // whether that is what the step returns
+  PyObject* lock;                   // a lock that one thread holds at a time
+  bool one_tensor;                  // whether the step returns one Tensor
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
   bool in_turn;                     // whether these wait for replays in other threads
-  PyObject* place;  // of a method: under which the same function for its object is kept (attached.h), or null
+  PyObject* place;  // for a method: the key under which its object keeps the function (attached.h), or null
   PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
 
-// Of the Python layer: a list with an entry for each thread that runs a compiled function eagerly.
+// A list of the Python layer, with an entry for each thread that runs a compiled function eagerly.
 PyObject* g_running;
 PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
 PyTypeObject* g_type_object;

@@ -20,7 +20,7 @@ inline bool is_alone() {
 // each is a new reference. With a GIL they are borrowed, which takes less time.
 #ifdef Py_GIL_DISABLED
 using Held = pybind11::object;
-constexpr int kHeldReferences = 1;  // that a Held has
+constexpr int kHeldReferences = 1;  // references that a Held has
 inline Held held(PyObject* reference) {
   if (!reference) PyErr_Clear();
   return pybind11::reinterpret_steal<Held>(reference);
@@ -137,7 +137,7 @@ class Guards {
 
   std::vector<Guard> guards_;      // on dicts, on pointers, all others
   std::vector<Dict> dicts_;        // the guards before dicts_.back().end
-  std::vector<Pointer> pointers_;  // of the guards from there to others_
+  std::vector<Pointer> pointers_;  // the pointers of the guards from there to others_
   size_t others_ = 0;
 };
 

@@ -7,11 +7,13 @@
 namespace ranvier::bind {
 namespace {
 
+// The bytes that the array's elements lie in, from the first to the last.
 Block block_of(py::handle array) {
   const auto [first, last] = reach_of(as_array(array));
   return {first, PyArray_SIZE(as_array(array)) ? static_cast<size_t>(last - first) : 0};
 }
 
+// Whether two of the blocks have bytes in common.
 bool share_memory(std::vector<Block> blocks) {
   std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.begin < b.begin; });
   for (size_t i = 0; i + 1 < blocks.size(); ++i)
@@ -25,17 +27,20 @@ std::vector<char*> addresses(const std::vector<Block>& blocks) {
   return found;
 }
 
+// Whether a program can read the array where it lies: exactly NumPy's class, aligned, in native byte order.
 bool is_usable(py::handle array) {
   return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(as_array(array));
 }
 
 }  // namespace
 
-// --- the form of a program
+// --- How a form is made from a program. Each `return nullptr` says that the program cannot have one.
+
 std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::list& arrays) {
   const ArrayProgram::Turn turn(program);
   for (const ResultForm& r : program.settings_.results)
-    if (r.output < 0) return nullptr;  // it is a gradient, too
+    if (r.output < 0) return nullptr;  // this result is also a gradient: it has no output memory of its own
+  // A site is a place where the program calls a Python function, which belongs to one step only.
   if (!program.sites_.empty()) return nullptr;
   auto form = std::make_shared<ProgramForm>();
   for (py::handle a : arrays)
@@ -45,12 +50,15 @@ std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::li
   if (share_memory(form->blocks_)) return nullptr;
   form->parts_ = program.program_->parts();
   form->settings_ = program.settings_;
-  // Moved to where it is: whether all that it uses is in these blocks.
+  // moved() gives null where the program uses memory outside of blocks_, or keeps what it computed from
+  // watched arrays. Whether it does is all that is asked here: the new addresses are the old ones, and the
+  // program that is made is dropped.
   if (!Program::moved(form->parts_, form->blocks_, addresses(form->blocks_))) return nullptr;
   program.shared_ = form;
   return form;
 }
 
+// Adds an array that outlives a run. False where a program cannot read it where it lies.
 bool ProgramForm::add_lasting(py::handle array) {
   if (!is_usable(array)) return false;
   layouts_.emplace_back(array, PyArray_BYTES(as_array(array)));
@@ -58,7 +66,9 @@ bool ProgramForm::add_lasting(py::handle array) {
   return true;
 }
 
-// False where one stays where it is, as one that the run adds to.
+// Adds the arrays of the gradients. `kept` is the number of the memory that a run leaves a gradient in:
+// `bound` gets this memory as a list, so gradient i must have number i. It is -1 for a gradient whose memory
+// cannot be exchanged, as one that the run adds to: false then.
 bool ProgramForm::add_gradients(const ArrayProgram& program) {
   for (size_t i = 0; i < program.gradients_.size(); ++i) {
     const Gradient& g = program.gradients_[i];
@@ -67,18 +77,20 @@ bool ProgramForm::add_gradients(const ArrayProgram& program) {
   return true;
 }
 
+// Adds the read-only arrays that the program holds, but for those that are among the arrays added before.
 void ProgramForm::add_constants(const ArrayProgram& program) {
   for (const py::object& owner : program.owners_) {
     if (!PyArray_Check(owner.ptr()) || PyArray_ISWRITEABLE(as_array(owner))) continue;
     blocks_.push_back(block_of(owner));
-    if (share_memory(blocks_))  // it is one of the arrays
+    if (share_memory(blocks_))  // the constant is one of the arrays added before
       blocks_.pop_back();
     else
       constants_.push_back(owner);
   }
 }
 
-// --- a program of a form
+// --- How a program for other arrays is made from a form.
+
 std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramForm>& form,
                                                  const py::list& arrays, const py::list& arguments,
                                                  const py::list& gradients) {
@@ -102,11 +114,12 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, std::unique
     : settings_(form->settings_), owners_(form->constants_), shared_(form), program_(std::move(program)) {
   for (py::handle a : arguments) arguments_.emplace_back(a);
   for (py::handle a : lasting) hold(OwnedMemory::of(a));
-  find_written();
-  add_to_programs();
+  find_written();     // fills written_: the memory that a run changes and that outlives it
+  add_to_programs();  // enters this program in the list of all programs, which fork() goes through
 }
 
-// Keeps memory from being freed while the program lives.
+// Keeps memory from being freed while the program lives: a block of ranvier's allocator by a pin, any other
+// by a reference to its owner.
 void ArrayProgram::hold(const OwnedMemory& memory) {
   if (!memory.ours) return owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   pins_.emplace_back();
@@ -114,6 +127,8 @@ void ArrayProgram::hold(const OwnedMemory& memory) {
   pins_.back().reset(memory.begin);
 }
 
+// Takes the program's times if it has measured more runs than the form knows of. without_team_: times were
+// measured while other threads of the process left it no team; they would mislead other programs.
 void ProgramForm::take_times(const ArrayProgram& program) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (program.settings_.runs <= settings_.runs || program.without_team_) return;

@@ -34,9 +34,9 @@ class ProgramForm {
   std::mutex mutex_;  // guards the times
   ProgramParts parts_;
   ProgramSettings settings_;
-  std::vector<ArrayLayout> layouts_;   // of the arrays, then of the gradients
+  std::vector<ArrayLayout> layouts_;   // the layouts of the arrays, then of the gradients
   std::vector<py::object> constants_;  // read-only arrays, which all programs of the form use
-  std::vector<Block> blocks_;          // where arrays, gradients and constants were when the form was made
+  std::vector<Block> blocks_;          // the places of arrays, gradients and constants when the form was made
 };
 
 }  // namespace ranvier::bind

@@ -21,15 +21,15 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr Py_ssize_t kMostItems = 256;  // of a container, whose items are looked at in each call
-constexpr int kDeepest = 500;           // containers in containers
+constexpr Py_ssize_t kMostItems = 256;  // the most items of a container; each call looks at all of them
+constexpr int kDeepest = 500;           // the most containers that lie in one another
 constexpr size_t kMostParts = 1 << 16;
 
 PyTypeObject* g_memmap;
 
-std::atomic<int64_t> g_changes{0};              // of Python's settings, in any thread
-thread_local int64_t t_seen = 0, t_number = 0;  // the changes that are in the number of this thread
-PyObject* g_number;                             // in Python: gives it, the same for the same values
+std::atomic<int64_t> g_changes{0};              // how often Python's settings were changed, in any thread
+thread_local int64_t t_seen = 0, t_number = 0;  // t_number: the number of the settings after t_seen changes
+PyObject* g_number;  // Python's function that gives this number, the same one for the same settings
 
 int64_t settings_number() {
   const int64_t changes = g_changes.load(std::memory_order_acquire);

@@ -34,10 +34,10 @@ class Signature {
   bool has_same_structure(const Signature& other) const;  // equal but for the shapes of arrays
   bool is_joined() const { return joined_; }              // whether arrays share memory
   bool as_tensors() const { return as_tensors_; }
-  size_t hash(bool of_numbers) const;  // where not, calls that differ in numbers alone have the same
+  size_t hash(bool of_numbers) const;  // if false, calls that differ in numbers alone have the same
   int different_argument(const Signature& other) const;  // the first one; -1: none
 
-  std::vector<py::object> arrays;  // of exactly NumPy's class
+  std::vector<py::object> arrays;  // arrays of exactly NumPy's class
   std::vector<PyObject*> sources;  // the arguments that have them
   std::string fault;               // why the call cannot be compared with others, or empty
 

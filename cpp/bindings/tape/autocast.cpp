@@ -10,7 +10,7 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject *g_apply, *g_cast;  // in Python: a Function on inputs as its list says; an input so
+PyObject *g_apply, *g_cast;  // Python's: apply a Function to inputs cast as its list says; cast one input
 
 // _autocast(type): begins blocks of a dtype, 0: ends them, -1: neither; the number that there was.
 py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {

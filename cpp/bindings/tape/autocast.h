@@ -6,7 +6,7 @@
 
 namespace ranvier::bind {
 
-// Of this thread: the number of the dtype in its block; 0: it is in none, or in an op that has cast.
+// The number of the dtype in this thread's block; 0: it is in none, or in an op that has cast.
 #if defined(__GLIBC__)  // see t_recording
 extern __thread int t_autocast __attribute__((tls_model("initial-exec")));
 #else

@@ -69,7 +69,7 @@ void release(PyObject* node) {
 // What a backward knows of a node.
 struct Entry {
   py::object node, gradient;  // a list of gradients where the node has several outputs
-  int64_t waits = 0;          // for as many gradients
+  int64_t waits = 0;          // how many gradients it waits for
   bool own = false;           // nothing else has the gradient
   bool needed = false, captured = false;
   std::vector<Entry*> users;

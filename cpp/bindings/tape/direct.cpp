@@ -43,7 +43,7 @@ class Passed {
 
   bool has_halves() const { return halves_; }
   // Null where the kernel refuses the arguments, with NotImplemented or an error, which takes longer. names:
-  // of the last of them.
+  // the names of the last arguments.
   py::object call(PyObject* kernel, PyObject* names) const {
     PyObject* borrowed[kMost];
     for (size_t i = 0; i < count_; ++i) borrowed[i] = arguments_[i].ptr();
@@ -185,7 +185,7 @@ void note_change(PyObject* tensor) {
 // is recorded, nor where gradients are needed.
 struct Into final : Op {
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
-  PyObject* kernel_for(char kind, bool named) const {  // of the tensor's dtype
+  PyObject* kernel_for(char kind, bool named) const {  // the kernel for the tensor's dtype
     if (named) return kind == 'f' ? with_names : nullptr;
     return kind == 'f' ? kernel : kind == 'i' || kind == 'u' ? of_integers : of_others;
   }

@@ -25,8 +25,8 @@ PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names
 namespace {
 
 thread_local long t_off;                // 1: no classes are asked; 2: no modes either
-thread_local long t_modes;              // that are entered
-PyObject *g_ask, *g_as_class;           // in Python: what asks modes, and raises; results of a class
+thread_local long t_modes;              // how many modes are entered
+PyObject *g_ask, *g_as_class;           // Python's functions: ask modes, or raise; give results their class
 PyObject *g_hook, *g_silent;            // "__torch_function__", and that of classes that are not asked
 PyObject* g_as_they_are;                // the functions whose results keep their class
 using Values = std::vector<PyObject*>;  // borrowed

@@ -17,8 +17,8 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject *g_method, *g_counted;  // in Python: the method, and a call that may be replayed
-PyObject* g_observed;            // ... and one that observers follow
+PyObject *g_method, *g_counted;  // Python's functions: the method; a call that may be replayed
+PyObject* g_observed;            // a call that observers follow
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
 
 // An attribute of a class whose instances may have their own. A new reference, or null with an error.

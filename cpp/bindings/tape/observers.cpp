@@ -12,7 +12,7 @@ namespace ranvier::bind {
 namespace {
 
 PyObject *g_thread, *g_everywhere, *g_follows;  // names of attributes
-PyObject *g_apply, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
+PyObject *g_apply, *g_read;  // Python's: `_apply` where observers follow it; called before `grad` is read
 
 // Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
 void count_observer(PyObject* observer, int change) {

@@ -20,6 +20,6 @@ inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; 
 // Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 
-PyObject* observed_apply();  // of Python: a call of a Function and its inputs that observers follow
+PyObject* observed_apply();  // Python's function for a call of a Function that observers follow
 
 }  // namespace ranvier::bind

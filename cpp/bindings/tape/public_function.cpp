@@ -32,7 +32,7 @@ struct Public {
   long how;
 };
 
-PyObject* g_failed;  // in Python: (func, args, kwargs, error)
+PyObject* g_failed;  // Python's function of (func, args, kwargs, error)
 PyTypeObject *g_function, *g_method, *g_attribute;
 
 Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }

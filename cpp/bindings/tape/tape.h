@@ -28,7 +28,7 @@ class PrecisionOfNode {
   int before_ = -1;
 };
 
-// Of this thread: the node whose backward runs with other `needs` than its own; null: there is none.
+// The node whose backward this thread runs with other `needs` than the node's own; null: there is none.
 struct NeedsOfPass {
   PyObject *node, *needs;
 };

@@ -20,7 +20,7 @@ namespace ranvier::bind::untaped {
 
 constexpr int kTypes = NPY_DOUBLE + 1;  // NumPy's numbers of dtypes
 struct Known {
-  int rank;  // of its kind: bool, integer, float; -1: of a dtype that is left to Python
+  int rank;  // rank of its kind: bool, integer, float; -1: its dtype is left to Python
   DType dtype;
   int bytes;
   bool is_signed;
@@ -47,7 +47,7 @@ inline const Known& known(int type) {
   return type == NPY_HALF ? kHalves[0] : type == bfloat16_number() ? kHalves[1] : kUnknown;
 }
 inline bool is_known(int type) { return known(type).rank >= 0; }
-inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // of NumPy's
+inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // whether NumPy has loops for it
 
 // A function of Python, and what answers its simple calls: a class for each kind of op. It lives as long as
 // the process.
@@ -74,7 +74,7 @@ class Loops {
 
 struct Operand {
   PyObject* given = nullptr;
-  py::object array;   // of a Tensor, or
+  py::object array;   // the array of a Tensor, or
   py::object number;  // a bool, int or float
   int type = NPY_BOOL, rank = 0;
 

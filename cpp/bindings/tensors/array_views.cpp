@@ -28,7 +28,7 @@ void set_attribute(PyObject* owner, PyObject* name, const py::object& value) {
   if (PyObject_SetAttr(owner, name, value.ptr()) < 0) throw py::error_already_set();
 }
 
-struct Dims : PyArray_Dims {  // of a sequence of whole numbers
+struct Dims : PyArray_Dims {  // NumPy's form of a sequence of whole numbers
   explicit Dims(const py::object& sizes) : PyArray_Dims{nullptr, 0} {
     if (!PyArray_IntpConverter(sizes.ptr(), this)) throw py::error_already_set();
   }
@@ -80,7 +80,7 @@ py::object number_in(PyObject* tensor) {
   const Held array = slot_of(tensor, tensor_slots().array);
   if (!array || !PyArray_CheckExact(array.ptr())) return {};
   PyArrayObject* const x = as_array(array);
-  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};  // that is a mask
+  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};  // uint8 is a mask
   return checked(PyArray_GETITEM(x, PyArray_BYTES(x)));
 }
 

@@ -279,7 +279,7 @@ Output repeat_all(Raw array, Sizes times) {
   return y;
 }
 
-// Of each matrix of x the elements on one side of a diagonal.
+// The elements on one side of a diagonal of each matrix of x, zeros on the other.
 Output triangle(Raw matrices, Whole diagonal, Truth upper) {
   const Input x = moved(matrices);
   if (x.ndim() < 2) x.fail("at least 2 dimensions");

@@ -95,7 +95,7 @@ class Literal {
     if (PyFloat_CheckExact(x)) return kind = reals, true;
     if (PyBool_Check(x)) return true;
     if (!PyLong_CheckExact(x)) return false;
-    constexpr int64_t kExact = int64_t{1} << 53;  // of float64: NumPy rounds larger ones once
+    constexpr int64_t kExact = int64_t{1} << 53;  // float64 is exact up to here; NumPy rounds others once
     int overflow = 0;
     const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
     if (overflow || number > kExact || number < -kExact) return false;

@@ -15,7 +15,7 @@ struct Kind {  // a Function that gives a view, and the attribute that makes it
 void set_readers(PyObject* functions);
 
 int64_t clamped(PyObject* number);        // a whole number; beyond 2**62 as that
-py::object tuple_of(PyObject* argument);  // of one item
+py::object tuple_of(PyObject* argument);  // a tuple of one item
 
 struct Setting {  // a shape, or the order of dimensions
   npy_intp at[NPY_MAXDIMS + 1];

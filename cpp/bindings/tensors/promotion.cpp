@@ -24,7 +24,7 @@ int wider(int a, int b) {
   return reinterpret_cast<PyArray_Descr*>(common.ptr())->type_num;
 }
 
-// Of a Tensor; AttributeError where its class has made one without memory.
+// The array of a Tensor; AttributeError where a subclass has made a Tensor without memory.
 py::object array_of(PyObject* tensor) {
   static PyObject* const name = PyUnicode_InternFromString("_array");
   const Held array = slot_of(tensor, tensor_slots().array);

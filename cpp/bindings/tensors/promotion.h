@@ -9,18 +9,18 @@ namespace ranvier::bind {
 constexpr int kOther = 3;     // the rank of what is no bool (0), integer (1) or float (2)
 int rank_of_dtype(int type);  // by NumPy's number of the dtype
 
-int default_dtype();  // of Python's floats: NumPy's number
+int default_dtype();  // NumPy's number of the dtype that Python's floats get
 
 class Promotion {
  public:
   void add_array(PyArrayObject* array) { add(PyArray_TYPE(array), PyArray_NDIM(array) ? 0 : 1); }
   void add_dtype(int type) { add(type, 0); }
-  void add_number(int rank);  // of a Python number
+  void add_number(int rank);  // adds a Python number
   int type() const;           // -1: there was no operand
 
  private:
   void add(int type, int group);
-  int best_[3] = {-1, -1, -1};  // of tensors with dimensions, of others, of numbers
+  int best_[3] = {-1, -1, -1};  // the best dtype of tensors with dimensions, of others, of numbers
 };
 
 }  // namespace ranvier::bind

@@ -18,7 +18,7 @@ const TensorSlots& tensor_slots();
 int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
-bool has_attributes(PyObject* tensor);  // that the program has set: they may hide methods
+bool has_attributes(PyObject* tensor);  // whether the user has set attributes: they may hide methods
 // Takes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs look at
 // each object that lives and become more frequent with their number.
 inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
@@ -26,7 +26,7 @@ inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
 // flags.
 enum CellPlace : Py_ssize_t { kChanges, kChangedLast, kFlags, kFirstLink };
 constexpr int64_t kBorrowed = 4, kUnwatched = 8, kInference = 32;
-py::object new_cell();                  // of a Tensor that shares memory with no other: see Tensor._cell
+py::object new_cell();  // the cell of a Tensor that shares memory with no other: see Tensor._cell
 py::object new_object(PyObject* type);  // without a call of __init__
 // A Tensor of this array. maker: the Function whose result it is. cell: null where the caller sets it.
 py::object new_tensor(PyObject* array, bool requires_grad = false, PyObject* maker = Py_None,

@@ -55,7 +55,7 @@ struct Family {
   explicit operator bool() const { return static_cast<bool>(base); }
   bool has_reason() const { return PyObject_IsTrue(why.ptr()) == 1; }
   py::object living_base() const { return has_reason() ? target_of(base.ptr()) : base; }
-  // Of views of this one, that cannot be changed in place.
+  // The family for views of this Tensor, which cannot be changed in place for this reason.
   Family refused(PyObject* reason) const {
     return has_reason() ? *this : Family(link_to(base.ptr()), chain, reason);
   }
@@ -141,7 +141,7 @@ bool hides_base(PyObject* view, const Family& family) {
 // returns whether.
 bool stands_alone(PyObject* view) {
   const Family family(view);
-  // of a base that a program has there are more references than that of the view and `family`
+  // A base that the user still has is referred to by more than the view and `family`.
   if (!family || (!family.has_reason() && Py_REFCNT(family.base.ptr()) > 2)) return false;
   if (!hides_base(view, family)) return false;
   const py::object cell = cell_of(view);

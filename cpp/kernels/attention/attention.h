@@ -27,8 +27,8 @@ struct AttentionSettings {
   int64_t first;
   bool hides;   // true in `flags` hides a key, else it shows it
   bool medium;  // the factors of products are rounded to bfloat16, as in Matmul
-  // Of half inputs, in float: exp(score - top) is that of PyTorch's kernel, whose error is 2^-14, and is
-  // rounded to them before its product with the values, unless weights are kept.
+  // The dtype of half inputs, computed in float: exp(score - top) is that of PyTorch's kernel, whose error is
+  // 2^-14, and is rounded to halves before its product with the values, unless weights are kept.
   DType half = DType::float32;
 };
 
@@ -88,7 +88,7 @@ struct CachePositions {
   TensorView<int64_t> positions;      // (n, l), C-contiguous
 };
 
-constexpr int64_t kAttentionKeys = 384;  // of a block, at most: one chain of products; they decide the bits
+constexpr int64_t kAttentionKeys = 384;  // the most keys of a block; they decide the bits
 
 // Scores of some keys and `rows` queries become exp(score - top). The queries are side by side; or the keys,
 // where there are at most kFewQueries of them.
@@ -96,7 +96,7 @@ constexpr int64_t kFewQueries = 8;
 
 template <class T>
 struct AttentionBlock {
-  int64_t keys, rows, step, line;  // from key to key, from query to query
+  int64_t keys, rows, step, line;  // step: from key to key; line: from query to query
   T* scores;
   // Whole vectors of what each query has so far: its largest score, the sum of exp(score - top), and what
   // that was multiplied by for this block.

@@ -8,9 +8,9 @@
 namespace ranvier {
 namespace {
 
-// Of a block, fixed: they decide the bits. Long scores leave less room for queries.
+// The queries of a block, fewer where there are kManyKeys keys. They are fixed, since they decide the bits.
 constexpr int64_t kQueries = 128, kLessQueries = 64, kManyKeys = 1024;
-constexpr double kNsPerScore = 0.2;  // of the softmax, of float, roughly
+constexpr double kNsPerScore = 0.2;  // the time of the softmax of float, roughly
 
 // Some heads are a part: a thread's, or that of all threads where there are fewer parts than threads.
 template <class T>
@@ -54,7 +54,7 @@ struct Block : AttentionPart {
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
   const Buffers<T>& buffers;
-  bool added;  // to what is in dk and dv
+  bool added;  // whether results are added to what is in dk and dv
 
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {

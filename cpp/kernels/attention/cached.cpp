@@ -8,8 +8,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kQueries = 16;     // that a thread computes at a time
-constexpr double kNsPerTerm = 0.05;  // of an element of a key or value, for one query, roughly
+constexpr int64_t kQueries = 16;     // queries that a thread computes at a time
+constexpr double kNsPerTerm = 0.05;  // the time of an element of a key or value, for one query, roughly
 
 // The matrix of head i of all, (rows, columns).
 template <class T>

@@ -14,10 +14,10 @@ namespace ranvier {
 namespace {
 
 // Fixed, not by the machine's caches: they decide the bits.
-constexpr int64_t kManyKeys = 4096;                   // of few queries: matmul cannot add to so few rows
-constexpr int64_t kQueries = 64, kManyQueries = 128;  // of a block, where there are more keys
+constexpr int64_t kManyKeys = 4096;  // keys of a block of few queries: matmul cannot add to so few rows
+constexpr int64_t kQueries = 64, kManyQueries = 128;  // queries of a block; where there are more keys
 constexpr int64_t kVector = 16;                       // elements of the widest vector
-constexpr double kNsPerScore = 0.4;                   // of the softmax, of float, roughly
+constexpr double kNsPerScore = 0.4;                   // the time of the softmax of float, roughly
 constexpr double kNsPerRead = 0.1;                    // an element of keys and values, for few queries
 
 template <class T>
@@ -33,8 +33,8 @@ struct Parts : AttentionParts {
   }
   int64_t count() const { return lead.outer * groups * blocks; }
 
-  int64_t keys;  // of a block
-  bool stored;   // as bfloat16
+  int64_t keys;  // keys of a block
+  bool stored;   // arrays are stored as bfloat16
 };
 
 // Memory of one thread for the largest part.
@@ -53,7 +53,7 @@ struct Buffers {
                              std::max<int64_t>(ceil_div(parts.s, std::max<int64_t>(parts.keys, 1)), 1));
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
   }
-  int64_t rows;   // of the largest part: between rows of `scaled` and `scores`
+  int64_t rows;   // rows of the largest part: the distance of rows in `scaled` and `scores`
   int64_t lines;  // elements of a head in what follows `scores`
   StoredAttention stored;
   T *scaled, *scores, *room, *top, *sum, *factors;
@@ -196,7 +196,7 @@ struct Part : AttentionPart {
     }
   }
 
-  TensorView<T> result() const {  // of arrays of 16 bits before it is rounded
+  TensorView<T> result() const {  // the result of arrays of 16 bits, before it is rounded
     if constexpr (sizeof(T) == sizeof(float)) {
       const StoredAttention& own = buffers.stored;
       if (parts.stored) return {own.results, 3, {heads, rows, parts.d}, {own.rows * own.line, own.line, 1}};

@@ -38,7 +38,7 @@ struct AttentionHeads {
   }
 
   int64_t outer = 1, heads = 1;
-  int first_inner;  // of the leading dimensions that `heads` counts
+  int first_inner;  // the first of the leading dimensions that `heads` counts
 
  private:
   // Whether steps along the innermost so far lead on to the next of the dimension before it.
@@ -76,9 +76,9 @@ struct AttentionParts {
   int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
   int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
 
-  // Of heads that are computed together: their scores, and their keys and values.
+  // The most scores, and elements of keys and values, of the heads that are computed together.
   static constexpr int64_t kGroupScores = 4096, kGroupElements = 1 << 17;
-  // Of a head; fewer do not pay for the rounding of factors.
+  // Queries and products of a head: fewer do not pay for the rounding of factors.
   static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   AttentionHeads lead;
   int64_t l, s;           // queries and keys of a head

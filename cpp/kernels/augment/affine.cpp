@@ -19,7 +19,7 @@ using real = std::conditional_t<std::is_same_v<T, uint8_t>, float, T>;
 template <class R>
 struct Block : PixelPlaces<R> {
   int count;
-  int64_t offset[kPixelBlock];  // of the upper left tap, in x
+  int64_t offset[kPixelBlock];  // the place of the upper left tap in x
   bool inside[kPixelBlock];     // all four taps are in x
 };
 

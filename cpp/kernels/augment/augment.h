@@ -72,8 +72,8 @@ struct PixelPlaces {
 
 template <class T>
 struct AugmentKernels {
-  // Of `count` pixels from j on of row i of y, at most kPixelBlock; `nearest` rounds instead, and leaves down
-  // and right at 0.
+  // The places in x of `count` <= kPixelBlock pixels of row i of y, from j on; `nearest` rounds instead, and
+  // leaves down and right at 0.
   void (*locate)(const double (&matrix)[6], bool nearest, double h, double w, double i, double j, int count,
                  PixelPlaces<T>& places);
   // y = a pixel between four: taps[0 ... 3] are the upper left, upper right, lower left and lower right ones;

@@ -17,7 +17,7 @@ namespace {
 template <class T>
 struct ImageLines {
   int64_t count, width;    // lines for each row, elements for each item
-  int64_t step_x, step_y;  // from one item to the next
+  int64_t step_x, step_y;  // the distances from one item to the next
 
   ImageLines(const TensorView<const T>& x, const TensorView<T>& y)
       : step_x(x.strides[3]), step_y(y.strides[3]) {
@@ -107,7 +107,7 @@ void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t le
   // the columns of x counted from `left`: [first, last) are inside it
   const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
-  const int64_t begin = mirrored ? last - 1 : first;  // of x, in the order of y
+  const int64_t begin = mirrored ? last - 1 : first;  // the first column of x in the order of y
   if (first < last)
     copy_items(last - first, lines.width, from + (left + begin) * lines.step_x,
                mirrored ? -lines.step_x : lines.step_x, to + column_of_y(begin) * lines.step_y, lines.step_y);

@@ -13,8 +13,8 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
       count_(carver.take<int64_t>(1)),
       classes_(carver.take<Class>(most_classes())) {}
 
-// Of the positions of one phase, each next class has another first tap or another last tap inside the input:
-// that bounds their number.
+// From one class of a phase to the next, the first or the last tap that is inside the input changes. That
+// bounds the number of classes.
 int64_t Axis::most_classes() const {
   const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);

@@ -74,7 +74,7 @@ class Axis {
 
   AxisGeometry g_;
   Congruence whole_;  // transposed: the taps whose input is a whole number
-  int64_t phases_;    // from a position to the next that can be of its class
+  int64_t phases_;    // the distance from a position to the next that can be of its class
   int64_t* count_;
   Class* classes_;
 };

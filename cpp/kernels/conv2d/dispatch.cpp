@@ -65,7 +65,7 @@ void with_algorithm(const Conv2dBackwardInput<T>& c, Carver& carver, int threads
   with_algorithm(p, carver, threads, f);
 }
 
-// Of the gradients to weight and bias, those that the direct sum computes.
+// The gradients to weight and bias that the direct sum computes.
 template <class T, class F>
 void with_direct(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, const F& f) {
   if (c.algorithms.has(ConvAlgorithm::exchanged) && ExchangedWeight<T>::pays(c))
@@ -74,7 +74,7 @@ void with_direct(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, 
 }
 
 template <class Direct>
-struct PlanarOrDirect {  // of planes that gave an infinity or NaN
+struct PlanarOrDirect {  // the direct sum computes again where planes gave an infinity or NaN
   void run(const Team& team) const {
     team.region(ns, [&](const OpenTeam& team) {
       if (!planar.run(team)) direct.run(team);

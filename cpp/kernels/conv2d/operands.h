@@ -44,9 +44,9 @@ class PixelRows {
 template <class T>
 struct Panels {
   Panels(int64_t groups, int64_t per_group, int width = 0, bool may_be_wide = false);
-  int64_t groups, per_group;  // of output channels
+  int64_t groups, per_group;  // groups of output channels; channels of a group
   int64_t in_group;           // panels of one group
-  int width, rest_width;      // of the first panels, and as stored of all; of the others
+  int width, rest_width;      // width of the first panels, in which all are stored; of the others
   int64_t wide;               // the number of first panels in a group
 
   int64_t count() const { return groups * in_group; }

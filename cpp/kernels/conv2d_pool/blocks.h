@@ -18,7 +18,7 @@ struct PooledBlock {
   int64_t first, channels;
   int64_t width;    // elements of a pixel
   int64_t segment;  // used elements of a segment
-  int64_t vectors;  // of a segment
+  int64_t vectors;  // the vectors of a segment
   int64_t filter;   // elements
 };
 

@@ -30,7 +30,7 @@ struct Conv2dPoolForward {
   ConvAlgorithms algorithms;
   int64_t window[2];
   int64_t size[2];                        // p and q of z: Conv2dForward chooses its algorithm by them
-  TensorView<const float> packed_w = {};  // as Conv2dForward's
+  TensorView<const float> packed_w = {};  // the same as in Conv2dForward
   TensorView<const float> norm = {};      // likewise
 };
 

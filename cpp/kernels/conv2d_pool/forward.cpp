@@ -13,7 +13,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kRowsOfThread = 16;  // of windows: with fewer, several threads take the same rows
+constexpr int64_t kRowsOfThread = 16;  // rows of windows for a thread: with fewer, several threads share rows
 constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
@@ -61,7 +61,7 @@ class PooledDirect {
 
  private:
   using Region = DirectSum<float>::Region;
-  struct Band {  // of windows: some rows of one image or all rows of several; some columns or all
+  struct Band {  // windows: some rows of one image or all rows of several; some columns or all
     int64_t image, images, row, rows, column, columns;
     int64_t windows() const { return images * rows * columns; }
   };
@@ -88,7 +88,7 @@ class PooledDirect {
   DirectSum<float> sum_;
   int64_t images_of_band_, rows_of_band_;  // at most
   int64_t pixel_, buffer_size_;            // elements
-  int64_t most_windows_;                   // that fit into the buffer
+  int64_t most_windows_;                   // windows that fit into the buffer
   float* buffer_;                          // for each thread
 };
 
@@ -312,7 +312,7 @@ class PoolingSink final : public WinogradSink {
   const Conv2dPoolForward& call_;
   const Winograd& from_;
   WinogradBands bands_;
-  int64_t width_, buffer_size_;  // of a row of outputs; of a thread
+  int64_t width_, buffer_size_;  // the width of a row of outputs; the buffer of a thread
   float* buffer_;                // for each thread [band][row][column][channel]
 };
 

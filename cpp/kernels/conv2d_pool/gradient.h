@@ -11,15 +11,15 @@
 
 namespace ranvier {
 
-constexpr int kPooledRows = 3, kPooledVectors = 8;  // of a tile, at most
-constexpr int kPooledBits = 32;                     // of a mask: output channels
+constexpr int kPooledRows = 3, kPooledVectors = 8;  // the largest tile
+constexpr int kPooledBits = 32;                     // bits of a mask: output channels
 
 // Lists: list i has the entries [begin[i], end[i]) of value and index.
 struct PooledLists {
   float* value;    // the gradient
-  int32_t* index;  // of what it is to be multiplied with
+  int32_t* index;  // the index of what it is multiplied with
   int32_t *begin, *end;
-  int32_t* place;  // of its sum
+  int32_t* place;  // the place of its sum
 };
 
 // For each list i < count, row < rows and column of the tile:
@@ -43,11 +43,11 @@ struct PooledPixels {
   const uint8_t* where;
   const int64_t *dy_at, *where_at;
   int64_t dy_k;
-  const int32_t* corner;  // of pixel p: the index of its window's first element
+  const int32_t* corner;  // for pixel p the index of its window's first element
   int64_t pixels;
   int channels;
   int window_columns, window_elements;  // offsets beyond are ignored
-  int row_step, column_step;            // of an index, for a row and a column of the window
+  int row_step, column_step;            // what a row and a column of the window add to an index
 };
 
 // dx of a row of pixels: of pixel p and channel c, sum[p * sum_w + c], or 0 where saved, which may be null,
@@ -70,7 +70,7 @@ struct PooledQuads {
   const float* quads;
   int64_t dy_row, dy_column, where_row, where_column, quads_row, quads_column;
   int64_t rows, columns;
-  int elements;  // of a window: offsets beyond are ignored
+  int elements;  // elements of a window: offsets beyond are ignored
   int taps, vectors, last;
   int64_t tap[kMostQuadTaps];
   float* sum[kMostQuadTaps];

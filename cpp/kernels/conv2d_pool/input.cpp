@@ -43,7 +43,7 @@ class PooledInputGradient {
   void run(const Team& team) const;
 
  private:
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* dx;      // [block][row][column][width], with the padding
     PixelLists pixels;
     PooledLists lists;
@@ -65,10 +65,10 @@ class PooledInputGradient {
   PooledOffsets where_;
   bool patches_;
   PooledBlocks blocks_;
-  int64_t height_, width_;           // of dx with its padding, in pixels
+  int64_t height_, width_;           // the size of dx with its padding, in pixels
   int64_t group_, groups_;           // output channels whose filters stay in a cache
   int64_t masked_;                   // output channels of a mask: its bits
-  int64_t band_rows_;                // of pooled pixels
+  int64_t band_rows_;                // rows of pooled pixels
   int64_t entries_, lists_, masks_;  // how many a band has at most
   float* filters_;                   // [block][k][filter]
   TeamScratch scratch_;
@@ -182,7 +182,7 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
 
 void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch& s) const {
   PooledLists lists = s.lists;
-  int64_t entries = 0, count = 0;  // of the lists of all groups so far
+  int64_t entries = 0, count = 0;  // entries and number of the lists of all groups so far
   for (int64_t group = 0; group < groups_; ++group) {
     const int first = static_cast<int>(group * group_);
     in.channels = static_cast<int>(std::min((group + 1) * group_, out_));

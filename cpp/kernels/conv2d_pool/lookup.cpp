@@ -5,7 +5,7 @@
 namespace ranvier {
 namespace {
 
-// Of a channel's tables, which all output channels and taps read.
+// Bytes of a channel's tables, which all output channels and taps read.
 constexpr int64_t kSumQuadBytes = 16 << 10;
 constexpr int64_t kPixelsOfPart = 256;
 

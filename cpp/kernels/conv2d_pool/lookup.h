@@ -16,7 +16,7 @@ class PooledLookup {
   void run(const Team& team) const;
 
  private:
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* plane;   // a channel of a band of the input, with zeros for the padding
     float* quads;   // [channel][row][column][4]
   };
@@ -42,8 +42,8 @@ class PooledLookup {
   PooledOffsets where_;
   int64_t width_, panels_;    // output channels of a panel; panels
   int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
-  int64_t parts_;             // of the bands of all images; decided by the shapes alone
-  int64_t height_, pitch_;    // of a band of the input
+  int64_t parts_;             // parts of the bands of all images; decided by the shapes alone
+  int64_t height_, pitch_;    // the size of a band of the input
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
   TeamScratch scratch_;
 };

@@ -9,7 +9,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChannelsAtOnce = 8;  // in a store
+constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
 constexpr int64_t kSpace = 32;          // elements after the last one that whole vectors reach
 
 // Rows of the convolution, two for each window: as many as fit into L1 with their sums, or fewer, where

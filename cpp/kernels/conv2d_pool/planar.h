@@ -16,7 +16,7 @@ class PooledPlanar {
   void run(const Team& team) const;
 
  private:
-  int64_t z_step() const;  // from channel to channel of the sums
+  int64_t z_step() const;  // the distance of channels in the sums
   int64_t pooled_step() const;
   void list_places() const;
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;
@@ -25,7 +25,7 @@ class PooledPlanar {
   Conv2dPoolForward call_;
   PlanarSum sum_;
   int64_t out_, groups_;  // channels; fours of them
-  int64_t* places_;       // of the windows of a band in y
+  int64_t* places_;       // the places in y of the windows of a band
   float *z_, *pooled_;    // for each thread: [channel][pixel], [channel][window]
   uint32_t* offsets_;     // for each thread: [four channels][window]
 };

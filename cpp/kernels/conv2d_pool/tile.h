@@ -21,7 +21,7 @@ struct PooledRow {
   bool relu;
   float* y;
   uint8_t* where;  // or null
-  int64_t step;    // of both, from window to window
+  int64_t step;    // from window to window in y and in `where`
 };
 
 constexpr int kMaxPooledWindows = 4;
@@ -59,7 +59,7 @@ struct PooledPlanes {
 
 struct PooledKernels {
   void (*row)(const PooledRow&);
-  int windows[2];             // of a tile of one vector of channels, and of two
+  int windows[2];             // windows of a tile of one vector of channels, and of two
   void (*tile)(PooledTile&);  // may lengthen its lists of windows
   // y[k] = the maximum of the four outputs of a tile, where[k] (or null) = 2i + j of the first that is it
   void (*winograd_tile)(const WinogradSums&, float* y, uint8_t* where);

@@ -10,14 +10,14 @@
 namespace ranvier {
 namespace {
 
-// Of a block of the input, which all output channels read. Somewhat more than L1: the filters, which come
-// from L2 for each region, are then used for more pixels.
+// Bytes of a block of the input, which all output channels read. Somewhat more than L1: the filters, which
+// come from L2 for each region, are then used for more pixels.
 constexpr int64_t kSumRegionBytes = 40 << 10;
 constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
 constexpr int64_t kPixelsOfPart = 192;
 constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
-constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
+constexpr int64_t kListedChannels = 32;  // channels whose lists are made at a time
 
 // For each output channel the list of its gradients in a region, and for each entry the patch of the input
 // that it came from, times the gradient, added to the channel's filter. Partial sums over fixed parts of the
@@ -34,7 +34,7 @@ class PooledWeightGradient {
     const float* data;
     int64_t block, image, row;  // pixels
   };
-  struct Scratch {  // of a thread
+  struct Scratch {  // what each thread has
     float* x;       // [block][image][row][column][width], with zeros for the padding
     PixelLists pixels;
     PooledLists lists;
@@ -60,9 +60,9 @@ class PooledWeightGradient {
   int64_t out_;  // channels
   PooledOffsets where_;
   PooledBlocks blocks_;
-  int64_t images_, rows_, columns_;  // of a region, at most: its input about fits in L1
+  int64_t images_, rows_, columns_;  // the largest region: its input about fits in L1
   int64_t regions_, parts_;          // by the shapes alone
-  int64_t entries_;                  // of a list, at most
+  int64_t entries_;                  // the most entries of a list
   bool in_place_;
   float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
   TeamScratch scratch_;

@@ -9,9 +9,9 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kWholeImage = 256;  // tiles, whose sums stay in L2
-constexpr int64_t kLeastRows = 6;     // of tiles in a band, so that few are computed twice
+constexpr int64_t kLeastRows = 6;     // rows of tiles in a band: so many that few are computed twice
 
-// Of images that are cut, a band begins with the last row of tiles of the one before.
+// If an image is cut into bands, each begins with the last row of tiles of the one before.
 WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
   const int64_t rows = c.dy.shape[2], columns = std::max<int64_t>(c.dy.shape[3], 1);
   const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)

@@ -88,7 +88,7 @@ void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
   team.walk(nest, kNsPerElement * nest.size, [&](int64_t count, const int64_t* offsets) {
-    alignas(64) int64_t block[kBlock];  // of whatever is wide
+    alignas(64) int64_t block[kBlock];  // memory for elements of any dtype of up to 8 bytes
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
     char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
     if (dense && step_x == 1 && step_y == 1) return dense(p, count, q);

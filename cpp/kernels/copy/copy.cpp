@@ -14,11 +14,11 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerByte = 0.06;
-constexpr int64_t kPixels = 1024;          // of three channels, that are converted at once
+constexpr int64_t kPixels = 1024;          // pixels of three channels that are converted at once
 constexpr int64_t kManyRows = 16;          // enough for every thread
-constexpr int64_t kJoinedBytes = 1 << 14;  // of y that are written at once: the next lines of each x are near
-constexpr int64_t kBufferBytes = 1 << 14;  // of a large y, that memcpy takes
-constexpr int64_t kLongBytes = 1 << 13;    // of a row: memcpy has stores that do not read a line before
+constexpr int64_t kJoinedBytes = 1 << 14;  // bytes of y written at once: next lines of each x are near
+constexpr int64_t kBufferBytes = 1 << 14;  // bytes of a large y that one memcpy copies
+constexpr int64_t kLongBytes = 1 << 13;  // bytes of a row for memcpy, whose stores do not read a line before
 
 // y[i] = x[-i]
 void reverse_bytes(int64_t n, const char* x, char* y) {
@@ -223,7 +223,7 @@ template struct Fill<BFloat16>;
 
 namespace {
 
-// Of row i, the elements [first, last) stay.
+// Copies row i: the elements [first, last) stay, the others become 0.
 template <class T>
 void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_t step, T* y) {
   const int64_t edge = std::clamp<int64_t>(i + c.diagonal + !c.upper, 0, n);

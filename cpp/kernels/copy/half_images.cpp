@@ -10,10 +10,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kFloats = 3 << 16;   // of the images of a block: 768 KB
+constexpr int64_t kFloats = 3 << 16;   // floats of the images of a block: 768 KB
 constexpr int64_t kTimesOthers = 16;   // or so many times the weights, which each block may pack again
 constexpr int64_t kLeast = 2;          // images: sums of pairs of bfloat16 are of two, see conv2d/medium
-constexpr double kNsPerElement = 0.5;  // of the largest view, at least
+constexpr double kNsPerElement = 0.5;  // the time of an element of the largest view, at least
 
 // The strides of memory without gaps, in the order of v's dimensions.
 void make_dense(AnyView& v) {
@@ -67,7 +67,7 @@ struct ImageBlock {
   static constexpr int kMost = ImageCall::kMost, kBytes = ImageCall::kBytes;
   const ImageCall& whole;
   alignas(16) char call[kBytes];
-  int64_t images = 0, size = 0;             // of all; of a block, at most
+  int64_t images = 0, size = 0;             // the number of images; the most in a block
   float *floats[kMost] = {}, *more[kMost];  // more: for what is added to the sums of the blocks before
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {

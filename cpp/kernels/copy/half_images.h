@@ -10,7 +10,7 @@
 #include "base/parallel.h"
 #include "base/views.h"
 
-// Of a call: its views with an image for each index of the first dimension, and all others.
+// Lists the views of a call: those with an image for each index of the first dimension, and all others.
 #define RANVIER_IMAGES(images, others) \
   template <class Views>               \
   void list_images(Views& v) const {   \
@@ -46,7 +46,7 @@ class ImageCall {
 
  private:
   static constexpr int kMost = 6, kBytes = 1536;
-  struct Place {  // of a view in the call
+  struct Place {  // the place of a view in the call
     int64_t position;
     bool images, writes;
   };

@@ -5,7 +5,7 @@
 namespace ranvier {
 namespace {
 
-double cost_ns(int64_t n) { return 15 + 0.3 * static_cast<double>(n); }  // of a line
+double cost_ns(int64_t n) { return 15 + 0.3 * static_cast<double>(n); }  // the time of a line
 
 template <class T, class Call>
 DistanceLines<T> common_lines(const Call& call) {

@@ -129,7 +129,7 @@ struct Cosine {
       return a;
     }
   };
-  struct ScaledSums : Sums {  // of x1 v[1] and x2 v[2]
+  struct ScaledSums : Sums {  // the sums of x1 v[1] and x2 v[2]
     static constexpr bool rare = true;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {

@@ -105,7 +105,7 @@ template <class T>
 struct Block {
   const PairGradients<T>& call;
   const Counts& size;
-  int64_t rows, columns;  // of the set that dx is for, and of the other
+  int64_t rows, columns;  // the sizes of the set that dx is for, and of the other
   const T *own, *other, *dy, *y;
   T* of_pairs;
   PairPower power;

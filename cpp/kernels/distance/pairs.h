@@ -19,7 +19,7 @@ namespace ranvier {
 
 enum class PairPower { zero, one, two, largest, other };
 
-constexpr int kPairRows = 4;        // of x1, that share each load of x2
+constexpr int kPairRows = 4;        // rows of x1 that share each load of x2
 constexpr int64_t kPairGroup = 64;  // pairs of a row whose gradients are added first
 
 template <class T>

@@ -74,7 +74,7 @@ RANVIER_TABLES(DropoutKernels, dropout_kernels)
 struct PhiloxState {
   uint64_t* counter;  // 4 words
   uint64_t* key;      // 2
-  int position;       // of the next word in the buffer
+  int position;       // the position of the next word in the buffer
   uint64_t buffer[4];
   int has_half;
   uint32_t half;

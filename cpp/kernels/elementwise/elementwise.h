@@ -86,7 +86,7 @@ using ElementwiseFunction = void (*)(const ElementRow&);
 template <class T>
 struct ElementwiseKernels {
   ElementwiseFunction op[static_cast<int>(ElementwiseOp::count)];
-  // Of rows of float16, of bfloat16, as all operands and y; null where op takes rows that are made floats.
+  // For rows of float16 or bfloat16, in all operands and y; null where op takes rows that are made floats.
   ElementwiseFunction of_float16[static_cast<int>(ElementwiseOp::count)];
   ElementwiseFunction of_bfloat16[static_cast<int>(ElementwiseOp::count)];
   ElementwiseFunction compare[static_cast<int>(CompareOp::count)];

@@ -14,11 +14,11 @@ namespace {
 
 constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;
-constexpr int64_t kBlockBytes = 4096;             // of an array: all of them stay in L1
+constexpr int64_t kBlockBytes = 4096;             // bytes of each array in a block: all of them stay in L1
 constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
 constexpr int64_t kShortRow = 128;
 constexpr int64_t kLeastGroup = 32;  // elements of a run and its repetitions: fewer are copied row by row
-// Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
+// The tile where an operand is transposed: whole lines of cache in both directions, four in a row.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
 
 template <class U>
@@ -327,7 +327,7 @@ struct Loops {
 
   void run(const Team& team, double ns) const {
     if (nest.size == 0) return;
-    int item = 1;  // of the operands' type
+    int item = 1;  // bytes of the largest element of an operand
     for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
     if (direct())
       return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });

@@ -10,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;   // of rows that are in the second cache
+constexpr double kNsPerByte = 0.03;   // the time of a byte in rows that are in the second cache
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
 // to += scale * from. Vectors by hand: this file is compiled for size.
@@ -89,7 +89,7 @@ template <class T>
 struct Columns {
   const BagBackward<T>& call;
   int64_t first, last, rows, width;
-  T* shares;        // of a bag, by column
+  T* shares;        // the shares of a bag, by column
   int64_t* picked;  // null: not wanted
 
   int64_t row(int64_t i) const { return inside(call.index.data[i], rows); }

@@ -12,7 +12,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.1;    // of rows that are anywhere in the table
+constexpr double kNsPerByte = 0.1;    // the time of a byte in rows that are anywhere in the table
 constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 

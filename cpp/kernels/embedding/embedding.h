@@ -81,7 +81,7 @@ struct BagRows {
   const T* weight;
   int64_t rows, width;
   const int64_t* index;
-  int64_t count, after;  // of the bag; indices beyond it, whose rows are wanted soon
+  int64_t count, after;  // indices of the bag, and beyond it, whose rows are wanted soon
   const T* scale;        // null: 1
   T* y;
 };

@@ -9,7 +9,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kMostBytes = 64;  // of a vector
+constexpr int64_t kMostBytes = 64;  // the bytes of the longest vector
 constexpr int64_t kBlock = 64;
 
 template <class T>
@@ -20,7 +20,7 @@ struct Memory {
 
 template <class T>
 Memory<T> carve(Carver& carver, int64_t n, int threads) {
-  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // of each of two arrays
+  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays
   const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
   return {roots, carver.take<T>(threads * each), each};
@@ -74,7 +74,7 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
   const int64_t size = numel(y) / count, lanes = kernels.lanes;  // size: of a row of y
   const int64_t width = real ? 1 : 2;
   const bool columns = x.strides[outer] != width && x.shape[outer] != 1;
-  const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // of a row, roughly
+  const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // the time of a row, roughly
   team.region(ns * double(count), [&](const OpenTeam& team) {
     fill_roots(team, n, memory.roots);
     const int64_t groups = (count + lanes - 1) / lanes;

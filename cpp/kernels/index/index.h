@@ -35,11 +35,11 @@ enum class ScatterOp { put, sum, product, max, min };
 template <class T>  // likewise, to put
 struct Scatter {
   RANVIER_CALL("scatter", base, x, index, y, found);
-  bool finds_outside() const;  // as those of Gather
+  bool finds_outside() const;  // the same as in Gather
   int axis;
   bool from_0;
   ScatterOp op;
-  TensorView<const T> base;  // of y's shape, y itself, or data null
+  TensorView<const T> base;  // has y's shape, or is y itself, or data is null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
@@ -52,8 +52,8 @@ struct ScatterBackward {
   int axis;
   TensorView<const T> dy;
   TensorView<const int64_t> index;
-  TensorView<T> dbase;  // of dy's shape
-  TensorView<T> dx;     // of index's shape
+  TensorView<T> dbase;  // has dy's shape
+  TensorView<T> dx;     // has index's shape
 };
 
 }  // namespace ranvier

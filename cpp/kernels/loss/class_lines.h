@@ -28,8 +28,8 @@ struct LineGroup {
   bool along;
   bool any_ignored;
   alignas(64) T used[lanes<T>];                        // 0: the line is ignored
-  alignas(64) T weight[lanes<T>], of_class[lanes<T>];  // of the line's class, of which it has the score
-  int64_t index[lanes<T>];                             // of the class; -1: none
+  alignas(64) T weight[lanes<T>], of_class[lanes<T>];  // the weight and the score of the line's class
+  int64_t index[lanes<T>];                             // the index of the line's class; -1: none
 };
 
 // scores: whether of_class is needed; the caller then does more with each line than write it once. This and
@@ -63,7 +63,7 @@ RANVIER_INLINE vec<T> where_used(const LineGroup<T>& g, typename VecOf<T>::type 
   return g.any_ignored ? select(load(g.used) == T(0), vec<T>{}, v) : v;
 }
 
-// Of classes: q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
+// The coefficient of class c is q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
 template <class T>
 struct Coefficients {
   T keep, spread;

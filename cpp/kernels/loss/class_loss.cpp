@@ -64,8 +64,8 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
   }
 }
 
-// Whether small_cross_entropy.h takes it: what else would be one part. An index that does not fit in 32 bits
-// is no class.
+// Whether the functions of small_cross_entropy.h may compute the call: its sums would be of one part also in
+// the general functions. They read indices in 32 bits, in which ignore_index must fit.
 template <class T, class Call>
 bool is_small(const Call& call) {
   const int64_t ignored = call.settings.ignore_index;

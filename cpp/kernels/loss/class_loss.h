@@ -75,12 +75,12 @@ struct ClassLines {
   OverLines<const T> x, probabilities;
   OverLines<const int64_t> index;
   OverLines<const T> dy;             // one for each line, or with line = 0 one for all
-  OverLines<T> tops_and_sums, loss;  // as forward writes them
-  OverLines<T> share;                // of the divisor, forward
+  OverLines<T> tops_and_sums, loss;  // written by forward
+  OverLines<T> share;                // each line's share of the divisor, written by forward
   OverLines<const T> saved;          // tops_and_sums, as backward reads it
   OverLines<T> dx;
-  const T* weight;  // of n classes, dense
-  T scale;          // of dy
+  const T* weight;  // the weights of n classes, dense
+  T scale;          // dy is multiplied by it
   T weights;        // their sum, where smoothing > 0
   ClassLossSettings settings;
 };
@@ -99,7 +99,7 @@ template <class T>
 struct ClassLossKernels {
   using Function = void (*)(const ClassLines<T>&);
   Function forward[int(ClassLoss::count)], backward[int(ClassLoss::count)];
-  Function target_backward;  // of cross_entropy
+  Function target_backward;  // the gradient of probabilities of cross_entropy
   double (*sum)(int64_t n, const T* x);
   SmallCrossEntropy<T> small;  // null where the level or T has none
 };

@@ -34,7 +34,7 @@ double of_bits(uint64_t bits) {
 // 2^e for e < 1024, and 0 for exponents below those of normal numbers.
 inline double power(double e) {
   const double biased = e + 1023 > 0 ? e + 1023 : 0;
-  return of_bits(bits_of(biased + 0x1p52) << 52);  // whose last bits are the whole number
+  return of_bits(bits_of(biased + 0x1p52) << 52);  // the last bits of biased + 2^52 are the whole number
 }
 
 // The same number with m in [1, 2) or 0, for m in [0, 2^1000) or NaN.

@@ -66,8 +66,8 @@ struct Huber {
 
 // -(t log x + (1 - t) log(1 - x))
 struct Bce {
-  static constexpr int floor = -100;            // of the logarithms: x = 0 or 1 gives a finite loss
-  static constexpr double least_slope = 1e-12;  // of x (1 - x), which the gradient divides by
+  static constexpr int floor = -100;            // the least logarithm: x = 0 or 1 gives a finite loss
+  static constexpr double least_slope = 1e-12;  // the least x (1 - x), which the gradient divides by
   template <class V>
   RANVIER_INLINE V log_of(V x) {
     return at_least(log(x), floor);

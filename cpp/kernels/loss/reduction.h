@@ -13,7 +13,7 @@ inline int loss_parts(double cost_ns) {
   return cost_ns < 1000 ? 1 : cost_ns < 500 * kLossParts ? static_cast<int>(cost_ns / 500) : kLossParts;
 }
 
-// Of an operand that may be absent.
+// The strides of an operand, zeros if it is absent.
 constexpr int64_t kZeros[kMaxDims] = {};
 template <class E>
 static const int64_t* strides_or_zeros(const TensorView<E>& v) {

@@ -1,7 +1,10 @@
-// cross_entropy of a few lines of a few classes, as a small network's step has it: classes and lines are
-// contiguous, targets are indices, no weights and no smoothing. No loop nest, and a vector of targets is
-// compared with each class, where the general functions look at one line after another. The bits are theirs.
-// Included by class_loss.isa.cpp only.
+// cross_entropy of a few lines of a few classes, as a small network's step has it. is_small() in
+// class_loss.cpp chooses it: classes and lines are contiguous, targets are indices, there are no weights and
+// no smoothing.
+//
+// A vector has one class of L lines. The classes of the L lines are one vector of indices too, which is
+// compared with each class number in turn; the general functions read the index of one line after another.
+// Results have the same bits as theirs. Included by class_loss.isa.cpp only.
 #pragma once
 #include "kernels/loss/class_lines.h"
 #include "kernels/loss/class_loss.h"
@@ -12,12 +15,12 @@
 namespace ranvier::RANVIER_ISA {
 
 #if RANVIER_HAS_FMA
-// Every second lane of a and then of b, from lane kFirst on.
+// Every second lane of a and then of b, from lane kFirst on: with kFirst = 0, a0 a2 ... b0 b2 ...
 template <int kFirst, class V, int... I>
 RANVIER_INLINE V alternate(V a, V b, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(a, b, (2 * I + kFirst)...);
 }
-// a0 b0 a1 b1 ...: the lower half of it, or the upper.
+// The lower or the upper half of the lanes a0 b0 a1 b1 ...: the inverse of `alternate`.
 template <bool kUpper, class V, int... I>
 RANVIER_INLINE V woven(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
@@ -26,29 +29,35 @@ RANVIER_INLINE V woven(V a, V b, std::integer_sequence<int, I...>) {
 template <class T>
 using Lanes = std::make_integer_sequence<int, lanes<T>>;
 
-// The classes of `count` lines; -1 where a line is ignored, beyond the last, or has a class that is none.
+// The classes of `count` lines from `first` on, as 32-bit integers. -1 stands for a lane beyond the last
+// line, a line that is ignored, and an index that is no class (the binding refuses these; another thread may
+// write one afterwards).
+//
+// The indices are int64. On a little-endian machine the even ones of their 32-bit halves are the low halves,
+// and these are the index: every index that the binding accepts, and ignore_index (is_small() checks it),
+// fits.
 template <class T>
 RANVIER_INLINE ivec<T> classes_of(const ClassLines<T>& l, int64_t first, int count) {
   constexpr int L = lanes<T>;
-  static_assert(sizeof(T) == sizeof(int32_t));
+  static_assert(sizeof(T) == sizeof(int32_t) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
   const int64_t* index = l.index.data + first;
   alignas(64) int32_t part[2 * L];
-  ivec<T> even, odd, classes;
+  ivec<T> first_half, second_half, classes;  // the 64-bit indices of L / 2 lines each
   if (count == L) {
-    __builtin_memcpy(&even, index, sizeof even);
-    __builtin_memcpy(&odd, index + L / 2, sizeof odd);
+    __builtin_memcpy(&first_half, index, sizeof first_half);
+    __builtin_memcpy(&second_half, index + L / 2, sizeof second_half);
   } else {
-    __builtin_memset(part, 0xff, sizeof part);
+    __builtin_memset(part, 0xff, sizeof part);  // every index is -1
     __builtin_memcpy(part, index, size_t(count) * sizeof *index);
-    __builtin_memcpy(&even, part, sizeof even);
-    __builtin_memcpy(&odd, part + L, sizeof odd);
+    __builtin_memcpy(&first_half, part, sizeof first_half);
+    __builtin_memcpy(&second_half, part + L, sizeof second_half);
   }
-  classes = alternate<0>(even, odd, Lanes<T>());
-  const int32_t none = static_cast<int32_t>(l.settings.ignore_index), n = static_cast<int32_t>(l.n);
-  return select((classes == none) | (classes < 0) | (classes >= n), ivec<T>{} - 1, classes);
+  classes = alternate<0>(first_half, second_half, Lanes<T>());
+  const int32_t ignored = static_cast<int32_t>(l.settings.ignore_index), n = static_cast<int32_t>(l.n);
+  return select((classes == ignored) | (classes < 0) | (classes >= n), ivec<T>{} - 1, classes);
 }
 
-// Row k of the tile is class k of lines `first` and after.
+// Row k of the tile becomes the scores of class k of `count` lines from `first` on, one line in each lane.
 template <class T>
 RANVIER_INLINE void load_classes(Tile<T>& tile, const ClassLines<T>& l, int64_t first, int count) {
   constexpr int L = lanes<T>;
@@ -62,6 +71,7 @@ RANVIER_INLINE void load_classes(Tile<T>& tile, const ClassLines<T>& l, int64_t 
   }
 }
 
+// The loss of a line is (top - x[class]) + log(sum of exp(x - top)), where top is the line's greatest score.
 template <class T>
 static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
   constexpr int L = lanes<T>;
@@ -78,7 +88,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
       of_class = select(classes == k, x, of_class);
-      sum += exp_beside_1(x - top);
+      sum += exp_beside_1(x - top);  // exp; where it is too small to change the sum, not exact
     }
     T* saved = l.tops_and_sums.data + first;
     store_lanes(saved, top, count);
@@ -90,6 +100,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
   sums[1] = double(reduce_add(used));
 }
 
+// dx[k] = dy (softmax(x)[k] - (1 if k is the class, else 0)), and 0 in lines that are ignored.
 template <class T>
 static void small_backward(const ClassLines<T>& lines) {
   constexpr int L = lanes<T>;
@@ -100,6 +111,8 @@ static void small_backward(const ClassLines<T>& lines) {
     const int count = l.count - first < L ? int(l.count - first) : L;
     const ivec<T> classes = classes_of(l, first, count);
     const T* saved = l.saved.data + first;
+    // factor exp(x - top) is dy softmax(x). scaled_softmax() makes it 0 where exp(x - top) < least, since it
+    // would be subnormal, which is slow.
     const vec<T> top = load_lanes(saved, count), factor = dy / load_lanes(saved + l.saved.step, count);
     const vec<T> least = least_softmax(factor);
     load_classes(tile, l, first, count);
@@ -119,7 +132,8 @@ static void small_backward(const ClassLines<T>& lines) {
 }
 #endif
 
-// Float only, which small networks have, and not at the lowest level: the code is not worth its size there.
+// The functions exist for float only, which small networks have, and not for the lowest level: the code is
+// not worth its size there.
 template <class T>
 static constexpr SmallCrossEntropy<T> small_cross_entropy() {
 #if RANVIER_HAS_FMA

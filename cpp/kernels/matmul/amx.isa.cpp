@@ -133,11 +133,12 @@ static void run_tile(const MatmulTile<float>& tile) {
 
 // --- Few rows of a: a block of b at a time is rounded into L1, in turns with products of the one before.
 
-constexpr int kFactors = 2 * L;    // of a step
+constexpr int kFactors = 2 * L;    // factors of a step
 constexpr int kRounded = 128 * L;  // elements of a block
 constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 
-// Of a block. kAlong: columns of b are contiguous along k, and rows of the left factor; else rows of b are.
+// The steps and columns of a block. kAlong: columns of b are contiguous along k, and rows of the left factor;
+// else rows of b are.
 template <int kParts, bool kAlong>
 constexpr int kSteps = (kAlong ? 4 : 2) / kParts;
 template <bool kAlong>

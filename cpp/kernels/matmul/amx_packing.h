@@ -8,7 +8,7 @@
 namespace ranvier::RANVIER_ISA {
 
 using V = vec<float>;
-constexpr int L = lanes<float>, kSide = 2 * L;  // of a tile
+constexpr int L = lanes<float>, kSide = 2 * L;  // kSide: rows and columns of a tile
 constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
 
 RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }
@@ -82,7 +82,7 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
 template <int kParts, bool kRows>
 static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                         float* dst, int missing) {
-  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // of an element; elements of a step
+  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // factors of an element; elements of a step
   rs /= kFactors;
   int64_t factors = k * kFactors - missing;
   for (int64_t p = 0; p < k; p += kStep, factors -= 2 * L, src += 2 * L * rs, dst += kStep * width)

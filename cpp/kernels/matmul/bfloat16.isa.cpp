@@ -1,4 +1,9 @@
-// matmul's tiles and packing for pairs of bfloat16: see pairs.h. Of level v4 alone.
+// matmul's tiles and packing for pairs of bfloat16: see pairs.h. This file is compiled for level v4 alone.
+//
+// A pair is two numbers of bfloat16 that are neighbours along k; it has the place of one float32. A packed
+// array consists of pairs. An array that is not packed consists of numbers of float32, two for each pair. Its
+// stride along k (rs_pair in packing, cs_a and rs_b in a tile) is that from one pair to the next: the second
+// number of a pair is half of this stride after the first.
 #if RANVIER_PAIRS
 #include "kernels/matmul/pairs.h"
 
@@ -10,7 +15,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Each lane: the bfloat16 of `low`, then that of `high`.
+// Each lane of the result is a pair: the lane of `low` rounded to bfloat16, then that of `high`.
 RANVIER_INLINE vec<float> pairs(vec<float> low, vec<float> high) {
   static constexpr uint16_t order[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -18,7 +23,8 @@ RANVIER_INLINE vec<float> pairs(vec<float> low, vec<float> high) {
   return (vec<float>)_mm512_maskz_permutexvar_epi16(~__mmask32(0), _mm512_loadu_si512(order), both);
 }
 
-// Up to 2 L numbers, from p on, as up to L pairs.
+// The `count` <= 2 L contiguous numbers at p, as pairs of neighbours. A last pair may lack its second number,
+// which is 0 then.
 RANVIER_INLINE vec<float> pairs_at(const float* p, int count) {
   const int more = count > L ? count - L : 0;
   const vec<float> low = load_n(p, count - more), high = load_n(p + L, more);
@@ -33,7 +39,7 @@ extern void round_rows(int64_t rows, int64_t factors, const float* src, int64_t 
     }
 }
 
-// n elements, 0 <= n <= L, that are `stride` apart.
+// A vector of n elements, 0 <= n <= L, that are `stride` apart in memory.
 static vec<float> line_of(const float* p, int64_t stride, int n) {
   if (stride == 1) return load_n(p, n);
   float x[L] = {};
@@ -42,18 +48,22 @@ static vec<float> line_of(const float* p, int64_t stride, int n) {
   return load(x);
 }
 
-// A vector of columns after the other, lines of pairs of two lines of src each.
-static void pack_lines(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
+// Packs k pairs of each column, for b with contiguous rows or any strides: dst[p * width + j] is the pair of
+// src[p * rs_pair + j * cs] and src[p * rs_pair + rs_pair / 2 + j * cs], 0 for columns <= j < width. It takes
+// L columns at a time, from the first pair to the last. odd: the last pair lacks its second number, which is
+// 0.
+static void pack_lines(int64_t k, int columns, int width, const float* src, int64_t rs_pair, int64_t cs,
                        float* dst, bool odd) {
   constexpr int kAheadRows = 16;
-  const int64_t second = rs / 2;
+  const int64_t second = rs_pair / 2;  // from the first number of a pair to the second: one row of src
   for (int j = 0; j < width; j += L, src += L * cs, dst += L) {
     const int n = columns - j < L ? columns - j : L, stored = width - j < L ? width - j : L;
     const float* from = src;
     float* to = dst;
+    // line(p): L numbers of the row of src that p points to.
     const auto lines = [&](int64_t k, const auto& line) RANVIER_INLINED {
 #pragma GCC unroll 1
-      for (; k > 0; --k, from += rs, to += width) {
+      for (; k > 0; --k, from += rs_pair, to += width) {
         __builtin_prefetch(from + kAheadRows * second, 0, 2);
         __builtin_prefetch(from + (kAheadRows + 1) * second, 0, 2);
         store_n(to, pairs(line(from), line(from + second)), stored);
@@ -69,14 +79,15 @@ static void pack_lines(int64_t k, int columns, int width, const float* src, int6
   }
 }
 
-static void pack_pairs(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
+// MatmulKernels::pack of pairs: as pack_lines(), and faster where columns are contiguous (rs_pair = 2).
+static void pack_pairs(int64_t k, int columns, int width, const float* src, int64_t rs_pair, int64_t cs,
                        float* dst, int missing) {
   const bool odd = missing != 0;
-  if (rs == 2 && cs != 1)
+  if (rs_pair == 2 && cs != 1)
     pack_columns(2 * k - odd, columns, width, src, cs, dst,
                  [](const float* p, int n) RANVIER_INLINED { return pairs_at(p, n); });
   else
-    pack_lines(k, columns, width, src, rs, cs, dst, odd);
+    pack_lines(k, columns, width, src, rs_pair, cs, dst, odd);
 }
 
 static void run_pair_tile(const MatmulTile<float>& tile) {
@@ -88,27 +99,38 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
   run_tiles_of_pairs(tile, width, total, more, sum, [](const MatmulTile<float>&, float*) RANVIER_INLINED {});
 }
 
-// --- Few rows of a: b is rounded where it is, as often as there are passes of rows.
+// --- Few rows of a. b is not packed beforehand: each pass over b multiplies up to kFewRows rows of a by it,
+// and rounds its numbers to bfloat16 again.
 
-constexpr int kFewRows = 12;  // at once; there is code for some numbers, of which the rest are zero
-constexpr int kHeights[] = {1, 2, 4, 6, 8, kFewRows};        // at most twice as many
-constexpr int kSquareColumns = 4 * L, kSquarePairs = 2 * L;  // of a b with contiguous columns, at a time
-// Elements of a pair of rows of b: from a page on, so many pairs have all their columns first.
+// The most rows of a in a pass. The loops exist for the numbers of rows in kHeights; others are padded with
+// rows of zeros to the next height. A height is at most twice the number of rows, for which `sums` has room.
+constexpr int kFewRows = 12;
+constexpr int kHeights[] = {1, 2, 4, 6, 8, kFewRows};
+// A b with contiguous columns is packed after all, a square of so many columns and pairs at a time, which L1
+// holds.
+constexpr int kSquareColumns = 4 * L, kSquarePairs = 2 * L;
+// Where rs_b, two rows of b, is more than kLongRow floats (a page of memory), kPairsOfLong pairs are
+// multiplied in all columns before the next pairs are, so that few pages are in use at a time.
 constexpr int64_t kLongRow = 1024, kPairsOfLong = 4;
-constexpr int64_t kInFewSets = 512;  // elements: columns so far apart share sets of L1, which hold few
+// Columns whose distance is a multiple of so many floats fall into the same few sets of L1, which hold few
+// lines: then a square has half as many columns.
+constexpr int64_t kInFewSets = 512;
 
+// A product of a panel of a and a part of b, whose results are added to `sums`.
 struct FewRows {
-  int64_t k;
-  const float* a;  // a panel of pairs
-  const float* b;  // rows of float32, rs_b / 2 apart, or, where they are packed, of pairs
+  int64_t k;       // pairs
+  const float* a;  // a packed panel: pair p of row i is a[p * height + i]
+  const float* b;  // rows of float32 that are rs_b / 2 apart, or packed rows of pairs that are rs_b apart
   int64_t rs_b;
   int columns;
-  bool odd;    // the last pair has one product
-  bool first;  // else the sums go on
+  bool odd;    // the last pair lacks its second number
+  bool first;  // the sums begin with this product; else it is added to them
   float* sums;
   int64_t width;  // elements of a row of sums
 };
 
+// Adds the product to the sums of kRows rows and kVectors vectors of columns, from `column` on. kPacked: b is
+// packed; else its numbers are made pairs here.
 template <int kRows, int kVectors, bool kPacked>
 static void few_columns(const FewRows& t, int column) {
   constexpr int kAheadPairs = 4;
@@ -157,6 +179,7 @@ static void few_columns(const FewRows& t, int column) {
   }
 }
 
+// All columns of a b that is not packed, kVectors vectors at a time; the last ones by half as many.
 template <int kRows, int kVectors>
 static void few_rows(const FewRows& t, int column = 0) {
   for (; t.columns - column > (kVectors - 1) * L; column += kVectors * L)
@@ -165,7 +188,10 @@ static void few_rows(const FewRows& t, int column = 0) {
     if (column < t.columns) few_rows<kRows, kVectors / 2>(t, column);
 }
 
-// Up to kFewRows rows.
+// sums [height, width] = the products of the tile, which has up to kFewRows rows of a and, where step_b is
+// not 1, up to kDotRows: see run_pair_gemv() for step_b, plan.cpp for the bound. in_place has an entry for
+// each of kHeights, with as many vectors of columns as the registers hold sums for. `packed` has entries for
+// the heights 2 and 4, for squares of half and of all kSquareColumns.
 static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width) {
   typedef void (*Few)(const FewRows&, int);
   static constexpr Few in_place[] = {few_rows<1, 8>, few_rows<2, 8>, few_rows<4, 4>,
@@ -178,7 +204,8 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
   const int rows = kHeights[height];
   pack_pairs(t.k, t.rows, rows, t.a, t.cs_a, t.rs_a, panel, t.odd);
   FewRows f{t.k, panel, t.b, t.rs_b, t.columns, t.odd, true, sums, width};
-  if (t.step_b == 1) {
+  if (t.step_b == 1) {  // rows of b are contiguous
+    // `some` pairs at a time in all columns: see kPairsOfLong.
     const int64_t some = t.rs_b > kLongRow ? kPairsOfLong : t.k;
     for (int64_t p = 0; p < t.k; p += some, f.b += some * t.rs_b, f.a += some * rows) {
       f.k = t.k - p < some ? t.k - p : some;
@@ -187,6 +214,7 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
     }
     return;
   }
+  // Columns of b are contiguous: one square of them at a time is packed and multiplied.
   const bool in_few_sets = t.step_b % kInFewSets == 0;
   f.b = squares;
   for (int j = 0; j < t.columns; j += f.columns, f.sums += f.columns) {
@@ -203,8 +231,9 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
   }
 }
 
-// As gemv.h; b[p, j] at b[p * rs_b + j * step_b], where step_b is 1 or, of numbers, those of a pair are
-// neighbours.
+// MatmulKernels::gemv, as run_gemv() of gemv.h, for numbers of float32. The first number of pair p of column
+// j is at b[p * rs_b + j * step_b], the second rs_b / 2 further. Either step_b is 1: rows are contiguous. Or
+// rs_b is 2: columns are, and the numbers of a pair are neighbours.
 static void run_pair_gemv(const MatmulTile<float>& all) {
   alignas(64) float sums[2 * kGemvBytes / sizeof(float)];
   const int64_t width = round_up(all.columns, kSquareColumns);
@@ -221,6 +250,7 @@ static void run_pair_gemv(const MatmulTile<float>& all) {
   }
 }
 
+// The most columns that run_pair_gemv() takes: so many that a sum for each fits in kGemvBytes.
 static int gemv_columns(int rows) {
   const int most = rows < kFewRows ? rows : kFewRows;
   return kGemvBytes / static_cast<int>(sizeof(float)) / most / kSquareColumns * kSquareColumns;
@@ -230,27 +260,27 @@ static int widest_tile(int) { return kTileVectors * L; }
 
 extern const StoredPairs stored_pairs = {kTileRows, kTileVectors* L, pack_stored, run_stored};
 
-extern const MatmulKernels<float> matmul_pairs = {true,
-                                                  kTileRows,
-                                                  kTileRows,
-                                                  0,
-                                                  L,
-                                                  0,
-                                                  false,
-                                                  widest_tile,
-                                                  kSumBlock,
-                                                  run_pair_tile,
-                                                  nullptr,
-                                                  nullptr,
-                                                  run_pair_gemv,
-                                                  nullptr,
-                                                  nullptr,
-                                                  gemv_columns,
-                                                  pack_pairs,
-                                                  pack_pairs,
-                                                  2,
-                                                  1,
-                                                  false};
+extern const MatmulKernels<float> matmul_pairs = {/*pairs=*/true,
+                                                  /*mr=*/kTileRows,
+                                                  /*packing_rows=*/kTileRows,
+                                                  /*packing_columns=*/0,
+                                                  /*lanes=*/L,
+                                                  /*rows_of_three=*/0,
+                                                  /*narrow=*/false,
+                                                  /*nr=*/widest_tile,
+                                                  /*kc=*/kSumBlock,
+                                                  /*tile=*/run_pair_tile,
+                                                  /*dots=*/nullptr,
+                                                  /*few=*/nullptr,
+                                                  /*gemv=*/run_pair_gemv,
+                                                  /*stack=*/nullptr,
+                                                  /*small=*/nullptr,
+                                                  /*gemv_columns=*/gemv_columns,
+                                                  /*pack=*/pack_pairs,
+                                                  /*pack_rows=*/pack_pairs,
+                                                  /*factors=*/2,
+                                                  /*step=*/1,
+                                                  /*tiles=*/false};
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

@@ -14,7 +14,7 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places, and elements of each at once
 template <class T>
-constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // of a vector
+constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
 constexpr int64_t kSameSets = 2048;               // bytes
 constexpr int kChunk = 256;                       // bytes of a column that are fetched at once
@@ -201,7 +201,7 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
         }
       }
     for (; k > 0; k -= kE, a += kE) {
-      const int64_t done = k < kE ? kE - k : 0;  // of the last products, of which some are done
+      const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
       if (done > 0) {
         a -= done;
         RANVIER_UNROLL

@@ -13,13 +13,13 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kSums = 4096;        // of few rows, which stay in L1
-constexpr int64_t kChain = 512;        // products of a chain of `rows`
+constexpr int64_t kSums = 4096;        // sums of few rows at a time: they stay in L1
+constexpr int64_t kChain = 512;        // products in one chain of HalfKernels::rows
 constexpr int64_t kUnit = 64;          // columns that are not divided among threads
-constexpr double kNsPerNumber = 0.04;  // of a matrix that few rows read
-// A block, at most.
+constexpr double kNsPerNumber = 0.04;  // the time of a number of a matrix that few rows read
+// The largest block of a product.
 constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kBlockProducts = 1024;
-// Where rows of b are contiguous: their pieces are longer.
+// The same where rows of b are contiguous, whose pieces are longer.
 constexpr int64_t kLongColumns = 1024, kLongProducts = 256;
 
 template <class Half>
@@ -88,13 +88,13 @@ void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias
 
 // --- few rows
 
-// Of a thread: a as float32.
+// What a thread needs for products with few rows: `a` has a copy of call.a as float32.
 template <class Half>
 struct FewRows {
   const HalfMatmul<Half>& call;
   const bool transposed;
   float* const a;
-  int64_t widened = -1;  // of which product a is
+  int64_t widened = -1;  // the product whose matrix `a` holds; -1: none
 
   static int64_t line(int64_t k) { return round_up(k, 16); }
 
@@ -220,7 +220,7 @@ class Blocks {
     products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
-  // Of a crew of so many threads.
+  // The bytes of memory for a crew of so many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);

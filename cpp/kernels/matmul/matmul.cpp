@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
-constexpr int64_t kRowsOfPairs = 8;     // of a b of pairs that are packed in all strips at once, or a step
+constexpr int64_t kRowsOfPairs = 8;     // rows of pairs of b that are packed in all strips at once, or a step
 constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
 constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
 
@@ -33,8 +33,8 @@ struct Product {
   const OpenTeam& team;  // the threads that work on this product
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
-  bool added;            // to what is in c
-  uint8_t* unfit;        // of each row, this thread's; or null
+  bool added;            // whether the product is added to what is in c
+  uint8_t* unfit;        // this thread's flag for each row of c, see unfit.h; or null
 
   // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
   // of b: a share of the rows.
@@ -150,7 +150,7 @@ struct Product {
     return plan.fused && i == 0 && columns(x, j) == plan.nr;
   }
 
-  // Where strip j is packed, in a buffer that begins with strip `first`.
+  // The address that strip j is packed at, in a buffer that begins with strip `first`.
   T* packed_strip(const Block& x, int64_t j, int64_t first) const {
     return plan.pack_b ? packed_b + (j - first) * plan.nr * x.k : packed_b;
   }
@@ -183,7 +183,7 @@ struct Product {
           pack_rows(x, j, p, std::min(rows, end - p), packed_strip(x, j, j0));
   }
 
-  // Where panel i is packed, in a buffer that begins with panel `first`.
+  // The address that panel i is packed at, in a buffer that begins with panel `first`.
   T* packed_panel(const Block& x, int64_t i, int64_t first) const {
     return packed_a + (plan.row(i) - plan.row(first)) * x.k;
   }

@@ -57,7 +57,7 @@ struct Matmul {
   TensorView<const T> norm = {};
   // In programs: c += a @ b, where can_add() holds.
   bool added = false;
-  // Of a and b, where the processor multiplies numbers of bfloat16: see pairs.h and amx.h.
+  // The precision of a and b, where the processor multiplies numbers of bfloat16: see pairs.h and amx.h.
   Precision precision = Precision::highest;
   // So many even blocks of k, a power of two: each is one chain, and they are added along a tree, neighbours,
   // then neighbouring pairs ... At most kc products each; nothing follows the sums, and `precision` is the
@@ -96,7 +96,7 @@ struct MatmulTile {
   union {
     const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or
                      // null; in `few`: not null where it fetches the next columns of b
-    uint8_t* unfit;  // of halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
+    uint8_t* unfit;  // halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
   };
   int64_t rs_fetch;  // or, with fetch_a, from the end of a row that is fetched to the next one, 0 where all
                      // that is between them is fetched too; else 0
@@ -145,10 +145,10 @@ template <class T>
 struct MatmulKernels {
   bool pairs;                         // elements are pairs of products: see pairs.h
   int mr;                             // the most rows of a tile, as a rule
-  int packing_rows, packing_columns;  // of a tile that packs: the fewest rows; its columns, or 0: none does
+  int packing_rows, packing_columns;  // a tile that packs: its fewest rows; its columns (0: no tile packs)
   int lanes;                          // elements of a vector
-  int rows_of_three;                  // of a tile of three vectors, or one less; or 0: there is none
-  bool many_registers() const { return mr > 8; }  // of the level
+  int rows_of_three;                  // rows of a tile of three vectors, or one less; 0: there is none
+  bool many_registers() const { return mr > 8; }  // whether the level has them
   bool narrow;                                    // 2 to kDotRows columns take less time, see narrow.h
   int (*nr)(int rows);                            // the most columns of a tile of so many rows
   int64_t kc;                                     // the most products in one chain
@@ -160,14 +160,14 @@ struct MatmulKernels {
   // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`, and
   // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
   void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
-  int (*gemv_columns)(int rows);  // that it takes at most
+  int (*gemv_columns)(int rows);  // the most columns that `gemv` takes
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. So many
   // factors of the last elements are missing.
   typedef void (*Pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
                        int missing);
   Pack pack;
-  Pack pack_rows;  // of a: with width = columns
-  int factors;     // of an element, which are neighbours along k
+  Pack pack_rows;  // packs a: with width = columns
+  int factors;     // the factors of an element, which are neighbours along k
   int step;        // along k, elements are packed in whole multiples of it
   bool tiles;      // see amx.h
 

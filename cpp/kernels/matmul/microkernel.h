@@ -147,7 +147,7 @@ static void tile(const MatmulTile<T>& t) {
   const auto write = [&](T* p, int64_t column, vec<T> x)
                          RANVIER_INLINED { kMasked ? store_n(p, x, columns) : store(p + column, x); };
   vec<T> acc[kRows][kVectors];
-  alignas(64) T spilled[kLevels * kRows * kWidth];  // of a tree: the sums of 1, 2, 4 ... chains
+  alignas(64) T spilled[kLevels * kRows * kWidth];  // for a tree: the sums of 1, 2, 4 ... chains
   const T *a = t.a, *b = t.b;
   T* c = t.c;
   Cursor<T> at{a, b, t.pack_to, {}};

@@ -41,7 +41,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
   for (int64_t left = t.k;; left -= t.k_block) {
     narrow_vec acc[kNarrowVectors][kColumns] = {};
     for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; k -= 4) {
-      const int64_t done = k < 4 ? 4 - k : 0;  // of the last four products, of which some are done
+      const int64_t done = k < 4 ? 4 - k : 0;  // how many of the last four products are done already
       RANVIER_UNROLL
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
       b -= done * rs_b;
@@ -96,7 +96,7 @@ static void narrow(const MatmulTile<float>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 32
-constexpr int kOneRows = 12;  // whose chains hide the FMA's latency
+constexpr int kOneRows = 12;  // so many chains hide the FMA's latency
 
 // All rows of a tile of at most one vector and of those after it, kOneRows at once; the last ones overlap
 // those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:

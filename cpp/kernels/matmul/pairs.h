@@ -41,7 +41,7 @@ struct StoredTile {
 };
 
 struct StoredPairs {
-  int rows, columns;  // of a tile, at most
+  int rows, columns;  // the largest tile
   void (*pack)(const PackStored&);
   void (*run)(const StoredTile&);
 };

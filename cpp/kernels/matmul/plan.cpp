@@ -13,25 +13,26 @@ namespace ranvier {
 
 namespace {
 
-constexpr int64_t kRowInRegisters = 512;   // bytes, of c: a row that is one tile
-constexpr int64_t kStackRows = 32;         // of a product of a stack
+constexpr int64_t kRowInRegisters = 512;   // bytes of a row of c that is one tile
+constexpr int64_t kStackRows = 32;         // the most rows of a product of a stack
 constexpr int64_t kFewPasses = 3;          // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;   // a's rows, unless they are in each other's way:
 constexpr int64_t kFewPassesOfLines = 16;  // b's rows, of which vectors are whole lines, unless they are so
 constexpr int64_t kAliased = 4096;   // bytes; rows so far apart share the sets of L1, which hold few lines
-constexpr int64_t kLongRow = 1024;   // bytes, of c
+constexpr int64_t kLongRow = 1024;   // bytes of a row of c
 constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
 // Rows of a that read b in place where it becomes pairs, by whether it stays in L2 for the next ones.
 constexpr int64_t kPassedRows = 96, kPassedTwice = 24;
-constexpr int64_t kFewPages = 64;  // of memory
+constexpr int64_t kFewPages = 64;  // pages of memory
 constexpr int64_t kLinesOfB = 80;  // elements of b read from another core in the time of a shared line
-constexpr int64_t kFewPanels = 6;  // of a: then columns of b are split among the threads, if each gets some
-// Of b, counted as of two vectors where they have three: then also for more panels.
+constexpr int64_t kFewPanels = 6;  // so few panels of a let threads split the columns of b, if each gets some
+// With so many strips of b, counted as of two vectors where they have three, threads split the columns also
+// for more panels.
 constexpr int64_t kSomeStrips = 4;
-constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
-constexpr int64_t kFewProducts = 12;                 // in a tile, whose stores then take most of the time
+constexpr int64_t kFewPanelsInPlace = 3;  // the same if b is not packed: more panels share it better
+constexpr int64_t kFewProducts = 12;      // so few in a tile: its stores take most of the time
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
-constexpr int64_t kManyPanels = 8;                   // which read a strip of b that is not packed
+constexpr int64_t kManyPanels = 8;                   // so many panels read a strip of b that is not packed
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
 constexpr int64_t kFarApart = 2;  // times the products of rows: what is between them is not fetched
@@ -42,7 +43,8 @@ constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them 
 
 }  // namespace
 
-// Of one product, whose rows are stored one after the other: see outer() in matmul.isa.cpp.
+// Whether it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
+// matmul.isa.cpp.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
   return o.k == 1 && !prepacked && plain_ && !adds_ && !kernels_.pairs && o.cs_b == 1 && o.cs_c == 1 &&
@@ -126,7 +128,7 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kTile = 80, kTransposes = 3;  // for each product of a vector of rows, see narrow.h
   constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
   const int64_t tiles = ceil_div(o.m, o.tile.most) * ceil_div(o.n, o.tile.columns);
-  const int parts = has_halves(o) ? 2 : 1;  // of a vector
+  const int parts = has_halves(o) ? 2 : 1;  // parts of a vector
   const double products = static_cast<double>(o.m) * o.k;
   double fmas = kTile * tiles + products * ceil_div(parts * o.n, kernels_.lanes) / parts;
   if (has_narrow(o)) fmas = products * (o.n + kTransposes) / kernels_.lanes;

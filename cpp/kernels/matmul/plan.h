@@ -9,12 +9,12 @@
 namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
-constexpr double kMatmulNsPerByte = 0.008;     // of a and b, likewise
+constexpr double kMatmulNsPerByte = 0.008;     // the same for a byte of a and b
 
 // The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
 template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
-  constexpr int kLanes = 16;  // of the vectors that kMatmulNsPerProduct holds for
+  constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of so many lanes
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
   const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;
   const double products = static_cast<double>(rows) * columns * k / at_once;
@@ -31,7 +31,7 @@ inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
-  bool threes;  // of three vectors
+  bool threes;  // whether tiles have three vectors
   int most, rows, columns;
 };
 
@@ -72,7 +72,7 @@ class MatmulPlan {
   bool dots;        // few columns: dot products along k, nothing packed
   bool few;         // few rows of a b that is contiguous along k: see few_rows.h
   bool gemv;        // few rows of a large b, which is read in whole rows; nothing packed
-  bool stack;       // of small products: see stack.h
+  bool stack;       // a stack of small products: see stack.h
   bool transposed;  // c' = b' a'
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
@@ -83,11 +83,11 @@ class MatmulPlan {
   bool one_by_one;  // strips: each passes all panels, of which some fetch the next
   bool overlaps;    // no strip has less than a vector, and no tile needs columns beyond its own
   Sharing sharing;
-  int rows;         // of a tile, at most
-  int64_t panels;   // of a: m split evenly, so that no thin tile is left over
+  int rows;         // the most rows of a tile
+  int64_t panels;   // panels of a: m split evenly, so that no thin tile is left over
   int nr;           // columns of a tile, at most
   int64_t least;    // columns of a last strip that overlaps the one before
-  int64_t strips;   // that stay near while panels pass
+  int64_t strips;   // strips that stay near while panels pass
   int64_t run;      // panels that stay near while strips pass
   int64_t k_block;  // products in one chain: k split evenly
   int64_t chunk;    // products for which b is packed at once, whole blocks
@@ -103,7 +103,7 @@ class MatmulPlan {
     return panel < first ? std::min(first, end) : end;
   }
 
-  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // of so many columns
+  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // strips of n columns
 
   // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds so many.
   int width(int columns) const {

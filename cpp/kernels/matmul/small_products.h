@@ -46,7 +46,7 @@ inline bool is_in_tiles(const MatmulActivation& f) {
   return f.kind == Activation::none || f.kind == Activation::relu;
 }
 
-// Of the others: those that `small` takes.
+// Whether `small` takes one of the other products.
 template <class T>
 bool is_chains(const Matmul<T>& call) {
   const auto is_rows = [&](const auto& v) {
@@ -56,8 +56,8 @@ bool is_chains(const Matmul<T>& call) {
   return is_rows(call.c) && is_rows(call.saved);
 }
 
-// Of a batch whose plan has tiles: whether each product takes less time as a small one. Of a b along k,
-// tiles of many registers pack more than a few products in less time.
+// Whether each product of a batch whose plan has tiles takes less time as a small one. If columns of b are
+// contiguous, tiles of many registers pack more than a few products in less time.
 template <class T>
 bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   constexpr int64_t kFew = 24;

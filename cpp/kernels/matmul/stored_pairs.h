@@ -33,7 +33,7 @@ class StoredProduct {
                   : 1;
   }
 
-  // Of a crew of so many threads.
+  // The bytes of memory for a crew of so many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver, threads);
@@ -60,12 +60,12 @@ class StoredProduct {
   }
 
  private:
-  static constexpr int64_t kSize = sizeof(float);  // of a pair
-  static constexpr int64_t kMostPairs = 2048;      // of a part of k: a panel and a strip stay in L2
-  static constexpr int64_t kPanels = 128;          // whose sums are kept from part to part
+  static constexpr int64_t kSize = sizeof(float);  // bytes of a pair
+  static constexpr int64_t kMostPairs = 2048;      // pairs of a part of k: a panel and a strip stay in L2
+  static constexpr int64_t kPanels = 128;          // panels whose sums are kept from part to part
   static constexpr int64_t kBlock = 4 << 20;       // bytes of b that are packed at once
-  static constexpr int64_t kUnits = 4;             // of a thread, at least
-  static constexpr int64_t kLeastStrips = 4;       // of a unit: a is packed for each
+  static constexpr int64_t kUnits = 4;             // a thread has so many units at least
+  static constexpr int64_t kLeastStrips = 4;  // the fewest strips of a unit, for each of which a is packed
   // Numbers along k that are packed of all strips in turn.
   static constexpr int64_t kTogether = 16, kManyTogether = 128;
 
@@ -85,9 +85,9 @@ class StoredProduct {
           sums(x.has_parts() ? carver.take<float>(std::min(x.m_, kPanels * x.tile_.rows) * line) : nullptr) {}
     float *b, *bias;
     int64_t size_a;
-    float* a;  // of each thread
+    float* a;  // the packed panel of each thread
     int64_t line;
-    float* sums;  // of rows of `line` columns, or null
+    float* sums;  // sums of rows of `line` columns, or null
   };
 
   int64_t row(int64_t panel) const { return m_ * panel / panels_; }
@@ -115,7 +115,7 @@ class StoredProduct {
     if (crew.index() == 0 && x.bias)
       for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
         memory.bias[l] = l < part.n ? float(x.bias[(part.j + l) * x.step_bias]) : 0;
-    // Of lines far apart some numbers of all strips in turn.
+    // Some numbers of all strips are packed in turn, fewer where lines are far apart.
     const int64_t some =
         part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
     const auto pack = [&](int64_t strip, int64_t p, int64_t k) {
@@ -191,7 +191,7 @@ class StoredProduct {
 
   int64_t m_, n_, k_, chunk_;  // pairs of a part of k, at most
   const StoredPairs& tile_;
-  int64_t panels_, run_;    // of rows; so many are packed at once
+  int64_t panels_, run_;    // panels of rows; so many of them are packed at once
   int64_t block_, groups_;  // columns that are packed at once; parts of their strips that threads take
 };
 

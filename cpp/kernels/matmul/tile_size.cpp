@@ -13,7 +13,7 @@ namespace {
 // something follows the sums.
 constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
 
-// Of tiles of four vectors, where there are registers for many rows of two: rows; the most products.
+// Tiles of four vectors, where registers hold many rows of two vectors: their rows, and the most products.
 constexpr int kRowsOfFour = 6;
 constexpr int64_t kShortChains = 96;
 constexpr int64_t kLine = 64;  // bytes

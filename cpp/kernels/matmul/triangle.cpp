@@ -8,7 +8,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kColumns = 128;  // that a thread solves at a time
+constexpr int64_t kColumns = 128;  // columns that a thread solves at a time
 constexpr double kNsPerProduct = 0.1;
 
 // Rows that are solved without a product: more of them where products of so few columns are slow.
@@ -37,7 +37,7 @@ struct Triangle {
   T* y;
   int64_t rs_y, columns;
   bool upper, unit;
-  T* shares;  // of products
+  T* shares;  // memory for products
   void* workspace;
 
   // solve_few for one column, for which its loops over columns would take longer.

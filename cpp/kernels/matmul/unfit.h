@@ -18,7 +18,7 @@ class UnfitRows {
     return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
   }
 
-  // Of a crew, the `place`th of its team.
+  // The flags of a crew, the `place`th of its team.
   UnfitRows(const Matmul<T>& call, const OpenTeam& crew, int place, void* workspace)
       : call_(call), crew_(crew) {
     if (!call.kernels().halves()) return;
@@ -93,7 +93,7 @@ class UnfitRows {
 
   const Matmul<T>& call_;
   const OpenTeam crew_;
-  uint8_t* flags_ = nullptr;  // of each thread of the crew, a line
+  uint8_t* flags_ = nullptr;  // a line of flags for each thread of the crew
   T* rows_ = nullptr;
   T* scratch_ = nullptr;
 };

@@ -9,7 +9,7 @@ static void nms(const T* boxes, int64_t n, T threshold, T* workspace, bool* kept
   const int64_t room = n + lanes<T>;
   T *left = workspace, *top = left + room, *right = top + room, *bottom = right + room, *size = bottom + room;
   const vec<T> zero = {};
-  int64_t count = 0;  // of the kept boxes
+  int64_t count = 0;  // how many boxes are kept
   for (int64_t j = 0; j < n; ++j) {
     const T *b = boxes + 4 * j, area = (b[2] - b[0]) * (b[3] - b[1]);
     ivec<T> gone = {};

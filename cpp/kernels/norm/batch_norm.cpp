@@ -33,7 +33,7 @@ void relu(T* y, int64_t n) {
 constexpr int64_t kPooledSlack = 16;  // pooling reads whole vectors
 
 template <class T>
-int64_t pooled_rows_size(const BatchNormForward<T>& f) {  // of a thread
+int64_t pooled_rows_size(const BatchNormForward<T>& f) {  // elements for a thread
   if (!f.pool.y.data) return 0;
   return round_up(f.pool.window[0] * f.pool.size[1] * f.x.shape[1] + kPooledSlack, 64);
 }
@@ -50,7 +50,7 @@ inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   pooled_kernels().row(row);
 }
 
-constexpr double kNsPerByte = 0.03;  // of one pass over memory, on one core, roughly
+constexpr double kNsPerByte = 0.03;  // the time of a byte in one pass over memory, on one core, roughly
 
 template <class T>
 bool is_dense(const TensorView<T>& v) {
@@ -73,7 +73,7 @@ struct ChannelForward {
   const ChannelPlan& plan;
   const ChannelTables<T>& tables;  // first: means, second: m2
   const NormKernels<T>& kernels;
-  T* scratch;  // of all threads
+  T* scratch;  // scratch memory of all threads
 
   void measure(int64_t unit) const {
     const int64_t segment = unit / plan.panels, panel = unit % plan.panels;

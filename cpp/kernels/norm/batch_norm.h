@@ -54,7 +54,7 @@ struct BatchNormBackward {
   size_t workspace_bytes(int threads) const;
   bool columns, training;
   TensorView<const T> dy, x, weight;    // weight: (c), or data null
-  TensorView<const double> mean, rstd;  // of forward
+  TensorView<const double> mean, rstd;  // as forward returned them
   TensorView<T> dx, dweight, dbias;     // each may have data null
 };
 

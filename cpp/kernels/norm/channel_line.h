@@ -28,7 +28,7 @@ RANVIER_INLINE vec<T> normalized(vec<T> x, const ChannelLine<T>& f) {
   return fma(x - f.m, f.a, f.b);
 }
 
-// Of one element.
+// The same for one element.
 template <class T>
 RANVIER_INLINE T normalized(T x, const T* line, int64_t step) {
   return normalized(broadcast<T>(x), same_line(line, step))[0];

@@ -51,7 +51,7 @@ struct ChannelPlan {
     const int64_t own = first(segment + 1) - first(segment);
     return columns ? own + (is_last(segment) && column < rest * channels) : own * inner;
   }
-  int64_t elements() const {  // of one channel
+  int64_t elements() const {  // the elements of one channel
     return columns ? length * fold + rest : length * inner;
   }
   // Whether each thread takes whole channels from the sums to the result: their elements, of `bytes` together

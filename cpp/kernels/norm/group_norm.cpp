@@ -11,7 +11,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;     // of one pass over memory, on one core, roughly
+constexpr double kNsPerByte = 0.03;     // the time of a byte in one pass over memory, on one core, roughly
 constexpr int64_t kSamplesEnough = 16;  // with fewer, the columns of a sample are shared out too
 constexpr int64_t kPanel = 64;          // columns of a share, at least
 
@@ -56,7 +56,7 @@ struct GroupForward {
 
   double keep(int64_t n, int64_t g, Moments all) const {  // the statistics; returns rstd
     const double count = std::max<int64_t>(plan.elements(), 1);
-    const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);  // of no element: no NaN in dweight
+    const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);  // count >= 1: no NaN in dweight
     f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
     return rstd;
   }

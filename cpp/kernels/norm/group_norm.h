@@ -34,7 +34,7 @@ struct GroupNormBackward {
   bool columns;
   int64_t groups;
   TensorView<const T> dy, x, weight;
-  TensorView<const double> mean, rstd;  // of forward
+  TensorView<const double> mean, rstd;  // as forward returned them
   TensorView<T> dx, dweight, dbias;     // each may have data null
 };
 

@@ -11,11 +11,11 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.05;        // of a line in cache, on one core, roughly
+constexpr double kNsPerByte = 0.05;        // the time of a byte of a line in cache, on one core, roughly
 constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
 constexpr int64_t kLinesAtOnce = 16;       // short ones: together they stay in L1
 constexpr int64_t kAtOnceBytes = 1 << 12;
-constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // of the lines of a sum; decides its bits
+constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // bytes of the lines of a sum; decides its bits
 
 template <class T>
 struct LineForward {
@@ -44,7 +44,7 @@ struct LineForward {
         f.mean.data[begin + i] = mean[i];
       else
         var[i] += mean[i] * mean[i], mean[i] = 0;
-      // of infinite elements the mean square is infinite: the others become 0, as in PyTorch
+      // With an infinite element the mean square is infinite: the others become 0, as in PyTorch.
       if (!f.centered && std::isnan(var[i]) && std::none_of(x(i), x(i) + n, [](T v) { return v != v; }))
         var[i] = INFINITY;
       const double rstd = 1 / std::sqrt(var[i] + f.eps);

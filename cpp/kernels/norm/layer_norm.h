@@ -17,7 +17,7 @@ constexpr int64_t kLineSegments = 16;
 template <class T>
 struct LayerNormForward {
   RANVIER_CALL("layer_norm_forward", x, weight, bias, y, rstd, mean);
-  size_t workspace_bytes(int threads) const;  // of halves
+  size_t workspace_bytes(int threads) const;  // only halves need memory
   bool centered;
   double eps;
   TensorView<const T> x, weight, bias;
@@ -33,7 +33,7 @@ struct LayerNormBackward {
   size_t workspace_bytes(int threads) const;
   bool centered;
   TensorView<const T> dy, x, weight;
-  TensorView<const double> mean, rstd;  // of forward
+  TensorView<const double> mean, rstd;  // as forward returned them
   TensorView<T> dx, dweight, dbias;     // each may have data null
 };
 

@@ -25,7 +25,7 @@ namespace ranvier {
 constexpr int64_t kNormChunk = 1024;  // elements of a line
 constexpr int64_t kNormRows = 64;     // rows whose columns are measured side by side
 
-struct Moments {  // of some elements: m2 = sum (x - mean)^2
+struct Moments {  // the moments of some elements: m2 = sum (x - mean)^2
   double mean, m2;
 };
 

@@ -115,7 +115,7 @@ RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
   if (j < width) f(ColumnGroup<1>{}, j, static_cast<int>(width - j));
 }
 
-// Of columns whose squares left the range of T.
+// Sums the squares of columns whose squares left the range of T.
 template <class T>
 __attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t stride, int64_t rows,
                                                        int64_t count, const T* first, double* squares) {

@@ -17,7 +17,7 @@ struct OptimizerRun {
 // What a rule is made from besides its settings.
 struct OptimizerPast {
   double steps;   // taken before this one
-  double number;  // that the rule keeps of each parameter, 1 at first; of those that keep one
+  double number;  // the number that some rules keep for each parameter, 1 at first
 };
 
 using NextNumber = double (*)(const double* settings, double steps, double number);
@@ -31,7 +31,7 @@ struct OptimizerRule {
   void (*make)(void* made, const double* settings, const OptimizerPast& past);
   void (*on_vectors)(const OptimizerRun<T>&, const void* made);
 };
-constexpr int kMadeBytes = 128;  // of what make writes, at most
+constexpr int kMadeBytes = 128;  // the most bytes that `make` writes
 
 template <class T>
 struct OptimizerKernels {

@@ -17,7 +17,7 @@ struct FlatDot {  // product = a . b
   TensorView<double> product;  // one element
 };
 
-constexpr int kMaxPairs = 32;  // of one call; a longer history takes several
+constexpr int kMaxPairs = 32;  // the most pairs of one call; a longer history takes several
 
 // For each pair of a step s and the change y of the gradient along it, ro = 1 / (y . s):
 //

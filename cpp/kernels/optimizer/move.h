@@ -12,7 +12,7 @@ struct MoveParameters {
   int count;
   TensorView<const double> factor;  // one element
   TensorView<T> parameters[kMaxSegments];
-  TensorView<const T> values[kMaxSegments];  // of the same shapes; any strides, as the parameters
+  TensorView<const T> values[kMaxSegments];  // arrays of the same shapes with any strides, as the parameters
 };
 
 // How far an average moves towards the next value, and one more in its count:

@@ -18,7 +18,7 @@
 
 namespace ranvier {
 
-constexpr int kMaxSegments = 32;  // of one call; longer lists take several
+constexpr int kMaxSegments = 32;  // the most segments of one call; longer lists take several
 constexpr int kMaxStates = 3;
 
 template <class T>

@@ -41,10 +41,10 @@ RANVIER_INLINE vec<T> without_subnormals(typename VecOf<T>::type x) {
 template <class T>
 struct Mean {
   T beta, one_minus_beta;
-  T least = 0;  // of a mean of squares, which becomes 0 below it
+  T least = 0;  // a mean of squares below it becomes 0
 
   explicit Mean(double beta) : beta(beta), one_minus_beta(1 - beta) {}
-  // Of squares, to whose root eps is added: least is the least normal number where eps rounds the
+  // A mean of squares, to whose root eps is added: least is the least normal number where eps rounds the
   // difference away, even from roots 32 times as large (Adam's first step). Without eps, 0 would be divided
   // by.
   Mean(double beta, double eps) : Mean(beta) {

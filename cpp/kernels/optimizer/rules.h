@@ -129,7 +129,7 @@ struct Rprop {
       size = select(size < broadcast(least), broadcast(least), size);
       size = select(size > broadcast(most), broadcast(most), size);
       const vec<T> kept = select(product < 0, zero, g);
-      const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, zero));  // of NaN: 0, as in PyTorch
+      const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, zero));  // NaN: 0, as in PyTorch
       store(r.states[0] + i, kept);
       store(r.states[1] + i, size);
       store(r.p + i, fma(-sign, size, p));

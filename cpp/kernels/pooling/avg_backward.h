@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 // what windows divide by.
 template <class T>
 struct MeanPixel {
-  const T* dy;  // of the image
+  const T* dy;  // the gradient of the image
   int64_t row_step, column_step, lane;
   PoolInputs rows, columns;
   PoolEntries row, column;

@@ -182,7 +182,7 @@ static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, Po
 template <class T>
 struct MeanRowScratch {
   T *sums, *across;
-  int64_t piece;  // of a row
+  int64_t piece;  // elements of a piece of a row
 
   MeanRowScratch(const AvgPool2dForward<T>& f, void* memory) {
     sums = static_cast<T*>(memory);

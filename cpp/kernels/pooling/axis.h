@@ -127,6 +127,6 @@ static inline int64_t pool_longest_window(const PoolAxis& a) {
 // The taps that offsets in a window are counted by: its offset is r * pool_taps(columns) + s.
 static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel : pool_longest_window(a); }
 
-constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
+constexpr int64_t kMostTaps = 256;  // the most taps of windows whose offsets are bytes
 
 }  // namespace ranvier

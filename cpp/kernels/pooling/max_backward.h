@@ -148,7 +148,7 @@ struct MaxGradient {
   const Offset* where;
   int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
   int64_t lanes;
-  T* dx;  // of the image or plane
+  T* dx;  // the gradient of the image or plane
   int64_t row, column;
 };
 
@@ -229,7 +229,7 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   const int64_t reach = (pool_taps(rows) - 1) * rows.dilation;
   const int64_t windows_at_once = kTapsBetweenTests / x.lanes + 1;
   const int64_t rows_at_once =
-      16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;  // of dx, which stay in L1
+      16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;  // rows of dx that stay in L1
   int64_t cleared = first, elements = 0;
   const auto clear_to = [&](int64_t h) {
     if (h <= cleared) return;

@@ -126,7 +126,7 @@ static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, 
   }
 }
 
-constexpr int32_t kNoOffset = INT32_MAX / 2;  // of the padding: none is larger
+constexpr int32_t kNoOffset = INT32_MAX / 2;  // the offset of the padding: no other is larger
 
 // The maximum over the rows of the windows, for n columns of the image from j on, and its offset at tap s =
 // 0.

@@ -107,7 +107,7 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
 struct MaxBand {
   static constexpr int64_t kMost = 512;
   int32_t start[kMost];         // from tap 0 of the band's first window
-  int32_t distance[kMostTaps];  // of each tap from tap 0; where there is no tap, beyond any plane
+  int32_t distance[kMostTaps];  // each tap's, from tap 0; where there is no tap, beyond any plane
   int64_t planes, rows, windows;
 
   // False where a window may have no tap in the image, or planes are too large for the numbers.

@@ -50,7 +50,7 @@ void run_backward(const Team& team, const Call& call, Kernel kernel, void* works
 }  // namespace
 
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
-  constexpr int64_t kLanes = 16;  // of the widest vectors
+  constexpr int64_t kLanes = 16;  // lanes of the widest vectors
   const int64_t image = columns.padding + columns.in;
   const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
   const size_t row = (std::max(image, windows) * item + 128 + 63) / 64 * 64;

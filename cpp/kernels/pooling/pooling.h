@@ -49,7 +49,7 @@ struct MaxPool2dBackward {
   TensorView<const Offset> where;
   TensorView<T> dx;
   PoolAxis rows, columns;
-  bool channels_last;  // of dx
+  bool channels_last;  // the layout of dx
 };
 
 // indices = the place of each maximum in its image: h * width + w. All of one layout.

@@ -36,7 +36,7 @@ RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
 // Where the elements of a window are, for windows of at most kMostTaps elements: what the windows of one
 // image have in common.
 struct TapList {
-  int64_t distance[kMostTaps];                 // of tap (r, s) from tap (0, 0), in elements
+  int64_t distance[kMostTaps];                 // distance of tap (r, s) from tap (0, 0), in elements
   int64_t down[kMostTaps], across[kMostTaps];  // in rows and columns
   int64_t count;
   int64_t first, last;  // the windows of a row that are inside it

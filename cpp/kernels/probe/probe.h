@@ -18,7 +18,7 @@ struct ProbeFma {
   int64_t repeats;
   TensorView<T> sink;  // (shares): the chains' sums, so that no chain is dead code
 
-  double flops() const;  // of one call
+  double flops() const;  // operations of one call
 };
 
 enum class ProbeTraffic { read, read_write };
@@ -45,7 +45,7 @@ struct ProbeBarrier {
 
 template <class T>
 struct ProbeFmaKernels {
-  int64_t flops;  // of one round
+  int64_t flops;  // operations of one round
   T (*chains)(int64_t repeats);
 };
 

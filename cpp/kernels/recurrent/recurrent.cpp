@@ -16,7 +16,7 @@ struct SequenceForward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
   T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T; what is added in the loop
-  char* scratch;                // of the product with x
+  char* scratch;                // scratch of the product with x
   size_t bytes;
 
   SequenceForward(const RecurrentForward<T>& c, void* workspace, int threads)
@@ -120,10 +120,10 @@ template <class T>
 struct SequenceBackward {
   const RecurrentBackward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
-  T *dgates, *dproduct;         // of all steps: the gradients to x W_ih^T and to h W_hh^T
+  T *dgates, *dproduct;         // the gradients to x W_ih^T and to h W_hh^T in all steps
   T* packed;                    // W_hh
   T* carry;                     // see CellBackward; LSTM: dc0 itself
-  char* scratch;                // of one of the products or sums after the loop
+  char* scratch;                // scratch of one of the products or sums after the loop
   size_t bytes;
 
   SequenceBackward(const RecurrentBackward<T>& c, void* workspace, int threads)

@@ -34,7 +34,7 @@ struct RecurrentForward {
   size_t workspace_bytes(int threads) const;
   Cell cell;
   bool reverse;         // the last step of a sequence comes first
-  Precision precision;  // of the products of all steps, as in Matmul
+  Precision precision;  // the precision of the products of all steps, as in Matmul
   int64_t batch, steps;
   TensorView<const T> x, w_ih, w_hh, b_ih, b_hh;
   TensorView<const T> h0, c0;  // or data null: zeros; c0, c_n: LSTM
@@ -55,7 +55,7 @@ struct RecurrentBackward {
   Precision precision;
   int64_t batch, steps;
   TensorView<const T> dy, dh_n, dc_n;                                          // each or data null: zeros
-  TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;  // of forward
+  TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;  // as forward returned them
   TensorView<const int64_t> sizes;
   TensorView<T> dh0, dc0;
   TensorView<T> dx, dw_ih, dw_hh, db_ih, db_hh;  // each may have data null

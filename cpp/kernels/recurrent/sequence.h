@@ -60,7 +60,7 @@ class PackedProduct {
     strips_ = ceil_div(n, width_);
   }
 
-  int64_t elements() const { return strips_ * width_ * k_; }  // of packed: (strips, k, width)
+  int64_t elements() const { return strips_ * width_ * k_; }  // elements of `packed`: (strips, k, width)
 
   // Packs the strips of thread `index` of `size`.
   void pack(T* packed, int index, int size) const {
@@ -86,7 +86,7 @@ class PackedProduct {
   }
 
  private:
-  // Of strip j: the last one may be narrower.
+  // The columns of strip j: the last one may be narrower.
   int columns(int64_t j) const { return static_cast<int>(std::min<int64_t>(width_, n_ - j * width_)); }
 
   const MatmulKernels<T>& kernels_;

@@ -32,9 +32,9 @@ struct ReducePlan {
   LoopNest<1> reduced;
   bool across;
   int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
-  int64_t rows;                  // of panels: what is left of the kept axes
+  int64_t rows;                  // rows of panels: what is left of the kept axes
   int64_t segments;
-  bool halves;  // of x and y
+  bool halves;  // whether x and y are stored as halves
   bool few;     // rows to reduce, with nothing but their results: panels are as wide as keeps a block in L1
 
   explicit ReducePlan(const Reduce<T>& r)
@@ -49,7 +49,7 @@ struct ReducePlan {
     panels = ceil_div(width, panel);
     rows = width ? kept.size / width : 0;
     const int64_t work = reduced.size * std::min(width, panel);
-    // Of one result alone: with other ones beside it, a result has the same bits.
+    // Depends on the work of one result alone: beside other ones, a result has the same bits.
     segments = panels >= kReduceSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kReduceSegments);
     segments = std::min(segments, std::max<int64_t>(reduced.size, 1));
   }
@@ -66,7 +66,7 @@ struct ReducePlan {
   }
   int64_t parts() const { return rows * panels; }
   int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
-  // Of one thread: levels of totals, and a block of halves as floats.
+  // Scratch memory of one thread: levels of totals, and a block of halves as floats.
   int64_t levels() const { return across && (!few || halves) ? (kPairwiseLevels + 1) * panel : 0; }
   int64_t scratch() const { return levels() + (halves ? kReduceBlock + 64 : 0); }
 };

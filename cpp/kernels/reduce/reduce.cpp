@@ -22,7 +22,7 @@ struct Reduction {
   const Reduce<T>& r;
   const ReducePlan<T>& plan;
   const ReduceKernels<T>& kernels;
-  const ReduceLoops<T, E>& loops;  // that read what is stored; null where blocks become floats first
+  const ReduceLoops<T, E>& loops;  // loops over what is stored; null where blocks become floats first
   T* totals;                       // parts x segments x panel
   T* scratch;                      // this thread's
 

@@ -33,7 +33,7 @@ namespace ranvier {
 enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, count };
 
 constexpr int64_t kReduceChunk = 4096;  // elements of contiguous memory: what joins them costs some 50 cycles
-constexpr int64_t kReduceBlock = 1 << 14;  // of a call
+constexpr int64_t kReduceBlock = 1 << 14;  // the most elements of a call
 constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
 constexpr int64_t kReduceNarrow = 64;      // columns of dense rows that are summed as one run of memory
 constexpr int64_t kReducePanel = 512;      // columns of such a block
@@ -43,10 +43,10 @@ constexpr int64_t kReduceSegments = 16;
 // one.
 constexpr int64_t kReduceTransposed = 32;
 constexpr int64_t kReduceShort = 48;   // the same where places are searched
-constexpr int64_t kReduceLanes = 16;   // of a tile, at most
+constexpr int64_t kReduceLanes = 16;   // the most lanes of a tile
 constexpr int kReduceTogether = 8;     // lines of several runs each that are read in the order of memory
 constexpr int64_t kReduceRun = 64;     // elements of such a run, at least: shorter ones are collected first
-constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
+constexpr int64_t kArgRows = 1 << 16;  // rows of a column that are searched at once
 
 template <class T>
 struct Reduce {
@@ -91,7 +91,8 @@ struct ReduceLoops {
 
 template <class T>
 struct ReduceKernels : ReduceLoops<T, T> {
-  // Of float16 and bfloat16; null where blocks are made floats first. Columns: more than kReduceNarrow.
+  // The loops over float16 and bfloat16; null where blocks are made floats first. Columns: more than
+  // kReduceNarrow.
   ReduceLoops<T, uint16_t> halves[2];
   // y[i] = what `runs` gives of x + i * line, for i < lines <= kReduceTogether, kReduceRun <= n <=
   // kReduceChunk and count * n <= kReduceBlock; null where small code matters more.

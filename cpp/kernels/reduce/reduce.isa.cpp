@@ -104,7 +104,7 @@ template <class T, class Join>
 __attribute__((noinline)) static void join_beside(decltype(&chunk<T, Join>) chunk_of, const T* x, int64_t n,
                                                   int64_t count, int64_t stride, int lines, int64_t line,
                                                   const typename VecOf<T>::type* c, T* y) {
-  constexpr int kLevels = 10;  // of at most kReduceBlock / kReduceRun runs
+  constexpr int kLevels = 10;  // enough for kReduceBlock / kReduceRun runs
   static_assert(kReduceBlock / kReduceRun < 1 << (kLevels - 1), "");
   vec<T> totals[kLevels][kReduceTogether];
   int used = 0;

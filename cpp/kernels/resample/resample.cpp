@@ -10,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerTap = 0.1;  // of an element; about two bytes of memory traffic
+constexpr double kNsPerTap = 0.1;  // the time of a tap of an element; about two bytes of memory traffic
 constexpr int32_t kMostLevels = 8;
 constexpr int32_t kLongRun = 16;  // copied faster on its own than with all others
 

@@ -100,7 +100,7 @@ struct Resample {
   size_t workspace_bytes(int threads) const;
   TensorView<const T> x;
   TensorView<T> y;
-  ResampleAxis rows, columns;  // of the direction that is not transposed
+  ResampleAxis rows, columns;  // the axes of the direction that is not transposed
   bool transposed, channels_last;
 };
 

@@ -151,7 +151,7 @@ template <bool kStream, class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
   const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
-  const int64_t bytes = caches.l1 / 4;  // of y: what it is made of stays in L1 too
+  const int64_t bytes = caches.l1 / 4;  // bytes of y: what it is made of stays in L1 too
   const int64_t block = pixel < bytes ? bytes / pixel : 1;
   const int32_t first = rows.starts[i];
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};

@@ -70,7 +70,7 @@ struct Totals {
     if constexpr (parts == 1) return {{v}};
     if constexpr (parts == 2) return {{widen<0>(v), widen<1>(v)}};
   }
-  // Of elements side by side, without exchanging lanes.
+  // The totals of elements that are side by side, without exchanging lanes.
   template <class E>
   RANVIER_INLINE Totals load(const E* p) {
     typedef E Part __attribute__((vector_size(sizeof(E) * lanes<double>)));

@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 double cost_ns(int64_t elements) {
-  constexpr double kNsPerElement = 0.5;  // of forward, float, on one core, roughly
+  constexpr double kNsPerElement = 0.5;  // the time of forward, float, on one core, roughly
   return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
 }
 

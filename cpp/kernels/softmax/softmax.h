@@ -16,7 +16,7 @@ namespace ranvier {
 template <class T>
 struct SoftmaxForward {
   RANVIER_CALL("softmax_forward", x, y);
-  size_t workspace_bytes(int threads) const;  // of halves
+  size_t workspace_bytes(int threads) const;  // only halves need memory
   bool log;
   int axis;
   TensorView<const T> x;

@@ -5,8 +5,8 @@
 namespace ranvier {
 namespace {
 
-// Of a few values without NaN. Without branches, which would be wrong half of the time; the steps of all
-// values are alike, so that the processor does several at once.
+// The places of a few values without NaN, found without branches, whose prediction would be wrong half of the
+// time. The steps of all values are alike, so that the processor does several at once.
 constexpr int kFew = 8;
 template <bool right, class T>
 void find_few(const T* row, int64_t n, const T* values, int64_t* places) {

@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
 constexpr int64_t kShort = 128;     // so long lines are sorted by ranks
 constexpr int64_t kFew = 32;        // so many first elements are kept in a list
-constexpr int64_t kSelect = 8;      // of so many times as many elements, the first are selected
-constexpr int64_t kAlone = 4;       // fewer than a vector is worth
+constexpr int64_t kSelect = 8;      // lines of so many times the wanted elements are not sorted
+constexpr int64_t kAlone = 4;       // lines of at most so many elements are too short for vectors
 constexpr int kDigits = 256;
 constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
 
@@ -200,7 +200,7 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
 }
 
 template <class T>
-int64_t scratch_bytes(int64_t n) {  // of one thread
+int64_t scratch_bytes(int64_t n) {  // the scratch memory of one thread
   return round_up(2 * n * int64_t(sizeof(Entry<T>)), 64) + kApart;
 }
 

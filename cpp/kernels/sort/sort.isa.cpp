@@ -4,8 +4,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Of equal keys the first comes first: those before a vector are counted with its equals, those after it
-// without, and within it by their places.
+// A rank is how many keys come before a key; of equal keys the first one does. So equal keys count if they
+// are before a vector, not if they are after it, and within it by their places.
 template <class T>
 static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename SortKeys<T>::Key* ranks) {
   using Key = typename SortKeys<T>::Key;

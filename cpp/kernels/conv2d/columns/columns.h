@@ -33,7 +33,7 @@ class ColumnsInput {
   AxisGeometry axes_[2];
   float* weights_;      // a copy where the caller's are not contiguous, or null
   int64_t column_;      // elements of a pixel's columns: channel by channel, all taps of each
-  float* columns_;      // of all pixels of dy
+  float* columns_;      // the columns of all pixels of dy
   const float** taps_;  // for each thread: the taps of a pixel of dx
   Matmul<float> product_;
   void* workspace_;

@@ -79,7 +79,7 @@ class Depthwise : public PacksNothing {
   AxisGeometry rows_;
   DepthwiseColumns columns_;
   int64_t chunks_;
-  T *weights_, *bias_;         // of whole blocks
+  T *weights_, *bias_;         // those of whole blocks
   DepthwiseRowTap* row_taps_;  // taps along h for each thread
 };
 
@@ -98,7 +98,7 @@ class DepthwiseWeight {
 
   Conv2dBackwardWeight<T> c_;
   int64_t taps_, parts_, in_, out_;  // in_, out_: channels of a group
-  DepthwiseBlocks<T> blocks_;        // of dy
+  DepthwiseBlocks<T> blocks_;        // the blocks of dy
   PixelRows<T> x_, dy_;
   AxisGeometry rows_;
   DepthwiseColumns columns_;

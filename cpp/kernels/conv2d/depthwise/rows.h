@@ -23,7 +23,7 @@ struct DepthwisePass {
   int64_t inner_begin, inner_end;  // the outputs t whose taps are all inside
   bool slides;                     // taps follow each other in the weights and in the image
   int64_t phases;                  // together
-  int64_t begin, column;           // of the first tile: the first output, at most 0, and its column
+  int64_t begin, column;           // the first output of the first tile, at most 0, and its column
 };
 
 // One tap along h: where its row of the image and its row of the weights begin.
@@ -39,7 +39,7 @@ struct DepthwiseRow {
   const DepthwiseRowTap* rows;
   int64_t row_count;
   const T* x;                         // the image
-  int64_t width, x_stride, y_stride;  // of x; from one column to the next
+  int64_t width, x_stride, y_stride;  // the width of x; the distance of columns in x and y
   int64_t in_step;
   int64_t channels, first_block, last_block;
   const T* y_next;     // or null

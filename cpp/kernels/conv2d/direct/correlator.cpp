@@ -126,7 +126,7 @@ typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Ra
   for (int64_t i = 0; i < taps.count; ++i) steps += taps.segments[i].n;
   if (steps == 0 || sum_.form == SumForm::dots) return {0, 0};
   const ConvSegment& last = taps.segments[taps.count - 1];
-  const int64_t pixels = ceil_div(region.pixels(), sum_.tiles(region));  // of a tile
+  const int64_t pixels = ceil_div(region.pixels(), sum_.tiles(region));  // the pixels of a tile
   const int64_t new_values = pixels * region.rows.base_step * region.columns.base_step * sum_.x.stride_w;
   const int64_t part = new_values / (panels.end - panels.begin);
   const int64_t from = last.a + last.n - sum_.in_group + chunk_ * new_values;

@@ -12,7 +12,7 @@ namespace ranvier {
 namespace {
 
 // Whether groups have so few channels that a vector holds the outputs of several, and another their inputs.
-// Of more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
+// With more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
 template <class T>
 bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
@@ -211,7 +211,7 @@ T DirectSum<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
   return problem.w.data[(group * in_group + channel) * st[0] + (out - group * out_group) * st[1] + at];
 }
 
-// Of a thread that is alone with its segments.
+// The taps of a region, in the thread's own memory for segments.
 template <class T>
 typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Region& region) const {
   ConvSegment* const segments = segments_ + team.index() * segments_of_thread();
@@ -282,7 +282,7 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
   t.rows = static_cast<int>(shared.rows), t.row_step = across.base_step * x.stride_w;
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int64_t begin = part * shared.rows, own = std::min(begin, shared.width - shared.rows);
-    const int64_t column = own - shared.first;  // of the class
+    const int64_t column = own - shared.first;  // the column within the class
     t.without_first = shared.first && own == 0;
     t.without_last = shared.last && own + shared.rows == shared.width;
     t.a[0] = from + image * x.stride_n + down.base(row) * x.stride_h + across.base(column) * x.stride_w;
@@ -335,7 +335,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
   const int64_t first_y = across.first_position * sink.stride_w,
                 step_y = across.position_step * sink.stride_w;
-  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // of a tile
+  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // most: in a tile
   const int64_t height = down.size, width = across.size;
   int64_t pixel = tiles.begin * most, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;

@@ -100,10 +100,10 @@ class DirectSum {
   struct Taps {
     const ConvSegment* segments;
     int64_t count;
-    const T* weights;  // of panels as slot() counts them
+    const T* weights;  // the weights of panels as slot() counts them
   };
   struct Sink {  // where a panel's results go, and how they are finished
-    T* y;        // of image 0's first pixel
+    T* y;        // the address of image 0's first pixel
     int64_t stride_n, stride_h, stride_w;
     int columns;
     const T* bias;  // or null
@@ -132,12 +132,12 @@ class DirectSum {
   const Correlation<T> problem;
   const int64_t in_group, out_group;  // channels of a group
   const SumForm form;
-  const int64_t steps;  // of the products of a tap: its channels; of dots its vectors of them
+  const int64_t steps;  // products of a tap: one for each channel; of dots, one for each vector of channels
   const Panels<T> panels;
   const int tile_rows;  // at most
   const PixelRows<T> x;
   const Axis rows, columns;
-  int64_t images_at_once, panels_at_once;  // that stay in L2
+  int64_t images_at_once, panels_at_once;  // so many stay in L2
   bool packs_late;                         // each group of panels just before its tiles, into L2
 
  private:
@@ -162,7 +162,7 @@ class DirectSum {
   int64_t panel_size_;       // elements
   T *weights_, *bias_copy_;  // panels; bias_copy_ where the caller's is strided
   const T* bias_;            // or null
-  void* pick_;               // of spans: for each lane of a panel its group's first channel
+  void* pick_;               // spans: for each lane of a panel its group's first channel
   ConvSegment* segments_;    // taps for each thread
 };
 

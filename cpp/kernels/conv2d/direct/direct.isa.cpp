@@ -117,8 +117,8 @@ static void tile(const ConvTile<T>& t) {
   store_tile<T, kRows, kVectors>(t, acc);
 }
 
-// Of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be far apart,
-// where no hardware fetches ahead.
+// The sums of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be so
+// far apart that no hardware fetches ahead.
 template <class T, int kVectors>
 static void sum_vectors(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns,
                         T* out) {

@@ -33,7 +33,7 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
     if (j < t.columns) {
       T x = t.bias ? totals[k] + t.bias[j] : totals[k];
       if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
-      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, like the maximum of vectors
+      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // -0 gives 0 too, like the maximum of vectors
     }
     if (++j == width) j = 0, ++i;
   }

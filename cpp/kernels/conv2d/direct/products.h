@@ -141,7 +141,7 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]
   }
 }
 
-// Of rows one after another, which share a pointer.
+// The products of rows that are stored one after another: they share a pointer.
 template <class T, int kRows>
 RANVIER_INLINE void multiply_consecutive(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
   const int64_t step_a = t.step_a, step_b = t.step_b;

@@ -7,8 +7,8 @@
 
 namespace ranvier {
 
-constexpr int kMaxConvRows = 14, kPairedRows = 16;        // of tiles of whole vectors; of a vector and a half
-constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // of shared()
+constexpr int kMaxConvRows = 14, kPairedRows = 16;  // rows of tiles of whole vectors; of a vector and a half
+constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // rows and taps of shared()
 constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
 
 // A run of n products: a[i][this->a + t * step_a] and b[this->b + t * step_b + vector], t < n.
@@ -39,7 +39,7 @@ struct ConvTile {
   bool accumulate = false;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu = false;
   bool stream = false;      // c is aligned to vectors, and is stored past the caches
-  const T* bias = nullptr;  // of columns elements
+  const T* bias = nullptr;  // `columns` elements, or null
   const T* norm = nullptr;  // m of columns elements, and norm_step further a, then b; or null: none
   int64_t norm_step = 0;
   // grouped(): lane i reads, for the channels of its group, a[pick[i]], a[pick[i] + 1] ...; a has `reach`
@@ -80,10 +80,10 @@ struct ConvPartials {
 template <class T>
 struct ConvKernels {
   int mr, lanes;         // the tile: rows, half its columns
-  int narrow_rows;       // of a tile of one vector
-  int consecutive_rows;  // of a tile of one vector, where consecutive
-  int paired_rows;       // of a tile of a vector and a half
-  int wide_rows;         // of a tile of three vectors; 0: the level has none
+  int narrow_rows;       // rows of a tile of one vector
+  int consecutive_rows;  // rows of a tile of one vector, if they are consecutive
+  int paired_rows;       // rows of a tile of a vector and a half
+  int wide_rows;         // rows of a tile of three vectors; 0: the level has none
   int rows(int64_t columns) const {
     if (columns > lanes && 2 * columns <= 3 * lanes) return paired_rows;
     return columns > 2 * lanes ? wide_rows : columns > lanes ? mr : narrow_rows;
@@ -94,7 +94,7 @@ struct ConvKernels {
   void (*dots)(const ConvTile<T>&);
   int grouped_rows;
   void (*grouped)(ConvTile<T>&);  // null where the level has no instruction for it
-  // Of one vector and kSharedRows pixels, each a[0] + i * row_step, that are as far apart as taps (step_a):
+  // A tile of one vector and kSharedRows pixels, at a[0] + i * row_step, as far apart as taps (step_a):
   // an input serves all kSharedTaps of a segment that meet it. Null at levels of few registers.
   void (*shared)(const ConvTile<T>&);
   void (*pack_panel)(const ConvPanel<T>&);
@@ -107,7 +107,7 @@ RANVIER_TABLES(ConvKernels, conv_kernels)
 
 #if defined(__x86_64__)
 namespace v4 {
-void conv_pair_tile(ConvTile<float>& t);                    // of pairs of bfloat16: see medium/medium.h
+void conv_pair_tile(ConvTile<float>& t);  // a tile of pairs of bfloat16: see medium/medium.h
 extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, and emulated
 }  // namespace v4
 #endif

@@ -9,10 +9,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kSumChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
+constexpr int64_t kSumChunkBytes = 512 << 10;  // bytes of x and dy in a chunk: they stay in L2 for all taps
 constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
-constexpr int64_t kCopiedRows = 128;  // of a panel, which read the pixels of dy: for fewer no copy is made
+constexpr int64_t kCopiedRows = 128;  // rows of a panel that read the same pixels of dy: fewer need no copy
 
 template <class T>
 int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, bool by_tap) {
@@ -238,7 +238,7 @@ template <class T>
 void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
                    const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db) {
   const int64_t elements = taps * in, lanes = conv_kernels<T>().lanes;
-  const int64_t squares = ceil_div(elements, lanes), size = elements * panels.width;  // of a panel
+  const int64_t squares = ceil_div(elements, lanes), size = elements * panels.width;  // a panel's size
   const Range share = even_share(team, dw.data ? panels.count() * squares : 0);
   for (int64_t at = share.begin; at < share.end;) {
     const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);

@@ -63,7 +63,7 @@ class WeightGradient {
   PixelRows<T> x_, dy_;
   Axis rows_, columns_;
   int64_t tiles_per_tap_;  // where by_tap_
-  int64_t parts_;          // of the pixels; decided by the shapes alone
+  int64_t parts_;          // the number of parts of the pixels; decided by the shapes alone
   int64_t chunk_rows_;
   int64_t panel_size_;  // elements
   T *sums_, *bias_sums_;

@@ -133,7 +133,7 @@ void MediumSum::run(const Team& team) const {
   });
 }
 
-// Of few images an odd one is half empty.
+// Whether sums of pairs of images pay. With few images, a pair that lacks its second image is half empty.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
   return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out) &&

@@ -26,7 +26,7 @@ class MediumSum : public PacksNothing {
   const Correlation<float> p_;
   const PixelRows<float> x_;
   float *pairs_x_, *pairs_w_;
-  int64_t stride_;  // of pixels
+  int64_t stride_;  // the distance of pixels
   Correlator<float> sum_;
 };
 

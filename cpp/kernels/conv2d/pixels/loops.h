@@ -5,7 +5,7 @@
 
 namespace ranvier {
 
-// Of each pixel the outputs y[k] = activation(norm(bias[k] + sum over c < channels of x[c] * w[c][k])). A
+// The outputs of each pixel, y[k] = activation(norm(bias[k] + sum over c < channels of x[c] * w[c][k])). A
 // vector of outputs holds whole pixels: out_step elements from in_step of x. Its lane i reads x[pick[i] + c]
 // and w[c * lanes + i], its bias lines[i], and m, a and b of the norm in the next three lines.
 struct PixelOutputs {

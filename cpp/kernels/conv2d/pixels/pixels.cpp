@@ -65,7 +65,7 @@ void Pixels::prepare() const {
 
 namespace {
 
-constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: they stay in L1 for all channels
+constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: a chunk stays in L1 for all channels
 
 struct PixelView {
   const float* data;
@@ -83,7 +83,7 @@ struct VectorSums {
         rows(round_up(narrow, kMostNarrow)) {}
   int64_t size() const { return ceil_div(channels, lanes) * rows * lanes; }
   int64_t first(int64_t block) const { return std::min(block * lanes, channels - width); }
-  // Of one channel of each, over all parts in order.
+  // The sum for channel `wide` of one array and `narrow` of the other, over all parts in order.
   float total(const float* sums, int64_t parts, int64_t wide, int64_t narrow) const {
     const int64_t block = wide / lanes;
     float total = 0;

@@ -58,7 +58,7 @@ class PixelWeight {
 
   Conv2dBackwardWeight<float> c_;
   int64_t in_, out_, pixels_;
-  int64_t parts_, chunk_;     // of the pixels; decided by the shapes alone
+  int64_t parts_, chunk_;     // the parts of the pixels; decided by the shapes alone
   float *sums_, *bias_sums_;  // for each part: VectorSums
   float* ones_;               // a vector
 };

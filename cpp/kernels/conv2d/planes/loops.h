@@ -62,7 +62,7 @@ struct PlanarSplit {
 struct PlanarRows {
   const float* x;
   int64_t pitch;
-  const int64_t* offsets;  // of the first row of taps
+  const int64_t* offsets;  // offsets of the first row of taps
   int64_t count;
   const float* w;
   float bias;
@@ -77,15 +77,15 @@ constexpr int kMaxPlanarOuts = 8, kMaxSharedTaps = 5;
 
 struct PlanarKernels {
   int lanes;                       // 0: the level has none of these
-  int outs;                        // of sums, at most
-  int pixels[kMaxPlanarOuts + 1];  // of a tile of sums, by outs
+  int outs;                        // the most outputs of `sums`
+  int pixels[kMaxPlanarOuts + 1];  // pixels of a tile of `sums`, by the number of outputs
   void (*sums[kMaxPlanarOuts + 1])(const PlanarSums&);
-  int weight_outs, weight_rows;  // of products: the most outs; rows
+  int weight_outs, weight_rows;  // the most outputs of `products`; its rows
   void (*store)(const PlanarStore&);
   void (*products)(const PlanarProducts&);
   void (*split)(const PlanarSplit&);
-  float (*total)(const float* x, int64_t n);            // of n elements, whole vectors
-  int shared_rows, shared_pixels;                       // of a tile of rows()
+  float (*total)(const float* x, int64_t n);            // the sum of n elements, whole vectors
+  int shared_rows, shared_pixels;                       // the tile of `rows`
   void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by rows of taps, or null
 };
 

@@ -11,8 +11,8 @@ namespace {
 
 // To copy an input channel takes as long as the products of some output channels.
 constexpr int64_t kMostInputs = 32, kInputsOfOutput = 10;
-constexpr int64_t kTiles = 4;           // that are stored together
-constexpr int64_t kChannelsAtOnce = 8;  // in a store
+constexpr int64_t kTiles = 4;           // tiles that are stored together
+constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
 
 }  // namespace
 
@@ -27,7 +27,7 @@ PlanarAxis::PlanarAxis(const AxisGeometry& g)
 // The zeros between two rows are the padding after the one and before the other.
 Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows)
     : rows(rows), columns(columns), channels(channels) {
-  const int64_t read = columns.out + columns.spread();  // of a row, with its padding
+  const int64_t read = columns.out + columns.spread();  // elements read in a row, with its padding
   pitch = std::max(
       {std::min(columns.in + columns.pad, read), columns.out, read - std::max<int64_t>(columns.pad, 0)});
   plane = (most_rows + rows.spread()) * pitch + columns.spread() + planar_kernels().lanes;
@@ -136,7 +136,7 @@ bool has_few_channels(const Correlation<T>& p) {
 
 bool all_finite(const TensorView<const float>& w) {
   const int64_t* st = w.strides;
-  uint32_t most = 0;  // of the bits without the sign
+  uint32_t most = 0;  // the greatest of the bits without the sign
   for (int64_t k = 0; k < w.shape[0]; ++k)
     for (int64_t c = 0; c < w.shape[1]; ++c)
       for (int64_t r = 0; r < w.shape[2]; ++r)

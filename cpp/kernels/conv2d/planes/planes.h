@@ -77,11 +77,11 @@ class PlanarSum {
       kernels.sums[block_outs_](
           {inputs + at, offsets_, in_ * taps_, weights + k * in_ * taps_, bias + k, sums + k * step, step});
   }
-  // Of one output channel whose rows are dense, from the first pixel of the band on; false if it is not that.
+  // Computes one output channel from the band's first pixel on; false where its rows are not dense.
   bool rows(const float* inputs, const Band& band, float* y) const;
   int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
   int64_t tile() const { return tile_; }                  // pixels
-  int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block
+  int64_t outs() const { return blocks_ * block_outs_; }  // a group's, with those that make up a whole block
   int64_t out_group() const { return out_; }
 
   const PlanarKernels& kernels;
@@ -95,7 +95,7 @@ class PlanarSum {
   int64_t group_size() const { return in_ * outs() * taps_; }  // weights
 
   int64_t in_, out_, taps_;      // channels of a group
-  int64_t blocks_, block_outs_;  // of output channels
+  int64_t blocks_, block_outs_;  // blocks of output channels; channels of a block
   int64_t tile_;
   float *weights_, *bias_;
   int64_t* offsets_;

@@ -7,7 +7,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlockElements = 6 << 10;  // of x and a tile's channels of dy: they stay in L1
+constexpr int64_t kBlockElements = 6 << 10;  // elements of x and of a tile's channels of dy: they stay in L1
 constexpr int64_t kFewestRows = 4;
 
 PlanarAxis axis(const Conv2dBackwardWeight<float>& c, int d) {
@@ -43,7 +43,7 @@ bool PlanarWeights::pays(const Conv2dBackwardWeight<float>& c) {
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
   if (lanes == 0 || numel(c.dy) == 0 || !g.steps_by_one()) return false;
-  const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // of input channels
+  const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // input channels
   if (exchanges(c)) return in <= std::max(kMostOutputs, before_vectors);
   const bool part_of_vector = out <= 8 || 4 * out <= 3 * round_up(out, lanes);
   return in <= (out <= 8 ? before_vectors : kMostInputs) && out <= kMostOutputs && part_of_vector &&

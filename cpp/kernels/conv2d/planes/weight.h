@@ -13,7 +13,7 @@
 
 namespace ranvier {
 
-class PlanarWeight {  // of one group
+class PlanarWeight {  // the gradient of one group
  public:
   PlanarWeight(const Conv2dBackwardWeight<float>& call, int64_t group, Carver& carver, int threads);
   bool run(const OpenTeam& team) const;  // false where dw is not finite
@@ -32,12 +32,12 @@ class PlanarWeight {  // of one group
   Conv2dBackwardWeight<float> c_;
   int64_t out_, products_;  // channels; taps x input channels
   PlanarAxis rows_, columns_;
-  int64_t rows_at_once_;  // of outputs
+  int64_t rows_at_once_;  // rows of outputs
   Planes planes_;
   int64_t dy_plane_, images_at_once_, blocks_;
-  int64_t parts_;             // of the blocks; decided by the shapes alone
-  int64_t units_;             // of output channels, each of as many as a tile has
-  int64_t step_;              // of the sums
+  int64_t parts_;             // the parts of the blocks; decided by the shapes alone
+  int64_t units_;             // units of output channels, each of as many as a tile has
+  int64_t step_;              // the distance of sums
   float *sums_, *bias_sums_;  // (parts, out, step), (parts, out)
   int64_t* offsets_;
   float *x_, *dy_;  // for each thread

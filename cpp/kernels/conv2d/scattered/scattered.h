@@ -40,10 +40,10 @@ class ScatteredInput {
   int64_t lanes_, out_, taps_[2];  // out_: channels of dy
   int64_t row_;                    // elements of a row of taps
   PixelRows<float> dy_;
-  int64_t pixels_;                 // of an image of dy
-  int64_t height_, pitch_, size_;  // of an image's sums: rows, elements from row to row, elements
+  int64_t pixels_;                 // pixels of an image of dy
+  int64_t height_, pitch_, size_;  // an image's sums: rows, elements from row to row, elements
   float* weights_;                 // [tap row][panel][out][width]
-  int64_t *dy_at_, *sums_at_;      // of pixels, in an order that keeps the sums of neighbours apart
+  int64_t *dy_at_, *sums_at_;      // the places of pixels, ordered to keep the sums of neighbours apart
   float* sums_;                    // for each thread
   int64_t* not_finite_;            // for each thread: whether a sum of its images was infinite or NaN
   int64_t* weight_at_;             // for each thread: where w has the elements of a row of taps

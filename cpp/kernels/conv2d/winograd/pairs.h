@@ -19,7 +19,7 @@ struct WinogradGradient {
   const uint8_t* where[2];
   int64_t channels;
   float* v;
-  int64_t plane;  // from one product's v to the next's
+  int64_t plane;  // the distance from one product's v to the next's
   float* bias;
 };
 

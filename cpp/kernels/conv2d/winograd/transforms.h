@@ -6,7 +6,7 @@
 
 namespace ranvier {
 
-constexpr int kWinogradProducts = 16;  // of a tile: 2 x 2 outputs from 4 x 4 inputs
+constexpr int kWinogradProducts = 16;  // products of a tile: 2 x 2 outputs from 4 x 4 inputs
 
 // v[4i + j][c] = (B^T d B)[i][j], where d[4i + j] = pixel[4i + j][c], c < channels; whole vectors of v are
 // written.
@@ -14,7 +14,7 @@ struct WinogradInput {
   const float* pixel[kWinogradProducts];
   int64_t channels;
   float* v;
-  int64_t plane;  // from one product's v to the next's
+  int64_t plane;  // the distance from one product's v to the next's
 };
 
 // The products of a tile, m[4i + j][k], k < channels, of which whole vectors are readable. Outputs are

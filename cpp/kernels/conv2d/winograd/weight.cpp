@@ -9,8 +9,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kSumBlockBytes = 512 << 10;  // of the transformed factors of a block, in L2
-constexpr int64_t kLeastPairs = 64;            // of a block: fewer would not pay for its sums' loads
+constexpr int64_t kSumBlockBytes = 512 << 10;  // bytes of a block's transformed factors, which stay in L2
+constexpr int64_t kLeastPairs = 64;            // pairs of a block: fewer would not pay for its sums' loads
 constexpr int64_t kPixelsOfPart = 2048;
 constexpr int64_t kTilesAhead = 16;  // pooled gradients that are prefetched
 

@@ -13,7 +13,7 @@ namespace ranvier {
 
 struct WinogradWeightCall {
   TensorView<const float> dy, x;
-  TensorView<const uint8_t> where;  // of windows of 2 x 2, or data null: dy has all pixels
+  TensorView<const uint8_t> where;  // offsets in windows of 2 x 2, or data null: dy has all pixels
   TensorView<float> dw, db;         // db may be null
   int64_t pad[2];
 };
@@ -42,17 +42,17 @@ class WinogradWeight {
 
   WinogradWeightCall c_;
   int64_t in_;
-  int64_t rows_, columns_, tiles_;  // of tiles
+  int64_t rows_, columns_, tiles_;  // rows and columns of tiles; all tiles
   Panels<float> panels_;
   PixelRows<float> x_, dy_;
   PooledOffsets where_;
-  int64_t parts_, block_;  // of the pairs of tiles; decided by the shapes alone
+  int64_t parts_, block_;  // parts, blocks of pairs of tiles: by the shapes alone
   int64_t panel_size_;     // channels by outputs of a panel
   int64_t v_stride_, d_stride_, v_plane_, d_plane_, m_plane_;
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width]; [part][panel][width]
   float* zeros_;              // a pixel of the padding
   char* scratch_;
-  int64_t scratch_bytes_;  // of a thread
+  int64_t scratch_bytes_;  // the scratch memory of a thread
 };
 
 }  // namespace ranvier

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kMinBlock = 56;                      // tiles that use a weight once it is loaded
 constexpr int64_t kGroupColumns = kMostPatchChannels;  // output channels of a group of panels
-constexpr int64_t kPackedChannels = 32;                // of weights that are transformed together: a run
+constexpr int64_t kPackedChannels = 32;  // channels whose weights are transformed together: a run
 
 constexpr int64_t kLine = kWinogradLine;
 
@@ -101,7 +101,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   const int64_t tile_bytes =
       kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
   const int64_t mr = conv_kernels<float>().mr;
-  const int64_t block_bytes = caches.l2 / 2;  // of transformed inputs and products
+  const int64_t block_bytes = caches.l2 / 2;  // bytes of transformed inputs and products in a block
   block_ = std::min(std::max(block_bytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = winograd_plane(panels_.count() * panel);
@@ -248,7 +248,7 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   };
   const Range all{0, tiles_.count() / unit_};
   const int64_t shares = size / across, share = index / across;
-  const int64_t blocks = ceil_div(ceil_div(all.end, shares) * unit_, block_);  // of a share
+  const int64_t blocks = ceil_div(ceil_div(all.end, shares) * unit_, block_);  // the blocks of a share
   if (across == 1)
     for (Chunks c(team, blocks * size, 1); c.next();) run_block(part(all, c.begin, blocks * size));
   else
@@ -291,7 +291,7 @@ void Winograd::gradients(const WinogradBlock& block) const {
 // them.
 void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
-  const int64_t size = steps_ * panels_.width;  // of a panel
+  const int64_t size = steps_ * panels_.width;  // a panel's size
   const ConvSegment channels{0, 0, steps_};
   const int64_t calls = kWinogradProducts * (block.panels.end - block.panels.begin) *
                         ceil_div(block.tiles.end - block.tiles.begin, kernels.mr);
@@ -346,8 +346,8 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
 // an image's bits may not depend on their number: each has the share that it has among sixteen. Planes take
 // less from some size on, or the direct sum, which has their bits.
 bool winograd_pays(const Correlation<float>& p) {
-  constexpr double kDirectProduct = 0.9;        // longer chains
-  constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
+  constexpr double kDirectProduct = 0.9;  // longer chains
+  constexpr double kStepsOfTile = 5;      // products in the time that a product's sums are loaded and stored
   constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
   constexpr double kGain = 1.05, kImages = 16;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
@@ -358,7 +358,7 @@ bool winograd_pays(const Correlation<float>& p) {
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;
   const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
-  const double rate = rounds(p) ? 2 : 1;  // of products
+  const double rate = rounds(p) ? 2 : 1;  // the rate of products
   double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];

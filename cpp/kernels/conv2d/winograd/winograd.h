@@ -49,7 +49,7 @@ int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad);
 class WinogradTiles {
  public:
   struct Tile {
-    int64_t image, row, column;  // of its first output
+    int64_t image, row, column;  // the place of its first output
   };
   WinogradTiles(int64_t images, int64_t height, int64_t width);
   int64_t count() const { return first_[4]; }
@@ -99,7 +99,7 @@ class Winograd {
   Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads,
            const TensorView<const uint8_t>& where = {});
   int64_t packed_size() const { return kWinogradProducts * u_plane_; }
-  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
+  void pack_weights(const OpenTeam& team) const;  // each thread of the team transforms its share
   void run(const Team& team) const;               // to the problem's y
   void run(const Team& team, const WinogradSink& sink) const;
 
@@ -123,10 +123,10 @@ class Winograd {
 
   Correlation<float> p_;
   WinogradBands bands_;
-  WinogradTiles tiles_;  // of bands as if they were images
+  WinogradTiles tiles_;  // the tiles of bands, as if these were images
   int64_t unit_;         // tiles that stay in one block
   int64_t in_, out_;     // channels
-  bool pairs_;           // of bfloat16, see medium/: two channels of v_ and u_ are one element
+  bool pairs_;           // pairs of bfloat16, see medium/: two channels of v_ and u_ are one element
   int64_t steps_;        // products of a sum, or pairs of them
   int64_t pad_[2];
   Panels<float> panels_;
@@ -134,7 +134,7 @@ class Winograd {
   PooledOffsets where_;
   bool pooled_;
   int64_t block_, group_;        // tiles, panels
-  int64_t v_stride_, m_stride_;  // from tile to tile
+  int64_t v_stride_, m_stride_;  // the distances from tile to tile
   int64_t u_plane_, v_plane_, m_plane_;
   float* u_;        // [product][panel, or thread where it packs late][channel][width]
   float *v_, *m_;   // for each thread [product][tile][channel]

@@ -28,7 +28,7 @@ int64_t place(const GridPart<T>& part, int64_t i, int64_t first) {
   return i * part.c * part.points + first * (part.settings.channels_last ? part.c : 1);
 }
 
-double cost_ns(const GridSettings& settings, int64_t channels) {  // of a point
+double cost_ns(const GridSettings& settings, int64_t channels) {  // the time of a point
   const double taps = settings.mode == GridMode::bicubic ? 16 : settings.mode == GridMode::bilinear ? 4 : 1;
   return 3 + taps * (0.4 + 0.2 * double(channels));
 }

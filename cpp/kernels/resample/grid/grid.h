@@ -27,7 +27,7 @@ struct GridSettings {
   bool channels_last;
 };
 
-constexpr int64_t kGridPoints = 64;  // that are worked on at a time
+constexpr int64_t kGridPoints = 64;  // points that are computed at a time
 
 template <class T>
 struct GridSample {
@@ -49,7 +49,7 @@ struct GridSampleBackward {
 template <class T>
 struct GridPart {
   GridSettings settings;
-  int64_t c, h, w, points;  // of x, and of the whole grid
+  int64_t c, h, w, points;  // the sizes of x, and the points of the whole grid
   const T *x, *grid;
   int count;
   T* y;         // forward, at the first point
