@@ -85,7 +85,7 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
 class _GammaDraw(Function):
     """Draws of Gamma(a, 1), at least the least normal number."""
 
-    def __init__(self, source: Any = None) -> None:
+    def __init__(self, source: Generator | None = None) -> None:
         self.source = source
 
     def forward(self, a: Array) -> Array:
@@ -118,7 +118,7 @@ class _GammaBelow(Function):
 class _DirichletDraw(Function):
     """Draws of Dirichlet(c): Gamma variables over their sum, by their logarithms, as small ones underflow."""
 
-    def __init__(self, source: Any = None) -> None:
+    def __init__(self, source: Generator | None = None) -> None:
         self.source = source
 
     def forward(self, c: Array) -> Array:
@@ -144,13 +144,13 @@ class _DirichletDraw(Function):
 
 
 def standard_gamma(
-    concentration: Tensor, generator: Any = None, *, shape: tuple[int, ...] | None = None
+    concentration: Tensor, generator: Generator | None = None, *, shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
     return _GammaDraw(generator).apply(concentration if shape is None else expanded(concentration, shape))
 
 
-def sample_dirichlet(concentration: Tensor, generator: Any = None) -> Tensor:
+def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:
     """Draws of Dirichlet(concentration) along the last axis, the generator's or those of ``manual_seed``."""
     return _DirichletDraw(generator).apply(concentration)
 
