@@ -348,7 +348,7 @@ def test_two_passes_at_once():
 
 
 def test_kernels_of_the_thread_leave_the_team_alone(threads):
-    """A kernel called by the thread runs on it alone; the same bits, and no thread of OpenMP's for it."""
+    """A kernel that a thread calls alone, without a team, has the same bits."""
     threads(2)
     big = np.ones((512, 512), np.float32)
 

@@ -104,7 +104,7 @@ def test_one_point_and_values_without_dimensions():
 
 
 def test_formulas():
-    """sin, tanh of sin, and polynomials, to order 8."""
+    """sin and polynomials, to order 8."""
     x = np.linspace(-2, 2, 9)
     ones = ((1.0, *[0.0] * 7),)
     _, terms = func.jet(rv.sin, (rv.tensor(x),), ones)
@@ -177,7 +177,7 @@ def test_within_other_derivatives():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", [nn.Tanh(), nn.GELU(), nn.Softplus(2.0)])
 def test_captured_step(dtype, activation, threads):
-    """The bits of eager steps, at any number of threads; no tape outside leaves the results as they are."""
+    """The bits of eager steps, at any number of threads."""
     x = rv.tensor(np.random.default_rng(0).normal(size=(64, 2)).astype(dtype))
 
     def trained(compiled):

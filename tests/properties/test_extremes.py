@@ -54,7 +54,11 @@ def compare_places(sample, isas):
             equal(y, kinds(z))
 
 
+# Gradients with respect to x, at x times a scale, stay near those of float64, also where a square would
+# leave the range of float32.
 SCALES = (1e-30, 1e-22, 1e-15, 1e15, 1e20, 1e30)
+# It is relative to the largest number of an order. The samples' sums have some dozens of terms at most, each
+# of a few operations.
 BOUND = 256 * float(np.finfo(np.float32).eps)
 LEAVES_OUT = (
     OF_ITS_DTYPE
@@ -104,7 +108,14 @@ def has_gradient(sample):
 
 @every_op(LEAVES_OUT, only=lambda op: not op.name[0].isupper(), of=has_gradient)
 def test_scales(sample):
-    """Terms of the usual size may cancel: that of a result over the scale, of a gradient."""
+    """Values, gradients and second gradients in float32 beside those in float64, where all inputs are
+    multiplied by a scale.
+
+    A gradient is near value / scale in size, and a second gradient near gradient / scale. Terms of that
+    size may cancel in it, so the bound of an order is relative to the larger of its largest number and
+    that size. Where it leaves float32's range, so do terms, and neither this order nor a later one is
+    compared. Layers are left out: their op has the same kernels.
+    """
     single, double = sample.tensors(rv.float32), sample.tensors(rv.float64)
     for scale in SCALES:
         with warnings.catch_warnings():
@@ -116,7 +127,7 @@ def test_scales(sample):
             usual, orders = 0.0, zip(outcome(single, scale), exact, strict=True)
             for order, (found, wanted) in enumerate(orders):
                 usual = max(largest(wanted), usual / scale)
-                if not 1e-36 < usual < 1e37:
+                if not 1e-36 < usual < 1e37:  # out of float32's range
                     break
                 for y, z in zip(found, wanted, strict=True):
                     close(y, z, 0, BOUND * usual, f"{scale} order {order}")

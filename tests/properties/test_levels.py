@@ -1,4 +1,11 @@
-"""Values and gradients at each level of instructions are those of float64, each element by itself."""
+"""Values and gradients at each level of instructions beside the same call in float64, element by element.
+
+All calls get the same numbers: `sample.tensors(dtype, of=rv.float32)` rounds the inputs to float32 first.
+An element may be off by a multiple of the roundings of its sum, times |z| + moves + inner: z is the element
+in float64; moves says how far it moves where inputs change by a rounding (its condition, measured by
+`moved`); `op.inner`, written at the samples, is a number inside the op that is larger than its result, such
+as 1 in 1 - tanh(x)^2. Iterating the fixture `isas` switches the level.
+"""
 
 import itertools
 from typing import Any, NamedTuple
@@ -28,7 +35,8 @@ def results(call):
 
 
 def moved(sample, wanted, times):
-    """How far each result moves, in units of a rounding, where inputs differ by some roundings."""
+    """How far each element of the results moves, in units of eps, where each input changes by eps, up or
+    down: the largest of some draws of the signs."""
     rng, eps = np.random.default_rng(1), 2.0**-30
     far = [np.zeros(np.shape(y)) for y in wanted]
     call = sample.tensors(rv.float64, of=rv.float32)
@@ -45,14 +53,18 @@ def moved(sample, wanted, times):
 
 
 def terms_of(sample, y, outputs):
-    """The longest sum in an element of a result: that of the op, or of a gradient of what is broadcast."""
+    """The number of terms of the longest sum in an element of y: those of the op (of a layer at most its
+    largest array), or those of a gradient of what is broadcast, which adds as many elements of the
+    outputs as belong to one of y."""
     args, settings = plain(sample.args), plain(sample.settings)
     terms = max([x.size for x in sample.arrays]) if sample.is_layer else sample.op.terms(*args, **settings)
     return max(terms, sum(z.size for z in outputs) // max(np.size(y), 1))
 
 
 def compare(sample, isas, times=5):
-    """times: of inputs that differ; the two terms of a sum move alike in one of 2^times."""
+    """Compare with float64 at each level; times: the draws of `moved`. One draw may move the terms of a
+    difference alike, so that the result stays; all of them do so with two terms in one of 2^times
+    elements."""
     wanted = results(sample.tensors(rv.float64, of=rv.float32)).arrays
     far = moved(sample, wanted, times)
     for level, dtype in itertools.product(isas, (rv.float32, rv.float64)):

@@ -28,13 +28,14 @@ def test_random_calls(sample, isas):
     for seed in range(1, 1 + DRAWS):
         drawn = sample.op.drawn(seed=seed)[sample.number]
         shapes = [x.shape for x in drawn.arrays]
-        print(f"draw {seed}: shapes {shapes}, settings {drawn.settings}")  # the last one failed
+        # where a draw fails, it is the last one printed
+        print(f"draw {seed}: shapes {shapes}, settings {drawn.settings}")
         level = next(levels)
         if drawn.op.reference and "reference" not in drawn.left_out:
             compare_with_reference(drawn, [level])
         if not drawn.is_smooth:
             continue
-        compare(drawn, [level], 16)
+        compare(drawn, [level], times=16)
         call = drawn.tensors(rv.float64)
         gradients = outcome(call).gradients
         has_slope = gradients and all(x.size for x in drawn.arrays) and "gradient" not in drawn.left_out

@@ -1,6 +1,7 @@
 """Updates: accumulated, clipped and searched; frozen parameters.
 
-Updates are compared with those of one large batch, or of a loop by hand, in float64 up to rounding.
+Updates are compared with those of one large batch, or of a loop by hand, in float64 up to rounding, and in
+equal bits where both do the same operations.
 """
 
 import numpy as np
@@ -62,11 +63,9 @@ def test_batches_count_by_what_their_means_are_divided_by(loss, y, compiled):
     large, small = (nn.Sequential(*classifier(), *[Twice()] * (y.ndim - 1)).double() for _ in range(2))
     one = trainer_of(large, sgd(large), loss)
     several = trainer_of(small, sgd(small), loss, accumulate=3, compile=compiled)
-    for shuffle in (False, True):
-        data = (
-            [DataLoader(TensorDataset(rv.tensor(X.astype(float)), rv.tensor(y)), 14)] if shuffle else [X, y]
-        )
-        several.fit(*data, epochs=1, **({} if shuffle else {"batch_size": 14, "shuffle": False}))
+    for loads in (False, True):
+        data = [DataLoader(TensorDataset(rv.tensor(X.astype(float)), rv.tensor(y)), 14)] if loads else [X, y]
+        several.fit(*data, epochs=1, **({} if loads else {"batch_size": 14, "shuffle": False}))
         one.fit(X, y, epochs=1, batch_size=40)
         np.testing.assert_allclose(several.history["loss"], one.history["loss"], rtol=LIMIT)
     assert_close_weights(large, small, LIMIT)
