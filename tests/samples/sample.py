@@ -7,16 +7,14 @@
         yield call(x(5), 2.5)
         yield refused(TypeError, "[hypot] got str", x(5), "text")
 
-The arguments are those of the op. `x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays
-become Tensors, those of floats in the dtype that a property asks for, with a gradient; `fixed(array)` has
-none, and `state(array)` is changed by the call. `x.n` is a size: 7, or another one that a property puts in
-its place. A sample of a layer begins with the layer: `call(nn.Linear(7, 2), x(3, 7))`.
+`x` draws arrays: `x(3, 7)` floats, and the other methods of `Draw`. Arrays become Tensors, those of floats in
+the dtype that a property asks for, with a gradient; `fixed(array)` has none, and `state(array)` is changed by
+the call. `x.n` is 7, or another size. A sample of a layer begins with it: `call(nn.Linear(7, 2), x(3, 7))`.
 
-Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` runs all that is known
-of one. What is true of one op alone stands in its `@op(...)`, in words that the properties read: `lacks` has
-what it does not have (keys of LACKS), `apart` where its answer is not PyTorch's (keys of APART); the class Op
-explains the others. Of one sample, `call(...).without(reason, "reference")` says so. A list of names in a
-property is for what no other property needs.
+Every property of `tests/properties` runs on the samples of all ops; `pytest -k hypot` on those of one. What
+is true of one op alone stands in its `@op(...)`, in words: `lacks` has what it does not have (keys of LACKS),
+`apart` where its answer is not PyTorch's (keys of APART); the class Op explains the others. Of one sample,
+`call(...).without(reason, "reference")` says so.
 """
 
 from __future__ import annotations

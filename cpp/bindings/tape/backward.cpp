@@ -21,8 +21,7 @@ PyTypeObject *g_function, *g_output, *g_deferred;  // the classes
 struct {
   int64_t edges, versions, changes, hooks, released;
 } g_slots;
-// Dicts that are empty but for rare programs: tensors with other memory, hooks of nodes, before and after the
-// gradient of a leaf is added.
+// Dicts, mostly empty: tensors with other memory; hooks of nodes, and of a leaf's gradient.
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 

@@ -1,7 +1,8 @@
-"""Other memory for the parameters and buffers of a module: casts, layouts, without values."""
+"""Other memory for the parameters and buffers of a module: casts, layouts, no values; arrays as inputs."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,16 +13,18 @@ from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import put
 from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
-from ranvier.tensors.memory import BF16, F16
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.memory import BF16, F16, in_float, plain, require_numbers
+from ranvier.tensors.tensor import Tensor, borrowed
 
 Self = TypeVar("Self", bound="Conversions")
 
 
 class Conversions:
-    """The part of Module that converts. All of it goes through ``_apply``, which a module may override."""
+    """The part of Module that converts: its tensors by ``_apply``, which a module may override, and arrays
+    that it is called with by ``_rv_cast``."""
 
     children: Any
+    _rv_some_parameters: Any
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
         """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
@@ -91,3 +94,12 @@ class Conversions:
     def cuda(self: Self, device: Any = None) -> Self:
         """Raises RuntimeError: this library computes on the CPU."""
         raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
+
+    def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
+        tensors = itertools.chain(self._rv_some_parameters(), args)
+        for arg in args:
+            if isinstance(arg, np.ndarray):
+                require_numbers(type(self).__name__, plain(type(self).__name__, arg).dtype)
+        wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
+        return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, np.ndarray) else arg for arg in args)

@@ -1,12 +1,10 @@
 """Module: a layer or network with its parameters, buffers and children, as PyTorch's.
 
-Parameters, buffers and children are ordinary attributes, which makes ``self.weight`` fast. Three registries
-have them by name.
+Parameters, buffers and children are ordinary attributes, which is fast. Three registries have them by name.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -44,15 +42,13 @@ from ranvier.nn.registry import (
 )
 from ranvier.nn.state import StateDicts
 from ranvier.observe import is_replaced, observed, observers
-from ranvier.tensors.memory import in_float, plain, require_numbers
-from ranvier.tensors.tensor import Tensor, borrowed
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
-# The common types of values that are never parameters, buffers or children. `__setattr__` looks first at the
-# exact types of the new and the present value, because most assignments concern no registry: this is faster.
-# A name whose present value is plain is in no registry.
+# Common types of values that are in no registry. `__setattr__` looks at the types of the new and the present
+# value first, which is fast, because most assignments concern no registry.
 _PLAIN = frozenset({bool, int, float, str, tuple, list, dict})
 # A new value of these types adds no name to a registry: None and a Tensor only replace what has the name.
 _ADDS_NO_NAME = _PLAIN | {type(None), Tensor}
@@ -78,8 +74,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     _shown: tuple[str, ...] = ()  # see `settings_text`
     _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
     __signature__ = CallSignature()
-    # Whether `often.py` counts the calls of this class, to replay them later: the classes of a program whose
-    # forward is its own.
+    # Whether `often.py` counts calls, to replay them: of a program's classes with a forward of their own.
     _rv_may_repeat: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -89,8 +84,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             evaluate_annotations(cls)
         elif "forward" in vars(cls):
             cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
-        # A method of the class that mentions ``__getattr__``, as ``super().__getattr__(name)``, needs a base
-        # that has it. Other classes do without, since `look_up` makes each lookup slower.
+        # ``super().__getattr__(name)`` needs a base that has it. Others do without: it makes lookups slow.
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if any(code and "__getattr__" in code.co_names for code in codes):
             look_up(cls)
@@ -107,15 +101,13 @@ class Module(HookRegistration, StateDicts, Conversions):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
-    # The last line of this file replaces this method by one of the core, which does the same for most calls.
-    # The core calls this one where an argument is an array or the module has hooks.
+    # The last line of this file puts a method of the core here, which calls this one for arrays and hooks.
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for arg in args:
             if isinstance(arg, ndarray):
                 args = self._rv_cast(args)
                 break
-        # The values of kwargs come first, so that zip pairs them with their names and leaves out args. These
-        # are passed only because a Tensor among them may give the dtype.
+        # zip leaves out args, which come last: they are passed as a Tensor among them may give the dtype.
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
             kwargs = dict(zip(kwargs, self._rv_cast((*kwargs.values(), *args)), strict=False))
         try:
@@ -127,15 +119,6 @@ class Module(HookRegistration, StateDicts, Conversions):
         except Exception as error:
             self._rv_locate(error)
             raise
-
-    def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
-        tensors = itertools.chain(self._rv_some_parameters(), args)
-        for arg in args:
-            if isinstance(arg, ndarray):
-                require_numbers(type(self).__name__, plain(type(self).__name__, arg).dtype)
-        wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
-        return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
 
     def _rv_some_parameters(self) -> Iterator[Any]:
         """The parameters one by one: the first is found without a look at all modules."""
@@ -201,8 +184,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         if "_forward_hooks" in state:
             state = provider("files of PyTorch").state_from_torch(self, state)
         attributes = self.__dict__
-        # __setstate__ is defined in this class, so that pickle asks no ``__getattr__`` of a subclass for it.
-        attributes.update(state)
+        attributes.update(state)  # Without this method, pickle would ask ``__getattr__`` for it.
         for kind in KINDS:
             attributes[kind] = Registry(self, kind, attributes.get(kind, ()))
             if any(isinstance(getattr(type(self), name, None), property) for name in attributes[kind]):
@@ -412,10 +394,7 @@ class Module(HookRegistration, StateDicts, Conversions):
 
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
-# Programs replace register_parameter, even that of Module; `__setattr__` compares with the library's own.
-_register_parameter = Module.register_parameter
-# The core makes its own method `Module.__call__`, and keeps the one above for the calls that it leaves to
-# Python. The arguments: `called` gets the calls without gradients of classes with `_rv_may_repeat`; REPLAY is
-# the name under which the core finds a module's recorded call; the last function gets all calls while the
-# program has an observer (observe.py), which sees or replaces them.
+_register_parameter = Module.register_parameter  # `__setattr__` compares with it: programs may replace that
+# The core makes `Module.__call__`: `called` gets calls without gradients, if `_rv_may_repeat`; REPLAY names
+# the attribute of a recorded call; the last function gets all calls while there is an observer.
 _core._set_module_class(Module, called, REPLAY, observed("call", Module.__call__))

@@ -281,16 +281,15 @@ def set_(
                 raise ValueError("NumPy takes memory of no bytes for one of any length")
             array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
         except (ValueError, TypeError) as error:
-            raise OpError(
-                f"[set_] got size {size}, stride {stride} and offset {storage_offset}; expected elements of "
-                "the memory of the source"
-            ) from error
+            given = f"size {size}, stride {stride} and offset {storage_offset}"
+            raise OpError(f"[set_] got {given}; expected elements of the memory of the source") from error
     count_change(x)  # backward of what has saved the old memory raises
     x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
     return x
 
 
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
+_MOST = 16  # how many Functions of an operation are looked at; those before them belong to older ones
 
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
@@ -306,10 +305,9 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         if view[2]:
             raise RuntimeError(f"[{name}] got {view[2]}")
         if view[0]._cell is not cell:
-            raise RuntimeError(
-                f"[{name}] got a view of a tensor that has other memory since (`.data = ...`); expected a "
-                "view of its present memory: make the view again, or clone() it"
-            )
+            given = "a view of a tensor that has other memory since (`.data = ...`)"
+            remedy = "a view of its present memory: make the view again, or clone() it"
+            raise RuntimeError(f"[{name}] got {given}; expected {remedy}")
         if view[0]._grad_fn is None and view[0]._requires_grad:
             refuse_leaf(name, "a view of a leaf Variable")
     before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
@@ -346,12 +344,8 @@ def _exchange(tensor: Any, result: Any) -> None:
         tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-_MOST = 16  # how many Functions of an operation are looked at; those before them belong to older ones
-
-
 def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
-    """Copies what the operation itself has saved of the memory that will now be written. on: also of the
-    Function that made the tensor."""
+    """Copies what the operation has saved of memory that will now be written; on: what its maker has, too."""
     nodes = [node]
     for node, _ in zip(nodes, range(_MOST), strict=False):  # the loop adds to the list
         if not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
@@ -374,8 +368,7 @@ def _keep_arrays(node: Any, tensor: Any) -> None:
 
 
 def _keep_results(tensor: Any) -> None:
-    """Copies what Functions have saved of their results in memory that will now be written, if PyTorch's save
-    their inputs only."""
+    """Copies saved results in memory that will now be written, of Functions whose inputs PyTorch saves."""
     base = None if tensor._view is None else _base_of(tensor)
     for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
         node = getattr(owner, "_grad_fn", None)

@@ -341,8 +341,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 
 
 def require_from_0(name: str, index: Any, size: int = 2**53) -> None:
-    """Raises IndexError for an index from `size` on, and for a negative one, which PyTorch refuses in these
-    functions."""
+    """Raises IndexError for an index from `size` on, and for a negative one, as PyTorch does here."""
     places = index_array(name, index)
     if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
         return
@@ -366,10 +365,9 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
         return reshape(selected(reshape(input, 1), dim, rows, from_0), ())
     at = _dim("index_select", dim, input.ndim)
     if rows.ndim > 1 or input.ndim == 0:
-        raise OpError(
-            f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
-            "dimension" + ("" if input.ndim else " with one index")
-        )
+        shapes = f"index of shape {rows.shape} for x of shape {input.shape}"
+        wanted = "one dimension" if input.ndim else "one dimension with one index"
+        raise OpError(f"[index_select] got {shapes}; expected {wanted}")
     rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recorded call knows the array
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
@@ -392,10 +390,8 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     try:
         shape = np.broadcast_shapes(input.shape, chosen.shape)
     except ValueError as error:
-        raise OpError(
-            f"[masked_select] got x of shape {input.shape} and mask of shape {chosen.shape}; "
-            "expected shapes that broadcast"
-        ) from error
+        shapes = f"x of shape {input.shape} and mask of shape {chosen.shape}"
+        raise OpError(f"[masked_select] got {shapes}; expected shapes that broadcast") from error
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))
