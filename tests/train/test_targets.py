@@ -75,6 +75,19 @@ def test_a_batch_of_one_sample_for_batch_norm():
         trainer_of(classifier(nn.BatchNorm1d(8))).fit(X, Y, epochs=1, batch_size=39)
 
 
+class RefusesWhenTrained(nn.Module):
+    def forward(self, x):
+        if self.training:
+            raise ValueError("not like this")
+        return x
+
+
+def test_an_error_of_the_program_gets_no_remedy_for_batch_norm():
+    with pytest.raises(ValueError, match="not like this") as caught:
+        trainer_of(classifier(RefusesWhenTrained())).fit(X[:1], Y[:1], epochs=1)
+    assert "statistics" not in str(caught.value)
+
+
 def test_a_batch_of_ignored_class_indices():
     y = np.where(np.arange(40) < 20, -100, Y)
     with pytest.raises(rv.train.NonFiniteError, match="epoch 1, batch 2: it has no target that the loss"):

@@ -233,7 +233,7 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
     if output is None:  # the model itself raises: the targets are not the cause
         return ""
     shape = output.shape
-    if len(x) == 1 and vars(error).get("_layer") is model:  # but not in evaluation mode
+    if len(x) == 1 and vars(error).get("_layer") is model and _takes_statistics(model):
         return "a batch of one sample has no statistics: take another batch_size, which leaves no single one"
     if of_op and y.ndim == 1 and len(shape) > 2:
         return f"the model gives {shape} for one target a sample: put nn.Flatten() before its Linear layers"
@@ -262,6 +262,10 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
     if y.shape == (*shape, 1):
         return f"the model gives {shape} and y is {y.shape}: pass y[..., 0]"
     return ""
+
+
+def _takes_statistics(model: Any) -> bool:
+    return any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules())
 
 
 def _output(model: Any, x: Array) -> Array | None:
