@@ -1,19 +1,26 @@
 #include "bindings/binder/errors.h"
 
+#include <algorithm>
+
 namespace ranvier::bind {
 namespace {
-
-std::string message(const char* op, std::initializer_list<Piece> pieces) {
-  std::string text = "[" + std::string(op) + "] ";
-  for (const Piece& piece : pieces) text += piece.text();
-  return text;
-}
 
 // The classes of the Python layer, once it is loaded.
 PyObject *g_op_error = nullptr, *g_dtype_error = nullptr, *g_index_error = nullptr;
 
-[[noreturn]] void raise(PyObject* kind, const std::string& text) {
-  PyErr_SetString(kind, text.c_str());
+// An error with the text "[op] got x; expected y", whose parts are attributes of it.
+[[noreturn]] void raise(PyObject* kind, const char* op, std::initializer_list<Piece> pieces) {
+  std::string text;
+  for (const Piece& piece : pieces) text += piece.text();
+  const std::string_view got = "got ", expected = "; expected ";
+  const size_t first = text.rfind(got, 0) == 0 ? got.size() : 0,
+               end = std::min(text.find(expected), text.size());
+  const py::object error =
+      checked(PyObject_CallFunction(kind, "s", ("[" + std::string(op) + "] " + text).c_str()));
+  error.attr("op") = py::str(op);
+  error.attr("got") = py::str(text.substr(first, end - first));
+  error.attr("expected") = py::str(text.substr(std::min(end + expected.size(), text.size())));
+  PyErr_SetObject(kind, error.ptr());
   throw py::error_already_set();
 }
 
@@ -35,26 +42,22 @@ std::string Piece::text() const {
 }
 
 void fail_value(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_op_error ? g_op_error : PyExc_ValueError, message(op, pieces));
+  raise(g_op_error ? g_op_error : PyExc_ValueError, op, pieces);
 }
 
 void fail_index(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_index_error ? g_index_error : PyExc_IndexError, message(op, pieces));
+  raise(g_index_error ? g_index_error : PyExc_IndexError, op, pieces);
 }
 
 void fail_dtype(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_dtype_error ? g_dtype_error : PyExc_TypeError, message(op, pieces));
+  raise(g_dtype_error ? g_dtype_error : PyExc_TypeError, op, pieces);
 }
 
 void fail_axis(const char* op, std::initializer_list<Piece> pieces) {
   const py::object numpy = checked(PyImport_ImportModule("numpy.exceptions"));
-  const py::object kind = numpy.attr("AxisError");
-  PyErr_SetObject(kind.ptr(), py::str(message(op, pieces)).ptr());
-  throw py::error_already_set();
+  raise(py::object(numpy.attr("AxisError")).ptr(), op, pieces);
 }
 
-void fail_type(const char* op, std::initializer_list<Piece> pieces) {
-  throw py::type_error(message(op, pieces));
-}
+void fail_type(const char* op, std::initializer_list<Piece> pieces) { raise(PyExc_TypeError, op, pieces); }
 
 }  // namespace ranvier::bind

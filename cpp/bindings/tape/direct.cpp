@@ -222,22 +222,24 @@ void register_direct(Module m) {
   using namespace untaped;
   def(m,
       "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1, "
-      "autocast=False)",
+      "autocast=False, name=None)",
       [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes,
-         Truth autocast) {
+         Truth autocast, Raw name) {
         auto* op = new ByKernel;
         op->node = kept(node.value), op->result = kept(result.value);
         op->inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op->most = most_of(takes);
         op->floats = floats, op->autocast = autocast;
-        return function_of(op, in_python.value, kernel.value);
+        return function_of(op, in_python.value, kernel.value, name.value);
       });
-  def(m, "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1)",
+  def(m,
+      "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1, "
+      "name=None)",
       [](Raw in_python, Raw of_floats, Raw of_integers, Raw of_others, Raw with_names, Truth reads,
-         Whole takes) {
+         Whole takes, Raw name) {
         auto* op = new Into;
         op->of_integers = kept(of_integers.value), op->of_others = kept(of_others.value);
         op->with_names = kept(with_names.value), op->most = most_of(takes), op->reads = reads;
-        return function_of(op, in_python.value, of_floats.value);
+        return function_of(op, in_python.value, of_floats.value, name.value);
       });
   def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });
 }

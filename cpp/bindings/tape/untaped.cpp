@@ -8,9 +8,29 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bindings/tape/dispatch.h"
+
 namespace ranvier::bind {
 namespace untaped {
 namespace {
+
+PyObject* g_renamed;  // errors.renamed
+
+// The error of a call of in_python, under the name of the op.
+void name_error(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  PyObject* const better = detail::guarded([&] {
+    const PackedCall all(arguments, count, names);
+    return PyObject_CallFunctionObjArgs(g_renamed, error, op.name, op.in_python, all.args.ptr(),
+                                        all.settings.ptr(), nullptr);
+  });
+  if (better) PyErr_Restore(Py_NewRef(Py_TYPE(better)), better, PyException_GetTraceback(better));
+  Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
+}
 
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   const Op* op = nullptr;
@@ -29,7 +49,9 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
     if (std::none_of(std::begin(kinds), std::end(kinds), PyErr_ExceptionMatches)) return nullptr;
     PyErr_Clear();
   }
-  return PyObject_Vectorcall(op->in_python, arguments, count, names);
+  made = PyObject_Vectorcall(op->in_python, arguments, count, names);
+  if (!made && op->name) name_error(*op, arguments, count, names);
+  return made;
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
@@ -49,8 +71,8 @@ Loops::Loops(py::handle given) : ufunc(reinterpret_cast<PyUFuncObject*>(kept(giv
   }
 }
 
-NewFunction function_of(Op* op, py::handle in_python, py::handle kernel) {
-  op->in_python = kept(in_python), op->kernel = kept(kernel);
+NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::handle name) {
+  op->in_python = kept(in_python), op->kernel = kept(kernel), op->name = kept(name);
   const py::object self = checked(PyCapsule_New(op, nullptr, nullptr));
   return {checked(PyCFunction_NewEx(&g_method, self.ptr(), nullptr))};
 }
@@ -268,14 +290,15 @@ void register_untaped(Module m) {
   using namespace untaped;
   def(m,
       "_elementwise(in_python, kernel, ufunc, flat=False, divides=False, node=None, with_number=None, "
-      "of_number=None)",
+      "of_number=None, name=None)",
       [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
-         Raw of_number) {
+         Raw of_number, Raw name) {
         auto* op = new Elementwise(ufunc.value);
         op->is_flat = flat, op->divides = divides, op->node = kept(node.value);
         op->with_number = kept(with_number.value), op->of_number = kept(of_number.value);
-        return function_of(op, in_python.value, kernel.value);
+        return function_of(op, in_python.value, kernel.value, name.value);
       });
+  def(m, "_set_renamed(renamed)", [](Raw renamed) { g_renamed = renamed.value.inc_ref().ptr(); });
 }
 
 }  // namespace ranvier::bind

@@ -57,6 +57,7 @@ struct Op {
   virtual py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const = 0;
 
   PyObject* in_python = nullptr;  // computes what is not answered here
+  PyObject* name = nullptr;       // that its errors get, or null: they have it
   PyObject* kernel = nullptr;     // on arrays, or null
 };
 
@@ -88,7 +89,7 @@ struct NewFunction : py::object {
   RANVIER_ANNOTATION("Any");
 };
 PyObject* kept(py::handle x);  // a new reference; null for None
-NewFunction function_of(Op* op, py::handle in_python, py::handle kernel);
+NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::handle name);
 
 // node.apply(inputs ...): all of them, one after another.
 py::object applied(PyObject* const* node_and_inputs, size_t count);

@@ -90,12 +90,12 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
 
 void register_untaped_reduce(Module m) {
   using namespace untaped;
-  def(m, "_reduction(in_python, kernel, ufunc, flat=False, dtype=-1, initial=-1)",
-      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial) {
+  def(m, "_reduction(in_python, kernel, ufunc, flat=False, dtype=-1, initial=-1, name=None)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial, Raw name) {
         auto* op = new Reduction(ufunc.value);
         op->is_flat = flat;
         op->type = static_cast<int>(dtype), op->initial = static_cast<int>(initial);
-        return function_of(op, in_python.value, kernel.value);
+        return function_of(op, in_python.value, kernel.value, name.value);
       });
 }
 

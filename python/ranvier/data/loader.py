@@ -132,6 +132,8 @@ class DataLoader(Generic[T]):
             if not (function is None or callable(function)):
                 kind = type(function).__name__
                 raise TypeError(f"[DataLoader] got {name} of type {kind}; expected a function")
+        if getattr(dataset, "ndim", 1) == 0:
+            raise TypeError("[DataLoader] got a dataset of no dimension; expected samples")
         self.dataset = dataset
         self.batch_size = (
             None if batch_size is None or batch_sampler else count("DataLoader", "batch_size", batch_size)

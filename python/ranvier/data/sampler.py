@@ -274,9 +274,10 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def require_indices(name: str, key: str, value: Any) -> None:
-    """Raises TypeError for what cannot be iterated over, and for text, which has letters."""
+    """Raises TypeError for what cannot be iterated over, text, which has letters, and tensors of floats."""
     iterates = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
-    if isinstance(value, (str, bytes)) or not iterates or getattr(value, "ndim", 1) == 0:
+    no_indices = isinstance(value, (str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "i") == "f"
+    if no_indices or not iterates or getattr(value, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
 
 

@@ -67,7 +67,7 @@ class Calls(Observer):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
-        self.fault: Refused | None = None  # the first error that `refuse` has raised
+        self.fault = ""  # the text of the first error that `refuse` has raised
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
@@ -86,13 +86,13 @@ class Calls(Observer):
 
     def __exit__(self, *error: object) -> None:
         self._block.close()
-        if self.fault is not None:  # the model may have caught the error, and gone on in another way
-            raise self.fault from None
+        if self.fault:  # the model may have caught the error, and gone on in another way
+            raise Refused(self.fault) from None
 
     def refuse(self, text: str) -> NoReturn:
         """Raises Refused, and once more where the run ends."""
-        self.fault = self.fault or Refused(f"[{self.op}] {text}")
-        raise self.fault
+        self.fault = self.fault or f"[{self.op}] {text}"
+        raise Refused(self.fault)
 
     def operand(self, x: Any) -> Any:
         """What stands for a Tensor, an array, a number or None."""

@@ -19,7 +19,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.failures import DtypeError
+from ranvier.tensors.failures import DtypeError, failure, op_of
 from ranvier.tensors.memory import BF16, F32, HALVES, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
@@ -168,6 +168,7 @@ def by_kernel(
     *,
     result: type | None = None,
     takes: int = -1,
+    name: str | None = None,
 ) -> Callable[[F], F]:
     """A decorator for what computes an op in Python: the core answers simple calls without it.
 
@@ -179,6 +180,7 @@ def by_kernel(
     dtypes: those of the function; a first Tensor of another dtype than float32 and float64 is then left to
     it, and where autocast lists it all calls in such a block. None: the kernel decides.
     result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
+    name: errors of the function get this name.
 
     >>> import ranvier as rv
     >>> @by_kernel(_core.exp)
@@ -188,14 +190,14 @@ def by_kernel(
     """
     listed = dtypes is not None and dtypes.autocast is not None
     return lambda in_python: _core._by_kernel(
-        in_python, kernel, node, inputs, dtypes is not None, result, takes, listed
+        in_python, kernel, node, inputs, dtypes is not None, result, takes, listed, name
     )
 
 
-def into(kernel: Callable[..., Any], takes: int = -1) -> Callable[[F], F]:
+def into(kernel: Callable[..., Any], takes: int = -1, name: str | None = None) -> Callable[[F], F]:
     """As :func:`by_kernel`, of ``kernel(*arguments, array)``, which writes to the memory of the op's first
     argument; this is then the result."""
-    return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes)
+    return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes, name)
 
 
 def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
@@ -244,13 +246,11 @@ def _widened(function: Any, *inputs: Any) -> Any:
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
     except DtypeError as error:  # it names the dtype that the caller gave
-        got, *expected = str(error).split("; ")
+        op = op_of(error)
         if one:
-            got = got.replace("float32", str(own))
-        else:
-            got += f" among {', '.join(sorted(map(str, {*floats})))}"
-            expected = ["expected one dtype: use x.to(dtype)"]
-        raise DtypeError("; ".join([got, *expected])) from None
+            raise failure(DtypeError, op, error.got.replace("float32", str(own)), error.expected) from None
+        given = ", ".join(sorted(map(str, {*floats})))
+        raise failure(DtypeError, op, f"{error.got} among {given}", "one dtype: use x.to(dtype)") from None
 
 
 def applied(function: Any, inputs: Any, is_medium: bool) -> Any:

@@ -13,6 +13,7 @@ the view's elements come from the result, and the history of each view of the ba
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.data import shape_of
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.duplicates import memory_of
-from ranvier.tensors.errors import renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, require_writeable, write
@@ -58,6 +58,8 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     """Gives the tensor the value of the result and, on the tape, its history."""
     if result is tensor:
         return tensor
+    if not isinstance(result, Tensor):  # a tensor of one whole number times a list repeats the list
+        raise TypeError(f"[{name}] got a result of type {type(result).__name__}; expected a Tensor")
     recorded = (tensor._requires_grad or result._requires_grad) and mode.enabled
     array, value = tensor._array, result._array
     if array.shape != value.shape:
@@ -118,9 +120,10 @@ def _is_sole(tensor: Any) -> bool:
 
 def written(name: str, out: Any, result: Any) -> Any:
     """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
-    if not isinstance(out, Tensor) or out.shape != result.shape:
+    shape = getattr(result, "shape", None)
+    if not isinstance(out, Tensor) or out.shape != shape:
         got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
-        raise OpError(f"[{name}] got out of {got}; expected a Tensor of shape {result.shape}")
+        raise OpError(f"[{name}] got out of {got}; expected a Tensor of shape {shape}")
     if (out._requires_grad or result._requires_grad) and mode.enabled:
         raise RuntimeError(f"[{name}] got out and tensors that require gradients; expected none of them")
     return assign(out, result, name)
@@ -195,29 +198,32 @@ def fill_(x: Tensor, value: Any) -> Tensor:
     """Every element becomes the number."""
     if type(value) in (float, int) and not -65504 <= value <= 65504:
         value = fill_number("fill_", value, x._array.dtype)
-    return _replace_all(x, value, "fill_")
+    return _fill(x, value)
 
 
 def zero_(x: Tensor) -> Tensor:
     """Every element becomes 0."""
-    return _replace_all(x, 0, "zero_")
+    return _zero(x, 0)
 
 
 def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Takes the values of another tensor or array, cast and broadcast; non_blocking has no effect."""
-    return _replace_all(x, src, "copy_")
+    return _copy(x, src)
 
 
-@into(_core.write, takes=1)
-def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
-    check_leaf(x, name)
-    if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
-        return assign(x, Put().apply(x, value), name)
-    try:
-        store(x, getattr(value, "_array", value), name)
-    except Exception as error:
-        raise renamed(error, name, copy_, (x, value)) from None
-    return x
+def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
+    @into(_core.write, name=name)
+    def replace_all(x: Tensor, src: Any) -> Tensor:
+        check_leaf(x, name)
+        if (x._requires_grad or _passes_gradients(src, x)) and mode.enabled:
+            return assign(x, Put().apply(x, src), name)
+        store(x, getattr(src, "_array", src), name)
+        return x
+
+    return replace_all
+
+
+_fill, _zero, _copy = map(_replacing, ("fill_", "zero_", "copy_"))
 
 
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:

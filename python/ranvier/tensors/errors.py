@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial, wraps
+from functools import wraps
 from inspect import signature
 from numbers import Real
 from types import FunctionType, MappingProxyType
@@ -16,14 +15,14 @@ from weakref import WeakSet
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.failures import OpError, OpIndexError
+from ranvier.tensors.failures import OpError, OpIndexError, failure, op_of, put_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-_NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # These functions call the ops of a step, and may refuse one of them. An error then keeps their name.
-_AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
+_AROUND = ("compile", "jet", "jvp", "laplacian", "vmap")
 _LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
@@ -77,15 +76,10 @@ def named(function: Any, name: str, about: str) -> Any:
     return function
 
 
-def errors_named(name: str) -> Callable[[F], F]:
-    """A decorator: :func:`own_error` with this name."""
-    return partial(own_error, name=name)
-
-
 def own_error(function: F, name: str = "") -> F:
-    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
-    Python or NumPy becomes a sentence on the arguments, with the cause."""
-    name = name or function.__name__
+    """The function, whose errors begin with its name (of ``_div``: div): one of a function that it calls gets
+    this name, one of Python or NumPy becomes a sentence on the arguments, with the cause."""
+    name = name or function.__name__.lstrip("_")
 
     @wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
@@ -107,31 +101,29 @@ def renamed(
 ) -> Exception:
     """The error to raise for one within a call of this name: with the name, and of Python or NumPy a new one.
 
-    In a handler it costs calls that succeed nothing. An error within code of the user stays as it is.
+    In a handler it costs calls that succeed nothing; the core calls it for ops that have a name
+    (`bindings/tape/untaped.cpp`). An error within code of the user stays as it is.
     """
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)) or _of_users(error):
+    own = op_of(error)
+    if isinstance(error, _PASSED_ON) or own in (name, *_AROUND) or _of_users(error):
         return error
-    if isinstance(error, MemoryError) and not text.startswith("["):
-        given = _sentence(name, function, args, settings).partition(";")[0]
-        return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
-    if named := _NAMED.match(text):
-        own = named[0][1:-2].rpartition(".")[2]
+    if own:
         # The error has the name already: that of the class (MSELoss for mse_loss), or one with a module. The
         # names of operations in place differ by their last underscore.
-        if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
-            return error
-        kind, text = type(error), text[named.end() :]
-    else:
-        several = "ambiguous" in text  # several elements where True or False is expected
-        kind = OpIndexError if isinstance(error, IndexError) else OpError
-        kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
-        cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
-        try:
-            text = f"{_sentence(name, function, args, settings)} ({cause})"
-        except TypeError as refused:
-            return refused
-    return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
+        own = own.rpartition(".")[2]
+        is_same = own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]
+        return error if is_same else put_name(error, name)
+    try:
+        got, expected = _sentence(name, function, args, settings)
+    except TypeError as refused:
+        return refused
+    if isinstance(error, MemoryError):
+        return failure(TooLarge, name, got, "a result that fits in memory")
+    several = "ambiguous" in str(error)  # several elements where True or False is expected
+    kind: type[Exception] = OpIndexError if isinstance(error, IndexError) else OpError
+    kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
+    cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
+    return failure(kind, name, got, f"{expected} ({cause})").with_traceback(error.__traceback__)
 
 
 def _of_users(error: Exception) -> bool:
@@ -148,18 +140,19 @@ def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
     return kind(f"[{name}] got dim {dim!r} for {ndim} dimensions; expected {limits}")
 
 
-def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
+def _sentence(name: str, function: Any, args: Any, settings: Any) -> tuple[str, str]:
+    """What a call got, and what it expected. Raises TypeError for tensors of PyTorch."""
     if function is None:
-        return "got arguments that do not fit; expected those of its documentation"
+        return "arguments that do not fit", "those of its documentation"
     given = signature(function).bind(*args, **settings)
     shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
     names = ", ".join(key for key in given.signature.parameters if key != "self")
     for key, value in given.arguments.items():
         if type(value) is DType and not hasattr(value, "dtype"):
-            return f"got {value}; expected a dtype that NumPy has, such as float32 or float16"
+            return str(value), "a dtype that NumPy has, such as float32 or float16"
         for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
             refuse_torch(name, key, part)
-    return f"got {shown or 'no arguments'}; expected arguments as in {name}({names}) that it can work with"
+    return shown or "no arguments", f"arguments as in {name}({names}) that it can work with"
 
 
 def number(
@@ -176,9 +169,9 @@ def number(
     if type(value) is not float and not isinstance(value, Real):
         kind = getattr(getattr(value, "dtype", None), "kind", "O")
         if kind not in "biuf" or not hasattr(value, "item"):
-            raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a number")
+            raise failure(TypeError, name, f"{key} {_shown(value)}", "a number")
         if math.prod(value.shape) != 1:
-            raise ValueError(f"[{name}] got {key} {_shown(value)}; expected one number")
+            raise failure(ValueError, name, f"{key} {_shown(value)}", "one number")
         value = value.item()
     if low <= value <= high and not (above and value == low):
         return value
@@ -188,7 +181,7 @@ def number(
         limits = f"{'above' if above else 'at least'} {low:g}"
     else:
         limits = "a number, not nan"
-    raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+    raise failure(OpError, name, f"{key} {value}", limits)
 
 
 def truth(name: str, key: str, value: Any) -> bool:
@@ -200,7 +193,7 @@ def truth(name: str, key: str, value: Any) -> bool:
     try:
         return bool(value)
     except (RuntimeError, TypeError, ValueError):
-        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected True or False") from None
+        raise failure(TypeError, name, f"{key} {_shown(value)}", "True or False") from None
 
 
 def index(value: Any) -> int:
@@ -227,7 +220,7 @@ def whole(name: str, key: str, value: Any) -> int:
             return index(value)
     except TypeError:
         pass
-    raise TypeError(f"[{name}] got {key} {value!r}; expected a whole number")
+    raise failure(TypeError, name, f"{key} {value!r}", "a whole number")
 
 
 def flag(name: str, key: str, value: Any) -> bool:
@@ -239,7 +232,7 @@ def flag(name: str, key: str, value: Any) -> bool:
     """
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    raise TypeError(f"[{name}] got {key} {value!r}; expected True or False")
+    raise failure(TypeError, name, f"{key} {value!r}", "True or False")
 
 
 def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:
@@ -253,7 +246,7 @@ def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) ->
     if least <= value <= most:
         return value
     limits = f"at least {least}" if value < least else f"at most {most}"
-    raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+    raise failure(OpError, name, f"{key} {value}", limits)
 
 
 def one_of(name: str, key: str, value: Any, allowed: Iterable[Any]) -> Any:
@@ -281,14 +274,14 @@ def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[
             f"[{name}] got a {type(values).__name__} of {what}, which has no order; expected a list"
         )
     if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
-        raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected a list")
+        raise failure(TypeError, name, f"{what} of type {type(values).__name__}", "a list")
     return list(values)
 
 
 def require_function(name: str, key: str, value: Any) -> Any:
     """The value; TypeError unless it can be called."""
     if not callable(value):
-        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a function")
+        raise failure(TypeError, name, f"{key} {_shown(value)}", "a function")
     return value
 
 
@@ -301,3 +294,6 @@ def _shown(value: Any) -> str:
         return f"[{', '.join(map(_shown, value[:4]))}{', ...' * (len(value) > 4)}]"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_core._set_renamed(renamed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -13,16 +13,18 @@ import ranvier._core as _core
 class OpError(RuntimeError, ValueError):
     """Shapes that do not fit, values out of range.
 
-    Of an error that :func:`misfit` made, the attributes are the parts of its text. A Trainer adds a remedy,
-    which it makes of them.
+    op, got and expected are the parts of its text, ``[op] got x; expected y``, shapes those of arguments by
+    their names, where they are known. A Trainer adds a remedy, which it makes of them.
     """
 
-    op = expected = remedy = ""
-    got: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    op = got = expected = remedy = ""
+    shapes: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
 
 class DtypeError(RuntimeError, TypeError):
     """A dtype that an operation does not take, or dtypes that differ."""
+
+    got = expected = ""
 
 
 class OpIndexError(OpError, IndexError):
@@ -46,15 +48,60 @@ class LinAlgError(OpError, np.linalg.LinAlgError):
     """
 
 
-def misfit(op: str, got: Mapping[str, tuple[int, ...]], expected: str) -> OpError:
+E = TypeVar("E", bound=Exception)
+
+
+def failure(kind: type[E], op: str, got: str, expected: str) -> E:
+    """The error of an op with the parts of its text as attributes; the core makes its own ones so, too.
+
+    >>> failure(OpError, "dot", "one vector", "two").expected
+    'two'
+    """
+    error = kind(f"[{op}] got {got}; expected {expected}")
+    vars(error).update(op=op, got=got, expected=expected)
+    return error
+
+
+def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: str) -> OpError:
     """The error for shapes, those of arguments by their names, that do not fit.
 
     >>> misfit("dot", {"x": (2,), "y": (3,)}, "as many elements")
     OpError('[dot] got x of shape (2,) and y of shape (3,); expected as many elements')
     """
-    shapes = " and ".join(f"{name} of shape {shape}" for name, shape in got.items())
-    error = OpError(f"[{op}] got {shapes}; expected {expected}")
-    vars(error).update(op=op, got=got, expected=expected)
+    got = " and ".join(f"{name} of shape {shape}" for name, shape in shapes.items())
+    error = failure(OpError, op, got, expected)
+    error.shapes = shapes  # type: ignore[misc]
+    return error
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an error; ``str`` of a KeyError has quotes around it."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def op_of(error: BaseException) -> str:
+    """The public name in an error of the library, "" of any other: its attribute ``op``.
+
+    An error that was raised with a text alone gets the attributes here.
+
+    >>> op_of(TypeError("[dot] got one vector; expected two")), op_of(TypeError("[1 2] is no number"))
+    ('dot', '')
+    """
+    known: str = vars(error).get("op", "")
+    op, found, text = text_of(error).partition("] ")
+    if known or op[:1] != "[" or not found or not op[1:].replace(".", "_").isidentifier():
+        return known
+    got, _, expected = text.removeprefix("got ").partition("; expected ")
+    vars(error).update(op=op[1:], got=got, expected=expected)
+    return op[1:]
+
+
+def put_name(error: E, name: str) -> E:
+    """The error of the library, in whose text and attributes this name takes the place of its own."""
+    text = f"[{name}] {text_of(error)[len(op_of(error)) + 3 :]}"
+    error.__init__(text)  # type: ignore[misc]  # NumPy's AxisError has the text twice
+    vars(error).update(op=name)
+    vars(error).pop("_message", None)  # the former text, which Module.__call__ keeps
     return error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.grad_mode import mode
+from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
 from ranvier.tensors.views import FLAG, UNWATCHED
@@ -35,7 +36,7 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
 
 
 def _lent(tensor: Any, force: bool = False) -> Array:
-    if tensor._requires_grad and not force and mode.enabled:
+    if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
             "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
         )

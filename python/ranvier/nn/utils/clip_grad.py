@@ -15,7 +15,7 @@ from ranvier.observe import value_read
 from ranvier.ops import cat
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import number, ordered
+from ranvier.tensors.errors import number, ordered, truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, narrow, numbers, widened
 from ranvier.tensors.tensor import Tensor, wrap
@@ -138,6 +138,7 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         p = float(norm_type)  # also from "inf"
     except Exception:
         raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
+    error_if_nonfinite = truth(name, "error_if_nonfinite", error_if_nonfinite)
     norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]
@@ -149,8 +150,8 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         norm = _core.pow(functools.reduce(_core.add, [_core.pow(n, p) for n in norms]), 1 / p)
     if error_if_nonfinite:
         value_read("error_if_nonfinite")
-    if error_if_nonfinite and not np.isfinite(norm[0]):
-        raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
+        if not np.isfinite(norm[0]):
+            raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
     return norm
 
 

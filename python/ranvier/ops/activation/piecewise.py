@@ -23,7 +23,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, replaced, row, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
-from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.errors import number, own_error, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -75,14 +75,13 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     try:
         return Relu().apply(input) if inplace is False else replaced("relu", input, Relu(), inplace)
     except TypeError:  # checked afterwards, since floats are the common case
-        return replaced("relu", input, _of_integers(input, 0, None), inplace)
+        if not _is_whole(input):
+            raise
+        return replaced("relu", input, clip(as_tensor("relu", input), 0), inplace)
 
 
-def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
-    """Integers within the limits, which lose their fractions. Raises the TypeError again for others."""
-    if getattr(getattr(x, "dtype", None), "kind", "f") not in "iu":
-        raise  # the kernel's TypeError
-    return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
+def _is_whole(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "f") in "iu"
 
 
 @activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
@@ -168,8 +167,14 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
 def _limited(name: str, x: Any, low: float, high: float, inplace: bool) -> Tensor:
     try:
         return replaced(name, x, Hardtanh(low, high), inplace)
-    except TypeError:
-        return replaced(name, x, own_error(_of_integers, name)(x, low, high), inplace)
+    except Exception as error:
+        if not (isinstance(error, TypeError) and _is_whole(x)):
+            raise renamed(error, name) from None
+    return replaced(name, x, own_error(_of_integers, name)(x, low, high), inplace)
+
+
+def _of_integers(x: Any, low: float, high: float) -> Tensor:
+    return clip(as_tensor("clip", x), int(low), int(high))
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))

@@ -24,7 +24,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
-from ranvier.tensors.errors import errors_named, number, one_of
+from ranvier.tensors.errors import number, one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -305,12 +305,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
     if out is not None:
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
-        return _rounded(input, other, rounding_mode)
+        return _div(input, other, rounding_mode)
     return _DIV(input, other)
 
 
-@errors_named("div")
-def _rounded(a: Any, b: Any, mode: str) -> Tensor:
+@own_error
+def _div(a: Any, b: Any, mode: str) -> Tensor:
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)
     if result_dtype(a, b).kind == "b":

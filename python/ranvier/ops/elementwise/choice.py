@@ -27,7 +27,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tensors.errors import errors_named
+from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -184,7 +184,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     input = as_operand("clip", input)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _by_tensors(input, low, high)
+        return _clip(input, low, high)
     if is_floating(input):
         return _by_numbers(input, -math.inf if low is None else low, math.inf if high is None else high)
     y = input if low is None else _AT_LEAST(input, low)
@@ -196,8 +196,8 @@ def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
     return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
 
-@errors_named("clip")
-def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
+@own_error
+def _clip(x: Any, low: Any, high: Any) -> Tensor:
     """clip with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:
         return _AT_LEAST(x, low) if high is None else _AT_MOST(x, high)
@@ -281,7 +281,7 @@ def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
     return computed("where", (condition, input, other), by_numpy(np.where, condition._array, *raw))
 
 
-_WHERE = _core._elementwise(_where_in_python, _core.where, None)
+_WHERE = _core._elementwise(_where_in_python, _core.where, None, name="where")
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:

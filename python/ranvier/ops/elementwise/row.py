@@ -29,7 +29,6 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.tape.function import Dtypes, Function, rounded
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -79,7 +78,7 @@ def elementwise(row: Row) -> Callable[..., Tensor]:
     ROWS.setdefault(row.name, row)
     kernels = row.kernel, ufunc_of(row), row.node is None, row.name in DIVIDES
     nodes = row.node, row.with_number, row.of_number
-    return _core._elementwise(own_error(partial(compute, row), row.name), *kernels, *nodes)
+    return _core._elementwise(partial(compute, row), *kernels, *nodes, row.name)
 
 
 def unary(row: Row) -> Callable[[Any], Tensor]:

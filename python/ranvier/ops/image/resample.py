@@ -16,7 +16,7 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import flag
+from ranvier.tensors.errors import flag, truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -221,7 +221,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     tensor([[2., 1., 2., 3., 2., 1.]])
     """
     input = as_tensor("pad", input)
-    if str(mode) != "constant" and value:
+    if str(mode) != "constant" and value is not None and truth("pad", "value", value):
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
     if str(mode) != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # x has volumes
         if mode == "replicate":  # autocast lists no other

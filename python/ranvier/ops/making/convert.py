@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.duplicates import memory_of, place_in_memory
-from ranvier.tensors.errors import errors_named
+from ranvier.tensors.errors import own_error, truth
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
@@ -38,7 +39,7 @@ def to(
     non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
     Raises ValueError for another device, TypeError for more arguments.
     | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
-    if len(args) == 1 and dtype is device is memory_format is None and not copy:
+    if len(args) == 1 and dtype is device is memory_format is None and copy is False:
         like = args[0]
         if type(like) is DType or isinstance(like, np.dtype):
             return to_dtype("to", x, like)
@@ -49,12 +50,12 @@ def to(
     dtype, device, copy = parsed_to(args, dtype, device, copy)
     y = to_dtype("to", x, dtype, memory_format)
     if device is not None and device != "cpu":
-        return _moved(x, y, device, copy)
+        return _to(x, y, device, copy)
     return clone(y) if copy and y is x else y
 
 
-@errors_named("to")
-def _moved(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
+@own_error
+def _to(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
     if is_meta(device):
         return on_device(y._array, device)
     require_cpu(device)
@@ -75,6 +76,8 @@ def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tup
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
+    if type(copy) is not bool:
+        copy = truth("to", "copy", copy)
     return dtype, device, flags[1] if len(flags) == 2 else copy
 
 
@@ -116,7 +119,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
     return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
 
 
-@errors_named("view")
+@partial(own_error, name="view")
 def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
     """The memory of x read as a dtype, without a gradient; a copy of bytes that are no bools.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
@@ -209,7 +212,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of the other."""
     if not hasattr(other, "dtype"):
         raise TypeError(f"[type_as] got {type(other).__name__}; expected a Tensor")
-    return to(x, other.dtype)
+    return to_dtype("type_as", x, other.dtype)
 
 
 def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
@@ -218,13 +221,13 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     if type(dtype) is DType:
         return to_dtype("type", x, dtype)
     if dtype is not None:
-        return _of_type(x, dtype)
+        return _type(x, dtype)
     names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
     return next(names, str(x._array.dtype))
 
 
-@errors_named("type")
-def _of_type(x: Tensor, dtype: Any, non_blocking: bool = False) -> Tensor:
+@own_error
+def _type(x: Tensor, dtype: Any, non_blocking: bool = False) -> Tensor:
     return to_dtype("type", x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
 
 

@@ -159,6 +159,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         return out
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
+    require_numbers("from_numpy", array.dtype)
     out = as_tensor(array, device=CPU)
     if out._array is not array and not array.dtype.isnative:
         raise DtypeError(

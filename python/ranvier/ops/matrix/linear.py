@@ -14,7 +14,6 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tensors.errors import errors_named, renamed
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -44,7 +43,6 @@ class Linear(Function):
         return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 
 
-@errors_named("linear")
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     y = matmul(x, weight)
     return y if bias is None else add(y, _core._autocast_cast("lower", bias))
@@ -65,7 +63,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return _linear(input, weight, bias)
 
 
-@by_kernel(_core._linear, Linear, 3, Linear.dtypes)
+@by_kernel(_core._linear, Linear, 3, Linear.dtypes, name="linear")
 def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
@@ -75,9 +73,9 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         return _by_matmul(input, weight, bias)
     try:
         return Linear().apply(input, weight, bias)
-    except TypeError as error:  # checked afterwards, since floats are the common case
+    except TypeError:  # checked afterwards, since floats are the common case
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
-            raise renamed(error, "linear") from None
+            raise
         return _by_matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight, bias)
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:

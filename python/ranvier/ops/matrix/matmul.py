@@ -101,7 +101,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     return _matmul(input, other)
 
 
-@by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes)
+@by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes, name="matmul")
 def _matmul(input: Any, other: Any) -> Tensor:
     try:
         input, other = as_operand("matmul", input), as_operand("matmul", other)

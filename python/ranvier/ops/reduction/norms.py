@@ -323,7 +323,7 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
 
     # There is no kernel (None); flat=True: the result has no gradient; the elements become bools first;
     # initial: the result over no element.
-    return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial))
+    return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial, name))
 
 
 all, any = _truth("all", np.all, np.logical_and, 1), _truth("any", np.any, np.logical_or, 0)

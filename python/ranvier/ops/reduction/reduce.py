@@ -25,7 +25,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
-from ranvier.tensors.errors import index, own_error, renamed
+from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.recording import host
@@ -211,14 +211,16 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
 # Ops over axes: functions of (x, dim, axis, keepdim, keepdims) that the core answers, or `in_python`.
 
 
-def _added_up(name: str, kernel: Any, *of_integers: Any) -> Callable[..., Tensor]:
+def _added_up(
+    name: str, kernel: Any, ufunc: Any = None, dtype: int = -1, initial: int = -1
+) -> Callable[..., Tensor]:
     def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         if name == "mean" or is_floating(input):
             return Sum(axes, keepdims, name == "mean").apply(input)
         return _numpy(np.sum, input, axes, keepdims)
 
-    reduced = _core._reduction(in_python, kernel, *of_integers)
+    reduced = _core._reduction(in_python, kernel, ufunc, False, dtype, initial, name)
 
     def op(
         input: Any,
@@ -237,8 +239,8 @@ def _added_up(name: str, kernel: Any, *of_integers: Any) -> Callable[..., Tensor
     return op
 
 
-sum = _added_up("sum", _core.sum, np.add, False, I64.num, 0)
-mean = _added_up("mean", _core.mean, None)
+sum = _added_up("sum", _core.sum, np.add, I64.num, 0)
+mean = _added_up("mean", _core.mean)
 
 
 def _extremes(name: str) -> Any:
@@ -248,10 +250,8 @@ def _extremes(name: str) -> Any:
             return Extreme(name[-3:], axes, keepdims, spread_nan=name[0] == "a").apply(x)
         return _numpy(np.max if name[-3:] == "max" else np.min, x, axes, keepdims)
 
-    if name[0] == "a":  # the kernel has another name
-        in_python = own_error(in_python, name)
     kernel, ufunc = (_core.max, np.maximum) if name[-3:] == "max" else (_core.min, np.minimum)
-    return _core._reduction(in_python, kernel, ufunc)
+    return _core._reduction(in_python, kernel, ufunc, name=name)
 
 
 def with_arguments(reduced: Any) -> Callable[..., Tensor]:
@@ -289,7 +289,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
                 raise renamed(error, name) from None
         return along(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
 
-    @by_kernel(find, dtypes=Dtypes(), result=ValuesIndices)
+    @by_kernel(find, dtypes=Dtypes(), result=ValuesIndices, name=name)
     def along(input: Any, dim: Any, keepdim: bool) -> Any:
         x, axes, keepdims = _arguments(name, input, dim, keepdim, None, False)
         if axes is None or isinstance(axes, tuple):
@@ -323,7 +323,7 @@ def _place(name: str) -> Callable[..., Tensor]:
     def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
         return find(reshaped(x, -1), 0) if dim is None and not keepdim else find(x, dim, keepdim)
 
-    @by_kernel(kernel, dtypes=Dtypes())
+    @by_kernel(kernel, dtypes=Dtypes(), name=name)
     def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
         return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
 

@@ -15,7 +15,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Function, by_kernel
-from ranvier.tensors.errors import errors_named, whole
+from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
@@ -77,7 +77,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     return _cat(tensors, dim if axis is None else axis)
 
 
-@by_kernel(_core.concatenate)
+@by_kernel(_core.concatenate, name="cat")
 def _cat(tensors: Sequence[Any], dim: int) -> Tensor:
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     if not parts:
@@ -123,8 +123,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     return _stack(tensors, dim if axis is None else axis)
 
 
-@by_kernel(_core.stack)
-@errors_named("stack")
+@by_kernel(_core.stack, name="stack")
 def _stack(tensors: Sequence[Any], dim: int) -> Tensor:
     made = [x if isinstance(x, Tensor) else as_tensor("stack", x) for x in _listed("stack", tensors)]
     return cat([unsqueeze(x, dim) for x in made], dim)
