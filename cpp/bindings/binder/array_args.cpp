@@ -62,7 +62,8 @@ void check_array(const Arg& arg) {
 }
 
 [[noreturn]] void wrong_dtype(const Arg& arg, const char* expected) {
-  fail_dtype(arg.op, {"got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected});
+  fail(Fault::dtype, arg.op,
+       {"got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected});
 }
 
 // True when data and strides address whole, native elements.
@@ -204,8 +205,9 @@ void Input::expect_same_shape(const Input& other) const {
 
 void Input::expect_same_dtype(const Input& other) const {
   if (*this && other && dtype_ != other.dtype_)
-    fail_dtype(op_, {"got ", name_, " of dtype ", dtype_name(dtype_), " and ", other.name_, " of dtype ",
-                     dtype_name(other.dtype_), "; expected the same dtype"});
+    bind::fail(Fault::dtype, op_,
+               {"got ", name_, " of dtype ", dtype_name(dtype_), " and ", other.name_, " of dtype ",
+                dtype_name(other.dtype_), "; expected the same dtype"});
 }
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }

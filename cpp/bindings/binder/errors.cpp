@@ -3,13 +3,23 @@
 #include <algorithm>
 
 namespace ranvier::bind {
-namespace {
+static py::tuple* g_classes;  // in the order of Fault, once the Python layer is loaded
 
-// The classes of the Python layer, once it is loaded.
-PyObject *g_op_error = nullptr, *g_dtype_error = nullptr, *g_index_error = nullptr;
+void set_errors(py::handle classes) { g_classes = new py::tuple(py::reinterpret_borrow<py::tuple>(classes)); }
 
-// An error with the text "[op] got x; expected y", whose parts are attributes of it.
-[[noreturn]] void raise(PyObject* kind, const char* op, std::initializer_list<Piece> pieces) {
+std::string Piece::text() const {
+  if (kind_ == kText) return text_;
+  if (kind_ == kWhole) return std::to_string(whole_);
+  if (kind_ == kReal) return py::str(py::float_(real_));
+  if (kind_ == kObject) return py::repr(object_);
+  std::string text = "(";
+  for (int d = 0; d < shape_->ndim; ++d) text += (d ? ", " : "") + std::to_string(shape_->sizes[d]);
+  return text + (shape_->ndim == 1 ? ",)" : ")");
+}
+
+void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces) {
+  PyObject* const kind =
+      g_classes ? PyTuple_GET_ITEM(g_classes->ptr(), static_cast<int>(fault)) : PyExc_ValueError;
   std::string text;
   for (const Piece& piece : pieces) text += piece.text();
   const std::string_view got = "got ", expected = "; expected ";
@@ -24,40 +34,18 @@ PyObject *g_op_error = nullptr, *g_dtype_error = nullptr, *g_index_error = nullp
   throw py::error_already_set();
 }
 
-}  // namespace
-
-void set_errors(PyObject* of_ops, PyObject* of_dtypes, PyObject* of_indices) {
-  g_op_error = Py_NewRef(of_ops), g_dtype_error = Py_NewRef(of_dtypes);
-  g_index_error = Py_NewRef(of_indices);
+py::object caught() {
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  Py_XDECREF(type), Py_XDECREF(trace);
+  return py::reinterpret_steal<py::object>(error);
 }
 
-std::string Piece::text() const {
-  if (kind_ == kText) return text_;
-  if (kind_ == kWhole) return std::to_string(whole_);
-  if (kind_ == kReal) return py::str(py::float_(real_));
-  if (kind_ == kObject) return py::repr(object_);
-  std::string text = "(";
-  for (int d = 0; d < shape_->ndim; ++d) text += (d ? ", " : "") + std::to_string(shape_->sizes[d]);
-  return text + (shape_->ndim == 1 ? ",)" : ")");
+void raise_again(const py::object& error) {
+  PyErr_Restore(Py_NewRef(Py_TYPE(error.ptr())), Py_NewRef(error.ptr()),
+                PyException_GetTraceback(error.ptr()));
 }
-
-void fail_value(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_op_error ? g_op_error : PyExc_ValueError, op, pieces);
-}
-
-void fail_index(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_index_error ? g_index_error : PyExc_IndexError, op, pieces);
-}
-
-void fail_dtype(const char* op, std::initializer_list<Piece> pieces) {
-  raise(g_dtype_error ? g_dtype_error : PyExc_TypeError, op, pieces);
-}
-
-void fail_axis(const char* op, std::initializer_list<Piece> pieces) {
-  const py::object numpy = checked(PyImport_ImportModule("numpy.exceptions"));
-  raise(py::object(numpy.attr("AxisError")).ptr(), op, pieces);
-}
-
-void fail_type(const char* op, std::initializer_list<Piece> pieces) { raise(PyExc_TypeError, op, pieces); }
 
 }  // namespace ranvier::bind

@@ -41,24 +41,26 @@ class Piece {
   };
 };
 
-[[noreturn]] void fail_value(const char* op, std::initializer_list<Piece> pieces);
-[[noreturn]] void fail_type(const char* op, std::initializer_list<Piece> pieces);
-[[noreturn]] void fail_dtype(const char* op, std::initializer_list<Piece> pieces);
-[[noreturn]] void fail_index(const char* op, std::initializer_list<Piece> pieces);
-// What fail_value, fail_dtype and fail_index raise: subclasses of ValueError, TypeError and IndexError that
-// are RuntimeErrors, too.
-void set_errors(PyObject* of_ops, PyObject* of_dtypes, PyObject* of_indices);
-// NumPy's AxisError, which is a ValueError and, as PyTorch's error, an IndexError.
-[[noreturn]] void fail_axis(const char* op, std::initializer_list<Piece> pieces);
+// Classes of errors: those of the Python layer (tensors/failures.py) are ValueErrors, TypeErrors or
+// IndexErrors, and RuntimeErrors, too.
+enum class Fault { value, dtype, index, axis, plain_index, type };
+void set_errors(py::handle classes);  // a tuple
 
-// `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes); the pieces are the text.
+// Raises "[op] got x; expected y", which the pieces are; these parts are attributes of the error.
+[[noreturn]] void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces);
+
+// Python's error, which is then no more raised, with its traceback; and raised again, or another one.
+py::object caught();
+void raise_again(const py::object& error);
+
+// The usual ones: of shapes and values, and of types.
 template <class... P>
 [[noreturn]] void fail_value(const char* op, const P&... pieces) {
-  fail_value(op, {Piece(pieces)...});
+  fail(Fault::value, op, {Piece(pieces)...});
 }
 template <class... P>
 [[noreturn]] void fail_type(const char* op, const P&... pieces) {
-  fail_type(op, {Piece(pieces)...});
+  fail(Fault::type, op, {Piece(pieces)...});
 }
 
 }  // namespace ranvier::bind

@@ -98,8 +98,9 @@ int Axis::of(const Input& x) const {
   const int ndim = x.ndim();
   if (number < -ndim || number >= ndim) {
     const std::string range = std::to_string(-ndim) + " to " + std::to_string(ndim - 1);
-    fail_axis(op, {"got ", name, " ", number, " for ", x.name(), " of shape ", x.shape(), "; expected ",
-                   ndim ? range : "at least one dimension"});
+    bind::fail(Fault::axis, op,
+               {"got ", name, " ", number, " for ", x.name(), " of shape ", x.shape(), "; expected ",
+                ndim ? range : "at least one dimension"});
   }
   return static_cast<int>(number < 0 ? number + ndim : number);
 }

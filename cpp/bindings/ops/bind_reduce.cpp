@@ -48,8 +48,9 @@ struct Axes {
     const Py_ssize_t d = given < 0 ? given + ndim : given;
     if (ndim == 0 && (given == 0 || given == -1)) return;  // as in NumPy's and PyTorch's scalars
     if (d < 0 || d >= ndim)
-      fail_axis(op, {"got axis ", int64_t{given}, " for an array of ", ndim, " dimensions; expected ", -ndim,
-                     " to ", ndim - 1});
+      fail(Fault::axis, op,
+           {"got axis ", int64_t{given}, " for an array of ", ndim, " dimensions; expected ", -ndim, " to ",
+            ndim - 1});
     if (reduced[d]) fail_value(op, "got axis ", int64_t{given}, " twice; expected distinct axes");
     reduced[d] = true;
   }
@@ -81,8 +82,8 @@ Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const
   if (rest) rest.expect_shape(axes.out);
   const bool extreme = rule.op == ReduceOp::max || rule.op == ReduceOp::min;
   if (extreme && axes.count == 0)
-    fail_index(x.op(),
-               {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
+    fail(Fault::index, x.op(),
+         {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     Reduce<T> call{};
@@ -128,8 +129,8 @@ Output arg_reduce(const Reals& x, AxesArg axis, Truth keepdims) {
   const int several = static_cast<int>(std::count(axes.reduced, axes.reduced + kMaxDims, true));
   if (several != 1) fail_value(x.op(), "got ", several, " axes; expected one");
   if (axes.count == 0)
-    fail_index(x.op(),
-               {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
+    fail(Fault::index, x.op(),
+         {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
   Output y = Output::contiguous(DType::int64, axes.out);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);

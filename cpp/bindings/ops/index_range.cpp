@@ -61,7 +61,7 @@ Outside outside(const IndexRange& call) {
 
 [[noreturn]] void fail_index(const char* op, int64_t index, const std::string& of, const IndexRange& call) {
   const std::string range = std::to_string(call.low) + " to " + std::to_string(call.high);
-  bind::fail_index(op, {"got index ", index, " for ", of, "; expected ", call.high < 0 ? "none" : range});
+  fail(Fault::index, op, {"got index ", index, " for ", of, "; expected ", call.high < 0 ? "none" : range});
 }
 
 }  // namespace
@@ -70,8 +70,9 @@ void require_classes(const Input& x, const Input& index, int64_t ignored) {
   IndexRange call = range_of(index, 0, x.shape(1) - 1);
   call.has_also = true, call.also = ignored;
   if (holds(call)) return;
-  bind::fail_index(x.op(), {"got class index ", outside(call).first, " for x of shape ", x.shape(),
-                            "; expected 0 <= index < ", x.shape(1)});
+  fail(Fault::index, x.op(),
+       {"got class index ", outside(call).first, " for x of shape ", x.shape(), "; expected 0 <= index < ",
+        x.shape(1)});
 }
 
 void require_rows(const Input& index, int64_t rows) {

@@ -78,16 +78,10 @@ PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObje
 // As in Python: `except Exception as error: self._rv_locate(error); raise`.
 void locate(PyObject* module) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
-  PyObject *type, *value, *trace;
-  PyErr_Fetch(&type, &value, &trace);
-  PyErr_NormalizeException(&type, &value, &trace);
-  if (trace) PyException_SetTraceback(value, trace);
-  PyObject* done = PyObject_CallMethodOneArg(module, g_locate, value);
-  if (done) {
-    Py_DECREF(done);
-    return PyErr_Restore(type, value, trace);
-  }
-  Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace);
+  const py::object error = caught();
+  const auto done =
+      py::reinterpret_steal<py::object>(PyObject_CallMethodOneArg(module, g_locate, error.ptr()));
+  if (done) raise_again(error);
 }
 
 PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {

@@ -39,22 +39,18 @@ Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
 
 PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
-  PyObject *type, *error, *trace;
-  PyErr_Fetch(&type, &error, &trace);
+  const py::object error = caught();
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
   bool may_help = self->how & kModesOnly || (asks_classes() && any_override(given, count + of_names));
   for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
     for (const char* name : {"out", "dtype"})
       may_help |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
-  if (!may_help) return PyErr_Restore(type, error, trace), nullptr;
-  PyErr_NormalizeException(&type, &error, &trace);
-  if (trace) PyException_SetTraceback(error, trace);
-  PyObject* const y = detail::guarded([&] {
+  if (!may_help) return raise_again(error), nullptr;
+  return detail::guarded([&] {
     const PackedCall all(given, count, names);
-    return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error, nullptr);
+    return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error.ptr(),
+                                        nullptr);
   });
-  Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
-  return y;
 }
 
 // Whether a call has the arguments of the op, those with names in their places.

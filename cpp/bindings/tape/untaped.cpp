@@ -17,19 +17,15 @@ namespace {
 PyObject* g_renamed;  // errors.renamed
 
 // The error of a call of in_python, under the name of the op.
-void name_error(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
-  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
-  PyObject *type, *error, *trace;
-  PyErr_Fetch(&type, &error, &trace);
-  PyErr_NormalizeException(&type, &error, &trace);
-  if (trace) PyException_SetTraceback(error, trace);
-  PyObject* const better = detail::guarded([&] {
+PyObject* named_error(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (!op.name || !PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+  return detail::guarded([&]() -> PyObject* {
+    const py::object error = caught();
     const PackedCall all(arguments, count, names);
-    return PyObject_CallFunctionObjArgs(g_renamed, error, op.name, op.in_python, all.args.ptr(),
-                                        all.settings.ptr(), nullptr);
+    raise_again(checked(PyObject_CallFunctionObjArgs(g_renamed, error.ptr(), op.name, op.in_python,
+                                                     all.args.ptr(), all.settings.ptr(), nullptr)));
+    return nullptr;
   });
-  if (better) PyErr_Restore(Py_NewRef(Py_TYPE(better)), better, PyException_GetTraceback(better));
-  Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
 }
 
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
@@ -50,8 +46,7 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
     PyErr_Clear();
   }
   made = PyObject_Vectorcall(op->in_python, arguments, count, names);
-  if (!made && op->name) name_error(*op, arguments, count, names);
-  return made;
+  return made ? made : named_error(*op, arguments, count, names);
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),

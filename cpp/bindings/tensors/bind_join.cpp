@@ -122,8 +122,8 @@ std::vector<Input> joined_inputs(const Arrays& arrays) {
 
 int joined_dim(const char* op, int64_t dim, int ndim) {
   if (dim < -ndim || dim >= ndim)
-    fail_axis(op,
-              {"got dim ", dim, " for tensors of ", ndim, " dimensions; expected ", -ndim, " to ", ndim - 1});
+    fail(Fault::axis, op,
+         {"got dim ", dim, " for tensors of ", ndim, " dimensions; expected ", -ndim, " to ", ndim - 1});
   return static_cast<int>(dim < 0 ? dim + ndim : dim);
 }
 

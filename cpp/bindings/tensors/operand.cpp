@@ -34,7 +34,7 @@ Operand::Operand(PyObject* const* arguments) : op(arguments[0]) {
   tensor = PyObject_TypeCheck(arguments[1], tensor_class()) ? py::reinterpret_borrow<py::object>(arguments[1])
                                                             : read_by(kAsTensor, op, arguments[1]);
   if (const Held own = slot_of(tensor.ptr(), tensor_slots().array); !own || !PyArray_Check(own.ptr()))
-    fail(kTypeError, "got a Tensor without a call of its __init__; expected one with data");
+    fail(Fault::type, "got a Tensor without a call of its __init__; expected one with data");
 }
 
 PyArrayObject* Operand::array() const { return as_array(slot_of(tensor.ptr(), tensor_slots().array)); }
@@ -87,17 +87,16 @@ py::object Operand::fitting(const Kind& kind, const py::object& setting) const {
   }
 }
 
-void Operand::fail(Failure failure, const char* format, ...) const {
+void Operand::fail(Fault fault, const char* format, ...) const {
   va_list values;
   va_start(values, format);
   PyObject* const text = PyUnicode_FromFormatV(format, values);
   va_end(values);
-  failure(PyUnicode_AsUTF8(op), {PyUnicode_AsUTF8(checked(text).ptr())});
-  throw py::error_already_set();  // not reached
+  bind::fail(fault, PyUnicode_AsUTF8(op), {PyUnicode_AsUTF8(checked(text).ptr())});
 }
 
 void Operand::fail_shape(const py::object& target, const char* expected) const {
-  fail(kValueError, "got shape %R for x of shape %R; expected %s", target.ptr(), shape_of(array()).ptr(),
+  fail(Fault::value, "got shape %R for x of shape %R; expected %s", target.ptr(), shape_of(array()).ptr(),
        expected);
 }
 

@@ -25,9 +25,6 @@ struct Setting {  // a shape, or the order of dimensions
   }
 };
 
-using Failure = void (*)(const char* op, std::initializer_list<Piece> pieces);
-constexpr Failure kValueError = fail_value, kTypeError = fail_type, kIndexError = fail_index;
-
 struct Operand {
   PyObject* op;  // its name, for errors
   py::object tensor;
@@ -51,7 +48,7 @@ struct Operand {
   // The same, or nothing where NumPy's error means that the setting does not fit x.
   py::object fitting(const Kind& kind, const py::object& setting) const;
   // format: as of PyUnicode_FromFormat.
-  [[noreturn]] void fail(Failure failure, const char* format, ...) const;
+  [[noreturn]] void fail(Fault fault, const char* format, ...) const;
   [[noreturn]] void fail_shape(const py::object& target, const char* expected) const;
 };
 

@@ -33,7 +33,7 @@ py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
   if (!x.ndim()) shape.add(1);
   const int first = x.dim(a[2]), last = x.dim(a[3]);
   if (first > last)
-    x.fail(kValueError, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
+    x.fail(Fault::value, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
   if (first == last && x.ndim()) return x.tensor;
   for (int d = 0; d <= first && d < x.ndim(); ++d) shape.add(x.size(d));
   for (int d = first + 1; d <= last; ++d) shape.at[first] *= x.size(d);
@@ -51,7 +51,7 @@ py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, seve
     const py::object dims = x.sizes(tuple_of(a[2]).ptr());
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) {
       bool& is_named = named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))];
-      if (is_named) x.fail(kValueError, "got dims %R; expected each of them once", dims.ptr());
+      if (is_named) x.fail(Fault::value, "got dims %R; expected each of them once", dims.ptr());
       is_named = true;
     }
   }
@@ -74,7 +74,7 @@ py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
   const py::object dims = x.sizes(a[2]);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
   if (py::object y = x.fitting(g_permute, dims)) return y;  // NumPy cuts dimensions to 32 bits
-  x.fail(kValueError, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
+  x.fail(Fault::value, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
 }
 
 py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
@@ -88,7 +88,7 @@ py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
 py::object t(PyObject*, Arguments a, Py_ssize_t) {
   const Operand x(a);
   if (x.ndim() > 2)
-    x.fail(kValueError, "got x of shape %R; expected at most 2 dimensions", shape_of(x.array()).ptr());
+    x.fail(Fault::value, "got x of shape %R; expected at most 2 dimensions", shape_of(x.array()).ptr());
   return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
 }
 
@@ -114,7 +114,8 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
     once = dims.at[at] < 0 && !moved[from];
     dims.at[at] = from, moved[from] = true;
   }
-  if (!once) x.fail(kValueError, "got source %S and destination %S; expected as many, each once", a[2], a[3]);
+  if (!once)
+    x.fail(Fault::value, "got source %S and destination %S; expected as many, each once", a[2], a[3]);
   dims.count = x.ndim();
   for (int d = 0, rest = 0; d < dims.count; ++d) {
     if (dims.at[d] >= 0) continue;
@@ -142,7 +143,7 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   }
   if (!named) x.fail_shape(target, "a size for each dimension");
   if (elements > static_cast<double>(int64_t{1} << 40))
-    x.fail(kValueError, "got the shape %R; expected dimensions with a product of at most 2**40", full.ptr());
+    x.fail(Fault::value, "got the shape %R; expected dimensions with a product of at most 2**40", full.ptr());
   if (py::object y = x.fitting(g_expand, full)) return y;
   x.fail_shape(target, "one it broadcasts to");
 }
@@ -159,8 +160,8 @@ bool is_whole(PyObject* number) {
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
   const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
-  if (!is_whole(a[2])) x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
-  if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
+  if (!is_whole(a[2])) x.fail(Fault::type, "got offset %R; expected a whole number", a[2]);
+  if (first == second) x.fail(Fault::value, "got dimension %d twice; expected two dimensions", first);
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
   const int64_t offset = clamped(checked(index_of(a[2])).ptr());
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
@@ -173,7 +174,7 @@ py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, ste
   const int64_t size = clamped(checked(index_of(a[3])).ptr());
   const int64_t step = clamped(checked(index_of(a[4])).ptr());
   if (size < 0 || size > n || step < 1)
-    x.fail(kValueError, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
+    x.fail(Fault::value, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
   return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
 }
 
@@ -242,7 +243,7 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   const int dim = x.some_dim(a[3]);
   if (is_whole(a[2])) {
     const int64_t step = clamped(checked(index_of(a[2])).ptr());
-    if (step < 1) x.fail(kValueError, "got size %S; expected at least 1", a[2]);
+    if (step < 1) x.fail(Fault::value, "got size %S; expected at least 1", a[2]);
     return parts_of_size(x, dim, step);
   }
   const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
@@ -251,8 +252,8 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   int64_t left = x.size(dim);
   for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
   if (left != 0)
-    x.fail(kValueError, "got sizes %R for a dimension of %lld; expected sizes that add up to it", sizes.ptr(),
-           static_cast<long long>(x.size(dim)));
+    x.fail(Fault::value, "got sizes %R for a dimension of %lld; expected sizes that add up to it",
+           sizes.ptr(), static_cast<long long>(x.size(dim)));
   Several parts(x, dim, count);
   for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
   return parts.all();
@@ -261,9 +262,9 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
 py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
-  if (!is_whole(a[2])) x.fail(kTypeError, "got chunks %R; expected a whole number", a[2]);
+  if (!is_whole(a[2])) x.fail(Fault::type, "got chunks %R; expected a whole number", a[2]);
   const int64_t chunks = clamped(checked(index_of(a[2])).ptr()), n = x.size(dim);
-  if (chunks < 1) x.fail(kValueError, "got %S chunks; expected at least 1", a[2]);
+  if (chunks < 1) x.fail(Fault::value, "got %S chunks; expected at least 1", a[2]);
   if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
   Several parts(x, dim, chunks);
   for (int64_t i = 0; i < chunks; ++i) parts.add(0, 0);
@@ -286,11 +287,6 @@ py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
   return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(parts.all().ptr(), 0));
 }
 
-void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
-  PyErr_Format(PyExc_IndexError, "[%s] %s", op, pieces.begin()->text().c_str());
-  throw py::error_already_set();
-}
-
 py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
   const Operand x(a);
   const int dim = x.some_dim(a[2]);
@@ -298,11 +294,11 @@ py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
   if (!number) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();
-    x.fail(kTypeError, "got index %R; expected a whole number", a[3]);
+    x.fail(Fault::type, "got index %R; expected a whole number", a[3]);
   }
   const long long n = x.size(dim), i = clamped(number.ptr());
   if (i < -n || i >= n)
-    x.fail(fail_plain_index, "got index %S for a dimension of %lld; expected %lld to %lld", a[3], n, -n,
+    x.fail(Fault::plain_index, "got index %S for a dimension of %lld; expected %lld to %lld", a[3], n, -n,
            n - 1);
   return x.view(g_getitem, key_of(dim, i, -1));
 }
@@ -316,7 +312,7 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
   begin = begin < 0 ? begin + n : begin;
   const bool inside = 0 <= begin && begin <= n;
   if (!inside || count < 0 || count > n - begin)
-    x.fail(inside ? kValueError : kIndexError,
+    x.fail(inside ? Fault::value : Fault::index,
            "got start %S and length %S for a dimension of %lld; expected a part of it", a[3], a[4],
            static_cast<long long>(n));
   return x.view(g_getitem, key_of(dim, begin, count));

@@ -181,9 +181,7 @@ void register_tensors(Module m) {
         throw py::error_already_set();
     }
   });
-  def(m, "_set_errors(of_ops, of_dtypes, of_indices)", [](Raw ops, Raw dtypes, Raw indices) {
-    set_errors(ops.value.ptr(), dtypes.value.ptr(), indices.value.ptr());
-  });
+  def(m, "_set_errors(classes)", [](Raw classes) { set_errors(classes.value); });
   def(m, "_set_dtypes(dtypes)",
       [](Raw dtypes) { g_dtypes = new py::object(py::reinterpret_borrow<py::object>(dtypes.value)); });
   def(m, "_wrap(array, requires_grad=False)",

@@ -20,7 +20,7 @@ from ranvier.ops.making.creation import empty, full
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = [
@@ -149,7 +149,7 @@ class Softmax2d(Layer):
     def forward(self, input: Any) -> Tensor:
         input = as_tensor("Softmax2d", input)
         if input.ndim not in (3, 4):
-            raise OpError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
+            raise misfit("Softmax2d", {"x": input.shape}, "3 or 4 dimensions")
         return ops.softmax(input, -3)
 
 

@@ -67,7 +67,9 @@ def check_arguments(cls: Any) -> None:
                     self.forward(*example)
                     self.training = True
         except Exception as error:
-            if not belongs_to(kind.__module__, "ranvier") or _misses(signature, (self, *args), kwargs):
+            # Python names the function where arguments do not fit its signature.
+            no_call = error.__traceback__.tb_next is None  # type: ignore[union-attr]
+            if no_call or not belongs_to(kind.__module__, "ranvier"):
                 raise
             raise errors.renamed(error, kind.__name__, init, (self, *args), kwargs) from None
 
@@ -85,15 +87,6 @@ def evaluate_annotations(cls: Any) -> None:
         with suppress(NameError):
             cls.__annotations__[name] = Any
             cls.__annotations__[name] = eval(text, space) if isinstance(text, str) else text
-
-
-def _misses(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:
-    """Whether these are no arguments of a function: Python's error names it."""
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
-        return True
-    return False
 
 
 def settings_text(module: Any, shown: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.attention_shapes import require_dtype_of_mask
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["MultiheadAttention"]
@@ -307,9 +307,7 @@ def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
 
 def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:
     if tuple(mask.shape) not in shapes:
-        raise OpError(
-            f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
-        )
+        raise misfit(_NAME, {name: tuple(mask.shape)}, " or ".join(map(str, shapes)))
     require_dtype_of_mask(_NAME, name, mask, x)
 
 

@@ -17,7 +17,7 @@ from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.embedding import padding_row
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number, one_of, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
@@ -42,7 +42,7 @@ class _Table(Module):
         shape = self.num_embeddings, self.embedding_dim
         self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
         if self.weight.shape != shape:
-            raise OpError(f"[{name}] got _weight of shape {self.weight.shape}; expected {shape}")
+            raise misfit(name, {"_weight": self.weight.shape}, shape)
         if table is None:
             self.reset_parameters()
 
@@ -127,9 +127,8 @@ def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
 def _shape(weight: Tensor) -> tuple[int, int]:
     """(num_embeddings, embedding_dim)"""
     if weight.ndim != 2:
-        raise OpError(
-            f"[embedding] got embeddings of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
-            "embedding_dim)"
+        raise misfit(
+            "embedding", {"embeddings": weight.shape}, "2 dimensions (num_embeddings, embedding_dim)"
         )
     rows, width = weight.shape
     return rows, width
@@ -230,10 +229,8 @@ class CategoryEmbedding(Module):
     def forward(self, x: Any) -> Tensor:
         x = as_tensor("CategoryEmbedding", x)
         if x.ndim != 2 or x.shape[1] != self.numbers + len(self.categories):
-            raise OpError(
-                f"[CategoryEmbedding] got x of shape {x.shape}; expected (n, {self.numbers} numbers + "
-                f"{len(self.categories)} class indices)"
-            )
+            expected = f"(n, {self.numbers} numbers + {len(self.categories)} class indices)"
+            raise misfit("CategoryEmbedding", {"x": x.shape}, expected)
         if not self.categories:
             return x
         parts = [_floats(x[:, : self.numbers], self.tables[0])] if self.numbers else []

@@ -20,7 +20,7 @@ from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.nn.registry import KINDS
 from ranvier.observe import pass_over
 from ranvier.ops.rows import examples
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
@@ -70,7 +70,7 @@ class _Lazy(Module):
         ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:
-            raise OpError(f"[{type(self).__name__}] got x of shape {shape}; expected (N, C, ...)")
+            raise misfit(type(self).__name__, {"x": shape}, "(N, C, ...)")
         return int(shape[0 if len(shape) in ranks else 1])
 
     def _materialise(self, size: int) -> None:

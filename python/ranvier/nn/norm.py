@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
 from ranvier.tensors.tensor import Tensor
 
@@ -118,7 +118,7 @@ class _ChannelNorm(_Norm):
         shape = np.shape(input)
         if len(shape) not in self._ranks:
             expected = " or ".join(self._ranks.values())
-            raise OpError(f"[{self._name}] got x of shape {shape}; expected {expected}")
+            raise misfit(self._name, {"x": shape}, expected)
         channels = shape[0 if len(shape) == self._unbatched else 1]
         if channels != self.num_features and (self.affine or self.track_running_stats):
             raise OpError(

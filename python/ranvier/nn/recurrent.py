@@ -17,7 +17,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.tensors.errors import count, one_of
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -177,10 +177,7 @@ class RNNBase(Module):
     def _check_input(self, x: Tensor, packed: bool) -> None:
         if not packed and x.ndim not in (2, 3):
             expected = "(N, steps, input_size)" if self.batch_first else "(steps, N, input_size)"
-            raise OpError(
-                f"[{self._name}] got x of shape {x.shape}; expected {expected}, or (steps, input_size) "
-                "without a batch"
-            )
+            raise misfit(self._name, {"x": x.shape}, f"{expected}, or (steps, input_size) without a batch")
         if x.shape[-1] != self.input_size:
             raise OpError(
                 f"[{self._name}] got x with {x.shape[-1]} features; expected input_size, {self.input_size}"
@@ -220,7 +217,7 @@ class RNNBase(Module):
         for name, s, wanted in zip(("h0", "c0"), states, self._shapes(batch), strict=False):
             if s is not None and s.shape != wanted:
                 got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
-                raise OpError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
+                raise misfit(self._name, {name: got}, expected)
 
 
 def projected(

@@ -13,7 +13,7 @@ from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
@@ -55,16 +55,10 @@ class RNNCellBase(Module):
         count = 2 if self._mode == "LSTM" else 1
         states = [None] * count if hx is None else as_states(self._name, hx, count)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise OpError(
-                f"[{self._name}] got x of shape {x.shape}; expected (N, {self.input_size}) or "
-                f"({self.input_size},)"
-            )
+            raise misfit(self._name, {"x": x.shape}, f"(N, {self.input_size}) or ({self.input_size},)")
         for name, s in zip(("h", "c"), states, strict=False):
             if s is not None and s.shape != (*x.shape[:-1], self.hidden_size):
-                raise OpError(
-                    f"[{self._name}] got {name} of shape {s.shape}; expected "
-                    f"{(*x.shape[:-1], self.hidden_size)}"
-                )
+                raise misfit(self._name, {name: s.shape}, (*x.shape[:-1], self.hidden_size))
         single = x.ndim == 1
         if single:
             x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]

@@ -75,8 +75,10 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
     replace(path, content)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
+def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a file and its metadata; None if another library wrote it.
+
+    shown: what errors call the file, by default its path.
 
     A large file is mapped (`tensors/mapped.py`): what is not used is not read, and a change of an array
     copies its page.
@@ -86,25 +88,26 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """
     from safetensors import SafetensorError, safe_open
 
+    shown = shown or f"'{path}'"
     with open(path, "rb") as stream:  # the system's error for a missing or unreadable file or a folder
         begin = stream.read(BEGIN)
         if kind := recognised(begin, path):
-            raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
+            raise (FileError if begin else EndError)(f"[load] {shown} {kind}")
         try:
             stream.seek(0)
             _parsed(_header(stream)[8:])
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
             if not os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):  # replaced in between
-                return read(path)
+                return read(path, shown)
             arrays = _arrays(stream)
         except (SafetensorError, ValueError) as error:
             raise FileError(
-                f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
+                f"[load] {shown} is not a safetensors file, or is cut off or damaged: {error}"
             ) from None
         except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
-            raise FileError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
-    return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
+            raise FileError(f"[load] {shown} holds values of a type that Tensors lack: {error}") from None
+    return arrays, _document(shown, metadata[KEY]) if KEY in metadata else None
 
 
 def _header(stream: BinaryIO) -> bytes:
@@ -199,17 +202,17 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
     return array if array.flags.aligned and array.flags.writeable else array.copy()
 
 
-def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
+def _document(shown: str, text: str) -> dict[str, Any]:
     try:
         document = _parsed(text.encode())
     except (ValueError, RecursionError) as error:
-        raise FileError(f"[load] '{path}' has metadata that is no JSON: {error}") from None
+        raise FileError(f"[load] {shown} has metadata that is no JSON: {error}") from None
     version = document.get("version") if isinstance(document, dict) else None
     if not isinstance(version, int) or version < 1:
-        raise FileError(f"[load] '{path}' has metadata without a version; expected a file written by rv.save")
+        raise FileError(f"[load] {shown} has metadata without a version; expected a file written by rv.save")
     if version > VERSION:
         raise FileError(
-            f"[load] '{path}' has format version {version}, written by ranvier {document.get('library')}; "
+            f"[load] {shown} has format version {version}, written by ranvier {document.get('library')}; "
             f"this one reads up to {VERSION}: upgrade ranvier"
         )
     return dict(document)
@@ -307,24 +310,27 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     write(path, arrays, {"version": VERSION, "library": __version__, **document})
 
 
-def read_checkpoint(path: str | os.PathLike[str], writer: str = "rv.Checkpoint") -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote for `writer`. Runs no code of the file.
+def read_checkpoint(
+    path: str | os.PathLike[str], writer: str = "rv.Checkpoint", shown: str = ""
+) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote for `writer`. Runs no code of the file. shown: as in `read`.
 
     Raises FileNotFoundError: no such file.
     Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
     """
-    arrays, document = read(path)
+    shown = shown or f"'{path}'"
+    arrays, document = read(path, shown)
     if document is None or document.get("content") != "checkpoint":
-        raise ValueError(f"[load] '{path}' is no checkpoint; expected a file written by {writer}")
+        raise ValueError(f"[load] {shown} is no checkpoint; expected a file written by {writer}")
     encoded = document.get("checkpoint")
     if document.get("checksum") != _checksum(encoded, arrays):
-        raise ValueError(f"[load] '{path}' is damaged: its content does not have its checksum")
+        raise ValueError(f"[load] {shown} is damaged: its content does not have its checksum")
     try:
         state = decode(encoded, arrays)
     except (ValueError, RecursionError) as error:
-        raise FileError(f"[load] '{path}': {error}") from None
+        raise FileError(f"[load] {shown}: {error}") from None
     if not isinstance(state, dict):
-        raise ValueError(f"[load] '{path}' holds no state of a run")
+        raise ValueError(f"[load] {shown} holds no state of a run")
     return state
 
 

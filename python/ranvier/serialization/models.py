@@ -172,16 +172,17 @@ def load(
     if files.is_pickled(begin):
         reader = provider("files of PyTorch")
         state = reader.load(stream, map_location, pickle_module, weights_only, mmap, dtype, encoding)
-        return state if into is None else _load_state(into, getattr(f, "name", f), state)
+        return state if into is None else _load_state(into, f"'{getattr(f, 'name', f)}'", state)
     if dtype is not None:
         raise ValueError(f"[load] got dtype {dtype} for a file of safetensors; expected None")
     return _load_path(f, into) if is_path else _load_stream(stream, into)  # type: ignore[arg-type]
 
 
-def _load_path(path: PathLike, into: nn.Module | None) -> Any:
-    arrays, document = files.read(path)
+def _load_path(path: PathLike, into: nn.Module | None, shown: str = "") -> Any:
+    shown = shown or f"'{path}'"
+    arrays, document = files.read(path, shown)
     if into is not None:
-        return _load_into(into, path, arrays, document)
+        return _load_into(into, path, shown, arrays, document)
     if document is None:
         return {name: wrap(array) for name, array in arrays.items()}
     try:
@@ -190,12 +191,12 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
         if document.get("content") == "model":
             return load_model(arrays, document)
         if document.get("content") == "checkpoint":
-            return read_checkpoint(path)
+            return read_checkpoint(path, shown=shown)
         raise ValueError(f"unknown content {document.get('content')!r}")
     except MemoryError:  # of the machine, also of a size that a ValueError names
         raise
     except (ValueError, RecursionError) as error:
-        raise FileError(f"[load] '{path}': {error}") from None
+        raise FileError(f"[load] {shown}: {error}") from None
 
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
@@ -206,12 +207,7 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
         path = os.path.join(folder, "file.safetensors")
         with open(path, "wb") as file:
             file.write(content)
-        try:
-            return _load_path(path, into)
-        except ValueError as error:
-            shown = f"'{name}'" if isinstance(name, str) else "the open file"
-            kind = type(error) if isinstance(error, FileError) else FileError
-            raise kind(str(error).replace(f"'{path}'", shown)) from None
+        return _load_path(path, into, f"'{name}'" if isinstance(name, str) else "the open file")
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:
@@ -277,28 +273,28 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 
 
 def _load_into(
-    model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
+    model: nn.Module, path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
     about, state = document or {}, arrays
     if about.get("content") == "checkpoint":
-        state = read_checkpoint(path).get("model", {})
+        state = read_checkpoint(path, shown=shown).get("model", {})
     if about.get("content") == "dict":
         try:
             state = files.decode(about.get("dict"), arrays)
         except ValueError as error:
-            raise FileError(f"[load] '{path}': {error}") from None
-    _load_state(model, path, state)
+            raise FileError(f"[load] {shown}: {error}") from None
+    _load_state(model, shown, state)
     if document is not None:
         model._info = _info(document)
     return model
 
 
-def _load_state(model: nn.Module, path: Any, state: Any) -> nn.Module:
+def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
     try:
         model.load_state_dict(state.state_dict() if isinstance(state, nn.Module) else state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"[load] '{path}' does not fit the model of type {type(model).__name__}: {error}"
+            f"[load] {shown} does not fit the model of type {type(model).__name__}: {error}"
         ) from None
     return model
 

@@ -62,14 +62,14 @@ def failure(kind: type[E], op: str, got: str, expected: str) -> E:
     return error
 
 
-def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: str) -> OpError:
+def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: object) -> OpError:
     """The error for shapes, those of arguments by their names, that do not fit.
 
     >>> misfit("dot", {"x": (2,), "y": (3,)}, "as many elements")
     OpError('[dot] got x of shape (2,) and y of shape (3,); expected as many elements')
     """
     got = " and ".join(f"{name} of shape {shape}" for name, shape in shapes.items())
-    error = failure(OpError, op, got, expected)
+    error = failure(OpError, op, got, str(expected))
     error.shapes = shapes  # type: ignore[misc]
     return error
 
@@ -115,4 +115,5 @@ def require_dtype(name: str, what: str, x: Any, kinds: str, expected: str) -> No
         raise DtypeError(f"[{name}] got {what} of dtype {dtype}; expected {expected}")
 
 
-_core._set_errors(OpError, DtypeError, OpIndexError)
+_CLASSES = OpError, DtypeError, OpIndexError, np.exceptions.AxisError, IndexError, TypeError
+_core._set_errors(_CLASSES)  # in the order of Fault in errors.h

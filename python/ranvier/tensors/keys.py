@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import is_recording, observers, value_read
-from ranvier.tensors.failures import OpIndexError
+from ranvier.tensors.failures import OpIndexError, put_name
 from ranvier.tensors.memory import Array, cast, keep
 
 
@@ -129,7 +129,7 @@ def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) 
         for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
             _check_range(index, size)
     except IndexError as better:
-        return IndexError(str(better).replace("[getitem]", f"[{name}]"))
+        return put_name(better, name)
     return IndexError(f"[{name}] got a key for a tensor of shape {shape}: {error}; expected one that fits")
 
 

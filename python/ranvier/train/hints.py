@@ -223,7 +223,7 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
         return "samples are rows: pass x[:, None] for samples of one feature"
     of_op = isinstance(error, OpError)
-    if isinstance(error, OpError) and error.op == "linear" and len(error.shapes["x"]) > 2:
+    if isinstance(error, OpError) and error.op == "linear" and len(error.shapes.get("x", ())) > 2:
         numbers = math.prod(error.shapes["x"][1:])
         if error.shapes["weight"][1:] == (numbers,):
             return f"put nn.Flatten() before the layer: each sample becomes a row of {numbers} numbers"

@@ -136,8 +136,7 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
         for name, p in _named(model, loss).items():
             p.requires_grad = name not in state["frozen"]
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        text = str(error).removeprefix("[Trainer.load] ")
-        raise ValueError(f"[Trainer.load] got '{path}': {text}") from None
+        raise ValueError(f"[Trainer.load] got '{path}': {error}") from None
     if metrics is None:
         if state["own metrics"]:
             raise ValueError(

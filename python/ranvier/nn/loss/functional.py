@@ -14,7 +14,7 @@ import ranvier.ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
 from ranvier.ops.rows import made
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle of imports
@@ -57,7 +57,7 @@ def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
     huber_loss by the number of elements."""
     weight = as_tensor(name, weight)
     if weight.shape != losses.shape:
-        raise OpError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
+        raise misfit(name, {"weight": weight.shape}, losses.shape)
     if reduction == "mean" and name != "huber_loss":
         return (losses * weight).sum() / weight.sum()
     return reduced(name, losses * weight, reduction)

@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
 from ranvier.ops.rows import examples as _examples
 from ranvier.tensors.errors import one_of
-from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -141,10 +141,7 @@ def pack_padded_sequence(
     """
     x = as_tensor("pack_padded_sequence", input)
     if x.ndim < 2:
-        raise OpError(
-            f"[pack_padded_sequence] got input of shape {x.shape}; expected at least 2 dimensions, steps and "
-            "batch"
-        )
+        raise misfit("pack_padded_sequence", {"input": x.shape}, "at least 2 dimensions, steps and batch")
     batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
     counts = _lengths("pack_padded_sequence", lengths, batch, steps)
     order = None
@@ -256,7 +253,7 @@ def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
         raise DtypeError(f"[{name}] got lengths {shown}; expected finite numbers")
     counts = counts.astype(np.int64)  # PyTorch takes floats, without their fractions
     if counts.shape != (batch,) or not batch:
-        raise OpError(f"[{name}] got lengths of shape {counts.shape}; expected {(batch,)}, one or more")
+        raise misfit(name, {"lengths": counts.shape}, f"{(batch,)}, one or more")
     if counts.min() < 1 or counts.max() > steps:
         raise ValueError(
             f"[{name}] got lengths from {counts.min()} to {counts.max()}; expected 1 to {steps}, the steps"

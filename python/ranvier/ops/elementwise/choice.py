@@ -28,7 +28,7 @@ from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tensors.errors import own_error
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -296,9 +296,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     value = as_operand("masked_fill", value)
     if isinstance(value, Tensor):
         if value._array.ndim:
-            raise OpError(
-                f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
-            )
+            raise misfit("masked_fill", {"value": value.shape}, "a number, or a tensor of shape ()")
         if is_floating(input):
             return Where().apply(mask, cast(value, input._array.dtype), input)
     if is_floating(input):

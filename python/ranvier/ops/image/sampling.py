@@ -27,7 +27,7 @@ from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
 from ranvier.tape.function import Dtypes, Function, in_dtypes, watched
 from ranvier.tensors.errors import index, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -71,7 +71,7 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     if input.ndim == 3:
         return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
     if input.ndim != 4:
-        raise OpError(f"[unfold] got x of shape {input.shape}; expected (n, c, h, w) or (c, h, w)")
+        raise misfit("unfold", {"x": input.shape}, "(n, c, h, w) or (c, h, w)")
     n, c = input.shape[:2]
     at, size, (ph, pw) = _windows(
         "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
@@ -91,10 +91,7 @@ def fold(
     h, w = _two("fold", "output_size", output_size, 1)
     at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
     if input.ndim != 3 or input.shape[1] % at.shape[0] or input.shape[2] != at.shape[1]:
-        raise OpError(
-            f"[fold] got x of shape {input.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) "
-            "for this size"
-        )
+        raise misfit("fold", {"x": input.shape}, f"(n, c * {at.shape[0]}, {at.shape[1]}) for this size")
     n, c = input.shape[0], input.shape[1] // at.shape[0]
     values = reshape(input, (n, c, at.size))
     wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _places(at, n, c), values)

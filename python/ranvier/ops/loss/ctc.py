@@ -14,7 +14,7 @@ from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -93,7 +93,7 @@ def ctc_loss(
     x = as_tensor("ctc_loss", log_probs)
     require_dtype("ctc_loss", "log_probs", x, "f", "floats")
     if x.ndim not in (2, 3):
-        raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")
+        raise misfit("ctc_loss", {"log_probs": x.shape}, "(t, n, c) or (t, c)")
     if isinstance(targets, Tensor) and targets.dtype.kind in "bf":
         targets = targets.long()  # PyTorch takes them, though no lengths of floats
     labels = index_array("ctc_loss", targets)

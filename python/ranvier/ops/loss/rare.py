@@ -19,7 +19,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -95,7 +95,7 @@ def multilabel_margin_loss(
     reduction = reduction_of(name, size_average, reduce, reduction)
     x, labels = _scores(name, input), _row(as_tensor(name, target))
     if labels.shape != x.shape:
-        raise OpError(f"[{name}] got target of shape {labels.shape}; expected {x.shape}")
+        raise misfit(name, {"target": labels.shape}, x.shape)
     given = eq((labels < 0).cumsum(-1), 0)
     at = where(given, labels, 0)
     classes = wrap(np.arange(x.shape[-1]))
@@ -129,7 +129,7 @@ def multilabel_soft_margin_loss(
 def _scores(name: str, input: Any) -> Tensor:
     x = _row(as_tensor(name, floating(input, name)))
     if x.ndim not in (1, 2):
-        raise OpError(f"[{name}] got x of shape {x.shape}; expected (N, C) or (C,)")
+        raise misfit(name, {"x": x.shape}, "(N, C) or (C,)")
     return x
 
 

@@ -16,7 +16,7 @@ from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -141,9 +141,8 @@ def gaussian_nll(
         try:
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
-            raise OpError(
-                f"[gaussian_nll] got x of shape {shapes[0]} and target of shape {shapes[1]}; expected shapes "
-                "that broadcast"
+            raise misfit(
+                "gaussian_nll", {"x": shapes[0], "target": shapes[1]}, "shapes that broadcast"
             ) from None
         var = _variance(x, var, shapes[0], shape)
         x, target = (broadcast_to(a, shape) for a in paired(x, target))

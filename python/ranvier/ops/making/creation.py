@@ -159,8 +159,10 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         return out
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
-    require_numbers("from_numpy", array.dtype)
-    out = as_tensor(array, device=CPU)
+    try:
+        out = as_tensor(array, device=CPU)
+    except Exception as error:
+        raise renamed(error, "from_numpy", from_numpy, (array,)) from None
     if out._array is not array and not array.dtype.isnative:
         raise DtypeError(
             f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's byte order: "

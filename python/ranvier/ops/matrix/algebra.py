@@ -29,7 +29,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
 from ranvier.tensors.errors import number, one_of, whole
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
 
@@ -201,7 +201,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])"""
     input = as_tensor("cov", input)
     if input.ndim > 2:
-        raise OpError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
+        raise misfit("cov", {"x": input.shape}, "at most two dimensions")
     of_samples = None if aweights is None else as_tensor("cov", aweights)
     own = result_dtype(input) if of_samples is None else result_dtype(input, of_samples)
     if own in HALVES:
@@ -214,7 +214,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         if w is not None:
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
-                raise OpError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
+                raise misfit("cov", {"weights": w.shape}, f"({rows.shape[1]},)")
             if name == "fweights":
                 require_dtype("cov", "fweights", w, "iu", "integers")
             if (w < 0).any():

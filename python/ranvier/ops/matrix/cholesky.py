@@ -20,7 +20,7 @@ from ranvier.ops.shape.reshape import transpose
 from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.graph import of_input, of_output, rule
-from ranvier.tensors.failures import LinAlgError, OpError
+from ranvier.tensors.failures import LinAlgError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -202,7 +202,7 @@ def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
 @by_kernel(_of_triangle, takes=4)
 def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: bool = False) -> Tensor:
     if B.shape[-2] != A.shape[-1]:
-        raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise misfit(name, {"A": A.shape, "B": B.shape}, "rows alike")
     return SolveTriangular(name, bool(upper), bool(unit), whole).apply(*alike(A, B))
 
 

@@ -26,7 +26,7 @@ from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.tape.function import Function
 from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 QRResult = namedtuple("QRResult", "Q R")
@@ -256,7 +256,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
         return columns._replace(solution=squeeze(columns.solution, -1))
     B = matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
-        raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise misfit("lstsq", {"A": A.shape, "B": B.shape}, "rows alike")
     usual = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
     least = usual if rcond is None else number("lstsq", "rcond", rcond)
     one_of("lstsq", "driver", driver, (None, "gels", "gelsy", "gelsd", "gelss"))

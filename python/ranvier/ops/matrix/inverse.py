@@ -23,7 +23,7 @@ from ranvier.ops.shape.reshape import transpose, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import cut, of_input, of_output, rule
-from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
+from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -41,7 +41,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
         raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
         kind = "(..., n, n)" if square else "(..., m, n)"
-        raise OpError(f"[{name}] got A of shape {A.shape}; expected {kind}")
+        raise misfit(name, {"A": A.shape}, kind)
     if not gradient and A.requires_grad and mode.enabled:
         raise RuntimeError(
             f"[{name}] got a matrix that requires gradients; expected A.detach(), or a call under no_grad(): "
@@ -235,7 +235,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
         return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
     rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
     if rows != A.shape[-1]:
-        raise OpError(f"[solve] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise misfit("solve", {"A": A.shape, "B": B.shape}, "rows alike")
     y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
     return y.squeeze(-1) if vector else y
 

@@ -15,7 +15,7 @@ from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import permute, reshape
 from ranvier.tape.function import Function
 from ranvier.tape.graph import of_output, rule
-from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
+from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -107,7 +107,7 @@ def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -
     empty = 0 in (A.shape[rows], A.shape[columns])
     if ord == -2 and empty:
         shape = A.shape[rows], A.shape[columns]
-        raise OpError(f"[matrix_norm] got matrices of shape {shape}; expected an element")
+        raise misfit("matrix_norm", {"matrices": shape}, "an element")
     rest = [d for d in range(A.ndim) if d not in (rows, columns)]
     _, values, _ = Svd("matrix_norm").apply(permute(A, (*rest, rows, columns)))
     y: Tensor = total(values, -1) if ord == "nuc" or empty else (amax if ord > 0 else amin)(values, -1)

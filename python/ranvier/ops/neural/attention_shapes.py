@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.shape.repeat import repeat_interleave
-from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
@@ -88,6 +88,4 @@ def check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise OpError(
-            f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
-        )
+        raise misfit(_NAME, {"attn_mask": tuple(mask.shape)}, f"one that broadcasts to {shape}")

@@ -13,7 +13,7 @@ from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.errors import flag
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.tensor import Tensor
 
 
@@ -100,9 +100,7 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     if not isinstance(input, Tensor):
         input = as_inputs((input,), "dropout2d")[0]
     if input.ndim < 2:
-        raise OpError(
-            f"[dropout2d] got x of shape {input.shape}; expected 2 dimensions or more: batch, channels ..."
-        )
+        raise misfit("dropout2d", {"x": input.shape}, "2 dimensions or more: batch, channels ...")
     return _dropped("dropout2d", input, p, training, inplace, ChannelDropout)
 
 

@@ -17,7 +17,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import index, whole
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -126,10 +126,7 @@ def embedding(
     -> tensor([[4., 5.], [0., 1.]])"""
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
-        raise OpError(
-            f"[embedding] got weight of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
-            "embedding_dim)"
-        )
+        raise misfit("embedding", {"weight": weight.shape}, "2 dimensions (num_embeddings, embedding_dim)")
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:

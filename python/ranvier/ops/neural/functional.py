@@ -28,7 +28,7 @@ from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import by_kernel, in_dtypes, watched
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -163,7 +163,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     -> tensor([5.0000, 1.0000, 4.2426])"""
     input = as_tensor("pdist", input)
     if input.ndim != 2:
-        raise OpError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
+        raise misfit("pdist", {"x": input.shape}, "(n, d)")
     return PairsOfRows(number("pdist", "p", p, 0)).apply(floating(input))
 
 

@@ -25,7 +25,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
@@ -167,9 +167,10 @@ def instance_norm(
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     input = as_tensor("instance_norm", input)
     if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
-        raise OpError(
-            f"[instance_norm] got x of shape {input.shape}; expected (N, C, ...) with a channel, and more "
-            "than 1 value per channel"
+        raise misfit(
+            "instance_norm",
+            {"x": input.shape},
+            "(N, C, ...) with a channel, and more than 1 value per channel",
         )
     if running_mean is not None or running_var is not None:
         _update(input, running_mean, running_var, momentum)

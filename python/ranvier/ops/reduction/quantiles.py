@@ -21,7 +21,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.errors import flag, number
-from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
@@ -185,7 +185,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         )
     w = None if weights is None else as_tensor("bincount", weights)._array
     if w is not None and w.shape != input.shape:
-        raise OpError(f"[bincount] got weights of shape {w.shape}; expected {input.shape}")
+        raise misfit("bincount", {"weights": w.shape}, input.shape)
     counts = np.bincount(input._read("bincount"), w, minlength)
     counts = counts if w is None or w.dtype != np.float32 else counts.astype(np.float32)
     return without_derivative("bincount", counts, weights)
@@ -360,9 +360,8 @@ def _places_of(sequence: Any, v: Any, where_to: Any) -> Any:
     if sequence.ndim == 1:
         return np.asarray(np.searchsorted(sequence, v, where_to))
     if sequence.ndim == 0 or sequence.shape[:-1] != v.shape[:-1]:
-        raise OpError(
-            f"[searchsorted] got rows of shape {shape} and values of shape {v.shape}; expected one "
-            "row, or equal sizes but for the last"
+        raise misfit(
+            "searchsorted", {"rows": shape, "values": v.shape}, "one row, or equal sizes but for the last"
         )
     places = np.empty(v.shape, np.int64)
     for row in np.ndindex(*sequence.shape[:-1]):
@@ -375,7 +374,7 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])"""
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
-        raise OpError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
+        raise misfit("bucketize", {"boundaries": limits.shape}, "a vector")
     return searchsorted(limits, input, out_int32=out_int32, right=right)
 
 

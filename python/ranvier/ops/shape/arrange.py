@@ -26,7 +26,7 @@ from ranvier.tape.function import Function
 from ranvier.tensors.data import Size
 from ranvier.tensors.duplicates import place_in_memory
 from ranvier.tensors.errors import index, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -45,7 +45,7 @@ def flipud(input: Any) -> Tensor:
 def _mirrored(name: str, x: Any, dim: int) -> Tensor:
     x = as_tensor(name, x)
     if x.ndim <= dim:
-        raise OpError(f"[{name}] got x of shape {x.shape}; expected at least {dim + 1} dimensions")
+        raise misfit(name, {"x": x.shape}, f"at least {dim + 1} dimensions")
     return flip(x, dim)
 
 
@@ -144,7 +144,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
-        raise OpError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
+        raise misfit("diag", {"x": input.shape}, "a vector or a matrix")
     if input.ndim == 2 and not (input._requires_grad and tape_mode.enabled) and type(diagonal) is int:
         return wrap(copied(np.diagonal(input._array, diagonal), "C"))
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()

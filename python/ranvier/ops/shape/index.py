@@ -21,7 +21,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
-from ranvier.tensors.failures import OpError, OpIndexError, require_dtype
+from ranvier.tensors.failures import OpError, OpIndexError, misfit, require_dtype
 from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
 from ranvier.tensors.recording import host
@@ -250,7 +250,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     array = as_tensor(name, index)._array
     require_dtype(name, "index", array, "iu", "integers")
     if ndim is not None and array.ndim != ndim:
-        raise OpError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
+        raise misfit(name, {"index": array.shape}, f"{ndim} dimensions")
     return array
 
 

@@ -23,7 +23,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
 from ranvier.tensors.errors import TooLarge, one_of, whole
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor
 
@@ -253,7 +253,7 @@ def trace(input: Any) -> Tensor:
     | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)"""
     input = as_tensor("trace", input)
     if input.ndim != 2:
-        raise OpError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")
+        raise misfit("trace", {"x": input.shape}, "2 dimensions")
     return total(diagonal(input))
 
 
@@ -273,7 +273,7 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         x = as_tensor(name, input)
         diagonal = whole(name, "diagonal", diagonal)
         if x.ndim < 2:
-            raise OpError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
+            raise misfit(name, {"x": tuple(x.shape)}, "at least 2 dimensions")
         rows, columns = x.shape[-2:]
         diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
         ones = np.ones((rows, columns), np.bool_)

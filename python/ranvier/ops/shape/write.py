@@ -20,7 +20,7 @@ from ranvier.tape.function import Function, by_kernel, into, watched
 from ranvier.tape.graph import of_input, of_output, refuse, rule
 from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of
-from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.keys import picks_of, raw_index
 from ranvier.tensors.memory import fill_number, filled_like, keep
 from ranvier.tensors.places import picked
@@ -71,7 +71,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     if not isinstance(value, (Tensor, np.ndarray)):
         value = fill_number("index_fill", value, input._array.dtype)
     elif (value := as_tensor("index_fill", value)).ndim:
-        raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
+        raise misfit("index_fill", {"value": value.shape}, "a number")
     source = expand(cast(value, input.dtype), _rows_shape(input, at, rows))
     return watched(_copied(input, at, rows, source), index)
 
@@ -95,9 +95,7 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])"""
     check_leaf(input, "fill_diagonal_")
     if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
-        raise OpError(
-            f"[fill_diagonal_] got x of shape {input.shape}; expected a matrix, or dimensions of one length"
-        )
+        raise misfit("fill_diagonal_", {"x": input.shape}, "a matrix, or dimensions of one length")
     mask = np.zeros(input.shape, bool)
     np.fill_diagonal(mask, True, wrap)
     return assign(input, masked_fill(input, keep(mask), fill_value), "fill_diagonal_")
@@ -152,7 +150,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     at, rows = _rows("index_copy", input, dim, index)
     expected = _rows_shape(input, at, rows)
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
-        raise OpError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
+        raise misfit("index_copy", {"source": source.shape}, expected)
     return watched(_copied(input, at, rows, source), index)
 
 
