@@ -235,20 +235,9 @@ def export(
         for weight in proto.graph.initializer:
             info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
             proto.graph.input.append(info)
-    _write(path, proto)
+    if path is not None:
+        replace(path, proto.SerializeToString(), op="onnx.export")
     return proto
-
-
-def _write(path: Any, proto: Any) -> None:
-    if isinstance(path, (str, os.PathLike)):
-        replace(path, proto.SerializeToString())
-    elif path is not None:
-        try:
-            path.write(proto.SerializeToString())
-        except TypeError:
-            raise TypeError(
-                "[onnx.export] got a file opened for text; expected one opened for writing bytes"
-            ) from None
 
 
 def _positional(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:

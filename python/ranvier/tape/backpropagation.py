@@ -182,10 +182,7 @@ def _add(held: Any, gradient: Any, own: bool) -> Any:
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b in the dtype of a; ``out`` may be a itself."""
     if a.shape != b.shape:
-        raise RuntimeError(
-            f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
-            "has it got other memory (`.data = ...`) since?"
-        )
+        graph.require_one_shape(a, b)  # raises
     return added(a, in_dtype(b, a.dtype), out)
 
 

@@ -153,12 +153,16 @@ def gradients_of(node: Any, dy: Any) -> Any:
     return applied(node, *dys)
 
 
-def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
-    if held.shape != gradient.shape:
+def require_one_shape(a: Tensor | Array, b: Tensor | Array) -> None:
+    if a.shape != b.shape:
         raise RuntimeError(
-            f"[backward] got gradients of shapes {held.shape} and {gradient.shape} for one tensor; expected "
-            "one shape: has it got other memory (`.data = ...`) since?"
+            f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
+            "has it got other memory (`.data = ...`) since?"
         )
+
+
+def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
+    require_one_shape(held, gradient)
     return held + _cast(gradient, held._array.dtype)
 
 

@@ -24,10 +24,10 @@ class Unchanged(str):
     """A path that is opened for writing only to see that it may be."""
 
 
-def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
+def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str = "save") -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    path: or an open file, to which all is written.
+    path: or an open file, to which all is written; op: the name that errors of an open file get.
     The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
     them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
     a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
@@ -41,13 +41,13 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
         says (root may write any) ...; says if an old file is kept.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return _send(path, content)
+        return _send(path, content, op)
     target, in_place = os.path.realpath(path), False
     try:
         old = _status(path, target)
         if old is not None and not stat.S_ISREG(old.st_mode):  # For a folder, open raises the system's error.
             with open(path, "wb") as stream:
-                return _send(stream, content)
+                return _send(stream, content, op)
         if old is None or old.st_nlink == 1:
             try:
                 return _replace(target, old, lambda stream: stream.write(content), flush)
@@ -95,16 +95,16 @@ def _status(path: Any, target: str) -> os.stat_result | None:
     return old
 
 
-def _send(stream: Any, content: bytes | memoryview) -> None:
+def _send(stream: Any, content: bytes | memoryview, op: str) -> None:
     if not hasattr(stream, "write"):
-        raise TypeError(f"[save] got path {stream!r}; expected a path or a file opened for writing bytes")
+        raise TypeError(f"[{op}] got path {stream!r}; expected a path or a file opened for writing bytes")
     try:
         written = stream.write(content)
         while isinstance(written, int) and 0 < written < len(content):  # a file without a buffer
             content = memoryview(content)[written:]
             written = stream.write(content)
     except TypeError:
-        raise TypeError("[save] got a file opened for text; expected one opened for writing bytes") from None
+        raise TypeError(f"[{op}] got a file opened for text; expected one opened for writing bytes") from None
 
 
 def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) -> None:

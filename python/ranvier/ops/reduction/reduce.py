@@ -26,7 +26,7 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
 from ranvier.tensors.errors import index, renamed
-from ranvier.tensors.failures import OpError, OpIndexError
+from ranvier.tensors.failures import OpError, OpIndexError, failure
 from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -189,10 +189,13 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         try:
             y = host(_reduced, function, x._array, axes, keepdims)
         except ValueError:
-            raise OpIndexError(
-                f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
-            ) from None
+            raise _empty(name, x) from None
     return computed(name, (x,), wrap(y), axes=axes, keepdims=keepdims)
+
+
+def _empty(name: str, x: Tensor) -> OpIndexError:
+    got = f"x of shape {x.shape}, empty along the axis"
+    return failure(OpIndexError, name, got, "at least one element")
 
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
@@ -306,9 +309,7 @@ min = _extreme_along("min", minimum, _core._min_along)
 def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdims: bool) -> Any:
     _check_axis(name, x, axis)
     if x.ndim and x.shape[axis] == 0:
-        raise OpIndexError(
-            f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
-        )
+        raise _empty(name, x)
     if is_floating(x):
         if x.ndim == 0:  # x is reduced as a vector of one element
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
