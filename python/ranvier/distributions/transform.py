@@ -13,7 +13,7 @@ from ranvier import Size, full_like
 from ranvier.autograd import Tensor
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.utils import _sum_rightmost
-from ranvier.tensors.errors import own_methods
+from ranvier.tensors.errors import own_errors
 
 
 class Transform:
@@ -36,7 +36,7 @@ class Transform:
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):  # with_cache asks for it
-            own_methods(cls, "__init__")
+            own_errors(cls, ["__init__"])
 
     def __init__(self, cache_size: int = 0) -> None:
         if getattr(cache_size, "ndim", 0) or cache_size not in (0, 1):

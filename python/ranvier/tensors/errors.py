@@ -31,10 +31,11 @@ class TooLarge(MemoryError, OpError):
     """The error for sizes whose result does not fit in memory."""
 
 
-def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "") -> None:
-    """Errors of these functions and constructors of a module begin with their names. Functions of other
-    modules are replaced there, too: pickles look for them in these.
+def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
+    """Errors of these functions and constructors of a module (its ``globals()``) begin with their names.
+    ``where`` may be a public class of the library: those of these methods begin with the name of the class.
 
+    Functions of other modules are replaced there, too: pickles look for them in these.
     left_out: functions of about one microsecond, and what names itself.
 
     >>> def half(x): return 1 / x
@@ -44,8 +45,13 @@ def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "")
     Traceback (most recent call last):
     TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
-    here, skipped = module["__name__"], left_out.split()
-    public = [module.get(name) for name in names if name[0] != "_"]
+    if isinstance(where, type):
+        for name in names if where.__module__.startswith("ranvier.") and where.__name__[0] != "_" else ():
+            method = getattr(where, name)
+            setattr(where, name, own_error(getattr(method, "__wrapped__", method), where.__name__))
+        return
+    here, skipped = where["__name__"], left_out.split()
+    public = [where.get(name) for name in names if name[0] != "_"]
     wrapped = {
         f: own_error(f)
         for f in public
@@ -53,20 +59,12 @@ def own_errors(module: dict[str, Any], names: Iterable[str], left_out: str = "")
         and f.__name__ not in skipped
         and f.__code__.co_filename != __file__  # it has its name already
     }
-    for space in (module, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
+    for space in (where, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
         own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
         space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})
     for value in public:
         if isinstance(value, type) and "__init__" in vars(value) and value.__name__ not in skipped:
-            own_methods(value, "__init__")
-
-
-def own_methods(cls: Any, methods: str) -> None:
-    """Errors of these methods of a public class of the library begin with its name."""
-    if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
-        for method in methods.split():
-            function = getattr(cls, method)
-            setattr(cls, method, own_error(getattr(function, "__wrapped__", function), cls.__name__))
+            own_errors(value, ["__init__"])
 
 
 def named(function: Any, name: str, about: str) -> Any:

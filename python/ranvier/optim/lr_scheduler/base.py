@@ -12,7 +12,7 @@ from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer
 from ranvier.optim.state import plain
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import number, one_of, own_methods
+from ranvier.tensors.errors import number, one_of, own_errors
 from ranvier.tensors.strangers import settable
 from ranvier.tensors.tensor import Tensor
 
@@ -52,7 +52,7 @@ class LRScheduler:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own_methods(cls, "step")
+        own_errors(cls, ["step"])
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
