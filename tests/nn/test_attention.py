@@ -77,14 +77,18 @@ def test_causal_without_a_mask():
     assert (y[:, 4:] != z[:, 4:]).any()
 
 
-def test_a_sequence_of_padding_alone_is_finite():
+def test_a_sequence_of_padding_alone_is_finite_without_weights():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     x = rv.randn(2, 3, 8, requires_grad=True)
     padding = np.array([[True] * 3, [False] * 3])
     layer(x, src_key_padding_mask=padding).square().sum().backward()
     assert np.isfinite(x.grad.numpy()).all()
-    _, weights = layer.self_attn(x, x, x, key_padding_mask=padding)
-    assert not weights[0].any()
+    y, weights = layer.self_attn(x, x, x, key_padding_mask=padding, is_causal=True)
+    for given in (y[:, 0], weights[0]):  # as PyTorch's, where weights are wanted
+        assert given.isnan().all()
+    assert not (y[:, 1].isnan().any() or weights[1].isnan().any())
+    y.square().sum().backward()
+    assert np.isnan(x.grad.numpy()[:, 0]).all()
 
 
 def test_dropout_acts_in_training_only():

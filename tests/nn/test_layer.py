@@ -99,7 +99,7 @@ def test_wrong_arguments(name):
     kind = getattr(nn, name)
     with pytest.raises(TypeError, match="unexpected keyword argument 'bogus'"):
         kind(2, bogus=1) if name in ("PixelShuffle", "MaxPool2d") else kind(bogus=1)
-    refused(TypeError, "too many positional arguments", kind, *[1] * 9)
+    refused(TypeError, "but 10 were given", kind, *[1] * 9)
 
 
 def test_an_argument_given_twice():

@@ -58,9 +58,9 @@ class MultiheadAttention(Module):
     W_q, W_k and W_v are in_proj_weight (3 embed_dim, embed_dim), or q_proj_weight, k_proj_weight and
     v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj. add_bias_kv: one
     more key and value after the projection, bias_k and bias_v (1, 1, embed_dim); add_zero_attn: one more key
-    and value of zeros. No mask hides them. A query whose keys are all hidden gets y = b_o without need_weights,
-    and NaN with them, as in PyTorch (where y is NaN without them, too, for bool masks where query, key and
-    value are one tensor, batch_first is set, num_heads is even, and nothing is trained or recorded).
+    and value of zeros. No mask hides them. A query whose keys are all hidden has y and weights NaN with
+    need_weights, else y = b_o, as in PyTorch (where y is NaN without need_weights, too, of bool masks where
+    query, key and value are one tensor, the batch is first, num_heads even, and nothing trained or recorded).
 
     Raises ValueError where num_heads does not divide embed_dim, and for shapes of inputs and masks that do
     not fit; TypeError for masks of other dtypes.
@@ -209,7 +209,7 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         """y and the weights, if wanted, of inputs that are projected in one product or apart."""
         if packed:
-            attention = PackedAttention(self.num_heads, self.batch_first, *settings)
+            attention: Attention = PackedAttention(self.num_heads, self.batch_first, *settings)
             y = attention.over(self._in(inputs[0]), *masks)
         else:
             attention = Attention(*settings)

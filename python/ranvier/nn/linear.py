@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
+from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
@@ -52,19 +53,13 @@ class Linear(Module):
         return ops.linear(input, self.weight, self.bias)
 
 
-class CosineSimilarity(Module):
+class CosineSimilarity(Layer):
     """The cosine of the angle between vectors along ``dim``; norms are at least ``eps``.
     | rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0])) -> tensor(0.7071)"""
 
-    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
-        super().__init__()
-        self.dim, self.eps = dim, eps
-
-    def _example(self) -> tuple[Any, ...]:
-        return (empty((0,) * 8),) * 2
-
-    def forward(self, x1: Any, x2: Any) -> Tensor:
-        return ops.cosine_similarity(x1, x2, self.dim, self.eps)
+    _op, _shown = "cosine_similarity", ()
+    dim: int = 1
+    eps: float = 1e-8
 
 
 class PairwiseDistance(Module):

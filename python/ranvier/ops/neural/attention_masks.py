@@ -1,7 +1,7 @@
 """Masks of attention: what users give becomes what the kernel takes.
 
 A mask is bool, or numbers that are added to the scores (..., L, S): of the queries' dtype, or float32 beside
-halves. The kernel takes two that broadcast to the scores, and where it is causal hides the keys after a query.
+halves. The kernel takes two that broadcast to the scores, and a causal one hides the keys after a query.
 """
 
 from __future__ import annotations
