@@ -36,7 +36,7 @@ def test_a_bias_with_leading_ones():
 
 
 def test_wrong_sizes():
-    refused(ValueError, "[linear] got -1 in_features", nn.Linear, -1, 2)
+    refused(ValueError, "[linear] got in_features -1; expected at least 0", nn.Linear, -1, 2)
 
 
 # The Conv2d layer: parameters, starting values, settings.
