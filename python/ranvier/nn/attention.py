@@ -192,9 +192,8 @@ class MultiheadAttention(Module):
             y, weights = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain), None
         else:
             shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
-            masks, is_causal = of_heads(
-                _NAME, query, shape, key_padding_mask, attn_mask, bool(is_causal), added, need_weights
-            )
+            given = key_padding_mask, attn_mask, bool(is_causal)
+            masks, is_causal = of_heads(query, shape, given, added, need_weights)
             p = self.dropout if self.training else 0.0
             settings = (1 / math.sqrt(self.head_dim), is_causal, p, True, need_weights)
             y, weights = self._attended((query, key, value), packed, masks, settings)

@@ -96,10 +96,9 @@ def made(
     exec(compile("\n ".join(lines), scope["__file__"], "exec"), scope, own)
     function = own.popitem()[1]
     function.__qualname__ = name
-    defaults = {p.name: p for p in taken if p.default is not empty}
-    by_name = {p.name: p.default for p in defaults.values() if p.kind is Parameter.KEYWORD_ONLY}
-    function.__defaults__ = tuple(p.default for p in defaults.values() if p.name not in by_name)
-    function.__kwdefaults__ = by_name
+    given = [p for p in taken if p.default is not empty]
+    function.__defaults__ = tuple(p.default for p in given if p.kind is kind)
+    function.__kwdefaults__ = {p.name: p.default for p in given if p.kind is not kind}
     types = {p.name: p.annotation for p in taken if p.annotation is not empty}
     function.__annotations__ = {**types, "return": returns}
     return function

@@ -308,7 +308,7 @@ def scaled_dot_product_attention(
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0
     for mask in masks:
-        expect_on_scores(_NAME, mask, query, shape, is_causal)
+        expect_on_scores(mask, query, shape, is_causal)
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     attention = Attention(scale, bool(is_causal), dropout_p, False)

@@ -18,45 +18,41 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
+_ALONE, _OF_HEADS = "scaled_dot_product_attention", "multihead_attention"
+
 
 def later(queries: int, keys: int) -> Tensor:
     """True where a key comes after the query: what a causal mask hides."""
     return ones(queries, keys, dtype=bool).triu(1)
 
 
-def expect_on_scores(op: str, mask: Tensor, x: Tensor, shape: tuple[int, ...], is_causal: bool) -> None:
+def expect_on_scores(mask: Tensor, x: Tensor, shape: tuple[int, ...], is_causal: bool) -> None:
     """Raises for a mask that does not broadcast to scores of this shape, and for one beside is_causal."""
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:
         fits = False
-    _check(op, "attn_mask", mask, x, fits, f"one that broadcasts to {shape}")
+    _check(_ALONE, "attn_mask", mask, x, fits, f"one that broadcasts to {shape}")
     if is_causal:
-        raise OpError(f"[{op}] got attn_mask and is_causal=True; expected one of them")
+        raise OpError(f"[{_ALONE}] got attn_mask and is_causal=True; expected one of them")
 
 
 def of_heads(
-    op: str,
-    x: Tensor,
-    shape: tuple[int, ...],
-    padding: Any,
-    mask: Any,
-    is_causal: bool,
-    added: int,
-    with_weights: bool,
+    x: Tensor, shape: tuple[int, ...], given: tuple[Any, Any, bool], added: int, with_weights: bool
 ) -> tuple[list[Tensor], bool]:
     """The masks of scores of all heads (N, heads, L, S), and whether the kernel is causal besides.
 
-    padding (N, S), or (S,) for one sequence; mask (L, S) or (N heads, L, S). No mask hides the keys that are
-    ``added`` behind the others.
+    given: padding (N, S), or (S,) for one sequence; mask (L, S) or (N heads, L, S); is_causal. No mask hides
+    the keys that are ``added`` behind the others.
     """
+    padding, mask, is_causal = given
     n, heads, queries, keys = shape
     masks = []
     if padding is not None:
-        padding = _given(op, "key_padding_mask", padding, x, (n, keys), *([(keys,)] if n == 1 else []))
+        padding = _given("key_padding_mask", padding, x, (n, keys), *([(keys,)] if n == 1 else []))
         masks.append(padding.reshape(n, 1, 1, keys))
     if mask is not None:
-        mask = _given(op, "attn_mask", mask, x, (queries, keys), (n * heads, queries, keys))
+        mask = _given("attn_mask", mask, x, (queries, keys), (n * heads, queries, keys))
         masks.append(mask if mask.ndim == 2 else mask.reshape(*shape))
     # A causal kernel would hide the added keys, and has no weights, not even NaN, of keys after a query.
     if is_causal and (added or (masks and with_weights)):
@@ -70,9 +66,9 @@ def of_heads(
     return masks, is_causal
 
 
-def _given(op: str, name: str, mask: Any, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
-    mask = as_tensor(op, mask)
-    _check(op, name, mask, x, tuple(mask.shape) in shapes, " or ".join(map(str, shapes)))
+def _given(name: str, mask: Any, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
+    mask = as_tensor(_OF_HEADS, mask)
+    _check(_OF_HEADS, name, mask, x, tuple(mask.shape) in shapes, " or ".join(map(str, shapes)))
     return mask
 
 
