@@ -21,12 +21,7 @@ X = rv.arange(50.0).reshape(1, 2, 5, 5)
 PADS = {"padding": (1, 1, 1, 1)}
 ROWS = {  # arguments, forward, the result's shape, a layer that is one
     "_DropoutNd": ((0.25, True), lambda m, x: x * m.p, (1, 2, 5, 5), nn.Dropout2d()),
-    "_MaxPoolNd": (
-        (2,),
-        lambda m, x: F.max_pool2d(x, m.kernel_size, m.stride),
-        (1, 2, 2, 2),
-        nn.MaxPool1d(2),
-    ),
+    "_MaxPoolNd": ((2,), lambda m, x: F.max_pool2d(x, 2, m.stride), (1, 2, 2, 2), nn.MaxPool1d(2)),
     "_AdaptiveAvgPoolNd": (
         (1,),
         lambda m, x: F.adaptive_avg_pool2d(x, m.output_size),
