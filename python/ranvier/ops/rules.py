@@ -8,6 +8,7 @@ op needs no other for it (docs/design/create_graph.md).
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
@@ -298,8 +299,10 @@ def row(
         methods |= {"__init__": set_setting, "forward": with_setting}
     # The text of backward is compiled, so that each class calls its kernel without a loop over arguments.
     read = f"dy, self.{reads}, self.setting" if setting else f"dy, self.{reads}"
-    backward = f"def backward(self, dy, f=KERNELS): return f.{backward_name}({read})"
-    methods["backward"] = made(backward, vars(slopes))
+    kernels = Parameter("f", Parameter.POSITIONAL_OR_KEYWORD, default=KERNELS)
+    methods["backward"] = made(
+        "backward", ["self", "dy", kernels], f"return f.{backward_name}({read})", vars(slopes)
+    )
     if formula is not None:
         methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
     if gradient is not None:
