@@ -90,5 +90,5 @@ def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None
     op, needed, names = OPS[name]
-    node = own.get(name.title().replace("_", ""))
+    node = own.get("node") or own.get(name.title().replace("_", ""))
     return own[op] if op else by_kernel(getattr(_core, name), node, dtypes=Dtypes())(function), needed, names

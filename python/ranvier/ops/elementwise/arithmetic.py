@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import FLOATS, Row, elementwise
+from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
@@ -167,32 +167,26 @@ class NumberDiv(OfNumber):
         return f.div_backward(dy, self.y, self.x)
 
 
-@written_once()
-class Neg(Function):
-    """y = -x"""
-
-    dtypes = OWN
-    of_element = True
-
-    def forward(self, x: Array) -> Array:
-        return _core.neg(x, None)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.neg(dy)
-
-
 def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     if dtype.kind == "b":
         raise DtypeError(f"[{name}] got bools; expected numbers: use {'~x' if name == 'neg' else 'x.int()'}")
 
 
-_ADD = elementwise(Row("add", Add, _core.add, np.add, AddNumber, AddNumber))
+_ADD = elementwise(
+    _core.add, numpy=np.add, dtypes=KEPT, node=Add, with_number=AddNumber, of_number=AddNumber
+).op("add")
 _SUB = elementwise(
-    Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
+    _core.sub,
+    numpy=np.subtract,
+    dtypes=KEPT,
+    check_dtype=no_bools,
+    node=Sub,
+    with_number=lambda number: AddNumber(-number),
+    of_number=NumberSub,
+).op("sub")
+_DIV = elementwise(_core.div, numpy=np.true_divide, node=Div, with_number=DivNumber, of_number=NumberDiv).op(
+    "div"
 )
-_MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
-_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=FLOATS))
-_NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked
 
@@ -253,11 +247,9 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 _add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
 
 
+@elementwise(_core.mul, numpy=np.multiply, dtypes=KEPT, node=Mul, with_number=MulNumber, of_number=MulNumber)
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
-    if out is not None:
-        return written("mul", out, mul(input, other))
-    return _MUL(input, other)
 
 
 @written_once()
@@ -325,6 +317,14 @@ def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
+@elementwise(
+    _core.neg,
+    lambda f, dy: f.neg(dy),
+    numpy=np.negative,
+    dtypes=KEPT,
+    check_dtype=no_bools,
+    backward_kernel="neg",
+)
 def neg(input: Any) -> Tensor:
     """-x; TypeError for bools.
 
@@ -332,7 +332,6 @@ def neg(input: Any) -> Tensor:
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
-    return _NEG(input)
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg

@@ -22,8 +22,8 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, binary, elementwise
-from ranvier.ops.rows import document, examples
+from ranvier.ops.elementwise.row import KEPT, elementwise
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
@@ -151,21 +151,26 @@ class Between(Function):
         return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
-maximum = binary(Row("maximum", Maximum, _core.maximum, np.maximum))
-minimum = binary(Row("minimum", Minimum, _core.minimum, np.minimum))
-document(
-    globals(),
-    """
-maximum: The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [3., 5.]
-minimum: The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [1., 4.]
-""",
-)
+@elementwise(_core.maximum, numpy=np.maximum, dtypes=KEPT, node=Maximum)
+def maximum(input: Any, other: Any) -> Tensor:
+    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
+    | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])"""
 
 
-_AT_LEAST = elementwise(Row("clip", AtLeast, lambda x, low, out: _core.maximum(low, x, out), np.maximum))
-_AT_MOST = elementwise(Row("clip", AtMost, lambda x, high, out: _core.minimum(high, x, out), np.minimum))
+@elementwise(_core.minimum, numpy=np.minimum, dtypes=KEPT, node=Minimum)
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
+    | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])"""
+
+
+_AT_LEAST = elementwise(
+    lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, dtypes=KEPT, node=AtLeast
+).op("clip")
+_AT_MOST = elementwise(
+    lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, dtypes=KEPT, node=AtMost
+).op("clip")
 _PLAIN = frozenset({int, float, type(None)})
 
 

@@ -38,6 +38,8 @@ def is_number(x: Any) -> bool:
 def as_operand(name: str, x: Any) -> Any:
     """A Tensor, or a Python number."""
     if isinstance(x, Tensor):
+        if not hasattr(x, "_array"):
+            raise TypeError(f"[{name}] got a Tensor without a call of its __init__; expected one with data")
         return x
     if isinstance(x, np.ndarray):
         require_dtype(name, "an array", x, "biuf", "numbers or bools")
