@@ -76,27 +76,17 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])"""
 
 
-@written_once()
-class HeavisideOfTensors(Function):
-    """y = 1 where x > 0, values where x = 0, else 0"""
-
-    def forward(self, x: Array, values: Array) -> Array:
-        common_shape("heaviside", x, values)
-        self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
-        return _core.where(self.at_zero, values, _core.heaviside(x), None)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        dx = f.zeros_of(self.shapes[0], dy) if self.needs[0] else None
-        if not self.needs[1]:
-            return dx, None
-        return dx, f.sum_to(f.where(self.at_zero, dy, 0.0), self.shapes[1])
+def _of_tensors(x: Any, values: Any, out: Any) -> Any:
+    common_shape("heaviside", x, values)
+    return _core.where(_core.eq(x, 0.0, None), values, _core.heaviside(x), out)
 
 
-def _heaviside_of_integers(x: Any, values: Any) -> Any:
-    return np.where(np.equal(x, 0), values, np.greater(x, 0))
-
-
-_HEAVISIDE = elementwise(numpy=_heaviside_of_integers, dtypes=KEPT, node=HeavisideOfTensors).op("heaviside")
+_HEAVISIDE = elementwise(
+    _of_tensors,
+    (0, lambda f, dy, a: f.where(a == 0.0, dy, 0.0)),
+    numpy=lambda x, values: np.where(np.equal(x, 0), values, np.greater(x, 0)),
+    dtypes=KEPT,
+).op("heaviside")
 _WITH_NUMBER = elementwise(
     _core.heaviside,
     formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),

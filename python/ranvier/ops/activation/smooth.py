@@ -12,16 +12,13 @@ import math
 from typing import Any
 
 import ranvier._core as _core
-import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
-from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.row import REFUSED, elementwise
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule, recomputed
+from ranvier.ops.rules import recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Dtypes, Function
-from ranvier.tape.graph import rule
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like
@@ -50,6 +47,11 @@ def _gelu_tanh_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _ROOT) * 0.5
 
 
+def _gelu_slope_gradient(f: Any, dy: Any, x: Any) -> Any:
+    x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    return dy * f.exp(x * x * -0.5) * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
+
+
 def _silu_gradient(f: Any, dy: Any, x: Any) -> Any:
     s = f.sigmoid(x)
     return dy * s * (_finite(f, x) * (1.0 - s) + 1.0)
@@ -65,24 +67,10 @@ def _softsign_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy / (root * root)
 
 
-class GeluSlope(Function):
-    """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
-
-    backward = by_rule
-    of_element = True
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.gelu_backward(filled_like(1, x), x)
-
-
-@rule(GeluSlope)
-def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
-    x = clip(graph.of_input(node, 0, node.x), -1e3, 1e3)  # beyond, the slope is 0 or 1
-    return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
-
-
-TENSORS.gelu_slope = lambda x: GeluSlope().apply(x)
+# P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu
+TENSORS.gelu_slope = elementwise(
+    lambda x, out: _core.gelu_backward(filled_like(1, x), x, out), _gelu_slope_gradient
+).op("gelu_slope")
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))

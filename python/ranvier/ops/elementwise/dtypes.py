@@ -1,7 +1,7 @@
 """The dtype of an element-wise op, and whether the core or NumPy computes it.
 
 The core computes float32 and float64, NumPy integers and bools. Most calls are one call into the core, which
-has the rules of this module; `ranvier.ops.elementwise.row` does the rest.
+has the rules of this module; `ranvier.ops.elementwise.compute` does the rest.
 The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
 without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
 floats are computed in float32 and rounded once: a number beside them may be beyond their range.

@@ -99,7 +99,7 @@ def _on_arrays(formula: Any) -> Any:
 def _by_numpy(gradient: Any, dy: Array, *saved: Array) -> Array:
     """A formula where NumPy computes the values, too: the functions of f have NumPy's names."""
     with np.errstate(all="ignore"):
-        return np.ascontiguousarray(gradient(np, dy, *saved), dtype=dy.dtype)
+        return np.asarray(gradient(np, dy, *saved), dy.dtype)
 
 
 def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.rows import document, examples
+from ranvier.ops.slopes import TENSORS, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
@@ -107,10 +109,16 @@ def fmin(input: Any, other: Any) -> Tensor:
     | rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0])) -> tensor([1., 3.])"""
 
 
+formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
+TENSORS.truncated_quotient = partial(
+    div, rounding_mode="trunc"
+)  # its slope is 0, also where that of a / b is inf
+
+
 @elementwise(
     _core.fmod,
     numpy=np.fmod,
-    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.trunc(a / b))),
+    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.truncated_quotient(a, b))),
     dtypes=KEPT,
     check_dtype=no_bools,
 )
