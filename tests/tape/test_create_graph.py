@@ -282,7 +282,7 @@ REFUSED = {
     "_GammaDraw",
 }
 # only subclasses are used
-BASES = {"ClassLoss", "Convolution", "ElementLoss", "OfNumber", "Pool", "_Kept"}
+BASES = {"ClassLoss", "Convolution", "ElementLoss", "OfNumber", "Pool", "TakesHalves", "_Kept"}
 
 
 def functions(kind=Function):

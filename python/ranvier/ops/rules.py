@@ -17,7 +17,7 @@ from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.slopes import written_once
-from ranvier.tape.function import OWN, Function
+from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.inplace import assign, check_leaf, overwrite
@@ -28,14 +28,12 @@ from ranvier.tensors.views import BORROWED, FLAG, through
 OnArray = Callable[[Array], Array]
 
 
-class Map(Function):
+class Map(TakesHalves):
     """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
 
     constant_in: tensors on which A depends, but which change it at isolated points only. Their gradients are
     therefore 0. x has the dtype of the arrays that the two functions read, which may be a half float.
     """
-
-    dtypes = OWN
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # both functions read `saved`

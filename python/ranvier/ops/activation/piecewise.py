@@ -23,7 +23,7 @@ from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
@@ -33,9 +33,8 @@ def _hardswish_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy * (f.hardsigmoid(x) + f.where(f.abs(x) < 3.0, x * (1 / 6), 0.0))
 
 
-class Relu(Function):
+class Relu(TakesHalves):
     takes_deferred = True
-    dtypes = OWN
     saves: ClassVar = {"y": RESULT}
 
     def forward(self, x: Any, out: Any = None) -> Any:

@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
+from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import errors_named, number, one_of
 from ranvier.tensors.failures import DtypeError, OpError
@@ -34,10 +34,9 @@ _NONE: Any = None  # shapes that no gradient needs: a missing attribute would ma
 
 
 @written_once()
-class Add(Function):
+class Add(TakesHalves):
     """y = a + b"""
 
-    dtypes = OWN
     kernel: Any = _core.add
     subtracts = False
 
@@ -58,10 +57,9 @@ class Sub(Add):
     kernel, subtracts = _core.sub, True
 
 
-class OfNumber(Function):
+class OfNumber(TakesHalves):
     """An operation with a number, which is no input: it gets no gradient."""
 
-    dtypes = OWN
     of_element = True
 
     def __init__(self, number: float) -> None:
@@ -91,11 +89,10 @@ class NumberSub(OfNumber):
 
 
 @written_once(a=0, b=1)
-class Mul(Function):
+class Mul(TakesHalves):
     """y = a b"""
 
     reads: ClassVar = {"a": 1, "b": 0}
-    dtypes = OWN
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -210,7 +207,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 def _scaled(op: Any, sign: int) -> Any:
     name = op.__name__
 
-    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), dtypes=Dtypes())
+    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True)
     def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
         """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):

@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign,
 from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.slopes import TENSORS
-from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
+from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count
 from ranvier.tensors.memory import BF16, F16
@@ -297,8 +297,7 @@ def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float |
     return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
 
 
-# With `dtypes`, whatever they are, the core calls the kernel for float32 and float64 only (see by_kernel).
-@by_kernel(_finite_by_kernels, dtypes=Dtypes())
+@by_kernel(_finite_by_kernels, floats=True)
 def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):

@@ -196,7 +196,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     return _lerp(input, end, weight)
 
 
-@by_kernel(fused.lerp, dtypes=Dtypes())
+@by_kernel(fused.lerp, floats=True)
 @in_dtypes()
 def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
@@ -209,7 +209,7 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 
 def _added(name: str, joined: Any) -> Callable[..., Tensor]:
-    @by_kernel(getattr(_core, name), dtypes=Dtypes())
+    @by_kernel(getattr(_core, name), floats=True)
     @in_dtypes()
     def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
