@@ -18,7 +18,7 @@ import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
-from ranvier.ops.elementwise.row import KEPT, REFUSED, ROWS, elementwise
+from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, with_zero_slope
@@ -84,7 +84,6 @@ _HEAVISIDE = elementwise(
     _of_tensors,
     (0, lambda f, dy, a: f.where(a == 0.0, dy, 0.0)),
     numpy=lambda x, values: np.where(np.equal(x, 0), values, np.greater(x, 0)),
-    dtypes=KEPT,
 ).op("heaviside")
 _WITH_NUMBER = elementwise(
     _core.heaviside,

@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import KEPT, elementwise
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
@@ -169,21 +169,16 @@ def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
         raise DtypeError(f"[{name}] got bools; expected numbers: use {'~x' if name == 'neg' else 'x.int()'}")
 
 
-_ADD = elementwise(
-    _core.add, numpy=np.add, dtypes=KEPT, node=Add, with_number=AddNumber, of_number=AddNumber
-).op("add")
+_ADD = elementwise(_core.add, numpy=np.add, node=Add, with_number=AddNumber, of_number=AddNumber).op("add")
 _SUB = elementwise(
     _core.sub,
     numpy=np.subtract,
-    dtypes=KEPT,
     check_dtype=no_bools,
     node=Sub,
     with_number=lambda number: AddNumber(-number),
     of_number=NumberSub,
 ).op("sub")
-_DIV = elementwise(_core.div, numpy=np.true_divide, node=Div, with_number=DivNumber, of_number=NumberDiv).op(
-    "div"
-)
+_DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
 
 _ONE = 1  # the default alpha: other numbers are checked
 
@@ -244,7 +239,7 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 _add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
 
 
-@elementwise(_core.mul, numpy=np.multiply, dtypes=KEPT, node=Mul, with_number=MulNumber, of_number=MulNumber)
+@elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
 
@@ -318,7 +313,6 @@ def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
     _core.neg,
     lambda f, dy: f.neg(dy),
     numpy=np.negative,
-    dtypes=KEPT,
     check_dtype=no_bools,
     backward_kernel="neg",
 )

@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import KEPT, elementwise
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
@@ -146,26 +146,26 @@ class Between(TakesHalves):
         return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
-@elementwise(_core.maximum, numpy=np.maximum, dtypes=KEPT, node=Maximum)
+@elementwise(_core.maximum, numpy=np.maximum, node=Maximum)
 def maximum(input: Any, other: Any) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
     | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])"""
 
 
-@elementwise(_core.minimum, numpy=np.minimum, dtypes=KEPT, node=Minimum)
+@elementwise(_core.minimum, numpy=np.minimum, node=Minimum)
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
     | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])"""
 
 
-_AT_LEAST = elementwise(
-    lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, dtypes=KEPT, node=AtLeast
-).op("clip")
-_AT_MOST = elementwise(
-    lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, dtypes=KEPT, node=AtMost
-).op("clip")
+_AT_LEAST = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast).op(
+    "clip"
+)
+_AT_MOST = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost).op(
+    "clip"
+)
 _PLAIN = frozenset({int, float, type(None)})
 
 

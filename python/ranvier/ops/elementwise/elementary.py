@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.elementwise.row import KEPT, elementwise
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import by_kernel, in_dtypes
@@ -115,7 +115,7 @@ def atanh(input: Any) -> Tensor:
     | rv.atanh(rv.tensor([0.0, 0.5])) -> tensor([0.0000, 0.5493])"""
 
 
-@elementwise(_core.ceil, 0, numpy=np.ceil, dtypes=KEPT)
+@elementwise(_core.ceil, 0, numpy=np.ceil)
 def ceil(input: Any) -> Tensor:
     """The least integer >= x; the gradient is 0.
     | rv.ceil(rv.tensor([0.5, -0.5, 2.0])) -> tensor([1., -0., 2.])"""
@@ -169,7 +169,7 @@ def exp2(input: Any) -> Tensor:
     """2^x | rv.exp2(rv.tensor([0.0, 3.0])) -> tensor([1., 8.])"""
 
 
-@elementwise(_core.floor, 0, numpy=np.floor, dtypes=KEPT)
+@elementwise(_core.floor, 0, numpy=np.floor)
 def floor(input: Any) -> Tensor:
     """The greatest integer <= x; the gradient is 0.
     | rv.floor(rv.tensor([0.5, -0.5])) -> tensor([ 0., -1.])"""
@@ -214,7 +214,7 @@ def sinh(input: Any) -> Tensor:
     """(e^x - e^-x) / 2 | rv.sinh(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.1752])"""
 
 
-@elementwise(_core.trunc, 0, numpy=np.trunc, dtypes=KEPT)
+@elementwise(_core.trunc, 0, numpy=np.trunc)
 def trunc(input: Any) -> Tensor:
     """x without the part after the decimal point; the gradient is 0.
     | rv.trunc(rv.tensor([1.5, -1.5])) -> tensor([ 1., -1.])"""

@@ -35,7 +35,7 @@ def _whole_square(x: Any) -> Any:
     return np.square(x.astype(np.int64) if x.dtype == np.bool_ else x)
 
 
-@elementwise(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs, dtypes=KEPT)
+@elementwise(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
 def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
     | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
@@ -72,7 +72,7 @@ def reciprocal(input: Any) -> Tensor:
     """1 / x | rv.reciprocal(rv.tensor([4.0, 0.0])) -> tensor([0.2500,    inf])"""
 
 
-@elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), dtypes=KEPT, ufunc=np.sign)
+@elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
     | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
@@ -88,7 +88,7 @@ def sqrt(input: Any) -> Tensor:
     """The square root: nan below 0. | rv.sqrt(rv.tensor([4.0, 2.25])) -> tensor([2.0000, 1.5000])"""
 
 
-@elementwise(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square, dtypes=KEPT)
+@elementwise(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
 def square(input: Any) -> Tensor:
     """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
 
@@ -96,9 +96,7 @@ def square(input: Any) -> Tensor:
 absolute = abs
 
 
-_ROUND = elementwise(
-    _core.round, 0, numpy=partial(_of_bools, function=np.round), dtypes=KEPT, ufunc=np.rint
-).op("round")
+_ROUND = elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 
 def round(input: Any, decimals: int = 0) -> Tensor:
@@ -202,7 +200,7 @@ def _whole_power(a: Any, b: Any) -> Any:
 
 # In _POWER b may be negative, so that integers need _whole_power. In _WHOLE_POWER b is a Python int >= 0
 # where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
-_POWER = elementwise(_core.pow, numpy=_whole_power, dtypes=KEPT, node=Pow).op("pow")
+_POWER = elementwise(_core.pow, numpy=_whole_power, node=Pow).op("pow")
 _WHOLE_POWER = elementwise(numpy=_whole_power, dtypes=KEPT, ufunc=np.power, node=Pow).op("pow")
 
 

@@ -91,7 +91,7 @@ def copysign(input: Any, other: Any) -> Tensor:
     | rv.copysign(rv.tensor([1.0, -2.0]), -1.0) -> tensor([-1., -2.])"""
 
 
-@elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), dtypes=KEPT, check_dtype=no_bools)
+@elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools)
 def floor_divide(input: Any, other: Any) -> Tensor:
     """floor(a / b), Python's //; the gradients are 0.
     | rv.floor_divide(rv.tensor([-5.0, 5.0]), 3) -> tensor([-2.,  1.])"""
@@ -119,7 +119,6 @@ TENSORS.truncated_quotient = partial(
     _core.fmod,
     numpy=np.fmod,
     gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.truncated_quotient(a, b))),
-    dtypes=KEPT,
     check_dtype=no_bools,
 )
 def fmod(input: Any, other: Any) -> Tensor:
@@ -159,7 +158,6 @@ def nextafter(input: Any, other: Any) -> Tensor:
     _core.remainder,
     numpy=np.remainder,
     gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.floor_divide(a, b))),
-    dtypes=KEPT,
     check_dtype=no_bools,
 )
 def remainder(input: Any, other: Any) -> Tensor:

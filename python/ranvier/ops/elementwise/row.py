@@ -44,9 +44,10 @@ class elementwise:
         names of its parameters say what it reads: f, dy, the operands x, or a and b, the result y; all others
         are settings. It is the formula of the core's kernel <name>_backward; where there is none, it runs
         in its place. 0: y is constant between its jumps. None: y carries no gradient.
-    numpy: NumPy's function: of all dtypes without a kernel, else of integers and bools that are kept. If it
-        is a ufunc, the core runs its inner loops; else those of `ufunc`, if there is one.
-    dtypes: what integers do: FLOATS, they become floats; KEPT, NumPy computes them; REFUSED.
+    numpy: NumPy's function: beside a kernel of integers and bools, which are kept, else of floats. If it is a
+        ufunc, the core runs its inner loops on integers; else those of `ufunc`, if there is one.
+    dtypes: KEPT where NumPy's function is of all dtypes; REFUSED: floats only. Otherwise integers become
+        floats, unless there are a kernel and a function of NumPy.
 
     of_integers(x, settings): the op of integers by others, in place of `numpy`.
     check_settings(settings), check_dtype(name, dtype, operands): raise for those that the op lacks.
@@ -73,7 +74,7 @@ class elementwise:
     kernel: Any = None
     gradient: Any = None
     numpy: Any = None
-    dtypes: Dtypes = FLOATS
+    dtypes: Any = None
     ufunc: Any = None
     of_integers: Callable[..., Tensor] | None = None
     check_settings: Callable[..., object] | None = None
@@ -91,6 +92,8 @@ class elementwise:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if self.dtypes is None:
+            self.dtypes = FLOATS if self.kernel is None or self.numpy is None else KEPT
         self.settings = settings_of(self)
 
     def op(self, name: str) -> Callable[..., Tensor]:
