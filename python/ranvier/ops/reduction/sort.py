@@ -20,7 +20,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import Function, by_kernel
 from ranvier.tensors.errors import flag, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast
@@ -99,7 +99,7 @@ def sort(
     return _ordered(input, dim if axis is None else axis, descending, "sort")
 
 
-@by_kernel(_core.sort, dtypes=Dtypes(), result=ValuesIndices, takes=3)
+@by_kernel(_core.sort, floats=True, result=ValuesIndices, takes=3)
 def _ordered(input: Any, dim: Any, descending: Any, name: str) -> ValuesIndices:
     input, at, length = _along(name, input, dim)
     return _sorted(input, at, flag(name, "descending", descending), 0, length)
@@ -131,7 +131,7 @@ def topk(
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
-@by_kernel(_core.sort, dtypes=Dtypes(), result=ValuesIndices)
+@by_kernel(_core.sort, floats=True, result=ValuesIndices)
 def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)
