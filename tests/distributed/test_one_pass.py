@@ -178,13 +178,14 @@ def batches(monkeypatch, in_core=True):
     found, calls, run = [], Reduce._calls, Reduce.run_ahead
 
     def counted(step, *about):
-        function, parts = calls(step, *about)
+        parts = calls(step, *about)
         found.append([len(parts), 0])
-        return function, parts if in_core else []
+        return parts if in_core else []
 
     def ran(step, ahead):
         made = run(step, ahead)
-        found[-1][1] += 0 if made is None else len(made[0])
+        if made is not None:
+            found[-1][1] += len(made[0])
         return made
 
     monkeypatch.setattr(Reduce, "_calls", counted)
@@ -259,3 +260,28 @@ def test_the_bits_of_parts_that_draw_or_change_buffers(layer, monkeypatch):
         batches(patch, in_core=False)
         expected = cnn_of(layer=layer)
     assert cnn_of(layer=layer) == expected
+
+
+class Constant(Averaged):
+    """A buffer that a forward pass reads, and does not change."""
+
+    def forward(self, x):
+        return x - self.mean
+
+
+ALONE = """
+import pytest
+from test_one_pass import *
+with pytest.MonkeyPatch.context() as patch:
+    found = batches(patch, in_core=rv.distributed.rank() == 1)
+    tell([cnn_of(layer=Constant), found])
+"""
+
+
+def test_one_rank_in_the_core_and_one_in_python():
+    """They make the same sums, of which those of buffers are needed after a change only."""
+    expected = cnn_of(layer=Constant, compile=False)
+    (first, in_python), (second, in_core) = told_in_turn(2, ALONE)
+    assert first == second == expected
+    assert not sum(made for _, made in in_python)
+    assert sum(made for _, made in in_core) > 20

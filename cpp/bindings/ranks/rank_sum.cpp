@@ -236,8 +236,6 @@ bool RankSum::spread() {
   return true;
 }
 
-RankSum& rank_sum_of(PyObject* self) { return Given<RankSum>::of(self); }
-
 namespace {
 
 py::object new_sum(PyObject*, PyObject* const* given, Py_ssize_t) {

@@ -255,11 +255,9 @@ py::object ArrayProgram::call(const py::tuple& arguments, PyObject* keywords) {
 py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   std::vector<py::object>& memory = spare_memory_;
   const Emptied<std::vector<py::object>> emptied{memory};
-  release_held_gradients();
-  const std::vector<py::object> gradients = find_gradients();
-  if (gradients.size() != movable_.size()) return py::none();
+  std::vector<py::object> gradients;
+  if (!begin_runs(gradients)) return py::none();
   prepare(arrays, memory);
-  watch();
   py::tuple results(settings_.results.size());  // what needs memory comes before anything is changed
   for (size_t i = 0; i < settings_.results.size(); ++i)
     results[i] = make_result(settings_.results[i], memory);
@@ -271,8 +269,7 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   if (state) PyEval_RestoreThread(state);
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   if (!holds) return py::bool_(false);
-  set_gradients();
-  count_changes();
+  end_runs();
   return results;
 }
 

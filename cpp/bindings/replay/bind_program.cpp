@@ -237,15 +237,6 @@ PyMethodDef g_program[] = {
     method<call>("call",
                  "call(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> tuple[Array, ...] "
                  "| None"),
-    method<&ArrayProgram::run_batches>(
-        "run_batches",
-        "run_batches(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], order: Array | None, "
-        "size: int, first: int, count: int, entries: bool, /) -> tuple[Array, ...] | None"),
-    method<&ArrayProgram::run_with_ranks>(
-        "run_with_ranks",
-        "run_with_ranks(self: Program, calls: tuple[Any, ...], programs: tuple[Program, ...], order: Array, "
-        "size: int, count: int, total: Array, sum: RankSum | None, arguments: tuple[Any, ...], "
-        "divides: bool, /) -> Array | None"),
     method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
     method<&ProgramForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
     method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),
@@ -268,7 +259,6 @@ PyMethodDef g_check[] = {method<&HeldCheck::disturbed>("disturbed", "disturbed(s
 PyGetSetDef g_of_recording[] = {attribute<fault>("fault", "str"), attribute<place>("place", "str"), {}};
 PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_checks_left),
                               attribute<&ArrayProgram::results>("results", "int"),
-                              attribute<&ArrayProgram::batches_done>("batches_done", "int"),
                               {}};
 
 }  // namespace
