@@ -7,6 +7,7 @@
 #include "base/allocator.h"
 #include "base/system.h"
 #include "bindings/binder/bfloat16.h"
+#include "bindings/binder/classes.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/program_form.h"
 #include "bindings/tensors/tensors.h"
@@ -322,12 +323,12 @@ bool ArrayProgram::run() {
   return true;
 }
 
-ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays)
-    : program_(program) {
-  const ArrayProgram::Turn turn(program);
+ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays)
+    : held_{program, eager}, program_(Given<ArrayProgram>::of(program.ptr())) {
+  const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
-  program.find_gradients();
-  check_.emplace(*program.program_, eager);
+  program_.find_gradients();
+  check_.emplace(*program_.program_, Given<ArrayRecording>::of(eager.ptr()));
 }
 
 std::string ArrayCheck::finish() {

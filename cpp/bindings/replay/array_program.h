@@ -218,15 +218,16 @@ class ArrayProgram {
   std::unique_ptr<Program> program_;
 };
 
-// A check of a program beside an eager run with these arguments, which begins after it and is recorded. Both
-// must outlive it.
+// A check of a program beside an eager run with these arrays as arguments, which begins after it and is
+// recorded.
 class ArrayCheck {
  public:
-  ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays);
+  ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays);
   std::string finish();  // what differs
   bool disturbed() const { return check_ && check_->disturbed(); }
 
  private:
+  const py::object held_[2];
   ArrayProgram& program_;
   std::vector<py::object> arrays_;
   std::optional<Check> check_;

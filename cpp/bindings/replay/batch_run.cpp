@@ -221,7 +221,7 @@ bool BatchRun::may_repeat(const ArrayProgram& program, bool last) const {
 bool BatchRun::find_sources(Call& call) const {
   const ArrayProgram& program = *call.program;
   Signature given;
-  if (call.begin < 0 || call.begin >= call.end || call.end > size_) return false;
+  if (call.begin < 0 || call.begin > call.end || call.end > size_) return false;
   if (!program.read(given, call.arguments, call.keywords.ptr()) || program.signature_->is_joined() ||
       !given.has_same_structure(*program.signature_))
     return false;
@@ -237,7 +237,7 @@ bool BatchRun::find_source(const Call& call, size_t number, const py::object& ar
   PyArrayObject* a = as_array(array);
   const bool each = entries_ && PyArray_NDIM(a) == recorded.ndim + 1;
   if (!each && (PyArray_NDIM(a) != recorded.ndim || recorded.ndim == 0)) return false;
-  if (!each && recorded.shape[0] != call.end - call.begin) return false;
+  if (!each && (call.begin == call.end || recorded.shape[0] != call.end - call.begin)) return false;
   if (!recorded.contiguous || !PyArray_IS_C_CONTIGUOUS(a) || !PyArray_ISBEHAVED_RO(a)) return false;
   if (PyArray_SIZE(a) == 0 || call.program->writes_into(array) ||
       !std::equal(recorded.shape + !each, recorded.shape + recorded.ndim, PyArray_DIMS(a) + 1))

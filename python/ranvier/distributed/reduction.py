@@ -329,25 +329,20 @@ class Reduce:
         self._prepare(True)
         sums = self._sums[0]
         core, counts = sums.sum.core, sums.of_size.get(b.size)
-        if counts is None or counts[-1] or len(self._sums) > 1:
+        sends = core is None and self._world.size > 1
+        if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
             return None
-        if self._world.size > 1 and not (core and self._world.comm):
-            return None
-        calls = self._calls(ahead)
-        if not calls:
-            return None
-        calls.append(Call(self._updating, (False, True)))
+        update = Call(self._updating, (False, True))
         sums.take(counts)
         try:
-            found = replayed(calls, b, _core.between_ranks(sums.loss, core, self.divides))
+            found = replayed([*calls, update], b, _core.between_ranks(sums.loss, core, self.divides))
         finally:
             sums.take(sums.counts)
             for _ in range(b.done):
                 random.current().next_key()
         if found is None:
             return None
-        penalty, losses = found
-        total, own = losses.T  # of the batch, and of this rank's parts
+        penalty, (total, own) = found[0], found[1].T  # the losses of the batch, and of this rank's parts
         self.finite = math.isfinite(own[-1])
         return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
 
@@ -360,9 +355,9 @@ class Reduce:
             args = x, y, np.tile(weights, (batches, 1)), bounds, False
             return [Call(self._in_one_pass, args, {}, first, first + bounds[-1])]
         changed = [self._stream.state, *(b._array for b in self._buffers)]
-        calls: list[Call] = []
         if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
-            return calls
+            return []
+        calls = []
         for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
             args = x, y, False, False, np.full(batches, weights[number]), False, False, *place(number)
             calls.append(Call(step.compiled, args, {}, first + begin, first + end))
