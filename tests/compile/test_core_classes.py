@@ -60,10 +60,7 @@ WRONG = [
     (lambda: program().other_path(program()), "[_core] got ranvier._core.Program; expected"),
     (lambda: program().set_threads("yes"), "expected True or False"),
     (lambda: _core.run_batches((), Batches(None, 1.5, 0, 1), None), "expected a whole number"),
-    (
-        lambda: _core.run_batches(((), ()), Batches(None, 1, 0, 1), 3),
-        "got int; expected ranvier._core.Between",
-    ),
+    (lambda: _core.run_batches((), Batches(None, 1, 0, 1), 3), "got int; expected ranvier._core.Between"),
     (lambda: setattr(program(), "checks_left", "one"), "int"),
     (lambda: pickle.dumps(_core.Guards()), "pickle"),
     (lambda: copy.copy(program()), "pickle"),

@@ -1,7 +1,6 @@
 // Classes of the module: a Python object that has a C++ object, made and called with positional arguments
 // alone. The texts of methods are their lines in the stub.
 #pragma once
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -184,9 +183,7 @@ void add_class(Module m, const char* name, const char* text, std::vector<PyType_
   slots.push_back({0, nullptr});
   PyType_Spec spec{name, sizeof(Object<T>), 0, static_cast<unsigned>(Py_TPFLAGS_DEFAULT | flags),
                    slots.data()};
-  const py::object type = checked(PyType_FromSpec(&spec));
-  Object<T>::type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
-  m.attr(std::strrchr(name, '.') + 1) = type;
+  Object<T>::type = add_type(m, spec);
 }
 
 }  // namespace ranvier::bind

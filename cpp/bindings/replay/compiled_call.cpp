@@ -251,9 +251,7 @@ void register_compiled_call(Module m) {
   g_training = PyUnicode_InternFromString("training");
   g_bound = PyUnicode_InternFromString("_bound");
   g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
-  const py::object type = checked(PyType_FromSpec(&g_type));
-  m.attr("_CompiledCall") = type;
-  g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  g_type_object = add_type(m, g_type);
   def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {
     g_running = running.value.inc_ref().ptr();
     set_value_read(value_read.value.ptr());

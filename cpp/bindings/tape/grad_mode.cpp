@@ -102,11 +102,6 @@ PyType_Slot g_block_slots[] = {{Py_tp_new, slot(new_block)},
 PyType_Spec g_block{"ranvier._core._GradBlock", sizeof(Block), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                     g_block_slots};
 
-void add_type(Module m, const char* name, PyType_Spec& spec) {
-  const py::object type = checked(PyType_FromSpec(&spec));
-  m.attr(name) = type;
-}
-
 }  // namespace
 
 bool is_grad_enabled() { return t_mode & kRecords; }
@@ -115,9 +110,8 @@ bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) 
 
 void register_grad_mode(Module m) {
   g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");
-  add_type(m, "_GradMode", g_mode);
-  g_mode_class = py::object(m.attr("_GradMode")).release().ptr();
-  add_type(m, "_GradBlock", g_block);
+  g_mode_class = reinterpret_cast<PyObject*>(add_type(m, g_mode));
+  add_type(m, g_block);
 }
 
 }  // namespace ranvier::bind

@@ -8,7 +8,6 @@
 #include <structmember.h>
 
 #include <cstddef>
-#include <cstring>
 
 #include "bindings/binder/methods.h"
 #include "bindings/replay/guards.h"
@@ -218,9 +217,7 @@ PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
                    static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
                                          Py_TPFLAGS_DISALLOW_INSTANTIATION | flags),
                    slots.data()};
-  const py::object type = checked(PyType_FromSpec(&spec));
-  m.attr(std::strrchr(name, '.') + 1) = type;
-  return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  return add_type(m, spec);
 }
 
 // _public(type, wrapped, func, module, qualname, name, how)
