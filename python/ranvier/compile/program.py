@@ -12,7 +12,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile import gradients as of_gradients
-from ranvier.compile.batches import Batches
 from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
@@ -291,16 +290,9 @@ class Program:
         self.granted = self.checks_left
         return int(replays)
 
-    def run_batches(self, args: tuple[Any, ...], kwargs: dict[str, Any], batches: Batches) -> Any:
-        """See `CompiledFunction.run_batches`."""
-        if not self.refreshed() or any(t is not None for t in self._fixed):
-            return None
-        try:
-            b = batches
-            results = self.core.run_batches(args, kwargs, b.order, b.size, b.first, b.count, b.entries)
-        finally:
-            batches.done = self.core.batches_done
-        return None if results is None else self.result(results)
+    def may_repeat(self) -> bool:
+        """Whether several calls may be made in one. Copies the settings of the optimizers."""
+        return bool(self.checks_left) and self.refreshed() and all(t is None for t in self._fixed)
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""
