@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
-from ranvier.observe import may_replay
+from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class ManyCalls:
     _lock: Lock
     _cache: Any
     _ran: Any
+    _policy: Any
     _verify: bool | int
     _checked: float
     _check_took: float
@@ -89,6 +90,7 @@ class ManyCalls:
         >>> step.run(x, y, indices=np.random.default_rng(0).permutation(64).reshape(4, 16)).shape
         (4,)
         """
+        args = self._policy.before_run(args)
         arrays: list[Any] = []
         replaced((args, kwargs), arrays.append)
         results = []
@@ -114,7 +116,7 @@ class ManyCalls:
         early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
         finite. None where the next call would not replay one of them.
         """
-        if not may_replay():
+        if observers and not may_replay():
             return None
         with self._lock:
             for program in (self._latest, self._before):
@@ -158,12 +160,6 @@ class ManyCalls:
                 if b.done:  # replays, which pay for recordings
                     self._cache.row = 0
                     self._cache.ran.extend(programs)
-
-    @property
-    def latest(self) -> tuple[Any, int] | None:
-        """The program that ran last and how often it was checked; None before the first."""
-        program = self._latest
-        return None if program is None else (program, program.checks)
 
     def writes(self, arrays: Iterable[Any]) -> bool:
         """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
