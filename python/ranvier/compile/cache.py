@@ -212,5 +212,5 @@ class ProgramCache:
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)
             return "a setting of the library" if argument < 0 else f"argument {argument}"
-        changed = (program.changed() for program in self.kept.get(key, ()))
+        changed = (program.reads.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

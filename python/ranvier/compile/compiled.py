@@ -16,6 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.batches import ManyCalls
+from ranvier.compile.build import build
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
@@ -55,9 +56,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._function = function
         self._verify, self._strict = verify, strict
         self._policy = policy or Policy()
-        self.forget()
+        self._forget()
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Drops all programs and what is known of calls."""
         # Under which the core keeps the function of one object.
         self._place = f"compiled {next(_numbers)}"
@@ -130,7 +131,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """A call that the core does not answer itself, with an armed program or the function that rests."""
         return self._policy.around_call(self, args, kwargs)
 
-    def answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the call becomes.
 
         | the call                                   | becomes                                              |
@@ -283,7 +284,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = checked and checked.settings()
         try:
-            reads = walk is None if checked is None else checked.reads_users
+            reads = walk is None if checked is None else checked.reads.users
             beside = None if checked is None or self._verify is False else checked.core
             result, recording, arguments = record(self._function, args, kwargs, policy, reads, beside)
             recording.fault = recording.fault or policy.after_recording(recording, result)
@@ -304,7 +305,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 made = checked
             else:
                 roots = [(self._function, "the step"), *arguments.others]
-                made = Program(recording, key, arguments.arrays, roots, result, policy.forward_only, walk)
+                made = build(recording, key, arguments.arrays, roots, result, policy.forward_only, walk)
                 made.renewed = checked is not None
         except CaptureError as error:
             self._refuse(key, error)
@@ -337,7 +338,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
         settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
         """
-        changed, other = program.changed(), program.core.other_path(recording.core)
+        changed, other = program.reads.changed(), program.core.other_path(recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # the first run had something to set up, or this one
         fault = difference(program, recording, settings, changed, other)
@@ -346,7 +347,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             raise CaptureError(fault, result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
-        if self._verify is True and program.reads_users:
+        if self._verify is True and program.reads.users:
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
         program.grant(replays)
         self._policy.after_check(key, program)

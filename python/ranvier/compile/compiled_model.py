@@ -73,7 +73,7 @@ def off_tape(call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, An
     with no_grad():  # what is recorded or runs eagerly makes no tape either
         if call._warned and call._rests():
             return call._run_eagerly(module, args, kwargs)
-        return call.answer(args, kwargs)
+        return call._answer(args, kwargs)
 
 
 class CompiledModel:

@@ -48,7 +48,7 @@ class Policy:
 
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call that the core does not answer itself."""
-        return call.answer(args, kwargs)
+        return call._answer(args, kwargs)
 
     def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a call, from those of `run`."""

@@ -16,6 +16,7 @@ import ranvier._core as _core
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.reads import may_change
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
 from ranvier.tape.autocast import casts
@@ -206,7 +207,7 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     differ from the program's.
     """
     fault = ""
-    if changed and not program.may_change(changed):
+    if changed and not may_change(changed):
         fault = (
             f"the step changes {changed} each time it runs, which a replay would not; do that outside the "
             "step, or pass it as an argument"

@@ -23,6 +23,8 @@ from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import GuardKind, pairs_of
 from ranvier.compile.library import READ_BY_KERNELS
 from ranvier.compile.program import Program
+from ranvier.compile.reads import Reads
+from ranvier.compile.results import Results
 from ranvier.compile.signature import is_array
 from ranvier.compile.walk import Walk
 from ranvier.observe import Lock
@@ -142,7 +144,7 @@ class Shared:
     def __init__(self, core: Any, program: Program, form: StepForm) -> None:
         """Raises KeyError or ValueError where it uses something that is no part of the form."""
         self.core, self.signature = core, program.signature
-        self.results = program.result_form
+        self.results = program.results.form
         self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
         self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
         self.modules = [form.numbers[id(m)] for m in program.modules]
@@ -159,16 +161,14 @@ class Shared:
         core = self.core.bound(form.arrays, arrays, [g._array for g in gradients])
         if core is None:
             return None
-        optimizers = [form.optimizers[place] for place in self.plans]
-        attributes = {
-            "plans": [(x._plans[id(group)], x, group) for x, group in optimizers],
-            "modules": [form.objects[n] for n in self.modules],
-            "changed_in_place": [form.objects[n] for n in self.changed],
-            "result_form": self.results,
-            "signature": self.signature,
-        }
+        plans = [(x._plans[id(group)], x, group) for x, group in (form.optimizers[n] for n in self.plans)]
+        reads = Reads(core, plans, leaves, [])
+        reads.of_form(form.walk)
+        modules, changed = ([form.objects[n] for n in numbers] for numbers in (self.modules, self.changed))
         left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
-        program = Program.of_form(core, form.walk, left, attributes)
+        results = Results(self.results, [None] * core.results)
+        program = Program(core, self.signature, plans, modules, results, reads, changed, left)
+        program.checks, program.checks_left = 1, -1  # it was checked, and is not checked again
         return program if program.is_current() else None
 
 

@@ -155,7 +155,7 @@ class CompiledOrEager:
         if self._is_eager:
             return
         self._is_eager = True
-        self.compiled.forget()
+        self.compiled._forget()
         warnings.warn(
             f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
