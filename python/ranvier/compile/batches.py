@@ -6,16 +6,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
 from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
-
-if TYPE_CHECKING:
-    from ranvier.observe import Lock
 
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
@@ -47,18 +44,7 @@ class Batches:
 class ManyCalls:
     """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
 
-    _latest: Any
-    _before: Any
-    _lock: Lock
-    _cache: Any
-    _ran: Any
-    _policy: Any
-    _verify: bool | int
-    _checked: float
-    _check_took: float
-    __call__: Any
-
-    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+    def run(self: Any, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
 
         With indices, (steps, batch) or a list of (batch,): ``step(x[indices[0]], y[indices[0]])`` ...
@@ -108,7 +94,7 @@ class ManyCalls:
         return _together(results)
 
     def run_batches(
-        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+        self: Any, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
@@ -136,7 +122,7 @@ class ManyCalls:
             return None
 
     def run_with_ranks(
-        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, divides: bool
+        self: Any, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, divides: bool
     ) -> Any:
         """Replays programs on the parts of batches, after each batch the sum over ranks and an `update`.
 
@@ -161,12 +147,12 @@ class ManyCalls:
                     self._cache.row = 0
                     self._cache.ran.extend(programs)
 
-    def writes(self, arrays: Iterable[Any]) -> bool:
+    def writes(self: Any, arrays: Iterable[Any]) -> bool:
         """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 
-    def check_soon(self) -> None:
+    def check_soon(self: Any) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
         program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took

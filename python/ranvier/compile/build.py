@@ -9,9 +9,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile import gradients as of_gradients
+from ranvier.compile.policy import Policy
 from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
-from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, holds_any, require_replayable
+from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, Run, holds_any, require_replayable
 from ranvier.compile.results import Results
 from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
@@ -20,22 +21,13 @@ from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
 
 
-def build(
-    recording: Recording,
-    signature: Any,
-    arguments: list[Array],
-    roots: list[tuple[Any, str]],
-    result: Any,
-    forward_only: bool = False,
-    walk: Walk | None = None,
-) -> Program:
+def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None = None) -> Program:
     """The program of a recorded run. Raises CaptureError where a replay could not repeat it.
 
-    signature: of the call. arguments: its arrays. result: what the run has returned.
-    roots: the function and the arguments that are no arrays, with their names.
-    forward_only: the function is the forward pass of a model, always without a tape.
+    key: the signature of the call. function: that ran.
     walk: what a step of the library's own leads to, of which no code was read.
     """
+    result, recording, arguments = run.result, run.recording, run.arguments.arrays
     results, tensors, kinds = Results.of_run(result, recording.core)
     outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
     of_gradients.forget_local(recording)
@@ -45,7 +37,8 @@ def build(
     modules = _lasting(recording.modules)
     core = _core.Program(recording.core, arguments, outputs, kept, _watched(modules))
     leaves = [leaf for leaf, _ in gradients]
-    reads = Reads(core, recording.plans, leaves, roots, forward_only, walk is None)
+    roots = [(function, "the step"), *run.arguments.others]
+    reads = Reads(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
     fault = (
         reads.of_run(recording, modules, results.fixed, walk)
         or of_gradients.shared(kept)
@@ -59,7 +52,7 @@ def build(
         raise CaptureError(fault, result)
     results.find_makers(tensors, gradients, reads.walk.tensors)
     left, changed = of_gradients.changes(recording, kept)
-    return Program(core, signature, recording.plans, modules, results, reads, changed, left)
+    return Program(core, key, recording.plans, modules, results, reads, changed, left)
 
 
 def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:

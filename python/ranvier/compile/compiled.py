@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
 from time import perf_counter
@@ -22,12 +21,11 @@ from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
-from ranvier.compile.record import CaptureError, detached, difference, record
+from ranvier.compile.record import Call, CaptureError, Run, detached, difference, record
 from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
 from ranvier.observe import Lock, may_replay, observers
-from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import borrowed
 
 _CACHED = 1 << 20  # the most bytes that a recording may leave in the allocator's cache
@@ -46,11 +44,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     step_root = "_function"
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        verify: bool | int = True,
-        strict: bool = False,
-        policy: Policy | None = None,
+        self, function: Any, verify: bool | int = True, strict: bool = False, policy: Policy | None = None
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
@@ -70,7 +64,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned, self._exceptions = False, 0
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
-        self._latest = self._before = None
+        self._latest: Any = None
+        self._before: Any = None
         self._lock = Lock()
         self._checked, self._check_took = perf_counter(), 0.0
         self._let_rest(self._cache.begins_with())
@@ -161,7 +156,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     return self._replayed(program, results, args, kwargs)
             found = _core._signature(args, kwargs, self._policy.as_tensors)
             if isinstance(found, str):  # why there is no signature
-                return self._declined(None, found, args, kwargs)
+                return self._declined(Call(args, kwargs), found)
             key, arrays = found
             began = perf_counter() if self._cache.untimed else 0.0
             for program in self._cache.kept.get(key, ()):
@@ -169,28 +164,27 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 if results is not None:
                     self._cache.used(key, began)
                     return self._replayed(program, results, args, kwargs)
-            return self._not_replayed(key, arrays, args, kwargs)
+            return self._not_replayed(Call(args, kwargs, key, arrays))
 
-    def _not_replayed(
-        self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _not_replayed(self, call: Call) -> Any:
+        """A call that no program fits."""
         if _core._modes_are_asked():  # about each call of the step
-            return self._eager(args, kwargs)
-        becomes: Any = self._cache.look_up(key, args, kwargs)
+            return self._eager(call.args, call.kwargs)
+        becomes: Any = self._cache.look_up(call.key, call.args, call.kwargs)
         if becomes == RECORDED or (becomes == REFUSED and self._strict):  # for its error, at each call
-            return self._first(key, arrays, args, kwargs)
+            return self._first(call)
         if becomes in (EAGER, REFUSED):
-            return self._missed(args, kwargs, hopeless=becomes == REFUSED)
-        return self._record(key, args, kwargs, becomes)
+            return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
+        return self._record(call, becomes)
 
-    def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _first(self, call: Call) -> Any:
         """A call that has no program, and may be recorded."""
-        program, walk = self._policy.before_first(self, key, arrays, args, kwargs)
+        program, walk = self._policy.before_first(self._function, call)
         if program is not None:
-            self._cache.put(key, program)
-            return self._replayed(program, program.call(args, kwargs), args, kwargs)
-        why = self._why_not(args, kwargs)
-        return self._declined(key, why, args, kwargs) if why else self._record(key, args, kwargs, walk=walk)
+            self._cache.put(call.key, program)
+            return self._replayed(program, program.call(call.args, call.kwargs), call.args, call.kwargs)
+        why = self._why_not(call.args, call.kwargs)
+        return self._declined(call, why) if why else self._record(call, walk=walk)
 
     def _why_not(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Why a call with these arguments cannot be recorded, or ""."""
@@ -245,10 +239,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._rest(function, calls, bool(self._cache.kept))
         policy.when_resting(self, calls)
 
-    def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _declined(self, call: Call, why: str) -> Any:
         """A call that is not recorded."""
-        result = self._eager(args, kwargs) if self._strict else self._missed(args, kwargs, hopeless=True)
-        self._refuse(key, CaptureError(why, result))
+        eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
+        result = eager(call.args, call.kwargs)
+        self._refuse(call.key, CaptureError(why, result))
         return result
 
     def _refuse(self, key: Any, error: CaptureError) -> None:
@@ -266,54 +261,47 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._policy.when_refused(self, why)
 
     # --- recordings and checks
-    def _record(
-        self,
-        key: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        checked: Program | None = None,
-        walk: Walk | None = None,
-    ) -> Any:
+    def _record(self, call: Call, checked: Program | None = None, walk: Walk | None = None) -> Any:
         """An eager call that is recorded: for a program, or beside one that is checked.
 
         walk: what a step of the library's own leads to, in which no code of the user's runs.
         """
-        policy = self._policy
-        if not policy.before_recording(self, args, checked is not None):
-            return self._eager(args, kwargs)
+        policy, is_new = self._policy, checked is None
+        if not policy.before_recording(self, call.args, not is_new):
+            return self._eager(call.args, call.kwargs)
         began = perf_counter()
         settings = checked and checked.settings()
         try:
             reads = walk is None if checked is None else checked.reads.users
             beside = None if checked is None or self._verify is False else checked.core
-            result, recording, arguments = record(self._function, args, kwargs, policy, reads, beside)
-            recording.fault = recording.fault or policy.after_recording(recording, result)
+            run = record(self._function, call, policy, reads, beside)
+            recording = run.recording
+            recording.fault = recording.fault or policy.after_recording(recording, run.result)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
-            self._cache.spend(perf_counter() - began, recording=checked is None)
+            self._cache.spend(perf_counter() - began, is_new)
             if checked is not None and checked.checks:
                 checked.grant(_POSTPONED)
             raise
         if recording.passing:
-            self._cache.spend(perf_counter() - began, recording=checked is None)
-            return self._passed(key, result)
+            self._cache.spend(perf_counter() - began, is_new)
+            return self._passed(call.key, run.result)
         made = None
         try:
             if recording.fault:
-                raise CaptureError(recording.fault, result)
-            result = detached(result)  # Nothing keeps the tape of the result.
-            if checked is not None and self._is_same(key, checked, settings, recording, result):
+                raise CaptureError(recording.fault, run.result)
+            run = run._replace(result=detached(run.result))  # Nothing keeps the tape of the result.
+            if checked is not None and self._is_same(call.key, checked, settings, run):
                 made = checked
             else:
-                roots = [(self._function, "the step"), *arguments.others]
-                made = build(recording, key, arguments.arrays, roots, result, policy.forward_only, walk)
-                made.renewed = checked is not None
+                made = build(run, call.key, self._function, policy, walk)
+                made.renewed = not is_new
         except CaptureError as error:
-            self._refuse(key, error)
+            self._refuse(call.key, error)
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
         finally:
-            self._keep(key, checked, made, perf_counter() - began)
-        return result
+            self._keep(call.key, checked, made, perf_counter() - began)
+        return run.result
 
     def _keep(self, key: Any, checked: Program | None, made: Program | None, took: float) -> None:
         """After a recording, or the check of a program: keeps what is right, and drops what is not."""
@@ -333,18 +321,17 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._refuse(key, CaptureError(why, result))
         return result
 
-    def _is_same(self, key: Any, program: Program, settings: Any, recording: Recording, result: Any) -> bool:
+    def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
         """Whether the program stays; False where it has to be made anew from this run.
 
         settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
         """
-        changed, other = program.reads.changed(), program.core.other_path(recording.core)
+        changed, other = program.reads.changed(), program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # the first run had something to set up, or this one
-        fault = difference(program, recording, settings, changed, other)
-        fault = fault or program.accept(recording)
+        fault = difference(program, run.recording, settings, changed, other) or program.accept(run.recording)
         if fault:
-            raise CaptureError(fault, result)
+            raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads.users:

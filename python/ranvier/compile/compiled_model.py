@@ -28,40 +28,27 @@ class OfModel(Policy):
     """Of the call of a compiled model: the forward pass of its module, replayed without a tape.
 
     Attributes:
-        shown: the module whose attributes the model has: that which is called, or the one set as `_orig_mod`.
+        model: a weak reference to it.
+        shown: the module whose attributes it has: that which is called, or the one set as `_orig_mod`.
+        kind: the class of that.
     """
 
     forward_only = True
+    model: Callable[[], Any]
     shown: Any
-    _kind: type  # the class of `shown`
-    _model: Callable[[], Any]  # a weak reference to the model
+    kind: type
 
     def __reduce__(self) -> Any:
         return OfModel, ()
 
-    def code_of(self, function: Any) -> int:
-        return code_of(function)
-
     def in_copies(self, function: Any) -> Any:
         return self.shown
 
-    def serve(self, model: CompiledModel, shown: Any = None) -> None:
-        """Gives the model, whose call this is of, the attributes of its module, or of another one."""
-        self.shown = model.__call__._function if shown is None else shown
-        self._model, self._kind = ref(model), type(self.shown)
-        object.__setattr__(model, "__dict__", self.shown.__dict__)
-        _SET_CLASS(model, _class_for(self._kind))
-
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = off_tape(call, args, kwargs)
-        if type(self.shown) is not self._kind and (model := self._model()) is not None:
-            self.serve(model, self.shown)  # a lazy layer has got its size
+        if type(self.shown) is not self.kind and (model := self.model()) is not None:
+            serve(call, model, self.shown)  # a lazy layer has got its size
         return result
-
-
-def code_of(module: Any) -> int:
-    """A number that modules of the same classes have in common."""
-    return hash(tuple([id(type(m)) for m in Module.modules(module)]))
 
 
 def off_tape(call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,7 +92,7 @@ class CompiledModel:
     @__class__.setter
     def __class__(self, kind: Any) -> None:
         module_of(self).__class__ = kind
-        _serve(self, shown=module_of(self))
+        serve(self.__call__, self, module_of(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, while the
@@ -113,7 +100,7 @@ class CompiledModel:
         if name != "_orig_mod":
             super().__setattr__(name, value)
         elif isinstance(value, Module):
-            _serve(self, shown=module_of(value))
+            serve(self.__call__, self, module_of(value))
         else:
             raise TypeError(f"[compile] got {type(value).__name__} as _orig_mod; expected a module")
 
@@ -134,7 +121,7 @@ class CompiledModel:
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, CompiledFunction):
-            _serve(self, call=state)
+            serve(state, self)
         else:
             super().__setstate__(state)  # type: ignore[misc]
 
@@ -191,15 +178,18 @@ class _Class(type):
 def compiled_model(module: Any, verify: bool | int = True, strict: bool = False) -> Any:
     """The compiled model of a module."""
     model = _blank(type(module))
-    _serve(model, CompiledFunction(module, verify, strict, OfModel()))
+    serve(CompiledFunction(module, verify, strict, OfModel()), model)
     return model
 
 
-def _serve(model: Any, call: CompiledFunction | None = None, shown: Any = None) -> None:
-    """Gives a model another call, or the attributes of another module."""
-    if call is not None:
-        object.__setattr__(model, "__call__", call)
-    model.__call__._policy.serve(model, shown)
+def serve(call: CompiledFunction, model: Any, shown: Any = None) -> None:
+    """`call` becomes that of this model, with the attributes of its module, or of another one."""
+    policy: Any = call._policy
+    policy.shown = call._function if shown is None else shown
+    policy.model, policy.kind = ref(model), type(policy.shown)
+    object.__setattr__(model, "__call__", call)
+    object.__setattr__(model, "__dict__", policy.shown.__dict__)
+    _SET_CLASS(model, _class_for(policy.kind))
 
 
 def module_of(model: Any) -> Any:

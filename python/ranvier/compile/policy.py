@@ -12,13 +12,14 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from ranvier.compile.record import callers_level
+from ranvier.compile.program import Program
+from ranvier.compile.record import Call, callers_level
+from ranvier.compile.walk import Walk
+from ranvier.nn import Module
+from ranvier.tensors.recording import Recording
 
 if TYPE_CHECKING:
     from ranvier.compile.compiled import CompiledFunction
-    from ranvier.compile.program import Program
-    from ranvier.compile.walk import Walk
-    from ranvier.tensors.recording import Recording
 
 
 class Policy:
@@ -39,6 +40,8 @@ class Policy:
         """A number that functions of the same code have in common, as if one is made anew in each call."""
         while isinstance(function, functools.partial):
             function = function.func
+        if isinstance(function, Module):
+            return hash(tuple([id(type(m)) for m in Module.modules(function)]))
         code = getattr(getattr(function, "__func__", function), "__code__", None)
         return hash(code) if isinstance(code, CodeType) else id(type(function))
 
@@ -54,14 +57,7 @@ class Policy:
         """The arguments of a call, from those of `run`."""
         return args
 
-    def before_first(
-        self,
-        call: CompiledFunction,
-        key: Any,
-        arrays: list[Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[Program | None, Walk | None]:
+    def before_first(self, function: Any, call: Call) -> tuple[Program | None, Walk | None]:
         """Before the first recording of a signature: a program that serves it already, and what the step
         leads to if it is known that no code of the user's runs in it."""
         return None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, field
 from typing import Any
 
 from ranvier.compile import gradients as of_gradients
@@ -17,37 +18,35 @@ from ranvier.tensors.tensor import Tensor
 EARLIER = "the gradient of an earlier step"
 
 
+@dataclass(eq=False)
 class Reads:
     """The guards of one program.
 
     Attributes:
+        leaves: Tensors whose gradients the step leaves.
         roots: the function and the arguments that are no arrays, with their names.
         walk: what they lead to.
+        forward_only: whether the step runs without a tape.
         users: whether code of the user's runs in the step.
         nothing_else: whether a replay needs no more than what the library's code reads: no name in code of
             the user's, and no gradient of an earlier step.
     """
 
-    def __init__(
-        self,
-        core: Any,
-        plans: list[Any],
-        leaves: list[Tensor],
-        roots: list[tuple[Any, str]],
-        forward_only: bool = False,
-        users: bool = False,
-    ) -> None:
-        """leaves: Tensors whose gradients the step leaves. forward_only: it runs without a tape."""
-        self._core, self._plans, self._leaves, self.roots = core, plans, leaves, roots
-        self._forward_only, self.users = forward_only, users
-        self._carried: list[tuple[Any, int]] = []
-        self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
+    core: Any
+    plans: list[Any]
+    leaves: list[Tensor]
+    roots: list[tuple[Any, str]]
+    forward_only: bool = False
+    users: bool = False
+    nothing_else: bool = True
+    walk: Any = None
+    _carried: list[tuple[Any, int]] = field(default_factory=list)
+    _moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
 
     def of_form(self, walk: Walk) -> None:
         """Takes what a step leads to that has the form of another one."""
         self._find_rest(walk)
-        self._core.set_guards(walk.all())
-        self.nothing_else = True
+        self.core.set_guards(walk.all())
 
     def of_run(
         self, recording: Recording, modules: list[Any], fixed: list[Tensor | None], walk: Walk | None = None
@@ -64,32 +63,32 @@ class Reads:
         if self._moves is None:
             self._carried = of_gradients.carried_over(recording)
         self._find_gradients(recording, walk, fixed)  # last, since they may move
-        self._core.set_guards(walk.all())
+        self.core.set_guards(walk.all())
         return walk.fault
 
     def _find_rest(self, walk: Walk) -> None:
         """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""
         self.walk = walk
         walk.add((GuardKind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
-        if not self._forward_only:
+        if not self.forward_only:
             walk.add((GuardKind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
         stream = random.current()
-        if self._core.overlaps([stream.state]):  # the step draws from it
+        if self.core.overlaps([stream.state]):  # the step draws from it
             walk.add((GuardKind.CALL, random.current, "", stream, "the random stream of this thread"))
-        for plan, optimizer, group in self._plans:
+        for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
-        guard_hooks(walk, self._leaves)
+        guard_hooks(walk, self.leaves)
         walk.drain()
         walk.refuse_unreached()
 
     def _find_gradients(self, recording: Recording, walk: Walk, fixed: list[Tensor | None]) -> None:
-        updated = [p for plan, *_ in self._plans for p in plan.active]
+        updated = [p for plan, *_ in self.plans for p in plan.active]
         if self._moves is None:
             used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
             others = [*walk.tensors, *(t for t in fixed if t is not None)]
             moves = of_gradients.movable(recording, list(used.values()), others)
             self._moves = {id(leaf): leaf for leaf, _ in moves}
-            self._core.let_move(moves)
+            self.core.let_move(moves)
         expected: dict[int, Any] = {key: (leaf, "grad", -1) for key, leaf in self._moves.items()}
         for leaf, address in self._carried:
             expected.setdefault(id(leaf), (leaf, "grad", address))
@@ -102,11 +101,11 @@ class Reads:
         for t in asked:
             exists = of_gradients.before(recording, t) is not None
             walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
-        self.nothing_else = not (expected or asked or self.users or self._forward_only or walk.names)
+        self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
 
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
-        place = self._core.first_changed()
+        place = self.core.first_changed()
         return "" if place < 0 else self.walk.text(place)
 
 

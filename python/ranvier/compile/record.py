@@ -8,14 +8,14 @@ import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
-from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.origins import PACKAGE
 from ranvier.compile.reads import may_change
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
@@ -58,15 +58,25 @@ def callers_level() -> int:
     return level
 
 
-def record(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    policy: Policy,
-    read: bool,
-    program: Any,
-) -> tuple[Any, Recording, Arguments]:
-    """Runs the step once, eagerly and recorded: (its result, the recording, its arguments).
+class Call(NamedTuple):
+    """One call of a compiled function. key: its signature. arrays: of the arguments, in that order."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: Any = None
+    arrays: Any = ()
+
+
+class Run(NamedTuple):
+    """What a recorded call has given."""
+
+    result: Any
+    recording: Recording
+    arguments: Arguments
+
+
+def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool, program: Any) -> Run:
+    """Runs the step once, eagerly and recorded.
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
     dropout in evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new
@@ -77,7 +87,7 @@ def record(
     """
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
-    arguments = Arguments(recorded, args, kwargs, policy.as_tensors)
+    arguments = Arguments(recorded, call.args, call.kwargs, policy.as_tensors)
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
@@ -86,7 +96,7 @@ def record(
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
-            unlike = _why_not_plain(result, [], [*args, *kwargs.values()])
+            unlike = _why_not_plain(result, [], [*call.args, *call.kwargs.values()])
             if policy.forward_only and policy.clones and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
@@ -105,7 +115,7 @@ def record(
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
             "call backward() in it, or call it under rv.no_grad()"
         )
-    return result, recorded, arguments
+    return Run(result, recorded, arguments)
 
 
 def _settings() -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 from weakref import ref
 
 from ranvier.compile.compiled import CompiledFunction
-from ranvier.compile.compiled_model import code_of, off_tape
-from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.compiled_model import off_tape
+from ranvier.compile.origins import PACKAGE
 from ranvier.compile.policy import Policy
 from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
@@ -64,7 +64,7 @@ class OfRepeated(Policy):
         self._recordings = 0
 
     def code_of(self, function: Any) -> int:
-        return code_of(function.module)
+        return super().code_of(function.module)
 
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Other threads predict side by side. A signal handler may come while this one records.
@@ -77,7 +77,7 @@ class OfRepeated(Policy):
             lock.release()
 
     def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
-        module = call._function.module  # type: ignore[attr-defined]
+        module = call._function.module
         if not is_check and is_long(module, args):
             return False
         self._recordings += not is_check
@@ -101,7 +101,7 @@ class OfRepeated(Policy):
 
 
 def _end(call: CompiledFunction) -> None:
-    attach(call._function.module, KEY, None)  # type: ignore[attr-defined]
+    attach(call._function.module, KEY, None)
 
 
 def is_replayed(module: Any) -> bool:

@@ -16,7 +16,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.policy import Policy
-from ranvier.compile.record import CaptureError, callers_level
+from ranvier.compile.record import Call, CaptureError, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
@@ -39,20 +39,13 @@ class OfTrainer(Policy):
         # the forms of programs that were not checked as yet, by the hash of their key
         self._forms: dict[int, Any] = {}
 
-    def before_first(
-        self,
-        call: CompiledFunction,
-        key: Any,
-        arrays: list[Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Walk | None]:
+    def before_first(self, function: Any, call: Call) -> tuple[Any, Walk | None]:
         """A program of another fit, if there is one."""
-        walk = _of_library(call._function)
-        form = shared.form(walk, key, args, kwargs) if self._shares else None
-        program = None if form is None else shared.find(form, arrays)
+        walk = _of_library(function)
+        form = shared.form(walk, call) if self._shares else None
+        program = None if form is None else shared.find(form, call.arrays)
         if program is None:
-            self._forms[hash(key)] = form
+            self._forms[hash(call.key)] = form
         return program, walk
 
     def after_check(self, key: Any, program: Any) -> None:
