@@ -7,17 +7,14 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
-from ranvier.observe import may_replay
+from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
-
-if TYPE_CHECKING:
-    from ranvier.observe import Lock
 
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
@@ -49,17 +46,7 @@ class Batches:
 class ManyCalls:
     """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
 
-    _latest: Any
-    _before: Any
-    _lock: Lock
-    _cache: Any
-    _ran: Any
-    _verify: bool | int
-    _checked: float
-    _check_took: float
-    __call__: Any
-
-    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+    def run(self: Any, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
 
         With indices, (steps, batch) or a list of (batch,): ``step(x[indices[0]], y[indices[0]])`` ...
@@ -91,6 +78,7 @@ class ManyCalls:
         >>> step.run(x, y, indices=np.random.default_rng(0).permutation(64).reshape(4, 16)).shape
         (4,)
         """
+        args = self._policy.before_run(args)
         arrays: list[Any] = []
         replaced((args, kwargs), arrays.append)
         results = []
@@ -108,7 +96,7 @@ class ManyCalls:
         return _together(results)
 
     def run_batches(
-        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+        self: Any, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
@@ -119,29 +107,23 @@ class ManyCalls:
         found = replayed([Call(self, args, kwargs or {})], batches)
         return None if found is None else found[0]
 
-    def _usable(self, all_of_them: bool) -> list[Any]:
+    def _usable(self: Any, all_of_them: bool) -> list[Any]:
         """The latest programs, or all, that may make many calls in one."""
         programs = self._cache.all() if all_of_them else (self._latest, self._before)
         return [program for program in programs if program is not None and program.may_repeat()]
 
-    def _ran_many(self, program: Any) -> None:
+    def _ran_many(self: Any, program: Any) -> None:
         """Notes that a program made calls: replays, which pay for recordings."""
         self._cache.row = 0
         if program is not self._latest:
             self._ran(program)
 
-    @property
-    def latest(self) -> tuple[Any, int] | None:
-        """The program that ran last and how often it was checked; None before the first."""
-        program = self._latest
-        return None if program is None else (program, program.checks)
-
-    def writes(self, arrays: Iterable[Any]) -> bool:
+    def writes(self: Any, arrays: Iterable[Any]) -> bool:
         """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 
-    def check_soon(self) -> None:
+    def check_soon(self: Any) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
         program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
@@ -153,7 +135,7 @@ class ManyCalls:
 class Call:
     """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; -1: all."""
 
-    function: ManyCalls
+    function: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     begin: int = 0
@@ -167,7 +149,7 @@ def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
     `_core.Between`, which acts before the last one; the numbers, (batches, 2), are its. The rest is as of
     `run_batches`.
     """
-    if not may_replay():
+    if observers and not may_replay():
         return None
     functions = {id(call.function): call.function for call in calls}
     with ExitStack() as locks:
