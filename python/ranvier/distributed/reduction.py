@@ -332,7 +332,7 @@ class Reduce:
         sends = core is None and self._world.size > 1
         if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
             return None
-        update = Call(self._updating, (False, True))
+        update = Call(self._updating.compiled, (False, True))
         sums.take(counts)
         try:
             found = replayed([*calls, update], b, _core.between_ranks(sums.loss, core, self.divides))
@@ -352,15 +352,15 @@ class Reduce:
         weights, bounds = self._shares(self.source.share.weight or 1.0)
         batches = ahead.batches.first + ahead.batches.count
         if self._is_one_pass(x, None):
-            args = x, y, np.tile(weights, (batches, 1)), bounds, False
-            return [Call(self._in_one_pass, args, {}, first, first + bounds[-1])]
+            args: Any = (x, y, np.tile(weights, (batches, 1)), bounds, False)
+            return [Call(self._in_one_pass.compiled, args, {}, first, first + bounds[-1])]
         changed = [self._stream.state, *(b._array for b in self._buffers)]
         if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
             return []
         calls = []
         for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
             args = x, y, False, False, np.full(batches, weights[number]), False, False, *place(number)
-            calls.append(Call(step.compiled, args, {}, first + begin, first + end))
+            calls.append(Call(step.compiled.compiled, args, {}, first + begin, first + end))
         return calls
 
     def check_soon(self) -> None:

@@ -133,11 +133,6 @@ class CompiledOrEager:
         """Several calls in one; None where Python has to make the next."""
         return None if self._is_eager or self._eager_calls else self.compiled.run_batches(args, batches)
 
-    def run_with_ranks(self, *args: Any) -> Any:
-        """As of the compiled function; others of this class are among the arguments."""
-        taken: Any = [x.compiled if isinstance(x, CompiledOrEager) else x for x in args]
-        return self.compiled.run_with_ranks(*taken)
-
     @property
     def replays(self) -> bool:
         """Whether `run_batches` may run the next call."""
