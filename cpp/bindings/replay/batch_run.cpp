@@ -264,6 +264,7 @@ void BatchRun::make_results() {
   }
   count_ = std::min(count_, std::max<int64_t>(kResults / bytes, 1));
   for (Results& r : results_) r.memory = Output::contiguous(DType::uint8, {count_ * r.stride}).release();
+  if (between_) numbers_.reserve(2 * count_);  // what needs memory comes before a run
 }
 
 void BatchRun::run_all() {
@@ -330,7 +331,8 @@ py::object BatchRun::results() const {
     ++form.ndim, form.shape[0] = done_, form.strides[0] = results_[form.output].stride;
     all[i] = form.make(results_[form.output].memory);
   }
-  const py::object numbers = Output::contiguous(DType::float64, {done_, 2}).release();
+  const auto rows = static_cast<int64_t>(numbers_.size() / 2);
+  const py::object numbers = Output::contiguous(DType::float64, {rows, 2}).release();
   std::copy(numbers_.begin(), numbers_.end(), static_cast<double*>(PyArray_DATA(as_array(numbers))));
   return tuple_of({chosen, all, numbers});
 }

@@ -352,7 +352,7 @@ class Reduce:
         weights, bounds = self._shares(self.source.share.weight or 1.0)
         batches = ahead.batches.first + ahead.batches.count
         if self._is_one_pass(x, None):
-            args = x, y, np.tile(weights, (batches, 1)), bounds, False
+            args: Any = x, y, np.tile(weights, (batches, 1)), bounds, False
             return [Call(self._in_one_pass, args, {}, first, first + bounds[-1])]
         changed = [self._stream.state, *(b._array for b in self._buffers)]
         if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
