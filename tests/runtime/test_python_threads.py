@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import threading
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -290,7 +291,7 @@ def test_threads_that_run_for_long_are_counted():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
-    "theirs", [Lock(), *(sys.modules[f"ranvier.{m}"]._lock for m in ("ops.making.random", "func.call"))]
+    "theirs", [Lock(), *(import_module(f"ranvier.{m}")._lock for m in ("ops.making.random", "func.call"))]
 )
 def test_locks_of_other_threads_are_free_in_a_forked_child(theirs):
     """One that the forking thread holds stays its own."""

@@ -51,14 +51,6 @@ struct BatchSource {
   }
 };
 
-// A result of all batches, each in separate cache lines.
-struct Results {
-  py::object memory;
-  int64_t stride;
-
-  char* at(int64_t batch) const { return PyArray_BYTES(as_array(memory)) + batch * stride; }
-};
-
 // A result that is one number; 0 for any other.
 double number_at(const ResultForm& form, const char* data) {
   const int type = reinterpret_cast<PyArray_Descr*>(form.dtype.ptr())->type_num;
@@ -127,6 +119,8 @@ class BatchRun {
   void run_all();
   bool run_one(const Call& call) const;
   bool stays(int64_t done);
+  int64_t stride(int output) const;
+  char* place(int output) const;  // of this batch
   double number();
   py::object results() const;
   ArrayProgram& last() const { return *calls_.back().program; }
@@ -137,7 +131,7 @@ class BatchRun {
   int64_t size_, first_, count_;
   bool entries_;  // whether an array may have an entry for each batch
   Between* const between_;
-  std::vector<Results> results_;
+  std::vector<py::object> results_;  // all batches of an output
   std::vector<double> numbers_;
   int64_t done_ = 0;
   Clock::time_point began_;
@@ -257,13 +251,21 @@ bool BatchRun::find_source(const Call& call, size_t number, const py::object& ar
 
 void BatchRun::make_results() {
   int64_t bytes = 1;
-  for (int i = 0; i < last().settings_.outputs; ++i) {
-    const auto size = static_cast<int64_t>(last().program_->output_bytes(i));
-    bytes += size;
-    results_.push_back({py::object(), (size + kLine - 1) / kLine * kLine});
-  }
+  const int outputs = last().settings_.outputs;
+  for (int i = 0; i < outputs; ++i) bytes += static_cast<int64_t>(last().program_->output_bytes(i));
   count_ = std::min(count_, std::max<int64_t>(kResults / bytes, 1));
-  for (Results& r : results_) r.memory = Output::contiguous(DType::uint8, {count_ * r.stride}).release();
+  for (int i = 0; i < outputs; ++i)
+    results_.push_back(Output::contiguous(DType::uint8, {count_ * stride(i)}).release());
+  if (between_) numbers_.reserve(2 * count_);  // what needs memory comes before a run
+}
+
+// From the output of one batch to that of the next: each has cache lines of its own.
+int64_t BatchRun::stride(int output) const {
+  return (static_cast<int64_t>(last().program_->output_bytes(output)) + kLine - 1) / kLine * kLine;
+}
+
+char* BatchRun::place(int output) const {
+  return PyArray_BYTES(as_array(results_[output])) + done_ * stride(output);
 }
 
 void BatchRun::run_all() {
@@ -292,8 +294,7 @@ bool BatchRun::run_one(const Call& call) const {
   for (size_t i = 0; i < call.sources.size(); ++i)
     program.set_argument(static_cast<int>(i), call.sources[i].at(batch));
   if (&call == &calls_.back())
-    for (size_t i = 0; i < results_.size(); ++i)
-      program.set_output(static_cast<int>(i), results_[i].at(done_));
+    for (int i = 0; i < last().settings_.outputs; ++i) program.set_output(i, place(i));
   if (done_ + 1 < count_)
     for (const BatchSource& source : call.sources) source.prefetch(batch + 1);
   return call.program->run();
@@ -315,8 +316,7 @@ double BatchRun::number() {
     sum = between_->numbers[0];
     numbers_.insert(numbers_.end(), between_->numbers, between_->numbers + 2);
   }
-  for (const ResultForm& form : last().settings_.results)
-    sum += number_at(form, results_[form.output].at(done_));
+  for (const ResultForm& form : last().settings_.results) sum += number_at(form, place(form.output));
   return sum;
 }
 
@@ -327,10 +327,11 @@ py::object BatchRun::results() const {
     ResultForm form = last().settings_.results[i];
     std::copy_backward(form.shape, form.shape + form.ndim, form.shape + form.ndim + 1);
     std::copy_backward(form.strides, form.strides + form.ndim, form.strides + form.ndim + 1);
-    ++form.ndim, form.shape[0] = done_, form.strides[0] = results_[form.output].stride;
-    all[i] = form.make(results_[form.output].memory);
+    ++form.ndim, form.shape[0] = done_, form.strides[0] = stride(form.output);
+    all[i] = form.make(results_[form.output]);
   }
-  const py::object numbers = Output::contiguous(DType::float64, {done_, 2}).release();
+  const auto rows = static_cast<int64_t>(numbers_.size() / 2);
+  const py::object numbers = Output::contiguous(DType::float64, {rows, 2}).release();
   std::copy(numbers_.begin(), numbers_.end(), static_cast<double*>(PyArray_DATA(as_array(numbers))));
   return tuple_of({chosen, all, numbers});
 }

@@ -120,9 +120,10 @@ py::object call(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) 
 }
 bool meets(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) { return p.meets(args, kwargs); }
 std::string other_path(ArrayProgram& p, const ArrayRecording& eager) { return p.other_path(eager); }
-py::list instructions(ArrayProgram& p) { return p.with_program(described_instructions); }
-py::list buffers(ArrayProgram& p) { return p.with_program(described_buffers); }
-py::object memory(ArrayProgram& p) { return p.with_program(described_memory); }
+template <auto describe>
+auto shown(ArrayProgram& p) {
+  return p.with_program(describe);
+}
 
 // An attribute; its text is its type in the stub.
 template <auto f>
@@ -181,9 +182,10 @@ PyMethodDef g_program[] = {
     method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
     method<&ProgramForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
     method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),
-    method<instructions>("instructions", "instructions(self: Program) -> list[dict[str, Any]]"),
-    method<buffers>("buffers", "buffers(self: Program) -> list[dict[str, Any]]"),
-    method<memory>("memory", "memory(self: Program) -> dict[str, int]"),
+    method<shown<described_instructions>>("instructions",
+                                          "instructions(self: Program) -> list[dict[str, Any]]"),
+    method<shown<described_buffers>>("buffers", "buffers(self: Program) -> list[dict[str, Any]]"),
+    method<shown<described_memory>>("memory", "memory(self: Program) -> dict[str, int]"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_guards[] = {method<&Guards::set>("set", "set(self: Guards, guards: list[Any], /) -> None"),
                           method<first_changed>("first_changed", "first_changed(self: Guards) -> int"),

@@ -17,10 +17,7 @@
 namespace ranvier::bind {
 namespace {
 
-PyTypeObject *g_function, *g_output, *g_deferred;  // the classes
-struct {
-  int64_t edges, versions, changes, hooks, released;
-} g_slots;
+PyTypeObject* g_deferred;  // the class
 // Dicts, mostly empty: tensors with other memory; hooks of nodes, and of a leaf's gradient.
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
@@ -31,11 +28,11 @@ template <class... A>
 py::object called(const py::object& f, const A&... arguments) {
   return checked(PyObject_CallFunctionObjArgs(f.ptr(), arguments.ptr()..., nullptr));
 }
-bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_function); }
+bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_nodes.function); }
 
 py::object edges_of(PyObject* node) {
   if (is_function(node))
-    if (const Held edges = slot_of(node, g_slots.edges)) return kept(edges);
+    if (const Held edges = slot_of(node, g_nodes.edges)) return kept(edges);
   return attribute(node, g_edges);
 }
 
@@ -62,7 +59,7 @@ void release(PyObject* node) {
   }
   if (all) return;
   PyDict_Clear(saved.ptr());
-  set_slot(node, g_slots.released, Py_True);
+  set_slot(node, g_nodes.released, Py_True);
 }
 
 // What a backward knows of a node.
@@ -195,7 +192,7 @@ class Backward {
       if (entry.gradient) add_to(node, entry);
     } else {
       run_node(entry);
-      if (!retain_ && !Py_IS_TYPE(node, g_output)) drop_saved(node);
+      if (!retain_ && !Py_IS_TYPE(node, g_nodes.output)) drop_saved(node);
     }
   }
 
@@ -206,7 +203,7 @@ class Backward {
       if (PyDict_GET_SIZE(g_before))  // by id(node)
         seen_by = kept(value_of(g_before, checked(PyLong_FromVoidPtr(node)).ptr()));
     } else {
-      seen_by = is_function(node) ? kept(slot_of(node, g_slots.hooks)) : attribute(node, g_hooks);
+      seen_by = is_function(node) ? kept(slot_of(node, g_nodes.hooks)) : attribute(node, g_hooks);
     }
     if (!seen_by || seen_by.is_none() || !is_true(seen_by)) return;
     entry.gradient = called(hooks_, seen_by, entry.gradient);
@@ -256,7 +253,7 @@ class Backward {
     py::object gradients;
     if (entry.gradient) {
       const py::object dy = std::move(entry.gradient);
-      if (Py_IS_TYPE(node, g_output))
+      if (Py_IS_TYPE(node, g_nodes.output))
         hand_over(node, dy);
       else
         gradients = gradients_of(node, dy, edges);
@@ -339,9 +336,9 @@ class Backward {
 
   // Whether it can run, and nothing that it shares memory with has changed since forward.
   static bool is_unchanged(PyObject* node) {
-    const py::object versions = kept(slot_of(node, g_slots.versions)),
-                     changes = kept(slot_of(node, g_slots.changes));
-    if (!versions || !changes || kept(slot_of(node, g_slots.released)).ptr() != Py_False) return false;
+    const py::object versions = kept(slot_of(node, g_nodes.versions)),
+                     changes = kept(slot_of(node, g_nodes.changes));
+    if (!versions || !changes || kept(slot_of(node, g_nodes.released)).ptr() != Py_False) return false;
     const Py_ssize_t count = std::min(PyTuple_GET_SIZE(versions.ptr()), PyTuple_GET_SIZE(changes.ptr()));
     for (Py_ssize_t i = 0; i < count; ++i) {
       const py::object now = kept(item_of(PyTuple_GET_ITEM(versions.ptr(), i), kChanges));
@@ -381,12 +378,9 @@ void register_backward(Module m) {
   def(m, "_backward(roots, steps, captured, only, retain, by_steps, rules)", backward);
   def(m, "_release(function)", [](Raw function) { release(function.value.ptr()); });
   def(m, "_is_plain(value)", [](Raw value) { return is_plain(value.value.ptr()); });
-  def(m, "_set_nodes(function, output, deferred)", [](Raw function, Raw output, Raw deferred) {
-    const auto kept = [](const Raw& x) { return reinterpret_cast<PyTypeObject*>(x.value.inc_ref().ptr()); };
-    g_function = kept(function), g_output = kept(output), g_deferred = kept(deferred);
-    const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
-    g_slots = {offset("edges"), offset("versions"), offset("changes"), offset("hooks"), offset("released")};
-    g_own_release = py::object(function.value.attr("release")).release().ptr();
+  def(m, "_set_deferred(deferred)", [](Raw deferred) {
+    g_deferred = reinterpret_cast<PyTypeObject*>(deferred.value.inc_ref().ptr());
+    g_own_release = PyObject_GetAttr(reinterpret_cast<PyObject*>(g_nodes.function), g_release);
   });
   def(m, "_set_rare(replaced, of_nodes, before, after)",
       [](Raw replaced, Raw of_nodes, Raw before, Raw after) {

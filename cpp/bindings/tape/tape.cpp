@@ -18,6 +18,7 @@
 namespace ranvier::bind {
 
 thread_local NeedsOfPass t_pass;
+NodeClasses g_nodes;
 
 bool is_true(const py::object& x) {
   const int holds = PyObject_IsTrue(x.ptr());
@@ -28,14 +29,9 @@ bool is_true(PyObject* owner, PyObject* name) { return is_true(checked(PyObject_
 
 namespace {
 
-PyTypeObject* g_function;  // the class Function
-struct {
-  int64_t needs, edges, versions, changes, hooks, released, outputs;
-} g_slots;
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
 PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_dtypes,
-    *g_output;  // g_output: the class Output
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_dtypes;
 
 // The inputs of a call, as borrowed references that the caller holds.
 struct Inputs {
@@ -156,7 +152,7 @@ void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
     PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
     join(view, x, self, recording);
     if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
-      set(self, g_slots.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), kChanges).ptr())));
+      set(self, g_nodes.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), kChanges).ptr())));
   }
   if (several) mark_several(made);
 }
@@ -169,7 +165,7 @@ py::object tensors_of(PyObject* arrays, const F& f) {
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
-  set(self, g_slots.needs, needs_of(inputs, false));
+  set(self, g_nodes.needs, needs_of(inputs, false));
   const py::object y = forward(self, inputs);
   const bool view = gives_view(self, inputs[0]);
   const auto tensor = [&](const py::object& array, Py_ssize_t = 0) {
@@ -188,7 +184,7 @@ py::object cell_of(const Inputs& inputs, size_t i) {
 // Several results, each a node of its own; only floating ones carry gradients.
 py::object several_recorded(PyObject* self, PyObject* arrays) {
   const Py_ssize_t count = PyTuple_GET_SIZE(arrays);
-  set(self, g_slots.outputs, checked(PyLong_FromSsize_t(count)));
+  set(self, g_nodes.outputs, checked(PyLong_FromSsize_t(count)));
   py::object versions = checked(PyTuple_New(count)), changes = checked(PyTuple_New(count));
   py::object made = tensors_of(arrays, [&](const py::object& array, Py_ssize_t i) {
     py::object tensor = new_tensor(array.ptr());
@@ -196,7 +192,8 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
     PyTuple_SET_ITEM(changes.ptr(), i, PyLong_FromLong(0));
     if (is_floating(tensor.ptr())) {
       const py::object number = checked(PyLong_FromSsize_t(i));
-      const py::object output = checked(PyObject_CallFunctionObjArgs(g_output, self, number.ptr(), nullptr));
+      auto* const kind = reinterpret_cast<PyObject*>(g_nodes.output);
+      const py::object output = checked(PyObject_CallFunctionObjArgs(kind, self, number.ptr(), nullptr));
       set(tensor.ptr(), tensor_slots().grad_fn, output);
       set_slot(tensor.ptr(), tensor_slots().requires_grad, Py_True);
     }
@@ -207,7 +204,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
   const auto extend = [&](int64_t slot, const py::object& more) {
     set(self, slot, checked(PySequence_Concat(slot_of(self, slot).ptr(), more.ptr())));
   };
-  extend(g_slots.versions, versions), extend(g_slots.changes, changes);
+  extend(g_nodes.versions, versions), extend(g_nodes.changes, changes);
   return made;
 }
 
@@ -240,15 +237,15 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
     const Held maker = slot_of(inputs[i], tensor_slots().grad_fn);
     return Py_NewRef(maker.is_none() ? inputs[i] : maker.ptr());
   };
-  set(self, g_slots.needs, needs_of(inputs, true));
-  set(self, g_slots.edges, inputs.tuple(edge));
-  set(self, g_slots.changes, changes_of(inputs));
+  set(self, g_nodes.needs, needs_of(inputs, true));
+  set(self, g_nodes.edges, inputs.tuple(edge));
+  set(self, g_nodes.changes, changes_of(inputs));
   const auto cell = [&](size_t i) { return cell_of(inputs, i).release().ptr(); };
   const py::object versions = inputs.tuple(version, cell);
   leave_to_counts(versions.ptr());
-  set(self, g_slots.versions, versions);
+  set(self, g_nodes.versions, versions);
   const py::object y = forward(self, inputs);
-  set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);
+  set_slot(self, g_nodes.hooks, Py_None), set_slot(self, g_nodes.released, Py_False);
   if (own_precision() >= 0) {
     g_has_precise_nodes = true;
     const py::object own = checked(PyLong_FromLong(own_precision()));
@@ -266,7 +263,7 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
 }
 
 py::object applied(PyObject* self, const Inputs& inputs) {
-  if (slot_of(self, g_slots.released)) fail_once();
+  if (slot_of(self, g_nodes.released)) fail_once();
   const bool records = is_grad_enabled() && inputs.need_gradients() && is_true(self, g_differentiable);
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
@@ -286,7 +283,7 @@ bool widens(PyObject* self, const Inputs& inputs) {
 }
 
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (!PyObject_TypeCheck(self, g_function) || count == 0)
+  if (!PyObject_TypeCheck(self, g_nodes.function) || count == 0)
     fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
   const Inputs inputs{arguments, static_cast<size_t>(count)};
   bool halves = false;
@@ -302,12 +299,12 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
 
 PyObject* get_needs(PyObject* self, void*) {
   if (t_pass.node == self) return Py_NewRef(t_pass.needs);
-  if (const Held needs = slot_of(self, g_slots.needs)) return Py_NewRef(needs.ptr());
+  if (const Held needs = slot_of(self, g_nodes.needs)) return Py_NewRef(needs.ptr());
   PyErr_SetString(PyExc_AttributeError, "needs: it is known as soon as apply() is called");
   return nullptr;
 }
 int set_needs(PyObject* self, PyObject* needs, void*) {
-  if (needs) return set_slot(self, g_slots.needs, needs), 0;
+  if (needs) return set_slot(self, g_nodes.needs, needs), 0;
   PyErr_SetString(PyExc_AttributeError, "needs cannot be deleted");
   return -1;
 }
@@ -315,7 +312,7 @@ PyGetSetDef g_getset[] = {{"needs", get_needs, set_needs, "tuple[bool, ...]", nu
                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (t_autocast && PyObject_TypeCheck(self, g_function))
+  if (t_autocast && PyObject_TypeCheck(self, g_nodes.function))
     if (py::object y = autocast_applied(self, arguments, static_cast<size_t>(count))) return y;
   if (!is_observed()) return unobserved(self, arguments, count);
   const Inputs inputs{arguments, static_cast<size_t>(count)};
@@ -372,12 +369,14 @@ void register_tape(Module m) {
   def(m, "_set_function_class(function, output, as_inputs, absent, widened)",
       [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
-        g_function = reinterpret_cast<PyTypeObject*>(kept(function));
-        g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-        g_widened = kept(widened);
-        const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
-        g_slots = {offset("_needs"), offset("edges"),    offset("versions"), offset("changes"),
-                   offset("hooks"),  offset("released"), offset("outputs")};
+        const auto type = [&](const Raw& x) { return reinterpret_cast<PyTypeObject*>(kept(x)); };
+        g_as_inputs = kept(as_inputs), g_absent = kept(absent), g_widened = kept(widened);
+        const auto offset = [own = type(function)](const char* text) {
+          return slot_offset(own, py::str(text).ptr());
+        };
+        g_nodes = {type(function),  type(output),       offset("_needs"),
+                   offset("edges"), offset("versions"), offset("changes"),
+                   offset("hooks"), offset("released"), offset("outputs")};
       });
 }
 

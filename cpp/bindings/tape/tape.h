@@ -6,6 +6,13 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
+// The classes of nodes (tape/function.py), and where a Function has what the tape needs.
+struct NodeClasses {
+  PyTypeObject *function, *output;
+  int64_t needs, edges, versions, changes, hooks, released, outputs;
+};
+extern NodeClasses g_nodes;
+
 // function.apply(x) for a Tensor.
 py::object applied_to(PyObject* function, PyObject* x);
 

@@ -405,4 +405,4 @@ class Deferred:
         raise NotImplementedError(f"{type(self).__name__}.array")
 
 
-_core._set_nodes(Function, Output, Deferred)
+_core._set_deferred(Deferred)
