@@ -82,7 +82,8 @@ class Attention(Function):
 
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape
-        return self._with_weights(self._attend(q, k, v, masks))
+        y = self._attend(q, k, v, masks)
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         lead = self.q.shape[:-2]
@@ -95,9 +96,6 @@ class Attention(Function):
         of_masks = self._of_masks(self._gradients(dy, dweights, to))
         shapes = zip(to, self.shapes, strict=True)
         return *(None if d is None else unbroadcast(d, shape) for d, shape in shapes), *of_masks
-
-    def _with_weights(self, y: Array) -> Any:
-        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def _of_masks(self, dscores: Array | None) -> tuple[Array | None, ...]:
         """The gradients of masks, from that of the scores."""
@@ -227,7 +225,8 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         q, k, v = self._heads(qkv)
-        return self._with_weights(self._joined(self._attend(q, k, v, masks)))
+        y = self._joined(self._attend(q, k, v, masks))
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         if dy is not None:
