@@ -145,6 +145,9 @@ def test_masks(shape, kind, isa, rng, threads):
         if shape[-2] > 1:
             mask[..., 5, :] = False  # a query without visible keys
     check(q, k, v, dy, mask=mask)
+    y, _ = _core.attention(q, k, v, SCALE, mask=mask, of_nothing=np.nan)
+    sees = np.broadcast_to(mask != 0, (2, 3, 70, 390)).any(-1, keepdims=True)
+    np.testing.assert_array_equal(np.isnan(y), np.broadcast_to(~sees, y.shape))
 
 
 def test_two_masks_and_causal(rng):

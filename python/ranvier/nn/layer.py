@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import ranvier.nn as nn  # noqa: F401  # forwards of rare ops call nn.functional
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
@@ -56,9 +55,10 @@ class OneOp(Module):
         if "forward" in vars(cls):
             return
         passed = [f"self.{name}" for name in of_op if name in cls._settings or name == "training"]
-        home = "nn.functional" if cls._op in FUNCTIONAL_OF else "ops"
+        rare = FUNCTIONAL_OF.get(cls._op)  # its module, which the first call loads
+        op = f"ops._rare({rare!r}, {cls._op!r})" if rare else f"ops.{cls._op}"
         taken: list[Any] = ["self", *(Parameter(name, _KIND, annotation=Any) for name in cls._inputs)]
-        call = f"return {home}.{cls._op}({', '.join([*cls._inputs, *passed])})"
+        call = f"return {op}({', '.join([*cls._inputs, *passed])})"
         cls.forward = made(f"{cls.__qualname__}.forward", taken, call, globals(), Tensor)  # type: ignore[method-assign]
 
     def _set(self, settings: dict[str, Any]) -> None:
@@ -80,16 +80,17 @@ class Layer(OneOp):
             name = cls.__name__.lower()
             if "_op" not in vars(cls) and (name in FUNCTIONAL_OF or hasattr(ops, name)):
                 cls._op = name
-            types = {
-                name: kind for name, kind in inspect.get_annotations(cls).items() if kind[:8] != "ClassVar"
-            }
-            if "__init__" not in vars(cls) and (types or not cls._settings):
-                defaults = {name: vars(cls).get(name, Parameter.empty) for name in types}
-                for name in vars(cls).keys() & types.keys():
-                    delattr(cls, name)  # instances have it
-                own = [Parameter(n, _KIND, default=defaults[n], annotation=kind) for n, kind in types.items()]
+            own = [
+                Parameter(key, _KIND, default=vars(cls).get(key, Parameter.empty), annotation=kind)
+                for key, kind in inspect.get_annotations(cls).items()
+                if not kind.startswith("ClassVar")
+            ]
+            if "__init__" not in vars(cls) and (own or not cls._settings):
+                for setting in own:
+                    if setting.default is not Parameter.empty:
+                        delattr(cls, setting.name)  # instances have it
                 cls._declare([*cls._settings.values(), *own])
-            if cls._op in FUNCTIONAL_OF:  # its module is loaded with the first call
+            if cls._op in FUNCTIONAL_OF:
                 cls._follow({"input": Parameter("input", _KIND), **cls._settings})
             elif hasattr(ops, cls._op):
                 cls._follow(inspect.signature(getattr(ops, cls._op)).parameters)

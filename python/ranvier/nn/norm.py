@@ -38,6 +38,7 @@ class _Norm(Module):
     def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
+        self.reset_parameters()
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
         first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
@@ -79,13 +80,12 @@ class _ChannelNorm(_Norm):
         self.eps = eps
         self.momentum = momentum if momentum is None else number(self._name, "momentum", momentum)
         self.affine = affine
-        self._make_parameters((num_features,), affine, bias, dtype)
         self.track_running_stats = track_running_stats
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
         seen = zeros((), dtype=np.int64) if track_running_stats else None
         self.register_buffer("num_batches_tracked", seen)
-        self.reset_parameters()
+        self._make_parameters((num_features,), affine, bias, dtype)
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Casts arrays to the dtype of the statistics where there are no parameters."""
@@ -247,7 +247,6 @@ class GroupNorm(_Norm):
         self.eps = eps
         self.affine = affine
         self._make_parameters((num_channels,), affine, bias, dtype)
-        self.reset_parameters()
 
     def _example(self) -> tuple[Any, ...]:
         return self._empty(self.num_channels)
@@ -296,7 +295,6 @@ class LayerNorm(_OfLastAxes):
         super().__init__()
         self._set("layer_norm", normalized_shape, eps, elementwise_affine)
         self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
-        self.reset_parameters()
 
     def forward(self, input: Any) -> Tensor:
         return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)

@@ -159,6 +159,10 @@ class _MaxUnpool(Module):
         for name, (value, _) in settings.items():
             setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self._axes)
 
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
+        unpool = F.max_unpool1d if self._axes == 1 else F.max_unpool2d
+        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
 
 class MaxUnpool1d(_MaxUnpool):
     """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool1d`.
@@ -170,9 +174,6 @@ class MaxUnpool1d(_MaxUnpool):
     """
 
     _axes = 1
-
-    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
-        return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool2d(_MaxUnpool):
@@ -186,9 +187,6 @@ class MaxUnpool2d(_MaxUnpool):
     """
 
     _axes = 2
-
-    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
-        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 examples(globals())

@@ -43,8 +43,13 @@ class _Whole(Layer):
         return None
 
 
-def _numbers(layer: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: number(layer, name, value) for name, value in settings.items()}
+class _Numbers(Layer):
+    """A layer whose settings are numbers, but for ``inplace``."""
+
+    def _set(self, settings: dict[str, Any]) -> None:
+        flags = {"inplace": bool(settings.pop("inplace"))} if "inplace" in settings else {}
+        layer = type(self).__name__
+        super()._set({**{name: number(layer, name, value) for name, value in settings.items()}, **flags})
 
 
 class PixelShuffle(_Whole):
@@ -86,7 +91,7 @@ class Fold(_Whole):
     stride: Any = 1
 
 
-class LocalResponseNorm(Layer):
+class LocalResponseNorm(_Numbers):
     """Each channel divided by a power of its neighbours' mean square: see
     :func:`ranvier.nn.functional.local_response_norm`.
     | rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2)) -> tensor([[[0.7378, 0.7378]]])"""
@@ -98,8 +103,7 @@ class LocalResponseNorm(Layer):
     k: float = 1.0
 
     def _set(self, settings: dict[str, Any]) -> None:
-        size = count("LocalResponseNorm", "size", settings.pop("size"))
-        super()._set({"size": size, **_numbers("LocalResponseNorm", settings)})
+        super()._set({**settings, "size": count("LocalResponseNorm", "size", settings["size"])})
 
 
 class CTCLoss(Loss):
@@ -120,7 +124,7 @@ class CTCLoss(Loss):
         return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *settings)
 
 
-class Threshold(Layer):
+class Threshold(_Numbers):
     """x where x > threshold, else the value.
     | rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0])) -> tensor([-1.,  2.])"""
 
@@ -128,12 +132,8 @@ class Threshold(Layer):
     value: float
     inplace: bool = False
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        inplace = bool(settings.pop("inplace"))
-        super()._set({**_numbers("Threshold", settings), "inplace": inplace})
 
-
-class RReLU(Layer):
+class RReLU(_Numbers):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
     | rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0])) -> tensor([-3.,  2.])"""
 
@@ -142,8 +142,7 @@ class RReLU(Layer):
     inplace: bool = False
 
     def _set(self, settings: dict[str, Any]) -> None:
-        inplace = bool(settings.pop("inplace"))
-        super()._set({**_numbers("RReLU", settings), "inplace": inplace})
+        super()._set(settings)
         if not self.lower <= self.upper:
             raise ValueError(
                 f"[RReLU] got lower {self.lower} and upper {self.upper}; expected lower <= upper"

@@ -25,6 +25,7 @@ class _Pad(Module):
     _axes: int
     _mode: str
     padding: Any
+    value: float | None = None
 
     def _set(self, padding: Any) -> None:
         """One number for all sides, or (before, after) of the last axis, then of the one before."""
@@ -37,7 +38,7 @@ class _Pad(Module):
         self.padding = sizes
 
     def forward(self, input: Any) -> Tensor:
-        return ops.pad(input, self.padding, self._mode)
+        return ops.pad(input, self.padding, self._mode, self.value)
 
 
 class _ConstantPad(_Pad):
@@ -47,9 +48,6 @@ class _ConstantPad(_Pad):
     def __init__(self, value: float = 0.0) -> None:
         super().__init__()
         self.value = value
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.pad(input, self.padding, self._mode, self.value)
 
 
 class _ReflectionPad(_Pad):

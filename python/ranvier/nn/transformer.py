@@ -39,15 +39,13 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
     return activation
 
 
-def copies(argument: str, layer: Any, count: int) -> ModuleList:
-    """count copies of a layer, which is that argument."""
-    name = argument.removesuffix("_layer")
+def copies(name: str, layer: Any, count: int) -> ModuleList:
+    """count copies of the layer of an encoder or decoder."""
     if not isinstance(layer, Module):
-        raise TypeError(
-            f"[transformer_{name}] got {argument} of type {type(layer).__name__}; expected a layer"
-        )
+        argument = f"{name.removeprefix('transformer_')}_layer"
+        raise TypeError(f"[{name}] got {argument} of type {type(layer).__name__}; expected a layer")
     if not 0 <= count <= MOST_LAYERS:
-        raise ValueError(f"[transformer_{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
+        raise ValueError(f"[{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
     for _ in range(count):
         init.copied((*layer.parameters(), *layer.buffers()))
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
@@ -167,7 +165,26 @@ class TransformerEncoderLayer(TransformerLayer):
         return even and self.activation in _ACTIVATIONS.values()
 
 
-class TransformerEncoder(Module):
+class _Stack(Module):
+    """Copies of a layer in sequence, and norm at the end if given."""
+
+    norm: Module | None
+    _name: str
+
+    def _fill(self, layer: Any, num_layers: int, norm: Module | None) -> None:
+        super().__init__()
+        self.layers = copies(self._name, layer, num_layers)
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def _through(self, x: Any, cache: Any, *arguments: Any) -> Any:
+        of_layers = layers_of(cache, self._name, len(self.layers))
+        for layer, own in zip(self.layers, of_layers, strict=True):
+            x = layer(x, *arguments, **own)
+        return x if self.norm is None else self.norm(x)
+
+
+class TransformerEncoder(_Stack):
     """num_layers copies of an encoder layer in sequence, and norm at the end if given.
 
     The copies start with the same values, as in PyTorch; enable_nested_tensor and mask_check are ignored.
@@ -180,7 +197,7 @@ class TransformerEncoder(Module):
     (4, 10, 16)
     """
 
-    norm: Module | None
+    _name = "transformer_encoder"
     _paths: ClassVar[dict[str, str]] = {"encoder_layer": "layers.0"}
 
     def __init__(
@@ -191,10 +208,7 @@ class TransformerEncoder(Module):
         enable_nested_tensor: bool = True,
         mask_check: bool = True,
     ) -> None:
-        super().__init__()
-        self.layers = copies("encoder_layer", encoder_layer, num_layers)
-        self.num_layers = num_layers
-        self.norm = norm
+        self._fill(encoder_layer, num_layers, norm)
         self.enable_nested_tensor, self.use_nested_tensor = enable_nested_tensor, False
         self.mask_check = mask_check
 
@@ -207,12 +221,7 @@ class TransformerEncoder(Module):
         cache: Any = None,
     ) -> Tensor:
         """mask and src_key_padding_mask, and is_causal, go to every layer; cache: :class:`KeyValueCache`."""
-        x = src
-        for layer, own in zip(
-            self.layers, layers_of(cache, "transformer_encoder", len(self.layers)), strict=True
-        ):
-            x = layer(x, mask, src_key_padding_mask, bool(is_causal), **own)
-        return x if self.norm is None else self.norm(x)
+        return cast(Tensor, self._through(src, cache, mask, src_key_padding_mask, bool(is_causal)))
 
 
 class TransformerDecoderLayer(TransformerLayer):
@@ -257,7 +266,7 @@ class TransformerDecoderLayer(TransformerLayer):
         return cast(Tensor, self._added(x, self.norm3, self.dropout3, self._network))
 
 
-class TransformerDecoder(Module):
+class TransformerDecoder(_Stack):
     """num_layers copies of a decoder layer in sequence, and norm at the end if given.
 
     tgt, memory, masks and errors as in :class:`TransformerDecoderLayer`; ValueError for num_layers < 0.
@@ -268,14 +277,11 @@ class TransformerDecoder(Module):
     (4, 10, 16)
     """
 
-    norm: Module | None
+    _name = "transformer_decoder"
     _paths: ClassVar[dict[str, str]] = {"decoder_layer": "layers.0"}
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        self.layers = copies("decoder_layer", decoder_layer, num_layers)
-        self.num_layers = num_layers
-        self.norm = norm
+        self._fill(decoder_layer, num_layers, norm)
 
     def forward(
         self,
@@ -290,13 +296,9 @@ class TransformerDecoder(Module):
         cache: Any = None,
     ) -> Tensor:
         """Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` of the tokens of tgt."""
-        x = tgt
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        for layer, own in zip(
-            self.layers, layers_of(cache, "transformer_decoder", len(self.layers)), strict=True
-        ):
-            x = layer(x, memory, *masks, bool(tgt_is_causal), memory_is_causal, **own)
-        return x if self.norm is None else self.norm(x)
+        y = self._through(tgt, cache, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+        return cast(Tensor, y)
 
 
 class Transformer(Module):

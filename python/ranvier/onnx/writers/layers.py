@@ -271,7 +271,7 @@ def packed_attention(s: Site) -> Any:
 
 
 def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, first: int) -> Any:
-    """softmax(scale q k^T + masks) v; a query without visible keys gets zeros.
+    """softmax(scale q k^T + masks) v; a query without visible keys gets zeros, or NaN with the weights.
 
     ndim: dimensions of k; first: the place of the masks among the operands.
     """
@@ -292,7 +292,7 @@ def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, firs
         seen = w.node("Trilu", w.node("ConstantOfShape", shape, value=one), upper=0)
         scores = w.node("Where", w.cast(seen, np.bool_), scores, hidden)
     weights = w.node("Softmax", scores, axis=-1)
-    if masks:
+    if masks and not s.get("with_weights"):
         weights = w.node("Where", w.node("Equal", scores, hidden), s.scalar(0), weights)
     y = w.node("MatMul", weights, v)
     return (y, weights) if s.get("with_weights") else y

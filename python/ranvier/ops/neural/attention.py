@@ -81,7 +81,7 @@ class Attention(Function):
         self.half: Any = None  # a dtype to which weights are rounded before their product with the values
 
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
-        self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
+        self.shapes = q.shape, k.shape, v.shape
         y = self._attend(q, k, v, masks)
         return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
@@ -93,14 +93,20 @@ class Attention(Function):
         ]
         if dy is None:  # the weights do not depend on v
             to[2] = None
-        dscores = self._gradients(dy, dweights, to)
-        dxs = [*to, *(dscores if needed else None for needed in self.needs[3:])]
+        of_masks = self._of_masks(self._gradients(dy, dweights, to))
+        shapes = zip(to, self.shapes, strict=True)
+        return *(None if d is None else unbroadcast(d, shape) for d, shape in shapes), *of_masks
+
+    def _of_masks(self, dscores: Array | None) -> tuple[Array | None, ...]:
+        """The gradients of masks, from that of the scores."""
+        masks = zip(self.needs[len(self.needs) - len(self.mask_shapes) :], self.mask_shapes, strict=True)
         return tuple(
-            None if d is None else unbroadcast(d, shape) for d, shape in zip(dxs, self.shapes, strict=True)
+            unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
         self.q, self.k, self.v, self.masks = q, k, v, masks
+        self.mask_shapes = tuple(mask.shape for mask in masks)
         self.of_masks = True in self.needs[len(self.needs) - len(masks) :]
         all_at_once = self.key is not None or self.with_weights or self.of_masks
         self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
@@ -218,7 +224,6 @@ class PackedAttention(Attention):
         self.heads, self.batch_first = heads, batch_first
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
-        self.mask_shapes = tuple(mask.shape for mask in masks)
         q, k, v = self._heads(qkv)
         y = self._joined(self._attend(q, k, v, masks))
         return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
@@ -228,12 +233,8 @@ class PackedAttention(Attention):
             dy = reshaped(dy, (*dy.shape[:2], self.heads, dy.shape[2] // self.heads))
             dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
         dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
-        dscores = self._gradients(dy, dweights, list(dqkv.transpose(self._order())))
-        masks = zip(self.needs[1:], self.mask_shapes, strict=True)
-        joined = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
-        return joined, *(
-            unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
-        )
+        of_masks = self._of_masks(self._gradients(dy, dweights, list(dqkv.transpose(self._order()))))
+        return reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3])), *of_masks
 
     def _reads_halves(self, qkv: Array, *masks: Array) -> bool:
         return qkv.dtype == BF16 and super()._reads_halves(*self._heads(qkv), *masks)
@@ -322,11 +323,11 @@ def scaled_dot_product_attention(
 
 
 def _arrays(node: Any) -> list[Array]:
-    arrays, packed = [node.q, node.k, node.v], isinstance(node, PackedAttention)
-    if packed:
+    arrays = [node.q, node.k, node.v]
+    if isinstance(node, PackedAttention):
         arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
-    shapes = node.mask_shapes if packed else node.shapes[3:]
-    return arrays + [zeros(shape, node.q.dtype) for shape in shapes]  # masks, whose values do not matter
+    # of masks the values do not matter
+    return arrays + [zeros(shape, node.q.dtype) for shape in node.mask_shapes]
 
 
 @recomputed(kinds=(Attention, PackedAttention), saved=_arrays)
