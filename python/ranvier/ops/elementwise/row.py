@@ -130,6 +130,7 @@ class elementwise:
         if "out" in parameters:
             text += f"    if out is not None: return written({name!r}, out, op({given}))\n"
         public = made(f"{text}    return op({given})\n", scope)
+        public.__code__ = public.__code__.replace(co_firstlineno=function.__code__.co_firstlineno)
         for attribute in ("annotations", "defaults", "doc", "kwdefaults", "qualname"):
             setattr(public, f"__{attribute}__", getattr(function, f"__{attribute}__"))
         function.__globals__.setdefault("__test__", {})[name] = public  # doctest skips what is made
