@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,10 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.row import REFUSED, elementwise
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal
-from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
-from ranvier.tape.function import TakesHalves, by_kernel
+from ranvier.ops.slopes import KERNELS, TENSORS, written_once
+from ranvier.tape.function import TakesHalves
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
@@ -74,30 +73,6 @@ def _constant_slope(kernel: Any) -> Any:
 
 TENSORS.maximum_backward = _constant_slope(_core.maximum_backward)
 TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
-
-
-class Clip(TakesHalves):
-    """y = min(max(x, low), high)"""
-
-    saves: ClassVar = {"x": 0}
-
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.clip(x, self.low, self.high, None)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.clip_backward(dy, self.x, self.low, self.high)
-
-
-diagonal(Clip)
-
-
-@formula_of("clip_backward")
-def _clip_backward(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
-    return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
 
 
 @written_once()
@@ -166,6 +141,11 @@ _AT_LEAST = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np
 _AT_MOST = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost).op(
     "clip"
 )
+_BY_NUMBERS = elementwise(
+    _core.clip,
+    lambda f, dy, x, low, high: f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0),
+    dtypes=REFUSED,
+).op("clip")
 _PLAIN = frozenset({int, float, type(None)})
 
 
@@ -176,7 +156,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
-        return _by_numbers(input, -math.inf if min is None else min, math.inf if max is None else max)
+        return _BY_NUMBERS(input, -math.inf if min is None else min, math.inf if max is None else max)
     if max is None and isinstance(min, Tensor):
         return _AT_LEAST(input, min)
     if min is None and max is None:
@@ -186,14 +166,10 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return _clip(input, low, high)
     if is_floating(input):
-        return _by_numbers(input, -math.inf if low is None else low, math.inf if high is None else high)
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # True counts as 1
     y = input if low is None else _AT_LEAST(input, low)
     return y if high is None else _AT_MOST(y, high)
-
-
-@by_kernel(_core.clip, Clip, floats=True)
-def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
-    return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
 
 @own_error

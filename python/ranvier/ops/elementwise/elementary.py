@@ -9,7 +9,6 @@ rsqrt and tan.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import document, examples
+from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
@@ -316,18 +315,16 @@ def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
         return np.nan_to_num(x, True, nan, posinf, neginf)
 
 
-def _is(name: str, infinity: float) -> Callable[[Any], Tensor]:
-    return lambda input: eq(as_tensor(name, input), infinity)
+def isposinf(input: Any) -> Tensor:
+    """True where x is inf; bool.
+    | rv.isposinf(rv.tensor([1.0, float("inf")])) -> tensor([False,  True])"""
+    return eq(as_tensor("isposinf", input), math.inf)
 
 
-isposinf, isneginf = _is("isposinf", math.inf), _is("isneginf", -math.inf)
-document(
-    globals(),
-    """
-isposinf: True where x is inf; bool. | rv.tensor([1.0, float("inf")]) -> [False,  True]
-isneginf: True where x is -inf; bool. | rv.tensor([1.0, -float("inf")]) -> [False,  True]
-""",
-)
+def isneginf(input: Any) -> Tensor:
+    """True where x is -inf; bool.
+    | rv.isneginf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
+    return eq(as_tensor("isneginf", input), -math.inf)
 
 
 def signbit(input: Any) -> Tensor:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.compare import ge, gt, le, lt, ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import document, examples
+from ranvier.ops.rows import examples
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
@@ -80,42 +79,52 @@ def _truth(name: str, x: Any) -> Any:
     return x if x.dtype == np.bool_ else ne(x, 0)
 
 
-def _logical(name: str, join: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
-    return lambda input, other: join(_truth(name, input), _truth(name, other))
+def logical_and(input: Any, other: Any) -> Tensor:
+    """True where a and b are not 0; bool.
+    | rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2])) -> tensor([False,  True])"""
+    return _truth("logical_and", input) & _truth("logical_and", other)
+
+
+def logical_or(input: Any, other: Any) -> Tensor:
+    """True where a or b is not 0; bool.
+    | rv.logical_or(rv.tensor([0, 1]), rv.tensor([0, 0])) -> tensor([False,  True])"""
+    return _truth("logical_or", input) | _truth("logical_or", other)
+
+
+def logical_xor(input: Any, other: Any) -> Tensor:
+    """True where exactly one of a and b is not 0; bool.
+    | rv.logical_xor(rv.tensor([1, 1]), rv.tensor([0, 2])) -> tensor([ True, False])"""
+    return _truth("logical_xor", input) ^ _truth("logical_xor", other)
 
 
 def logical_not(input: Any) -> Tensor:
+    """True where x is 0; bool. | rv.logical_not(rv.tensor([0, 2])) -> tensor([ True, False])"""
     return ~_truth("logical_not", input)
 
 
-def _comparison(name: str, compare: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
-    return lambda input, other: compare(as_tensor(name, input), other)
+def greater(input: Any, other: Any) -> Tensor:
+    """a > b | rv.greater(rv.tensor([1, 3]), 2) -> tensor([False,  True])"""
+    return gt(input, other)
 
 
-logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
-logical_xor = _logical("logical_xor", operator.xor)
-greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)
-less, less_equal = _comparison("less", operator.lt), _comparison("less_equal", operator.le)
+def greater_equal(input: Any, other: Any) -> Tensor:
+    """a >= b | rv.greater_equal(rv.tensor([1, 2]), 2) -> tensor([False,  True])"""
+    return ge(input, other)
+
+
+def less(input: Any, other: Any) -> Tensor:
+    """a < b | rv.less(rv.tensor([1, 3]), 2) -> tensor([ True, False])"""
+    return lt(input, other)
+
+
+def less_equal(input: Any, other: Any) -> Tensor:
+    """a <= b | rv.less_equal(rv.tensor([2, 3]), 2) -> tensor([ True, False])"""
+    return le(input, other)
 
 
 def not_equal(input: Any, other: Any) -> Tensor:
+    """a != b | rv.not_equal(rv.tensor([1, 2]), 2) -> tensor([ True, False])"""
     return ne(input, other)
-
-
-document(
-    globals(),
-    """
-logical_and: True where a and b are not 0; bool. | [1, 1], [0, 2] -> [False,  True]
-logical_or: True where a or b is not 0; bool. | [0, 1], [0, 0] -> [False,  True]
-logical_xor: True where exactly one of a and b is not 0; bool. | [1, 1], [0, 2] -> [ True, False]
-logical_not: True where x is 0; bool. | [0, 2] -> [ True, False]
-greater: a > b | [1, 3], 2 -> [False,  True]
-greater_equal: a >= b | [1, 2], 2 -> [False,  True]
-less: a < b | [1, 3], 2 -> [ True, False]
-less_equal: a <= b | [2, 3], 2 -> [ True, False]
-not_equal: a != b | [1, 2], 2 -> [ True, False]
-""",
-)
 
 
 def isclose(

@@ -30,7 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.row import KEPT, elementwise
-from ranvier.ops.rows import document, examples
+from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16
@@ -175,22 +175,30 @@ def xlogy(input: Any, other: Any) -> Tensor:
 
 
 def true_divide(input: Any, other: Any) -> Tensor:
+    """a / b: see :func:`ranvier.div`. | rv.true_divide(rv.tensor([1, 3]), 2) -> tensor([0.5000, 1.5000])"""
     return div(input, other)
 
 
 def clamp_min(input: Any, min: Any) -> Tensor:
+    """x, at least min: see :func:`ranvier.clamp`.
+    | rv.clamp_min(rv.tensor([1.0, 5.0]), 2) -> tensor([2., 5.])"""
     return clip(input, min, None)
 
 
 def clamp_max(input: Any, max: Any) -> Tensor:
+    """x, at most max: see :func:`ranvier.clamp`.
+    | rv.clamp_max(rv.tensor([1.0, 5.0]), 2) -> tensor([1., 2.])"""
     return clip(input, None, max)
 
 
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """b - alpha a | rv.rsub(rv.tensor([1.0, 2.0]), 5) -> tensor([4., 3.])"""
     return sub(other, input, alpha=alpha)
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    """start + weight (end - start), from the nearer end: exactly end for a weight of 1.
+    | rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25) -> tensor([ 1.0000, 12.5000])"""
     return _lerp(input, end, weight)
 
 
@@ -216,30 +224,28 @@ def _added(name: str, joined: Any) -> Callable[..., Tensor]:
         y = joined(tensor1, tensor2)
         return add(input, mul(y, value) if value != 1 else y)
 
-    def op(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
-        if third is not None:
-            value, tensor1, tensor2 = tensor1, tensor2, third
-        return in_python(input, tensor1, tensor2, value)
-
-    return op
+    return in_python
 
 
-addcmul, addcdiv = _added("addcmul", mul), _added("addcdiv", div)
+_ADDCMUL, _ADDCDIV = _added("addcmul", mul), _added("addcdiv", div)
 
 
-document(
-    globals(),
-    """
-addcdiv: x + value a / b | [1.0, 1.0], [1.0, 2.0], [2.0, 4.0] -> [1.5000, 1.5000]
-addcmul: x + value a b | [1.0, 1.0], [1.0, 2.0], [3.0, 4.0], value=0.5 -> [2.5000, 5.0000]
-clamp_max: x, at most max: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [1., 2.]
-clamp_min: x, at least min: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [2., 5.]
-lerp: start + weight (end - start), from the nearer end: exactly end for a weight of 1.
-    | [0.0, 10.0], [4.0, 20.0], 0.25 -> [ 1.0000, 12.5000]
-rsub: b - alpha a | [1.0, 2.0], 5 -> [4., 3.]
-true_divide: a / b: see :func:`ranvier.div`. | [1, 3], 2 -> [0.5000, 1.5000]
-""",
-)
+def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+    """x + value a b
+    | rv.addcmul(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
+    -> tensor([2.5000, 5.0000])"""
+    if third is not None:
+        value, tensor1, tensor2 = tensor1, tensor2, third
+    return _ADDCMUL(input, tensor1, tensor2, value)
+
+
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+    """x + value a / b
+    | rv.addcdiv(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
+    -> tensor([1.5000, 1.5000])"""
+    if third is not None:
+        value, tensor1, tensor2 = tensor1, tensor2, third
+    return _ADDCDIV(input, tensor1, tensor2, value)
 
 
 @in_dtypes()

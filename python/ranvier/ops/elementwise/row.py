@@ -128,6 +128,7 @@ class elementwise:
             lines.append(f"if out is not None: return written({name!r}, out, op({given}))")
         lines.append(f"return op({given})")
         public = made(name, parameters.values(), "\n".join(lines), scope, "Tensor")
+        public.__code__ = public.__code__.replace(co_firstlineno=function.__code__.co_firstlineno)
         public.__doc__ = function.__doc__
         function.__globals__.setdefault("__test__", {})[name] = public  # doctest skips what is made
         return public
