@@ -43,13 +43,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     step_root = "_function"
 
-    def __init__(
-        self, function: Any, verify: bool | int = True, strict: bool = False, policy: Policy | None = None
-    ) -> None:
+    def __init__(self, function: Any, verify: int = True, strict: bool = False, policy: Any = None) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify, self._strict = verify, strict
-        self._policy = policy or Policy()
+        self._policy: Policy = policy or Policy()
         self._forget()
 
     def _forget(self) -> None:
@@ -74,12 +72,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _bound(self, instance: Any) -> Any:
         """The method of an object that has none yet: as a function, it gets its object as the first argument.
 
-        What the object has is found in the core (`__get__` of `_CompiledCall`).
+        What the object has is found in the core (`__get__` of `_CompiledCall`), which keeps the programs for
+        it: both are freed together.
         """
-        return MethodType(self._of(instance), instance)
-
-    def _of(self, instance: Any) -> Any:
-        """The programs for one object, which the core keeps for it: both are freed together."""
         try:
             with self._lock:  # Two threads may call it for the first time together.
                 method = attached(instance, self._place, None)
@@ -88,9 +83,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     method = CompiledFunction(self._function, self._verify, self._strict, policy)
                     attach(instance, self._place, method)
                     self._instances.add(method)
-                return method
         except (AttributeError, TypeError):  # The object has no __dict__, or allows no weak references.
-            return self
+            method = self
+        return MethodType(method, instance)
 
     # --- what a user sees, copies, pickles
     @property
@@ -147,12 +142,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 return self._eager(args, kwargs)
         with self._lock:  # Other threads wait while a step is recorded, checked or replayed.
             for program in (self._latest, self._before):
-                results = None
-                if program is not None and (not program.plans or program.refreshed()):
-                    results = program.call(args, kwargs)
+                results = None if program is None else program.call(args, kwargs)
                 if results is not None:
-                    if program is self._latest and results is not False:
-                        program.arm(self, vars(self._function) if self._policy.forward_only else None)
+                    if program.may_arm and program is self._latest and results is not False:
+                        model = vars(self._function) if self._policy.forward_only else None
+                        self._arm(program, program.core, program.results.is_one, model, self._lock)
                     return self._replayed(program, results, args, kwargs)
             found = _core._signature(args, kwargs, self._policy.as_tensors)
             if isinstance(found, str):  # why there is no signature
@@ -160,7 +154,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             key, arrays = found
             began = perf_counter() if self._cache.untimed else 0.0
             for program in self._cache.kept.get(key, ()):
-                results = program.call(args, kwargs) if not program.plans or program.refreshed() else None
+                results = program.call(args, kwargs)
                 if results is not None:
                     self._cache.used(key, began)
                     return self._replayed(program, results, args, kwargs)

@@ -243,10 +243,7 @@ def _is_same(model: Any, other: Any) -> Any:
 
 
 def _any_requires_grad(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    for x in (*args, *kwargs.values()):  # noqa: SIM110  a frame less than any()
-        if isinstance(x, Tensor) and x.requires_grad:
-            return True
-    return False
+    return any(isinstance(x, Tensor) and x.requires_grad for x in (*args, *kwargs.values()))
 
 
 _SET_CLASS = vars(object)["__class__"].__set__

@@ -98,9 +98,8 @@ def _is_called(steps: list[Any], i: int) -> bool:
     if step.opname not in ("LOAD_ATTR", "LOAD_SUPER_ATTR"):
         return False
     bound = sys.version_info >= (3, 12) and bool(step.arg & 1)
-    return bound or (
-        i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR") and _is_called(steps, i - 1)
-    )
+    after_load = i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR")
+    return bound or (after_load and _is_called(steps, i - 1))
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
@@ -212,7 +211,7 @@ class Executed:
         refused_from, noted = rule_of(origin, module, code.co_name)
         if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
             all_settings = f"asks for all settings of an object of the library ({code.co_name})"
-            self._refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
+            self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
         if noted == origins.READ:
             self.codes[id(code)] = code, frame.f_globals
             self._ignored = frame  # also what `dis` looks up
@@ -261,13 +260,10 @@ class Executed:
             kind = owner if isinstance(owner, type) else type(owner)
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             where = module or ("" if owner is None else of_class)
-            self._refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
+            self.refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
 
-    def refuse_call(self, name: str) -> None:
-        """The step looks up, or stores, a name made at run time that no guard compares."""
-        self._refuse(f"calls {name}", at_run_time=True)
-
-    def _refuse(self, what: str, at_run_time: bool = False) -> None:
+    def refuse(self, what: str, at_run_time: bool = False) -> None:
+        """at_run_time: the step looks up, or stores, a name made at run time that no guard compares."""
         if self.fault:
             return
         why = "whose effect or result a replay would not repeat; call it outside the step and pass its result"

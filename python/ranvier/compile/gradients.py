@@ -11,6 +11,9 @@ from ranvier.tensors.memory import Array, like
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
 
+# As `_core.Program.set_call` takes it.
+Left = list[tuple[Tensor, Tensor | None, int]]
+
 
 def forget_local(recording: Recording) -> None:
     """Drops the leaves that ended with the step, as images that a gradient penalty is computed at."""
@@ -27,13 +30,11 @@ def left_by(recording: Recording) -> list[tuple[Tensor, Tensor]]:
     return [(leaf, leaf._grad) for leaf, *_ in recording.leaves.values() if leaf._grad is not None]
 
 
-def changes(
-    recording: Recording, kept: list[Array]
-) -> tuple[list[tuple[Tensor, Tensor | None, int]], list[Tensor]]:
+def changes(recording: Recording, kept: list[Array]) -> tuple[Left, list[Tensor]]:
     """The leaves to which the step gives another gradient, each with this and its number among the `kept`
     arrays, or -1; and what it changes in place besides gradients."""
     number = {id(array): i for i, array in enumerate(kept)}
-    left: list[tuple[Tensor, Tensor | None, int]] = []
+    left: Left = []
     gradients = set()
     for leaf, before, _ in recording.leaves.values():
         grad = leaf._grad

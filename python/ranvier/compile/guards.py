@@ -36,7 +36,6 @@ class Guards:
         passed: names that the user's code loads otherwise than to call them.
         texts: strings in the user's code, and those that it leads to.
         library_names: names in the library's code that ran.
-        reads_gradients: whether the user's code names `grad`.
     """
 
     def __init__(self, executed: Executed) -> None:
@@ -49,6 +48,7 @@ class Guards:
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}  # by id
         self.users = False
+        self.library_names = {name for code in executed.library.values() for name in code.co_names}
         self._codes, self._library, self._called = executed.codes, executed.library, executed.called
         self._watched = executed.watched
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
@@ -60,16 +60,11 @@ class Guards:
         self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
         self._reads_code = executed.reads_code or "__code__" in self.names
-        self.reads_gradients = "grad" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
         # ... and whether another function may call it
         self._takes_functions = executed.calls_back or "__call__" in self.names
         self._takes_functions |= self._sorts and "sort" in self.names
-
-    @functools.cached_property
-    def library_names(self) -> set[str]:
-        return {name for code in self._library.values() for name in code.co_names}
 
     def all(self) -> list[Guard]:
         """All guards, in the order of places."""
@@ -86,7 +81,7 @@ class Guards:
         return f"{text[0]}{name}{text[1]}"
 
     def items(
-        self, owner: dict[Any, Any], names: Iterable[Any], before: str, after: str = "", follow: bool = True
+        self, owner: Any, names: Iterable[Any], before: str, after: str = "", follow: bool = True
     ) -> None:
         """A guard on the items of a dict with these names, be they there or not."""
         values: list[Any] = []
@@ -99,11 +94,8 @@ class Guards:
                 continue
             if type(value) is types.ModuleType:
                 self.module(value, name)
-            elif (
-                type(value) is types.BuiltinFunctionType and name not in self.passed and not is_listed(value)
-            ):
-                continue  # a call of it would have been seen
-            else:
+            elif type(value) is not types.BuiltinFunctionType or name in self.passed or is_listed(value):
+                # a call of any other would have been seen
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
@@ -195,14 +187,11 @@ class Guards:
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a variable of a closure has no value as yet."""
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False
+    """Whether a variable of a closure has no value as yet: only then the cell is equal to one without."""
+    return bool(cell == _EMPTY)
 
 
+_EMPTY = types.CellType()
 # The object that holds NumPy's error settings, a new one after each change; else a new object at each call.
 _current_settings: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object

@@ -66,11 +66,8 @@ floor full isscalar linspace max mean median min ndim ones ones_like outer prod 
 split squeeze stack std sum transpose var where zeros zeros_like
 """
 NUMPY_FUNCTIONS = frozenset(_OF_NUMPY.split())
-FUNCTIONS: dict[str, frozenset[str]] = {
-    "builtins": frozenset(_BUILTINS.split()),
-    "numpy": NUMPY_FUNCTIONS,
-    "sys": frozenset({"exc_info", "intern"}),
-}
+FUNCTIONS = {"builtins": frozenset(_BUILTINS.split()), "numpy": NUMPY_FUNCTIONS}
+FUNCTIONS["sys"] = frozenset({"exc_info", "intern"})
 _ITERATED: tuple[Any, ...] = ([], (), {}, set(), "", b"", range(0), {}.values(), {}.items(), {}.keys())
 TYPES: frozenset[Any] = frozenset(
     {
@@ -93,9 +90,7 @@ NOT_PURE = frozenset(
      "__getattribute__", "__setattr__", "__delattr__", "__subclasses__", "__format__", "__reduce_ex__"}
 )  # fmt: skip
 
-_ARITHMETIC = """
-add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or
-"""
+_ARITHMETIC = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
 _MORE = """
 aenter aexit array array_function array_interface array_priority array_struct array_ufunc buffer bytes copy
 deepcopy del delete dlpack enter exit fspath getattr length_hint missing next post_init set
@@ -161,10 +156,8 @@ def _is_kernel(name: str) -> bool:
 
 def is_listed_type(kind: type) -> bool:
     """Whether instances of a class made in C hold no state but what was given to them."""
-    return kind in TYPES or any(
-        issubclass(kind, base) and kind.__module__ in ("builtins", "numpy")
-        for base in (BaseException, np.generic)
-    )
+    of_python = kind.__module__ in ("builtins", "numpy")
+    return kind in TYPES or (of_python and issubclass(kind, (BaseException, np.generic)))
 
 
 def is_numpy_function(x: Any) -> bool:

@@ -39,7 +39,8 @@ _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's file
 # What stands around steps and holds much that they do not read. Where the code that ran is known, only the
 # attributes are guarded that it names.
 _AROUND = ("ranvier.train.", "ranvier.data.")
-_METHODS = ("step", "zero_grad", "_settings", "_state_names")
+# The program may have replaced these.
+METHODS = ("step", "zero_grad", "_settings", "_state_names")
 # What shows settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
@@ -227,12 +228,6 @@ def guard_hooks(walk: Walk, leaves: Iterable[Tensor]) -> None:
 
 
 # --- optimizers
-def guard_methods(walk: Walk, optimizer: Any, text: str) -> None:
-    """Methods that the program has replaced."""
-    walk.kind(optimizer, text)
-    walk.items(vars(optimizer), _METHODS, f"{text}.")
-
-
 def guard_settings(walk: Walk, optimizers: list[tuple[Any, str]]) -> None:
     """The settings and names of the state, where the user's code may read them."""
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
@@ -263,7 +258,7 @@ def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]
     Numbers among the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
-    walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
+    walk.items(own, ("param_groups", "state", "_plans", *METHODS), f"{name}.", follow=False)
     walk.list(optimizer.param_groups, f"the groups of {name}")
     walk.list(group["params"], f"the parameters of {name}")
     fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]

@@ -112,9 +112,8 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
         solo, fused = row["solo"], tuple(row["fused"])
         ns = row["solo_ns" if solo else "team_ns"]
         ns = ns if ns < _NOT_MEASURED else math.nan
-        made.append(
-            Instruction(number, op, fused, row["prepared"], reads, writes, not solo, ns, row["place"])
-        )
+        of_row = fused, row["prepared"], reads, writes, not solo, ns, row["place"]
+        made.append(Instruction(number, op, *of_row))
     return made
 
 

@@ -30,9 +30,7 @@ _PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozens
 )
 # NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
 _PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
-_NUMPY_SETTINGS = (
-    "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
-)  # fmt: skip
+_OF_SETTINGS = ("_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py")
 
 
 # Whose code it is: the user's, or that of an installed package; this library's; that of an import, which is
@@ -50,7 +48,7 @@ def origin_of(file: str, module: str = "") -> int:
     if file.startswith(_NUMPY):
         if not file.startswith(_PURE_NUMPY):
             return PYTHON
-        return NUMPY_SETTINGS if file.endswith(_NUMPY_SETTINGS) else NUMPY
+        return NUMPY_SETTINGS if file.endswith(_OF_SETTINGS) else NUMPY
     if file.startswith("<frozen "):
         return IMPORT if file.startswith("<frozen importlib") else PYTHON
     return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
@@ -89,10 +87,11 @@ _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
 
 def rule_of(origin: int, module: str, name: str) -> tuple[set[int], int]:
     """Of a function: the callers whose call makes the step eager, and what is noted."""
-    for whose, of, names, refused_from, noted in _RULES:
-        if whose == origin and of in ("", module) and (names is None or name in names):
-            return refused_from, noted
-    raise ValueError(origin)
+    return next(
+        (refused_from, noted)
+        for whose, of, names, refused_from, noted in _RULES
+        if whose == origin and of in ("", module) and (names is None or name in names)
+    )
 
 
 # --- classes

@@ -48,9 +48,7 @@ class Reads:
         self._find_rest(walk)
         self.core.set_guards(walk.all())
 
-    def of_run(
-        self, recording: Recording, modules: list[Any], fixed: list[Tensor | None], walk: Walk | None = None
-    ) -> str:
+    def of_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
         """Finds what a run has read; "" or why it cannot be compared.
 
         modules: those that outlive the step. fixed: results that do. walk: what it leads to, where that is
@@ -97,7 +95,7 @@ class Reads:
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may ask whether there is one.
-        asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
+        asked = [t for t in walk.tensors if id(t) not in expected] if "grad" in walk.names else []
         for t in asked:
             exists = of_gradients.before(recording, t) is not None
             walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))

@@ -91,7 +91,7 @@ def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool,
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _settings()
+    settings = _core._signature((), {}, False)  # of the library, such as the default dtype
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
@@ -118,16 +118,11 @@ def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool,
     return Run(result, recorded, arguments)
 
 
-def _settings() -> Any:
-    """The settings of the library, such as the default dtype, as they are a part of each signature."""
-    return _core._signature((), {}, False)
-
-
 def _compare_settings(recorded: Recording, before: Any) -> None:
     """After the run: a step may change no setting, and other threads none of what it depends on."""
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
-    if _settings() == before:
+    if _core._signature((), {}, False) == before:
         return
     if other_threads():  # one of them may have changed it
         recorded.passing = True

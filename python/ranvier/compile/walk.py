@@ -98,8 +98,7 @@ class Walk(Guards):
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
 
-    def _variables(self, names: Iterable[str], variables: dict[str, Any], place: str) -> None:
-        names = tuple(names)
+    def _variables(self, names: set[str], variables: dict[str, Any], place: str) -> None:
         self.items(variables, names, "the variable ", f" in {place}")
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
@@ -126,7 +125,8 @@ class Walk(Guards):
     def _optimizer(self, x: Any, text: str) -> None:
         if not is_of_library(type(x)):
             self._instance(x, text, None)
-        library.guard_methods(self, x, text)
+        self.kind(x, text)
+        self.items(vars(x), library.METHODS, f"{text}.")
         others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
         self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         self.optimizers.append((x, text))

@@ -168,17 +168,11 @@ class CompiledParts:
         self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what the value was made from, and the value
 
     def of(
-        self,
-        trainer: Training,
-        name: str,
-        function: Callable[..., Any],
-        *,
-        eager: bool = False,
-        **settings: Any,
+        self, trainer: Training, name: str, function: Callable[..., Any], *, eager: bool = False, **more: Any
     ) -> CompiledOrEager:
         """The compiled form of a function, made again where the trainer has changed."""
-        settings["eager"] = eager or not trainer.compile
-        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
+        more["eager"] = eager or not trainer.compile
+        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **more)
         part: CompiledOrEager = self.kept(trainer, name, make)
         return part
 
