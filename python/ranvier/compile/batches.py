@@ -1,4 +1,9 @@
-"""Many calls in one: `step.run`, and which samples of arrays a program runs on, batch after batch."""
+"""Many calls in one: `step.run`, and the batches of a Trainer.
+
+`Batches` says which samples of the arguments each call gets. `ManyCalls` is the part of
+`CompiledFunction` that replays a program on one batch after the other in the core, until the next call
+has to be made in Python. Then `_together` makes one result of those of the parts.
+"""
 
 from __future__ import annotations
 

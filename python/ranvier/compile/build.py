@@ -1,4 +1,8 @@
-"""A program from a recording: what is put together, and why it may not be."""
+"""A program is built from a recorded run.
+
+The run has left kernel calls, results and gradients, and has read values in Python. `build` puts them
+together, and raises CaptureError with the reason where a replay could not do what the run has done.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""CompiledFunction: what `rv.compile` returns for a function or method."""
+"""CompiledFunction: what `rv.compile` returns for a function, and what it decides at each call.
+
+A call is replayed by a program, recorded for a new one, checked beside one, or made eagerly (`_answer`).
+The cache (`cache.py`) has the programs and says which calls are worth a recording. The policy
+(`policy.py`) says what differs for methods, models and steps of a Trainer.
+"""
 
 from __future__ import annotations
 

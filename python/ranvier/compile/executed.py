@@ -1,6 +1,8 @@
-"""Executed: which of the user's code a recording runs, and which C functions that code calls.
+"""Which code a recorded run enters, and which names that code has.
 
-The library's own code is not noted: its classes declare what a step may depend on (`library.py`).
+`Executed` is told by ``sys.setprofile`` of each function that begins and each C function that is called.
+By the table in `origins.py` it notes the code, or refuses the step. `Names` are the names in a code
+object, by which `walk.py` finds what the code may have read.
 """
 
 from __future__ import annotations

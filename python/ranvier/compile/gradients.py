@@ -1,4 +1,9 @@
-"""The gradients that a step begins with, or leaves."""
+"""The gradients that a step begins with, or leaves.
+
+A step may make gradients, add to those of an earlier step, read them, or end with none. These functions
+find in a recording which it does, for the program (what a replay leaves) and for its guards (what it
+needs).
+"""
 
 from __future__ import annotations
 

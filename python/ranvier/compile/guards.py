@@ -1,4 +1,9 @@
-"""Guards on values: what a step has read, as the core compares it before each replay."""
+"""Guards: values that a step has read, with the places where they were.
+
+The core reads each place again before a replay, and compares. `Guards` has the guards of one step and
+makes them; `walk.py` says of which values. A value that cannot be compared denies the step, which then
+runs eagerly.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a captured step may read: one row for each kind of value, with its guard.
+"""Which containers, functions and classes a captured step may use.
 
-A value of any other kind cannot be compared, so that the step runs eagerly. The rows are tables: PLAIN
-(compared by value), CONTAINERS (compared item by item), FUNCTIONS, MODULES and TYPES (functions and classes
-made in C whose results follow from their arguments alone). `walk.py` follows what the rows name.
+CONTAINERS are compared item by item. FUNCTIONS, MODULES and TYPES are made in C, and their results follow
+from their arguments alone. A step that uses others runs eagerly; `values.py` has the values that are
+compared whole.
 """
 
 from __future__ import annotations

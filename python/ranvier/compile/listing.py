@@ -1,4 +1,8 @@
-"""What a program shows of itself: instructions, operands, buffers, memory, and all of them as a table."""
+"""What a program shows of itself: instructions, operands, buffers, memory, and all of them as a table.
+
+The core numbers the memory of a program. Here it gets the names that a user knows: those of parameters,
+gradients, optimizer state and arguments.
+"""
 
 from __future__ import annotations
 

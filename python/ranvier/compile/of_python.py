@@ -1,4 +1,8 @@
-"""Guards on objects of Python's own library and NumPy, other than containers and functions."""
+"""Guards on objects of Python's own library and NumPy, other than containers and functions.
+
+Each function here is a row of the table `_FOLLOW` in `walk.py`: it makes the guards of one kind of value,
+or denies it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Program: the kernel calls of a recording, and all that a replay needs besides them."""
+"""Program: the kernel calls of a recording, and what a replay needs besides them.
+
+A replay is one call into the core (`call`), which compares arguments and guards, runs the instructions
+and gives arrays. Before it, the settings of optimizers are copied for the kernels; after it, `results.py`
+makes Tensors of the arrays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a program reads besides its arguments, and the guards by which the core notices a change of it."""
+"""What a program reads besides its arguments: its guards.
+
+They come from a walk through what the step's code can reach, and from what no name leads to: modes, the
+random stream, optimizers, hooks, gradients of earlier steps.
+"""
 
 from __future__ import annotations
 

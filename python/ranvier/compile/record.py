@@ -1,4 +1,9 @@
-"""One eager run of a function, recorded, and whether it can be replayed."""
+"""One eager run of a function, recorded, and whether it can be replayed.
+
+`record` runs the function while the core keeps its kernel calls, arguments notice what is done with them,
+and `executed.py` notes the code. The other functions say why a result, or a second run, is nothing that a
+replay would give.
+"""
 
 from __future__ import annotations
 

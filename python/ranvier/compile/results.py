@@ -1,4 +1,8 @@
-"""What a step returns, as a replay makes it: new Tensors, and Tensors that outlive the step."""
+"""What a step returns, and how a replay makes it.
+
+The form of the result is kept, with places of its Tensors. A replay fills them with new Tensors, with
+Tensors that outlive the step, with views of those, or with the gradient that it has left.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a signature (`replay/signature.cpp`) is of: arguments and results in Python as structures of items."""
+"""Arguments and results as structures of items: tuples, lists, dicts and dataclasses.
+
+The core tells calls apart by the signature of their arguments (`replay/signature.cpp`). Here are the same
+structures in Python: their parts, the arrays in them, and a copy with other parts.
+"""
 
 from __future__ import annotations
 
