@@ -26,7 +26,7 @@ from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
-from ranvier.compile.record import Call, CaptureError, Run, detached, difference, record
+from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
 from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
@@ -155,7 +155,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     return self._replayed(program, results, args, kwargs)
             found = _core._signature(args, kwargs, self._policy.as_tensors)
             if isinstance(found, str):  # why there is no signature
-                return self._declined(Call(args, kwargs), found)
+                return self._declined(OneCall(args, kwargs), found)
             key, arrays = found
             began = perf_counter() if self._cache.untimed else 0.0
             for program in self._cache.kept.get(key, ()):
@@ -163,9 +163,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 if results is not None:
                     self._cache.used(key, began)
                     return self._replayed(program, results, args, kwargs)
-            return self._not_replayed(Call(args, kwargs, key, arrays))
+            return self._not_replayed(OneCall(args, kwargs, key, arrays))
 
-    def _not_replayed(self, call: Call) -> Any:
+    def _not_replayed(self, call: OneCall) -> Any:
         """A call that no program fits."""
         if _core._modes_are_asked():  # about each call of the step
             return self._eager(call.args, call.kwargs)
@@ -176,7 +176,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
         return self._record(call, becomes)
 
-    def _first(self, call: Call) -> Any:
+    def _first(self, call: OneCall) -> Any:
         """A call that has no program, and may be recorded."""
         program, walk = self._policy.before_first(self._function, call)
         if program is not None:
@@ -238,7 +238,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._rest(function, calls, bool(self._cache.kept))
         policy.when_resting(self, calls)
 
-    def _declined(self, call: Call, why: str) -> Any:
+    def _declined(self, call: OneCall, why: str) -> Any:
         """A call that is not recorded."""
         eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
         result = eager(call.args, call.kwargs)
@@ -260,7 +260,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._policy.when_refused(self, why)
 
     # --- recordings and checks
-    def _record(self, call: Call, checked: Program | None = None, walk: Walk | None = None) -> Any:
+    def _record(self, call: OneCall, checked: Program | None = None, walk: Walk | None = None) -> Any:
         """An eager call that is recorded: for a program, or beside one that is checked.
 
         walk: what a step of the library's own leads to, in which no code of the user's runs.

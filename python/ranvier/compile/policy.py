@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ranvier.compile.program import Program
-from ranvier.compile.record import Call, callers_level
+from ranvier.compile.record import OneCall, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
@@ -57,7 +57,7 @@ class Policy:
         """The arguments of a call, from those of `run`."""
         return args
 
-    def before_first(self, function: Any, call: Call) -> tuple[Program | None, Walk | None]:
+    def before_first(self, function: Any, call: OneCall) -> tuple[Program | None, Walk | None]:
         """Before the first recording of a signature: a program that serves it already, and what the step
         leads to if it is known that no code of the user's runs in it."""
         return None, None

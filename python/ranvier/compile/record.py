@@ -63,7 +63,7 @@ def callers_level() -> int:
     return level
 
 
-class Call(NamedTuple):
+class OneCall(NamedTuple):
     """One call of a compiled function. key: its signature. arrays: of the arguments, in that order."""
 
     args: tuple[Any, ...]
@@ -80,7 +80,7 @@ class Run(NamedTuple):
     arguments: Arguments
 
 
-def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool, program: Any) -> Run:
+def record(function: Callable[..., Any], call: OneCall, policy: Policy, read: bool, program: Any) -> Run:
     """Runs the step once, eagerly and recorded.
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as

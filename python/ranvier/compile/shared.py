@@ -22,7 +22,7 @@ from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import READ_BY_KERNELS
 from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
-from ranvier.compile.record import Call
+from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
 from ranvier.compile.signature import is_array
 from ranvier.compile.values import canonical, pairs_of
@@ -131,7 +131,7 @@ class Shared:
         return program if program.is_current() else None
 
 
-def form(walk: Walk | None, call: Call) -> StepForm | None:
+def form(walk: Walk | None, call: OneCall) -> StepForm | None:
     """The form of a step of the library's own; None where it is not known."""
     if walk is None or call.kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in call.args):
         return None

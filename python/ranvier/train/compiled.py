@@ -16,7 +16,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.policy import Policy
-from ranvier.compile.record import Call, CaptureError, callers_level
+from ranvier.compile.record import CaptureError, OneCall, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
@@ -29,7 +29,7 @@ _RECORDING = 0.005  # seconds that a small recording takes
 class OfTrainer(Policy):
     """Of the compiled function of a Trainer.
 
-    Args: as of CompiledOrEager.
+    name: the caller, for the warning. shares: whether other fits may use the programs.
     """
 
     as_tensors = True
@@ -39,7 +39,7 @@ class OfTrainer(Policy):
         # the forms of programs that were not checked as yet, by the hash of their key
         self._forms: dict[int, Any] = {}
 
-    def before_first(self, function: Any, call: Call) -> tuple[Any, Walk | None]:
+    def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
         """A program of another fit, if there is one."""
         walk = _of_library(function)
         form = shared.form(walk, call) if self._shares else None
