@@ -151,7 +151,7 @@ class ManyCalls:
                     self._cache.ran.extend(programs)
 
     def writes(self: Any, arrays: Iterable[Any]) -> bool:
-        """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
+        """True if the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 

@@ -93,6 +93,6 @@ def _watched(modules: list[Any]) -> list[Tensor]:
 
 
 def _is_alone(array: Array) -> bool:
-    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    """True if the array is all of its memory: who changes the memory then changes this Tensor."""
     base = array.base
     return base is None or (type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes)

@@ -321,7 +321,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return result
 
     def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
-        """Whether the program stays; False where it has to be made anew from this run.
+        """True if the program stays; False where it has to be made anew from this run.
 
         settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
         """

@@ -25,7 +25,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 class OfModel(Policy):
-    """Of the call of a compiled model: the forward pass of its module, replayed without a tape.
+    """The policy of a compiled model's call: the forward pass of its module, replayed without a tape.
 
     Attributes:
         model: a weak reference to it.

@@ -90,7 +90,7 @@ def names_of(code: CodeType) -> Names:
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
-    """Whether an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
+    """True if an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
     methods only."""
     step, after = steps[i], steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
@@ -105,7 +105,7 @@ def _is_called(steps: list[Any], i: int) -> bool:
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
-    """Of the hidden names those whose every use is one that guards cover: `function.__code__`,
+    """Those of the hidden names whose every use is one that guards cover: `function.__code__`,
     `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
     own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
     uses: dict[str, list[bool]] = {}
@@ -158,11 +158,11 @@ class Executed:
 
     @property
     def ignores(self) -> bool:
-        """Whether an import runs, or what a signal calls: no part of the step."""
+        """True if an import runs, or what a signal calls: no part of the step."""
         return self._ignored is not None
 
     def __enter__(self) -> Executed:
-        # What the garbage collector calls would be noted, too, so it waits until the step has ended.
+        # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)
         handlers = map(_signal.getsignal, _SIGNALS)
@@ -281,7 +281,7 @@ def _origin(frame: Any) -> tuple[int, str]:
 
 
 def looks_at_class(function: Any) -> bool:
-    """Whether a function's own code names `type`: an array of NumPy is of another class in a recording."""
+    """True if a function's own code names `type`: an array of NumPy is of another class in a recording."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
     for code in codes:  # grows: with the code inside
         codes += inner_of(code)

@@ -76,7 +76,7 @@ class Guards:
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """What a guard that does not hold is on, in words."""
+        """The value that a guard is on, in words, for one that does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
@@ -106,7 +106,7 @@ class Guards:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # What is only asked for attributes has no others read.
+        # Of a module that the code only asks for attributes, no others are read.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:
@@ -192,7 +192,7 @@ class Guards:
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a variable of a closure has no value as yet: only then the cell is equal to one without."""
+    """True if a variable of a closure has no value as yet: only then the cell is equal to one without."""
     return bool(cell == _EMPTY)
 
 
@@ -204,7 +204,7 @@ _current_settings: Callable[[], Any] = getattr(
 
 
 def _error_handling() -> Any:
-    """What np.seterr and np.errstate have set."""
+    """The settings of np.seterr and np.errstate."""
     return _settings_in(_current_settings())
 
 

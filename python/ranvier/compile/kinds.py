@@ -30,7 +30,7 @@ MOST = 1024  # items of a container
 
 
 class GuardKind:
-    """Of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
+    """The kinds of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 
@@ -112,7 +112,7 @@ kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
-# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+# Attributes of a Tensor that a step cannot read: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 
 # Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
@@ -124,12 +124,12 @@ TAKES_FUNCTIONS = frozenset(
 )
 TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
-# What stands for a function, method or attribute: it calls the one in `__wrapped__` (public_function.cpp).
+# The classes of wrappers of a function, method or attribute, in `__wrapped__` (public_function.cpp).
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 
 def is_listed(function: Any) -> bool:
-    """Whether the result of a function made in C follows from its arguments and its owner alone."""
+    """True if the result of a function made in C follows from its arguments and its owner alone."""
     owner, name = getattr(function, "__self__", None), function.__name__
     if name in NOT_PURE:
         return False
@@ -155,13 +155,13 @@ def _is_kernel(name: str) -> bool:
 
 
 def is_listed_type(kind: type) -> bool:
-    """Whether instances of a class made in C hold no state but what was given to them."""
+    """True if instances of a class made in C hold no state but what was given to them."""
     of_python = kind.__module__ in ("builtins", "numpy")
     return kind in TYPES or (of_python and issubclass(kind, (BaseException, np.generic)))
 
 
 def is_numpy_function(x: Any) -> bool:
-    """Whether x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
+    """True if x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
     name = getattr(x, "__name__", "")
     if isinstance(x, np.ufunc):
         return getattr(np, name, None) is x

@@ -41,7 +41,7 @@ _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's file
 _AROUND = ("ranvier.train.", "ranvier.data.")
 # The program may have replaced these.
 METHODS = ("step", "zero_grad", "_settings", "_state_names")
-# What shows settings of an optimizer.
+# Attributes that show settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 

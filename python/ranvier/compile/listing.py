@@ -1,4 +1,4 @@
-"""What a program shows of itself: instructions, operands, buffers, memory, and all of them as a table.
+"""A program as it can be printed: instructions, operands, buffers, memory, and all of them as a table.
 
 The core numbers the memory of a program. Here it gets the names that a user knows: those of parameters,
 gradients, optimizer state and arguments.
@@ -23,7 +23,7 @@ _WIDE = 42
 
 @dataclass(frozen=True)
 class Operand:
-    """What an instruction reads or writes.
+    """An operand that an instruction reads or writes.
 
     Attributes:
         buffer: number of its memory; two operands with the same number share memory.

@@ -30,13 +30,13 @@ def guard_set(walk: Walk, x: set[Any], text: str) -> None:
 
 
 def guard_members(walk: Walk, kind: enum.EnumMeta) -> None:
-    """Of an enumeration: by their names, and by their values."""
+    """Guard the members of an enumeration, by their names and by their values."""
     for name in ("_member_map_", "_value2member_map_", "_member_names_"):
         walk.container(getattr(kind, name), f"the members of {kind.__name__}")
 
 
 def guard_field(walk: Walk, x: Any, text: str) -> None:
-    """Of a dataclass."""
+    """Guard a field of a dataclass."""
     for name in ("name", "default", "default_factory", "_field_type"):
         walk.attribute(x, name, text)
 

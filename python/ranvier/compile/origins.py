@@ -86,7 +86,7 @@ _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
 
 
 def rule_of(origin: int, module: str, name: str) -> tuple[set[int], int]:
-    """Of a function: the callers whose call makes the step eager, and what is noted."""
+    """The callers whose call of a function makes the step eager, and what is noted of the function."""
     return next(
         (refused_from, noted)
         for whose, of, names, refused_from, noted in _RULES
@@ -106,7 +106,7 @@ def is_of_library(kind: type) -> bool:
 
 
 def is_python_class(kind: type) -> bool:
-    """Whether a class is made by Python code: it has no function of its own that is made in C."""
+    """True if a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
     if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
@@ -121,5 +121,5 @@ def is_python_class(kind: type) -> bool:
 
 
 def is_read(kind: type) -> bool:
-    """Whether the code of a class is read: it is the user's."""
+    """True if the code of a class is read: it is the user's."""
     return origin_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is USER

@@ -1,4 +1,4 @@
-"""What differs between kinds of compiled functions: `CompiledFunction` asks its policy at each such point.
+"""The differences between kinds of compiled functions: `CompiledFunction` asks its policy at each of them.
 
 A plain function has a `Policy`, which changes nothing. A subclass overrides the methods of the points where
 its kind differs; their names say when they are called. A policy holds no reference to the function.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """Of a plain function.
+    """The policy of a plain function.
 
     Attributes:
         forward_only: whether this is a model that always runs without a tape.
@@ -63,11 +63,11 @@ class Policy:
         return None, None
 
     def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
-        """Whether a run is recorded; else it is eager."""
+        """True if a run is recorded; else it is eager."""
         return True
 
     def after_recording(self, recording: Recording, result: Any) -> str:
-        """Why a run that can be replayed must not be; "": it may."""
+        """The reason why a run that can be replayed must not be; "": it may."""
         return ""
 
     def after_check(self, key: Any, program: Program) -> None:
@@ -83,7 +83,7 @@ class Policy:
 
 
 class OfMethod(Policy):
-    """Of the compiled method of one object."""
+    """The policy of the compiled method of one object."""
 
     is_kept = True
 

@@ -83,7 +83,7 @@ class Program:
 
     # --- replays
     def is_current(self) -> bool:
-        """Whether a replay would still do what the step does."""
+        """True if a replay would still do what the step does."""
         return self.refreshed() and self.core.is_current()
 
     def _refreshed_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -100,7 +100,7 @@ class Program:
         return True
 
     def grant(self, replays: int) -> None:
-        """So many replays until the next check; negative: no more checks."""
+        """Allow this many replays until the next check; negative: no more checks."""
         self.granted += replays - self.checks_left
         self.checks_left = replays
 

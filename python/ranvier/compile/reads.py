@@ -1,4 +1,4 @@
-"""What a program reads besides its arguments: its guards.
+"""The values that a program reads besides its arguments: its guards.
 
 They come from a walk through what the step's code can reach, and from what no name leads to: modes, the
 random stream, optimizers, hooks, gradients of earlier steps.
@@ -112,5 +112,5 @@ class Reads:
 
 
 def may_change(text: str) -> bool:
-    """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+    """True if this may change in a step that is replayed: gradients move, optimizers make their state."""
     return text == EARLIER or text.startswith(f"{STATE} of ")

@@ -73,7 +73,7 @@ class OneCall(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a recorded call has given."""
+    """A recorded call: its result, its recording and its arguments."""
 
     result: Any
     recording: Recording
@@ -156,7 +156,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 
 def _has_tape(x: Tensor) -> bool:
-    """Whether backward() could be called on a result: no node that it leads to has been freed."""
+    """True if backward() could be called on a result: no node that it leads to has been freed."""
     stack, seen = [x._grad_fn], set()
     while stack:
         node = stack.pop()
@@ -202,7 +202,7 @@ def _is_new_leaf(x: Tensor, kind: str) -> bool:
 
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
-    """Whether a result has a list or dict that the step also reads."""
+    """True if a result has a list or dict that the step also reads."""
     items = parts_of(result)
     if items is None:
         return False

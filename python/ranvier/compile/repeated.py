@@ -56,7 +56,7 @@ class Layers:
 
 
 class OfRepeated(Policy):
-    """Of the call of such a module, until it serves no more: then the module runs as it is written."""
+    """The policy of such a call, until it serves no more: then the module runs as it is written."""
 
     forward_only, clones, is_kept = True, False, True
 
@@ -105,7 +105,7 @@ def _end(call: CompiledFunction) -> None:
 
 
 def is_replayed(module: Any) -> bool:
-    """Whether it may be worth a recording, and no code is known that has to run at each call."""
+    """True if it may be worth a recording, and no code is known that has to run at each call."""
     if not all(map(_is_plain, Module.modules(module))):
         return False
     parameters = list(Module.parameters(module))
@@ -114,7 +114,7 @@ def is_replayed(module: Any) -> bool:
 
 
 def is_long(module: Any, args: tuple[Any, ...]) -> bool:
-    """Whether the arithmetic of a call takes so long that a replay saves nothing."""
+    """True if the arithmetic of a call takes so long that a replay saves nothing."""
     layers = list(Module.modules(module))
     if any(type(layer).__module__ == "ranvier.nn.conv" for layer in layers):
         return False
@@ -139,7 +139,7 @@ def _is_plain(module: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _stores(code: CodeType) -> bool:
-    """Whether code may change what outlives its call: a replay would not do it again."""
+    """True if code may change what outlives its call: a replay would not do it again."""
     steps = dis.Bytecode(code)
     return any(step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in steps)
 

@@ -1,4 +1,4 @@
-"""What a step returns, and how a replay makes it.
+"""The result of a step, and how a replay makes it.
 
 The form of the result is kept, with places of its Tensors. A replay fills them with new Tensors, with
 Tensors that outlive the step, with views of those, or with the gradient that it has left.
@@ -55,7 +55,7 @@ class Results:
             self.all_new = self.is_one = False
 
     def made(self, arrays: tuple[Array, ...]) -> Any:
-        """What the step returns, from the arrays of a replay."""
+        """The result of the step, made from the arrays of a replay."""
         if self.is_one:
             return wrap(arrays[0])
         arrived = iter(arrays)

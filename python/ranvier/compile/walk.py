@@ -1,4 +1,4 @@
-"""What a step has read in Python, found by following the names in the user's code.
+"""The values that a step has read in Python, found by following the names in the user's code.
 
 The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
 names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
@@ -232,7 +232,7 @@ class Walk(Guards):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
-        """What the code has used of a class of the user's."""
+        """Follow the members that the code has used of a class of the user's."""
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
@@ -252,10 +252,10 @@ class Walk(Guards):
         if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
-        # Whether its code looks any name up.
+        # True if its code looks any name up.
         own_way = "__getattribute__" in library.names_of_class(kind)
         self.kind(x, text)
-        # Whether code takes part that is not read: of Python or NumPy.
+        # True if code takes part that is not read: code of Python or NumPy.
         unread = any(is_python_class(b) and not is_of_library(b) and not is_read(b) for b in kind.__mro__)
         everything = unread or own_way or self.stores
         names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
@@ -271,7 +271,7 @@ class Walk(Guards):
         library.guard_slots(self, x, text, None if unread or own_way else self.names)
 
 
-# What follows a value, by its class.
+# The function that follows a value, by the value's class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: library.guard_tensor,
     np.ndarray: of_python.guard_array,

@@ -27,7 +27,7 @@ _RECORDING = 0.005  # seconds that a small recording takes
 
 
 class OfTrainer(Policy):
-    """Of the compiled function of a Trainer.
+    """The policy of a compiled function of a Trainer.
 
     name: the caller, for the warning. shares: whether other fits may use the programs.
     """
