@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 from ranvier.compile.program import Program
@@ -17,9 +17,6 @@ from ranvier.compile.record import OneCall, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
-
-if TYPE_CHECKING:
-    from ranvier.compile.compiled import CompiledFunction
 
 
 class Policy:
@@ -49,7 +46,7 @@ class Policy:
         """The function of a copy."""
         return function
 
-    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call that the core does not answer itself."""
         return call._answer(args, kwargs)
 
@@ -62,7 +59,7 @@ class Policy:
         leads to if it is known that no code of the user's runs in it."""
         return None, None
 
-    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
+    def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
         """True if a run is recorded; else it is eager."""
         return True
 
@@ -73,12 +70,12 @@ class Policy:
     def after_check(self, key: Any, program: Program) -> None:
         """After a check that has found no difference."""
 
-    def when_refused(self, call: CompiledFunction, why: str) -> None:
+    def when_refused(self, call: Any, why: str) -> None:
         """When calls run eagerly, for a reason: at the first one."""
         name = getattr(call, "__qualname__", type(call._function).__qualname__)
         warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
-    def when_resting(self, call: CompiledFunction, calls: int) -> None:
+    def when_resting(self, call: Any, calls: int) -> None:
         """When so many of the next calls run eagerly without being looked at."""
 
 

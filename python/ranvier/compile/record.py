@@ -13,7 +13,7 @@ import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
-
-if TYPE_CHECKING:
-    from ranvier.compile.policy import Policy
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
@@ -80,7 +77,7 @@ class Run(NamedTuple):
     arguments: Arguments
 
 
-def record(function: Callable[..., Any], call: OneCall, policy: Policy, read: bool, program: Any) -> Run:
+def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: Any) -> Run:
     """Runs the step once, eagerly and recorded.
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as

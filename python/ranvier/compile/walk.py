@@ -60,6 +60,7 @@ class Walk(Guards):
             self.abstract_classes()
         self.drain()
         library.guard_settings(self, self.optimizers)
+        self.drain()
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
