@@ -15,13 +15,8 @@ import sys
 import types
 from typing import Any
 
-_LATER = {
-    "compile": "api",
-    "constant": "api",
-    "CaptureError": "record",
-    "CompiledFunction": "compiled",
-    "Program": "program",
-}
+_LATER = {"CaptureError": "record", "CompiledFunction": "compiled", "Program": "program"}
+_LATER |= dict.fromkeys(("compile", "constant"), "api")
 _LATER |= dict.fromkeys(("Buffer", "Instruction", "Memory", "Operand"), "listing")
 __all__ = [
     "Buffer", "CaptureError", "CompiledFunction", "Instruction", "Memory", "Operand", "Program", "compile",

@@ -1,4 +1,10 @@
-"""compile and constant: the public functions."""
+"""compile and constant: the public functions.
+
+`compile` reads the arguments that PyTorch's has, too, and makes a `CompiledFunction` of a function or a
+compiled model of a module. `constant` declares values that a step makes from none of its arguments. The
+words of this package (captured, recorded, replayed, guard ...) are explained in
+docs/design/captured_step.md.
+"""
 
 from __future__ import annotations
 

@@ -27,11 +27,9 @@ _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes"
 # Methods of np.ndarray that Watched does not forward to the caller's array: those that make objects, those
 # that Watched defines itself, and those by which NumPy and the core read memory.
 _NOT_FORWARDED = frozenset(
-    {
-        "__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
-        "__array_finalize__", "__array_priority__", "__array_ufunc__", "__array_function__", "__hash__",
-        "__array_wrap__", "__buffer__", "__array_interface__", "__array_struct__",
-    }
+    {"__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
+     "__array_finalize__", "__array_priority__", "__array_ufunc__", "__array_function__", "__hash__",
+     "__array_wrap__", "__buffer__", "__array_interface__", "__array_struct__"}
 )  # fmt: skip
 
 
@@ -116,14 +114,6 @@ for _name in ("__array_interface__", "__array_struct__"):
 Watched.__bytes__ = _forwarded("tobytes")  # type: ignore[attr-defined]
 
 
-def _watched(array: Array, memory: Array) -> Array:
-    """The view that the step gets. array: the caller's; memory: what the step reads, which is the caller's
-    array itself or a copy."""
-    view = memory.view(Watched)
-    np.ndarray.__setattr__(view, "_callers", array)
-    return view
-
-
 class Arguments:
     """The arrays among the arguments of one recorded call, in a ``with`` block.
 
@@ -168,7 +158,9 @@ class Arguments:
             self._tensors.append((x, array, memory))
             return x
         self.has_arrays = True
-        return _watched(array, memory)
+        view = memory.view(Watched)
+        np.ndarray.__setattr__(view, "_callers", array)
+        return view
 
     def __enter__(self) -> Arguments:
         for x, _, memory in self._tensors:
@@ -202,7 +194,7 @@ class Arguments:
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
     def callers(self, result: Any) -> Any:
-        """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
+        """The result of the step, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
         # What the step reads may be copies, so the callers' arrays are compared, too.

@@ -1,4 +1,9 @@
-"""Many calls in one: `step.run`, and which samples of arrays a program runs on, batch after batch."""
+"""Many calls in one: `step.run`, and the batches of a Trainer.
+
+`Batches` says which samples of the arguments each call gets. `ManyCalls` is the part of
+`CompiledFunction` that replays a program on one batch after the other in the core, until the next call
+has to be made in Python. Then `_together` makes one result of those of the parts.
+"""
 
 from __future__ import annotations
 
@@ -95,9 +100,7 @@ class ManyCalls:
                 batches.first += batches.done
         return _together(results)
 
-    def run_batches(
-        self: Any, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def run_batches(self: Any, args: Any, batches: Batches, kwargs: dict[str, Any] | None = None) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
         An array among the arguments has the samples or entries of all batches. The run ends
@@ -119,7 +122,7 @@ class ManyCalls:
             self._ran(program)
 
     def writes(self: Any, arrays: Iterable[Any]) -> bool:
-        """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
+        """True if the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 
@@ -175,10 +178,8 @@ def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
 def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
     """The steps of a run, those of one size together."""
     if not arrays or any(a.ndim == 0 for a in arrays):
-        what = "an array without axes" if arrays else "no array"
-        raise ValueError(
-            f"[run] got {what} among the arguments; expected arrays with an axis of steps or samples"
-        )
+        what = "an array without axes among" if arrays else "no array among"
+        raise ValueError(f"[run] got {what} the arguments; expected arrays with an axis of steps or samples")
     samples = len(arrays[0])
     if any(len(a) != samples for a in arrays):
         lengths = ", ".join(str(len(a)) for a in arrays)
@@ -211,7 +212,8 @@ def _together(results: list[tuple[Any, int]]) -> Any:
         for (_, count), found in zip(results, tensors, strict=True)
     ]
     shapes = {tuple([(a.shape[1:], a.dtype) for a in of_one]) for of_one in arrays}
-    if len(shapes) == 1 and all(_is_same(forms[0], form) for form in forms):
+    layouts = [_layout(form) for form in forms]
+    if len(shapes) == 1 and all(layout == layouts[0] for layout in layouts):
         return filled(forms[0], [wrap(np.concatenate(column)) for column in zip(*arrays, strict=True)])
     each: list[Any] = []
     for (result, count), form, found in zip(results, forms, tensors, strict=True):
@@ -219,11 +221,9 @@ def _together(results: list[tuple[Any, int]]) -> Any:
     return each
 
 
-def _is_same(form: Any, other: Any) -> bool:
-    """Whether two results, as of `flattened`, are Tensors and None at the same places."""
-    items, others = parts_of(form), parts_of(other)
-    if type(form) is not type(other) or items is None or others is None:
-        return type(form) is type(other) and (form is None or (type(form) is Place and form == other))
-    if len(items) != len(others) or (isinstance(form, dict) and [*form] != [*other]):
-        return False
-    return all(map(_is_same, items, others))
+def _layout(form: Any) -> Any:
+    """Equal for forms, as of `flattened`, that are Tensors and None at the same places; others are unlike."""
+    items = parts_of(form)
+    if items is None:
+        return form if form is None or type(form) is Place else object()
+    return type(form), [*form] if isinstance(form, dict) else None, [_layout(item) for item in items]

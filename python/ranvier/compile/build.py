@@ -1,4 +1,8 @@
-"""A program from a recording: what is put together, and why it may not be."""
+"""A program is built from a recorded run.
+
+The run has left kernel calls, results and gradients, and has read values in Python. `build` puts them
+together, and raises CaptureError with the reason where a replay could not do what the run has done.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
 from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, Run, holds_any, require_replayable
 from ranvier.compile.results import Results
+from ranvier.compile.signature import flattened
 from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
 from ranvier.tensors.memory import Array
@@ -28,7 +33,11 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     walk: what a step of the library's own leads to, of which no code was read.
     """
     result, recording, arguments = run.result, run.recording, run.arguments.arrays
-    results, tensors, kinds = Results.of_run(result, recording.core)
+    tensors: list[Tensor] = []
+    form = flattened(result, tensors)
+    kinds = [recording.core.kind_of(t._array) for t in tensors]
+    fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+    results = Results(form, fixed, tensors)
     outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
     of_gradients.forget_local(recording)
     gradients = of_gradients.left_by(recording)
@@ -40,7 +49,7 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     roots = [(function, "the step"), *run.arguments.others]
     reads = Reads(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
     fault = (
-        reads.of_run(recording, modules, results.fixed, walk)
+        reads.of_run(recording, modules, fixed, walk)
         or of_gradients.shared(kept)
         or of_gradients.odd(recording, gradients)
         or _shares_memory(recording, arguments, reads)
@@ -84,8 +93,6 @@ def _watched(modules: list[Any]) -> list[Tensor]:
 
 
 def _is_alone(array: Array) -> bool:
-    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    """True if the array is all of its memory: who changes the memory then changes this Tensor."""
     base = array.base
-    if base is None:
-        return True
-    return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
+    return base is None or (type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes)

@@ -131,7 +131,7 @@ class ProgramCache:
 
     # --- which calls are recorded
     def passes(self, key: Any) -> bool:
-        """Whether the reason against a recording, one that may pass, has come for the first time."""
+        """True if the reason against a recording, one that may pass, has come for the first time."""
         before = self._known.get(hash(key))
         self._known[hash(key)] = _PASSED
         self._passed += 1
@@ -189,7 +189,7 @@ class ProgramCache:
         self.row = max(self.row - _BY_REPLAY, 0)
 
     def is_rare(self) -> bool:
-        """Whether calls rest though what they do could be replayed: too much changes."""
+        """True if calls rest though what they do could be replayed: too much changes."""
         return self._recordings >= _FREE and bool(self.kept)
 
     def _count_replays(self) -> None:

@@ -1,4 +1,9 @@
-"""CompiledFunction: what `rv.compile` returns for a function or method."""
+"""CompiledFunction: what `rv.compile` returns for a function, and what it decides at each call.
+
+A call is replayed by a program, recorded for a new one, checked beside one, or made eagerly (`_answer`).
+The cache (`cache.py`) has the programs and says which calls are worth a recording. The policy
+(`policy.py`) says what differs for methods, models and steps of a Trainer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
-from ranvier.compile.record import Call, CaptureError, Run, detached, difference, record
+from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
 from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
@@ -43,13 +48,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     step_root = "_function"
 
-    def __init__(
-        self, function: Any, verify: bool | int = True, strict: bool = False, policy: Policy | None = None
-    ) -> None:
+    def __init__(self, function: Any, verify: int = True, strict: bool = False, policy: Any = None) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify, self._strict = verify, strict
-        self._policy = policy or Policy()
+        self._policy: Policy = policy or Policy()
         self._forget()
 
     def _forget(self) -> None:
@@ -74,12 +77,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _bound(self, instance: Any) -> Any:
         """The method of an object that has none yet: as a function, it gets its object as the first argument.
 
-        What the object has is found in the core (`__get__` of `_CompiledCall`).
+        What the object has is found in the core (`__get__` of `_CompiledCall`), which keeps the programs for
+        it: both are freed together.
         """
-        return MethodType(self._of(instance), instance)
-
-    def _of(self, instance: Any) -> Any:
-        """The programs for one object, which the core keeps for it: both are freed together."""
         try:
             with self._lock:  # Two threads may call it for the first time together.
                 method = attached(instance, self._place, None)
@@ -88,9 +88,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     method = CompiledFunction(self._function, self._verify, self._strict, policy)
                     attach(instance, self._place, method)
                     self._instances.add(method)
-                return method
         except (AttributeError, TypeError):  # The object has no __dict__, or allows no weak references.
-            return self
+            method = self
+        return MethodType(method, instance)
 
     # --- what a user sees, copies, pickles
     @property
@@ -147,26 +147,25 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 return self._eager(args, kwargs)
         with self._lock:  # Other threads wait while a step is recorded, checked or replayed.
             for program in (self._latest, self._before):
-                results = None
-                if program is not None and (not program.plans or program.refreshed()):
-                    results = program.call(args, kwargs)
+                results = None if program is None else program.call(args, kwargs)
                 if results is not None:
-                    if program is self._latest and results is not False:
-                        program.arm(self, vars(self._function) if self._policy.forward_only else None)
+                    if program.may_arm and program is self._latest and results is not False:
+                        model = vars(self._function) if self._policy.forward_only else None
+                        self._arm(program, program.core, program.results.is_one, model, self._lock)
                     return self._replayed(program, results, args, kwargs)
             found = _core._signature(args, kwargs, self._policy.as_tensors)
             if isinstance(found, str):  # why there is no signature
-                return self._declined(Call(args, kwargs), found)
+                return self._declined(OneCall(args, kwargs), found)
             key, arrays = found
             began = perf_counter() if self._cache.untimed else 0.0
             for program in self._cache.kept.get(key, ()):
-                results = program.call(args, kwargs) if not program.plans or program.refreshed() else None
+                results = program.call(args, kwargs)
                 if results is not None:
                     self._cache.used(key, began)
                     return self._replayed(program, results, args, kwargs)
-            return self._not_replayed(Call(args, kwargs, key, arrays))
+            return self._not_replayed(OneCall(args, kwargs, key, arrays))
 
-    def _not_replayed(self, call: Call) -> Any:
+    def _not_replayed(self, call: OneCall) -> Any:
         """A call that no program fits."""
         if _core._modes_are_asked():  # about each call of the step
             return self._eager(call.args, call.kwargs)
@@ -177,7 +176,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
         return self._record(call, becomes)
 
-    def _first(self, call: Call) -> Any:
+    def _first(self, call: OneCall) -> Any:
         """A call that has no program, and may be recorded."""
         program, walk = self._policy.before_first(self._function, call)
         if program is not None:
@@ -239,7 +238,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._rest(function, calls, bool(self._cache.kept))
         policy.when_resting(self, calls)
 
-    def _declined(self, call: Call, why: str) -> Any:
+    def _declined(self, call: OneCall, why: str) -> Any:
         """A call that is not recorded."""
         eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
         result = eager(call.args, call.kwargs)
@@ -261,7 +260,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._policy.when_refused(self, why)
 
     # --- recordings and checks
-    def _record(self, call: Call, checked: Program | None = None, walk: Walk | None = None) -> Any:
+    def _record(self, call: OneCall, checked: Program | None = None, walk: Walk | None = None) -> Any:
         """An eager call that is recorded: for a program, or beside one that is checked.
 
         walk: what a step of the library's own leads to, in which no code of the user's runs.
@@ -322,7 +321,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return result
 
     def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
-        """Whether the program stays; False where it has to be made anew from this run.
+        """True if the program stays; False where it has to be made anew from this run.
 
         settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
         """

@@ -25,7 +25,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 class OfModel(Policy):
-    """Of the call of a compiled model: the forward pass of its module, replayed without a tape.
+    """The policy of a compiled model's call: the forward pass of its module, replayed without a tape.
 
     Attributes:
         model: a weak reference to it.
@@ -243,10 +243,7 @@ def _is_same(model: Any, other: Any) -> Any:
 
 
 def _any_requires_grad(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    for x in (*args, *kwargs.values()):  # noqa: SIM110  a frame less than any()
-        if isinstance(x, Tensor) and x.requires_grad:
-            return True
-    return False
+    return any(isinstance(x, Tensor) and x.requires_grad for x in (*args, *kwargs.values()))
 
 
 _SET_CLASS = vars(object)["__class__"].__set__

@@ -1,6 +1,8 @@
-"""Executed: which of the user's code a recording runs, and which C functions that code calls.
+"""Which code a recorded run enters, and which names that code has.
 
-The library's own code is not noted: its classes declare what a step may depend on (`library.py`).
+`Executed` is told by ``sys.setprofile`` of each function that begins and each C function that is called.
+By the table in `origins.py` it notes the code, or refuses the step. `Names` are the names in a code
+object, by which `walk.py` finds what the code may have read.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def names_of(code: CodeType) -> Names:
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
-    """Whether an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
+    """True if an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
     methods only."""
     step, after = steps[i], steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
@@ -98,13 +100,12 @@ def _is_called(steps: list[Any], i: int) -> bool:
     if step.opname not in ("LOAD_ATTR", "LOAD_SUPER_ATTR"):
         return False
     bound = sys.version_info >= (3, 12) and bool(step.arg & 1)
-    return bound or (
-        i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR") and _is_called(steps, i - 1)
-    )
+    after_load = i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR")
+    return bound or (after_load and _is_called(steps, i - 1))
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
-    """Of the hidden names those whose every use is one that guards cover: `function.__code__`,
+    """Those of the hidden names whose every use is one that guards cover: `function.__code__`,
     `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
     own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
     uses: dict[str, list[bool]] = {}
@@ -157,11 +158,11 @@ class Executed:
 
     @property
     def ignores(self) -> bool:
-        """Whether an import runs, or what a signal calls: no part of the step."""
+        """True if an import runs, or what a signal calls: no part of the step."""
         return self._ignored is not None
 
     def __enter__(self) -> Executed:
-        # What the garbage collector calls would be noted, too, so it waits until the step has ended.
+        # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)
         handlers = map(_signal.getsignal, _SIGNALS)
@@ -212,7 +213,7 @@ class Executed:
         refused_from, noted = rule_of(origin, module, code.co_name)
         if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
             all_settings = f"asks for all settings of an object of the library ({code.co_name})"
-            self._refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
+            self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
         if noted == origins.READ:
             self.codes[id(code)] = code, frame.f_globals
             self._ignored = frame  # also what `dis` looks up
@@ -261,13 +262,10 @@ class Executed:
             kind = owner if isinstance(owner, type) else type(owner)
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             where = module or ("" if owner is None else of_class)
-            self._refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
+            self.refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
 
-    def refuse_call(self, name: str) -> None:
-        """The step looks up, or stores, a name made at run time that no guard compares."""
-        self._refuse(f"calls {name}", at_run_time=True)
-
-    def _refuse(self, what: str, at_run_time: bool = False) -> None:
+    def refuse(self, what: str, at_run_time: bool = False) -> None:
+        """at_run_time: the step looks up, or stores, a name made at run time that no guard compares."""
         if self.fault:
             return
         why = "whose effect or result a replay would not repeat; call it outside the step and pass its result"
@@ -283,7 +281,7 @@ def _origin(frame: Any) -> tuple[int, str]:
 
 
 def looks_at_class(function: Any) -> bool:
-    """Whether a function's own code names `type`: an array of NumPy is of another class in a recording."""
+    """True if a function's own code names `type`: an array of NumPy is of another class in a recording."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
     for code in codes:  # grows: with the code inside
         codes += inner_of(code)

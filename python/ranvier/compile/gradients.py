@@ -1,4 +1,9 @@
-"""The gradients that a step begins with, or leaves."""
+"""The gradients that a step begins with, or leaves.
+
+A step may make gradients, add to those of an earlier step, read them, or end with none. These functions
+find in a recording which it does, for the program (what a replay leaves) and for its guards (what it
+needs).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,9 @@ import numpy as np
 from ranvier.tensors.memory import Array, like
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
+
+# As `_core.Program.set_call` takes it.
+Left = list[tuple[Tensor, Tensor | None, int]]
 
 
 def forget_local(recording: Recording) -> None:
@@ -27,13 +35,11 @@ def left_by(recording: Recording) -> list[tuple[Tensor, Tensor]]:
     return [(leaf, leaf._grad) for leaf, *_ in recording.leaves.values() if leaf._grad is not None]
 
 
-def changes(
-    recording: Recording, kept: list[Array]
-) -> tuple[list[tuple[Tensor, Tensor | None, int]], list[Tensor]]:
+def changes(recording: Recording, kept: list[Array]) -> tuple[Left, list[Tensor]]:
     """The leaves to which the step gives another gradient, each with this and its number among the `kept`
     arrays, or -1; and what it changes in place besides gradients."""
     number = {id(array): i for i, array in enumerate(kept)}
-    left: list[tuple[Tensor, Tensor | None, int]] = []
+    left: Left = []
     gradients = set()
     for leaf, before, _ in recording.leaves.values():
         grad = leaf._grad

@@ -1,4 +1,9 @@
-"""Guards on values: what a step has read, as the core compares it before each replay."""
+"""Guards: values that a step has read, with the places where they were.
+
+The core reads each place again before a replay, and compares. `Guards` has the guards of one step and
+makes them; `walk.py` says of which values. A value that cannot be compared denies the step, which then
+runs eagerly.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +41,6 @@ class Guards:
         passed: names that the user's code loads otherwise than to call them.
         texts: strings in the user's code, and those that it leads to.
         library_names: names in the library's code that ran.
-        reads_gradients: whether the user's code names `grad`.
     """
 
     def __init__(self, executed: Executed) -> None:
@@ -49,6 +53,7 @@ class Guards:
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}  # by id
         self.users = False
+        self.library_names = {name for code in executed.library.values() for name in code.co_names}
         self._codes, self._library, self._called = executed.codes, executed.library, executed.called
         self._watched = executed.watched
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
@@ -60,23 +65,18 @@ class Guards:
         self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
         self._reads_code = executed.reads_code or "__code__" in self.names
-        self.reads_gradients = "grad" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
         # ... and whether another function may call it
         self._takes_functions = executed.calls_back or "__call__" in self.names
         self._takes_functions |= self._sorts and "sort" in self.names
 
-    @functools.cached_property
-    def library_names(self) -> set[str]:
-        return {name for code in self._library.values() for name in code.co_names}
-
     def all(self) -> list[Guard]:
         """All guards, in the order of places."""
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """What a guard that does not hold is on, in words."""
+        """The value that a guard is on, in words, for one that does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
@@ -86,7 +86,7 @@ class Guards:
         return f"{text[0]}{name}{text[1]}"
 
     def items(
-        self, owner: dict[Any, Any], names: Iterable[Any], before: str, after: str = "", follow: bool = True
+        self, owner: Any, names: Iterable[Any], before: str, after: str = "", follow: bool = True
     ) -> None:
         """A guard on the items of a dict with these names, be they there or not."""
         values: list[Any] = []
@@ -99,17 +99,14 @@ class Guards:
                 continue
             if type(value) is types.ModuleType:
                 self.module(value, name)
-            elif (
-                type(value) is types.BuiltinFunctionType and name not in self.passed and not is_listed(value)
-            ):
-                continue  # a call of it would have been seen
-            else:
+            elif type(value) is not types.BuiltinFunctionType or name in self.passed or is_listed(value):
+                # a call of any other would have been seen
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # What is only asked for attributes has no others read.
+        # Of a module that the code only asks for attributes, no others are read.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:
@@ -195,14 +192,11 @@ class Guards:
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a variable of a closure has no value as yet."""
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False
+    """True if a variable of a closure has no value as yet: only then the cell is equal to one without."""
+    return bool(cell == _EMPTY)
 
 
+_EMPTY = types.CellType()
 # The object that holds NumPy's error settings, a new one after each change; else a new object at each call.
 _current_settings: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
@@ -210,7 +204,7 @@ _current_settings: Callable[[], Any] = getattr(
 
 
 def _error_handling() -> Any:
-    """What np.seterr and np.errstate have set."""
+    """The settings of np.seterr and np.errstate."""
     return _settings_in(_current_settings())
 
 

@@ -1,8 +1,8 @@
-"""What a captured step may read: one row for each kind of value, with its guard.
+"""Which containers, functions and classes a captured step may use.
 
-A value of any other kind cannot be compared, so that the step runs eagerly. The rows are tables: PLAIN
-(compared by value), CONTAINERS (compared item by item), FUNCTIONS, MODULES and TYPES (functions and classes
-made in C whose results follow from their arguments alone). `walk.py` follows what the rows name.
+CONTAINERS are compared item by item. FUNCTIONS, MODULES and TYPES are made in C, and their results follow
+from their arguments alone. A step that uses others runs eagerly; `values.py` has the values that are
+compared whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST = 1024  # items of a container
 
 
 class GuardKind:
-    """Of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
+    """The kinds of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 
@@ -66,11 +66,8 @@ floor full isscalar linspace max mean median min ndim ones ones_like outer prod 
 split squeeze stack std sum transpose var where zeros zeros_like
 """
 NUMPY_FUNCTIONS = frozenset(_OF_NUMPY.split())
-FUNCTIONS: dict[str, frozenset[str]] = {
-    "builtins": frozenset(_BUILTINS.split()),
-    "numpy": NUMPY_FUNCTIONS,
-    "sys": frozenset({"exc_info", "intern"}),
-}
+FUNCTIONS = {"builtins": frozenset(_BUILTINS.split()), "numpy": NUMPY_FUNCTIONS}
+FUNCTIONS["sys"] = frozenset({"exc_info", "intern"})
 _ITERATED: tuple[Any, ...] = ([], (), {}, set(), "", b"", range(0), {}.values(), {}.items(), {}.keys())
 TYPES: frozenset[Any] = frozenset(
     {
@@ -93,9 +90,7 @@ NOT_PURE = frozenset(
      "__getattribute__", "__setattr__", "__delattr__", "__subclasses__", "__format__", "__reduce_ex__"}
 )  # fmt: skip
 
-_ARITHMETIC = """
-add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or
-"""
+_ARITHMETIC = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
 _MORE = """
 aenter aexit array array_function array_interface array_priority array_struct array_ufunc buffer bytes copy
 deepcopy del delete dlpack enter exit fspath getattr length_hint missing next post_init set
@@ -117,7 +112,7 @@ kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
-# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+# Attributes of a Tensor that a step cannot read: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 
 # Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
@@ -129,12 +124,12 @@ TAKES_FUNCTIONS = frozenset(
 )
 TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
-# What stands for a function, method or attribute: it calls the one in `__wrapped__` (public_function.cpp).
+# The classes of wrappers of a function, method or attribute, in `__wrapped__` (public_function.cpp).
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 
 def is_listed(function: Any) -> bool:
-    """Whether the result of a function made in C follows from its arguments and its owner alone."""
+    """True if the result of a function made in C follows from its arguments and its owner alone."""
     owner, name = getattr(function, "__self__", None), function.__name__
     if name in NOT_PURE:
         return False
@@ -160,15 +155,13 @@ def _is_kernel(name: str) -> bool:
 
 
 def is_listed_type(kind: type) -> bool:
-    """Whether instances of a class made in C hold no state but what was given to them."""
-    return kind in TYPES or any(
-        issubclass(kind, base) and kind.__module__ in ("builtins", "numpy")
-        for base in (BaseException, np.generic)
-    )
+    """True if instances of a class made in C hold no state but what was given to them."""
+    of_python = kind.__module__ in ("builtins", "numpy")
+    return kind in TYPES or (of_python and issubclass(kind, (BaseException, np.generic)))
 
 
 def is_numpy_function(x: Any) -> bool:
-    """Whether x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
+    """True if x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
     name = getattr(x, "__name__", "")
     if isinstance(x, np.ufunc):
         return getattr(np, name, None) is x

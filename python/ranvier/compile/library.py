@@ -11,12 +11,12 @@ import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.guards import Guard
+from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
 from ranvier.compile.values import PLAIN, pairs_of
@@ -25,9 +25,6 @@ from ranvier.observe import Lock
 from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
-
-if TYPE_CHECKING:
-    from ranvier.compile.walk import Walk
 
 STATE = "the state"  # the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
@@ -39,8 +36,9 @@ _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's file
 # What stands around steps and holds much that they do not read. Where the code that ran is known, only the
 # attributes are guarded that it names.
 _AROUND = ("ranvier.train.", "ranvier.data.")
-_METHODS = ("step", "zero_grad", "_settings", "_state_names")
-# What shows settings of an optimizer.
+# The program may have replaced these.
+METHODS = ("step", "zero_grad", "_settings", "_state_names")
+# Attributes that show settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 
@@ -67,7 +65,7 @@ def names_of_class(kind: type) -> set[str]:
 _names: dict[type, set[str]] = {}  # the names in each class of the library
 
 
-def guard_class(walk: Walk, kind: type) -> None:
+def guard_class(walk: Guards, kind: type) -> None:
     """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
     made = _of_class.get(kind)
     if made is None:
@@ -129,7 +127,7 @@ _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
 _comparison: list[Any] = []  # The guards of all of them in one object of the core, if it is made.
 
 
-def guard_object(walk: Walk, x: Any, text: str) -> None:
+def guard_object(walk: Guards, x: Any, text: str) -> None:
     kind = type(x)
     root = getattr(kind, "step_root", None)
     own = getattr(x, "__dict__", None) if root is None else None
@@ -157,7 +155,7 @@ def guard_object(walk: Walk, x: Any, text: str) -> None:
     guard_slots(walk, x, text)
 
 
-def _guard_path(walk: Walk, x: Any, path: str, text: str) -> None:
+def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
     *owners, last = path.split(".")
     for name in owners:
         walk.items(vars(x), [name], f"{text}.", follow=False)
@@ -186,7 +184,7 @@ def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str
     return {n for n, value in own.items() if type(value) not in PLAIN or n[:1] == "_" or n in known}
 
 
-def guard_slots(walk: Walk, x: Any, text: str, names: Iterable[str] | None = None) -> None:
+def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
     """The values that an instance holds outside its dict; names: only these."""
     for base in type(x).__mro__:
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
@@ -198,7 +196,7 @@ def guard_slots(walk: Walk, x: Any, text: str, names: Iterable[str] | None = Non
                     walk.stack.append((getattr(x, name), f"{text}.{name}"))
 
 
-def guard_tensor(walk: Walk, x: Tensor, text: str) -> None:
+def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
     walk.add((GuardKind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # what the program has added, which may hide a method
@@ -214,7 +212,7 @@ def guard_tensor(walk: Walk, x: Tensor, text: str) -> None:
     walk.add((GuardKind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
 
 
-def guard_hooks(walk: Walk, leaves: Iterable[Tensor]) -> None:
+def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
     """Hooks on tensors, which backward calls."""
     for table, text in (
         (hooks.before_accumulation, "the hooks of a tensor"),
@@ -227,13 +225,7 @@ def guard_hooks(walk: Walk, leaves: Iterable[Tensor]) -> None:
 
 
 # --- optimizers
-def guard_methods(walk: Walk, optimizer: Any, text: str) -> None:
-    """Methods that the program has replaced."""
-    walk.kind(optimizer, text)
-    walk.items(vars(optimizer), _METHODS, f"{text}.")
-
-
-def guard_settings(walk: Walk, optimizers: list[tuple[Any, str]]) -> None:
+def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
     """The settings and names of the state, where the user's code may read them."""
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
@@ -248,22 +240,21 @@ def guard_settings(walk: Walk, optimizers: list[tuple[Any, str]]) -> None:
                 _follow_named(walk, owner, f"{STATE} of {text}")
             elif type(owner) not in PLAIN:
                 walk.stack.append((owner, f"{STATE} of {text}"))
-    walk.drain()
 
 
-def _follow_named(walk: Walk, items: dict[Any, Any], text: str) -> None:
+def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
     """Follows the items of a dict whose names the code has as texts; all of them if it goes through dicts."""
     everything = walk.names & {"values", "items"}
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
-def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
     """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
 
     Numbers among the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
-    walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
+    walk.items(own, ("param_groups", "state", "_plans", *METHODS), f"{name}.", follow=False)
     walk.list(optimizer.param_groups, f"the groups of {name}")
     walk.list(group["params"], f"the parameters of {name}")
     fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]

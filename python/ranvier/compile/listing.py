@@ -1,4 +1,8 @@
-"""What a program shows of itself: instructions, operands, buffers, memory, and all of them as a table."""
+"""A program as it can be printed: instructions, operands, buffers, memory, and all of them as a table.
+
+The core numbers the memory of a program. Here it gets the names that a user knows: those of parameters,
+gradients, optimizer state and arguments.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _WIDE = 42
 
 @dataclass(frozen=True)
 class Operand:
-    """What an instruction reads or writes.
+    """An operand that an instruction reads or writes.
 
     Attributes:
         buffer: number of its memory; two operands with the same number share memory.
@@ -112,9 +116,8 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
         solo, fused = row["solo"], tuple(row["fused"])
         ns = row["solo_ns" if solo else "team_ns"]
         ns = ns if ns < _NOT_MEASURED else math.nan
-        made.append(
-            Instruction(number, op, fused, row["prepared"], reads, writes, not solo, ns, row["place"])
-        )
+        of_row = fused, row["prepared"], reads, writes, not solo, ns, row["place"]
+        made.append(Instruction(number, op, *of_row))
     return made
 
 

@@ -33,7 +33,7 @@ def _noted(name: str) -> Any:
         if executed in _active and not (executed.ignores or file.startswith(PACKAGE)):
             text, by_user = args[1] if len(args) > 1 else None, origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
-                executed.refuse_call(name)
+                executed.refuse(f"calls {name}", at_run_time=True)
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":
                 executed.asked.add(text)
         return function(*args, **kwargs)

@@ -30,9 +30,7 @@ _PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozens
 )
 # NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
 _PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
-_NUMPY_SETTINGS = (
-    "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
-)  # fmt: skip
+_OF_SETTINGS = ("_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py")
 
 
 # Whose code it is: the user's, or that of an installed package; this library's; that of an import, which is
@@ -50,7 +48,7 @@ def origin_of(file: str, module: str = "") -> int:
     if file.startswith(_NUMPY):
         if not file.startswith(_PURE_NUMPY):
             return PYTHON
-        return NUMPY_SETTINGS if file.endswith(_NUMPY_SETTINGS) else NUMPY
+        return NUMPY_SETTINGS if file.endswith(_OF_SETTINGS) else NUMPY
     if file.startswith("<frozen "):
         return IMPORT if file.startswith("<frozen importlib") else PYTHON
     return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
@@ -88,11 +86,12 @@ _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
 
 
 def rule_of(origin: int, module: str, name: str) -> tuple[set[int], int]:
-    """Of a function: the callers whose call makes the step eager, and what is noted."""
-    for whose, of, names, refused_from, noted in _RULES:
-        if whose == origin and of in ("", module) and (names is None or name in names):
-            return refused_from, noted
-    raise ValueError(origin)
+    """The callers whose call of a function makes the step eager, and what is noted of the function."""
+    return next(
+        (refused_from, noted)
+        for whose, of, names, refused_from, noted in _RULES
+        if whose == origin and of in ("", module) and (names is None or name in names)
+    )
 
 
 # --- classes
@@ -107,7 +106,7 @@ def is_of_library(kind: type) -> bool:
 
 
 def is_python_class(kind: type) -> bool:
-    """Whether a class is made by Python code: it has no function of its own that is made in C."""
+    """True if a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
     if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
@@ -122,5 +121,5 @@ def is_python_class(kind: type) -> bool:
 
 
 def is_read(kind: type) -> bool:
-    """Whether the code of a class is read: it is the user's."""
+    """True if the code of a class is read: it is the user's."""
     return origin_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is USER

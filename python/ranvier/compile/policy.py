@@ -1,4 +1,4 @@
-"""What differs between kinds of compiled functions: `CompiledFunction` asks its policy at each such point.
+"""The differences between kinds of compiled functions: `CompiledFunction` asks its policy at each of them.
 
 A plain function has a `Policy`, which changes nothing. A subclass overrides the methods of the points where
 its kind differs; their names say when they are called. A policy holds no reference to the function.
@@ -9,21 +9,18 @@ from __future__ import annotations
 import functools
 import warnings
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 from ranvier.compile.program import Program
-from ranvier.compile.record import Call, callers_level
+from ranvier.compile.record import OneCall, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
 
-if TYPE_CHECKING:
-    from ranvier.compile.compiled import CompiledFunction
-
 
 class Policy:
-    """Of a plain function.
+    """The policy of a plain function.
 
     Attributes:
         forward_only: whether this is a model that always runs without a tape.
@@ -49,7 +46,7 @@ class Policy:
         """The function of a copy."""
         return function
 
-    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call that the core does not answer itself."""
         return call._answer(args, kwargs)
 
@@ -57,33 +54,33 @@ class Policy:
         """The arguments of a call, from those of `run`."""
         return args
 
-    def before_first(self, function: Any, call: Call) -> tuple[Program | None, Walk | None]:
+    def before_first(self, function: Any, call: OneCall) -> tuple[Program | None, Walk | None]:
         """Before the first recording of a signature: a program that serves it already, and what the step
         leads to if it is known that no code of the user's runs in it."""
         return None, None
 
-    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
-        """Whether a run is recorded; else it is eager."""
+    def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
+        """True if a run is recorded; else it is eager."""
         return True
 
     def after_recording(self, recording: Recording, result: Any) -> str:
-        """Why a run that can be replayed must not be; "": it may."""
+        """The reason why a run that can be replayed must not be; "": it may."""
         return ""
 
     def after_check(self, key: Any, program: Program) -> None:
         """After a check that has found no difference."""
 
-    def when_refused(self, call: CompiledFunction, why: str) -> None:
+    def when_refused(self, call: Any, why: str) -> None:
         """When calls run eagerly, for a reason: at the first one."""
         name = getattr(call, "__qualname__", type(call._function).__qualname__)
         warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
-    def when_resting(self, call: CompiledFunction, calls: int) -> None:
+    def when_resting(self, call: Any, calls: int) -> None:
         """When so many of the next calls run eagerly without being looked at."""
 
 
 class OfMethod(Policy):
-    """Of the compiled method of one object."""
+    """The policy of the compiled method of one object."""
 
     is_kept = True
 

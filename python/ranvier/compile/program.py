@@ -1,4 +1,9 @@
-"""Program: the kernel calls of a recording, and all that a replay needs besides them."""
+"""Program: the kernel calls of a recording, and what a replay needs besides them.
+
+A replay is one call into the core (`call`), which compares arguments and guards, runs the instructions
+and gives arrays. Before it, the settings of optimizers are copied for the kernels; after it, `results.py`
+makes Tensors of the arrays.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +37,7 @@ class Program:
     #   plans           (plan, optimizer, group) of each optimizer step
     #   checks          how many checks there were; after the last one `granted` replays were left
     #   renewed         made from the second eager run, because the first took another path
+    #   may_arm         whether the core may answer calls with it by itself
     #   size            bytes of all its memory that does not outlive it
     #   signature       of the calls that it serves (`_core.Signature`)
     #   reads           the guards
@@ -47,27 +53,19 @@ class Program:
         results: Results,
         reads: Reads,
         changed_in_place: list[Tensor],
-        left: list[tuple[Any, Any, int]],
+        left: of_gradients.Left,
     ) -> None:
         """left: as of `_core.Program.set_call`. It is not kept: gradients that others refer to are not
         written to."""
-        self.core, self.call, self.result = core, core.call, results.made
+        self.core, self.result = core, results.made
+        self.call = self._refreshed_call if plans else core.call
         self.signature, self.plans, self.modules = signature, plans, modules
         self.results, self.reads, self.changed_in_place = results, reads, changed_in_place
         self.checks, self.granted, self.renewed = 0, 0, False
+        self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in reads.roots))
         memory = self.memory
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared
         core.set_call(signature, left, changed_in_place, of_gradients.renewed, reads.walk.tensors)
-        self._may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in reads.roots))
-
-    def needs_nothing_else(self) -> bool:
-        """Whether a replay needs no more than the arrays that its form names."""
-        return self.results.all_new and self.reads.nothing_else
-
-    def arm(self, function: Any, model: Any = None) -> None:
-        """Lets the core answer the next calls of a compiled function by itself, if it may."""
-        if self._may_arm:
-            function._arm(self, self.core, self.results.is_one, model, function._lock)
 
     checks_left: Any = property(
         attrgetter("core.checks_left"),
@@ -84,8 +82,11 @@ class Program:
 
     # --- replays
     def is_current(self) -> bool:
-        """Whether a replay would still do what the step does."""
+        """True if a replay would still do what the step does."""
         return self.refreshed() and self.core.is_current()
+
+    def _refreshed_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.core.call(args, kwargs) if self.refreshed() else None
 
     def refreshed(self) -> bool:
         """Copies the settings of the optimizers for the kernels; False where they are no longer possible."""
@@ -98,7 +99,7 @@ class Program:
         return True
 
     def grant(self, replays: int) -> None:
-        """So many replays until the next check; negative: no more checks."""
+        """Allow this many replays until the next check; negative: no more checks."""
         self.granted += replays - self.checks_left
         self.checks_left = replays
 

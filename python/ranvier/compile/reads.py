@@ -1,4 +1,8 @@
-"""What a program reads besides its arguments, and the guards by which the core notices a change of it."""
+"""The values that a program reads besides its arguments: its guards.
+
+They come from a walk through what the step's code can reach, and from what no name leads to: modes, the
+random stream, optimizers, hooks, gradients of earlier steps.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +52,7 @@ class Reads:
         self._find_rest(walk)
         self.core.set_guards(walk.all())
 
-    def of_run(
-        self, recording: Recording, modules: list[Any], fixed: list[Tensor | None], walk: Walk | None = None
-    ) -> str:
+    def of_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
         """Finds what a run has read; "" or why it cannot be compared.
 
         modules: those that outlive the step. fixed: results that do. walk: what it leads to, where that is
@@ -97,7 +99,7 @@ class Reads:
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may ask whether there is one.
-        asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
+        asked = [t for t in walk.tensors if id(t) not in expected] if "grad" in walk.names else []
         for t in asked:
             exists = of_gradients.before(recording, t) is not None
             walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
@@ -110,5 +112,5 @@ class Reads:
 
 
 def may_change(text: str) -> bool:
-    """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+    """True if this may change in a step that is replayed: gradients move, optimizers make their state."""
     return text == EARLIER or text.startswith(f"{STATE} of ")

@@ -1,4 +1,9 @@
-"""One eager run of a function, recorded, and whether it can be replayed."""
+"""One eager run of a function, recorded, and whether it can be replayed.
+
+`record` runs the function while the core keeps its kernel calls, arguments notice what is done with them,
+and `executed.py` notes the code. The other functions say why a result, or a second run, is nothing that a
+replay would give.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +29,6 @@ from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
-
-if TYPE_CHECKING:
-    from ranvier.compile.policy import Policy
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
@@ -58,7 +60,7 @@ def callers_level() -> int:
     return level
 
 
-class Call(NamedTuple):
+class OneCall(NamedTuple):
     """One call of a compiled function. key: its signature. arrays: of the arguments, in that order."""
 
     args: tuple[Any, ...]
@@ -68,14 +70,14 @@ class Call(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a recorded call has given."""
+    """A recorded call: its result, its recording and its arguments."""
 
     result: Any
     recording: Recording
     arguments: Arguments
 
 
-def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool, program: Any) -> Run:
+def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: Any) -> Run:
     """Runs the step once, eagerly and recorded.
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
@@ -91,7 +93,7 @@ def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool,
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _settings()
+    settings = _core._signature((), {}, False)  # of the library, such as the default dtype
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
@@ -118,16 +120,11 @@ def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool,
     return Run(result, recorded, arguments)
 
 
-def _settings() -> Any:
-    """The settings of the library, such as the default dtype, as they are a part of each signature."""
-    return _core._signature((), {}, False)
-
-
 def _compare_settings(recorded: Recording, before: Any) -> None:
     """After the run: a step may change no setting, and other threads none of what it depends on."""
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
-    if _settings() == before:
+    if _core._signature((), {}, False) == before:
         return
     if other_threads():  # one of them may have changed it
         recorded.passing = True
@@ -156,7 +153,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 
 def _has_tape(x: Tensor) -> bool:
-    """Whether backward() could be called on a result: no node that it leads to has been freed."""
+    """True if backward() could be called on a result: no node that it leads to has been freed."""
     stack, seen = [x._grad_fn], set()
     while stack:
         node = stack.pop()
@@ -202,7 +199,7 @@ def _is_new_leaf(x: Tensor, kind: str) -> bool:
 
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
-    """Whether a result has a list or dict that the step also reads."""
+    """True if a result has a list or dict that the step also reads."""
     items = parts_of(result)
     if items is None:
         return False

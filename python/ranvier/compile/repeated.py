@@ -56,7 +56,7 @@ class Layers:
 
 
 class OfRepeated(Policy):
-    """Of the call of such a module, until it serves no more: then the module runs as it is written."""
+    """The policy of such a call, until it serves no more: then the module runs as it is written."""
 
     forward_only, clones, is_kept = True, False, True
 
@@ -105,7 +105,7 @@ def _end(call: CompiledFunction) -> None:
 
 
 def is_replayed(module: Any) -> bool:
-    """Whether it may be worth a recording, and no code is known that has to run at each call."""
+    """True if it may be worth a recording, and no code is known that has to run at each call."""
     if not all(map(_is_plain, Module.modules(module))):
         return False
     parameters = list(Module.parameters(module))
@@ -114,7 +114,7 @@ def is_replayed(module: Any) -> bool:
 
 
 def is_long(module: Any, args: tuple[Any, ...]) -> bool:
-    """Whether the arithmetic of a call takes so long that a replay saves nothing."""
+    """True if the arithmetic of a call takes so long that a replay saves nothing."""
     layers = list(Module.modules(module))
     if any(type(layer).__module__ == "ranvier.nn.conv" for layer in layers):
         return False
@@ -131,31 +131,25 @@ def _is_plain(module: Any) -> bool:
     if not own or module._rv_hooks is not None or "forward" in module.__dict__:
         return False
     if kind.__module__.startswith("ranvier."):
-        return kind.__module__ in _HOMES and _is_own(forward)
+        # wrappers have their own code, whatever they call themselves
+        file = getattr(getattr(forward, "__code__", None), "co_filename", "")
+        return kind.__module__ in _HOMES and file.startswith(PACKAGE)
     return type(forward) is FunctionType and not _stores(forward.__code__)
 
 
 @functools.lru_cache(maxsize=4096)
 def _stores(code: CodeType) -> bool:
-    """Whether code may change what outlives its call: a replay would not do it again."""
-    return any(
-        step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in dis.Bytecode(code)
-    )
-
-
-def _is_own(method: Any) -> bool:
-    """Whether a method is the library's: wrappers have their own code, whatever they call themselves."""
-    return getattr(getattr(method, "__code__", None), "co_filename", "").startswith(PACKAGE)
+    """True if code may change what outlives its call: a replay would not do it again."""
+    steps = dis.Bytecode(code)
+    return any(step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in steps)
 
 
 def begin(module: Any, args: tuple[Any, ...]) -> Any:
     """The call of a module from now on, if such a call is replayed; None: it stays as it is."""
     if is_long(module, args):
         return None
-    if not is_replayed(module):
-        attach(module, KEY, None)
-        return None
-    call = CompiledFunction(Layers(module), policy=OfRepeated())
-    call._serve(None, ref(module))
+    call = CompiledFunction(Layers(module), policy=OfRepeated()) if is_replayed(module) else None
+    if call is not None:
+        call._serve(None, ref(module))
     attach(module, KEY, call)
     return call

@@ -1,13 +1,16 @@
-"""What a step returns, as a replay makes it: new Tensors, and Tensors that outlive the step."""
+"""The result of a step, and how a replay makes it.
+
+The form of the result is kept, with places of its Tensors. A replay fills them with new Tensors, with
+Tensors that outlive the step, with views of those, or with the gradient that it has left.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import ranvier._core as _core
-from ranvier.compile.signature import Place, filled, flattened
+from ranvier.compile.signature import Place, filled
 from ranvier.grad_mode import mode
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
@@ -24,36 +27,19 @@ class Results:
         is_one: whether the result is one new Tensor, and nothing else has to be done.
     """
 
-    def __init__(self, form: Any, fixed: list[Tensor | None]) -> None:
-        self.form, self.fixed = form, fixed
-        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
-        self._joined: list[tuple[int, int]] = []  # (place, that of the Tensor of the same memory)
-        self._of_other_mode: list[tuple[int, int]] = []  # (place, its flag) unlike what the call has
-        self._count()
-
-    def _count(self) -> None:
-        self.has_fixed = any(t is not None for t in self.fixed)
-        self.all_new = not (self.has_fixed or self._made_by)
-        self.is_one = self.all_new and type(self.form) is Place and not self._of_other_mode
-
-    @classmethod
-    def of_run(cls, result: Any, core: _core.Recording) -> tuple[Results, list[Tensor], list[str]]:
-        """Of what a recorded run has returned; with its Tensors, and the kind of memory of each."""
-        tensors: list[Tensor] = []
-        form = flattened(result, tensors)
-        kinds = [core.kind_of(t._array) for t in tensors]
-        self = cls(form, [t if k == "persistent" else None for t, k in zip(tensors, kinds, strict=True)])
+    def __init__(self, form: Any, fixed: list[Tensor | None], tensors: Iterable[Tensor] = ()) -> None:
+        """tensors: of a recorded run."""
+        self.form, self.fixed, self.has_fixed = form, fixed, any(t is not None for t in fixed)
         same = {id(t._cell): i for i, t in enumerate(tensors)}  # views count changes together
-        self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if self.fixed[i] is None]
-        of_mode = INFERENCE * mode.inference
-        for i, t in enumerate(tensors):
-            if t._cell[FLAG] & INFERENCE != of_mode:
-                self._of_other_mode.append((i, INFERENCE - of_mode))
-        return self, tensors, kinds
+        self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if fixed[i] is None]
+        flag = INFERENCE * mode.inference
+        unlike = [i for i, t in enumerate(tensors) if t._cell[FLAG] & INFERENCE != flag]
+        self._of_other_mode = [(i, INFERENCE - flag) for i in unlike]
+        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
+        self.all_new = not self.has_fixed
+        self.is_one = self.all_new and type(form) is Place and not unlike
 
-    def find_makers(
-        self, tensors: list[Tensor], gradients: list[tuple[Tensor, Tensor]], lasting: list[Tensor]
-    ) -> None:
+    def find_makers(self, tensors: list[Tensor], gradients: Any, lasting: list[Tensor]) -> None:
         """Which results are the gradient of a Tensor, or new views of what outlives the step.
 
         tensors: of the run. gradients: that it has left, (leaf, gradient). lasting: what the step has read.
@@ -65,10 +51,11 @@ class Results:
                 self._made_by.append((i, functools.partial(getattr, leaf_of[id(t)], "grad")))
             elif self.fixed[i] is not None and id(t) not in read:
                 self._made_by.append((i, t.detach))
-        self._count()
+        if self._made_by:
+            self.all_new = self.is_one = False
 
     def made(self, arrays: tuple[Array, ...]) -> Any:
-        """What the step returns, from the arrays of a replay."""
+        """The result of the step, made from the arrays of a replay."""
         if self.is_one:
             return wrap(arrays[0])
         arrived = iter(arrays)

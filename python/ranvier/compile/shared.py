@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.gradients import renewed
+from ranvier.compile.gradients import Left, renewed
 from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import READ_BY_KERNELS
 from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
-from ranvier.compile.record import Call
+from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
 from ranvier.compile.signature import is_array
 from ranvier.compile.values import canonical, pairs_of
@@ -36,9 +36,8 @@ _COMPARED = frozenset(
 )
 _MOST = 64  # programs
 _ARGUMENTS = (int, bool, str, type(None))
-_PACKAGES = tuple(
-    f"ranvier.{name}" for name in ("tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn")
-)
+_FOLDERS = "tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn"
+_PACKAGES = tuple(f"ranvier.{name}" for name in _FOLDERS)
 _programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()
@@ -73,7 +72,8 @@ class StepForm:
         self.key = signature, tuple(walk.of_library), values, kinds, layouts
 
     def _groups(self, x: Any) -> tuple[Any, ...]:
-        """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
+        """The groups of an optimizer, without the numbers among its settings, which a kernel reads at each
+        replay."""
         described: list[Any] = [x]
         for group in x.param_groups:
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
@@ -85,7 +85,7 @@ class StepForm:
                 raise ValueError
             self.optimizers.append((x, group))
             lists = [
-                a for ps, steps, products, states, _ in plan.by_dtype for a in (ps, steps, products, *states)
+                a for ps, steps, counts, states, _ in plan.by_dtype for a in (ps, steps, counts, *states)
             ]
             described += plan.names, plan._numbers, *[None if a is None else tuple(a) for a in lists]
         return tuple(described)
@@ -125,14 +125,14 @@ class Shared:
         reads = Reads(core, plans, leaves, [])
         reads.of_form(form.walk)
         modules, changed = ([form.objects[n] for n in numbers] for numbers in (self.modules, self.changed))
-        left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
+        left: Left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
         results = Results(self.results, [None] * core.results)
         program = Program(core, self.signature, plans, modules, results, reads, changed, left)
         program.checks, program.checks_left = 1, -1  # it was checked, and is not checked again
         return program if program.is_current() else None
 
 
-def form(walk: Walk | None, call: Call) -> StepForm | None:
+def form(walk: Walk | None, call: OneCall) -> StepForm | None:
     """The form of a step of the library's own; None where it is not known."""
     if walk is None or call.kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in call.args):
         return None
@@ -155,8 +155,7 @@ def _forget_outdated() -> None:
     Within one fit only a comparison with an eager step would notice that, but the next one has to.
     """
     if _guards and _guards[0].first_changed() >= 0:
-        _programs.clear()
-        _guards.clear()
+        forget()
 
 
 def find(form: StepForm, arrays: list[Array]) -> Program | None:
@@ -171,7 +170,8 @@ def find(form: StepForm, arrays: list[Array]) -> Program | None:
 
 def share(program: Program, form: StepForm) -> None:
     """Keeps a program that was checked, for other steps of its form."""
-    core = program.core.form(form.arrays) if program.needs_nothing_else() else None
+    by_form = program.results.all_new and program.reads.nothing_else
+    core = program.core.form(form.arrays) if by_form else None
     if core is None:
         return
     try:

@@ -1,4 +1,8 @@
-"""What a signature (`replay/signature.cpp`) is of: arguments and results in Python as structures of items."""
+"""Arguments and results as structures of items: tuples, lists, dicts and dataclasses.
+
+The core tells calls apart by the signature of their arguments (`replay/signature.cpp`). Here are the same
+structures in Python: their parts, the arrays in them, and a copy with other parts.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 def is_array(x: Any) -> bool:
-    """Whether an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
+    """True if an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
 
     The core decides it in the same way (`Signature::add_array` in cpp/bindings/replay/signature.cpp).
     """
@@ -68,7 +72,7 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
 
 
 def _attributes(x: Any) -> dict[str, Any]:
-    """What an object of a dataclass has in its slots and in its dict, fields or not."""
+    """The attributes of an object of a dataclass, in its slots and its dict, fields or not."""
     slots = (name for base in type(x).__mro__ for name in vars(base).get("__slots__", ()))
     return {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
 

@@ -1,4 +1,4 @@
-"""What a step has read in Python, found by following the names in the user's code.
+"""The values that a step has read in Python, found by following the names in the user's code.
 
 The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
 names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
@@ -60,6 +60,7 @@ class Walk(Guards):
             self.abstract_classes()
         self.drain()
         library.guard_settings(self, self.optimizers)
+        self.drain()
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
@@ -98,8 +99,7 @@ class Walk(Guards):
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
 
-    def _variables(self, names: Iterable[str], variables: dict[str, Any], place: str) -> None:
-        names = tuple(names)
+    def _variables(self, names: set[str], variables: dict[str, Any], place: str) -> None:
         self.items(variables, names, "the variable ", f" in {place}")
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
@@ -126,7 +126,8 @@ class Walk(Guards):
     def _optimizer(self, x: Any, text: str) -> None:
         if not is_of_library(type(x)):
             self._instance(x, text, None)
-        library.guard_methods(self, x, text)
+        self.kind(x, text)
+        self.items(vars(x), library.METHODS, f"{text}.")
         others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
         self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         self.optimizers.append((x, text))
@@ -232,7 +233,7 @@ class Walk(Guards):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
-        """What the code has used of a class of the user's."""
+        """Follow the members that the code has used of a class of the user's."""
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
@@ -252,10 +253,10 @@ class Walk(Guards):
         if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
-        # Whether its code looks any name up.
+        # True if its code looks any name up.
         own_way = "__getattribute__" in library.names_of_class(kind)
         self.kind(x, text)
-        # Whether code takes part that is not read: of Python or NumPy.
+        # True if code takes part that is not read: code of Python or NumPy.
         unread = any(is_python_class(b) and not is_of_library(b) and not is_read(b) for b in kind.__mro__)
         everything = unread or own_way or self.stores
         names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
@@ -271,7 +272,7 @@ class Walk(Guards):
         library.guard_slots(self, x, text, None if unread or own_way else self.names)
 
 
-# What follows a value, by its class.
+# The function that follows a value, by the value's class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: library.guard_tensor,
     np.ndarray: of_python.guard_array,

@@ -205,5 +205,5 @@ class OneRow:
 
 def _run(program: Any, args: tuple[Any, ...]) -> Any:
     """The arrays that a program gives; None where it does not fit, or the full path has to compare it."""
-    arrays = program.call(args, {}) if program.refreshed() else None
+    arrays = program.call(args, {})
     return arrays if type(arrays) is tuple else None

@@ -16,7 +16,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.policy import Policy
-from ranvier.compile.record import Call, CaptureError, callers_level
+from ranvier.compile.record import CaptureError, OneCall, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
@@ -27,9 +27,9 @@ _RECORDING = 0.005  # seconds that a small recording takes
 
 
 class OfTrainer(Policy):
-    """Of the compiled function of a Trainer.
+    """The policy of a compiled function of a Trainer.
 
-    Args: as of CompiledOrEager.
+    name: the caller, for the warning. shares: whether other fits may use the programs.
     """
 
     as_tensors = True
@@ -39,7 +39,7 @@ class OfTrainer(Policy):
         # the forms of programs that were not checked as yet, by the hash of their key
         self._forms: dict[int, Any] = {}
 
-    def before_first(self, function: Any, call: Call) -> tuple[Any, Walk | None]:
+    def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
         """A program of another fit, if there is one."""
         walk = _of_library(function)
         form = shared.form(walk, call) if self._shares else None
@@ -163,17 +163,11 @@ class CompiledParts:
         self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what the value was made from, and the value
 
     def of(
-        self,
-        trainer: Training,
-        name: str,
-        function: Callable[..., Any],
-        *,
-        eager: bool = False,
-        **settings: Any,
+        self, trainer: Training, name: str, function: Callable[..., Any], *, eager: bool = False, **more: Any
     ) -> CompiledOrEager:
         """The compiled form of a function, made again where the trainer has changed."""
-        settings["eager"] = eager or not trainer.compile
-        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
+        more["eager"] = eager or not trainer.compile
+        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **more)
         part: CompiledOrEager = self.kept(trainer, name, make)
         return part
 
