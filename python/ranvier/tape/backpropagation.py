@@ -68,6 +68,8 @@ def targets(inputs: Any) -> set[Any]:
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"[backward] got {type(x).__name__} in inputs; expected Tensors")
         if not x._requires_grad:
             raise RuntimeError("[backward] one of the inputs does not require grad")
         hooks.retain_grad(x)

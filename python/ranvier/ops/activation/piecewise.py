@@ -23,7 +23,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, replaced, row, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function
-from ranvier.tensors.errors import number, own_error, renamed
+from ranvier.tensors.errors import number, renamed
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -166,15 +166,14 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
 
 def _limited(name: str, x: Any, low: float, high: float, inplace: bool) -> Tensor:
     try:
-        return replaced(name, x, Hardtanh(low, high), inplace)
+        try:
+            return replaced(name, x, Hardtanh(low, high), inplace)
+        except TypeError:
+            if not _is_whole(x):
+                raise
+            return replaced(name, x, clip(as_tensor(name, x), int(low), int(high)), inplace)
     except Exception as error:
-        if not (isinstance(error, TypeError) and _is_whole(x)):
-            raise renamed(error, name) from None
-    return replaced(name, x, own_error(_of_integers, name)(x, low, high), inplace)
-
-
-def _of_integers(x: Any, low: float, high: float) -> Tensor:
-    return clip(as_tensor("clip", x), int(low), int(high))
+        raise renamed(error, name, hardtanh, (x, low, high, inplace)) from None
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
