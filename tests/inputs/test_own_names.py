@@ -247,7 +247,8 @@ def test_classes(place: str, name: str, right: dict[str, Any]) -> None:
         elif hasattr(made, "sample"):
             attempt(f"{what}.sample()", {_plain(name)}, made.sample)
         elif hasattr(made, "__iter__"):
-            attempt(f"next({what})", {_plain(name)}, lambda m=made: next(iter(m), None))
+            names = {_plain(name), "defaultcollate"}
+            attempt(f"next({what})", names, lambda m=made: next(iter(m), None))
 
 
 def test_numbers_as_tensors() -> None:

@@ -191,7 +191,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     return y if high is None else _AT_MOST(y, high)
 
 
-@by_kernel(_core.clip, Clip, dtypes=Dtypes())
+@by_kernel(_core.clip, Clip, dtypes=Dtypes(), name="clip")
 def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
     return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 

@@ -265,7 +265,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     return gathered(input, dim, index, True)
 
 
-@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True))
+@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True), name="gather")
 def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
     input = as_tensor("gather", input)
@@ -356,7 +356,7 @@ def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
     return _core.gather(x, index, dim, None, from_0) if index.ndim == 1 else NotImplemented
 
 
-@by_kernel(_slices)
+@by_kernel(_slices, name="index_select")
 def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
     input = as_tensor("index_select", input)
