@@ -21,7 +21,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
-from ranvier.tensors.failures import OpError, OpIndexError, misfit, require_dtype
+from ranvier.tensors.failures import OpError, OpIndexError, broadcast_of, misfit, require_dtype
 from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
 from ranvier.tensors.recording import host
@@ -387,11 +387,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     require_dtype("masked_select", "mask", chosen, "b", "bool")
-    try:
-        shape = np.broadcast_shapes(input.shape, chosen.shape)
-    except ValueError as error:
-        shapes = f"x of shape {input.shape} and mask of shape {chosen.shape}"
-        raise OpError(f"[masked_select] got {shapes}; expected shapes that broadcast") from error
+    shape = broadcast_of("masked_select", x=input.shape, mask=chosen.shape)
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))
