@@ -181,9 +181,8 @@ def _only_threads_of_tests() -> Iterator[None]:
     own = _thread._count()
     with pytest.MonkeyPatch.context() as patch:
         if "PYTEST_XDIST_WORKER" in os.environ:
-            for module in ("compiled", "record"):
-                count = lambda: _thread._count() - own  # noqa: E731
-                patch.setattr(importlib.import_module(f"ranvier.compile.{module}"), "other_threads", count)
+            record = importlib.import_module("ranvier.compile.record")
+            patch.setattr(record, "other_threads", lambda: _thread._count() - own)
         yield
 
 

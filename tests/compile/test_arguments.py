@@ -159,6 +159,7 @@ ROWS = {
     "one column": (lambda x: x * 2, lambda i: [rv.from_numpy(table(i)[::2, :1])], EITHER),
     "where a Tensor begins": (lambda x: x * x.storage_offset(), lambda i: [tensor(i)[i % 3 :][:3]], VALUE),
     "signs of NaN": (lambda x, nan: x * nan, two(tensor, lambda i: math.copysign(NAN, i % 2 - 0.5)), REPLAY),
+    "a range": (lambda x, r: x * len(r), two(tensor, lambda i: [range(3), "range(0, 3)"][i % 2]), REPLAY),
     # what NumPy computes
     "std of a Tensor": (lambda x: x.std(), one(tensor), REPLAY),
     "std of an array": (lambda x: x.std(), one(array), of_numpy("std")),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from ranvier.compile.batches import Batches
 from support.python import ended
 
 
@@ -58,7 +59,8 @@ WRONG = [
     (lambda: program().set_guards(3), "[_core] got int; expected list"),
     (lambda: program().other_path(program()), "[_core] got ranvier._core.Program; expected"),
     (lambda: program().set_threads("yes"), "expected True or False"),
-    (lambda: program().run_batches((), {}, None, 1.5, 0, 1, True), "expected a whole number"),
+    (lambda: _core.run_batches((), Batches(None, 1.5, 0, 1), None), "expected a whole number"),
+    (lambda: _core.run_batches((), Batches(None, 1, 0, 1), 3), "got int; expected ranvier._core.Between"),
     (lambda: setattr(program(), "checks_left", "one"), "int"),
     (lambda: pickle.dumps(_core.Guards()), "pickle"),
     (lambda: copy.copy(program()), "pickle"),

@@ -271,16 +271,16 @@ def unnoticed(thing):
     except rv.CaptureError:
         return None
     (program,), own, missed = step.programs, vars(thing), []
-    assert not program.changed()
+    assert not program.reads.changed()
     root = getattr(type(thing), "step_root", None)
     declared = getattr(type(thing), "step_state", None) if root is None else ()
     for name in [*own] if declared is None else set(declared) & own.keys():
         before = own[name]
         own[name] = object()
-        if not program.changed():
+        if not program.reads.changed():
             missed.append(name)
         own[name] = before
-        assert not program.changed(), name
+        assert not program.reads.changed(), name
     return missed
 
 

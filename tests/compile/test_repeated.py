@@ -297,7 +297,7 @@ def test_copies_of_its_dict():
     assert found[0] == found[1] != found[2]
     assert replays(twin)
     gc.collect()
-    assert [call_of(m).owner is m for m in (model, shares)] == [True, True]
+    assert [call_of(m)._function.module is m for m in (model, shares)] == [True, True]
     shares.__dict__ = own_dict
     assert same(shares, X, calls=1) != found[0]
 

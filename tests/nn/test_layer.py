@@ -83,9 +83,8 @@ def test_a_pickle_is_read_by_a_class_that_has_made_no_module():
 
 
 def test_a_parameter_as_a_setting_is_trained():
-    assert [name for name, _ in nn.LeakyReLU(nn.Parameter(rv.tensor(0.1))).named_parameters()] == [
-        "negative_slope"
-    ]
+    layer = nn.LeakyReLU(nn.Parameter(rv.tensor(0.1)))
+    assert [name for name, _ in layer.named_parameters()] == ["negative_slope"]
 
 
 def test_a_class_after_the_layer_is_initialised():
@@ -99,10 +98,7 @@ def test_wrong_arguments(name):
     kind = getattr(nn, name)
     with pytest.raises(TypeError, match="unexpected keyword argument 'bogus'"):
         kind(2, bogus=1) if name in ("PixelShuffle", "MaxPool2d") else kind(bogus=1)
-    refused(TypeError, "too many positional arguments", kind, *[1] * 9)
-
-
-def test_an_argument_given_twice():
+    refused(TypeError, "but 10 were given", kind, *[1] * 9)
     refused(TypeError, "multiple values for argument 'negative_slope'", nn.LeakyReLU, 0.1, negative_slope=0.2)
 
 

@@ -61,7 +61,7 @@ def test_packed_sequences_are_each_alone(kind):
             *((a[:, n], b[:, 0]) for a, b in zip(states, last, strict=True)),
         ]
         for together, one in pairs:
-            np.testing.assert_allclose(together.numpy(force=True), one.numpy(force=True), rtol=0, atol=1e-6)
+            np.testing.assert_allclose(together.detach(), one.detach(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "LSTM projected"])
@@ -131,9 +131,9 @@ def test_a_sequence_in_two_halves(kind):
     whole, state = layer(x)
     first, middle = layer(x[:3])
     second, last = layer(x[3:], middle)
-    np.testing.assert_array_equal(rv.cat([first, second]).numpy(force=True), whole.numpy(force=True))
+    np.testing.assert_array_equal(rv.cat([first, second]).detach(), whole.detach())
     for a, b in zip(outputs((whole, state)), outputs((whole, last)), strict=True):
-        np.testing.assert_array_equal(a.numpy(force=True), b.numpy(force=True))
+        np.testing.assert_array_equal(a.detach(), b.detach())
 
 
 @every_kind
@@ -145,12 +145,10 @@ def test_a_cell_is_a_step(kind):
     for t in range(5):
         state = cell(x[t], state)
         h = state[0] if kind == "LSTM" else state
-        np.testing.assert_allclose(
-            h.numpy(force=True), wanted[t].numpy(force=True), rtol=0, atol=tolerance("float32", 7)
-        )
+        np.testing.assert_allclose(h.detach(), wanted[t].detach(), rtol=0, atol=tolerance("float32", 7))
     alone = cell(x[0, 1])
     np.testing.assert_allclose(
-        (alone[0] if kind == "LSTM" else alone).numpy(force=True), wanted[0, 1].numpy(force=True), rtol=1e-6
+        (alone[0] if kind == "LSTM" else alone).detach(), wanted[0, 1].detach(), rtol=1e-6
     )
 
 
@@ -159,9 +157,7 @@ def test_dropout_between_layers():
     x = rv.rand(5, 2, 3)
     nothing = nn.GRU(40, 40)
     nothing.load_state_dict({n.replace("_l1", "_l0"): p for n, p in layer.state_dict().items() if "_l1" in n})
-    np.testing.assert_array_equal(
-        layer(x)[0].numpy(force=True), nothing(rv.zeros(5, 2, 40))[0].numpy(force=True)
-    )
+    np.testing.assert_array_equal(layer(x)[0].detach(), nothing(rv.zeros(5, 2, 40))[0].detach())
     layer.eval()
     assert (layer(x)[0] != nothing(rv.zeros(5, 2, 40))[0]).any()
     for kind in (nn.RNN, nn.LSTM, nn.GRU):

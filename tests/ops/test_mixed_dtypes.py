@@ -259,15 +259,13 @@ def test_integers_become_float32_in_smooth_activations(op):
     for values in ([-1, 0, 2], [True, False]):
         y, expected = op(rv.tensor(values)), op(rv.tensor(values, dtype=rv.float32))
         assert (y.dtype, y.tolist()) == (np.float32, expected.tolist())
+    assert op(5).tolist() == op(5.0).tolist()
 
 
 def test_integers_stay_integers_in_clipping_activations():
-    x = rv.tensor([-4, 3, 9])
-    for y, expected in (
-        (rv.relu(x), [0, 3, 9]),
-        (rv.nn.functional.relu6(x), [0, 3, 6]),
-        (rv.nn.functional.hardtanh(x, -2.5, 2.5), [-2, 2, 2]),
-    ):
+    x, F = rv.tensor([-4, 3, 9]), rv.nn.functional
+    rows = (rv.relu(x), [0, 3, 9]), (F.relu6(x), [0, 3, 6]), (F.hardtanh(x, -2.5, 2.5), [-2, 2, 2])
+    for y, expected in (*rows, (rv.relu(5), 5), (F.hardtanh(5), 1)):
         assert (y.dtype, y.tolist()) == (np.int64, expected)
 
 

@@ -133,6 +133,7 @@ def gaussian_nll(x):
     yield call(x(*shape), x(*shape), x(*shape, low=0.6, high=3.0), eps=0.5, reduction="none")
     yield call(x(3, 4), x(3, 4), x(3, 1, low=0.6, high=3.0))
     yield call(x(3, 4), x(3, 4), x(3, low=0.6, high=3.0)).without("one variance for each row", "reference")
+    yield call(x(3, 4), 0.5, x(3, 4, low=0.6, high=3.0))
     text = "[gaussian_nll] got var of shape (4,) for x of shape (3, 4)"
     yield refused(ValueError, text, x(3, 4), x(3, 4), x(4, low=0.6))
 

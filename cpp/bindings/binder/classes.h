@@ -1,7 +1,6 @@
 // Classes of the module: a Python object that has a C++ object, made and called with positional arguments
 // alone. The texts of methods are their lines in the stub.
 #pragma once
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -73,6 +72,10 @@ struct Given<py::dict> {
 template <>
 struct Given<bool> {
   static bool of(PyObject* x) { return Truth(Arg{"_core", "argument", x}); }
+};
+template <>
+struct Given<std::string> {
+  static std::string of(PyObject* x) { return std::string(Name(Arg{"_core", "argument", x}).text); }
 };
 template <>
 struct Given<int64_t> {
@@ -149,18 +152,26 @@ PyMethodDef method(const char* name, const char* signature) {
   return method<Method<f>::body, Method<f>::count>(name, signature);
 }
 
-// A function for Py_tp_new, where `self` is the class.
-template <Body body, int count>
-PyObject* run_slot(PyObject* self, PyObject* arguments, PyObject* keywords) {
-  if (keywords && PyDict_GET_SIZE(keywords) > 0)
-    return PyErr_SetString(PyExc_TypeError, "[_core] got keywords; expected positional arguments"), nullptr;
-  return run_body(body, self, reinterpret_cast<PyTupleObject*>(arguments)->ob_item,
-                  PyTuple_GET_SIZE(arguments), count);
-}
-
-template <class F>
-void* slot(F* function) {
-  return reinterpret_cast<void*>(function);
+// For Py_tp_new: makes a T of arguments without names.
+template <class T, class... P>
+struct Constructor {
+  template <size_t... i>
+  static py::object made(PyObject* const* given, std::index_sequence<i...>) {
+    return Object<T>::holding(std::make_unique<T>(Given<P>::of(given[i])...));
+  }
+  static py::object body(PyObject*, [[maybe_unused]] PyObject* const* given, Py_ssize_t) {
+    return made(given, std::index_sequence_for<P...>());
+  }
+  static PyObject* run(PyObject*, PyObject* arguments, PyObject* keywords) {
+    if (keywords && PyDict_GET_SIZE(keywords) > 0)
+      return PyErr_SetString(PyExc_TypeError, "[_core] got keywords; expected positional arguments"), nullptr;
+    return run_body(body, nullptr, reinterpret_cast<PyTupleObject*>(arguments)->ob_item,
+                    PyTuple_GET_SIZE(arguments), sizeof...(P));
+  }
+};
+template <class T, class... P>
+PyType_Slot constructor() {
+  return {Py_tp_new, slot(Constructor<T, P...>::run)};
 }
 
 // name: with the module's, as "ranvier._core.Program". text: for the stub.
@@ -172,9 +183,7 @@ void add_class(Module m, const char* name, const char* text, std::vector<PyType_
   slots.push_back({0, nullptr});
   PyType_Spec spec{name, sizeof(Object<T>), 0, static_cast<unsigned>(Py_TPFLAGS_DEFAULT | flags),
                    slots.data()};
-  const py::object type = checked(PyType_FromSpec(&spec));
-  Object<T>::type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
-  m.attr(std::strrchr(name, '.') + 1) = type;
+  Object<T>::type = add_type(m, spec);
 }
 
 }  // namespace ranvier::bind

@@ -99,6 +99,12 @@ py::object tuple_of(std::initializer_list<py::object> items) {
   return made;
 }
 
+PyTypeObject* add_type(Module m, PyType_Spec& spec) {
+  const py::object type = checked(PyType_FromSpec(&spec));
+  m.attr(std::strrchr(spec.name, '.') + 1) = type;
+  return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+}
+
 Defined::Defined(std::string_view signature, const char* op_name, Call call, const void* f, size_t bytes)
     : call(call) {
   std::memcpy(function, f, bytes);

@@ -21,6 +21,8 @@ namespace ranvier::bind {
 
 using Module = py::handle;  // the module that functions are added to
 py::object tuple_of(std::initializer_list<py::object> items);
+// A class of the module, by the last part of its name. It lives as long as the process.
+PyTypeObject* add_type(Module m, PyType_Spec& spec);
 
 // A function of the module. It lives as long as the process.
 struct Defined {

@@ -17,6 +17,15 @@ inline py::object checked(PyObject* result) {
   return py::reinterpret_steal<py::object>(result);
 }
 
+// A tuple of f(0), f(1) ...: new references.
+template <class F>
+py::object new_tuple(size_t count, const F& f) {
+  py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (size_t i = 0; i < count; ++i)
+    PyTuple_SET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i), checked(f(i)).release().ptr());
+  return items;
+}
+
 // A part of a message: a text, a number, a shape, or a Python object as repr() shows it. It refers to what it
 // is made of, and becomes text where the message is made: the places that fail are many.
 class Piece {

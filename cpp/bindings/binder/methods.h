@@ -7,6 +7,12 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
+// A function as a slot of a type has it.
+template <class F>
+void* slot(F* function) {
+  return reinterpret_cast<void*>(function);
+}
+
 using Body = py::object (*)(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 
 // The body's result, or null and Python's error. count: of the arguments; -1: any.
@@ -20,8 +26,7 @@ PyObject* run_method(PyObject* self, PyObject* const* given, Py_ssize_t of_call)
 // signature: as the stub has it, "name(a: Any) -> Any".
 template <Body body, int count>
 PyMethodDef method(const char* name, const char* signature) {
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_method<body, count>)),
-          METH_FASTCALL, signature};
+  return {name, reinterpret_cast<PyCFunction>(slot(run_method<body, count>)), METH_FASTCALL, signature};
 }
 
 }  // namespace ranvier::bind

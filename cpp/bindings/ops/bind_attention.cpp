@@ -73,7 +73,8 @@ bool reads_halves(const Input& q, const Input& k, const Input& v) {
 // (y, weights): None without values, or where weights are not kept.
 std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, const MaybeReals& v,
                                                Real scale, Truth is_causal, Whole first, Mask mask,
-                                               Mask padding, Truth hides, Truth keep, Raw half) {
+                                               Mask padding, Truth hides, Truth keep, Raw half,
+                                               Real of_nothing) {
   if (q.ndim() < 2) q.fail("(..., L, E)");
   if (k.ndim() < 2) k.fail("(..., S, E)");
   if (v && v.ndim() < 2) v.fail("(..., S, D)");
@@ -98,17 +99,17 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
     using T = decltype(tag);
     AttentionForward<T> call{};
     call.settings = {scale,
+                     of_nothing,
                      is_causal,
                      first,
                      hides,
                      is_medium() || halves,
                      half.given() ? DTypeArg(half).dtype : DType::float32};
-    call.query = q;
     repeat(k.view<T>(), k_shape, call.key);
     if (v) repeat(v.view<T>(), v_shape, call.value);
     mask.set(scores, call.flags[0], call.added[0]);
     padding.set(scores, call.flags[1], call.added[1]);
-    call.weights = weights, call.y = y;
+    call.query = q, call.weights = weights, call.y = y;
     invoke_sized(call, l * s * q.shape(q.ndim() - 1));
   });
   return {std::move(y), std::move(weights)};
@@ -139,9 +140,8 @@ void attention_backward(const Floats& dy, const Floats& q, const Floats& k, cons
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionBackward<T> call{};
-    call.settings = {scale, is_causal, first, false, is_medium()};
-    call.adds = adds;
-    call.query = q, call.weights = weights, call.dy = dy;
+    call.settings = {scale, 0, is_causal, first, false, is_medium()};
+    call.adds = adds, call.query = q, call.weights = weights, call.dy = dy;
     repeat(k.view<T>(), k_shape, call.key), repeat(v.view<T>(), v_shape, call.value);
     call.dq = results[0], call.dk = results[1], call.dv = results[2];
     invoke_sized(call, l * s * e);
@@ -205,7 +205,7 @@ Output cache_positions(const Exactly<DType::int64>& lengths, Whole count, Whole 
 void register_attention(Module m) {
   def(m,
       "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False, "
-      "half=None)",
+      "half=None, of_nothing=0.0)",
       attention);
   def(m,
       "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "

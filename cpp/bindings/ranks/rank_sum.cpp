@@ -236,15 +236,7 @@ bool RankSum::spread() {
   return true;
 }
 
-RankSum& rank_sum_of(PyObject* self) { return Given<RankSum>::of(self); }
-
 namespace {
-
-py::object new_sum(PyObject*, PyObject* const* given, Py_ssize_t) {
-  const auto object = [&](int i) { return py::reinterpret_borrow<py::object>(given[i]); };
-  return Object<RankSum>::holding(
-      std::make_unique<RankSum>(object(0), object(1), object(2), Given<int64_t>::of(given[3]), object(4)));
-}
 
 template <bool (RankSum::*f)()>
 void without_gil(RankSum& sum) {
@@ -280,7 +272,8 @@ void register_rank_sum(Module m) {
   add_class<RankSum>(m, "ranvier._core.RankSum",
                      "__new__(cls, values: Array, rows: Array, marks: Array, rank: int, "
                      "wait: Callable[[int, int, int], None], /) -> RankSum",
-                     {{Py_tp_new, slot(run_slot<new_sum, 5>)}, {Py_tp_methods, g_sum}});
+                     {constructor<RankSum, py::object, py::object, py::object, int64_t, py::object>(),
+                      {Py_tp_methods, g_sum}});
 }
 
 }  // namespace ranvier::bind

@@ -68,6 +68,4 @@ class RankSum {
   int64_t size_;  // bytes of an element
 };
 
-RankSum& rank_sum_of(PyObject* self);
-
 }  // namespace ranvier::bind

@@ -7,6 +7,7 @@
 #include "base/allocator.h"
 #include "base/system.h"
 #include "bindings/binder/bfloat16.h"
+#include "bindings/binder/classes.h"
 #include "bindings/ops/conv_args.h"
 #include "bindings/replay/program_form.h"
 #include "bindings/tensors/tensors.h"
@@ -255,11 +256,9 @@ py::object ArrayProgram::call(const py::tuple& arguments, PyObject* keywords) {
 py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   std::vector<py::object>& memory = spare_memory_;
   const Emptied<std::vector<py::object>> emptied{memory};
-  release_held_gradients();
-  const std::vector<py::object> gradients = find_gradients();
-  if (gradients.size() != movable_.size()) return py::none();
+  std::vector<py::object> gradients;
+  if (!begin_runs(gradients)) return py::none();
   prepare(arrays, memory);
-  watch();
   py::tuple results(settings_.results.size());  // what needs memory comes before anything is changed
   for (size_t i = 0; i < settings_.results.size(); ++i)
     results[i] = make_result(settings_.results[i], memory);
@@ -271,8 +270,7 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   if (state) PyEval_RestoreThread(state);
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   if (!holds) return py::bool_(false);
-  set_gradients();
-  count_changes();
+  end_runs();
   return results;
 }
 
@@ -325,12 +323,12 @@ bool ArrayProgram::run() {
   return true;
 }
 
-ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays)
-    : program_(program) {
-  const ArrayProgram::Turn turn(program);
+ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays)
+    : held_{program, eager}, program_(Given<ArrayProgram>::of(program.ptr())) {
+  const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
-  program.find_gradients();
-  check_.emplace(*program.program_, eager);
+  program_.find_gradients();
+  check_.emplace(*program_.program_, Given<ArrayRecording>::of(eager.ptr()));
 }
 
 std::string ArrayCheck::finish() {

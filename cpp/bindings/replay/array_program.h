@@ -8,11 +8,10 @@
 //   after it      arrays of the results are handed out, gradients are set, changes in place counted
 //
 // array_program.cpp has a call from begin to end, array_program_gradients.cpp what a run finds and leaves in
-// Tensors, array_program_watch.cpp what follows from parameters alone, array_program_batches.cpp many runs in
-// one call, program_form.cpp programs that are made for another step.
+// Tensors, array_program_watch.cpp what follows from parameters alone, batch_run.cpp many runs in one call,
+// program_form.cpp programs that are made for another step.
 #pragma once
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,9 +28,8 @@
 
 namespace ranvier::bind {
 
+class BatchRun;
 class ProgramForm;
-struct BatchSource;
-struct PartOfBatch;
 
 // An array among the arguments: its layout in the recording, which kernels choose the order of a sum by.
 struct ArrayArgument : ArrayLayout {
@@ -76,11 +74,6 @@ struct WatchedTensor {
   int64_t changes;  // when last looked at
 };
 
-// Which rows of a batch a program runs on, and how many rows the batch has.
-struct RowsOfBatch {
-  int64_t begin, count, step;
-};
-
 // What programs of one form have alike.
 struct ProgramSettings {
   int runs = 0;     // those that were measured
@@ -94,6 +87,7 @@ struct ProgramSettings {
 class ArrayProgram {
  public:
   friend class ArrayCheck;
+  friend class BatchRun;
   friend class ProgramForm;
   // --- how it is made
   // arguments: arrays as those of a call. kept: arrays of the gradients that a run leaves. watched: Tensors
@@ -131,25 +125,6 @@ class ArrayProgram {
   // has to be checked first, False where a check of values fails: nothing has changed then, and the eager
   // step raises the error.
   py::object call(const py::tuple& arguments, PyObject* keywords);
-  // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
-  // them as one array. None where call() would give it, or an array is not contiguous. An array of the
-  // arguments has the samples of all batches, taken in this order (None: as they are), or, if `entries`
-  // allows it, an entry for each batch: one axis more than in a call. It ends early after some time, after a
-  // batch with a number that is not finite, and before one in which a check of values fails; None where that
-  // is the first. batches_done(): how many there were, also after an exception.
-  py::object run_batches(const py::tuple& arguments, const py::dict& keywords, const py::object& order,
-                         int64_t size, int64_t first, int64_t count, bool entries);
-  // The same for a step whose gradients are added over ranks, of which this program is the update. calls: the
-  // parts of a batch, one after another: the arguments of one of the programs, the first and the last row
-  // (one past) of the `size` that the rank has of a batch. They leave the gradients in the values of `sum`
-  // (None: there is one rank). After the sum comes the update, with these arguments. The loss is the first of
-  // the values `total`. The result has a row (loss, penalty, loss of this rank's parts) for each batch. It
-  // ends after an update with a loss that is not finite, which changes nothing. divides: whether each rank
-  // may update a part of the weights.
-  py::object run_with_ranks(const py::tuple& calls, const py::tuple& programs, const py::object& order,
-                            int64_t size, int64_t count, const py::object& total, const py::object& sum,
-                            const py::tuple& arguments, bool divides);
-  int64_t batches_done() const { return batches_done_; }
   void set_threads(bool solo);
 
   // --- what it shows, and Python's garbage collector
@@ -206,25 +181,14 @@ class ArrayProgram {
   bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void release_held_gradients();
   void renew(Gradient& gradient);
+  // Before runs: held gets the gradients that they add to. False where one is gone.
+  bool begin_runs(std::vector<py::object>& held);
+  void end_runs() const;
   void set_gradients() const;
-  void count_changes() const;
 
   // --- what follows from watched Tensors (array_program_watch.cpp)
   void watch();
   void keep_watched(const std::vector<int>& regions);
-
-  // --- many runs in one call (array_program_batches.cpp)
-  bool sources_of(const py::tuple& arguments, PyObject* keywords, const py::object& order, int64_t first,
-                  int64_t last, const RowsOfBatch& rows, bool entries,
-                  std::vector<BatchSource>& sources) const;
-  static bool find_part(const py::tuple& call, const std::deque<Turn>& programs, const py::object& order,
-                        int64_t size, int64_t count, PartOfBatch& part);
-  static bool find_parts(const py::tuple& calls, const std::deque<Turn>& programs, const py::object& order,
-                         int64_t size, int64_t& count, std::vector<PartOfBatch>& parts);
-  static bool are_measured(const std::vector<PartOfBatch>& parts);
-  static bool run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last);
-  bool begin_runs(const py::tuple& arguments, std::vector<py::object>& held);
-  void end_runs();
 
   // Which call it is, and what it depends on.
   std::optional<Signature> signature_;  // null before set_call(), and after clear()
@@ -247,23 +211,23 @@ class ArrayProgram {
   // Its runs.
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // the thread whose turn it is
-  int64_t batches_done_ = 0;
-  bool without_team_ = false;             // whether other threads left no team while times were measured
-  Signature spare_call_;                  // empty but for its memory, which the next call has again, as ...
-  std::vector<py::object> spare_memory_;  // ... this
-  std::shared_ptr<ProgramForm> shared_;   // what it has in common with others, if that is known
+  bool without_team_ = false;              // whether other threads left no team while times were measured
+  Signature spare_call_;                   // empty but for its memory, which the next call has again, as ...
+  std::vector<py::object> spare_memory_;   // ... this
+  std::shared_ptr<ProgramForm> shared_;    // what it has in common with others, if that is known
   std::unique_ptr<Program> program_;
 };
 
-// A check of a program beside an eager run with these arguments, which begins after it and is recorded. Both
-// must outlive it.
+// A check of a program beside an eager run with these arrays as arguments, which begins after it and is
+// recorded.
 class ArrayCheck {
  public:
-  ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays);
+  ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays);
   std::string finish();  // what differs
   bool disturbed() const { return check_ && check_->disturbed(); }
 
  private:
+  const py::object held_[2];
   ArrayProgram& program_;
   std::vector<py::object> arrays_;
   std::optional<Check> check_;

@@ -140,7 +140,16 @@ void ArrayProgram::adopt_gradients() {
   }
 }
 
-void ArrayProgram::count_changes() const {
+bool ArrayProgram::begin_runs(std::vector<py::object>& held) {
+  release_held_gradients();
+  held = find_gradients();
+  if (held.size() != movable_.size()) return false;
+  watch();
+  return true;
+}
+
+void ArrayProgram::end_runs() const {
+  set_gradients();
   for (const auto& [cell, array] : changed_) count_change(cell.ptr(), array.ptr());
 }
 

@@ -165,12 +165,14 @@ RegionKind ArrayRecording::kind_of(py::handle array) const {
   return memory.in_recording ? RegionKind::foreign : RegionKind::persistent;
 }
 
-int ArrayRecording::still_referenced(const std::vector<int>& expected) const {
+py::object ArrayRecording::still_referenced(const py::list& arrays) const {
+  std::vector<int> expected;
+  for (py::handle a : arrays) expected.push_back(region_of(a));
   for (size_t i = 0; i < pins_.size(); ++i)
     if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i].get()) &&
         std::find(expected.begin(), expected.end(), static_cast<int>(i)) == expected.end())
-      return static_cast<int>(i);
-  return -1;
+      return py::str(place_of_writer(static_cast<int>(i)));
+  return py::none();
 }
 
 std::string ArrayRecording::place_of_writer(int region) const {

@@ -68,8 +68,8 @@ class ArrayRecording : public Recording {
   bool varies(py::handle array);
   int region_of(py::handle array) const;
   int references(py::handle array) const;  // references that this recording holds
-  // A temporary, other than these regions, that is still referenced; or -1.
-  int still_referenced(const std::vector<int>& expected) const;
+  // The place in the step that wrote a temporary which others than these arrays still hold, or None.
+  py::object still_referenced(const py::list& arrays) const;
   std::string place_of_writer(int region) const;
   // Records that `callable`, given arrays like the first, makes arrays like the second. It has just done
   // that; the results are copied to `into`, or to new arrays of the core with the same strides, and returned.

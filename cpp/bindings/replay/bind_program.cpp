@@ -21,9 +21,9 @@ py::list described_views(const Program& program, const Instruction& instruction)
     const AnyView& v = instruction.view(use);
     py::tuple shape(v.ndim);
     for (int d = 0; d < v.ndim; ++d) shape[d] = py::int_(v.shape[d]);
-    views.append(
-        tuple_of({py::int_(use.region), py::str(role_name(program.buffers()[use.region].role)),
-                  py::bool_(use.view.write), py::str(&use.view.type, 1), shape, py::int_(use.offset)}));
+    views.append(checked(Py_BuildValue("(isNCNL)", use.region, role_name(program.buffers()[use.region].role),
+                                       PyBool_FromLong(use.view.write), use.view.type, shape.release().ptr(),
+                                       static_cast<long long>(use.offset))));
   }
   return views;
 }
@@ -31,63 +31,35 @@ py::list described_views(const Program& program, const Instruction& instruction)
 py::list described_instructions(const Program& program) {
   py::list all;
   for (const Instruction& i : program.instructions()) {
-    py::dict d;
-    d["name"] = py::str(i.type->name);
-    d["place"] = py::str(i.place < 0 ? std::string() : program.places()[i.place]);
-    d["record"] = py::int_(i.record);
-    d["solo"] = py::bool_(i.solo);
-    d["team_ns"] = py::float_(i.team_ns);
-    d["solo_ns"] = py::float_(i.solo_ns);
-    d["views"] = described_views(program, i);
     py::list fused;
     for (const char* name : i.fused) fused.append(py::str(name));
-    d["fused"] = fused;
-    d["prepared"] = py::bool_(i.prepared);
-    all.append(d);
+    all.append(checked(Py_BuildValue("{ss ss si sN sd sd sN sN sN}", "name", i.type->name, "place",
+                                     i.place < 0 ? "" : program.places()[i.place].c_str(), "record", i.record,
+                                     "solo", PyBool_FromLong(i.solo), "team_ns", i.team_ns, "solo_ns",
+                                     i.solo_ns, "views", described_views(program, i).release().ptr(), "fused",
+                                     fused.release().ptr(), "prepared", PyBool_FromLong(i.prepared))));
   }
   return all;
 }
 
 py::list described_buffers(const Program& program) {
   py::list all;
-  for (const Buffer& b : program.buffers()) {
-    py::dict d;
-    d["role"] = py::str(role_name(b.role));
-    d["bytes"] = py::int_(b.bytes);
-    d["address"] = py::int_(reinterpret_cast<uintptr_t>(b.address));
-    d["number"] = py::int_(b.number);
-    d["first"] = py::int_(b.first), d["last"] = py::int_(b.last);
-    d["offset"] = py::int_(b.offset);
-    all.append(d);
-  }
+  for (const Buffer& b : program.buffers())
+    all.append(checked(Py_BuildValue("{ss sn sn si si si sn}", "role", role_name(b.role), "bytes", b.bytes,
+                                     "address", b.address, "number", b.number, "first", b.first, "last",
+                                     b.last, "offset", b.offset)));
   return all;
 }
 
-py::dict described_memory(const Program& program) {
+py::object described_memory(const Program& program) {
   const ProgramMemory m = program.memory();
-  py::dict d;
-  d["arena"] = py::int_(m.arena), d["workspace"] = py::int_(m.workspace),
-  d["persistent"] = py::int_(m.persistent);
-  d["prepared"] = py::int_(m.prepared), d["made"] = py::int_(m.made);
-  return d;
+  return checked(Py_BuildValue("{sn sn sn sn sn}", "arena", m.arena, "workspace", m.workspace, "persistent",
+                               m.persistent, "prepared", m.prepared, "made", m.made));
 }
 
 const char* kind_of(const ArrayRecording& recording, py::handle array) {
   static const char* const names[] = {"persistent", "argument", "temporary", "foreign"};
   return names[static_cast<int>(recording.kind_of(array))];
-}
-
-std::vector<int> regions_of(const ArrayRecording& recording, const py::list& arrays) {
-  std::vector<int> regions;
-  for (py::handle a : arrays) regions.push_back(recording.region_of(a));
-  return regions;
-}
-
-// The place in the step that wrote a temporary which others than these arrays still hold, or None.
-py::object still_referenced(const ArrayRecording& recording, const py::list& arrays) {
-  const int region = recording.still_referenced(regions_of(recording, arrays));
-  if (region < 0) return py::none();
-  return py::str(recording.place_of_writer(region));
 }
 
 std::string maker(const ArrayRecording& recording, py::handle array) {
@@ -150,38 +122,7 @@ bool meets(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) { ret
 std::string other_path(ArrayProgram& p, const ArrayRecording& eager) { return p.other_path(eager); }
 py::list instructions(ArrayProgram& p) { return p.with_program(described_instructions); }
 py::list buffers(ArrayProgram& p) { return p.with_program(described_buffers); }
-py::dict memory(ArrayProgram& p) { return p.with_program(described_memory); }
-
-py::object new_recording(PyObject*, PyObject* const* given, Py_ssize_t) {
-  return Object<ArrayRecording>::holding(
-      std::make_unique<ArrayRecording>(std::string(Name(Arg{"Recording", "package", given[0]}).text)));
-}
-py::object new_program(PyObject*, PyObject* const* given, Py_ssize_t) {
-  using List = Given<py::list>;
-  return Object<ArrayProgram>::holding(
-      std::make_unique<ArrayProgram>(Given<ArrayRecording>::of(given[0]), List::of(given[1]),
-                                     List::of(given[2]), List::of(given[3]), List::of(given[4])));
-}
-py::object new_guards(PyObject*, PyObject* const*, Py_ssize_t) {
-  return Object<Guards>::holding(std::make_unique<Guards>());
-}
-
-// A check, and what must outlive it.
-struct HeldCheck {
-  py::object program, eager;
-  ArrayCheck check;
-
-  HeldCheck(PyObject* const* given)
-      : program(Given<py::object>::of(given[0])),
-        eager(Given<py::object>::of(given[1])),
-        check(Given<ArrayProgram>::of(given[0]), Given<ArrayRecording>::of(given[1]),
-              Given<py::list>::of(given[2])) {}
-  bool disturbed() const { return check.disturbed(); }
-  std::string finish() { return check.finish(); }
-};
-py::object new_check(PyObject*, PyObject* const* given, Py_ssize_t) {
-  return Object<HeldCheck>::holding(std::make_unique<HeldCheck>(given));
-}
+py::object memory(ArrayProgram& p) { return p.with_program(described_memory); }
 
 // An attribute; its text is its type in the stub.
 template <auto f>
@@ -216,8 +157,8 @@ PyMethodDef g_recording[] = {
                                   "host(self: Recording, callable: Callable[..., Any], reads: list[Array], "
                                   "made: list[Array], into: Array | None, /) -> list[Array]"),
     method<&ArrayRecording::pause>("pause", "pause(self: Recording, on: bool, /) -> int"),
-    method<still_referenced>("still_referenced",
-                             "still_referenced(self: Recording, arrays: list[Array], /) -> str | None"),
+    method<&ArrayRecording::still_referenced>(
+        "still_referenced", "still_referenced(self: Recording, arrays: list[Array], /) -> str | None"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_program[] = {
     method<&ArrayProgram::set_call>(
@@ -237,15 +178,6 @@ PyMethodDef g_program[] = {
     method<call>("call",
                  "call(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> tuple[Array, ...] "
                  "| None"),
-    method<&ArrayProgram::run_batches>(
-        "run_batches",
-        "run_batches(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], order: Array | None, "
-        "size: int, first: int, count: int, entries: bool, /) -> tuple[Array, ...] | None"),
-    method<&ArrayProgram::run_with_ranks>(
-        "run_with_ranks",
-        "run_with_ranks(self: Program, calls: tuple[Any, ...], programs: tuple[Program, ...], order: Array, "
-        "size: int, count: int, total: Array, sum: RankSum | None, arguments: tuple[Any, ...], "
-        "divides: bool, /) -> Array | None"),
     method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
     method<&ProgramForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
     method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),
@@ -262,13 +194,12 @@ PyMethodDef g_form[] = {
         "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], gradients: "
         "list[Array], /) -> Program | None"),
     {nullptr, nullptr, 0, nullptr}};
-PyMethodDef g_check[] = {method<&HeldCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
-                         method<&HeldCheck::finish>("finish", "finish(self: Check) -> str"),
+PyMethodDef g_check[] = {method<&ArrayCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
+                         method<&ArrayCheck::finish>("finish", "finish(self: Check) -> str"),
                          {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef g_of_recording[] = {attribute<fault>("fault", "str"), attribute<place>("place", "str"), {}};
 PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_checks_left),
                               attribute<&ArrayProgram::results>("results", "int"),
-                              attribute<&ArrayProgram::batches_done>("batches_done", "int"),
                               {}};
 
 }  // namespace
@@ -279,28 +210,28 @@ void register_program(Module m) {
   def(m, "share_memory(arrays, others)", share_memory);
   def(m, "paced(solo_ns, runs)", paced);
   add_class<ArrayRecording>(m, "ranvier._core.Recording", "__new__(cls, package: str, /) -> Recording",
-                            {{Py_tp_new, slot(run_slot<new_recording, 1>)},
+                            {constructor<ArrayRecording, std::string>(),
                              {Py_tp_methods, g_recording},
                              {Py_tp_getset, g_of_recording}});
   add_class<ArrayProgram>(
       m, "ranvier._core.Program",
       "__new__(cls, recording: Recording, arguments: list[Array], outputs: list[Array], kept: "
       "list[Array], watched: list[Any], /) -> Program",
-      {{Py_tp_new, slot(run_slot<new_program, 5>)},
+      {constructor<ArrayProgram, ArrayRecording, py::list, py::list, py::list, py::list>(),
        {Py_tp_traverse, slot(visit)},
        {Py_tp_clear, slot(clear)},
        {Py_tp_methods, g_program},
        {Py_tp_getset, g_of_program}},
       Py_TPFLAGS_HAVE_GC);
   add_class<Guards>(m, "ranvier._core.Guards",  // guards of what lives as long as the process
-                    "__new__(cls) -> Guards",
-                    {{Py_tp_new, slot(run_slot<new_guards, 0>)}, {Py_tp_methods, g_guards}});
+                    "__new__(cls) -> Guards", {constructor<Guards>(), {Py_tp_methods, g_guards}});
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);
-  add_class<HeldCheck>(m, "ranvier._core.Check",
-                       "__new__(cls, program: Program, eager: Recording, arguments: "
-                       "list[Array], /) -> Check",
-                       {{Py_tp_new, slot(run_slot<new_check, 3>)}, {Py_tp_methods, g_check}});
+  add_class<ArrayCheck>(
+      m, "ranvier._core.Check",
+      "__new__(cls, program: Program, eager: Recording, arguments: "
+      "list[Array], /) -> Check",
+      {constructor<ArrayCheck, py::object, py::object, py::list>(), {Py_tp_methods, g_check}});
 }
 
 }  // namespace ranvier::bind

@@ -137,33 +137,28 @@ PyObject* get(PyObject* self, PyObject* object, PyObject*) {
   return PyObject_CallMethodOneArg(self, g_bound, object);
 }
 
+// The members that are references.
+constexpr PyObject* CompiledCall::* kOfProgram[] = {&CompiledCall::program, &CompiledCall::core,
+                                                    &CompiledCall::model, &CompiledCall::lock};
+constexpr PyObject* CompiledCall::* kOthers[] = {&CompiledCall::function, &CompiledCall::place,
+                                                 &CompiledCall::owner};
+
 int visit(PyObject* self, visitproc visit, void* arg) {
-  CompiledCall& c = compiled_call(self);
-  Py_VISIT(c.place);
-  Py_VISIT(c.owner);
   Py_VISIT(Py_TYPE(self));
-  Py_VISIT(c.program);
-  Py_VISIT(c.core);
-  Py_VISIT(c.model);
-  Py_VISIT(c.lock);
-  Py_VISIT(c.function);
+  for (const auto member : kOfProgram) Py_VISIT(compiled_call(self).*member);
+  for (const auto member : kOthers) Py_VISIT(compiled_call(self).*member);
   return 0;
 }
 
 void clear_program(CompiledCall& c) {
-  Py_CLEAR(c.program);
-  Py_CLEAR(c.core);
-  Py_CLEAR(c.model);
-  Py_CLEAR(c.lock);
+  for (const auto member : kOfProgram) Py_CLEAR(c.*member);
 }
 
 int clear(PyObject* self) {
   CompiledCall& c = compiled_call(self);
   c.resting = 0;
   clear_program(c);
-  Py_CLEAR(c.function);
-  Py_CLEAR(c.place);
-  Py_CLEAR(c.owner);
+  for (const auto member : kOthers) Py_CLEAR(c.*member);
   return 0;
 }
 
@@ -223,11 +218,6 @@ py::object run_function(PyObject*, PyObject* const* arguments, Py_ssize_t) {
   return checked(run_eagerly(arguments[0], arguments[1], arguments[2]));
 }
 
-template <class F>
-void* pointer(F* function) {
-  return reinterpret_cast<void*>(function);
-}
-
 PyMethodDef g_methods[] = {
     method<arm, 5>("_arm",
                    "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: Any, "
@@ -239,14 +229,10 @@ PyMethodDef g_methods[] = {
     method<run_function, 3>(
         "_run_eagerly", "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"),
     {nullptr, nullptr, 0, nullptr}};
-PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
-                              {Py_tp_descr_get, pointer(get)},
-                              {Py_tp_traverse, pointer(visit)},
-                              {Py_tp_clear, pointer(clear)},
-                              {Py_tp_dealloc, pointer(free_object)},
-                              {Py_tp_new, pointer(PyType_GenericNew)},
-                              {Py_tp_methods, g_methods},
-                              {0, nullptr}};
+PyType_Slot g_type_slots[] = {{Py_tp_call, slot(call)},           {Py_tp_descr_get, slot(get)},
+                              {Py_tp_traverse, slot(visit)},      {Py_tp_clear, slot(clear)},
+                              {Py_tp_dealloc, slot(free_object)}, {Py_tp_new, slot(PyType_GenericNew)},
+                              {Py_tp_methods, g_methods},         {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, g_type_slots};
 
@@ -265,9 +251,7 @@ void register_compiled_call(Module m) {
   g_training = PyUnicode_InternFromString("training");
   g_bound = PyUnicode_InternFromString("_bound");
   g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
-  const py::object type = checked(PyType_FromSpec(&g_type));
-  m.attr("_CompiledCall") = type;
-  g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  g_type_object = add_type(m, g_type);
   def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {
     g_running = running.value.inc_ref().ptr();
     set_value_read(value_read.value.ptr());

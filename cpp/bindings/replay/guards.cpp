@@ -22,8 +22,13 @@ bool equal(PyObject* a, PyObject* b) {
   return result == 1;
 }
 
-// NumPy's scalars of numbers, by their bytes.
-bool same_scalar(PyObject* a, PyObject* b) {
+// Two of one class: complex numbers and NumPy's scalars of numbers by their bytes, all others as by Python.
+bool same_object(PyObject* a, PyObject* b) {
+  if (PyComplex_CheckExact(a)) {
+    const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (!PyArray_IsScalar(a, Generic)) return equal(a, b);
   PyArray_Descr* descr = PyArray_DescrFromScalar(a);
   if (!descr) return PyErr_Clear(), false;
   const bool number = is_number_type(descr->type_num);
@@ -168,21 +173,30 @@ bool has_gradient(PyObject* leaf) {
          PyArray_ISBEHAVED(a) && PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA);
 }
 
+PlainValue plain_value(PyObject* x) {
+  int64_t bits = 0;
+  int too_large = 0;
+  if (PyFloat_CheckExact(x)) {
+    const double value = PyFloat_AS_DOUBLE(x);
+    std::memcpy(&bits, &value, sizeof bits);
+    return {PlainValue::number, bits};
+  }
+  if (PyLong_CheckExact(x)) bits = PyLong_AsLongLongAndOverflow(x, &too_large);
+  if (PyLong_CheckExact(x) && !too_large) return {PlainValue::number, bits};
+  if (PyLong_CheckExact(x) || PyUnicode_CheckExact(x) || PyBytes_CheckExact(x))
+    return {PlainValue::object, PyObject_Hash(x)};
+  // NumPy's records can be changed in place.
+  const bool is_scalar = PyArray_IsScalar(x, Generic) && !PyArray_IsScalar(x, Void);
+  return {PyComplex_CheckExact(x) || is_scalar ? PlainValue::object : PlainValue::none, 0};
+}
+
 bool same_value(PyObject* a, PyObject* b) {
   if (a == b) return true;
   if (!a || !b || Py_TYPE(a) != Py_TYPE(b)) return false;
-  if (PyFloat_CheckExact(a)) {
-    const double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
-    return std::memcmp(&x, &y, sizeof x) == 0;
-  }
-  if (PyLong_CheckExact(a) || PyUnicode_CheckExact(a) || PyBytes_CheckExact(a)) return equal(a, b);
   if (PyTuple_CheckExact(a)) return same_items(a, b);
-  if (PyComplex_CheckExact(a)) {
-    const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
-    return std::memcmp(&x, &y, sizeof x) == 0;
-  }
-  if (PyArray_IsScalar(a, Generic)) return same_scalar(a, b);
-  return false;
+  const PlainValue x = plain_value(a), y = plain_value(b);
+  if (x.kind != y.kind || x.what != y.what || x.kind == PlainValue::none) return false;
+  return x.kind == PlainValue::number || same_object(a, b);
 }
 
 bool Guard::holds() {

@@ -144,7 +144,16 @@ class Guards {
 // Whether it has a gradient in the layout of the leaf, in memory that nothing else refers to.
 bool has_gradient(PyObject* leaf);
 
-// One value, by the rule above.
+// What a plain value is compared by, in guards and in signatures, beside its class: a number by its bits, so
+// that 0.0 and -0.0 are two and NaN is equal to itself; strings, bytes, larger integers, complex numbers and
+// NumPy's scalars by their hash (or 0), and then in full. All other objects are none.
+struct PlainValue {
+  enum Kind { none, number, object } kind;
+  int64_t what;
+};
+PlainValue plain_value(PyObject* x);
+
+// One value, by the rule above. Tuples are compared by their items.
 bool same_value(PyObject* a, PyObject* b);
 
 }  // namespace ranvier::bind

@@ -171,7 +171,7 @@ void Signature::read(const py::tuple& positional, PyObject* keywords, bool as_te
 }
 
 void Signature::add(PyObject* x, int depth) {
-  if (!(add_array(x) || add_number(x) || add_value(x) || add_items(x, depth))) add_object(x);
+  if (!(add_array(x) || add_value(x) || add_items(x, depth))) add_object(x);
 }
 
 bool Signature::add_array(PyObject* x) {
@@ -205,35 +205,14 @@ bool Signature::add_array(PyObject* x) {
   return true;
 }
 
-// Python's numbers, by their bits: 0.0 and -0.0 are two, and NaN is equal to itself.
-bool Signature::add_number(PyObject* x) {
-  int64_t bits = 0;
-  if (PyFloat_CheckExact(x)) {
-    const double value = PyFloat_AS_DOUBLE(x);
-    std::memcpy(&bits, &value, sizeof bits);
-  } else if (PyLong_CheckExact(x)) {
-    int too_large = 0;
-    bits = PyLong_AsLongLongAndOverflow(x, &too_large);
-    if (too_large) return false;
-  } else {
-    return false;
-  }
-  return parts_.push_back({Part::number, Py_TYPE(x), bits}), true;
-}
-
-// Other plain values, as same_value() compares them.
 bool Signature::add_value(PyObject* x) {
-  if (PyUnicode_CheckExact(x) || PyBytes_CheckExact(x) || PyLong_CheckExact(x)) {
-    parts_.push_back({Part::value, Py_TYPE(x), PyObject_Hash(x)});
-    values_.push_back(py::reinterpret_borrow<py::object>(x));
-  } else if (PyComplex_CheckExact(x) || (PyArray_IsScalar(x, Generic) && !PyArray_IsScalar(x, Void))) {
-    parts_.push_back({Part::value, Py_TYPE(x), 0});
-    values_.push_back(py::reinterpret_borrow<py::object>(x));
-  } else if (PyRange_Check(x)) {
-    add_value(checked(PyObject_Repr(x)).ptr());
-  } else {
-    return false;
-  }
+  const py::object text = PyRange_Check(x) ? checked(PyObject_Repr(x)) : py::object();
+  PyObject* const compared = text ? text.ptr() : x;
+  const PlainValue value = plain_value(compared);
+  if (value.kind == PlainValue::none) return false;
+  const bool number = value.kind == PlainValue::number;
+  parts_.push_back({number ? Part::number : Part::value, Py_TYPE(x), value.what});
+  if (!number) values_.push_back(py::reinterpret_borrow<py::object>(compared));
   return true;
 }
 
@@ -254,7 +233,7 @@ bool Signature::add_items(PyObject* x, int depth) {
     Py_ssize_t at = 0;
     while (PyDict_Next(x, &at, &key, &value)) {
       const auto held = py::reinterpret_borrow<py::object>(value);
-      if (!add_number(key) && !add_value(key)) add_object(key);
+      if (!add_value(key)) add_object(key);
       add(held.ptr(), depth + 1);
     }
     return true;

@@ -60,7 +60,6 @@ class Signature {
   };
   void add(PyObject* x, int depth);
   bool add_array(PyObject* x);
-  bool add_number(PyObject* x);
   bool add_value(PyObject* x);
   bool add_items(PyObject* x, int depth);
   void add_object(PyObject* x);

@@ -47,11 +47,9 @@ py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t 
   const py::object policy = dtypes_of(function, 1);
   if (policy.is_none() || !g_apply) return {};
   const Scoped off(t_autocast, 0);
-  py::object all = checked(PyTuple_New(static_cast<Py_ssize_t>(count) + 2));
-  PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(policy.ptr()));
-  PyTuple_SET_ITEM(all.ptr(), 1, Py_NewRef(function));
-  for (size_t i = 0; i < count; ++i)
-    PyTuple_SET_ITEM(all.ptr(), static_cast<Py_ssize_t>(i) + 2, Py_NewRef(inputs[i]));
+  const py::object all = new_tuple(count + 2, [&](size_t i) {
+    return Py_NewRef(i == 0 ? policy.ptr() : i == 1 ? function : inputs[i - 2]);
+  });
   return checked(PyObject_CallObject(g_apply, all.ptr()));
 }
 

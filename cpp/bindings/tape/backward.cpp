@@ -293,14 +293,13 @@ class Backward {
   py::object needs_of(const py::object& edges) {
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     if (!restricted_ || count < 2) return {};
-    py::object needs = checked(PyTuple_New(count));
     bool all = true;
-    for (Py_ssize_t i = 0; i < count; ++i) {
+    py::object needs = new_tuple(count, [&](size_t i) {
       PyObject* const edge = PyTuple_GET_ITEM(edges.ptr(), i);
       const bool wanted = edge != Py_None && entry_of(edge).is_wanted();
       all = all && (wanted || edge == Py_None);
-      PyTuple_SET_ITEM(needs.ptr(), i, Py_NewRef(wanted ? Py_True : Py_False));
-    }
+      return Py_NewRef(wanted ? Py_True : Py_False);
+    });
     return all ? py::object() : needs;
   }
 

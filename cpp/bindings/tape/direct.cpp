@@ -83,10 +83,8 @@ class Passed {
 // What a kernel returns, an array or several, as Tensors.
 py::object as_tensors(const py::object& y, PyObject* result) {
   if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
-  const Py_ssize_t n = PyTuple_GET_SIZE(y.ptr());
-  py::object tensors = checked(PyTuple_New(n));
-  for (Py_ssize_t i = 0; i < n; ++i)
-    PyTuple_SET_ITEM(tensors.ptr(), i, new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr());
+  const auto tensor = [&](size_t i) { return new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr(); };
+  py::object tensors = new_tuple(PyTuple_GET_SIZE(y.ptr()), tensor);
   if (!result) return tensors;
   const py::object items = checked(PyTuple_Pack(1, tensors.ptr()));
   return checked(PyTuple_Type.tp_new(reinterpret_cast<PyTypeObject*>(result), items.ptr(), nullptr));

@@ -15,8 +15,7 @@ namespace ranvier::bind {
 std::atomic<bool> g_dispatches;
 
 PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names)
-    : args(checked(PyTuple_New(count))), settings(checked(PyDict_New())) {
-  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(args.ptr(), i, Py_NewRef(given[i]));
+    : args(new_tuple(count, [=](size_t i) { return Py_NewRef(given[i]); })), settings(checked(PyDict_New())) {
   for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i)
     if (PyDict_SetItem(settings.ptr(), PyTuple_GET_ITEM(names, i), given[count + i]) < 0)
       throw py::error_already_set();
@@ -57,10 +56,7 @@ void collect(PyObject* x, Values& found, int depth = 2) {
 }
 
 py::object tuple_of(const Values& values) {
-  py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(values.size())));
-  for (size_t i = 0; i < values.size(); ++i)
-    PyTuple_SET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i), Py_NewRef(values[i]));
-  return items;
+  return new_tuple(values.size(), [&](size_t i) { return Py_NewRef(values[i]); });
 }
 
 // The answer of the first argument that has one; where a mode is asked, or nobody has one, Python's.

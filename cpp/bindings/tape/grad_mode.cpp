@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings/binder/define.h"
+#include "bindings/binder/methods.h"
 
 namespace ranvier::bind {
 namespace {
@@ -24,16 +25,11 @@ int set_enabled(PyObject*, PyObject* value, void*) {
   return holds < 0 ? -1 : 0;
 }
 
-template <class F>
-void* pointer(F* function) {
-  return reinterpret_cast<void*>(function);
-}
-
 PyGetSetDef g_mode_members[] = {{"enabled", enabled, set_enabled, "bool", nullptr},
                                 {"inference", inference, nullptr, "bool", nullptr},
                                 {}};
 PyType_Slot g_mode_slots[] = {
-    {Py_tp_new, pointer(PyType_GenericNew)}, {Py_tp_getset, g_mode_members}, {0, nullptr}};
+    {Py_tp_new, slot(PyType_GenericNew)}, {Py_tp_getset, g_mode_members}, {0, nullptr}};
 PyType_Spec g_mode{"ranvier._core._GradMode", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, g_mode_slots};
 
 // Blocks. A class made of this one has `wanted`, the mode inside its blocks, and `_decorated(function)`.
@@ -96,20 +92,15 @@ PyObject* leave(PyObject* self, PyObject* const*, Py_ssize_t) {
 }
 
 PyMethodDef g_block_methods[] = {{"__enter__", enter, METH_NOARGS, "__enter__(self: _GradBlock) -> None"},
-                                 {"__exit__", reinterpret_cast<PyCFunction>(pointer(leave)), METH_FASTCALL,
+                                 {"__exit__", reinterpret_cast<PyCFunction>(slot(leave)), METH_FASTCALL,
                                   "__exit__(self: _GradBlock, *error: object) -> None"},
                                  {nullptr, nullptr, 0, nullptr}};
-PyType_Slot g_block_slots[] = {{Py_tp_new, pointer(new_block)},
-                               {Py_tp_dealloc, pointer(free_block)},
+PyType_Slot g_block_slots[] = {{Py_tp_new, slot(new_block)},
+                               {Py_tp_dealloc, slot(free_block)},
                                {Py_tp_methods, g_block_methods},
                                {0, nullptr}};
 PyType_Spec g_block{"ranvier._core._GradBlock", sizeof(Block), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                     g_block_slots};
-
-void add_type(Module m, const char* name, PyType_Spec& spec) {
-  const py::object type = checked(PyType_FromSpec(&spec));
-  m.attr(name) = type;
-}
 
 }  // namespace
 
@@ -119,9 +110,8 @@ bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) 
 
 void register_grad_mode(Module m) {
   g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");
-  add_type(m, "_GradMode", g_mode);
-  g_mode_class = py::object(m.attr("_GradMode")).release().ptr();
-  add_type(m, "_GradBlock", g_block);
+  g_mode_class = reinterpret_cast<PyObject*>(add_type(m, g_mode));
+  add_type(m, g_block);
 }
 
 }  // namespace ranvier::bind

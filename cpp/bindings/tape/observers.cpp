@@ -68,7 +68,7 @@ PyObject* observed_apply() { return g_apply; }
 void register_observers(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_thread = name("thread"), g_everywhere = name("everywhere"), g_follows = name("follows_functions");
-  m.attr("_ObserverBase") = checked(PyType_FromSpec(&g_observer_type));
+  add_type(m, g_observer_type);
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
     g_observer_list = all.value.inc_ref().ptr();

@@ -8,7 +8,6 @@
 #include <structmember.h>
 
 #include <cstddef>
-#include <cstring>
 
 #include "bindings/binder/methods.h"
 #include "bindings/replay/guards.h"
@@ -195,27 +194,26 @@ PyGetSetDef g_getters[] = {{"__class__", looks_like, nullptr, nullptr, nullptr},
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyMethodDef g_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
 
-template <class F>
-PyType_Slot slot(int id, F* f) {
-  return {id, reinterpret_cast<void*>(f)};
-}
-
 PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
                        std::initializer_list<PyType_Slot> own) {
-  std::vector<PyType_Slot> slots{
-      slot(Py_tp_getattro, attribute), slot(Py_tp_setattro, set_attribute), slot(Py_tp_repr, text),
-      slot(Py_tp_hash, hash),          slot(Py_tp_richcompare, compared),   slot(Py_tp_traverse, visit),
-      slot(Py_tp_clear, clear),        slot(Py_tp_dealloc, release),        {Py_tp_members, g_members},
-      {Py_tp_getset, g_getters},       {Py_tp_methods, g_methods}};
+  std::vector<PyType_Slot> slots{{Py_tp_getattro, slot(attribute)},
+                                 {Py_tp_setattro, slot(set_attribute)},
+                                 {Py_tp_repr, slot(text)},
+                                 {Py_tp_hash, slot(hash)},
+                                 {Py_tp_richcompare, slot(compared)},
+                                 {Py_tp_traverse, slot(visit)},
+                                 {Py_tp_clear, slot(clear)},
+                                 {Py_tp_dealloc, slot(release)},
+                                 {Py_tp_members, g_members},
+                                 {Py_tp_getset, g_getters},
+                                 {Py_tp_methods, g_methods}};
   slots.insert(slots.end(), own);
   slots.push_back({0, nullptr});
   PyType_Spec spec{name, sizeof(Public), 0,
                    static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
                                          Py_TPFLAGS_DISALLOW_INSTANTIATION | flags),
                    slots.data()};
-  const py::object type = checked(PyType_FromSpec(&spec));
-  m.attr(std::strrchr(name, '.') + 1) = type;
-  return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  return add_type(m, spec);
 }
 
 // _public(type, wrapped, func, module, qualname, name, how)
@@ -269,11 +267,11 @@ bool is_in_python(PyObject* func) {
 void register_public_function(Module m) {
   constexpr unsigned long calls = Py_TPFLAGS_HAVE_VECTORCALL;
   g_function = new_type(m, "ranvier._core.PublicFunction", calls,
-                        {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+                        {{Py_tp_call, slot(PyVectorcall_Call)}, {Py_tp_descr_get, slot(bound)}});
   g_method = new_type(m, "ranvier._core.PublicMethod", calls | Py_TPFLAGS_METHOD_DESCRIPTOR,
-                      {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+                      {{Py_tp_call, slot(PyVectorcall_Call)}, {Py_tp_descr_get, slot(bound)}});
   g_attribute = new_type(m, "ranvier._core.PublicAttribute", 0,
-                         {slot(Py_tp_descr_get, get), slot(Py_tp_descr_set, set)});
+                         {{Py_tp_descr_get, slot(get)}, {Py_tp_descr_set, slot(set)}});
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
 }
 

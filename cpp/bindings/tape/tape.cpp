@@ -83,10 +83,12 @@ struct Inputs {
     return false;
   }
   template <class F>  // f(i): a new reference
-  py::object tuple(size_t first, const F& f) const {
-    py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(first + count)));
-    for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(items.ptr(), first + i, f(i));
-    return items;
+  py::object tuple(const F& f) const {
+    return new_tuple(count, f);
+  }
+  template <class F>  // the same behind a first item
+  py::object tuple(py::handle first, const F& f) const {
+    return new_tuple(count + 1, [&](size_t i) { return i ? f(i - 1) : Py_NewRef(first.ptr()); });
   }
 };
 
@@ -98,10 +100,10 @@ PyObject* g_zeros[kShared + 1];
 void make_shared() {
   for (size_t count = 0; count <= kShared; ++count) {
     const Inputs of_count{nullptr, count};
-    g_zeros[count] = of_count.tuple(0, [](size_t) { return PyLong_FromLong(0); }).release().ptr();
+    g_zeros[count] = of_count.tuple([](size_t) { return PyLong_FromLong(0); }).release().ptr();
     for (size_t bits = 0; bits < size_t{1} << count; ++bits) {
       const auto truth = [=](size_t i) { return Py_NewRef(bits >> i & 1 ? Py_True : Py_False); };
-      g_truths[count][bits] = of_count.tuple(0, truth).release().ptr();
+      g_truths[count][bits] = of_count.tuple(truth).release().ptr();
     }
   }
 }
@@ -110,7 +112,7 @@ void make_shared() {
 py::object needs_of(const Inputs& inputs, bool recording) {
   const auto needs = [&](size_t i) { return recording && inputs.needs(i); };
   if (inputs.count > kShared)
-    return inputs.tuple(0, [&](size_t i) { return Py_NewRef(needs(i) ? Py_True : Py_False); });
+    return inputs.tuple([&](size_t i) { return Py_NewRef(needs(i) ? Py_True : Py_False); });
   size_t bits = 0;
   for (size_t i = 0; i < inputs.count; ++i) bits |= size_t{needs(i)} << i;
   return py::reinterpret_borrow<py::object>(g_truths[inputs.count][bits]);
@@ -161,10 +163,9 @@ void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
 
 template <class F>  // f(array, i): the Tensor of one of several results
 py::object tensors_of(PyObject* arrays, const F& f) {
-  py::object made = checked(PyTuple_New(PyTuple_GET_SIZE(arrays)));
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); ++i)
-    PyTuple_SET_ITEM(made.ptr(), i, f(plain_array(PyTuple_GET_ITEM(arrays, i)), i).release().ptr());
-  return made;
+  return new_tuple(PyTuple_GET_SIZE(arrays), [&](size_t i) {
+    return f(plain_array(PyTuple_GET_ITEM(arrays, i)), static_cast<Py_ssize_t>(i)).release().ptr();
+  });
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
@@ -228,9 +229,7 @@ py::object changes_of(const Inputs& inputs) {
   for (size_t i = 0; i < inputs.count && all_new; ++i)
     all_new = whole_number(item_of(cell_of(inputs, i).ptr(), kChanges)) == 0;
   if (all_new) return py::reinterpret_borrow<py::object>(g_zeros[inputs.count + 1]);
-  py::object changes = inputs.tuple(1, count);
-  PyTuple_SET_ITEM(changes.ptr(), 0, PyLong_FromLong(0));
-  return changes;
+  return inputs.tuple(py::int_(0), count);
 }
 
 py::object recorded(PyObject* self, const Inputs& inputs) {
@@ -242,10 +241,10 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
     return Py_NewRef(maker.is_none() ? inputs[i] : maker.ptr());
   };
   set(self, g_slots.needs, needs_of(inputs, true));
-  set(self, g_slots.edges, inputs.tuple(0, edge));
+  set(self, g_slots.edges, inputs.tuple(edge));
   set(self, g_slots.changes, changes_of(inputs));
-  py::object versions = inputs.tuple(1, [&](size_t i) { return cell_of(inputs, i).release().ptr(); });
-  PyTuple_SET_ITEM(versions.ptr(), 0, Py_NewRef(version.ptr()));
+  const auto cell = [&](size_t i) { return cell_of(inputs, i).release().ptr(); };
+  const py::object versions = inputs.tuple(version, cell);
   leave_to_counts(versions.ptr());
   set(self, g_slots.versions, versions);
   const py::object y = forward(self, inputs);
@@ -274,8 +273,7 @@ py::object applied(PyObject* self, const Inputs& inputs) {
 
 // `function`, of Python, on a Function and its inputs.
 py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
-  const py::object all = inputs.tuple(1, [&](size_t i) { return Py_NewRef(inputs[i]); });
-  PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(self));
+  const py::object all = inputs.tuple(self, [&](size_t i) { return Py_NewRef(inputs[i]); });
   return checked(PyObject_CallObject(function, all.ptr()));
 }
 
@@ -294,7 +292,7 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
   bool halves = false;
   if (inputs.are_tensors(halves))
     return halves && widens(self, inputs) ? called(g_widened, self, inputs) : applied(self, inputs);
-  const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
+  const py::object own = inputs.tuple([&](size_t i) { return Py_NewRef(inputs[i]); });
   const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
   const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
   if (!converted.are_tensors(halves))
@@ -370,7 +368,7 @@ void register_tape(Module m) {
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
   g_dtypes = name("dtypes");
   g_precision = name("_precision");
-  m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
+  add_type(m, g_type);
   def(m, "_set_function_class(function, output, as_inputs, absent, widened)",
       [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };

@@ -336,10 +336,7 @@ py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
   if (!PyArray_Check(a[0])) throw py::type_error("expected an array");
   const int dim = static_cast<int>(clamped(a[1]));
   const npy_intp n = PyArray_DIM(as_array(a[0]), dim);
-  py::object parts = checked(PyTuple_New(n));
-  for (npy_intp i = 0; i < n; ++i)
-    PyTuple_SET_ITEM(parts.ptr(), i, part_of(as_array(a[0]), dim, i, -1).release().ptr());
-  return parts;
+  return new_tuple(n, [&](size_t i) { return part_of(as_array(a[0]), dim, i, -1).release().ptr(); });
 }
 
 PyMethodDef g_functions[] = {

@@ -2,9 +2,9 @@
 // match it.
 //
 //   query q (..., l, e), key k (..., s, e), value v (..., s, d), y (..., l, d), masks (..., l, s), weights
-//   (..., s, l): all with the same leading dimensions, any strides, also 0 in what is read. A query without a
-//   visible key gets zeros. query, key, value and y may be stored as bfloat16 where bfloat16() is pairs, with
-//   more than kFewQueries queries, values, no weights, and nothing that is added to the scores.
+//   (..., s, l): all with the same leading dimensions, any strides, also 0 in what is read. query, key, value
+//   and y may be stored as bfloat16 where bfloat16() is pairs, with more than kFewQueries queries, values, no
+//   weights, and nothing that is added to the scores.
 //
 // A thread computes a block of queries, one block of keys after another: their scores in a buffer, the
 // softmax by the largest score so far, and its product with the values. Where a larger score
@@ -22,8 +22,8 @@ namespace ranvier {
 constexpr int kAttentionMasks = 2;
 
 struct AttentionSettings {
-  double scale;
-  bool is_causal;  // query i, which is the (first + i)th of all, sees the keys 0 ... first + i
+  double scale, of_nothing;  // of_nothing: the weights of a query without a visible key, 0 or NaN
+  bool is_causal;            // query i, which is the (first + i)th of all, sees the keys 0 ... first + i
   int64_t first;
   bool hides;   // true in `flags` hides a key, else it shows it
   bool medium;  // the factors of products are rounded to bfloat16, as in Matmul

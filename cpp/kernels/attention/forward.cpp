@@ -241,7 +241,7 @@ struct Part : AttentionPart {
     std::fill_n(buffers.sum, lines, T(0));
     for (int64_t block = 0; block < blocks; ++block) run_block(team, block);
     T* const last = buffers.sum;  // what results and weights are multiplied by
-    for (int64_t i = 0; i < lines; ++i) last[i] = last[i] == 0 ? 0 : 1 / last[i];
+    for (int64_t i = 0; i < lines; ++i) last[i] = last[i] == 0 ? T(call.settings.of_nothing) : 1 / last[i];
     if (call.value.data) scale_result(last);
     if (parts.stored) round_result();
     if (call.weights.data) finish_weights(team, blocks, last);

@@ -87,13 +87,13 @@ def compile(
     if disable:
         return function
     from ranvier.compile.compiled import CompiledFunction  # loaded where something is compiled
-    from ranvier.compile.compiled_model import CompiledModel, ModelCall, compiled_model
+    from ranvier.compile.compiled_model import CompiledModel, compiled_model
     from ranvier.nn import Module
 
     if isinstance(function, CompiledModel):
         return function
     if isinstance(function, Module):
-        return compiled_model(ModelCall(function, verify, strict))
+        return compiled_model(function, verify, strict)
     return CompiledFunction(function, verify, strict)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.origins import PACKAGE
 from ranvier.compile.signature import array_of, others, parts_of, replaced, tensors_of, with_parts
 from ranvier.observe import current
 from ranvier.tape import hooks

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
-from ranvier.observe import may_replay
+from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
-
-if TYPE_CHECKING:
-    from ranvier.observe import Lock
 
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
@@ -47,17 +46,7 @@ class Batches:
 class ManyCalls:
     """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
 
-    _latest: Any
-    _before: Any
-    _lock: Lock
-    _cache: Any
-    _ran: Any
-    _verify: bool | int
-    _checked: float
-    _check_took: float
-    __call__: Any
-
-    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+    def run(self: Any, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
 
         With indices, (steps, batch) or a list of (batch,): ``step(x[indices[0]], y[indices[0]])`` ...
@@ -89,6 +78,7 @@ class ManyCalls:
         >>> step.run(x, y, indices=np.random.default_rng(0).permutation(64).reshape(4, 16)).shape
         (4,)
         """
+        args = self._policy.before_run(args)
         arrays: list[Any] = []
         replaced((args, kwargs), arrays.append)
         results = []
@@ -106,7 +96,7 @@ class ManyCalls:
         return _together(results)
 
     def run_batches(
-        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+        self: Any, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
@@ -114,68 +104,72 @@ class ManyCalls:
         early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
         finite. None where the next call would not replay one of them.
         """
-        if not may_replay():
-            return None
-        with self._lock:
-            for program in (self._latest, self._before):
-                if program is None or not program.checks_left:
-                    continue
-                count, left = batches.count, program.checks_left
-                batches.count = min(count, left) if left > 0 else count
-                try:
-                    results = program.run_batches(args, kwargs or {}, batches)
-                finally:
-                    program.checks_left -= batches.done
-                if batches.done:  # the results of a step that returns None are None
-                    if program is not self._latest:
-                        self._ran(program)
-                    return results
-                batches.count = count
-            return None
+        found = replayed([Call(self, args, kwargs or {})], batches)
+        return None if found is None else found[0]
 
-    def run_with_ranks(
-        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, divides: bool
-    ) -> Any:
-        """Replays programs on the parts of batches, after each batch the sum over ranks and an `update`.
+    def _usable(self: Any, all_of_them: bool) -> list[Any]:
+        """The latest programs, or all, that may make many calls in one."""
+        programs = self._cache.all() if all_of_them else (self._latest, self._before)
+        return [program for program in programs if program is not None and program.may_repeat()]
 
-        calls: for each part its arguments, and its first and last row (one past).
-        args: of the update; divides: whether ranks may divide it.
-        The result and the rest are as of `_core.Program.run_with_ranks`; None as for `run_batches`.
-        """
-        own = update._latest
-        if own is None or not own.checks_left or not own.refreshed():
-            return None
-        with self._lock, update._lock:
-            programs = [p for p in self._cache.all() if p.checks_left and p.refreshed()]
-            cores = tuple([p.core for p in programs])
-            b, core = batches, own.core
-            try:
-                return core.run_with_ranks(
-                    tuple(calls), cores, b.order, b.size, b.count, total, ranks, args, divides
-                )
-            finally:
-                b.done = core.batches_done
-                if b.done:  # replays, which pay for recordings
-                    self._cache.row = 0
-                    self._cache.ran.extend(programs)
+    def _ran_many(self: Any, program: Any) -> None:
+        """Notes that a program made calls: replays, which pay for recordings."""
+        self._cache.row = 0
+        if program is not self._latest:
+            self._ran(program)
 
-    @property
-    def latest(self) -> tuple[Any, int] | None:
-        """The program that ran last and how often it was checked; None before the first."""
-        program = self._latest
-        return None if program is None else (program, program.checks)
-
-    def writes(self, arrays: Iterable[Any]) -> bool:
+    def writes(self: Any, arrays: Iterable[Any]) -> bool:
         """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 
-    def check_soon(self) -> None:
+    def check_soon(self: Any) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
         program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
         if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
             program.grant(0)
+
+
+@dataclass
+class Call:
+    """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; -1: all."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    begin: int = 0
+    end: int = -1
+
+
+def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
+    """Replays programs on batch after batch: what the last function returns, along a new axis 0, and numbers.
+
+    The programs of `calls` run one after another; only the last may return something. between: a
+    `_core.Between`, which acts before the last one; the numbers, (batches, 2), are its. The rest is as of
+    `run_batches`.
+    """
+    if observers and not may_replay():
+        return None
+    functions = {id(call.function): call.function for call in calls}
+    with ExitStack() as locks:
+        for function in functions.values():
+            locks.enter_context(function._lock)
+        usable = {key: function._usable(between is not None) for key, function in functions.items()}
+        chosen = [usable[id(call.function)] for call in calls]
+        rows = [(call.begin, batches.size if call.end < 0 else call.end) for call in calls]
+        given = [
+            (tuple([program.core for program in programs]), call.args, call.kwargs, *place)
+            for call, programs, place in zip(calls, chosen, rows, strict=True)
+        ]
+        found = _core.run_batches(tuple(given), batches, between)
+        if found is None:
+            return None
+        places, results, numbers = found
+        ran = [programs[i] for programs, i in zip(chosen, places, strict=True)]
+        for call, program in zip(calls, ran, strict=True):
+            call.function._ran_many(program)
+        return ran[-1].result(results), numbers
 
 
 def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:

@@ -50,13 +50,13 @@ class ProgramCache:
         ran: those that have replayed since the last count, the latest at the end.
         row: eager calls in a row, but for a few replays among them.
         replay: seconds that a replay takes, at most. untimed: so many are still to be timed.
-        after: whether each signature is recorded only when it comes back.
     """
 
-    after = False
+    def __init__(self, code: int = 0, waits: bool = False) -> None:
+        """code: a number that all functions have which are told apart by nothing else; 0: of no other.
 
-    def __init__(self, code: int = 0) -> None:
-        """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
+        waits: whether each signature is recorded only when it comes back.
+        """
         self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
         self.ran: deque[Program] = deque(maxlen=_ROW)
         # What became of a signature, by its hash: a key would keep arguments.
@@ -71,7 +71,7 @@ class ProgramCache:
         # the number of eager calls whose time is known, and of recordings refused for reasons that might have
         # passed
         self._timed = self._passed = 0
-        self._code = code
+        self._code, self._waits = code, waits
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
     def __del__(self) -> None:
@@ -152,7 +152,7 @@ class ProgramCache:
         if len(self._known) >= _KEYS:
             self._known.clear()
         self._known.setdefault(hash(key), _SEEN)
-        if is_new and (self.after or self._recordings >= _FREE):
+        if is_new and (self._waits or self._recordings >= _FREE):
             return False
         if self._recordings < self._free:
             return True
@@ -212,5 +212,5 @@ class ProgramCache:
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)
             return "a setting of the library" if argument < 0 else f"argument {argument}"
-        changed = (program.changed() for program in self.kept.get(key, ()))
+        changed = (program.reads.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import functools
 import sys
-import warnings
-from _thread import _count as other_threads
-from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
 from time import perf_counter
-from types import CodeType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.batches import ManyCalls
+from ranvier.compile.build import build
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
+from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
-from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
-from ranvier.compile.signature import others
+from ranvier.compile.record import Call, CaptureError, Run, detached, difference, record
+from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
-from ranvier.observe import Lock, may_replay
-from ranvier.tensors.recording import Recording
+from ranvier.observe import Lock, may_replay, observers
+from ranvier.tensors.tensor import borrowed
 
 _CACHED = 1 << 20  # the most bytes that a recording may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # how many runs may be of no use for a program
@@ -38,41 +37,38 @@ _numbers = count()
 class CompiledFunction(ManyCalls, _core._CompiledCall):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
-    strict: a step that cannot be replayed raises CaptureError.
+    strict: a step that cannot be replayed raises CaptureError. policy: what differs where the function is a
+    method, the forward pass of a model, or a step of a Trainer.
     """
 
     step_root = "_function"
-    _forward_only = False  # whether this is a model that always runs without a tape
-    _tensors = False  # whether arrays of NumPy arrive as Tensors
-    _clones = True  # whether a model may return a copy of an argument in its place
 
-    def __init__(self, function: Callable[..., Any], verify: bool | int = True, strict: bool = False) -> None:
+    def __init__(
+        self, function: Any, verify: bool | int = True, strict: bool = False, policy: Policy | None = None
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify, self._strict = verify, strict
+        self._policy = policy or Policy()
         self._forget()
 
     def _forget(self) -> None:
+        """Drops all programs and what is known of calls."""
         # Under which the core keeps the function of one object.
         self._place = f"compiled {next(_numbers)}"
-        self._serve(self._place if type(self._function) is FunctionType else None, None)
-        self._cache = ProgramCache(0 if self._strict else self._code())
+        may_bind = type(self._function) is FunctionType and not self._policy.is_kept
+        self._serve(self._place if may_bind else None, None)
+        code = 0 if self._strict else self._policy.code_of(self._function)
+        self._cache = ProgramCache(code, self._policy.waits)
         # one compiled function for each object whose method this is
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned, self._exceptions = False, 0
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
-        self._latest = self._before = None
+        self._latest: Any = None
+        self._before: Any = None
         self._lock = Lock()
         self._checked, self._check_took = perf_counter(), 0.0
         self._let_rest(self._cache.begins_with())
-
-    def _code(self) -> int:
-        """A number that functions of the same code have in common, as if one is made anew in each call."""
-        function = self._function
-        while isinstance(function, functools.partial):
-            function = function.func
-        code = getattr(getattr(function, "__func__", function), "__code__", None)
-        return hash(code) if isinstance(code, CodeType) else id(type(function))
 
     # --- as a method of a class
     def _bound(self, instance: Any) -> Any:
@@ -88,7 +84,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             with self._lock:  # Two threads may call it for the first time together.
                 method = attached(instance, self._place, None)
                 if method is None:
-                    method = CompiledMethod(self, instance)
+                    policy = OfMethod(instance)
+                    method = CompiledFunction(self._function, self._verify, self._strict, policy)
                     attach(instance, self._place, method)
                     self._instances.add(method)
                 return method
@@ -108,6 +105,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By its name where that leads here, as a function; else its function, without programs."""
+        if self._policy.is_kept:
+            return type(None), ()
         name = getattr(self, "__qualname__", "")
         named: Any = sys.modules.get(getattr(self, "__module__", None) or "")
         for part in name.split("."):
@@ -115,82 +114,88 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return name if named is self else super().__reduce_ex__(max(protocol, 2))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, f"_{name}") for name in ("function", "verify", "strict")}
+        policy = self._policy
+        settings = {"verify": self._verify, "strict": self._strict, "policy": policy}
+        return {"function": policy.in_copies(self._function), **settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     # --- what a call becomes
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        """A call that the core does not answer itself, with an armed program or the function that rests.
+        """A call that the core does not answer itself, with an armed program or the function that rests."""
+        return self._policy.around_call(self, args, kwargs)
+
+    def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the call becomes.
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
         | is observed, as in a recorded step         | eager                                                |
         | comes while the function rests             | eager                                                |
-        | fits a recent program (`_at_once`)         | a replay                                             |
+        | fits a recent program, or another          | a replay                                             |
         | cannot be compared with others             | eager, after one warning                             |
         | was refused                                | eager                                                |
         | has a program                              | a replay, or a check beside an eager run if it is due |
         | has none, and recordings pay (`look_up`)   | a recording                                          |
         | has none, and they do not                  | eager; after many such calls the function rests      |
         """
-        if not may_replay():
+        if observers and not may_replay():
             return self._eager(args, kwargs)
         if self._rests():
             with self._lock if self._cache.kept else nullcontext():  # in turn with replays
                 return self._eager(args, kwargs)
-        if other_threads():  # Other threads wait while a step is recorded, checked or replayed.
-            with self._lock:
-                return self._at_once(args, kwargs)
-        return self._at_once(args, kwargs)
-
-    def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for program in (self._latest, self._before):
-            results = None
-            if program is not None and (not program.plans or program.refreshed()):
-                results = program.call(args, kwargs)
-            if results is not None:
-                if program is self._latest and results is not False:
-                    program.arm(self, vars(self._function) if self._forward_only else None)
-                return self._replayed(program, results, args, kwargs)
-        found = _core._signature(args, kwargs, self._tensors)
-        if isinstance(found, tuple):
-            key, _ = found
+        with self._lock:  # Other threads wait while a step is recorded, checked or replayed.
+            for program in (self._latest, self._before):
+                results = None
+                if program is not None and (not program.plans or program.refreshed()):
+                    results = program.call(args, kwargs)
+                if results is not None:
+                    if program is self._latest and results is not False:
+                        program.arm(self, vars(self._function) if self._policy.forward_only else None)
+                    return self._replayed(program, results, args, kwargs)
+            found = _core._signature(args, kwargs, self._policy.as_tensors)
+            if isinstance(found, str):  # why there is no signature
+                return self._declined(Call(args, kwargs), found)
+            key, arrays = found
             began = perf_counter() if self._cache.untimed else 0.0
             for program in self._cache.kept.get(key, ()):
                 results = program.call(args, kwargs) if not program.plans or program.refreshed() else None
                 if results is not None:
                     self._cache.used(key, began)
                     return self._replayed(program, results, args, kwargs)
-        with self._lock:  # a thread may begin meanwhile
-            return self._not_replayed(found, args, kwargs)
+            return self._not_replayed(Call(args, kwargs, key, arrays))
 
-    def _not_replayed(self, found: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """found: the signature and the arrays, or why there is no signature."""
-        if isinstance(found, str):
-            return self._declined(None, found, args, kwargs)
+    def _not_replayed(self, call: Call) -> Any:
+        """A call that no program fits."""
         if _core._modes_are_asked():  # about each call of the step
-            return self._eager(args, kwargs)
-        key, arrays = found
-        becomes: Any = self._cache.look_up(key, args, kwargs)
+            return self._eager(call.args, call.kwargs)
+        becomes: Any = self._cache.look_up(call.key, call.args, call.kwargs)
         if becomes == RECORDED or (becomes == REFUSED and self._strict):  # for its error, at each call
-            return self._first(key, arrays, args, kwargs)
+            return self._first(call)
         if becomes in (EAGER, REFUSED):
-            return self._missed(args, kwargs, hopeless=becomes == REFUSED)
-        return self._record(key, args, kwargs, becomes)
+            return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
+        return self._record(call, becomes)
 
-    def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _first(self, call: Call) -> Any:
         """A call that has no program, and may be recorded."""
+        program, walk = self._policy.before_first(self._function, call)
+        if program is not None:
+            self._cache.put(call.key, program)
+            return self._replayed(program, program.call(call.args, call.kwargs), call.args, call.kwargs)
+        why = self._why_not(call.args, call.kwargs)
+        return self._declined(call, why) if why else self._record(call, walk=walk)
+
+    def _why_not(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Why a call with these arguments cannot be recorded, or ""."""
         try:
             _ = [*others(args, ""), *others(kwargs, "")]
         except Exception as error:  # A metaclass of an argument may raise, as it would in the recording.
-            why = f"an argument raises {type(error).__name__} when it is looked at"
-            return self._declined(key, why, args, kwargs)
-        if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
-            why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
-            return self._declined(key, why, args, kwargs)
-        return self._record(key, args, kwargs)
+            return f"an argument raises {type(error).__name__} when it is looked at"
+        has_arrays = np.ndarray in map(type, (*args, *kwargs.values())) and not self._policy.as_tensors
+        if has_arrays and looks_at_class(self._function):
+            return "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
+        return ""
 
     def _replayed(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """results: of a replay; False where a check of values has ended it, so that the step itself runs."""
@@ -209,6 +214,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     # --- eager calls
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function itself, on the caller's own arguments."""
+        if self._policy.as_tensors:
+            args = replaced(args, lambda x: borrowed(array_of(x)))
         return self._run_eagerly(self._function, args, kwargs)
 
     def _missed(self, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
@@ -227,13 +234,16 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _let_rest(self, calls: int) -> None:
         """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
         self._disarm()
-        function = None if self._tensors or self._forward_only else self._function
+        policy = self._policy
+        function = None if policy.as_tensors or policy.forward_only else self._function
         self._rest(function, calls, bool(self._cache.kept))
+        policy.when_resting(self, calls)
 
-    def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _declined(self, call: Call, why: str) -> Any:
         """A call that is not recorded."""
-        result = self._eager(args, kwargs) if self._strict else self._missed(args, kwargs, hopeless=True)
-        self._refuse(key, CaptureError(why, result))
+        eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
+        result = eager(call.args, call.kwargs)
+        self._refuse(call.key, CaptureError(why, result))
         return result
 
     def _refuse(self, key: Any, error: CaptureError) -> None:
@@ -248,60 +258,50 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            name = getattr(self, "__qualname__", type(self._function).__qualname__)
-            warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
+            self._policy.when_refused(self, why)
 
     # --- recordings and checks
-    def _record(
-        self,
-        key: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        checked: Program | None = None,
-        walk: Walk | None = None,
-    ) -> Any:
+    def _record(self, call: Call, checked: Program | None = None, walk: Walk | None = None) -> Any:
         """An eager call that is recorded: for a program, or beside one that is checked.
 
         walk: what a step of the library's own leads to, in which no code of the user's runs.
         """
+        policy, is_new = self._policy, checked is None
+        if not policy.before_recording(self, call.args, not is_new):
+            return self._eager(call.args, call.kwargs)
         began = perf_counter()
         settings = checked and checked.settings()
         try:
-            reads = walk is None if checked is None else checked.reads_users
+            reads = walk is None if checked is None else checked.reads.users
             beside = None if checked is None or self._verify is False else checked.core
-            settings_of_run = self._tensors, reads, self._forward_only, self._clones, beside
-            result, recording, arguments = record(self._function, args, kwargs, *settings_of_run)
-            recording.fault = recording.fault or self._objection(recording, result)
+            run = record(self._function, call, policy, reads, beside)
+            recording = run.recording
+            recording.fault = recording.fault or policy.after_recording(recording, run.result)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
-            self._cache.spend(perf_counter() - began, recording=checked is None)
+            self._cache.spend(perf_counter() - began, is_new)
             if checked is not None and checked.checks:
                 checked.grant(_POSTPONED)
             raise
         if recording.passing:
-            self._cache.spend(perf_counter() - began, recording=checked is None)
-            return self._passed(key, result)
+            self._cache.spend(perf_counter() - began, is_new)
+            return self._passed(call.key, run.result)
         made = None
         try:
             if recording.fault:
-                raise CaptureError(recording.fault, result)
-            result = detached(result)  # Nothing keeps the tape of the result.
-            if checked is not None and self._is_same(key, checked, settings, recording, result):
+                raise CaptureError(recording.fault, run.result)
+            run = run._replace(result=detached(run.result))  # Nothing keeps the tape of the result.
+            if checked is not None and self._is_same(call.key, checked, settings, run):
                 made = checked
             else:
-                roots = [(self._function, "the step"), *arguments.others]
-                made = Program(recording, key, arguments.arrays, roots, result, self._forward_only, walk)
-                made.renewed = checked is not None
+                made = build(run, call.key, self._function, policy, walk)
+                made.renewed = not is_new
         except CaptureError as error:
-            self._refuse(key, error)
+            self._refuse(call.key, error)
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
         finally:
-            self._keep(key, checked, made, perf_counter() - began)
-        return result
-
-    def _objection(self, recording: Recording, result: Any) -> str:
-        """Why a run that can be replayed must not be; "": it may."""
-        return ""
+            self._keep(call.key, checked, made, perf_counter() - began)
+        return run.result
 
     def _keep(self, key: Any, checked: Program | None, made: Program | None, took: float) -> None:
         """After a recording, or the check of a program: keeps what is right, and drops what is not."""
@@ -321,36 +321,21 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._refuse(key, CaptureError(why, result))
         return result
 
-    def _is_same(self, key: Any, program: Program, settings: Any, recording: Recording, result: Any) -> bool:
+    def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
         """Whether the program stays; False where it has to be made anew from this run.
 
         settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
         """
-        changed, other = program.changed(), program.core.other_path(recording.core)
+        changed, other = program.reads.changed(), program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # the first run had something to set up, or this one
-        fault = difference(program, recording, settings, changed, other)
-        fault = fault or program.accept(recording)
+        fault = difference(program, run.recording, settings, changed, other) or program.accept(run.recording)
         if fault:
-            raise CaptureError(fault, result)
+            raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
-        if self._verify is True and program.reads_users:
+        if self._verify is True and program.reads.users:
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
         program.grant(replays)
+        self._policy.after_check(key, program)
         return True
-
-
-class CompiledMethod(CompiledFunction):
-    """The compiled method of one object."""
-
-    def __init__(self, family: CompiledFunction, owner: Any) -> None:
-        self._owner = ref(owner)
-        super().__init__(family._function, family._verify, family._strict)
-        self._serve(None, None)
-
-    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
-        return super().run(self._owner(), *args, indices=indices, **kwargs)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
-        return type(None), ()

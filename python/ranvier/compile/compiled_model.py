@@ -17,50 +17,50 @@ from typing import Any
 from weakref import ref
 
 from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.policy import Policy
 from ranvier.grad_mode import mode, no_grad
 from ranvier.nn import Module
 from ranvier.observe import current, observers, running
 from ranvier.tensors.tensor import Tensor
 
 
-class ModelCall(CompiledFunction):
-    """The call of a compiled model: the forward pass of its module, replayed without a tape."""
+class OfModel(Policy):
+    """Of the call of a compiled model: the forward pass of its module, replayed without a tape.
 
-    _function: Any
-    _shown: (
-        Any  # the module whose attributes the model has: that of `_function`, or the one set as `_orig_mod`
-    )
-    _forward_only = True
-    _model: Callable[[], Any]  # a weak reference to the model
+    Attributes:
+        model: a weak reference to it.
+        shown: the module whose attributes it has: that which is called, or the one set as `_orig_mod`.
+        kind: the class of that.
+    """
 
-    def _code(self) -> int:
-        return hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
+    forward_only = True
+    model: Callable[[], Any]
+    shown: Any
+    kind: type
 
-    def serve(self, model: CompiledModel, shown: Any = None) -> None:
-        """Becomes the call of this model, with the attributes of its module, or of another one."""
-        self._shown = self._function if shown is None else shown
-        self._model, self._kind = ref(model), type(self._shown)
-        object.__setattr__(model, "__call__", self)
-        object.__setattr__(model, "__dict__", self._shown.__dict__)
-        _SET_CLASS(model, _class_for(self._kind))
+    def __reduce__(self) -> Any:
+        return OfModel, ()
 
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
-        # a program of a model has no tape: the model itself runs where gradients may be needed
-        in_step = get_ident() in running or (observers and current() is not None)
-        if in_step or (mode.enabled and (self._function.training or _any_requires_grad(args, kwargs))):
-            result = self._function(*args, **kwargs)
-        else:
-            with no_grad():  # what is recorded or runs eagerly makes no tape either
-                if self._warned and self._rests():
-                    result = self._run_eagerly(self._function, args, kwargs)
-                else:
-                    result = super()._call(*args, **kwargs)
-        if type(self._shown) is not self._kind and (model := self._model()) is not None:
-            self.serve(model, self._shown)  # a lazy layer has got its size
+    def in_copies(self, function: Any) -> Any:
+        return self.shown
+
+    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = off_tape(call, args, kwargs)
+        if type(self.shown) is not self.kind and (model := self.model()) is not None:
+            serve(call, model, self.shown)  # a lazy layer has got its size
         return result
 
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"function": self._shown}
+
+def off_tape(call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call of a model, whose programs have no tape: the model itself runs where gradients may be needed."""
+    module: Any = call._function
+    in_step = get_ident() in running or (observers and current() is not None)
+    if in_step or (mode.enabled and (module.training or _any_requires_grad(args, kwargs))):
+        return module(*args, **kwargs)
+    with no_grad():  # what is recorded or runs eagerly makes no tape either
+        if call._warned and call._rests():
+            return call._run_eagerly(module, args, kwargs)
+        return call._answer(args, kwargs)
 
 
 class CompiledModel:
@@ -92,7 +92,7 @@ class CompiledModel:
     @__class__.setter
     def __class__(self, kind: Any) -> None:
         module_of(self).__class__ = kind
-        self.__call__.serve(self, module_of(self))
+        serve(self.__call__, self, module_of(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, while the
@@ -100,7 +100,7 @@ class CompiledModel:
         if name != "_orig_mod":
             super().__setattr__(name, value)
         elif isinstance(value, Module):
-            self.__call__.serve(self, module_of(value))
+            serve(self.__call__, self, module_of(value))
         else:
             raise TypeError(f"[compile] got {type(value).__name__} as _orig_mod; expected a module")
 
@@ -111,7 +111,7 @@ class CompiledModel:
     # may hold the model.
     def __copy__(self) -> Any:
         call = self.__call__
-        return compiled_model(ModelCall(copy.copy(call._shown), call._verify, call._strict))
+        return compiled_model(copy.copy(module_of(self)), call._verify, call._strict)
 
     __deepcopy__ = None  # copy and pickle use __reduce_ex__
 
@@ -120,8 +120,8 @@ class CompiledModel:
         return _blank, (kind if any(_slots(kind)) else Module,), self.__call__
 
     def __setstate__(self, state: Any) -> None:
-        if isinstance(state, ModelCall):
-            state.serve(self)
+        if isinstance(state, CompiledFunction):
+            serve(state, self)
         else:
             super().__setstate__(state)  # type: ignore[misc]
 
@@ -175,16 +175,26 @@ class _Class(type):
         delattr(_module_class(cls), name)
 
 
-def compiled_model(call: ModelCall) -> Any:
-    """The model with this call."""
-    model = _blank(type(call._function))
-    call.serve(model)
+def compiled_model(module: Any, verify: bool | int = True, strict: bool = False) -> Any:
+    """The compiled model of a module."""
+    model = _blank(type(module))
+    serve(CompiledFunction(module, verify, strict, OfModel()), model)
     return model
+
+
+def serve(call: CompiledFunction, model: Any, shown: Any = None) -> None:
+    """`call` becomes that of this model, with the attributes of its module, or of another one."""
+    policy: Any = call._policy
+    policy.shown = call._function if shown is None else shown
+    policy.model, policy.kind = ref(model), type(policy.shown)
+    object.__setattr__(model, "__call__", call)
+    object.__setattr__(model, "__dict__", policy.shown.__dict__)
+    _SET_CLASS(model, _class_for(policy.kind))
 
 
 def module_of(model: Any) -> Any:
     """The module of a compiled model; any other object itself."""
-    return model.__call__._shown if isinstance(model, CompiledModel) else model
+    return model.__call__._policy.shown if isinstance(model, CompiledModel) else model
 
 
 def _blank(kind: type) -> Any:
@@ -233,7 +243,10 @@ def _is_same(model: Any, other: Any) -> Any:
 
 
 def _any_requires_grad(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return any(isinstance(x, Tensor) and x.requires_grad for x in (*args, *kwargs.values()))
+    for x in (*args, *kwargs.values()):  # noqa: SIM110  a frame less than any()
+        if isinstance(x, Tensor) and x.requires_grad:
+            return True
+    return False
 
 
 _SET_CLASS = vars(object)["__class__"].__set__

@@ -11,28 +11,16 @@ import functools
 import gc
 import signal
 import sys
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from ranvier.compile.kinds import HIDDEN, NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
+from ranvier.compile import origins
+from ranvier.compile.kinds import HIDDEN, is_listed
 from ranvier.compile.looked_up import unwatch, watch
+from ranvier.compile.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
 from ranvier.observe import place
 
-# NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
-_NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
-_NUMPY_SETTINGS = (
-    "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
-)  # fmt: skip
 _SIGNALS = signal.valid_signals()
-# Methods of the library that read all of an object's settings.
-_SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
-# Functions of dataclasses: what they read has no name in the code.
-_AS_DATA = frozenset({"asdict", "astuple"})
-# Functions of inspect. `Executed.reads_code` has guards made for what they look at.
-_OF_CODE = frozenset({"signature", "parameters"})
-_OF_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})  # the methods of `os.environ`
-_LOOKS_UP = frozenset({"get_field"})  # the method of string.Formatter that looks up attributes
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS: tuple[str, ...] = (*_VARIABLES, "LOAD_DEREF", "LOAD_CLASSDEREF")
 _LOADS += ("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS")
@@ -44,7 +32,6 @@ _AT_RUN_TIME = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Names:
     """The names in code.
 
@@ -61,55 +48,43 @@ class Names:
         hidden: names that look into Python's own objects, but for those that guards on all attributes cover.
     """
 
-    variables: frozenset[str]
-    names: frozenset[str]
-    imports: frozenset[str]
-    texts: frozenset[str]
-    after: frozenset[tuple[str, str]]
-    alone: frozenset[str]
-    catches: bool
-    passed: frozenset[str]
-    sorts: bool
-    hidden: frozenset[str]
+    def __init__(self, code: CodeType) -> None:
+        steps = [*dis.get_instructions(code)]
+        tuples = [c for c in code.co_consts if isinstance(c, tuple)]
+        constants = [name for c in tuples for name in c if isinstance(name, str)]
+        matches = [
+            step.arg for step in steps if step.opname == "MATCH_CLASS"
+        ]  # each: patterns without a name
+        looks = {"__instancecheck__", *constants} if matches else set()
+        looks |= {"__match_args__"} if any(matches) else set()
+        self.names = looks.union(*[(name, *name.split(".")) for name in code.co_names])
+        self.variables = {step.argval for step in steps if step.opname in _VARIABLES}
+        self.texts = {c for c in code.co_consts if isinstance(c, str)}
+        self.catches = bool(getattr(code, "co_exceptiontable", b"?"))  # Python 3.10 does not tell
+        loaded = [(i, step.argval) for i, step in enumerate(steps) if step.opname in _LOADED]
+        self.passed = {name for i, name in loaded if not _is_called(steps, i)}
+        self.sorts = "key" in constants or "key" in code.co_consts
+        self.hidden = (self.names & HIDDEN) - _covered(code, steps)
+        self.imports: set[str] = set()
+        self.after: set[tuple[str, str]] = set()
+        self.alone: set[str] = set()
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            if step.opname == "IMPORT_NAME":
+                parts = step.argval.split(".")
+                self.imports.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+            elif step.opname == "IMPORT_FROM":
+                self.imports.update([f"{path}.{step.argval}".lstrip(".") for path in self.imports])
+            elif step.opname in _LOADS or step.opname in _ATTRIBUTES[:2]:
+                if following is not None and following.opname in _ATTRIBUTES:
+                    self.after.add((step.argval, following.argval))
+                else:
+                    self.alone.add(step.argval)
 
 
 @functools.lru_cache(maxsize=4096)
 def names_of(code: CodeType) -> Names:
     """The names of a code object, and of all that are equal: those of a notebook's cell that is run again."""
-    steps = [*dis.get_instructions(code)]
-    constants = [name for c in code.co_consts if isinstance(c, tuple) for name in c if isinstance(name, str)]
-    matches = [step.arg for step in steps if step.opname == "MATCH_CLASS"]  # each: patterns without a name
-    looks = ["__instancecheck__", *constants] if matches else []
-    looks += ["__match_args__"] if any(matches) else []
-    names = {part for name in code.co_names for part in (name, *name.split("."))}
-    after: set[tuple[str, str]] = set()
-    alone: set[str] = set()
-    imports: set[str] = set()
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        if step.opname == "IMPORT_NAME":
-            parts = step.argval.split(".")
-            imports.update(".".join(parts[: i + 1]) for i in range(len(parts)))
-        elif step.opname == "IMPORT_FROM":
-            imports.update([f"{path}.{step.argval}".lstrip(".") for path in imports])
-        if step.opname in _LOADS or step.opname in _ATTRIBUTES[:2]:
-            if following is not None and following.opname in _ATTRIBUTES:
-                after.add((step.argval, following.argval))
-            else:
-                alone.add(step.argval)
-    return Names(
-        frozenset([step.argval for step in steps if step.opname in _VARIABLES]),
-        frozenset([*names, *looks]),
-        frozenset(imports),
-        frozenset([c for c in code.co_consts if isinstance(c, str)]),
-        frozenset(after),
-        frozenset(alone),
-        bool(getattr(code, "co_exceptiontable", b"?")),  # Python 3.10 does not tell
-        frozenset(
-            [s.argval for i, s in enumerate(steps) if s.opname in _LOADED and not _is_called(steps, i)]
-        ),
-        "key" in constants or "key" in code.co_consts,
-        frozenset(names.union(looks) & HIDDEN) - _covered(code, steps),
-    )
+    return Names(code)
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
@@ -230,42 +205,29 @@ class Executed:
                 self.calls_back |= arg is iter and code.co_code[frame.f_lasti + 1] != 1
 
     def _enter(self, frame: Any, code: CodeType) -> None:
-        """Notes code that runs for the first time, by whose it is: the library's, Python's or the user's."""
-        file = code.co_filename
-        by_user = frame.f_back is not None and id(frame.f_back.f_code) in self.codes
-        module = str(frame.f_globals.get("__name__", ""))
-        made = file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))
-        if made or file.startswith(PACKAGE):
-            if code.co_name not in _SHOW_ALL:
-                self.library[id(code)] = code
-            elif by_user or not frame.f_back.f_code.co_filename.startswith(PACKAGE):
-                self._refuse(f"asks for all settings of an object of the library ({code.co_name})")
-        elif file.startswith("<frozen importlib") or id(code) in self._handlers:
-            self._ignored = frame  # an import, or what a signal calls
-        elif file in PURE_FILES:
-            self.library[id(code)] = code
-            if code.co_name in _LOOKS_UP or (code.co_name in _AS_DATA and by_user):
-                self._refuse(f"calls {module}.{code.co_name}")
-        elif module == "os" and code.co_name in _OF_ENVIRONMENT and is_pythons(file):
-            self.library[id(code)] = code  # the guards compare it
-        elif module == "inspect" and code.co_name in _OF_CODE and is_pythons(file):
-            self.library[id(code)] = code
-            self.reads_code = True
-            self.asked |= {"__signature__", "__wrapped__"}
-        elif file.startswith(NUMPY) or is_pythons(file):
-            numpy = file.startswith(_NUMPY_FILES)
-            caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
-            by_user = by_user or caller in PURE_FILES
-            if by_user and (not numpy or file.endswith(_NUMPY_SETTINGS)):
-                self._refuse(f"calls {frame.f_globals.get('__name__', '?')}.{code.co_name}")
-            elif not numpy:
-                self.called.add(id(code))
-        else:
+        """Notes code that runs for the first time, by the table in `origins.py`."""
+        origin, module = _origin(frame)
+        if id(code) in self._handlers and origin != LIBRARY:  # what a signal calls
+            origin = IMPORT
+        refused_from, noted = rule_of(origin, module, code.co_name)
+        if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
+            all_settings = f"asks for all settings of an object of the library ({code.co_name})"
+            self._refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
+        if noted == origins.READ:
             self.codes[id(code)] = code, frame.f_globals
             self._ignored = frame  # also what `dis` looks up
             if names_of(code).catches:
                 self._catching.add(id(code))
             self._ignored = None
+        elif noted == origins.IGNORED:
+            self._ignored = frame
+        elif noted == origins.CALLED:
+            self.called.add(id(code))
+        elif noted != origins.NOTHING:
+            self.library[id(code)] = code
+        if noted == origins.LOOKS:
+            self.reads_code = True
+            self.asked |= {"__signature__", "__wrapped__"}
 
     def _watch(self, frame: Any) -> None:
         """Looks for exceptions that come to a frame of the user's; not where a debugger traces the step."""
@@ -312,6 +274,12 @@ class Executed:
         if at_run_time:
             why = "by a name that is made at run time, which no guard compares; write the name in the code"
         self.fault = f"the step {what} at {place()}, {why}"
+
+
+def _origin(frame: Any) -> tuple[int, str]:
+    """Whose code a frame runs, and in which module."""
+    module = str(frame.f_globals.get("__name__", "?"))
+    return origin_of(frame.f_code.co_filename, module), module
 
 
 def looks_at_class(function: Any) -> bool:

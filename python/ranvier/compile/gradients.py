@@ -22,6 +22,27 @@ def forget_local(recording: Recording) -> None:
             recording.leaves[key] = (leaf, *rest)
 
 
+def left_by(recording: Recording) -> list[tuple[Tensor, Tensor]]:
+    """(leaf, gradient) of each leaf that has one after the step."""
+    return [(leaf, leaf._grad) for leaf, *_ in recording.leaves.values() if leaf._grad is not None]
+
+
+def changes(
+    recording: Recording, kept: list[Array]
+) -> tuple[list[tuple[Tensor, Tensor | None, int]], list[Tensor]]:
+    """The leaves to which the step gives another gradient, each with this and its number among the `kept`
+    arrays, or -1; and what it changes in place besides gradients."""
+    number = {id(array): i for i, array in enumerate(kept)}
+    left: list[tuple[Tensor, Tensor | None, int]] = []
+    gradients = set()
+    for leaf, before, _ in recording.leaves.values():
+        grad = leaf._grad
+        gradients |= {id(grad), id(before)}
+        if grad is None or grad is not before:
+            left.append((leaf, grad, -1 if grad is None else number.get(id(grad._array), -1)))
+    return left, [t for t in recording.changed.values() if id(t) not in gradients]
+
+
 def address_of(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import itertools
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -12,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.compile.executed import Executed, names_of
+from ranvier.compile.kinds import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)
@@ -28,31 +29,47 @@ class Guards:
         guards: in the order in which they were found; add: appends one.
         of_library: on its classes and modules, by the id of each; they come after the others.
         fault: why the step cannot be guarded, or "".
-        tensors: those that were reached.
+        tensors, optimizers: those that were reached; optimizers with their names.
         names: of attributes in the user's code; looks_up: it may look for some that do not exist; stores: it
             may store by a name that is a text (`super().__setattr__(name, value)`): all attributes count.
         users: whether anything of the user's own was reached.
         passed: names that the user's code loads otherwise than to call them.
         texts: strings in the user's code, and those that it leads to.
         library_names: names in the library's code that ran.
+        reads_gradients: whether the user's code names `grad`.
     """
 
-    names: set[str]
-    looks_up: bool
-    stores: bool
-    texts: set[str]
-    library_names: set[str]
-    passed: set[str]
-    users: bool
-
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
+    def __init__(self, executed: Executed) -> None:
+        self.fault = executed.fault
         self.guards: list[Guard] = []
         self.add = self.guards.append
         self.of_library: dict[int, Guard] = {}
         self.tensors: list[Tensor] = []
+        self.optimizers: list[tuple[Any, str]] = []
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}  # by id
+        self.users = False
+        self._codes, self._library, self._called = executed.codes, executed.library, executed.called
+        self._watched = executed.watched
+        self._code_names = [names_of(code) for code, _ in executed.codes.values()]
+        self.names = executed.asked.union(*[n.names for n in self._code_names])
+        self.texts = set().union(*[n.texts for n in self._code_names])
+        self.passed = executed.asked.union(*[n.passed for n in self._code_names])
+        self._alone = {name for n in self._code_names for name in n.alone}
+        self._sorts = any(n.sorts for n in self._code_names)
+        self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
+        self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
+        self._reads_code = executed.reads_code or "__code__" in self.names
+        self.reads_gradients = "grad" in self.names
+        self._reached: set[int] = set()  # ids of code whose functions are guarded
+        self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
+        # ... and whether another function may call it
+        self._takes_functions = executed.calls_back or "__call__" in self.names
+        self._takes_functions |= self._sorts and "sort" in self.names
+
+    @functools.cached_property
+    def library_names(self) -> set[str]:
+        return {name for code in self._library.values() for name in code.co_names}
 
     def all(self) -> list[Guard]:
         """All guards, in the order of places."""
@@ -92,20 +109,43 @@ class Guards:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        """Guards on a module that a variable or attribute of this name leads to."""
-        raise NotImplementedError
+        # What is only asked for attributes has no others read.
+        after = {b for n in self._code_names for a, b in n.after if a == name}
+        names = after if after and name not in self._alone else self.names
+        if (id(x), name) not in self.seen:
+            self.seen[id(x), name] = x
+            self._module(x, names)
+
+    def _module(self, x: types.ModuleType, wanted: set[str]) -> None:
+        """wanted: names of attributes."""
+        own = vars(x)
+        self.add((GuardKind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
+        read = (wanted | self.texts if self.stores else wanted) & own.keys()
+        if "__getattr__" in own or self.looks_up:
+            read |= {name for name in wanted if not name.startswith("__")}
+        self.items(own, read, f"{x.__name__}.")
 
     def whole(self, owner: dict[Any, Any], text: Text) -> None:
         """A guard on all items of a dict."""
-        self.add((GuardKind.DICT, owner, "", tuple(itertools.chain.from_iterable(owner.items())), text))
+        self.add((GuardKind.DICT, owner, "", pairs_of(owner), text))
 
-    def call(self, function: Callable[[Any], Any], x: Any, text: str) -> None:
-        """A guard on what a function gives for x."""
-        self.add((GuardKind.CALL, functools.partial(function, x), "", function(x), text))
+    def call(self, text: str, function: Callable[..., Any], *args: Any) -> None:
+        """A guard on what a function gives."""
+        self.add((GuardKind.CALL, functools.partial(function, *args), "", function(*args), text))
 
-    def drain(self) -> None:
-        """Follows all values that were reached, and what they lead to."""
-        raise NotImplementedError
+    def attribute(self, x: Any, name: str, text: str) -> None:
+        """A guard on an attribute, which is not followed."""
+        self.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
+
+    def list(self, x: list[Any], text: str) -> None:
+        """A guard on the items of a list, which are not followed."""
+        self.add((GuardKind.LIST, x, "", tuple(x), text))
+
+    def kind(self, x: Any, text: str) -> None:
+        """A guard on the class of x, which is followed."""
+        text = f"the class of {text}"
+        self.add((GuardKind.TYPE, x, getattr(x, "__dict__", None), type(x), text))
+        self.stack.append((type(x), text))
 
     def deny(self, text: str, what: str, remedy: str = "") -> None:
         """The step cannot be guarded, for this value; the first reason stays."""
@@ -121,12 +161,12 @@ class Guards:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        contents = tuple(itertools.chain.from_iterable(x.items())) if base is dict else contents_of(x)
+        contents = contents_of(x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
         if base is functools.partial:  # it calls by C
             for name in ("func", "args", "keywords"):  # `__setstate__` replaces them, and its __dict__
-                self.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
+                self.attribute(x, name, text)
             self.add((GuardKind.TYPE, x, vars(x), type(x), f"the class of {text}"))
             self.whole(vars(x), (f"{text}.", ""))
             contents += tuple(vars(x).values())

@@ -8,7 +8,6 @@ made in C whose results follow from their arguments alone). `walk.py` follows wh
 from __future__ import annotations
 
 import bisect
-import builtins
 import collections
 import datetime
 import functools
@@ -16,7 +15,6 @@ import itertools
 import operator
 import os
 import re
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.observe import package
+from ranvier.compile.values import pairs_of
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
@@ -35,20 +33,6 @@ class GuardKind:
     """Of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
-
-
-# Compared by value, or by identity where they never change.
-PLAIN = frozenset(
-    {
-        type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range,
-        types.CodeType, datetime.timedelta, datetime.date, datetime.time, datetime.datetime, re.Pattern,
-        type(vars(collections.namedtuple("_", "x"))["x"]),
-    }
-)  # fmt: skip
-
-
-def pairs_of(x: Any) -> tuple[Any, ...]:
-    return tuple(itertools.chain.from_iterable(x.items()))
 
 
 # Class -> (its guard, or None where it never changes; what it compares and leads to, as a function).
@@ -145,23 +129,6 @@ TAKES_FUNCTIONS = frozenset(
 )
 TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
-# Python's own modules whose functions depend on their arguments alone: their code is not read.
-PACKAGE = package()
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-NUMPY = os.path.dirname(np.__file__) + os.sep
-_PURE = """
-_collections_abc _weakrefset abc bisect collections/__init__ collections/abc contextlib copy copyreg
-dataclasses enum fractions functools heapq numbers operator re/__init__ re/_compiler re/_parser re reprlib
-statistics string types typing weakref
-"""
-PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
-    _LIBRARY + name.replace("/", os.sep) + ".py" for name in _PURE.split()
-)
-_IN_C = (
-    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
-    types.BuiltinFunctionType,
-)  # fmt: skip
-
 # What stands for a function, method or attribute: it calls the one in `__wrapped__` (public_function.cpp).
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
@@ -208,23 +175,6 @@ def is_numpy_function(x: Any) -> bool:
     return str(getattr(x, "__module__", "")).split(".")[0] == "numpy" and name in NUMPY_FUNCTIONS
 
 
-def is_python_class(kind: type) -> bool:
-    """Whether a class is made by Python code: it has no function of its own that is made in C."""
-    if kind is object or getattr(builtins, kind.__name__, None) is kind:
-        return False
-    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
-        return True
-    for value in vars(kind).values():
-        if type(value) in _IN_C and kind in (
-            getattr(value, "__objclass__", 0),
-            getattr(value, "__self__", 0),
-        ):
-            return False
-        if type(value).__name__ in ("instancemethod", "cython_function_or_method"):
-            return False
-    return True
-
-
 def functions_of(value: Any) -> list[Any]:
     """The Python functions that an attribute of a class calls."""
     if isinstance(value, (staticmethod, classmethod)):
@@ -234,18 +184,3 @@ def functions_of(value: Any) -> list[Any]:
     if isinstance(value, functools.cached_property):
         return [value.func]
     return [value] if type(value) is types.FunctionType else []
-
-
-# --- whose code it is
-def file_of(kind: type) -> str:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-
-
-def is_pythons(file: str) -> bool:
-    """Whether the file is Python's own, not one of an installed package."""
-    return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
-
-
-def is_read(file: str) -> bool:
-    """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
-    return not (is_pythons(file) or file.startswith((PACKAGE, NUMPY)))

@@ -7,23 +7,27 @@ change. An object that stands for another one, which it keeps for good, names it
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, GuardKind, is_python_class, pairs_of
+from ranvier.compile.guards import Guard
+from ranvier.compile.kinds import CONTAINERS, SPECIAL, GuardKind
+from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
+from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.nn import Module
 from ranvier.observe import Lock
 from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.compile.walk import Walk
 
 STATE = "the state"  # the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
@@ -63,11 +67,7 @@ def names_of_class(kind: type) -> set[str]:
 _names: dict[type, set[str]] = {}  # the names in each class of the library
 
 
-def is_of_library(kind: type) -> bool:
-    return kind.__module__.startswith("ranvier.")
-
-
-def guard_class(walk: Guards, kind: type) -> None:
+def guard_class(walk: Walk, kind: type) -> None:
     """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
     made = _of_class.get(kind)
     if made is None:
@@ -89,9 +89,8 @@ def guard_class(walk: Guards, kind: type) -> None:
     for name, value in zip(members, members, strict=True):
         if value is NotImplemented or callable(value) or hasattr(type(value), "__get__"):
             continue  # not there, a method or a property
-        walk.add(
-            (GuardKind.NAMES, kind, "", (name, value), f"the class {kind.__name__}")
-        )  # perhaps the program's
+        # perhaps the program's
+        walk.add((GuardKind.NAMES, kind, "", (name, value), f"the class {kind.__name__}"))
         walk.stack.append((value, f"{kind.__name__}.{name}"))
 
 
@@ -130,7 +129,7 @@ _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
 _comparison: list[Any] = []  # The guards of all of them in one object of the core, if it is made.
 
 
-def guard_object(walk: Guards, x: Any, text: str) -> None:
+def guard_object(walk: Walk, x: Any, text: str) -> None:
     kind = type(x)
     root = getattr(kind, "step_root", None)
     own = getattr(x, "__dict__", None) if root is None else None
@@ -158,7 +157,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     guard_slots(walk, x, text)
 
 
-def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
+def _guard_path(walk: Walk, x: Any, path: str, text: str) -> None:
     *owners, last = path.split(".")
     for name in owners:
         walk.items(vars(x), [name], f"{text}.", follow=False)
@@ -187,22 +186,19 @@ def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str
     return {n for n, value in own.items() if type(value) not in PLAIN or n[:1] == "_" or n in known}
 
 
-def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
+def guard_slots(walk: Walk, x: Any, text: str, names: Iterable[str] | None = None) -> None:
     """The values that an instance holds outside its dict; names: only these."""
     for base in type(x).__mro__:
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
             if type(member) is types.MemberDescriptorType and (names is None or name in names):
                 if not hasattr(x, name):
-                    walk.add(
-                        (GuardKind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}")
-                    )
-                    continue
-                value = getattr(x, name)
-                walk.add((GuardKind.ATTRIBUTE, x, name, value, f"{text}.{name}"))
-                walk.stack.append((value, f"{text}.{name}"))
+                    walk.call(f"{text}.{name}", hasattr, x, name)
+                else:
+                    walk.attribute(x, name, text)
+                    walk.stack.append((getattr(x, name), f"{text}.{name}"))
 
 
-def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
+def guard_tensor(walk: Walk, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
     walk.add((GuardKind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # what the program has added, which may hide a method
@@ -213,13 +209,12 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     if _core._has_hook(x):
         walk.deny(text, f"a {type(x).__name__}, which is asked about calls (__torch_function__)")
     if type(x) is not Tensor and not is_of_library(type(x)):
-        walk.add((GuardKind.TYPE, x, own, type(x), f"the class of {text}"))
-        walk.stack.append((type(x), f"the class of {text}"))
+        walk.kind(x, text)
     walk.add((GuardKind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
     walk.add((GuardKind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
 
 
-def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
+def guard_hooks(walk: Walk, leaves: Iterable[Tensor]) -> None:
     """Hooks on tensors, which backward calls."""
     for table, text in (
         (hooks.before_accumulation, "the hooks of a tensor"),
@@ -232,19 +227,18 @@ def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
 
 
 # --- optimizers
-def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
+def guard_methods(walk: Walk, optimizer: Any, text: str) -> None:
     """Methods that the program has replaced."""
-    walk.add((GuardKind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}"))
-    walk.stack.append((type(optimizer), f"the class of {text}"))
+    walk.kind(optimizer, text)
     walk.items(vars(optimizer), _METHODS, f"{text}.")
 
 
-def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
+def guard_settings(walk: Walk, optimizers: list[tuple[Any, str]]) -> None:
     """The settings and names of the state, where the user's code may read them."""
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
         walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # The program may replace these attributes.
-        walk.add((GuardKind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
+        walk.list(x.param_groups, f"the groups of {text}")
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
             _follow_named(walk, group, f"the settings of {text}")
@@ -257,23 +251,21 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
     walk.drain()
 
 
-def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
+def _follow_named(walk: Walk, items: dict[Any, Any], text: str) -> None:
     """Follows the items of a dict whose names the code has as texts; all of them if it goes through dicts."""
     everything = walk.names & {"values", "items"}
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
-def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
     """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
 
     Numbers among the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
-    walk.add(
-        (GuardKind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
-    )
-    walk.add((GuardKind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
+    walk.list(optimizer.param_groups, f"the groups of {name}")
+    walk.list(group["params"], f"the parameters of {name}")
     fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]
     walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)

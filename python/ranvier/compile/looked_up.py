@@ -10,7 +10,8 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.compile.kinds import HIDDEN, PACKAGE, STATE_OF_TENSORS, is_read
+from ranvier.compile.kinds import HIDDEN, STATE_OF_TENSORS
+from ranvier.compile.origins import PACKAGE, USER, origin_of
 from ranvier.observe import Lock, current
 
 LOOK_UP = frozenset({"getattr", "hasattr"})
@@ -30,7 +31,7 @@ def _noted(name: str) -> Any:
         file = sys._getframe(1).f_code.co_filename
         executed: Any = recording and recording.executed
         if executed in _active and not (executed.ignores or file.startswith(PACKAGE)):
-            text, by_user = args[1] if len(args) > 1 else None, is_read(file)
+            text, by_user = args[1] if len(args) > 1 else None, origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
                 executed.refuse_call(name)
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":

@@ -8,14 +8,15 @@ import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
-from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.origins import PACKAGE
+from ranvier.compile.reads import may_change
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
 from ranvier.tape.autocast import casts
@@ -23,6 +24,9 @@ from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.compile.policy import Policy
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
@@ -54,39 +58,46 @@ def callers_level() -> int:
     return level
 
 
-def record(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    tensors: bool,
-    read: bool,
-    forward_only: bool,
-    clones: bool,
-    program: Any,
-) -> tuple[Any, Recording, Arguments]:
-    """Runs the step once, eagerly and recorded: (its result, the recording, its arguments).
+class Call(NamedTuple):
+    """One call of a compiled function. key: its signature. arrays: of the arguments, in that order."""
 
-    tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
-    forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
-    evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new memory.
-    Without `clones` nobody has asked for the recording.
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: Any = None
+    arrays: Any = ()
+
+
+class Run(NamedTuple):
+    """What a recorded call has given."""
+
+    result: Any
+    recording: Recording
+    arguments: Arguments
+
+
+def record(function: Callable[..., Any], call: Call, policy: Policy, read: bool, program: Any) -> Run:
+    """Runs the step once, eagerly and recorded.
+
+    policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
+    dropout in evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new
+    memory. Without `clones` nobody has asked for the recording.
+    read: whether to note the user's code that runs.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
     knows what differs.
     """
     recorded = Recording(_core.Recording(PACKAGE))
-    recorded.wanted = clones
-    arguments = Arguments(recorded, args, kwargs, tensors)
+    recorded.wanted = policy.clones
+    arguments = Arguments(recorded, call.args, call.kwargs, policy.as_tensors)
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    # Its signature has the settings of the library, such as the default dtype.
-    settings = _core._signature((), {}, False)
+    settings = _settings()
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
-            unlike = _why_not_plain(result, [], [*args, *kwargs.values()])
-            if forward_only and clones and not unlike:
+            unlike = _why_not_plain(result, [], [*call.args, *call.kwargs.values()])
+            if policy.forward_only and policy.clones and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
         recorded.check = None  # a traceback would keep it, and its copies of the state
@@ -94,26 +105,37 @@ def record(
         raise
     finally:
         casts.kept = kept
-    if recorded.check is not None and other_threads() and recorded.check.disturbed():
-        recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
-    if _core._signature((), {}, False) != settings:
-        if other_threads():  # one of them may have changed it
-            recorded.passing = True
-        elif not recorded.fault:
-            recorded.fault = (
-                "the step changes a setting of the library (threads, precision of products, a default, "
-                "gradients ...), which a replay would not; do that outside the step"
-            )
-    if not (forward_only or tensors):
+    _compare_settings(recorded, settings)
+    if not (policy.forward_only or policy.as_tensors):
         with contextlib.suppress(RecursionError):  # A result that contains itself raises it.
             result = arguments.callers(result)
     recorded.fault = recorded.fault or recorded.core.fault or recorded.executed.fault or unlike
-    if not (recorded.fault or forward_only) and any(map(_has_tape, tensors_of(result))):
+    if not (recorded.fault or policy.forward_only) and any(map(_has_tape, tensors_of(result))):
         recorded.fault = (
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
             "call backward() in it, or call it under rv.no_grad()"
         )
-    return result, recorded, arguments
+    return Run(result, recorded, arguments)
+
+
+def _settings() -> Any:
+    """The settings of the library, such as the default dtype, as they are a part of each signature."""
+    return _core._signature((), {}, False)
+
+
+def _compare_settings(recorded: Recording, before: Any) -> None:
+    """After the run: a step may change no setting, and other threads none of what it depends on."""
+    if recorded.check is not None and other_threads() and recorded.check.disturbed():
+        recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
+    if _settings() == before:
+        return
+    if other_threads():  # one of them may have changed it
+        recorded.passing = True
+    elif not recorded.fault:
+        recorded.fault = (
+            "the step changes a setting of the library (threads, precision of products, a default, "
+            "gradients ...), which a replay would not; do that outside the step"
+        )
 
 
 def detached(result: Any) -> Any:
@@ -195,7 +217,7 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     differ from the program's.
     """
     fault = ""
-    if changed and not program.may_change(changed):
+    if changed and not may_change(changed):
         fault = (
             f"the step changes {changed} each time it runs, which a replay would not; do that outside the "
             "step, or pass it as an argument"

@@ -14,8 +14,10 @@ from types import CodeType, FunctionType, MethodDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.compile.compiled_model import ModelCall
-from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.compiled_model import off_tape
+from ranvier.compile.origins import PACKAGE
+from ranvier.compile.policy import Policy
 from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
@@ -53,58 +55,53 @@ class Layers:
         return self.module.forward(*args)
 
 
-class RepeatedCall(ModelCall):
-    """The call of such a module, until it serves no more: then the module runs as it is written."""
+class OfRepeated(Policy):
+    """Of the call of such a module, until it serves no more: then the module runs as it is written."""
 
-    _clones = False
+    forward_only, clones, is_kept = True, False, True
 
-    def __init__(self, module: Any) -> None:
-        self._shown = Layers(module)
-        self._kind, self._model = Layers, lambda: None
-        self.owner = module
+    def __init__(self) -> None:
         self._recordings = 0
-        super().__init__(self._shown)
-        self._serve(None, ref(module))
 
-    def _code(self) -> int:
-        return hash(tuple([id(type(m)) for m in Module.modules(self._function.module)]))
+    def code_of(self, function: Any) -> int:
+        return super().code_of(function.module)
 
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
+    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Other threads predict side by side. A signal handler may come while this one records.
-        if self._lock._is_owned() or not self._lock.acquire(blocking=False):  # type: ignore[attr-defined]
-            return self._eager(args, kwargs)
+        lock: Any = call._lock
+        if lock._is_owned() or not lock.acquire(blocking=False):
+            return call._eager(args, kwargs)
         try:
-            return super()._call(*args, **kwargs)
+            return off_tape(call, args, kwargs)
         finally:
-            self._lock.release()
+            lock.release()
 
-    def _record(
-        self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], checked: Any = None, walk: Any = None
-    ) -> Any:
-        if checked is None and is_long(self._function.module, args):
-            return self._eager(args, kwargs)
-        self._recordings += checked is None
-        if self._recordings > _RECORDINGS or not is_replayed(self._function.module):
-            self._end()  # a hook was added, or a layer of the user's
-            return self._eager(args, kwargs)
-        return super()._record(key, args, kwargs, checked, walk)
+    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
+        module = call._function.module
+        if not is_check and is_long(module, args):
+            return False
+        self._recordings += not is_check
+        if self._recordings <= _RECORDINGS and is_replayed(module):
+            return True
+        _end(call)  # a hook was added, or a layer of the user's
+        return False
 
-    def _objection(self, recording: Any, result: Any) -> str:
+    def after_recording(self, recording: Any, result: Any) -> str:
         if any(x._grad_fn is not None for x in tensors_of(result)):
             return "the result has a tape, which its code has switched on"
         codes = [code for code, _ in recording.executed.codes.values()]
         return next((f"{code.co_name} stores what outlives it" for code in codes if _stores(code)), "")
 
-    def _warn(self, why: str) -> None:
-        self._end()
+    def when_refused(self, call: CompiledFunction, why: str) -> None:
+        _end(call)
 
-    def _let_rest(self, calls: int) -> None:
-        super()._let_rest(calls)
+    def when_resting(self, call: CompiledFunction, calls: int) -> None:
         if calls and self._recordings:  # replays do not pay
-            self._end()
+            _end(call)
 
-    def _end(self) -> None:
-        attach(self._function.module, KEY, None)
+
+def _end(call: CompiledFunction) -> None:
+    attach(call._function.module, KEY, None)
 
 
 def is_replayed(module: Any) -> bool:
@@ -155,6 +152,10 @@ def begin(module: Any, args: tuple[Any, ...]) -> Any:
     """The call of a module from now on, if such a call is replayed; None: it stays as it is."""
     if is_long(module, args):
         return None
-    call = RepeatedCall(module) if is_replayed(module) else None
+    if not is_replayed(module):
+        attach(module, KEY, None)
+        return None
+    call = CompiledFunction(Layers(module), policy=OfRepeated())
+    call._serve(None, ref(module))
     attach(module, KEY, call)
     return call

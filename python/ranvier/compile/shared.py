@@ -11,31 +11,26 @@ from __future__ import annotations
 
 import functools
 import sys
-import types
 from collections import OrderedDict
-from struct import pack
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.gradients import renewed
-from ranvier.compile.kinds import GuardKind, pairs_of
+from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import READ_BY_KERNELS
 from ranvier.compile.program import Program
+from ranvier.compile.reads import Reads
+from ranvier.compile.record import Call
+from ranvier.compile.results import Results
 from ranvier.compile.signature import is_array
+from ranvier.compile.values import canonical, pairs_of
 from ranvier.compile.walk import Walk
 from ranvier.observe import Lock
 from ranvier.ops.making import random
-from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.memory import Array
 
-# How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
-# all other objects by number.
-_BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
-_AS_ITSELF: tuple[Any, ...] = (type, types.ModuleType, types.BuiltinFunctionType, _core.PublicFunction)
-_AS_ITSELF += (np.ufunc, np.dtype, DType)
-_NO_FORM = (np.generic, complex, types.FunctionType, range, property)
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
 )
@@ -61,15 +56,14 @@ class StepForm:
         """Raises ValueError for a value of which it is not known how it is compared."""
         self.walk = walk
         self.objects: list[Any] = []
-        self.arrays: list[Array] = []
         self.optimizers: list[tuple[Any, Any]] = []  # with a group
         self.numbers: dict[int, int] = {}
         guards = [g[:4] if g[0] in _COMPARED else _call(*g[:4]) for g in walk.guards]
         owners = {id(thing) for _, owner, key, *_ in walk.guards for thing in (owner, key)}
         plans = [self._groups(x) for x in {id(x): x for x, _ in walk.optimizers}.values()]
         owners.update(id(group) for _, group in self.optimizers)
-        values = tuple(self._values((*guards, *plans)))
-        self.arrays.append(random.current().state)
+        values = tuple(canonical((*guards, *plans), self.numbers, self.objects))
+        self.arrays = [x for x in self.objects if type(x) is np.ndarray] + [random.current().state]
         # No guard compares the contents of an object that the walk did not come to; arrays are bound by form.
         unreached = self.numbers.keys() - walk.seen.keys() - owners
         if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
@@ -77,38 +71,6 @@ class StepForm:
         kinds = tuple(map(type, self.objects))
         layouts = tuple([(str(a.dtype), a.shape, a.strides) for a in self.arrays])
         self.key = signature, tuple(walk.of_library), values, kinds, layouts
-
-    def _values(self, x: Any) -> list[Any]:
-        """A value as a list that is equal for equal values; objects are numbers in it."""
-        values: list[Any] = []
-        stack = [x]
-        while stack:
-            x = stack.pop()
-            kind = type(x)
-            if kind in _BY_VALUE:
-                values += kind, x
-            elif kind is tuple:
-                values += kind, len(x)
-                stack += x
-            elif kind is float:
-                values += kind, pack("d", x)  # 0.0 and -0.0 are two, and NaN is equal to itself
-            elif isinstance(x, _AS_ITSELF) or (kind is types.FunctionType and x.__closure__ is None):
-                if kind is types.BuiltinFunctionType and type(x.__self__) is not types.ModuleType:
-                    raise ValueError
-                values += "the same", x
-            elif kind is types.MethodType:
-                values.append(kind)
-                stack += x.__func__, x.__self__
-            elif isinstance(x, _NO_FORM):
-                raise ValueError
-            else:
-                number = self.numbers.setdefault(id(x), len(self.objects))
-                values += "object", number
-                if number == len(self.objects):  # met for the first time
-                    self.objects.append(x)
-                    if kind is np.ndarray:
-                        self.arrays.append(x)
-        return values
 
     def _groups(self, x: Any) -> tuple[Any, ...]:
         """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
@@ -142,7 +104,7 @@ class Shared:
     def __init__(self, core: Any, program: Program, form: StepForm) -> None:
         """Raises KeyError or ValueError where it uses something that is no part of the form."""
         self.core, self.signature = core, program.signature
-        self.results = program.result_form
+        self.results = program.results.form
         self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
         self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
         self.modules = [form.numbers[id(m)] for m in program.modules]
@@ -159,25 +121,23 @@ class Shared:
         core = self.core.bound(form.arrays, arrays, [g._array for g in gradients])
         if core is None:
             return None
-        optimizers = [form.optimizers[place] for place in self.plans]
-        attributes = {
-            "plans": [(x._plans[id(group)], x, group) for x, group in optimizers],
-            "modules": [form.objects[n] for n in self.modules],
-            "changed_in_place": [form.objects[n] for n in self.changed],
-            "result_form": self.results,
-            "signature": self.signature,
-        }
+        plans = [(x._plans[id(group)], x, group) for x, group in (form.optimizers[n] for n in self.plans)]
+        reads = Reads(core, plans, leaves, [])
+        reads.of_form(form.walk)
+        modules, changed = ([form.objects[n] for n in numbers] for numbers in (self.modules, self.changed))
         left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
-        program = Program.of_form(core, form.walk, left, attributes)
+        results = Results(self.results, [None] * core.results)
+        program = Program(core, self.signature, plans, modules, results, reads, changed, left)
+        program.checks, program.checks_left = 1, -1  # it was checked, and is not checked again
         return program if program.is_current() else None
 
 
-def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepForm | None:
+def form(walk: Walk | None, call: Call) -> StepForm | None:
     """The form of a step of the library's own; None where it is not known."""
-    if walk is None or kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in args):
+    if walk is None or call.kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in call.args):
         return None
     try:
-        return StepForm(walk, key)
+        return StepForm(walk, call.key)
     except ValueError:
         return None
 

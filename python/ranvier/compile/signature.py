@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.compile.values import BY_VALUE
 from ranvier.nn import Module
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
-
-_BY_VALUE = frozenset({int, bool, str, bytes, float, type(None), type(...)})
 
 
 def is_array(x: Any) -> bool:
@@ -43,9 +42,9 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
     if type(x) not in (tuple, list, dict):
         yield type(x), f"the class of {text}"
     elif type(x) is dict:
-        yield from [(key, f"a key of {text}") for key in x if type(key) not in _BY_VALUE]
+        yield from [(key, f"a key of {text}") for key in x if type(key) not in BY_VALUE]
     for name, item in zip(x if type(x) is dict else count(), items, strict=False):
-        if type(item) not in _BY_VALUE:
+        if type(item) not in BY_VALUE:
             yield from others(item, f"{text}[{name!r}]")
 
 
@@ -93,10 +92,7 @@ def with_parts(x: Any, parts: list[Any]) -> Any:
 
 
 def replaced(
-    x: Any,
-    take: Callable[[Any], Any],
-    seen: dict[int, Any] | None = None,
-    containers: list[tuple[Any, Any]] | None = None,
+    x: Any, take: Callable[[Any], Any], seen: dict[int, Any] | None = None, containers: Any = None
 ) -> Any:
     """The arguments with take(x) in the place of each array or Tensor, in the order of `_core._signature`.
 
@@ -111,7 +107,7 @@ def replaced(
     items = parts_of(x, records=False)
     if items is None:
         return x
-    new = [i if type(i) in _BY_VALUE else replaced(i, take, seen, containers) for i in items]
+    new = [i if type(i) in BY_VALUE else replaced(i, take, seen, containers) for i in items]
     changed = x if all(map(is_, new, items)) else with_parts(x, new)
     if containers is not None and type(x) in (list, dict):
         containers.append((x, changed))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import enum
-import functools
 import logging
 import sys
 import types
@@ -25,9 +24,11 @@ import numpy as np
 import ranvier.compile.kinds as kinds
 import ranvier.compile.library as library
 import ranvier.compile.of_python as of_python
-from ranvier.compile.executed import Executed, inner_of, names_of
+from ranvier.compile.executed import inner_of
 from ranvier.compile.guards import Guards, is_empty
-from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, GuardKind
+from ranvier.compile.kinds import CONTAINERS, GuardKind
+from ranvier.compile.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
+from ranvier.compile.values import PLAIN
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
@@ -40,34 +41,7 @@ _NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 
 
 class Walk(Guards):
-    """The guards of one recorded step.
-
-    Attributes:
-        reads_gradients: whether the user's code names `grad`.
-        optimizers: those that were reached, with their names.
-    """
-
-    def __init__(self, executed: Executed) -> None:
-        super().__init__(executed.fault)
-        self.users = False
-        self._codes, self._library, self._called = executed.codes, executed.library, executed.called
-        self._watched = executed.watched
-        self._code_names = [names_of(code) for code, _ in executed.codes.values()]
-        self.names = executed.asked.union(*[n.names for n in self._code_names])
-        self.texts = {text for n in self._code_names for text in n.texts}
-        self.passed = executed.asked.union(*[n.passed for n in self._code_names])
-        self._alone = {name for n in self._code_names for name in n.alone}
-        self._sorts = any(n.sorts for n in self._code_names)
-        self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
-        self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
-        self._reads_code = executed.reads_code or "__code__" in self.names
-        self.reads_gradients = "grad" in self.names
-        self._reached: set[int] = set()  # ids of code whose functions are guarded
-        self.optimizers: list[tuple[Any, str]] = []
-        self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
-        # ... and whether another function may call it
-        self._takes_functions = executed.calls_back or "__call__" in self.names
-        self._takes_functions |= self._sorts and "sort" in self.names
+    """The guards of one recorded step, found by following what its code names."""
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -88,10 +62,6 @@ class Walk(Guards):
         library.guard_settings(self, self.optimizers)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
-
-    @functools.cached_property
-    def library_names(self) -> set[str]:  # type: ignore[override]
-        return {name for code in self._library.values() for name in code.co_names}
 
     def refuse_unreached(self) -> None:
         """After hooks were followed, too: code that ran, but to which nothing leads."""
@@ -137,23 +107,6 @@ class Walk(Guards):
         self.items(vars(builtins), set(missing) - self._watched, "the built-in ")
         self.items(vars(builtins), self._watched.intersection(missing), "the built-in ", follow=False)
 
-    def module(self, x: types.ModuleType, name: str) -> None:
-        # What is only asked for attributes has no others read.
-        after = {b for n in self._code_names for a, b in n.after if a == name}
-        names = after if after and name not in self._alone else self.names
-        if (id(x), name) not in self.seen:
-            self.seen[id(x), name] = x
-            self._module(x, names)
-
-    def _module(self, x: types.ModuleType, wanted: set[str]) -> None:
-        """wanted: names of attributes."""
-        own = vars(x)
-        self.add((GuardKind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
-        read = (wanted | self.texts if self.stores else wanted) & own.keys()
-        if "__getattr__" in own or self.looks_up:
-            read |= {name for name in wanted if not name.startswith("__")}
-        self.items(own, read, f"{x.__name__}.")
-
     # --- what a value leads to
     def _object(self, x: Any, text: str) -> None:
         """An object of a class that _FOLLOW lacks."""
@@ -163,15 +116,15 @@ class Walk(Guards):
             self.container(x, text, base)
         if kind.__module__ == "ranvier._core":
             self.deny(text, "an object of the core")
-        elif library.is_of_library(kind) or hasattr(kind, "step_root"):
+        elif is_of_library(kind) or hasattr(kind, "step_root"):
             library.guard_object(self, x, text)
-        elif kind.__module__ == "numpy" and not kinds.is_python_class(kind):
+        elif kind.__module__ == "numpy" and not is_python_class(kind):
             of_python.guard_numpy(self, x, text)
         else:
             self._instance(x, text, base)
 
     def _optimizer(self, x: Any, text: str) -> None:
-        if not library.is_of_library(type(x)):
+        if not is_of_library(type(x)):
             self._instance(x, text, None)
         library.guard_methods(self, x, text)
         others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
@@ -182,7 +135,7 @@ class Walk(Guards):
         """of_library: a decorator of it may lead to a function of the user's."""
         text = f"the variable {name} in {f.__name__}"
         if is_empty(cell):
-            self.call(is_empty, cell, text)
+            self.call(text, is_empty, cell)
             return
         content = cell.cell_contents
         if of_library and type(content) not in (types.FunctionType, types.MethodType, type):
@@ -196,7 +149,7 @@ class Walk(Guards):
     # --- functions
     def _function(self, f: Any, text: str) -> None:
         code, own = f.__code__, vars(f)
-        of_library = code.co_filename.startswith(PACKAGE)
+        of_library = origin_of(code.co_filename) == LIBRARY
         if id(code) in self._codes or id(code) in self._library:
             for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
                 if id(cell) not in self.seen:
@@ -211,7 +164,7 @@ class Walk(Guards):
         every = {*own, *self.names} if self.looks_up or self.stores else self.names & own.keys()
         self.items(own, every, f"{f.__name__}.")
         for name in self.names & _NAMES_OF_OWN:
-            self.add((GuardKind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
+            self.attribute(f, name, f.__name__)
         if id(code) in self._codes:
             self._reached.add(id(code))
         # Some code that counts as the library's is in no file of it: that of named tuples and of Python's
@@ -246,41 +199,36 @@ class Walk(Guards):
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
         hook = vars(kind).get("__subclasshook__")
-        asks = hook is not None and any(
-            kinds.is_read(f.__code__.co_filename) for f in kinds.functions_of(hook)
-        )
+        asks = any(origin_of(f.__code__.co_filename) == USER for f in kinds.functions_of(hook))
         if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
             of_python.guard_members(self, kind)
         self._takes_functions = self._takes_functions or kind in kinds.TAKES_FUNCTIONS
-        if library.is_of_library(kind):
+        if is_of_library(kind):
             library.guard_class(self, kind)
             return
         for base in kind.__mro__:
             if base is object or (base in CONTAINERS and base is not kind):
                 continue
-            if library.is_of_library(base):
+            if is_of_library(base):
                 library.guard_class(self, base)
-            elif kinds.is_python_class(base):
-                if kinds.is_read(
-                    kinds.file_of(base)
-                ):  # each by itself, since super() finds what a class hides
+            elif is_python_class(base):
+                if is_read(base):  # each by itself, since super() finds what a class hides
                     self.stack.append((base, base.__name__))
             elif not kinds.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
                 return
-        if not kinds.is_python_class(kind):
+        if not is_python_class(kind):
             return
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | kinds.SPECIAL | library.names_of_class(kind)) - {"__dict__"}
-        self.add(
-            (GuardKind.NAMES, kind, kind.__mro__, library.in_class(kind, names), f"the class {kind.__name__}")
-        )
+        members = library.in_class(kind, names)
+        self.add((GuardKind.NAMES, kind, kind.__mro__, members, f"the class {kind.__name__}"))
         for name in self.names & _NAMES_OF_OWN:
             self.add((GuardKind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
-        if kinds.is_read(kinds.file_of(kind)):
+        if is_read(kind):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
@@ -290,11 +238,8 @@ class Walk(Guards):
         for name, value in list(vars(kind).items()):
             functions, text = kinds.functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
-            if (
-                name in kinds.SPECIAL
-                and isinstance(value, types.BuiltinFunctionType)
-                and not kinds.is_listed(value)
-            ):
+            in_c = isinstance(value, types.BuiltinFunctionType)
+            if in_c and name in kinds.SPECIAL and not kinds.is_listed(value):
                 self.deny(text, f"which calls {value.__name__}")  # no event tells of that
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
@@ -304,25 +249,21 @@ class Walk(Guards):
     def _instance(self, x: Any, text: str, base: type | None) -> None:
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
-        if not all(b is object or b is base or kinds.is_python_class(b) for b in kind.__mro__):
+        if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
         # Whether its code looks any name up.
         own_way = "__getattribute__" in library.names_of_class(kind)
-        self.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
-        self.stack.append((kind, f"the class of {text}"))
+        self.kind(x, text)
         # Whether code takes part that is not read: of Python or NumPy.
-        unread = any(
-            kinds.is_python_class(b) and not library.is_of_library(b) and not kinds.is_read(kinds.file_of(b))
-            for b in kind.__mro__
-        )
+        unread = any(is_python_class(b) and not is_of_library(b) and not is_read(b) for b in kind.__mro__)
         everything = unread or own_way or self.stores
         names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))
             elif names is not self.names:
-                self.call(len, own, f"the number of attributes of {text}")
+                self.call(f"the number of attributes of {text}", len, own)
             names = names | self.names
             if not (self.looks_up or hasattr(kind, "__getattr__")):
                 names = names & (own.keys() | library.names_of_class(kind))
@@ -363,7 +304,7 @@ _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
     follower = next((f for base, f in _FOLLOW_BASES if issubclass(kind, base)), Walk._object)
-    if library.is_of_library(kind):
+    if is_of_library(kind):
         if follower is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):
             follower = library.guard_object
         _FOLLOW[kind] = follower

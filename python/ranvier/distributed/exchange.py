@@ -174,6 +174,7 @@ class Changes:
         self._made: list[list[Any]] = [[0.0] * len(self.buffers) for _ in range(parts)]
 
     def begin(self) -> None:
+        self.changed = False  # whether a part of this rank has changed a buffer
         for made in self._made:
             made[:] = [0.0] * len(self.buffers)
         self._before = [b._array.copy() for b in self.buffers]
@@ -197,7 +198,7 @@ class Changes:
                     f"[{CALL}] got an integer buffer that a forward pass has changed by more than 2**50 / "
                     f"{total} (the samples of a batch); expected smaller changes"
                 )
-            self._made[number][i] = change * samples
+            self._made[number][i], self.changed = change * samples, True
             b._array[...] = before
             bump(b)
 
@@ -224,8 +225,8 @@ def _sum_of(terms: Sequence[Any]) -> Any:
 
 
 class Gradients:
-    """The gradients of the parameters of one dtype, in flat buffers that begin with the loss and, for each
-    parameter, how many parts have a gradient for it.
+    """The gradients of the parameters of one dtype, in flat buffers that begin with the loss, for each
+    parameter how many parts have a gradient for it, and how many ranks have changed a buffer of the model.
 
     The parts come one after another, and their sum is that of a binary tree: neighbours are added, then
     neighbouring pairs, and so on. Not all parts are kept: the partial sums that wait for further parts are as
@@ -246,6 +247,7 @@ class Gradients:
     Attributes:
         levels: the buffers of partial sums. In the end the first one has the sum of this rank's parts.
         sum: the sum of the first level over all ranks.
+        counts: the numbers behind the loss, of the first level; of_size: as they were, by a batch's samples.
     """
 
     # A compiled step depends on no attribute of this (compile/library.py): arrays and parameters stay the
@@ -258,9 +260,10 @@ class Gradients:
         self.parameters, self.dtype = [p for p in parameters if p._array.dtype == dtype], dtype
         arrays = [p._array for p in self.parameters]
         levels = max(1, (parts - 1).bit_length())
-        self.levels = [Flat(arrays, dtype, 1 + len(arrays)) for _ in range(levels)]
+        self.levels = [Flat(arrays, dtype, 2 + len(arrays)) for _ in range(levels)]
         self.sum = Sum(world, self.levels[0].values, CALL, deterministic)
-        self.loss = self.levels[0].numbers[:1]
+        self.loss, self.counts = np.split(self.levels[0].numbers, [1])
+        self.of_size: dict[int, Array] = {}
         self._tensors = [wrap(view) for view in self.levels[0].views]
         self._before: list[Array | None] = []
         self._flags: dict[bytes, Array] = {}
@@ -280,7 +283,7 @@ class Gradients:
         flat = self.levels[level]
         value = _core.mul(self._cast(loss.detach()._array), self._cast(share), None)
         put(value.reshape(1), flat.numbers[:1], added)
-        put(self._constant([p._grad is not None for p in self.parameters]), flat.numbers[1:], added)
+        put(self._constant([*(p._grad is not None for p in self.parameters), 0]), flat.numbers[1:], added)
         for p, view in zip(self.parameters, flat.views, strict=True):
             put(None if p._grad is None else p._grad._array, view, added)
         self._join(level, joins)
@@ -289,7 +292,7 @@ class Gradients:
         """Write the sum of the parts' losses, and that each part has all gradients."""
         numbers = self.levels[0].numbers
         along_tree([functools.partial(_core.copy, value, False) for value in losses], numbers[:1])
-        put(self._constant([len(losses)] * len(self.parameters)), numbers[1:], False)
+        put(self._constant([len(losses)] * len(self.parameters) + [0]), numbers[1:], False)
 
     def _constant(self, flags: list[Any]) -> Array:
         """An array of these numbers, one for all calls with the same numbers. `keep` declares it a constant,
@@ -317,9 +320,9 @@ class Gradients:
             values.fill(0)
         self._join(level, joins)
 
-    def take(self) -> None:
+    def take(self, counts: Array) -> None:
         """Make the sums the gradients of the parameters; a parameter for which no part has one gets None."""
-        flags = self.levels[0].numbers[1:].astype(bool).tolist()
+        flags = counts[:-1].astype(bool).tolist()
         before = self._before or [None] * len(flags)
         for p, tensor, used, old in zip(self.parameters, self._tensors, flags, before, strict=True):
             if old is not None:

@@ -15,7 +15,6 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
+from ranvier.compile.batches import Call, replayed
 from ranvier.distributed.batches import CutSource
 from ranvier.distributed.exchange import Changes, Gradients, along_tree
 from ranvier.distributed.parallel import SyncBatchNorm
@@ -40,7 +40,6 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 
-_AHEAD = 1024  # the most batches in one call of the core
 _PARTS = 64  # the most parts of a product that the core adds itself: its kMostParts
 _CHAIN = 384  # the most rows of a part then: its kc
 _DOTS = 4  # with no more rows or columns it may choose a dot product for a part, which has other bits
@@ -183,12 +182,15 @@ class Reduce:
         else:
             outputs = self._one_after_another(x, y, weights, total, key)
             output = ops.cat(outputs) if outputs else None
-        loss = self._sums[0].loss
+        loss, counts = self._sums[0].loss, self._sums[0].counts
         self.finite = math.isfinite(loss[0])
+        counts[-1] = self._changes.changed
         for sums in self._sums:
             sums.sum.add()
-            sums.take()
-        self._changes.reduce(of_batch.samples, not self.step.careful or math.isfinite(loss[0]))
+            sums.take(sums.counts)
+        self._sums[0].of_size[of_batch.samples] = counts.copy()
+        if counts[-1]:
+            self._changes.reduce(of_batch.samples, not self.step.careful or math.isfinite(loss[0]))
         value = np.float64(loss[0]) / (1.0 if alone else share or 1.0)
         return value, output, self._updating(scale, updates)
 
@@ -321,52 +323,45 @@ class Reduce:
 
     def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
         """Batches of which the core computes the parts, the sums and the updates; None where it cannot."""
-        b, share = ahead.batches, self.source.share
-        if self._trainer.metrics or share.samples != b.size:
+        b = ahead.batches
+        if self._trainer.metrics or self.source.share.samples != b.size:
             return None
         self._prepare(True)
-        sums, count = self._sums[0], min(b.count, _AHEAD)
-        core = sums.sum.core
-        if len(self._sums) > 1 or (self._world.size > 1 and not (core and self._world.comm)):
+        sums = self._sums[0]
+        core, counts = sums.sum.core, sums.of_size.get(b.size)
+        sends = core is None and self._world.size > 1
+        if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
             return None
-        function, calls = self._calls(ahead, count)
-        if not calls:
-            return None
-        end = (b.first + count) * b.size
-        rows = np.arange(b.first * b.size, end) if b.order is None else b.order[b.first * b.size : end]
-        mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
-        taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=count)
-        sums.take()
+        update = Call(self._updating.compiled, (False, True))
+        sums.take(counts)
         try:
-            update = self._updating, (False, True), self.divides
-            found = function.run_with_ranks(calls, taken, sums.loss, core, *update)
+            found = replayed([*calls, update], b, _core.between_ranks(sums.loss, core, self.divides))
         finally:
-            sums.take()
-            b.done = taken.done
+            sums.take(sums.counts)
             for _ in range(b.done):
                 random.current().next_key()
         if found is None:
             return None
-        losses, penalties, own = found[: b.done].T
+        penalty, (total, own) = found[0], found[1].T  # the losses of the batch, and of this rank's parts
         self.finite = math.isfinite(own[-1])
-        return losses, None, penalties
+        return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
 
-    def _calls(self, ahead: Any, batches: int) -> tuple[Any, list[Any]]:
-        """A function, and its calls for this rank's parts of so many batches, as of `run_with_ranks`; none
-        where they take Python in between."""
-        x, y, step = ahead.x, ahead.y, self.step
+    def _calls(self, ahead: Any) -> list[Call]:
+        """Calls for this rank's parts of batches; none where they take Python in between."""
+        x, y, step, first = ahead.x, ahead.y, self.step, self.source.share.first
         weights, bounds = self._shares(self.source.share.weight or 1.0)
+        batches = ahead.batches.first + ahead.batches.count
         if self._is_one_pass(x, None):
-            args = x, y, np.tile(weights, (batches, 1)), bounds, False
-            return self._in_one_pass, [(args, 0, bounds[-1])]
+            args: Any = (x, y, np.tile(weights, (batches, 1)), bounds, False)
+            return [Call(self._in_one_pass.compiled, args, {}, first, first + bounds[-1])]
         changed = [self._stream.state, *(b._array for b in self._buffers)]
-        calls: list[Any] = []
         if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
-            return None, calls
+            return []
+        calls = []
         for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
-            weight = np.full(batches, weights[number])
-            calls.append(((x, y, False, False, weight, False, False, *place(number)), begin, end))
-        return step.compiled, calls
+            args = x, y, False, False, np.full(batches, weights[number]), False, False, *place(number)
+            calls.append(Call(step.compiled.compiled, args, {}, first + begin, first + end))
+        return calls
 
     def check_soon(self) -> None:
         self._updating.check_soon()

@@ -40,9 +40,9 @@ _GELU_SLOPE = (
 _NUMBER = ("number",)
 UNARY = {
     "Relu": Unary("x <= 0.0f ? 0.0f : x"),
-    "LeakyRelu": Unary("x > 0.0f ? x : a * x", ("setting",)),
-    "Elu": Unary(_ELU, ("setting",)),
-    "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", ("setting",)),
+    "LeakyRelu": Unary("x > 0.0f ? x : a * x", ("negative_slope",)),
+    "Elu": Unary(_ELU, ("alpha",)),
+    "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", ("alpha",)),
     "Sigmoid": Unary("sigmoid(x)"),
     "Silu": Unary("x < -104.0f ? 0.0f : x * sigmoid(x)"),
     "Gelu": Unary("x < -15.0f ? 0.0f : 0.5f * x * erfcf(-0.70710678f * x)"),
@@ -50,7 +50,7 @@ UNARY = {
     "Softplus": Unary(_SOFTPLUS, ("beta", "threshold")),
     "Mish": Unary(_MISH),
     "Softsign": Unary("x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))"),
-    "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", ("setting",)),
+    "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", ("lambd",)),
     "Hardtanh": Unary(_CLAMP, ("min_val", "max_val")),
     "Clip": Unary(_CLAMP, ("low", "high")),
     "Hardsigmoid": Unary("x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f"),

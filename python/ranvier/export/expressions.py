@@ -134,14 +134,10 @@ class Functions:
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
     """The gradients of the operands of an element-wise Function, from dy, the operands and the result y.
 
-    operands: their letters; settings: the attributes of numbers, by their letters. A function that NumPy
-    computes has `slopes` (ops/elementwise/by_numpy.py). Raises AttributeError, which the caller makes a
-    refusal, where the gradient is no formula, or one of functions that C lacks.
+    operands: their letters; settings: the attributes of numbers, by their letters. Raises AttributeError,
+    which the caller makes a refusal, where the gradient is no formula, or one of functions that C lacks.
     """
     dy: Any = Expression("dy")
-    if slopes := call.settings.get("slopes"):  # of a function that NumPy computes
-        xs = [Expression(letter) for letter in operands]
-        return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by
     letters = {name: letter for letter, name in settings.items()}
     letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}

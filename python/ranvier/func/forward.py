@@ -23,8 +23,6 @@ import ranvier._core as _core
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
-from ranvier.ops.activation import smooth
-from ranvier.ops.elementwise.by_numpy import ByNumpy
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.rules import copy_of, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
@@ -173,10 +171,9 @@ def rule(node: Any) -> Any:
     for attribute, apply in (("maps", _each), ("expression", _recomputed)):
         if hasattr(of_graph, attribute):
             return apply
-    of_element = len(node.inputs) == 1 if isinstance(node, ByNumpy) else getattr(node, "of_element", False)
-    if of_element and getattr(node, "saves", None) == {}:
-        return _scaled
-    return by_element if of_element else refused
+    if not getattr(node, "of_element", False):
+        return refused
+    return _scaled if getattr(node, "saves", None) == {} else by_element
 
 
 def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
@@ -269,7 +266,7 @@ def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Te
     if any(other is not None for other in others):
         refused(name, form, node)
     function, saves = KERNELS.get(type(node), ("", ""))
-    default = type(node) is not smooth.Softplus or (node.beta, node.threshold) == (1.0, 20.0)
+    default = function != "softplus" or (node.beta, node.threshold) == (1.0, 20.0)
     if function and form.has_kernel and default and t.dtype == getattr(node, saves).dtype:
         x = of_input(node, 0, getattr(node, saves))
         if saves == "y" and node.versions:
@@ -281,8 +278,6 @@ def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Te
 
 def _operand(node: Any) -> Any:
     """An array of the shape and dtype of the input: the input itself where the node has it."""
-    if isinstance(node, ByNumpy):
-        return node.inputs[0]
     return next(vars(node)[name] for name in ("x", "a", "y") if name in vars(node))
 
 
@@ -314,12 +309,6 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 KERNELS: dict[Any, tuple[str, str]] = {
-    smooth.Tanh: ("tanh", "y"),
-    smooth.Sigmoid: ("sigmoid", "y"),
-    ROWS["exp"].node: ("exp", "y"),
-    ROWS["sin"].node: ("sin", "x"),
-    ROWS["cos"].node: ("cos", "x"),
-    smooth.Softplus: ("softplus", "x"),
-    smooth.Silu: ("silu", "x"),
-    smooth.Gelu: ("gelu", "x"),
+    **{ROWS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
+    **{ROWS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},
 }

@@ -15,12 +15,12 @@ from ranvier.nn.cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import empty, ones
+from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.attention import Attention, PackedAttention
-from ranvier.ops.neural.attention_shapes import require_dtype_of_mask
+from ranvier.ops.neural.attention_masks import of_heads
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
-from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["MultiheadAttention"]
@@ -58,8 +58,9 @@ class MultiheadAttention(Module):
     W_q, W_k and W_v are in_proj_weight (3 embed_dim, embed_dim), or q_proj_weight, k_proj_weight and
     v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj. add_bias_kv: one
     more key and value after the projection, bias_k and bias_v (1, 1, embed_dim); add_zero_attn: one more key
-    and value of zeros. No mask hides them. A query that sees no key has weights 0 and y = b_o; PyTorch's are
-    NaN where need_weights is set.
+    and value of zeros. No mask hides them. A query whose keys are all hidden has y and weights NaN with
+    need_weights, else y = b_o, as in PyTorch (where y is NaN without need_weights, too, of bool masks where
+    query, key and value are one tensor, the batch is first, num_heads even, and nothing trained or recorded).
 
     Raises ValueError where num_heads does not divide embed_dim, and for shapes of inputs and masks that do
     not fit; TypeError for masks of other dtypes.
@@ -178,66 +179,60 @@ class MultiheadAttention(Module):
         the next tokens, which also see those before. With is_causal and without masks and weights.
         RuntimeError in training mode and while gradients are recorded.
         """
-        more = (self.bias_k is not None) + bool(self.add_zero_attn)
-        packed = query is key and key is value and self.in_proj_weight is not None and not more
-        if cache is not None:
-            masked = key_padding_mask is not None or attn_mask is not None
-            return self._continued(query, cache, packed and is_causal and not (masked or need_weights)), None
+        same = query is key and key is value
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
-        alone = query.ndim == 2  # An input without a batch is computed as a batch of 1.
-        axis = 0 if self.batch_first else 1
-        if alone:
+        alone, axis = query.ndim == 2, 0 if self.batch_first else 1
+        if alone:  # An input without a batch is computed as a batch of 1.
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
-        shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
-        masks = self._masks(key_padding_mask, attn_mask, query, shape)
-        # The causal mask of the op would hide the keys that are added, so a mask is made here.
-        if more and is_causal:
-            hidden = ops.triu(ones(*shape[2:], dtype=bool), 1)
-            if attn_mask is None:
-                masks.append(hidden)
-            else:
-                beyond = True if masks[-1].dtype.kind == "b" else -math.inf
-                masks[-1] = ops.masked_fill(masks[-1], hidden, beyond)
-            is_causal = False
-        if more:
-            masks = [ops.cat([m, m.new_zeros(*m.shape[:-1], more)], -1) for m in masks]
-        p = self.dropout if self.training else 0.0
-        settings = (1 / math.sqrt(self.head_dim), bool(is_causal), p, True, need_weights)
-        if packed:
-            qkv = ops.linear(query, self.in_proj_weight, self.in_proj_bias)
-            y = PackedAttention(self.num_heads, self.batch_first, *settings).over(qkv, *masks)
+        added = (self.bias_k is not None) + bool(self.add_zero_attn)
+        packed = same and not added and self.in_proj_weight is not None
+        if cache is not None:
+            plain = is_causal and not need_weights and key_padding_mask is None and attn_mask is None
+            y, weights = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain), None
         else:
-            q, k, v = self._projected(query, key, value)
-            y = Attention(*settings).over(q, k, v, *masks)
-        y, weights = y if need_weights else (y, None)
-        y = self._out(y if packed else self._joined(y))
+            shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
+            given = key_padding_mask, attn_mask, bool(is_causal)
+            masks, is_causal = of_heads(query, shape, given, added, need_weights)
+            p = self.dropout if self.training else 0.0
+            settings = (1 / math.sqrt(self.head_dim), is_causal, p, True, need_weights)
+            y, weights = self._attended((query, key, value), packed, masks, settings)
         if weights is not None and average_attn_weights:
             weights = ops.mean(weights, 1)
         if alone:
             y, weights = ops.squeeze(y, axis), None if weights is None else weights[0]
         return y, weights
 
-    def _out(self, y: Tensor) -> Tensor:
-        """out_proj without its hooks, as in PyTorch."""
-        return ops.linear(y, self.out_proj.weight, self.out_proj.bias)
+    def _attended(
+        self, inputs: tuple[Tensor, ...], packed: bool, masks: list[Tensor], settings: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor | None]:
+        """y and the weights, if wanted, of inputs that are projected in one product or apart."""
+        if packed:
+            attention: Attention = PackedAttention(self.num_heads, self.batch_first, *settings)
+            y = attention.over(self._in(inputs[0]), *masks)
+        else:
+            attention = Attention(*settings)
+            y = attention.over(*self._projected(*inputs), *masks)
+        y, weights = y if attention.with_weights else (y, None)
+        return self._out(y if packed else self._joined(y)), weights
 
-    def _continued(self, x: Any, cache: Any, fits: bool) -> Tensor:
+    def _continued(self, x: Tensor, cache: Any, fits: bool) -> Tensor:
         """Of the tokens x that follow those of the cache."""
-        cache = layer_of(cache, self, self.num_heads)
         if not fits:
             raise OpError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
                 "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts "
                 "of different lengths), and no added keys"
             )
-        x = as_tensor(_NAME, x)
-        self._check(x, x, x)
-        axis = 0 if self.batch_first else 1
-        batch = ops.unsqueeze(x, axis) if x.ndim == 2 else x
-        qkv = ops.linear(batch, self.in_proj_weight, self.in_proj_bias)
-        y = self._out(cache.attend(qkv, self.batch_first))
-        return ops.squeeze(y, axis) if x.ndim == 2 else y
+        return self._out(cache.attend(self._in(x), self.batch_first))
+
+    def _in(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of all heads in one."""
+        return ops.linear(x, self.in_proj_weight, self.in_proj_bias)
+
+    def _out(self, y: Tensor) -> Tensor:
+        """out_proj without its hooks, as in PyTorch."""
+        return ops.linear(y, self.out_proj.weight, self.out_proj.bias)
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Queries, keys and values of all heads: (N, heads, length, D)."""
@@ -268,31 +263,14 @@ class MultiheadAttention(Module):
         y = ops.permute(y, *((0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)))
         return ops.reshape(y, *y.shape[:2], self.embed_dim)
 
-    def _masks(self, padding: Any, mask: Any, x: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-        """The masks in shapes that broadcast to the scores (N, heads, L, S)."""
-        n, heads, queries, keys = shape
-        masks = []
-        if padding is not None:
-            padding = as_tensor(_NAME, padding)
-            _require(padding, "key_padding_mask", x, (n, keys), *([(keys,)] if n == 1 else []))
-            masks.append(ops.reshape(padding, n, 1, 1, keys))
-        if mask is not None:
-            mask = as_tensor(_NAME, mask)
-            _require(mask, "attn_mask", x, (queries, keys), (n * heads, queries, keys))
-            masks.append(mask if mask.ndim == 2 else ops.reshape(mask, *shape))
-        return masks
-
-    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+    def _check(self, *inputs: Tensor) -> None:
+        shapes = [tuple(x.shape) for x in inputs]
         widths = (self.embed_dim, self.kdim, self.vdim)
-        shapes = tuple(query.shape), tuple(key.shape), tuple(value.shape)
-        ndim, batch = query.ndim, 0 if self.batch_first else 1
-        if (
-            ndim not in (2, 3)
-            or any(len(shape) != ndim for shape in shapes)
-            or any(shape[-1] != width for shape, width in zip(shapes, widths, strict=True))
-            or shapes[1][:-1] != shapes[2][:-1]
-            or (ndim == 3 and shapes[0][batch] != shapes[1][batch])
-        ):
+        of_query, of_keys = shapes[0][:-1], shapes[1][:-1]
+        wanted = [(*of_query, widths[0]), (*of_keys, widths[1]), (*of_keys, widths[2])]
+        batch = slice(0, 1) if self.batch_first else slice(1, 2)
+        batched = len(of_query) == len(of_keys) == 2 and of_query[batch] == of_keys[batch]
+        if shapes != wanted or not (batched or len(of_query) == len(of_keys) == 1):
             lead = ("N, L", "N, S") if self.batch_first else ("L, N", "S, N")
             raise OpError(
                 f"[{_NAME}] got query, key and value of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}; "
@@ -303,12 +281,6 @@ class MultiheadAttention(Module):
 
 def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
     return Parameter(empty(*shape, dtype=dtype)) if wanted else None
-
-
-def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:
-    if tuple(mask.shape) not in shapes:
-        raise misfit(_NAME, {name: tuple(mask.shape)}, " or ".join(map(str, shapes)))
-    require_dtype_of_mask(_NAME, name, mask, x)
 
 
 def multi_head_attention_forward(

@@ -12,7 +12,7 @@ from ranvier.grad_mode import is_grad_enabled, no_grad
 from ranvier.nn.module import Module
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
-from ranvier.tensors.errors import whole
+from ranvier.tensors.errors import count, whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
@@ -60,14 +60,10 @@ class KeyValueCache(Module):
         self, batch: int, heads: int, max_length: int, head_dim: int, layers: int = 1, dtype: Any = None
     ) -> None:
         super().__init__()
-        given = {"batch": batch, "heads": heads, "max_length": max_length, "head_dim": head_dim}
-        sizes = {name: whole(_NAME, name, size) for name, size in {**given, "layers": layers}.items()}
-        for name, size in sizes.items():
-            if size < (name in ("heads", "head_dim", "layers")):
-                raise ValueError(f"[{_NAME}] got {name} {size}; expected a number >= {int(size < 0)}")
-        batch, heads, self.max_length, head_dim, self.layers = sizes.values()
-        room = -(-self.max_length // _ROOM) * _ROOM
-        lead = self.layers, batch, heads
+        self.max_length = count(_NAME, "max_length", max_length, 0)
+        self.layers = count(_NAME, "layers", layers)
+        lead = self.layers, count(_NAME, "batch", batch, 0), count(_NAME, "heads", heads)
+        head_dim, room = count(_NAME, "head_dim", head_dim), -(-self.max_length // _ROOM) * _ROOM
         buffers = {
             "keys": zeros(*lead, head_dim, room, dtype=dtype),
             "values": zeros(*lead, self.max_length, head_dim, dtype=dtype),

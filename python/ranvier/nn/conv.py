@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.nn.module import Module, Parameter
-from ranvier.ops.making.creation import empty
+from ranvier.nn.linear import Product
 from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -22,14 +19,13 @@ Sizes = int | tuple[int, ...]
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class Convolution(Module):
+class Convolution(Product):
     """Base of the convolutional layers, with the arguments of PyTorch's base; ``_op``: the op's name,
     ``_axes``: how many spatial axes."""
 
     _op = "conv"
     _axes: int
     transposed = False
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -71,16 +67,7 @@ class Convolution(Module):
         )
         self.padding_mode = padding_mode
         outputs, inputs = channels[:2] if transposed else channels[1::-1]
-        self.weight = Parameter(empty(outputs, inputs // groups, *self.kernel_size, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_channels, dtype=dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new starting values."""
-        bound = 1 / math.sqrt(init.fans(self.weight)[0])
-        init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
+        self._make((outputs, inputs // groups, *self.kernel_size), out_channels, bias, dtype)
 
     def extra_repr(self) -> str:
         text = (

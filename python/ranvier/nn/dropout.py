@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.ops.neural.dropout import probability
 from ranvier.ops.rows import examples
-from ranvier.tensors.tensor import Tensor
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout2d"]
 
@@ -27,9 +25,6 @@ class _Dropout(Layer):
 
     def _example(self) -> None:
         return None
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self._op)(input, self.p, self.training, self.inplace)
 
 
 class Dropout(_Dropout):

@@ -16,8 +16,8 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.embedding import padding_row
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import number, one_of, whole
-from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.errors import count, number, one_of
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
@@ -34,9 +34,12 @@ class _Table(Module):
     embedding_dim: int
     padding_idx: int | None
 
-    def _make(
-        self, name: str, max_norm: Any, norm_type: Any, table: Any, dtype: Any, trained: bool = True
-    ) -> None:
+    def _make(self, name: str, sizes: Any, table: Any, dtype: Any, trained: bool, *settings: Any) -> None:
+        super().__init__()
+        padding_idx, max_norm, norm_type, self.scale_grad_by_freq, self.sparse = settings
+        self.num_embeddings = count("embedding", "num_embeddings", sizes[0], 0)
+        self.embedding_dim = count("embedding", "embedding_dim", sizes[1], 0)
+        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, self.num_embeddings)
         self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
         self.norm_type = number(name, "norm_type", norm_type)
         shape = self.num_embeddings, self.embedding_dim
@@ -77,13 +80,8 @@ class Embedding(_Table):
         _freeze: bool = False,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        self._make("embedding", max_norm, norm_type, _weight, dtype, not _freeze)
+        sizes, settings = (num_embeddings, embedding_dim), (padding_idx, max_norm, norm_type)
+        self._make("embedding", sizes, _weight, dtype, not _freeze, *settings, scale_grad_by_freq, sparse)
 
     @classmethod
     def from_pretrained(
@@ -112,16 +110,6 @@ class Embedding(_Table):
     def forward(self, input: Any) -> Tensor:
         settings = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
         return ops.embedding(input, self.weight, *settings)
-
-
-def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
-    rows = whole("embedding", "num_embeddings", num_embeddings)
-    width = whole("embedding", "embedding_dim", embedding_dim)
-    if rows < 0 or width < 0:
-        raise OpError(
-            f"[embedding] got {rows} num_embeddings and {width} embedding_dim; expected numbers >= 0"
-        )
-    return rows, width
 
 
 def _shape(weight: Tensor) -> tuple[int, int]:
@@ -156,14 +144,10 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
         one_of("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
-        num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.scale_grad_by_freq, self.mode, self.sparse = bool(scale_grad_by_freq), mode, sparse
-        self.include_last_offset = bool(include_last_offset)
-        self._make("EmbeddingBag", max_norm, norm_type, _weight, dtype)
+        sizes, settings = (num_embeddings, embedding_dim), (padding_idx, max_norm, norm_type)
+        self._make("EmbeddingBag", sizes, _weight, dtype, True, *settings, bool(scale_grad_by_freq), sparse)
+        self.mode, self.include_last_offset = mode, bool(include_last_offset)
 
     @classmethod
     def from_pretrained(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ranvier.grad_mode import no_grad
 from ranvier.observe import Observer
-from ranvier.tape.function import OWN, Function
+from ranvier.tape.function import TakesHalves
 from ranvier.tape.graph import of_program, rule
 from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.tensors.tensor import Tensor
@@ -144,10 +144,8 @@ _WATCHED = (
 )
 
 
-class Watch(Function):
+class Watch(TakesHalves):
     """Its inputs, in their memory; backward passes on what a function returns for their gradients."""
-
-    dtypes = OWN
 
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
         self.see = see

@@ -18,7 +18,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import number, whole
+from ranvier.tensors.errors import count, number, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
 from ranvier.tensors.tensor import Tensor
@@ -75,9 +75,7 @@ class _ChannelNorm(_Norm):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if whole(self._name, "num_features", num_features) < 0:
-            raise OpError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
-        self.num_features = num_features
+        self.num_features = num_features = count(self._name, "num_features", num_features, 0)
         self.eps = eps
         self.momentum = momentum if momentum is None else number(self._name, "momentum", momentum)
         self.affine = affine
@@ -85,8 +83,8 @@ class _ChannelNorm(_Norm):
         self.track_running_stats = track_running_stats
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
-        count = zeros((), dtype=np.int64) if track_running_stats else None
-        self.register_buffer("num_batches_tracked", count)
+        seen = zeros((), dtype=np.int64) if track_running_stats else None
+        self.register_buffer("num_batches_tracked", seen)
         self.reset_parameters()
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.nn.functional as F
-import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
@@ -46,10 +45,6 @@ class _MaxPool(_Pool):
     return_indices: bool = False
     ceil_mode: bool = False
 
-    def forward(self, input: Any) -> Any:
-        settings = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return getattr(ops, self._op)(input, *settings, self.ceil_mode, self.return_indices)
-
 
 class MaxPool1d(_MaxPool):
     """The largest element of each window of signals (N, C, L); see :func:`ranvier.max_pool1d`.
@@ -67,6 +62,11 @@ class MaxPool2d(_MaxPool):
 
 class _AvgPool(_Pool):
     _shown = ("kernel_size", "stride", "padding")
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
 
 
 class AvgPool1d(_AvgPool):
@@ -74,12 +74,6 @@ class AvgPool1d(_AvgPool):
     | rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
     _op = "avg_pool1d"
-    _shown = _AvgPool._shown
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    ceil_mode: bool = False
-    count_include_pad: bool = True
 
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
@@ -94,11 +88,6 @@ class AvgPool2d(_AvgPool):
 
     _op = "avg_pool2d"
     _shown = _AvgPool._shown
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    ceil_mode: bool = False
-    count_include_pad: bool = True
     divisor_override: int | None = None
 
 
@@ -111,9 +100,6 @@ class LPPool2d(_Pool):
     kernel_size: Any
     stride: Any = None
     ceil_mode: bool = False
-
-    def forward(self, input: Any) -> Any:
-        return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class _AdaptiveAvg(_Pool):

@@ -42,8 +42,9 @@ class _Whole(Layer):
     def _example(self) -> None:
         return None
 
-    def forward(self, input: Any) -> Any:
-        return getattr(F, self._op)(input, *[getattr(self, name) for name in self._settings])
+
+def _numbers(layer: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: number(layer, name, value) for name, value in settings.items()}
 
 
 class PixelShuffle(_Whole):
@@ -85,21 +86,20 @@ class Fold(_Whole):
     stride: Any = 1
 
 
-class LocalResponseNorm(Module):
+class LocalResponseNorm(Layer):
     """Each channel divided by a power of its neighbours' mean square: see
     :func:`ranvier.nn.functional.local_response_norm`.
     | rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2)) -> tensor([[[0.7378, 0.7378]]])"""
 
-    _shown = ("*size", "alpha", "beta", "k")
+    _op, _shown = "local_response_norm", ("*size", "alpha", "beta", "k")
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
 
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        super().__init__()
-        self.size = count("LocalResponseNorm", "size", size)
-        given = (("alpha", alpha), ("beta", beta), ("k", k))
-        self.alpha, self.beta, self.k = (number("LocalResponseNorm", *pair) for pair in given)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+    def _set(self, settings: dict[str, Any]) -> None:
+        size = count("LocalResponseNorm", "size", settings.pop("size"))
+        super()._set({"size": size, **_numbers("LocalResponseNorm", settings)})
 
 
 class CTCLoss(Loss):
@@ -120,33 +120,34 @@ class CTCLoss(Loss):
         return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *settings)
 
 
-class Threshold(Module):
+class Threshold(Layer):
     """x where x > threshold, else the value.
     | rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0])) -> tensor([-1.,  2.])"""
 
-    _shown = ("threshold", "value")
+    threshold: float
+    value: float
+    inplace: bool = False
 
-    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
-        super().__init__()
-        self.threshold = number("Threshold", "threshold", threshold)
-        self.value, self.inplace = number("Threshold", "value", value), bool(inplace)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.threshold(input, self.threshold, self.value, self.inplace)
+    def _set(self, settings: dict[str, Any]) -> None:
+        inplace = bool(settings.pop("inplace"))
+        super()._set({**_numbers("Threshold", settings), "inplace": inplace})
 
 
-class RReLU(Module):
+class RReLU(Layer):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
     | rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0])) -> tensor([-3.,  2.])"""
 
-    _shown = ("lower", "upper")
+    lower: float = 1 / 8
+    upper: float = 1 / 3
+    inplace: bool = False
 
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
-        super().__init__()
-        self.lower, self.upper = number("RReLU", "lower", lower), number("RReLU", "upper", upper)
+    def _set(self, settings: dict[str, Any]) -> None:
+        inplace = bool(settings.pop("inplace"))
+        super()._set({**_numbers("RReLU", settings), "inplace": inplace})
         if not self.lower <= self.upper:
-            raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
-        self.inplace = bool(inplace)
+            raise ValueError(
+                f"[RReLU] got lower {self.lower} and upper {self.upper}; expected lower <= upper"
+            )
 
     def forward(self, input: Any) -> Tensor:
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)

@@ -28,7 +28,36 @@ _OPTIONS = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidire
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
-class RNNBase(Module):
+class Recurrent(Module):
+    """What layers and cells share: the sizes, the starting values, the states that are given."""
+
+    _name: str
+
+    def _begin(self, name: str, input_size: Any, hidden_size: Any) -> tuple[int, int]:
+        super().__init__()
+        self._name = name
+        self.input_size = count(name, "input_size", input_size)
+        self.hidden_size = count(name, "hidden_size", hidden_size)
+        return self.input_size, self.hidden_size
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def _states(self, hx: Any, mode: str) -> list[Any]:
+        """The given states as Tensors: h0, or of an LSTM (h0, c0); None for zeros."""
+        if hx is None:
+            return [None, None] if mode == "LSTM" else [None]
+        if mode != "LSTM":
+            return [as_tensor(self._name, hx)]
+        if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+            raise TypeError(f"[{self._name}] got a state of type {type(hx).__name__}; expected (h0, c0)")
+        return [as_tensor(self._name, s) for s in hx]
+
+
+class RNNBase(Recurrent):
     """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
 
     _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
@@ -46,11 +75,8 @@ class RNNBase(Module):
         proj_size: int = 0,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
         self.mode = mode  # a key of GATES
-        self._name = mode.split("_")[0].lower()
-        self.input_size = input_size = count(self._name, "input_size", input_size)
-        self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
+        input_size, hidden_size = self._begin(mode.split("_")[0].lower(), input_size, hidden_size)
         self.num_layers = num_layers = count(self._name, "num_layers", num_layers, 1, MOST_LAYERS)
         self._check_dropout(dropout)
         for name, value in (("bias", bias), ("batch_first", batch_first)):
@@ -113,22 +139,15 @@ class RNNBase(Module):
         """The parameters of each layer and direction, in order."""
         return [[getattr(self, name) for name in names] for names in self._all_weights]
 
-    def reset_parameters(self) -> None:
-        """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
-
     def flatten_parameters(self) -> None:
         """Does nothing; it is there for PyTorch programs."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else as_tensor(self._name, input)
-        self._check_input(x, packed)
+        self.check_input(x, input.batch_sizes if packed else None)
         batched = packed or x.ndim == 3
-        count = self._state_count()
-        states = [None] * count if hx is None else as_states(self._name, hx, count)
+        states = self._states(hx, self.mode)
         if not batched:
             x = x.unsqueeze(1)
             states = [s if s is None else s.unsqueeze(1) for s in states]
@@ -153,33 +172,32 @@ class RNNBase(Module):
     def _through(self, x: Tensor, states: list[Any], sizes: Any) -> list[Tensor]:
         """All layers and directions: y, and the last states (layers directions, N, hidden)."""
         ended: list[list[Tensor]] = [[] for _ in states]
-        k = 0
+        cell, one = self.mode.lower(), projected if self.proj_size else recurrent
         for layer in range(self.num_layers):
             ways = []
             for reverse, end in enumerate(self._ends(layer)):
+                k = (2 if self.bidirectional else 1) * layer + reverse
                 state = tuple([s if s is None else s[k] for s in states])
-                cell = self.mode.lower()
-                one = projected if self.proj_size else recurrent
                 y, *last = one(cell, x, state, self._weights(end), sizes, bool(reverse))
                 ways.append(y)
                 for all_ended, s in zip(ended, last, strict=True):
                     all_ended.append(s)
-                k += 1
             x = ways[0] if len(ways) == 1 else ops.cat(ways, -1)
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = ops.dropout(x, self.dropout)
         return [x, *(s[0].unsqueeze(0) if len(s) == 1 else ops.stack(s) for s in ended)]
 
-    def _state_count(self) -> int:
-        return 2 if self.mode == "LSTM" else 1
-
-    def _check_input(self, x: Tensor, packed: bool) -> None:
-        if not packed and x.ndim not in (2, 3):
+    def check_input(self, input: Tensor, batch_sizes: Any) -> None:
+        """Raises ValueError for an input of other dimensions or features."""
+        if batch_sizes is None and input.ndim not in (2, 3):
             expected = "(N, steps, input_size)" if self.batch_first else "(steps, N, input_size)"
-            raise misfit(self._name, {"x": x.shape}, f"{expected}, or (steps, input_size) without a batch")
-        if x.shape[-1] != self.input_size:
+            raise misfit(
+                self._name, {"x": input.shape}, f"{expected}, or (steps, input_size) without a batch"
+            )
+        if input.shape[-1] != self.input_size:
             raise OpError(
-                f"[{self._name}] got x with {x.shape[-1]} features; expected input_size, {self.input_size}"
+                f"[{self._name}] got x with {input.shape[-1]} features; expected input_size, "
+                f"{self.input_size}"
             )
 
     def get_expected_hidden_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
@@ -190,10 +208,6 @@ class RNNBase(Module):
     def get_expected_cell_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
         """The shape of c0, as :meth:`get_expected_hidden_size`."""
         return (*self.get_expected_hidden_size(input, batch_sizes)[:2], self.hidden_size)
-
-    def check_input(self, input: Tensor, batch_sizes: Any) -> None:
-        """Raises ValueError for an input of other dimensions or features."""
-        self._check_input(input, batch_sizes is not None)
 
     def check_hidden_size(self, hx: Tensor, expected_hidden_size: Any, msg: str = "") -> None:
         """Raises RuntimeError for a state of another shape; msg has {} for both."""
@@ -241,15 +255,6 @@ def projected(
     y, h_n, c_n = recurrent(cell, x, (None, c0), (w_ih, ops.matmul(w_hh, w_hr), *biases), sizes, reverse)
     # products are in a list of autocast, the steps of c are not
     return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n.to(x.dtype)]
-
-
-def as_states(op: str, hx: Any, count: int) -> list[Any]:
-    """The given states as Tensors: h0, or of an LSTM (h0, c0)."""
-    if count == 1:
-        return [as_tensor(op, hx)]
-    if not isinstance(hx, (tuple, list)) or len(hx) != count:
-        raise TypeError(f"[{op}] got a state of type {type(hx).__name__}; expected (h0, c0)")
-    return [as_tensor(op, s) for s in hx]
 
 
 def drop(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import ranvier.nn.init as init
-from ranvier.nn.module import Module, Parameter
-from ranvier.nn.recurrent import GATES, as_states
+from ranvier.nn.module import Parameter
+from ranvier.nn.recurrent import GATES, Recurrent
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
-class RNNCellBase(Module):
+class RNNCellBase(Recurrent):
     """What the cells share: parameters and the step."""
 
     bias_ih: Parameter | None
@@ -30,12 +28,9 @@ class RNNCellBase(Module):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, dtype: Any = None
     ) -> None:
-        super().__init__()
+        input_size, hidden_size = self._begin(type(self).__name__.lower(), input_size, hidden_size)
         if not hasattr(self, "_mode"):
             self._mode = {4: "LSTM", 3: "GRU"}.get(num_chunks, "RNN_TANH")
-        self._name = type(self).__name__.lower()
-        self.input_size = input_size = count(self._name, "input_size", input_size)
-        self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
         self.bias = bias
         width = GATES[self._mode] * hidden_size
         self.weight_ih = Parameter(empty(width, input_size, dtype=dtype))
@@ -44,16 +39,9 @@ class RNNCellBase(Module):
             self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
-
     def _step(self, input: Any, hx: Any) -> list[Tensor]:
         x = as_tensor(self._name, input)
-        count = 2 if self._mode == "LSTM" else 1
-        states = [None] * count if hx is None else as_states(self._name, hx, count)
+        states: list[Any] = [None] if hx is None else self._states(hx, self._mode)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise misfit(self._name, {"x": x.shape}, f"(N, {self.input_size}) or ({self.input_size},)")
         for name, s in zip(("h", "c"), states, strict=False):

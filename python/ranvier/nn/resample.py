@@ -181,8 +181,6 @@ class UpsamplingNearest2d(Upsample):
     | rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
     -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
 
-    _op = "interpolate"
-
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
@@ -191,8 +189,6 @@ class UpsamplingBilinear2d(Upsample):
     """Images at another size, bilinear, with the corners aligned.
     | rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
     -> tensor([[[[1.0000, 1.5000, 2.0000]]]])"""
-
-    _op = "interpolate"
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
-
-import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn.init as init
@@ -19,9 +18,8 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 from ranvier.nn.recurrent import MOST_LAYERS
-from ranvier.ops.making.creation import as_tensor
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.memory import keep
+from ranvier.ops.making.creation import zeros
+from ranvier.ops.neural.attention_masks import later
 from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
@@ -112,6 +110,12 @@ class TransformerLayer(Module):
     def _network(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
+    def _added(self, x: Any, norm: Module, dropout: Module, part: Callable[[Any], Tensor]) -> Any:
+        """x and what a part of the layer adds to it; the norm is before the part, or after the sum."""
+        if self.norm_first:
+            return x + dropout(part(norm(x)))
+        return norm(x + dropout(part(x)))
+
 
 class TransformerEncoderLayer(TransformerLayer):
     """Attention of a sequence to itself, then a network for each place, each added to its input:
@@ -145,13 +149,9 @@ class TransformerEncoderLayer(TransformerLayer):
         cache: Any = None,
     ) -> Tensor:
         """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention, as cache."""
-        masks = (src_mask, src_key_padding_mask, is_causal, cache)
-        if self.norm_first:
-            x = src + self._attention(self.norm1(src), *masks)
-            x = x + self.dropout2(self._network(self.norm2(x)))
-        else:
-            x = self.norm1(src + self._attention(src, *masks))
-            x = self.norm2(x + self.dropout2(self._network(x)))
+        masks = (src_key_padding_mask, False, src_mask, True, is_causal, cache)
+        x = self._added(src, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *masks)[0])
+        x = self._added(x, self.norm2, self.dropout2, self._network)
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
         return cast(Tensor, _core._autocast_cast("lower", x)) if fast else x
 
@@ -165,9 +165,6 @@ class TransformerEncoderLayer(TransformerLayer):
         own = self.self_attn
         even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
         return even and self.activation in _ACTIVATIONS.values()
-
-    def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool, cache: Any) -> Tensor:
-        return self.dropout1(self.self_attn(x, x, x, padding, False, mask, True, is_causal, cache)[0])
 
 
 class TransformerEncoder(Module):
@@ -254,14 +251,10 @@ class TransformerDecoderLayer(TransformerLayer):
         """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`; cache: tgt's."""
         own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal, cache)
         other = (memory_key_padding_mask, False, memory_mask, True, memory_is_causal)
-        if self.norm_first:
-            h = self.norm1(tgt)
-            x = tgt + self.dropout1(self.self_attn(h, h, h, *own)[0])
-            x = x + self.dropout2(self.multihead_attn(self.norm2(x), memory, memory, *other)[0])
-            return x + self.dropout3(self._network(self.norm3(x)))
-        x = self.norm1(tgt + self.dropout1(self.self_attn(tgt, tgt, tgt, *own)[0]))
-        x = self.norm2(x + self.dropout2(self.multihead_attn(x, memory, memory, *other)[0]))
-        return self.norm3(x + self.dropout3(self._network(x)))
+        x = self._added(tgt, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *own)[0])
+        attend = self.multihead_attn
+        x = self._added(x, self.norm2, self.dropout2, lambda x: attend(x, memory, memory, *other)[0])
+        return cast(Tensor, self._added(x, self.norm3, self.dropout3, self._network))
 
 
 class TransformerDecoder(Module):
@@ -392,5 +385,5 @@ class Transformer(Module):
         tensor([[0., -inf],
                 [0., 0.]])
         """
-        later = np.tri(sz, k=0) == 0
-        return as_tensor(keep(np.where(later, -np.inf, 0.0).astype(dtype or default.dtype)), device=device)
+        mask = zeros(sz, sz, dtype=dtype, device=device)
+        return mask.masked_fill(later(sz, sz), -math.inf)

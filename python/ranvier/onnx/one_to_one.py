@@ -155,6 +155,7 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
     "Gelu": lambda s: s.node("Gelu", s.input(0)),
     "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
+    "LeakyRelu": lambda s: s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope"))),
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
     "Softshrink": lambda s: s.node("Sub", s.input(0), _limited(s)),
     "Hardshrink": lambda s: s.node(
@@ -163,8 +164,7 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
     "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
-    "Embedding": lambda s: s.node("Gather", s.input(0), s.index(1), axis=0),
-    "TakeRows": lambda s: s.node("Gather", s.input(0), s.index(1), axis=0),
+    **dict.fromkeys(("Embedding", "TakeRows"), lambda s: s.node("Gather", s.input(0), s.index(1), axis=0)),
 }
 
 
@@ -182,8 +182,8 @@ def _clip(s: Any, low: float, high: float) -> str:
 
 
 def _limited(s: Any) -> str:
-    """The input between -setting and setting. The operator Shrink makes 0 of NaN."""
-    limit = float(s.get("setting"))
+    """The input between -lambd and lambd. The operator Shrink makes 0 of NaN."""
+    limit = float(s.get("lambd"))
     return str(s.node("Clip", s.input(0), s.scalar(-limit), s.scalar(limit)))
 
 
@@ -230,7 +230,7 @@ def _register() -> None:
         operator(row.name)(partial(_read_one, row))
     for name, usual, function in WITH_ALPHA:
         operator(name)(_with_alpha(usual, function))
-        WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("setting")))
+        WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))
     for name, function in READ_ONLY.items():
         operator(name)(function)
     for name, function in SINCE_24.items():

@@ -13,8 +13,8 @@ import ranvier.grad_mode as grad_mode
 from ranvier.autograd import gradients, level
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
+from ranvier.ops.elementwise.compute import DIVIDES
 from ranvier.ops.elementwise.fused import FUSED, SCALED
-from ranvier.ops.elementwise.row import DIVIDES, ufunc_of
 from ranvier.ops.elementwise.row import ROWS as ELEMENTWISE
 from ranvier.ops.making import check, convert, creation, random
 from ranvier.ops.rows import examples
@@ -83,8 +83,8 @@ def _kernels(op: str) -> tuple[Any, Any, None, Any]:
     if op in _PUT:
         return _PUT[op], None, None, None
     row = ELEMENTWISE.get(op)
-    of_floats = row.kernel if row else getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None
-    of_integers = None if row is None or op in DIVIDES else ufunc_of(row)
+    of_floats = row.kernel if row else None
+    of_integers = None if row is None or op in DIVIDES else row.loops()
     return FUSED.get(op, of_floats), of_integers, None, SCALED.get(op)
 
 

@@ -1,4 +1,4 @@
-"""What is written when a module is imported: examples in docstrings from one line, functions from a text.
+"""What is written when a module is imported: examples in docstrings from one line, functions from texts.
 
 `document` reads a table with a row for each function, `examples` the docstrings of functions and classes.
 ``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
+from inspect import Parameter
 from types import FunctionType
 from typing import Any
 
@@ -74,20 +75,33 @@ def examples(module: dict[str, Any], errors: Iterable[str] = ()) -> None:
             value.__doc__ = _written(text.rstrip(), call.rstrip(), result.rstrip())
 
 
-def made(definition: str, scope: dict[str, Any]) -> Any:
-    """The function that the text of a definition makes, with a module's names as its global ones.
+def made(
+    name: str, parameters: Iterable[str | Parameter], body: str, scope: dict[str, Any], returns: Any = Any
+) -> Any:
+    """The function of these parameters and of a text as its body, with a module's names as its global ones.
 
     Functions of many ops differ in their arguments only. One function for all of them would take *args and
     loop over these, which takes as long as a small op computes. So each gets its own, which exec makes from a
-    text with its arguments.
+    text with its arguments. A name may be that of a method, "Layer.forward".
 
-    >>> made("def double(x): return x * two", {"__file__": "doubles.py", "two": 2})(3)
+    >>> made("double", ["x"], "return x * two", {"__file__": "doubles.py", "two": 2})(3)
     6
     """
+    kind, empty = Parameter.POSITIONAL_OR_KEYWORD, Parameter.empty
+    taken = [Parameter(p, kind) if isinstance(p, str) else p for p in parameters]
+    bare = inspect.Signature([p.replace(default=empty, annotation=empty) for p in taken])
+    lines = f"def {name.rpartition('.')[2]}{bare}:", *body.split("\n")
     own: dict[str, Any] = {}
     # The code bears the module's file name, by which rv.compile knows that it is the library's.
-    exec(compile(definition, scope["__file__"], "exec"), scope, own)
-    return own.popitem()[1]
+    exec(compile("\n ".join(lines), scope["__file__"], "exec"), scope, own)
+    function = own.popitem()[1]
+    function.__qualname__ = name
+    given = [p for p in taken if p.default is not empty]
+    function.__defaults__ = tuple(p.default for p in given if p.kind is kind)
+    function.__kwdefaults__ = {p.name: p.default for p in given if p.kind is not kind}
+    types = {p.name: p.annotation for p in taken if p.annotation is not empty}
+    function.__annotations__ = {**types, "return": returns}
+    return function
 
 
 def _written(text: str, call: str, result: str) -> str:

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.ops.slopes as slopes
 import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
-from ranvier.ops.rows import made
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
+from ranvier.ops.slopes import written_once
+from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
 from ranvier.tape.graph import of_input as saved_input
 from ranvier.tape.inplace import assign, check_leaf, overwrite
@@ -30,14 +28,12 @@ from ranvier.tensors.views import BORROWED, FLAG, through
 OnArray = Callable[[Array], Array]
 
 
-class Map(Function):
+class Map(TakesHalves):
     """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
 
     constant_in: tensors on which A depends, but which change it at isolated points only. Their gradients are
     therefore 0. x has the dtype of the arrays that the two functions read, which may be a half float.
     """
-
-    dtypes = OWN
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # both functions read `saved`
@@ -210,113 +206,27 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
 
-# --- functions of one tensor, element by element: `row` makes the Function from these arguments.
-#
-# kernel          computes y from x. With no other argument y is constant between its jumps, and dx is 0.
-# gradient        dx by operators and functions of f (slopes.py), from dy and what the backward kernel reads.
-#                 It is the formula of the kernel <name>_backward; where there is none, it runs in its place.
-# backward_kernel the name of another kernel of f that computes dx, such as "mul", in place of both.
-# formula         y by operators and methods of Tensor, from x and the setting. Exports to other formats run
-#                 it where they have no such function. Without `gradient`, <name>_backward computes the first
-#                 derivative, and those of higher order follow from the formula.
-# kinks           the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward
-#                 also computes first ones.
-#
-# Forward mode, ``create_graph=True`` and exported C follow from `gradient`, `backward_kernel` or `formula`.
-# `row` defines a forward and a backward for each class, with its kernels: those of a common base class would
-# look them up at each call.
+@written_once()
+class NoDerivative(Function):
+    """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
+
+    def __init__(self, name: str, values: Any) -> None:
+        self.op, self.values = name, values
+
+    def forward(self, *inputs: Array) -> Array:
+        values, self.values = self.values, None
+        return np.asarray(values)
+
+    def backward(self, *gradients: Any, f: Any = None) -> Any:
+        raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
 
 
-class _Step(Function):
-    """A function that is constant between its jumps: its gradient is 0."""
-
-    dtypes = OWN
-    of_element = True
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.zeros_of(dy.shape, dy)
-
-
-def _on_arrays(formula: Any) -> Any:
-    """A function of arrays in place of a kernel; formula: of the namespace TENSORS and Tensors."""
-    nothing: Any = None
-    return lambda *arrays: on_arrays(lambda node, *xs: formula(TENSORS, *xs), nothing, *arrays)
-
-
-def row(
-    kernel: Any,
-    gradient: Any = None,
-    formula: Any = None,
-    *,
-    reads: str = "x",
-    setting: bool = False,
-    backward_kernel: str = "",
-    same_slope: Any = lambda setting: False,
-    kinks: bool = False,
-    frees_result: bool = False,
-) -> Any:
-    """The Function y = f(x), or f(x, setting), which is made with the setting.
-
-    reads: whether backward reads x or y: the attribute that forward saves.
-    same_slope(setting): whether the slope computed from y is that computed from x. An op in place, which
-        writes y over x, then needs no copy of x.
-    frees_result: see Function. The other arguments are in the list above.
-    """
-    name = kernel.__name__
-    title = "".join(map(str.capitalize, name.split("_")))
-    if gradient is formula is None and not backward_kernel:
-        return written_once()(type(title, (_Step,), {"forward": lambda self, x: kernel(x, None)}))
-    backward_name = backward_kernel or f"{name}_backward"
-
-    def saving_x(self: Any, x: Array, out: Array | None = None) -> Array:
-        self.x = x
-        return kernel(x, out)
-
-    def saving_y(self: Any, x: Array) -> Array:
-        self.y = y = kernel(x)
-        return y
-
-    def with_setting(self: Any, x: Array, out: Array | None = None) -> Array:
-        self.x = x
-        return kernel(x, self.setting, out)
-
-    def set_setting(self: Any, setting: float) -> None:
-        self.setting = setting
-
-    def settings(node: Any) -> tuple[Any, ...]:
-        return (node.setting,) if setting else ()
-
-    # The attributes of the class that is made below. `saves` is the argument of `written_once` (slopes.py).
-    methods: dict[str, Any] = {"of_element": True, "dtypes": OWN, "saves": {"x": 0}, "forward": saving_x}
-    # An op in place copies x first where `reads_old` is true. With a setting this depends on its value.
-    methods["reads_old"] = property(lambda node: not same_slope(node.setting)) if setting else True
-    if reads == "y":
-        # A y that is rounded to half floats would give an inexact gradient: with one, halves use float32.
-        methods |= {"dtypes": Dtypes("forward"), "saves": {"y": RESULT}, "forward": saving_y}
-        methods |= {"reads_old": False, "frees_result": frees_result}
-    elif setting:
-        methods |= {"__init__": set_setting, "forward": with_setting}
-    # The text of backward is compiled, so that each class calls its kernel without a loop over arguments.
-    read = f"dy, self.{reads}, self.setting" if setting else f"dy, self.{reads}"
-    backward = f"def backward(self, dy, f=KERNELS): return f.{backward_name}({read})"
-    methods["backward"] = made(backward, vars(slopes))
-    if formula is not None:
-        methods["formula"] = lambda node, x: formula(as_tensor(name, x), *settings(node))
-    if gradient is not None:
-        # The steps of the formula run in float32 for half floats, and the result is rounded once. Where y is
-        # read, `Dtypes("forward")` has made them float32 already.
-        once = in_dtypes()(gradient) if reads == "x" else gradient
-        formula_of(backward_name)(once)
-        if not hasattr(KERNELS, backward_name):
-            setattr(KERNELS, backward_name, _on_arrays(once))
-    kind = type(title, (Function,), methods)
-    if kinks:
-        diagonal(kind, kinks=True)
-    elif gradient is None and not backward_kernel:
-        recomputed("x", kinds=(kind,))(in_dtypes()(lambda node, x: formula(x, *settings(node))))
-    else:
-        written_once(**methods["saves"])(kind)
-    return kind
+def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
+    """The values as a Tensor; a backward through it is refused, where one of the inputs needs a gradient."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f" and any(getattr(x, "requires_grad", False) for x in inputs):
+        return NoDerivative(name, values).apply(*inputs)
+    return wrap(values)
 
 
 def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:

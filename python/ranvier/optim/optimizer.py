@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -318,8 +319,7 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
 def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
-    row = compile(f"lambda self, group: ({', '.join(parts)},)", __file__, "eval")  # its file: it is guarded
-    return eval(row)
+    return made("_settings", ["self", "group"], f"return ({', '.join(parts)},)", globals())
 
 
 class Rule(Optimizer):
@@ -346,23 +346,21 @@ class Rule(Optimizer):
                 delattr(cls, name)
             cls._defaults.setdefault("maximize", False)
             cls._settings = _in_a_row(cls._defaults)  # type: ignore[method-assign, assignment]
-            cls.__init__ = _constructor(cls._defaults)  # type: ignore[method-assign]
-            types = {"params": "Iterable[Any]", **annotations, "maximize": "bool", "ignored": "Any"}
-            cls.__init__.__annotations__ = {**types, "return": "None"}
-            cls.__init__.__qualname__ = f"{cls.__qualname__}.__init__"
+            types = {**annotations, "maximize": "bool"}
+            cls.__init__ = _constructor(cls, types)  # type: ignore[method-assign]
         super().__init_subclass__(**kwargs)
 
 
-def _constructor(settings: Mapping[str, Any]) -> Any:
+def _constructor(cls: Any, types: Mapping[str, str]) -> Any:
     """``__init__`` as written by hand for a rule with these settings."""
-    names, values = [*settings], [*settings.values()]
-    at = names.index("maximize")
-    taken = ", ".join(["self", "params", *names[:at], "*", *names[at:], "**ignored"])
+    kind: Any = Parameter.POSITIONAL_OR_KEYWORD
+    taken = [Parameter("self", kind), Parameter("params", kind, annotation="Iterable[Any]")]
+    for name, value in cls._defaults.items():
+        kind = Parameter.KEYWORD_ONLY if name == "maximize" else kind
+        taken.append(Parameter(name, kind, default=value, annotation=types[name]))
+    taken.append(Parameter("ignored", Parameter.VAR_KEYWORD, annotation="Any"))
     call = "Optimizer.__init__(self, params, arguments(locals()), ignored)"
-    init = made(f"def __init__({taken}): {call}", globals())
-    init.__defaults__ = tuple(values[:at])
-    init.__kwdefaults__ = dict(zip(names[at:], values[at:], strict=True))
-    return init
+    return made(f"{cls.__qualname__}.__init__", taken, call, globals(), "None")
 
 
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class OneRow:
         if latest is not None and (results := _run(latest, args)) is not None:
             return results
         for program in self.trainer.programs(part):
-            suits = [program.result_form, program.core.results] in _FORMS
+            suits = [program.results.form, program.core.results] in _FORMS
             if suits and program is not latest and (results := _run(program, args)) is not None:
                 self._latest[part] = program
                 return results

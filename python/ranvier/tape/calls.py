@@ -107,7 +107,7 @@ class Calls(Observer):
         return ""
 
     def writes(self, kind: str) -> bool:
-        """Whether a Function is written as it is, not as the formula of its row (`ops.rules`)."""
+        """Whether a Function is written as it is, not as its formula (`ops.elementwise.row`)."""
         return True
 
     def may_hold(self, array: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.grad_mode import enable_grad, mode, no_grad
-from ranvier.tape.function import OWN, Function
+from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.graph import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted
@@ -74,10 +74,8 @@ class Context:
         self._filled = bool(value)
 
 
-class _Node(Function):
+class _Node(TakesHalves):
     """The node of the tape for one call of ``apply``."""
-
-    dtypes = OWN
 
     def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
         self.kind, self.context, self.slots = kind, context, slots

@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.tape.function import OWN, Function
+from ranvier.tape.function import Function, TakesHalves
 from ranvier.tensors.keys import numbers_first
 from ranvier.tensors.memory import Array, cast, copied, filled, in_dtype, like, unbroadcast, write
 from ranvier.tensors.places import picked_last, put
 from ranvier.tensors.views import through
 
 
-class Clone(Function):
+class Clone(TakesHalves):
     """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
     change it."""
-
-    dtypes = OWN
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
@@ -31,10 +29,8 @@ class Clone(Function):
         return dy
 
 
-class Cast(Function):
+class Cast(TakesHalves):
     """y = x in another dtype; the gradient comes back in the dtype of x."""
-
-    dtypes = OWN
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -48,10 +44,8 @@ class Cast(Function):
         return cast(dy, self.source)
 
 
-class SetItem(Function):
+class SetItem(TakesHalves):
     """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
-
-    dtypes = OWN
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -73,10 +67,8 @@ class SetItem(Function):
         return dx, dvalue
 
 
-class Put(Function):
+class Put(TakesHalves):
     """y = value, in the shape of x, which it replaces (``x.copy_(value)``)."""
-
-    dtypes = OWN
 
     def forward(self, x: Array, value: Array) -> Array:
         self.shapes, self.value_dtype = (x.shape, value.shape), value.dtype
@@ -87,10 +79,8 @@ class Put(Function):
         return dx, in_dtype(_sum_to(dy, self.shapes[1]), self.value_dtype) if self.needs[1] else None
 
 
-class Replace(Function):
+class Replace(TakesHalves):
     """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
-
-    dtypes = OWN
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         self.chain, self.shape = chain, base.shape

@@ -145,6 +145,13 @@ class Function(_core._FunctionBase):
         return f"<{type(self).__name__}>"
 
 
+class TakesHalves(Function):
+    """A Function that takes half floats as they are."""
+
+    __slots__ = ()
+    dtypes = OWN
+
+
 class Output:
     """One of several outputs of a Function: a node of the tape that passes its gradient to the Function."""
 
@@ -166,6 +173,7 @@ def by_kernel(
     inputs: int = 1,
     dtypes: Dtypes | None = None,
     *,
+    floats: bool = False,
     result: type | None = None,
     takes: int = -1,
     name: str | None = None,
@@ -177,8 +185,8 @@ def by_kernel(
     need a gradient. With ``node`` the core answers the last, too.
 
     node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
-    dtypes: those of the function; a first Tensor of another dtype than float32 and float64 is then left to
-    it, and where autocast lists it all calls in such a block. None: the kernel decides.
+    floats: a first Tensor of another dtype than floats is left to the function; else the kernel decides.
+    dtypes: those of the function; as `floats`, and where autocast lists it all calls in such a block.
     result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
     name: errors of the function get this name.
 
@@ -190,7 +198,7 @@ def by_kernel(
     """
     listed = dtypes is not None and dtypes.autocast is not None
     return lambda in_python: _core._by_kernel(
-        in_python, kernel, node, inputs, dtypes is not None, result, takes, listed, name
+        in_python, kernel, node, inputs, floats or dtypes is not None, result, takes, listed, name
     )
 
 

@@ -254,7 +254,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
     dtype = array.dtype
     if not isinstance(value, np.ndarray):
         is_number = value is None or isinstance(value, _NUMBERS)  # None is refused
-        value = number_in(name, value, dtype) if is_number else np.asarray(value)
+        value = number_in(name, value, dtype) if is_number else _array_of(name, value, dtype)
     value = plain(name, value)
     if dtype.char in _MADE:
         try:
@@ -273,6 +273,14 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
             f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
             f"numbers that broadcast to {array.shape}"
         ) from error
+
+
+def _array_of(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """The array of a sequence. NumPy reads numbers in texts, and takes any object as True or False."""
+    array = np.asarray(value)
+    if array.dtype.kind in "SU" or (array.dtype.kind == "O" and dtype.kind == "b"):
+        raise TypeError(f"[{name}] got {value!r}; expected numbers")
+    return array
 
 
 def require_writeable(name: str, array: Array) -> None:

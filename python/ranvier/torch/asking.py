@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.tape.function import Dtypes, by_kernel
+from ranvier.tape.function import by_kernel
 
 # --- which of PyTorch's functions are written in Python, and which ask modes only
 _IN_PYTHON = """
@@ -90,5 +90,5 @@ def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None
     op, needed, names = OPS[name]
-    node = own.get(name.title().replace("_", ""))
-    return own[op] if op else by_kernel(getattr(_core, name), node, dtypes=Dtypes())(function), needed, names
+    node = own.get("node") or own.get(name.title().replace("_", ""))
+    return own[op] if op else by_kernel(getattr(_core, name), node, floats=True)(function), needed, names

@@ -15,9 +15,8 @@ import ranvier as rv
 import ranvier.nn.functional as F
 import ranvier.torch.report as report
 from ranvier import Tensor
-from ranvier.autograd import Function
 from ranvier.settings import ThreadSettings
-from ranvier.tape.function import OWN
+from ranvier.tape.function import TakesHalves
 from ranvier.torch.absent import LACKS, absent
 from ranvier.torch.methods import part
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
@@ -102,10 +101,8 @@ class OpOverload:
         return tree_unflatten(list(outputs) if isinstance(outputs, tuple) else [outputs], made[0])
 
 
-class _Node(Function):
+class _Node(TakesHalves):
     """A call of an operator, with the gradient of `register_autograd`."""
-
-    dtypes = OWN
 
     @staticmethod
     def forward(ctx: Any, op: OpOverload, spec: Any, made: list[Any], *leaves: Any) -> Any:

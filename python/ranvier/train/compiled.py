@@ -15,8 +15,8 @@ from ranvier.compile import shared
 from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
-from ranvier.compile.record import CaptureError, callers_level
-from ranvier.compile.signature import array_of, replaced
+from ranvier.compile.policy import Policy
+from ranvier.compile.record import Call, CaptureError, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
@@ -26,7 +26,47 @@ _PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
 
 
-class CompiledOrEager(CompiledFunction):
+class OfTrainer(Policy):
+    """Of the compiled function of a Trainer.
+
+    Args: as of CompiledOrEager.
+    """
+
+    as_tensors = True
+
+    def __init__(self, name: str, waits: bool, shares: bool) -> None:
+        self._caller, self.waits, self._shares = name, waits, shares
+        # the forms of programs that were not checked as yet, by the hash of their key
+        self._forms: dict[int, Any] = {}
+
+    def before_first(self, function: Any, call: Call) -> tuple[Any, Walk | None]:
+        """A program of another fit, if there is one."""
+        walk = _of_library(function)
+        form = shared.form(walk, call) if self._shares else None
+        program = None if form is None else shared.find(form, call.arrays)
+        if program is None:
+            self._forms[hash(call.key)] = form
+        return program, walk
+
+    def after_check(self, key: Any, program: Any) -> None:
+        form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
+        if form is not None:
+            shared.share(program, form)
+
+    def when_refused(self, call: CompiledFunction, why: str) -> None:
+        text = f"[{self._caller}] runs some steps without replaying them: {why}"
+        warnings.warn(text, stacklevel=callers_level())
+
+
+def _of_library(function: Any) -> Walk | None:
+    """What a step of the library's own leads to, if it calls nothing of the user's."""
+    walk = Walk(Executed())
+    walk.run([(function, "the step")])
+    hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
+    return None if walk.users or walk.fault or hooked else walk
+
+
+class CompiledOrEager:
     """A compiled function of arrays; where it cannot be replayed, it runs eagerly after one warning.
 
     Args:
@@ -37,8 +77,6 @@ class CompiledOrEager(CompiledFunction):
         shares: whether other fits may use the programs.
         eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
     """
-
-    _tensors = True
 
     def __init__(
         self,
@@ -51,11 +89,10 @@ class CompiledOrEager(CompiledFunction):
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        super().__init__(function, strict=True)
+        policy = OfTrainer(name, bool(after), shares)
+        self.compiled = CompiledFunction(function, strict=True, policy=policy)
+        self.writes = self.compiled.writes
         self._caller, self._is_eager = name, eager
-        self._after, self._shares = bool(after), shares
-        # the forms of programs that were not checked as yet, by the hash of their key
-        self._forms: dict[int, Any] = {}
         # the seconds that eager calls must have taken before a recording
         self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told
@@ -63,64 +100,38 @@ class CompiledOrEager(CompiledFunction):
         if refused:
             self.refuse(refused)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_eager or self._eager_calls or self._eager_seconds > 0 or self._rests():
+    def __call__(self, *args: Any) -> Any:
+        compiled = self.compiled
+        if self._is_eager or self._eager_calls or self._eager_seconds > 0 or compiled._rests():
             began = perf_counter()
-            result = self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
+            result = compiled._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
             self._eager_seconds -= perf_counter() - began
             self._eager_calls -= self._eager_calls > 0
             return result
-        self._cache.after = self._after
         try:
-            return super().__call__(*args)
+            return compiled(*args)
         except CaptureError as error:  # the function itself has run
             self.refuse(error.args[0])
             return error.result
 
-    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return super()._eager(replaced(args, lambda x: borrowed(array_of(x))), kwargs)
+    @property
+    def programs(self) -> list[Any]:
+        return self.compiled.programs
 
-    def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call that has no program: takes one of another fit, if there is one, or is recorded."""
-        walk = self._of_library()
-        form = shared.form(walk, key, args, kwargs) if self._shares else None
-        program = None if form is None else shared.find(form, arrays)
-        if program is not None:
-            self._cache.put(key, program)
-            return self._replayed(program, program.call(args, kwargs), args, kwargs)
-        self._forms[hash(key)] = form
-        return self._record(key, args, kwargs, walk=walk)
-
-    def _is_same(self, key: Any, program: Any, *run: Any) -> bool:
-        form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
-        same = super()._is_same(key, program, *run)
-        if same and form is not None:
-            shared.share(program, form)
-        return same
-
-    def _of_library(self) -> Walk | None:
-        """What a step of the library's own leads to, if it calls nothing of the user's."""
-        walk = Walk(Executed())
-        walk.run([(self._function, "the step")])
-        hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
-        return None if walk.users or walk.fault or hooked else walk
-
-    def _warn(self, why: str) -> None:
-        if not self._warned:
-            self._warned = True
-            text = f"[{self._caller}] runs some steps without replaying them: {why}"
-            warnings.warn(text, stacklevel=callers_level())
+    @property
+    def latest(self) -> tuple[Any, int] | None:
+        """The program that ran last and how often it was checked; None before the first."""
+        program = self.compiled._latest
+        return None if program is None else (program, program.checks)
 
     def expect(self, calls: int) -> None:
         """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
         self._expected_calls += calls
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
 
-    def run_batches(
-        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Several calls in one; None where Python has to make the next."""
-        return None if self._is_eager or self._eager_calls else super().run_batches(args, batches, kwargs)
+        return None if self._is_eager or self._eager_calls else self.compiled.run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
@@ -132,7 +143,7 @@ class CompiledOrEager(CompiledFunction):
         if self._is_eager:
             return
         self._is_eager = True
-        self._forget()
+        self.compiled._forget()
         warnings.warn(
             f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
@@ -142,7 +153,7 @@ class CompiledOrEager(CompiledFunction):
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
         if not self._eager_calls:
-            super().check_soon()
+            self.compiled.check_soon()
 
 
 class CompiledParts:

@@ -1,5 +1,6 @@
 """PyTorch's own lists of modules as cases: a constructor, its arguments, what it is called with."""
 
+import random
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from differential.opinfo.samples import DTYPES, Arguments, NotHere
 from torch.testing._internal import common_modules, common_nn
 
 Input = common_modules.FunctionInput  # args and kwargs of one call
-SOURCES = ("module_db", "module_errors", "module_halves", "common_nn")
 SINGLES, HALVES = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
 
 
@@ -37,6 +37,7 @@ def cases(source: str) -> Iterator[Case]:
         "module_errors": partial(_module_db, errors=True),
         "module_halves": partial(_module_db, dtypes=HALVES),
         "common_nn": _common_nn,
+        "attention": partial(map, _attention, range(200)),
     }[source]()
 
 
@@ -87,6 +88,37 @@ def _common_nn() -> Iterator[Case]:
         except NotHere:
             ours = None
         yield Case(f"old {title}", kind, ours, arguments, call)
+
+
+def _attention(seed: int) -> Case:
+    """MultiheadAttention of random sizes, settings and masks, which may hide all keys of a query."""
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    apart, alone, first, weights, training, *added = (draw.random() < 0.5 for _ in range(7))
+    heads, n, length = (draw.randint(1, 3) for _ in range(3))
+    keys, width, n = draw.randint(1, 4) if apart else length, 2 * heads, 1 if alone else n
+
+    def inputs(size: int, width: int) -> torch.Tensor:
+        shape = (size, width) if alone else (n, size, width) if first else (size, n, width)
+        return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    def mask(*shape: int) -> torch.Tensor:
+        hidden, kind = torch.rand(shape) < 0.4, draw.randint(0, 2)
+        numbers = torch.randn(shape).double().masked_fill(hidden, -torch.inf).requires_grad_(kind > 1)
+        return numbers if kind else hidden
+
+    x = inputs(length, width)
+    given = (x, inputs(keys, 3), inputs(keys, 5)) if apart else (x, x, x)
+    causal = torch.ones(length, keys).triu(1) > 0
+    chosen = draw.choice((None, mask(length, keys), mask(n * heads, length, keys), causal))
+    padding = draw.choice((None, mask(keys) if alone else mask(n, keys)))
+    is_causal = chosen is causal and (weights or not any(added))
+    settings = {"attn_mask": chosen, "average_attn_weights": draw.random() < 0.5, "is_causal": is_causal}
+    sizes = {"kdim": 3, "vdim": 5} if apart else {}
+    construct = Input(width, heads, 0.0, draw.random() < 0.5, *added, batch_first=first, **sizes)
+    layers = torch.nn.MultiheadAttention, rv.nn.MultiheadAttention
+    call = Input(*given, padding, weights, **settings)
+    return Case(f"attention#{seed}", *layers, construct, call, training=training)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

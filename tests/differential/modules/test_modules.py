@@ -27,7 +27,7 @@ EXCLUDED = {
     r"BatchNorm.d#1: returned": "eps = 0, which ONNX files may have, is refused there",
 }
 # How many cases must be right at least: fewer would mean that the lists were not read.
-LEAST = {"module_db": 2030, "module_errors": 226, "module_halves": 2038, "common_nn": 218}  # of 2,036
+LEAST = {"module_db": 2030, "module_errors": 226, "module_halves": 2038, "common_nn": 218, "attention": 200}
 
 
 def excluded(text: str) -> str | None:

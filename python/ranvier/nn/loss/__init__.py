@@ -15,7 +15,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
-from ranvier.nn.layer import OneOp, forward_of
+from ranvier.nn.layer import OneOp
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.ops.loss.base import reduction_of
 from ranvier.ops.making.creation import empty, tensor
@@ -41,7 +41,6 @@ class Loss(OneOp):
     # how the settings may be passed: by position or name, or by name only
     _kind: ClassVar[Any] = Parameter.POSITIONAL_OR_KEYWORD
     _weights: ClassVar[tuple[str, ...]] = ("weight", "pos_weight")
-    _inputs: ClassVar[tuple[str, ...]]
 
     if TYPE_CHECKING:
 
@@ -52,15 +51,12 @@ class Loss(OneOp):
         if "_op" in vars(cls) and belongs_to(cls.__module__, "ranvier.nn"):
             of_op = parameters_of(getattr(ops, cls._op))
             every = signature(FORMS[cls._op]).parameters if cls._op in FORMS else of_op
-            cls._inputs = tuple(name for name, p in of_op.items() if p.default is Parameter.empty)
-            passed = [name for name in of_op if name not in cls._inputs]
             cls._declare(
                 p.replace(kind=cls._kind, default="mean" if name == "reduction" else p.default)
                 for name, p in every.items()
-                if name in passed or name in _OBSOLETE
+                if name in _OBSOLETE or (name in of_op and p.default is not Parameter.empty)
             )
-            if "forward" not in vars(cls):
-                cls.forward = forward_of(cls, passed, cls._inputs)  # type: ignore[method-assign]
+            cls._follow(of_op)
         super().__init_subclass__(**kwargs)
 
     def _set(self, settings: dict[str, Any]) -> None:

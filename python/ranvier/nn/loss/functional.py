@@ -32,21 +32,19 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
     """The function of a row. A weight that the op lacks multiplies the losses of elements."""
     of_op = parameters_of(op)
     call = f"ops.{op.__name__}({', '.join(of_op)})"
-    lines = [f"def {name}({order.replace(' ', ', ')}):"]
+    lines = []
     if "reduce" in order.split():
         old = f"reduction_of({name!r}, size_average, reduce, reduction)"
-        lines.append(f" if not (size_average is None is reduce): reduction = {old}")
+        lines.append(f"if not (size_average is None is reduce): reduction = {old}")
     if "weight" in order.split() and "weight" not in of_op:
         losses = call.replace("reduction", "'none'")
         if name != "huber_loss":  # PyTorch computes them by ops that autocast does not list
             losses = f"_core._without_autocast(lambda: {losses})"
-        lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
-    lines.append(f" return {call}")
-    form = made("\n".join(lines), globals())
+        lines.append(f"if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
+    lines.append(f"return {call}")
     added = Parameter("_", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="Any")
-    parameters = {argument: of_op.get(argument, added) for argument in order.split()}
-    form.__defaults__ = tuple(p.default for p in parameters.values() if p.default is not Parameter.empty)
-    form.__annotations__ = {**{key: p.annotation for key, p in parameters.items()}, "return": "Tensor"}
+    parameters = [of_op.get(argument, added.replace(name=argument)) for argument in order.split()]
+    form = made(name, parameters, "\n".join(lines), globals(), "Tensor")
     form.__doc__ = op.__doc__
     FORMS[op.__name__] = form
     return form

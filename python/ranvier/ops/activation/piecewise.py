@@ -9,6 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,43 +18,23 @@ import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, replaced, row, with_zero_slope
+from ranvier.ops.rules import diagonal, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function
-from ranvier.tensors.errors import number, renamed
+from ranvier.tape.function import Dtypes, Function, TakesHalves
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
-
-LeakyRelu = row(
-    _core.leaky_relu,
-    lambda f, dy, x, slope: f.where(x > 0.0, dy, dy * slope),
-    same_slope=lambda slope: slope > 0,
-    kinks=True,
-    setting=True,
-)
-Heaviside = row(
-    _core.heaviside,
-    formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
-    kinks=True,
-    setting=True,
-)
-Hardsigmoid = row(_core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), kinks=True)
-Softshrink = row(_core.softshrink, formula=lambda x, lambd: x - clip(x, -lambd, lambd), setting=True)
-Hardshrink = row(
-    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), kinks=True, setting=True
-)
 
 
 def _hardswish_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy * (f.hardsigmoid(x) + f.where(f.abs(x) < 3.0, x * (1 / 6), 0.0))
 
 
-class Relu(Function):
+class Relu(TakesHalves):
     takes_deferred = True
-    dtypes = OWN
     saves: ClassVar = {"y": RESULT}
 
     def forward(self, x: Any, out: Any = None) -> Any:
@@ -66,54 +47,50 @@ class Relu(Function):
         return f.relu_backward(dy, self.y)
 
 
+diagonal(Relu, kinks=True)
+formula_of("relu_backward")(lambda f, dy, y: f.where(y <= 0.0, 0.0, dy))
+
+
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
+@elementwise(_core.relu, dtypes=REFUSED, of_integers=lambda x: clip(x, 0), node=Relu)
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
     | rv.relu(rv.tensor([-1.0, 0.0, 2.0])) -> tensor([0., 0., 2.])"""
-    try:
-        return Relu().apply(input) if inplace is False else replaced("relu", input, Relu(), inplace)
-    except TypeError:  # checked afterwards, since floats are the common case
-        if not _is_whole(input):
-            raise
-        return replaced("relu", input, clip(as_tensor("relu", input), 0), inplace)
-
-
-def _is_whole(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "f") in "iu"
 
 
 @activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
+@elementwise(
+    _core.leaky_relu,
+    lambda f, dy, x, negative_slope: f.where(x > 0.0, dy, dy * negative_slope),
+    dtypes=REFUSED,
+    kinks=True,
+    same_slope=lambda negative_slope: negative_slope > 0,
+)
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
     | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])"""
-    return replaced("leaky_relu", input, LeakyRelu(negative_slope), inplace)
 
 
-@written_once()
-class HeavisideOfTensors(Function):
-    """y = 1 where x > 0, values where x = 0, else 0"""
-
-    def forward(self, x: Array, values: Array) -> Array:
-        common_shape("heaviside", x, values)
-        self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
-        return _core.where(self.at_zero, values, _core.heaviside(x), None)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        dx = f.zeros_of(self.shapes[0], dy) if self.needs[0] else None
-        if not self.needs[1]:
-            return dx, None
-        return dx, f.sum_to(f.where(self.at_zero, dy, 0.0), self.shapes[1])
+def _of_tensors(x: Any, values: Any, out: Any) -> Any:
+    common_shape("heaviside", x, values)
+    return _core.where(_core.eq(x, 0.0, None), values, _core.heaviside(x), out)
 
 
-def _heaviside_of_integers(x: Any, values: Any) -> Any:
-    return np.where(np.equal(x, 0), values, np.greater(x, 0))
-
-
-_HEAVISIDE = elementwise(Row("heaviside", HeavisideOfTensors, None, _heaviside_of_integers))
+_HEAVISIDE = elementwise(
+    _of_tensors,
+    (0, lambda f, dy, a: f.where(a == 0.0, dy, 0.0)),
+    numpy=lambda x, values: np.where(np.equal(x, 0), values, np.greater(x, 0)),
+).op("heaviside")
+_WITH_NUMBER = elementwise(
+    _core.heaviside,
+    formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
+    dtypes=REFUSED,
+    kinks=True,
+).op("heaviside")
 
 
 def heaviside(input: Any, values: Any) -> Tensor:
@@ -125,100 +102,94 @@ def heaviside(input: Any, values: Any) -> Tensor:
     Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
     | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])"""
     if is_number(values) and is_floating(input):
-        return Heaviside(float(values)).apply(input)
+        return _WITH_NUMBER(input, float(values))
     return _HEAVISIDE(input, values)
 
 
-class Hardtanh(Function):
-    dtypes = OWN
-    saves: ClassVar = {"x": 0}
-
-    def __init__(self, min_val: float, max_val: float) -> None:
-        self.min_val, self.max_val = min_val, max_val
-
-    def forward(self, x: Any, out: Any = None) -> Any:
-        self.x = x  # the slope at y is the same
-        return _core.hardtanh(x, self.min_val, self.max_val, out)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
-
-
-diagonal(Relu, Hardtanh, kinks=True)
-formula_of("relu_backward")(lambda f, dy, y: f.where(y <= 0.0, 0.0, dy))
-formula_of("hardtanh_backward")(
-    lambda f, dy, x, low, high: f.where(x <= low, 0.0, f.where(x >= high, 0.0, dy))
-)
+def _in_order(min_val: Any, max_val: Any) -> None:
+    if type(min_val) is not float or type(max_val) is not float:
+        number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
+    if not min_val <= max_val:
+        raise OpError(f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val")
 
 
 @activation("Hardtanh", limits=(1, -1), kinks=lambda min_val=-1.0, max_val=1.0: (min_val, max_val))
+@elementwise(
+    _core.hardtanh,
+    lambda f, dy, x, min_val, max_val: f.where(x <= min_val, 0.0, f.where(x >= max_val, 0.0, dy)),
+    dtypes=REFUSED,
+    of_integers=lambda x, min_val, max_val: clip(x, int(min_val), int(max_val)),
+    check_settings=_in_order,
+    kinks=True,
+    same_slope=lambda min_val, max_val: True,
+)
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
     | rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0])) -> tensor([-1.0000,  0.5000,  1.0000])"""
-    if type(min_val) is not float or type(max_val) is not float:
-        min_val, max_val = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
-    if not min_val <= max_val:
-        raise OpError(f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val")
-    return _limited("hardtanh", input, min_val, max_val, inplace)
-
-
-def _limited(name: str, x: Any, low: float, high: float, inplace: bool) -> Tensor:
-    try:
-        try:
-            return replaced(name, x, Hardtanh(low, high), inplace)
-        except TypeError:
-            if not _is_whole(x):
-                raise
-            return replaced(name, x, clip(as_tensor(name, x), int(low), int(high)), inplace)
-    except Exception as error:
-        raise renamed(error, name, hardtanh, (x, low, high, inplace)) from None
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
+@elementwise(
+    lambda x, out: _core.hardtanh(x, 0.0, 6.0, out),
+    dtypes=REFUSED,
+    of_integers=lambda x: clip(x, 0, 6),
+    node=lambda: ROWS["hardtanh"].node(0.0, 6.0),
+)
 def relu6(input: Any, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]. | rv.relu6(rv.tensor([-3.0, 3.0, 9.0])) -> tensor([0., 3., 6.])"""
-    return _limited("relu6", input, 0.0, 6.0, inplace)
 
 
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
+@elementwise(
+    _core.hardsigmoid,
+    lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0),
+    dtypes=REFUSED,
+    kinks=True,
+)
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
     | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
-    return replaced("hardsigmoid", input, Hardsigmoid(), inplace)
-
-
-Hardswish = row(_core.hardswish, _hardswish_gradient, lambda x: x * hardsigmoid(x))
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
+@elementwise(_core.hardswish, _hardswish_gradient, dtypes=REFUSED, formula=lambda x: x * hardsigmoid(x))
 def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
     | rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])"""
-    return replaced("hardswish", input, Hardswish(), inplace)
 
 
 @activation("Softshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
+@elementwise(
+    _core.softshrink,
+    dtypes=REFUSED,
+    check_settings=partial(number, "softshrink", "lambd", low=0),
+    formula=lambda x, lambd: x - clip(x, -lambd, lambd),
+)
 def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
     | rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])"""
-    return Softshrink(number("softshrink", "lambd", lambd, 0)).apply(input)
 
 
 @activation("Hardshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
+@elementwise(
+    _core.hardshrink,
+    lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy),
+    dtypes=REFUSED,
+    kinks=True,
+)
 def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
     | rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-2.,  0.,  2.])"""
-    return Hardshrink(lambd).apply(input)
 
 
 @written_once(x=0, weight=1)

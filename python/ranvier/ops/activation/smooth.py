@@ -1,34 +1,31 @@
 """Activations with an exponential: y = f(x) element by element.
 
 Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same
-shape, dtype and memory order. Another dtype raises TypeError, but sigmoid, tanh, softsign
-and tanhshrink compute integers and bools in float32. ``inplace=True`` changes x and returns it; RuntimeError
+shape, dtype and memory order. Integers and bools raise TypeError, but sigmoid, tanh, softsign
+and tanhshrink compute them in float32. ``inplace=True`` changes x and returns it; RuntimeError
 where x is a leaf that requires gradients, as in PyTorch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
-from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
-from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import by_rule, recomputed, replaced, row
-from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function
-from ranvier.tape.graph import rule
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.row import REFUSED, elementwise
+from ranvier.ops.rows import examples
+from ranvier.ops.rules import recomputed
+from ranvier.ops.slopes import TENSORS
+from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-_GELU = math.sqrt(2 / math.pi)
+_ROOT = math.sqrt(2 / math.pi)
 
 
 # --- gradients that are no single expression; a factor that vanishes faster than x grows ends at infinity
@@ -46,8 +43,13 @@ def _finite(f: Any, x: Any) -> Any:
 
 def _gelu_tanh_gradient(f: Any, dy: Any, x: Any) -> Any:
     x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
-    t = f.tanh((x + x * x * x * 0.044715) * _GELU)
-    return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _GELU) * 0.5
+    t = f.tanh((x + x * x * x * 0.044715) * _ROOT)
+    return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _ROOT) * 0.5
+
+
+def _gelu_slope_gradient(f: Any, dy: Any, x: Any) -> Any:
+    x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    return dy * f.exp(x * x * -0.5) * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 
 def _silu_gradient(f: Any, dy: Any, x: Any) -> Any:
@@ -65,96 +67,67 @@ def _softsign_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy / (root * root)
 
 
-class GeluSlope(Function):
-    """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
-
-    backward = by_rule
-    of_element = True
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.gelu_backward(filled_like(1, x), x)
-
-
-@rule(GeluSlope)
-def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
-    x = clip(graph.of_input(node, 0, node.x), -1e3, 1e3)  # beyond, the slope is 0 or 1
-    return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
-
-
-TENSORS.gelu_slope = lambda x: GeluSlope().apply(x)
-
-
-# --- one row for each activation; it stands above its function where its formula needs others
-
-
-Celu = row(
-    _core.celu,
-    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha))),
-    setting=True,
-)
-Elu = row(
-    _core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha), setting=True
-)
-Gelu = row(
-    _core.gelu,
-    lambda f, dy, x: dy * f.gelu_slope(x),
-    lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
-)
-GeluTanh = row(
-    _core.gelu_tanh, _gelu_tanh_gradient, lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU))
-)
-Sigmoid = row(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y), reads="y")
-Silu = row(_core.silu, _silu_gradient, lambda x: x * sigmoid(x))
-Softsign = row(_core.softsign, _softsign_gradient)
-Tanh = row(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y), reads="y")
-Tanhshrink = row(_core.tanhshrink, formula=lambda x: x - tanh(x))
+# P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu
+TENSORS.gelu_slope = elementwise(
+    lambda x, out: _core.gelu_backward(filled_like(1, x), x, out), _gelu_slope_gradient
+).op("gelu_slope")
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
+@elementwise(
+    _core.elu,
+    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha),
+    dtypes=REFUSED,
+)
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
     Linear Units" (2015).
     | rv.elu(rv.tensor([0.0, 3.0])) -> tensor([0., 3.])"""
-    return replaced("elu", input, Elu(alpha), inplace)
 
 
-def _of_numbers(kind: type[Function]) -> Callable[[Any], Tensor]:
-    """A function of floats; integers and bools are computed in float32."""
-
-    def op(input: Any) -> Tensor:
-        try:
-            return kind().apply(input)
-        except TypeError:
-            if getattr(getattr(input, "dtype", None), "kind", "f") not in "biu":
-                raise
-            return kind().apply(floating(input))
-
-    return op
+@activation("Sigmoid", limits=(1, 0), inner=1.0)
+@elementwise(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y))
+def sigmoid(input: Any) -> Tensor:
+    """1 / (1 + exp(-x)), within 2 ulp for every float32.
+    | rv.nn.functional.sigmoid(rv.tensor([0.0, 100.0])) -> tensor([0.5000, 1.0000])"""
 
 
-sigmoid: Callable[[Any], Tensor]
-tanh: Callable[[Any], Tensor]
-sigmoid, softsign, tanh, tanhshrink = map(_of_numbers, (Sigmoid, Softsign, Tanh, Tanhshrink))
-document(
-    globals(),
-    """
-sigmoid: 1 / (1 + exp(-x)), within 2 ulp for every float32. | [0.0, 100.0] -> [0.5000, 1.0000]
-softsign: x / (1 + |x|).
+@activation("Softsign", limits=(1, -1))
+@elementwise(_core.softsign, _softsign_gradient)
+def softsign(input: Any) -> Tensor:
+    """x / (1 + |x|).
 
     Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
-    | [-1.0, 0.0, 3.0] -> [-0.5000,  0.0000,  0.7500]
-tanh: The hyperbolic tangent, within 2 ulp for every float32. | [0.0, 100.0] -> [0., 1.]
-tanhshrink: x - tanh(x). | [0.0, 100.0] -> [ 0., 99.]
-""",
-    "rv.nn.functional",
-)
-activation("Sigmoid", limits=(1, 0), inner=1.0)(sigmoid)
-activation("Softsign", limits=(1, -1))(softsign)
-activation("Tanh", limits=(1, -1), inner=1.0)(tanh)
-activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)(tanhshrink)
+    | rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0])) -> tensor([-0.5000,  0.0000,  0.7500])"""
+
+
+@activation("Tanh", limits=(1, -1), inner=1.0)
+@elementwise(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y))
+def tanh(input: Any) -> Tensor:
+    """The hyperbolic tangent, within 2 ulp for every float32.
+    | rv.nn.functional.tanh(rv.tensor([0.0, 100.0])) -> tensor([0., 1.])"""
+
+
+@activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)
+@elementwise(_core.tanhshrink, formula=lambda x: x - tanh(x))
+def tanhshrink(input: Any) -> Tensor:
+    """x - tanh(x). | rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0])) -> tensor([ 0., 99.])"""
+
+
+_GELU = elementwise(
+    _core.gelu,
+    lambda f, dy, x: dy * f.gelu_slope(x),
+    dtypes=REFUSED,
+    formula=lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
+).op("gelu")
+_GELU_TANH = elementwise(
+    _core.gelu_tanh,
+    _gelu_tanh_gradient,
+    dtypes=REFUSED,
+    formula=lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _ROOT)),
+).op("gelu_tanh")
 
 
 @activation("GELU", limits=(math.inf, 0), inner=1.0)
@@ -167,39 +140,22 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
     | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])"""
     if str(approximate) == "none":
-        return Gelu().apply(input)
+        return _GELU(input)
     if str(approximate) == "tanh":
-        return GeluTanh().apply(input)
+        return _GELU_TANH(input)
     raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
 
 @activation("SiLU", limits=(math.inf, 0), inner=0.22)
+@elementwise(_core.silu, _silu_gradient, dtypes=REFUSED, formula=lambda x: x * sigmoid(x))
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
     | rv.silu(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
-    return replaced("silu", input, Silu(), inplace)
 
 
-@written_once(x=0)
-class Softplus(Function):
-    dtypes = OWN
-    of_element = True
-
-    def __init__(self, beta: float, threshold: float) -> None:
-        self.beta, self.threshold = beta, threshold
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.softplus(x, self.beta, self.threshold)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.softplus_backward(dy, self.x, self.beta, self.threshold)
-
-
-@formula_of("softplus_backward")
-def _softplus_backward(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
+def _softplus_gradient(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
     z = x * beta
     # The slope is sigmoid(z). For z > 0 it is written as 1 - sigmoid(-z), so that its derivatives, which are
     # small there, lose no digits by cancellation.
@@ -208,57 +164,56 @@ def _softplus_backward(f: Any, dy: Any, x: Any, beta: float, threshold: float) -
 
 
 @activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))
+@elementwise(_core.softplus, _softplus_gradient, dtypes=REFUSED)
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
     Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
     | rv.softplus(rv.tensor([-200.0, 0.0, 200.0])) -> tensor([  0.0000,   0.6931, 200.0000])"""
-    return Softplus(beta, threshold).apply(input)
-
-
-Selu = row(_core.selu, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
 
 
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
+@elementwise(_core.selu, dtypes=REFUSED, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
 def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
     | rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0])) -> tensor([-1.7581,  0.0000,  1.0507])"""
-    return replaced("selu", input, Selu(), inplace)
+
+
+def _not_zero(alpha: Any) -> None:
+    if number("celu", "alpha", alpha) == 0:
+        raise OpError("[celu] got alpha 0; expected another number")
 
 
 @activation("CELU", limits=(math.inf, -1))
+@elementwise(
+    _core.celu,
+    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha))),
+    dtypes=REFUSED,
+    check_settings=_not_zero,
+)
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
     | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
-    if number("celu", "alpha", alpha) == 0:
-        raise OpError("[celu] got alpha 0; expected another number")
-    return replaced("celu", input, Celu(alpha), inplace)
-
-
-Mish = row(_core.mish, _mish_gradient, lambda x: x * tanh(softplus(x)))
 
 
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
+@elementwise(_core.mish, _mish_gradient, dtypes=REFUSED, formula=lambda x: x * tanh(softplus(x)))
 def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
     | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
-    return replaced("mish", input, Mish(), inplace)
-
-
-Logsigmoid = row(_core.logsigmoid, formula=lambda x: -softplus(-x, 1.0, math.inf))
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))
+@elementwise(_core.logsigmoid, dtypes=REFUSED, formula=lambda x: -softplus(-x, 1.0, math.inf))
 def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
     | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])"""
-    return Logsigmoid().apply(input)
 
 
 class Glu(Function):

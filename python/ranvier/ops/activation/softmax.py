@@ -52,7 +52,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
 
 
 def _along(node: Any, name: str) -> Any:
-    @by_kernel(getattr(_core, name), node, dtypes=Dtypes(), name=name)
+    @by_kernel(getattr(_core, name), node, floats=True, name=name)
     def along(x: Any, dim: Any) -> Tensor:
         """The node along a dimension; of a number, as of one element."""
         x = as_tensor(name, x)

@@ -19,10 +19,10 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import FLOATS, Row, elementwise
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, by_kernel, in_dtypes
+from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
@@ -34,10 +34,9 @@ _NONE: Any = None  # shapes that no gradient needs: a missing attribute would ma
 
 
 @written_once()
-class Add(Function):
+class Add(TakesHalves):
     """y = a + b"""
 
-    dtypes = OWN
     kernel: Any = _core.add
     subtracts = False
 
@@ -58,10 +57,9 @@ class Sub(Add):
     kernel, subtracts = _core.sub, True
 
 
-class OfNumber(Function):
+class OfNumber(TakesHalves):
     """An operation with a number, which is no input: it gets no gradient."""
 
-    dtypes = OWN
     of_element = True
 
     def __init__(self, number: float) -> None:
@@ -91,11 +89,10 @@ class NumberSub(OfNumber):
 
 
 @written_once(a=0, b=1)
-class Mul(Function):
+class Mul(TakesHalves):
     """y = a b"""
 
     reads: ClassVar = {"a": 1, "b": 0}
-    dtypes = OWN
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
@@ -167,32 +164,21 @@ class NumberDiv(OfNumber):
         return f.div_backward(dy, self.y, self.x)
 
 
-@written_once()
-class Neg(Function):
-    """y = -x"""
-
-    dtypes = OWN
-    of_element = True
-
-    def forward(self, x: Array) -> Array:
-        return _core.neg(x, None)
-
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.neg(dy)
-
-
 def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     if dtype.kind == "b":
         raise DtypeError(f"[{name}] got bools; expected numbers: use {'~x' if name == 'neg' else 'x.int()'}")
 
 
-_ADD = elementwise(Row("add", Add, _core.add, np.add, AddNumber, AddNumber))
+_ADD = elementwise(_core.add, numpy=np.add, node=Add, with_number=AddNumber, of_number=AddNumber).op("add")
 _SUB = elementwise(
-    Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
-)
-_MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
-_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, dtypes=FLOATS))
-_NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
+    _core.sub,
+    numpy=np.subtract,
+    check_dtype=no_bools,
+    node=Sub,
+    with_number=lambda number: AddNumber(-number),
+    of_number=NumberSub,
+).op("sub")
+_DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
 
 _ONE = 1  # the default alpha: other numbers are checked
 
@@ -216,7 +202,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 def _scaled(op: Any, sign: int) -> Any:
     name = op.__name__
 
-    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), dtypes=Dtypes(), name=name)
+    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True, name=name)
     def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
         """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):
@@ -253,11 +239,9 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 _add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
 
 
+@elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
-    if out is not None:
-        return written("mul", out, mul(input, other))
-    return _MUL(input, other)
 
 
 @written_once()
@@ -325,6 +309,13 @@ def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
+@elementwise(
+    _core.neg,
+    lambda f, dy: f.neg(dy),
+    numpy=np.negative,
+    check_dtype=no_bools,
+    backward_kernel="neg",
+)
 def neg(input: Any) -> Tensor:
     """-x; TypeError for bools.
 
@@ -332,7 +323,6 @@ def neg(input: Any) -> Tensor:
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
-    return _NEG(input)
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg

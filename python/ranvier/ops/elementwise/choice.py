@@ -22,11 +22,11 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import Row, binary, elementwise
-from ranvier.ops.rows import document, examples
+from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
+from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
@@ -34,10 +34,9 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 @written_once(a=0, b=1)
-class Maximum(Function):
+class Maximum(TakesHalves):
     """y = max(a, b)"""
 
-    dtypes = OWN
     kernel: Any = _core.maximum
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -77,10 +76,9 @@ TENSORS.maximum_backward = _constant_slope(_core.maximum_backward)
 TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
 
 
-class Clip(Function):
+class Clip(TakesHalves):
     """y = min(max(x, low), high)"""
 
-    dtypes = OWN
     saves: ClassVar = {"x": 0}
 
     def __init__(self, low: float, high: float) -> None:
@@ -103,10 +101,9 @@ def _clip_backward(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 @written_once()
-class AtLeast(Function):
+class AtLeast(TakesHalves):
     """y = max(x, low); where they are equal, x gets the gradient"""
 
-    dtypes = OWN
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
@@ -129,10 +126,8 @@ class AtMost(AtLeast):
 
 
 @written_once()
-class Between(Function):
+class Between(TakesHalves):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
-
-    dtypes = OWN
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.arrays = x, low, high
@@ -151,21 +146,26 @@ class Between(Function):
         return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
 
 
-maximum = binary(Row("maximum", Maximum, _core.maximum, np.maximum))
-minimum = binary(Row("minimum", Minimum, _core.minimum, np.minimum))
-document(
-    globals(),
-    """
-maximum: The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [3., 5.]
-minimum: The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [1., 4.]
-""",
+@elementwise(_core.maximum, numpy=np.maximum, node=Maximum)
+def maximum(input: Any, other: Any) -> Tensor:
+    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
+    | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])"""
+
+
+@elementwise(_core.minimum, numpy=np.minimum, node=Minimum)
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
+    | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])"""
+
+
+_AT_LEAST = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast).op(
+    "clip"
 )
-
-
-_AT_LEAST = elementwise(Row("clip", AtLeast, lambda x, low, out: _core.maximum(low, x, out), np.maximum))
-_AT_MOST = elementwise(Row("clip", AtMost, lambda x, high, out: _core.minimum(high, x, out), np.minimum))
+_AT_MOST = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost).op(
+    "clip"
+)
 _PLAIN = frozenset({int, float, type(None)})
 
 
@@ -191,7 +191,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     return y if high is None else _AT_MOST(y, high)
 
 
-@by_kernel(_core.clip, Clip, dtypes=Dtypes(), name="clip")
+@by_kernel(_core.clip, Clip, floats=True, name="clip")
 def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
     return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
@@ -215,10 +215,8 @@ clamp = clip
 
 
 @written_once(condition=0)
-class Where(Function):
+class Where(TakesHalves):
     """y = condition ? a : b"""
-
-    dtypes = OWN
 
     def forward(self, condition: Array, a: Array, b: Array) -> Array:
         self.condition, self.shapes = condition, (a.shape, b.shape)

@@ -1,7 +1,7 @@
 """The dtype of an element-wise op, and whether the core or NumPy computes it.
 
 The core computes float32 and float64, NumPy integers and bools. Most calls are one call into the core, which
-has the rules of this module; `ranvier.ops.elementwise.row` does the rest.
+has the rules of this module; `ranvier.ops.elementwise.compute` does the rest.
 The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
 without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
 floats are computed in float32 and rounded once: a number beside them may be beyond their range.
@@ -38,6 +38,8 @@ def is_number(x: Any) -> bool:
 def as_operand(name: str, x: Any) -> Any:
     """A Tensor, or a Python number."""
     if isinstance(x, Tensor):
+        if not hasattr(x, "_array"):
+            raise TypeError(f"[{name}] got a Tensor without a call of its __init__; expected one with data")
         return x
     if isinstance(x, np.ndarray):
         require_dtype(name, "an array", x, "biuf", "numbers or bools")

@@ -3,7 +3,7 @@
 Integers are computed in float32, as in PyTorch; ceil, floor and trunc keep them. Outside its domain a
 function gives nan or inf without a warning. erf, erfc, erfinv, lgamma and digamma are kernels, within 5 ulp;
 of lgamma below 0 and of digamma these are ulp of the terms that cancel. NumPy computes the others, except for
-rsqrt and tan (see :mod:`ranvier.ops.elementwise.by_numpy`).
+rsqrt and tan.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
-from ranvier.ops.elementwise.by_numpy import of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.elementwise.row import of_kernel
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.slopes import TENSORS
-from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
+from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count
 from ranvier.tensors.memory import BF16, F16
@@ -35,8 +34,8 @@ _ROOT_PI = math.sqrt(math.pi)
 NEAR = 0.1  # where |x| is smaller, the difference cos(pi x) - sinc(x) loses digits by cancellation
 
 
-def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
-    """(cos(pi x) - y) / x, and for |x| < NEAR its series, which is exact to 1e-16 there.
+def _sinc_gradient(f: Any, dy: Any, x: Any, y: Any) -> Any:
+    """dy (cos(pi x) - y) / x, and for |x| < NEAR its series, which is exact to 1e-16 there.
 
     The series is the sum over k >= 1 of (-1)^k 2k / (2k + 1)! pi^(2k) x^(2k - 1).
     """
@@ -45,7 +44,8 @@ def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
         series = series * square + (-1) ** k * 2 * k / math.factorial(2 * k + 1)
     near = f.abs(x) < NEAR
     far = f.where(near, 1.0, x)
-    return f.where(near, series * x * math.pi**2, (f.cos(far * math.pi) - f.where(near, 0.0, y)) / far)
+    slope = f.where(near, series * x * math.pi**2, (f.cos(far * math.pi) - f.where(near, 0.0, y)) / far)
+    return dy * slope
 
 
 def _over_root(f: Any, x: Any) -> Any:
@@ -70,77 +70,160 @@ def _tetragamma(x: Any) -> Any:
     return np.where(left, y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3, y).astype(x.dtype)
 
 
-def _no_third(f: Any, x: Any, y: Any) -> Any:
+def _no_third(f: Any, dy: Any, x: Any) -> Any:
     raise NotImplementedError("[digamma] got a third derivative; expected two at most")
 
 
-# of_kernel makes an op of a kernel, of_one an op of a NumPy function, with its slope dy/dx as a formula of f.
-# steps=True: the slope is constant between jumps of y, so that backward reads no input.
 # frees_result: PyTorch saves the input of this op, not y. A change of y in place is then no error in PyTorch.
 # It is none here either: y is copied before the change, for backward. PyTorch saves y of exp2, where such a
-# change is an error in both. The default is True of of_one, False of of_kernel.
-acos = of_one("acos", np.arccos, lambda f, x, y: -1 / f.sqrt(1 - x * x))
-acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
-asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
-asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, x))
-atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))
-atanh = of_one("atanh", np.arctanh, lambda f, x, y: 1 / (1 - x * x))
-ceil = of_kernel(_core.ceil, numpy=np.ceil)
-cosh = of_one("cosh", np.cosh, lambda f, x, y: f.sinh(x))
-deg2rad = of_one("deg2rad", lambda x: x * x.dtype.type(_DEGREE), lambda f, x, y: _DEGREE, steps=True)
-tetragamma = of_one("tetragamma", _tetragamma, _no_third)
-trigamma = of_kernel(_core.trigamma, lambda f, dy, x: dy * f.tetragamma(x))
-digamma = of_kernel(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
-erf = of_kernel(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
-erfc = of_kernel(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
-erfinv = of_kernel(
-    _core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), reads="y", frees_result=True
-)
-exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2, frees_result=False)
-floor = of_kernel(_core.floor, numpy=np.floor)
-frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
-lgamma = of_kernel(_core.lgamma, lambda f, dy, x: dy * f.digamma(x))
-log10 = of_one("log10", np.log10, lambda f, x, y: 1 / (x * _LN10))
-log2 = of_one("log2", np.log2, lambda f, x, y: 1 / (x * _LN2))
-rad2deg = of_one("rad2deg", lambda x: x * x.dtype.type(1 / _DEGREE), lambda f, x, y: 1 / _DEGREE, steps=True)
-sinc = of_one("sinc", np.sinc, _sinc_slope)
-sinh = of_one("sinh", np.sinh, lambda f, x, y: f.cosh(x))
-trunc = of_kernel(_core.trunc, numpy=np.trunc)
+# change is an error in both.
+
+
+@elementwise(numpy=np.arccos, gradient=lambda f, dy, x: dy * (-1 / f.sqrt(1 - x * x)))
+def acos(input: Any) -> Tensor:
+    """The angle in [0, pi] with cosine x; nan outside [-1, 1].
+    | rv.acos(rv.tensor([1.0, 0.0])) -> tensor([0.0000, 1.5708])"""
+
+
+@elementwise(numpy=np.arccosh, gradient=lambda f, dy, x: dy / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
+def acosh(input: Any) -> Tensor:
+    """The inverse of cosh, log(x + sqrt(x^2 - 1)); nan below 1.
+    | rv.acosh(rv.tensor([1.0, 2.0])) -> tensor([0.0000, 1.3170])"""
+
+
+@elementwise(numpy=np.arcsin, gradient=lambda f, dy, x: dy / f.sqrt(1 - x * x))
+def asin(input: Any) -> Tensor:
+    """The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1].
+    | rv.asin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5708])"""
+
+
+@elementwise(numpy=np.arcsinh, gradient=lambda f, dy, x: dy * _over_root(f, x))
+def asinh(input: Any) -> Tensor:
+    """The inverse of sinh, log(x + sqrt(x^2 + 1)).
+    | rv.asinh(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8814])"""
+
+
+@elementwise(numpy=np.arctan, gradient=lambda f, dy, x: dy / (x * x + 1))
+def atan(input: Any) -> Tensor:
+    """The angle in (-pi/2, pi/2) with tangent x.
+    | rv.atan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.7854])"""
+
+
+@elementwise(numpy=np.arctanh, gradient=lambda f, dy, x: dy / (1 - x * x))
+def atanh(input: Any) -> Tensor:
+    """The inverse of tanh, log((1 + x) / (1 - x)) / 2; nan outside [-1, 1].
+    | rv.atanh(rv.tensor([0.0, 0.5])) -> tensor([0.0000, 0.5493])"""
+
+
+@elementwise(_core.ceil, 0, numpy=np.ceil)
+def ceil(input: Any) -> Tensor:
+    """The least integer >= x; the gradient is 0.
+    | rv.ceil(rv.tensor([0.5, -0.5, 2.0])) -> tensor([1., -0., 2.])"""
+
+
+@elementwise(numpy=np.cosh, gradient=lambda f, dy, x: dy * f.sinh(x))
+def cosh(input: Any) -> Tensor:
+    """(e^x + e^-x) / 2 | rv.cosh(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 1.5431])"""
+
+
+@elementwise(numpy=lambda x: x * x.dtype.type(_DEGREE), gradient=lambda f, dy: dy * _DEGREE)
+def deg2rad(input: Any) -> Tensor:
+    """x degrees in radians: x pi / 180. | rv.deg2rad(rv.tensor([180.0])) -> tensor([3.1416])"""
+
+
+@elementwise(numpy=_tetragamma, gradient=_no_third)
+def tetragamma(input: Any) -> Tensor:
+    """The slope of trigamma."""
+
+
+@elementwise(_core.trigamma, lambda f, dy, x: dy * f.tetragamma(x))
+def trigamma(input: Any) -> Tensor:
+    """The slope of digamma."""
+
+
+@elementwise(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
+def digamma(input: Any) -> Tensor:
+    """The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
+    | rv.digamma(rv.tensor([1.0, 0.5])) -> tensor([-0.5772, -1.9635])"""
+
+
+@elementwise(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
+def erf(input: Any) -> Tensor:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+    | rv.erf(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8427])"""
+
+
+@elementwise(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
+def erfc(input: Any) -> Tensor:
+    """1 - erf(x), accurate for large x. | rv.erfc(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.1573])"""
+
+
+@elementwise(_core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), frees_result=True)
+def erfinv(input: Any) -> Tensor:
+    """The inverse of erf on (-1, 1); inf at 1, nan outside.
+    | rv.erfinv(rv.tensor([0.0, 0.5])) -> tensor([0.0000, 0.4769])"""
+
+
+@elementwise(numpy=np.exp2, gradient=lambda f, dy, y: dy * (y * _LN2))
+def exp2(input: Any) -> Tensor:
+    """2^x | rv.exp2(rv.tensor([0.0, 3.0])) -> tensor([1., 8.])"""
+
+
+@elementwise(_core.floor, 0, numpy=np.floor)
+def floor(input: Any) -> Tensor:
+    """The greatest integer <= x; the gradient is 0.
+    | rv.floor(rv.tensor([0.5, -0.5])) -> tensor([ 0., -1.])"""
+
+
+@elementwise(numpy=lambda x: x - np.trunc(x), gradient=lambda f, dy: dy)
+def frac(input: Any) -> Tensor:
+    """x - trunc(x), the part after the decimal point, with the sign of x.
+    | rv.frac(rv.tensor([1.5, -2.25])) -> tensor([ 0.5000, -0.2500])"""
+
+
+@elementwise(_core.lgamma, lambda f, dy, x: dy * f.digamma(x))
+def lgamma(input: Any) -> Tensor:
+    """The logarithm of |gamma(x)|; inf at 0 and the negative integers.
+    | rv.lgamma(rv.tensor([1.0, 5.0])) -> tensor([0.0000, 3.1781])"""
+
+
+@elementwise(numpy=np.log10, gradient=lambda f, dy, x: dy / (x * _LN10))
+def log10(input: Any) -> Tensor:
+    """The logarithm with base 10: -inf at 0, nan below.
+    | rv.log10(rv.tensor([1.0, 2.0])) -> tensor([0.0000, 0.3010])"""
+
+
+@elementwise(numpy=np.log2, gradient=lambda f, dy, x: dy / (x * _LN2))
+def log2(input: Any) -> Tensor:
+    """The logarithm with base 2: -inf at 0, nan below.
+    | rv.log2(rv.tensor([1.0, 8.0])) -> tensor([0., 3.])"""
+
+
+@elementwise(numpy=lambda x: x * x.dtype.type(1 / _DEGREE), gradient=lambda f, dy: dy * (1 / _DEGREE))
+def rad2deg(input: Any) -> Tensor:
+    """x radians in degrees: 180 x / pi. | rv.rad2deg(rv.tensor([3.14159265])) -> tensor([180.])"""
+
+
+@elementwise(numpy=np.sinc, gradient=_sinc_gradient, frees_result=True)
+def sinc(input: Any) -> Tensor:
+    """sin(pi x) / (pi x); 1 at 0. | rv.sinc(rv.tensor([0.0, 0.5])) -> tensor([1.0000, 0.6366])"""
+
+
+@elementwise(numpy=np.sinh, gradient=lambda f, dy, x: dy * f.cosh(x))
+def sinh(input: Any) -> Tensor:
+    """(e^x - e^-x) / 2 | rv.sinh(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.1752])"""
+
+
+@elementwise(_core.trunc, 0, numpy=np.trunc)
+def trunc(input: Any) -> Tensor:
+    """x without the part after the decimal point; the gradient is 0.
+    | rv.trunc(rv.tensor([1.5, -1.5])) -> tensor([ 1., -1.])"""
+
+
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
 # TENSORS finds public ops by their names (ops/slopes.py). These two are not public.
 TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
-
-document(
-    globals(),
-    """
-acos: The angle in [0, pi] with cosine x; nan outside [-1, 1]. | [1.0, 0.0] -> [0.0000, 1.5708]
-acosh: The inverse of cosh, log(x + sqrt(x^2 - 1)); nan below 1. | [1.0, 2.0] -> [0.0000, 1.3170]
-asin: The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1]. | [0.0, 1.0] -> [0.0000, 1.5708]
-asinh: The inverse of sinh, log(x + sqrt(x^2 + 1)). | [0.0, 1.0] -> [0.0000, 0.8814]
-atan: The angle in (-pi/2, pi/2) with tangent x. | [0.0, 1.0] -> [0.0000, 0.7854]
-atanh: The inverse of tanh, log((1 + x) / (1 - x)) / 2; nan outside [-1, 1]. | [0.0, 0.5] -> [0.0000, 0.5493]
-ceil: The least integer >= x; the gradient is 0. | [0.5, -0.5, 2.0] -> [1., -0., 2.]
-cosh: (e^x + e^-x) / 2 | [0.0, 1.0] -> [1.0000, 1.5431]
-deg2rad: x degrees in radians: x pi / 180. | [180.0] -> [3.1416]
-digamma: The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
-    | [1.0, 0.5] -> [-0.5772, -1.9635]
-erf: The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
-    | [0.0, 1.0] -> [0.0000, 0.8427]
-erfc: 1 - erf(x), accurate for large x. | [0.0, 1.0] -> [1.0000, 0.1573]
-erfinv: The inverse of erf on (-1, 1); inf at 1, nan outside. | [0.0, 0.5] -> [0.0000, 0.4769]
-exp2: 2^x | [0.0, 3.0] -> [1., 8.]
-floor: The greatest integer <= x; the gradient is 0. | [0.5, -0.5] -> [ 0., -1.]
-frac: x - trunc(x), the part after the decimal point, with the sign of x. | [1.5, -2.25] -> [ 0.5000, -0.2500]
-lgamma: The logarithm of |gamma(x)|; inf at 0 and the negative integers. | [1.0, 5.0] -> [0.0000, 3.1781]
-log10: The logarithm with base 10: -inf at 0, nan below. | [1.0, 2.0] -> [0.0000, 0.3010]
-log2: The logarithm with base 2: -inf at 0, nan below. | [1.0, 8.0] -> [0., 3.]
-rad2deg: x radians in degrees: 180 x / pi. | [3.14159265] -> [180.]
-sinc: sin(pi x) / (pi x); 1 at 0. | [0.0, 0.5] -> [1.0000, 0.6366]
-sinh: (e^x - e^-x) / 2 | [0.0, 1.0] -> [0.0000, 1.1752]
-trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1.5] -> [ 1., -1.]
-""",
-)
 
 
 @in_dtypes()
@@ -214,8 +297,7 @@ def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float |
     return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
 
 
-# With `dtypes`, whatever they are, the core calls the kernel for float32 and float64 only (see by_kernel).
-@by_kernel(_finite_by_kernels, dtypes=Dtypes())
+@by_kernel(_finite_by_kernels, floats=True)
 def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):

@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
-from ranvier.ops.elementwise.row import ROWS, Row, elementwise, of_kernel
-from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import none, row
+from ranvier.ops.elementwise.row import KEPT, ROWS, elementwise
+from ranvier.ops.rows import examples
+from ranvier.ops.rules import none
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
@@ -35,45 +35,68 @@ def _whole_square(x: Any) -> Any:
     return np.square(x.astype(np.int64) if x.dtype == np.bool_ else x)
 
 
-# The arguments are those of `row` in ops/rules.py. reads="y": the gradient is computed from y, not from x.
-# backward_kernel: the kernel that computes dx, as dx = dy y of exp is "mul", dx = dy / x of log is "div".
-# numpy: NumPy's function, for integers and bools. If it is a ufunc, the core runs its inner loops. If it is a
-# plain function, `ufunc` may name a ufunc: the core runs its inner loop for a dtype that has one.
-abs = of_kernel(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
-cos = of_kernel(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-exp = of_kernel(_core.exp, reads="y", backward_kernel="mul")
-expm1 = of_kernel(_core.expm1, lambda f, dy, y: dy * (y + 1.0), reads="y")
-log = of_kernel(_core.log, backward_kernel="div")
-log1p = of_kernel(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
-reciprocal = of_kernel(_core.reciprocal, lambda f, dy, y: -(dy * y * y), reads="y")
-sign = of_kernel(_core.sign, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
-sin = of_kernel(_core.sin, lambda f, dy, x: dy * f.cos(x))
-sqrt = of_kernel(_core.sqrt, lambda f, dy, y: dy / (y * 2.0), reads="y")
-square = of_kernel(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
+@elementwise(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
+def abs(input: Any) -> Tensor:
+    """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
+    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
+
+
+@elementwise(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
+def cos(input: Any) -> Tensor:
+    """The cosine of x radians. | rv.cos(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.5403])"""
+
+
+@elementwise(_core.exp, lambda f, dy, y: f.mul(dy, y), backward_kernel="mul")
+def exp(input: Any) -> Tensor:
+    """e^x | rv.exp(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 2.7183])"""
+
+
+@elementwise(_core.expm1, lambda f, dy, y: dy * (y + 1.0))
+def expm1(input: Any) -> Tensor:
+    """e^x - 1, accurate near 0 | rv.expm1(rv.tensor([0.0, 1e-8])) -> tensor([0.0000e+00, 1.0000e-08])"""
+
+
+@elementwise(_core.log, lambda f, dy, x: f.div(dy, x), backward_kernel="div")
+def log(input: Any) -> Tensor:
+    """The natural logarithm: -inf at 0, nan below.
+    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])"""
+
+
+@elementwise(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
+def log1p(input: Any) -> Tensor:
+    """log(1 + x), accurate near 0 | rv.log1p(rv.tensor([0.0, -1.0])) -> tensor([0., -inf])"""
+
+
+@elementwise(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
+def reciprocal(input: Any) -> Tensor:
+    """1 / x | rv.reciprocal(rv.tensor([4.0, 0.0])) -> tensor([0.2500,    inf])"""
+
+
+@elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
+def sign(input: Any) -> Tensor:
+    """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
+    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
+
+
+@elementwise(_core.sin, lambda f, dy, x: dy * f.cos(x))
+def sin(input: Any) -> Tensor:
+    """The sine of x radians. | rv.sin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8415])"""
+
+
+@elementwise(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
+def sqrt(input: Any) -> Tensor:
+    """The square root: nan below 0. | rv.sqrt(rv.tensor([4.0, 2.25])) -> tensor([2.0000, 1.5000])"""
+
+
+@elementwise(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
+def square(input: Any) -> Tensor:
+    """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
+
+
 absolute = abs
-document(
-    globals(),
-    """
-abs: |x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch). | [-1.5, 2.0] -> [1.5000, 2.0000]
-cos: The cosine of x radians. | [0.0, 1.0] -> [1.0000, 0.5403]
-exp: e^x | [0.0, 1.0] -> [1.0000, 2.7183]
-expm1: e^x - 1, accurate near 0 | [0.0, 1e-8] -> [0.0000e+00, 1.0000e-08]
-log: The natural logarithm: -inf at 0, nan below. | [1.0, 0.0, -1.0] -> [0., -inf, nan]
-log1p: log(1 + x), accurate near 0 | [0.0, -1.0] -> [0., -inf]
-reciprocal: 1 / x | [4.0, 0.0] -> [0.2500,    inf]
-sign: -1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0. | [-2.0, 0.0, 3.0]
-    -> [-1.,  0.,  1.]
-sin: The sine of x radians. | [0.0, 1.0] -> [0.0000, 0.8415]
-sqrt: The square root: nan below 0. | [4.0, 2.25] -> [2.0000, 1.5000]
-square: x^2 | [1.0, -3.0] -> [1., 9.]
-""",
-)
 
 
-# `row` without a gradient: y is constant between its jumps. np.round is a plain function, np.rint a ufunc.
-_ROUND = elementwise(
-    Row("round", row(_core.round), _core.round, partial(_of_bools, function=np.round), ufunc=np.rint)
-)
+_ROUND = elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 
 def round(input: Any, decimals: int = 0) -> Tensor:
@@ -177,8 +200,8 @@ def _whole_power(a: Any, b: Any) -> Any:
 
 # In _POWER b may be negative, so that integers need _whole_power. In _WHOLE_POWER b is a Python int >= 0
 # where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
-_POWER = elementwise(Row("pow", Pow, _core.pow, _whole_power))
-_WHOLE_POWER = elementwise(Row("pow", Pow, None, _whole_power, ufunc=np.power))
+_POWER = elementwise(_core.pow, numpy=_whole_power, node=Pow).op("pow")
+_WHOLE_POWER = elementwise(numpy=_whole_power, dtypes=KEPT, ufunc=np.power, node=Pow).op("pow")
 
 
 def pow(input: Any, exponent: Any) -> Tensor:

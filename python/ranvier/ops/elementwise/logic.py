@@ -12,8 +12,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
-from ranvier.ops.elementwise.row import Row, binary, unary
-from ranvier.ops.rows import document
+from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.rows import document, examples
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
@@ -34,7 +34,7 @@ def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
 
 
-def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> Row:
+def _bitwise(function: Callable[..., Any], of_bools: Any = None) -> elementwise:
     """of_bools: a kernel that gives the function of 0 and 1."""
 
     def instead(*operands: Any) -> Array | None:
@@ -42,7 +42,37 @@ def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> R
             return None
         return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
 
-    return Row(name, None, None, function, dtypes=OWN, check=_integers, number=_bits, instead=instead)
+    return elementwise(numpy=function, dtypes=OWN, check_dtype=_integers, number=_bits, instead=instead)
+
+
+@_bitwise(np.bitwise_and, _core.mul)
+def bitwise_and(input: Any, other: Any) -> Tensor:
+    """a & b, bit by bit. | rv.bitwise_and(rv.tensor([6, 5]), 3) -> tensor([2, 1])"""
+
+
+@_bitwise(np.bitwise_or, _core.maximum)
+def bitwise_or(input: Any, other: Any) -> Tensor:
+    """a | b, bit by bit. | rv.bitwise_or(rv.tensor([6, 5]), 3) -> tensor([7, 7])"""
+
+
+@_bitwise(np.bitwise_xor, _core.ne)
+def bitwise_xor(input: Any, other: Any) -> Tensor:
+    """a ^ b, bit by bit. | rv.bitwise_xor(rv.tensor([6, 5]), 3) -> tensor([5, 6])"""
+
+
+@_bitwise(np.invert, lambda x, out: _core.eq(x, 0.0, out))
+def bitwise_not(input: Any) -> Tensor:
+    """~x, bit by bit. | rv.bitwise_not(rv.tensor([0, 5])) -> tensor([-1, -6])"""
+
+
+@_bitwise(np.left_shift)
+def bitwise_left_shift(input: Any, other: Any) -> Tensor:
+    """a * 2^b, of integers. | rv.bitwise_left_shift(rv.tensor([1, 3]), 2) -> tensor([ 4, 12])"""
+
+
+@_bitwise(np.right_shift)
+def bitwise_right_shift(input: Any, other: Any) -> Tensor:
+    """floor(a / 2^b), of integers. | rv.bitwise_right_shift(rv.tensor([8, 5]), 1) -> tensor([4, 2])"""
 
 
 def _truth(name: str, x: Any) -> Any:
@@ -62,12 +92,6 @@ def _comparison(name: str, compare: Callable[..., Any]) -> Callable[[Any, Any], 
     return lambda input, other: compare(as_tensor(name, input), other)
 
 
-bitwise_and = binary(_bitwise("bitwise_and", np.bitwise_and, _core.mul))
-bitwise_or = binary(_bitwise("bitwise_or", np.bitwise_or, _core.maximum))
-bitwise_xor = binary(_bitwise("bitwise_xor", np.bitwise_xor, _core.ne))
-bitwise_not = unary(_bitwise("bitwise_not", np.invert, lambda x, out: _core.eq(x, 0.0, out)))
-bitwise_left_shift = binary(_bitwise("bitwise_left_shift", np.left_shift))
-bitwise_right_shift = binary(_bitwise("bitwise_right_shift", np.right_shift))
 logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
 logical_xor = _logical("logical_xor", operator.xor)
 greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)
@@ -81,12 +105,6 @@ def not_equal(input: Any, other: Any) -> Tensor:
 document(
     globals(),
     """
-bitwise_and: a & b, bit by bit. | [6, 5], 3 -> [2, 1]
-bitwise_or: a | b, bit by bit. | [6, 5], 3 -> [7, 7]
-bitwise_xor: a ^ b, bit by bit. | [6, 5], 3 -> [5, 6]
-bitwise_not: ~x, bit by bit. | [0, 5] -> [-1, -6]
-bitwise_left_shift: a * 2^b, of integers. | [1, 3], 2 -> [ 4, 12]
-bitwise_right_shift: floor(a / 2^b), of integers. | [8, 5], 1 -> [4, 2]
 logical_and: True where a and b are not 0; bool. | [1, 1], [0, 2] -> [False,  True]
 logical_or: True where a or b is not 0; bool. | [0, 1], [0, 0] -> [False,  True]
 logical_xor: True where exactly one of a and b is not 0; bool. | [1, 1], [0, 2] -> [ True, False]
@@ -126,3 +144,6 @@ def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
             return close
     except ValueError as error:
         raise OpError(unlike("isclose", a, b)) from error
+
+
+examples(globals())

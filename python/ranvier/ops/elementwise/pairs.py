@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise import fused
-from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.by_numpy import of_two
+from ranvier.ops.elementwise.arithmetic import add, div, mul, no_bools, sub
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import (
@@ -29,20 +29,24 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.elementwise.row import KEPT
+from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.rows import document, examples
+from ranvier.ops.slopes import TENSORS, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The slopes of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
+    """The gradients of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
 
-    def of_a(f: Any, a: Any, b: Any, y: Any) -> Any:
-        return f.where(first(a, b) | (b != b), 1.0, 0.0)
+    def of_a(f: Any, dy: Any, a: Any, b: Any) -> Any:
+        return dy * f.where(first(a, b) | (b != b), 1.0, 0.0)
 
-    return of_a, lambda f, a, b, y: 1.0 - of_a(f, a, b, y)
+    def of_b(f: Any, dy: Any, a: Any, b: Any) -> Any:
+        return dy * f.where(first(a, b) | (b != b), 0.0, 1.0)
+
+    return of_a, of_b
 
 
 def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
@@ -56,38 +60,75 @@ def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     return f.where(zero, 0.0, along / size / f.where(zero, 1.0, square) / size)
 
 
-def _log_or_zero(f: Any, a: Any, b: Any, y: Any) -> Any:
+def _log_or_zero(f: Any, a: Any, b: Any) -> Any:
     """The slope of xlogy by a."""
     zero = (a == 0) & (b <= 0)
     return f.where(zero, 0.0, f.log(f.where(zero, 1.0, b)))
 
 
-atan2 = of_two(
-    "atan2",
-    np.arctan2,
-    (lambda f, a, b, y: _over_square(f, b, a, b), lambda f, a, b, y: _over_square(f, -a, a, b)),
+@elementwise(
+    numpy=np.arctan2,
+    gradient=(
+        lambda f, dy, a, b: dy * _over_square(f, b, a, b),
+        lambda f, dy, a, b: dy * _over_square(f, -a, a, b),
+    ),
 )
+def atan2(input: Any, other: Any) -> Tensor:
+    """The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
+    gradients are 0 at (0, 0).
+    | rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0])) -> tensor([0.7854, 2.3562])"""
+
+
 arctan2 = atan2
-copysign = of_two(
-    "copysign",
-    np.copysign,
-    (lambda f, a, b, y: f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b)), None),
-    steps=True,
+
+
+@elementwise(
+    numpy=np.copysign,
+    gradient=(lambda f, dy, a, b: dy * f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b)), 0),
 )
-floor_divide = of_two("floor_divide", np.floor_divide, (None, None), KEPT, core=_core.floor_divide)
+def copysign(input: Any, other: Any) -> Tensor:
+    """|a| with the sign of b; the gradient of b is 0.
+    | rv.copysign(rv.tensor([1.0, -2.0]), -1.0) -> tensor([-1., -2.])"""
 
 
-def _of_rest(name: str, function: Any, core: Any, whole: Callable[[Any, Any, Any], Any]) -> Any:
-    """a less the whole quotient times b."""
-    slopes = (lambda f, a, b, y: 1.0, lambda f, a, b, y: -whole(f, a, b))
-    return of_two(name, function, slopes, KEPT, steps=True, core=core)
+@elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools)
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """floor(a / b), Python's //; the gradients are 0.
+    | rv.floor_divide(rv.tensor([-5.0, 5.0]), 3) -> tensor([-2.,  1.])"""
 
 
-fmod = _of_rest("fmod", np.fmod, _core.fmod, lambda f, a, b: f.trunc(a / b))
-remainder = _of_rest("remainder", np.remainder, _core.remainder, lambda f, a, b: f.floor_divide(a, b))
-hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
-fmax = of_two("fmax", np.fmax, _share(operator.ge), KEPT, steps=True)
-fmin = of_two("fmin", np.fmin, _share(operator.le), KEPT, steps=True)
+@elementwise(numpy=np.fmax, gradient=_share(operator.ge), dtypes=KEPT)
+def fmax(input: Any, other: Any) -> Tensor:
+    """The greater of a and b; where one is NaN, the other.
+    | rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0])) -> tensor([2., 3.])"""
+
+
+@elementwise(numpy=np.fmin, gradient=_share(operator.le), dtypes=KEPT)
+def fmin(input: Any, other: Any) -> Tensor:
+    """The smaller of a and b; where one is NaN, the other.
+    | rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0])) -> tensor([1., 3.])"""
+
+
+formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
+TENSORS.truncated_quotient = partial(
+    div, rounding_mode="trunc"
+)  # its slope is 0, also where that of a / b is inf
+
+
+@elementwise(
+    _core.fmod,
+    numpy=np.fmod,
+    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.truncated_quotient(a, b))),
+    check_dtype=no_bools,
+)
+def fmod(input: Any, other: Any) -> Tensor:
+    """The remainder of a / b with the sign of a: a - b trunc(a / b).
+    | rv.fmod(rv.tensor([-5.0, 5.0]), 3) -> tensor([-2.,  2.])"""
+
+
+@elementwise(numpy=np.hypot, gradient=(lambda f, dy, a, y: dy * (a / y), lambda f, dy, b, y: dy * (b / y)))
+def hypot(input: Any, other: Any) -> Tensor:
+    """sqrt(a^2 + b^2) without overflow. | rv.hypot(rv.tensor([3.0]), rv.tensor([4.0])) -> tensor([5.])"""
 
 
 def _next(a: Any, b: Any) -> Any:
@@ -102,18 +143,35 @@ def _next(a: Any, b: Any) -> Any:
     return np.where(np.isnan(values) | np.isnan(to), np.nan, y)
 
 
-nextafter = of_two(  # a half float has other neighbours than a float32
-    "nextafter",
-    _next,
-    (lambda f, a, b, y: (a != b).astype(y.dtype), None),
-    steps=True,
+# a half float has other neighbours than a float32
+@elementwise(
+    numpy=_next,
+    gradient=(lambda f, dy, a, b: dy * f.where(a != b, 1.0, 0.0), 0),
     dtypes=Dtypes("own", integers="floats"),
 )
-xlogy = of_two(
-    "xlogy",
-    lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
-    (_log_or_zero, lambda f, a, b, y: a / b),
+def nextafter(input: Any, other: Any) -> Tensor:
+    """The next number after a towards b; the gradient is that of a, and 0 where a = b.
+    | rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) -> tensor([1.0000])"""
+
+
+@elementwise(
+    _core.remainder,
+    numpy=np.remainder,
+    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.floor_divide(a, b))),
+    check_dtype=no_bools,
 )
+def remainder(input: Any, other: Any) -> Tensor:
+    """The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).
+    | rv.remainder(rv.tensor([-5.0, 5.0]), 3) -> tensor([1., 2.])"""
+
+
+@elementwise(
+    numpy=lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
+    gradient=(lambda f, dy, a, b: dy * _log_or_zero(f, a, b), lambda f, dy, a, b: dy * (a / b)),
+)
+def xlogy(input: Any, other: Any) -> Tensor:
+    """a log(b); 0 where a is 0, unless b is NaN.
+    | rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0])) -> tensor([0., 0.])"""
 
 
 def true_divide(input: Any, other: Any) -> Tensor:
@@ -136,7 +194,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     return _lerp(input, end, weight)
 
 
-@by_kernel(fused.lerp, dtypes=Dtypes())
+@by_kernel(fused.lerp, floats=True)
 @in_dtypes()
 def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
@@ -149,7 +207,7 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 
 def _added(name: str, joined: Any) -> Callable[..., Tensor]:
-    @by_kernel(getattr(_core, name), dtypes=Dtypes())
+    @by_kernel(getattr(_core, name), floats=True)
     @in_dtypes()
     def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
@@ -174,25 +232,12 @@ document(
     """
 addcdiv: x + value a / b | [1.0, 1.0], [1.0, 2.0], [2.0, 4.0] -> [1.5000, 1.5000]
 addcmul: x + value a b | [1.0, 1.0], [1.0, 2.0], [3.0, 4.0], value=0.5 -> [2.5000, 5.0000]
-atan2: The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
-    gradients are 0 at (0, 0). | [1.0, 1.0], [1.0, -1.0] -> [0.7854, 2.3562]
 clamp_max: x, at most max: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [1., 2.]
 clamp_min: x, at least min: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [2., 5.]
-copysign: |a| with the sign of b; the gradient of b is 0. | [1.0, -2.0], -1.0 -> [-1., -2.]
-floor_divide: floor(a / b), Python's //; the gradients are 0. | [-5.0, 5.0], 3 -> [-2.,  1.]
-fmax: The greater of a and b; where one is NaN, the other. | [1.0, float("nan")], [2.0, 3.0] -> [2., 3.]
-fmin: The smaller of a and b; where one is NaN, the other. | [1.0, float("nan")], [2.0, 3.0] -> [1., 3.]
-fmod: The remainder of a / b with the sign of a: a - b trunc(a / b). | [-5.0, 5.0], 3 -> [-2.,  2.]
-hypot: sqrt(a^2 + b^2) without overflow. | [3.0], [4.0] -> [5.]
 lerp: start + weight (end - start), from the nearer end: exactly end for a weight of 1.
     | [0.0, 10.0], [4.0, 20.0], 0.25 -> [ 1.0000, 12.5000]
-nextafter: The next number after a towards b; the gradient is that of a, and 0 where a = b. | [1.0], [2.0]
-    -> [1.0000]
-remainder: The remainder of a / b with the sign of b, Python's %: a - b floor(a / b). | [-5.0, 5.0], 3
-    -> [1., 2.]
 rsub: b - alpha a | [1.0, 2.0], 5 -> [4., 3.]
 true_divide: a / b: see :func:`ranvier.div`. | [1, 3], 2 -> [0.5000, 1.5000]
-xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0., 0.]
 """,
 )
 

@@ -1,164 +1,133 @@
-"""The row of an element-wise op, and the one way from operands to its result.
+"""The declaration of an element-wise op: ``@elementwise(...)`` above its public function.
 
-Most calls are answered in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
-other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does
-the rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, all errors.
+It says what computes the values, the gradients as formulas, the settings, and what other dtypes become. From
+it follow the public function, the op of the core that answers most calls, what Python does for all others
+(`compute.py`), the node of the tape, derivatives of any order, forward mode, and what ONNX and C need.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.ops.rules as rules
-from ranvier.observe import computed, is_recording, observers
-from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
-    Array,
-    as_number,
-    as_operand,
-    cast,
-    of_right_side,
-    result_dtype,
-    unlike,
-)
-from ranvier.tape.function import Dtypes, Function, rounded
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import HALVES, in_dtype
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.compute import DIVIDES, compute
+from ranvier.ops.elementwise.dtypes import Array, as_number
+from ranvier.ops.elementwise.node import node_of, settings_of
+from ranvier.ops.rows import made
+from ranvier.ops.rules import replaced
+from ranvier.tape.function import Dtypes, Function
+from ranvier.tape.inplace import written
+from ranvier.tensors.tensor import Tensor
 
-FLOATS, KEPT = Dtypes(integers="floats"), Dtypes()
-DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
+F = TypeVar("F", bound=Callable[..., Any])
+FLOATS, KEPT, REFUSED = Dtypes(integers="floats"), Dtypes(), Dtypes(integers="refused")
+ROWS: dict[str, elementwise] = {}
+"""The declarations by the names of their ops."""
 
 
-class Row(NamedTuple):
-    """What computes an op; it is named in errors.
+@dataclass(eq=False)
+class elementwise:
+    """The declaration of an op y = f(x) or f(a, b), a decorator of its public function.
 
-    node: makes the Function of float32 and float64, with_number and of_number those of f(x, 2.0) and
-    f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
-    numpy: NumPy's function of other dtypes; if it is a ufunc, the core runs its inner loops, else those of
-    `ufunc`, if there is one.
-    dtypes: of the op; halves that are not "own" are computed in float32.
-    check(name, dtype, *operands): raises for a common dtype that the op lacks.
+    The body of the function is its docstring. Its parameters are the operands, then the settings; with
+    ``inplace`` or ``out`` among them it can change x, or write to another tensor.
+
+    kernel: of the core, kernel(operands, settings, out); computes floats.
+    gradient: dx by operators and functions of f (`ops/slopes.py`), for two operands a pair: da and db. The
+        names of its parameters say what it reads: f, dy, the operands x, or a and b, the result y; all others
+        are settings. It is the formula of the core's kernel <name>_backward; where there is none, it runs
+        in its place. 0: y is constant between its jumps. None: y carries no gradient.
+    numpy: NumPy's function: beside a kernel of integers and bools, which are kept, else of floats. If it is a
+        ufunc, the core runs its inner loops on integers; else those of `ufunc`, if there is one.
+    dtypes: KEPT where NumPy's function is of all dtypes; REFUSED: floats only. Otherwise integers become
+        floats, unless there are a kernel and a function of NumPy.
+
+    of_integers(x, settings): the op of integers by others, in place of `numpy`.
+    check_settings(settings), check_dtype(name, dtype, operands): raise for those that the op lacks.
+    formula: y by operators and methods of Tensor, from x and the settings. Exports to other formats run it
+        where they have no such function. Without `gradient`, <name>_backward computes the first derivative,
+        and those of higher order follow from the formula.
+    kinks: the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward also
+        computes first ones.
+    backward_kernel: the name of a kernel of f that computes dx from dy and what `gradient` reads.
+    same_slope(settings): whether the slope computed from y is that computed from x. An op in place, which
+        writes y over x, then needs no copy of x.
+    frees_result: see Function. PyTorch saves operands of the op, not y, which the gradient here reads.
+    node: makes a Function of its own; with_number and of_number make those of f(x, 2.0) and f(2.0, x).
     number(name, x, dtype): what `numpy` gets for a number.
     instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
+
+    >>> import ranvier as rv
+    >>> @elementwise(numpy=lambda x: x**3, gradient=lambda f, dy, x: dy * (3.0 * x * x))
+    ... def cube(input): "The third power."
+    >>> cube(rv.tensor([2.0]))
+    tensor([8.])
     """
 
-    name: str
-    node: Callable[[], Function] | None = None
     kernel: Any = None
+    gradient: Any = None
     numpy: Any = None
+    dtypes: Any = None
+    ufunc: Any = None
+    of_integers: Callable[..., Tensor] | None = None
+    check_settings: Callable[..., object] | None = None
+    check_dtype: Callable[..., None] | None = None
+    formula: Any = None
+    kinks: bool = False
+    backward_kernel: str = ""
+    same_slope: Callable[..., bool] | None = None
+    frees_result: bool = False
+    node: Any = None
     with_number: Callable[[float], Function] | None = None
     of_number: Callable[[float], Function] | None = None
-    ufunc: Any = None
-    dtypes: Dtypes = KEPT
-    check: Callable[..., None] | None = None
     number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
     instead: Callable[..., Array | None] | None = None
+    name: str = ""
 
+    def __post_init__(self) -> None:
+        if self.dtypes is None:
+            self.dtypes = FLOATS if self.kernel is None or self.numpy is None else KEPT
+        self.settings = settings_of(self)
 
-ROWS: dict[str, Row] = {}
-"""The rows by the names of their ops."""
+    def op(self, name: str) -> Callable[..., Tensor]:
+        """The op of the core with this name, for functions that do more than call it."""
+        self.name = name
+        self.node = self.node or node_of(self)
+        ROWS.setdefault(name, self)
+        in_python = partial(compute, self)
+        if self.settings:
+            return _core._by_kernel(in_python, self.kernel, self.node, 1, True, None, -1, False, name)
+        kernels = self.kernel, self.loops(), self.node is None, name in DIVIDES
+        return _core._elementwise(in_python, *kernels, self.node, self.with_number, self.of_number, name)
 
+    def loops(self) -> Any:
+        """The ufunc whose inner loops compute dtypes without a kernel as they are; None: there is none."""
+        keeps = self.dtypes.integers == "kept"
+        return self.numpy if isinstance(self.numpy, np.ufunc) and keeps else self.ufunc
 
-def ufunc_of(row: Row) -> Any:
-    """The ufunc whose inner loops compute dtypes without a kernel as they are; None: there is none."""
-    keeps = row.dtypes.integers == "kept"
-    return row.numpy if isinstance(row.numpy, np.ufunc) and keeps else row.ufunc
-
-
-def elementwise(row: Row) -> Callable[..., Tensor]:
-    """The function of a row."""
-    ROWS.setdefault(row.name, row)
-    kernels = row.kernel, ufunc_of(row), row.node is None, row.name in DIVIDES
-    nodes = row.node, row.with_number, row.of_number
-    return _core._elementwise(partial(compute, row), *kernels, *nodes, row.name)
-
-
-def unary(row: Row) -> Callable[[Any], Tensor]:
-    """The public function of a row of one operand; `document` (ops/rows.py) writes its docstring."""
-    computed = elementwise(row)
-
-    def op(input: Any) -> Tensor:
-        return computed(input)
-
-    return op
-
-
-def binary(row: Row) -> Callable[[Any, Any], Tensor]:
-    """The public function of a row of two operands."""
-    computed = elementwise(row)
-
-    def op(input: Any, other: Any) -> Tensor:
-        return computed(input, other)
-
-    return op
-
-
-def of_kernel(
-    kernel: Any, gradient: Any = None, *, numpy: Any = None, ufunc: Any = None, **settings: Any
-) -> Callable[[Any], Tensor]:
-    """The public function y = f(x) of a kernel: gradient and settings as in `row` of ops/rules.py.
-
-    numpy: the function of integers and bools, which stay as they are; without it they are computed in floats.
-    """
-    node = rules.row(kernel, gradient, **settings)
-    dtypes = FLOATS if numpy is None else KEPT
-    return unary(Row(kernel.__name__, node, kernel, numpy, ufunc=ufunc, dtypes=dtypes))
-
-
-def compute(row: Row, *given: Any) -> Tensor:
-    y = _result(row, *given)
-    if not observers:
-        return y
-    return computed(row.numpy.__name__ if row.name == "clip" else row.name, given, y)
-
-
-def _result(row: Row, *given: Any) -> Tensor:
-    """The op of Tensors, arrays and numbers, which broadcast, by PyTorch's promotion of dtypes."""
-    try:
-        operands = [as_operand(row.name, x) for x in given]
-    except TypeError:
-        if len(given) == 2 and (answer := of_right_side(row.name, *given)) is not NotImplemented:
-            return answer
-        raise
-    dtype = result_dtype(*operands)
-    if row.dtypes.integers == "floats" and dtype.kind in "biu":
-        dtype = default.dtype
-    if dtype in HALVES and row.dtypes.halves != "own":
-        operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
-        wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
-        if not any(isinstance(x, Tensor) for x in wide):
-            wide[0] = cast(wide[0], F32)
-        return rounded(_result(row, *wide), dtype)  # a number may be beyond the range of halves
-    if dtype.kind == "f" and row.node is not None:
-        return row.node().apply(*(cast(x, dtype) for x in operands))
-    if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
-        return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
-    if row.check is not None:
-        row.check(row.name, dtype, *operands)
-    raw = [_raw(row, x, dtype) for x in operands]
-    if row.instead is not None and is_recording() and (y := row.instead(*raw)) is not None:
-        return wrap(y)
-    return by_numpy(_values, row, dtype, *raw)
-
-
-def _raw(row: Row, x: Any, dtype: np.dtype[Any]) -> Any:
-    """The operand of NumPy's function."""
-    return in_dtype(x._array, dtype) if isinstance(x, Tensor) else row.number(row.name, x, dtype)
-
-
-def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
-    if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
-        raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
-    try:
-        with np.errstate(all="ignore"):
-            return np.asarray(row.numpy(*raw))
-    except ValueError as error:
-        raise OpError(unlike(row.name, *raw)) from error
+    def __call__(self, function: F) -> F:
+        """The public function: a text of its own, since a call with *args takes as long as a small op."""
+        name, parameters = function.__name__, inspect.signature(function).parameters
+        scope: dict[str, Any] = {"op": self.op(name), "node": self.node, "check": self.check_settings}
+        scope |= {"Tensor": Tensor, "replaced": replaced, "written": written}
+        scope |= {"__name__": function.__module__, "__file__": function.__code__.co_filename}
+        given = ", ".join(p for p in parameters if p not in ("inplace", "out"))
+        x, _, settings = given.partition(", ")
+        lines = [f"check({settings})"] if self.check_settings is not None else []
+        if "inplace" in parameters:
+            floats = f"isinstance({x}, Tensor) and {x}._array.dtype.kind == 'f'"
+            y = f"node({settings}) if {floats} else op({given})"  # a node can write to the memory of x
+            lines.append(f"if inplace is not False: return replaced({name!r}, {x}, {y}, inplace)")
+        if "out" in parameters:
+            lines.append(f"if out is not None: return written({name!r}, out, op({given}))")
+        lines.append(f"return op({given})")
+        public = made(name, parameters.values(), "\n".join(lines), scope, "Tensor")
+        public.__doc__ = function.__doc__
+        function.__globals__.setdefault("__test__", {})[name] = public  # doctest skips what is made
+        return public

@@ -20,7 +20,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
-from ranvier.tape.function import OWN, Dtypes, Function
+from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.graph import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
@@ -77,13 +77,12 @@ def _convolution(name: str, dimensions: int, kernel: Any, at_maxima: Any = None)
     return kind
 
 
-class _Gradient(Function):
+class _Gradient(TakesHalves):
     """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
 
     place: 0 for that of x, 1 for that of w; shape: of the gradient.
     """
 
-    dtypes = OWN
     backward = by_rule
 
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:

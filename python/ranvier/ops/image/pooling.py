@@ -20,12 +20,12 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
-from ranvier.tape.function import OWN, Function, by_kernel
+from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
-class Pool(Function):
+class Pool(TakesHalves):
     """What the pools share. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
@@ -33,7 +33,6 @@ class Pool(Function):
     kernel_backward: Any
 
     adaptive = False
-    dtypes = OWN
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

@@ -244,7 +244,6 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
 
 
 @in_dtypes(Dtypes(autocast="float32"))
-@in_dtypes(Dtypes("own", "float32"))
 def grid_sample(
     input: Any,
     grid: Any,

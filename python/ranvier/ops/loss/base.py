@@ -51,6 +51,7 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     """A target in the dtype of x: float64 data can train a float32 model. Tensors of floats, which may have
     gradients, stay as they are."""
     dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
+    target = keep(np.asarray(target)) if isinstance(target, (int, float)) else target
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))
     if (

@@ -11,12 +11,12 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
-from ranvier.ops.neural.attention_shapes import by_groups, check_mask, scores_shape
+from ranvier.ops.neural.attention_masks import expect_on_scores
+from ranvier.ops.neural.attention_shapes import by_groups, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, HALVES, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -66,7 +66,8 @@ class Attention(Function):
     """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
 
     Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
-    Weights are in memory as (..., S, L), as the kernel computes them.
+    A query without visible keys has weights 0, and NaN ``with_weights``, as in PyTorch. Weights are in memory
+    as (..., S, L), as the kernel computes them.
     """
 
     dtypes = Dtypes(autocast="lower", beside=3)
@@ -125,10 +126,9 @@ class Attention(Function):
         """The results of a part of the queries, and its weights where they are kept."""
         masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
         q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
-        first = part.rows.start or 0
-        return _core.attention(
-            q, k, v, self.scale, self.is_causal, first, masks[0], masks[1], self.hides, keep, self.half
-        )
+        where = self.is_causal, part.rows.start or 0, masks[0], masks[1], self.hides
+        of_nothing = math.nan if self.with_weights and k.shape[-2] else 0.0
+        return _core.attention(q, k, v, self.scale, *where, keep, self.half, of_nothing)
 
     def _drop(self, weights: Any) -> Any:
         """Of weights or their gradient (..., S, L); what is dropped depends on the place in (..., L, S)."""
@@ -308,9 +308,7 @@ def scaled_dot_product_attention(
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0
     for mask in masks:
-        check_mask(mask, query, shape)
-        if is_causal:
-            raise OpError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
+        expect_on_scores(mask, query, shape, is_causal)
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     attention = Attention(scale, bool(is_causal), dropout_p, False)
@@ -342,9 +340,9 @@ def _attended(node: Any, *xs: Tensor) -> Any:
     saved = wrap(node.all_weights())
     scores = (q * node.scale) @ k.transpose(-1, -2)
     with no_grad():
-        seen = saved.sum(-1, keepdim=True) > 0.0
+        seen = (saved.sum(-1, keepdim=True) > 0.0) | node.with_weights
         c = where(saved > 0.0, saved.log() - scores, -math.inf)
-        c = where(seen, c, 0.0)  # queries without visible keys have weights 0
+        c = where(seen, c, 0.0)  # queries without visible keys have weights 0, or NaN: softmax of -inf
     count = 1 if packed else 3
     for mask, needed in zip(xs[count:], node.needs[count:], strict=True):
         scores = scores + mask if needed else scores

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.shape.repeat import repeat_interleave
-from ranvier.tensors.failures import DtypeError, OpError, misfit
+from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
@@ -73,19 +73,3 @@ def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
             "expected (..., L, E), (..., S, E) and (..., S, D)"
         )
     return *leading, of_q[-2], of_k[-2]
-
-
-def require_dtype_of_mask(op: str, name: str, mask: Tensor, x: Tensor) -> None:
-    own, wanted = mask._array.dtype, x._array.dtype
-    if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
-        raise DtypeError(f"[{op}] got {name} of dtype {own}; expected bool or {wanted}")
-
-
-def check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
-    require_dtype_of_mask(_NAME, "attn_mask", mask, x)
-    try:
-        fits = np.broadcast_shapes(mask.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise misfit(_NAME, {"attn_mask": tuple(mask.shape)}, f"one that broadcasts to {shape}")

@@ -16,7 +16,7 @@ from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import index, whole
+from ranvier.tensors.errors import flag, index, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
@@ -125,6 +125,8 @@ def embedding(
     | rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
     -> tensor([[4., 5.], [0., 1.]])"""
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
+    flag("embedding", "sparse", sparse)
+    scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
     if weight.ndim != 2:
         raise misfit("embedding", {"weight": weight.shape}, "2 dimensions (num_embeddings, embedding_dim)")
     if padding_idx is not None:

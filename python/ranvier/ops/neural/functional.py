@@ -7,7 +7,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.observe import value_read
-from ranvier.ops.activation.piecewise import LeakyRelu, hardtanh, leaky_relu, relu
+from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
@@ -79,7 +79,7 @@ def rrelu(
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     if not training:
-        return replaced("rrelu", x, LeakyRelu((lower + upper) / 2), inplace if x is input else False)
+        return leaky_relu(x, (lower + upper) / 2, inplace if x is input else False)
     slope = (uniform.slopes(x) * (upper - lower) + lower).to(x.dtype)
     return replaced("rrelu", input, where(x > 0, x, mul(x, slope)), inplace)
 

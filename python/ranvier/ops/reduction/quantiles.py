@@ -9,18 +9,18 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
-from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, singles
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
+from ranvier.ops.rules import without_derivative
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.errors import flag, number
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -45,7 +45,7 @@ def _quantile(
             f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected at least one "
             f"q in [0, 1] and one of {', '.join(modes)}"
         )
-    ndim, keepdim = x.ndim, flag(name, "keepdim", keepdim)
+    ndim = x.ndim
     if dim is None:
         x, at = reshape(x, (-1,)), 0
     else:

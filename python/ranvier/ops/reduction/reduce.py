@@ -24,7 +24,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
-from ranvier.tape.function import OWN, Dtypes, Function, by_kernel
+from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError, failure
 from ranvier.tensors.memory import filled_like, reshaped
@@ -42,11 +42,10 @@ class ValuesIndices(NamedTuple):
 
 
 @written_once()
-class Sum(Function):
+class Sum(TakesHalves):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
     channels_last = False
-    dtypes = OWN
 
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
         self.axes, self.keepdims, self.mean = axes, keepdims, mean
@@ -292,7 +291,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
                 raise renamed(error, name) from None
         return along(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
 
-    @by_kernel(find, dtypes=Dtypes(), result=ValuesIndices, name=name)
+    @by_kernel(find, floats=True, result=ValuesIndices, name=name)
     def along(input: Any, dim: Any, keepdim: bool) -> Any:
         x, axes, keepdims = _arguments(name, input, dim, keepdim, None, False)
         if axes is None or isinstance(axes, tuple):
@@ -324,7 +323,7 @@ def _place(name: str) -> Callable[..., Tensor]:
     def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
         return find(reshaped(x, -1), 0) if dim is None and not keepdim else find(x, dim, keepdim)
 
-    @by_kernel(kernel, dtypes=Dtypes(), name=name)
+    @by_kernel(kernel, floats=True, name=name)
     def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
         return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
 

@@ -20,7 +20,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tape.function import Function, by_kernel
 from ranvier.tensors.errors import flag, whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast
@@ -95,10 +95,11 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
+    flag("sort", "stable", stable)
     return _ordered(input, dim if axis is None else axis, descending, "sort")
 
 
-@by_kernel(_core.sort, dtypes=Dtypes(), result=ValuesIndices, takes=3)
+@by_kernel(_core.sort, floats=True, result=ValuesIndices, takes=3)
 def _ordered(input: Any, dim: Any, descending: Any, name: str) -> ValuesIndices:
     input, at, length = _along(name, input, dim)
     return _sorted(input, at, flag(name, "descending", descending), 0, length)
@@ -109,6 +110,7 @@ def argsort(
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
+    flag("argsort", "stable", stable)
     return _ordered(input, dim if axis is None else axis, descending, "argsort").indices
 
 
@@ -124,11 +126,12 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
+    flag("topk", "sorted", sorted)
     k = whole("topk", "k", k) if k is None else k  # None would mean all of them to the kernel
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
-@by_kernel(_core.sort, dtypes=Dtypes(), result=ValuesIndices, name="topk")
+@by_kernel(_core.sort, floats=True, result=ValuesIndices, name="topk")
 def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)
@@ -142,7 +145,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)"""
     input, at, length = _along("kthvalue", input, dim)
     k = _count("kthvalue", k, 1, length)
-    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, flag("kthvalue", "keepdim", keepdim))
+    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, keepdim)
 
 
 def median(
@@ -154,7 +157,7 @@ def median(
     PyTorch. Raises ValueError where there is no element.
     | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
     dim = dim if axis is None else axis
-    input, keepdim = as_tensor("median", input), flag("median", "keepdim", keepdim or keepdims)
+    input, keepdim = as_tensor("median", input), keepdim or keepdims
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:

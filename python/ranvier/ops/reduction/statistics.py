@@ -19,7 +19,7 @@ from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
-from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
+from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted
 from ranvier.tensors.recording import host
@@ -106,7 +106,7 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
 def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
-    @by_kernel(_core.running_extreme, dtypes=Dtypes(), result=ValuesIndices)
+    @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
     def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
         x = as_tensor(name, input)
         at, shape = _dim(name, dim, x.ndim), x.shape

@@ -21,6 +21,7 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
+from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, OpIndexError, broadcast_of, misfit, require_dtype
 from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
@@ -262,6 +263,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
     | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])"""
+    flag("gather", "sparse_grad", sparse_grad)
     return gathered(input, dim, index, True)
 
 

@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
-from ranvier.tape.function import OWN, Function, by_kernel
+from ranvier.tape.function import Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
@@ -24,10 +24,8 @@ _shape_of = attrgetter("shape")
 
 
 @written_once()
-class Concatenate(Function):
+class Concatenate(TakesHalves):
     """y = the arrays joined along an axis"""
-
-    dtypes = OWN
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -1,0 +1,87 @@
+// What ranks do between the programs of a batch's parts and that of the update: they add their gradients.
+#include <cmath>
+#include <optional>
+
+#include "bindings/binder/classes.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/ranks/rank_update.h"
+#include "bindings/replay/batch_run.h"
+
+namespace ranvier::bind {
+namespace {
+
+bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray_TYPE(x) == NPY_DOUBLE; }
+
+class BetweenRanks final : public Between {
+ public:
+  // total: its first element is the loss, of the parts and then of all ranks: the numbers of a batch are the
+  // sum and what this rank had. sum: None where there is one rank. divides: whether each rank may update a
+  // part of the weights.
+  BetweenRanks(const py::object& total, const py::object& sum, bool divides)
+      : total_(total), sum_(sum), divides_(divides) {
+    if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
+      fail_type("between_ranks", "got no array of floats for the sums of losses");
+    if (sum.is_none()) return;
+    ranks_ = &Given<RankSum>::of(sum.ptr());
+    milliseconds = 250;  // in the end the optimizer's state goes round
+  }
+
+  void begin(const Program& last) override {
+    if (ranks_ && divides_) parts_.emplace(last, *ranks_);
+  }
+
+  bool meet(bool stays) override {
+    numbers[1] = loss();
+    if (ranks_) {
+      const bool says = parts_ && parts_->pays() && stays;
+      if (!(divided_ ? parts_->add(says) : ranks_->add(says))) return false;
+      agreed = ranks_->agreed();
+    }
+    numbers[0] = loss();
+    return true;
+  }
+
+  // The whole update, or this rank's part. All ranks see the same loss.
+  bool finish(const Team& team, const std::function<bool()>& whole) override {
+    if (divided_ && !std::isfinite(numbers[0])) {
+      divided_ = false;
+      if (!parts_->complete()) return false;
+    }
+    if (!(divided_ ? parts_->run(team, !agreed) : whole())) return false;
+    divided_ = agreed;
+    return true;
+  }
+
+ private:
+  double loss() const {
+    const void* at = PyArray_DATA(as_array(total_));
+    return PyArray_TYPE(as_array(total_)) == NPY_DOUBLE ? *static_cast<const double*>(at)
+                                                        : *static_cast<const float*>(at);
+  }
+
+  const py::object total_, sum_;
+  const bool divides_;
+  RankSum* ranks_ = nullptr;
+  std::optional<RankUpdate> parts_;
+  bool divided_ = false;  // whether each rank makes a part of the update that comes
+};
+
+py::object between_ranks(PyObject*, PyObject* const* a, Py_ssize_t) {
+  using Holder = std::unique_ptr<Between>;
+  const auto object = [&](int i) { return Given<py::object>::of(a[i]); };
+  Holder made = std::make_unique<BetweenRanks>(object(0), object(1), Given<bool>::of(a[2]));
+  return Object<Holder>::holding(std::make_unique<Holder>(std::move(made)));
+}
+
+PyMethodDef g_functions[] = {
+    method<between_ranks, 3>("between_ranks",
+                             "between_ranks(total: Array, sum: RankSum | None, divides: bool, /) -> Between"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_between_ranks(Module m) {
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,91 @@
+"""A program from a recording: what is put together, and why it may not be."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.compile import gradients as of_gradients
+from ranvier.compile.policy import Policy
+from ranvier.compile.program import Program
+from ranvier.compile.reads import Reads
+from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, Run, holds_any, require_replayable
+from ranvier.compile.results import Results
+from ranvier.compile.walk import Walk
+from ranvier.grad_mode import mode
+from ranvier.tensors.memory import Array
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor
+
+
+def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None = None) -> Program:
+    """The program of a recorded run. Raises CaptureError where a replay could not repeat it.
+
+    key: the signature of the call. function: that ran.
+    walk: what a step of the library's own leads to, of which no code was read.
+    """
+    result, recording, arguments = run.result, run.recording, run.arguments.arrays
+    results, tensors, kinds = Results.of_run(result, recording.core)
+    outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
+    of_gradients.forget_local(recording)
+    gradients = of_gradients.left_by(recording)
+    kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
+    require_replayable(recording, kinds, outputs + kept, result)
+    modules = _lasting(recording.modules)
+    core = _core.Program(recording.core, arguments, outputs, kept, _watched(modules))
+    leaves = [leaf for leaf, _ in gradients]
+    roots = [(function, "the step"), *run.arguments.others]
+    reads = Reads(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
+    fault = (
+        reads.of_run(recording, modules, results.fixed, walk)
+        or of_gradients.shared(kept)
+        or of_gradients.odd(recording, gradients)
+        or _shares_memory(recording, arguments, reads)
+    )
+    groups = {id(g): g for _, optimizer, _ in recording.plans for g in optimizer.param_groups}
+    if not fault and holds_any(result, reads.walk.seen | groups):
+        fault = "the step returns a list or dict that it reads, which a replay would copy; return what is new"
+    if fault:
+        raise CaptureError(fault, result)
+    results.find_makers(tensors, gradients, reads.walk.tensors)
+    left, changed = of_gradients.changes(recording, kept)
+    return Program(core, key, recording.plans, modules, results, reads, changed, left)
+
+
+def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:
+    """Why arguments or settings of optimizers stand for memory that the step uses otherwise, or ""."""
+    if _core.share_memory([t._array for t in reads.walk.tensors], arguments):
+        return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
+    held = [array for plan, *_ in recording.plans for array in plan.in_memory]
+    if _core.share_memory(held, [t._array for t in recording.changed.values()]):
+        return CHANGES_SETTINGS
+    return ""
+
+
+def _lasting(modules: dict[int, Any]) -> list[Any]:
+    """The modules that outlive the step: others were made in it, and end with the recording's reference."""
+    references = [ref(m) for m in modules.values()]
+    modules.clear()
+    return [m for r in references if (m := r()) is not None]
+
+
+def _watched(modules: list[Any]) -> list[Tensor]:
+    """Parameters and buffers, each in separate memory, of a step without a tape.
+
+    With a tape they are likely to change, and what was prepared from them would not last.
+    """
+    if mode.enabled:
+        return []
+    tensors = {id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}
+    return [t for t in tensors.values() if hasattr(t, "_array") and _is_alone(t._array)]
+
+
+def _is_alone(array: Array) -> bool:
+    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    base = array.base
+    if base is None:
+        return True
+    return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes

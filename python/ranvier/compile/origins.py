@@ -1,0 +1,126 @@
+"""Whose code it is, and what a step may do with it: one table.
+
+Only the user's own code is read for names. The library's classes declare what a step may depend on
+(`library.py`); of Python's and NumPy's code it is known which functions depend on their arguments alone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import types
+
+import numpy as np
+
+from ranvier.observe import package
+from ranvier.tensors.tensor import Tensor
+
+PACKAGE = package()
+_PYTHON = os.path.dirname(os.__file__) + os.sep
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+# Python's own modules whose functions depend on their arguments alone.
+_PURE = """
+_collections_abc _weakrefset abc bisect collections/__init__ collections/abc contextlib copy copyreg
+dataclasses enum fractions functools heapq numbers operator re/__init__ re/_compiler re/_parser re reprlib
+statistics string types typing weakref
+"""
+_PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
+    _PYTHON + name.replace("/", os.sep) + ".py" for name in _PURE.split()
+)
+# NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
+_PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
+_NUMPY_SETTINGS = (
+    "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
+)  # fmt: skip
+
+
+# Whose code it is: the user's, or that of an installed package; this library's; that of an import, which is
+# no part of the step; Python's, of a module in `_PURE`; all other of Python's, and of NumPy's; NumPy's, of
+# arguments alone; NumPy's, of its settings.
+USER, LIBRARY, IMPORT, PURE, PYTHON, NUMPY, NUMPY_SETTINGS = range(7)
+
+
+def origin_of(file: str, module: str = "") -> int:
+    """Whose code of this file is. module: in which it runs, by which generated code is known."""
+    if file.startswith(PACKAGE) or (file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))):
+        return LIBRARY
+    if file in _PURE_FILES:
+        return PURE
+    if file.startswith(_NUMPY):
+        if not file.startswith(_PURE_NUMPY):
+            return PYTHON
+        return NUMPY_SETTINGS if file.endswith(_NUMPY_SETTINGS) else NUMPY
+    if file.startswith("<frozen "):
+        return IMPORT if file.startswith("<frozen importlib") else PYTHON
+    return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
+
+
+# What is noted of code that a step enters: its names, of which the guards are made; that it ran, so that its
+# functions are compared; that it looks at the code of functions, too; that it was called, so that no guard
+# may come to it; neither it nor what it calls; nothing.
+READ, RAN, LOOKS, CALLED, IGNORED, NOTHING = range(6)
+
+_USER, _NOT_READ = {USER}, {USER, PURE}  # what pure functions call, the user's code calls by them
+# Methods of the library that read all of an object's settings.
+_SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
+# What functions of dataclasses read has no name in the code; a method of string.Formatter looks names up.
+_AS_DATA, _LOOKS_UP = frozenset({"asdict", "astuple"}), frozenset({"get_field"})
+# Methods of `os.environ`, which guards compare.
+_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})
+_OF_CODE = frozenset({"signature", "parameters"})
+# Whose, in which module ("": any), with which names (None: all); the callers whose call makes the step eager;
+# what is noted. The first row that fits counts.
+_RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
+    (LIBRARY, "", _SHOW_ALL, {*range(7)} - {LIBRARY}, NOTHING),
+    (LIBRARY, "", None, set(), RAN),
+    (IMPORT, "", None, set(), IGNORED),
+    (PURE, "", _LOOKS_UP, {*range(7)}, RAN),
+    (PURE, "", _AS_DATA, _USER, RAN),
+    (PURE, "", None, set(), RAN),
+    (PYTHON, "os", _ENVIRONMENT, set(), RAN),
+    (PYTHON, "inspect", _OF_CODE, set(), LOOKS),
+    (PYTHON, "", None, _NOT_READ, CALLED),
+    (NUMPY_SETTINGS, "", None, _NOT_READ, NOTHING),
+    (NUMPY, "", None, set(), NOTHING),
+    (USER, "", None, set(), READ),
+)
+
+
+def rule_of(origin: int, module: str, name: str) -> tuple[set[int], int]:
+    """Of a function: the callers whose call makes the step eager, and what is noted."""
+    for whose, of, names, refused_from, noted in _RULES:
+        if whose == origin and of in ("", module) and (names is None or name in names):
+            return refused_from, noted
+    raise ValueError(origin)
+
+
+# --- classes
+_IN_C = (
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
+    types.BuiltinFunctionType,
+)  # fmt: skip
+
+
+def is_of_library(kind: type) -> bool:
+    return kind.__module__.startswith("ranvier.")
+
+
+def is_python_class(kind: type) -> bool:
+    """Whether a class is made by Python code: it has no function of its own that is made in C."""
+    if kind is object or getattr(builtins, kind.__name__, None) is kind:
+        return False
+    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
+        return True
+    for value in vars(kind).values():
+        if type(value) in _IN_C:
+            if kind in (getattr(value, "__objclass__", 0), getattr(value, "__self__", 0)):
+                return False
+        elif type(value).__name__ in ("instancemethod", "cython_function_or_method"):
+            return False
+    return True
+
+
+def is_read(kind: type) -> bool:
+    """Whether the code of a class is read: it is the user's."""
+    return origin_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is USER

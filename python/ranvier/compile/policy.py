@@ -1,0 +1,94 @@
+"""What differs between kinds of compiled functions: `CompiledFunction` asks its policy at each such point.
+
+A plain function has a `Policy`, which changes nothing. A subclass overrides the methods of the points where
+its kind differs; their names say when they are called. A policy holds no reference to the function.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from ranvier.compile.program import Program
+from ranvier.compile.record import Call, callers_level
+from ranvier.compile.walk import Walk
+from ranvier.nn import Module
+from ranvier.tensors.recording import Recording
+
+if TYPE_CHECKING:
+    from ranvier.compile.compiled import CompiledFunction
+
+
+class Policy:
+    """Of a plain function.
+
+    Attributes:
+        forward_only: whether this is a model that always runs without a tape.
+        as_tensors: whether arrays of NumPy arrive as Tensors.
+        clones: whether a model may return a copy of an argument in its place.
+        waits: whether each signature is recorded only when it comes back.
+        is_kept: whether an object keeps the function, so that a copy of the object starts without it.
+    """
+
+    forward_only = as_tensors = waits = is_kept = False
+    clones = True
+
+    def code_of(self, function: Any) -> int:
+        """A number that functions of the same code have in common, as if one is made anew in each call."""
+        while isinstance(function, functools.partial):
+            function = function.func
+        if isinstance(function, Module):
+            return hash(tuple([id(type(m)) for m in Module.modules(function)]))
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        return hash(code) if isinstance(code, CodeType) else id(type(function))
+
+    def in_copies(self, function: Any) -> Any:
+        """The function of a copy."""
+        return function
+
+    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Makes a call that the core does not answer itself."""
+        return call._answer(args, kwargs)
+
+    def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a call, from those of `run`."""
+        return args
+
+    def before_first(self, function: Any, call: Call) -> tuple[Program | None, Walk | None]:
+        """Before the first recording of a signature: a program that serves it already, and what the step
+        leads to if it is known that no code of the user's runs in it."""
+        return None, None
+
+    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
+        """Whether a run is recorded; else it is eager."""
+        return True
+
+    def after_recording(self, recording: Recording, result: Any) -> str:
+        """Why a run that can be replayed must not be; "": it may."""
+        return ""
+
+    def after_check(self, key: Any, program: Program) -> None:
+        """After a check that has found no difference."""
+
+    def when_refused(self, call: CompiledFunction, why: str) -> None:
+        """When calls run eagerly, for a reason: at the first one."""
+        name = getattr(call, "__qualname__", type(call._function).__qualname__)
+        warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
+
+    def when_resting(self, call: CompiledFunction, calls: int) -> None:
+        """When so many of the next calls run eagerly without being looked at."""
+
+
+class OfMethod(Policy):
+    """Of the compiled method of one object."""
+
+    is_kept = True
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = ref(owner)
+
+    def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self._owner(), *args

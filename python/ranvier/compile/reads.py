@@ -1,0 +1,114 @@
+"""What a program reads besides its arguments, and the guards by which the core notices a change of it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+from ranvier.compile import gradients as of_gradients
+from ranvier.compile.kinds import GuardKind
+from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
+from ranvier.compile.walk import Walk
+from ranvier.grad_mode import mode
+from ranvier.ops.making import random
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor
+
+EARLIER = "the gradient of an earlier step"
+
+
+@dataclass(eq=False)
+class Reads:
+    """The guards of one program.
+
+    Attributes:
+        leaves: Tensors whose gradients the step leaves.
+        roots: the function and the arguments that are no arrays, with their names.
+        walk: what they lead to.
+        forward_only: whether the step runs without a tape.
+        users: whether code of the user's runs in the step.
+        nothing_else: whether a replay needs no more than what the library's code reads: no name in code of
+            the user's, and no gradient of an earlier step.
+    """
+
+    core: Any
+    plans: list[Any]
+    leaves: list[Tensor]
+    roots: list[tuple[Any, str]]
+    forward_only: bool = False
+    users: bool = False
+    nothing_else: bool = True
+    walk: Any = None
+    _carried: list[tuple[Any, int]] = field(default_factory=list)
+    _moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
+
+    def of_form(self, walk: Walk) -> None:
+        """Takes what a step leads to that has the form of another one."""
+        self._find_rest(walk)
+        self.core.set_guards(walk.all())
+
+    def of_run(
+        self, recording: Recording, modules: list[Any], fixed: list[Tensor | None], walk: Walk | None = None
+    ) -> str:
+        """Finds what a run has read; "" or why it cannot be compared.
+
+        modules: those that outlive the step. fixed: results that do. walk: what it leads to, where that is
+        known.
+        """
+        if walk is None:
+            walk = Walk(recording.executed)
+            walk.run([*self.roots, *[(m, f"a layer {type(m).__name__}") for m in modules]])
+        self._find_rest(walk)
+        if self._moves is None:
+            self._carried = of_gradients.carried_over(recording)
+        self._find_gradients(recording, walk, fixed)  # last, since they may move
+        self.core.set_guards(walk.all())
+        return walk.fault
+
+    def _find_rest(self, walk: Walk) -> None:
+        """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""
+        self.walk = walk
+        walk.add((GuardKind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
+        if not self.forward_only:
+            walk.add((GuardKind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
+        stream = random.current()
+        if self.core.overlaps([stream.state]):  # the step draws from it
+            walk.add((GuardKind.CALL, random.current, "", stream, "the random stream of this thread"))
+        for plan, optimizer, group in self.plans:
+            guard_optimizer(walk, plan, optimizer, group)
+        guard_hooks(walk, self.leaves)
+        walk.drain()
+        walk.refuse_unreached()
+
+    def _find_gradients(self, recording: Recording, walk: Walk, fixed: list[Tensor | None]) -> None:
+        updated = [p for plan, *_ in self.plans for p in plan.active]
+        if self._moves is None:
+            used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
+            others = [*walk.tensors, *(t for t in fixed if t is not None)]
+            moves = of_gradients.movable(recording, list(used.values()), others)
+            self._moves = {id(leaf): leaf for leaf, _ in moves}
+            self.core.let_move(moves)
+        expected: dict[int, Any] = {key: (leaf, "grad", -1) for key, leaf in self._moves.items()}
+        for leaf, address in self._carried:
+            expected.setdefault(id(leaf), (leaf, "grad", address))
+        for leaf, address in of_gradients.not_made(recording, [*updated, *walk.tensors]):
+            expected.setdefault(id(leaf), (leaf, None, address))
+        for leaf, key, address in expected.values():
+            walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
+        # The step may ask whether there is one.
+        asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
+        for t in asked:
+            exists = of_gradients.before(recording, t) is not None
+            walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
+        self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
+
+    def changed(self) -> str:
+        """The first guarded value that has changed, in words; "" where none has."""
+        place = self.core.first_changed()
+        return "" if place < 0 else self.walk.text(place)
+
+
+def may_change(text: str) -> bool:
+    """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+    return text == EARLIER or text.startswith(f"{STATE} of ")

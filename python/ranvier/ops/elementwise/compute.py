@@ -1,0 +1,102 @@
+"""The one way from operands of an element-wise op to its result, in Python.
+
+Most calls are answered in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
+other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does
+the rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, all errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.observe import computed, is_recording, observers
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_operand,
+    as_tensor,
+    cast,
+    of_right_side,
+    result_dtype,
+    unlike,
+)
+from ranvier.tape.function import rounded
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import HALVES, in_dtype
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+
+DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
+
+
+def compute(row: Any, *given: Any) -> Tensor:
+    """The op of a row (`row.py`) on its operands, which its settings follow."""
+    if row.settings:
+        return _result(row, given[:1], given[1:])
+    y = _result(row, given)
+    if not observers:
+        return y
+    return computed(row.numpy.__name__ if row.name == "clip" else row.name, given, y)
+
+
+def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
+    """The op of Tensors, arrays and numbers, which broadcast, by PyTorch's promotion of dtypes."""
+    try:
+        operands = [as_operand(row.name, x) for x in given]
+    except TypeError:
+        if len(given) == 2 and (answer := of_right_side(row.name, *given)) is not NotImplemented:
+            return answer
+        raise
+    dtype = result_dtype(*operands)
+    if row.dtypes.integers == "floats" and dtype.kind in "biu":
+        dtype = default.dtype
+    elif row.of_integers is not None and dtype.kind in "iu":
+        return row.of_integers(as_tensor(row.name, operands[0]), *settings)
+    if dtype.kind == "f" and row.node is not None and len(operands) == 1:
+        return row.node(*settings).apply(cast(operands[0], dtype))
+    if dtype in HALVES and row.dtypes.halves != "own":
+        operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
+        wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
+        if not any(isinstance(x, Tensor) for x in wide):
+            wide[0] = cast(wide[0], F32)
+        return rounded(_result(row, wide), dtype)  # a number may be beyond the range of halves
+    if dtype.kind == "f" and row.node is not None:
+        return row.node().apply(*(cast(x, dtype) for x in operands))
+    if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
+        return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
+    if row.dtypes.integers == "refused":
+        raise DtypeError(f"[{row.name}] got x of dtype {dtype}; expected float32 or float64")
+    if row.check_dtype is not None:
+        row.check_dtype(row.name, dtype, *operands)
+    raw = [_raw(row, x, dtype) for x in operands]
+    if row.instead is not None and is_recording() and (y := row.instead(*raw)) is not None:
+        return wrap(y)
+    return by_numpy(_of_integers, row, dtype, *raw)
+
+
+def _raw(row: Any, x: Any, dtype: np.dtype[Any]) -> Any:
+    """The operand of NumPy's function."""
+    return in_dtype(x._array, dtype) if isinstance(x, Tensor) else row.number(row.name, x, dtype)
+
+
+def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:
+    if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
+        raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
+    return values(row.name, row.numpy, *raw)
+
+
+def values(name: str, function: Any, *operands: Any) -> Array:
+    """What a function of NumPy gives for arrays that broadcast."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(*operands))
+    except ValueError as error:
+        raise OpError(unlike(name, *operands)) from error
+
+
+def floats(name: str, function: Any, *operands: Array) -> Array:
+    """The same in the dtype of the operands."""
+    return values(name, function, *operands).astype(np.result_type(*operands), copy=False)

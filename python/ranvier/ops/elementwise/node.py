@@ -1,0 +1,146 @@
+"""The Function of an element-wise op that is declared by formulas (`row.py`).
+
+A class gets a forward and a backward of its own, with its kernels: those of a common base class would look
+them up at each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from inspect import Parameter
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops.elementwise.compute as compute
+import ranvier.ops.slopes as slopes
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.rows import made
+from ranvier.ops.rules import diagonal, recomputed
+from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
+from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
+from ranvier.tape.graph import on_arrays
+from ranvier.tensors.recording import host
+
+PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # of the parameters of a formula that are no settings
+
+
+def _parameters(formula: Any) -> tuple[str, ...]:
+    code = getattr(formula, "__code__", None)
+    return code.co_varnames[: code.co_argcount] if code else ()
+
+
+def _gradients(row: Any) -> tuple[Any, ...]:
+    return row.gradient if isinstance(row.gradient, tuple) else (row.gradient,)
+
+
+def settings_of(row: Any) -> tuple[str, ...]:
+    """The settings of a declaration: what its formulas have as other parameters."""
+    names = [name for formula in (*_gradients(row), row.formula) for name in _parameters(formula)]
+    return tuple(dict.fromkeys(name for name in names if name not in PLACES and name not in ("f", "dy")))
+
+
+def node_of(row: Any) -> Any:
+    """The class of nodes of a declaration; None: its results carry no gradient."""
+    if row.gradient is row.formula is None:
+        return None
+    operands = "ab" if len(_gradients(row)) > 1 else "x"
+    gradients = [_gradient(row, gradient, operands, i) for i, gradient in enumerate(_gradients(row))]
+    calls, read = [call for call, _ in gradients], [name for _, names in gradients for name in names]
+    saves = {name: PLACES[name] for name in read}
+    methods: dict[str, Any] = {"of_element": operands == "x", "frees_result": row.frees_result}
+    if operands != "x":  # what one gradient alone reads
+        methods["reads"] = {
+            name: i for i, (_, names) in enumerate(gradients) for name in names if read.count(name) == 1
+        }
+    methods |= {"saves": saves, "dtypes": row.dtypes, **_methods(row, operands, saves, calls)}
+    if row.kernel is not None and operands == "x":
+        # A y that is rounded to half floats would give an inexact gradient: with one, halves use float32.
+        methods["dtypes"] = Dtypes("forward") if "y" in saves else OWN
+    title = "".join(map(str.capitalize, row.name.split("_")))
+    kind = type(title, (Function,), methods)
+    if row.kinks:
+        diagonal(kind, kinks=True)
+    elif row.gradient is None:
+        numbers = row.settings
+        recomputed("x", kinds=(kind,))(
+            in_dtypes()(lambda node, x: row.formula(x, *(getattr(node, name) for name in numbers)))
+        )
+    else:
+        written_once(**saves)(kind)
+    return kind
+
+
+def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list[str]]:
+    """The text of a gradient in backward, and what it reads of operands and result."""
+    shape = "dy.shape" if operands == "x" else f"self.shapes[{i}]"
+    if isinstance(gradient, int):
+        return f"f.zeros_of({shape}, dy)", []
+    read = [name for name in _parameters(gradient) if name in PLACES] if gradient else ["x"]
+    name = row.backward_kernel or f"{row.name}_backward" + f"_of_{operands[i]}" * (operands != "x")
+    if gradient is not None and not row.backward_kernel:
+        # The steps of the formula run in float32 for half floats, and the result is rounded once.
+        once = in_dtypes()(gradient)
+        formula_of(name)(once)
+        if row.kernel is None:
+            setattr(KERNELS, name, partial(host, _by_numpy, gradient))
+        elif not hasattr(KERNELS, name):
+            setattr(KERNELS, name, _on_arrays(once))
+    arguments = ", ".join(["dy", *(f"self.{part}" for part in (*read, *row.settings))])
+    call = f"f.{name}({arguments})"
+    return (call if operands == "x" else f"f.sum_to({call}, {shape})"), read
+
+
+def _on_arrays(formula: Any) -> Any:
+    """A function of arrays in place of a kernel; formula: of the namespace TENSORS and Tensors."""
+    nothing: Any = None
+    return lambda *arrays: on_arrays(lambda node, *xs: formula(TENSORS, *xs), nothing, *arrays)
+
+
+def _by_numpy(gradient: Any, dy: Array, *saved: Array) -> Array:
+    """A formula where NumPy computes the values, too: the functions of f have NumPy's names."""
+    with np.errstate(all="ignore"):
+        return np.asarray(gradient(np, dy, *saved), dy.dtype)
+
+
+def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
+    """The methods of a class of nodes: what differs from class to class is text, which is compiled."""
+    names, settings = ", ".join(operands), row.settings
+    if row.kernel is None:
+        y = f"host(floats, name, function, {names})"
+    else:
+        y = f"kernel({', '.join([*operands, *(f'self.{name}' for name in settings)])}, out)"
+    forward = [f"self.{name} = {name}" for name in operands if name in saves]
+    if operands != "x":
+        forward.append("self.shapes = (a.shape, b.shape)")
+    forward += [f"self.y = y = {y}", "return y"] if "y" in saves else [f"return {y}"]
+    backward = [f"return {gradients[0]}"]
+    if operands != "x":
+        of_a, of_b = (f"({part} if self.needs[{i}] else None)" for i, part in enumerate(gradients))
+        backward = [f"return {of_a}, {of_b}"]
+    scope = {**vars(slopes), "kernel": row.kernel, "host": host, "floats": compute.floats}
+    scope |= {"name": row.name, "function": row.numpy}
+    methods = {
+        "forward": _method("forward", [*operands, _default("out", None)], forward, scope),
+        "backward": _method("backward", ["dy", _default("f", KERNELS)], backward, scope),
+        "reads_old": operands == "x" and "x" in saves,  # an op in place copies x first
+    }
+    if settings:
+        lines = [f"self.{name} = {name}" for name in settings]
+        methods["__init__"] = _method("__init__", settings, lines, scope)
+    if (same := row.same_slope) is not None:
+        methods["reads_old"] = property(lambda node: not same(*(getattr(node, name) for name in settings)))
+    if (formula := row.formula) is not None:
+        methods["formula"] = lambda node, x: formula(
+            as_tensor(row.name, x), *(getattr(node, name) for name in settings)
+        )
+    return methods
+
+
+def _method(name: str, parameters: Iterable[Any], lines: list[str], scope: dict[str, Any]) -> Any:
+    return made(name, ["self", *parameters], "\n".join(lines), scope)
+
+
+def _default(name: str, value: Any) -> Parameter:
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value)
