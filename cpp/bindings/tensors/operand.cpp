@@ -1,7 +1,6 @@
 #include "bindings/tensors/operand.h"
 
 #include <algorithm>
-#include <cstdarg>
 
 #include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
@@ -87,17 +86,8 @@ py::object Operand::fitting(const Kind& kind, const py::object& setting) const {
   }
 }
 
-void Operand::fail(Fault fault, const char* format, ...) const {
-  va_list values;
-  va_start(values, format);
-  PyObject* const text = PyUnicode_FromFormatV(format, values);
-  va_end(values);
-  bind::fail(fault, PyUnicode_AsUTF8(op), {PyUnicode_AsUTF8(checked(text).ptr())});
-}
-
 void Operand::fail_shape(const py::object& target, const char* expected) const {
-  fail(Fault::value, "got shape %R for x of shape %R; expected %s", target.ptr(), shape_of(array()).ptr(),
-       expected);
+  fail(Fault::value, "got shape ", target, " for x of shape ", shape_of(array()), "; expected ", expected);
 }
 
 }  // namespace ranvier::bind

@@ -47,8 +47,10 @@ struct Operand {
   py::object view(const Kind& kind, const Setting& setting) const;
   // The same, or nothing where NumPy's error means that the setting does not fit x.
   py::object fitting(const Kind& kind, const py::object& setting) const;
-  // format: as of PyUnicode_FromFormat.
-  [[noreturn]] void fail(Fault fault, const char* format, ...) const;
+  template <class... P>
+  [[noreturn]] void fail(Fault fault, const P&... pieces) const {
+    bind::fail(fault, PyUnicode_AsUTF8(op), {Piece(pieces)...});
+  }
   [[noreturn]] void fail_shape(const py::object& target, const char* expected) const;
 };
 

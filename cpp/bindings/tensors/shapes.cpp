@@ -33,7 +33,7 @@ py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
   if (!x.ndim()) shape.add(1);
   const int first = x.dim(a[2]), last = x.dim(a[3]);
   if (first > last)
-    x.fail(Fault::value, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
+    x.fail(Fault::value, "got start_dim ", a[2], " after end_dim ", a[3], "; expected start_dim <= end_dim");
   if (first == last && x.ndim()) return x.tensor;
   for (int d = 0; d <= first && d < x.ndim(); ++d) shape.add(x.size(d));
   for (int d = first + 1; d <= last; ++d) shape.at[first] *= x.size(d);
@@ -51,7 +51,7 @@ py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, seve
     const py::object dims = x.sizes(tuple_of(a[2]).ptr());
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) {
       bool& is_named = named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))];
-      if (is_named) x.fail(Fault::value, "got dims %R; expected each of them once", dims.ptr());
+      if (is_named) x.fail(Fault::value, "got dims ", dims, "; expected each of them once");
       is_named = true;
     }
   }
@@ -74,7 +74,7 @@ py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
   const py::object dims = x.sizes(a[2]);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
   if (py::object y = x.fitting(g_permute, dims)) return y;  // NumPy cuts dimensions to 32 bits
-  x.fail(Fault::value, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
+  x.fail(Fault::value, "got dims ", a[2], " for ", x.ndim(), " dimensions; expected each of them once");
 }
 
 py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
@@ -88,7 +88,7 @@ py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
 py::object t(PyObject*, Arguments a, Py_ssize_t) {
   const Operand x(a);
   if (x.ndim() > 2)
-    x.fail(Fault::value, "got x of shape %R; expected at most 2 dimensions", shape_of(x.array()).ptr());
+    x.fail(Fault::value, "got x of shape ", shape_of(x.array()), "; expected at most 2 dimensions");
   return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
 }
 
@@ -115,7 +115,7 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
     dims.at[at] = from, moved[from] = true;
   }
   if (!once)
-    x.fail(Fault::value, "got source %S and destination %S; expected as many, each once", a[2], a[3]);
+    x.fail(Fault::value, "got source ", a[2], " and destination ", a[3], "; expected as many, each once");
   dims.count = x.ndim();
   for (int d = 0, rest = 0; d < dims.count; ++d) {
     if (dims.at[d] >= 0) continue;
@@ -143,7 +143,7 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   }
   if (!named) x.fail_shape(target, "a size for each dimension");
   if (elements > static_cast<double>(int64_t{1} << 40))
-    x.fail(Fault::value, "got the shape %R; expected dimensions with a product of at most 2**40", full.ptr());
+    x.fail(Fault::value, "got the shape ", full, "; expected dimensions with a product of at most 2**40");
   if (py::object y = x.fitting(g_expand, full)) return y;
   x.fail_shape(target, "one it broadcasts to");
 }
@@ -160,8 +160,8 @@ bool is_whole(PyObject* number) {
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
   const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
-  if (!is_whole(a[2])) x.fail(Fault::type, "got offset %R; expected a whole number", a[2]);
-  if (first == second) x.fail(Fault::value, "got dimension %d twice; expected two dimensions", first);
+  if (!is_whole(a[2])) x.fail(Fault::type, "got offset ", a[2], "; expected a whole number");
+  if (first == second) x.fail(Fault::value, "got dimension ", first, " twice; expected two dimensions");
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
   const int64_t offset = clamped(checked(index_of(a[2])).ptr());
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
@@ -170,11 +170,12 @@ py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
 py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None for a number
   const Operand x(a);
   const int dim = x.dim(a[2]);
-  const long long n = x.ndim() ? x.size(dim) : 1;
+  const int64_t n = x.ndim() ? x.size(dim) : 1;
   const int64_t size = clamped(checked(index_of(a[3])).ptr());
   const int64_t step = clamped(checked(index_of(a[4])).ptr());
   if (size < 0 || size > n || step < 1)
-    x.fail(Fault::value, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
+    x.fail(Fault::value, "got size ", a[3], " and step ", a[4], " for length ", n,
+           "; expected size <= length");
   return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
 }
 
@@ -243,7 +244,7 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   const int dim = x.some_dim(a[3]);
   if (is_whole(a[2])) {
     const int64_t step = clamped(checked(index_of(a[2])).ptr());
-    if (step < 1) x.fail(Fault::value, "got size %S; expected at least 1", a[2]);
+    if (step < 1) x.fail(Fault::value, "got size ", a[2], "; expected at least 1");
     return parts_of_size(x, dim, step);
   }
   const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
@@ -252,8 +253,8 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   int64_t left = x.size(dim);
   for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
   if (left != 0)
-    x.fail(Fault::value, "got sizes %R for a dimension of %lld; expected sizes that add up to it",
-           sizes.ptr(), static_cast<long long>(x.size(dim)));
+    x.fail(Fault::value, "got sizes ", sizes, " for a dimension of ", int64_t{x.size(dim)},
+           "; expected sizes that add up to it");
   Several parts(x, dim, count);
   for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
   return parts.all();
@@ -262,9 +263,9 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
 py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
-  if (!is_whole(a[2])) x.fail(Fault::type, "got chunks %R; expected a whole number", a[2]);
+  if (!is_whole(a[2])) x.fail(Fault::type, "got chunks ", a[2], "; expected a whole number");
   const int64_t chunks = clamped(checked(index_of(a[2])).ptr()), n = x.size(dim);
-  if (chunks < 1) x.fail(Fault::value, "got %S chunks; expected at least 1", a[2]);
+  if (chunks < 1) x.fail(Fault::value, "got ", a[2], " chunks; expected at least 1");
   if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
   Several parts(x, dim, chunks);
   for (int64_t i = 0; i < chunks; ++i) parts.add(0, 0);
@@ -294,11 +295,11 @@ py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
   if (!number) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();
-    x.fail(Fault::type, "got index %R; expected a whole number", a[3]);
+    x.fail(Fault::type, "got index ", a[3], "; expected a whole number");
   }
-  const long long n = x.size(dim), i = clamped(number.ptr());
+  const int64_t n = x.size(dim), i = clamped(number.ptr());
   if (i < -n || i >= n)
-    x.fail(Fault::plain_index, "got index %S for a dimension of %lld; expected %lld to %lld", a[3], n, -n,
+    x.fail(Fault::plain_index, "got index ", a[3], " for a dimension of ", n, "; expected ", -n, " to ",
            n - 1);
   return x.view(g_getitem, key_of(dim, i, -1));
 }
@@ -312,9 +313,8 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
   begin = begin < 0 ? begin + n : begin;
   const bool inside = 0 <= begin && begin <= n;
   if (!inside || count < 0 || count > n - begin)
-    x.fail(inside ? Fault::value : Fault::index,
-           "got start %S and length %S for a dimension of %lld; expected a part of it", a[3], a[4],
-           static_cast<long long>(n));
+    x.fail(inside ? Fault::value : Fault::index, "got start ", a[3], " and length ", a[4],
+           " for a dimension of ", n, "; expected a part of it");
   return x.view(g_getitem, key_of(dim, begin, count));
 }
 

@@ -385,3 +385,4 @@ def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
 
 
 own_errors(globals(), ["DistributedSampler"])
+own_errors(DistributedSampler, ["__iter__"])

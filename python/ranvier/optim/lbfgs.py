@@ -15,7 +15,7 @@ from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 from ranvier.optim.state import plain
 from ranvier.tensors.data import as_array
-from ranvier.tensors.errors import number, require_function
+from ranvier.tensors.errors import number, own_errors, require_function
 from ranvier.tensors.memory import Array, in_dtype, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
@@ -333,3 +333,6 @@ def _norm(x: Array, p: float) -> float:
 
 def _largest(x: Array) -> float:
     return _norm(x, math.inf)
+
+
+own_errors(LBFGS, ["__init__"])

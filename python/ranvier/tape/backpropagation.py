@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from _thread import _count as other_threads
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ranvier.grad_mode import enable_grad, mode
 from ranvier.observe import Lock, current, is_replaced, observers
 from ranvier.tape.function import Deferred
 from ranvier.tape.hooks import of_nodes
+from ranvier.tensors.data import array_of
 from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, plain, write
 from ranvier.tensors.recording import references
 from ranvier.tensors.replaced import prune, renew, replaced
@@ -64,10 +65,12 @@ def backward(
 
 def targets(inputs: Any) -> set[Any]:
     """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor) else [inputs]
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"[backward] got {type(x).__name__} in inputs; expected Tensors")
         if not x._requires_grad:
             raise RuntimeError("[backward] one of the inputs does not require grad")
         hooks.retain_grad(x)
@@ -99,7 +102,7 @@ def _seed(name: str, root: Tensor, gradient: Any) -> Array:
                 "pass a gradient"
             )
         return filled(1, array.shape, array.dtype)
-    seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
+    seed = gradient._array if isinstance(gradient, Tensor) else array_of(name, gradient)
     if seed.shape != array.shape:
         raise RuntimeError(
             f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"

@@ -12,7 +12,7 @@ import ranvier._core as _core
 from ranvier.observe import current, is_written, observers, refuse
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import OpError, failure, op_of
 from ranvier.tensors.memory import (
     BF16,
     F16,
@@ -186,7 +186,12 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
     data = arguments[0]
     if shared and type(data) is np.ndarray and data.dtype == dtype and data.flags.writeable and not observers:
         return native_in_place(data)
-    return new_array(name, data, dtype)
+    try:
+        return new_array(name, data, dtype)
+    except ValueError as error:
+        if op_of(error):
+            raise
+        raise failure(OpError, name, f"data of dtype {data.dtype}", f"numbers ({error})") from None
 
 
 def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:

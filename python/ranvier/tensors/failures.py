@@ -74,6 +74,18 @@ def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: object) -> 
     return error
 
 
+def broadcast_of(op: str, **shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that these shapes of arguments broadcast to.
+
+    >>> broadcast_of("add", x=(2, 1), y=(3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        raise misfit(op, shapes, "shapes that broadcast") from None
+
+
 def text_of(error: BaseException) -> str:
     """The text of an error; ``str`` of a KeyError has quotes around it."""
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

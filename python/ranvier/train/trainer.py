@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 import ranvier.train.settings as checked
@@ -15,7 +14,7 @@ from ranvier.autograd import Tensor
 from ranvier.config import float32_matmul_precision
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
-from ranvier.tensors.errors import count
+from ranvier.tensors.errors import count, flag
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
@@ -194,8 +193,7 @@ class Trainer(checked.Settings):
         if self._run is not None:
             raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
         epochs, batch_size = count(name, "epochs", epochs), count(name, "batch_size", batch_size)
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
+        flag(name, "shuffle", shuffle)
         checked.require_parameters(self)
         spec = self._current_spec(first=self.history.epochs == 0)
         hook_list = checked.in_order(callbacks)

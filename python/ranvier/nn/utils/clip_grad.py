@@ -138,7 +138,8 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         p = float(norm_type)  # also from "inf"
     except Exception:
         raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
-    error_if_nonfinite = truth(name, "error_if_nonfinite", error_if_nonfinite)
+    if type(error_if_nonfinite) is not bool:
+        error_if_nonfinite = truth(name, "error_if_nonfinite", error_if_nonfinite)
     norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]

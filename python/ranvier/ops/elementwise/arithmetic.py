@@ -202,7 +202,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 def _scaled(op: Any, sign: int) -> Any:
     name = op.__name__
 
-    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True)
+    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True, name=name)
     def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
         """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):

@@ -16,7 +16,7 @@ from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number
-from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.failures import OpError, broadcast_of
 from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -138,12 +138,7 @@ def gaussian_nll(
         shape = shapes[0]
         var = _variance(x, var, shape, shape)
     else:
-        try:
-            shape = np.broadcast_shapes(*shapes)
-        except ValueError:
-            raise misfit(
-                "gaussian_nll", {"x": shapes[0], "target": shapes[1]}, "shapes that broadcast"
-            ) from None
+        shape = broadcast_of("gaussian_nll", x=shapes[0], target=shapes[1])
         var = _variance(x, var, shapes[0], shape)
         x, target = (broadcast_to(a, shape) for a in paired(x, target))
     number("gaussian_nll", "eps", eps, 0, above=True)

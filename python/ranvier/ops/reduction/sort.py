@@ -131,7 +131,7 @@ def topk(
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
-@by_kernel(_core.sort, floats=True, result=ValuesIndices)
+@by_kernel(_core.sort, floats=True, result=ValuesIndices, name="topk")
 def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)

@@ -22,7 +22,7 @@ from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, ex
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import flag
-from ranvier.tensors.failures import OpError, OpIndexError, misfit, require_dtype
+from ranvier.tensors.failures import OpError, OpIndexError, broadcast_of, misfit, require_dtype
 from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
 from ranvier.tensors.recording import host
@@ -267,7 +267,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     return gathered(input, dim, index, True)
 
 
-@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True))
+@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True), name="gather")
 def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
     input = as_tensor("gather", input)
@@ -358,7 +358,7 @@ def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
     return _core.gather(x, index, dim, None, from_0) if index.ndim == 1 else NotImplemented
 
 
-@by_kernel(_slices)
+@by_kernel(_slices, name="index_select")
 def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
     input = as_tensor("index_select", input)
@@ -389,11 +389,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     require_dtype("masked_select", "mask", chosen, "b", "bool")
-    try:
-        shape = np.broadcast_shapes(input.shape, chosen.shape)
-    except ValueError as error:
-        shapes = f"x of shape {input.shape} and mask of shape {chosen.shape}"
-        raise OpError(f"[masked_select] got {shapes}; expected shapes that broadcast") from error
+    shape = broadcast_of("masked_select", x=input.shape, mask=chosen.shape)
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))

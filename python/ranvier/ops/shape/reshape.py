@@ -250,7 +250,7 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     return _flipped(input, numbers_of(axes if dims is None else (dims,)))
 
 
-@by_kernel(_core.flip)
+@by_kernel(_core.flip, name="flip")
 def _flipped(input: Any, dims: Any) -> Tensor:
     input, named = as_tensor("flip", input), _sizes("flip", (dims,))
     reversed_dims = [_dim("flip", d, input.ndim) for d in named]

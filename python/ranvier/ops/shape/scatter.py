@@ -182,7 +182,7 @@ def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float)
     return _core.scatter(x, index, source, dim, True, None, True) if fits else NotImplemented
 
 
-@by_kernel(_added_slices)
+@by_kernel(_added_slices, name="index_add")
 def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
