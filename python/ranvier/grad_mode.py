@@ -1,4 +1,4 @@
-"""Whether operations are recorded on the tape: a switch for each thread."""
+"""The switch of each thread by which operations are recorded on the tape, or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands share: types of arguments, checks of paths, mistakes, which are shown as one line, and
+"""Shared by all commands: types of arguments, checks of paths, mistakes, which are shown as one line, and
 `--distributed`, a command on the processes that mpirun started."""
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _world() -> Any:
 
 
 def after_first(make: Callable[[], T]) -> T:
-    """What `make` gives; rank 0 calls it before the others, since it may download a file."""
+    """Return make(); rank 0 calls it before the others, since it may download a file."""
     job = _world()
     if job is None:
         return make()

@@ -98,7 +98,7 @@ def sum_of(path: Path) -> str:
 
 
 def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) -> Any:
-    """Where the samples of the test part are in the file of the training; None for another file.
+    """The rows of the test part in the file that the model was trained on; None for another file.
 
     An empty list: the file is the same, and they are not known.
     """

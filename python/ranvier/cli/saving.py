@@ -1,4 +1,4 @@
-"""What a command writes: models, checkpoints, results as lines and as JSON."""
+"""The files and lines that a command writes: models, checkpoints, results as lines and as JSON."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class Training:
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
-    """What tells `ranvier evaluate` that it measures on the file of the training."""
+    """The record in a model file by which `ranvier evaluate` knows the file of the training."""
     file = Path(arguments.data)
     if arguments.data in NAMED or not file.is_file():
         return None

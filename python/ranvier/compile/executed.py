@@ -113,7 +113,7 @@ def names_of(code: CodeType) -> Names:
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
-    """Whether an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
+    """True if an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
     methods only."""
     step, after = steps[i], steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
@@ -182,7 +182,7 @@ class Executed:
 
     @property
     def ignores(self) -> bool:
-        """Whether an import runs, or what a signal calls: no part of the step."""
+        """True if an import runs, or what a signal calls: no part of the step."""
         return self._ignored is not None
 
     def __enter__(self) -> Executed:
@@ -315,7 +315,7 @@ class Executed:
 
 
 def looks_at_class(function: Any) -> bool:
-    """Whether a function's own code names `type`: an array of NumPy is of another class in a recording."""
+    """True if a function's own code names `type`: an array of NumPy is of another class in a recording."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
     for code in codes:  # grows: with the code inside
         codes += inner_of(code)

@@ -155,7 +155,7 @@ class Guards:
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a variable of a closure has no value as yet."""
+    """True if a variable of a closure has no value as yet."""
     try:
         _ = cell.cell_contents
     except ValueError:

@@ -167,7 +167,7 @@ PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 
 def is_listed(function: Any) -> bool:
-    """Whether the result of a function made in C follows from its arguments and its owner alone."""
+    """True if the result of a function made in C follows from its arguments and its owner alone."""
     owner, name = getattr(function, "__self__", None), function.__name__
     if name in NOT_PURE:
         return False
@@ -193,7 +193,7 @@ def _is_kernel(name: str) -> bool:
 
 
 def is_listed_type(kind: type) -> bool:
-    """Whether instances of a class made in C hold no state but what was given to them."""
+    """True if instances of a class made in C hold no state but what was given to them."""
     return kind in TYPES or any(
         issubclass(kind, base) and kind.__module__ in ("builtins", "numpy")
         for base in (BaseException, np.generic)
@@ -201,7 +201,7 @@ def is_listed_type(kind: type) -> bool:
 
 
 def is_numpy_function(x: Any) -> bool:
-    """Whether x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
+    """True if x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
     name = getattr(x, "__name__", "")
     if isinstance(x, np.ufunc):
         return getattr(np, name, None) is x
@@ -209,7 +209,7 @@ def is_numpy_function(x: Any) -> bool:
 
 
 def is_python_class(kind: type) -> bool:
-    """Whether a class is made by Python code: it has no function of its own that is made in C."""
+    """True if a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
     if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
@@ -242,10 +242,10 @@ def file_of(kind: type) -> str:
 
 
 def is_pythons(file: str) -> bool:
-    """Whether the file is Python's own, not one of an installed package."""
+    """True if the file is Python's own, not one of an installed package."""
     return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
 
 
 def is_read(file: str) -> bool:
-    """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
+    """True if code of this file is read: all but that of the library, NumPy and Python itself."""
     return not (is_pythons(file) or file.startswith((PACKAGE, NUMPY)))

@@ -163,7 +163,7 @@ class Program:
         return self
 
     def needs_nothing_else(self) -> bool:
-        """Whether a replay needs no more than the arrays that its form names."""
+        """True if a replay needs no more than the arrays that its form names."""
         more = self.reads_users or self._forward_only or self._walk.names or self._made_by
         return self._of_itself and not (more or any(t is not None for t in self._fixed))
 
@@ -252,7 +252,7 @@ class Program:
         return fault
 
     def may_change(self, text: str) -> bool:
-        """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+        """True if this may change in a step that is replayed: gradients move, optimizers make their state."""
         return text == EARLIER or text.startswith(f"{STATE} of ")
 
     def _watched(self) -> list[Tensor]:
@@ -267,7 +267,7 @@ class Program:
 
     # --- replays
     def is_current(self) -> bool:
-        """Whether a replay would still do what the step does."""
+        """True if a replay would still do what the step does."""
         return self.refreshed() and self.core.is_current()
 
     def refreshed(self) -> bool:
@@ -355,7 +355,7 @@ class Program:
 
 
 def _is_alone(array: Array) -> bool:
-    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    """True if the array is all of its memory: who changes the memory then changes this Tensor."""
     base = array.base
     if base is None:
         return True

@@ -18,7 +18,7 @@ _BY_VALUE = frozenset({int, bool, str, bytes, float, type(None), type(...)})
 
 
 def is_array(x: Any) -> bool:
-    """Whether an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
+    """True if an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
 
     The core decides it in the same way (`Signature::add_array` in cpp/bindings/replay/signature.cpp).
     """

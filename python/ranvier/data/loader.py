@@ -39,7 +39,7 @@ _FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "per
 
 
 class _DatasetKind:
-    """How a data set gives its samples."""
+    """PyTorch's codes for a data set that is indexed, and for one that is iterated over."""
 
     Map, Iterable = 0, 1
 
@@ -202,12 +202,12 @@ class DataLoader(Generic[T]):
 
     @property
     def _auto_collation(self) -> bool:
-        """Whether samples are put together to batches; else each one is yielded alone."""
+        """True if samples are put together to batches; else each one is yielded alone."""
         return self.batch_sampler is not None or self.batch_size is not None
 
     @property
     def _index_sampler(self) -> Any:
-        """What yields the indices of each batch, or of each sample."""
+        """The sampler that yields the indices of each batch, or of each sample."""
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     # --- the position in a pass

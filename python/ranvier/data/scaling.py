@@ -143,7 +143,7 @@ def _chunks(x: Array) -> Iterator[Numbers]:
 
 
 def beyond_float32(size: Any, spread: Any) -> Any:
-    """Whether float32 rounds numbers of this size by more than 1e-4 of their deviation."""
+    """True if float32 rounds numbers of this size by more than 1e-4 of their deviation."""
     return (size * 2.0**-24 > 1e-4 * spread) & (spread > 0)
 
 

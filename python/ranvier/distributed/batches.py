@@ -1,4 +1,4 @@
-"""How a batch is cut into parts, and which of them a rank computes."""
+"""Cuts a batch into parts, and says which of them a rank computes."""
 
 from __future__ import annotations
 

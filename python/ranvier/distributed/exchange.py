@@ -179,7 +179,7 @@ class Changes:
         self._before = [b._array.copy() for b in self.buffers]
 
     def counts(self) -> list[int]:
-        """How often each buffer was changed so far."""
+        """The number of changes of each buffer so far."""
         return [b._cell[0] for b in self.buffers]
 
     def take(self, number: int, counts: list[int], samples: int, total: int) -> None:

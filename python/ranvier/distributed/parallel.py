@@ -250,7 +250,7 @@ class DistributedDataParallel(DataParallel):
             self.require_backward_grad_sync = before
 
     def will_sync_module_buffers(self) -> bool:
-        """Whether the next forward pass takes the buffers of rank 0."""
+        """True if the next forward pass takes the buffers of rank 0."""
         return self.training and self.broadcast_buffers and any(True for _ in self.module.buffers())
 
     def join(self, divide_by_initial_world_size: bool = True, enable: bool = True, **settings: Any) -> Any:

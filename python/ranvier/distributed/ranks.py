@@ -193,7 +193,7 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
 
 
 def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
-    """Whether the mark is the same on all ranks; ValueError unless they all make this call."""
+    """True if the mark is the same on all ranks; ValueError unless they all make this call."""
     if here.size == 1:
         return True
     refuse(f"{call} exchanges data with other processes", "call it outside the step")

@@ -32,7 +32,7 @@ def _one_of(name: str, probs: Any, logits: Any) -> None:
 
 
 class _OfTrials(Distribution):
-    """Of trials that succeed with probability probs = sigmoid(logits)."""
+    """Base of distributions about trials that succeed with probability probs = sigmoid(logits)."""
 
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 

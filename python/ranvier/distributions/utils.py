@@ -1,4 +1,4 @@
-"""What distributions, and subclasses of them in other libraries, share under PyTorch's names."""
+"""Helpers of distributions under PyTorch's names, which subclasses in other libraries import, too."""
 
 from __future__ import annotations
 

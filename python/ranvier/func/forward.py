@@ -35,7 +35,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Form:
-    """What the rows mean. slopes: how many derivatives of a function of each element are needed."""
+    """The meaning of the rows. slopes: how many derivatives of an element-wise function are needed."""
 
     slopes: int
     weights: Any = None  # of the kernel of functions of each element

@@ -88,7 +88,7 @@ def evaluate_annotations(cls: Any) -> None:
 
 
 def _misses(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:
-    """Whether these are no arguments of a function: Python's error names it."""
+    """True if these are no arguments of a function: Python's error names it."""
     try:
         signature.bind(*args, **kwargs)
     except TypeError:

@@ -89,7 +89,7 @@ class Registry(dict[str, Any]):
         self._owner, self._kind = ref(module) if kind else NoneType, kind
 
     def is_of(self, module: Any) -> bool:
-        """Whether this is the module's, and not that of one which it has the attributes of."""
+        """True if this is the module's, and not that of one which it has the attributes of."""
         owner = self._owner()
         return owner is module or (owner is not None and owner.__dict__ is module.__dict__)
 

@@ -161,7 +161,7 @@ class TransformerEncoderLayer(TransformerLayer):
         return {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     def _fast(self) -> bool:
-        """Whether PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
+        """True if PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
         own = self.self_attn
         even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
         return even and self.activation in _ACTIVATIONS.values()

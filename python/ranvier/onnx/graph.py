@@ -260,7 +260,7 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
 
 
 def _is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
-    """Whether it is one that ONNX defines by other operators, and that no operator here has."""
+    """True if it is one that ONNX defines by other operators, and that no operator here has."""
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False

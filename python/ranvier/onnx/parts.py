@@ -95,7 +95,7 @@ class Plan:
         return Division(self).fillings()
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
-        """Whether all parts are as they were loaded; then their parameters are put into values."""
+        """True if all parts are as they were loaded; then their parameters are put into values."""
         parts, training = [module.__dict__], module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)

@@ -51,7 +51,7 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
 
 
 def number_dtype(name: str) -> Any:
-    """Of a number that the state of a parameter has: as PyTorch's, but for the count of steps."""
+    """The dtype of a number in a parameter's state: PyTorch's, but for the count of steps."""
     return _F64 if name == "step" else get_default_dtype().dtype
 
 

@@ -149,7 +149,7 @@ def begin_of(f: Any) -> tuple[bytes, Any]:
 
 
 def is_pickled(begin: bytes) -> bool:
-    """Whether a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
+    """True if a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
 
     The length of a safetensors header may begin as a pickle does; its text follows from byte 8 on.
     """
@@ -259,7 +259,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
 
 
 def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
-    """What `encode` made `node` and `arrays` of; keys: of the dicts around it.
+    """The object from which `encode` made `node` and `arrays`. keys: counts the keys of the dicts around it.
 
     Raises ValueError: no such form, or an array that is not there.
     """

@@ -260,7 +260,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return float(super().score(X, labels_of(self, y), sample_weight))
 
     def _probabilities(self, x: Any) -> Array:
-        """Of samples that were validated."""
+        """The probabilities of samples that were validated."""
         link = link_of(self.trainer_.loss)
         output = None if link is None else row_output(self, x)
         if link is None or output is None:

@@ -99,7 +99,7 @@ class Convergence(Callback):
         self._say(f"{why} Stopping.")
 
     def diverged(self, error: Exception) -> bool:
-        """Whether the best weights of a run with early stopping are restored after this error."""
+        """True if the best weights of a run with early stopping are restored after this error."""
         if self._best is None:
             return False
         warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)

@@ -1,4 +1,4 @@
-"""What MLPClassifier and MLPRegressor have in common."""
+"""The base class of MLPClassifier and MLPRegressor: training, `partial_fit`, attributes."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _learn_row(self, X: Any, target: Array | None) -> bool:
-        """What `partial_fit` does with one row, by the captured step; False where nothing was done."""
+        """`partial_fit` for one row by the captured step; returns False where nothing was done."""
         row, began = self._one_row, perf_counter()
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
@@ -225,7 +225,7 @@ class MLPTraining(NetworkEstimator):
             OneRow.of(self).note(self)
 
     def _is_quiet(self) -> bool:
-        """Whether a batch of one row gives no warning."""
+        """True if a batch of one row gives no warning."""
         return self.batch_size == "auto" or int(self.batch_size) == 1
 
     def _new_optimizer(self) -> Any:
@@ -283,7 +283,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _constant(self, target: Array, weights: Array | None) -> float:
-        """What the loss that is recorded has more than the one that is trained."""
+        """The difference of the loss that is recorded and the one that is trained: a constant."""
         return 0.0
 
     def __sklearn_tags__(self) -> Any:

@@ -47,7 +47,7 @@ def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 class _NeuralNet(NetworkEstimator):
-    """What the classifier and the regressor have in common."""
+    """The base class of the classifier and the regressor for networks of the user."""
 
     _default_criterion: type
 

@@ -39,7 +39,7 @@ _PLAIN = (False, False, False, False, True, True, False)  # a step without weigh
 
 
 def is_row(owner: Any, X: Any) -> bool:
-    """Whether X is one row of floats with the columns of the fit, and there is nothing to warn of."""
+    """True if X is one row of floats with the columns of the fit, and there is nothing to warn of."""
     if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in _FLOATS:
         return False
     own = vars(owner)
@@ -48,7 +48,7 @@ def is_row(owner: Any, X: Any) -> bool:
 
 
 def is_bounded(x: Array) -> bool:
-    """Whether all numbers are finite, in float32 too."""
+    """True if all numbers are finite, in float32 too."""
     return inside(x, -_LARGE, _LARGE)
 
 
@@ -117,7 +117,7 @@ class OneRow:
         return row
 
     def takes(self, x: Array) -> bool:
-        """Whether the rows have the network's dtype, and are finite."""
+        """True if the rows have the network's dtype, and are finite."""
         return x.dtype == self._dtype and is_bounded(x)
 
     def _replay(self, part: str, args: tuple[Any, ...]) -> Any:
@@ -150,7 +150,7 @@ class OneRow:
             self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))
 
     def is_as_before(self, owner: Any) -> bool:
-        """Whether the estimator has the parameters that the last step on the full path checked."""
+        """True if the estimator has the parameters that the last step on the full path checked."""
         if self._before is None:
             return False
         _, names, values = self._before

@@ -31,7 +31,7 @@ def _order(category: Any) -> tuple[str, str]:
 
 
 class _Tabular(TabularTraining):
-    """What the classifier and the regressor have in common."""
+    """The base class of both estimators: checks of settings, and the conversion of tables to numbers."""
 
     def _check(self) -> None:
         for name in ("n_members", "n_iter_no_change"):
@@ -130,7 +130,7 @@ class _Tabular(TabularTraining):
         return codes
 
     def _marked(self, X: Any, frame: bool) -> npt.NDArray[np.bool_]:
-        """Which columns have categories."""
+        """A mask of the columns that have categories: see `categorical_features`."""
         chosen = self.categorical_features
         names = list(X.columns) if frame else None
         shape = np.asarray(X, object).shape if names is None else (0, len(names))

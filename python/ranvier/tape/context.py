@@ -125,7 +125,8 @@ class _Node(Function):
         raise AttributeError(name)
 
     def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
-        """What the class's backward returns for the inputs that are Tensors, in their shapes."""
+        """The gradients that the class's backward returns for the inputs that are Tensors, in their
+        shapes."""
         name = self.kind.__name__
         dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):

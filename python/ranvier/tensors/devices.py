@@ -88,7 +88,7 @@ def get_default_device() -> device:
 
 
 def is_meta(on: object) -> bool:
-    """Whether new tensors on this device have no values; None is the default device."""
+    """True if new tensors on this device have no values; None is the default device."""
     on = get_default_device() if on is None else on
     return on is not CPU and on != "cpu" and _device(on).type == "meta" and "meta" in makers
 

@@ -85,7 +85,8 @@ def _as_it_is(path: str, flags: int) -> int:
 
 
 def _status(path: Any, target: str) -> os.stat_result | None:
-    """What is there, and None for a new file. Raises the system's error if a file may not be written."""
+    """The status of the file at the path, None for a new one. Raises the system's error if a file may not be
+    written."""
     try:
         old = os.stat(path)
         if stat.S_ISREG(old.st_mode):
@@ -123,7 +124,8 @@ def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) 
 
 
 def _is_locked(stream: Any, wait: bool = True) -> bool:
-    """Whether this save has the file now; where there are no such locks, whether it is an hour old."""
+    """Lock the file: True if this save has it now, or, where there are no such locks, if it is an hour
+    old."""
     try:
         import fcntl
 

@@ -203,7 +203,7 @@ def promote_types(type1: Any, type2: Any) -> dtype:
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """Whether PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
+    """True if PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
     | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
     kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
     return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])

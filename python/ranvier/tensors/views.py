@@ -125,7 +125,7 @@ def view_of_several(tensor: Any, view: Any, why: str) -> None:
 
 
 def is_shared(tensor: Any) -> bool:
-    """Whether other Tensors that are alive may have the memory."""
+    """True if other Tensors that are alive may have the memory."""
     cell, view = tensor._cell, tensor._view
     if cell[FLAG] & ALIASED or (view is not None and _base_of(tensor) is not None):
         return True
@@ -184,7 +184,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
 
 
 def overlaps(array: np.ndarray[Any, Any]) -> bool:
-    """Whether several elements are at one place in memory, as in an expanded array."""
+    """True if several elements are at one place in memory, as in an expanded array."""
     if 0 not in array.strides:
         return False
     sizes = zip(array.strides, array.shape, strict=True)

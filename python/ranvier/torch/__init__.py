@@ -27,7 +27,7 @@ __all__ = ["install", "is_installed"]
 
 
 class Finder:
-    """What Python asks for modules below its roots that have no file; `finder.py` answers."""
+    """The finder that Python asks for modules below its roots that have no file; `finder.py` answers."""
 
     def __init__(self, *roots: str) -> None:
         self.roots = roots
@@ -131,7 +131,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
 
 
 def is_installed() -> bool:
-    """Whether `import torch` gives this library."""
+    """True if `import torch` gives this library."""
     return IN_PLACE in sys.meta_path
 
 

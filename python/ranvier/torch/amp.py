@@ -31,12 +31,12 @@ def _known(device_type: Any) -> str:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether `autocast` knows the device. | is_autocast_available("cpu") -> True"""
+    """True if `autocast` knows the device. | is_autocast_available("cpu") -> True"""
     return device_type.partition(":")[0] in _DTYPES
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
+    """True if this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
     kind = _known(device_type)
     return bool(state.block.enabled if kind == "cpu" else getattr(_others, kind)[0])
 
@@ -75,7 +75,7 @@ set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 
 def is_autocast_cache_enabled() -> bool:
-    """Whether blocks keep the casts of leaves."""
+    """True if blocks keep the casts of leaves."""
     return bool(state.block.keeps)
 
 

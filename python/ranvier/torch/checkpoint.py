@@ -114,7 +114,7 @@ def checkpoint(
 
 
 class _Place:
-    """Where a Tensor was among the arguments."""
+    """A mark for the place of a Tensor among the arguments."""
 
     def __init__(self, x: Tensor, tensors: list[Tensor]) -> None:
         self.index = len(tensors)

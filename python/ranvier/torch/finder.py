@@ -24,7 +24,7 @@ _VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}
 
 
 def spec_of(name: str) -> ModuleSpec | None:
-    """What Python loads a module by; None for one that is not there, or that another finder has."""
+    """The spec by which Python loads a module; None for one that is not there, or that another finder has."""
     root, _, path = name.partition(".")
     if is_installed(root):
         return None
@@ -96,13 +96,13 @@ def __getattr__(name: str) -> ModuleType:
 
 @cache
 def is_installed(root: str) -> bool:
-    """Whether the package's own files serve: torchvision's, if it is installed."""
+    """True if the package's own files are used: torchvision's, if it is installed."""
     others = (finder for finder in sys.meta_path if root not in getattr(finder, "roots", ()))
     return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
 
 
 class _Distribution(importlib.metadata.Distribution):
-    """What `importlib.metadata` says of a package."""
+    """The metadata that `importlib.metadata` finds for a package."""
 
     def __init__(self, name: str, version: str) -> None:
         self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -171,7 +171,7 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
 
 
 def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
-    """What a module of PyTorch has under a name. Raises AttributeError if it is not there."""
+    """The value of a name in a module of PyTorch. Raises AttributeError if it is not there."""
     full = f"{path}.{name}" if path else name
     of_torch, out = root == "torch", _why(root, full)
     if of_torch and full in names.OTHERS:

@@ -173,7 +173,7 @@ def get_ctx() -> Any:
 
 
 class CustomOpDef:
-    """What `custom_op` gives: a call runs the function."""
+    """The result of `custom_op`: a call runs the function."""
 
     def __init__(self, overload: OpOverload, function: Any) -> None:
         self._opoverload, self._init_fn = overload, function

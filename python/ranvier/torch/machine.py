@@ -1,4 +1,4 @@
-"""What programs ask of PyTorch's build and of its devices: __config__, torch.cpu, torch._C."""
+"""Answers to questions about PyTorch's build and its devices: __config__, torch.cpu, torch._C."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class ProcessContext:
 
 
 def _run(fn: Any, i: int, args: tuple[Any, ...], error_file: str) -> None:
-    """What a process does: the function, or its error's traceback to the file."""
+    """The body of a process: calls the function, and writes the traceback of an error to the file."""
     try:
         fn(i, *args)
     except KeyboardInterrupt:

@@ -29,7 +29,7 @@ _NEW = """
 
 
 class Parts(NamedTuple):
-    """Of a number, or of a real tensor and zeros."""
+    """The real and the imaginary part of a number, or a real tensor and zeros."""
 
     real: Any
     imag: Any

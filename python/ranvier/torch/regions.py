@@ -40,7 +40,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 class _Line(NamedTuple):
-    """What the bins of all regions read along one axis, one bin after another."""
+    """The pixels that the bins of all regions read along one axis, one bin after another."""
 
     counts: Array  # of the pixels of a bin: (regions * bins,)
     pixels: Array
@@ -48,7 +48,7 @@ class _Line(NamedTuple):
 
 
 def _parts(counts: Array) -> tuple[Array, Array]:
-    """Of things that consist of so many parts: the thing of each part, and the part's place in it."""
+    """For things with so many parts each: the thing that each part belongs to, and the part's place in it."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 

@@ -182,7 +182,7 @@ class Twister:
 
     @property
     def bit_generator(self) -> Twister:
-        """What has the state."""
+        """The object that has the state."""
         return self
 
     @property
@@ -387,7 +387,7 @@ def _weighted_order(sampler: Any) -> Any:
 
 
 def _start_orders() -> None:
-    """What loaders and samplers draw."""
+    """Makes loaders and samplers draw from this generator, as in PyTorch."""
     data.DataLoader._keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]

@@ -239,7 +239,7 @@ class Checkpoint(Callback):
             self._save()
 
     def _long_ago(self, batch: int, seconds: float) -> bool:
-        """Whether the last checkpoint is older; the ranks agree on it every 20 batches."""
+        """True if the last checkpoint is older than `seconds`; the ranks agree on it every 20 batches."""
         old = time.monotonic() - self._saved >= seconds
         if not self.trainer.distributed:
             return old

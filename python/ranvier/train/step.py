@@ -277,7 +277,7 @@ class TrainingStep:
         return loss.detach(), output.detach() if measured else None
 
     def after(self, loss: Tensor, scale: Tensor | bool, updates: bool) -> Tensor | None:
-        """What follows the gradients: penalty, clipping and the update; returns the penalty.
+        """The part of a step after the gradients: penalty, clipping and the update; returns the penalty.
 
         scale: what the gradients of all batches of an update are multiplied by, False where there is one.
         """
@@ -367,7 +367,7 @@ class TrainingStep:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there are gradients that no update has used."""
+        """True if there are gradients that no update has used."""
         return self._batches > 0
 
     def _scale(self) -> float:

@@ -79,7 +79,7 @@ class Column:
 
     @property
     def is_words(self) -> bool:
-        """Whether more than a tenth of the cells are words: a few words among numbers are mistakes."""
+        """True if more than a tenth of the cells are words: a few words among numbers are mistakes."""
         _, *values, words = self.counts
         return words > 0 and sum(values) < 9 * words
 
@@ -238,7 +238,7 @@ def columns_of(table: TextTable, wanted: Collection[int], texts: Collection[int]
 
 
 def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
-    """What the form of a cell is, the plain number, and whether words of such a form may be names; or None.
+    """The form of a cell in words, its plain number, and True if words of this form may be names; or None.
 
     >>> number_form("(1,234.50)")
     ('a negative number in parentheses with separators of thousands', '-1234.50', False)

@@ -141,7 +141,7 @@ def _first_cells(path: Path) -> list[str]:
 
 
 def is_digit_table(path: Path) -> bool:
-    """Whether a file is a table of Kaggle's competition Digit Recognizer, by its first line."""
+    """True if a file is a table of Kaggle's competition Digit Recognizer, by its first line."""
     return _first_cells(path) in DIGITS
 
 

@@ -1,4 +1,5 @@
-"""What an image is, a PIL image or a Tensor (..., c, h, w); flips, crops, pads, sizes, rotations of one."""
+"""Images, each a PIL image or a Tensor (..., c, h, w), and functions of one: flips, crops, pads,
+rotations."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def rounded(y: Array, dtype: Any) -> Tensor:
 
 
 class InterpolationMode(Enum):
-    """How numbers between pixels are found."""
+    """The ways of interpolation, with torchvision's names."""
 
     NEAREST = "nearest"
     NEAREST_EXACT = "nearest-exact"

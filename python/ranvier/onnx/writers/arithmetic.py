@@ -173,7 +173,7 @@ def of_integers(s: Site) -> str:
 
 @writes("any", "all")
 def truth(s: Site) -> str:
-    """Whether some are true, or none is false: with a sum, which also nothing has."""
+    """True if some are true, or none is false: with a sum, which also nothing has."""
     (x,) = _in_dtype(s, np.dtype(np.bool_))
     total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
     return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))

@@ -26,7 +26,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 class Pool(Function):
-    """What the pools share. A single image is a batch of one."""
+    """Base of the pools: reads windows, strides and paddings. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
     kernel: Any

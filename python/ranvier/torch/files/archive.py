@@ -73,7 +73,7 @@ _ERRORS = (zipfile.BadZipFile, EOFError, OSError, OverflowError, struct.error, V
 
 
 def _other_archive(names: Iterable[str]) -> str:
-    """What a zip archive is that torch.save did not write, and what to do."""
+    """The kind of a zip archive that torch.save did not write, and what to do, as text."""
     files = [name for name in names if not name.endswith("/")]
     if files and all(name.endswith(".npy") for name in files):
         return "it is one of NumPy (.npz); np.load reads it"

@@ -153,7 +153,7 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_here(value: Any, state: Any) -> Any:
-    """What a pickle sets the state of an object to: of a Module, the attributes that it has here."""
+    """The state that an object of a pickle gets: for a Module, the attributes that it has in this library."""
     of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
     return state_from_torch(value, state) if of_torch else state
 
@@ -272,7 +272,7 @@ def _tensors(value: Any, name: str) -> Any:
 
 
 def is_optimizer_state(value: Any) -> bool:
-    """Whether this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
+    """True if this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
     states = value["state"] if value.keys() == {"state", "param_groups"} else None
     return isinstance(states, dict) and any(
         isinstance(state, dict) and any(isinstance(x, (np.ndarray, rv.Tensor, list)) for x in state.values())

@@ -48,7 +48,7 @@ _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor
 
 
 class Measure:
-    """Of a container: levels below it, elements in it, whether it is itself within another.
+    """The measure of a container: levels below it, elements in it, True if it is within another.
 
     It keeps the container, so that no other gets its id.
     """
@@ -292,7 +292,7 @@ class Unpickler:
         self.stack.append(self.result(function, args))
 
     def result(self, function: Any, args: Any) -> Any:
-        """What a call gives, if it is allowed."""
+        """The result of a call of the pickle, if it is allowed."""
         if type(args) is not tuple:
             raise FileError("has a pickle that calls without a tuple of arguments")
         if not isinstance(function, Known):

@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
-    """Whether the tensors of a file get no values."""
+    """A setting of a thread: the tensors of a file get no values."""
 
     on = False
 
@@ -276,7 +276,7 @@ def _numpy_array(kind: Any, shape: Any, code: Any) -> Array:
 
 
 def build_numpy(value: Any, state: Any) -> None:
-    """What NumPy's own ``__setstate__`` does, for arrays of numbers and their dtypes only."""
+    """The same as NumPy's own ``__setstate__``, for arrays of numbers and their dtypes only."""
     if isinstance(value, np.dtype):
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("|", "=", "<" if _LITTLE else ">"):
             raise FileError("has values of NumPy in another byte order")
