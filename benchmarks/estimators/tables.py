@@ -98,7 +98,7 @@ def prepared(name: str, table: Table, x: Any) -> Any:
 
 
 def measure(name: str, table: Table, folds: int) -> list[list[float]]:
-    """Of each fold: accuracy or R^2, log loss, Brier score, seconds of fit, seconds of the prediction."""
+    """For each fold: accuracy or R^2, log loss, Brier score, seconds of fit, seconds of the prediction."""
     kind = StratifiedKFold if table.of_classes else KFold
     found = []
     for train, test in kind(folds, shuffle=True, random_state=0).split(table.x, table.y):

@@ -1,3 +1,5 @@
+// The allocator of allocator.h: size classes, the cache of unused blocks, and large memory, which is
+// divided.
 #include "base/allocator.h"
 
 #include <algorithm>

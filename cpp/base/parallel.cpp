@@ -1,3 +1,4 @@
+// The team of threads: its waiting, barriers, shares of work and forks. parallel.h describes its use.
 #include "base/parallel.h"
 
 #include <omp.h>
@@ -127,7 +128,7 @@ bool user_places_threads() {
   return false;
 }
 
-bool g_has_team = false;  // whether the thread that forks has got g_team
+bool g_has_team = false;  // true if the thread that forks has got g_team
 
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
 // is ended before the fork and each side builds its own again. The locks are held during the fork: so the

@@ -36,7 +36,7 @@ constexpr double kParallelPays = 4000;
 
 namespace detail {
 
-// What a thread has come to in a region.
+// The progress of a thread in a region.
 struct Progress {
   uint32_t barriers = 0, loops = 0;
 };

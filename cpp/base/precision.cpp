@@ -1,3 +1,5 @@
+// Finds out which instructions for bfloat16 the processor has, and keeps each thread's precision: see
+// precision.h.
 #include "base/precision.h"
 
 #include <algorithm>
@@ -60,7 +62,7 @@ bool has(Bfloat16 kind) {
     return least;                                                                                      \
   }()
 
-// Whether pairs have a higher rate of products than FMA, by enough that packing them pays. Processors have
+// True if pairs have a higher rate of products than FMA, by enough that packing them pays. Processors have
 // twice the rate or a third of it, so that a measurement gives the same each time.
 bool pairs_pay() {
   static const bool pay = 2 * RANVIER_CYCLES("vdpbf16ps") < 3 * RANVIER_CYCLES("vfmadd231ps");

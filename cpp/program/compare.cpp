@@ -1,4 +1,4 @@
-// Whether two results are the same, and sums by which memory is known to be unchanged.
+// Compares results bit by bit, and computes sums by which memory is known to be unchanged.
 #include <algorithm>
 #include <cstring>
 

@@ -4,7 +4,7 @@
 // views of the calls are pointed there. Arguments and outputs differ from run to run: their views are
 // redirected before each. A run allocates nothing and uses nothing of Python.
 //
-// What is computed from watched memory alone (parameters; the owner of the program is notified of their
+// A result that depends on watched memory alone (parameters; the owner of the program is notified of their
 // changes) is prepared: computed once into memory of the program, and again only after renew().
 #pragma once
 #include <cstddef>
@@ -76,7 +76,7 @@ struct Regions {
   std::vector<int> watched;  // see above
 };
 
-// What a program is made of besides memory of its own.
+// The parts of a program besides memory of its own.
 struct ProgramParts {
   void take_times(const ProgramParts& of_same_form);
 
@@ -100,7 +100,7 @@ struct ProgramParts {
   int team_;
   size_t prepared_ = 0;       // so many instructions at the front are
   bool alone_ = false;        // every instruction runs on one thread
-  Pace pace_;                 // whether all do so for a while, where some would run on the team
+  Pace pace_;                 // decides if all do so for a while, where some would run on the team
   double run_ns_ = kUnknown;  // the time of a run
 };
 
@@ -143,7 +143,7 @@ class Program : private ProgramParts {
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
   const std::vector<std::string>& places() const { return places_; }
-  // What it was made from: the calls in order, and the kinds of the first buffers.
+  // The recording from which it was made: the calls in order, and the kinds of the first buffers.
   const std::vector<const CallType*>& recorded_calls() const { return recorded_calls_; }
   const std::vector<RegionKind>& recorded_kinds() const { return recorded_kinds_; }
   ProgramMemory memory() const { return memory_; }

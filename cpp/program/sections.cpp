@@ -57,7 +57,7 @@ class Division {
   int size(int i) const { return size_[group_[i]]; }  // instructions of its group
   int group(int i) const { return group_[i]; }        // its first instruction
 
-  // Whether sections of many groups have at least half of the instructions.
+  // True if sections of many groups have at least half of the instructions.
   bool pays() const {
     std::vector<int> groups(n_ + 1), instructions(n_ + 1);
     for (int i = 0; i < n_; ++i) groups[phase_[i]] += group_[i] == i, ++instructions[phase_[i]];
@@ -175,7 +175,8 @@ class Division {
   const int n_;
   std::vector<std::vector<int>> before_, after_;
   std::vector<int> phase_, group_;
-  std::vector<int> size_, usual_;  // of a group, by its first instruction; the most frequent, by phase
+  // The size of a group, by its first instruction; the most frequent size, by phase.
+  std::vector<int> size_, usual_;
   std::vector<bool> joint_;
 };
 
@@ -244,7 +245,7 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   }
 }
 
-// Whether two calls are equal but for where their views point.
+// True if two calls are equal but for where their views point.
 static bool same_form(const Instruction& a, const Instruction& b) {
   if (a.type != b.type || a.uses.size() != b.uses.size()) return false;
   std::vector<char> bytes[2];

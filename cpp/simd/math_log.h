@@ -208,7 +208,8 @@ static __attribute__((noinline)) V log_out_of_line(V x) {
   return log_of_any(x);
 }
 
-// log(x). The selections for special numbers, half of log_of_any, are made only where a lane has one (with FMA).
+// log(x). The selections for special numbers, half of log_of_any, are made only where a lane has one (with
+// FMA).
 template <class V>
 RANVIER_INLINE V log_unless_rare(V x) {
   if constexpr (RANVIER_HAS_FMA)
@@ -228,7 +229,8 @@ RANVIER_INLINE V log1p(V x) {
   using T = element_of<V>;
   const V u = x + T(1);
   const auto [exponent, significand] = split_float(u);
-  // What rounding 1 + x lost comes back as a first-order correction; with exponent 0, x itself is exact.
+  // The part of x that rounding 1 + x lost comes back as a first-order correction; with exponent 0, x itself
+  // is exact.
   const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));
   const auto near_one = exponent == T(0);
   const V f = select(near_one, x, significand - T(1));

@@ -18,7 +18,7 @@ __all__ = [
     "set_num_threads", "set_numpy_threads", "set_winograd", "show_config",
 ]  # fmt: skip
 
-PRECISIONS = ("highest", "high", "medium")  # of products of float32
+PRECISIONS = ("highest", "high", "medium")  # the precisions of products of float32
 CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
 
 

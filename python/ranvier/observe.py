@@ -21,7 +21,7 @@ import ranvier._core as _core
 
 __all__ = ["Observer", "observers"]
 
-observers: list[Observer] = []  # of all threads; while it is empty, nobody has to look further
+observers: list[Observer] = []  # those of all threads; while it is empty, nobody has to look further
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 _locks: WeakSet[Lock] = WeakSet()
 _PYTHON = os.path.dirname(os.__file__) + os.sep

@@ -45,8 +45,8 @@ class Piece {
 [[noreturn]] void fail_type(const char* op, std::initializer_list<Piece> pieces);
 [[noreturn]] void fail_dtype(const char* op, std::initializer_list<Piece> pieces);
 [[noreturn]] void fail_index(const char* op, std::initializer_list<Piece> pieces);
-// What fail_value, fail_dtype and fail_index raise: subclasses of ValueError, TypeError and IndexError that
-// are RuntimeErrors, too.
+// The errors that fail_value, fail_dtype and fail_index raise: subclasses of ValueError, TypeError and
+// IndexError that are RuntimeErrors, too.
 void set_errors(PyObject* of_ops, PyObject* of_dtypes, PyObject* of_indices);
 // NumPy's AxisError, which is a ValueError and, as PyTorch's error, an IndexError.
 [[noreturn]] void fail_axis(const char* op, std::initializer_list<Piece> pieces);

@@ -1,3 +1,4 @@
+// Binds the kernels of data augmentation: moved, warped, erased and mixed images.
 #include "bindings/binder/define.h"
 #include "kernels/augment/augment.h"
 

@@ -32,7 +32,7 @@ struct Sizes2d {
   double factor[2];  // 0: not given
 };
 
-// How the axes of a call are resampled: its settings, read in the order of their dependence.
+// The settings of a call, by which its axes are resampled, read in the order of their dependence.
 struct Setting {
   int axes;
   ResampleMap map;

@@ -239,7 +239,7 @@ Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }
 
-// Whether an element of the diagonal of matrices (.., n, n) is 0.
+// True if an element of the diagonal of matrices (.., n, n) is 0.
 template <class T>
 bool has_zero(const TensorView<const T>& a) {
   TensorView<const T> diagonal = a;

@@ -1,3 +1,4 @@
+// Reads and checks the arguments of convolutions: see conv_args.h.
 #include "bindings/ops/conv_args.h"
 
 #include "kernels/copy/copy.h"

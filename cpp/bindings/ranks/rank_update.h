@@ -16,8 +16,8 @@ class RankUpdate {
   // Both must outlive it, and their arrays stay where they are.
   RankUpdate(const Program& update, RankSum& ranks);
 
-  // Whether the update is steps of an optimizer on contiguous arrays of float32, with the values of the sum
-  // as their gradients, and these are enough to pay.
+  // True if the update consists of steps of an optimizer on contiguous arrays of float32, whose gradients are
+  // the values of the sum, and there are enough of them for a gain.
   bool pays() const { return pays_; }
   bool add(bool says) { return ranks_.add(says, head_); }
   // After add(). last: whether the next update is a whole one. False where an exception is set.

@@ -58,7 +58,7 @@ struct Gradient {
   int kept = -1;               // number of its memory, for Program::set_kept; -1: it stays where it is
   const void* data = nullptr;  // where the program writes it. No reference to the array: autograd counts them
 
-  // Whether the caller has kept the tensor, or its array, of the run before.
+  // True if the caller has kept the tensor, or its array, of the run before.
   bool is_held() const;
 };
 
@@ -120,10 +120,10 @@ class ArrayProgram {
   int64_t checks_left = 0;  // calls until the next check beside an eager run; negative: no more checks
   bool is_current();
   int first_changed();  // the first guard that does not hold; -1: all do
-  // Whether an array shares memory with what a run changes: whether it is read before or after that is not
+  // True if an array shares memory with what a run changes: whether it is read before or after that is not
   // defined.
   bool overlaps(const py::list& arrays) const;
-  // Whether an argument does, or is a Tensor that guards hold.
+  // True if an argument shares such memory, or is a Tensor that guards hold.
   bool meets(const py::tuple& arguments, const py::dict& keywords);
 
   // --- runs
@@ -186,7 +186,7 @@ class ArrayProgram {
   void add_to_programs();
 
   // --- calls (array_program.cpp)
-  bool holds();  // whether a replay does what the step would do
+  bool holds();  // true if a replay does what the step would do
   bool read(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
   // Reads a call; false where it is another one than the recorded one.
   bool fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
@@ -248,7 +248,7 @@ class ArrayProgram {
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // the thread whose turn it is
   int64_t batches_done_ = 0;
-  bool without_team_ = false;             // whether other threads left no team while times were measured
+  bool without_team_ = false;             // true if other threads left no team while times were measured
   Signature spare_call_;                  // empty but for its memory, which the next call has again, as ...
   std::vector<py::object> spare_memory_;  // ... this
   std::shared_ptr<ProgramForm> shared_;   // what it has in common with others, if that is known

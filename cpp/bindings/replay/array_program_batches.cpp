@@ -104,7 +104,7 @@ bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray
 
 }  // namespace
 
-// Whether a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
+// True if a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
 bool ArrayProgram::sources_of(const py::tuple& arguments, PyObject* keywords, const py::object& order,
                               int64_t first, int64_t last, const RowsOfBatch& rows, bool entries,
                               std::vector<BatchSource>& sources) const {

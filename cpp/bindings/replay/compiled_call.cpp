@@ -27,10 +27,10 @@ struct CompiledCall {
   PyObject* core;                   // its ArrayProgram
   PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
   PyObject* lock;                   // a lock that one thread holds at a time
-  bool one_tensor;                  // whether the step returns one Tensor
+  bool one_tensor;                  // true if the step returns one Tensor
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
-  bool in_turn;                     // whether these wait for replays in other threads
+  bool in_turn;                     // true if these wait for replays in other threads
   PyObject* place;  // for a method: the key under which its object keeps the function (attached.h), or null
   PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
@@ -211,7 +211,7 @@ py::object serve(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return py::none();
 }
 
-// Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
+// True if `_call` is one of the calls that go to the function, as with other threads; it counts as one.
 py::object rests(PyObject* self, PyObject* const*, Py_ssize_t) {
   CompiledCall& c = compiled_call(self);
   return py::bool_(c.resting > 0 && c.resting-- > 0);

@@ -39,7 +39,7 @@ py::object edges_of(PyObject* node) {
   return attribute(node, g_edges);
 }
 
-// Whether a value that forward has saved holds no arrays.
+// True if a value that forward has saved holds no arrays.
 bool is_plain(PyObject* x) {
   if (x == Py_None || x == Py_Ellipsis || PyBool_Check(x) || PyLong_CheckExact(x) || PyFloat_CheckExact(x) ||
       PyUnicode_CheckExact(x) || PySlice_Check(x) || PyArray_DescrCheck(x))
@@ -65,7 +65,7 @@ void release(PyObject* node) {
   set_slot(node, g_slots.released, Py_True);
 }
 
-// What a backward knows of a node.
+// The state of a node in a backward.
 struct Entry {
   py::object node, gradient;  // a list of gradients where the node has several outputs
   int64_t waits = 0;          // how many gradients it waits for
@@ -235,7 +235,7 @@ class Backward {
       called(accumulate_, py::handle(leaf), holder);
   }
 
-  // Whether the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
+  // True if the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
     if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
@@ -289,7 +289,7 @@ class Backward {
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
   }
 
-  // Which inputs of the node lead to a gradient that is wanted; null: all that need one.
+  // A flag for each input of the node: it leads to a gradient that is wanted. Null: all that need one.
   py::object needs_of(const py::object& edges) {
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     if (!restricted_ || count < 2) return {};
@@ -338,7 +338,7 @@ class Backward {
                         : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
-  // Whether it can run, and nothing that it shares memory with has changed since forward.
+  // True if it can run, and nothing that it shares memory with has changed since forward.
   static bool is_unchanged(PyObject* node) {
     const py::object versions = kept(slot_of(node, g_slots.versions)),
                      changes = kept(slot_of(node, g_slots.changes));

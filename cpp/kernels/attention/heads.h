@@ -1,4 +1,4 @@
-// What attention and its gradients share: the leading dimensions of their arrays, the division into parts,
+// Shared by attention and its gradients: the leading dimensions of their arrays, the division into parts,
 // and the products of a part.
 #pragma once
 #include <algorithm>
@@ -41,7 +41,7 @@ struct AttentionHeads {
   int first_inner;  // the first of the leading dimensions that `heads` counts
 
  private:
-  // Whether steps along the innermost so far lead on to the next of the dimension before it.
+  // True if steps along the innermost so far lead on to the next of the dimension before it.
   template <class T>
   bool is_even(const TensorView<T>& x) const {
     const int d = first_inner;

@@ -39,7 +39,7 @@ RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
   return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
 }
 
-// Whether the gradients of n pixels from p on follow each other.
+// True if the gradients of n pixels from p on follow each other.
 RANVIER_INLINE bool are_dense(const PooledPixels& in, int64_t p, int n) {
   bool dense = true;
   for (int i = 1; i < n; ++i) dense &= in.dy_at[p + i] - in.dy_at[p] == i;

@@ -1,3 +1,4 @@
+// Divides channels into blocks, and lists the pooled pixels of a region: see blocks.h.
 #include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {

@@ -93,7 +93,7 @@ struct PooledRegion {
   int64_t pixels() const { return images * rows * columns; }
 };
 
-// What PooledPixels lists for each pixel.
+// The lists of PooledPixels, which have an entry for each pixel.
 struct PixelLists {
   int64_t *dy_at, *where_at;
   int32_t* corner;

@@ -14,10 +14,10 @@ namespace {
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;  // pooled pixels of a band, roughly
 
-// How many of the rows of taps that are left have their patches summed together.
+// The number of rows of taps whose patches are summed together, of those that are left.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
-// Whether there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
+// True if there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
 // than half.
 bool patches_fit(const Conv2dPoolBackwardInput& call) {
   const Conv2dGeometry& g = call.geometry;

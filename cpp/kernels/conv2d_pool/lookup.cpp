@@ -1,3 +1,5 @@
+// See the head of lookup.h. For each band of pooled rows: makes the tables of a channel, then sums with
+// them.
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/direct/tile.h"

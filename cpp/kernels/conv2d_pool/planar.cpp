@@ -1,3 +1,4 @@
+// See the head of planar.h. A thread computes bands of rows, and pools each while it is in its cache.
 #include "kernels/conv2d_pool/planar.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 
 }  // namespace
 
-// Whether vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
+// True if vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
 bool PooledPlanar::pays(const Correlation<float>& p) {
   constexpr double kGain = 1.15;
   if (!is_planar(p)) return false;

@@ -1,3 +1,4 @@
+// See the head of winograd.h. The products are those of conv2d/winograd; take() makes dx of their patches.
 #include "kernels/conv2d_pool/winograd.h"
 
 #include <algorithm>

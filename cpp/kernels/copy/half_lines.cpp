@@ -1,3 +1,4 @@
+// Widens and rounds lines of 16-bit floats: see half_lines.h.
 #include "kernels/copy/half_lines.h"
 
 namespace ranvier {

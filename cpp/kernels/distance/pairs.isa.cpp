@@ -64,7 +64,7 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
   }
 }
 
-// What two parts of a sum over d give: a + b, or for PairPower::largest the larger one, NaN before numbers.
+// Joins two parts of a sum over d: a + b, or for PairPower::largest the larger one, NaN before numbers.
 template <class T>
 RANVIER_INLINE T join(PairPower p, T a, T b) {
   return p != PairPower::largest ? a + b : a > b || a != a ? a : b;

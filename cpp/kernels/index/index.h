@@ -21,7 +21,7 @@ namespace ranvier {
 template <class T>  // float, double or, for both halves, BFloat16
 struct Gather {
   RANVIER_CALL("gather", x, index, y, found);
-  bool finds_outside() const;  // whether it can look for an index that is outside, while it reads them
+  bool finds_outside() const;  // true if it can look for an index that is outside, while it reads them
   int axis;
   bool from_0;  // a negative index is outside, where they are looked at
   TensorView<const T> x;

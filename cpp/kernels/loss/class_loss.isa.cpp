@@ -7,7 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Whether a line has a class. One beyond the classes was changed by another thread since it was checked.
+// True if a line has a class. One beyond the classes was changed by another thread since it was checked.
 template <class T>
 RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
   return c != l.settings.ignore_index && static_cast<uint64_t>(c) < static_cast<uint64_t>(l.n);
@@ -73,7 +73,7 @@ static void nll_backward(const ClassLines<T>& l) {
   l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
-// What is done with each vector of scores: see class_lines.h.
+// The operation on each vector of scores: see class_lines.h.
 template <class T>
 struct SumOfCoefficients {
   static constexpr bool weighs = true, writes = false, rare = true;

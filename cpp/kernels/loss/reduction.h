@@ -1,4 +1,4 @@
-// What becomes of the losses of elements or lines.
+// The reductions of the losses of elements or lines: none, sum, mean, or sum divided by the batch.
 #pragma once
 #include "base/tensor_view.h"
 

@@ -198,7 +198,7 @@ static __attribute__((noinline)) void turn(int rows, const float* from, int wide
 template <class Tiles, int kParts, bool kAlong, bool kMany>
 struct FewProducts {
   static constexpr int kBlock = kSteps<kParts, kAlong> * kFactors;
-  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // of a step, a block
+  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // in a step, a block
   static constexpr int kWide = kMany ? kSide : L;
   const MatmulTile<float>& t;
   const float* x;

@@ -1,4 +1,4 @@
-// Which kernels compute a product, its memory, whether it can add to c, and the packing of a b that several
+// Chooses the kernels of a product, its memory, whether it can add to c, and the packing of a b that several
 // products share.
 #include <algorithm>
 

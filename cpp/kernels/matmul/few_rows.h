@@ -34,7 +34,7 @@ RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_seq
   return __builtin_shufflevector(a, b, I...);
 }
 
-// What is at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
+// The elements at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
 template <class T, int kCount>
 RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   if constexpr (kCount == 1) {
@@ -78,8 +78,8 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// What follows the pieces of a vector, eight elements of each column, transposed: halves of a vector are
-// loaded, so that there are as many loads as for four.
+// The pieces of a vector, eight elements of each column, transposed: halves of a vector are loaded, so that
+// there are as many loads as for four.
 RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
   typedef std::make_integer_sequence<int, 16> Lanes;
   typedef vec<float>(&Four)[4];

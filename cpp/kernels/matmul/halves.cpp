@@ -73,7 +73,7 @@ void round(int64_t n, const float* x, Half* y, int64_t stride) {
   for (int64_t i = 0; i < n; ++i) y[i * stride] = Half(x[i]);
 }
 
-// What follows the sums of n elements in a row, whose biases are there, and the rounding.
+// Finishes and rounds the sums of n elements in a row, whose biases are already added.
 template <class Half>
 void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, const Sides<Half>& o,
             int64_t i, int64_t j) {
@@ -88,7 +88,7 @@ void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias
 
 // --- few rows
 
-// What a thread needs for products with few rows: `a` has a copy of call.a as float32.
+// The workspace of a thread for products with few rows: `a` has a copy of call.a as float32.
 template <class Half>
 struct FewRows {
   const HalfMatmul<Half>& call;

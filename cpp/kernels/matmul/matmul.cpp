@@ -33,7 +33,7 @@ struct Product {
   const OpenTeam& team;  // the threads that work on this product
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
-  bool added;            // whether the product is added to what is in c
+  bool added;            // true if the product is added to what is in c
   uint8_t* unfit;        // this thread's flag for each row of c, see unfit.h; or null
 
   // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
@@ -208,7 +208,7 @@ struct Product {
                                  activation.kind != Activation::none);
   }
 
-  // What the tiles of a block have in common.
+  // A tile with the values that all tiles of a block have.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
     t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;

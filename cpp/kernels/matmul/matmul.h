@@ -22,7 +22,7 @@
 
 namespace ranvier {
 
-// What is applied to finished elements of c; none where kind is Activation::none.
+// The activation that is applied to finished elements of c; none where kind is Activation::none.
 struct MatmulActivation {
   Activation kind = Activation::none;
   double alpha = 0, beta = 0;

@@ -149,7 +149,7 @@ static void one_vector(const MatmulTile<float>& t) {
 }
 #endif
 
-// Whether a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
+// True if a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
 RANVIER_INLINE bool is_run_of_rows(const MatmulTile<float>& t, int least) {
   return t.cs_c == 1 && !t.accumulate && t.rows * (t.more + 1) >= least && t.step_a == t.rows * t.rs_a &&
          !is_finished(t);

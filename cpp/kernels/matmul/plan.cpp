@@ -43,7 +43,7 @@ constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them 
 
 }  // namespace
 
-// Whether it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
+// True if it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
 // matmul.isa.cpp.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
@@ -221,7 +221,8 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
-// What is worked on at once, where the threads split the columns or the panels, and the buffers for it.
+// Sets the blocks that are worked on at once where the threads split the columns or panels, and their
+// buffers.
 template <class T>
 void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few) {
   const int64_t all_strips = strips_of(o.n);

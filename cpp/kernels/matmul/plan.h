@@ -1,4 +1,4 @@
-// How one matmul is run: which operand is broadcast, what is packed, how the threads share the tiles.
+// The plan of one matmul: which operand is broadcast, what is packed, how the threads share the tiles.
 #pragma once
 #include <algorithm>
 
@@ -31,7 +31,7 @@ inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
-  bool threes;  // whether tiles have three vectors
+  bool threes;  // true if tiles have three vectors
   int most, rows, columns;
 };
 

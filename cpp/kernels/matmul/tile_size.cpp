@@ -1,4 +1,4 @@
-// Which tiles a product is computed in.
+// Chooses the size of the tiles in which a product is computed.
 #include <algorithm>
 #include <cstdlib>
 

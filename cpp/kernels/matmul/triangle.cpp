@@ -1,3 +1,5 @@
+// Solves with triangles (triangle.h) by halves: a part of the rows is solved, and its product subtracted
+// from the rest.
 #include "kernels/matmul/triangle.h"
 
 #include <algorithm>

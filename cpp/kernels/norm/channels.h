@@ -1,4 +1,4 @@
-// How the statistics of channels are gathered: what batch norm's forward and backward share.
+// Gathers the statistics of channels, for batch norm's forward and backward.
 #pragma once
 #include <algorithm>
 
@@ -15,7 +15,7 @@ int64_t row_stride(const TensorView<E>& v) {
   return v.shape[2] > 1 ? v.strides[2] : v.strides[0];
 }
 
-// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
+// The division of the work. Everything here follows from the problem; the team's size has no part in it.
 struct ChannelPlan {
   static constexpr int64_t kPanel = 512;            // columns of a unit
   static constexpr int64_t kNarrow = 64;            // columns that keep the vectors busy
@@ -54,7 +54,7 @@ struct ChannelPlan {
   int64_t elements() const {  // the elements of one channel
     return columns ? length * fold + rest : length * inner;
   }
-  // Whether each thread takes whole channels from the sums to the result: their elements, of `bytes` together
+  // True if each thread takes whole channels from the sums to the result: their elements, of `bytes` together
   // for one place, are then in L2 when they are read again.
   bool is_by_channel(int64_t bytes, int threads) const {
     return !columns && channels >= 4 * int64_t{threads} && elements() * bytes <= caches.l2 / 2;

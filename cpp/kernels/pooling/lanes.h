@@ -1,4 +1,4 @@
-// What the pooling loops over rows need besides vec.h: strided loads, with shuffles for stride 2, and loads
+// Helpers of the pooling loops over rows, besides vec.h: strided loads, with shuffles for stride 2, and loads
 // and stores of window offsets (the place of a maximum in its window, see pooling.h), which are bytes or
 // int64 in memory and integers of T's size in registers.
 #pragma once
@@ -64,7 +64,7 @@ RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
 }
 
-// How elements `stride` apart are loaded (load_every). Where n of them lie in one vector, it is loaded, and
+// A plan to load elements `stride` apart (load_every). Where n of them lie in one vector, it is loaded, and
 // lane i takes its lane from[i].
 template <class T>
 struct Every {

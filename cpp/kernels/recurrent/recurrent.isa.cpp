@@ -20,7 +20,7 @@ static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
   return tanh(v);
 }
 
-// What goes into gate k before its function: at i in (rows, GH), at j in the bias.
+// The sum that goes into the function of gate k: at i in (rows, GH), at j in the bias.
 template <class T>
 RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int n) {
   return load_lanes(s.gates + i, n) + (load_lanes(s.product + i, n) + load_lanes(s.bias + j, n));

@@ -19,7 +19,8 @@ struct Found {
   int64_t at;
 };
 
-// Which of two comes first: the first NaN, else the first of the greatest (least).
+// True if `later` takes the place of `earlier`: the result is the first NaN, else the first of the greatest
+// (least).
 template <class T>
 bool beats(bool maximum, T later, T earlier) {
   return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));

@@ -205,7 +205,7 @@ struct Reduction {
     }
   }
 
-  // Whether the reduced axes are runs at even distances, between which the same runs of other lines are.
+  // True if the reduced axes are runs at even distances, between which the same runs of other lines are.
   bool are_beside() const {
     const LoopNest<1>& reduced = plan.reduced;
     if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1 ||

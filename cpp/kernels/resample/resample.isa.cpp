@@ -221,7 +221,7 @@ static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
     add_level<false>(n, columns.level_inputs + k * n, columns.level_weights + k * n, x, y);
 }
 
-// Whether row i of y is a copy of the same row of x as the one before it.
+// True if row i of y is a copy of the same row of x as the one before it.
 template <class T>
 static bool repeats(const ResampleTable<T>& rows, int64_t i) {
   return i > 0 && rows.runs[i] > 0 && rows.runs[i - 1] > 0 &&
@@ -231,7 +231,7 @@ static bool repeats(const ResampleTable<T>& rows, int64_t i) {
 template <class T>
 constexpr bool kCanStream = sizeof(vec<T>) >= 32 && sizeof(T) == sizeof(float);
 
-// Whether y is large, and its pixels are whole cache lines.
+// True if y is large, and its pixels are whole cache lines.
 template <class T>
 static bool can_stream(const TensorView<T>& y) {
   int64_t bytes = sizeof(T);

@@ -1,3 +1,4 @@
+// Shares out the lines of running sums, products and extremes among threads: see scan.h.
 #include "kernels/scan/scan.h"
 
 #include <algorithm>

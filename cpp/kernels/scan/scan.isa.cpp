@@ -56,7 +56,7 @@ struct RunningProduct {
 template <class Op>
 static constexpr double kIdentity = double(Op::identity_sign) * double(Op::identity);
 
-// How much is computed between two calls of interrupted(): elements of a line; steps of a vector of lines.
+// The work between two calls of interrupted(): elements of a line; steps of a vector of lines.
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
 // Running results for a vector of T, in double for any T: errors do not add up along a long line, and

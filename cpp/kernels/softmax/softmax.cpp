@@ -1,3 +1,4 @@
+// Shares out lines among threads, lines of 16-bit floats through a buffer of float32: see softmax.h.
 #include "kernels/softmax/softmax.h"
 
 #include "base/without_axis.h"

@@ -152,7 +152,7 @@ static void forward(const SoftmaxLines<T>& l) {
     across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 
-// What is summed over the line, and the gradient from the sum.
+// The terms that are summed over the line, and the gradient from the sum.
 template <bool is_log, class V>
 RANVIER_INLINE V term(V dy, V y) {
   return is_log ? dy : dy * y;

@@ -99,7 +99,7 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   return e;
 }
 
-// Whether none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
+// True if none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
 template <int kCount, class T>
 bool none_before(const T* x, T last, bool descending) {
   int after = 0;

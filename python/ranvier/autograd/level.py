@@ -51,7 +51,7 @@ def like(tree: Any, values: Iterable[Any]) -> Any:
 
 
 class _Calls(local):
-    depth = 0  # of levels in this thread
+    depth = 0  # the number of levels that this thread is in
 
 
 _calls = _Calls()

@@ -26,7 +26,7 @@ def mistakes(*kinds: type[Exception]) -> Iterator[None]:
     """Within the block, errors of these kinds are mistakes of the user."""
     try:
         yield
-    except BrokenPipeError:  # of the output, whose reader is gone
+    except BrokenPipeError:  # the reader of the output is gone
         raise
     except kinds as error:
         raise Mistake(error) from None

@@ -15,7 +15,7 @@ from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 FEW = 40  # samples, of which the parts are so small that they tell little
-SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test
+SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
 
@@ -33,7 +33,7 @@ class Problem:
     test: Part
     class_names: list[str] | None
     preprocessing: list[Any] = field(default_factory=list)  # the transforms of the samples
-    feature_names: list[str] | None = None  # of a table's columns
+    feature_names: list[str] | None = None  # names of a table's columns
     target: str | None = None  # the name of a table's column of targets
     embedded: list[int] = field(default_factory=list)  # classes of the last columns, which are class indices
 

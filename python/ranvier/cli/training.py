@@ -51,7 +51,7 @@ class Training:
         except ValueError as error:
             if not arguments.distributed:
                 raise
-            raise Mistake(error) from None  # of the number of ranks
+            raise Mistake(error) from None  # the number of ranks does not fit
 
     def fit(self) -> None:
         """Train and save the model."""
@@ -66,7 +66,7 @@ class Training:
             kept = None if folder is None else callbacks[-1].latest
             more = "" if kept is None else f"; '{kept}' is a state before it"
             raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
-        except BrokenPipeError:  # of the output, whose reader is gone
+        except BrokenPipeError:  # the reader of the output is gone
             raise
         except BlockingIOError as error:  # another run uses the folder
             raise Mistake(error) from None
@@ -101,7 +101,7 @@ class Training:
 
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
         with warnings.catch_warnings():
-            warnings.showwarning = _say  # type: ignore[assignment]  # of damaged checkpoints
+            warnings.showwarning = _say  # type: ignore[assignment]  # warnings of damaged checkpoints
             self.trainer.fit(
                 *problem.train,
                 epochs=self.settings["epochs"],

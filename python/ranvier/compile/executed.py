@@ -186,7 +186,7 @@ class Executed:
         return self._ignored is not None
 
     def __enter__(self) -> Executed:
-        # What the garbage collector calls would be noted, too, so it waits until the step has ended.
+        # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)
         handlers = map(_signal.getsignal, _SIGNALS)

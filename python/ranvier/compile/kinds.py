@@ -133,7 +133,7 @@ kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
-# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+# Attributes of a Tensor that a step cannot read: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 
 # Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
@@ -162,7 +162,7 @@ _IN_C = (
     types.BuiltinFunctionType,
 )  # fmt: skip
 
-# What stands for a function, method or attribute: it calls the one in `__wrapped__` (public_function.cpp).
+# The classes of wrappers of a function, method or attribute, in `__wrapped__` (public_function.cpp).
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 

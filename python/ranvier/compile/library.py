@@ -36,7 +36,7 @@ _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's file
 # attributes are guarded that it names.
 _AROUND = ("ranvier.train.", "ranvier.data.")
 _METHODS = ("step", "zero_grad", "_settings", "_state_names")
-# What shows settings of an optimizer.
+# Attributes that show settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 

@@ -138,7 +138,7 @@ class Walk(Guards):
         self.items(vars(builtins), self._watched.intersection(missing), "the built-in ", follow=False)
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # What is only asked for attributes has no others read.
+        # Of a module that the code only asks for attributes, no others are read.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:
@@ -307,11 +307,11 @@ class Walk(Guards):
         if not all(b is object or b is base or kinds.is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
-        # Whether its code looks any name up.
+        # True if its code looks any name up.
         own_way = "__getattribute__" in library.names_of_class(kind)
         self.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
         self.stack.append((kind, f"the class of {text}"))
-        # Whether code takes part that is not read: of Python or NumPy.
+        # True if code takes part that is not read: code of Python or NumPy.
         unread = any(
             kinds.is_python_class(b) and not library.is_of_library(b) and not kinds.is_read(kinds.file_of(b))
             for b in kind.__mro__
@@ -330,7 +330,7 @@ class Walk(Guards):
         library.guard_slots(self, x, text, None if unread or own_way else self.names)
 
 
-# What follows a value, by its class.
+# The function that follows a value, by the value's class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: library.guard_tensor,
     np.ndarray: of_python.guard_array,

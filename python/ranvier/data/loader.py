@@ -94,7 +94,7 @@ class DataLoader(Generic[T]):
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
-    # Whether the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
+    # True if the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
     # library's (torch/twister.py, which sets False here), they come from the generator, as in PyTorch.
     _keyed = True
 

@@ -122,7 +122,7 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
-# Whether it is between init and close; what the program asked for.
+# True between init and close; the backend that the program asked for.
 chosen = Settings(is_open=False, backend="mpi")
 
 

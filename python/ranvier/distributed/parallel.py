@@ -38,7 +38,7 @@ class MeanGradients:
 
     def __init__(self, module: Any, here: World) -> None:
         self.enabled, self._due, self.here = True, False, here
-        # Of each parameter, and for each dtype. A parameter keeps this object by its hook; this keeps none.
+        # For each parameter, and for each dtype. A parameter's hook keeps this object; this keeps none.
         self._layout: list[tuple[Any, Any]] = []
         self._parts: list[tuple[list[Any], Flat, Sum]] = []
         self._hooks: list[Any] = []

@@ -39,7 +39,7 @@ class Constraint:
     event_dim: Any = 0
     is_discrete: Any = False
     _limits: Any = ()  # (least, most, whether the least is outside) of a set that is all numbers between them
-    _kind = "f"  # of the dtypes whose numbers these are
+    _kind = "f"  # the kind of dtypes whose numbers these are
     _text = ""  # what errors call the set
 
     def check(self, value: Any) -> Any:

@@ -231,7 +231,7 @@ class MixtureSameFamily(Distribution):
             )
         super().__init__(shape[:-1], component_distribution.event_shape, validate_args)
         self.mixture_distribution, self.component_distribution = mixture, component_distribution
-        self._axis = -1 - len(self.event_shape)  # of the components, in values
+        self._axis = -1 - len(self.event_shape)  # the axis of the components, in values
 
     @constraints.dependent_property
     def support(self) -> Any:

@@ -25,7 +25,7 @@ class Expression:
     """Parts of a text, and how strongly its operator binds. A part that is an expression is a tuple of it and
     of how strongly the operator beside it binds."""
 
-    shape = None  # of all of them: broadcasting is no matter of an element
+    shape = None  # expressions have none: broadcasting is no matter of one element
 
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds
@@ -139,7 +139,7 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     refusal, where the gradient is no formula, or one of functions that C lacks.
     """
     dy: Any = Expression("dy")
-    if slopes := call.settings.get("slopes"):  # of a function that NumPy computes
+    if slopes := call.settings.get("slopes"):  # a function that NumPy computes
         xs = [Expression(letter) for letter in operands]
         return [None if slope is None else dy * slope(f, *xs, Expression("y")) for slope in slopes]
     kind = call.made_by

@@ -26,7 +26,7 @@ Ranges = dict[int, tuple[float, float]]
 _PRODUCTS = {"Linear", "Conv1d", "Conv2d"}
 _SAME_SCALE = {"Relu", "MaxPool1d", "MaxPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Reshape", "Clone"}
 
-_MOST_TERMS = 2**15  # of a sum: 2^15 * 2^7 * 2^7 is below 2^30, and so is the bias
+_MOST_TERMS = 2**15  # terms of a sum: 2^15 * 2^7 * 2^7 is below 2^30, and so is the bias
 
 
 class Scale(NamedTuple):

@@ -121,7 +121,7 @@ class Routine:
         self.instructions: list[Instruction] = []
         self.arguments: list[tuple[str, Value, bool]] = []  # name, value, whether it is written
         self.result: Value | None = None  # the loss, which a step returns
-        self.comment = ""  # of the next instruction
+        self.comment = ""  # the comment of the next instruction
         self.prologue: list[str] = []  # C before and after the instructions
         self.epilogue: list[str] = []
         self.multiplications = 0

@@ -38,7 +38,7 @@ class Form:
     """The meaning of the rows. slopes: how many derivatives of an element-wise function are needed."""
 
     slopes: int
-    weights: Any = None  # of the kernel of functions of each element
+    weights: Any = None  # the argument `weights` of the kernel `jet`
     has_kernel = True
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
@@ -110,7 +110,7 @@ def sum_of(terms: Sequence[Tensor]) -> Tensor:
     return total
 
 
-Rows = Tensor | None  # of an input: None where it does not depend on the inputs of the function
+Rows = Tensor | None  # the derivatives of a value; None where it does not depend on the function's inputs
 
 
 RULES: dict[Any, Any] = {}  # by class of nodes
@@ -152,7 +152,7 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
     for node in order(ys, ts):
         if type(node) is Output:
             rows = values[node.function]
-            if isinstance(rows, Tensor):  # of the first of several, as the values of a sort
+            if isinstance(rows, Tensor):  # only the first output has derivatives, as the values of a sort
                 rows = [rows]
             values[node] = rows[node.index]
         else:

@@ -107,7 +107,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     with Level("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
-        level.strict = False  # of outputs alone: a primal may be without use
+        level.strict = False  # strict asks for outputs alone: a primal may be without use
         try:
             tangents = first_derivatives(level, vs)
         except NotImplementedError:  # an op without a forward rule

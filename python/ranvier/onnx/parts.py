@@ -73,7 +73,8 @@ class Plan:
         self.paths, self.buffers, self.most = paths, buffers, most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}  # of nodes, with their operands' shapes
+        # node -> its cost, by the shapes of its operands
+        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}
         self.unused = last_uses(self.nodes, self.outputs)
         prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
         self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}

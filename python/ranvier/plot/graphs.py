@@ -20,8 +20,8 @@ from ranvier.tape.trace import outputs_alive, outputs_kept
 
 __all__ = ["graph", "program"]
 
-WIDTH, HEIGHT = 1.7, 0.78  # of a box, in inches
-APART = (2.25, 1.0)  # of columns and of rows
+WIDTH, HEIGHT = 1.7, 0.78  # the size of a box in inches
+APART = (2.25, 1.0)  # the distances of columns and of rows in inches
 FILLS = {"leaf": "#FFF6C8", "op": "#FFFFFF", "loss": "#FBE3B5"}
 
 

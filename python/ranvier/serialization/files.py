@@ -43,7 +43,7 @@ KEY = "ranvier"
 RESERVED = "__metadata__"
 """The one name that the format does not allow for an array."""
 
-_LONGEST = 10**8  # of a header, the limit of safetensors
+_LONGEST = 10**8  # bytes of a header: the limit of safetensors
 
 Arrays = dict[str, Array]
 

@@ -192,7 +192,7 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
         if document.get("content") == "checkpoint":
             return read_checkpoint(path)
         raise ValueError(f"unknown content {document.get('content')!r}")
-    except MemoryError:  # of the machine, also of a size that a ValueError names
+    except MemoryError:  # the machine's memory is too small: no fault of the file
         raise
     except (ValueError, RecursionError) as error:
         raise FileError(f"[load] '{path}': {error}") from None

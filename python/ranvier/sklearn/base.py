@@ -267,7 +267,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             p = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
         else:
             p = probabilities(output, link)
-        if not self._labels.multilabel and p.size == len(p):  # of the second of two classes
+        if not self._labels.multilabel and p.size == len(p):  # probabilities of the second of two classes
             p = p.reshape(-1, 1)
             p = np.concatenate([1 - p, p], axis=1)
         if len(self.classes_) == 1 and not self._labels.multilabel:

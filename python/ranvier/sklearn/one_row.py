@@ -28,12 +28,12 @@ Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # more take longer than what is left out for a row
 _LARGE = 3e38  # finite in float32
-# What the steps of a Trainer depend on besides the settings of its optimizer, which programs read.
+# The attributes of a Trainer on which its steps depend. The optimizer's settings are read by programs.
 _SETTINGS = itemgetter(
     "model", "loss", "optimizer", "l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value", "compile",
     "on_nonfinite", "distributed", "shards", "deterministic",
 )  # fmt: skip
-# What a program returns: places of arrays (the output; the loss, no output, the penalty), and how many.
+# The results of a program: places of arrays (the output; the loss, no output, the penalty), and how many.
 _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
 _PLAIN = (False, False, False, False, True, True, False)  # a step without weights, which is an update
 
@@ -105,7 +105,7 @@ class OneRow:
         self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
         self._latest: dict[str, Any] = {}  # the program that ran last, of each part
-        # of the last step on the full path: the settings of the trainer, the names and values of the owner's
+        # From the last step on the full path: the trainer's settings, names and values of the owner's.
         self._before: tuple[Any, Any, Any] | None = None
 
     @classmethod

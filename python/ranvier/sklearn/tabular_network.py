@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000
-_LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
+_LARGEST = 1e300  # medians and quartiles are made of numbers up to this, so that differences are finite
 
 
 def is_number(value: Any) -> bool:

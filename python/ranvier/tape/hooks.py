@@ -26,7 +26,7 @@ before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
 # The hooks of a node, called before it and after it, by the id of the Function or of the leaf.
 of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
-# What hooks want to be called when this backward has ended, once each.
+# Functions that hooks want to be called when this backward has ended, once each.
 at_end: list[Callable[[], None]] = []
 
 

@@ -21,7 +21,7 @@ _HOUR = 3600
 
 
 class Unchanged(str):
-    """A path that is opened for writing only to see that it may be."""
+    """A path that is opened for writing only to see that writing is allowed: the file is not changed."""
 
 
 def replace(path: Any, content: bytes | memoryview, flush: bool = True) -> None:
@@ -81,6 +81,7 @@ def renew(path: Any) -> None:
 
 
 def _as_it_is(path: str, flags: int) -> int:
+    """An opener of files for writing that neither makes nor truncates them."""
     return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
 
 
@@ -97,6 +98,7 @@ def _status(path: Any, target: str) -> os.stat_result | None:
 
 
 def _send(stream: Any, content: bytes | memoryview) -> None:
+    """Write all of the content to an open file."""
     if not hasattr(stream, "write"):
         raise TypeError(f"[save] got path {stream!r}; expected a path or a file opened for writing bytes")
     try:
@@ -138,6 +140,7 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
 
 
 def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
+    """Write a hidden file beside the target by write(stream), and rename it to the target."""
     folder, name = os.path.split(target)
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)

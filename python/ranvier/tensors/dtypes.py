@@ -128,7 +128,7 @@ default = Settings(dtype=np.dtype(np.float32))  # The dtype that Python's floats
 _core._set_default(default)
 
 
-_LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution
+_LIMITS = {  # dtypes that NumPy does not have -> eps, max, min, tiny, resolution
     "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
     "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
     "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),

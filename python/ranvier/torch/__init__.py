@@ -91,7 +91,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         for name in ("multiprocessing.connection", "ranvier.torch.pair_parameters"):
-            importlib.import_module(name)  # of programs; of nn.Parameter
+            importlib.import_module(name)  # programs use it; complex nn.Parameter
         sys.meta_path.insert(0, IN_PLACE)
         Shapes.broadcast = True
         makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")

@@ -15,11 +15,11 @@ from ranvier.settings import ThreadSettings
 from ranvier.tape.autocast import Block, begin, casts, state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
-_DTYPES = {  # of blocks of each device
+_DTYPES = {  # the default dtype of autocast for each device
     **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
     **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
 }
-# Of devices that have no tensors: whether this thread is in a block, and its dtype.
+# For devices that have no tensors: True if this thread is in a block, and the dtype.
 _others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
@@ -142,7 +142,7 @@ class autocast:
                 stacklevel=2,
             )
         self._enabled = bool(enabled)
-        self._before: list[tuple[bool, Any, bool]] = []  # of each entry
+        self._before: list[tuple[bool, Any, bool]] = []  # the state before each `with`
 
     def __enter__(self) -> autocast:
         was = state.block

@@ -124,7 +124,7 @@ class _Place:
 class _Call:
     """A function and its arguments without their Tensors, to be run again."""
 
-    node: weakref.ref[Any]  # of the tape
+    node: weakref.ref[Any]  # the node on the tape
     outputs: list[Tensor]
     leaves: list[Tensor]
     kinds: list[str]

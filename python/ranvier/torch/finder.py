@@ -187,7 +187,7 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         except AttributeError as error:
             text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
             continue
-        if name == "__all__":  # of PyTorch's module, which star-imports
+        if name == "__all__":  # without submodules that are already loaded
             return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
             return _public(value, full) if of_torch else value

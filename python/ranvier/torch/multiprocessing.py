@@ -102,7 +102,7 @@ def _run(fn: Any, i: int, args: tuple[Any, ...], error_file: str) -> None:
     try:
         fn(i, *args)
     except KeyboardInterrupt:
-        pass  # of the parent
+        pass  # Ctrl-C is the parent's to handle
     except Exception:
         _Path(error_file).write_text(_traceback.format_exc())
         _sys.exit(1)

@@ -316,7 +316,7 @@ def _packet(name: str) -> OpOverloadPacket:
 
 def overload_of(op: Any) -> OpOverload:
     """The operator of a name, an overload, a packet or what `custom_op` gives."""
-    op = getattr(op, "_opoverload", op)  # of what `custom_op` gives
+    op = getattr(op, "_opoverload", op)  # the overload of a result of `custom_op`
     if isinstance(op, OpOverload):
         return op
     name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(

@@ -375,7 +375,7 @@ def as_complex(x: Any, like: Any = None) -> Any:
     if type(x) in (Complex, Parts):
         return x
     if rv.is_tensor(x) and x.is_complex():
-        return x[...]  # of a parameter
+        return x[...]  # a parameter as a tensor
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
         return Complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):

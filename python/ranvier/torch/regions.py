@@ -42,7 +42,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 class _Line(NamedTuple):
     """The pixels that the bins of all regions read along one axis, one bin after another."""
 
-    counts: Array  # of the pixels of a bin: (regions * bins,)
+    counts: Array  # how many pixels each bin reads: (regions * bins,)
     pixels: Array
     weights: Array
 

@@ -267,7 +267,7 @@ class _Key(np.ndarray[Any, Any]):
     """The key of a draw, which kernels of this library read, with what PyTorch's numbers come from."""
 
     generator: Generator
-    kept: Any = None  # of a dropout: which elements stay
+    kept: Any = None  # for a dropout: the elements that stay
     by_memory = False  # whether they are drawn in the order of the input's memory
 
 
@@ -395,5 +395,5 @@ def _start_orders() -> None:
     with suppress(ModuleNotFoundError):  # this module stands without that folder
         from ranvier.distributed import parallel
 
-        # of DistributedSampler
+        # the order of DistributedSampler
         vars(parallel).update(permutation=lambda n, seed: Twister(seed).permutation(n))

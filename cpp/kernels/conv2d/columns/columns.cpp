@@ -1,3 +1,5 @@
+// See the head of columns.h. Pixels of dy are multiplied with all weights at once; then rows of dx are
+// summed.
 #include "kernels/conv2d/columns/columns.h"
 
 #include <cmath>

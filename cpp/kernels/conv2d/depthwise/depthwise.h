@@ -134,7 +134,7 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// Whether images come from memory, and are prefetched: of what the last cache holds, prefetches take more
+// True if images come from memory, and are prefetched: of what the last cache holds, prefetches take more
 // time than they save. times: of the least size for that.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y, int64_t times = 1) {

@@ -30,7 +30,7 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   }
 }
 
-// What kSteps products prefetch: each of its lines once. More prefetches delay the loads.
+// The prefetches of kSteps products: each line once. More prefetches delay the loads.
 template <int kSteps>
 RANVIER_INLINE const char* prefetch_steps(const char* fetch, int64_t step) {
   constexpr int kLine = 64;

@@ -1,4 +1,4 @@
-// Which pixels, taps and channels a tile of the gradient to the weight has, and how the partial sums join.
+// Chooses the pixels, taps and channels of the tiles of the gradient to the weight, and joins partial sums.
 #include "kernels/conv2d/direct/weight.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, b
   return kernels.rows(panels.columns(0));
 }
 
-// Whether the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
+// True if the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
 // of few channels, but at the edges of images regions have few pixels.
 template <class T>
 bool tiles_by_tap(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels) {

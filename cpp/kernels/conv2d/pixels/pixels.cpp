@@ -1,3 +1,4 @@
+// See the head of pixels.h. Prepares places and weights, then shares out pixels among the threads.
 #include "kernels/conv2d/pixels/pixels.h"
 
 #include <algorithm>
@@ -65,7 +66,7 @@ void Pixels::prepare() const {
 
 namespace {
 
-constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: a chunk stays in L1 for all channels
+constexpr int64_t kChunkElements = 8 << 10;  // elements of x and dy: a chunk stays in L1 for all channels
 
 struct PixelView {
   const float* data;

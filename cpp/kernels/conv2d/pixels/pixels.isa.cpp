@@ -13,7 +13,7 @@ extern const PixelKernels pixel_kernels_float = {};
 
 #else
 
-// What a vector stores after its last pixel the next one overwrites.
+// A vector stores past its last pixel; the next vector overwrites that.
 static void outputs(const PixelOutputs& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4;
   ivec<float> first;

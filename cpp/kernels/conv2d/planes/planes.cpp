@@ -263,7 +263,7 @@ void Planar::run(const Team& team) const {
   });
 }
 
-// What is computed between two rows goes to the next row's first pixel, which is stored later.
+// Sums that are computed between two rows go to the next row's first pixel, which is stored later.
 void Planar::list_places() const {
   const int64_t pitch = sum_.planes.pitch, columns = sum_.column_axis.out, *st = sum_.problem.y.strides;
   for (int64_t row = 0; row < sum_.band_rows; ++row) {

@@ -1,3 +1,5 @@
+// See the head of weight.h. Each part of the images has its own sums of the weights' gradient, added at the
+// end.
 #include "kernels/conv2d/planes/weight.h"
 
 #include <algorithm>
@@ -23,7 +25,7 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
   return c;
 }
 
-// Whether x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
+// True if x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
 // channels of dy. With one channel it would wait for the loads, most of which cross lines of cache.
 bool exchanges(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];

@@ -15,7 +15,8 @@ RANVIER_INLINE __m512i rounded(V low, V high) {
   return (__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
 
-// Where the lanes of two vectors go: an element is two neighbours of one vector, or a lane of each.
+// The order in which lanes of two vectors become pairs: an element is two neighbours of one vector, or a lane
+// of each.
 struct Order {
   int16_t at[2 * L];
 };

@@ -1,3 +1,5 @@
+// See the head of weight.h. A part of the tiles is transformed, multiplied and added to its own sums of
+// products.
 #include "kernels/conv2d/winograd/weight.h"
 
 #include <algorithm>

@@ -24,7 +24,7 @@ int64_t row_stride(int64_t elements) {
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
 }
 
-// Whether transformed factors are rounded.
+// True if transformed factors are rounded.
 bool rounds(const Correlation<float>& p) { return pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]); }
 
 int64_t first_pad(const Correlation<float>& p, int d) {

@@ -25,7 +25,7 @@
 
 namespace ranvier {
 
-// Where it is defined, and takes less time than the direct sum; from the shapes alone.
+// True if Winograd's algorithm applies, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
 // Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of so many
@@ -61,7 +61,7 @@ class WinogradTiles {
   int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
 };
 
-// How images are cut into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
+// The division of images into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
 // whether a band's tiles have to be in one block.
 struct WinogradBands {
   int64_t count, step, height;

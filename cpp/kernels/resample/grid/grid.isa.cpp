@@ -12,7 +12,7 @@ constexpr int taps_of(GridMode mode) {
   return mode == GridMode::bicubic ? 4 : mode == GridMode::bilinear ? 2 : 1;
 }
 
-// What each point takes along one axis: pixels, -1 outside, their weights and the slopes of these by the
+// For each point, along one axis: its pixels, -1 outside, their weights and the slopes of these by the
 // place in pixels, and the slope of that by the point.
 template <class T>
 struct alignas(64) GridAxis {

@@ -176,7 +176,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     """
     library = pillow(name)
     try:
-        # Of a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
+        # Given a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
         with open(path, "rb") as file, library.open(file, formats=_formats(library)) as image:
             width, height = image.size
             if width * height > max(MOST_PIXELS, 200 * os.path.getsize(path)):

@@ -69,7 +69,7 @@ def path_of(value: Any) -> str:
             return f"torch.optim.{name.lower()}.{name}"
     for path in _MODULES:
         root = f"torch.{path}".rstrip(".")
-        if _here(root, name) == value:  # of the object that `torch` hands out, too
+        if _here(root, name) == value:  # true also for the wrapper that `torch` hands out
             return f"{root}.{name}"
     return f"{module}.{name}"
 

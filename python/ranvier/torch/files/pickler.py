@@ -89,7 +89,7 @@ class Pickler(_Base):  # type: ignore[misc]
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
-        if type(obj) in _PLAIN:  # of which pickle itself writes each
+        if type(obj) in _PLAIN:  # written by pickle's own methods
             self.framer.commit_frame()
             known = self.memo.get(id(obj))
             return self.dispatch[type(obj)](self, obj) if known is None else self.write(self.get(known[0]))

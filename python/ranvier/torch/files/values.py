@@ -285,7 +285,7 @@ def build_numpy(value: Any, state: Any) -> None:
     fits = isinstance(dtype, np.dtype) and isinstance(data, bytes) and _is_counts(shape) and len(shape) <= 64
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
-    # of other memory than the pickle's own bytes, which may be values, too
+    # tobytes() copies: the pickle's own bytes may be a value of it, too
     value.__setstate__(
         (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
     )

@@ -233,7 +233,7 @@ class Graph:
         self.owning_module, self._tracer_cls = owning_module, tracer_cls
 
     nodes = property(_Nodes)
-    python_code: Any  # of `modules.py`, which reads graphs
+    python_code: Any  # a method that `modules.py` adds
 
     def create_node(
         self,
