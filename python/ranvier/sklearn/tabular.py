@@ -132,10 +132,9 @@ class _Tabular(TabularTraining):
         codes = np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
         here, in_fit = ({type(v) for v in some if v is not None} for some in (values, self._codes[i]))
         if (codes < 0).all() and here and in_fit and (str in here) != (str in in_fit):
-            names = [", ".join(sorted(kind.__name__ for kind in kinds)) for kinds in (here, in_fit)]
+            text = [", ".join(sorted(kind.__name__ for kind in kinds)) for kinds in (here, in_fit)]
             raise TypeError(
-                f"[{type(self).__name__}] got column {name!r} of type {names[0]}; expected {names[1]} "
-                "as in fit"
+                f"[{type(self).__name__}] got column {name!r} of type {text[0]}; expected {text[1]} as in fit"
             )
         return codes
 
