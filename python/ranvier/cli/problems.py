@@ -111,6 +111,7 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
 
 
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
+    """Load the data set of this name (iris, digits ...), and divide it into the three parts."""
     name, datasets = arguments.data, rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
@@ -140,6 +141,7 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
+    """Read the samples of a file, check them, and divide them into training, validation and test parts."""
     samples = read_samples(arguments, options=to_train(arguments))
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))

@@ -163,6 +163,7 @@ def complete(
 
 
 def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -> None:
+    """Wait until test() is true; errors name the rank that is waited for, None for any."""
     for _ in range(_SPINS):
         if test():
             return

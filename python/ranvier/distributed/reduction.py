@@ -220,6 +220,7 @@ class Reduce:
     # --- one part after another
 
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
+        """Compute this rank's parts one by one; returns their outputs. Synced norms let all parts meet."""
         share, outputs = self.source.share, []
 
         def compute(number: int) -> None:

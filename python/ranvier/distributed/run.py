@@ -82,6 +82,7 @@ class SharedEvaluator(Evaluator):
             return super().measure(source) if world().size == 1 else self._shared(source)
 
     def _shared(self, source: Source) -> dict[str, float]:
+        """Evaluate with the batches divided among the ranks; all ranks return the same values."""
         require_whole(source, "Trainer.evaluate")
         here, trainer = world(), self._trainer
         measured, penalty, evaluate = self._begin(source, after=1)

@@ -176,6 +176,7 @@ def _little_learned(history: Any, figures: dict[str, float], score: str | None) 
 
 
 def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+    """The gap between training and new data in words, if it is large; None if not."""
     if score and f"val_{score}" in figures and score in figures:
         lost = figures[score] - figures[f"val_{score}"]
         if lost > SCORE_GAP:

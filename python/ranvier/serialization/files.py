@@ -200,6 +200,7 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
+    """The metadata of a file, parsed, with its version checked."""
     try:
         document = _parsed(text.encode())
     except (ValueError, RecursionError) as error:

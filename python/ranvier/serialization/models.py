@@ -279,6 +279,7 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 def _load_into(
     model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
+    """Load a file's weights, or those of a checkpoint, into a model."""
     about, state = document or {}, arrays
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path).get("model", {})

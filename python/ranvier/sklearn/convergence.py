@@ -49,6 +49,7 @@ class Convergence(Callback):
         return recorder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Note the losses as scikit-learn's attributes, and stop where they no longer improve."""
         e = self._estimator
         e.n_iter_ += 1
         e.t_ += self._samples

@@ -34,6 +34,7 @@ class MLPTraining(NetworkEstimator):
     # --- checks
 
     def _check(self) -> None:
+        """Check the parameters of the estimator."""
         for name in ("alpha", "power_t", "tol"):
             number(self, name)
         for name in ("learning_rate_init", "epsilon"):
@@ -263,6 +264,7 @@ class MLPTraining(NetworkEstimator):
         return (*train, *none), (*valid, *none)
 
     def _fit_lbfgs(self, x: Any, target: Array, weights: Array | None, loss: Any) -> Any:
+        """Train by L-BFGS with all samples in each step."""
         n = x.shape[0]
         total = n if weights is None else float(weights.sum())
         settings = {"max_iter": self.max_iter, "max_eval": self.max_fun, "tolerance_grad": self.tol}

@@ -133,6 +133,7 @@ class _NeuralNet(NetworkEstimator):
         return floats
 
     def _fit_arrays(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
+        """Divide arrays into a training and a validation part, and train."""
         batch_size = len(x) if self.batch_size == -1 else whole(self, "batch_size")
         epochs, valid = whole(self, "max_epochs"), None
         if self.train_split is not None and len(x) >= 10:

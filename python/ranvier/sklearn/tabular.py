@@ -38,6 +38,7 @@ class _Tabular(TabularTraining):
     """The base class of both estimators: checks of settings, and the conversion of tables to numbers."""
 
     def _check(self) -> None:
+        """Check the parameters of the estimator."""
         for name in ("n_members", "n_iter_no_change"):
             whole(self, name)
         whole(self, "bins", 0)

@@ -86,6 +86,7 @@ def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = F
 
 
 def _seed(name: str, root: Tensor, gradient: Any) -> Array:
+    """The gradient of the root, checked, as an array; 1 for a number where none is given."""
     array = root._array
     if not root._requires_grad:
         raise RuntimeError(

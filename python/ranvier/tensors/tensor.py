@@ -52,6 +52,7 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def set_grad(tensor: Any, value: Any = None) -> None:
+    """Set Tensor.grad to a gradient of the same shape and dtype, or to None."""
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")

@@ -123,6 +123,7 @@ class _Node(Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
+        """The gradients, by the function that `register_autograd` was given."""
         if ctx.op.backward is None:
             raise RuntimeError(
                 f"Trying to backward through {ctx.op} but no autograd formula was registered. "

@@ -86,6 +86,7 @@ def resolve_name(func: Any) -> str | None:
 
 @functools.cache
 def _functions(modes_only: bool) -> dict[Any, list[Any]]:
+    """The functions and methods that ask modes, or also classes, by the module or class that has them."""
     dispatch.activate()
     found: dict[Any, list[Any]] = {}
     for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):

@@ -139,6 +139,7 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
+    """The regions of images (rois) by bins: bilinear samples in each bin, and their mean."""
     if input.dtype in HALVES:
         return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"

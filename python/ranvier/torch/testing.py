@@ -111,6 +111,7 @@ def _is_sequence(x: Any) -> bool:
 
 
 def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
+    """The text of the error of assert_close for two tensors, arrays or numbers; "" if they are close."""
     a, b = (x.detach() if isinstance(x, ranvier.Tensor) else x for x in (actual, expected))
     plain = [isinstance(x, (int, float, bool)) for x in (a, b)]
     if any(plain) != all(plain) and "relaxed" not in settings:

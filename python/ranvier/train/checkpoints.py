@@ -214,6 +214,7 @@ class Checkpoint(Callback):
             self._take_folder()
 
     def _take_folder(self) -> None:
+        """Lock the folder, and remove checkpoints of another run, if that is allowed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock(self.folder)
         present, origin = listed(self.folder), self.trainer.resumed_from

@@ -292,6 +292,7 @@ class TrainingStep:
     def loss_of(
         self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
     ) -> Tensor:
+        """The loss of a batch, with the errors of outputs that do not fit the classes."""
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             raise ValueError(
                 f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "

@@ -337,6 +337,7 @@ _HEADERS[3, 0] = _HEADERS[2, 0]  # in UTF-8, for names that only structures have
 
 
 def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
+    """The names of the arrays of samples and labels: those that are asked for, else usual ones."""
     shown = printable(", ".join(arrays)) or "none"
     for name in filter(None, (x, y)):
         if name not in arrays:

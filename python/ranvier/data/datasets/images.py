@@ -122,6 +122,7 @@ def _read_all(
 
 
 def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
+    """The names of the classes, which are those of the folders, and all images with their class."""
     if not root.is_dir():
         raise FileNotFoundError(f"[{name}] no folder '{root}'")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -271,6 +271,7 @@ class Unpickler:
 
     # --- names and calls
     def name(self, arg: Any) -> None:
+        """The opcodes GLOBAL and STACK_GLOBAL: push the object of a module and a name, if it is allowed."""
         if arg is None:
             name, module = self.stack.pop(), self.stack.pop()
             if type(name) is not str or type(module) is not str:
@@ -329,6 +330,7 @@ class Unpickler:
         return any(value is allowed for allowed in self.safe.values())
 
     def build(self, arg: Any) -> None:
+        """The opcode BUILD: sets the state of the object below the top of the stack, if its class is safe."""
         state = self.stack.pop()
         value = self.stack[-1]
         if type(value) in (OrderedDict, Counter, defaultdict) and type(state) is dict:
