@@ -1,6 +1,6 @@
-// Backward along the tape, of the Python layer (tape/backpropagation.py): which nodes run, in which
-// order, and where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a
-// step in Python.
+// The loop of backward over the nodes of the tape, for tape/backpropagation.py: count_uses() counts the
+// gradients that a node waits for; pass() runs one that has them all: hooks, then a Function or a leaf.
+// Rare cases are functions of Python, `steps`: add, gradients of a node, hooks, accumulate, leaf with hooks.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -50,7 +50,7 @@ bool is_plain(PyObject* x) {
   return true;
 }
 
-// Function.release
+// Function.release: drops what forward has saved, if there are arrays in it.
 void release(PyObject* node) {
   if (is_true(node, g_is_view)) return;  // it has no arrays, and is needed if the base changes
   const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
@@ -143,7 +143,7 @@ class Backward {
     }
   }
 
-  // Marks the nodes that lead to these, and these themselves if they are needed, too.
+  // Marks the nodes that lead to the targets as needed, and with `themselves` the targets, too.
   void restrict_to(PyObject* targets, bool themselves) {
     std::vector<Entry*> stack;
     for_each(targets, [&](Entry& entry) {
@@ -161,7 +161,7 @@ class Backward {
     }
   }
 
-  // A gradient of a node, which is added to those that it has.
+  // Adds a gradient to those that a node has received.
   void receive(Entry& to, PyObject* gradient) {
     if (to.gradient) {
       to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
@@ -174,7 +174,7 @@ class Backward {
       to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
   }
 
-  // A Deferred becomes an array, but for a Function that takes it.
+  // Computes a Deferred, a gradient that is not computed yet, unless the Function takes one.
   void settle(Entry& entry) {
     if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
     const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
@@ -182,7 +182,7 @@ class Backward {
       entry.gradient = called(entry.gradient.attr("array"));
   }
 
-  // A node whose uses have all delivered their gradients.
+  // Runs a node that has received all its gradients.
   void pass(Entry& entry) {
     if (restricted_ && !entry.is_wanted()) return;
     PyObject* node = entry.node.ptr();
@@ -273,7 +273,7 @@ class Backward {
     }
   }
 
-  // The gradient of one of several outputs becomes an item of the list that the Function waits for.
+  // Gives the gradient of one of several outputs to the Function, whose gradient is a list of them.
   void hand_over(PyObject* output, const py::object& dy) {
     const py::object function = py::handle(output).attr("function");
     Entry& to = entry_of(function.ptr());
@@ -332,13 +332,13 @@ class Backward {
     }
     return made;
   }
-  // The rule, or the node's backward, with the node and its gradients.
+  // Calls the rule, or the node's backward, with the node and its gradients.
   static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
     return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
                         : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
-  // True if it can run, and nothing that it shares memory with has changed since forward.
+  // True if the node is not released, and nothing that it has saved was changed in place since forward.
   static bool is_unchanged(PyObject* node) {
     const py::object versions = kept(slot_of(node, g_slots.versions)),
                      changes = kept(slot_of(node, g_slots.changes));

@@ -1,4 +1,8 @@
 // The plan of one matmul: which operand is broadcast, what is packed, how the threads share the tiles.
+//
+// c (m, n) = a (m, k) b (k, n) is computed in tiles. A panel is as many rows of a as a tile has, a strip as
+// many columns of b. Packed, a panel or strip is copied to where the micro-kernel reads it in order. rs_x and
+// cs_x are the strides of rows and columns of x, in elements.
 #pragma once
 #include <algorithm>
 
@@ -23,7 +27,7 @@ double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64
                   kMatmulNsPerByte * sizeof(T) * read);
 }
 
-// Even blocks of at most `most` products. Whole squares of the widest transposition.
+// The length of even blocks of k, of at most `most` products; a multiple of the widest transposition (16).
 inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
   if (k <= most) return most;
   return round_up(ceil_div(k, ceil_div(k, most)), std::max(step, 16));
@@ -94,7 +98,7 @@ class MatmulPlan {
   int64_t nc;       // columns of b at once: kc x nc stays in L3
   int64_t part;     // products of a part, or 0: see Matmul
 
-  // The panel's first. The first panels have `rows` each, the others one less.
+  // The first row of a panel. The first panels have `rows` rows each, the others one less.
   int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }
 
   // The end of the panels from `panel` on that have as many rows, at most `end`.
@@ -158,7 +162,7 @@ class MatmulPlan {
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
   bool plain_;  // nothing follows the sums
-  bool adds_;   // to what is in c
+  bool adds_;   // the product is added to c
   int64_t batch_, m_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };
