@@ -197,6 +197,7 @@ void set_busy(bool busy) {
 
 int busy_others() { return g_busy.load(std::memory_order_relaxed) - (t_busy > 0); }
 
+// Runs a body on all threads of the team, or on this one inside a region that is open.
 void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const {
   if (!open_) {
     const TeamLease lease(threads_, cost_ns);
@@ -274,6 +275,7 @@ int64_t Chunks::claim() const {
   }
 }
 
+// The next chunk of this thread; when its share is used up, chunks of other threads' shares.
 bool Chunks::next() {
   if (!shared_) {
     begin = entered_ == 0 ? share_begin_ : end;

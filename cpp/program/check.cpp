@@ -30,6 +30,7 @@ std::string other_path(const Program& program, const Recording& eager) {
   return "";
 }
 
+// Copies the lasting memory that the program changes, and notes checksums of the memory that it only reads.
 Check::Check(Program& program, const Recording& eager)
     : program_(program), eager_(eager), isa_(active_isa()) {
   for (const Instruction& i : program.instructions())

@@ -58,6 +58,8 @@ TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>&
   return as_const(s.line);
 }
 
+// The norm of instruction i, with fixed statistics, becomes part of the convolution or product that makes its
+// input.
 template <class T>
 void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
   if (norm.training || !norm.columns || numel(norm.x) == 0 || !is_fixed(graph, norm)) return;
@@ -204,6 +206,7 @@ Conv2dPoolForward pooled(const Conv2dForward<float>& conv, const Pool& pool,
           conv.norm};
 }
 
+// The max-pool of instruction i becomes part of the convolution or norm that makes its input.
 void fuse(Graph& graph, int i, const Pool& pool) {
   if (!are_side_by_side(graph, pool) || !graph.is_temporary(pool.where)) return;
   const std::vector<int> readers = graph.readers(graph.buffer(pool.where));

@@ -189,6 +189,7 @@ double bytes_of(const Instruction& i) {
 
 }  // namespace
 
+// Orders the instructions by groups, and gives each lane groups of about equal bytes.
 std::vector<Section> divide(std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers,
                             size_t first, int lanes) {
   if (instructions.size() < first + 2 * kGroups) return {};

@@ -95,6 +95,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
   }
 }
 
+// PooledGradientKernels::mask_offsets: for each pixel and offset the bits of its channels.
 static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   constexpr int L = lanes<float>;
   const int n = in.channels - first;
@@ -113,6 +114,8 @@ static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   }
 }
 
+// PooledGradientKernels::list_by_offset: appends, for each pixel and offset, its channels and their
+// gradients.
 static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t* masks,
                               const PooledLists& lists, int64_t* entries) {
   constexpr int L = lanes<float>;

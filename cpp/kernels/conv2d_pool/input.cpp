@@ -208,6 +208,7 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
   }
 }
 
+// Adds the patches of some rows of pooled pixels to dx, for some blocks of channels: see PooledPatches.
 void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range blocks,
                                       const Scratch& s) const {
   const int64_t masks = in.pixels * in.window_elements;

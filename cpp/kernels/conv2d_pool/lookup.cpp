@@ -87,6 +87,7 @@ void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range pan
   }
 }
 
+// Makes the tables of all input channels for a band: see PooledQuads.
 void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   int64_t at[4] = {};
@@ -101,6 +102,7 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   }
 }
 
+// Copies the rows of a channel that a band reads, with the padding.
 void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) const {
   const TensorView<const float>& x = c_.x;
   const Conv2dGeometry& g = c_.geometry;
@@ -121,6 +123,7 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
   }
 }
 
+// The arguments of sum_quads for a band and a panel of output channels.
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes;

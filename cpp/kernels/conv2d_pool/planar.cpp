@@ -75,6 +75,7 @@ void PooledPlanar::list_places() const {
     for (int64_t i = 0; i < columns; ++i) *to++ = row * st[2] + i * st[3];
 }
 
+// A band of rows: the convolution's sums by planes, pooled as planes, then stored as pixels.
 void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
   const int64_t columns = call_.y.shape[3], windows = band.count / 2 * columns, *st = call_.y.strides;
   float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);

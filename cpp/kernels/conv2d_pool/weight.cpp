@@ -192,6 +192,8 @@ void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) c
   }
 }
 
+// A row of x as the sums read it: `columns` pixels of a block of channels from x0 on, zeros outside the
+// image.
 void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0,
                                     int64_t columns, float* to) const {
   const TensorView<const float>& x = c_.x;
@@ -212,6 +214,7 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
                                  from, x.strides[3], x.strides[1], to + begin * block.width, false);
 }
 
+// Lists the gradients of a region by channel, and adds their products with x to the sums of a part.
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
@@ -238,6 +241,7 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
   }
 }
 
+// Adds up the parts' sums of this thread's output channels, and writes dw and db.
 void PooledWeightGradient::combine(const OpenTeam& team) const {
   const int64_t lanes = pooled_gradient_kernels().lanes, r = c_.taps[0], s = c_.taps[1];
   const Range mine = even_share(team, out_);

@@ -89,6 +89,7 @@ static void unscale(int rows, int width, float* sums) {
 
 static unsigned no_numbers(V zeros) { return _mm512_cmp_ps_mask(__m512(zeros), __m512(zeros), _CMP_UNORD_Q); }
 
+// Marks the rows of c whose sums have an infinity or NaN; swapped: of c' = b' a', whose columns these are.
 static void mark_unfit(const MatmulTile<float>& t, bool swapped, const float* sums, int width) {
   if (swapped) {
     for (int j = 0; j < t.columns; j += L) {
@@ -106,6 +107,7 @@ static void mark_unfit(const MatmulTile<float>& t, bool swapped, const float* su
   }
 }
 
+// MatmulKernels::tile: chooses the chain by the sizes of the tile, and finishes and stores its sums.
 template <class Tiles, int kParts>
 static void run_tile(const MatmulTile<float>& tile) {
   typedef void (*Chain)(int64_t, int, const float*, const float*, float*);
@@ -286,6 +288,7 @@ static void pack_few(const MatmulTile<float>& t, bool left, float* x) {
     }
 }
 
+// MatmulKernels::gemv: up to kAmxFewRows rows by a b that is rounded where it is used.
 template <class Tiles, int kParts>
 static void run_few(const MatmulTile<float>& all) {
   typedef void (*Products)(const MatmulTile<float>&, const float*, float*, int);

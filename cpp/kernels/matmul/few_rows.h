@@ -219,6 +219,8 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
   }
 }
 
+// The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
+// piece.
 template <class T, int kRows, int kVectors>
 static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));

@@ -101,6 +101,7 @@ void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
       {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
 }
 
+// This thread's rows of a small product, kSmallRows at a time, by MatmulKernels::small.
 template <class T>
 void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
@@ -147,6 +148,7 @@ bool is_few_packed(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
          (!call.bias.data || call.bias.strides[0] == 1);
 }
 
+// A product of few rows by a packed b, strip by strip, without a plan.
 template <class T>
 void run_few_packed(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t n = call.c.shape[2];

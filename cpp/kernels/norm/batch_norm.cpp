@@ -132,6 +132,7 @@ struct ChannelForward {
     var = T((1 - factor) * double(var) + factor * (all.m2 / (n - 1)));
   }
 
+  // Channel c: its statistics, and the numbers with which its elements are computed.
   void finish(int64_t c) const {
     double mean, var;
     if (f.training) {
@@ -151,6 +152,7 @@ struct ChannelForward {
       tables.m[j] = line.m, tables.a[j] = line.a, tables.b[j] = line.b;
   }
 
+  // Normalizes this thread's elements: rows of channels, or planes of one channel.
   void apply(const OpenTeam& team, int64_t begin, int64_t end) const {
     if (plan.columns) {
       if (f.pool.y.data) return pool(team, begin, end);
@@ -242,6 +244,7 @@ struct ChannelBackward {
     dy_sums[c] = all.dy, dots[c] = all.dot;
   }
 
+  // Channel c: dweight and dbias, and the numbers with which dx is computed.
   void finish(int64_t c) const {
     const double mean = f.mean.data[c], rstd = f.rstd.data[c], missing = mean - double(tables.m[c]);
     double dy = 0, dot = 0;

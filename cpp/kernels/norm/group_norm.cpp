@@ -90,6 +90,7 @@ struct GroupForward {
                       part(f.weight, c), part(f.bias, c), plane(f.y, n, c));
   }
 
+  // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;
@@ -168,6 +169,7 @@ struct GroupBackward {
     });
   }
 
+  // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;

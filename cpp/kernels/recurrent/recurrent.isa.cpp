@@ -54,6 +54,7 @@ static void lstm(const CellForward<T>& s) {
   });
 }
 
+// The gradients of lstm(): s.carry holds that of c, from one step to the one before.
 template <class T>
 static void lstm_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
@@ -77,6 +78,7 @@ static void lstm_backward(const CellBackward<T>& s) {
   });
 }
 
+// One step of a GRU. Gates: reset r, update z, new n = tanh(x_n + r (W_hn h + b_hn)); h' = n + z (h - n).
 template <class T>
 static void gru(const CellForward<T>& s) {
   const int64_t H = s.hidden;
@@ -97,6 +99,7 @@ static void gru(const CellForward<T>& s) {
   });
 }
 
+// The gradients of gru(): s.carry holds the part of the state's that does not pass W_hh.
 template <class T>
 static void gru_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;

@@ -134,6 +134,7 @@ struct Reduction {
     });
   }
 
+  // Divides the totals of a part, if it is a mean, and writes them to y.
   __attribute__((noinline)) void finish(const T* totals_of_part, E* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);

@@ -177,6 +177,7 @@ static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
     store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
 }
 
+// Lines in the lanes of vectors: a tile of up to kTileRows elements of each is transposed at a time.
 template <bool is_log, class T>
 static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) {
   Tile<T> dy, y;

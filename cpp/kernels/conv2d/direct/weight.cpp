@@ -107,6 +107,7 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
   }
 }
 
+// Adds the products of a chunk of rows of dy to the sums of a panel: by taps (units), or by regions.
 template <class T>
 void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel,
                                        Range units) const {
@@ -131,6 +132,7 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
   }
 }
 
+// Copies the panel's channels of the chunk's rows of dy, so that vectors of them are contiguous.
 template <class T>
 void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
   const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
@@ -159,6 +161,7 @@ WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::
   return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
 }
 
+// Lists the runs of pixels of a chunk that the job's taps meet; returns their number.
 template <class T>
 int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
                                          bool copied) const {

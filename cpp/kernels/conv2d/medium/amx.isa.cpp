@@ -42,6 +42,7 @@ static int64_t row_step(const ConvTile<float>& t) {
   return step;
 }
 
+// A tile by AMX: for each 16 pairs of a segment, rows of a and of b are loaded as tiles and multiplied.
 template <class Tiles, bool kWide>
 static void run(const ConvTile<float>& t) {
   constexpr int kWidth = kWide ? kSide : L, kBytes = sizeof(float);

@@ -273,6 +273,7 @@ void Planar::list_places() const {
   }
 }
 
+// A band of rows of one image: its planes are filled, summed and stored as pixels.
 void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
                       int64_t group) const {
   const Correlation<float>& p = sum_.problem;

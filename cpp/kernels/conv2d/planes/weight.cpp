@@ -134,6 +134,7 @@ bool PlanarWeight::run(const OpenTeam& team) const {
   return !c_.dw.data || all_finite(as_const(c_.dw));
 }
 
+// Adds the products of a part of the images to its sums, for some of the output channels.
 void PlanarWeight::accumulate(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t outs_of_unit = ceil_div(out_, units_);
   const Range outs{units.begin * outs_of_unit, std::min(units.end * outs_of_unit, out_)};

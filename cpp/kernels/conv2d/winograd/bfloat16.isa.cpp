@@ -134,6 +134,7 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   }
 }
 
+// dw of 3 x 3 taps from the sums m of 4 x 4 products, by columns and then by rows.
 extern void winograd_weight_sums(const WinogradWeightSums& p) {
   const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
     const V even = (m[1] + m[2]) * 0.5f;

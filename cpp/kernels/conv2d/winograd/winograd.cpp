@@ -40,6 +40,7 @@ int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
   return count;
 }
 
+// The addresses of the 4 x 4 input pixels of a tile; those outside the image are zeros.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel) {
   const float* first = x.data + image * x.stride_n + row * x.stride_h + column * x.stride_w;
@@ -267,6 +268,7 @@ void Winograd::inputs(const WinogradBlock& block) const {
   }
 }
 
+// Transforms the pooled gradients of a block's tiles: windows of 2 x 2 whose maxima get them.
 void Winograd::gradients(const WinogradBlock& block) const {
   constexpr int64_t kTilesAhead = 16;
   const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
