@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("."), help="the folder with the real tables")
     parser.add_argument("--half", choices=HALVES, default="reporting")
-    parser.add_argument("--rows", type=int, default=3000, help="at most so many of each table")
+    parser.add_argument("--rows", type=int, default=3000, help="at most this many of each table")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("-k", default="", help="only tables whose name contains this")
     parser.add_argument("--only", default="", help="only these estimators, with commas")

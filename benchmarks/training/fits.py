@@ -49,7 +49,7 @@ CASES = {
 class Fit:
     """A model that fits some epochs more with each call; its answer is the share of samples learned."""
 
-    fit: Callable[[int], Any]  # so many epochs
+    fit: Callable[[int], Any]  # this many epochs
     predict: Callable[[], np.ndarray]  # the class of each sample
     y: np.ndarray
     epochs: int

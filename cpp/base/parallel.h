@@ -50,7 +50,7 @@ class Team {
  public:
   explicit Team(int threads, StopSignal* stop = nullptr) : stop_(stop), threads_(threads) {}
 
-  int threads() const { return threads_; }  // the most there can be: workspaces are made for so many
+  int threads() const { return threads_; }  // the most there can be: workspaces are made for this many
 
   // body(team) on every thread, with an OpenTeam. cost_ns is the serial time of the whole region, roughly.
   template <class Body>

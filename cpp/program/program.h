@@ -98,7 +98,7 @@ struct ProgramParts {
   std::vector<int> kept_regions_;
   ProgramMemory memory_{};
   int team_;
-  size_t prepared_ = 0;       // so many instructions at the front are
+  size_t prepared_ = 0;       // this many instructions at the front are
   bool alone_ = false;        // every instruction runs on one thread
   Pace pace_;                 // decides if all do so for a while, where some would run on the team
   double run_ns_ = kUnknown;  // the time of a run

@@ -250,8 +250,8 @@ void invoke_released(const Call& call) {
   invoke_released(type_of(call), &call);
 }
 
-// The same for a call on so many elements: where they are few, giving up the GIL and taking it back would be
-// most of the call.
+// The same for a call on this many elements: where they are few, giving up the GIL and taking it back would
+// be most of the call.
 void invoke_sized(const CallType& type, const void* call, int64_t elements);
 template <class Call>
 void invoke_sized(const Call& call, int64_t elements) {
@@ -263,7 +263,7 @@ template <template <class> class Call, class... A>
 void run(DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_released(Call<decltype(tag)>{fields...}); });
 }
-// The same for a call on so many elements.
+// The same for a call on this many elements.
 template <template <class> class Call, class... A>
 void run_sized(int64_t elements, DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_sized(Call<decltype(tag)>{fields...}, elements); });

@@ -11,7 +11,7 @@ namespace ranvier::bind {
 namespace {
 
 constexpr const char* kOp = "matmul";
-constexpr int64_t kProductsPerElement = 8;  // so many take as long as one element of an element-wise op
+constexpr int64_t kProductsPerElement = 8;  // this many take as long as one element of an element-wise op
 
 // The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
 // broadcast.

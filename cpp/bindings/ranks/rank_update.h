@@ -45,7 +45,7 @@ class RankUpdate {
   RankSum& ranks_;
   const std::vector<Instruction>& all_;
   Step one_ = {};   // the step of one segment
-  int64_t head_;    // so many values before the first gradient, which every rank needs
+  int64_t head_;    // this many values before the first gradient, which every rank needs
   int states_ = 0;  // a bit for each array of state that goes round
   bool pays_;
 };

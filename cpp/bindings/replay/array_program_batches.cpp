@@ -350,7 +350,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   SumOverRanks over_ranks(ranks, *program_, divides && !penalised);
   const Team team(settings_.team);
   const Clock::duration most = ranks ? kReturnOfRanks : kReturn;
-  int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
+  int64_t done = 0, least = 0;  // this many batches have been promised to the other ranks
   PyThreadState* state = PyEval_SaveThread();
   const Clock::time_point begin = Clock::now();
   for (bool go = true; go && done < count;) {

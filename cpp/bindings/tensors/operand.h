@@ -37,7 +37,7 @@ struct Operand {
   int ndim() const { return PyArray_NDIM(array()); }
   npy_intp size(int d) const { return PyArray_DIM(array(), d); }
 
-  // A dimension of so many, counted from the front.
+  // A dimension of this many, counted from the front.
   int dim(PyObject* number, int count) const;
   int dim(PyObject* number) const { return dim(number, ndim()); }
   // The same of an op that removes a dimension or takes a part of it.

@@ -119,7 +119,7 @@ void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Buf
   }
 }
 
-// The largest workspace that the products of a block need, each on so many threads.
+// The largest workspace that the products of a block need, each on this many threads.
 template <class T>
 size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
   Carver carver(nullptr);

@@ -52,7 +52,7 @@ struct AttentionHeads {
 // Some heads at a time, their queries in blocks.
 struct AttentionParts {
   // Queries of a block by the keys: `rows` (`medium_rows`, for whose products keys and values are packed) up
-  // to so many keys, else `rows_of_more`. Only the last block may be larger.
+  // to this many keys, else `rows_of_more`. Only the last block may be larger.
   struct Limits {
     int64_t rows, medium_rows, keys, rows_of_more;
   };

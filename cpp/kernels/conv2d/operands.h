@@ -24,7 +24,7 @@ bool is_joined(const TensorView<T>& x) {
 template <class T>
 class PixelRows {
  public:
-  // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
+  // whole_vectors: the micro-kernel reads vectors of channels, in groups of this many, and may read past the
   // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
   // as is_joined().
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,

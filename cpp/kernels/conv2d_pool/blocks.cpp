@@ -39,7 +39,7 @@ PooledBlock PooledBlocks::operator[](int64_t i) const {
   return b;
 }
 
-// Rows of taps that a tile of so many vectors holds: as even as possible.
+// Rows of taps that a tile of this many vectors holds: as even as possible.
 int64_t PooledBlocks::rows_of(int64_t vectors) const {
   const int64_t most = std::min<int64_t>(kPooledRows, pooled_gradient_kernels().tile / vectors);
   return ceil_div(taps_[0], ceil_div(taps_[0], most));

@@ -39,7 +39,7 @@ class PooledBlocks {
   int64_t before(int64_t i) const { return i * width_; }                    // elements of a pixel
   int64_t before_filter(int64_t i) const { return i * (*this)[0].filter; }  // elements of a filter
 
-  // f(part) for each part of a block's filters, where a row of the image is so many elements.
+  // f(part) for each part of a block's filters, where a row of the image is this many elements.
   template <class F>
   void for_each_part(const PooledBlock& block, int64_t image_row, const F& f) const {
     const int64_t row_step = geometry_.dilation[0] * image_row, filter_row = block.filter / taps_[0];

@@ -9,8 +9,8 @@
 namespace ranvier {
 namespace {
 
-// The filters of a group of output channels take so many bytes at most: all pixels of a band read them, from
-// a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
+// The filters of a group of output channels take this many bytes at most: all pixels of a band read them,
+// from a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;  // pooled pixels of a band, roughly
 

@@ -16,8 +16,8 @@ constexpr double kNsPerByte = 0.1;    // the time of a byte in rows that are any
 constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
-// f(i, index[i]) for i in [begin, end), in C order, of so many rows. The index may have any
-// strides: it is small compared with the rows.
+// f(i, index[i]) for i in [begin, end), in C order, of this many rows. The index may have any strides: it is
+// small compared with the rows.
 template <class F>
 void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_t begin, int64_t end,
                     const F& f) {

@@ -6,7 +6,7 @@ namespace ranvier {
 
 enum class Reduction { none, sum, mean, batch_mean };
 
-// A sum is made of partial sums over fixed parts, independent of the team: at most so many, and fewer for a
+// A sum is made of partial sums over fixed parts, independent of the team: at most this many, and fewer for a
 // short call.
 constexpr int kLossParts = 16;
 inline int loss_parts(double cost_ns) {

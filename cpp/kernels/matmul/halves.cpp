@@ -220,7 +220,7 @@ class Blocks {
     products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
-  // The bytes of memory for a crew of so many threads.
+  // The bytes of memory for a crew of this many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);

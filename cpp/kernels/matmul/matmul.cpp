@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
 constexpr int64_t kRowsOfPairs = 8;     // rows of pairs of b that are packed in all strips at once, or a step
-constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
-constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
+constexpr int64_t kNearProducts = 128;  // a panel of this many or fewer need not be fetched ahead of its use
+constexpr int64_t kFewStrips = 6;       // up to this many strips, one call of the kernel takes several panels
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
@@ -108,7 +108,7 @@ struct Product {
   }
 
   // The thread's columns of a block, in whole vectors: it packs some strips, uses them and forgets them.
-  // Where there are few columns for so many threads, some take the same ones, and split the panels.
+  // Where there are few columns for this many threads, some take the same ones, and split the panels.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();

@@ -96,7 +96,7 @@ static void narrow(const MatmulTile<float>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 32
-constexpr int kOneRows = 12;  // so many chains hide the FMA's latency
+constexpr int kOneRows = 12;  // this many chains hide the FMA's latency
 
 // All rows of a tile of at most one vector and of those after it, kOneRows at once; the last ones overlap
 // those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:

@@ -26,7 +26,7 @@ constexpr int64_t kPassedRows = 96, kPassedTwice = 24;
 constexpr int64_t kFewPages = 64;  // pages of memory
 constexpr int64_t kLinesOfB = 80;  // elements of b read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;  // so few panels of a let threads split the columns of b, if each gets some
-// With so many strips of b, counted as of two vectors where they have three, threads split the columns also
+// With this many strips of b, counted as of two vectors where they have three, threads split the columns also
 // for more panels.
 constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;  // the same if b is not packed: more panels share it better

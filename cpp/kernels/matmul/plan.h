@@ -18,7 +18,7 @@ constexpr double kMatmulNsPerByte = 0.008;     // the same for a byte of a and b
 // The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
 template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
-  constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of so many lanes
+  constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of this many lanes
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
   const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;
   const double products = static_cast<double>(rows) * columns * k / at_once;
@@ -109,7 +109,7 @@ class MatmulPlan {
 
   int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // strips of n columns
 
-  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds so many.
+  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds this many.
   int width(int columns) const {
     if (nr == 3 * kernels_.lanes && columns > 2 * kernels_.lanes) return nr;
     int w = kernels_.lanes;

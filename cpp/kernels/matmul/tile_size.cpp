@@ -9,8 +9,8 @@
 namespace ranvier {
 namespace {
 
-// Tiles of three vectors are chosen where their chains are at most so many times those of tiles of two: as a
-// rule (kFewChains), where tiles of three pack b, where rows of b are aligned, so that every other strip of
+// Tiles of three vectors are chosen where their chains are at most this many times those of tiles of two: as
+// a rule (kFewChains), where tiles of three pack b, where rows of b are aligned, so that every other strip of
 // three begins within a cache line, and where a bias or an activation follows the sums.
 constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
 

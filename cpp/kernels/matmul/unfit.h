@@ -13,7 +13,7 @@ namespace ranvier {
 template <class T>
 class UnfitRows {
  public:
-  // For a team of so many threads, or as many crews of one; 0 for other products.
+  // For a team of this many threads, or as many crews of one; 0 for other products.
   static size_t bytes(const Matmul<T>& call, int threads) {
     return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
   }

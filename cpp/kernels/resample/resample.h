@@ -111,7 +111,7 @@ struct ResampleTable {
   int64_t size;
   int32_t *starts, *inputs;
   T* weights;
-  int32_t* runs;  // so many outputs from i on are copies of consecutive inputs
+  int32_t* runs;  // this many outputs from i on are copies of consecutive inputs
   // The k-th entry of every row at [k * size, (k + 1) * size), with weight 0 where the row has fewer. 0
   // levels: rows have many entries, or there are long runs of copies.
   int32_t levels;

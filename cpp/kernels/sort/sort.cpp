@@ -14,9 +14,9 @@ namespace {
 
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
 constexpr int64_t kShort = 128;     // so long lines are sorted by ranks
-constexpr int64_t kFew = 32;        // so many first elements are kept in a list
-constexpr int64_t kSelect = 8;      // lines of so many times the wanted elements are not sorted
-constexpr int64_t kAlone = 4;       // lines of at most so many elements are too short for vectors
+constexpr int64_t kFew = 32;        // this many first elements are kept in a list
+constexpr int64_t kSelect = 8;      // lines of this many times the wanted elements are not sorted
+constexpr int64_t kAlone = 4;       // lines of at most this many elements are too short for vectors
 constexpr int kDigits = 256;
 constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
 

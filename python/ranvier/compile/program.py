@@ -281,7 +281,7 @@ class Program:
         return True
 
     def grant(self, replays: int) -> None:
-        """So many replays until the next check; negative: no more checks."""
+        """The number of replays until the next check; negative: no more checks."""
         self.granted += replays - self.checks_left
         self.checks_left = replays
 

@@ -22,7 +22,7 @@ import numpy as np
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
 _CONTAINERS = (list, dict, set)
-# Arrays of at least so many bytes share memory, of which pages are copied when they are changed.
+# Arrays of at least this many bytes share memory, of which pages are copied when they are changed.
 _LARGE = 2**16
 _local = threading.local()  # `held` is what the copy that is being made refers to.
 

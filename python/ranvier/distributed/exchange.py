@@ -129,7 +129,7 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
 
 
 CALL = "Trainer.fit"
-_LINE = 16  # Each array begins at a multiple of so many elements, which is a cache line or more.
+_LINE = 16  # Each array begins at a multiple of this many elements, which is a cache line or more.
 _EXACT = 2**50  # Whole numbers up to here, and their mean's nearest integer, are exact in float64.
 
 

@@ -210,7 +210,7 @@ def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
 
 
 def as_bytes(text: str, size: int) -> Array:
-    """So many bytes that begin with this text, for a message."""
+    """A message of this many bytes that begins with this text."""
     return np.frombuffer(text.encode()[:size].ljust(size, b"\0"), np.uint8)
 
 

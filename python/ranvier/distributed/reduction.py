@@ -356,7 +356,7 @@ class Reduce:
         return losses, None, penalties
 
     def _calls(self, ahead: Any, batches: int) -> tuple[Any, list[Any]]:
-        """A function, and its calls for this rank's parts of so many batches, as of `run_with_ranks`; none
+        """A function, and its calls for this rank's parts of this many batches, as of `run_with_ranks`; none
         where they take Python in between."""
         x, y, step = ahead.x, ahead.y, self.step
         weights, bounds = self._shares(self.source.share.weight or 1.0)

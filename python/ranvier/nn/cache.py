@@ -182,7 +182,7 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
 
 
 def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
-    """The argument ``cache`` of each of so many layers: none without a cache."""
+    """The argument ``cache`` of each of this many layers: none without a cache."""
     if cache is None:
         return [{}] * count
     if not isinstance(cache, KeyValueCache) or cache.layers != count:

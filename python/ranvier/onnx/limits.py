@@ -25,10 +25,10 @@ ELEMENTS = 14 * 2**20
 """Of all results of a run together; 56 MB of float32. To these come ..."""
 
 PER_ELEMENT = 4096
-"""... so many for each element of the inputs and initializers. Ten times what a large network has."""
+"""... this many for each element of the inputs and initializers. Ten times what a large network has."""
 
-_STEP = 256  # a step in Python takes as long as so many elements ...
-_PRODUCTS = 128  # ... and so many multiplications of floats as one ...
+_STEP = 256  # a step in Python takes as long as this many elements ...
+_PRODUCTS = 128  # ... and this many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
 

@@ -217,7 +217,7 @@ class HostedCall:
         raise NotImplementedError
 
     def fits(self, read: list[Array], results: list[Any]) -> bool:
-        """True if one instruction can have so many arrays, of so many dimensions."""
+        """True if one instruction can have this many arrays, of this many dimensions."""
         return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:

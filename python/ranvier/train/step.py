@@ -357,7 +357,7 @@ class TrainingStep:
             self._batches, self._weight = 0, 0.0
 
     def expect(self, steps: int) -> None:
-        """So many steps come in this fit; 0 where that is not known."""
+        """The number of steps of this fit; 0 where it is not known."""
         if self._reduce is None:
             self.compiled.expect(steps)
 

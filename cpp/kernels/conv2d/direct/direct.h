@@ -137,7 +137,7 @@ class DirectSum {
   const int tile_rows;  // at most
   const PixelRows<T> x;
   const Axis rows, columns;
-  int64_t images_at_once, panels_at_once;  // so many stay in L2
+  int64_t images_at_once, panels_at_once;  // this many stay in L2
   bool packs_late;                         // each group of panels just before its tiles, into L2
 
  private:

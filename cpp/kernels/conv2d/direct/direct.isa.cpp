@@ -250,7 +250,7 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
   return nullptr;
 }
 
-// Rows one after another, in tiles of one vector. Null: no code for so many.
+// Rows one after another, in tiles of one vector. Null: no code for this many.
 template <class T, int kRows>
 static void consecutive_tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][1] = {};

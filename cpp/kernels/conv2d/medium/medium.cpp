@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kLeast = 16;  // of the input and of the output, for a gain
 
-// The distance of pixels of so many elements: a vector more where all of them would fall into the same sets
+// The distance of pixels of this many elements: a vector more where all of them would fall into the same sets
 // of the L1 cache.
 int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 : 0); }
 

@@ -190,7 +190,7 @@ static void store_any(const PlanarStore& t) {
     t.channels - k > 4 ? store_channels<8>(t, k) : store_channels<4>(t, k);
 }
 
-// The last pixels of a row, as `width` channels each with zeros. Of the first `wide` ones, so many may be
+// The last pixels of a row, as `width` channels each with zeros. Of the first `wide` ones, this many may be
 // read.
 static __attribute__((noinline)) void gather(const float* src, int64_t step, int channels, int width,
                                              int64_t pixels, int64_t wide, float* to) {

@@ -28,7 +28,7 @@ namespace ranvier {
 // True if Winograd's algorithm applies, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
-// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of so many
+// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of this many
 // elements, are an odd number of lines apart.
 constexpr int64_t kWinogradLine = 64 / sizeof(float);
 inline int64_t winograd_plane(int64_t elements) {
@@ -78,7 +78,7 @@ struct WinogradBlock {  // tiles and panels that a thread works on at a time, an
 class WinogradSink {
  public:
   virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
-  // Memory that take() will read, and write to, which the products prefetch: so many bytes.
+  // Memory that take() will read, and write to, which the products prefetch: this many bytes.
   struct Ahead {
     const char *read, *written;
     int64_t bytes;

@@ -310,7 +310,7 @@ _DAMAGE = (
 
 
 def _array(stream: Any, size: int) -> Array:
-    """The array of a file of so many bytes, which has all of it before memory is taken for it."""
+    """The array of a file of this many bytes, which has all of it before memory is taken for it."""
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:

@@ -200,7 +200,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
         raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
 
 
-# A picture may always have so many pixels; it may have more if its file has a byte for each 200 of them.
+# A picture may always have this many pixels; it may have more if its file has a byte for each 200 of them.
 MOST_PIXELS = 2**25
 # The formats that are read. Others are not: reading EPS, for one, runs a program.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")

@@ -113,7 +113,7 @@ def floats(name: str, x: Any) -> Tensor:
 
 
 def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
-    """The operand as pairs (.., 2) with at least so many axes before the last."""
+    """The operand as pairs (.., 2) with at least this many axes before the last."""
     x = floats(name, x)
     if x.ndim <= least or x.shape[-1] != 2:
         raise OpError(

@@ -51,7 +51,7 @@ class ProgressBar(Callback):
 
     Args:
         bar: False leaves only the lines everywhere.
-        every: a line for the first epoch, every so many, and the last.
+        every: a line for the first epoch, every this many, and the last.
         delay: seconds after which an epoch gets a bar.
 
     Raises:
