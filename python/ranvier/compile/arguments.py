@@ -202,7 +202,7 @@ class Arguments:
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
     def callers(self, result: Any) -> Any:
-        """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
+        """The result of the step, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
         # What the step reads may be copies, so the callers' arrays are compared, too.

@@ -59,7 +59,7 @@ class Guards:
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """What a guard that does not hold is on, in words."""
+        """The value that a guard is on, in words, for one that does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
@@ -170,7 +170,7 @@ _current_settings: Callable[[], Any] = getattr(
 
 
 def _error_handling() -> Any:
-    """What np.seterr and np.errstate have set."""
+    """The settings of np.seterr and np.errstate."""
     return _settings_in(_current_settings())
 
 

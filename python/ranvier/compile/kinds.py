@@ -1,4 +1,4 @@
-"""What a captured step may read: one row for each kind of value, with its guard.
+"""The values that a captured step may read: one row for each kind of value, with its guard.
 
 A value of any other kind cannot be compared, so that the step runs eagerly. The rows are tables: PLAIN
 (compared by value), CONTAINERS (compared item by item), FUNCTIONS, MODULES and TYPES (functions and classes
@@ -32,7 +32,7 @@ MOST = 1024  # items of a container
 
 
 class GuardKind:
-    """Of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
+    """The kinds of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 

@@ -1,4 +1,4 @@
-"""What a program shows of itself: instructions, operands, buffers, memory, and all of them as a table."""
+"""A program as it can be printed: instructions, operands, buffers, memory, and all of them as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDE = 42
 
 @dataclass(frozen=True)
 class Operand:
-    """What an instruction reads or writes.
+    """An operand that an instruction reads or writes.
 
     Attributes:
         buffer: number of its memory; two operands with the same number share memory.

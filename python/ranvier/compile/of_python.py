@@ -23,13 +23,13 @@ def guard_set(walk: Guards, x: set[Any], text: str) -> None:
 
 
 def guard_members(walk: Guards, kind: enum.EnumMeta) -> None:
-    """Of an enumeration: by their names, and by their values."""
+    """Guard the members of an enumeration, by their names and by their values."""
     for name in ("_member_map_", "_value2member_map_", "_member_names_"):
         walk.container(getattr(kind, name), f"the members of {kind.__name__}")
 
 
 def guard_field(walk: Guards, x: Any, text: str) -> None:
-    """Of a dataclass."""
+    """Guard a field of a dataclass."""
     for name in ("name", "default", "default_factory", "_field_type"):
         walk.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
 

@@ -303,7 +303,7 @@ class Program:
         return None if results is None else self.result(results)
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
-        """What the step returns, from the arrays of a run."""
+        """The result of the step, made from the arrays of a run."""
         if self._one_tensor:
             return wrap(arrays[0])
         arrived = iter(arrays)

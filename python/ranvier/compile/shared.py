@@ -111,7 +111,8 @@ class StepForm:
         return values
 
     def _groups(self, x: Any) -> tuple[Any, ...]:
-        """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
+        """The groups of an optimizer, without the numbers among its settings, which a kernel reads at each
+        replay."""
         described: list[Any] = [x]
         for group in x.param_groups:
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]

@@ -1,4 +1,5 @@
-"""What a signature (`replay/signature.cpp`) is of: arguments and results in Python as structures of items."""
+"""The parts of a signature (`replay/signature.cpp`): arguments and results in Python as structures of
+items."""
 
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
 
 
 def _attributes(x: Any) -> dict[str, Any]:
-    """What an object of a dataclass has in its slots and in its dict, fields or not."""
+    """The attributes of an object of a dataclass, in its slots and its dict, fields or not."""
     slots = (name for base in type(x).__mro__ for name in vars(base).get("__slots__", ()))
     return {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
 

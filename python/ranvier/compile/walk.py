@@ -1,4 +1,4 @@
-"""What a step has read in Python, found by following the names in the user's code.
+"""The values that a step has read in Python, found by following the names in the user's code.
 
 The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
 names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
@@ -284,7 +284,7 @@ class Walk(Guards):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
-        """What the code has used of a class of the user's."""
+        """Follow the members that the code has used of a class of the user's."""
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):

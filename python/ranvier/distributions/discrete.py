@@ -259,7 +259,7 @@ class MixtureSameFamily(Distribution):
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
     def _mean(self, values: Tensor) -> Tensor:
-        """Of one value for each component."""
+        """The mean over the components of one value for each."""
         probs = self.mixture_distribution.probs
         return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
 

@@ -48,7 +48,8 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
 
 
 def _reach(curve: Array, slope: Array) -> Array:
-    """Where the density of y has fallen far; slope and curve: of -log p, the curve at its least."""
+    """The distance at which the density of y has fallen far; slope and curve: of -log p, the curve at its
+    least."""
     k = _FAR / curve
     return np.minimum((k + np.sqrt(k * k + 8 * k)) / 2, _FAR / np.maximum(slope, 1e-300))
 

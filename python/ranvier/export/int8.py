@@ -100,7 +100,7 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
 
 
 def _uses(calls: list[Call], outputs: list[Array]) -> Counter[int]:
-    """How often each array is read, by id; a result of the function counts as one."""
+    """The number of times that each array is read, by id; a result of the function counts as one."""
     return Counter(id(x) for x in (*(x for call in calls for x in call.inputs if x is not None), *outputs))
 
 

@@ -82,7 +82,7 @@ class Instruction:
 
 
 class Report(NamedTuple):
-    """What an exported file needs on its target.
+    """The needs of an exported file on its target.
 
     Attributes:
         path: the file that was written; its header lies beside it.

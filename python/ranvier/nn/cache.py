@@ -162,7 +162,7 @@ class CacheLayer(NamedTuple):
 
 
 def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
-    """What an attention with ``cache`` uses, or raises."""
+    """The part of ``cache`` that this attention uses; raises where it does not fit."""
     if isinstance(cache, KeyValueCache) and cache.layers == 1:
         cache = cache[0]
     name = "multihead_attention"

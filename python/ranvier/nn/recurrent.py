@@ -29,7 +29,7 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class RNNBase(Module):
-    """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
+    """Base of RNN, LSTM and GRU: the parameters of all layers and directions, and forward."""
 
     _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
 

@@ -20,7 +20,7 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 class RNNCellBase(Module):
-    """What the cells share: parameters and the step."""
+    """Base of the cells: parameters and the step."""
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None

@@ -1,4 +1,4 @@
-"""What a Module keeps of its names and values.
+"""The names and values of a Module.
 
 `Registry` is `_parameters`, `_buffers` and `_modules`, which PyTorch's programs read and change; `submodule`
 and `value_at` find what is at a path; `counts` checks settings.

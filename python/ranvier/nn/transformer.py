@@ -56,7 +56,7 @@ def copies(argument: str, layer: Any, count: int) -> ModuleList:
 
 
 class TransformerLayer(Module):
-    """What encoder and decoder layers share: attentions and a network, each with a norm and a dropout."""
+    """Base of encoder and decoder layers: attentions and a network, each with a norm and a dropout."""
 
     _paths: ClassVar[dict[str, str]] = {
         "d_model": "linear1.in_features",

@@ -1,4 +1,4 @@
-"""Which nodes a part of a graph's module stands for, and in which order they run."""
+"""Divides a graph's nodes among the parts of a module, and orders them as they run."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ _PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", 
 
 
 def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
-    """What values are used as: "setting", "buffer" (running statistics), "weight", "offset" or "other".
+    """The uses of values: "setting", "buffer" (running statistics), "weight", "offset" or "other".
 
     offset: it is added to a product with a weight, or scales and shifts a quotient, as in a norm.
     """

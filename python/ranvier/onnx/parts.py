@@ -43,7 +43,7 @@ _REMEDY = (
 
 
 class Body:
-    """What a part computes. Of a part that is not one function, without steps."""
+    """The computation of a part; without steps for a part that is not one function."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan, self.path = plan, path
@@ -81,13 +81,13 @@ class Plan:
 
     @cached_property
     def tree(self) -> list[tuple[int, str, Body]]:
-        """Of each part: the number of the one around it (0: the module itself), its name and its body."""
+        """For each part: the number of the one around it (0: the module itself), its name and its body."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(number[p[:-1]], p[-1], body) for p, body in self.bodies.items() if p]
 
     @cached_property
     def places(self) -> list[tuple[str, int, str]]:
-        """Of each parameter: its value in the graph, the number of its part, and its name there."""
+        """For each parameter: its value in the graph, the number of its part, and its name there."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
 
@@ -167,7 +167,7 @@ def run(
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
-    """What is at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
+    """The object at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
     called, must be those of the file."""
     bodies = body.plan.bodies
     for i, name in enumerate(path):

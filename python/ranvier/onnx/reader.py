@@ -25,7 +25,7 @@ _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_
 
 
 class OnnxModule(Module):
-    """What :func:`ranvier.onnx.load` returns: a graph of operators with trainable weights.
+    """The result of :func:`ranvier.onnx.load`: a graph of operators with trainable weights.
 
     Each floating initializer is a parameter with its name; a dot leads to a module inside. Running statistics
     and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.

@@ -111,7 +111,7 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
 
 
 class Sizes:
-    """Where the sizes of dynamic axes are found in the graph.
+    """The places in the graph where the sizes of dynamic axes are found.
 
     names: of the axes; values: for each the size in each run; sources: for each (input, axis).
     """

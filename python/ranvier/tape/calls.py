@@ -95,11 +95,11 @@ class Calls(Observer):
         raise self.fault
 
     def operand(self, x: Any) -> Any:
-        """What stands for a Tensor, an array, a number or None."""
+        """The object that stands for a Tensor, an array, a number or None."""
         raise NotImplementedError
 
     def result(self, kind: str, x: Tensor) -> Any:
-        """What stands for a result of a call."""
+        """The object that stands for a result of a call."""
         raise NotImplementedError
 
     def layer(self) -> str:
@@ -107,11 +107,11 @@ class Calls(Observer):
         return ""
 
     def writes(self, kind: str) -> bool:
-        """Whether a Function is written as it is, not as the formula of its row (`ops.rules`)."""
+        """True if a Function is written as it is, not as the formula of its row (`ops.rules`)."""
         return True
 
     def may_hold(self, array: Any) -> bool:
-        """Whether a tensor may get a result of a call written to all of it."""
+        """True if the result of a call may be written to the array."""
         return True
 
     # --- values
@@ -123,7 +123,7 @@ class Calls(Observer):
         return value
 
     def find(self, array: Any) -> Seen | None:
-        """What was noted of an array."""
+        """The record of an array that was seen before; None for another."""
         entry = self._seen.get(id(array))
         return entry if entry is not None and entry.array() is array else None
 

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Dtypes(NamedTuple):
-    """What an op does with half floats, within a block of autocast, and with integers.
+    """The way in which an op treats half floats, within a block of autocast, and with integers.
 
     halves: "float32": it computes them in float32, and rounds results and gradients once. "own": it takes
         them as they are. "forward": forward does, but a call with a gradient is computed in float32.
@@ -120,7 +120,7 @@ class Function(_core._FunctionBase):
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def through_view(self, place: int) -> bool:
-        """Whether PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
+        """True if PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
         return False
 
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
@@ -265,7 +265,7 @@ def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
 
 
 def _fits(floats: list[Any], beside: int) -> bool:
-    """Whether inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
+    """True if inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
     weight of halves beside float32, as PyTorch's RMS norm takes it."""
     same = beside > 0 and len({*floats[:beside]}) == len({*floats[beside:]}) == 1
     return same and (floats[0] in HALVES or len(floats) == 2)
