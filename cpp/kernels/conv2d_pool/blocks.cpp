@@ -9,6 +9,9 @@ constexpr double kUnaligned = 1.6;
 
 }  // namespace
 
+// Chooses the channels of a block: all of them without gaps between pixels, where they are so few that this
+// costs less, although vectors cross cache lines; else whole vectors, as many as a tile holds for a row of
+// taps.
 PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry,
                            int64_t width)
     : geometry_(geometry), channels_(std::max<int64_t>(channels, 1)), taps_{taps[0], taps[1]} {
@@ -45,6 +48,8 @@ int64_t PooledBlocks::rows_of(int64_t vectors) const {
   return ceil_div(taps_[0], ceil_div(taps_[0], most));
 }
 
+// lists.dy_at, where_at: the places of each pixel in dy and `where`; lists.corner: the input pixel at which
+// its window begins.
 PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
                          const Conv2dGeometry& g, const int64_t (&window)[2], const PooledRegion& region,
                          int64_t corner, int64_t image_step, int64_t row_step, const PixelLists& lists) {

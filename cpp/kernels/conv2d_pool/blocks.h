@@ -1,5 +1,8 @@
-// Operands of conv2d_pool's gradients. Channels of x and w are in blocks: a row of taps of a block fits in a
-// tile's registers, its pixels fit in L1.
+// Operands of conv2d_pool's gradients.
+//
+// x and w are used in blocks of channels, so that a row of a filter's taps fits in registers, and the pixels
+// of a region in L1. A pixel of a block is `width` elements. A pooled pixel is an element of dy; its window
+// is the pixels of the convolution's output of which pooling has taken one, the one that `where` names.
 #pragma once
 #include <algorithm>
 
@@ -25,7 +28,7 @@ struct PooledBlock {
 // The part of a filter that a tile holds: rows x vectors.
 struct PooledPart {
   int64_t in_image, in_filter;  // where it begins
-  int rows, vectors, last;
+  int rows, vectors, last;      // last: used lanes of the last vector
 };
 
 class PooledBlocks {

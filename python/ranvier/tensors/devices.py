@@ -1,6 +1,7 @@
 """Devices: the CPU, and "meta", whose tensors have a shape and a dtype, but no values.
 
-A satellite makes meta tensors (`makers`); without it only the CPU is there.
+Meta tensors are made by a satellite, a package beside the library, which registers itself in `makers`;
+without one only the CPU is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, filled
 
-makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: gives the module of its tensors
+makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: returns the module of its tensors
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 
 
