@@ -91,7 +91,7 @@ class Storage:
         return part
 
     def of(self, dtype: np.dtype[Any]) -> Memory:
-        """The memory of tensors of this dtype; that of an untyped storage is viewed as it, bools are copied."""
+        """The memory of tensors of this dtype; an untyped storage is viewed as it, bools are copied."""
         if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
             return self.memory
         if dtype not in self._typed:
