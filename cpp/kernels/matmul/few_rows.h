@@ -11,15 +11,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// Squares of this many columns of b, and elements of each, are transposed.
 template <class T>
-constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places, and elements of each at once
+constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
-constexpr int64_t kSameSets = 2048;               // bytes
-constexpr int kChunk = 256;                       // bytes of a column that are fetched at once
-constexpr int64_t kLongColumn = 8192;             // bytes: chunks of longer ones are too far apart
-constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes of b
+constexpr int64_t kSameSets = 2048;    // bytes: columns a multiple of them apart share few sets of L1
+constexpr int kChunk = 256;            // bytes of a column that are fetched at once
+constexpr int64_t kLongColumn = 8192;  // bytes: chunks of longer ones are too far apart
+constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes: a larger b is fetched in chunks
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -29,6 +30,7 @@ constexpr int few_vectors(int rows) {
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 
+// The elements of a, then those of b, as one vector.
 template <class Piece, int... I>
 RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(a, b, I...);
@@ -66,6 +68,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   }
 }
 
+// Transposes the squares of rows: 4 x 4 elements of float, 2 x 2 of double, in each 16 bytes of a vector.
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_pieces(V (&rows)[4], Lanes lanes) {
   transpose_fours(rows, lanes);
@@ -244,6 +247,7 @@ static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_
   }
 }
 
+// All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
 template <class T, int kRows>
 static void few(const MatmulTile<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;

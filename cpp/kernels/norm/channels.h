@@ -81,7 +81,8 @@ E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
   return v.data + n * v.strides[0] + c * v.strides[1];
 }
 
-// Pairs of sums in double, and numbers in T for each column.
+// first, second: pairs of sums in double, [segment][column]. m, a, b, k: for each column the numbers with
+// which elements are computed, (x - m) a + b forward and dy a + (x - m) b + k backward.
 template <class T>
 struct ChannelTables {
   double *first, *second;
