@@ -88,7 +88,7 @@ class OpenTeam : public Team {
  public:
   int index() const { return index_; }
   int size() const { return size_; }     // the threads that the region really got: threads() or fewer
-  bool leads() const { return leads_; }  // whether this is the thread that made the call
+  bool leads() const { return leads_; }  // True if this is the thread that made the call
   void barrier() const {                 // every thread of the team comes here before any continues
     if (size_ > 1) meet();
   }

@@ -44,9 +44,9 @@ class Observer(_core._ObserverBase):
     Sum
     """
 
-    everywhere = False  # whether it follows all threads
+    everywhere = False  # True if it follows all threads
     allows_replays = False
-    follows_functions = False  # whether it has `apply`
+    follows_functions = False  # True if it has `apply`
     thread = 0
 
     def __init_subclass__(cls) -> None:

@@ -148,7 +148,7 @@ struct MatmulKernels {
   int packing_rows, packing_columns;  // a tile that packs: its fewest rows; its columns (0: no tile packs)
   int lanes;                          // elements of a vector
   int rows_of_three;                  // rows of a tile of three vectors, or one less; 0: there is none
-  bool many_registers() const { return mr > 8; }  // whether the level has them
+  bool many_registers() const { return mr > 8; }  // True if the level has them
   bool narrow;                                    // 2 to kDotRows columns take less time, see narrow.h
   int (*nr)(int rows);                            // the most columns of a tile of this many rows
   int64_t kc;                                     // the most products in one chain

@@ -30,9 +30,9 @@ constexpr int64_t kFewPanels = 6;  // so few panels of a let threads split the c
 // for more panels.
 constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;  // the same if b is not packed: more panels share it better
-constexpr int64_t kFewProducts = 12;      // so few in a tile: its stores take most of the time
+constexpr int64_t kFewProducts = 12;      // up to this many in a tile its stores take most of the time
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
-constexpr int64_t kManyPanels = 8;                   // so many panels read a strip of b that is not packed
+constexpr int64_t kManyPanels = 8;                   // for more panels, packing b pays from 3/4 of L1 on
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
 constexpr int64_t kFarApart = 2;  // times the products of rows: what is between them is not fetched

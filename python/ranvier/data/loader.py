@@ -169,7 +169,7 @@ class DataLoader(Generic[T]):
         self.sampler, self.batch_sampler = indices, batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # how many batches of that pass were yielded
-        self._resumed = False  # whether the next `iter` continues a loaded pass
+        self._resumed = False  # True if the next `iter` continues a loaded pass
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and "_start" in self.__dict__:

@@ -59,7 +59,7 @@ def strong_wolfe(
     """
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
     low, high = _ordered(bracket)
-    stuck = False  # whether the last interpolation was close to an end of the interval
+    stuck = False  # True if the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:  # each pass counts one
         if abs(high.t - low.t) * size < tolerance_change:
             break

@@ -122,7 +122,7 @@ class Plan:
         self.given: tuple[Any, ...] = ()  # the settings as they are in the group
         self.values: list[Any] = []  # their numbers
         self.in_memory: list[Array] = []  # those that may change in place
-        self.current = True  # whether the rule needs these states with these values
+        self.current = True  # True if the rule needs these states with these values
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]

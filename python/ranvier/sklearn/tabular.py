@@ -294,7 +294,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
     True
     """
 
-    _logarithmic = False  # whether the network gives logarithms
+    _logarithmic = False  # True if the network gives logarithms
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class Context:
     """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
 
     needs_input_grad: tuple[bool, ...]
-    _freed = False  # whether backward has dropped what was saved
+    _freed = False  # True if backward has dropped what was saved
 
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs

@@ -87,19 +87,19 @@ class Function(_core._FunctionBase):
         "versions",
     )
 
-    of_element: bool = False  # whether y is a function of one input, element by element
-    is_view: bool = False  # whether the output shares memory with the first input
+    of_element: bool = False  # True if y is a function of one input, element by element
+    is_view: bool = False  # True if the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # How half floats are computed, and what a block of autocast does. A view always keeps its own dtype.
     dtypes: Dtypes = Dtypes()
-    # Whether NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
+    # True if NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
-    # Whether backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
+    # True if backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
     derived: bool = False
-    # Whether PyTorch's op saves nothing of its result, so that a program may change this in place before
+    # True if PyTorch's op saves nothing of its result, so that a program may change this in place before
     # backward. What forward here saves of it is then copied before the change (tape/inplace.py).
     frees_result: bool = False
-    # Whether backward reads the input. An op in place, which writes the result over it, then saves a copy.
+    # True if backward reads the input. An op in place, which writes the result over it, then saves a copy.
     reads_old: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # The saved arrays that only one gradient needs: attribute's name -> number of that gradient's input.
@@ -178,7 +178,7 @@ def by_kernel(
     node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
     dtypes: those of the function; a first Tensor of another dtype than float32 and float64 is then left to
     it, and where autocast lists it all calls in such a block. None: the kernel decides.
-    result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
+    result: the class of named tuples that several results make; takes: how many arguments the kernel gets.
 
     >>> import ranvier as rv
     >>> @by_kernel(_core.exp)

@@ -55,7 +55,7 @@ class _Node:
         self.kind, self.recording = type(function), recording
         self.started = _kept(vars(function))
         self.twin: Any = object.__new__(self.kind)
-        self.again = False  # whether a replay calls forward
+        self.again = False  # True if a replay calls forward
         self.function = ref(function)
 
     def forward(self, *arrays: Any) -> Any:

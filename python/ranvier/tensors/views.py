@@ -40,7 +40,7 @@ _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
 sharing = _core._sharing  # the other Tensors that share the memory of this one
-hides_base = _core._hides_base  # whether only views keep the base of a view
+hides_base = _core._hides_base  # True if only views keep the base of a view
 # Makes a view an ordinary Tensor, if no other Tensor has its memory except a base that only views keep.
 # Returns whether it did.
 stands_alone = _core._stands_alone

@@ -48,7 +48,7 @@ class _Line(NamedTuple):
 
 
 def _parts(counts: Array) -> tuple[Array, Array]:
-    """For things with so many parts each: the thing that each part belongs to, and the part's place in it."""
+    """For things with counts[i] parts each: the thing that each part belongs to, and its place in that."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 

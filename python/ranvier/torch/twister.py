@@ -39,8 +39,8 @@ class Twister:
     array([0.4962566, 0.7682218], dtype=float32)
     """
 
-    apart = False  # whether the elements to be filled have others between them in memory
-    short = False  # whether they are halves
+    apart = False  # True if there are other elements in memory between those to be filled
+    short = False  # True if they have 16 bits
 
     def __init__(self, seed: int) -> None:
         self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # its seeding is PyTorch's
@@ -268,7 +268,7 @@ class _Key(np.ndarray[Any, Any]):
 
     generator: Generator
     kept: Any = None  # for a dropout: the elements that stay
-    by_memory = False  # whether they are drawn in the order of the input's memory
+    by_memory = False  # True if they are drawn in the order of the input's memory
 
 
 def _in_memory_order(fill: Any) -> Any:

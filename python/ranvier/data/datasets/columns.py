@@ -25,7 +25,7 @@ LARGEST = float(np.finfo(np.float64).max)
 
 
 _SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\uff0b": "+"})
-_GAPS = "\u00a0\u202f\u2009'\u2019_ "  # what separates thousands beside the comma and the point
+_GAPS = "\u00a0\u202f\u2009'\u2019_ "  # separators of thousands beside the comma and the point
 _CURRENCY = "€$£¥₹₽₩₺"
 # What else follows from a form: the number is negative; the words may as well be names, as "2wd" is.
 _NEGATIVE, _NAMES = "negative", "names"
