@@ -1,3 +1,4 @@
+// Binds dropout, random numbers from the counter-based generator, and those of NumPy's generator Philox.
 #include <limits>
 #include <new>
 

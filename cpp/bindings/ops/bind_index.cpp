@@ -1,3 +1,4 @@
+// Binds gather and scatter: elements read and written at places that an array of indices gives.
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"
 #include "bindings/binder/numpy_api.h"

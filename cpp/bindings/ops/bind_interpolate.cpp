@@ -1,3 +1,4 @@
+// Binds interpolate and grid_sample, images read at other sizes or between their pixels, with gradients.
 #include <cmath>
 
 #include "bindings/binder/copied.h"

@@ -1,3 +1,4 @@
+// Binds matmul, linear layers and triangular systems, and reads their matrices in batches.
 #include "base/loop_nest.h"
 #include "base/precision.h"
 #include "bindings/binder/define.h"

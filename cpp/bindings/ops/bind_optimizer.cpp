@@ -1,3 +1,5 @@
+// Binds the steps of the optimizers, on lists of parameters, and what is computed of all parameters together:
+// norms of gradients, clipping, averages, penalties.
 #include "bindings/binder/array_lists.h"
 #include "bindings/binder/classes.h"
 #include "bindings/binder/numpy_api.h"

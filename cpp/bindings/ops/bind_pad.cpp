@@ -1,3 +1,4 @@
+// Binds pad, with its gradient.
 #include "bindings/binder/define.h"
 #include "bindings/ops/image_args.h"
 #include "kernels/pad/pad.h"

@@ -1,3 +1,4 @@
+// Reads sizes and arrays of images and signals: see image_args.h.
 #include "bindings/ops/image_args.h"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Checks the parameters and statistics of the normalisations, and chooses layouts: see norm_args.h.
 #include "bindings/ops/norm_args.h"
 
 namespace ranvier::bind {

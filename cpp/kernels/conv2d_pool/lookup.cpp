@@ -1,5 +1,5 @@
-// See the head of lookup.h. For each band of pooled rows: makes the tables of a channel, then sums with
-// them.
+// conv2d_pool's gradient to the weight with few input channels (lookup.h). For each band of pooled rows:
+// makes the tables of a channel, then sums with them.
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/direct/tile.h"

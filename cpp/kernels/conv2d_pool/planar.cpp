@@ -1,4 +1,5 @@
-// See the head of planar.h. A thread computes bands of rows, and pools each while it is in its cache.
+// conv2d_pool's forward pass with few channels (planar.h). A thread computes bands of rows, and pools each
+// while it is in its cache.
 #include "kernels/conv2d_pool/planar.h"
 
 #include <algorithm>

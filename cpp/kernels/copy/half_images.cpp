@@ -1,5 +1,5 @@
-// See the head of half_images.h. ImageBlock has a copy of the call, whose views it points to blocks of
-// floats.
+// Calls on images of 16-bit floats, made of calls on float32 (half_images.h). ImageBlock has a copy of the
+// call, whose views it points to blocks of floats.
 #include "kernels/copy/half_images.h"
 
 #include <algorithm>

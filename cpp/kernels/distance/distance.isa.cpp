@@ -1,4 +1,4 @@
-// Pairs of lines, compiled once for each ISA level.
+// Distances of pairs of lines and their gradients, compiled once for each ISA level.
 #include "kernels/distance/distance.h"
 #include "simd/mask_bits.h"
 #include "simd/math.h"

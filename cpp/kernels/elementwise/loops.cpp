@@ -1,4 +1,5 @@
-// Arrays in C order, and rows of 16-bit floats.
+// Ways to run an element-wise loop: at once on arrays in C order, and by rows where arrays have 16-bit
+// floats.
 #include "kernels/elementwise/loops.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Moves and sums of rows, as fast as memory: compiled once, for the baseline.
+// embedding: copies rows of the table, and adds gradients to them. Memory is the limit, so that the code is
+// compiled once, for the baseline.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
@@ -66,6 +67,7 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
     const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
+    // A thread adds all rows, in its share of the columns: no two threads write to one element.
     const int64_t first = team.share_begin(lines) * line;
     const int64_t last = std::min(team.share_end(lines) * line, width);
     for (int64_t i = 0; i < count && first < last && !interrupted(team); i += kAtOnce)

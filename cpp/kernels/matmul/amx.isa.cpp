@@ -1,4 +1,4 @@
-// matmul's tiles for AMX: see amx.h. Of level v4 alone.
+// matmul's tiles for the processor's matrix registers, AMX: see amx.h. Compiled for level v4 alone.
 #if RANVIER_PAIRS
 #include "kernels/matmul/amx.h"
 
@@ -12,7 +12,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// --- Tiles 0 to 3 are the sums, 4 and 5 of a, 6 and 7 of b.
+// --- The processor has eight tile registers: 0 to 3 are the sums, 4 and 5 hold a, 6 and 7 hold b.
 
 template <class Tiles, bool kTall, bool kWide>
 RANVIER_INLINE void zero_sums() {

@@ -1,4 +1,9 @@
-// Gathers the statistics of channels, for batch norm's forward and backward.
+// The division of batch norm's work, forward and backward: which elements of which channels a thread sums at
+// a time, and the tables of sums and numbers for each channel.
+//
+// x is (n, c, s), s being all other dimensions. Two layouts of memory are known. Columns: the channels of a
+// pixel are contiguous; the sums go down the columns of a matrix of pixels by channels. Planes: the s
+// elements of a channel of a sample are contiguous.
 #pragma once
 #include <algorithm>
 

@@ -1,5 +1,5 @@
-// See the head of columns.h. Pixels of dy are multiplied with all weights at once; then rows of dx are
-// summed.
+// The gradient to the input of a convolution with few pixels (columns.h): all pixels of dy are multiplied by
+// all weights at once, one matrix product; then each row of dx is summed from the products.
 #include "kernels/conv2d/columns/columns.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
-// See the head of medium.h. Each run rounds its operands to pairs of bfloat16 in the workspace, which take
-// the place of floats, and then runs the direct sum on them. in, out: channels of the input and of the
-// output.
+// Convolutions of factors rounded to bfloat16 (medium.h). Each run rounds its operands to pairs of bfloat16
+// in the workspace, which take the place of floats, and then runs the direct sum on them. in, out: channels
+// of the input and of the output.
 #include "kernels/conv2d/medium/medium.h"
 
 #include "base/precision.h"

@@ -1,4 +1,5 @@
-// See the head of pixels.h. Prepares places and weights, then shares out pixels among the threads.
+// 1x1 convolutions with few channels (pixels.h). Prepares places and weights, then shares out pixels among
+// the threads.
 #include "kernels/conv2d/pixels/pixels.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// See the head of weight.h. Each part of the images has its own sums of the weights' gradient, added at the
-// end.
+// The gradient to the weights of a convolution with few channels (weight.h). Each part of the images has its
+// own sums of the weights' gradient, added at the end.
 #include "kernels/conv2d/planes/weight.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See the head of pointwise.h. Describes convolutions of 1x1 taps as calls of Matmul, and runs those.
+// 1x1 convolutions by matrix products (pointwise.h). Describes them as calls of Matmul, and runs those.
 #include "kernels/conv2d/pointwise/pointwise.h"
 
 #include <algorithm>
