@@ -214,6 +214,8 @@ void take_back(Header* h) {
 
 }  // namespace
 
+// Takes a free block of the size class or a part of a larger one; else new memory of the system. Null if
+// there is none.
 void* allocate(size_t bytes) {
   if (bytes > (size_t{1} << 46)) return nullptr;
   size_t capacity;

@@ -37,6 +37,8 @@ static bool is_small_fill(const Instruction& in) {
   return small(in.as<Fill<float>>()) || small(in.as<Fill<double>>());
 }
 
+// Finds the buffers whose values are the same in each run: watched ones that nothing writes, and temporaries
+// that are written once, from fixed ones alone.
 void Graph::find_fixed() {
   std::vector<int> writers(buffers_.size(), 0);
   for (const Instruction& in : code_)

@@ -225,6 +225,8 @@ std::vector<Section> divide(std::vector<Instruction>& instructions, const std::v
   return sections;
 }
 
+// Runs this thread's lanes of a section. With shared calls, the lane's copy of them is pointed to the data of
+// one group after the other.
 void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   const OpenTeam solo = team.single();
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {

@@ -225,6 +225,7 @@ static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
   }
 }
 
+// Copies a row of sums to dx, masked by the ReLU before it.
 static void finish(const PooledGradientRow& row) {
   constexpr int L = lanes<float>;
   for (int64_t p = 0; p < row.pixels; ++p) {

@@ -138,6 +138,8 @@ void PooledDirect::compute(const OpenTeam& team) const {
     run_rows(team, {c.begin, c.end}, panels);
 }
 
+// Computes pooled rows `mine`, all images' rows in one sequence, for these panels of outputs: some rows at a
+// time for each group of panels, whose weights then stay in cache.
 void PooledDirect::run_rows(const OpenTeam& team, Range mine, Range panels) const {
   const Inner same = inner();
   const int64_t block = sum_.images_at_once * call_.y.shape[2];

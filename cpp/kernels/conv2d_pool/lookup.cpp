@@ -160,6 +160,7 @@ void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   }
 }
 
+// Adds up the parts' sums of this thread's panels, and writes dw and db.
 void PooledLookup::combine(const OpenTeam& team) const {
   const int64_t elements = taps_ * in_;
   const Range mine = even_share(team, panels_);

@@ -81,6 +81,7 @@ void run_halves(const ElementRow& r) {
 
 }  // namespace
 
+// Runs f on the arrays, by way of floats where an array has 16-bit floats; ns: of an element, without memory.
 void run_loops(const Team& team, int operands, const Array* x, const Array& y, int ndim, const int64_t* shape,
                ElementwiseFunction f, double ns, const void* attributes) {
   OfHalves own{f, attributes, operands, {}, y.stored, {}, y.item};

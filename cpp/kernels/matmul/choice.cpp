@@ -13,6 +13,8 @@
 
 namespace ranvier {
 
+// The table of the call: those of bfloat16 where the precision allows, the processor has and n and k pay for
+// them.
 template <class T>
 const MatmulKernels<T>& Matmul<T>::kernels() const {
   if constexpr (sizeof(T) == sizeof(float))

@@ -310,6 +310,8 @@ size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
   return std::max(alone, Way(call, threads).bytes(threads));
 }
 
+// All products of a batch: each by one thread, where there are as many as threads; else one after another,
+// each by the team.
 template <class Way, class Half>
 void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
   const int64_t batch = call.a.shape[0], m = call.a.shape[1], n = call.b.shape[2], k = call.a.shape[2];

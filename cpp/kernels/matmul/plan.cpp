@@ -331,6 +331,8 @@ const T* MatmulPlan<T>::dense_bias(const Matmul<T>& call, void* workspace, int t
   return copy;
 }
 
+// The operands of the call or, transposed, of c^T = b^T a^T, with k and its strides in elements of the
+// kernels.
 template <class T>
 Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   Operands<T> o{};

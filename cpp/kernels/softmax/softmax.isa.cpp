@@ -208,6 +208,7 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
 // As across_backward(), the same bits: some vectors of lines that are next to each other, in registers.
 constexpr int kBeside = 4;
 
+// Two passes over the lines: the sums, elements with even and odd k apart, then the gradients.
 template <bool is_log, class T>
 static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, int64_t first) {
   constexpr int L = lanes<T>;

@@ -330,6 +330,7 @@ static void forward(const DepthwiseForwardRow<T>& d) {
   }
 }
 
+// DepthwiseKernels::weight: a row of dy, Q outputs at a time; at its edges taps are checked.
 template <class T>
 static void weight(const DepthwiseWeightRow<T>& d) {
   const DepthwisePass& pass = *d.pass;

@@ -261,6 +261,7 @@ static void consecutive_tile(const ConvTile<T>& t) {
   store_general<T>(t, spilled, lanes<T>);
 }
 
+// The function for tiles of this many rows that are consecutive in memory; null where there is none.
 template <class T>
 static auto consecutive([[maybe_unused]] int rows) -> void (*)(const ConvTile<T>&) {
 #if RANVIER_VECTOR_REGISTERS >= 32

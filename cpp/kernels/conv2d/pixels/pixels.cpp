@@ -156,6 +156,8 @@ void PixelWeight::run(const Team& team) const {
   });
 }
 
+// The sums of a part of the pixels. The operand with more channels is read by vectors, and the channels of
+// the other one meet it in turn.
 void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
   const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
   const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;

@@ -42,6 +42,8 @@ void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
   }
 }
 
+// Copies the rows of an image that `count` rows of outputs from `first` on read to planes, with zeros as
+// padding.
 void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
                   float* to) const {
   const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {

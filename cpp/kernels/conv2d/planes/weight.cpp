@@ -169,6 +169,7 @@ void PlanarWeight::fill(const Block& b, Range outs, float* x, float* dy) const {
   }
 }
 
+// Adds the products of a block of images, for some outputs, to the sums of a part. x and dy are planes.
 void PlanarWeight::add_block(const Block& b, Range outs, const float* x, const float* dy,
                              int64_t part) const {
   const PlanarKernels& kernels = planar_kernels();

@@ -129,6 +129,7 @@ void SpreadInput<T>::run(const Team& team) const {
   });
 }
 
+// Writes a row of dx: the pixels that the stride meets from met_.dx, zeros between them.
 template <class T>
 void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
   const int64_t *st = c_.dx.strides, *from_st = met_.dx.strides, *stride = c_.geometry.stride;
