@@ -1,6 +1,7 @@
 // matmul's loops, independent of the ISA: the five loops of Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir
-// over tiles.
+// over tiles. A panel is a tile's rows of a, a strip its columns of b; plan.h says what is packed and shared
+// how.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>

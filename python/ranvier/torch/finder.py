@@ -1,4 +1,9 @@
-"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`."""
+"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`.
+
+The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
+up, when it is first used, in the module's homes: the modules of this library that have its names, by the
+tables of `names`. For a name that is left out, `absent.why` gives the reason that its error states.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +47,7 @@ def spec_of(name: str) -> ModuleSpec | None:
 
 
 class Loader:
-    """Makes a module that asks its homes for a name."""
+    """The loader of these modules: gives a module the functions that look its names up in its homes."""
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
@@ -148,6 +153,7 @@ def _full(root: str, path: str) -> str:
 
 
 def _why(root: str, path: str) -> str:
+    """The reason why this library lacks a module or name of PyTorch; empty if it has it or knows none."""
     return "" if root == "ranvier" else why(_full(root, path))
 
 

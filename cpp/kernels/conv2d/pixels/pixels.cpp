@@ -12,6 +12,7 @@ namespace ranvier {
 
 namespace {
 
+// The pixels whose channels fit in one vector.
 int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes / std::max(in, out); }
 
 }  // namespace
@@ -52,6 +53,8 @@ void Pixels::run(const Team& team) const {
   });
 }
 
+// For each lane, which is output k of a pixel in the vector: where its pixel begins in x, its weights, and
+// its bias and norm.
 void Pixels::prepare() const {
   const int64_t lanes = pixel_kernels().lanes, *st = p_.w.strides;
   const int64_t stride_c = st[p_.transposed ? 0 : 1], stride_k = st[p_.transposed ? 1 : 0];
