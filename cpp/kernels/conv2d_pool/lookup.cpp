@@ -74,6 +74,7 @@ void PooledLookup::run(const Team& team) const {
               });
 }
 
+// The sums of a part, which is some bands of all images, for these panels of output channels.
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);

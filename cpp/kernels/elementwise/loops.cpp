@@ -45,7 +45,7 @@ void run_arrays(const Team& team, int operands, const Array* x, const Array& y, 
     run_strided(team, operands, x, y, ndim, shape, f, ns, attributes);
 }
 
-// The row of an op some of whose arrays have 16 bits: what it computes on rows of float.
+// The attributes of run_halves(): the function, which works on floats, and how its arrays are stored.
 struct OfHalves {
   ElementwiseFunction function;
   const void* attributes;
@@ -54,6 +54,7 @@ struct OfHalves {
   int item[kElementOperands], y_item;
 };
 
+// A row, block by block: operands of 16 bits are widened, a result of 16 bits is rounded.
 void run_halves(const ElementRow& r) {
   constexpr int64_t kBlock = 1024;  // the blocks of all operands stay in L1
   const auto& own = *static_cast<const OfHalves*>(r.attributes);

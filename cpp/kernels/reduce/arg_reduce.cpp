@@ -1,5 +1,5 @@
-// The places of extremes. What is found does not depend on the order of search, so the team may cut as it
-// likes.
+// argmax and argmin: the places of extremes along an axis. The first of equal extremes counts, whatever the
+// order of search, so that a long line may be divided among the threads.
 #include <algorithm>
 
 #include "base/loop_nest.h"
@@ -64,7 +64,7 @@ struct Search {
     return best;
   }
 
-  // `count` lines side by side.
+  // `count` lines whose first elements are neighbours in memory.
   void columns(const T* x, int64_t count, int64_t* y, int64_t step_y) const {
     T best[kPanel], value[kPanel];
     ArgIndex<T> at[kPanel];
