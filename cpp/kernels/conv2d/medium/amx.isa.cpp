@@ -1,4 +1,5 @@
-// The direct sum's tile for pairs of bfloat16 by AMX, in steps of 16 pairs: see medium.h. Of level v4 alone.
+// The direct sum's tile for pairs of bfloat16 by AMX, in steps of 16 pairs: see medium.h. Compiled for level
+// v4 alone.
 #if RANVIER_PAIRS
 #include "simd/amx.h"
 #include "base/unroll.h"
