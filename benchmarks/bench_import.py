@@ -16,7 +16,7 @@ from benchmarks.peers.process import ROOT, PeerMissing, interpreter
 
 ROUNDS = 3
 MOST_SECONDS = 0.015  # over numpy's
-MOST_OF_NUMPY = 0.3  # of numpy's own: the same where the processor's clock is at its fastest
+MOST_OF_NUMPY = 0.3  # or this share of numpy's own import: the same time where the clock is at its fastest
 MOST_BYTES = 2.5e6
 MODULES = {
     "torch": "torch",

@@ -142,7 +142,7 @@ def spread(groups: Mapping[str, Sequence[Record]], path: Path, columns: int = 1)
 
 
 def libraries(rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str], path: Path) -> None:
-    """How many times as long as ours each library takes, a bar for each; a library that is faster is red."""
+    """Draw a bar for each library: its time divided by ours; a library that is faster is red."""
     used = [name for name in names if any(name in ratios for _, ratios in rows)]
     height = 0.8 / len(used)
     figure, axes = plt.subplots(figsize=(9, 0.9 + 0.42 * len(rows)))

@@ -1,4 +1,4 @@
-"""How a call is timed: the same code on our side and in the peers' processes. Standard library only."""
+"""Times a call: the same code on our side and in the peers' processes. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG_SECONDS = 0.05  # a call of this length averages disturbances: one sample i
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a round warms up and how long it samples."""
+    """The seconds that a round warms up, and that it samples."""
 
     warm: float  # after a switch from another process: caches, page tables, thread pools, clock frequency
     sample: float

@@ -1,4 +1,4 @@
-"""What rv.set_consistent(True) costs on this CPU, kernel by kernel: python -m benchmarks.consistent.
+"""Measures what rv.set_consistent(True) costs on this CPU, kernel by kernel: python -m benchmarks.consistent.
 
 The time of each call with the setting on, divided by that with it off: processor time of one thread,
 the least of several rounds in which the two take turns. 1.03 is 3 % longer.

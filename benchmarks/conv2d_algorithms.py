@@ -1,4 +1,5 @@
-"""What each algorithm of conv2d earns on layers of networks: the time of a call without it over that with it.
+"""Measures what each algorithm of conv2d gains on layers of networks: the time of a call without it over that
+with it.
 
 python -m benchmarks.conv2d_algorithms            prints the table
 python -m benchmarks.conv2d_algorithms --write    puts it into docs/design/conv2d.md

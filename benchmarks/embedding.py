@@ -115,7 +115,9 @@ def write(folder):
     words = ["[PAD]", "[UNK]", *(f"word{i}" for i in range(SIZES["vocab_size"] - 2))]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
-    BertConfig.position_embedding_type = "absolute"  # of earlier versions, for which the converter asks
+    BertConfig.position_embedding_type = (
+        "absolute"  # an attribute of earlier versions, which the converter reads
+    )
     ctranslate2.converters.TransformersConverter(str(folder)).convert(str(folder / "ctranslate2"))
 
 

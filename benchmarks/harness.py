@@ -38,7 +38,7 @@ from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, name
 
 ROUNDS = 4
 FEWER_ROUNDS = 3
-LONG_ROW_SECONDS = 0.1  # of one call of each library: then fewer rounds, as each call is an average itself
+LONG_ROW_SECONDS = 0.1  # calls that together take longer get fewer rounds: each is an average itself
 LARGE_PROBE, LARGEST_PROBE = 8 << 20, 128 << 20  # bytes
 DISTURBED = 3.0  # a round that took this many times the fastest one was disturbed by another process
 

@@ -1,4 +1,4 @@
-"""What precisions of products gain on this CPU: python -m benchmarks.precision [--quick] [part ...]
+"""Measures what precisions of products gain on this CPU: python -m benchmarks.precision [--quick] [part ...]
 
 One run prints, beside PyTorch's float32, "medium" and autocast: products, training steps, an encoder. Then
 "high" and "medium" over float32 for every product and convolution of the benchmarks, for attention and
@@ -39,7 +39,7 @@ ATTENTION = [(8, 4, 64, 32), (4, 4, 128, 64), (2, 4, 512, 64), (1, 4, 1024, 64)]
 RECURRENT = [(32, 50, 128), (64, 30, 256)]  # sequences, steps, units
 MNIST = ROOT.parent / "shared" / "data" / "mnist"
 SEEDS = 5
-FEW_SECONDS = 0.0005  # of a sample
+FEW_SECONDS = 0.0005  # the length of a sample
 FEW, SIDES = (1, 2, 4, 8, 16), (256, 512, 1024, 2048, 4096)
 
 

@@ -14,7 +14,7 @@ from support.tolerance import tolerance
 
 from benchmarks.peers.process import Peer
 
-MOST_FLOPS = 1e9  # of a convolution; a product may take 2048^3
+MOST_FLOPS = 1e9  # the largest convolution; a product may take 2048^3
 MOST_ELEMENTS = 4 << 20
 Rng = np.random.Generator
 

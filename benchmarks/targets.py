@@ -76,7 +76,7 @@ class Target:
 
 
 def of(op: str, isa: str, dtype: str = "float32", rows: set[str] | None = None) -> Callable[[Record], bool]:
-    """Whether a record is one of the op's, at the level, in the dtype, and (where given) one of the rows."""
+    """True if a record is one of the op's, at the level, in the dtype, and (where given) one of the rows."""
 
     def chosen(r: Record) -> bool:
         return (r["op"], r["isa"], r["dtype"]) == (op, isa, dtype) and (rows is None or r["row"] in rows)

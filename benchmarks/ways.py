@@ -29,7 +29,7 @@ from benchmarks.training.networks import NETWORKS, Network, mlp
 Answer = list[float]
 OURS = ("ranvier highest", "ranvier high", "ranvier medium")
 TORCH = ("torch float32", "torch medium", "torch autocast")
-LONG_SECONDS = 0.6  # of a round: where it takes longer there are fewer
+LONG_SECONDS = 0.6  # where a round takes longer there are fewer
 COARSE = ("medium", "autocast")  # factors of eight bits
 NETWORK = {**NETWORKS, "784-1024-1024-10": Network((784,), mlp(784, 1024, 1024, 10))}
 
@@ -57,7 +57,7 @@ def some(values: Any, count: int = 500) -> Answer:
 
 
 class Cases:
-    """What a process can be asked to prepare: a call, and some numbers of its answer."""
+    """The calls that a process can be asked to prepare, and some numbers of their answers."""
 
     def __init__(self, library: str, precision: str) -> None:
         self.root: Any = __import__(library)
@@ -79,7 +79,7 @@ class Cases:
         The answer: the largest error over the sum of absolute products, of some rows.
         """
         a = array(k, m).T if kind == "x" else array(m, k)
-        # of its own seed: the rounding of a product of an array and its transpose adds up
+        # from another seed: the rounding of a product of an array and its transpose adds up
         b = array(n, k, seed=1).T if kind == "W" else array(k, n, seed=1)
         x, y, few = self.root.from_numpy(a), self.root.from_numpy(b), min(m, 32)
 
@@ -96,7 +96,7 @@ class Cases:
         return call, [float((abs(found - exact) / scale).max())]
 
     def conv(self, backward: bool, *layer: int) -> tuple[Callable[[], Any], Answer]:
-        """Of ranvier only: the kernels themselves."""
+        """Convolutions, for ranvier only: calls of the kernels themselves."""
         from ranvier import _core
 
         n, c, h, w, k, r, stride, padding, groups = layer
@@ -292,7 +292,8 @@ def name_of(case: Sequence[Any]) -> str:
 
 
 def differs(case: Sequence[Any], name: str, answer: Answer, others: dict[str, Answer]) -> str:
-    """What is wrong with an answer: products have error bounds, others are compared with the first way's."""
+    """The fault of an answer, as text: products have error bounds, others are compared with the first
+    way's."""
     coarse = name.endswith(COARSE)
     if case[0] == "product":
         wrong = not answer[0] <= (2**-6.9 if coarse else 2**-19)

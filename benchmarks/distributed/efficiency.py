@@ -1,4 +1,5 @@
-"""What more ranks gain, beside torch's DDP with gloo: ``python -m benchmarks.distributed.efficiency``.
+"""Measures what more ranks gain, beside torch's DDP with gloo: ``python -m
+benchmarks.distributed.efficiency``.
 
 Every rank has one thread, and is a process of one host. Strong scaling: the same batch for all ranks
 together; weak: the same batch for each rank. The efficiency is the time of one process alone, without any

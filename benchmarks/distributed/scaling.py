@@ -1,4 +1,5 @@
-"""Where more hosts stop helping, computed from measured steps: ``python -m benchmarks.distributed.scaling``.
+"""The number of hosts from which on more of them do not help, computed from measured steps: ``python -m
+benchmarks.distributed.scaling``.
 
 A step on R hosts takes t(b) + t_sum(R): t(b) is the measured step of one process of one thread on b samples,
 and t_sum the sum of n bytes of gradients along the tree (recursive halving and doubling):

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.eager.calls import CALLS, SIZES, UNCOMPARED, WHOLE, operands, whole_operands
 from benchmarks.peers.turns import InTurns
 
-SECONDS = 0.003  # of one measurement
+SECONDS = 0.003  # the length of one measurement
 ROWS = [
     *((kind, call, size) for kind, calls in CALLS.items() for call in calls for size in SIZES),
     *((kind, call, "") for kind, calls in WHOLE.items() for call in calls),

@@ -210,7 +210,7 @@ UNCOMPARED = {
 
 
 def operands(t: Any, shape: tuple[int, int]) -> dict[str, Any]:
-    """What the calls of a size use; numbers between .1 and .9."""
+    """The operands of calls of a size; numbers between .1 and .9."""
     rng = np.random.default_rng(0)
     height, width = shape
     array, other, weight = (
@@ -246,7 +246,7 @@ def operands(t: Any, shape: tuple[int, int]) -> dict[str, Any]:
 
 
 def whole_operands(t: Any) -> dict[str, Any]:
-    """What the calls of WHOLE use."""
+    """The operands of the calls in WHOLE."""
     rng = np.random.default_rng(0)
     functional = t.nn.functional
     nn = t.nn

@@ -21,7 +21,7 @@ ROWS, FIRST = 4000, 600  # the first rows are not timed: programs are recorded i
 
 
 def shortest(call: Callable[[Any], Any], items: list[Any], each: int = 20, loops: int = 100) -> float:
-    """Of a call with one item after another, in us."""
+    """The shortest mean time of a call with one item after another, in us."""
     turn = itertools.cycle(items)
     for _ in range(FIRST):
         call(next(turn))

@@ -31,7 +31,7 @@ WAYS = {
     "ranvier, 2 processes": ("ranvier", "loky", 2),
     "scikit-learn, 2 processes": ("scikit-learn", "loky", 2),
 }
-NOISE = 0.01  # of the accuracy of a candidate; the standard error of one is 0.002 at 20,000 samples
+NOISE = 0.01  # the noise in the accuracy of a candidate; the standard error of one is 0.002 at 20,000 samples
 
 
 def candidates(count: int) -> list[dict[str, list[Any]]]:
@@ -47,7 +47,7 @@ def candidates(count: int) -> list[dict[str, list[Any]]]:
 
 
 def core_seconds() -> float:
-    """Of this process and of those that it has started, as Linux counts them."""
+    """The processor time of this process and those that it has started, as Linux counts it."""
     ticks = 0
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -30,7 +30,7 @@ FITS = (("digits", 200, 1), ("iris", 150, 1), ("iris", 150, 20), ("digits", 200,
 
 
 def shortest(calls: list[Callable[[], Any]], rounds: int) -> list[float]:
-    """Of each call in turn, in ms."""
+    """The shortest time of each call, in ms; the calls take turns."""
     taken: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds + 1):
         for call, found in zip(calls, taken, strict=True):

@@ -34,7 +34,7 @@ class Table:
     categories: list[int] = field(default_factory=list)
 
     def sampled(self, rows: int) -> Table:
-        """At most so many rows, drawn at random."""
+        """At most this many rows, drawn at random."""
         if len(self.x) <= rows:
             return self
         kept = np.random.default_rng(0).permutation(len(self.x))[:rows]

@@ -98,7 +98,7 @@ def prepared(name: str, table: Table, x: Any) -> Any:
 
 
 def measure(name: str, table: Table, folds: int) -> list[list[float]]:
-    """Of each fold: accuracy or R^2, log loss, Brier score, seconds of fit, seconds of the prediction."""
+    """For each fold: accuracy or R^2, log loss, Brier score, seconds of fit, seconds of the prediction."""
     kind = StratifiedKFold if table.of_classes else KFold
     found = []
     for train, test in kind(folds, shuffle=True, random_state=0).split(table.x, table.y):
@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("."), help="the folder with the real tables")
     parser.add_argument("--half", choices=HALVES, default="reporting")
-    parser.add_argument("--rows", type=int, default=3000, help="at most so many of each table")
+    parser.add_argument("--rows", type=int, default=3000, help="at most this many of each table")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("-k", default="", help="only tables whose name contains this")
     parser.add_argument("--only", default="", help="only these estimators, with commas")

@@ -31,7 +31,7 @@ def mix_images(x: np.ndarray, partner: np.ndarray, weight: np.ndarray) -> Callab
 
 
 def arguments(op: str, n: int, size: int) -> dict[str, np.ndarray]:
-    """What is done to each image: half are mirrored, all are rotated, and mixed with the next."""
+    """The operation on each image: half are mirrored, all are rotated, and mixed with the next."""
     if op == "flip_images":
         place = np.zeros((n, 4), np.int64)
         place[::2, 3] = 1

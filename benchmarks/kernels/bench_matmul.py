@@ -50,7 +50,7 @@ SHAPES = [
     (64, 20000, 64),
 ]
 
-# What a linear layer asks for, x (batch, inputs), weight (outputs, inputs): x W^T, and in backward dy^T x.
+# The products of a linear layer, x (batch, inputs), weight (outputs, inputs): x W^T, in backward dy^T x.
 LINEAR = [(32, 784, 128), (128, 784, 128), (8, 1024, 1024), (64, 4096, 1024), (1, 784, 128)]
 
 FLOAT64 = [

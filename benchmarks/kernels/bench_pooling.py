@@ -18,7 +18,7 @@ from benchmarks.peers.process import Peer
 Window = tuple[int, int, int]
 SHAPES = [(32, 32, 26, 26), (8, 64, 112, 112)]
 SQUARES = (2, 2, 0)  # kernel_size, stride, padding
-# of ResNet (3x3, overlapping), of Inception (stride 1), odd sizes, few channels; float64
+# pools of ResNet (3x3, overlapping) and Inception (stride 1), odd sizes, few channels; float64
 OTHERS = [
     ((8, 64, 112, 112), (3, 2, 1), "float32"),
     ((32, 64, 32, 32), (3, 2, 1), "float32"),

@@ -20,7 +20,7 @@ JOBS = Path(__file__).parents[2] / "tests" / "libraries"
 
 
 def run(command, job, *options):
-    """What a process prints for a job; None if it fails."""
+    """The output of a process for a job; None if it fails."""
     paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     settings["PYTHONPATH"] = os.pathsep.join(paths)  # jobs run in another folder

@@ -21,7 +21,7 @@ NODES = {
     "tanh": "Tanh",
     "pool": "MaxPool",
     "flatten": "Flatten",
-}  # of the layers in networks.py
+}  # by the names of layers in networks.py
 
 
 def version() -> str:

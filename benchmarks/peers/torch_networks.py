@@ -37,7 +37,7 @@ def train_step(
 
     def made(form: Network) -> models.Steps:
         if compiled:
-            torch._dynamo.reset()  # of the previous case
+            torch._dynamo.reset()  # forget the previous case
         to_tensor = _laid_out(channels_last)
         return models.steps(torch.nn, torch.optim, to_tensor, form, arrays, prepared=prepared, fused=fused)
 

@@ -1,4 +1,4 @@
-"""What the programs of docs/physics.md and docs/control.md reach; the report writes it into these pages.
+"""The results of the programs of docs/physics.md and docs/control.md; the report writes it into these pages.
 
 Levels differ in the last bits, and with them the steps that a program takes: each runs at the machine's own
 level and at x86-64-v3, on one thread.

@@ -33,7 +33,8 @@ CALLS, SECONDS = 20, 0.1  # more than it takes until a network is replayed
 
 
 def own(layers: Iterable[nn.Module]) -> Any:
-    """What most programs write: the layers are attributes, and ``forward`` calls them, each in a line."""
+    """A network as most programs write it: the layers are attributes, and ``forward`` calls them, each in a
+    line."""
     named = {f"layer{i}": layer for i, layer in enumerate(layers)}
     lines = [f"    x = self.{name}(x)\n" for name in named]
     scope: dict[str, Any] = {}

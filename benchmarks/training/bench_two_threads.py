@@ -20,7 +20,7 @@ from benchmarks.training.models import Steps, steps
 from benchmarks.training.networks import NETWORKS
 
 ROUNDS = 7
-ROUND_SECONDS = 0.15  # of one model alone
+ROUND_SECONDS = 0.15  # the length of a round of one model alone
 LEAST = 1.7  # times as fast as one after the other
 
 

@@ -27,7 +27,7 @@ class Case:
 
     @property
     def weights(self) -> int:
-        """How many numbers the parameters have."""
+        """The number of elements of all parameters."""
         return sum(p.size for p in networks.parameters(self.arrays))
 
 

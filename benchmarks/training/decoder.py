@@ -30,7 +30,7 @@ LAYERS, WIDTH, HEADS, SHARED, INNER, WORDS, BASE = 24, 896, 14, 2, 4864, 151936,
 CONTEXT, TOKENS, ROOM, HEAD = 64, 4, 128, WIDTH // HEADS
 CASES = ("eager float32", "captured float32", "eager bfloat16", "captured bfloat16")
 LIBRARIES = ("ranvier", "torch")
-ERRORS = {"float32": 1e-3, "bfloat16": 0.1}  # of logits that are about 1
+ERRORS = {"float32": 1e-3, "bfloat16": 0.1}  # the largest error of logits, which are about 1
 
 
 def model_of(library: str) -> Any:

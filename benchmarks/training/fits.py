@@ -23,7 +23,7 @@ class Case:
     sizes: tuple[int, ...]
     batch: int
     samples: int
-    epochs: int  # of a fit that is timed
+    epochs: int  # epochs of a fit that is timed
 
     def data(self) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0)
@@ -32,7 +32,8 @@ class Case:
 
     @property
     def flops(self) -> float:
-        """Of the products of a fit: outputs, gradients of weights, and of inputs but for the first layer."""
+        """FLOP of the products of a fit: outputs, gradients of weights, and of inputs but for the first
+        layer."""
         layers = [2.0 * a * b for a, b in pairwise(self.sizes)]
         return self.samples * self.epochs * (3 * sum(layers) - layers[0])
 
@@ -48,7 +49,7 @@ CASES = {
 class Fit:
     """A model that fits some epochs more with each call; its answer is the share of samples learned."""
 
-    fit: Callable[[int], Any]  # so many epochs
+    fit: Callable[[int], Any]  # this many epochs
     predict: Callable[[], np.ndarray]  # the class of each sample
     y: np.ndarray
     epochs: int

@@ -96,7 +96,8 @@ def steps(
 
 
 class Timed:
-    """What a row times: ``made(network)``; its answer is compared on the network without dropout."""
+    """A way of running a network that a row times: ``made(network)``; its answer is compared on the network
+    without dropout."""
 
     def __init__(self, network: Network, made: Callable[[Network], Any]) -> None:
         self._call = made(network)

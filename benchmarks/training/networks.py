@@ -14,7 +14,7 @@ import numpy as np
 
 CHECKED_STEPS = 5
 SAMPLES = 4096  # with noise in the labels, so that no run comes near a loss of zero
-MOST_VALUES = 4096 * 784  # of all samples together: fewer samples where they are larger
+MOST_VALUES = 4096 * 784  # numbers in all samples: there are fewer samples where they are larger
 LR = 1e-3
 MOMENTUM = 0.9
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 PI, NU, SIZES, POINTS = np.pi, 0.01 / np.pi, (2, 32, 32, 32, 1), 1024
-STEPS = {"helmholtz": 20_000, "burgers": 3_000}  # of Adam
+STEPS = {"helmholtz": 20_000, "burgers": 3_000}  # steps of Adam
 FIXED, ITERATIONS, HISTORY, CHECKED = 2048, 2000, 100, 250  # points and settings of L-BFGS; of both: a check
 
 
@@ -43,7 +43,7 @@ def starting_weights(problem, seed):
 def random_points(problem, rng, count):
     if problem == "helmholtz":
         return rng.uniform(-1, 1, (count, 2)).astype("f")
-    near = rng.laplace(0, 0.1, count // 2).clip(-1, 1)  # of the shock
+    near = rng.laplace(0, 0.1, count // 2).clip(-1, 1)  # points near the shock
     x = np.concatenate([near, rng.uniform(-1, 1, count - count // 2)])
     return np.stack([rng.uniform(0, 1, count), x], 1).astype("f")
 
@@ -71,7 +71,7 @@ def solution_of(problem):
 
 
 def residual(problem, sin, x, u, du, lap):
-    """Of the equation; x, du: columns, lap: the sum of second derivatives, of Burgers u_xx."""
+    """The residual of the equation; x, du: columns, lap: the sum of second derivatives, of Burgers u_xx."""
     if problem == "helmholtz":
         return lap + u - (1 - 2 * PI**2) * sin(PI * x[0]) * sin(PI * x[1])
     return (du[0] + u * du[1] - NU * lap) / (1 + 0.1 * abs(du[1]))
@@ -337,7 +337,7 @@ def run(library, problem, seconds, seed):
 
 
 def measured(library, problem, seconds, seed):
-    """What `run` gives, in a process with one thread, of the Python that has the library."""
+    """The result of `run`, in a process with one thread, of the Python that has the library."""
     threads = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     peer = os.environ.get(f"RANVIER_PEER_{library.split('_')[0].upper()}", sys.executable)
     command = [peer, str(Path(__file__).resolve()), "--one", library, "--problem", problem]

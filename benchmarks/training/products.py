@@ -24,7 +24,7 @@ STEPS = 70  # the first are measured while the program chooses its threads; chec
 
 
 def flops(instruction: Any) -> float:
-    """Of one product (batch, m, k) (batch, k, n)."""
+    """FLOP of one product (batch, m, k) (batch, k, n)."""
     (batch, m, k), (_, _, n) = (operand.shape for operand in instruction.reads[:2])
     return 2.0 * batch * m * k * n
 

@@ -1,3 +1,5 @@
+// The allocator of allocator.h: size classes, the cache of unused blocks, and large memory, which is
+// divided.
 #include "base/allocator.h"
 
 #include <algorithm>
@@ -46,9 +48,9 @@ struct Header {
 };
 static_assert(sizeof(Header) <= kAlign);
 
-// The number of the least size class that holds so many bytes, and its capacity. There are four classes from
-// a power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a block
-// is unused, but for requests of less than 256 bytes.
+// The number of the least size class that holds this many bytes, and its capacity. There are four classes
+// from a power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a
+// block is unused, but for requests of less than 256 bytes.
 //
 // Example: 1100 bytes are 18 units, rounded up. From 16 = 2^4 follow octave = 4 and shift = 2. 18 units need
 // 5 steps of 4 units: 20 units or 1280 bytes, class 4 * 4 + (5 - 4) = 17.
@@ -70,7 +72,7 @@ CacheStats g_stats{};
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
 // g_most: the most bytes that were in use at one time. g_room: bytes that were asked for again after they had
-// gone back to the system; the cache may hold so many more.
+// gone back to the system; the cache may hold this many more.
 uint64_t g_most = 0, g_room = 0;
 uint32_t g_given_back[kClasses];  // blocks that went back to the system and were not asked for again since
 
@@ -143,7 +145,7 @@ void give_back(Header* h) {
   }
 }
 
-// Gives back unused blocks, the largest first, until at most so many bytes are cached.
+// Gives back unused blocks, the largest first, until at most this many bytes are cached.
 void keep_at_most(uint64_t bytes) {
   for (int c = kClasses; c-- > 0;)
     for (auto& lists : {g_free[1], g_free[0]})
@@ -212,6 +214,8 @@ void take_back(Header* h) {
 
 }  // namespace
 
+// Takes a free block of the size class or a part of a larger one; else new memory of the system. Null if
+// there is none.
 void* allocate(size_t bytes) {
   if (bytes > (size_t{1} << 46)) return nullptr;
   size_t capacity;

@@ -20,7 +20,7 @@ size_t allocation_capacity(const void* block);  // bytes that may be used
 // the step itself.
 void pin(void* block, bool discard);
 void unpin(void* block);
-bool is_released(const void* block);  // whether the owner of a pinned block has deallocated it
+bool is_released(const void* block);  // true if the owner of a pinned block has deallocated it
 
 struct CacheStats {
   uint64_t allocations;   // calls of allocate()

@@ -1,3 +1,4 @@
+// Reads the sizes of the caches from the system, or from the environment variable RANVIER_CACHES.
 #include "base/caches.h"
 
 #include <algorithm>

@@ -24,7 +24,7 @@ class ForkAllowed {
  private:
   int held_;  // NoForks of this thread
 };
-bool is_fork_allowed();  // whether any lives
+bool is_fork_allowed();  // true while an object of this class lives
 
 // For the handlers of fork(), in the thread that forks.
 void hold_runs();     // waits until no NoFork lives; then none begins

@@ -1,3 +1,4 @@
+// The clock and the check by which a long call learns of a signal: see interrupt.h.
 #include "base/interrupt.h"
 
 #include <chrono>

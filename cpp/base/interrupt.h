@@ -12,7 +12,7 @@ namespace ranvier {
 
 class Team;
 
-// Whether the rest of the team's call is to be skipped. Test it between blocks of at least some microseconds.
+// True if the rest of the team's call is to be skipped. Test it between blocks of at least some microseconds.
 // All threads still come to every barrier.
 bool interrupted(const Team& team);
 
@@ -23,7 +23,7 @@ void set_signal_check(SignalCheck check);
 
 struct Interrupted {};  // thrown by invoke() after the call has ended
 
-// Whether one kernel call, or one run of a program, is to end early.
+// True if one kernel call, or one run of a program, is to end early.
 class StopSignal {
  public:
   // may_stop(call): whether the call may be left half done; called late, if at all. Null: it may not.

@@ -1,3 +1,4 @@
+// Finds the highest level of the CPU, and sets another one: see isa.h.
 #include "base/isa.h"
 
 #include <atomic>

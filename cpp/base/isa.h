@@ -1,5 +1,5 @@
-// Which instruction-set level runs: found from the CPU when the module loads, lowered by RANVIER_ISA or by a
-// test.
+// The instruction-set level that runs: found from the CPU when the module loads, lowered by RANVIER_ISA or by
+// a test.
 #pragma once
 #include "base/levels.inc"
 

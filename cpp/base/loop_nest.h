@@ -1,4 +1,5 @@
-// The loops over the elements of several tensors of one shape and any strides, in the order of memory.
+// Loops over the elements of several tensors of one shape and any strides, in the order of memory. walk()
+// calls a function for each run of the innermost loop.
 #pragma once
 #include <algorithm>
 #include <cstdint>

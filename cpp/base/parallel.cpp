@@ -1,3 +1,4 @@
+// The team of threads: its waiting, barriers, shares of work and forks. parallel.h describes its use.
 #include "base/parallel.h"
 
 #include <omp.h>
@@ -127,7 +128,7 @@ bool user_places_threads() {
   return false;
 }
 
-bool g_has_team = false;  // whether the thread that forks has got g_team
+bool g_has_team = false;  // true if the thread that forks has got g_team
 
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
 // is ended before the fork and each side builds its own again. The locks are held during the fork: so the
@@ -196,6 +197,7 @@ void set_busy(bool busy) {
 
 int busy_others() { return g_busy.load(std::memory_order_relaxed) - (t_busy > 0); }
 
+// Runs a body on all threads of the team, or on this one inside a region that is open.
 void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const {
   if (!open_) {
     const TeamLease lease(threads_, cost_ns);
@@ -273,6 +275,7 @@ int64_t Chunks::claim() const {
   }
 }
 
+// The next chunk of this thread; when its share is used up, chunks of other threads' shares.
 bool Chunks::next() {
   if (!shared_) {
     begin = entered_ == 0 ? share_begin_ : end;

@@ -36,7 +36,7 @@ constexpr double kParallelPays = 4000;
 
 namespace detail {
 
-// What a thread has come to in a region.
+// The progress of a thread in a region.
 struct Progress {
   uint32_t barriers = 0, loops = 0;
 };
@@ -50,7 +50,7 @@ class Team {
  public:
   explicit Team(int threads, StopSignal* stop = nullptr) : stop_(stop), threads_(threads) {}
 
-  int threads() const { return threads_; }  // the most there can be: workspaces are made for so many
+  int threads() const { return threads_; }  // the most there can be: workspaces are made for this many
 
   // body(team) on every thread, with an OpenTeam. cost_ns is the serial time of the whole region, roughly.
   template <class Body>
@@ -88,7 +88,7 @@ class OpenTeam : public Team {
  public:
   int index() const { return index_; }
   int size() const { return size_; }     // the threads that the region really got: threads() or fewer
-  bool leads() const { return leads_; }  // whether this is the thread that made the call
+  bool leads() const { return leads_; }  // True if this is the thread that made the call
   void barrier() const {                 // every thread of the team comes here before any continues
     if (size_ > 1) meet();
   }

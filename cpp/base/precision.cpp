@@ -1,3 +1,5 @@
+// Finds out which instructions for bfloat16 the processor has, and keeps each thread's precision: see
+// precision.h.
 #include "base/precision.h"
 
 #include <algorithm>
@@ -60,7 +62,7 @@ bool has(Bfloat16 kind) {
     return least;                                                                                      \
   }()
 
-// Whether pairs have a higher rate of products than FMA, by enough that packing them pays. Processors have
+// True if pairs have a higher rate of products than FMA, by enough that packing them pays. Processors have
 // twice the rate or a third of it, so that a measurement gives the same each time.
 bool pairs_pay() {
   static const bool pay = 2 * RANVIER_CYCLES("vdpbf16ps") < 3 * RANVIER_CYCLES("vfmadd231ps");
@@ -112,6 +114,7 @@ bool set_bfloat16(const char* name) {
   return false;
 }
 
+// What the processor has, or what RANVIER_BFLOAT16 asks for; found at the first call.
 Bfloat16 bfloat16() {
 #if defined(__x86_64__)
   if (active_isa() != Isa::v4) return Bfloat16::none;

@@ -1,4 +1,4 @@
-// How products of float32 are computed: rv.set_float32_matmul_precision().
+// The precision of products of float32: rv.set_float32_matmul_precision().
 #pragma once
 
 namespace ranvier {
@@ -15,9 +15,9 @@ inline bool is_medium() { return current_precision() == Precision::medium; }
 int set_own_precision(int precision);
 int own_precision();
 
-// What multiplies numbers of bfloat16 at the level in use. Each is chosen only where it takes less time than
-// float32: pairs (vdpbf16ps) where their measured rate is higher than that of FMA; tiles (AMX) wherever they
-// are, as they have fifteen times that rate. `emulated` tiles are for tests, and not in wheels.
+// The instructions that multiply numbers of bfloat16 at the level in use. Each is chosen only where it takes
+// less time than float32: pairs (vdpbf16ps) where their measured rate is higher than that of FMA; tiles (AMX)
+// wherever they are, as they have fifteen times that rate. `emulated` tiles are for tests, and not in wheels.
 enum class Bfloat16 { none, pairs, tiles, emulated };
 Bfloat16 bfloat16();
 // "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false: not here.
@@ -25,7 +25,7 @@ bool set_bfloat16(const char* name);
 inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // else medium has no effect
 inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
 
-// How this thread's tiles are configured (simd/amx.h), 0: not at all. To configure them takes 120 ns.
+// The configuration of this thread's tiles (simd/amx.h); 0: none. To configure them takes 120 ns.
 extern __thread int t_tiles;
 void release_tiles();
 // Around what computes with tiles on a thread: they are released at its end, so that the system has nothing

@@ -1,3 +1,4 @@
+// Copies the rows of a table that an array of indices picks: see rows.h.
 #include "base/rows.h"
 
 #include <algorithm>

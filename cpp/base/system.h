@@ -1,5 +1,5 @@
-// What differs between operating systems. The files system_<name>.cpp have the functions for Linux, macOS and
-// Windows; each is empty on the others. No other file of the core includes a header of a system.
+// Functions that differ between operating systems. The files system_<name>.cpp have the functions for Linux,
+// macOS and Windows; each is empty on the others. No other file of the core includes a header of a system.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -13,7 +13,7 @@ int usable_cpus();
 // In bytes, for the levels 1 to 3; a level that the system does not tell is left as it is.
 void read_cache_sizes(int64_t (&sizes)[3]);
 
-// Whether the system lets the process use AMX's tiles, for which it is asked.
+// True if the system lets the process use AMX's tiles, for which it is asked.
 bool may_use_tiles();
 
 void nap();             // some microseconds

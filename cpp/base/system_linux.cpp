@@ -1,3 +1,4 @@
+// The functions of system.h for Linux.
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <omp.h>

@@ -1,3 +1,4 @@
+// The functions of system.h for macOS.
 #if defined(__APPLE__)
 #include <pthread.h>
 #include <sys/mman.h>

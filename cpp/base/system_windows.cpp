@@ -1,3 +1,4 @@
+// The functions of system.h for Windows.
 #if defined(_WIN32)
 #define NOMINMAX
 #define WIN32_LEAN_AND_MEAN

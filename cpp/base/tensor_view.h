@@ -28,7 +28,7 @@ class ViewList;
 
 constexpr int kMaxDims = 8;
 
-// What the elements of a view of float are in memory: floats, or these rounded to 16 bits. Only kernels that
+// The storage of the elements of a view of float: floats, or these rounded to 16 bits. Only kernels that
 // say so take the latter. 64 bits: GCC's __builtin_clear_padding changes more than the padding at the end of
 // the elements of an array.
 enum class Stored : int64_t { whole, float16, bfloat16 };

@@ -1,3 +1,4 @@
+// Lists the views of a kernel call: see views.h.
 #include "base/views.h"
 
 namespace ranvier {

@@ -12,7 +12,7 @@
   template struct Call<float>;    \
   template struct Call<double>
 
-// What every kind of kernel call has: its name, run(), and buffers(), which names its views. Views of
+// The parts of every kind of kernel call: its name, run(), and buffers(), which names its views. Views of
 // constant elements are read, others are written; in_place() and views() say more.
 #define RANVIER_CALL(call_name, ...)                      \
   static constexpr const char* name = call_name;          \

@@ -1,3 +1,4 @@
+// Places the temporaries of a program in one block of memory.
 #include <algorithm>
 
 #include "program/program.h"

@@ -1,5 +1,5 @@
-// What a recording must know of a kind of kernel call to keep it as bytes, point it at other memory and run
-// it again.
+// CallType: the functions by which a recording can keep a kernel call as bytes, point it at other memory and
+// run it again.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -75,7 +75,7 @@ struct Extent {
 };
 Extent extent(const AnyView& v, int64_t item);
 
-// Whether a call may be left half done: it does not write where it reads, nor into memory that the caller has
+// True if a call may be left half done: it does not write where it reads, nor into memory that the caller has
 // filled before.
 bool may_stop(const CallType& type, const void* call);
 

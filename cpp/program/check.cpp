@@ -1,3 +1,4 @@
+// Runs a program on copies of the memory that it changes, and compares it with an eager run: see check.h.
 #include "program/check.h"
 
 #include <algorithm>
@@ -29,6 +30,7 @@ std::string other_path(const Program& program, const Recording& eager) {
   return "";
 }
 
+// Copies the lasting memory that the program changes, and notes checksums of the memory that it only reads.
 Check::Check(Program& program, const Recording& eager)
     : program_(program), eager_(eager), isa_(active_isa()) {
   for (const Instruction& i : program.instructions())
@@ -101,7 +103,7 @@ bool Check::disturbed() const {
   return false;
 }
 
-// Whether the step makes the memory, as of a gradient that it leaves.
+// True if the step makes the memory, as of a gradient that it leaves.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
   return static_cast<size_t>(buffer) < kinds.size() && kinds[buffer] == RegionKind::temporary;

@@ -18,7 +18,7 @@ namespace ranvier {
 // Why the eager run is another list of calls than the program was made from; empty: it is the same.
 std::string other_path(const Program& program, const Recording& eager);
 
-// Whether the elements of a view, whose data would be at a and at b, differ in any bit; two NaN do not.
+// True if the elements of a view, whose data would be at a and at b, differ in any bit; two NaN do not.
 bool differ(char type, const AnyView& v, const char* a, const char* b);
 
 // A number that a change of any one word changes for certain, and any other change but for one in 2^64.
@@ -28,10 +28,10 @@ class Check {
  public:
   // The eager run is about to begin.
   Check(Program& program, const Recording& eager);
-  // What differs, or nothing, when the eager run has ended; nothing too where it took another path.
+  // The difference as text, when the eager run has ended; empty for none, and where it took another path.
   // prepare() sets the program's arguments and outputs.
   std::string finish(const std::function<void()>& prepare);
-  // Whether something else has drawn from a random stream of the program during the eager run.
+  // True if something else has drawn from a random stream of the program during the eager run.
   bool disturbed() const;
 
  private:

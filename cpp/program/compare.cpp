@@ -1,4 +1,4 @@
-// Whether two results are the same, and sums by which memory is known to be unchanged.
+// Compares results bit by bit, and computes sums by which memory is known to be unchanged.
 #include <algorithm>
 #include <cstring>
 
@@ -7,6 +7,7 @@
 
 namespace ranvier {
 
+// True if two arrays with the layout of v have elements that differ in a bit; two NaN are equal.
 template <class T>
 static bool differ(const AnyView& v, const char* a, const char* b) {
   const LoopNest<1> nest(v.ndim, v.shape, {v.strides});

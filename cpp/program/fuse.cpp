@@ -1,3 +1,4 @@
+// The graph of a program's instructions, on which fusions work, and their order: see fuse.h.
 #include "program/fuse.h"
 
 #include <algorithm>
@@ -28,7 +29,7 @@ int Graph::find(const void* p) const {
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
 }
 
-// Whether a Fill is so small, say the gradient 1 of a loss, that it is made once. Larger ones would take
+// True if a Fill is so small, say the gradient 1 of a loss, that it is made once. Larger ones would take
 // memory for good.
 static bool is_small_fill(const Instruction& in) {
   constexpr int64_t kSmall = 16;
@@ -36,6 +37,8 @@ static bool is_small_fill(const Instruction& in) {
   return small(in.as<Fill<float>>()) || small(in.as<Fill<double>>());
 }
 
+// Finds the buffers whose values are the same in each run: watched ones that nothing writes, and temporaries
+// that are written once, from fixed ones alone.
 void Graph::find_fixed() {
   std::vector<int> writers(buffers_.size(), 0);
   for (const Instruction& in : code_)

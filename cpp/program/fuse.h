@@ -59,14 +59,14 @@ class Graph {
   bool is_temporary(const TensorView<T>& v) const {
     return is_temporary_buffer(buffer(v));
   }
-  // Whether it follows from watched memory alone.
+  // True if it follows from watched memory alone.
   template <class T>
   bool is_fixed(const TensorView<T>& v) const {
     return buffer(v) >= 0 && fixed_[buffer(v)];
   }
-  // Whether all that an instruction reads and makes follows from watched memory alone.
+  // True if all that an instruction reads and makes follows from watched memory alone.
   bool makes_fixed(int i) const;
-  // Whether a view is all of its buffer, without gaps.
+  // True if a view is all of its buffer, without gaps.
   template <class T>
   bool is_whole(const TensorView<T>& v) const {
     const int b = buffer(v);
@@ -79,11 +79,11 @@ class Graph {
   bool is_read(const TensorView<T>& v) const {
     return !readers(buffer(v)).empty();
   }
-  // Whether an instruction after i, and before end, writes it.
+  // True if an instruction after i, and before end, writes it.
   bool written_between(int buffer, int i, int end) const;
   bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
 
-  // Whether no instruction from `first` to before `end` uses memory of v, or can end the run.
+  // True if no instruction from `first` to before `end` uses memory of v, or can end the run.
   template <class T>
   bool is_untouched(const TensorView<T>& v, int first, int end) const {
     return is_untouched(reinterpret_cast<const AnyView&>(v), sizeof(T), first, end);

@@ -20,7 +20,7 @@ bool is_dense(const TensorView<T>& v) {
 
 }  // namespace
 
-// Whether one of the instructions in (after, before), of those that use the buffer, uses these bytes of it;
+// True if one of the instructions in (after, before), of those that use the buffer, uses these bytes of it;
 // writes: only those that write them.
 bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool writes) const {
   const std::vector<int>& users = users_[buffer];

@@ -36,7 +36,7 @@ bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
   return true;
 }
 
-// Whether its numbers follow from fixed buffers, or absent ones, alone.
+// True if its numbers follow from fixed buffers, or absent ones, alone.
 template <class T>
 bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
   for (const TensorView<const T>& v :
@@ -58,6 +58,8 @@ TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>&
   return as_const(s.line);
 }
 
+// The norm of instruction i, with fixed statistics, becomes part of the convolution or product that makes its
+// input.
 template <class T>
 void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
   if (norm.training || !norm.columns || numel(norm.x) == 0 || !is_fixed(graph, norm)) return;
@@ -82,7 +84,7 @@ void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
 // --- An activation, or its backward, becomes the epilogue of the product, convolution or norm that makes
 // what it reads. The epilogue runs the same function on the finished product.
 
-// Whether y may be made where x is: the same elements in the same order.
+// True if y may be made where x is: the same elements in the same order.
 template <class T>
 bool same_elements(const Graph& graph, const TensorView<const T>& x, const TensorView<T>& y) {
   return graph.is_whole(y) && same_layout(x, y);
@@ -133,12 +135,12 @@ void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
 // reads the maxima only, too, and pools once more for the ReLU's mask: see ops/image/pooling.py.
 using Pool = MaxPool2dForward<float, uint8_t>;
 
-// Whether windows neither overlap nor reach beyond the image.
+// True if windows neither overlap nor reach beyond the image.
 bool side_by_side(const PoolAxis& a) {
   return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1 && a.out * a.kernel <= a.in;
 }
 
-// Whether dy is the gradient after a ReLU whose result is y.
+// True if dy is the gradient after a ReLU whose result is y.
 bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
   const auto* mask = graph.as<ActivationBackward<float>>(graph.writer(graph.buffer(dy)));
   return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
@@ -181,7 +183,7 @@ bool are_side_by_side(const Graph& graph, const Pool& pool) {
          graph.is_whole(pool.y);
 }
 
-// Whether the windows of a convolution's result can be its own. One of one tap is a product, whose sums have
+// True if the windows of a convolution's result can be its own. One of one tap is a product, whose sums have
 // another order.
 bool may_pool(const Graph& graph, const Conv2dForward<float>& conv, const Pool& pool) {
   return are_side_by_side(graph, pool) && conv.geometry.groups == 1 && same_layout(conv.y, pool.x) &&
@@ -204,6 +206,7 @@ Conv2dPoolForward pooled(const Conv2dForward<float>& conv, const Pool& pool,
           conv.norm};
 }
 
+// The max-pool of instruction i becomes part of the convolution or norm that makes its input.
 void fuse(Graph& graph, int i, const Pool& pool) {
   if (!are_side_by_side(graph, pool) || !graph.is_temporary(pool.where)) return;
   const std::vector<int> readers = graph.readers(graph.buffer(pool.where));
@@ -229,7 +232,7 @@ void fuse(Graph& graph, int i, const Pool& pool) {
   graph.merged(p, i);
 }
 
-// Of halves, conv2d and ReLU become one call, and so does a max-pool after them whose offsets are not read:
+// For halves, conv2d and ReLU become one call, and so does a max-pool after them whose offsets are not read:
 // the maximum of rounded numbers is the greatest one, rounded.
 void fuse_halves(Graph& graph, int i) {
   using Conv = OfHalves<Conv2dForward<float>>;

@@ -27,7 +27,7 @@ struct HostCall {
   bool (*function)(const HostCall& call);
   void* site;  // for the function
   int reads, count;
-  Array arrays[kMost];  // so many that are read, then those that are written
+  Array arrays[kMost];  // first `reads` that are read, then those that are written
   TensorView<int64_t> found;
 };
 

@@ -1,3 +1,5 @@
+// Runs a kernel call: records it, takes a team and a workspace, and ends it early after a signal: see
+// invoke.h.
 #include "program/invoke.h"
 
 #include <new>

@@ -15,7 +15,7 @@ class Pace {
  public:
   // solo_ns: about the time of a run on one thread.
   explicit Pace(double solo_ns = 1e30) : solo_ns_(solo_ns) {}
-  bool alone() const { return alone_; }  // whether the next run is on one thread
+  bool alone() const { return alone_; }  // True if the next run is on one thread
 
   void note(double ns) {  // the time of a run
     sum_ += ns;

@@ -1,5 +1,6 @@
-// Weights that stay as they are, in the order in which the inner loops read them: packed once, not in each
-// run.
+// Packs the weights of a program's products and convolutions once, if they do not change from run to run:
+// into the order in which the inner loops read them. The packing becomes an instruction that runs after
+// renew() only.
 #include "base/caches.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
@@ -10,6 +11,7 @@
 namespace ranvier {
 namespace {
 
+// A vector of memory in which the program keeps packed weights.
 template <class T>
 TensorView<T> new_line(Graph& graph, int64_t size) {
   TensorView<T> line{nullptr, 1, {size}, {1}};
@@ -19,7 +21,7 @@ TensorView<T> new_line(Graph& graph, int64_t size) {
 
 constexpr int64_t kManyRows = 64;  // rows of a with which a small product takes longer than to copy b
 
-// b of a product that packs it, or that transposes the product, or b in registers, so as not to.
+// Packs b of a product whose plan packs it in each run, or works around it by transposing.
 template <class T>
 void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (m.c.shape[0] != 1 || m.packed.data || numel(m.b) == 0 || numel(m.c) == 0 || !graph.is_fixed(m.b))
@@ -38,7 +40,7 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   graph.find_uses(i);
 }
 
-// The weights of `call`, which is a convolution like `conv`.
+// Packs the weights of `call`; conv: the convolution that it computes.
 template <class T, class Call>
 void pack_conv(Graph& graph, int i, Call& call, const Conv2dForward<T>& conv) {
   if (call.packed_w.data || numel(call.w) == 0 || !graph.is_fixed(call.w)) return;

@@ -1,4 +1,5 @@
-// A program is made from a recording (take ... complete), and run: one team for all instructions.
+// A program is made from a recording (the functions from take to complete, in the order of the constructor),
+// and run: one team of threads runs all instructions, with barriers in between.
 #include "program/program.h"
 
 #include <algorithm>
@@ -17,6 +18,7 @@ namespace ranvier {
 
 using Clock = std::chrono::steady_clock;
 
+// The address that the instruction writes, if it is a check of one of these classes; else null.
 template <class... Calls>
 static const int64_t* guard_among(const Instruction& i) {
   const int64_t* found = nullptr;
@@ -48,7 +50,7 @@ Program::Program(Recording&& recording, const Regions& regions, int team) {
   memory_.workspace += undo_->bytes();
 }
 
-// What points into memory of the program.
+// Allocates the program's own memory, and sets all that points into it.
 void Program::complete() {
   allocate_memory();
   point_views();
@@ -56,7 +58,8 @@ void Program::complete() {
   undo_.emplace(instructions_, buffers_, prepared_);
 }
 
-// A buffer belongs to the array that has all its bytes that are used.
+// A copy of `parts` for other arrays: each persistent buffer follows the block of `from` that has all of its
+// used bytes.
 std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to) {
   std::unique_ptr<Program> program(new Program(parts));
@@ -89,6 +92,7 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
   return program;
 }
 
+// Moves the recording's calls to instructions, and makes a buffer of each of its regions.
 void Program::take(Recording& recording, const Regions& regions) {
   const std::vector<int>& outputs = regions.outputs;
   int arguments = 0;
@@ -131,7 +135,7 @@ void Program::take(Recording& recording, const Regions& regions) {
   places_ = std::move(recording.places);
 }
 
-// From the last to the first: drops instructions whose results are temporaries that nothing reads later.
+// Drops instructions whose results are temporaries that nothing reads later; goes from the last to the first.
 void Program::drop_unused() {
   std::vector<bool> needed(buffers_.size(), false);
   std::vector<Instruction> kept;
@@ -147,8 +151,8 @@ void Program::drop_unused() {
   instructions_ = std::move(kept);
 }
 
-// The check of indices `i` and what makes them, from the last to the first; empty where these cannot come
-// before everything else.
+// The instructions that must run before instruction i, a check of indices, and i itself, from the last to the
+// first; empty where they cannot come before everything else.
 std::vector<size_t> Program::early_chain(size_t i) const {
   std::vector<size_t> chain{i};
   std::vector<bool> needed(buffers_.size(), false), written(buffers_.size(), false);
@@ -157,7 +161,7 @@ std::vector<size_t> Program::early_chain(size_t i) const {
     const std::vector<Use>& uses = instructions_[j].uses;
     const auto any = [&](const auto& test) { return std::any_of(uses.begin(), uses.end(), test); };
     if (!any([&](const Use& use) { return use.view.write && needed[use.region]; })) {
-      // It stays behind, and reads what is later overwritten.
+      // j would run after the chain, but reads or writes what the chain overwrites: no reordering.
       if (any([&](const Use& use) { return written[use.region]; })) return {};
       continue;
     }
@@ -186,6 +190,8 @@ void Program::checks_first() {
   instructions_ = std::move(ordered);
 }
 
+// Moves instructions that are computed only after renew() to the front; their results get memory of their
+// own.
 void Program::prepared_first() {
   std::stable_partition(instructions_.begin(), instructions_.end(),
                         [](const Instruction& i) { return i.prepared; });
@@ -201,6 +207,7 @@ void Program::prepared_first() {
   }
 }
 
+// Notes the first and the last instruction that use each buffer.
 void Program::find_lifetimes() {
   for (size_t i = 0; i < instructions_.size(); ++i)
     for (const Use& use : instructions_[i].uses) {
@@ -210,6 +217,7 @@ void Program::find_lifetimes() {
     }
 }
 
+// Places temporaries in the arena, and finds out how much memory the program takes.
 void Program::place_temporaries() {
   for (const Buffer& b : buffers_)
     if (b.role == Role::persistent && b.first >= 0) memory_.persistent += b.bytes;
@@ -245,6 +253,7 @@ Program::Slot* Program::slot_of(const Buffer& b) {
   return b.kept >= 0 ? &kept_[b.kept] : nullptr;
 }
 
+// Points the views of all instructions at their buffers, and lists for each slot the views that follow it.
 void Program::point_views() {
   for (std::vector<Slot>* slots : {&arguments_, &outputs_, &kept_})
     for (Slot& slot : *slots) slot.views.clear(), slot.data = nullptr;
@@ -271,6 +280,7 @@ int Program::let_move(int buffer) {
   return buffers_[buffer].kept;
 }
 
+// Points all views of a slot at other memory.
 void Program::redirect(Slot& slot, char* data) {
   if (slot.data == data) return;
   slot.data = data;
@@ -279,6 +289,7 @@ void Program::redirect(Slot& slot, char* data) {
 
 bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCall>(); }
 
+// Runs an instruction on one thread; a HostCall in the floating-point environment of the caller.
 void Program::run_alone(const Instruction& i, const Team& team) const {
   if (!i.as<HostCall>()) return i.type->run(i.call.data(), team, workspace_.get());
   const FpEnvironment environment(callers_);
@@ -293,6 +304,7 @@ const Instruction* Program::run() {
   return failed;
 }
 
+// Runs all instructions once. Where a check fails, what has been overwritten is put back.
 const Instruction* Program::run_as(Threads threads) {
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
   const Team team(alone ? 1 : team_);
@@ -313,7 +325,7 @@ const Instruction* Program::run_as(Threads threads) {
   return failed;
 }
 
-// Among the checks of indices in a row that end here; null: none.
+// The first that has failed of the consecutive checks of indices whose last one is `last`; null: none.
 const Instruction* Program::first_failed(size_t last) const {
   const Instruction* failed = nullptr;
   for (size_t i = last + 1; i-- > prepared_ && instructions_[i].as<IndexRange>();)
@@ -321,13 +333,14 @@ const Instruction* Program::first_failed(size_t last) const {
   return failed;
 }
 
-// On every thread of the team.
+// The loop over the instructions; every thread of the team runs it. A section that was chosen runs by lanes
+// (see sections.h), another instruction on one thread or on all. Returns the check that failed, or null.
 const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
   const bool measured = threads != Threads::chosen, leads = team.leads();
-  bool shared = true;  // whether what came before is there for all threads
+  bool shared = true;  // a barrier has followed the last write, so that all threads see it
   auto before = measured ? Clock::now() : Clock::time_point();
   const OpenTeam solo = team.alone();
-  auto section = sections_.begin();  // the next one
+  auto section = sections_.begin();  // the next section
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
     if (!measured && section != sections_.end() && section->first == number) {
@@ -345,7 +358,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
       if (leads) run_alone(i, solo);
       shared = false;
       const bool more = number + 1 < instructions_.size() && instructions_[number + 1].as<IndexRange>();
-      if (i.as<IndexRange>() && more && !measured) continue;  // one barrier for all in a row
+      if (i.as<IndexRange>() && more && !measured) continue;  // one barrier for consecutive checks
       if (i.guard) team.barrier(), shared = true;
       if (const Instruction* failed = first_failed(number)) return failed;
     } else {

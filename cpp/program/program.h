@@ -4,7 +4,7 @@
 // views of the calls are pointed there. Arguments and outputs differ from run to run: their views are
 // redirected before each. A run allocates nothing and uses nothing of Python.
 //
-// What is computed from watched memory alone (parameters; the owner of the program is notified of their
+// A result that depends on watched memory alone (parameters; the owner of the program is notified of their
 // changes) is prepared: computed once into memory of the program, and again only after renew().
 #pragma once
 #include <cstddef>
@@ -31,7 +31,7 @@ struct Instruction : Record {
   }
   std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
-  bool solo = false;                    // on one thread
+  bool solo = false;                    // runs on one thread while the rest of the team waits
   double team_ns = 1e30;                // the shortest time of a run so far, shared among the threads ...
   double solo_ns = 1e30;                // ... and on one thread
 };
@@ -39,9 +39,11 @@ struct Instruction : Record {
 // The address at which a check writes whether it failed; null if the instruction is no check.
 const int64_t* guard_of(const Instruction& i);
 
-// The work of one thread, whatever the team is.
+// True if the instruction is work for one thread, whatever the team is.
 bool is_for_one(const Instruction& i);
 
+// The kind of a buffer. persistent: memory that outlives a run, such as parameters; argument, output: given
+// for each run; temporary: a place in the arena; prepared: see the head of this file.
 enum class Role { persistent, argument, output, temporary, prepared };
 
 struct Buffer {
@@ -53,7 +55,7 @@ struct Buffer {
   size_t offset = 0;          // the place of a temporary in the arena, or of a prepared one in its block
   bool watched = false;       // a change of it is followed by renew()
   int kept = -1;              // number for set_kept() of a gradient that the step leaves or that moves
-  bool cell = false;          // a number of the program's own
+  bool cell = false;          // one number that belongs to the program, such as the result of a check
 };
 
 size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
@@ -73,11 +75,13 @@ struct ProgramMemory {
 struct Regions {
   std::vector<int> outputs;  // the results
   std::vector<int> kept;     // temporaries that live on (gradients): they become persistent
-  std::vector<int> watched;  // see above
+  std::vector<int> watched;  // persistent memory whose changes are notified by renew()
 };
 
-// What a program is made of besides memory of its own.
+// The parts of a program besides memory of its own.
 struct ProgramParts {
+  // Takes over the measured times, and the choice of threads by them, from a program with the same
+  // instructions.
   void take_times(const ProgramParts& of_same_form);
 
   struct Slot {  // an argument or output and the views that follow it
@@ -89,7 +93,7 @@ struct ProgramParts {
 
   std::vector<Instruction> instructions_;
   std::vector<Section> sections_;  // in order
-  size_t lane_workspace_ = 0;      // bytes
+  size_t lane_workspace_ = 0;      // bytes for a thread that runs a lane of a section
   std::vector<Buffer> buffers_;    // by region
   std::vector<std::string> places_;
   std::vector<const CallType*> recorded_calls_;
@@ -98,9 +102,9 @@ struct ProgramParts {
   std::vector<int> kept_regions_;
   ProgramMemory memory_{};
   int team_;
-  size_t prepared_ = 0;       // so many instructions at the front are
+  size_t prepared_ = 0;       // this many instructions at the front make prepared results
   bool alone_ = false;        // every instruction runs on one thread
-  Pace pace_;                 // whether all do so for a while, where some would run on the team
+  Pace pace_;                 // decides if all do so for a while, where some would run on the team
   double run_ns_ = kUnknown;  // the time of a run
 };
 
@@ -110,8 +114,8 @@ class Program : private ProgramParts {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ProgramParts parts() const { return *this; }
-  // A program of these parts for other arrays: of what outlives a run, from[i] is at to[i] then. Null where
-  // it is in none of them, or follows from the values of one.
+  // A copy of a program for other arrays: persistent memory in the block from[i] is then at to[i]. Null where
+  // some is in none of the blocks, or is watched, as prepared results depend on its values.
   static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to);
 
@@ -120,7 +124,7 @@ class Program : private ProgramParts {
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
   // Other memory for one of Regions::kept: the caller still holds what the last run left there.
   void set_kept(int number, char* data);
-  // Lets a persistent buffer move, too: its number for set_kept().
+  // Lets a persistent buffer change its address, too; returns its number for set_kept().
   int let_move(int buffer);
   // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
   // is as it was before.
@@ -135,7 +139,7 @@ class Program : private ProgramParts {
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }
-  // Each instruction from now on where run_measured() found it faster.
+  // Runs each instruction from now on in the way, team or one thread, that run_measured() found faster.
   void choose_threads();
   void set_threads(bool solo);  // all alike: for tests
   void forget_times();
@@ -143,7 +147,7 @@ class Program : private ProgramParts {
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
   const std::vector<std::string>& places() const { return places_; }
-  // What it was made from: the calls in order, and the kinds of the first buffers.
+  // The recording from which it was made: the calls in order, and the kinds of the first buffers.
   const std::vector<const CallType*>& recorded_calls() const { return recorded_calls_; }
   const std::vector<RegionKind>& recorded_kinds() const { return recorded_kinds_; }
   ProgramMemory memory() const { return memory_; }
@@ -175,7 +179,7 @@ class Program : private ProgramParts {
   Slot* slot_of(const Buffer& b);
 
   std::vector<std::unique_ptr<int64_t>> cells_;
-  bool stale_ = true;  // what is prepared is not, or no longer
+  bool stale_ = true;  // the prepared results have to be computed
   std::optional<Undo> undo_;
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
   OwnBlock arena_, prepared_memory_, workspace_;

@@ -1,3 +1,4 @@
+// Keeps calls with the memory that they use: see recording.h.
 #include "program/recording.h"
 
 #include <cstring>

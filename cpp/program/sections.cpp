@@ -57,7 +57,7 @@ class Division {
   int size(int i) const { return size_[group_[i]]; }  // instructions of its group
   int group(int i) const { return group_[i]; }        // its first instruction
 
-  // Whether sections of many groups have at least half of the instructions.
+  // True if sections of many groups have at least half of the instructions.
   bool pays() const {
     std::vector<int> groups(n_ + 1), instructions(n_ + 1);
     for (int i = 0; i < n_; ++i) groups[phase_[i]] += group_[i] == i, ++instructions[phase_[i]];
@@ -175,7 +175,8 @@ class Division {
   const int n_;
   std::vector<std::vector<int>> before_, after_;
   std::vector<int> phase_, group_;
-  std::vector<int> size_, usual_;  // of a group, by its first instruction; the most frequent, by phase
+  // The size of a group, by its first instruction; the most frequent size, by phase.
+  std::vector<int> size_, usual_;
   std::vector<bool> joint_;
 };
 
@@ -188,6 +189,7 @@ double bytes_of(const Instruction& i) {
 
 }  // namespace
 
+// Orders the instructions by groups, and gives each lane groups of about equal bytes.
 std::vector<Section> divide(std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers,
                             size_t first, int lanes) {
   if (instructions.size() < first + 2 * kGroups) return {};
@@ -223,6 +225,8 @@ std::vector<Section> divide(std::vector<Instruction>& instructions, const std::v
   return sections;
 }
 
+// Runs this thread's lanes of a section. With shared calls, the lane's copy of them is pointed to the data of
+// one group after the other.
 void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   const OpenTeam solo = team.single();
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
@@ -244,7 +248,7 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   }
 }
 
-// Whether two calls are equal but for where their views point.
+// True if two calls are equal but for where their views point.
 static bool same_form(const Instruction& a, const Instruction& b) {
   if (a.type != b.type || a.uses.size() != b.uses.size()) return false;
   std::vector<char> bytes[2];

@@ -1,3 +1,4 @@
+// Copies what a failed run has to put back: see undo.h.
 #include "program/undo.h"
 
 #include <algorithm>

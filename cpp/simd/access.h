@@ -1,4 +1,4 @@
-// What the vectors read and write, told to the thread sanitizer in a build with RANVIER_RACE_CHECK: the
+// Tells the thread sanitizer what the vectors read and write, in a build with RANVIER_RACE_CHECK: the
 // compiler's own instrumentation passes over accesses of 32 and 64 bytes and over masked ones. Nothing in any
 // other build.
 #pragma once

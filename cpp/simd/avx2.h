@@ -1,4 +1,4 @@
-// What vec.h needs intrinsics for, on AVX2 + FMA (level v3). Included by vec.h.
+// The part of vec.h that needs intrinsics, on AVX2 + FMA (level v3). Included by vec.h.
 #pragma once
 
 #include <immintrin.h>

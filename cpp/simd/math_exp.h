@@ -249,7 +249,7 @@ RANVIER_INLINE vec<double> expm1(vec<double> x) {
   return select(abs(x) < R::tiny, x, half + half);  // keeps -0 and subnormals
 }
 
-// What r lacks is at most half an ulp of the result: where n is not 0 that is 0.29 or more.
+// The error of r is at most half an ulp of the result: where n is not 0 that is 0.29 or more.
 RANVIER_INLINE vec<float> expm1(vec<float> x) {
   typedef vec<float> V;
   using R = ExpRange<float>;

@@ -37,7 +37,7 @@ struct SplitFloat {  // x = 2^exponent * significand, significand in [sqrt(1/2),
   V exponent, significand;
 };
 
-// Whether a lane is anything but a positive normal number.
+// A mask of the lanes that are not positive normal numbers: zero, negative, subnormal, infinite or NaN.
 template <class V>
 RANVIER_INLINE ivec<element_of<V>> is_unusual(V x) {
   using T = element_of<V>;
@@ -47,8 +47,8 @@ RANVIER_INLINE ivec<element_of<V>> is_unusual(V x) {
   return (ivec<T>)((U)bits(x) - (U)(ivec<T>{} + one) >= (U)(ivec<T>{} + normals));
 }
 
-// For positive normal x. AVX2 lacks shifts with sign and conversions of 64-bit lanes: there the exponent is
-// or-ed into the fraction of 2^52.
+// Splits positive normal x. AVX2 lacks shifts with sign and conversions of 64-bit lanes: there the exponent
+// is or-ed into the fraction of 2^52.
 template <class V>
 RANVIER_INLINE SplitFloat<V> split_float(V x) {
   using T = element_of<V>;
@@ -66,6 +66,7 @@ RANVIER_INLINE SplitFloat<V> split_float(V x) {
   }
 }
 
+// Splits positive x, which may be subnormal: such x is scaled to a normal number first.
 template <class V>
 RANVIER_INLINE SplitFloat<V> split_subnormal_too(V x) {
   using T = element_of<V>;
@@ -87,10 +88,10 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// Where two registers hold 32 floats or 16 doubles: x = 2^e m with m in [1, 2), c near 1 / m for each 32nd
-// (16th) of that, so short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) + log(1 + r). -log(c) =
-// high + low, of which high has so many trailing zero bits that e ln2.hi + high is exact: it cancels to 0
-// just below 1, where c is 1 / 2.
+// With AVX-512, where two registers hold a table of 32 floats or 16 doubles: x = 2^e m with m in [1, 2), c
+// near 1 / m for each 32nd (16th) of that, so short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) +
+// log(1 + r). -log(c) = high + low, of which high has so many trailing zero bits that e ln2.hi + high is
+// exact: it cancels to 0 just below 1, where c is 1 / 2.
 // clang-format off
 static constexpr float log_inverses[32] = {
     0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,
@@ -134,6 +135,7 @@ RANVIER_INLINE vec<double> log_near_node(vec<double> r) {
                     0x1.c73f260f62659p-4, -0x1.991fb217dff71p-4, 0x1.49f810d71fd2fp-4);
 }
 
+// The entries of the three tables for the part of [1, 2) in which m lies.
 template <class V>
 struct LogNode {
   V inverse, high, low;
@@ -184,13 +186,14 @@ RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
 }
 #endif
 
-// log of positive normal x
+// log(x) for positive normal x
 template <class V>
 RANVIER_INLINE V log_of_usual(V x) {
   const auto [exponent, significand] = split_float(x);
   return log_of(exponent, significand - element_of<V>(1), V{});
 }
 
+// log(x) for any x, also 0, negative, infinite and NaN
 template <class V>
 RANVIER_INLINE V log_of_any(V x) {
   using T = element_of<V>;
@@ -205,7 +208,8 @@ static __attribute__((noinline)) V log_out_of_line(V x) {
   return log_of_any(x);
 }
 
-// Half of log_of_any is selections for numbers that are rare.
+// log(x). The selections for special numbers, half of log_of_any, are made only where a lane has one (with
+// FMA).
 template <class V>
 RANVIER_INLINE V log_unless_rare(V x) {
   if constexpr (RANVIER_HAS_FMA)
@@ -225,7 +229,8 @@ RANVIER_INLINE V log1p(V x) {
   using T = element_of<V>;
   const V u = x + T(1);
   const auto [exponent, significand] = split_float(u);
-  // What rounding 1 + x lost comes back as a first-order correction; with exponent 0, x itself is exact.
+  // The part of x that rounding 1 + x lost comes back as a first-order correction; with exponent 0, x itself
+  // is exact.
   const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));
   const auto near_one = exponent == T(0);
   const V f = select(near_one, x, significand - T(1));

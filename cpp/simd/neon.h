@@ -1,4 +1,4 @@
-// What vec.h needs intrinsics for, on Armv8-A's Advanced SIMD (level aarch64). Included by vec.h.
+// The part of vec.h that needs intrinsics, on Armv8-A's Advanced SIMD (level aarch64). Included by vec.h.
 #pragma once
 
 #include <arm_neon.h>

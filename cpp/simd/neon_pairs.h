@@ -1,5 +1,5 @@
-// What vec.h needs intrinsics for, where a vec is two registers of Advanced SIMD (level aarch64-as-v3).
-// Included by vec.h.
+// The part of vec.h that needs intrinsics, where a vec is two registers of Advanced SIMD (level
+// aarch64-as-v3). Included by vec.h.
 #pragma once
 
 #include <arm_neon.h>

@@ -1,5 +1,5 @@
-// What vec.h needs beyond the vector extension, for CPUs without their own level:
-// plain loops over the lanes, which the compiler turns into its own instructions. Included by vec.h.
+// The part of vec.h beyond the vector extension, for CPUs without their own level: plain loops over the
+// lanes, which the compiler turns into its own instructions. Included by vec.h.
 #pragma once
 
 #include "simd/bounded.h"

@@ -1,4 +1,4 @@
-// Tables of four numbers, one for each of four choices: lane by lane its own choice.
+// Looks up numbers in tables of four: each lane of a vector takes the element that its own index names.
 #pragma once
 #include <utility>
 
@@ -6,8 +6,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// choose(index, n, g): which element, 0 to 3, each lane takes; none, but 0, where g is 0 or index not below
-// n. pick(table, choice): the elements.
+// choose(index, n, g): prepares the indices, 0 to 3, for any number of tables. pick(table, choice): the
+// element table[index] in each lane, or 0 where g is 0 or the index is not below n.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
 struct QuadChoice {
   __m512i index;

@@ -1,4 +1,4 @@
-// What vec.h needs intrinsics for, on SSE4.2 (level v2, no FMA). Included by vec.h.
+// The part of vec.h that needs intrinsics, on SSE4.2 (level v2, no FMA). Included by vec.h.
 #pragma once
 
 #include <smmintrin.h>

@@ -117,7 +117,7 @@ _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
 _extension.provide("event files", "ranvier.torch.tensorboard")
 _extension.provide("files of PyTorch", "ranvier.torch.files")
-_extension.provide("replays", "ranvier.compile.repeated")  # of the core, which lies above the layers
+_extension.provide("replays", "ranvier.compile.repeated")  # a part of the core, but above the layers
 del _satellite
 try:  # loaded now: it finds PyTorch's module paths
     _importlib.import_module(f"{__name__}.torch")

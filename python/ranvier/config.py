@@ -18,7 +18,7 @@ __all__ = [
     "set_num_threads", "set_numpy_threads", "set_winograd", "show_config",
 ]  # fmt: skip
 
-PRECISIONS = ("highest", "high", "medium")  # of products of float32
+PRECISIONS = ("highest", "high", "medium")  # the precisions of products of float32
 CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
 
 
@@ -100,7 +100,7 @@ def set_winograd(enabled: bool) -> None:
 
 
 def get_winograd() -> bool:
-    """Whether convolutions may be computed by Winograd's algorithm."""
+    """True if convolutions may be computed by Winograd's algorithm."""
     return bool(_core.get_winograd())
 
 
@@ -132,7 +132,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
-    """What :func:`set_float32_matmul_precision` was last called with.
+    """The value with which :func:`set_float32_matmul_precision` was last called.
 
     >>> import ranvier as rv
     >>> rv.get_float32_matmul_precision()
@@ -207,7 +207,7 @@ def set_consistent(enabled: bool) -> None:
 
 
 def get_consistent() -> bool:
-    """Whether results have the same bits on every CPU with fused multiply-add: see :func:`set_consistent`.
+    """True if results have the same bits on every CPU with fused multiply-add: see :func:`set_consistent`.
 
     >>> import ranvier as rv
     >>> rv.set_consistent(True)

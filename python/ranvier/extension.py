@@ -1,4 +1,4 @@
-"""Where satellites attach to the core, which asks here for what may not be there.
+"""The table by which satellites attach to the core, which asks here for what may not be installed.
 
 docs/design/extension_points.md describes it. Modules and attributes are named as text, so that nothing is
 loaded before its first use.
@@ -28,7 +28,7 @@ def add_attributes(module: str, home: str, names: str) -> None:
 
 
 def adds(module: str, name: str) -> bool:
-    """Whether a satellite that is there adds this name to a module."""
+    """True if a satellite that is there adds this name to a module."""
     home = _ATTRIBUTES.get(module, {}).get(name)
     return home is not None and _is_there(home)
 
@@ -39,7 +39,7 @@ def attributes(module: str) -> list[str]:
 
 
 def attribute(module: str, name: str) -> Any:
-    """What a satellite adds to a module under this name. Raises AttributeError if none does."""
+    """The object that a satellite adds to a module under this name. Raises AttributeError if none does."""
     if not adds(module, name):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     home = _ATTRIBUTES[module][name]
@@ -48,7 +48,7 @@ def attribute(module: str, name: str) -> Any:
 
 
 def belongs_to(module: str, package: str) -> bool:
-    """Whether the classes of a module count as those of a package: it is inside, or adds attributes to it."""
+    """True if the classes of a module count as those of a package: it is inside, or adds attributes to it."""
     return module.startswith(package) or module in _ATTRIBUTES.get(package, {}).values()
 
 
@@ -80,6 +80,6 @@ def optional(module: str, text: str) -> Any:
 
 
 def _is_there(home: str) -> bool:
-    """Whether the module has a file; nothing is loaded."""
+    """True if the module has a file; nothing is loaded."""
     path = os.path.join(os.path.dirname(__file__), *home.split(".")[1:])
     return any(os.path.exists(path + ending) for ending in ("", ".py", ".pyc"))

@@ -1,4 +1,4 @@
-"""Whether operations are recorded on the tape: a switch for each thread."""
+"""The switch of each thread by which operations are recorded on the tape, or not."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class inference_mode(no_grad):
 
 _Ordinary: Any = type("_Ordinary", (enable_grad,), {"__slots__": (), "wanted": 4 + 1})
 
-_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # of inspect, which takes milliseconds to import
+_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # flags of inspect, which takes milliseconds to import
 
 
 def _decorate_generator(function: F, block: type[_Block]) -> F:

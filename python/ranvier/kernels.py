@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import ranvier._core as _core
 
-# what the core has for the other modules: memory, programs, settings, optimizers, parts of ops
+# Names of the core for the library itself: memory, programs, settings, optimizers, parts of ops
 _INTERNAL = """
     Between Check Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod RankSum
     Recording Signature addcdiv addcmul allow_conv_algorithm attention attention_backward

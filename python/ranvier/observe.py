@@ -21,7 +21,7 @@ import ranvier._core as _core
 
 __all__ = ["Observer", "observers"]
 
-observers: list[Observer] = []  # of all threads; while it is empty, nobody has to look further
+observers: list[Observer] = []  # those of all threads; while it is empty, nobody has to look further
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 _locks: WeakSet[Lock] = WeakSet()
 _PYTHON = os.path.dirname(os.__file__) + os.sep
@@ -44,9 +44,9 @@ class Observer(_core._ObserverBase):
     Sum
     """
 
-    everywhere = False  # whether it follows all threads
+    everywhere = False  # True if it follows all threads
     allows_replays = False
-    follows_functions = False  # whether it has `apply`
+    follows_functions = False  # True if it has `apply`
     thread = 0
 
     def __init_subclass__(cls) -> None:
@@ -78,7 +78,8 @@ class Observer(_core._ObserverBase):
         """Before ``tensor.grad``, for observers of Functions."""
 
     def instead(self, method: str, owner: Any, argument: Any) -> bool:
-        """Whether this takes the place of backward, or of step or zero_grad of an optimizer or module."""
+        """True if the observer takes the place of backward, or of step or zero_grad of an optimizer or
+        module."""
         return False
 
 
@@ -113,12 +114,12 @@ def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
 
 
 def may_replay() -> bool:
-    """Whether calls of this thread may be replayed: no observer has to see them."""
+    """True if calls of this thread may be replayed: no observer has to see them."""
     return not observers or all(one.allows_replays for one in _here())
 
 
 def is_replaced(method: str, owner: Any, argument: Any = None) -> bool:
-    """Whether an observer does something else than this method of backward or of an update."""
+    """True if an observer takes the place of this method of backward or of an update."""
     return any(tell("instead", method, owner, argument))
 
 
@@ -139,12 +140,12 @@ def hosted() -> Any:
 
 
 def is_recording() -> bool:
-    """Whether this thread records a function."""
+    """True while this thread records a function."""
     return _local.recording is not None
 
 
 def is_written() -> bool:
-    """Whether this thread's run is written in another form (`tape/calls.py`)."""
+    """True while this thread's run is written in another form (`tape/calls.py`)."""
     return _local.recording is not None and _local.recording.keeps
 
 

@@ -51,7 +51,7 @@ class ThreadSettings(Settings, local):  # type: ignore[misc, unused-ignore]
         vars(self).update(first)
 
 
-# So many times a program has defined what functions of the library look up, as classes of trees, or has
+# Counts how often a program has defined what functions of the library look up, as classes of trees, or has
 # replaced functions by PyTorch's.
 definitions = Settings(count=0)
 

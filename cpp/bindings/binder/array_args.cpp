@@ -1,3 +1,4 @@
+// Reads arrays of NumPy as arguments, and checks their dtypes, shapes and memory: see array_args.h.
 #include "bindings/binder/params.h"
 
 #include "bindings/binder/bfloat16.h"
@@ -94,7 +95,7 @@ const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* stri
   return PyArray_DATA(a);
 }
 
-// Whether steps along one dimension may land on elements of another: never for slices and permutations of
+// True if steps along one dimension may land on elements of another: never for slices and permutations of
 // an array, always for repeated elements; of strides made by hand some harmless ones are refused too.
 bool elements_share_memory(PyArrayObject* a) {
   if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return false;

@@ -22,16 +22,16 @@ constexpr Stored stored_as(DType dtype) {
          : dtype == DType::bfloat16 ? Stored::bfloat16
                                     : Stored::whole;
 }
-// What kernels compute in.
+// The dtype in which kernels compute for arrays of this one.
 constexpr DType computed_in(DType dtype) {
   return stored_as(dtype) == Stored::whole ? dtype : DType::float32;
 }
 
-bool is_floating_array(py::handle x);  // whether it is a floating-point array of any width
+bool is_floating_array(py::handle x);  // true if it is a floating-point array of any width
 void import_numpy();                   // once, while the module loads
 // Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
 void note_array(py::handle array);
-// What frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
+// The object that frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
 PyObject* memory_handler();
 
 // An argument of a call: the name of the op and its own, and what Python gave.
@@ -179,7 +179,7 @@ class MaybeOutput {
   std::optional<Output> out_;
 };
 
-// What a backward returns: those that are needed.
+// The results of a backward: the gradients that are needed, None for others.
 struct Gradients {
   MaybeOutput dx, dweight, dbias;
   using All = std::tuple<MaybeOutput, MaybeOutput, MaybeOutput>;
@@ -250,8 +250,8 @@ void invoke_released(const Call& call) {
   invoke_released(type_of(call), &call);
 }
 
-// The same for a call on so many elements: where they are few, giving up the GIL and taking it back would be
-// most of the call.
+// The same for a call on this many elements: where they are few, giving up the GIL and taking it back would
+// be most of the call.
 void invoke_sized(const CallType& type, const void* call, int64_t elements);
 template <class Call>
 void invoke_sized(const Call& call, int64_t elements) {
@@ -263,7 +263,7 @@ template <template <class> class Call, class... A>
 void run(DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_released(Call<decltype(tag)>{fields...}); });
 }
-// The same for a call on so many elements.
+// The same for a call on this many elements.
 template <template <class> class Call, class... A>
 void run_sized(int64_t elements, DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_sized(Call<decltype(tag)>{fields...}, elements); });

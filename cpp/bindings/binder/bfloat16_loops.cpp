@@ -19,7 +19,7 @@ struct OfFloats {  // a ufunc's loop for float32
   PyUFuncGenericFunction run;
   void* data;
   int inputs, outputs;
-  bool rounds[kMostOperands];  // whether an output is a float
+  bool rounds[kMostOperands];  // true if an output is a float
 };
 
 void widen(const char* x, npy_intp step, npy_intp n, float* y) {

@@ -1,3 +1,4 @@
+// Reads the signatures that def() is given, and sorts the arguments of calls by them: see define.h.
 #include "bindings/binder/define.h"
 
 #include <algorithm>
@@ -17,7 +18,7 @@ py::object parsed_default(const std::string& text) {
   return py::reinterpret_steal<py::object>(number);
 }
 
-// What is between `first` and `last`, without spaces around it.
+// The text between `first` and `last`, without spaces around it.
 std::string trimmed(const std::string& text, size_t first, size_t last) {
   while (first < last && text[first] == ' ') ++first;
   return text.substr(first, last - first);

@@ -44,7 +44,7 @@ struct Defined {
 namespace detail {
 
 void raise_in_python();  // the exception that is being handled
-// What f returns; where it throws, null and Python's error.
+// Returns f(); where it throws, sets Python's error and returns null.
 template <class F>
 __attribute__((always_inline)) inline PyObject* guarded(const F& f) {
   try {
@@ -60,7 +60,7 @@ __attribute__((always_inline)) inline PyObject* guarded(const F& f) {
 // annotations: of the parameters, and a null pointer. returned: the annotation of the result.
 void add_to(Module m, Defined* function, const char* const* annotations, std::string (*returned)());
 
-// What the stub calls a result, and how it becomes a Python object.
+// The name of a result's type in the stub, and its conversion to a Python object.
 template <class R>
 struct Result {  // a Python object whose class names itself
   static std::string annotation() { return R::annotation; }
@@ -112,7 +112,7 @@ struct Result<std::tuple<R...>> {
   }
 };
 
-// What the parameters make of the arguments, read from left to right, each where it stays.
+// The parameters made from the arguments, from left to right, each in its own place.
 template <class... P>
 struct Parameters {
   explicit Parameters(const Arg*) {}

@@ -9,7 +9,8 @@
 
 using Personality = _Unwind_Reason_Code(int, _Unwind_Action, _Unwind_Exception_Class, _Unwind_Exception*,
                                         _Unwind_Context*);
-// What the unwinder calls for a function of this module, and, by the linker's --wrap, what stands for it.
+// The function that the unwinder calls for a function of this module, and, by the linker's --wrap, its
+// wrapper.
 extern "C" Personality __real___gxx_personality_v0, __wrap___gxx_personality_v0;
 
 _Unwind_Reason_Code __wrap___gxx_personality_v0(int version, _Unwind_Action actions,

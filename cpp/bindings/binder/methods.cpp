@@ -1,3 +1,4 @@
+// Calls the body of a method, with C++ exceptions turned into Python's: see methods.h.
 #include "bindings/binder/methods.h"
 
 #include "bindings/binder/define.h"

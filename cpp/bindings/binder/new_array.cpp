@@ -1,3 +1,4 @@
+// Makes NumPy arrays on memory of the core's allocator.
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api

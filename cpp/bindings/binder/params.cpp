@@ -1,3 +1,4 @@
+// Reads numbers, flags and names as arguments: see params.h.
 #include "bindings/binder/params.h"
 #include "bindings/binder/numpy_api.h"
 

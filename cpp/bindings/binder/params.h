@@ -7,7 +7,7 @@
 
 namespace ranvier::bind {
 
-// What a type is called in the stub.
+// The name of a parameter's type in the stub (_core.pyi).
 #define RANVIER_ANNOTATION(text) static constexpr const char* annotation = text
 
 // Arrays. Maybe<Floats> may be None, and is then empty.
@@ -48,7 +48,7 @@ struct Key : Exactly<DType::int64> {
   }
 };
 
-// How arguments that are numbers are read, as PyNumber_Index and PyFloat_AsDouble do: a step that is recorded
+// Reads arguments that are numbers, as PyNumber_Index and PyFloat_AsDouble do: a step that is recorded
 // is told where an array, the memory of a Tensor, gives the number, since a replay would not read it again.
 PyObject* index_of(PyObject* number);
 double double_of(PyObject* number);
@@ -132,7 +132,7 @@ struct DTypeArg : Arg {
   DTypeArg(const Arg& arg);
 };
 
-// What the op itself reads.
+// An argument that the op itself reads.
 struct Raw : Arg {
   RANVIER_ANNOTATION("Any");
   Raw(const Arg& arg) : Arg(arg) {}

@@ -1,3 +1,4 @@
+// Gives a variable another value for the length of a block.
 #pragma once
 #include <utility>
 

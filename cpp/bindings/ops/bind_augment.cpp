@@ -1,3 +1,4 @@
+// Binds the kernels of data augmentation: moved, warped, erased and mixed images.
 #include "bindings/binder/define.h"
 #include "kernels/augment/augment.h"
 
@@ -22,7 +23,7 @@ void run_pixels(DType dtype, const A&... fields) {
     run<Call>(dtype, fields...);
 }
 
-// One row of so many columns for each image.
+// One row of this many columns for each image.
 void expect_rows(const Input& rows, const Input& x, int64_t columns) {
   const Shape expected{x.shape(0), columns};
   if (!rows.has_shape(expected))

@@ -1,3 +1,4 @@
+// Binds convolutions of signals and images, transposed ones, their gradients, and the choice of algorithms.
 #include <atomic>
 #include <cstdlib>
 
@@ -30,7 +31,7 @@ void init_winograd() {
   allow(ConvAlgorithm::winograd, *wanted == '1');
 }
 
-// Whether x is a picture that is not channels-last, as images within networks are, and its channels are
+// True if x is a picture that is not channels-last, as images within networks are, and its channels are
 // filtered one by one: the result is in C order.
 bool keeps_planes(const Reals& x, const ConvArguments& a, const ConvShapes& s) {
   constexpr int64_t kMostColors = 4;

@@ -1,3 +1,4 @@
+// Binds conv2d_pool: a convolution, an activation and a max-pool in one call, and its gradient.
 #include "bindings/ops/conv_args.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 

@@ -1,3 +1,4 @@
+// Binds copies, casts, and new arrays filled with one number.
 #include "bindings/binder/array_args.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"

@@ -1,3 +1,4 @@
+// Binds cosine_similarity, pairwise_distance and cdist, with their gradients.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "kernels/distance/distance.h"

@@ -1,3 +1,4 @@
+// Binds dropout, random numbers from the counter-based generator, and those of NumPy's generator Philox.
 #include <limits>
 #include <new>
 
@@ -51,7 +52,7 @@ PhiloxState* state_of(PyObject* object) {
   return inside ? state : nullptr;
 }
 
-// Whether the memory of a Philox holds these numbers where PhiloxState has them: counter, key, buffer,
+// True if the memory of a Philox holds these numbers where PhiloxState has them: counter, key, buffer,
 // position, has_half, half.
 bool knows_philox(Raw generator, Sizes numbers) {
   const PhiloxState* state = state_of(generator.value.ptr());
@@ -210,7 +211,7 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, const Key&
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }
 
-// Whether every row has weights >= 0, and its sum is one > 0.
+// True if every row has weights >= 0, and its sum is one > 0.
 template <class T>
 bool are_weights(const TensorView<const T>& w) {
   bool fits = true;

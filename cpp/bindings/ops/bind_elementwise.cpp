@@ -1,3 +1,4 @@
+// Binds the element-wise ops on arrays and numbers, with broadcasting, and where.
 #include "bindings/binder/define.h"
 #include "kernels/elementwise/elementwise.h"
 

@@ -1,3 +1,4 @@
+// Binds embeddings and embedding bags, with their gradients.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"

@@ -1,3 +1,4 @@
+// Binds Fourier transforms of rows.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "kernels/fourier/fourier.h"

@@ -1,3 +1,4 @@
+// Binds gather and scatter: elements read and written at places that an array of indices gives.
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"
 #include "bindings/binder/numpy_api.h"
@@ -278,7 +279,7 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
   return {std::move(dx), std::move(dsrc)};
 }
 
-// Whether low <= x <= high everywhere, with `above` low < x. What raises an error depending on the values of
+// True if low <= x <= high everywhere, with `above` low < x. What raises an error depending on the values of
 // an array asks this, so that a captured step asks it again.
 bool inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
   if (x.dtype() == DType::float32 || x.dtype() == DType::float64)

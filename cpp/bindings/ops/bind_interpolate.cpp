@@ -1,3 +1,4 @@
+// Binds interpolate and grid_sample, images read at other sizes or between their pixels, with gradients.
 #include <cmath>
 
 #include "bindings/binder/copied.h"
@@ -32,7 +33,7 @@ struct Sizes2d {
   double factor[2];  // 0: not given
 };
 
-// How the axes of a call are resampled: its settings, read in the order of their dependence.
+// The settings of a call, by which its axes are resampled, read in the order of their dependence.
 struct Setting {
   int axes;
   ResampleMap map;

@@ -1,3 +1,4 @@
+// Binds jet: derivatives of several orders through an element-wise function, and its gradients.
 #include "bindings/binder/define.h"
 #include "kernels/jet/jet.h"
 

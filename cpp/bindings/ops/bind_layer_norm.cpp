@@ -1,3 +1,4 @@
+// Binds layer_norm and rms_norm, with their gradients.
 #include "bindings/ops/norm_args.h"
 #include "kernels/norm/layer_norm.h"
 

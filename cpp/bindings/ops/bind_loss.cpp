@@ -1,3 +1,4 @@
+// Binds the loss functions, with their gradients.
 #include "base/loop_nest.h"
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"

@@ -1,3 +1,4 @@
+// Binds matmul, linear layers and triangular systems, and reads their matrices in batches.
 #include "base/loop_nest.h"
 #include "base/precision.h"
 #include "bindings/binder/define.h"
@@ -11,7 +12,7 @@ namespace ranvier::bind {
 namespace {
 
 constexpr const char* kOp = "matmul";
-constexpr int64_t kProductsPerElement = 8;  // so many take as long as one element of an element-wise op
+constexpr int64_t kProductsPerElement = 8;  // this many take as long as one element of an element-wise op
 
 // The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
 // broadcast.
@@ -239,7 +240,7 @@ Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }
 
-// Whether an element of the diagonal of matrices (.., n, n) is 0.
+// True if an element of the diagonal of matrices (.., n, n) is 0.
 template <class T>
 bool has_zero(const TensorView<const T>& a) {
   TensorView<const T> diagonal = a;

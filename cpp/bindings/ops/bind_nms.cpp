@@ -1,3 +1,4 @@
+// Binds nms, the selection of boxes that overlap no better one.
 #include <cmath>
 
 #include "bindings/binder/copied.h"

@@ -1,3 +1,4 @@
+// Binds batch_norm and group_norm, with their gradients.
 #include "bindings/ops/norm_args.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/norm/group_norm.h"

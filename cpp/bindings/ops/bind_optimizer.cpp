@@ -1,3 +1,5 @@
+// Binds the steps of the optimizers, on lists of parameters, and what is computed of all parameters together:
+// norms of gradients, clipping, averages, penalties.
 #include "bindings/binder/array_lists.h"
 #include "bindings/binder/classes.h"
 #include "bindings/binder/numpy_api.h"
@@ -12,7 +14,7 @@
 namespace ranvier::bind {
 namespace {
 
-// What is known of a rule is the same for all types.
+// The facts about a rule are the same for all types.
 using Rule = OptimizerRule<float>;
 
 const Rule& rule_named(const Name& name) {
@@ -25,7 +27,7 @@ const Rule& rule_named(const Name& name) {
   name.fail("one of ", known);
 }
 
-// Whether no two parameters share memory, so that threads may update them at the same time.
+// True if no two parameters share memory, so that threads may update them at the same time.
 template <class T>
 bool are_apart(const OptimizerStep<T>& step) {
   std::pair<const char*, const char*> ranges[kMaxSegments];
@@ -156,7 +158,7 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
       [](const auto& call) { run_in_parts(call); });
 }
 
-// Whether these are the Tensors of another list, with arrays of these dtypes.
+// True if these are the Tensors of another list, with arrays of these dtypes.
 bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
   const auto now = Given<py::list>::of(tensors.value.ptr()), then = Given<py::list>::of(before.value.ptr()),
              kinds = Given<py::list>::of(dtypes.value.ptr());
@@ -186,7 +188,8 @@ void move_parameters(List parameters, List values, OneNumber factor, Truth towar
   });
 }
 
-// How far an average of so many values moves to the next; one more is counted. decay None: the plain mean.
+// The weight with which an average of `count` values moves to the next; count becomes one more. decay None:
+// the plain mean.
 Output average_weight(InPlace count_, MaybeReal decay) {
   const double rate = decay.given() ? Real(decay).number : -1;
   const Output count = count_.of(DType::int64, {});

@@ -1,3 +1,4 @@
+// Binds pad, with its gradient.
 #include "bindings/binder/define.h"
 #include "bindings/ops/image_args.h"
 #include "kernels/pad/pad.h"
@@ -8,7 +9,8 @@ namespace {
 
 constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not overflow
 
-// How much is added before and after along each dimension; pairs come from the last dimension to the first.
+// The elements that are added before and after along each dimension; pairs come from the last dimension to
+// the first.
 struct PadFrame {
   int dimensions;  // how many dimensions the caller pads: the last ones
   int64_t before[kMaxDims], after[kMaxDims];

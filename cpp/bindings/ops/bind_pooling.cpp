@@ -1,3 +1,4 @@
+// Binds max-pools and average pools of signals and images, with their gradients.
 #include "bindings/ops/pool_args.h"
 #include "kernels/pooling/pooling.h"
 
@@ -96,7 +97,7 @@ void define(Module m) {
   def(m, adaptive + "_backward(dy, where, shape)", adaptive_max_pool_backward<axes>);
 }
 
-// What the average of a window is divided by.
+// The divisor of the average of a window.
 struct Divisor {
   bool include_pad = false;
   int64_t count = 0;  // 0: the elements of the window
@@ -172,7 +173,7 @@ void define(Module m, const std::string& divisor) {
   def(m, adaptive + "_backward(dy, shape, channels_last=False)", adaptive_avg_pool_backward<axes>);
 }
 
-// Whether pooling x gives channels-last images: what a gradient's layout is taken from.
+// True if pooling x gives channels-last images: what a gradient's layout is taken from.
 bool over_channels_of(const Reals& x) {
   const PoolOp op{x.op(), x.ndim() == 3 ? 1 : 2};
   if (x.ndim() != 2 + op.axes) x.fail("images (N, C, H, W)");

@@ -1,3 +1,4 @@
+// Binds a recurrent layer's forward and backward over whole sequences.
 #include "base/precision.h"
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"

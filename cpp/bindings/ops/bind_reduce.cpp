@@ -1,3 +1,4 @@
+// Binds sums, means, extremes and other reductions over axes.
 #include <cmath>
 
 #include "bindings/binder/define.h"
@@ -15,7 +16,7 @@ struct AxesArg : Arg {
   AxesArg(const Arg& arg) : Arg(arg) {}
 };
 
-// Which axes of an array are reduced, and the shape of the result.
+// The axes of an array that are reduced, and the shape of the result.
 struct Axes {
   bool reduced[kMaxDims] = {};
   int64_t count = 1;  // elements that go into one result

@@ -1,3 +1,4 @@
+// Binds running sums, products and extremes along an axis.
 #include "bindings/binder/define.h"
 #include "kernels/scan/scan.h"
 

@@ -1,3 +1,4 @@
+// Binds softmax and log_softmax, with their gradients.
 #include "bindings/binder/define.h"
 #include "kernels/softmax/softmax.h"
 

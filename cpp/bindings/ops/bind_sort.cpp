@@ -1,3 +1,4 @@
+// Binds sort, of all elements or the first ones, and searchsorted.
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "kernels/sort/places.h"

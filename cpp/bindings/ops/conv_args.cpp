@@ -1,3 +1,4 @@
+// Reads and checks the arguments of convolutions: see conv_args.h.
 #include "bindings/ops/conv_args.h"
 
 #include "kernels/copy/copy.h"
@@ -5,7 +6,7 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMostChannels = int64_t{1} << 30;  // a pixel of so many is counted by int
+constexpr int64_t kMostChannels = int64_t{1} << 30;  // a pixel of this many is counted by int
 
 int64_t integer(const ConvOp& op, const Arg& arg, int64_t least) {
   const Whole v(arg, op.sizes());

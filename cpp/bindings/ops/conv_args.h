@@ -1,4 +1,4 @@
-// What the bindings of convolutions share: settings read and checked for signals (n, c, l) and images
+// Shared by the bindings of convolutions: settings read and checked for signals (n, c, l) and images
 // (n, c, h, w). Kernels know images only: a signal is an image of one row.
 #pragma once
 #include "bindings/ops/image_args.h"
@@ -77,7 +77,8 @@ struct ResultWindow {
 };
 ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
-// As rv.set_winograd() and allow_conv_algorithm() have them; factors of bfloat16 are what they are.
+// The algorithms that rv.set_winograd() and allow_conv_algorithm() allow; for bfloat16 arrays "medium"
+// always.
 ConvAlgorithms conv_algorithms(DType dtype);
 
 inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape, bool planes = false) {

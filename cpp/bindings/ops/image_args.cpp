@@ -1,3 +1,4 @@
+// Reads sizes and arrays of images and signals: see image_args.h.
 #include "bindings/ops/image_args.h"
 
 #include <cstdlib>
@@ -13,7 +14,7 @@ std::array<py::object, 2> PerAxis::items(int axes, const char* expected, bool on
   return {items[0], items[count - 1]};
 }
 
-// Whether channels have the least stride of the axes with more than one element; false for a single pixel.
+// True if channels have the least stride of the axes with more than one element; false for a single pixel.
 bool over_channels(const TensorView<const char>& v) {
   if (v.shape[1] <= 1 || v.shape[2] * v.shape[3] <= 1) return false;
   const auto faster = [&](int d) {

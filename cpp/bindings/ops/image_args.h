@@ -12,7 +12,7 @@ namespace ranvier::bind {
 struct PerAxis : Arg {
   RANVIER_ANNOTATION("Pair");
   PerAxis(const Arg& arg) : Arg(arg) {}
-  // What is given for h and for w (for one axis only w); `one_for_all`: also as a sequence of one.
+  // The items given for h and for w (for one axis only w); `one_for_all`: also as a sequence of one.
   std::array<py::object, 2> items(int axes, const char* expected, bool one_for_all = false) const;
 };
 struct MaybePerAxis : PerAxis {

@@ -1,3 +1,4 @@
+// Checks that indices and values are in their range: see index_range.h.
 #include "bindings/ops/index_range.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the bindings of the normalisations share: layouts that their kernels read, parameters, statistics.
+// Shared by the bindings of the normalisations: layouts that their kernels read, parameters, statistics.
 #pragma once
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"

@@ -1,3 +1,4 @@
+// Reads and checks the windows of pooling: see pool_args.h.
 #include "bindings/ops/pool_args.h"
 
 namespace ranvier::bind {

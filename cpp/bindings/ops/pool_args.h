@@ -1,5 +1,4 @@
-// What the bindings of pooling share: windows read and checked, for signals (n, c, l) and images
-// (n, c, h, w).
+// Shared by the bindings of pooling: windows read and checked, for signals (n, c, l) and images (n, c, h, w).
 #pragma once
 #include "bindings/ops/image_args.h"
 #include "kernels/pooling/axis.h"
@@ -69,7 +68,7 @@ HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy)
 // Fails unless dy (or `where`) has one element for each window.
 void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes);
 
-// Whether the kernels' vectors are of x's channels, so that the result is channels-last.
+// True if the kernels' vectors are of x's channels, so that the result is channels-last.
 bool pools_over_channels(const PoolOp& op, const Input& x);
 // An array with n and c of `like`.
 Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like,

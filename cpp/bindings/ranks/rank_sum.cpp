@@ -23,7 +23,7 @@ constexpr int kSpins = 1000;  // looks without a pause: another rank comes withi
 constexpr Clock::duration kLong = std::chrono::milliseconds(2);  // then Python waits, which looks for faults
 constexpr int64_t kBlock = 1024;                                 // elements that are added at once
 constexpr int64_t kPast = 1 << 12;  // bytes: shorter copies go through the caches
-// Up to so many bytes each rank adds all elements, which is one meeting less; above, a part of them.
+// Up to this many bytes each rank adds all elements, which is one meeting less; above, a part of them.
 constexpr int64_t kWhole = 1 << 14, kWholeOfTwo = 1 << 19;
 
 // out = lower + upper, in a file that is made small.

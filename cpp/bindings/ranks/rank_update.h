@@ -16,8 +16,8 @@ class RankUpdate {
   // Both must outlive it, and their arrays stay where they are.
   RankUpdate(const Program& update, RankSum& ranks);
 
-  // Whether the update is steps of an optimizer on contiguous arrays of float32, with the values of the sum
-  // as their gradients, and these are enough to pay.
+  // True if the update consists of steps of an optimizer on contiguous arrays of float32, whose gradients are
+  // the values of the sum, and there are enough of them for a gain.
   bool pays() const { return pays_; }
   bool add(bool says) { return ranks_.add(says, head_); }
   // After add(). last: whether the next update is a whole one. False where an exception is set.
@@ -45,7 +45,7 @@ class RankUpdate {
   RankSum& ranks_;
   const std::vector<Instruction>& all_;
   Step one_ = {};   // the step of one segment
-  int64_t head_;    // so many values before the first gradient, which every rank needs
+  int64_t head_;    // this many values before the first gradient, which every rank needs
   int states_ = 0;  // a bit for each array of state that goes round
   bool pays_;
 };

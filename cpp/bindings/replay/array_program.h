@@ -56,7 +56,7 @@ struct Gradient {
   int kept = -1;               // number of its memory, for Program::set_kept; -1: it stays where it is
   const void* data = nullptr;  // where the program writes it. No reference to the array: autograd counts them
 
-  // Whether the caller has kept the tensor, or its array, of the run before.
+  // True if the caller has kept the tensor, or its array, of the run before.
   bool is_held() const;
 };
 
@@ -114,10 +114,10 @@ class ArrayProgram {
   int64_t checks_left = 0;  // calls until the next check beside an eager run; negative: no more checks
   bool is_current();
   int first_changed();  // the first guard that does not hold; -1: all do
-  // Whether an array shares memory with what a run changes: whether it is read before or after that is not
+  // True if an array shares memory with what a run changes: whether it is read before or after that is not
   // defined.
   bool overlaps(const py::list& arrays) const;
-  // Whether an argument does, or is a Tensor that guards hold.
+  // True if an argument shares such memory, or is a Tensor that guards hold.
   bool meets(const py::tuple& arguments, const py::dict& keywords);
 
   // --- runs
@@ -161,7 +161,7 @@ class ArrayProgram {
   void add_to_programs();
 
   // --- calls (array_program.cpp)
-  bool holds();  // whether a replay does what the step would do
+  bool holds();  // true if a replay does what the step would do
   bool read(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
   // Reads a call; false where it is another one than the recorded one.
   bool fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const;

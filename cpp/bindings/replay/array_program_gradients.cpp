@@ -21,7 +21,7 @@ char* address_of_gradient(const py::object& leaf) {
 
 }  // namespace
 
-// Whether the caller has references to the tensor or its array, besides those that are not the caller's: this
+// True if the caller has references to the tensor or its array, besides those that are not the caller's: this
 // object's, the leaf's `grad`, the tensor's own, and that of the cell that counts its changes.
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
@@ -73,7 +73,7 @@ void ArrayProgram::let_move(const py::list& found) {
   std::sort(fixed_.begin(), fixed_.end());
 }
 
-// Whether no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
+// True if no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
 // guards hold, so each array is the only one on its memory.
 bool ArrayProgram::gradients_are_apart() const {
   if (movable_.empty()) return true;

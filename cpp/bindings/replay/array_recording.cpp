@@ -130,7 +130,7 @@ void ArrayRecording::follow(py::handle array) {
   regions[region_of(array)].varies = true;
 }
 
-// Whether others than the core have filled it.
+// True if others than the core have filled it.
 static bool is_unknown(const Region& r) {
   return r.kind == RegionKind::foreign || (r.kind == RegionKind::temporary && !r.written);
 }

@@ -63,7 +63,7 @@ class ArrayRecording : public Recording {
   RegionKind kind_of(py::handle array) const;
   // From now on what is computed from the array varies.
   void follow(py::handle array);
-  // Whether the array may hold what follows from followed arrays, from state that the calls change, or from
+  // True if the array may hold what follows from followed arrays, from state that the calls change, or from
   // what NumPy has made in between.
   bool varies(py::handle array);
   int region_of(py::handle array) const;

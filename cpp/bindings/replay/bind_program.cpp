@@ -94,7 +94,7 @@ Flags paced(Real solo_ns, const Raw& runs) {
   return alone;
 }
 
-// Whether the bytes that an array of one list reaches overlap those of one of the other.
+// True if the bytes that an array of one list reaches overlap those of one of the other.
 bool share_memory(const Arrays& given, const Arrays& against) {
   const py::handle arrays = given.value, others = against.value;
   for (const py::handle list : {arrays, others})

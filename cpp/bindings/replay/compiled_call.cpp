@@ -2,9 +2,9 @@
 //
 // A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
 // replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
-// it: nothing is observed, no other has the object's lock, and the program itself
-// (ArrayProgram::call) finds that its guards hold and that the arguments fit. Or `_call` lets the object
-// rest: so many calls then go straight to the function. Any other call is again one of `_call`.
+// it: nothing is observed, no other has the object's lock, and the program itself (ArrayProgram::call) finds
+// that its guards hold and that the arguments fit. Or `_call` lets the object rest: this many calls then go
+// straight to the function. Any other call is again one of `_call`.
 #include "bindings/replay/compiled_call.h"
 
 #include <utility>
@@ -27,10 +27,10 @@ struct CompiledCall {
   PyObject* core;                   // its ArrayProgram
   PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
   PyObject* lock;                   // a lock that one thread holds at a time
-  bool one_tensor;                  // whether the step returns one Tensor
+  bool one_tensor;                  // true if the step returns one Tensor
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
-  bool in_turn;                     // whether these wait for replays in other threads
+  bool in_turn;                     // true if these wait for replays in other threads
   PyObject* place;  // for a method: the key under which its object keeps the function (attached.h), or null
   PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
@@ -206,7 +206,7 @@ py::object serve(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return py::none();
 }
 
-// Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
+// True if `_call` is one of the calls that go to the function, as with other threads; it counts as one.
 py::object rests(PyObject* self, PyObject* const*, Py_ssize_t) {
   CompiledCall& c = compiled_call(self);
   return py::bool_(c.resting > 0 && c.resting-- > 0);

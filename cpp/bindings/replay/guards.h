@@ -11,7 +11,7 @@
 
 namespace ranvier::bind {
 
-// Whether this is the only thread. With a GIL nobody adds one before it is released.
+// True if this is the only thread. With a GIL nobody adds one before it is released.
 inline bool is_alone() {
   return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
 }
@@ -141,7 +141,7 @@ class Guards {
   size_t others_ = 0;
 };
 
-// Whether it has a gradient in the layout of the leaf, in memory that nothing else refers to.
+// True if it has a gradient in the layout of the leaf, in memory that nothing else refers to.
 bool has_gradient(PyObject* leaf);
 
 // What a plain value is compared by, in guards and in signatures, beside its class: a number by its bits, so

@@ -13,7 +13,7 @@ Block block_of(py::handle array) {
   return {first, PyArray_SIZE(as_array(array)) ? static_cast<size_t>(last - first) : 0};
 }
 
-// Whether two of the blocks have bytes in common.
+// True if two of the blocks have bytes in common.
 bool share_memory(std::vector<Block> blocks) {
   std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.begin < b.begin; });
   for (size_t i = 0; i + 1 < blocks.size(); ++i)
@@ -27,7 +27,7 @@ std::vector<char*> addresses(const std::vector<Block>& blocks) {
   return found;
 }
 
-// Whether a program can read the array where it lies: exactly NumPy's class, aligned, in native byte order.
+// True if a program can read the array where it lies: exactly NumPy's class, aligned, in native byte order.
 bool is_usable(py::handle array) {
   return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(as_array(array));
 }

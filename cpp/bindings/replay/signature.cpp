@@ -40,7 +40,7 @@ int64_t settings_number() {
   return t_number;
 }
 
-// Whether x is a tuple whose class names its items, and that has nothing else.
+// True if x is a tuple whose class names its items, and that has nothing else.
 bool is_named_tuple(PyObject* x) {
   if (!PyTuple_Check(x) || !PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(x)), "_fields"))
     return false;
@@ -49,7 +49,7 @@ bool is_named_tuple(PyObject* x) {
   return !attributes || PyObject_Size(attributes.ptr()) == 0;
 }
 
-// Whether a copy of an array, with its gaps, can have its strides.
+// True if a copy of an array, with its gaps, can have its strides.
 bool keeps_strides(PyArrayObject* a) {
   if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return true;
   for (int d = 0; d < PyArray_NDIM(a); ++d)

@@ -48,7 +48,7 @@ class Signature {
       array,     // its type of elements
       extent,    // of this array: a size, then a stride
       again,     // an array that came before: which one
-      items,     // of a tuple, named tuple, list or dict: so many follow
+      items,     // of a tuple, named tuple, list or dict: this many follow
       number,    // its bits
       value,     // its hash; it is the next one of values_
       object     // its address

@@ -1,4 +1,4 @@
-// Where blocks of autocast begin and end, and the calls that they change.
+// The begin and the end of blocks of autocast, and the calls that they change.
 #include "bindings/tape/autocast.h"
 
 #include "bindings/binder/methods.h"

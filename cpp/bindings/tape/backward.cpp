@@ -1,6 +1,6 @@
-// Backward along the tape, of the Python layer (tape/backpropagation.py): which nodes run, in which
-// order, and where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a
-// step in Python.
+// The loop of backward over the nodes of the tape, for tape/backpropagation.py: count_uses() counts the
+// gradients that a node waits for; pass() runs one that has them all: hooks, then a Function or a leaf.
+// Rare cases are functions of Python, `steps`: add, gradients of a node, hooks, accumulate, leaf with hooks.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -36,7 +36,7 @@ py::object edges_of(PyObject* node) {
   return attribute(node, g_edges);
 }
 
-// Whether a value that forward has saved holds no arrays.
+// True if a value that forward has saved holds no arrays.
 bool is_plain(PyObject* x) {
   if (x == Py_None || x == Py_Ellipsis || PyBool_Check(x) || PyLong_CheckExact(x) || PyFloat_CheckExact(x) ||
       PyUnicode_CheckExact(x) || PySlice_Check(x) || PyArray_DescrCheck(x))
@@ -47,7 +47,7 @@ bool is_plain(PyObject* x) {
   return true;
 }
 
-// Function.release
+// Function.release: drops what forward has saved, if there are arrays in it.
 void release(PyObject* node) {
   if (is_true(node, g_is_view)) return;  // it has no arrays, and is needed if the base changes
   const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
@@ -62,7 +62,7 @@ void release(PyObject* node) {
   set_slot(node, g_nodes.released, Py_True);
 }
 
-// What a backward knows of a node.
+// The state of a node in a backward.
 struct Entry {
   py::object node, gradient;  // a list of gradients where the node has several outputs
   int64_t waits = 0;          // how many gradients it waits for
@@ -140,7 +140,7 @@ class Backward {
     }
   }
 
-  // Marks the nodes that lead to these, and these themselves if they are needed, too.
+  // Marks the nodes that lead to the targets as needed, and with `themselves` the targets, too.
   void restrict_to(PyObject* targets, bool themselves) {
     std::vector<Entry*> stack;
     for_each(targets, [&](Entry& entry) {
@@ -158,7 +158,7 @@ class Backward {
     }
   }
 
-  // A gradient of a node, which is added to those that it has.
+  // Adds a gradient to those that a node has received.
   void receive(Entry& to, PyObject* gradient) {
     if (to.gradient) {
       to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
@@ -171,7 +171,7 @@ class Backward {
       to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
   }
 
-  // A Deferred becomes an array, but for a Function that takes it.
+  // Computes a Deferred, a gradient that is not computed yet, unless the Function takes one.
   void settle(Entry& entry) {
     if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
     const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
@@ -179,7 +179,7 @@ class Backward {
       entry.gradient = called(entry.gradient.attr("array"));
   }
 
-  // A node whose uses have all delivered their gradients.
+  // Runs a node that has received all its gradients.
   void pass(Entry& entry) {
     if (restricted_ && !entry.is_wanted()) return;
     PyObject* node = entry.node.ptr();
@@ -232,7 +232,7 @@ class Backward {
       called(accumulate_, py::handle(leaf), holder);
   }
 
-  // Whether the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
+  // True if the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
     if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
@@ -270,7 +270,7 @@ class Backward {
     }
   }
 
-  // The gradient of one of several outputs becomes an item of the list that the Function waits for.
+  // Gives the gradient of one of several outputs to the Function, whose gradient is a list of them.
   void hand_over(PyObject* output, const py::object& dy) {
     const py::object function = py::handle(output).attr("function");
     Entry& to = entry_of(function.ptr());
@@ -286,7 +286,7 @@ class Backward {
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
   }
 
-  // Which inputs of the node lead to a gradient that is wanted; null: all that need one.
+  // A flag for each input of the node: it leads to a gradient that is wanted. Null: all that need one.
   py::object needs_of(const py::object& edges) {
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     if (!restricted_ || count < 2) return {};
@@ -328,13 +328,13 @@ class Backward {
     }
     return made;
   }
-  // The rule, or the node's backward, with the node and its gradients.
+  // Calls the rule, or the node's backward, with the node and its gradients.
   static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
     return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
                         : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
-  // Whether it can run, and nothing that it shares memory with has changed since forward.
+  // True if the node is not released, and nothing that it has saved was changed in place since forward.
   static bool is_unchanged(PyObject* node) {
     const py::object versions = kept(slot_of(node, g_nodes.versions)),
                      changes = kept(slot_of(node, g_nodes.changes));

@@ -85,7 +85,7 @@ py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, P
                                               is_operator ? Py_NotImplemented : Py_None, nullptr));
 }
 
-// Whether an argument is the result, or a part of it: a Tensor that others have.
+// True if an argument is the result, or a part of it: a Tensor that others have.
 bool holds(PyObject* values, PyObject* result) {
   for (Py_ssize_t i = 0; i < Py_SIZE(values); ++i) {
     PyObject* const x = item(values, i);
@@ -154,7 +154,7 @@ py::object overriding(PyObject*, PyObject* const* a, Py_ssize_t) {
 
 py::object asks(PyObject*, PyObject* const*, Py_ssize_t) { return py::bool_(modes_are_asked()); }
 
-// Whether an argument may take over calls.
+// True if an argument may take over calls.
 py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::bool_(asks_classes() && overrides(a[0]));
 }

@@ -14,9 +14,9 @@ bool asks_modes();                      // this thread is in a block of one
 bool modes_are_asked();                 // in such a block, and g_dispatches
 int64_t who_is_asked();                 // by this thread, as a number: a replay compares it
 
-// Whether the class of an argument has a `__torch_function__` that may take over a call.
+// True if the class of an argument has a `__torch_function__` that may take over a call.
 bool overrides(PyObject* x);
-// Whether that of an argument, or of an item of one that is a list or tuple, has.
+// True if overrides() is true for an argument, or for an item of one that is a list or tuple.
 bool any_override(PyObject* const* given, Py_ssize_t count);
 
 // The arguments of a call as Python has them.
@@ -24,7 +24,7 @@ struct PackedCall {
   PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names);
   py::object args, settings;
 };
-// What a call gives of which the modes, or its arguments, are asked; null: Python's error. is_operator:
+// The result of a call for which modes, or arguments, are asked first; null: Python's error. is_operator:
 // Python asks the other operand.
 PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names, bool is_operator);
 

@@ -48,7 +48,7 @@ bool are_plain(PyObject* const* arguments, Py_ssize_t count) {
   return count > 0;
 }
 
-// Whether a debugger or a profiler may look at the code that runs: Python knows it from 3.12 on.
+// True if a debugger or a profiler may look at the code that runs: Python knows it from 3.12 on.
 bool may_be_watched() {
 #if PY_VERSION_HEX < 0x030C0000
   const PyThreadState* state = PyThreadState_Get();

@@ -1,4 +1,4 @@
-// Whether anything follows what this thread computes.
+// True if anything follows what this thread computes.
 #pragma once
 #include <pybind11/pytypes.h>
 
@@ -16,7 +16,7 @@ extern __thread int t_observers;
 #endif
 extern std::atomic<int> g_observers;
 inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; }
-// Whether this thread's Functions are followed: every operation is then a call of Function.apply, which asks
+// True if this thread's Functions are followed: every operation is then a call of Function.apply, which asks
 // Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 

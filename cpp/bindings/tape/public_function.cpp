@@ -52,7 +52,7 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   });
 }
 
-// Whether a call has the arguments of the op, those with names in their places.
+// True if a call has the arguments of the op, those with names in their places.
 bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
   if (count < 1 || all < self->least || all > PyTuple_GET_SIZE(self->parameters)) return false;

@@ -63,7 +63,7 @@ struct Inputs {
     }
     return true;
   }
-  bool differ() const {  // whether floats have several dtypes
+  bool differ() const {  // true if floats have several dtypes
     int first = NPY_VOID;
     for (size_t i = 0; i < count; ++i) {
       const int type = is_tensor(i) ? type_of(i) : NPY_VOID;
@@ -104,7 +104,7 @@ void make_shared() {
   }
 }
 
-// Which inputs need a gradient.
+// A tuple of flags: the input needs a gradient.
 py::object needs_of(const Inputs& inputs, bool recording) {
   const auto needs = [&](size_t i) { return recording && inputs.needs(i); };
   if (inputs.count > kShared)
@@ -211,7 +211,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
 bool g_has_precise_nodes = false;
 PyObject* g_precision;
 
-// What a recorded call has made: y is what forward has returned.
+// The result of a recorded call: Tensors of y, which forward has returned.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
   py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
                                           : new_tensor(plain_array(y).ptr(), true, self, version);
@@ -219,7 +219,7 @@ py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object
   return made;
 }
 
-// How far the result, a new one, and the inputs have counted.
+// The counts of changes of the result, a new one, and of the inputs.
 py::object changes_of(const Inputs& inputs) {
   const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), kChanges).ptr()); };
   bool all_new = inputs.count < kShared;
@@ -274,7 +274,7 @@ py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
   return checked(PyObject_CallObject(function, all.ptr()));
 }
 
-// Whether Python makes a call with half floats: in float32, or of floats of several dtypes.
+// True if Python makes a call with half floats: in float32, or of floats of several dtypes.
 bool widens(PyObject* self, const Inputs& inputs) {
   if (is_true(self, g_is_view)) return false;
   const std::string halves = py::str(dtypes_of(self, 0));

@@ -1,3 +1,4 @@
+// Makes views of arrays for shape ops, on arrays alone: see array_views.h.
 #include "bindings/tensors/array_views.h"
 
 #include <algorithm>
@@ -52,7 +53,7 @@ bool is_channels_last(PyArrayObject* x) {
   return true;
 }
 
-// Whether a shape, which fits x, (N, C, H, W) in channels-last order, has no end after N or after N C: then a
+// True if a shape, which fits x, (N, C, H, W) in channels-last order, has no end after N or after N C: then a
 // reshape copies.
 bool joins_channels(PyArrayObject* x, const Dims& target) {
   const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);

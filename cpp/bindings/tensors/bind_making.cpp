@@ -1,4 +1,4 @@
-// What new Tensors are made of: sizes, Python's numbers in lists, ranges, arrays of NumPy.
+// Makes new Tensors from sizes, Python's numbers in lists, ranges, arrays of NumPy.
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/tensors/tensors.h"
@@ -60,7 +60,7 @@ class Literal {
   Kind kind = truths;
   Shape shape;
 
-  // Whether data is such a list.
+  // Reads data; true if it is a list of the kind described above.
   bool read(PyObject* data, int depth = 0) {
     if (PyList_CheckExact(data) || PyTuple_CheckExact(data)) {
       const Py_ssize_t n = PySequence_Fast_GET_SIZE(data);

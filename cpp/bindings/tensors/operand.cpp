@@ -1,3 +1,4 @@
+// Reads the arguments of shape ops: see operand.h.
 #include "bindings/tensors/operand.h"
 
 #include <algorithm>

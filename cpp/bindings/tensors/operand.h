@@ -10,8 +10,8 @@ struct Kind {  // a Function that gives a view, and the attribute that makes it
   PyObject* attribute = nullptr;
 };
 
-// What makes a Tensor of other operands, and what reads other sizes and dimensions than plain ints in their
-// range, or raises: functions of ops/shape/reshape.py, as_tensor, _sizes, _dim and some_dim.
+// Functions of Python that make a Tensor of other operands, or read other sizes and dimensions than ints in
+// their range, or raise: as_tensor, and _sizes, _dim and some_dim of ops/shape/reshape.py.
 void set_readers(PyObject* functions);
 
 int64_t clamped(PyObject* number);        // a whole number; beyond 2**62 as that
@@ -34,7 +34,7 @@ struct Operand {
   int ndim() const { return PyArray_NDIM(array()); }
   npy_intp size(int d) const { return PyArray_DIM(array(), d); }
 
-  // A dimension of so many, counted from the front.
+  // A dimension of this many, counted from the front.
   int dim(PyObject* number, int count) const;
   int dim(PyObject* number) const { return dim(number, ndim()); }
   // The same of an op that removes a dimension or takes a part of it.

@@ -1,3 +1,4 @@
+// Finds the dtype of an op on several operands: see promotion.h.
 #include "bindings/tensors/promotion.h"
 
 #include "bindings/binder/bfloat16.h"

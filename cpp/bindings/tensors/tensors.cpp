@@ -1,3 +1,4 @@
+// Makes Tensors from arrays, and binds the attributes and methods of Tensor that the core answers.
 #include "bindings/tensors/tensors.h"
 
 #include <structmember.h>
@@ -45,7 +46,7 @@ struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
 };
 
-// Whether all bools are bytes of 0 and 1, as the kernels read them; false for gaps between them, too.
+// True if all bools are bytes of 0 and 1, as the kernels read them; false for gaps between them, too.
 bool has_plain_bools(PyArrayObject* array) {
   if (!PyArray_ISONESEGMENT(array)) return false;
   const auto* const bytes = reinterpret_cast<const unsigned char*>(PyArray_BYTES(array));

@@ -1,3 +1,4 @@
+// Keeps the list of Tensors that share memory, with their views and bases: see views.h.
 #include "bindings/tensors/views.h"
 
 #include <atomic>
@@ -121,8 +122,8 @@ py::object sharing(PyObject* tensor) {
   return found;
 }
 
-// Whether only views keep the base of a view: operations that reshape their result give such views, which
-// PyTorch has as tensors of their own.
+// True if the base is kept by its views alone: operations that reshape their result give such views, which in
+// PyTorch are tensors of their own.
 bool hides_base(PyObject* view, const Family& family) {
   if (family.why.ptr() == g_under_no_grad) return !target_of(family.base.ptr());
   if (family.has_reason()) return false;

@@ -1,3 +1,4 @@
+// Runs activations (activation.h) through the element-wise loops, which take arrays of any strides.
 #include "kernels/activation/activation.h"
 
 #include "kernels/elementwise/loops.h"
@@ -11,7 +12,7 @@ using elementwise::array_of;
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 
-// What the row of an activation needs besides its operands.
+// The values that the row of an activation needs besides its operands.
 template <class T>
 struct Settings {
   typename ActivationKernels<T>::Function function;

@@ -140,7 +140,7 @@ static void gradient(const AttentionGradient<T>& g) {
   for (; i < g.rows; i += L) gradient<1>(g, i, g.rows - i < L ? static_cast<int>(g.rows - i) : L);
 }
 
-// What kRows queries have so far.
+// The sums of kRows queries so far.
 template <class T, int kRows>
 struct Running {
   alignas(64) T scores[kRows * kAttentionKeys];

@@ -54,7 +54,7 @@ struct Block : AttentionPart {
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
   const Buffers<T>& buffers;
-  bool added;  // whether results are added to what is in dk and dv
+  bool added;  // true if results are added to what is in dk and dv
 
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {
@@ -119,7 +119,7 @@ void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Buf
   }
 }
 
-// What the products of any block need, each on so many threads.
+// The largest workspace that the products of a block need, each on this many threads.
 template <class T>
 size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
   Carver carver(nullptr);

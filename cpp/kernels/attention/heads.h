@@ -1,4 +1,4 @@
-// What attention and its gradients share: the leading dimensions of their arrays, the division into parts,
+// Shared by attention and its gradients: the leading dimensions of their arrays, the division into parts,
 // and the products of a part.
 #pragma once
 #include <algorithm>
@@ -41,7 +41,7 @@ struct AttentionHeads {
   int first_inner;  // the first of the leading dimensions that `heads` counts
 
  private:
-  // Whether steps along the innermost so far lead on to the next of the dimension before it.
+  // True if steps along the innermost so far lead on to the next of the dimension before it.
   template <class T>
   bool is_even(const TensorView<T>& x) const {
     const int d = first_inner;
@@ -52,7 +52,7 @@ struct AttentionHeads {
 // Some heads at a time, their queries in blocks.
 struct AttentionParts {
   // Queries of a block by the keys: `rows` (`medium_rows`, for whose products keys and values are packed) up
-  // to so many keys, else `rows_of_more`. Only the last block may be larger.
+  // to this many keys, else `rows_of_more`. Only the last block may be larger.
   struct Limits {
     int64_t rows, medium_rows, keys, rows_of_more;
   };

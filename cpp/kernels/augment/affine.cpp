@@ -60,6 +60,7 @@ void take_nearest(const Plane<T>& x, const Block<real<T>>& block, real<T>* pixel
     pixels[k] = block.inside[k] ? real<T>(x.data[block.offset[k]]) : x.at(block.row[k], block.column[k]);
 }
 
+// Finds the places in x of up to kPixelBlock pixels of row i of y, from j on, of image n.
 template <class T>
 void locate(const AffineImages<T>& call, int64_t n, int64_t i, int64_t j, Block<real<T>>& block) {
   block.count = static_cast<int>(std::min<int64_t>(kPixelBlock, call.y.shape[3] - j));
@@ -92,6 +93,7 @@ struct Room {
   alignas(64) R taps[4][kPixelBlock], pixels[kPixelBlock];
 };
 
+// Row i of image n of y, a block of pixels at a time, channel by channel.
 template <class T>
 void affine_row(const AffineImages<T>& call, int64_t n, int64_t i, Room<real<T>>& room) {
   using R = real<T>;

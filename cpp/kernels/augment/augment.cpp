@@ -1,4 +1,4 @@
-// Images mixed with each other.
+// Mixes each image of a batch with another one: MixImages of augment.h.
 #include "kernels/augment/augment.h"
 
 #include <algorithm>

@@ -10,7 +10,7 @@
 
 namespace ranvier {
 
-// What is beyond an image: `fill`; its last row or column; the image mirrored, the edge not repeated or
+// The pixels beyond an image: `fill`; its last row or column; the image mirrored, the edge not repeated or
 // repeated.
 enum class Border { constant, edge, reflect, symmetric };
 enum class Interpolation { nearest, bilinear };
@@ -62,7 +62,7 @@ struct MixImages {
 
 constexpr int kPixelBlock = 64;  // pixels interpolated at once
 
-// Where a row of pixels of y is seen in x: between row and row + 1 at `down` in [0, 1), and so the column;
+// The place in x of a row of pixels of y: between row and row + 1 at `down` in [0, 1), and so the column;
 // both are -2 where no pixel of x is near.
 template <class T>
 struct PixelPlaces {

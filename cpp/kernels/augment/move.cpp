@@ -79,7 +79,7 @@ void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
 
 int64_t modulo(int64_t i, int64_t n) { return (i % n + n) % n; }
 
-// Which row (column) of n is seen at i, inside or beyond the image; -1: none.
+// The row (column) among n that is seen at i, inside or beyond the image; -1: none.
 int64_t seen_at(int64_t i, int64_t n, Border border) {
   if (i >= 0 && i < n) return i;
   switch (border) {

@@ -1,3 +1,4 @@
+// Divides the output positions along one axis into classes with the same taps: see axis.h.
 #include "kernels/conv2d/axis.h"
 
 #include <algorithm>
@@ -39,8 +40,8 @@ Axis::Class Axis::class_at(int64_t o) const {
   return c;
 }
 
-// How many positions after the class's first have the same taps: until a tap before the first one enters the
-// input, or the last one leaves it.
+// The number of positions after the class's first that have the same taps: until a tap before the first one
+// enters the input, or the last one leaves it.
 int64_t Axis::equal_steps(const Class& c) const {
   const int64_t steps = (g_.out - 1 - c.first_position) / phases_;
   if (c.tap_count == 0) return 0;
@@ -59,7 +60,7 @@ void Axis::build() const {
       Class c = class_at(o);
       c.size = equal_steps(c) + 1;
       o += c.size * phases_;
-      Class* before = c.first_position > phase ? classes_ + count - 1 : nullptr;  // of this phase
+      Class* before = c.first_position > phase ? classes_ + count - 1 : nullptr;  // the class before it
       if (before && before->tap_count == 0 && c.tap_count == 0)
         before->size += c.size;
       else

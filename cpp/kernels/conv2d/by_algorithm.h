@@ -1,5 +1,6 @@
-// What a call does whose algorithm the shapes choose: with_algorithm(call, carver, threads, f) of its file
-// calls f on the one that computes it, made in memory of the carver, or not where nothing is computed.
+// Defines workspace_bytes() and run() of a call whose algorithm depends on its shapes, by
+// with_algorithm(call, carver, threads, f) in the same file. That calls f on the algorithm that computes the
+// call, made in memory of the carver; it does not call f where nothing is computed.
 #pragma once
 #include "base/carve.h"
 

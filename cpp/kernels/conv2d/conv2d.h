@@ -32,7 +32,7 @@ namespace ranvier {
 
 enum class Conv2dActivation { none, relu };
 
-// What dispatch.cpp chooses from; the direct sum computes all that is left.
+// The algorithms from which dispatch.cpp chooses; the direct sum computes all that is left.
 // clang-format off
 enum class ConvAlgorithm {
   depthwise, spread, columns, scattered, winograd, pixels, pointwise, planes, dots, grouped, exchanged,
@@ -48,7 +48,7 @@ struct ConvAlgorithms {
   ConvAlgorithms without(ConvAlgorithm a) const { return {bits & ~(1u << static_cast<int>(a))}; }
 };
 
-// Whether sums over `in` channels, to `out` ones in each group, have factors of bfloat16: see medium/.
+// True if sums over `in` channels, to `out` ones in each group, have factors of bfloat16: see medium/.
 bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
 bool by_tiles(const ConvAlgorithms& algorithms);  // and whether AMX multiplies them
 
@@ -63,7 +63,7 @@ struct Conv2dGeometry {  // [0] along h, [1] along w
   bool is_winograds(int64_t r, int64_t s) const {  // r, s: the taps
     return r == 3 && s == 3 && groups == 1 && steps_by_one() && dilation[0] == 1 && dilation[1] == 1;
   }
-  // Whether each pixel of y is made of the one pixel of x at the same place; y and x: (n, c, h, w).
+  // True if each pixel of y is made of the one pixel of x at the same place; y and x: (n, c, h, w).
   bool keeps_pixels(int64_t r, int64_t s, const int64_t* x, const int64_t* y) const {
     return r == 1 && s == 1 && steps_by_one() && pad[0] == 0 && pad[1] == 0 && x[2] == y[2] && x[3] == y[3];
   }
@@ -83,7 +83,7 @@ struct Conv2dForward {
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
   bool pooled = false;                // its weights are packed for conv2d_pool
-  bool is_medium_sum() const;         // whether the direct sum of pairs computes it, see medium/
+  bool is_medium_sum() const;         // true if the direct sum of pairs computes it, see medium/
 };
 
 // The weights of a convolution as its inner loops read them, packed once for many calls. Of `conv` only w is

@@ -1,4 +1,4 @@
-// Which algorithm computes a convolution: the first in these lists whose condition holds. Conditions read the
+// Chooses the algorithm of a convolution: the first in these lists whose condition holds. Conditions read the
 // shapes alone, so that the bits do not depend on the number of threads; those of the forward the number
 // of images only between algorithms of the same bits, so that an image has the same bits alone and in any
 // batch. Each algorithm has a folder, whose first header says when it is chosen, its formula and its memory;

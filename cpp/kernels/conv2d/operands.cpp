@@ -1,3 +1,4 @@
+// Copies images whose channels are not contiguous, and divides output channels into panels: see operands.h.
 #include "kernels/conv2d/operands.h"
 
 #include "kernels/conv2d/share.h"
@@ -7,7 +8,7 @@ namespace ranvier {
 
 namespace {
 
-// Whether the pixels of a tile would share one set of L1, as those that are a multiple of 4096 bytes apart
+// True if the pixels of a tile would share one set of L1, as those that are a multiple of 4096 bytes apart
 // do: a set holds fewer pixels than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 

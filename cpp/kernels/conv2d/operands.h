@@ -7,13 +7,13 @@ namespace ranvier {
 
 class OpenTeam;
 
-// An algorithm of the forward that packs no weights ahead: see Conv2dPack.
+// The base of algorithms whose weights cannot be packed ahead of the call (see Conv2dPack).
 struct PacksNothing {
   int64_t packed_size() const { return 0; }
   void pack_weights(const OpenTeam&) const {}
 };
 
-// Whether one stride leads from each pixel to the next one, also at the ends of rows and images.
+// True if one stride leads from each pixel to the next one, also at the ends of rows and images.
 template <class T>
 bool is_joined(const TensorView<T>& x) {
   const int64_t row = x.shape[3] * x.strides[3];
@@ -24,7 +24,7 @@ bool is_joined(const TensorView<T>& x) {
 template <class T>
 class PixelRows {
  public:
-  // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
+  // whole_vectors: the micro-kernel reads vectors of channels, in groups of this many, and may read past the
   // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
   // as is_joined().
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,

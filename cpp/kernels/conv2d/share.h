@@ -1,5 +1,5 @@
-// How work is shared out. Share: a part of a list of work that is not stored: the caller walks it and gives
-// the weight of each run of equal items.
+// Divides work among threads. Share: a part of a list of work that is not stored: the caller walks it and
+// gives the weight of each run of equal items.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Range {
 
 class Share {
  public:
-  explicit Share(Range weights) : lo_(weights.begin), hi_(weights.end) {}  // of the list's whole weight
+  explicit Share(Range weights) : lo_(weights.begin), hi_(weights.end) {}  // bounds in units of weight
 
   // The part of the next `count` items of this weight each; the walk moves past them.
   Range take(int64_t count, int64_t weight) {
@@ -66,8 +66,8 @@ void add_partials(const T* sums, int64_t parts, int64_t stride, int64_t n, T* to
   }
 }
 
-// How many threads take the same items and different panels, where items are few: while a thread would have
-// fewer than `least` of them.
+// The number of threads that take the same items and different panels, where items are few: while a thread
+// would have fewer than `least` of them.
 inline int64_t threads_across(int64_t threads, int64_t panels, int64_t items, int64_t least) {
   int64_t across = 1;
   while (threads % (across * 2) == 0 && across * 2 <= panels && items * across < least * threads) across *= 2;

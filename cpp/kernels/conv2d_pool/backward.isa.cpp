@@ -39,7 +39,7 @@ RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
   return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
 }
 
-// Whether the gradients of n pixels from p on follow each other.
+// True if the gradients of n pixels from p on follow each other.
 RANVIER_INLINE bool are_dense(const PooledPixels& in, int64_t p, int n) {
   bool dense = true;
   for (int i = 1; i < n; ++i) dense &= in.dy_at[p + i] - in.dy_at[p] == i;
@@ -95,6 +95,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
   }
 }
 
+// PooledGradientKernels::mask_offsets: for each pixel and offset the bits of its channels.
 static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   constexpr int L = lanes<float>;
   const int n = in.channels - first;
@@ -113,6 +114,8 @@ static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   }
 }
 
+// PooledGradientKernels::list_by_offset: appends, for each pixel and offset, its channels and their
+// gradients.
 static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t* masks,
                               const PooledLists& lists, int64_t* entries) {
   constexpr int L = lanes<float>;
@@ -222,6 +225,7 @@ static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
   }
 }
 
+// Copies a row of sums to dx, masked by the ReLU before it.
 static void finish(const PooledGradientRow& row) {
   constexpr int L = lanes<float>;
   for (int64_t p = 0; p < row.pixels; ++p) {

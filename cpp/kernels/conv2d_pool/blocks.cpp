@@ -1,3 +1,4 @@
+// Divides channels into blocks, and lists the pooled pixels of a region: see blocks.h.
 #include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {
@@ -8,6 +9,9 @@ constexpr double kUnaligned = 1.6;
 
 }  // namespace
 
+// Chooses the channels of a block: all of them without gaps between pixels, where they are so few that this
+// costs less, although vectors cross cache lines; else whole vectors, as many as a tile holds for a row of
+// taps.
 PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry,
                            int64_t width)
     : geometry_(geometry), channels_(std::max<int64_t>(channels, 1)), taps_{taps[0], taps[1]} {
@@ -38,12 +42,14 @@ PooledBlock PooledBlocks::operator[](int64_t i) const {
   return b;
 }
 
-// Rows of taps that a tile of so many vectors holds: as even as possible.
+// Rows of taps that a tile of this many vectors holds: as even as possible.
 int64_t PooledBlocks::rows_of(int64_t vectors) const {
   const int64_t most = std::min<int64_t>(kPooledRows, pooled_gradient_kernels().tile / vectors);
   return ceil_div(taps_[0], ceil_div(taps_[0], most));
 }
 
+// lists.dy_at, where_at: the places of each pixel in dy and `where`; lists.corner: the input pixel at which
+// its window begins.
 PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
                          const Conv2dGeometry& g, const int64_t (&window)[2], const PooledRegion& region,
                          int64_t corner, int64_t image_step, int64_t row_step, const PixelLists& lists) {

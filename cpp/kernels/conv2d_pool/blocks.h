@@ -1,5 +1,8 @@
-// Operands of conv2d_pool's gradients. Channels of x and w are in blocks: a row of taps of a block fits in a
-// tile's registers, its pixels fit in L1.
+// Operands of conv2d_pool's gradients.
+//
+// x and w are used in blocks of channels, so that a row of a filter's taps fits in registers, and the pixels
+// of a region in L1. A pixel of a block is `width` elements. A pooled pixel is an element of dy; its window
+// is the pixels of the convolution's output of which pooling has taken one, the one that `where` names.
 #pragma once
 #include <algorithm>
 
@@ -25,7 +28,7 @@ struct PooledBlock {
 // The part of a filter that a tile holds: rows x vectors.
 struct PooledPart {
   int64_t in_image, in_filter;  // where it begins
-  int rows, vectors, last;
+  int rows, vectors, last;      // last: used lanes of the last vector
 };
 
 class PooledBlocks {
@@ -39,7 +42,7 @@ class PooledBlocks {
   int64_t before(int64_t i) const { return i * width_; }                    // elements of a pixel
   int64_t before_filter(int64_t i) const { return i * (*this)[0].filter; }  // elements of a filter
 
-  // f(part) for each part of a block's filters, where a row of the image is so many elements.
+  // f(part) for each part of a block's filters, where a row of the image is this many elements.
   template <class F>
   void for_each_part(const PooledBlock& block, int64_t image_row, const F& f) const {
     const int64_t row_step = geometry_.dilation[0] * image_row, filter_row = block.filter / taps_[0];
@@ -93,7 +96,7 @@ struct PooledRegion {
   int64_t pixels() const { return images * rows * columns; }
 };
 
-// What PooledPixels lists for each pixel.
+// The lists of PooledPixels, which have an entry for each pixel.
 struct PixelLists {
   int64_t *dy_at, *where_at;
   int32_t* corner;

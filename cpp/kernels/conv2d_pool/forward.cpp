@@ -138,6 +138,8 @@ void PooledDirect::compute(const OpenTeam& team) const {
     run_rows(team, {c.begin, c.end}, panels);
 }
 
+// Computes pooled rows `mine`, all images' rows in one sequence, for these panels of outputs: some rows at a
+// time for each group of panels, whose weights then stay in cache.
 void PooledDirect::run_rows(const OpenTeam& team, Range mine, Range panels) const {
   const Inner same = inner();
   const int64_t block = sum_.images_at_once * call_.y.shape[2];
@@ -192,6 +194,7 @@ void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band
   run_inner(team, inner, part({from, to}, inner.columns), panel);
 }
 
+// Windows of 2 x 2 whose inputs are all inside the image: tiles of windows that are pooled in registers.
 void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
                              int64_t panel) const {
   const PooledKernels& kernels = pooled_kernels();
@@ -243,6 +246,7 @@ PooledDirect::Buffer PooledDirect::buffer(const OpenTeam& team, const Band& band
   return {z, row, band.rows * call_.window[0] * row};
 }
 
+// Computes the convolution's results of a band and panel to this thread's buffer, from which they are pooled.
 void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
   const Buffer b = buffer(team, band);
   const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
@@ -327,6 +331,7 @@ void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) cons
   }
 }
 
+// Transforms the products of whole bands to a buffer, and pools its rows.
 void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const {
   float* z = buffer_ + team.index() * buffer_size_;
   const int64_t pixel = from_.tile_step(), row = width_ * pixel, band = bands_.height * row;

@@ -151,6 +151,7 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
   }
 }
 
+// PooledKernels::tile: the four values of kWindows windows of 2 x 2 and kVectors vectors of channels.
 template <int kWindows, int kVectors>
 static void pooled_tile(const PooledTile& t) {
   constexpr int L = lanes<float>;
@@ -238,6 +239,7 @@ RANVIER_INLINE WindowMax windows_of(const float* z, const PooledPlanes& t, const
   return m;
 }
 
+// PooledKernels::planes: see PooledPlanes.
 static void pool_planes(const PooledPlanes& t) {
   constexpr int L = lanes<float>;
   for (int64_t i = 0; i < t.rows; ++i)

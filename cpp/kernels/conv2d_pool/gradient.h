@@ -1,5 +1,7 @@
-// The kernels that an ISA level has for the gradients of conv2d_pool: lists of the gradients that are not
-// zero, and sums over such lists. Both gradients are the same sums:
+// The kernels that an ISA level has for the gradients of conv2d_pool. After a max-pool each window passes its
+// gradient to one of its elements, whose place in the window is its offset, and after a ReLU to none if it
+// was below 0. So the gradients that are not zero are listed, and sums run over lists. Both gradients are
+// such sums:
 //
 //   to the weight: a list for each output channel; c is dw of that channel, b the input, a patch of which
 //                  each entry of the list meets
@@ -60,9 +62,12 @@ struct PooledGradientRow {
   int64_t pixels, channels;
 };
 
-// quads[4 i + e] is what offset e of a window of at most four elements is, at the position i of its first
-// element; t-th sums: sum[t][k] += sum over pooled pixels of dy * the quad at tap[t], of vectors of output
-// channels k, the last of `last`. bias[k], or null, gets the sum of dy.
+// Sums for windows of at most four elements, without lists: quads[4 i + e] is element e of the window that
+// begins at position i of the input. For each tap t and output channel k:
+//   sum[t][k] += sum over pooled pixels of dy[k] * the element, named by the pixel's offset, of the quad at
+//   tap[t]
+// k runs over `vectors` vectors, of the last of which `last` lanes are used. bias[k], or null, gets the sum
+// of dy.
 constexpr int kMostQuadTaps = 12;
 struct PooledQuads {
   const float* dy;

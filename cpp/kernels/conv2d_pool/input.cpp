@@ -9,15 +9,15 @@
 namespace ranvier {
 namespace {
 
-// The filters of a group of output channels take so many bytes at most: all pixels of a band read them, from
-// a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
+// The filters of a group of output channels take this many bytes at most: all pixels of a band read them,
+// from a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;  // pooled pixels of a band, roughly
 
-// How many of the rows of taps that are left have their patches summed together.
+// The number of rows of taps whose patches are summed together, of those that are left.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
-// Whether there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
+// True if there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
 // than half.
 bool patches_fit(const Conv2dPoolBackwardInput& call) {
   const Conv2dGeometry& g = call.geometry;
@@ -208,6 +208,7 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
   }
 }
 
+// Adds the patches of some rows of pooled pixels to dx, for some blocks of channels: see PooledPatches.
 void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range blocks,
                                       const Scratch& s) const {
   const int64_t masks = in.pixels * in.window_elements;

@@ -1,3 +1,5 @@
+// conv2d_pool's gradient to the weight with few input channels (lookup.h). For each band of pooled rows:
+// makes the tables of a channel, then sums with them.
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/direct/tile.h"
@@ -72,6 +74,7 @@ void PooledLookup::run(const Team& team) const {
               });
 }
 
+// The sums of a part, which is some bands of all images, for these panels of output channels.
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
@@ -85,6 +88,7 @@ void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range pan
   }
 }
 
+// Makes the tables of all input channels for a band: see PooledQuads.
 void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   int64_t at[4] = {};
@@ -99,6 +103,7 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   }
 }
 
+// Copies the rows of a channel that a band reads, with the padding.
 void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) const {
   const TensorView<const float>& x = c_.x;
   const Conv2dGeometry& g = c_.geometry;
@@ -119,6 +124,7 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
   }
 }
 
+// The arguments of sum_quads for a band and a panel of output channels.
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes;
@@ -155,6 +161,7 @@ void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   }
 }
 
+// Adds up the parts' sums of this thread's panels, and writes dw and db.
 void PooledLookup::combine(const OpenTeam& team) const {
   const int64_t elements = taps_ * in_;
   const Range mine = even_share(team, panels_);

@@ -1,3 +1,4 @@
+// Copies the offsets of maxima to the layout that the gradients read: see offsets.h.
 #include "kernels/conv2d_pool/offsets.h"
 
 #include "kernels/conv2d/share.h"

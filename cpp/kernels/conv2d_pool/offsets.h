@@ -1,4 +1,4 @@
-// Where the maxima of the windows are: what the gradients of conv2d_pool, and Winograd's of it, read.
+// The places of the maxima in their windows, which the gradients of conv2d_pool read.
 #pragma once
 #include "base/carve.h"
 #include "base/tensor_view.h"

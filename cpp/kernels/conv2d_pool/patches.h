@@ -1,5 +1,8 @@
-// The gradient to the input with all patches of a window in registers: the place of each offset is a
-// constant. For small windows and filters, with 32 registers. Included by backward.isa.cpp only.
+// conv2d_pool's gradient to the input for small windows and filters, where vectors have 32 registers. A
+// pooled pixel and an output channel have one gradient, at one offset of the window. It adds a patch to dx:
+// the gradient times the channel's filter, placed at the offset. All places that the patches of a window may
+// have are in registers, as sum[row][column]; a template argument for each offset makes them constants. Lanes
+// are input channels. Included by backward.isa.cpp only; see PooledPatches.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"
@@ -56,6 +59,7 @@ static void add_patches(const PooledPatches& p) {
                                                 Offsets{});
 }
 
+// The function for filters and windows of these sizes, or null.
 static AddPatches find_patches(int64_t taps_r, int64_t taps_s, int64_t window_r, int64_t window_s) {
 #if RANVIER_VECTOR_REGISTERS == 32
   if (window_r == 2 && window_s == 2) {

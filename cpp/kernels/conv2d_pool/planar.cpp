@@ -1,3 +1,5 @@
+// conv2d_pool's forward pass with few channels (planar.h). A thread computes bands of rows, and pools each
+// while it is in its cache.
 #include "kernels/conv2d_pool/planar.h"
 
 #include <algorithm>
@@ -27,7 +29,7 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 
 }  // namespace
 
-// Whether vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
+// True if vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
 bool PooledPlanar::pays(const Correlation<float>& p) {
   constexpr double kGain = 1.15;
   if (!is_planar(p)) return false;
@@ -74,6 +76,7 @@ void PooledPlanar::list_places() const {
     for (int64_t i = 0; i < columns; ++i) *to++ = row * st[2] + i * st[3];
 }
 
+// A band of rows: the convolution's sums by planes, pooled as planes, then stored as pixels.
 void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
   const int64_t columns = call_.y.shape[3], windows = band.count / 2 * columns, *st = call_.y.strides;
   float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);

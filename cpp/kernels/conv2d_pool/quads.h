@@ -20,6 +20,7 @@ static void make_quads(const float* plane, const int64_t (&at)[4], int64_t n, fl
     store_quads(quads, load(plane + at[0]), load(plane + at[1]), load(plane + at[2]), load(plane + at[3]));
 }
 
+// PooledGradientKernels::sum_quads for this many taps and vectors of output channels: see PooledQuads.
 template <int taps, int vectors>
 static void sum_quads(const PooledQuads& q) {
   constexpr int L = lanes<float>;

@@ -43,9 +43,9 @@ struct PooledTile {
   bool relu;
 };
 
-// The same for windows of 2 x 2 of planes, whose lanes are pixels: of row i of windows and channel k, the
-// values are z[k * z_step + 2i * pitch ...] and those of the next row. y[k * step + i * windows + j] and byte
-// k % 4 of where[k / 4 * step + i * windows + j], of which whole vectors are written.
+// The same for windows of 2 x 2 of planes, whose lanes are pixels. For row i of windows and channel k the
+// values are those from z[k * z_step + 2i * pitch] on and those of the next row. Results: y[k * step + i *
+// windows + j], and byte k % 4 of where[k / 4 * step + i * windows + j]; whole vectors are written.
 struct PooledPlanes {
   const float* z;
   int64_t z_step, pitch;

@@ -1,4 +1,7 @@
-// conv2d_pool's gradients to weight and bias.
+// conv2d_pool's gradients to weight and bias, and the choice among their three algorithms (with_algorithm).
+//
+//   dw[k, :, r, s] = the sum over pooled pixels of dy[k] times the input pixel that tap (r, s) reads for the
+//   output pixel that the maximum came from;   db[k] = the sum of dy[k]
 #include "kernels/conv2d/winograd/weight.h"
 #include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/direct/tile.h"
@@ -40,6 +43,7 @@ class PooledWeightGradient {
     PooledLists lists;
   };
   void choose_regions();
+  // Pixels of the input, along axis d, that this many pooled pixels read.
   int64_t reach(int d, int64_t pooled) const {
     return pooled_reach(c_.geometry, c_.window, c_.taps, d, pooled);
   }
@@ -96,6 +100,8 @@ PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver)
   return s;
 }
 
+// Sets images_, rows_ and columns_, the size of a region: the longer side is halved until its input fits in
+// kSumRegionBytes; where whole images are smaller, a region has several.
 void PooledWeightGradient::choose_regions() {
   const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
   const auto bytes = [&] { return reach(0, rows_) * reach(1, columns_) * blocks_[0].width * 4; };
@@ -139,6 +145,7 @@ void PooledWeightGradient::run(const Team& team) const {
   });
 }
 
+// Adds up the regions of a part, for some output channels: sums_ and bias_sums_ of the part.
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
@@ -156,7 +163,7 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
   }
 }
 
-// One block, of whole vectors, and no padding.
+// True if the sums can read the caller's x: one block of whole vectors, aligned, and no padding.
 bool PooledWeightGradient::is_on_vectors() const {
   const TensorView<const float>& x = c_.x;
   const int64_t lanes = pooled_gradient_kernels().lanes, c = x.shape[1];
@@ -165,6 +172,7 @@ bool PooledWeightGradient::is_on_vectors() const {
          reinterpret_cast<uintptr_t>(x.data) % (lanes * sizeof(float)) == 0;
 }
 
+// The input of a region, in place or copied to s.x.
 PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, const Scratch& s) const {
   const TensorView<const float>& x = c_.x;
   if (!in_place_) {
@@ -178,6 +186,7 @@ PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, co
           x.strides[0] / x.strides[3], x.strides[2] / x.strides[3]};
 }
 
+// Copies a region's input to s.x, block by block.
 void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t rows = reach(0, region.rows), columns = reach(1, region.columns);
@@ -192,6 +201,8 @@ void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) c
   }
 }
 
+// A row of x as the sums read it: `columns` pixels of a block of channels from x0 on, zeros outside the
+// image.
 void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0,
                                     int64_t columns, float* to) const {
   const TensorView<const float>& x = c_.x;
@@ -212,6 +223,7 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
                                  from, x.strides[3], x.strides[1], to + begin * block.width, false);
 }
 
+// Lists the gradients of a region by channel, and adds their products with x to the sums of a part.
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
@@ -238,6 +250,7 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
   }
 }
 
+// Adds up the parts' sums of this thread's output channels, and writes dw and db.
 void PooledWeightGradient::combine(const OpenTeam& team) const {
   const int64_t lanes = pooled_gradient_kernels().lanes, r = c_.taps[0], s = c_.taps[1];
   const Range mine = even_share(team, out_);

@@ -1,3 +1,5 @@
+// conv2d_pool's gradient to the input by Winograd's algorithm (winograd.h). The products are those of
+// conv2d/winograd; take() makes dx of their patches.
 #include "kernels/conv2d_pool/winograd.h"
 
 #include <algorithm>

@@ -40,7 +40,7 @@ void store(const void* block, int64_t n, void* y, int64_t step) {
     for (int64_t i = 0; i < n; ++i) p[i * step] = static_cast<To>(wide[i]);
 }
 
-// What a block holds: the smallest type that has all of the dtype's values.
+// The type of a block's elements: the smallest type that has all of the dtype's values.
 enum class Wide { int32, int64, float64 };
 
 bool is_float(DType x) {

@@ -6,6 +6,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// y = x for n elements that follow each other, in another dtype.
 template <class From, class To>
 static void dense(const void* x, int64_t n, void* y) {
   const From* p = static_cast<const From*>(x);
@@ -45,6 +46,8 @@ static void between(const void* x, int64_t n, void* y) {
               [](const Half* from, Other* to) { store_halves(to, load_halves(from)); });
 }
 
+// The table, a row for each of kCastFrom, in the order of kCastTo: float, double, int64, int32, bool,
+// float16, bfloat16. Null entries, also those not written, go through blocks of a wider type (cast.cpp).
 #define RANVIER_HALVES(Half, ...) from_half<Half>, nullptr, nullptr, nullptr, nullptr, __VA_ARGS__
 #define RANVIER_FROM(From) \
   dense<From, float>, dense<From, double>, dense<From, int64_t>, dense<From, int32_t>, dense<From, bool>

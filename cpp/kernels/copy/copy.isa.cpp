@@ -68,6 +68,7 @@ static void join_planes(int64_t n, const T* x, int64_t stride, T* y) {
     for (int channel = 0; channel < 3; ++channel) y[3 * i + channel] = x[channel * stride + i];
 }
 
+// y[channel * stride + i] = x[3 i + channel]: pixels of three channels to planes.
 template <class T>
 static void part_planes(int64_t n, const T* x, T* y, int64_t stride) {
   constexpr int L = lanes<T>;

@@ -1,3 +1,5 @@
+// Calls on images of 16-bit floats, made of calls on float32 (half_images.h). ImageBlock has a copy of the
+// call, whose views it points to blocks of floats.
 #include "kernels/copy/half_images.h"
 
 #include <algorithm>
@@ -11,7 +13,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kFloats = 3 << 16;   // floats of the images of a block: 768 KB
-constexpr int64_t kTimesOthers = 16;   // or so many times the weights, which each block may pack again
+constexpr int64_t kTimesOthers = 16;   // or this many times the weights, which each block may pack again
 constexpr int64_t kLeast = 2;          // images: sums of pairs of bfloat16 are of two, see conv2d/medium
 constexpr double kNsPerElement = 0.5;  // the time of an element of the largest view, at least
 

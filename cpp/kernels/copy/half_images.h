@@ -1,6 +1,7 @@
-// Calls on images of halves, made of the same calls on floats. Some images at a time, few enough to stay in
-// cache, become floats, and so do weights once; results are rounded from there. Sums over all images are
-// those of such blocks, added in order.
+// Calls on images of 16-bit floats ("halves"), such as convolutions and pools, made of the same calls on
+// float32. A block of images, few enough to stay in cache, is widened to floats, the call runs on the block,
+// and results are rounded; weights are widened once. Sums over all images are those of the blocks, added in
+// order.
 //
 // Memory: the floats of a block. The blocks depend on the shapes alone.
 #pragma once
@@ -20,6 +21,7 @@
 
 namespace ranvier {
 
+// A call on halves: its bytes, and the places of the views in them, which RANVIER_IMAGES lists.
 class ImageCall {
  public:
   template <class Call>
@@ -68,6 +70,7 @@ class ImageCall {
   int64_t total_ = 0;
 };
 
+// The kernel call that runs `call`, whose views are of halves, in this way.
 template <class Call>
 struct OfHalves {
   static constexpr const char* name = Call::name;

@@ -1,9 +1,11 @@
+// Widens and rounds lines of 16-bit floats: see half_lines.h.
 #include "kernels/copy/half_lines.h"
 
 namespace ranvier {
 namespace {
 
-// move(data, buffer, elements) of all that is contiguous in both.
+// move(data, place, elements) for each run of elements that is contiguous both in memory, at data, and in the
+// buffer, from `place` on.
 template <class Move>
 void each_run(const HalfLines& x, int64_t count, int64_t n, bool beside, const Move& move) {
   const int64_t runs = beside ? n : count, length = beside ? count : n;

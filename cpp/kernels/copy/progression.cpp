@@ -1,4 +1,4 @@
-// progression: first, first + step ...
+// progression: y[i] = first + i step, for arange and the like.
 #include <algorithm>
 
 #include "kernels/copy/copy.h"
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kAtOnce = 256;
 
-// Counted in 32 bits within a block: processors convert these to doubles several at a time.
+// i = a multiple of kAtOnce + j: j is an int, as processors convert several of these to doubles at a time.
 template <class T, class Number>
 void fill_progression(Number first, Number step, int64_t n, T* y) {
   for (int64_t i = 0; i < n; i += kAtOnce) {

@@ -1,3 +1,4 @@
+// Shares out the lines of both distances and of their gradients among threads: see distance.h.
 #include "kernels/distance/distance.h"
 
 #include "base/without_axis.h"
@@ -21,6 +22,7 @@ template <class T>
 void DistanceForward<T>::run(const Team& team, void*) const {
   const DistanceLines<T> common = common_lines<T>(*this);
   const auto function = distance_kernels<T>().forward[static_cast<int>(kind)];
+  // called by for_lines for `count` lines at a time
   const auto forward = [&](const Team&, int64_t count, const Lines<T>& to, const Lines<const T>& second,
                            const Lines<const T>& first) {
     DistanceLines<T> lines = common;

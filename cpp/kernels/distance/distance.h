@@ -1,4 +1,4 @@
-// How alike two vectors are, for each pair of lines along one axis of x1 and x2:
+// The similarity or distance of two vectors, for each pair of lines along one axis of x1 and x2:
 //
 //   cosine_similarity  y = sum x1 x2 / (max(|x1|, eps) max(|x2|, eps))
 //   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p), the largest of them for p = infinity

@@ -1,4 +1,4 @@
-// Pairs of lines, compiled once for each ISA level.
+// Distances of pairs of lines and their gradients, compiled once for each ISA level.
 #include "kernels/distance/distance.h"
 #include "simd/mask_bits.h"
 #include "simd/math.h"
@@ -6,9 +6,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// How pairs of lines are read: a vector of them at a time, as the columns of two tiles; long lines whose
-// elements are side by side are read one pair after another, along the elements.
-// Three numbers of each pair of lines, a pair in each lane; or of one pair, all lanes alike.
+// Reads pairs of lines: a vector of them at a time, as the columns of two tiles; long lines whose elements
+// are side by side are read one pair after another, along the elements. Three numbers of each pair of lines,
+// a pair in each lane; or of one pair, all lanes alike.
 template <class T>
 struct OfPairs {
   vec<T> v[3];
@@ -79,7 +79,7 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
   return {load(found[0]), load(found[1]), load(found[2])};
 }
 
-// What Body's sums come to, pair by pair.
+// The results from Body's sums, pair by pair.
 template <class Body, class T>
 RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o = {}) {
   const DistanceLines<T>& l = g.l;
@@ -89,7 +89,7 @@ RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o 
   return across<Body>(g, o);
 }
 
-// What is done with each vector of elements; see across().
+// The operation on each vector of elements; see across().
 struct Adds {
   static constexpr bool writes = false, rare = false;
   static constexpr int sums = 1;

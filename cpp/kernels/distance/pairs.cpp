@@ -1,3 +1,4 @@
+// Shares out the rows of pairs.h among threads, forward in tiles of pairs, backward in blocks of rows of dx.
 #include "kernels/distance/pairs.h"
 
 #include <algorithm>

@@ -47,11 +47,11 @@ struct PairGradients {
 // Rows [begin, end) of x1 with rows [column, column + columns) of x2, columns <= those of the kernels.
 template <class T>
 struct PairTile {
-  const T *x1, *x2;  // of the batch
+  const T *x1, *x2;  // the matrices of the batch
   int64_t m, d, begin, end, column, columns;
   PairPower power;  // not other
   bool of_one;      // pairs i < j only
-  T* y;             // of the batch
+  T* y;             // the distances of the batch
   int64_t n;        // rows of x2
   // The distance of one pair, whose sum of squares is not in the range of T.
   T (*exact)(const T* x1, const T* x2, int64_t d);
@@ -83,7 +83,7 @@ struct PairKernels {
 
 RANVIER_TABLES(PairKernels, pair_kernels)
 
-// Where y of row i begins, counted from column 0.
+// The place in y of the pair of row i and column 0, from which columns are counted.
 static inline int64_t pair_row(bool of_one, int64_t n, int64_t i) {
   return of_one ? i * (2 * n - i - 3) / 2 - 1 : i * n;
 }

@@ -1,4 +1,8 @@
-// Tiles of pairs of rows, compiled once for each ISA level.
+// The inner loops of pairs.h, which says what each computes, compiled once for each ISA level.
+//
+// distances() computes tiles of kPairRows rows of x1 by kVectors vectors of rows of x2: rows of x2 are
+// transposed, so that lane j of a vector belongs to one row of x2 and no sum runs over lanes. add_slopes()
+// has elements of a row in the lanes.
 #include "kernels/distance/pairs.h"
 
 #include <cstring>
@@ -10,7 +14,8 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kVectors = 2;
 
-// Sums over the n elements from k0 on, of kPairRows rows with the rows of x2 that the two tiles hold.
+// to [kPairRows][kVectors * lanes] = the sums of |a - b|^p over the first n elements a of `rows` and b of the
+// rows of x2 that the tiles hold; the largest |a - b| for PairPower::largest, how many differ for zero.
 template <PairPower p, class T>
 __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>* x2, int64_t n, T* to) {
   vec<T> sums[kPairRows][kVectors] = {};
@@ -39,7 +44,8 @@ __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>
   }
 }
 
-// Roots of the sums of a row's pairs, those outside the safe range pair by pair.
+// Square roots of the sums of row i with columns [first, last). A sum whose squares may have overflowed or
+// underflowed is computed again by t.exact().
 template <class T>
 static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, T* sums) {
   constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
@@ -58,7 +64,7 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
   }
 }
 
-// The sum, or NaN or the larger one.
+// Joins two parts of a sum over d: a + b, or for PairPower::largest the larger one, NaN before numbers.
 template <class T>
 RANVIER_INLINE T join(PairPower p, T a, T b) {
   return p != PairPower::largest ? a + b : a > b || a != a ? a : b;
@@ -75,7 +81,7 @@ static void distances(const PairTile<T>& t) {
   for (int64_t k0 = 0; k0 < t.d; k0 += kTileRows) {
     const int64_t n = t.d - k0 < kTileRows ? t.d - k0 : kTileRows;
     for (int v = 0; v < kVectors; ++v) {
-      // lanes beyond the columns repeat the first one's
+      // lanes beyond the columns hold rows that are not stored
       const int64_t at = v * L < t.columns ? v * L : 0, left = t.columns - at;
       load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, left < L ? int(left) : L, n);
     }
@@ -88,7 +94,7 @@ static void distances(const PairTile<T>& t) {
         const int64_t last = t.column + t.columns;
         if (first >= last) break;
         T *own = sums + r * kColumns, *y = t.y + pair_row(t.of_one, t.n, i + r);
-        for (int64_t j = first; k0 > 0 && j < last; ++j)
+        for (int64_t j = first; k0 > 0 && j < last; ++j)  // y has the sum of the elements before k0
           own[j - t.column] = join(t.power, own[j - t.column], y[j]);
         if (t.power == PairPower::two && k0 + n == t.d) roots(t, i + r, first, last, own);
         std::memcpy(y + first, own + (first - t.column), sizeof(T) * size_t(last - first));
@@ -97,6 +103,7 @@ static void distances(const PairTile<T>& t) {
   }
 }
 
+// PairKernels::weights: dy / y, for p = 2.
 template <class T>
 static bool weights(int64_t count, const T* y, T* dy) {
   const vec<T> zero = {};
@@ -110,6 +117,7 @@ static bool weights(int64_t count, const T* y, T* dy) {
   return !any(far);
 }
 
+// PairKernels::share: the weight of a pair divided by how many elements have the largest difference.
 template <class T>
 static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
   constexpr int L = lanes<T>;
@@ -136,6 +144,7 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
   }
 }
 
+// PairSlopes: the gradient of kPairRows rows of x1, a vector of elements at a time, over the rows of x2.
 template <PairPower p, class T>
 static void add_slopes(const PairSlopes<T>& s) {
   const vec<T> zero = {}, one = zero + T(1);

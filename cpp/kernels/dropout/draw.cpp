@@ -1,3 +1,4 @@
+// Draws indices in proportion to weights, with or without replacement: see draw.h. Each thread takes rows.
 #include "kernels/dropout/draw.h"
 
 #include <algorithm>

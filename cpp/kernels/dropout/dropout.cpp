@@ -1,4 +1,6 @@
-// dropout: shares of whole random groups, and arrays whose memory is not in logical order.
+// Random numbers: dropout and the fills of random_uniform and random_normal, whose loops are in
+// dropout_kernels; here are the shares of the threads and arrays whose memory is not in logical order. Behind
+// them, the random numbers of NumPy's generator Philox: permutations, integers and Bernoulli draws.
 #include "kernels/dropout/dropout.h"
 
 #include <algorithm>
@@ -21,6 +23,7 @@ RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
 }
 
+// SplitMix64's finaliser, see NextKey.
 uint64_t mix(uint64_t x) {
   x += 0x9E3779B97F4A7C15;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
@@ -28,7 +31,7 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// f(first, n) on shares of [0, n) that begin at whole groups.
+// Calls f(first, count) in the threads, for shares of [0, n) that begin at multiples of kRandomGroup.
 template <class F>
 void for_each_group_share(const Team& team, int64_t n, double ns, const F& f) {
   const int64_t groups = ceil_div(n, kRandomGroup);
@@ -91,7 +94,7 @@ RANVIER_INSTANTIATE(RandomFill);
 
 namespace {
 
-// Each word multiplies a constant that changes from word to word.
+// SeedSequence's hash of a word; its constant changes with each call.
 struct SeedHash {
   uint32_t constant, factor;
   uint32_t operator()(uint32_t word) {
@@ -102,7 +105,7 @@ struct SeedHash {
   }
 };
 
-// SeedSequence(seed).generate_state(2, uint64)
+// key = SeedSequence(seed).generate_state(2, uint64).
 void spread(uint64_t seed, uint64_t (&key)[2]) {
   uint32_t pool[4], state[4];
   SeedHash hash{0x43b0d7e5, 0x931e8875};
@@ -118,7 +121,8 @@ void spread(uint64_t seed, uint64_t (&key)[2]) {
   for (int i = 0; i < 2; ++i) key[i] = uint64_t{state[2 * i + 1]} << 32 | state[2 * i];
 }
 
-// One word of 32 bits after another, as NumPy's philox_next32.
+// Draws words of 32 bits from a generator, in the order of NumPy's philox_next32. Words are made in advance,
+// many at a time; the destructor sets the generator's state back to behind the last word that was used.
 class Words {
  public:
   static constexpr int kWords = 64;
@@ -134,7 +138,7 @@ class Words {
     return state_.buffer[state_.position++];
   }
 
-  // f(words, count) for words in advance; it returns how many it has used, all if it needs more.
+  // Calls f(words, count), which returns how many words it has used; while it uses all, it is called again.
   template <class F>
   void draw(const F& f) {
     do {
@@ -144,6 +148,7 @@ class Words {
   }
 
  private:
+  // Fills `words_`: first with the rest of the state's buffer, then with whole blocks.
   void make() {
     saved_ = state_;
     std::copy_n(state_.counter, 4, counter_);
@@ -177,7 +182,7 @@ class Words {
     return n;
   }
 
-  // The state as after the words that were used.
+  // Leaves the state as it is after the `at_` words that were used: by as many steps from the saved one.
   void go_back() {
     if (at_ == made_) return;
     state_ = saved_;
@@ -243,8 +248,9 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
     const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
-    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
-    // swaps come afterwards, so that none waits for the places of those before it.
+    // Step i swaps order[i] with a place drawn from 0 to i; a number above i is drawn again. No branch on
+    // that: it would be mispredicted at every third number. The swaps come afterwards, so that none waits for
+    // the places of those before it.
     stream.draw([&](const uint32_t* words, int count) {
       uint32_t left = static_cast<uint32_t>(i), *to = drawn + (first - i);
       const uint32_t *next = words, *end = words + count;
@@ -263,8 +269,8 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   }
 }
 
-// A word times the number of values, of which the upper half is the value (Lemire, "Fast random integer
-// generation in an interval", 2019): few words are drawn again.
+// A value is the upper half of the product of a word and the number of values (Lemire, "Fast random integer
+// generation in an interval", 2019); a word whose product has too low a lower half is drawn again.
 void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y) {
   if (range == 0) return static_cast<void>(std::fill_n(y, n, low));
   const uint64_t values = uint64_t{range} + 1;

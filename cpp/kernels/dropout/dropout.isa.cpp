@@ -98,8 +98,8 @@ static inline void unit_numbers(const uint32_t* random, double* out) {  // words
     }
 }
 
-// How many numbers a group of words gives: 64 of float (a word each), 32 of double (two words each). So
-// element e is in group e / kNumbers.
+// The numbers that a group of random words gives: 64 of float (a word each), 32 of double (two words each).
+// So element e is in group e / kNumbers.
 template <class T>
 static constexpr int kNumbers = kRandomGroup * 4 / sizeof(T);
 

@@ -39,7 +39,7 @@ double arithmetic_ns(ElementwiseOp op) {
   }
 }
 
-// What pow(x, exponent) is for one number as exponent, where products and roots give it; else pow. The same
+// The op for pow(x, exponent) with one number as exponent: products or roots, where these give it. The same
 // element with the same exponent may differ in its last bit from one in an array of exponents.
 ElementwiseOp power_of(double exponent) {
   if (exponent == 2) return ElementwiseOp::square;

@@ -107,7 +107,7 @@ RANVIER_INLINE V floor_divide(V a, V b) {
   return select(b == V{}, y, select(whole == V{}, copysign(V{}, y), whole));
 }
 
-// struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
+// struct name_op<T>: y = expression in the operands a, b, c, d, vectors of type V.
 #define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
   template <class T>                                                                        \
   struct name##_op {                                                                        \
@@ -160,7 +160,7 @@ RANVIER_ELEMENTWISE(fmod, 2, (rest_like(a, a, b)))
 RANVIER_ELEMENTWISE(remainder, 2, (rest_like(b, a, b)))
 RANVIER_ELEMENTWISE(floor_divide, 2, (floor_divide(a, b)))
 
-// (dy, y): e^x = y + 1; (dy, x); (dy, y); (dy, x) ...
+// Gradients. a is dy; b is the result y for expm1 (e^x = y + 1), sqrt and reciprocal, else the input x.
 RANVIER_ELEMENTWISE(expm1_backward, 2, (a * (b + one)))
 RANVIER_ELEMENTWISE(log1p_backward, 2, (a / (b + one)))
 RANVIER_ELEMENTWISE(sqrt_backward, 2, (a / (b + b)))
@@ -171,7 +171,7 @@ RANVIER_ELEMENTWISE(square_backward, 2, (a * (b + b)))
 RANVIER_ELEMENTWISE(reciprocal_backward, 2, (-a * b * b))
 RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
 
-// (dy, y, b): y = a / b, dy/db = -y / b
+// In these the comment names the operands a, b and c: (dy, y, divisor), y = x / divisor, slope -y / divisor
 RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
 // (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
 RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* quick_pow(b, c - one)))))
@@ -210,6 +210,7 @@ RANVIER_COMPARE(ge, >=)
 
 #undef RANVIER_COMPARE
 
+// The loop of an op over whole vectors, and over rows of any length (op_row).
 template <class T, class Op>
 static void op_loop(const Vectors& v) {
   // Absent operands repeat the last one; the op does not look at them.
@@ -225,7 +226,8 @@ static void op_row(const ElementRow& r) {
   run_row<T, T, T, T>(r, Op::operands, op_loop<T, Op>);
 }
 
-// Ops that take less time than to write floats into a buffer and read them.
+// Ops that take less time than to write floats into a buffer and read them have loops of their own for 16-bit
+// floats.
 template <class Op, class... Ops>
 constexpr bool is_among = (std::is_same_v<Op, Ops> || ...);
 template <class Op>

@@ -1,4 +1,5 @@
-// Arrays in C order, and rows of 16-bit floats.
+// Ways to run an element-wise loop: at once on arrays in C order, and by rows where arrays have 16-bit
+// floats.
 #include "kernels/elementwise/loops.h"
 
 #include <algorithm>
@@ -44,7 +45,7 @@ void run_arrays(const Team& team, int operands, const Array* x, const Array& y, 
     run_strided(team, operands, x, y, ndim, shape, f, ns, attributes);
 }
 
-// The row of an op some of whose arrays have 16 bits: what it computes on rows of float.
+// The attributes of run_halves(): the function, which works on floats, and how its arrays are stored.
 struct OfHalves {
   ElementwiseFunction function;
   const void* attributes;
@@ -53,6 +54,7 @@ struct OfHalves {
   int item[kElementOperands], y_item;
 };
 
+// A row, block by block: operands of 16 bits are widened, a result of 16 bits is rounded.
 void run_halves(const ElementRow& r) {
   constexpr int64_t kBlock = 1024;  // the blocks of all operands stay in L1
   const auto& own = *static_cast<const OfHalves*>(r.attributes);
@@ -80,6 +82,7 @@ void run_halves(const ElementRow& r) {
 
 }  // namespace
 
+// Runs f on the arrays, by way of floats where an array has 16-bit floats; ns: of an element, without memory.
 void run_loops(const Team& team, int operands, const Array* x, const Array& y, int ndim, const int64_t* shape,
                ElementwiseFunction f, double ns, const void* attributes) {
   OfHalves own{f, attributes, operands, {}, y.stored, {}, y.item};

@@ -1,5 +1,9 @@
-// Arrays that are not all in C order: runs of elements are handed to the inner loop, through a small block
-// where an operand is strided.
+// Element-wise calls on arrays that are not all in C order. Runs of elements are handed to the inner loop in
+// one of three ways (Loops::run):
+//
+//   rows    all arrays have step 1 or 0 along the innermost dimension: row by row, as they are stored
+//   strips  some operands are dense along another dimension: tiles of rows, with those operands transposed
+//   blocks  all others: operands are gathered into blocks in L1, and y is scattered from one
 #include <algorithm>
 #include <cstring>
 
@@ -16,7 +20,7 @@ constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;
 constexpr int64_t kBlockBytes = 4096;             // bytes of each array in a block: all of them stay in L1
 constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
-constexpr int64_t kShortRow = 128;
+constexpr int64_t kShortRow = 128;                // elements: shorter rows are joined to blocks
 constexpr int64_t kLeastGroup = 32;  // elements of a run and its repetitions: fewer are copied row by row
 // The tile where an operand is transposed: whole lines of cache in both directions, four in a row.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
@@ -60,6 +64,8 @@ void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step
     item == 1 ? static_cast<void>(std::fill_n(to, n, *x)) : copy_strided(item, n, x, 0, to, 1);
 }
 
+// One call: its arrays, operands first and then y, and the loop nest over them. In the functions k is the
+// number of an array, and `begin`, `end` are places in the order of the nest.
 struct Loops {
   Array arrays[kArrays];
   LoopNest<kArrays> nest;
@@ -86,6 +92,7 @@ struct Loops {
   const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
   char* y_at(int64_t offset) const { return const_cast<char*>(at(kY, offset)); }
 
+  // True if the inner loop can take array k as it is: its elements follow each other, or one is repeated.
   bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
 
   int64_t row_length() const { return nest.shape[nest.ndim - 1]; }
@@ -96,14 +103,14 @@ struct Loops {
     return item;
   }
 
-  // Whether each row of array k is the same.
+  // True if each row of array k is the same.
   bool repeats_row(int k) const {
     for (int d = 0; d < nest.ndim - 1; ++d)
       if (nest.strides[k][d] != 0) return false;
     return true;
   }
 
-  // Whether the inner loop takes all arrays as they are stored. Blocks of several rows are quicker where rows
+  // True if the inner loop takes all arrays as they are stored. Blocks of several rows are quicker where rows
   // are short, or nothing has to be gathered but one repeated row.
   bool direct() const {
     for (int k = 0; k < operands; ++k)
@@ -129,6 +136,7 @@ struct Loops {
     return along;
   }
 
+  // See the head of the file.
   void rows(int64_t begin, int64_t end) const {
     ElementRow r = new_row();
     for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
@@ -166,6 +174,7 @@ struct Loops {
     }
   }
 
+  // Copies elements [begin, end) of each operand that is not skipped to its block.
   void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
     for (int k = 0; k < operands; ++k) {
       if (skipped[k]) continue;
@@ -177,7 +186,7 @@ struct Loops {
     }
   }
 
-  // Elements [begin, end) of an operand. Those that the outermost dimensions repeat are gathered once.
+  // The same for one operand; elements that the outermost dimensions repeat are read once.
   void gather_once(int k, int64_t begin, int64_t end, char* to) const {
     const int item = arrays[k].item;
     const int64_t n = end - begin;
@@ -219,11 +228,11 @@ struct Loops {
     }
   }
 
-  // An operand as runs of even steps, each of which is there several times before the next: a group, of all
-  // dimensions from `outer` on.
+  // An operand with stride 0 in a middle dimension, as a bias of channels: runs of elements at even
+  // distances, each of which is repeated before the next begins.
   struct Repeated {
-    int64_t run, group;
-    int outer;
+    int64_t run, group;  // elements of a run; of a run with its repetitions
+    int outer;           // the dimensions before this one lead from group to group
   };
   Repeated repeated_of(int k) const {
     const int64_t* strides = nest.strides[k];
@@ -235,7 +244,7 @@ struct Loops {
     return {run, group, d};
   }
 
-  // Elements [begin, end) of such an operand.
+  // Copies elements [begin, end) of such an operand to `to`.
   void repeat_runs(int k, const Repeated& r, int64_t begin, int64_t end, char* to) const {
     for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
       const int64_t within = begin % r.group;
@@ -257,6 +266,7 @@ struct Loops {
       std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
   }
 
+  // Copies a block to elements [begin, end) of y.
   void scatter(int64_t begin, int64_t end, const char* block) const {
     const int item = arrays[kY].item;
     each_rows(kY, begin, end, [&](int64_t rows, int64_t n, int64_t offset, int64_t row, int64_t done) {
@@ -310,6 +320,7 @@ struct Loops {
 
   int64_t strips_of(int along) const { return ceil_div(nest.shape[along], kTileRows); }
 
+  // The nest without the two dimensions of the tiles.
   LoopNest<kArrays> outside(int along) const {
     int64_t shape[kMaxDims];
     std::copy(nest.shape, nest.shape + nest.ndim, shape);

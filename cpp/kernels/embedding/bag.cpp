@@ -1,3 +1,5 @@
+// Sums, means and maxima of bags of rows: see embedding.h. Forward shares out bags, backward columns of
+// dweight.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>

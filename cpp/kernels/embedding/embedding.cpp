@@ -1,4 +1,5 @@
-// Moves and sums of rows, as fast as memory: compiled once, for the baseline.
+// embedding: copies rows of the table, and adds gradients to them. Memory is the limit, so that the code is
+// compiled once, for the baseline.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
@@ -16,8 +17,8 @@ constexpr double kNsPerByte = 0.1;    // the time of a byte in rows that are any
 constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
-// f(i, index[i]) for i in [begin, end), in C order, of so many rows. The index may have any
-// strides: it is small compared with the rows.
+// f(i, index[i]) for i in [begin, end), in C order, of this many rows. The index may have any strides: it is
+// small compared with the rows.
 template <class F>
 void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_t begin, int64_t end,
                     const F& f) {
@@ -66,6 +67,7 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
     const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
+    // A thread adds all rows, in its share of the columns: no two threads write to one element.
     const int64_t first = team.share_begin(lines) * line;
     const int64_t last = std::min(team.share_end(lines) * line, width);
     for (int64_t i = 0; i < count && first < last && !interrupted(team); i += kAtOnce)

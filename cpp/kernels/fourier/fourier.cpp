@@ -1,3 +1,4 @@
+// Computes the roots of unity, then transforms as many rows at a time as a vector has lanes: see fourier.h.
 #include "kernels/fourier/fourier.h"
 
 #include <algorithm>

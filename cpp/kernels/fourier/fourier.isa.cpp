@@ -236,6 +236,7 @@ static void tangle(const FourierRows<T>& l, const T* x, T* z) {
   }
 }
 
+// The transform of as many rows as a vector has lanes. A real row of even n is one of n / 2 complex numbers.
 template <class T>
 static void transform(const FourierRows<T>& l) {
   const int64_t n = l.n, half = n / 2 + 1, m = n % 2 ? n : n / 2;

@@ -72,10 +72,10 @@ struct Picks {
   bool has_unit_steps() const {
     return picked.strides[axis] == 1 && whole.strides[axis] == 1 && index.strides[axis] == 1;
   }
-  // Whether the team shares out places rather than lines.
+  // True if the team shares out places rather than lines.
   bool shares_places() const { return shared() && lines.size >= kWide && length() > lines.size; }
 
-  // Whether the picked elements are side by side along the axis, rather than from line to line.
+  // True if the picked elements are side by side along the axis, rather than from line to line.
   bool are_along() const {
     if (lines.size <= 1) return true;
     const int64_t line = std::llabs(lines.strides[1][lines.ndim - 1]), own = std::llabs(picked.strides[axis]);

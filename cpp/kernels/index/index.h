@@ -1,9 +1,9 @@
 // index: elements picked along one axis, elements put there, and the gradients of both
 //
 //   gather            y[.., j, ..] = x[.., index[.., j, ..], ..]
-//   scatter           y = base (0 without one), then y[.., index[.., j, ..], ..] = x[.., j, ..], or is joined
-//                     with it by a sum, product or extreme, in the order of j: the last value that is put
-//                     somewhere stays, NaN is greater and less than all
+//   scatter           y = base (0 without one), then y[.., index[.., j, ..], ..] = x[.., j, ..] for each j in
+//                     order: of several values for one place the last stays. Or the values are added to y,
+//                     multiplied with it, or the greatest or least stays (a NaN before all others)
 //   scatter_backward  of scatter that puts: dx[.., j, ..] is the gradient where x's value stayed, else 0;
 //                     dbase is the gradient but for 0 where something was put
 //
@@ -21,7 +21,7 @@ namespace ranvier {
 template <class T>  // float, double or, for both halves, BFloat16
 struct Gather {
   RANVIER_CALL("gather", x, index, y, found);
-  bool finds_outside() const;  // whether it can look for an index that is outside, while it reads them
+  bool finds_outside() const;  // true if it can look for an index that is outside, while it reads them
   int axis;
   bool from_0;  // a negative index is outside, where they are looked at
   TensorView<const T> x;
@@ -32,7 +32,7 @@ struct Gather {
 
 enum class ScatterOp { put, sum, product, max, min };
 
-template <class T>  // likewise, to put
+template <class T>  // the same types as Gather for ScatterOp::put, else float or double
 struct Scatter {
   RANVIER_CALL("scatter", base, x, index, y, found);
   bool finds_outside() const;  // the same as in Gather

@@ -1,3 +1,4 @@
+// Checks that all indices, or all values, of an array are in a range: see range.h.
 #include "kernels/index/range.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Walks over arrays of any strides, and gives each run of elements to the kernel: see jet.h.
 #include "kernels/jet/jet.h"
 
 #include "base/loop_nest.h"

@@ -215,6 +215,8 @@ static void laplacian_forward(const JetLine<T>& l, UnitFunction<T> function) {
   });
 }
 
+// The gradients of the rows of a Laplacian (jet.h), by t and by x, with a[k] the k-th Taylor coefficient of
+// f.
 template <class Series, class T>
 static void laplacian_backward(const JetLine<T>& l, UnitFunction<T> function) {
   const int d = l.rows - 1;

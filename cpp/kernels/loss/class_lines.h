@@ -1,10 +1,10 @@
-// How lines of class scores are read, a group of as many lines as a vector has lanes at a time, and their
+// Reads lines of class scores, a group of as many lines as a vector has lanes at a time, and their
 // log-sum-exp. A group is read in one of two ways:
 //
 //   across  a vector has one class of all lines; the lines are transposed by a tile
 //   along   a vector has neighbouring classes of one line: long lines whose classes are contiguous
 //
-// What is done with each vector of scores x is y = body.step(x, q, sum). A Body has vectors of numbers, one
+// Each vector of scores x is replaced by y = body.step(x, q, sum). A Body has vectors of numbers, one
 // number for each line, and says
 //
 //   weighs  whether it needs the coefficients q of the classes; they are 0 if not

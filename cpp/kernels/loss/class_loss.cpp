@@ -31,7 +31,7 @@ OverLines<E> lines_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, in
   return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1], step};
 }
 
-// What all lines of a call share.
+// The values that all lines of a call share.
 template <class T, class Call>
 ClassLines<T> common_lines(const Call& call) {
   ClassLines<T> lines{};
@@ -64,7 +64,7 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
   }
 }
 
-// Whether the functions of small_cross_entropy.h may compute the call: its sums would be of one part also in
+// True if the functions of small_cross_entropy.h may compute the call: its sums would be of one part also in
 // the general functions. They read indices in 32 bits, in which ignore_index must fit.
 template <class T, class Call>
 bool is_small(const Call& call) {

@@ -1,4 +1,10 @@
-// The losses over lines of class scores, compiled once for each ISA level.
+// The losses over lines of class scores, compiled once for each ISA level. A line has the scores x of one
+// sample for all classes. With top = the largest score and sum = the sum of exp(x - top), which forward
+// saves:
+//
+//   cross_entropy   loss = sum over classes of q (top - x + log(sum)), q = the (smoothed, weighted) target
+//   its gradient    (exp(x - top) / sum * (the sum of q) - q) dy
+//   nll             loss = -weight x of the line's class
 #include "kernels/loss/class_loss.h"
 #include "kernels/loss/class_lines.h"
 #include "kernels/loss/small_cross_entropy.h"
@@ -7,7 +13,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Whether a line has a class. One beyond the classes was changed by another thread since it was checked.
+// True if a line has a class. One beyond the classes was changed by another thread since it was checked.
 template <class T>
 RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
   return c != l.settings.ignore_index && static_cast<uint64_t>(c) < static_cast<uint64_t>(l.n);
@@ -73,9 +79,9 @@ static void nll_backward(const ClassLines<T>& l) {
   l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
-// What is done with each vector of scores: see class_lines.h.
+// Bodies, the operations on each vector of scores: see class_lines.h.
 template <class T>
-struct SumOfCoefficients {
+struct SumOfCoefficients {  // adds up q
   static constexpr bool weighs = true, writes = false, rare = true;
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>& sum) const {
     sum += q;
@@ -83,7 +89,7 @@ struct SumOfCoefficients {
   }
 };
 template <class T>
-struct CrossEntropyRest {
+struct CrossEntropyRest {  // adds up the loss
   static constexpr bool weighs = true, writes = false, rare = false;
   vec<T> top, log_sum;
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>& sum) const {
@@ -92,7 +98,7 @@ struct CrossEntropyRest {
   }
 };
 template <class T>
-struct ScaledSoftmax {
+struct ScaledSoftmax {  // the gradient but for the line's class
   static constexpr bool weighs = false, writes = true, rare = false;
   vec<T> top, factor, least;  // factor: over the sum
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T>, vec<T>&) const {
@@ -100,13 +106,13 @@ struct ScaledSoftmax {
   }
 };
 template <class T>
-struct CrossEntropySlope {
+struct CrossEntropySlope {  // the gradient with q for all classes
   static constexpr bool weighs = true, writes = true, rare = false;
   vec<T> top, total, dy;  // total: of coefficients, over the sum
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return (exp(x - top) * total - q) * dy; }
 };
 template <class T>
-struct SlopeOfProbability {
+struct SlopeOfProbability {  // the gradient of the target
   static constexpr bool weighs = true, writes = true, rare = true;
   vec<T> top, log_sum, dy;
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return ((top - x) + log_sum) * dy * q; }
@@ -120,6 +126,7 @@ RANVIER_INLINE void put(const ClassLines<T>& l, const LineGroup<T>& g, typename 
   if (l.share.data) store_lanes(l.share.data + g.first, 1, load(share), g.count);
 }
 
+// The gradients dy of a group's losses; the tops and sums that forward has saved.
 template <class T>
 RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   return load_lanes(l.dy.data + g.first * l.dy.line, l.dy.line, g.count) * l.scale;
@@ -130,6 +137,7 @@ RANVIER_INLINE TopAndSum<T> saved_of(const ClassLines<T>& l, const LineGroup<T>&
   return {load_lanes(saved, l.saved.line, g.count), load_lanes(saved + l.saved.step, l.saved.line, g.count)};
 }
 
+// q = keep * target + spread.
 template <class T>
 RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
   const double smoothing = l.settings.smoothing;

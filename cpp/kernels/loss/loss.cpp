@@ -1,3 +1,5 @@
+// Walks over the operands of element-wise losses in strips that the kernels take, and sums their values: see
+// loss.h.
 #include "kernels/loss/loss.h"
 
 #include <algorithm>

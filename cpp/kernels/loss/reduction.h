@@ -1,4 +1,4 @@
-// What becomes of the losses of elements or lines.
+// The reductions of the losses of elements or lines: none, sum, mean, or sum divided by the batch.
 #pragma once
 #include "base/tensor_view.h"
 
@@ -6,7 +6,7 @@ namespace ranvier {
 
 enum class Reduction { none, sum, mean, batch_mean };
 
-// A sum is made of partial sums over fixed parts, independent of the team: at most so many, and fewer for a
+// A sum is made of partial sums over fixed parts, independent of the team: at most this many, and fewer for a
 // short call.
 constexpr int kLossParts = 16;
 inline int loss_parts(double cost_ns) {

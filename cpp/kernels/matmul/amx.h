@@ -31,7 +31,7 @@ static inline const MatmulKernels<float>& amx_kernels(bool medium, bool emulated
 static inline const MatmulKernels<float>& amx_kernels(bool, bool) { return matmul_kernels<float>(); }
 #endif
 
-// Up to so many rows are multiplied by a b that is rounded where it is used: each of its numbers is needed
+// Up to this many rows are multiplied by a b that is rounded where it is used: each of its numbers is needed
 // once. Its rows or columns are contiguous.
 constexpr int kAmxFewRows = 32;
 

@@ -1,4 +1,4 @@
-// matmul's tiles for AMX: see amx.h. Of level v4 alone.
+// matmul's tiles for the processor's matrix registers, AMX: see amx.h. Compiled for level v4 alone.
 #if RANVIER_PAIRS
 #include "kernels/matmul/amx.h"
 
@@ -12,7 +12,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// --- Tiles 0 to 3 are the sums, 4 and 5 of a, 6 and 7 of b.
+// --- The processor has eight tile registers: 0 to 3 are the sums, 4 and 5 hold a, 6 and 7 hold b.
 
 template <class Tiles, bool kTall, bool kWide>
 RANVIER_INLINE void zero_sums() {
@@ -89,6 +89,7 @@ static void unscale(int rows, int width, float* sums) {
 
 static unsigned no_numbers(V zeros) { return _mm512_cmp_ps_mask(__m512(zeros), __m512(zeros), _CMP_UNORD_Q); }
 
+// Marks the rows of c whose sums have an infinity or NaN; swapped: of c' = b' a', whose columns these are.
 static void mark_unfit(const MatmulTile<float>& t, bool swapped, const float* sums, int width) {
   if (swapped) {
     for (int j = 0; j < t.columns; j += L) {
@@ -106,6 +107,7 @@ static void mark_unfit(const MatmulTile<float>& t, bool swapped, const float* su
   }
 }
 
+// MatmulKernels::tile: chooses the chain by the sizes of the tile, and finishes and stores its sums.
 template <class Tiles, int kParts>
 static void run_tile(const MatmulTile<float>& tile) {
   typedef void (*Chain)(int64_t, int, const float*, const float*, float*);
@@ -198,7 +200,7 @@ static __attribute__((noinline)) void turn(int rows, const float* from, int wide
 template <class Tiles, int kParts, bool kAlong, bool kMany>
 struct FewProducts {
   static constexpr int kBlock = kSteps<kParts, kAlong> * kFactors;
-  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // of a step, a block
+  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // in a step, a block
   static constexpr int kWide = kMany ? kSide : L;
   const MatmulTile<float>& t;
   const float* x;
@@ -286,6 +288,7 @@ static void pack_few(const MatmulTile<float>& t, bool left, float* x) {
     }
 }
 
+// MatmulKernels::gemv: up to kAmxFewRows rows by a b that is rounded where it is used.
 template <class Tiles, int kParts>
 static void run_few(const MatmulTile<float>& all) {
   typedef void (*Products)(const MatmulTile<float>&, const float*, float*, int);

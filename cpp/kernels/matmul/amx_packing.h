@@ -1,5 +1,5 @@
-// Packing for AMX (see amx.h): blocks of 16 rows or columns and 32 factors are rounded or split. Included by
-// amx.isa.cpp only.
+// Packing for AMX (see amx.h): blocks of 16 rows or columns and 32 factors are rounded to bfloat16 (kParts =
+// 1, "medium"), or split into two numbers of bfloat16 (kParts = 2, "high"). Included by amx.isa.cpp only.
 #pragma once
 #include "kernels/matmul/amx.h"
 #include "simd/transpose.h"
@@ -9,10 +9,13 @@ namespace ranvier::RANVIER_ISA {
 
 using V = vec<float>;
 constexpr int L = lanes<float>, kSide = 2 * L;  // kSide: rows and columns of a tile
+// Factors are multiplied by kScale, sums by kUnscale, against subnormal numbers: see amx.h.
 constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
 
+// The lanes of both vectors as bfloat16, first all of `low`.
 RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }
 
+// Lanes of the lower (kHalf = 0) or upper half of x, which are bfloat16, as float32.
 template <int kHalf>
 RANVIER_INLINE V widened(V x) {
   static constexpr uint16_t order[2][2 * L] = {
@@ -42,7 +45,7 @@ RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
     to[1][i] = rounded(low - widened<0>(hi), high - widened<1>(hi));
 }
 
-// Up to n elements, 0 or more, that are `stride` apart.
+// n elements, 0 <= n <= L, that are `stride` apart.
 static V line_of(const float* p, int64_t stride, int n) {
   float x[L] = {};
 #pragma GCC unroll 1
@@ -50,6 +53,7 @@ static V line_of(const float* p, int64_t stride, int n) {
   return load(x);
 }
 
+// The first n elements at p, none for n <= 0, at most a vector.
 RANVIER_INLINE V load_some(const float* p, int n) { return n > 0 ? load_n(p, n < L ? n : L) : V{}; }
 
 // One block: `n` lines of rows or columns, `cs` apart, and `factors`, `rs` apart.
@@ -78,7 +82,8 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
     for (int q = 0; q < kParts; ++q) to[q][done] = V{};
 }
 
-// As MatmulKernels::pack. Rows of a: [step][part][row][pair]; columns of b: [step][part][pair][column].
+// The function pack of MatmulKernels. Rows of a (kRows) are packed as [step][part][row][pair], columns of b
+// as [step][part][pair][column].
 template <int kParts, bool kRows>
 static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                         float* dst, int missing) {

@@ -106,13 +106,13 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
 // rows of zeros to the next height. A height is at most twice the number of rows, for which `sums` has room.
 constexpr int kFewRows = 12;
 constexpr int kHeights[] = {1, 2, 4, 6, 8, kFewRows};
-// A b with contiguous columns is packed after all, a square of so many columns and pairs at a time, which L1
-// holds.
+// A b with contiguous columns is packed after all, a square of this many columns and pairs at a time, which
+// L1 holds.
 constexpr int kSquareColumns = 4 * L, kSquarePairs = 2 * L;
 // Where rs_b, two rows of b, is more than kLongRow floats (a page of memory), kPairsOfLong pairs are
 // multiplied in all columns before the next pairs are, so that few pages are in use at a time.
 constexpr int64_t kLongRow = 1024, kPairsOfLong = 4;
-// Columns whose distance is a multiple of so many floats fall into the same few sets of L1, which hold few
+// Columns whose distance is a multiple of this many floats fall into the same few sets of L1, which hold few
 // lines: then a square has half as many columns.
 constexpr int64_t kInFewSets = 512;
 

@@ -37,7 +37,7 @@ constexpr bool kFrequent = RANVIER_HAS_FMA && sizeof(T) == sizeof(float);
 template <class T>
 constexpr bool kFetchesPacked = kMasks && sizeof(T) == sizeof(double);
 
-// Tiles of so many vectors and at least so many rows pack b as they go, if kPacks.
+// Tiles of this many vectors and at least this many rows pack b as they go, if kPacks.
 template <class T>
 constexpr bool kPacks = kFrequent<T> || kFetchesPacked<T>;
 template <class T>
@@ -56,7 +56,7 @@ constexpr int64_t kSumBlock = 384;
 // The same for products by AMX, in pairs: a panel of 32 rows of a stays in L1.
 constexpr int64_t kAmxBlock = 256;
 
-// See gemv.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
+// See gemv.h: rows of b at once, for this many rows of a, whose elements are held in registers; and bytes of
 // sums, which leave half of L1 to b.
 template <int kRows>
 constexpr int kGemvSteps = kManyRegisters || kRows <= 3 ? 4 : 2;

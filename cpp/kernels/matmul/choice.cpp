@@ -1,4 +1,4 @@
-// Which kernels compute a product, its memory, whether it can add to c, and the packing of a b that several
+// Chooses the kernels of a product, its memory, whether it can add to c, and the packing of a b that several
 // products share.
 #include <algorithm>
 
@@ -13,6 +13,8 @@
 
 namespace ranvier {
 
+// The table of the call: those of bfloat16 where the precision allows, the processor has and n and k pay for
+// them.
 template <class T>
 const MatmulKernels<T>& Matmul<T>::kernels() const {
   if constexpr (sizeof(T) == sizeof(float))

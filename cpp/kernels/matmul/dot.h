@@ -78,8 +78,8 @@ RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<
 
 template <class T, int kRows>
 static void dots(const MatmulTile<T>& t) {
-  constexpr int64_t kShort = 256;  // products: of longer sums the lanes are a small part, and so many rows of
-                                   // b a page apart are in each other's way
+  constexpr int64_t kShort = 256;  // products: of longer sums the lanes are a small part, and this many rows
+                                   // of b a page apart are in each other's way
   constexpr int L = lanes<T>, kLongColumns = kRows == 1 ? 8 : 4;
   const bool joined = t.cs_c == kRows && (kRows == 1 || t.rs_c == 1) && !t.bias_row;
   alignas(64) T repeated[L] = {};

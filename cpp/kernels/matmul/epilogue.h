@@ -1,5 +1,5 @@
-// What follows the sums of a tile: bias, norm, activation or an activation's derivative, and the store, for c
-// of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
+// The work after the sums of a tile: bias, norm, activation or an activation's derivative, and the store, for
+// c of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
 // matmul.isa.cpp only.
 #pragma once
 #include "base/integers.h"
@@ -209,7 +209,7 @@ static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc,
   finish(s, acc, width);
 }
 
-// Whether something follows the sums.
+// True if anything is done after the sums.
 template <class T>
 RANVIER_INLINE bool is_finished(const MatmulTile<T>& t) {
   return t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;

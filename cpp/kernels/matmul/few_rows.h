@@ -11,15 +11,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// Squares of this many columns of b, and elements of each, are transposed.
 template <class T>
-constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places, and elements of each at once
+constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
-constexpr int64_t kSameSets = 2048;               // bytes
-constexpr int kChunk = 256;                       // bytes of a column that are fetched at once
-constexpr int64_t kLongColumn = 8192;             // bytes: chunks of longer ones are too far apart
-constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes of b
+constexpr int64_t kSameSets = 2048;    // bytes: columns a multiple of them apart share few sets of L1
+constexpr int kChunk = 256;            // bytes of a column that are fetched at once
+constexpr int64_t kLongColumn = 8192;  // bytes: chunks of longer ones are too far apart
+constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes: a larger b is fetched in chunks
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -29,12 +30,13 @@ constexpr int few_vectors(int rows) {
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 
+// The elements of a, then those of b, as one vector.
 template <class Piece, int... I>
 RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(a, b, I...);
 }
 
-// What is at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
+// The elements at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
 template <class T, int kCount>
 RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   if constexpr (kCount == 1) {
@@ -66,6 +68,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   }
 }
 
+// Transposes the squares of rows: 4 x 4 elements of float, 2 x 2 of double, in each 16 bytes of a vector.
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_pieces(V (&rows)[4], Lanes lanes) {
   transpose_fours(rows, lanes);
@@ -78,8 +81,8 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// What follows the pieces of a vector, eight elements of each column, transposed: halves of a vector are
-// loaded, so that there are as many loads as for four.
+// The pieces of a vector, eight elements of each column, transposed: halves of a vector are loaded, so that
+// there are as many loads as for four.
 RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
   typedef std::make_integer_sequence<int, 16> Lanes;
   typedef vec<float>(&Four)[4];
@@ -219,6 +222,8 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
   }
 }
 
+// The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
+// piece.
 template <class T, int kRows, int kVectors>
 static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
@@ -242,6 +247,7 @@ static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_
   }
 }
 
+// All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
 template <class T, int kRows>
 static void few(const MatmulTile<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;

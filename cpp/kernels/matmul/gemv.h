@@ -55,6 +55,7 @@ static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows
   }
 }
 
+// The same for `steps` values of p, as many at a time as registers hold factors of a for.
 template <class T, int kRows>
 static void gemv_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
   constexpr int kMost = kGemvSteps<kRows>;
@@ -65,13 +66,14 @@ static void gemv_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t st
   if (steps > 0) gemv_rest<T>(t, kRows, steps, a, b, p == 0, sums, width);
 }
 
-// Up to kGemvRows rows and kGemvColumns columns: some rows of b at a time, which stay in L1 while the
-// rows of a pass, up to four at once.
+// The most columns of a call, for which the sums of all rows stay in L1.
 template <class T>
 static int gemv_columns(int rows) {
   return kGemvBytes / static_cast<int>(sizeof(T)) / rows / lanes<T> * lanes<T>;
 }
 
+// MatmulKernels::gemv, up to kGemvRows rows and gemv_columns() columns: some rows of b at a time, which stay
+// in L1 while the rows of a pass, up to four at once.
 template <class T>
 static void run_gemv(const MatmulTile<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];

@@ -73,7 +73,7 @@ void round(int64_t n, const float* x, Half* y, int64_t stride) {
   for (int64_t i = 0; i < n; ++i) y[i * stride] = Half(x[i]);
 }
 
-// What follows the sums of n elements in a row, whose biases are there, and the rounding.
+// Finishes and rounds the sums of n elements in a row, whose biases are already added.
 template <class Half>
 void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, const Sides<Half>& o,
             int64_t i, int64_t j) {
@@ -88,7 +88,7 @@ void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias
 
 // --- few rows
 
-// What a thread needs for products with few rows: `a` has a copy of call.a as float32.
+// The workspace of a thread for products with few rows: `a` has a copy of call.a as float32.
 template <class Half>
 struct FewRows {
   const HalfMatmul<Half>& call;
@@ -220,7 +220,7 @@ class Blocks {
     products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
-  // The bytes of memory for a crew of so many threads.
+  // The bytes of memory for a crew of this many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);
@@ -310,6 +310,8 @@ size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
   return std::max(alone, Way(call, threads).bytes(threads));
 }
 
+// All products of a batch: each by one thread, where there are as many as threads; else one after another,
+// each by the team.
 template <class Way, class Half>
 void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
   const int64_t batch = call.a.shape[0], m = call.a.shape[1], n = call.b.shape[2], k = call.a.shape[2];

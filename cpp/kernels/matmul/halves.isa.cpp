@@ -137,6 +137,7 @@ static void dots(const LineProduct& t) {
 
 // --- rows: as gemv.h, some rows of b at a time
 
+// sums[i] += the sum over kSteps rows of b of a[i, s] b[s], for kRows rows of a and all columns.
 template <class Half, int kRows, int kSteps>
 static void add_rows(const LineProduct& t, const float* a, const Half* b, bool first, float* sums) {
   const int64_t columns = t.columns, step_b = t.step_b, width = t.width;

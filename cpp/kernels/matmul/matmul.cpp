@@ -1,6 +1,7 @@
 // matmul's loops, independent of the ISA: the five loops of Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir
-// over tiles.
+// over tiles. A panel is a tile's rows of a, a strip its columns of b; plan.h says what is packed and shared
+// how.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>
@@ -16,8 +17,8 @@ namespace {
 constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
 constexpr int64_t kRowsOfPairs = 8;     // rows of pairs of b that are packed in all strips at once, or a step
-constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
-constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
+constexpr int64_t kNearProducts = 128;  // a panel of this many or fewer need not be fetched ahead of its use
+constexpr int64_t kFewStrips = 6;       // up to this many strips, one call of the kernel takes several panels
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
@@ -33,7 +34,7 @@ struct Product {
   const OpenTeam& team;  // the threads that work on this product
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
-  bool added;            // whether the product is added to what is in c
+  bool added;            // true if the product is added to what is in c
   uint8_t* unfit;        // this thread's flag for each row of c, see unfit.h; or null
 
   // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
@@ -108,7 +109,7 @@ struct Product {
   }
 
   // The thread's columns of a block, in whole vectors: it packs some strips, uses them and forgets them.
-  // Where there are few columns for so many threads, some take the same ones, and split the panels.
+  // Where there are few columns for this many threads, some take the same ones, and split the panels.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();
@@ -208,7 +209,7 @@ struct Product {
                                  activation.kind != Activation::none);
   }
 
-  // What the tiles of a block have in common.
+  // A tile with the values that all tiles of a block have.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
     t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;

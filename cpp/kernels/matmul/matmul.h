@@ -22,7 +22,7 @@
 
 namespace ranvier {
 
-// What is applied to finished elements of c; none where kind is Activation::none.
+// The activation that is applied to finished elements of c; none where kind is Activation::none.
 struct MatmulActivation {
   Activation kind = Activation::none;
   double alpha = 0, beta = 0;
@@ -59,9 +59,9 @@ struct Matmul {
   bool added = false;
   // The precision of a and b, where the processor multiplies numbers of bfloat16: see pairs.h and amx.h.
   Precision precision = Precision::highest;
-  // So many even blocks of k, a power of two: each is one chain, and they are added along a tree, neighbours,
-  // then neighbouring pairs ... At most kc products each; nothing follows the sums, and `precision` is the
-  // highest.
+  // This many even blocks of k, a power of two: each is one chain, and they are added along a tree,
+  // neighbours, then neighbouring pairs ... At most kc products each; nothing follows the sums, and
+  // `precision` is the highest.
   int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
@@ -148,9 +148,9 @@ struct MatmulKernels {
   int packing_rows, packing_columns;  // a tile that packs: its fewest rows; its columns (0: no tile packs)
   int lanes;                          // elements of a vector
   int rows_of_three;                  // rows of a tile of three vectors, or one less; 0: there is none
-  bool many_registers() const { return mr > 8; }  // whether the level has them
+  bool many_registers() const { return mr > 8; }  // True if the level has them
   bool narrow;                                    // 2 to kDotRows columns take less time, see narrow.h
-  int (*nr)(int rows);                            // the most columns of a tile of so many rows
+  int (*nr)(int rows);                            // the most columns of a tile of this many rows
   int64_t kc;                                     // the most products in one chain
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulTile<T>&);  // see dot.h
@@ -161,8 +161,8 @@ struct MatmulKernels {
   // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
   void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
   int (*gemv_columns)(int rows);  // the most columns that `gemv` takes
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. So many
-  // factors of the last elements are missing.
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. This
+  // many factors of the last elements are missing.
   typedef void (*Pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
                        int missing);
   Pack pack;

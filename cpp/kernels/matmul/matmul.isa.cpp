@@ -1,4 +1,5 @@
-// matmul's inner loops, compiled once for each ISA level.
+// matmul's inner loops, compiled once for each ISA level: the choice of the code for a tile, by its size, and
+// the table of the level's functions. The loops themselves are in the headers that are included here.
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/matmul/blocking.h"
@@ -41,6 +42,7 @@ static constexpr Tile<T> tile_or_null() {
     return nullptr;
 }
 
+// Runs a tile of any number of rows, 1 + R, by the code for this number and the fewest vectors of columns.
 template <class T, int... R>
 static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[][4] = {{tile_or_null<T, R + 1, 1>(), tile_or_null<T, R + 1, 2>(),
@@ -49,18 +51,21 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
 }
 
+// Runs a tile that also packs the b that it reads, for the tiles of other rows.
 template <class T, int... R>
 static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[] = {tile<T, kPackingRows<T> + R, kPackingVectors, Meanwhile::pack>...};
   tiles[t.rows - kPackingRows<T>](t);
 }
 
+// True if the tile has three vectors of columns and a number of rows for which there is such code.
 [[maybe_unused]] RANVIER_INLINE bool is_three(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>;
   return t.columns > 2 * L && t.columns <= 3 * L && (t.rows == kRowsOfThree || t.rows == kRowsOfThree - 1);
 }
 
 #if RANVIER_HAS_HALF
+// Runs a tile whose last vector of columns is at most half in use.
 template <int... R>
 static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<float> tiles[][2] = {
@@ -86,6 +91,9 @@ static void outer(const MatmulTile<T>& t) {
     }
 }
 
+// MatmulKernels::tile. The first code that fits: an outer product, a tile that packs, few columns, three
+// vectors, a last half vector, tiles that prefetch meanwhile, halves of the rows; else the code for all
+// sizes.
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
   if (t.k == 1 && t.columns >= 2 * lanes<T> && t.cs_c == 1 && !t.accumulate && !t.pack_to && !is_finished(t))
@@ -148,6 +156,8 @@ static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
     return nullptr;
 }
 
+// In the order of the members: pairs, mr, packing_rows, packing_columns, lanes, rows_of_three, narrow, nr,
+// kc, tile, dots, few, gemv, stack, small, gemv_columns, pack, pack_rows, factors, step, tiles.
 template <class T>
 static constexpr MatmulKernels<T> kernels = {false,
                                              kTileRows,

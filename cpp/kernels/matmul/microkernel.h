@@ -13,7 +13,7 @@ namespace ranvier::RANVIER_ISA {
 constexpr int kAhead = 16, kWideAhead = 4, kFarAhead = 24;
 constexpr int kPackedAhead = 1024;  // bytes of a packed a
 
-// Where a tile's operands are read next, where b is copied to, and what is fetched.
+// The addresses at which a tile's operands are read next, b is copied to, and lines are prefetched.
 template <class T>
 struct Cursor {
   const T *a, *b;
@@ -21,7 +21,7 @@ struct Cursor {
   const T* fetch[2];  // the next line, and the one after it
 };
 
-// What a tile does while k runs: nothing else; it stores b's rows one after another, for the tiles that
+// The other work of a tile while k runs: none; it stores b's rows one after another, for the tiles that
 // follow; or it fetches rows of another strip, two lines each, or rows of a: one line in each step of k; or a
 // packed a.
 enum class Meanwhile { nothing, pack, fetch, fetch_a, fetch_packed };

@@ -96,7 +96,7 @@ static void narrow(const MatmulTile<float>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 32
-constexpr int kOneRows = 12;  // so many chains hide the FMA's latency
+constexpr int kOneRows = 12;  // this many chains hide the FMA's latency
 
 // All rows of a tile of at most one vector and of those after it, kOneRows at once; the last ones overlap
 // those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:
@@ -149,7 +149,7 @@ static void one_vector(const MatmulTile<float>& t) {
 }
 #endif
 
-// Whether a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
+// True if a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
 RANVIER_INLINE bool is_run_of_rows(const MatmulTile<float>& t, int least) {
   return t.cs_c == 1 && !t.accumulate && t.rows * (t.more + 1) >= least && t.step_a == t.rows * t.rs_a &&
          !is_finished(t);

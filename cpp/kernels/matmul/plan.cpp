@@ -26,13 +26,13 @@ constexpr int64_t kPassedRows = 96, kPassedTwice = 24;
 constexpr int64_t kFewPages = 64;  // pages of memory
 constexpr int64_t kLinesOfB = 80;  // elements of b read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;  // so few panels of a let threads split the columns of b, if each gets some
-// With so many strips of b, counted as of two vectors where they have three, threads split the columns also
+// With this many strips of b, counted as of two vectors where they have three, threads split the columns also
 // for more panels.
 constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;  // the same if b is not packed: more panels share it better
-constexpr int64_t kFewProducts = 12;      // so few in a tile: its stores take most of the time
+constexpr int64_t kFewProducts = 12;      // up to this many in a tile its stores take most of the time
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
-constexpr int64_t kManyPanels = 8;                   // so many panels read a strip of b that is not packed
+constexpr int64_t kManyPanels = 8;                   // for more panels, packing b pays from 3/4 of L1 on
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
 constexpr int64_t kFarApart = 2;  // times the products of rows: what is between them is not fetched
@@ -43,7 +43,7 @@ constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them 
 
 }  // namespace
 
-// Whether it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
+// True if it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
 // matmul.isa.cpp.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
@@ -221,7 +221,8 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
-// What is worked on at once, where the threads split the columns or the panels, and the buffers for it.
+// Sets the blocks that are worked on at once where the threads split the columns or panels, and their
+// buffers.
 template <class T>
 void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few) {
   const int64_t all_strips = strips_of(o.n);
@@ -330,6 +331,8 @@ const T* MatmulPlan<T>::dense_bias(const Matmul<T>& call, void* workspace, int t
   return copy;
 }
 
+// The operands of the call or, transposed, of c^T = b^T a^T, with k and its strides in elements of the
+// kernels.
 template <class T>
 Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   Operands<T> o{};

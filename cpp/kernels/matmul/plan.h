@@ -1,4 +1,8 @@
-// How one matmul is run: which operand is broadcast, what is packed, how the threads share the tiles.
+// The plan of one matmul: which operand is broadcast, what is packed, how the threads share the tiles.
+//
+// c (m, n) = a (m, k) b (k, n) is computed in tiles. A panel is as many rows of a as a tile has, a strip as
+// many columns of b. Packed, a panel or strip is copied to where the micro-kernel reads it in order. rs_x and
+// cs_x are the strides of rows and columns of x, in elements.
 #pragma once
 #include <algorithm>
 
@@ -14,7 +18,7 @@ constexpr double kMatmulNsPerByte = 0.008;     // the same for a byte of a and b
 // The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
 template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
-  constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of so many lanes
+  constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of this many lanes
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
   const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;
   const double products = static_cast<double>(rows) * columns * k / at_once;
@@ -23,7 +27,7 @@ double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64
                   kMatmulNsPerByte * sizeof(T) * read);
 }
 
-// Even blocks of at most `most` products. Whole squares of the widest transposition.
+// The length of even blocks of k, of at most `most` products; a multiple of the widest transposition (16).
 inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
   if (k <= most) return most;
   return round_up(ceil_div(k, ceil_div(k, most)), std::max(step, 16));
@@ -31,7 +35,7 @@ inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
-  bool threes;  // whether tiles have three vectors
+  bool threes;  // true if tiles have three vectors
   int most, rows, columns;
 };
 
@@ -94,7 +98,7 @@ class MatmulPlan {
   int64_t nc;       // columns of b at once: kc x nc stays in L3
   int64_t part;     // products of a part, or 0: see Matmul
 
-  // The panel's first. The first panels have `rows` each, the others one less.
+  // The first row of a panel. The first panels have `rows` rows each, the others one less.
   int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }
 
   // The end of the panels from `panel` on that have as many rows, at most `end`.
@@ -105,7 +109,7 @@ class MatmulPlan {
 
   int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // strips of n columns
 
-  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds so many.
+  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds this many.
   int width(int columns) const {
     if (nr == 3 * kernels_.lanes && columns > 2 * kernels_.lanes) return nr;
     int w = kernels_.lanes;
@@ -158,7 +162,7 @@ class MatmulPlan {
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
   bool plain_;  // nothing follows the sums
-  bool adds_;   // to what is in c
+  bool adds_;   // the product is added to c
   int64_t batch_, m_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };

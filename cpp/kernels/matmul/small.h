@@ -12,7 +12,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Rows of a tile of so many vectors: sums, vectors of b and a broadcast fill the registers, or half of them.
+// Rows of a tile of this many vectors: sums, vectors of b and a broadcast fill the registers, or half of
+// them.
 constexpr int small_rows(int vectors) { return kManyRegisters || vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 
 // n elements of a vector of the type of the last argument.

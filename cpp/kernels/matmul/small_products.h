@@ -9,7 +9,7 @@
 
 namespace ranvier {
 
-// Whether a and b are read along k, as MatmulPlan says too: few columns are dot products (see matmul.h), few
+// True if a and b are read along k, as MatmulPlan says too: few columns are dot products (see matmul.h), few
 // rows chains (see few_rows.h).
 template <class T>
 bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
@@ -20,14 +20,14 @@ bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 template <class T>
 constexpr bool kHasSmall = sizeof(T) == sizeof(float);  // `small`, at levels with FMA
 
-// Whether `small` does all of a product, if it is small enough.
+// True if `small` does all of a product, if it is small enough.
 template <class T>
 bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return kernels.small && !call.added && !call.packed.data && !call.norm.data &&
          (!call.bias.data || call.bias.strides[0] == 1);
 }
 
-// Whether n and k are small, and m too, unless a bias or an activation follows: in registers they take less
+// True if n and k are small, and m too, unless a bias or an activation follows: in registers they take less
 // time than after the tiles of the plan.
 template <class T>
 bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
@@ -41,12 +41,12 @@ bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return call.c.shape[0] == 1 && has_small(call, kernels);
 }
 
-// Whether `small` applies the activation; any other follows it.
+// True if `small` applies the activation; any other follows it.
 inline bool is_in_tiles(const MatmulActivation& f) {
   return f.kind == Activation::none || f.kind == Activation::relu;
 }
 
-// Whether `small` takes one of the other products.
+// True if `small` takes one of the other products.
 template <class T>
 bool is_chains(const Matmul<T>& call) {
   const auto is_rows = [&](const auto& v) {
@@ -56,7 +56,7 @@ bool is_chains(const Matmul<T>& call) {
   return is_rows(call.c) && is_rows(call.saved);
 }
 
-// Whether each product of a batch whose plan has tiles takes less time as a small one. If columns of b are
+// True if each product of a batch whose plan has tiles takes less time as a small one. If columns of b are
 // contiguous, tiles of many registers pack more than a few products in less time.
 template <class T>
 bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
@@ -101,6 +101,7 @@ void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
       {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
 }
 
+// This thread's rows of a small product, kSmallRows at a time, by MatmulKernels::small.
 template <class T>
 void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
@@ -147,6 +148,7 @@ bool is_few_packed(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
          (!call.bias.data || call.bias.strides[0] == 1);
 }
 
+// A product of few rows by a packed b, strip by strip, without a plan.
 template <class T>
 void run_few_packed(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t n = call.c.shape[2];

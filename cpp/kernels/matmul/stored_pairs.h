@@ -33,7 +33,7 @@ class StoredProduct {
                   : 1;
   }
 
-  // The bytes of memory for a crew of so many threads.
+  // The bytes of memory for a crew of this many threads.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver, threads);
@@ -64,7 +64,7 @@ class StoredProduct {
   static constexpr int64_t kMostPairs = 2048;      // pairs of a part of k: a panel and a strip stay in L2
   static constexpr int64_t kPanels = 128;          // panels whose sums are kept from part to part
   static constexpr int64_t kBlock = 4 << 20;       // bytes of b that are packed at once
-  static constexpr int64_t kUnits = 4;             // a thread has so many units at least
+  static constexpr int64_t kUnits = 4;             // a thread has this many units at least
   static constexpr int64_t kLeastStrips = 4;  // the fewest strips of a unit, for each of which a is packed
   // Numbers along k that are packed of all strips in turn.
   static constexpr int64_t kTogether = 16, kManyTogether = 128;
@@ -191,7 +191,7 @@ class StoredProduct {
 
   int64_t m_, n_, k_, chunk_;  // pairs of a part of k, at most
   const StoredPairs& tile_;
-  int64_t panels_, run_;    // panels of rows; so many of them are packed at once
+  int64_t panels_, run_;    // panels of rows; this many of them are packed at once
   int64_t block_, groups_;  // columns that are packed at once; parts of their strips that threads take
 };
 

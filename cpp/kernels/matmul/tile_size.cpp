@@ -1,4 +1,5 @@
-// Which tiles a product is computed in.
+// Chooses the size of the tiles in which a product is computed: rows of a, and two, three or four vectors of
+// columns of b. A chain is the sums of one register, a vector of one row; fewer chains take less time.
 #include <algorithm>
 #include <cstdlib>
 
@@ -8,9 +9,9 @@
 namespace ranvier {
 namespace {
 
-// The most chains of tiles of three vectors, beside those of two: as a rule, where tiles of three pack
-// b, where rows of b are aligned, so that every other strip of three begins within a line, and where
-// something follows the sums.
+// Tiles of three vectors are chosen where their chains are at most this many times those of tiles of two: as
+// a rule (kFewChains), where tiles of three pack b, where rows of b are aligned, so that every other strip of
+// three begins within a cache line, and where a bias or an activation follows the sums.
 constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
 
 // Tiles of four vectors, where registers hold many rows of two vectors: their rows, and the most products.

@@ -1,3 +1,5 @@
+// Solves with triangles (triangle.h) by halves: a part of the rows is solved, and its product subtracted
+// from the rest.
 #include "kernels/matmul/triangle.h"
 
 #include <algorithm>
@@ -15,6 +17,7 @@ constexpr double kNsPerProduct = 0.1;
 constexpr int64_t kRowsOfFew = 32;
 int64_t least_rows(int64_t columns) { return columns <= 4 ? kRowsOfFew : 8; }
 
+// c (m, n), dense, = a (m, k) b (k, n), whose rows are contiguous.
 template <class T>
 Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs_b, T* c, int64_t m,
                   int64_t n, int64_t k) {
@@ -29,7 +32,7 @@ __attribute__((noinline)) void subtract(int64_t n, U factor, const T* __restrict
   for (int64_t c = 0; c < n; ++c) y[c] -= factor * U(x[c]);
 }
 
-// Some columns of one matrix.
+// The system of one matrix a and some columns of y.
 template <class T>
 struct Triangle {
   const T* a;

@@ -1,4 +1,9 @@
-// Rows of c whose products of halves are no numbers (amx.h): computed again in float32, some rows at a time.
+// Repairs rows of c after a product by AMX at precision "high", where a factor is split in two numbers of
+// bfloat16, its halves (amx.h). Factors and sums that are too large there, infinities and NaN give sums that
+// are no numbers. The tiles set a flag for each such row; afterwards these rows are computed again in
+// float32.
+//
+// A crew is the threads that multiply one matrix of the batch: the whole team, or each thread for itself.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -13,12 +18,13 @@ namespace ranvier {
 template <class T>
 class UnfitRows {
  public:
-  // For a team of so many threads, or as many crews of one; 0 for other products.
+  // Bytes of workspace for one crew of this many threads or as many crews of one; 0 without halves.
   static size_t bytes(const Matmul<T>& call, int threads) {
     return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
   }
 
-  // The flags of a crew, the `place`th of its team.
+  // For the crew of number `place`, whose part of the workspace has this layout: the flags (threads, line),
+  // the rows computed again (height, n), the workspace of their product.
   UnfitRows(const Matmul<T>& call, const OpenTeam& crew, int place, void* workspace)
       : call_(call), crew_(crew) {
     if (!call.kernels().halves()) return;
@@ -28,13 +34,16 @@ class UnfitRows {
     scratch_ = rows_ + round_up(height(call) * call.c.shape[2], 16);
   }
 
-  uint8_t* clear() const {  // this thread's
+  // Clears this thread's flags, one for each row of c, and returns them for the tiles; null without halves.
+  uint8_t* clear() const {
     if (!flags_) return nullptr;
     uint8_t* own = flags_ + crew_.index() * line(call_);
     std::memset(own, 0, static_cast<size_t>(line(call_)));
     return own;
   }
 
+  // Computes the flagged rows of matrix `batch` of c, in blocks of `height` rows that have a flag. The last
+  // block ends with c, and may begin within the one before.
   void compute(int64_t batch) const {
     if (!flags_) return;
     crew_.barrier();
@@ -48,7 +57,7 @@ class UnfitRows {
   }
 
  private:
-  static constexpr int64_t kRows = 32;
+  static constexpr int64_t kRows = 32;  // the most rows of a block
 
   static int64_t height(const Matmul<T>& call) { return std::min(call.c.shape[1], kRows); }
   static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }
@@ -58,6 +67,7 @@ class UnfitRows {
     return threads * line(call) + rows * sizeof(T) + round_up(again, 64);
   }
 
+  // The product in float32 of rows [row, row + height) of matrix `batch`, stored in `to` (height, n).
   static Matmul<T> of_rows(const Matmul<T>& call, int64_t batch, int64_t row, T* to) {
     Matmul<T> m = call;
     const int64_t h = height(call), n = call.c.shape[2];
@@ -73,12 +83,14 @@ class UnfitRows {
     return m;
   }
 
+  // True if a thread of the crew has flagged this row.
   bool is_unfit(int64_t row) const {
     bool unfit = false;
     for (int i = 0; i < crew_.size(); ++i) unfit |= flags_[i * line(call_) + row] != 0;
     return unfit;
   }
 
+  // Computes the block that begins with row `first`, and copies its flagged rows to c.
   void compute(int64_t batch, int64_t first) const {
     const int64_t n = call_.c.shape[2], h = height(call_);
     of_rows(call_, batch, first, rows_).run(crew_, scratch_);
@@ -94,7 +106,7 @@ class UnfitRows {
   const Matmul<T>& call_;
   const OpenTeam crew_;
   uint8_t* flags_ = nullptr;  // a line of flags for each thread of the crew
-  T* rows_ = nullptr;
+  T* rows_ = nullptr;         // a block, computed again
   T* scratch_ = nullptr;
 };
 

@@ -1,3 +1,4 @@
+// Calls the kernel of nms.h on one thread, with memory for the kept boxes.
 #include "kernels/nms/nms.h"
 
 namespace ranvier {

@@ -1,3 +1,4 @@
+// The loop of nms.h: each box is compared with a vector of kept boxes at a time.
 #include "kernels/nms/nms.h"
 
 #include "simd/vec.h"

@@ -1,4 +1,10 @@
-// Batch norm: threads measure segments of the channels, one joins them, then rows or planes are normalised.
+// Batch norm, forward and backward, in three steps that the threads share: sums over the elements of each
+// channel, by units; for each channel its statistics, or gradients, and the numbers m, a, b with which its
+// elements are computed; the elements.
+//
+// A unit is one segment of the elements of a panel of channels; the division is ChannelPlan's (channels.h).
+// In the layout of columns channels are contiguous, and `fold` pixels are one row where channels are few. In
+// the layout of planes a channel of a sample is contiguous.
 #include "kernels/norm/batch_norm.h"
 
 #include <cmath>
@@ -75,6 +81,7 @@ struct ChannelForward {
   const NormKernels<T>& kernels;
   T* scratch;  // scratch memory of all threads
 
+  // The mean of a unit's elements and m2, the sum of their squared distances from it, for each column.
   void measure(int64_t unit) const {
     const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
     double *mean = tables.first + segment * plan.width, *m2 = tables.second + segment * plan.width;
@@ -132,6 +139,7 @@ struct ChannelForward {
     var = T((1 - factor) * double(var) + factor * (all.m2 / (n - 1)));
   }
 
+  // Channel c: its statistics, and the numbers with which its elements are computed, y = (x - m) a + b.
   void finish(int64_t c) const {
     double mean, var;
     if (f.training) {
@@ -151,6 +159,7 @@ struct ChannelForward {
       tables.m[j] = line.m, tables.a[j] = line.a, tables.b[j] = line.b;
   }
 
+  // Normalizes this thread's elements: rows of channels, or planes of one channel.
   void apply(const OpenTeam& team, int64_t begin, int64_t end) const {
     if (plan.columns) {
       if (f.pool.y.data) return pool(team, begin, end);
@@ -174,6 +183,7 @@ struct ChannelForward {
                       plane(f.y, n, c));
   }
 
+  // All three steps for channel c, in the layout of planes.
   void run_channel(int64_t c) const {
     plan.for_units(c, [&](int64_t unit) { measure(unit); });
     finish(c);
@@ -198,6 +208,7 @@ struct ChannelForward {
     }
   }
 
+  // The number of pieces that apply() takes: rows of windows, rows of pixels, or planes.
   int64_t pieces() const {
     if (f.pool.y.data) return f.x.shape[0] * (f.pool.size[0] / f.pool.window[0]);
     return f.columns ? plan.row_count() : plan.length * plan.channels;
@@ -211,6 +222,7 @@ struct ChannelBackward {
   const ChannelTables<T>& tables;  // first: sum dy, second: sum dy (x - m)
   const NormKernels<T>& kernels;
 
+  // The sums of dy and of dy (x - m) over a unit, for each column.
   void sum(int64_t unit) const {
     const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
     double *dy = tables.first + segment * plan.width, *dot = tables.second + segment * plan.width;
@@ -242,6 +254,8 @@ struct ChannelBackward {
     dy_sums[c] = all.dy, dots[c] = all.dot;
   }
 
+  // Channel c: dweight and dbias, and the numbers with which dx is computed, dx = dy a + (x - m) b + k. m is
+  // the mean rounded to T; `missing` is the rest of it.
   void finish(int64_t c) const {
     const double mean = f.mean.data[c], rstd = f.rstd.data[c], missing = mean - double(tables.m[c]);
     double dy = 0, dot = 0;

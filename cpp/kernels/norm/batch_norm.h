@@ -3,8 +3,8 @@
 //   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
 //     columns  channels-last: c contiguous, the n s rows evenly spaced (also (n, c), with s = 1)
 //     else     planes: s contiguous
-//   mean, rstd (c) in double: of this batch when training, else of the running statistics; what backward
-//   needs running_mean, running_var (c): r += factor (statistic - r), var being the unbiased one (n s - 1)
+//   mean, rstd (c) in double, for backward: of this batch when training, else of the running statistics
+//   running_mean, running_var (c): r += factor (statistic - r), var being the unbiased one (n s - 1)
 //   batches (1): counted up by one; where momentum is negative, factor = 1 / batches, the average of all
 //
 // Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.

@@ -1,4 +1,9 @@
-// How the statistics of channels are gathered: what batch norm's forward and backward share.
+// The division of batch norm's work, forward and backward: which elements of which channels a thread sums at
+// a time, and the tables of sums and numbers for each channel.
+//
+// x is (n, c, s), s being all other dimensions. Two layouts of memory are known. Columns: the channels of a
+// pixel are contiguous; the sums go down the columns of a matrix of pixels by channels. Planes: the s
+// elements of a channel of a sample are contiguous.
 #pragma once
 #include <algorithm>
 
@@ -15,7 +20,7 @@ int64_t row_stride(const TensorView<E>& v) {
   return v.shape[2] > 1 ? v.strides[2] : v.strides[0];
 }
 
-// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
+// The division of the work. Everything here follows from the problem; the team's size has no part in it.
 struct ChannelPlan {
   static constexpr int64_t kPanel = 512;            // columns of a unit
   static constexpr int64_t kNarrow = 64;            // columns that keep the vectors busy
@@ -54,7 +59,7 @@ struct ChannelPlan {
   int64_t elements() const {  // the elements of one channel
     return columns ? length * fold + rest : length * inner;
   }
-  // Whether each thread takes whole channels from the sums to the result: their elements, of `bytes` together
+  // True if each thread takes whole channels from the sums to the result: their elements, of `bytes` together
   // for one place, are then in L2 when they are read again.
   bool is_by_channel(int64_t bytes, int threads) const {
     return !columns && channels >= 4 * int64_t{threads} && elements() * bytes <= caches.l2 / 2;
@@ -81,7 +86,8 @@ E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
   return v.data + n * v.strides[0] + c * v.strides[1];
 }
 
-// Pairs of sums in double, and numbers in T for each column.
+// first, second: pairs of sums in double, [segment][column]. m, a, b, k: for each column the numbers with
+// which elements are computed, (x - m) a + b forward and dy a + (x - m) b + k backward.
 template <class T>
 struct ChannelTables {
   double *first, *second;

@@ -15,7 +15,7 @@ constexpr double kNsPerByte = 0.03;     // the time of a byte in one pass over m
 constexpr int64_t kSamplesEnough = 16;  // with fewer, the columns of a sample are shared out too
 constexpr int64_t kPanel = 64;          // columns of a share, at least
 
-// Which channels and groups a unit of work has. It follows from the problem alone.
+// The channels and groups of a unit of work. It follows from the problem alone.
 struct GroupPlan {
   int64_t samples, channels, inner, groups, width;  // width: channels of a group
   int64_t panels;                                   // units of a sample; each has whole groups
@@ -90,6 +90,7 @@ struct GroupForward {
                       part(f.weight, c), part(f.bias, c), plane(f.y, n, c));
   }
 
+  // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;
@@ -168,6 +169,7 @@ struct GroupBackward {
     });
   }
 
+  // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;

@@ -93,6 +93,7 @@ struct LineBackward {
                      f.dx.data + i * f.dx.strides[0]);
   }
 
+  // The lines of a segment: their dx, and its sums of the gradients of weight and bias.
   void segment(int64_t s) const {
     if (parameters_wanted()) {
       std::fill_n(dweight + s * plan.n, plan.n, 0.0);

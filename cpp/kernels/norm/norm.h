@@ -1,4 +1,4 @@
-// What the normalisations are made of, and their inner loops.
+// The inner loops of the normalisations, and the values that they take.
 //
 //   y = (x - mean) rstd weight + bias,  rstd = 1 / sqrt(var + eps), mean and var over some of the axes:
 //

@@ -155,6 +155,8 @@ __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const
   }
 }
 
+// NormKernels::column_moments: mean and sum of squared deviations of each column, joined with `seen` earlier
+// rows.
 template <class T>
 static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t width, int64_t seen,
                            double* mean, double* m2) {
@@ -178,6 +180,7 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
   });
 }
 
+// y[r][j] = (x[r][j] - m[j]) a[j] + b[j]
 template <class T>
 static void normalize_rows(const T* x, int64_t stride_x, int64_t rows, int64_t width, const T* m, const T* a,
                            const T* b, T* y, int64_t stride_y) {
@@ -202,6 +205,7 @@ RANVIER_INLINE void add_lanes(double* to, typename VecOf<T>::type v, int n) {
     for (int i = 0; i < n; ++i) to[i] += double(lane[i]);
 }
 
+// Adds, for each column, the sum of dy and of dy (x - m).
 template <class T>
 static void column_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
                         int64_t width, const T* m, double* dy_sums, double* dots) {

@@ -1,4 +1,4 @@
-// What the optimizer's loops take, and their table for each ISA level.
+// The arguments of the optimizer's loops, and their table for each ISA level.
 #pragma once
 #include "base/isa.h"
 #include "kernels/optimizer/optimizer.h"
@@ -14,7 +14,7 @@ struct OptimizerRun {
   T* states[kMaxStates];
 };
 
-// What a rule is made from besides its settings.
+// The values from which a rule is made, besides its settings.
 struct OptimizerPast {
   double steps;   // taken before this one
   double number;  // the number that some rules keep for each parameter, 1 at first

@@ -15,7 +15,7 @@ struct MoveParameters {
   TensorView<const T> values[kMaxSegments];  // arrays of the same shapes with any strides, as the parameters
 };
 
-// How far an average moves towards the next value, and one more in its count:
+// The weight with which a running average moves towards the next value; its count becomes one more:
 //   weight = 1 where count is 0, else 1 - decay, or 1 / (count + 1), the plain mean, where decay is negative
 struct AverageWeight {
   RANVIER_CALL("average_weight", in_place(count), weight);

@@ -1,5 +1,5 @@
-// Norms of contiguous gradients and dot products in double, what scales, clamps and adds, and the penalty on
-// weights, for one ISA level.
+// Loops over contiguous parameters and gradients, for one ISA level: norms, dot products and the penalty on
+// weights, which are sums in double; and loops that scale, clamp or add.
 #pragma once
 #include "base/unroll.h"
 #include "simd/math.h"
@@ -22,6 +22,7 @@ RANVIER_INLINE vec<double> load_double(const T* p, int n) {  // the first n, the
   return load_double(last);
 }
 
+// A fold adds elements to partial sums, joins these, and gives the sum of a vector's lanes.
 struct AddedUp {
   RANVIER_INLINE double finish(vec<double> sum) { return reduce_add(sum); }
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return a + b; }

@@ -1,4 +1,4 @@
-// What several update rules have, for one ISA level: the gradient, running means, the root of Adam.
+// Parts of several update rules, for one ISA level: the gradient, running means, the root of Adam.
 #pragma once
 #include <math.h>
 
@@ -9,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// What the rules follow: the gradient, downwards where maximize climbs, and the pull of weight decay.
+// The gradient that the rules follow, with the sign changed for maximize, plus the term of weight decay.
 template <class T>
 struct Gradient {
   bool maximize;
@@ -95,7 +95,7 @@ RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
   return sqrt(v);
 }
 
-// What Adam and its variants begin with: decoupled weight decay, the gradient and its mean.
+// The first part of Adam and its variants: decoupled weight decay, the gradient and its mean.
 template <class T>
 struct Moments {
   Gradient<T> gradient;

@@ -1,3 +1,4 @@
+// Writes y in its own order of memory: runs of the value, and rows of x: see pad.h.
 #include "kernels/pad/pad.h"
 
 #include <algorithm>
@@ -49,7 +50,7 @@ struct Frame {
     for (index[d] += count; d > 0 && index[d] == y[d]; --d) index[d] = 0, ++index[d - 1];
   }
 
-  // Whether this plane of y has rows of x; offset: of the row of x at its index 0.
+  // True if this plane of y has rows of x; offset: of the row of x at its index 0.
   bool find_plane(const int64_t* index, int64_t* offset) const {
     bool inside = true;
     *offset = 0;
@@ -73,7 +74,7 @@ struct Frame {
   }
 };
 
-// What all rows of y that come from x have in common: [begin, end) is x, the rest of `size` elements value.
+// The form of all rows of y that come from x: [begin, end) is x, the rest of `size` elements value.
 template <class T>
 struct PaddedRow {
   int64_t begin, end, size, step;

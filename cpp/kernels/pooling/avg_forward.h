@@ -228,7 +228,7 @@ template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
   w.rows = f.rows.in, w.columns = f.columns.in;
   w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
-  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;  // of one run
+  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;  // elements of one run
   for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
     w.x = f.x.data + at.n * f.x.strides[0] + at.row * f.x.strides[1];
     T& y = f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]];

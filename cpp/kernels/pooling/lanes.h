@@ -1,5 +1,6 @@
-// Window offsets in the lanes of a vector, every second lane of two vectors, and vectors at the end of an
-// array.
+// Helpers of the pooling loops over rows, besides vec.h: strided loads, with shuffles for stride 2, and loads
+// and stores of window offsets (the place of a maximum in its window, see pooling.h), which are bytes or
+// int64 in memory and integers of T's size in registers.
 #pragma once
 #include "base/unroll.h"
 #include "simd/bytes.h"
@@ -8,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Lane i is that of index i in both vectors, one after the other.
+// A vector whose lane i is lane index[i] of a and b, counted on from a to b.
 template <class V, int... index>
 RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
 #if defined(__clang__) || __GNUC__ >= 12
@@ -18,10 +19,12 @@ RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
   return V{(index < n ? a[index % n] : b[index % n])...};
 #endif
 }
+// Lanes kFirst, kFirst + 2, ... of a and b.
 template <int kFirst, class V, int... lane>
 RANVIER_INLINE V every_second(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (2 * lane + kFirst)...>());
 }
+// Lane kFirst of a, then of b, lane kFirst + 1 of a, then of b, and so on.
 template <int kFirst, class V, int... lane>
 RANVIER_INLINE V alternating(V a, V b, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -46,11 +49,11 @@ template <class V>  // a1 a3 ... b1 b3 ...
 RANVIER_INLINE V odd_lanes(V a, V b) {
   return every_second<1>(a, b, AllLanes<V>());
 }
-template <class V>  // a0 b0 a1 b1 ..., and the lanes after them
+template <class V>  // a0 b0 a1 b1 ..., the lower half of both
 RANVIER_INLINE V zip_low(V a, V b) {
   return alternating<0>(a, b, AllLanes<V>());
 }
-template <class V>
+template <class V>  // the same for the upper half
 RANVIER_INLINE V zip_high(V a, V b) {
   return alternating<lanes_of<V> / 2>(a, b, AllLanes<V>());
 }
@@ -61,7 +64,8 @@ RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
 }
 
-// n elements `stride` apart: lane i of one vector from `from`, where that has them all.
+// A plan to load elements `stride` apart (load_every). Where n of them lie in one vector, it is loaded, and
+// lane i takes its lane from[i].
 template <class T>
 struct Every {
   int64_t stride;
@@ -73,8 +77,8 @@ struct Every {
   }
 };
 
-// p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any. The first n
-// lanes are wanted.
+// Lane i = p[i * stride] for i < n. All vectors that are read lie inside a buffer. kStride: the stride, if it
+// is 1 or 2; 0: any other.
 template <int kStride, class T>
 RANVIER_INLINE vec<T> load_every(const T* p, const Every<T>& every, int n) {
   if constexpr (kStride == 1) return load(p);
@@ -88,7 +92,7 @@ RANVIER_INLINE vec<T> load_every(const T* p, const Every<T>& every, int n) {
   return load_strided(p, every.stride, n);
 }
 
-// Offsets are int_of<T> while they are in registers. n of them, 0 < n <= lanes.
+// Stores the first n offsets of v, 0 < n <= lanes, as bytes or as int64.
 template <class T>
 RANVIER_INLINE void store_offsets(uint8_t* p, ivec<T> v, int n) {
   const auto bytes = narrow_to_bytes(v);
@@ -135,7 +139,8 @@ RANVIER_INLINE ivec<T> load_offsets(const uint8_t* p, const uint8_t* end, int n)
   return end - p >= lanes<T> ? widen_bytes(p, T{}) : load_some_offsets<T>(p, n);
 }
 
-// The offsets of kVectors vectors of windows, less `base`. kWhole: of all lanes, else of the first n of one.
+// The offsets of kVectors vectors of windows, less `base`, for max_pool2d_backward: add() sums the dy of
+// windows whose maximum is at one tap. kWhole: all lanes are used, else only the first n.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512BW__)
 template <int kVectors, bool kWhole, class T>
 struct ByteOffsets {  // one comparison for all vectors

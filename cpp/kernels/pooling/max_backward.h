@@ -10,7 +10,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Over channels: each row of dx from its windows, column after column.
+// --- Channels-last with windows of bytes: each row of dx is computed from the windows it is in, column after
+// column, by vectors of channels.
 
 // The windows that a row of dx is in: the first of each row of windows, and the offset of tap 0 of the row of
 // dx in the first row of windows. Further rows of windows are `step` apart.
@@ -66,6 +67,7 @@ static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row
   for (column = column < 0 ? 0 : column; column < x.width; ++column) put(none, column);
 }
 
+// All channels of a row of dx, four, two or one vectors at a time.
 template <int kTaps, int kStride, class T>
 static void max_gradient_of_row(const Team& team, const GradientRow<T>& x, T* dx) {
   constexpr int L = lanes<T>;
@@ -103,8 +105,8 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
   for (; dx < end; ++dx) *dx = 0;
 }
 
-// Rows (n, h) of a channels-last dx; false where max_backward.h is faster, or the channels are not
-// contiguous.
+// Computes rows (n, h) of a channels-last dx in this way. Returns false where scatter_rows() below takes less
+// time or has to do it, as channels are not contiguous.
 template <class T>
 static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, void* scratch) {

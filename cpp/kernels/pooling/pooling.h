@@ -17,10 +17,10 @@
 
 namespace ranvier {
 
-// What one thread needs: the entries of rows and columns, or rows of the image with padding.
+// The workspace of one thread: the entries of rows and columns, or rows of the image with padding.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
-// Whether images of this shape, whose columns are `column` elements of `size` bytes apart, come from memory.
+// True if images of this shape, whose columns are `column` elements of `size` bytes apart, come from memory.
 // Where channels are contiguous, runs of them are then too short for hardware prefetchers, which do not see
 // that windows are side by side: what the windows of the next row will be the first to read is fetched to L2,
 // below n elements from x on.

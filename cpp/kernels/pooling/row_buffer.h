@@ -24,7 +24,7 @@ static void fill(T* p, int64_t count, typename VecOf<T>::type v) {  // count: wh
 // Elements read between two tests for a signal: a millisecond or so.
 constexpr int64_t kTapsBetweenTests = 1 << 20;
 
-// How many windows of `taps` elements each to compute between two tests for a signal: whole vectors of them.
+// The number of windows of `taps` elements to compute between two tests for a signal: whole vectors of them.
 // More than the row has where it is short.
 RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   constexpr int64_t kVector = 16;  // lanes of the widest vectors
@@ -33,7 +33,7 @@ RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   return (kTapsBetweenTests / taps + 1) * kVector;
 }
 
-// Where the elements of a window are, for windows of at most kMostTaps elements: what the windows of one
+// The offsets of the elements of a window, for windows of at most kMostTaps elements: what the windows of one
 // image have in common.
 struct TapList {
   int64_t distance[kMostTaps];                 // distance of tap (r, s) from tap (0, 0), in elements

@@ -1,3 +1,4 @@
+// Runs the probes of probe.h on all threads, and counts what they do.
 #include "kernels/probe/probe.h"
 
 #include "base/parallel.h"

@@ -20,7 +20,7 @@ static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
   return tanh(v);
 }
 
-// What goes into gate k before its function: at i in (rows, GH), at j in the bias.
+// The sum that goes into the function of gate k: at i in (rows, GH), at j in the bias.
 template <class T>
 RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int n) {
   return load_lanes(s.gates + i, n) + (load_lanes(s.product + i, n) + load_lanes(s.bias + j, n));
@@ -54,6 +54,7 @@ static void lstm(const CellForward<T>& s) {
   });
 }
 
+// The gradients of lstm(): s.carry holds that of c, from one step to the one before.
 template <class T>
 static void lstm_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
@@ -77,6 +78,7 @@ static void lstm_backward(const CellBackward<T>& s) {
   });
 }
 
+// One step of a GRU. Gates: reset r, update z, new n = tanh(x_n + r (W_hn h + b_hn)); h' = n + z (h - n).
 template <class T>
 static void gru(const CellForward<T>& s) {
   const int64_t H = s.hidden;
@@ -97,6 +99,7 @@ static void gru(const CellForward<T>& s) {
   });
 }
 
+// The gradients of gru(): s.carry holds the part of the state's that does not pass W_hh.
 template <class T>
 static void gru_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;

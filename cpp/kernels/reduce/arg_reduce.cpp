@@ -1,5 +1,5 @@
-// The places of extremes. What is found does not depend on the order of search, so the team may cut as it
-// likes.
+// argmax and argmin: the places of extremes along an axis. The first of equal extremes counts, whatever the
+// order of search, so that a long line may be divided among the threads.
 #include <algorithm>
 
 #include "base/loop_nest.h"
@@ -19,7 +19,8 @@ struct Found {
   int64_t at;
 };
 
-// Which of two comes first: the first NaN, else the first of the greatest (least).
+// True if `later` takes the place of `earlier`: the result is the first NaN, else the first of the greatest
+// (least).
 template <class T>
 bool beats(bool maximum, T later, T earlier) {
   return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));
@@ -63,7 +64,7 @@ struct Search {
     return best;
   }
 
-  // `count` lines side by side.
+  // `count` lines whose first elements are neighbours in memory.
   void columns(const T* x, int64_t count, int64_t* y, int64_t step_y) const {
     T best[kPanel], value[kPanel];
     ArgIndex<T> at[kPanel];

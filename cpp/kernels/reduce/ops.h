@@ -1,4 +1,4 @@
-// What each op of reduce does to a vector of elements. Included by reduce.isa.cpp only.
+// The operation of each op of reduce on a vector of elements. Included by reduce.isa.cpp only.
 #pragma once
 #include <type_traits>
 
@@ -104,7 +104,7 @@ template <class T, class Op>
 static constexpr bool is_common =
     RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
 
-// Whether plain_step, one instruction that gives the same where no operand is NaN, is tried first: AVX2 takes
+// True if plain_step, one instruction that gives the same where no operand is NaN, is tried first: AVX2 takes
 // five for a step, AVX-512 three.
 template <class T, class Op>
 static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op> && is_extreme<T, Op>;

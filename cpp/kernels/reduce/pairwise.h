@@ -20,7 +20,7 @@ class Pairwise {
         width_(width),
         pitch_(pitch) {}
 
-  // Where the next block's total is to be written; push() takes it in.
+  // The place for the next block's total; push() takes it in.
   T* next() { return storage_ + used_ * pitch_; }
   void push() {
     ++used_;

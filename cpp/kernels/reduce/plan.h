@@ -1,4 +1,4 @@
-// How a reduction is cut into blocks, panels of columns and segments.
+// The division of a reduction into blocks, panels of columns and segments.
 #pragma once
 #include <algorithm>
 
@@ -25,7 +25,7 @@ LoopNest<1> reduced_axes(const Reduce<T>& r) {
   return LoopNest<1>(r.x.ndim, shape, {r.x.strides});
 }
 
-// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
+// The division of the work. Everything here follows from the problem; the team's size has no part in it.
 template <class T>
 struct ReducePlan {
   LoopNest<4> kept;
@@ -34,7 +34,7 @@ struct ReducePlan {
   int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
   int64_t rows;                  // rows of panels: what is left of the kept axes
   int64_t segments;
-  bool halves;  // whether x and y are stored as halves
+  bool halves;  // true if x and y are stored as halves
   bool few;     // rows to reduce, with nothing but their results: panels are as wide as keeps a block in L1
 
   explicit ReducePlan(const Reduce<T>& r)
@@ -59,7 +59,7 @@ struct ReducePlan {
     const bool dense = reduced.strides[0][reduced.ndim - 1] == columns;
     return dense && columns <= kReduceNarrow ? kReduceChunk / columns : kReduceRows;
   }
-  // Whether one call gives the results of a panel, which can be written where they belong.
+  // True if one call gives the results of a panel, which can be written where they belong.
   bool is_one_block(int64_t columns) const {
     return across && segments == 1 && reduced.ndim == 1 && reduced.size <= block_rows(columns) &&
            kept.strides[kY][kept.ndim - 1] == 1;

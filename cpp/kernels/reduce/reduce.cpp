@@ -1,6 +1,7 @@
-// reduce's loops, independent of the ISA. The axes fall into those that stay and those that are reduced;
-// where a reduced one is innermost in memory the inner loop runs along it, else across rows, a panel of
-// columns at a time.
+// reduce's loops, independent of the ISA. The axes fall into those that are kept and those that are reduced.
+// Where a reduced one is innermost in memory, the inner loop runs along it; else across rows, for a panel of
+// columns at a time. Long reductions are cut into segments, whose totals are joined. `center` is subtracted
+// from x before squares are summed; `rest` is what its rounding has lost.
 #include "kernels/reduce/reduce.h"
 
 #include <algorithm>
@@ -51,8 +52,8 @@ struct Reduction {
     return kernels.runs[static_cast<int>(r.op)](x, runs.n, runs.count, stride, center);
   }
 
-  // One total of runs along memory, or of what is gathered into a buffer. Positions [begin, end) of the
-  // reduced axes.
+  // The total of positions [begin, end) of the reduced axes for one result: of runs of contiguous elements,
+  // or of elements that are gathered in a buffer first.
   T along(const E* x, T center, int64_t begin, int64_t end) const {
     const LoopNest<1>& nest = plan.reduced;
     const int64_t step = nest.strides[0][nest.ndim - 1];
@@ -93,7 +94,7 @@ struct Reduction {
     return *pairwise.finish();
   }
 
-  // Totals of a panel's columns.
+  // The totals of a panel's columns over the same positions, by blocks of rows that are joined in pairs.
   const T* across(const E* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
     const auto reduce = kernels.columns[static_cast<int>(r.op)];
     const auto own = kHalves && columns <= kReduceNarrow ? nullptr : loops.columns[static_cast<int>(r.op)];
@@ -134,6 +135,7 @@ struct Reduction {
     });
   }
 
+  // Divides the totals of a part, if it is a mean, and writes them to y.
   __attribute__((noinline)) void finish(const T* totals_of_part, E* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);
@@ -205,7 +207,7 @@ struct Reduction {
     }
   }
 
-  // Whether the reduced axes are runs at even distances, between which the same runs of other lines are.
+  // True if the reduced axes are runs at even distances, between which the same runs of other lines are.
   bool are_beside() const {
     const LoopNest<1>& reduced = plan.reduced;
     if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1 ||

@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the caches follow
 
-// How elements of type E are stored, and a vector of them.
+// The storage of elements of type E, and a vector of them.
 template <class E>
 using Bits = std::conditional_t<sizeof(E) == 2, uint16_t, E>;
 template <class E>

@@ -1,4 +1,5 @@
-// resample: builds each axis's matrix once and shares rows out among the team.
+// resample: builds the matrices R and C of both axes once for a call, as ResampleTable, and shares the rows
+// of y out among the team.
 #include "kernels/resample/resample.h"
 
 #include <algorithm>
@@ -40,6 +41,7 @@ void each_entry(const ResampleAxis& axis, const F& f) {
   }
 }
 
+// Lists the entries of each row of the matrix: outputs with their inputs, or transposed the other way.
 template <class T>
 void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable<T>& t) {
   const auto put = [&](int32_t place, int64_t input, double weight) {
@@ -57,6 +59,7 @@ void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable
   each_entry(axis, [&](int64_t o, int64_t input, double weight) { put(t.starts[input + 1]++, o, weight); });
 }
 
+// Finds outputs that are copies of consecutive inputs, and the longest run of these.
 template <class T>
 void find_runs(ResampleTable<T>& t) {
   t.copies = true, t.runs[t.size] = 0;
@@ -71,6 +74,7 @@ void find_runs(ResampleTable<T>& t) {
   }
 }
 
+// Lists the first entries of all rows, then the second ones ...: loops over outputs then have no inner loop.
 template <class T>
 void list_levels(ResampleTable<T>& t) {
   const int32_t most = t.levels;
@@ -93,6 +97,7 @@ void build(const ResampleAxis& axis, bool transposed, ResampleTable<T>& table) {
   list_levels(table);
 }
 
+// The workspace of a call: both tables, and a row of x for each thread.
 template <class T>
 struct Plan {
   Carver carver;

@@ -17,10 +17,8 @@
 
 namespace ranvier {
 
-// The inputs of an output along one axis, and their weights.
-
-// nearest ... cubic: interpolation at the coordinate that an output has in the input. reflect ... circular:
-// padding by repeated values of the image.
+// How an axis finds the inputs of an output. nearest ... cubic: interpolation at the coordinate that an
+// output has in the input. reflect ... circular: padding by repeated values of the image.
 enum class ResampleMap { nearest, nearest_exact, linear, cubic, reflect, replicate, circular };
 
 struct ResampleAxis {
@@ -111,7 +109,7 @@ struct ResampleTable {
   int64_t size;
   int32_t *starts, *inputs;
   T* weights;
-  int32_t* runs;  // so many outputs from i on are copies of consecutive inputs
+  int32_t* runs;  // runs[i] outputs from i on are copies of consecutive inputs
   // The k-th entry of every row at [k * size, (k + 1) * size), with weight 0 where the row has fewer. 0
   // levels: rows have many entries, or there are long runs of copies.
   int32_t levels;

@@ -1,4 +1,6 @@
-// resample's loops over one row, compiled once for each ISA level.
+// resample's loops over one row of y, compiled once for each ISA level: first a row of x is made, the sum of
+// the rows that it needs, then its columns are summed. Tables (ResampleTable in resample.h) list the inputs
+// and weights of each output; x is the rows of one image, or of one channel of it.
 #include "kernels/resample/resample.h"
 #include "base/caches.h"
 
@@ -17,7 +19,7 @@ struct RowSum {
   int32_t taps;
 };
 
-// kVectors whole vectors from i on, or n lanes
+// Elements from i on: kVectors whole vectors, or the first n lanes of one.
 template <int kVectors, bool kWhole, class T>
 RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
   vec<T> sum[kVectors] = {};
@@ -38,7 +40,7 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
       store_n(y + i, sum[v], n);
 }
 
-// n >= lanes elements; the last vector overlaps the one before it.
+// All n >= lanes elements; the last vector overlaps the one before it.
 template <class T>
 static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -55,6 +57,7 @@ RANVIER_INLINE void put(T* y, vec<T> v) {
     store(y, v);
 }
 
+// sum_taps() for two taps, a and b.
 template <bool kStream = false, class T>
 RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -93,6 +96,7 @@ static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
   }
 }
 
+// y = x for n elements, past the caches if kStream.
 template <bool kStream = false, class T>
 RANVIER_INLINE void copy_elements(const T* x, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -184,7 +188,7 @@ RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, in
   one_by_one(last, columns.size);
 }
 
-// Columns of a row (w) of one channel, in runs of copies.
+// Columns of a row (w) of one channel: runs of copies, and sums in between.
 template <class T>
 static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   for (int64_t j = 0; j < columns.size;) {
@@ -200,8 +204,9 @@ static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   }
 }
 
-// y[j] += weights[j] * x[inputs[j]] where the weight is not 0; kFirst: = . The bits are the same whether the
-// compiler vectorises the loop or not.
+// One level of the table, the k-th input of all outputs: y[j] += weights[j] * x[inputs[j]] where the weight
+// is not 0; the first level (kFirst) sets y[j]. The bits are the same whether the compiler vectorises the
+// loop or not.
 template <bool kFirst, class T>
 static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __restrict weights,
                       const T* __restrict x, T* __restrict y) {
@@ -212,6 +217,7 @@ static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __re
   }
 }
 
+// All columns of a row (w) of one channel.
 template <class T>
 static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
   if (columns.levels == 0) return copy_runs(columns, x, y);
@@ -221,7 +227,7 @@ static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
     add_level<false>(n, columns.level_inputs + k * n, columns.level_weights + k * n, x, y);
 }
 
-// Whether row i of y is a copy of the same row of x as the one before it.
+// True if row i of y is a copy of the same row of x as the one before it.
 template <class T>
 static bool repeats(const ResampleTable<T>& rows, int64_t i) {
   return i > 0 && rows.runs[i] > 0 && rows.runs[i - 1] > 0 &&
@@ -231,7 +237,7 @@ static bool repeats(const ResampleTable<T>& rows, int64_t i) {
 template <class T>
 constexpr bool kCanStream = sizeof(vec<T>) >= 32 && sizeof(T) == sizeof(float);
 
-// Whether y is large, and its pixels are whole cache lines.
+// True if y is large, and its pixels are whole cache lines.
 template <class T>
 static bool can_stream(const TensorView<T>& y) {
   int64_t bytes = sizeof(T);
@@ -242,6 +248,8 @@ static bool can_stream(const TensorView<T>& y) {
          (pixel | reinterpret_cast<uintptr_t>(y.data)) % 64 == 0;
 }
 
+// ResampleKernels::rows. A row of y is a copy of the row before it, copies of elements of x, or the sums
+// above.
 template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {

@@ -1,3 +1,5 @@
+// Shares out the lines of running sums, products and extremes among threads: see scan.h. A line is the
+// elements along the axis.
 #include "kernels/scan/scan.h"
 
 #include <algorithm>
@@ -42,6 +44,7 @@ namespace {
 
 constexpr int64_t kLook = 1 << 16;  // elements between two looks for a signal
 
+// One line of n elements, with the place of the extreme: of equal ones the last, and NaN follows all numbers.
 template <class T>
 void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int64_t sx, T* y, int64_t sy,
                      int64_t* places, int64_t sp) {
@@ -60,7 +63,8 @@ void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int
 
 }  // namespace
 
-// Comparisons that depend on each other: a vector would gain nothing along a line.
+// Each comparison along a line depends on the one before, so that vectors gain nothing there. Where
+// neighbouring lines are closer in memory than the elements of one, kBeside lines are computed together.
 template <class T>
 void RunningExtreme<T>::run(const Team& team, void*) const {
   constexpr int64_t kBeside = 256;  // lines at a time

@@ -56,7 +56,7 @@ struct RunningProduct {
 template <class Op>
 static constexpr double kIdentity = double(Op::identity_sign) * double(Op::identity);
 
-// How much is computed between two calls of interrupted(): elements of a line; steps of a vector of lines.
+// The work between two calls of interrupted(): elements of a line; steps of a vector of lines.
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
 // Running results for a vector of T, in double for any T: errors do not add up along a long line, and
@@ -140,6 +140,7 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
 // Lines side by side, a row of them at a time; of floats at most kColumns. Totals of doubles are y's row
 // before.
 constexpr int64_t kColumns = 512;
+// Lines side by side in memory, `count` of them: each step joins a vector of lines with the step before.
 template <class T, class Op>
 static void across(const Team& team, int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
   constexpr int L = lanes<T>;
@@ -180,6 +181,7 @@ static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t
   }
 }
 
+// ScanKernels::scan: chooses by the layout between along, across and apart.
 template <class T, class Op, bool reverse>
 static void scan(const ScanLines<T>& l) {
   const int64_t last = reverse ? l.n - 1 : 0, sign = reverse ? -1 : 1;

@@ -1,3 +1,4 @@
+// Shares out lines among threads, lines of 16-bit floats through a buffer of float32: see softmax.h.
 #include "kernels/softmax/softmax.h"
 
 #include "base/without_axis.h"
@@ -12,6 +13,8 @@ double cost_ns(int64_t elements) {
   return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
 }
 
+// Lines of 16-bit floats: some at a time are widened to T in `workspace`, computed there in place, and
+// rounded.
 template <class T>
 void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
   const int64_t n = c.x.shape[c.axis], at_once = lines_at_once(n);

@@ -152,7 +152,7 @@ static void forward(const SoftmaxLines<T>& l) {
     across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 
-// What is summed over the line, and the gradient from the sum.
+// The terms that are summed over the line, and the gradient from the sum.
 template <bool is_log, class V>
 RANVIER_INLINE V term(V dy, V y) {
   return is_log ? dy : dy * y;
@@ -177,6 +177,7 @@ static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
     store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
 }
 
+// Lines in the lanes of vectors: a tile of up to kTileRows elements of each is transposed at a time.
 template <bool is_log, class T>
 static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) {
   Tile<T> dy, y;
@@ -207,6 +208,7 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
 // As across_backward(), the same bits: some vectors of lines that are next to each other, in registers.
 constexpr int kBeside = 4;
 
+// Two passes over the lines: the sums, elements with even and odd k apart, then the gradients.
 template <bool is_log, class T>
 static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, int64_t first) {
   constexpr int L = lanes<T>;

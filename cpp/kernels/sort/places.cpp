@@ -1,3 +1,4 @@
+// Binary searches in sorted rows, for several values at a time: see places.h.
 #include "kernels/sort/places.h"
 
 #include <algorithm>

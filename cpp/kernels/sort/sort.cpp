@@ -1,4 +1,7 @@
-// Comparisons and moves, no arithmetic worth a vector: compiled once, for the baseline.
+// sort: lines in order, or their first elements, with the indices; stable, NaN as the greatest. A line is
+// sorted by ranks, by insertion, by the bytes of the keys (radix sort), or by selection where few elements
+// are wanted: see sort_line(). Ranks are counted by vectors (sort_kernels); the rest is compiled once, for
+// the baseline.
 #include "kernels/sort/sort.h"
 
 #include <algorithm>
@@ -13,10 +16,10 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
-constexpr int64_t kShort = 128;     // so long lines are sorted by ranks
-constexpr int64_t kFew = 32;        // so many first elements are kept in a list
-constexpr int64_t kSelect = 8;      // lines of so many times the wanted elements are not sorted
-constexpr int64_t kAlone = 4;       // lines of at most so many elements are too short for vectors
+constexpr int64_t kShort = 128;     // lines of up to this length are sorted by ranks
+constexpr int64_t kFew = 32;        // this many first elements are kept in a list
+constexpr int64_t kSelect = 8;      // of lines this many times as long as wanted, elements are selected
+constexpr int64_t kAlone = 4;       // lines of at most this many elements are too short for vectors
 constexpr int kDigits = 256;
 constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
 
@@ -99,7 +102,7 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   return e;
 }
 
-// Whether none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
+// True if none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
 template <int kCount, class T>
 bool none_before(const T* x, T last, bool descending) {
   int after = 0;

@@ -42,7 +42,7 @@ struct SortKeys<double> {
   using Key = int64_t;
 };
 
-constexpr int64_t kRanked = 16;  // keys and ranks of a line are whole groups of so many
+constexpr int64_t kRanked = 16;  // keys and ranks of a line are whole groups of this many
 
 template <class T>
 struct SortKernels {

@@ -332,7 +332,7 @@ def _require_known(name: str, settings: Any) -> None:
 
 
 def _chosen(inputs: Any) -> list[bool]:
-    """Which inputs are checked."""
+    """A flag for each input: True if it is checked."""
     inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
     wanted = [bool(getattr(x, "requires_grad", False)) for x in inputs]
     return wanted if any(wanted) else [True] * len(wanted)

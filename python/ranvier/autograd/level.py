@@ -51,7 +51,7 @@ def like(tree: Any, values: Iterable[Any]) -> Any:
 
 
 class _Calls(local):
-    depth = 0  # of levels in this thread
+    depth = 0  # the number of levels that this thread is in
 
 
 _calls = _Calls()
@@ -143,7 +143,7 @@ class Level:
             self.history = self._enabled and any(map(self._leads_out, self.ys))
 
     def _leads_out(self, x: Tensor) -> bool:
-        """Whether the history of x leads to a leaf outside of the block."""
+        """True if the history of x leads to a leaf outside of the block."""
         stack = [x if x._grad_fn is None else x._grad_fn] if x._requires_grad else []
         seen = set()
         while stack:
@@ -163,11 +163,11 @@ class Level:
         return x if kept else x.detach()
 
     def results(self) -> Any:
-        """What the function has returned, as the caller gets it."""
+        """The results of the function, as the caller gets them."""
         return like(self.outputs, map(self.result, self.ys))
 
     def number(self) -> Tensor:
-        """What the function returned, of one element."""
+        """The result of the function, which has one element."""
         if len(self.ys) != 1 or self.ys[0].numel() != 1:
             shapes = [tuple(y.shape) for y in self.ys]
             raise RuntimeError(f"[{self.name}] got a function with results {shapes}; expected one element")
@@ -189,7 +189,7 @@ class Level:
         return vs
 
     def weighted(self, vs: Tensors) -> bool:
-        """Whether derivatives weighted by vs are recorded."""
+        """True if derivatives weighted by vs are recorded."""
         return self.history or (self.given is None and self._enabled and any(map(self._leads_out, vs)))
 
     def gradients(

@@ -66,12 +66,13 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # of the output, such as a full disk
+    except OSError as error:  # the output cannot be written, as on a full disk
         text = f"ranvier: error: {error}"
         return end_job(1, lambda: print(text, file=sys.stderr))
 
 
 def _parser() -> Parser:
+    """The parser of the command line with all commands."""
     parser = Parser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")

@@ -1,4 +1,4 @@
-"""What all commands share: types of arguments, checks of paths, mistakes, which are shown as one line, and
+"""Shared by all commands: types of arguments, checks of paths, mistakes, which are shown as one line, and
 `--distributed`, a command on the processes that mpirun started."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def mistakes(*kinds: type[Exception]) -> Iterator[None]:
     """Within the block, errors of these kinds are mistakes of the user."""
     try:
         yield
-    except BrokenPipeError:  # of the output, whose reader is gone
+    except BrokenPipeError:  # the reader of the output is gone
         raise
     except kinds as error:
         raise Mistake(error) from None
@@ -220,7 +220,7 @@ def _world() -> Any:
 
 
 def after_first(make: Callable[[], T]) -> T:
-    """What `make` gives; rank 0 calls it before the others, since it may download a file."""
+    """Return make(); rank 0 calls it before the others, since it may download a file."""
     job = _world()
     if job is None:
         return make()

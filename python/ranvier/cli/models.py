@@ -101,7 +101,7 @@ def _describe(about: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    """A setting on one line; of a long list, the first numbers."""
+    """The text of a setting on one line: the first four numbers of a long list."""
     if not isinstance(value, list):
         return f"{value:g}" if isinstance(value, float) else str(value)
     more = f" ... {len(value)} in all" if len(value) > 4 else ""

@@ -15,7 +15,7 @@ from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 FEW = 40  # samples, of which the parts are so small that they tell little
-SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test
+SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
 
@@ -33,7 +33,7 @@ class Problem:
     test: Part
     class_names: list[str] | None
     preprocessing: list[Any] = field(default_factory=list)  # the transforms of the samples
-    feature_names: list[str] | None = None  # of a table's columns
+    feature_names: list[str] | None = None  # names of a table's columns
     target: str | None = None  # the name of a table's column of targets
     embedded: list[int] = field(default_factory=list)  # classes of the last columns, which are class indices
 
@@ -98,7 +98,7 @@ def sum_of(path: Path) -> str:
 
 
 def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) -> Any:
-    """Where the samples of the test part are in the file of the training; None for another file.
+    """The rows of the test part in the file that the model was trained on; None for another file.
 
     An empty list: the file is the same, and they are not known.
     """
@@ -111,6 +111,7 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
 
 
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
+    """Load the data set of this name (iris, digits ...), and divide it into the three parts."""
     name, datasets = arguments.data, rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
@@ -140,6 +141,7 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
+    """Read the samples of a file, check them, and divide them into training, validation and test parts."""
     samples = read_samples(arguments, options=to_train(arguments))
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))

@@ -1,4 +1,4 @@
-"""What a command writes: models, checkpoints, results as lines and as JSON."""
+"""The files and lines that a command writes: models, checkpoints, results as lines and as JSON."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _errors(y: Any, predicted: Any) -> str:
 
 
 def _short(value: float, digits: int = 5) -> str:
-    """So many digits, or all digits before the decimal point."""
+    """A number with this many digits, or with all digits before the decimal point."""
     return f"{value:.0f}" if 10**digits <= abs(value) < 1e15 else f"{value:.{digits}g}"
 
 

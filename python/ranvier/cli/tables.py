@@ -55,7 +55,8 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-TEXT = ("delimiter", "header", "missing_marks", "decimal", "encoding")  # of READING, for the text of a table
+# The entries of READING about text files.
+TEXT = ("delimiter", "header", "missing_marks", "decimal", "encoding")
 
 
 def is_table(path: str | Path) -> bool:
@@ -186,7 +187,7 @@ def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
         return read_table(Path(path), **reading(arguments, about), known=known).names or []
 
 
-ARGUMENTS = {"categories": "categorical"}  # of load_csv that have another name as flags
+ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of their flags
 
 
 @contextmanager

@@ -130,6 +130,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Check the arguments, train, and write the model and its picture."""
     start = time.perf_counter()
     if arguments.resume and arguments.checkpoint is None:
         raise Mistake("--resume needs --checkpoint DIR, the folder of the run to continue")

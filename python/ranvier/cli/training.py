@@ -51,7 +51,7 @@ class Training:
         except ValueError as error:
             if not arguments.distributed:
                 raise
-            raise Mistake(error) from None  # of the number of ranks
+            raise Mistake(error) from None  # the number of ranks does not fit
 
     def fit(self) -> None:
         """Train and save the model."""
@@ -66,7 +66,7 @@ class Training:
             kept = None if folder is None else callbacks[-1].latest
             more = "" if kept is None else f"; '{kept}' is a state before it"
             raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
-        except BrokenPipeError:  # of the output, whose reader is gone
+        except BrokenPipeError:  # the reader of the output is gone
             raise
         except BlockingIOError as error:  # another run uses the folder
             raise Mistake(error) from None
@@ -101,7 +101,7 @@ class Training:
 
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
         with warnings.catch_warnings():
-            warnings.showwarning = _say  # type: ignore[assignment]  # of damaged checkpoints
+            warnings.showwarning = _say  # type: ignore[assignment]  # warnings of damaged checkpoints
             self.trainer.fit(
                 *problem.train,
                 epochs=self.settings["epochs"],
@@ -163,7 +163,7 @@ class Training:
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
-    """What tells `ranvier evaluate` that it measures on the file of the training."""
+    """The record in a model file by which `ranvier evaluate` knows the file of the training."""
     file = Path(arguments.data)
     if arguments.data in NAMED or not file.is_file():
         return None
@@ -214,6 +214,7 @@ def _watch(settings: dict[str, Any]) -> Any:
             return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
+            """Compare the settings of the stopped run with the present ones; raise the first difference."""
             constant = settings["schedule"] == "constant"
             for name, ours in self.state_dict().items():
                 theirs = state.get(name, ours)

@@ -18,7 +18,7 @@ from ranvier.tensors.errors import own_errors as _own_errors
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """What satellites add, loaded at its first use."""
+    """A name that a satellite adds; it is loaded at its first use."""
     return _extension.attribute(__name__, name)
 
 

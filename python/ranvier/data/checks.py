@@ -1,4 +1,5 @@
-"""Checks of arguments: counts of pixels, ranges."""
+"""Checks of arguments of transforms: counts of pixels and ranges of numbers. They raise TypeError or
+ValueError."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import numpy as np
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
 _CONTAINERS = (list, dict, set)
-# Arrays of at least so many bytes share memory, of which pages are copied when they are changed.
+# Arrays of at least this many bytes share memory, of which pages are copied when they are changed.
 _LARGE = 2**16
 _local = threading.local()  # `held` is what the copy that is being made refers to.
 
@@ -118,7 +118,7 @@ def _form(kind: type) -> tuple[Any, Any] | None:
 
 
 def _is_variable(x: Any) -> bool:
-    """Whether it is one of its kind that a module has, which files have by its name."""
+    """True for an object that is the variable of a module, which pickle stores by its name."""
     kind: Any = type(x)
     if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
         return False
@@ -126,7 +126,7 @@ def _is_variable(x: Any) -> bool:
 
 
 def _parts(x: Any, base: Any, restore: Any) -> Any:
-    """What an object is made of: attributes, slots and the items of a container."""
+    """The parts of an object: attributes, slots and the items of a container."""
     own = dict(object.__getattribute__(x, "__dict__")) if type(x).__dictoffset__ else {}
     slots = {}
     for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
@@ -153,7 +153,7 @@ def _held(i: int) -> Any:
 
 
 def _is_mapped(array: Any) -> bool:
-    """Whether it shows memory of a file, or of several processes: their changes are not those of a copy."""
+    """True if the array shows memory of a file, or of several processes, which a copy would not share."""
     while isinstance(array, np.ndarray):
         array = array.base
     return isinstance(array, (mmap.mmap, memoryview))

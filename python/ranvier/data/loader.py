@@ -39,7 +39,7 @@ _FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "per
 
 
 class _DatasetKind:
-    """How a data set gives its samples."""
+    """PyTorch's codes for a data set that is indexed, and for one that is iterated over."""
 
     Map, Iterable = 0, 1
 
@@ -94,7 +94,7 @@ class DataLoader(Generic[T]):
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
-    # Whether the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
+    # True if the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
     # library's (torch/twister.py, which sets False here), they come from the generator, as in PyTorch.
     _keyed = True
 
@@ -171,7 +171,7 @@ class DataLoader(Generic[T]):
         self.sampler, self.batch_sampler = indices, batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # how many batches of that pass were yielded
-        self._resumed = False  # whether the next `iter` continues a loaded pass
+        self._resumed = False  # True if the next `iter` continues a loaded pass
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and "_start" in self.__dict__:
@@ -204,12 +204,12 @@ class DataLoader(Generic[T]):
 
     @property
     def _auto_collation(self) -> bool:
-        """Whether samples are put together to batches; else each one is yielded alone."""
+        """True if samples are put together to batches; else each one is yielded alone."""
         return self.batch_sampler is not None or self.batch_size is not None
 
     @property
     def _index_sampler(self) -> Any:
-        """What yields the indices of each batch, or of each sample."""
+        """The sampler that yields the indices of each batch, or of each sample."""
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     # --- the position in a pass

@@ -110,6 +110,7 @@ class Affine:
         return f"{type(self).__name__}(per={self.per!r}, {state})"
 
     def _checked(self, x: npt.ArrayLike, method: str) -> tuple[Array, Array, Array]:
+        """The values, and mean and deviation in their dtype."""
         name = f"{type(self).__name__}.{method}"
         if self._shift is None or self._scale is None:
             raise ValueError(f"[{name}] not fitted yet; expected a call of fit first")
@@ -143,7 +144,7 @@ def _chunks(x: Array) -> Iterator[Numbers]:
 
 
 def beyond_float32(size: Any, spread: Any) -> Any:
-    """Whether float32 rounds numbers of this size by more than 1e-4 of their deviation."""
+    """True if float32 rounds numbers of this size by more than 1e-4 of their deviation."""
     return (size * 2.0**-24 > 1e-4 * spread) & (spread > 0)
 
 
@@ -289,6 +290,7 @@ class Normalize:
         return f"Normalize(mean={self.mean.tolist()}, std={self.std.tolist()})"
 
     def _checked(self, x: Any, method: str) -> tuple[Array, Array, Array]:
+        """The images, and mean and deviation (c, 1, 1) in their dtype."""
         values = raw(x)
         if values.dtype.kind != "f":
             raise TypeError(

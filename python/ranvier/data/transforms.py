@@ -155,7 +155,7 @@ class TableEncoder:
         return np.hstack([*blocks, *index_blocks]).astype(values.dtype)
 
     def is_embedded(self, column: int) -> bool:
-        """Whether the column becomes class indices."""
+        """True if the column becomes class indices."""
         categories = self.categories[column]
         return categories is not None and self.one_hot is not None and len(categories) > self.one_hot
 

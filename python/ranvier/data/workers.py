@@ -36,7 +36,7 @@ _ENDED = object()
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What `get_worker_info` gives in a worker."""
+    """The object that `get_worker_info` returns in a worker."""
 
     id: int
     num_workers: int

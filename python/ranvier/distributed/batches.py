@@ -1,4 +1,4 @@
-"""How a batch is cut into parts, and which of them a rank computes."""
+"""Cuts a batch into parts, and says which of them a rank computes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ class CutArrays(CutSource, ArraySource):
         return slice(whole.start + self.share.first, whole.start + self.share.end)
 
     def ahead(self, passes: int = 1) -> Any:
-        """As of all samples; `share` is that of each batch."""
+        """The batches that the core can run by itself, as of the whole source; `share` then holds for each
+        of them."""
         ahead = super().ahead() if self._counted is None and self.data.weights is None else None
         if ahead is not None:
             self.share = self.cut.share(self.batch_size, float(self.batch_size))
@@ -147,7 +148,8 @@ def cut_source(whole: Source, cut: Cut, loss: Any) -> CutSource:
 
 
 def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
-    """Marks of all rows of arrays; begins: also of those that the program cannot change."""
+    """A mark (a hash) of each array, to compare ranks; begins: also of arrays that the program cannot
+    change."""
     data = getattr(source, "data", None)
     named = zip(("x", "y", "weights"), () if data is None else data.arrays)  # noqa: B905
     return {name: mark(array) for name, array in named if begins or array.flags.writeable}
@@ -156,7 +158,7 @@ def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
 def require_whole(source: Source | None, call: str) -> None:
     """Raise ValueError for a loader whose sampler gives each rank other samples."""
     loader = getattr(source, "loader", None)
-    samplers = [getattr(of, "sampler", None) for of in (loader, getattr(loader, "batch_sampler", None))]
+    samplers = [getattr(x, "sampler", None) for x in (loader, getattr(loader, "batch_sampler", None))]
     if any(getattr(sampler, "num_replicas", 1) > 1 for sampler in samplers):
         raise ValueError(
             f"[{call}] got a loader with a DistributedSampler, which gives each rank other samples; expected "

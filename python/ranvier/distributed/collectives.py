@@ -27,7 +27,7 @@ from ranvier.distributed.ranks import World, agree, complete, neighbours, typed
 from ranvier.tensors.memory import HALVES, Array
 from ranvier.train.saving import difference
 
-_SMALL = 4096  # Arrays of at most so many bytes are exchanged whole in each step of `tree_sum`.
+_SMALL = 4096  # Arrays of at most this many bytes are exchanged whole in each step of `tree_sum`.
 _TAG = 0  # mpi4py receives messages of any tag unless it is given
 
 

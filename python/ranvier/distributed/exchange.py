@@ -129,7 +129,7 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
 
 
 CALL = "Trainer.fit"
-_LINE = 16  # Each array begins at a multiple of so many elements, which is a cache line or more.
+_LINE = 16  # Each array begins at a multiple of this many elements, which is a cache line or more.
 _EXACT = 2**50  # Whole numbers up to here, and their mean's nearest integer, are exact in float64.
 
 
@@ -180,7 +180,7 @@ class Changes:
         self._before = [b._array.copy() for b in self.buffers]
 
     def counts(self) -> list[int]:
-        """How often each buffer was changed so far."""
+        """The number of changes of each buffer so far."""
         return [b._cell[0] for b in self.buffers]
 
     def take(self, number: int, counts: list[int], samples: int, total: int) -> None:

@@ -122,7 +122,7 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
-# Whether it is between init and close; what the program asked for.
+# True between init and close; the backend that the program asked for.
 chosen = Settings(is_open=False, backend="mpi")
 
 
@@ -227,7 +227,8 @@ def _connected(size: int, timeout: float) -> World:
 
 
 def _job(size: int) -> str:
-    """What names this job on its host; empty where ranks are on other hosts, or the launcher has no name."""
+    """A text that names this job on its host; empty where ranks are on other hosts, or the launcher has no
+    name."""
     name = " ".join(os.environ.get(n, "") for n in ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID"))
     is_whole = str(size) in (os.environ.get(n) for n in _ON_HOST)
     return f"ranvier {name}" if sys.platform == "linux" and name.strip() and is_whole else ""

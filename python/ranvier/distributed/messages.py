@@ -19,7 +19,7 @@ from ranvier.tensors.memory import Array
 
 
 class GroupMember:
-    """What :func:`new_group` gives to a rank that is not in the group, as in PyTorch."""
+    """The object that :func:`new_group` returns on a rank that is not in the group, as in PyTorch."""
 
     WORLD, NON_GROUP_MEMBER = None, -100
 

@@ -38,7 +38,7 @@ class MeanGradients:
 
     def __init__(self, module: Any, here: World) -> None:
         self.enabled, self._due, self.here = True, False, here
-        # Of each parameter, and for each dtype. A parameter keeps this object by its hook; this keeps none.
+        # For each parameter, and for each dtype. A parameter's hook keeps this object; this keeps none.
         self._layout: list[tuple[Any, Any]] = []
         self._parts: list[tuple[list[Any], Flat, Sum]] = []
         self._hooks: list[Any] = []
@@ -250,7 +250,7 @@ class DistributedDataParallel(DataParallel):
             self.require_backward_grad_sync = before
 
     def will_sync_module_buffers(self) -> bool:
-        """Whether the next forward pass takes the buffers of rank 0."""
+        """True if the next forward pass takes the buffers of rank 0."""
         return self.training and self.broadcast_buffers and any(True for _ in self.module.buffers())
 
     def join(self, divide_by_initial_world_size: bool = True, enable: bool = True, **settings: Any) -> Any:

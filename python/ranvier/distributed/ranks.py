@@ -163,6 +163,7 @@ def complete(
 
 
 def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -> None:
+    """Wait until test() is true; errors name the rank that is waited for, None for any."""
     for _ in range(_SPINS):
         if test():
             return
@@ -193,7 +194,7 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
 
 
 def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
-    """Whether the mark is the same on all ranks; ValueError unless they all make this call."""
+    """True if the mark is the same on all ranks; ValueError unless they all make this call."""
     if here.size == 1:
         return True
     refuse(f"{call} exchanges data with other processes", "call it outside the step")
@@ -209,7 +210,7 @@ def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
 
 
 def as_bytes(text: str, size: int) -> Array:
-    """So many bytes that begin with this text, for a message."""
+    """A message of this many bytes that begins with this text."""
     return np.frombuffer(text.encode()[:size].ljust(size, b"\0"), np.uint8)
 
 

@@ -47,7 +47,7 @@ _BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 
 
 def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
-    """Whether the model is a Sequential of Linear, Flatten and activations without hooks, which takes x and
+    """True if the model is a Sequential of Linear, Flatten and activations without hooks, which takes x and
     has just these parameters to train, and the loss is one of the library that has none."""
     if not type(loss).__module__.startswith("ranvier.nn.loss") or [*loss.parameters()]:
         return False
@@ -114,8 +114,11 @@ class _ByParts(Linear):
 
 
 def place(number: int) -> tuple[int, int, int]:
-    """Where the gradients of a part go, of parts one after another along a binary tree: the level, whether
-    they are added there, and how many levels are added then, each to the one before it."""
+    """The place of the gradients of part `number` in the sum along a binary tree, part after part.
+
+    Returns the level, 1 if they are added to what is there, else 0, and how many levels are added then, each
+    to the one before it.
+    """
     pair, added = number >> 1, number & 1
     return pair.bit_count(), added, (((pair + 1) & ~pair).bit_length() - 1) * added
 
@@ -195,7 +198,7 @@ class Reduce:
         return value, output, self._updating(scale, updates)
 
     def update(self, scale: Tensor | bool, updates: bool) -> Tensor | None:
-        """What follows the sums. It is compiled."""
+        """The step after the sums: clipping, penalty and the update. It is compiled."""
         return self.step.after(wrap(self._sums[0].loss), scale, updates)
 
     def _prepare(self, first: bool) -> None:
@@ -219,6 +222,7 @@ class Reduce:
     # --- one part after another
 
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
+        """Compute this rank's parts one by one; returns their outputs. Synced norms let all parts meet."""
         share, outputs = self.source.share, []
 
         def compute(number: int) -> None:
@@ -283,7 +287,7 @@ class Reduce:
     # --- all parts in one pass
 
     def _is_one_pass(self, x: Array, weights: Array | None) -> bool:
-        """Whether the rank's parts can be computed together, with the bits of one after another."""
+        """True if the rank's parts can be computed together, with the bits of one after another."""
         share = self.source.share
         plain = weights is None and not share.divided and not self._buffers and len(self._sums) == 1
         plain = plain and all(begin < end for _, begin, end in share.parts)

@@ -82,6 +82,7 @@ class SharedEvaluator(Evaluator):
             return super().measure(source) if world().size == 1 else self._shared(source)
 
     def _shared(self, source: Source) -> dict[str, float]:
+        """Evaluate with the batches divided among the ranks; all ranks return the same values."""
         require_whole(source, "Trainer.evaluate")
         here, trainer = world(), self._trainer
         measured, penalty, evaluate = self._begin(source, after=1)
@@ -177,7 +178,8 @@ class DistributedRun(Run):
         super().go()
 
     def _agree(self, call: str, *things: Any) -> bool:
-        """Whether all ranks have the same; what differs may be equal all the same, as 1 and 1.0 are."""
+        """True if all ranks have the same things; objects of different types may count as equal, as 1 and
+        1.0."""
         return self.alone or agree(self._world, call, mark=mark(*things))
 
     def _train_epoch(self) -> None:
@@ -223,7 +225,8 @@ class DistributedRun(Run):
             require_equal(others, CALL, f"runs after epoch {self.epoch}")
 
     def _is_stopped(self) -> bool:
-        """What all ranks know: a signal handler may set the flag of one at any time, for the next epoch."""
+        """The flag as all ranks agreed on it: a signal handler may set that of one rank for the next
+        epoch."""
         if self.alone:
             return super()._is_stopped()
         if self._stopped is None:
@@ -233,7 +236,7 @@ class DistributedRun(Run):
         return self._stopped
 
     def _is_left_alone(self) -> bool:
-        """Whether only this library's code runs in an epoch."""
+        """True if only this library's code runs in an epoch."""
         trainer = self.trainer
         layers = [layer for module in _modules(trainer) for layer in module.modules()]
         hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._rv_hooks for m in layers)

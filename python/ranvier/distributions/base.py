@@ -1,4 +1,4 @@
-"""What the distributions share."""
+"""The base class of distributions, and the helpers by which they read their parameters."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Distribution:
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
-        """Whether distributions without the argument validate_args check parameters and values."""
+        """Set if distributions check parameters and values where the argument validate_args is not given."""
         Distribution._validate_args = bool(value)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:

@@ -11,7 +11,7 @@ __all__ = ["ConstraintRegistry", "biject_to", "transform_to"]
 
 
 class ConstraintRegistry:
-    """Which transform leads onto a set, by the class of the set.
+    """A table from the class of a constraint to a function that makes a transform onto its set.
 
     >>> from ranvier.distributions import biject_to, constraints
     >>> biject_to(constraints.unit_interval)
@@ -58,7 +58,7 @@ def _to_negative(c: Any) -> Any:
 
 
 def _fill(to: ConstraintRegistry, onto_simplex: type) -> None:
-    """What both registries have."""
+    """Register the transforms that both registries have."""
     rows: dict[Any, Any] = {
         constraints._Real: lambda c: t.identity_transform,
         constraints._GreaterThan: _to_positive,

@@ -39,7 +39,7 @@ class Constraint:
     event_dim: Any = 0
     is_discrete: Any = False
     _limits: Any = ()  # (least, most, whether the least is outside) of a set that is all numbers between them
-    _kind = "f"  # of the dtypes whose numbers these are
+    _kind = "f"  # the kind of dtypes whose numbers these are
     _text = ""  # what errors call the set
 
     def check(self, value: Any) -> Any:
@@ -51,7 +51,7 @@ class Constraint:
         return self._text.format_map(shown) or repr(self)
 
     def holds(self, x: Tensor) -> bool:
-        """Whether all values are inside. Each replay of a compiled step asks that, too."""
+        """True if all values satisfy the constraint. A compiled step checks that at each replay, too."""
         x = wrap(x._array)
         if x._array.dtype.kind == self._kind and (limits := self._bounds()):
             return bool(inside((x if x.itemsize > 2 else x.float())._array, *limits))
@@ -116,7 +116,7 @@ class dependent_property(property, _Dependent):
 
 
 def is_dependent(constraint: Any) -> bool:
-    """Whether the set depends on an instance."""
+    """True if the constraint depends on the parameters of a distribution."""
     return isinstance(constraint, _Dependent)
 
 
@@ -351,7 +351,7 @@ class _Stack(_Parts):
 
 
 class MixtureSameFamilyConstraint(Constraint):
-    """What all components of a mixture take: their limits may differ."""
+    """The set of values that all components of a mixture allow; their limits may differ."""
 
     def __init__(self, base_constraint: Constraint) -> None:
         self.base_constraint = base_constraint
@@ -373,7 +373,7 @@ class MixtureSameFamilyConstraint(Constraint):
 
 
 def _whole(x: Any) -> Any:
-    """Whether it is a whole number >= 0."""
+    """A mask of the elements that are whole numbers >= 0."""
     if x.dtype.kind != "f":
         return x >= 0
     near = ops.clip(x, 0.0, 2.0**53)  # larger numbers are whole

@@ -155,7 +155,7 @@ class Uniform(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
         x = self.low + (self.high - self.low) * u
-        return ops.where(x.detach() >= self.high, self.low, x)  # of rounding
+        return ops.where(x.detach() >= self.high, self.low, x)  # rounding may give high itself
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)

@@ -178,7 +178,7 @@ class NegativeBinomial(_OfTrials):
 
 
 class Multinomial(Distribution):
-    """How often each class is drawn in total_count draws of a Categorical.
+    """The number of times that each class is drawn in total_count draws of a Categorical.
 
     >>> import ranvier as rv
     >>> d = rv.distributions.Multinomial(2, rv.tensor([0.5, 0.5]))

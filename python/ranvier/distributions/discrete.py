@@ -32,7 +32,7 @@ def _one_of(name: str, probs: Any, logits: Any) -> None:
 
 
 class _OfTrials(Distribution):
-    """Of trials that succeed with probability probs = sigmoid(logits)."""
+    """Base of distributions about trials that succeed with probability probs = sigmoid(logits)."""
 
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
@@ -231,7 +231,7 @@ class MixtureSameFamily(Distribution):
             )
         super().__init__(shape[:-1], component_distribution.event_shape, validate_args)
         self.mixture_distribution, self.component_distribution = mixture, component_distribution
-        self._axis = -1 - len(self.event_shape)  # of the components, in values
+        self._axis = -1 - len(self.event_shape)  # the axis of the components, in values
 
     @constraints.dependent_property
     def support(self) -> Any:
@@ -259,7 +259,7 @@ class MixtureSameFamily(Distribution):
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
     def _mean(self, values: Tensor) -> Tensor:
-        """Of one value for each component."""
+        """The mean over the components of one value for each."""
         probs = self.mixture_distribution.probs
         return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
 

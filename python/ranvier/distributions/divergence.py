@@ -142,7 +142,7 @@ def _mean_log(p: Any) -> Tensor:
 
 
 def _low(p: Any) -> Any:
-    """Where values below 0 occur: of a Uniform only."""
+    """A mask of the distributions that have values below 0, which only a Uniform can have here."""
     return p.low < 0 if isinstance(p, Uniform) else p.mean < 0
 
 

@@ -26,7 +26,7 @@ from ranvier.kernels import digamma, lgamma
 from ranvier.ops.making.random import generator
 
 Array = np.ndarray[Any, Any]
-_ROWS = 512  # of 48 points, which fit in a cache
+_ROWS = 512  # rows of 48 points that fit in a cache
 _FAR = 40.0  # integrals end where the density has fallen to exp(-40) of that at y
 
 
@@ -48,7 +48,8 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
 
 
 def _reach(curve: Array, slope: Array) -> Array:
-    """Where the density of y has fallen far; slope and curve: of -log p, the curve at its least."""
+    """The distance at which the density of y has fallen far; slope and curve: of -log p, the curve at its
+    least."""
     k = _FAR / curve
     return np.minimum((k + np.sqrt(k * k + 8 * k)) / 2, _FAR / np.maximum(slope, 1e-300))
 
@@ -124,7 +125,7 @@ class _DirichletDraw(Function):
     def forward(self, c: Array) -> Array:
         self.c = c.astype(np.float64)
         draw = generator() if self.source is None else self.source.numpy()
-        if hasattr(draw, "log_gamma"):  # of PyTorch's numbers
+        if hasattr(draw, "log_gamma"):  # a generator of PyTorch's numbers (torch/twister.py)
             logs = draw.log_gamma(self.c)
         else:
             logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c

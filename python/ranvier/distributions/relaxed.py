@@ -16,12 +16,13 @@ from ranvier.ops.making.random import rand
 
 
 class _Tempered(Distribution):
-    """With a temperature, which broadcasts with samples and is not a part of the batch."""
+    """A distribution with a temperature, which broadcasts with samples and does not enlarge the batch."""
 
     has_rsample = True
     temperature = moment(lambda d: d._unbroadcasted_temperature)
 
-    def _heat(self, temperature: Any, beside: Tensor) -> None:
+    def _set_temperature(self, temperature: Any, beside: Tensor) -> None:
+        """Stores the temperature, if it is a number in the dtype of `beside`, and checks that it is > 0."""
         self._unbroadcasted_temperature = tensors(temperature, beside)[0]
         if self._validate_args and not positive.holds(self.temperature):
             name = type(self).__name__
@@ -37,7 +38,7 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         self._set(probs, logits, validate_args)
-        self._heat(temperature, self._param)
+        self._set_temperature(temperature, self._param)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(expanded(self.probs, self._extended_shape(sample_shape)))
@@ -50,6 +51,8 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
 
 
 class _Relaxed(TransformedDistribution):
+    """Hands out the parameters of the base distribution."""
+
     has_rsample = True
     temperature = moment(lambda d: d.base_dist.temperature)
     probs = moment(lambda d: d.base_dist.probs)
@@ -90,7 +93,7 @@ class ExpRelaxedCategorical(_Tempered):
         self._categorical = Categorical(probs, logits, validate_args)
         shape = self._categorical.param_shape
         super().__init__(shape[:-1], shape[-1:], validate_args)
-        self._heat(temperature, self._categorical._param)
+        self._set_temperature(temperature, self._categorical._param)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))

@@ -1,4 +1,4 @@
-"""What transforms share, and those that are made of others."""
+"""The base class of transforms, and transforms that are made of others."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Transform:
         return {**self.__dict__, "_inv": None}  # no weak reference can be pickled
 
     def __eq__(self, other: Any) -> bool:
-        """Whether it is the same function: of one class, with equal settings."""
+        """True for the same function: a transform of the same class with equal settings."""
         if type(self) is not type(other):
             return False
         names = set(vars(self)) - {"_cache_size", "_cached_x_y", "_inv"}

@@ -1,4 +1,9 @@
-"""Transforms of random variables: of single numbers here, of vectors and of others beside it."""
+"""Transforms y = f(x) of single numbers, and TransformedDistribution: the distribution of y for a random x.
+
+Each class gives the formula (`_call`), its inverse (`_inverse`) and log |dy/dx| (`log_abs_det_jacobian`); the
+base class is in transform.py, transforms of vectors are in vector_transforms.py. `domain` and `codomain` are
+the constraints of x and y, `sign` is that of dy/dx.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +152,7 @@ class AbsTransform(Transform):
 
 
 class AffineTransform(Transform):
-    """y = loc + scale x; event_dim: how many of the last dimensions are one event."""
+    """y = loc + scale x; the last event_dim dimensions are one event: log|dy/dx| is summed over them."""
 
     bijective = True
 
@@ -235,21 +240,22 @@ class TransformedDistribution(Distribution):
             raise ValueError(
                 "[TransformedDistribution] got no Transform; expected a Transform or a list of them"
             )
-        self.transforms, whole, base = parts, ComposeTransform(parts), base_distribution
-        inside, outside = whole.domain.event_dim, whole.codomain.event_dim
-        before, n = base.batch_shape + base.event_shape, len(base.event_shape)
-        if len(before) < inside:
+        self.transforms, composed, base = parts, ComposeTransform(parts), base_distribution
+        # event dimensions of x and y, as the transforms have them, and of the base distribution
+        x_dims, y_dims = composed.domain.event_dim, composed.codomain.event_dim
+        base_shape, base_dims = base.batch_shape + base.event_shape, len(base.event_shape)
+        if len(base_shape) < x_dims:
             raise ValueError(
-                f"[TransformedDistribution] got a base distribution of shape {before}; expected at least "
-                f"{inside} dimensions"
+                f"[TransformedDistribution] got a base distribution of shape {base_shape}; expected at least "
+                f"{x_dims} dimensions"
             )
-        shape = whole.forward_shape(before)
-        wide = whole.inverse_shape(shape)
-        if wide != before:
-            base = base.expand(wide[: len(wide) - n])
-        self.base_dist = Independent(base, inside - n) if inside > n else base
-        cut = len(shape) - max(outside, n + outside - inside)
-        super().__init__(shape[:cut], shape[cut:], validate_args)
+        y_shape = composed.forward_shape(base_shape)
+        x_shape = composed.inverse_shape(y_shape)  # larger than base_shape where parameters broadcast
+        if x_shape != base_shape:
+            base = base.expand(x_shape[: len(x_shape) - base_dims])
+        self.base_dist = Independent(base, x_dims - base_dims) if x_dims > base_dims else base
+        batch_dims = len(y_shape) - max(y_dims, base_dims + y_dims - x_dims)
+        super().__init__(y_shape[:batch_dims], y_shape[batch_dims:], validate_args)
 
     has_rsample = property(lambda d: d.base_dist.has_rsample)
 
@@ -258,8 +264,8 @@ class TransformedDistribution(Distribution):
         if not self.transforms:
             return self.base_dist.support
         last = self.transforms[-1].codomain
-        n = len(self.event_shape) - last.event_dim
-        return independent(last, n) if n > 0 else last
+        more_dims = len(self.event_shape) - last.event_dim
+        return independent(last, more_dims) if more_dims > 0 else last
 
     def _through(self, x: Tensor) -> Tensor:
         for part in self.transforms:
@@ -273,16 +279,17 @@ class TransformedDistribution(Distribution):
         return self._through(self.base_dist.sample(sample_shape)).detach()
 
     def log_prob(self, value: Any) -> Tensor:
+        # dims: event dimensions of the variable that `y` is, from the last transform back to the base
         y, total, dims = self._value(value), 0.0, len(self.event_shape)
         for part in reversed(self.transforms):
-            x, inside = part.inv(y), part.domain.event_dim
-            dims += inside - part.codomain.event_dim
-            total = total - _sum_rightmost(part.log_abs_det_jacobian(x, y), dims - inside)
+            x, part_dims = part.inv(y), part.domain.event_dim
+            dims += part_dims - part.codomain.event_dim
+            total = total - _sum_rightmost(part.log_abs_det_jacobian(x, y), dims - part_dims)
             y = x
         return total + _sum_rightmost(self.base_dist.log_prob(y), dims - len(self.base_dist.event_shape))
 
     def cdf(self, value: Any) -> Tensor:
-        y = self._tensor(value)  # what no transform gives is nan there
+        y = self._tensor(value)  # a value outside the codomain becomes nan
         for part in reversed(self.transforms):
             y = part.inv(y)
         return self._turned(self.base_dist.cdf(y))
@@ -291,6 +298,6 @@ class TransformedDistribution(Distribution):
         return self._through(self.base_dist.icdf(self._turned(self._tensor(value))))
 
     def _turned(self, p: Tensor) -> Tensor:
-        """p, and 1 - p where the transforms fall."""
+        """The probability p, or 1 - p where the composed transform is decreasing."""
         sign = math.prod(part.sign for part in self.transforms)
         return p if isinstance(sign, int) and sign == 1 else sign * (p - 0.5) + 0.5

@@ -1,4 +1,4 @@
-"""What distributions, and subclasses of them in other libraries, share under PyTorch's names."""
+"""Helpers of distributions under PyTorch's names, which subclasses in other libraries import, too."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
             f"[vec_to_tril_matrix] got {vec.shape[-1]} values; expected as many as a triangle has"
         )
     rows, columns = tril_indices(n, n, diag)
-    places = full((n * n,), vec.shape[-1])  # of what is outside: the 0 after the values
+    places = full((n * n,), vec.shape[-1])  # outside of the triangle: the 0 after the values
     places[rows * n + columns] = arange(vec.shape[-1])
     padded = ops.cat([vec, vec[..., :1] * 0], -1)
     return ops.reshape(padded[..., places], (*vec.shape[:-1], n, n))

@@ -1,4 +1,4 @@
-"""What is wrong with a network or its training, and how large its layers are."""
+"""Finds what is wrong with a network or its training, and tells how large its layers are."""
 
 import types as _types
 import typing as _typing

@@ -134,7 +134,7 @@ def spread(value: Array) -> float:
 
 
 def weighs(module: Any) -> bool:
-    """Whether it is a linear or convolution layer: its weight has two or more dimensions."""
+    """True for a linear or convolution layer: its weight has two or more dimensions."""
     weight = getattr(module, "weight", None)
     return weight is not None and weight.ndim >= 2 and not isinstance(module, nn.Embedding)
 

@@ -21,7 +21,7 @@ NOISE = 2.0  # ... and by two standard deviations of its changes from epoch to e
 GAP = (
     0.25  # the gap is too large if validation loss is above training loss by a quarter of the first loss ...
 )
-LEARNED = 0.2  # of the first loss: a network that learned less is not overfitting, whatever the gap
+LEARNED = 0.2  # a network whose loss fell by less than this share of the first is not overfitting
 SCORE_GAP = 0.1  # ... or the score ten points below
 FALLING = 0.05  # training loss still falls if the last third of the epochs made a twentieth of the gain
 SCORES = ("accuracy", "binary_accuracy", "f1_macro", "f1_weighted", "f1", "roc_auc", "r2")
@@ -176,6 +176,7 @@ def _little_learned(history: Any, figures: dict[str, float], score: str | None) 
 
 
 def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+    """The gap between training and new data in words, if it is large; None if not."""
     if score and f"val_{score}" in figures and score in figures:
         lost = figures[score] - figures[f"val_{score}"]
         if lost > SCORE_GAP:

@@ -221,6 +221,7 @@ def depth(seen: Seen) -> Findings:
 
 
 def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Findings:
+    """Report a size that vanishes or explodes from the first layer to the last."""
     first, last = sizes[0], sizes[-1]
     if not first > 0 or first / DEPTH_RATIO <= last <= first * DEPTH_RATIO:
         return
@@ -237,6 +238,7 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
 
 
 def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Any) -> Findings:
+    """Judge the learning rate by the course of the training loss: too high, or too low."""
     losses = np.asarray(history["loss"], np.float64)
     finite = losses[np.isfinite(losses)]
     lower = "divide the learning rate by 3 to 10, warm up, clip gradients"

@@ -36,7 +36,7 @@ class Capture(Calls):
         self.outputs: list[Array] = []
         self.cleared = False  # whether gradients were dropped
         self.made: set[int] = set()  # ids of the arrays of inputs and results
-        self.dependent: set[int] = set()  # of those that depend on parameters
+        self.dependent: set[int] = set()  # ids of those that depend on parameters
         self.stopped = ""  # where a gradient ends in between
         self.restore = ExitStack()
         self._names: dict[int, str] = {}

@@ -25,7 +25,7 @@ class Expression:
     """Parts of a text, and how strongly its operator binds. A part that is an expression is a tuple of it and
     of how strongly the operator beside it binds."""
 
-    shape = None  # of all of them: broadcasting is no matter of an element
+    shape = None  # expressions have none: broadcasting is no matter of one element
 
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds

@@ -26,7 +26,7 @@ Ranges = dict[int, tuple[float, float]]
 _PRODUCTS = {"Linear", "Conv1d", "Conv2d"}
 _SAME_SCALE = {"Relu", "MaxPool1d", "MaxPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Reshape", "Clone"}
 
-_MOST_TERMS = 2**15  # of a sum: 2^15 * 2^7 * 2^7 is below 2^30, and so is the bias
+_MOST_TERMS = 2**15  # terms of a sum: 2^15 * 2^7 * 2^7 is below 2^30, and so is the bias
 
 
 class Scale(NamedTuple):
@@ -100,7 +100,7 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
 
 
 def _uses(calls: list[Call], outputs: list[Array]) -> Counter[int]:
-    """How often each array is read, by id; a result of the function counts as one."""
+    """The number of times that each array is read, by id; a result of the function counts as one."""
     return Counter(id(x) for x in (*(x for call in calls for x in call.inputs if x is not None), *outputs))
 
 
@@ -118,7 +118,7 @@ class Quantized:
                 self.readers.setdefault(id(x), []).append(call)
 
     def takes(self, call: Call, values: Any) -> bool:
-        """Whether a call works in int8. If not, its operands are float32 from here on."""
+        """True if a call works in int8. If not, its operands are float32 from here on."""
         x = call.inputs[0]
         if self._is_product(call) or (id(x) in self.values and self._keeps(call)):
             return True
@@ -139,7 +139,7 @@ class Quantized:
         return self._same_scale(site, *self.values[id(x)])
 
     def _is_product(self, call: Call) -> bool:
-        """Whether a call multiplies by constant weights, and its sums fit in 32 bits."""
+        """True if a call multiplies by constant weights, and its sums fit in 32 bits."""
         if call.kind not in _PRODUCTS or any(id(x) in self.computed for x in call.inputs[1:]):
             return False
         weight = call.inputs[1]
@@ -149,7 +149,7 @@ class Quantized:
         return call.kind in _SAME_SCALE and len(call.outputs) == 1 and self._stays(call.outputs[0])
 
     def _stays(self, array: Array) -> bool:
-        """Whether all calls that read an array take it in int8."""
+        """True if all calls that read an array take it in int8."""
         readers = self.readers.get(id(array), [])
         used = id(array) in self.results or any(id(array) in map(id, call.inputs[1:]) for call in readers)
         return bool(readers) and not used and all(self._is_product(c) or self._keeps(c) for c in readers)

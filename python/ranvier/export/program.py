@@ -82,7 +82,7 @@ class Instruction:
 
 
 class Report(NamedTuple):
-    """What an exported file needs on its target.
+    """The needs of an exported file on its target.
 
     Attributes:
         path: the file that was written; its header lies beside it.
@@ -121,7 +121,7 @@ class Routine:
         self.instructions: list[Instruction] = []
         self.arguments: list[tuple[str, Value, bool]] = []  # name, value, whether it is written
         self.result: Value | None = None  # the loss, which a step returns
-        self.comment = ""  # of the next instruction
+        self.comment = ""  # the comment of the next instruction
         self.prologue: list[str] = []  # C before and after the instructions
         self.epilogue: list[str] = []
         self.multiplications = 0

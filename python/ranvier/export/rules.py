@@ -57,7 +57,8 @@ class Site:
     # --- values in other shapes
 
     def strided(self, x: Value, view: Callable[[Any], Any]) -> Value:
-        """What NumPy's view of an array in the shape of x shows: the same memory where that is in C order."""
+        """NumPy's view of an array in the shape of x, as a value: the same memory where that is in C
+        order."""
         shape, offset, n, steps = self._walk(x, view)
         if _contiguous(n, steps):
             return x.as_shape(shape, offset)

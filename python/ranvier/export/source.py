@@ -205,7 +205,7 @@ def _function(routine: Routine, name: str) -> str:
 
 
 def same_text(name: str, *written: Any) -> bool:
-    """Whether memories and functions have the same text, and constants the same numbers."""
+    """True if memories and functions have the same text, and constants the same numbers."""
     (memory, functions, _), (other, others, _) = written
     if [_function(f, name) for f in functions] != [_function(f, name) for f in others]:
         return False

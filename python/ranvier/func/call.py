@@ -77,7 +77,7 @@ def _merged(dicts: Any) -> dict[str, Any]:
     return values
 
 
-_ABSENT = object()  # of a place that had no value
+_ABSENT = object()  # stands for a place that had no value
 _threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
 _lock = Lock()
 

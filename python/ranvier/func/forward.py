@@ -1,10 +1,11 @@
-"""Forward mode: what the derivatives of the inputs become along the tape of a function.
+"""Forward mode: carries derivatives from the inputs of a function to its results.
 
-The function runs once, on a tape. Then the derivatives go from node to node, from the inputs on: t has
-them stacked along a leading axis, (rows, *shape of the value), so that a Linear is one product for all rows.
-What the rows mean is a Form: Taylor coefficients, or first derivatives with a Laplacian. A linear op does the
-same to each row, whatever they mean. A node has saved what its derivative needs, and is read through
-`of_input`; so the results have a history, by inputs and weights.
+The function runs once, on a tape. Then the derivatives go from node to node, from the inputs on. For each
+value, `t` has them stacked along a leading axis, (rows, *shape of the value), so that a Linear is one product
+for all rows. A Form says what the rows are: Taylor coefficients, or first derivatives with a Laplacian. A
+linear op does the same to each row, whatever it is. Rules are written with differentiable ops, and read the
+arrays that a node has saved as Tensors of the tape (`of_input`): the results can be differentiated again, by
+inputs and weights.
 
 RULES has a row for each op that is not covered by its rule of create_graph, which says whether it is linear
 (`rules.linear_rule`), a formula of other ops (`rules.recomputed`) or a function of each element. Its rows
@@ -33,14 +34,18 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Form:
-    """What the rows mean. slopes: how many derivatives of a function of each element are needed."""
+    """A kind of derivatives, in rows.
+
+    slopes: how many derivatives of an element-wise function f its rule needs: f', f'' ...
+    """
 
     slopes: int
-    weights: Any = None  # of the kernel of functions of each element
+    weights: Any = None  # the argument `weights` of the kernel `jet`
     has_kernel = True
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
-        """y with the terms of a product that are products of rows: pair(i, j) of row i and row j."""
+        """The rows of a product a b: y has a t_b + t_a b already, pair(i, j) is row i of t_a times row j of
+        t_b."""
         raise NotImplementedError
 
     def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
@@ -49,7 +54,7 @@ class Form:
 
 
 class Taylor(Form):
-    """Row i is the Taylor coefficient of order i + 1, along one curve."""
+    """Row i is the Taylor coefficient of order i + 1 of the value along a curve of inputs."""
 
     def __init__(self, order: int) -> None:
         self.slopes = order
@@ -108,10 +113,10 @@ def sum_of(terms: Sequence[Tensor]) -> Tensor:
     return total
 
 
-Rows = Tensor | None  # of an input: None where it does not depend on the inputs of the function
+Rows = Tensor | None  # the derivatives of a value; None where it does not depend on the function's inputs
 
 
-RULES: dict[Any, Any] = {}  # by class of nodes
+RULES: dict[Any, Any] = {}  # by the class of a node: rule(name, form, node, *rows of its inputs)
 
 
 # --- the walk
@@ -142,7 +147,7 @@ def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
 
 
 def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -> list[Rows]:
-    """The rows of ys, from those of the sources by `key`; None where there are none.
+    """The rows of ys; ts: the rows of the sources, by `key`. None where a y depends on none of them.
 
     Raises NotImplementedError for an op without a forward rule.
     """
@@ -150,7 +155,7 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
     for node in order(ys, ts):
         if type(node) is Output:
             rows = values[node.function]
-            if isinstance(rows, Tensor):  # of the first of several, as the values of a sort
+            if isinstance(rows, Tensor):  # only the first output has derivatives, as the values of a sort
                 rows = [rows]
             values[node] = rows[node.index]
         else:
@@ -184,7 +189,7 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    """Rows of an op whose rule of create_graph is one of linear ops, one by one."""
+    """Rows of a linear op y = A a + B b ..., one by one: `maps` of its rule has (A, A^T), (B, B^T) ..."""
     copy, first = copy_of(node), next(t for t in ts if t is not None)
     maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(maps) :]):
@@ -200,11 +205,13 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
 
 
 def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
-    """Rows of y = d x with a constant d: backward is the same."""
+    """Rows of y = d x with a constant d: its backward, dx = d dy, is the same function."""
     return type(node).backward(node, t, TENSORS)
 
 
 def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of arrays, applied to each row of a stack of them."""
+
     def rows(x: Any) -> Any:
         of_rows = [function(x[i, ...]) for i in range(len(x))]  # arrays, also of 0 dimensions
         return _core.concatenate([np.asarray(y[0] if type(y) is tuple else y)[None] for y in of_rows], 0)
@@ -216,7 +223,7 @@ def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 class Jet(Function):
-    """The rows of f(x), from those of x: the kernel, for the functions f of KERNELS"""
+    """The rows of f(x) from those of x, by the kernel `jet`; f is one of KERNELS, source the node of f(x)."""
 
     def __init__(self, function: str, form: Form, source: Any) -> None:
         self.function, self.form, self.source = function, form, source
@@ -301,6 +308,7 @@ def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequenc
 
 
 def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+    """Rows of an op whose rule of create_graph is a formula of other ops: those of the formula."""
     forward, given = rule_of(node).expression  # type: ignore[attr-defined]
     xs = given(node)
     if any(t is not None for t in ts[len(xs) :]):
@@ -308,6 +316,7 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 
+# The functions that the kernel `jet` has: its name there, and the array that the node has saved.
 KERNELS: dict[Any, tuple[str, str]] = {
     **{ROWS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
     **{ROWS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},

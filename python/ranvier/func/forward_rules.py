@@ -1,4 +1,10 @@
-"""The forward rules of ops: rule(name, form, node, *rows of its inputs), one row of a table for each."""
+"""The forward rules of ops: how derivatives of an op's inputs become those of its result (see forward.py).
+
+A rule is called as rule(name, form, node, *ts). name: the public function, for errors; form: the meaning of
+the rows, such as Taylor coefficients; node: the op's Function, with what it saved; ts: for each input its
+derivatives, a Tensor (rows, *shape), or None where the input is constant. It returns those of the result.
+`_TABLE` at the end lists the rules by class of node. In names, `ta` are the rows of input `a`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +36,7 @@ from ranvier.tape.graph import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
-# --- linear ops: the same for each row
+# --- linear ops: each row goes through the op alone, whatever the form
 
 
 def lifted(t: Tensor, ndim: int) -> Tensor:
@@ -47,16 +53,17 @@ def _added(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
 
 
 def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
+    """The rule of ops that only copy."""
     return t
 
 
 def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
     axes, ndim = node.axes, len(node.shape)
     axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    places = tuple(axis % ndim + 1 for axis in axes if ndim)
-    if not places:
+    axes_of_rows = tuple(axis % ndim + 1 for axis in axes if ndim)  # after the axis of rows
+    if not axes_of_rows:
         return t
-    return t.mean(places, keepdim=node.keepdims) if node.mean else t.sum(places, keepdim=node.keepdims)
+    return (t.mean if node.mean else t.sum)(axes_of_rows, keepdim=node.keepdims)
 
 
 def _concatenated(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
@@ -74,19 +81,23 @@ def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tens
 
 
 def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
+    """maximum and minimum: the rows of a times the op's slope by a, plus those of b times its slope by b."""
     ndim = max(node.a.ndim, node.b.ndim)
     rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
     one = wrap(filled_like(1, _core.maximum(node.a, node.b, None)))
-    of_first = TENSORS.minimum_backward if type(node) is choice.Minimum else TENSORS.maximum_backward
+    slope = TENSORS.minimum_backward if type(node) is choice.Minimum else TENSORS.maximum_backward
     pairs = (rows[0], node.a, node.b), (rows[1], node.b, node.a)
-    return sum_of([t * of_first(one, wrap(x), wrap(y)) for t, x, y in pairs if t is not None])
+    return sum_of([t * slope(one, wrap(x), wrap(other)) for t, x, other in pairs if t is not None])
 
 
 # --- products
 
 
 def product(form: Form, op: Any, a: Any, ta: Rows, b: Any, tb: Rows) -> Tensor:
-    """The rows of op(a, b), linear in each. a, b: functions that give the values; op takes rows, too."""
+    """The rows of op(a, b), for an op that is linear in each: op(ta, b) + op(a, tb), and the form's terms.
+
+    a, b: functions that return the values, called only where these are needed. op must take rows, too.
+    """
     terms = [op(ta, b())] if ta is not None else []
     if tb is not None:
         terms.append(op(a(), tb))
@@ -97,6 +108,7 @@ def product(form: Form, op: Any, a: Any, ta: Rows, b: Any, tb: Rows) -> Tensor:
 
 
 def _values(node: Any) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """Functions that return the inputs a and b of a node."""
     return lambda: of_input(node, 0, node.a), lambda: of_input(node, 1, node.b)
 
 
@@ -147,13 +159,14 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     if tb is None:
         return ta / b
     y = of_output(node, node.y)
-    if form.slopes == 1:
+    if form.slopes == 1:  # first derivatives alone: (a' - y b') / b
         of_b = y * lifted(tb, ndim)
         return (-of_b if ta is None else ta - of_b) / b
-    size = _size(b._array)  # b^2 may leave the range
+    # a times 1 / b, with b scaled to about 1: b^2 could leave the range of the dtype
+    size = _size(b._array)
     b, tb, ta = b / size, tb / size, None if ta is None else ta / size
-    tr = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
-    return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, tr)
+    t_reciprocal = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
+    return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, t_reciprocal)
 
 
 def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
@@ -164,8 +177,8 @@ def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
         of_base = a.expand(node.y.shape) ** b.detach()
         if tb is None:
             return of_base
-        at_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # where log has no value
-        return where(at_0, of_base, (where(at_0, 1.0, a).log() * b).exp())
+        is_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # where a**b has a value but log(a) has none
+        return where(is_0, of_base, (where(is_0, 1.0, a).log() * b).exp())
 
     return composed(name, form, formula, inputs(node, [node.a, node.b]), [ta, tb])
 
@@ -174,8 +187,10 @@ def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
 
 
 def formula(operand: Callable[[Any], Any], function: Callable[[Any, Tensor], Tensor]) -> Any:
-    """The rule of an op of one tensor by a formula. operand: an array that stands for the input, and may
-    differ from it by what the derivatives do not depend on."""
+    """A rule for an op of one tensor that is written as a formula of ops which have rules.
+
+    function(node, x) is the formula. operand(node) is an array that the node has saved in place of the input,
+    with the same derivatives: for softmax, for example, the logarithm of the output."""
 
     def apply(name: str, form: Form, node: Any, t: Rows, *parameters: Rows) -> Any:
         if t is None or any(other is not None for other in parameters):
@@ -187,12 +202,12 @@ def formula(operand: Callable[[Any], Any], function: Callable[[Any, Tensor], Ten
 
 
 def _nonzero(x: Tensor) -> Tensor:
-    """x, and the constant 1 where it is 0: there a root has the slope 0."""
+    """x with 1 in place of 0: sqrt, whose slope at 0 is infinite, is then given the slope 0 there."""
     return where(wrap(x._array).eq(0.0), 1.0, x)
 
 
 def _size(y: Any) -> Tensor:
-    """|y| as a constant, 1 where it is 0 or not finite: powers of what it divides stay in the range."""
+    """|y|, or 1 where y is 0 or not finite: a constant to divide by, so that powers stay in the range."""
     size = _core.abs(y, None)
     return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
 
@@ -225,6 +240,8 @@ def _norm(node: Any, x: Tensor) -> Tensor:
 
 
 def _normalised(sizes: Any, centred: bool) -> Any:
+    """The rule of LayerNorm (centred) or RMSNorm. sizes(node): the shape that is normalised."""
+
     def layer(node: Any, x: Tensor) -> Tensor:
         axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
         y, _ = normalization._normalised(x, axes, node.rstd, node.mean if centred else None)

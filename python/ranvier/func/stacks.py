@@ -146,7 +146,7 @@ _REMEDY = "expected it of the modules before stack(), or of the members of stack
 
 
 class _Layer(Module):
-    """Where a Stack has the parameters of a layer. The layers are the members': what would change this one
+    """Holds the parameters of one layer in a Stack. The layers are the members': what would change this one
     instead, silently, is refused."""
 
     def _refused(self, *args: Any, **kwargs: Any) -> Any:
@@ -262,7 +262,8 @@ def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str,
 
 
 def _form(member: Module) -> dict[str, tuple[Any, ...]]:
-    """What must be equal: of each name the type, shape, dtype, whether it is trained, and its first name."""
+    """The facts that must be equal in all members, by name: type, shape, dtype, trained or not, first
+    name."""
     form: dict[str, tuple[Any, ...]] = {}
     for kind in ("named_parameters", "named_buffers"):
         names: dict[int, str] = {}

@@ -107,7 +107,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     with Level("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
-        level.strict = False  # of outputs alone: a primal may be without use
+        level.strict = False  # strict asks for outputs alone: a primal may be without use
         try:
             tangents = first_derivatives(level, vs)
         except NotImplementedError:  # an op without a forward rule
@@ -119,7 +119,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
 
 
 def _only_forward(level: Level) -> bool:
-    """Whether a backward on the way is not that of the values, as of embeddings with padding_idx."""
+    """True if a backward is not the derivative of its forward, as that of embeddings with padding_idx."""
     return any(getattr(node, "is_apart", False) for node in order(level.ys, map(key, level.xs)))
 
 

@@ -43,7 +43,7 @@ def counts_of(name: str, y_true: Any, y_pred: Any) -> Counts:
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, *, labels: Any = None) -> Array:
-    """How many samples of label i (row) are predicted as label j (column), labels sorted.
+    """The number of samples of label i (row) that are predicted as label j (column), labels sorted.
 
     Args:
         y_true: labels (n,), numbers or strings.

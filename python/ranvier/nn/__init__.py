@@ -33,7 +33,7 @@ if not _typing.TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """What satellites add, and ``nn.parameter``, loaded at its first use."""
+    """A name that satellites add, or ``nn.parameter``, loaded at its first use."""
     if _extension.adds(__name__, name):
         return _extension.attribute(__name__, name)
     if name == "parameter":

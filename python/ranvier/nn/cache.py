@@ -158,7 +158,7 @@ class CacheLayer(NamedTuple):
 
 
 def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
-    """What an attention with ``cache`` uses, or raises."""
+    """The part of ``cache`` that this attention uses; raises where it does not fit."""
     if isinstance(cache, KeyValueCache) and cache.layers == 1:
         cache = cache[0]
     name = "multihead_attention"
@@ -178,7 +178,7 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
 
 
 def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
-    """The argument ``cache`` of each of so many layers: none without a cache."""
+    """The argument ``cache`` of each of this many layers: none without a cache."""
     if cache is None:
         return [{}] * count
     if not isinstance(cache, KeyValueCache) or cache.layers != count:

@@ -25,7 +25,7 @@ def _add(container: Module, name: str, layer: Any) -> None:
 
 
 class _Numbered(Module):
-    """What Sequential and ModuleList share: children with the names '0', '1', ... in order."""
+    """Base of Sequential and ModuleList: children with the names '0', '1', ... in order."""
 
     def __len__(self) -> int:
         return len(self.__dict__[MODULES])
@@ -182,7 +182,7 @@ def _block(name: str, lines: list[str]) -> str:
 
 
 class _Dictionary(Module):
-    """What ModuleDict and ParameterDict share; ``_entries()`` has their names."""
+    """Base of ModuleDict and ParameterDict; ``_entries()`` has their names."""
 
     def _entries(self) -> dict[str, Any]:
         raise NotImplementedError

@@ -28,7 +28,7 @@ _SIZES = ("*num_embeddings", "*embedding_dim")
 
 
 class _Table(Module):
-    """What Embedding and EmbeddingBag share: the table, and its settings."""
+    """Base of Embedding and EmbeddingBag: the table, and its settings."""
 
     num_embeddings: int
     embedding_dim: int

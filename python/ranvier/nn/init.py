@@ -60,7 +60,7 @@ def copied(values: Iterable[Tensor]) -> None:
 
 
 def _skips(tensor: Tensor) -> bool:
-    """Whether to leave the tensor as it is, since a file has its values, or none has; it counts as filled, so
+    """True to leave the tensor as it is, since a file has its values, or none has; it counts as filled, so
     that the file's values are a change."""
     skips = _set.skips or getattr(tensor, "is_meta", False)
     if skips:

@@ -33,7 +33,7 @@ class _Evaluation:
 
 
 class _State:
-    """What runs now, by the id of the model."""
+    """The calls that run now, by the id of the model."""
 
     def __init__(self) -> None:
         self.lock = RLock()

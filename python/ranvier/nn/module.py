@@ -74,7 +74,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     _shown: tuple[str, ...] = ()  # see `settings_text`
     _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
     __signature__ = CallSignature()
-    # Whether `often.py` counts calls, to replay them: of a program's classes with a forward of their own.
+    # True if `often.py` counts calls, to replay them: for a program's classes with a forward of their own.
     _rv_may_repeat: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

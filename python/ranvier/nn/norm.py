@@ -53,7 +53,7 @@ class _Norm(Module):
 
 
 class _ChannelNorm(_Norm):
-    """What batch norm and instance norm share."""
+    """Base of batch norm and instance norm."""
 
     _name = "batch_norm"
     _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, and what they are
@@ -256,7 +256,7 @@ class GroupNorm(_Norm):
 
 
 class _OfLastAxes(_Norm):
-    """What layer norm and RMS norm share."""
+    """Base of layer norm and RMS norm."""
 
     _shown: tuple[str, ...] = ("*normalized_shape", "eps", "elementwise_affine")
     eps: Any  # a number; None in RMSNorm only

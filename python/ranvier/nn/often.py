@@ -47,7 +47,7 @@ def called(module: Any, *args: Any) -> Any:
 
 
 def is_watched() -> bool:
-    """Whether a debugger or a profiler looks at the code that runs."""
+    """True if a debugger or a profiler looks at the code that runs."""
     if gettrace() is not None or getprofile() is not None:
         return True
     return _tool_of is not None and any(_tool_of(number) is not None for number in (_DEBUGGER, _PROFILER))

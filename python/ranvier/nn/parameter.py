@@ -77,5 +77,5 @@ class UninitializedParameter(Parameter):
 
 
 def is_lazy(param: Any) -> bool:
-    """Whether it is the parameter of a lazy layer before its first call."""
+    """True if it is the parameter of a lazy layer before its first call."""
     return isinstance(param, UninitializedParameter)

@@ -1,4 +1,4 @@
-"""What a Module keeps of its names and values.
+"""The names and values of a Module.
 
 `Registry` is `_parameters`, `_buffers` and `_modules`, which PyTorch's programs read and change; `submodule`
 and `value_at` find what is at a path; `counts` checks settings.
@@ -89,7 +89,7 @@ class Registry(dict[str, Any]):
         self._owner, self._kind = ref(module) if kind else NoneType, kind
 
     def is_of(self, module: Any) -> bool:
-        """Whether this is the module's, and not that of one which it has the attributes of."""
+        """True if this is the module's, and not that of one which it has the attributes of."""
         owner = self._owner()
         return owner is module or (owner is not None and owner.__dict__ is module.__dict__)
 

@@ -64,7 +64,7 @@ class StateDicts:
 
     # --- saving
     def get_extra_state(self) -> Any:
-        """What else the state dict has to keep; a subclass that defines it defines set_extra_state, too."""
+        """Further state for the state dict; a subclass that defines it defines set_extra_state, too."""
         raise RuntimeError(f"[get_extra_state] {type(self).__name__} does not define it")
 
     def set_extra_state(self, state: Any) -> None:
@@ -302,7 +302,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
 
 
 def _remedies(values: dict[str, Any], loading: Loading) -> list[str]:
-    """What a state dict is of which other names are expected."""
+    """Remedies for a state dict whose names are not those of the module: the kinds of dicts that it may
+    be."""
     missing = loading.missing
     for path in loading.unexpected:
         if {*missing}.intersection(getattr(values[path], "keys", list)()):

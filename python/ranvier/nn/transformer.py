@@ -52,7 +52,7 @@ def copies(name: str, layer: Any, count: int) -> ModuleList:
 
 
 class TransformerLayer(Module):
-    """What encoder and decoder layers share: attentions and a network, each with a norm and a dropout."""
+    """Base of encoder and decoder layers: attentions and a network, each with a norm and a dropout."""
 
     _paths: ClassVar[dict[str, str]] = {
         "d_model": "linear1.in_features",
@@ -159,7 +159,7 @@ class TransformerEncoderLayer(TransformerLayer):
         return {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     def _fast(self) -> bool:
-        """Whether PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
+        """True if PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
         own = self.self_attn
         even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
         return even and self.activation in _ACTIVATIONS.values()

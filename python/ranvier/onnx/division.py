@@ -1,4 +1,4 @@
-"""Which nodes a part of a graph's module stands for, and in which order they run."""
+"""Divides a graph's nodes among the parts of a module, and orders them as they run."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Division:
                 for path in {p[:n] for p in paths for n in range(1, len(p))} - left_out:
                     users.setdefault(path, []).extend((*self._product(i), i))
         made: dict[Path, Filling] = {}
-        outer: dict[int, _Region] = {}  # of each node: the largest call that has it
+        outer: dict[int, _Region] = {}  # node -> the largest call that has it
         for path in sorted(users, key=len, reverse=True):
             regions = [self._region(path, nodes, outer) for nodes in self._calls(users[path])]
             found = [r for r in regions if r is not None]

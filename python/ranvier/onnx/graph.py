@@ -134,7 +134,7 @@ _PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", 
 
 
 def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
-    """What values are used as: "setting", "buffer" (running statistics), "weight", "offset" or "other".
+    """The uses of values: "setting", "buffer" (running statistics), "weight", "offset" or "other".
 
     offset: it is added to a product with a weight, or scales and shifts a quotient, as in a norm.
     """
@@ -201,7 +201,7 @@ def array_of_tensor(onnx: Any, tensor: Any) -> Array:
         raise ValueError(f"[onnx.load] got tensor '{tensor.name}' of strings; expected numbers")
     try:
         return np.array(onnx.numpy_helper.to_array(tensor))
-    except Exception as error:  # of many kinds
+    except Exception as error:  # the reader raises many classes
         raise ValueError(
             f"[onnx.load] tensor '{tensor.name}' of shape {dims} cannot be read: {error}"
         ) from None
@@ -230,7 +230,7 @@ def attribute(onnx: Any, proto: Any) -> Any:
 NODES = 20_000
 """Of a graph whose functions are replaced by their nodes, and its initializers: about a second, and 60 MB."""
 
-_DEPTH = 64  # of functions and graphs in each other
+_DEPTH = 64  # the deepest nesting of functions and graphs in each other
 _OF_FUNCTION = 200  # nodes that stand for an operator which ONNX defines by others
 
 
@@ -260,7 +260,7 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
 
 
 def _is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
-    """Whether it is one that ONNX defines by other operators, and that no operator here has."""
+    """True if it is one that ONNX defines by other operators, and that no operator here has."""
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False

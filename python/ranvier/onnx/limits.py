@@ -1,4 +1,4 @@
-"""What a node costs, counted before it runs: a file of a kilobyte can describe terabytes, or hours.
+"""The cost of a node, counted before it runs: a file of a kilobyte can describe terabytes, or hours.
 
 The unit is an element of a result. Values between count, too, and work that is more than a few operations for
 each element: products of matrices and steps that run in Python. A size of 0 counts as 1, since a sum over no
@@ -25,10 +25,10 @@ ELEMENTS = 14 * 2**20
 """Of all results of a run together; 56 MB of float32. To these come ..."""
 
 PER_ELEMENT = 4096
-"""... so many for each element of the inputs and initializers. Ten times what a large network has."""
+"""... this many for each element of the inputs and initializers. Ten times what a large network has."""
 
-_STEP = 256  # a step in Python takes as long as so many elements ...
-_PRODUCTS = 128  # ... and so many multiplications of floats as one ...
+_STEP = 256  # a step in Python takes as long as this many elements ...
+_PRODUCTS = 128  # ... and this many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
 
@@ -38,7 +38,8 @@ BY_VALUES = frozenset(_BY_VALUES.split())
 
 
 def cost(op: str, inputs: Inputs, settings: Settings) -> int:
-    """Of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count twice."""
+    """The cost of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count
+    twice."""
     wide = 2 if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4 else 1
     rule = _RULES.get(op)
     if rule is not None:

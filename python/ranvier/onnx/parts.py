@@ -43,7 +43,7 @@ _REMEDY = (
 
 
 class Body:
-    """What a part computes. Of a part that is not one function, without steps."""
+    """The computation of a part; without steps for a part that is not one function."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan, self.path = plan, path
@@ -73,20 +73,21 @@ class Plan:
         self.paths, self.buffers, self.most = paths, buffers, most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}  # of nodes, with their operands' shapes
+        # node -> its cost, by the shapes of its operands
+        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}
         self.unused = last_uses(self.nodes, self.outputs)
         prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
         self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}
 
     @cached_property
     def tree(self) -> list[tuple[int, str, Body]]:
-        """Of each part: the number of the one around it (0: the module itself), its name and its body."""
+        """For each part: the number of the one around it (0: the module itself), its name and its body."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(number[p[:-1]], p[-1], body) for p, body in self.bodies.items() if p]
 
     @cached_property
     def places(self) -> list[tuple[str, int, str]]:
-        """Of each parameter: its value in the graph, the number of its part, and its name there."""
+        """For each parameter: its value in the graph, the number of its part, and its name there."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
 
@@ -95,7 +96,7 @@ class Plan:
         return Division(self).fillings()
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
-        """Whether all parts are as they were loaded; then their parameters are put into values."""
+        """True if all parts are as they were loaded; then their parameters are put into values."""
         parts, training = [module.__dict__], module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)
@@ -166,7 +167,7 @@ def run(
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
-    """What is at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
+    """The object at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
     called, must be those of the file."""
     bodies = body.plan.bodies
     for i, name in enumerate(path):

@@ -20,12 +20,12 @@ from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.kinds import other_kind
 
-_DEPTH = 32  # of names in names
+_DEPTH = 32  # the deepest nesting of names in names
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
 class OnnxModule(Module):
-    """What :func:`ranvier.onnx.load` returns: a graph of operators with trainable weights.
+    """The result of :func:`ranvier.onnx.load`: a graph of operators with trainable weights.
 
     Each floating initializer is a parameter with its name; a dot leads to a module inside. Running statistics
     and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.
@@ -35,7 +35,7 @@ class OnnxModule(Module):
         nodes: the operators, in the order in which they run.
     """
 
-    step_constants = ("_body", "_inputs", "nodes")  # of a compiled step: they stay as the file has them
+    step_constants = ("_body", "_inputs", "nodes")  # constants for a compiled step: they stay as in the file
 
     def __init__(
         self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None

@@ -19,7 +19,7 @@ from ranvier.onnx.values import number_of
 from ranvier.tape.variations import FAILURES, accepted, other_values
 
 Array = np.ndarray[Any, Any]
-Axes = dict[int, dict[int, str]]  # of each input: axis -> name
+Axes = dict[int, dict[int, str]]  # for each input: axis -> name
 
 
 class Run(NamedTuple):

@@ -71,7 +71,7 @@ class Writer:
         return results[0] if outputs == 1 else results
 
     def has(self, op: str) -> bool:
-        """Whether the version of the operator set has the operator."""
+        """True if the version of the operator set has the operator."""
         try:
             self.onnx.defs.get_schema(op, self.opset)
         except self.onnx.defs.SchemaError:
@@ -111,7 +111,7 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
 
 
 class Sizes:
-    """Where the sizes of dynamic axes are found in the graph.
+    """The places in the graph where the sizes of dynamic axes are found.
 
     names: of the axes; values: for each the size in each run; sources: for each (input, axis).
     """
@@ -338,7 +338,7 @@ class Site:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two settings are equal: numbers, strings, slices, arrays, tuples of them."""
+    """True if two settings are equal: numbers, strings, slices, arrays, tuples of them."""
     if isinstance(a, Value) and isinstance(b, Value):
         return a.name == b.name and (bool(a.name) or _equal(a.array, b.array))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):

@@ -78,8 +78,8 @@ _PUT = {
 
 
 def _kernels(op: str) -> tuple[Any, Any, None, Any]:
-    """What writes the op in place off the tape, for `_core._into`: the kernel of floats, NumPy's function of
-    integers, that of others (there is none), the kernel of floats with settings (``alpha=2``)."""
+    """The functions that write the op in place off the tape, for `_core._into`: the kernel of floats, NumPy's
+    function of integers, that of others (there is none), the kernel of floats with settings (``alpha=2``)."""
     if op in _PUT:
         return _PUT[op], None, None, None
     row = ELEMENTWISE.get(op)

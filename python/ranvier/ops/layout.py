@@ -15,7 +15,7 @@ __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 Array = np.ndarray[Any, Any]
 
-# What `_core.expand` repeats to arrays of zeros.
+# The zeros that `_core.expand` repeats to arrays of zeros.
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
 
 

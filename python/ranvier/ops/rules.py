@@ -1,4 +1,4 @@
-"""What the rules of ``create_graph=True`` share: the gradients of a Function by differentiable ops.
+"""Shared by the rules of ``create_graph=True``: the gradients of a Function by differentiable ops.
 
 A rule is called with the node and the gradients of its outputs, and returns one gradient, or None, for each
 input. It stands beside its Function, and where it uses operators and methods of Tensor only, the module of an

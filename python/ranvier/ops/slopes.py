@@ -65,8 +65,8 @@ vars(KERNELS).update(
 
 
 class Ops(SimpleNamespace):
-    """What was given to this namespace, and the ops on Tensors. Their package imports this module, so they
-    are looked up at their first use."""
+    """A namespace with the ops on Tensors, besides what was given to it. Their package imports this module,
+    so they are looked up at their first use."""
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)

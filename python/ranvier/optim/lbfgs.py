@@ -20,7 +20,7 @@ from ranvier.tensors.memory import Array, in_dtype, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
-C1, C2 = 1e-4, 0.9  # of the strong Wolfe conditions
+C1, C2 = 1e-4, 0.9  # the constants of the strong Wolfe conditions
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def strong_wolfe(
     """
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
     low, high = _ordered(bracket)
-    stuck = False  # whether the last interpolation was close to an end of the interval
+    stuck = False  # True if the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:  # each pass counts one
         if abs(high.t - low.t) * size < tolerance_change:
             break
@@ -290,7 +290,7 @@ class LBFGS(Optimizer):
             np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
-        wide = widened(gradients)  # of several dtypes after a cast of some
+        wide = widened(gradients)  # dtypes differ where some parameters were cast
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 
     def _move(self, d: Array, t: float) -> None:

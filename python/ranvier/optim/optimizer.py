@@ -43,7 +43,7 @@ def _keyword(*, default: Any, kw_only: bool) -> Any:
     """A setting by name only, for type checkers."""
 
 
-@dataclass_transform(eq_default=False, field_specifiers=(_keyword,))  # of a Rule
+@dataclass_transform(eq_default=False, field_specifiers=(_keyword,))
 class Optimizer(HookedOptimizer):
     """Base of the optimizers: takes ``model.parameters()``, or a list of groups, each with its own settings.
 
@@ -263,7 +263,7 @@ class Optimizer(HookedOptimizer):
         for group, saved in zip(self.param_groups, groups, strict=True):
             kept = {k: deepcopy(v, memo) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
-                del group[k]  # of a schedule that came later
+                del group[k]  # an entry that a schedule added after the state was saved
             group.update(kept)  # also a schedule's entries, such as initial_lr
         before = dict(self.state)
         self.state.clear()
@@ -306,7 +306,7 @@ class Optimizer(HookedOptimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
         self._joined()
-        for group in self.param_groups:  # of a file that an older PyTorch wrote
+        for group in self.param_groups:  # a file of an older PyTorch lacks newer settings
             group.update({k: v for k, v in self._defaults.items() if k not in group})
 
 

@@ -51,7 +51,7 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
 
 
 def number_dtype(name: str) -> Any:
-    """Of a number that the state of a parameter has: as PyTorch's, but for the count of steps."""
+    """The dtype of a number in a parameter's state: PyTorch's, but for the count of steps."""
     return _F64 if name == "step" else get_default_dtype().dtype
 
 
@@ -122,7 +122,7 @@ class Plan:
         self.given: tuple[Any, ...] = ()  # the settings as they are in the group
         self.values: list[Any] = []  # their numbers
         self.in_memory: list[Array] = []  # those that may change in place
-        self.current = True  # whether the rule needs these states with these values
+        self.current = True  # True if the rule needs these states with these values
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]

@@ -251,7 +251,7 @@ class SWALR(LRScheduler):
         self._set_anneal_func(self._anneal_strategy)
 
     def _share(self, step: int) -> float:
-        """The progress after so many steps, from 0 to 1."""
+        """The progress after this many steps, from 0 to 1."""
         return self.anneal_func(max(0, min(1, step / max(1, self.anneal_epochs))))
 
     def get_lr(self) -> list[float]:

@@ -85,12 +85,13 @@ def decision_boundary(
 
 
 def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
+    """Draw the mixed colours and the boundaries; shares (rows, columns, classes): the probabilities."""
     from matplotlib.colors import to_rgb
 
     count = shares.shape[2]
     pale = 0.45 * np.array([to_rgb(c) for c in fig.colours(count)]) + 0.55
     extent = (across[0], across[-1], up[0], up[-1])
-    least = 1 / count  # of the largest probability: white there
+    least = 1 / count  # the least that the largest probability can be: drawn white
     sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
     mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
     ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")

@@ -44,6 +44,7 @@ def history(
 
 
 def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]) -> None:
+    """Draw the values of a measured quantity by epoch, and mark the best one."""
     lines = ((name, "training", "o-", fig.BLUE), (f"val_{name}", "validation", "s--", fig.RED))
     for key, text, style, colour in lines:
         if key in history:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Axes = Figure = Any
 
-Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of Axes
+Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # an array of Axes
 Path: TypeAlias = str | os.PathLike[str]
 
 

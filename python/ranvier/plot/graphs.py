@@ -20,8 +20,8 @@ from ranvier.tape.trace import outputs_alive, outputs_kept
 
 __all__ = ["graph", "program"]
 
-WIDTH, HEIGHT = 1.7, 0.78  # of a box, in inches
-APART = (2.25, 1.0)  # of columns and of rows
+WIDTH, HEIGHT = 1.7, 0.78  # the size of a box in inches
+APART = (2.25, 1.0)  # the distances of columns and of rows in inches
 FILLS = {"leaf": "#FFF6C8", "op": "#FFFFFF", "loss": "#FBE3B5"}
 
 
@@ -86,6 +86,7 @@ def graph(
 
 
 def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
+    """The loss, and the tensors by node, of an argument that is a loss or a function which returns one."""
     values: dict[Any, Tensor] = {}
     if not isinstance(loss, Tensor) and callable(loss):
         with outputs_kept() as values:
@@ -248,6 +249,7 @@ def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[s
 
 
 def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours: dict[str, Any]) -> None:
+    """Draw the temporaries of a program: when each is in use, and its place in memory."""
     from matplotlib.patches import Rectangle
 
     top = max((b.offset + b.bytes for b in buffers if b.role == "temporary" and b.first >= 0), default=0)

@@ -70,6 +70,7 @@ def confusion_matrix(
 
 
 def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tuple[Array, list[str]]:
+    """The matrix to draw, from labels or given as counts, and the names of the classes."""
     name = "plot.confusion_matrix"
     if y_pred is None:
         matrix = fig.array_of(name, "matrix", y_true)

@@ -155,6 +155,7 @@ def network(
 
 
 def _layers_of(model: Any) -> list[_Layer]:
+    """The layers of a model to draw: linear and convolution layers with their activations."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"[plot.network] got model of type {type(model).__name__}; expected a Module")
     layers: list[_Layer] = []
@@ -198,6 +199,7 @@ def _places(x: float, shown: list[int], units: int) -> dict[int, Point]:
 
 
 def _draw_units(ax: Any, layer: _Layer, places: dict[int, Point], colour: str) -> None:
+    """Draw the units of a layer; dots stand for those that are left out."""
     from matplotlib.patches import Circle, Rectangle
 
     for x, y in places.values():
@@ -223,6 +225,7 @@ def _draw_names(ax: Any, names: Sequence[Any] | None, places: dict[int, Point], 
 
 
 def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after: dict[int, Point]) -> None:
+    """Draw lines between the units of two layers, coloured by the weights if they are given."""
     from matplotlib.collections import LineCollection
 
     pairs = [(i, j) for i in before for j in after]

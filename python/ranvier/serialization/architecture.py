@@ -197,6 +197,7 @@ def _as_given(value: Any) -> Any:
 
 
 def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any) -> tuple[nn.Module, int]:
+    """Build a container from its description; returns it and the number of modules in it."""
     model: nn.Module = kind()
     inside = 1
     for name, child in node["children"]:

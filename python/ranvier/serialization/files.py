@@ -43,7 +43,7 @@ KEY = "ranvier"
 RESERVED = "__metadata__"
 """The one name that the format does not allow for an array."""
 
-_LONGEST = 10**8  # of a header, the limit of safetensors
+_LONGEST = 10**8  # bytes of a header: the limit of safetensors
 
 Arrays = dict[str, Array]
 
@@ -152,7 +152,7 @@ def begin_of(f: Any) -> tuple[bytes, Any]:
 
 
 def is_pickled(begin: bytes) -> bool:
-    """Whether a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
+    """True if a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
 
     The length of a safetensors header may begin as a pickle does; its text follows from byte 8 on.
     """
@@ -262,7 +262,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
 
 
 def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
-    """What `encode` made `node` and `arrays` of; keys: of the dicts around it.
+    """The object from which `encode` made `node` and `arrays`. keys: counts the keys of the dicts around it.
 
     Raises ValueError: no such form, or an array that is not there.
     """

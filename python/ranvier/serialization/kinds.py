@@ -1,4 +1,4 @@
-"""What a file is that is no model, by its first bytes: a page instead of a download, another format."""
+"""Recognises a file that is no model by its first bytes: a page instead of a download, another format."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _BINARY: list[tuple[bytes, str]] = [
 
 
 def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | None:
-    """What a file is that begins so and what to do, or None for one that may be a model.
+    """The kind of a file that begins so, and what to do, as text; None for one that may be a model.
 
     plain: text that is nothing else is no model either; a table is text that may begin as any file does.
 
@@ -83,7 +83,7 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
 
 
 def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
-    """What a file is and what to do, or None for one that begins with one of `own`, or is not known."""
+    """The kind of a file and what to do, as text; None if it begins with one of `own`, or is not known."""
     with open(path, "rb") as stream:
         begin = stream.read(BEGIN)
     return None if begin.startswith(own) else recognised(begin)

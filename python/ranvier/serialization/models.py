@@ -193,7 +193,7 @@ def _load_path(path: PathLike, into: nn.Module | None, shown: str = "") -> Any:
         if document.get("content") == "checkpoint":
             return read_checkpoint(path, shown=shown)
         raise ValueError(f"unknown content {document.get('content')!r}")
-    except MemoryError:  # of the machine, also of a size that a ValueError names
+    except MemoryError:  # the machine's memory is too small: no fault of the file
         raise
     except (ValueError, RecursionError) as error:
         raise FileError(f"[load] {shown}: {error}") from None
@@ -275,6 +275,7 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 def _load_into(
     model: nn.Module, path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
+    """Load a file's weights, or those of a checkpoint, into a model."""
     about, state = document or {}, arrays
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path, shown=shown).get("model", {})

@@ -1,4 +1,4 @@
-"""What reading a file of unknown origin may cost: one counter that all work on it is charged to."""
+"""Limits the cost of reading a file of unknown origin: one counter, to which all work on it is charged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGE = 2**24  # integers below it collide too seldom to matter
 
 
 class Keys:
-    """What the keys of dicts and sets cost, which are hashed and compared at each use.
+    """Charges for the keys of dicts and sets, which are hashed and compared at each use.
 
     Integers may have been chosen to meet in a table: each large one is charged for those before it.
     """

@@ -260,14 +260,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return float(super().score(X, labels_of(self, y), sample_weight))
 
     def _probabilities(self, x: Any) -> Array:
-        """Of samples that were validated."""
+        """The probabilities of samples that were validated."""
         link = link_of(self.trainer_.loss)
         output = None if link is None else row_output(self, x)
         if link is None or output is None:
             p = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
         else:
             p = probabilities(output, link)
-        if not self._labels.multilabel and p.size == len(p):  # of the second of two classes
+        if not self._labels.multilabel and p.size == len(p):  # probabilities of the second of two classes
             p = p.reshape(-1, 1)
             p = np.concatenate([1 - p, p], axis=1)
         if len(self.classes_) == 1 and not self._labels.multilabel:

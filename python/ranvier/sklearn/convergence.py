@@ -49,6 +49,7 @@ class Convergence(Callback):
         return recorder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Note the losses as scikit-learn's attributes, and stop where they no longer improve."""
         e = self._estimator
         e.n_iter_ += 1
         e.t_ += self._samples
@@ -99,7 +100,7 @@ class Convergence(Callback):
         self._say(f"{why} Stopping.")
 
     def diverged(self, error: Exception) -> bool:
-        """Whether the best weights of a run with early stopping are restored after this error."""
+        """True if the best weights of a run with early stopping are restored after this error."""
         if self._best is None:
             return False
         warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)

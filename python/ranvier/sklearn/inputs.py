@@ -29,7 +29,8 @@ from ranvier.train.arrays import (
 
 
 def _is_plain(data: Any, kinds: str) -> bool:
-    """Whether scikit-learn has to check nothing but numbers."""
+    """True if scikit-learn has to check nothing but numbers: an array of these dtypes, a sparse matrix,
+    None."""
     return data is None or issparse(data) or (type(data) is np.ndarray and data.dtype.kind in kinds)
 
 
@@ -113,7 +114,7 @@ def table_of(owner: Any, X: Any) -> Any:
 
 
 def _may_hold_dates(dtype: Any) -> bool:
-    """Whether the objects, or the categories, of a column have to be looked at."""
+    """True if the objects, or the categories, of a column have to be looked at."""
     if getattr(dtype, "categories", None) is not None:
         return type(dtype).__module__.partition(".")[0] == "pandas"
     return isinstance(dtype, np.dtype) and dtype.kind in "OmM"

@@ -44,7 +44,7 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         max_iter: epochs at most; for lbfgs iterations.
         shuffle: a new random order in each epoch.
         random_state: a number for the same result each time, a RandomState, or None.
-        tol, n_iter_no_change: the training ends after so many epochs without a gain of `tol`.
+        tol, n_iter_no_change: the training ends after this many epochs without a gain of `tol`.
         verbose: print a line for each epoch.
         warm_start: `fit` continues with the weights of the last `fit`.
         momentum, nesterovs_momentum: of "sgd".

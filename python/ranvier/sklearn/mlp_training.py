@@ -1,4 +1,4 @@
-"""What MLPClassifier and MLPRegressor have in common."""
+"""The base class of MLPClassifier and MLPRegressor: training, `partial_fit`, attributes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class MLPTraining(NetworkEstimator):
     # --- checks
 
     def _check(self) -> None:
+        """Check the parameters of the estimator."""
         for name in ("alpha", "power_t", "tol"):
             number(self, name)
         for name in ("learning_rate_init", "epsilon"):
@@ -203,7 +204,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _learn_row(self, X: Any, target: Array | None) -> bool:
-        """What `partial_fit` does with one row, by the captured step; False where nothing was done."""
+        """`partial_fit` for one row by the captured step; returns False where nothing was done."""
         row, began = self._one_row, perf_counter()
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
@@ -225,7 +226,7 @@ class MLPTraining(NetworkEstimator):
             OneRow.of(self).note(self)
 
     def _is_quiet(self) -> bool:
-        """Whether a batch of one row gives no warning."""
+        """True if a batch of one row gives no warning."""
         return self.batch_size == "auto" or int(self.batch_size) == 1
 
     def _new_optimizer(self) -> Any:
@@ -263,6 +264,7 @@ class MLPTraining(NetworkEstimator):
         return (*train, *none), (*valid, *none)
 
     def _fit_lbfgs(self, x: Any, target: Array, weights: Array | None, loss: Any) -> Any:
+        """Train by L-BFGS with all samples in each step."""
         n = x.shape[0]
         total = n if weights is None else float(weights.sum())
         settings = {"max_iter": self.max_iter, "max_eval": self.max_fun, "tolerance_grad": self.tol}
@@ -283,7 +285,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _constant(self, target: Array, weights: Array | None) -> float:
-        """What the loss that is recorded has more than the one that is trained."""
+        """The difference of the loss that is recorded and the one that is trained: a constant."""
         return 0.0
 
     def __sklearn_tags__(self) -> Any:

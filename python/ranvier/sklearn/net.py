@@ -25,7 +25,8 @@ from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
 Array = npt.NDArray[Any]
-_ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}  # of skorch: what is so here
+# Settings of skorch, with the only values that are taken here.
+_ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}
 _PREFIXES = ("module__", "criterion__", "optimizer__")
 
 
@@ -47,7 +48,7 @@ def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 class _NeuralNet(NetworkEstimator):
-    """What the classifier and the regressor have in common."""
+    """The base class of the classifier and the regressor for networks of the user."""
 
     _default_criterion: type
 
@@ -63,7 +64,7 @@ class _NeuralNet(NetworkEstimator):
         train_split: float | None = 0.2,
         callbacks: Any = None,
         random_state: Any = None,
-        **module__parameters: Any,  # of other parts, too; scikit-learn's checks give this name
+        **module__parameters: Any,  # also criterion__..., optimizer__...; scikit-learn checks this name
     ) -> None:
         self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
         self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
@@ -132,6 +133,7 @@ class _NeuralNet(NetworkEstimator):
         return floats
 
     def _fit_arrays(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
+        """Divide arrays into a training and a validation part, and train."""
         batch_size = len(x) if self.batch_size == -1 else whole(self, "batch_size")
         epochs, valid = whole(self, "max_epochs"), None
         if self.train_split is not None and len(x) >= 10:

@@ -28,18 +28,18 @@ Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # more take longer than what is left out for a row
 _LARGE = 3e38  # finite in float32
-# What the steps of a Trainer depend on besides the settings of its optimizer, which programs read.
+# The attributes of a Trainer on which its steps depend. The optimizer's settings are read by programs.
 _SETTINGS = itemgetter(
     "model", "loss", "optimizer", "l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value", "compile",
     "on_nonfinite", "distributed", "shards", "deterministic",
 )  # fmt: skip
-# What a program returns: places of arrays (the output; the loss, no output, the penalty), and how many.
+# The results of a program: places of arrays (the output; the loss, no output, the penalty), and how many.
 _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
 _PLAIN = (False, False, False, False, True, True, False)  # a step without weights, which is an update
 
 
 def is_row(owner: Any, X: Any) -> bool:
-    """Whether X is one row of floats with the columns of the fit, and there is nothing to warn of."""
+    """True if X is one row of floats with the columns of the fit, and there is nothing to warn of."""
     if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in _FLOATS:
         return False
     own = vars(owner)
@@ -48,7 +48,7 @@ def is_row(owner: Any, X: Any) -> bool:
 
 
 def is_bounded(x: Array) -> bool:
-    """Whether all numbers are finite, in float32 too."""
+    """True if all numbers are finite, in float32 too."""
     return inside(x, -_LARGE, _LARGE)
 
 
@@ -105,7 +105,7 @@ class OneRow:
         self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
         self._latest: dict[str, Any] = {}  # the program that ran last, of each part
-        # of the last step on the full path: the settings of the trainer, the names and values of the owner's
+        # From the last step on the full path: the trainer's settings, names and values of the owner's.
         self._before: tuple[Any, Any, Any] | None = None
 
     @classmethod
@@ -117,7 +117,7 @@ class OneRow:
         return row
 
     def takes(self, x: Array) -> bool:
-        """Whether the rows have the network's dtype, and are finite."""
+        """True if the rows have the network's dtype, and are finite."""
         return x.dtype == self._dtype and is_bounded(x)
 
     def _replay(self, part: str, args: tuple[Any, ...]) -> Any:
@@ -150,7 +150,7 @@ class OneRow:
             self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))
 
     def is_as_before(self, owner: Any) -> bool:
-        """Whether the estimator has the parameters that the last step on the full path checked."""
+        """True if the estimator has the parameters that the last step on the full path checked."""
         if self._before is None:
             return False
         _, names, values = self._before

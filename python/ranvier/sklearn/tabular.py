@@ -1,4 +1,8 @@
-"""TabularClassifier and TabularRegressor: networks for tables with defaults that need no tuning."""
+"""TabularClassifier and TabularRegressor: networks for tables with defaults that need no tuning.
+
+This module has the two estimators and turns tables into numbers (`_Tabular`); tabular_training.py trains, and
+tabular_network.py has the network.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +35,10 @@ def _order(category: Any) -> tuple[str, str]:
 
 
 class _Tabular(TabularTraining):
-    """What the classifier and the regressor have in common."""
+    """The base class of both estimators: checks of settings, and the conversion of tables to numbers."""
 
     def _check(self) -> None:
+        """Check the parameters of the estimator."""
         for name in ("n_members", "n_iter_no_change"):
             whole(self, name)
         whole(self, "bins", 0)
@@ -51,7 +56,11 @@ class _Tabular(TabularTraining):
     # --- the table
 
     def _table(self, X: Any, reset: bool) -> Array:
-        """The table as float64, with categories as codes; `reset` notes what its columns are."""
+        """The table as float64, with categories as codes.
+
+        reset: True in `fit`, which notes the names, kinds and categories of the columns; later tables must
+        have the same. `frame` below: a data frame, whose columns may be of different dtypes.
+        """
         X = table_of(self, X)
         frame = hasattr(X, "columns") and hasattr(X, "dtypes")
         if not reset:  # before columns are read by their places
@@ -83,6 +92,7 @@ class _Tabular(TabularTraining):
         return self._numbers(table, reset)
 
     def _numbers(self, X: Any, reset: bool) -> Array:
+        """A table of numbers alone, checked by scikit-learn; NaN is a missing number."""
         try:
             return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         except ValueError as error:
@@ -121,16 +131,16 @@ class _Tabular(TabularTraining):
             categories = {value for value in values if value is not None}
             self._codes[i] = {value: code for code, value in enumerate(sorted(categories, key=_order))}
         codes = np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
-        types = [{type(v) for v in of if v is not None} for of in (values, self._codes[i])]  # here, in fit
-        if (codes < 0).all() and all(types) and (str in types[0]) != (str in types[1]):
-            here, in_fit = (", ".join(sorted(kind.__name__ for kind in kinds)) for kinds in types)
+        here, in_fit = ({type(v) for v in some if v is not None} for some in (values, self._codes[i]))
+        if (codes < 0).all() and here and in_fit and (str in here) != (str in in_fit):
+            text = [", ".join(sorted(kind.__name__ for kind in kinds)) for kinds in (here, in_fit)]
             raise TypeError(
-                f"[{type(self).__name__}] got column {name!r} of type {here}; expected {in_fit} as in fit"
+                f"[{type(self).__name__}] got column {name!r} of type {text[0]}; expected {text[1]} as in fit"
             )
         return codes
 
     def _marked(self, X: Any, frame: bool) -> npt.NDArray[np.bool_]:
-        """Which columns have categories."""
+        """A mask of the columns that have categories: see `categorical_features`."""
         chosen = self.categorical_features
         names = list(X.columns) if frame else None
         shape = np.asarray(X, object).shape if names is None else (0, len(names))
@@ -284,7 +294,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
     True
     """
 
-    _logarithmic = False  # whether the network gives logarithms
+    _logarithmic = False  # True if the network gives logarithms
 
     def __init__(
         self,

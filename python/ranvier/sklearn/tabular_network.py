@@ -24,16 +24,16 @@ Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000
-_LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
+_LARGEST = 1e300  # medians and quartiles are made of numbers up to this, so that differences are finite
 
 
 def is_number(value: Any) -> bool:
-    """Whether an object is a real number, also a Decimal."""
+    """True if an object is a real number, also a Decimal."""
     return isinstance(value, Number) and not isinstance(value, complex)
 
 
 def is_category(column: Any) -> bool:
-    """Whether a column of a data frame has strings, categories or booleans; objects may also be numbers."""
+    """True if a column of a data frame has strings, categories or booleans; objects may also be numbers."""
     kind = getattr(column, "dtype", None)
     name = str(kind).lower()
     if name == "object":

@@ -1,4 +1,4 @@
-"""How TabularClassifier and TabularRegressor are trained: the held-out part, the schedule, both phases."""
+"""The training of TabularClassifier and TabularRegressor: the held-out part, the schedule, both phases."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class TabularTraining(NetworkEstimator):
 
     @property
     def feature_importances_(self) -> Array:
-        """How much the loss grows when the values of a column are exchanged at random, (columns,), sum 1.
+        """The growth of the loss when the values of a column are exchanged at random, (columns,), sum 1.
 
         Computed at the first use, on up to 1,000 of the rows that `fit` held out (of a small table, of all),
         which the estimator keeps.

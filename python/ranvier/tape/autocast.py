@@ -32,7 +32,8 @@ casts = _Casts()
 
 
 class Block(NamedTuple):
-    """Whether ops are cast, to which dtype, whether casts of leaves are kept; in how many blocks it is."""
+    """A block of autocast: are ops cast, to which dtype, are casts of leaves kept, how many blocks are
+    around."""
 
     enabled: bool = False
     dtype: Any = BF16

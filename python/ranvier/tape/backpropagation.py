@@ -78,7 +78,8 @@ def targets(inputs: Any) -> set[Any]:
 
 
 def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = False) -> Any:
-    """What backward starts from: the given gradient, checked, or 1; a Tensor with create_graph."""
+    """The gradient from which backward starts: the given gradient, checked, or 1; a Tensor with
+    create_graph."""
     seed = _seed(name, root, gradient)
     if not create_graph:
         return seed
@@ -88,6 +89,7 @@ def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = F
 
 
 def _seed(name: str, root: Tensor, gradient: Any) -> Array:
+    """The gradient of the root, checked, as an array; 1 for a number where none is given."""
     array = root._array
     if not root._requires_grad:
         raise RuntimeError(
@@ -147,7 +149,7 @@ def run(
 
 
 def _gradients(node: Any, dy: Any) -> Any:
-    """What the backward of one Function returns; dy: a list where the node has several outputs."""
+    """The result of the backward of one Function; dy: a list where the node has several outputs."""
     if replaced:
         renew(node)
     dys = dy if type(dy) is list else [dy]

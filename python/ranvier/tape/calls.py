@@ -1,9 +1,11 @@
-"""A run as a list of calls of Functions, for what writes a model in another form.
+"""Records the run of a model as a list of calls of Functions, to write the model in another form.
 
 Every operation of the library that has a gradient is a call of `Function.apply`; that is where the calls are
-read. A value is identified by the array of its Tensor. What else is computed from the inputs, a recording of
-all kernel calls knows, the one that `rv.compile` makes: such an array is no constant, and its values may not
-go to Python.
+read. A value is identified by the array of its Tensor. Other operations may compute arrays from the inputs,
+too. To know these, all kernel calls are recorded as well, as `rv.compile` does: an array that depends on the
+inputs is no constant, and its values may not be read in Python.
+
+A subclass of Calls decides what stands for a value in the list, such as a name in a file.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ __all__ = ["Call", "Calls", "Refused"]
 class Call(NamedTuple):
     """One call: the Function's class name, its attributes before the call, operands, results, and its layer.
 
-    What stands for an operand or a result, a subclass of Calls says. where: the line of the model's code.
-    made_by: the Function's class.
+    inputs, outputs: the objects that stand for operands and results, by `Calls.operand` and `Calls.result`.
+    where: the line of the model's code. made_by: the Function's class.
     """
 
     kind: str
@@ -47,11 +49,11 @@ class Refused(ValueError):
 
 
 class Seen(NamedTuple):
-    """A tensor of the run: its array, what stands for it in calls, its count of changes."""
+    """A tensor of the run: its array, the object that stands for it in calls, its count of changes."""
 
     array: Callable[[], Any]  # a weak reference
     value: Any
-    is_computed: bool  # whether it was computed from the inputs of the run
+    is_computed: bool  # True if it was computed from the inputs of the run
     cell: Any
     changes: int
 
@@ -95,15 +97,15 @@ class Calls(Observer):
         raise Refused(self.fault)
 
     def operand(self, x: Any) -> Any:
-        """What stands for a Tensor, an array, a number or None."""
+        """The object that stands for a Tensor, an array, a number or None."""
         raise NotImplementedError
 
     def result(self, kind: str, x: Tensor) -> Any:
-        """What stands for a result of a call."""
+        """The object that stands for a result of a call."""
         raise NotImplementedError
 
     def layer(self) -> str:
-        """The layer that runs."""
+        """The name of the layer whose forward runs now."""
         return ""
 
     def writes(self, kind: str) -> bool:
@@ -111,24 +113,24 @@ class Calls(Observer):
         return True
 
     def may_hold(self, array: Any) -> bool:
-        """Whether a tensor may get a result of a call written to all of it."""
+        """True if the result of a call may be written to the array."""
         return True
 
     # --- values
 
     def see(self, tensor: Tensor, value: Any, is_computed: bool = True) -> Any:
-        """Notes what stands for a tensor from now on."""
+        """Notes the object that stands for a tensor from now on, and returns it."""
         array, cell = tensor._array, tensor._cell
         self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell[0])
         return value
 
     def find(self, array: Any) -> Seen | None:
-        """What was noted of an array."""
+        """The record of an array that was seen before; None for another."""
         entry = self._seen.get(id(array))
         return entry if entry is not None and entry.array() is array else None
 
     def unchanged(self, array: Any) -> Seen | None:
-        """The same of what stands for it; None: it is a constant.
+        """The record of an array, as `find` returns it; None: the array is a constant.
 
         Raises ValueError where it was changed in place since then, or is no constant.
         """

@@ -23,7 +23,7 @@ class Context:
     """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
 
     needs_input_grad: tuple[bool, ...]
-    _freed = False  # whether backward has dropped what was saved
+    _freed = False  # True if backward has dropped what was saved
 
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs
@@ -123,7 +123,8 @@ class _Node(TakesHalves):
         raise AttributeError(name)
 
     def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
-        """What the class's backward returns for the inputs that are Tensors, in their shapes."""
+        """The gradients that the class's backward returns for the inputs that are Tensors, in their
+        shapes."""
         name = self.kind.__name__
         dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):

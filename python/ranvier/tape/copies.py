@@ -119,7 +119,7 @@ class Refused(Function):
 
 
 def _is_dense(x: Array) -> bool:
-    """Whether the elements fill their memory, each at a different place."""
+    """True if the elements fill their memory, each at a different place."""
     step = x.itemsize
     for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
         if size > 1:

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Dtypes(NamedTuple):
-    """What an op does with half floats, within a block of autocast, and with integers.
+    """The way in which an op treats half floats, within a block of autocast, and with integers.
 
     halves: "float32": it computes them in float32, and rounds results and gradients once. "own": it takes
         them as they are. "forward": forward does, but a call with a gradient is computed in float32.
@@ -87,19 +87,19 @@ class Function(_core._FunctionBase):
         "versions",
     )
 
-    of_element: bool = False  # whether y is a function of one input, element by element
-    is_view: bool = False  # whether the output shares memory with the first input
+    of_element: bool = False  # True if y is a function of one input, element by element
+    is_view: bool = False  # True if the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # How half floats are computed, and what a block of autocast does. A view always keeps its own dtype.
     dtypes: Dtypes = Dtypes()
-    # Whether NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
+    # True if NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
-    # Whether backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
+    # True if backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
     derived: bool = False
-    # Whether PyTorch's op saves nothing of its result, so that a program may change this in place before
+    # True if PyTorch's op saves nothing of its result, so that a program may change this in place before
     # backward. What forward here saves of it is then copied before the change (tape/inplace.py).
     frees_result: bool = False
-    # Whether backward reads the input. An op in place, which writes the result over it, then saves a copy.
+    # True if backward reads the input. An op in place, which writes the result over it, then saves a copy.
     reads_old: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # The saved arrays that only one gradient needs: attribute's name -> number of that gradient's input.
@@ -120,7 +120,7 @@ class Function(_core._FunctionBase):
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def through_view(self, place: int) -> bool:
-        """Whether PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
+        """True if PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
         return False
 
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
@@ -273,7 +273,7 @@ def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
 
 
 def _fits(floats: list[Any], beside: int) -> bool:
-    """Whether inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
+    """True if inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
     weight of halves beside float32, as PyTorch's RMS norm takes it."""
     same = beside > 0 and len({*floats[:beside]}) == len({*floats[beside:]}) == 1
     return same and (floats[0] in HALVES or len(floats) == 2)

@@ -50,7 +50,7 @@ def of_program(function: Rule) -> Rule:
 
 
 def applied(node: Function, *dys: Any) -> Any:
-    """What the rule of a node gives, in the dtypes in which the node was computed: outside of autocast."""
+    """The result of a node's rule, in the dtypes in which the node was computed: outside of autocast."""
     of_node = rule_of(node)
     if hasattr(of_node, "of_program"):
         return of_node(node, *dys)
@@ -141,7 +141,7 @@ def cut(x: Tensor) -> Tensor:
 
 
 def gradients_of(node: Any, dy: Any) -> Any:
-    """What the rule of one Function returns; dy: a list where the node has several outputs."""
+    """The result of the rule of one Function; dy: a list where the node has several outputs."""
     if replaced:
         renew(node)
     node.check_saved()

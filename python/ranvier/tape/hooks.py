@@ -26,7 +26,7 @@ before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
 # The hooks of a node, called before it and after it, by the id of the Function or of the leaf.
 of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
-# What hooks want to be called when this backward has ended, once each.
+# Functions that hooks want to be called when this backward has ended, once each.
 at_end: list[Callable[[], None]] = []
 
 
@@ -118,7 +118,7 @@ def of_node(node: Any, place: int) -> Hooks:
 
 
 def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
-    """What ``run(*gradients)`` returns for a node with hooks of its own, which get tuples of Tensors."""
+    """Return ``run(*gradients)`` for a node with hooks of its own, which get tuples of Tensors."""
     before, after = of_nodes[id(node)]
     on_arrays = not any(isinstance(g, Tensor) for g in gradients)
     given = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in gradients)
@@ -193,7 +193,7 @@ def retain_grad(tensor: Tensor) -> None:
 
 
 def retains_grad(tensor: Tensor) -> bool:
-    """Whether backward keeps the gradient of this tensor, which is not a leaf."""
+    """True if backward keeps the gradient of this tensor, which is not a leaf."""
     kept = getattr(tensor._grad_fn, "hooks", None) or {}
     return any(isinstance(hook, Retain) and hook.tensor() is tensor for hook in kept.values())
 
@@ -234,7 +234,7 @@ def call(hooks: Hooks, gradient: Any) -> Any:
 
 
 def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
-    """Whether the array of these tensors, which hooks got, still has the values of the Deferred."""
+    """True if these tensors, which hooks got, still have the values of the deferred gradient."""
     if any(tensor._cell[0] for tensor in seen):
         return False
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
@@ -262,7 +262,7 @@ def call_at_end() -> None:
 
 
 def checked(changed: Any, gradient: Any) -> Any:
-    """What a hook has returned, if it has the shape of the gradient that it got."""
+    """The gradient that a hook has returned, checked to have the shape of the one that it got."""
     if changed.shape != gradient.shape:
         raise RuntimeError(
             f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "

@@ -49,13 +49,13 @@ def _apply(self: Function, *inputs: Any) -> Any:
 
 
 class _Node:
-    """What a recording knows of one Function, and the twin that its replays use."""
+    """A Function in a recording, and the twin of it that replays use."""
 
     def __init__(self, function: Function, recording: Recording) -> None:
         self.kind, self.recording = type(function), recording
         self.started = _kept(vars(function))
         self.twin: Any = object.__new__(self.kind)
-        self.again = False  # whether a replay calls forward
+        self.again = False  # True if a replay calls forward
         self.function = ref(function)
 
     def forward(self, *arrays: Any) -> Any:
@@ -170,7 +170,7 @@ def _is_array(x: Any) -> bool:
 
 
 def _is_known(x: Any) -> bool:
-    """Whether an attribute holds nothing but arrays and plain values."""
+    """True if an attribute holds nothing but arrays and plain values."""
     if type(x) in (tuple, list):
         return all(map(_is_known, x))
     return type(x) is np.ndarray or _core._is_plain(x) or isinstance(x, np.generic)

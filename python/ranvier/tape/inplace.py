@@ -110,7 +110,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
 
 
 def _is_sole(tensor: Any) -> bool:
-    """Whether nothing but the tensor has its array, or another one of its memory."""
+    """True if nothing but the tensor has its array, or another one of its memory."""
     array, cell = tensor._array, tensor._cell
     shares = tensor._view is not None or cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor))
     if shares or type(array.base) is np.ndarray or not array.flags.writeable:
@@ -147,7 +147,7 @@ def _before_store(tensor: Any, name: str, places: Any) -> None:
 
 
 def _passes_gradients(value: Any, tensor: Any) -> bool:
-    """Whether the value requires gradients and goes into floats; integers have none."""
+    """True if the value requires gradients and goes into floats; integers have none."""
     return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
 
 

@@ -1,4 +1,8 @@
-"""The tape as programs see it: PyTorch's names for nodes, their links and their hooks."""
+"""The tape as programs see it: PyTorch's names for nodes, their links and their hooks.
+
+A tensor's `grad_fn` is a Function, and is also a Node; `next_functions` leads from it to the nodes of its
+inputs, down to an AccumulateGrad for each leaf.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _metadata: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDicti
 
 
 class Node(metaclass=ABCMeta):  # noqa: B024
-    """What ``grad_fn`` is: a node of the tape. Its attributes are those that ``forward`` has set on ``ctx``.
+    """A node of the tape, as ``grad_fn`` gives it, with the attributes that ``forward`` has set on ``ctx``.
 
     >>> import ranvier as rv
     >>> from ranvier.tape.nodes import Node
@@ -28,7 +32,7 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     """
 
     def name(self) -> str:
-        """As PyTorch names them: AddBackward0, of a Function of your own FunctionBackward."""
+        """PyTorch's name: AddBackward0 for the op add, MyFunctionBackward for a program's own MyFunction."""
         kind = type(self)
         own = kind.__module__.startswith("ranvier.ops.")
         return f"{kind.__name__.removesuffix('Number') if own else kind.__name__}Backward{'0' * own}"
@@ -40,7 +44,7 @@ class Node(metaclass=ABCMeta):  # noqa: B024
 
     @property
     def metadata(self) -> dict[Any, Any]:
-        """A dictionary for the program."""
+        """A dictionary in which the program may keep anything about the node."""
         return _metadata.setdefault(self, {})
 
     def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
@@ -112,11 +116,12 @@ class _Edge(NamedTuple):
 class GradientEdge(_Edge):
     """A place where a gradient arrives: output ``output_nr`` of a node; an input of ``autograd.grad``."""
 
-    _grad_fn: Any  # that of the tensor; a leaf itself
+    _grad_fn: Any  # the tensor's _grad_fn, or the tensor itself if it is a leaf
     _requires_grad = True
 
 
 def _link(edge: Any) -> tuple[Any, int]:
+    """An edge of the tape as a pair of `next_functions`: the node, and the number of its output."""
     if edge is None:
         return None, 0
     if isinstance(edge, Tensor):

@@ -1,4 +1,5 @@
-"""The tape watched: the tensors that its nodes make, and where a NaN in the gradients comes from."""
+"""Tools that look into the tape: the tensors that its nodes make (`outputs_kept`, `outputs_alive`), and the
+search for the first NaN in the gradients (`set_detect_anomaly`)."""
 
 from __future__ import annotations
 
@@ -48,11 +49,11 @@ def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     }
 
 
-anomaly = Settings(on=False, searches=False)
+anomaly = Settings(on=False, searches=False)  # searches: backward looks for NaN (check_nan)
 
 
 class _Places(Observer):
-    """Gives each Function the line of the program that called it."""
+    """Stores in each Function the line of the program that called it, for the error about a NaN."""
 
     everywhere = True
 
@@ -66,10 +67,11 @@ _places = _Places()
 
 
 def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
-    """The step of backward that gives the gradients of a node, and then looks at them."""
+    """Wraps the function by which backward gets the gradients of a node: they are searched for NaN."""
 
     def run(node: Any, dy: Any) -> Any:
-        place = getattr(node, "called_at", "an unknown line")  # dropped with what forward saved
+        # read first: `gradients_of` may release the node's attributes
+        place = getattr(node, "called_at", "an unknown line")
         gradients = gradients_of(node, dy)
         listed = gradients if type(gradients) is tuple else (gradients,)
         for number, (edge, gradient) in enumerate(zip(node.edges, listed, strict=False)):

@@ -1,4 +1,4 @@
-"""What a Tensor is made of: its data (numbers, nested lists, arrays, Tensors), shape and dtype."""
+"""Reads the data from which a Tensor is made (numbers, nested lists, arrays, Tensors), shapes and dtypes."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def given(array: Any) -> Any:
 
 
 def is_plain(data: Any) -> bool:
-    """Whether data is made of Python's numbers alone."""
+    """True if data is made of Python's numbers alone."""
     if isinstance(data, (list, tuple)):
         return all(map(is_plain, data))
     return type(data) in (int, float, bool) or isinstance(data, np.generic)
@@ -266,7 +266,7 @@ class Size(_SizeBase):
 
 
 class layout(str):
-    """How a tensor lies in memory: ``rv.strided``, a str with PyTorch's text, as all tensors do.
+    """The layout of a tensor in memory: ``rv.strided``, the only one, a str with PyTorch's text.
     | rv.zeros(2).layout -> torch.strided"""
 
     __slots__ = ()

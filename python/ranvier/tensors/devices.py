@@ -1,6 +1,7 @@
 """Devices: the CPU, and "meta", whose tensors have a shape and a dtype, but no values.
 
-A satellite makes meta tensors (`makers`); without it only the CPU is there.
+Meta tensors are made by a satellite, a package beside the library, which registers itself in `makers`;
+without one only the CPU is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, filled
 
-makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: gives the module of its tensors
+makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: returns the module of its tensors
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 
 
@@ -88,7 +89,7 @@ def get_default_device() -> device:
 
 
 def is_meta(on: object) -> bool:
-    """Whether new tensors on this device have no values; None is the default device."""
+    """True if new tensors on this device have no values; None is the default device."""
     on = get_default_device() if on is None else on
     return on is not CPU and on != "cpu" and _device(on).type == "meta" and "meta" in makers
 

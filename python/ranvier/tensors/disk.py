@@ -21,7 +21,7 @@ _HOUR = 3600
 
 
 class Unchanged(str):
-    """A path that is opened for writing only to see that it may be."""
+    """A path that is opened for writing only to see that writing is allowed: the file is not changed."""
 
 
 def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str = "save") -> None:
@@ -81,11 +81,13 @@ def renew(path: Any) -> None:
 
 
 def _as_it_is(path: str, flags: int) -> int:
+    """An opener of files for writing that neither makes nor truncates them."""
     return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
 
 
 def _status(path: Any, target: str) -> os.stat_result | None:
-    """What is there, and None for a new file. Raises the system's error if a file may not be written."""
+    """The status of the file at the path, None for a new one. Raises the system's error if a file may not be
+    written."""
     try:
         old = os.stat(path)
         if stat.S_ISREG(old.st_mode):
@@ -123,7 +125,8 @@ def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) 
 
 
 def _is_locked(stream: Any, wait: bool = True) -> bool:
-    """Whether this save has the file now; where there are no such locks, whether it is an hour old."""
+    """Lock the file: True if this save has it now, or, where there are no such locks, if it is an hour
+    old."""
     try:
         import fcntl
 
@@ -136,6 +139,7 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
 
 
 def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
+    """Write a hidden file beside the target by write(stream), and rename it to the target."""
     folder, name = os.path.split(target)
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)

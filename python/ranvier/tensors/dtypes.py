@@ -128,7 +128,7 @@ default = Settings(dtype=np.dtype(np.float32))  # The dtype that Python's floats
 _core._set_default(default)
 
 
-_LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution
+_LIMITS = {  # dtypes that NumPy does not have -> eps, max, min, tiny, resolution
     "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
     "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
     "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
@@ -203,7 +203,7 @@ def promote_types(type1: Any, type2: Any) -> dtype:
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """Whether PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
+    """True if PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
     | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
     kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
     return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])

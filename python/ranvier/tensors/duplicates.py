@@ -21,7 +21,7 @@ from ranvier.tensors.views import INFERENCE, bounds, is_shared, share
 
 
 def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
-    """What copy.deepcopy calls."""
+    """Tensor.__deepcopy__: a copy with memory of its own; with_grad: also of the gradient."""
     if self._grad_fn is not None:
         raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
     if id(self) in memo:
@@ -46,7 +46,7 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
 
 
 def reduced(self: Any) -> Any:
-    """What pickle calls. NumPy's pickle of an array keeps the orders C and Fortran alone."""
+    """Tensor.__reduce_ex__, for pickle. NumPy's pickle of an array keeps the orders C and Fortran alone."""
     array = self._array
     permuted = not array.flags.forc and memory_of(array).array.nbytes == array.nbytes
     if array.size and (permuted or is_shared(self)):

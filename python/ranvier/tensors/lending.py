@@ -46,7 +46,7 @@ def _lent(tensor: Any, force: bool = False) -> Array:
 
 
 def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-    """What `numpy.asarray` takes."""
+    """Tensor.__array__, which `numpy.asarray` calls."""
     array: Array = self.numpy()
     if dtype is not None and array.dtype != dtype:
         if copy is False:
@@ -58,7 +58,7 @@ def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarra
 
 
 def as_capsule(self: Any, **settings: Any) -> Any:
-    """What `from_dlpack` of other libraries takes."""
+    """Tensor.__dlpack__, which `from_dlpack` of other libraries calls."""
     array = _lent(self)
     if array.dtype != BF16:
         return array.__dlpack__(**settings)

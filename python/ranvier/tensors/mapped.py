@@ -70,7 +70,7 @@ class MappedFile(mmap.mmap):
             raise OSError(code, f"[load] cannot map '{self.path}': {os.strerror(code)}")
 
     def is_whole(self, now: os.stat_result) -> bool:
-        """Whether the file, which has this status now, was never cut."""
+        """True if the mapped file, which has this status now, was never made shorter."""
         return now.st_size >= self.file.st_size and self[self.place : self.place + len(_MARK)] == _MARK
 
 

@@ -192,7 +192,7 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
 
 
 def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
-    """What the kernel gives for dy and other arrays, as the gradient of an operand of this shape: halves are
+    """The kernel's result for dy and other arrays, as the gradient of an operand of this shape: halves are
     rounded once."""
     dy = arrays[0]
     if shape == dy.shape:

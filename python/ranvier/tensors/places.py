@@ -118,7 +118,7 @@ def _put(array: Array, value: Any, *key: Any) -> None:
 
 
 def _is_mask_of(key: Any, array: Array) -> bool:
-    """Whether the key is a mask of all elements of a floating array that the core can write to."""
+    """True if the key is a mask of all elements of a floating array that the core can write to."""
     return (
         isinstance(key, np.ndarray)
         and key.dtype.kind == "b"

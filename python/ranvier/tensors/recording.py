@@ -125,7 +125,7 @@ def paused() -> Iterator[None]:
 
 
 def references(array: Any) -> int:
-    """How many references to an array the recording of this thread holds."""
+    """The number of references to an array that the recording of this thread holds."""
     return 0 if _local.recording is None else int(_local.recording.core.references(array))
 
 
@@ -190,7 +190,7 @@ class _Changed:
 
 
 def _are_constant(operands: Any) -> bool:
-    """Whether the operands that are no arrays hold none, as a list of Tensors does."""
+    """True if the operands that are no arrays hold none, as a list of Tensors does."""
     for x in operands:
         if isinstance(x, (tuple, list)):
             if any(isinstance(part, np.ndarray) for part in x) or not _are_constant(x):
@@ -205,7 +205,7 @@ def _arrays(operands: tuple[Any, ...]) -> list[Array]:
 
 
 class HostedCall:
-    """What a replay calls, with the arrays that the instruction reads.
+    """A function of Python that a replay calls, with the arrays that the instruction reads.
 
     Attributes:
         kept: which results the instruction writes, by their index in what `run` returns, ascending.
@@ -217,7 +217,7 @@ class HostedCall:
         raise NotImplementedError
 
     def fits(self, read: list[Array], results: list[Any]) -> bool:
-        """Whether one instruction can have so many arrays, of so many dimensions."""
+        """True if one instruction can have this many arrays, of this many dimensions."""
         return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
@@ -251,7 +251,7 @@ class _FunctionCall(HostedCall):
 
 
 def _is_of_signal(error: Exception) -> bool:
-    """Whether the error comes from a signal handler that ran during the call, not from the call itself."""
+    """True if the error comes from a signal handler that ran during the call, not from the call itself."""
     import signal  # here: its enumerations take a twentieth of the time of `import ranvier`
 
     handlers: list[Any] = [signal.getsignal(number) for number in signal.valid_signals()]

@@ -29,7 +29,7 @@ class Replaced(NamedTuple):
 
 
 replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
-_ALONE = 2  # What getrefcount gives for a cell to which only an entry refers.
+_ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 
 def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:

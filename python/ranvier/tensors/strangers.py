@@ -1,4 +1,4 @@
-"""What texts and names of files of unknown origin may do: nothing to a terminal, little to an object."""
+"""Makes texts and names from files of unknown origin harmless, for a terminal and for an object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def settable(kind: type, name: Any, slot: bool = False) -> bool:
-    """Whether a file may give an object of this class such an attribute.
+    """True if a file may give an object of this class such an attribute.
 
     Python, NumPy and ctypes ask objects for names with underscores at both ends; others may hide a method. A
     plain value of the class is a default. slot: the name is one of the class's slots.

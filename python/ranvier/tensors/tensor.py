@@ -52,6 +52,7 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def set_grad(tensor: Any, value: Any = None) -> None:
+    """Set Tensor.grad to a gradient of the same shape and dtype, or to None."""
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
@@ -231,7 +232,7 @@ class Tensor:
             raise no_dim("stride", dim, self.ndim, error) from None
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the memory is in C order, or with ``ranvier.channels_last`` in that order."""
+        """True if the memory is in C order, or with ``ranvier.channels_last`` in that order."""
         if memory_format is None or memory_format == "contiguous_format":
             return self._array.flags.c_contiguous
         if memory_format != "channels_last":
@@ -310,7 +311,7 @@ class Tensor:
     numpy, __array__, __dlpack__ = numpy, asarray, as_capsule
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        """What NumPy's functions give for a Tensor, as a Tensor: ``np.sqrt(x)``."""
+        """The result of NumPy's functions for a Tensor, as a Tensor: ``np.sqrt(x)``."""
         return wrap(np.asarray(array)) if array.dtype.kind in "biuf" else array
 
     def __dlpack_device__(self) -> Any:

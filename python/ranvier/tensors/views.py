@@ -40,7 +40,7 @@ _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
 sharing = _core._sharing  # the other Tensors that share the memory of this one
-hides_base = _core._hides_base  # whether only views keep the base of a view
+hides_base = _core._hides_base  # True if only views keep the base of a view
 # Makes a view an ordinary Tensor, if no other Tensor has its memory except a base that only views keep.
 # Returns whether it did.
 stands_alone = _core._stands_alone
@@ -125,7 +125,7 @@ def view_of_several(tensor: Any, view: Any, why: str) -> None:
 
 
 def is_shared(tensor: Any) -> bool:
-    """Whether other Tensors that are alive may have the memory."""
+    """True if other Tensors that are alive may have the memory."""
     cell, view = tensor._cell, tensor._view
     if cell[FLAG] & ALIASED or (view is not None and _base_of(tensor) is not None):
         return True
@@ -184,7 +184,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
 
 
 def overlaps(array: np.ndarray[Any, Any]) -> bool:
-    """Whether several elements are at one place in memory, as in an expanded array."""
+    """True if several elements are at one place in memory, as in an expanded array."""
     if 0 not in array.strides:
         return False
     sizes = zip(array.strides, array.shape, strict=True)

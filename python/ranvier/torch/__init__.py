@@ -27,7 +27,7 @@ __all__ = ["install", "is_installed"]
 
 
 class Finder:
-    """What Python asks for modules below its roots that have no file; `finder.py` answers."""
+    """The finder that Python asks for modules below its roots that have no file; `finder.py` answers."""
 
     def __init__(self, *roots: str) -> None:
         self.roots = roots
@@ -91,7 +91,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         for name in ("multiprocessing.connection", "ranvier.torch.pair_parameters"):
-            importlib.import_module(name)  # of programs; of nn.Parameter
+            importlib.import_module(name)  # programs use it; complex nn.Parameter
         sys.meta_path.insert(0, IN_PLACE)
         Shapes.broadcast = True
         makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
@@ -131,7 +131,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
 
 
 def is_installed() -> bool:
-    """Whether `import torch` gives this library."""
+    """True if `import torch` gives this library."""
     return IN_PLACE in sys.meta_path
 
 

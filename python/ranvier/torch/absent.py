@@ -156,7 +156,7 @@ class _Absent(type):
 
 @cache  # libraries ask for a type at each call: isinstance(x, torch.SymInt)
 def absent(path: str) -> Any:
-    """What stands for a name that stays out.
+    """The object in place of a name that stays out: it raises where it is used.
 
     >>> absent("fx.replace_pattern")(None)
     Traceback (most recent call last):

@@ -15,11 +15,11 @@ from ranvier.settings import ThreadSettings
 from ranvier.tape.autocast import Block, begin, casts, state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler
 
-_DTYPES = {  # of blocks of each device
+_DTYPES = {  # the default dtype of autocast for each device
     **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
     **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
 }
-# Of devices that have no tensors: whether this thread is in a block, and its dtype.
+# For devices that have no tensors: True if this thread is in a block, and the dtype.
 _others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
@@ -31,12 +31,12 @@ def _known(device_type: Any) -> str:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether `autocast` knows the device. | is_autocast_available("cpu") -> True"""
+    """True if `autocast` knows the device. | is_autocast_available("cpu") -> True"""
     return device_type.partition(":")[0] in _DTYPES
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
+    """True if this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
     kind = _known(device_type)
     return bool(state.block.enabled if kind == "cpu" else getattr(_others, kind)[0])
 
@@ -75,7 +75,7 @@ set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 
 def is_autocast_cache_enabled() -> bool:
-    """Whether blocks keep the casts of leaves."""
+    """True if blocks keep the casts of leaves."""
     return bool(state.block.keeps)
 
 
@@ -142,7 +142,7 @@ class autocast:
                 stacklevel=2,
             )
         self._enabled = bool(enabled)
-        self._before: list[tuple[bool, Any, bool]] = []  # of each entry
+        self._before: list[tuple[bool, Any, bool]] = []  # the state before each `with`
 
     def __enter__(self) -> autocast:
         was = state.block

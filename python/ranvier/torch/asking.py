@@ -34,7 +34,8 @@ _BUILT_IN = """
     pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
     threshold_
 """
-_OF_ONE_TENSOR = "(x: Array, out: Array | None = None)"  # of kernels, whose functions have their names
+# The signature of kernels of one tensor that have their function's name.
+_OF_ONE_TENSOR = "(x: Array, out: Array | None = None)"
 SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
     "": frozenset(_IN_PYTHON.split()),
     "functional": frozenset(_IN_PYTHON.split()),
@@ -72,7 +73,7 @@ SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
 OWN_GLOBALS = {"__name__": "ranvier."}
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 # --- what the core answers without Python
-OPS = {  # of a function: its op, if it has one of its own; how many arguments it needs, names of all
+OPS = {  # function -> its op, if it has one of its own; how many arguments it needs, names of all
     **{
         name: ("", 1, ("input",))
         for name, kernel in vars(_core).items()

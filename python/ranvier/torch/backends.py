@@ -102,7 +102,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """What :func:`use_deterministic_algorithms` was last called with.
+    """The value with which :func:`use_deterministic_algorithms` was last called.
 
     >>> import ranvier as rv
     >>> rv.use_deterministic_algorithms(False)

@@ -28,7 +28,7 @@ def noop_context_fn() -> tuple[Any, Any]:
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
-# what `create_selective_checkpoint_contexts` is told of an operation
+# The answers of a policy about an operation: see `create_selective_checkpoint_contexts`.
 _POLICIES = "MUST_SAVE PREFER_SAVE MUST_RECOMPUTE PREFER_RECOMPUTE MUST_CPU_OFFLOAD PREFER_CPU_OFFLOAD"
 CheckpointPolicy = enum.Enum("CheckpointPolicy", _POLICIES, start=0)  # type: ignore[misc]
 
@@ -36,7 +36,7 @@ CheckpointPolicy = enum.Enum("CheckpointPolicy", _POLICIES, start=0)  # type: ig
 def create_selective_checkpoint_contexts(
     policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
 ) -> tuple[Any, Any]:
-    """Contexts without effect: all operations are computed again, whose results are those that were not kept.
+    """Two contexts without effect: all operations are computed again, whatever the policy says.
 
     Raises TypeError for what is neither a list of operations nor a function.
     """
@@ -114,7 +114,7 @@ def checkpoint(
 
 
 class _Place:
-    """Where a Tensor was among the arguments."""
+    """A mark for the place of a Tensor among the arguments."""
 
     def __init__(self, x: Tensor, tensors: list[Tensor]) -> None:
         self.index = len(tensors)
@@ -124,7 +124,7 @@ class _Place:
 class _Call:
     """A function and its arguments without their Tensors, to be run again."""
 
-    node: weakref.ref[Any]  # of the tape
+    node: weakref.ref[Any]  # the node on the tape
     outputs: list[Tensor]
     leaves: list[Tensor]
     kinds: list[str]

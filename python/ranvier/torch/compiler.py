@@ -11,7 +11,7 @@ from ranvier.observe import current
 
 
 def is_compiling() -> bool:
-    """Whether a compiled function is recorded, or compared with its program: libraries read no values."""
+    """True if a compiled function is recorded, or compared with its program: libraries read no values."""
     recording = current()
     return recording is not None and recording.wanted
 
@@ -79,4 +79,4 @@ range_pop = range_start = range_end = range_push
 
 
 class TracerWarning(Warning):
-    """What programs silence: no call is traced."""
+    """A warning that programs silence; it is never given, since no call is traced."""

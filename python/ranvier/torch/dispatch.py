@@ -73,7 +73,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 # --- who is asked
 class State(threading.local):
-    """Of a thread: the modes that are entered."""
+    """The modes that a thread has entered."""
 
     def __init__(self) -> None:
         self.modes: list[Any] = []
@@ -140,7 +140,7 @@ _SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var",
 
 
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
-    """What a call gives that a function has refused: the answer of an argument of another library, or the
+    """The result of a call that a function has refused: the answer of an argument of another library, or the
     result written to `out`. Else raises its error."""
     found = _core._overriding((*args, *kwargs.values()), 2)
     for x in found:
@@ -341,7 +341,7 @@ _WHOLE: dict[Any, str] = {
 
 
 def _loss(op: Any, form: Any) -> Callable[..., Any]:
-    """What a layer calls for a loss, whose function in PyTorch has other arguments."""
+    """The function that a layer calls for a loss, whose function in PyTorch has other arguments."""
     op = getattr(op, "__wrapped__", op)
     names = list(parameters_of(op))
     inputs = sum(p.default is p.empty for p in parameters_of(op).values())

@@ -30,7 +30,8 @@ __all__ = [
 
 
 class Backend(TorchBackend):
-    """What einops calls for Tensors, as for PyTorch's; it finds the class among the subclasses."""
+    """The backend that einops calls for Tensors, as for PyTorch's; it finds the class among the
+    subclasses."""
 
     framework_name = "ranvier"
 

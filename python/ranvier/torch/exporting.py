@@ -23,7 +23,7 @@ _MODAL = ("Dropout", "BatchNorm", "InstanceNorm")  # layers that do something el
 
 
 class ONNXProgram:
-    """What `torch.onnx.export` returns: the model, which can be saved."""
+    """The result of `torch.onnx.export`: the model, which can be saved."""
 
     def __init__(self, proto: Any) -> None:
         self.model_proto = proto
@@ -109,7 +109,7 @@ def export(
 
 
 def _mode_fault(model: Any, training: int) -> str:
-    """What to say of a mode that the file would have to have: "" where no layer follows it."""
+    """The text of the error about a mode that a file cannot have; "" where no layer depends on the mode."""
     modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
     modal = [name for name in modal if any(kind in name for kind in _MODAL)]
     trains = training == TrainingMode.TRAINING or (

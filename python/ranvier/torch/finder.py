@@ -1,4 +1,9 @@
-"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`."""
+"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`.
+
+The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
+up, when it is first used, in the module's homes: the modules of this library that have its names, by the
+tables of `names`. For a name that is left out, `absent.why` gives the reason that its error states.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ _VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}
 
 
 def spec_of(name: str) -> ModuleSpec | None:
-    """What Python loads a module by; None for one that is not there, or that another finder has."""
+    """The spec by which Python loads a module; None for one that is not there, or that another finder has."""
     root, _, path = name.partition(".")
     if is_installed(root):
         return None
@@ -42,7 +47,7 @@ def spec_of(name: str) -> ModuleSpec | None:
 
 
 class Loader:
-    """Makes a module that asks its homes for a name."""
+    """The loader of these modules: gives a module the functions that look its names up in its homes."""
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
@@ -96,13 +101,13 @@ def __getattr__(name: str) -> ModuleType:
 
 @cache
 def is_installed(root: str) -> bool:
-    """Whether the package's own files serve: torchvision's, if it is installed."""
+    """True if the package's own files are used: torchvision's, if it is installed."""
     others = (finder for finder in sys.meta_path if root not in getattr(finder, "roots", ()))
     return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
 
 
 class _Distribution(importlib.metadata.Distribution):
-    """What `importlib.metadata` says of a package."""
+    """The metadata that `importlib.metadata` finds for a package."""
 
     def __init__(self, name: str, version: str) -> None:
         self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -148,6 +153,7 @@ def _full(root: str, path: str) -> str:
 
 
 def _why(root: str, path: str) -> str:
+    """The reason why this library lacks a module or name of PyTorch; empty if it has it or knows none."""
     return "" if root == "ranvier" else why(_full(root, path))
 
 
@@ -171,7 +177,7 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
 
 
 def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
-    """What a module of PyTorch has under a name. Raises AttributeError if it is not there."""
+    """The value of a name in a module of PyTorch. Raises AttributeError if it is not there."""
     full = f"{path}.{name}" if path else name
     of_torch, out = root == "torch", _why(root, full)
     if of_torch and full in names.OTHERS:
@@ -187,7 +193,7 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         except AttributeError as error:
             text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
             continue
-        if name == "__all__":  # of PyTorch's module, which star-imports
+        if name == "__all__":  # without submodules that are already loaded
             return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
             return _public(value, full) if of_torch else value

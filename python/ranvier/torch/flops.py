@@ -78,6 +78,7 @@ def _attention(
     *_: Any,
     **__: Any,
 ) -> Iterator[_Part]:
+    """FLOP of the products of MultiheadAttention, forward and backward."""
     size, weights = layer.embed_dim, next(layer.parameters())
     for x in (query, key, value):
         yield _product("addmm", 2 * x.numel() * size, "mm", x, weights)

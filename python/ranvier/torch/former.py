@@ -94,7 +94,7 @@ def eigvals(A: Any) -> rv.Tensor:
 
 
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
-    """What `torch.zeros(.., dtype=torch.complex64)` and others make; None for other functions."""
+    """The result of `torch.zeros(.., dtype=torch.complex64)` and others; None for other functions."""
     name, dtype = function.__name__, settings.get("dtype")
     if name in ("tensor", "as_tensor", "from_numpy"):
         array = np.asarray(args[0])
@@ -178,7 +178,7 @@ def segment_reduce(
 
 
 def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
-    """Of sorted numbers of rows where each of `size` rows begins, and the end: compressed rows.
+    """The start of each of `size` rows among sorted row numbers, and the end: compressed rows.
 
     >>> import ranvier as rv
     >>> row_starts(rv.tensor([0, 0, 2]), 3)

@@ -21,7 +21,7 @@ _set = ThreadSettings(scripting=False)
 
 
 def is_scripting() -> bool:
-    """Whether a scripted module runs: detectors, for one, return their losses, too, then."""
+    """True while a scripted module runs: detectors, for one, then return their losses, too."""
     return bool(_set.scripting)
 
 
@@ -101,7 +101,7 @@ class Attribute(NamedTuple):
 
 
 def isinstance(obj: Any, target_type: Any) -> bool:
-    """Whether an object, with what is in it, is of a type.
+    """True if an object, with what is in it, is of a type.
 
     >>> isinstance([1], list[int]), isinstance({"a": 1}, dict[str, float]), isinstance(None, int | None)
     (True, False, True)

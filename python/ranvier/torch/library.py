@@ -13,6 +13,7 @@ __all__ = [
     "register_torch_dispatch", "register_vmap", "triton_op",
 ]  # fmt: skip
 
+# The names of devices that programs give, and the dispatch keys under which kernels are kept.
 _KEYS = {"default": BELOW[1], "cpu": "CPU", "meta": "Meta", "": BELOW[3]}
 
 
@@ -60,12 +61,13 @@ class Library:
         self.impl(op_name, fn, "Meta")
 
     def _destroy(self) -> None:
-        """Takes back what it has defined."""
+        """Remove the operators that this library has defined."""
         for overload in self._made:
             packets.pop(overload._schema.name, None)
 
 
 def _set_kernel(op: Any, key: str, fn: Any) -> None:
+    """Give an operator its kernel for a device or dispatch key; `fallthrough_kernel` removes it."""
     overload, key = overload_of(op), _KEYS.get(key, key)
     if fn is fallthrough_kernel:
         overload.kernels.pop("Autograd" if key.startswith("Autograd") else key, None)
@@ -74,7 +76,7 @@ def _set_kernel(op: Any, key: str, fn: Any) -> None:
 
 
 def fallthrough_kernel(*args: Any, **settings: Any) -> Any:
-    """Given to `Library.impl`: no kernel of that key."""
+    """A mark for `Library.impl`, which then removes the kernel of that key; it is not called."""
     raise NotImplementedError("[fallthrough_kernel] got a call; expected to be given to Library.impl")
 
 
@@ -126,7 +128,7 @@ impl_abstract = register_fake
 
 
 def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None) -> None:
-    """Gives an operator its gradient, `backward(ctx, *grads)`, and what it keeps for it.
+    """Gives an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves what that needs in ctx.
 
     >>> import ranvier as rv
     >>> @custom_op("mine::cube", mutates_args=())
@@ -153,17 +155,18 @@ def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, l
 
 
 def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
-    """Nothing: an op of a library computes in the dtypes that it gets, in blocks of `autocast`, too."""
+    """Accepted without effect: also in blocks of `autocast` an operator computes in the dtypes that it
+    gets."""
     overload_of(op)
 
 
 def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
-    """Nothing is kept: `func.vmap` is refused by an operator's function that it cannot batch."""
+    """Accepted without effect: `func.vmap` batches the ops in an operator's function, or refuses them."""
     return func if func is not None else lambda function: function
 
 
 def register_torch_dispatch(op: Any, kind: Any, func: Any = None, /, *, lib: Any = None) -> Any:
-    """Nothing is kept: no operation looks for __torch_dispatch__."""
+    """Accepted without effect: no operation looks for __torch_dispatch__."""
     return register_vmap(op, func)
 
 
@@ -173,7 +176,7 @@ def get_ctx() -> Any:
 
 
 class CustomOpDef:
-    """What `custom_op` gives: a call runs the function."""
+    """The result of `custom_op`: a call runs the function."""
 
     def __init__(self, overload: OpOverload, function: Any) -> None:
         self._opoverload, self._init_fn = overload, function

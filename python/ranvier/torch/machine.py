@@ -1,4 +1,4 @@
-"""What programs ask of PyTorch's build and of its devices: __config__, torch.cpu, torch._C."""
+"""Answers to questions about PyTorch's build and its devices: __config__, torch.cpu, torch._C."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
-OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # of amp.grad_scaler
-fill_uninitialized_memory = True  # of torch.utils.deterministic
+OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # torch.amp.grad_scaler has it
+fill_uninitialized_memory = True  # torch.utils.deterministic has it
 
 
 def show() -> str:

@@ -152,14 +152,14 @@ def index_reduce(
 
 
 def is_nonzero(input: Any) -> bool:
-    """Whether the one element is not 0."""
+    """True if the one element is not 0."""
     if input.numel() != 1:
         raise RuntimeError(f"[is_nonzero] got {input.numel()} elements; expected 1")
     return bool(input.item() != 0)
 
 
 def is_set_to(input: Any, tensor: Any) -> bool:
-    """Whether both have the same elements of the same memory."""
+    """True if both have the same elements of the same memory."""
     return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
 
 

@@ -98,11 +98,11 @@ class ProcessContext:
 
 
 def _run(fn: Any, i: int, args: tuple[Any, ...], error_file: str) -> None:
-    """What a process does: the function, or its error's traceback to the file."""
+    """The body of a process: calls the function, and writes the traceback of an error to the file."""
     try:
         fn(i, *args)
     except KeyboardInterrupt:
-        pass  # of the parent
+        pass  # Ctrl-C is the parent's to handle
     except Exception:
         _Path(error_file).write_text(_traceback.format_exc())
         _sys.exit(1)

@@ -1,4 +1,5 @@
-"""Where the names of PyTorch's modules are in this library. `absent.py` has those that stay out.
+"""The tables of PyTorch's modules and names, with their places in this library. `absent.py` has those that
+stay out.
 
 A row of a table is `value | names`. `a.{b c}` is short for a.b and a.c, and a module that begins with a point
 is one of ranvier. A module of PyTorch has, in this order, the names of `OTHERS`, of the file that `FILES`

@@ -120,6 +120,7 @@ class _Node(TakesHalves):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
+        """The gradients, by the function that `register_autograd` was given."""
         if ctx.op.backward is None:
             raise RuntimeError(
                 f"Trying to backward through {ctx.op} but no autograd formula was registered. "
@@ -313,7 +314,7 @@ def _packet(name: str) -> OpOverloadPacket:
 
 def overload_of(op: Any) -> OpOverload:
     """The operator of a name, an overload, a packet or what `custom_op` gives."""
-    op = getattr(op, "_opoverload", op)  # of what `custom_op` gives
+    op = getattr(op, "_opoverload", op)  # the overload of a result of `custom_op`
     if isinstance(op, OpOverload):
         return op
     name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(

@@ -1,4 +1,4 @@
-"""What optimizers of other libraries take from torch.optim.optimizer; torch._foreach_*; SparseAdam."""
+"""Names of torch.optim.optimizer that optimizers of other libraries import; torch._foreach_*; SparseAdam."""
 
 from __future__ import annotations
 

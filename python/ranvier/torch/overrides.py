@@ -23,7 +23,7 @@ get_default_nowrap_functions = dispatch.nowrap
 
 
 def has_torch_function(relevant_args: Iterable[Any]) -> bool:
-    """Whether a mode, or one of the arguments, may take over a call."""
+    """True if a mode, or one of the arguments, may take over a call."""
     return _core._modes_are_asked() or any(_core._has_hook(x) for x in relevant_args)
 
 
@@ -37,7 +37,8 @@ has_torch_function_unary = has_torch_function_variadic
 def handle_torch_function(
     public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """What a function gives that asks its arguments. Raises TypeError where none of them has an answer."""
+    """The result of a function by the `__torch_function__` of its arguments. Raises TypeError where none of
+    them has an answer."""
     relevant_args = tuple(relevant_args)
     found = _core._overriding(relevant_args, 0)
     kinds = [type(x) for x in found] + list(
@@ -63,12 +64,12 @@ def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..
 
 
 def is_tensor_like(value: Any) -> bool:
-    """Whether it is a Tensor or an object with a `__torch_function__`."""
+    """True for a Tensor or an object with a `__torch_function__`."""
     return is_tensor(value) or hasattr(value, "__torch_function__")
 
 
 def is_tensor_method_or_property(func: Any) -> bool:
-    """Whether a function that `__torch_function__` is given is one of Tensor's."""
+    """True if a function that `__torch_function__` is given is one of Tensor's."""
     kinds = (_core.PublicMethod, _core.PublicAttribute)
     return isinstance(func, kinds) or type(getattr(func, "__self__", None)) in kinds
 
@@ -85,6 +86,7 @@ def resolve_name(func: Any) -> str | None:
 
 @functools.cache
 def _functions(modes_only: bool) -> dict[Any, list[Any]]:
+    """The functions and methods that ask modes, or also classes, by the module or class that has them."""
     dispatch.activate()
     found: dict[Any, list[Any]] = {}
     for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):

@@ -36,7 +36,7 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
         return args[0].imag == 0
     if name == "where":
         return _by_parts(args[1:], lambda xs: function(args[0], *xs))
-    if name in ("constant_", "zeros_"):  # of nn.init
+    if name in ("constant_", "zeros_"):  # functions of nn.init
         with rv.no_grad():
             return args[0].fill_(*args[1:])
     if name in ("dot", "outer", "bmm", "mm", "mv"):

@@ -65,7 +65,7 @@ def _pairs(x: Any) -> Any:
 
 
 def _numbers(x: Any) -> Any:
-    """What is given, with complex numbers, on the tape views of them, for their parameters."""
+    """The argument with complex numbers in place of their parameters; on the tape views of these."""
     if isinstance(x, PairParameter):
         with switched_off(2):
             return view_as_complex(x[...])

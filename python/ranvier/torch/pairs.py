@@ -17,8 +17,8 @@ import numpy as np
 
 import ranvier as rv
 
-# what complex numbers have as their parts do, along the same arguments: views, in another order, of another
-# shape or of some elements; and new numbers
+# Methods that complex numbers have as their parts do, with the same arguments: views in another order, of
+# another shape or of some elements, and methods that make new numbers.
 _ORDERS = frozenset({"movedim", "permute", "swapaxes", "t", "transpose"})
 _FORMS = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
 _OTHERS = "broadcast_to chunk diagonal expand narrow select split unbind unfold"
@@ -29,7 +29,7 @@ _NEW = """
 
 
 class Parts(NamedTuple):
-    """Of a number, or of a real tensor and zeros."""
+    """The real and the imaginary part of a number, or a real tensor and zeros."""
 
     real: Any
     imag: Any
@@ -49,7 +49,7 @@ def _assigned(function: Callable[[Any, Any], Any]) -> Any:
     return lambda self, other: self._set(function(self, other))
 
 
-_OF_A_PART = ("device", "dim", "is_meta", "numel", "size")  # those of complex numbers, too
+_OF_A_PART = ("device", "dim", "is_meta", "numel", "size")  # answered by the real part
 
 
 class Complex:
@@ -62,7 +62,7 @@ class Complex:
     [(3-4j)]
     """
 
-    _kind = rv.Tensor  # what files have it as
+    _kind = rv.Tensor  # the class that files name
 
     def __init__(self, pair: Any, conjugate: bool = False) -> None:
         self._pair, self._conjugate = pair, conjugate
@@ -80,7 +80,8 @@ class Complex:
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     H = property(lambda self: self.T.conj())
     is_sparse = is_cuda = is_quantized = is_nested = False
-    # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
+    # isinstance(z, Tensor) is true in programs, but not in this library, whose functions expect of a Tensor
+    # that it has a NumPy array.
     __class__ = property(
         lambda self: (
             Complex if sys._getframe(1).f_globals.get("__name__", "")[:8] == "ranvier." else rv.Tensor
@@ -375,7 +376,7 @@ def as_complex(x: Any, like: Any = None) -> Any:
     if type(x) in (Complex, Parts):
         return x
     if rv.is_tensor(x) and x.is_complex():
-        return x[...]  # of a parameter
+        return x[...]  # a parameter as a tensor
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
         return Complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):
@@ -384,7 +385,7 @@ def as_complex(x: Any, like: Any = None) -> Any:
 
 
 def product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-    """A product of two, of numbers of which one is complex."""
+    """function(a, b) for a function that is linear in both, such as a product; one of them is complex."""
     if _is_real(b):
         return of_parts(function(a.real, b), function(a.imag, b))
     b = as_complex(b)

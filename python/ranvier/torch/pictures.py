@@ -117,6 +117,7 @@ def decode_gif(data: Tensor) -> Tensor:
 
 
 def _encoded(name: str, data: Tensor, **settings: Any) -> Tensor:
+    """The bytes of an image file of a tensor (c, h, w), as a tensor."""
     import PIL.Image
 
     if data.dtype != rv.uint8:

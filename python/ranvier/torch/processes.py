@@ -1,4 +1,4 @@
-"""What torch.distributed has besides this library's collective calls, and the stores of `store.py`."""
+"""Names of torch.distributed besides this library's collective calls and the stores of `store.py`."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ _all_gather_base, _reduce_scatter_base = all_gather_into_tensor, reduce_scatter_
 
 
 class Placement:
-    """How a tensor is divided among processes in PyTorch: made and compared; nothing is divided here."""
+    """The division of a tensor among processes, as PyTorch describes it; nothing is divided here."""
 
     def is_shard(self, dim: int | None = None) -> bool:
         return isinstance(self, Shard) and dim in (None, self.dim)

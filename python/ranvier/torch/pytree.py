@@ -134,7 +134,7 @@ def treespec_dict(mapping: Any = (), **specs: TreeSpec) -> TreeSpec:
 
 
 class NodeDef(NamedTuple):
-    """What makes the objects of a class nodes."""
+    """The functions by which the objects of a class are flattened and made again."""
 
     flatten_fn: Callable[[Any], tuple[Any, Any]]
     unflatten_fn: Callable[[Any, Any], Any]
@@ -208,12 +208,12 @@ def is_namedtuple_instance(obj: Any) -> bool:
 
 
 def is_namedtuple(obj: Any) -> bool:
-    """Whether an object is a named tuple, or a class of them."""
+    """True if an object is a named tuple, or a class of them."""
     return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
 
 
 def is_structseq_class(cls: Any) -> bool:
-    """Whether a class is one of C's named tuples, as `time.struct_time`."""
+    """True if a class is one of C's named tuples, as `time.struct_time`."""
     return isinstance(cls, type) and cls.__bases__ == (tuple,) and hasattr(cls, "n_unnamed_fields")
 
 
@@ -373,7 +373,7 @@ def keystr(kp: KeyPath) -> str:
 
 
 def key_get(obj: Any, kp: KeyPath) -> Any:
-    """What is at a path."""
+    """The value at a path in an object."""
     for key in kp:
         obj = key.get(obj)
     return obj

@@ -40,15 +40,15 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 class _Line(NamedTuple):
-    """What the bins of all regions read along one axis, one bin after another."""
+    """The pixels that the bins of all regions read along one axis, one bin after another."""
 
-    counts: Array  # of the pixels of a bin: (regions * bins,)
+    counts: Array  # how many pixels each bin reads: (regions * bins,)
     pixels: Array
     weights: Array
 
 
 def _parts(counts: Array) -> tuple[Array, Array]:
-    """Of things that consist of so many parts: the thing of each part, and the part's place in it."""
+    """For things with counts[i] parts each: the thing that each part belongs to, and its place in that."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 
@@ -139,6 +139,7 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
+    """The regions of images (rois) by bins: bilinear samples in each bin, and their mean."""
     if input.dtype in HALVES:
         return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"

@@ -16,7 +16,7 @@ _SQUEEZE = float(np.float32(0.0331))
 
 
 def prepared(a: Any) -> list[Any]:
-    """What :func:`gamma` takes, in the dtype of the concentrations: 1 / a below 1, else 0, and d."""
+    """The arguments of :func:`gamma`, in the dtype of the concentrations a: 1 / a below 1, else 0, and d."""
     one, third = a.dtype.type(1), a.dtype.type(np.float32(1) / np.float32(3))
     with np.errstate(divide="ignore"):
         return [np.where(a < 1, one / a, 0), np.where(a < 1, a + one, a) - third]

@@ -47,7 +47,7 @@ def _is_inner(frame: FrameType) -> bool:
 
 
 def _is_probed(error: BaseException) -> bool:
-    """Whether the program asked with hasattr, getattr or `try`: none of the frames above it saw the error."""
+    """True if the program asked with hasattr, getattr or `try`: none of the frames above it saw the error."""
     traceback, seen = error.__traceback__, 0
     while traceback is not None:
         seen += not _is_inner(traceback.tb_frame)

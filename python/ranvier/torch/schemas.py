@@ -45,7 +45,7 @@ class Argument:
         return self.default_value is not _NONE
 
     def holds(self, value: Any) -> bool:
-        """Whether the argument takes a value: looks at tensors and lists of them."""
+        """True if the argument takes a value; only tensors and lists of them are looked at."""
         kind = re.sub(r"\(.*?\)", "", self.type)
         if value is None and kind.endswith("?"):
             return True
@@ -67,7 +67,7 @@ class Argument:
 
 @dataclass
 class FunctionSchema:
-    """What an operator takes and returns."""
+    """The arguments and results of an operator."""
 
     name: str
     overload_name: str
@@ -83,7 +83,7 @@ class FunctionSchema:
         return self.text
 
     def _unfit(self, args: Sequence[Any], settings: dict[str, Any]) -> str:
-        """What is wrong with arguments, or ""."""
+        """The fault of the arguments, as text; "" for none."""
         places = [a for a in self.arguments if not a.kwarg_only]
         if len(args) > len(places):
             return f"takes {len(places)} positional argument(s) but {len(args)} was/were given. "
@@ -123,7 +123,7 @@ class FunctionSchema:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between the commas outside brackets and texts."""
+    """The parts of a text between commas that are outside of brackets and quoted texts."""
     return [
         part.strip() for part in re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
     ]

@@ -41,7 +41,7 @@ def share_all(module: Module) -> Module:
 
 
 def is_shared(tensor: Any) -> bool:
-    """Whether the values lie in memory that other processes have too."""
+    """True if the values lie in memory that other processes have too."""
     return _owner(tensor._array).ctypes.data in _blocks
 
 

@@ -29,6 +29,7 @@ def istft(input: Any, *args: Any, **settings: Any) -> Any:
 
 
 def _transform(name: str) -> Callable[..., Any]:
+    """The function of torch.fft with this name: ranvier's, with complex numbers in place of pairs."""
     function = getattr(transforms, name)
 
     def call(input: Any, *args: Any, **settings: Any) -> Any:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-_MOST_PARTS, _MOST_BYTES = 2**16, 2**30  # of a message
+_MOST_PARTS, _MOST_BYTES = 2**16, 2**30  # limits of a message
 
 default_pg_timeout = timedelta(seconds=300)
 

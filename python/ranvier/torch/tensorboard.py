@@ -40,7 +40,7 @@ class SummaryWriter:
             log_dir = os.path.join("runs", f"{started}_{socket.gethostname()}{comment}")
         self.log_dir, self.purge_step = os.fspath(log_dir), purge_step
         self._settings = filename_suffix, flush_secs
-        self._others: dict[str, events.EventFile] = {}  # of add_scalars, by folder
+        self._others: dict[str, events.EventFile] = {}  # the files of add_scalars, by folder
         self._file: events.EventFile | None = None
         self._get_file_writer()
 

@@ -59,8 +59,8 @@ def assert_allclose(actual: Any, expected: Any, rtol: Any = None, atol: Any = No
 
 
 class TestCase(unittest.TestCase):
-    """Of `torch.testing._internal.common_utils`: assertEqual compares tensors, and what has them, by
-    assert_close, a tensor also with a number, and all else by ==.
+    """The class of `torch.testing._internal.common_utils`: assertEqual compares tensors, and what has them,
+    by assert_close, a tensor also with a number, and all else by ==.
 
     >>> TestCase().assertEqual({"step": ranvier.tensor(2.0), "name": "Adam"}, {"step": 2, "name": "Adam"})
     """
@@ -87,7 +87,7 @@ run_tests = unittest.main
 
 
 def _difference(actual: Any, expected: Any, **settings: Any) -> str:
-    """What is unlike, or ""."""
+    """The difference as text; "" for none."""
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if set(actual) != set(expected):
             return f"The keys of the mappings do not match: {sorted(actual)} and {sorted(expected)}"
@@ -111,6 +111,7 @@ def _is_sequence(x: Any) -> bool:
 
 
 def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
+    """The text of the error of assert_close for two tensors, arrays or numbers; "" if they are close."""
     a, b = (x.detach() if isinstance(x, ranvier.Tensor) else x for x in (actual, expected))
     plain = [isinstance(x, (int, float, bool)) for x in (a, b)]
     if any(plain) != all(plain) and "relaxed" not in settings:

@@ -39,8 +39,8 @@ class Twister:
     array([0.4962566, 0.7682218], dtype=float32)
     """
 
-    apart = False  # whether the elements to be filled have others between them in memory
-    short = False  # whether they are halves
+    apart = False  # True if there are other elements in memory between those to be filled
+    short = False  # True if they have 16 bits
 
     def __init__(self, seed: int) -> None:
         self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # its seeding is PyTorch's
@@ -182,7 +182,7 @@ class Twister:
 
     @property
     def bit_generator(self) -> Twister:
-        """What has the state."""
+        """The object that has the state."""
         return self
 
     @property
@@ -267,8 +267,8 @@ class _Key(np.ndarray[Any, Any]):
     """The key of a draw, which kernels of this library read, with what PyTorch's numbers come from."""
 
     generator: Generator
-    kept: Any = None  # of a dropout: which elements stay
-    by_memory = False  # whether they are drawn in the order of the input's memory
+    kept: Any = None  # for a dropout: the elements that stay
+    by_memory = False  # True if they are drawn in the order of the input's memory
 
 
 def _in_memory_order(fill: Any) -> Any:
@@ -387,7 +387,7 @@ def _weighted_order(sampler: Any) -> Any:
 
 
 def _start_orders() -> None:
-    """What loaders and samplers draw."""
+    """Makes loaders and samplers draw from this generator, as in PyTorch."""
     data.DataLoader._keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
@@ -395,5 +395,5 @@ def _start_orders() -> None:
     with suppress(ModuleNotFoundError):  # this module stands without that folder
         from ranvier.distributed import parallel
 
-        # of DistributedSampler
+        # the order of DistributedSampler
         vars(parallel).update(permutation=lambda n, seed: Twister(seed).permutation(n))

@@ -25,7 +25,7 @@ _MISSING = ("NAType", "NaTType")  # the types of missing values in pandas
 
 
 def array_like(x: Any) -> bool:
-    """Whether it is data as a whole, and no loader that gives batches."""
+    """True for all data at once; False for a loader that gives batches."""
     methods = ("__array__", "to_numpy", "__dataframe__")
     return isinstance(x, (np.ndarray, Tensor)) or any(hasattr(x, name) for name in methods)
 
@@ -39,7 +39,7 @@ def column_names(x: Any) -> list[Any] | None:
 
 
 def categories(x: Any) -> bool:
-    """Whether it is a series of pandas' dtype "category"."""
+    """True for a series of pandas' dtype "category"."""
     return getattr(getattr(x, "dtype", None), "categories", None) is not None
 
 
@@ -90,14 +90,14 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it is None, NaN or pandas' NA."""
+    """True for None, NaN and pandas' NA."""
     if value is None or type(value).__name__ in _MISSING:
         return True
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def is_date(dtype: Any) -> bool:
-    """Whether a column's dtype, of any library, is one of dates, times, durations or periods."""
+    """True if a column's dtype, of any library, is one of dates, times, durations or periods."""
     if isinstance(dtype, np.dtype):
         return dtype.kind in "mM"
     return str(dtype).lower().startswith(("date", "time", "duration", "period"))
@@ -224,7 +224,7 @@ DATES = ("dates", "durations")
 
 
 def content_of(array: Array) -> str:
-    """What an array without numbers holds; of objects, what the first kind found says."""
+    """The content of an array without numbers, in words; for objects, by the first kind that is found."""
     if array.dtype.kind != "O":
         return _KINDS.get(array.dtype.kind, "objects")
     kinds = set(map(type, array.ravel().tolist()))

@@ -145,8 +145,8 @@ class Checkpoint(Callback):
     Args:
         folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
         every: epochs between checkpoints; the last epoch has one in any case.
-        every_batches, every_seconds: also within an epoch, after so many batches, or so much time since the
-            last one.
+        every_batches, every_seconds: also within an epoch, after this many batches, or this time since the
+            last checkpoint.
         keep: how many of the newest are kept; more than one helps where a disk damages a file.
         best: keep the best model (as `rv.save` writes it).
         monitor, mode: what "best" means, as in EarlyStopping.
@@ -198,7 +198,7 @@ class Checkpoint(Callback):
         self.keep = count("Checkpoint", "keep", keep)
         self.overwrite = overwrite
         self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
-        self._ours = False  # whether the files in the folder are of this run
+        self._ours = False  # True if the files in the folder are of this run
         self._lock: int | None = None  # during a run
 
     @property
@@ -214,6 +214,7 @@ class Checkpoint(Callback):
             self._take_folder()
 
     def _take_folder(self) -> None:
+        """Lock the folder, and remove checkpoints of another run, if that is allowed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock(self.folder)
         present, origin = listed(self.folder), self.trainer.resumed_from
@@ -239,7 +240,7 @@ class Checkpoint(Callback):
             self._save()
 
     def _long_ago(self, batch: int, seconds: float) -> bool:
-        """Whether the last checkpoint is older; the ranks agree on it every 20 batches."""
+        """True if the last checkpoint is older than `seconds`; the ranks agree on it every 20 batches."""
         old = time.monotonic() - self._saved >= seconds
         if not self.trainer.distributed:
             return old

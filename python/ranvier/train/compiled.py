@@ -135,7 +135,7 @@ class CompiledOrEager:
 
     @property
     def replays(self) -> bool:
-        """Whether `run_batches` may run the next call."""
+        """True if `run_batches` may run the next call."""
         return not (self._is_eager or self._eager_calls)
 
     def refuse(self, why: str) -> None:
@@ -172,7 +172,7 @@ class CompiledParts:
         return part
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made again where the trainer has changed."""
+        """The result of `make`, kept until the trainer changes."""
         classes = None if trainer.classes_ is None else len(trainer.classes_)
         settings = trainer.compile, list(trainer.metrics), trainer.settings(), classes
         made_from = trainer.model, trainer.loss, trainer.optimizer, settings

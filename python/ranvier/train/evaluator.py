@@ -129,7 +129,7 @@ class Evaluator:
     def _one(
         self, evaluate: CompiledOrEager, x: Array, y: Array, weights: Array | None
     ) -> tuple[float, Array | None, Array, Array | None]:
-        """What `Measured.add` takes of a batch."""
+        """The arguments of `Measured.add` for a batch."""
         try:
             loss, output = evaluate(x, y, *weighting(weights))
         except (TypeError, ValueError) as error:

@@ -22,9 +22,9 @@ from ranvier.train.losses import link_of, name_of
 
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
-FEW = 100  # With so many samples or more, a share of them tells something.
-FAR = 1000.0  # times the loss of a constant answer: no trained network is there
-EPOCHS = 3  # From so many epochs on, a loss that is the same in all of them tells something.
+FEW = 100  # from this many samples on, a share of them tells something
+FAR = 1000.0  # a loss this many times that of a constant answer: no trained network has it
+EPOCHS = 3  # from this many epochs on, a loss that is the same in all of them tells something
 _APPLIED_BY_LOSS = (
     (nn.CrossEntropyLoss, nn.Softmax),
     (nn.BCEWithLogitsLoss, nn.Sigmoid),

@@ -1,4 +1,4 @@
-"""What a training run measured, epoch by epoch."""
+"""The measured values of a training run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class History(dict[str, list[float]]):
                 values.append(float("nan"))
 
     def last(self) -> dict[str, float]:
-        """What the last epoch measured; empty before the first."""
+        """The measured values of the last epoch; empty before the first."""
         return {name: values[-1] for name, values in self.items() if name in self._last}
 
     def to_dict(self) -> dict[str, list[float]]:

@@ -23,7 +23,7 @@ _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses that take such targe
 
 @dataclass
 class DataSpec:
-    """What a model and a loss take, and what is known of the data that `fit` was given.
+    """The data that a model and a loss take, and what is known of the data that `fit` was given.
 
     Attributes:
         model, loss: of the Trainer.

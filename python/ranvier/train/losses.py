@@ -1,4 +1,4 @@
-"""What a Trainer knows of its loss: the link to probabilities, the loss of a batch and over an epoch.
+"""Facts about a loss that a Trainer needs: the link to probabilities, the loss of a batch and of an epoch.
 
 Links: how the output of a classification model becomes probabilities and labels.
 
@@ -161,13 +161,14 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
 
 
 def batch_weight(loss: Any, y: Array, weights: Array | None) -> float:
-    """What the mean of a batch's losses is divided by: what the batch counts among others."""
+    """The divisor of the mean of a batch's losses, by which the batch counts among others."""
     counts = weights if weights is not None else mean_weights(loss, y)
     return float(len(y) if counts is None else counts.sum())
 
 
 def mean_weights(loss: Any, y: Array) -> Array | None:
-    """What each sample counts in the mean of a loss that weights or ignores classes; None where all are 1."""
+    """The weight of each sample in the mean of a loss that weights or ignores classes; None where all are
+    1."""
     kinds = nn.CrossEntropyLoss, nn.NLLLoss
     if not isinstance(loss, kinds) or loss.reduction != "mean" or y.dtype.kind not in "iu":
         return None

@@ -45,7 +45,7 @@ class NonFiniteError(FloatingPointError):
 
 
 class NonFinite:
-    """What one `fit` does about a loss, or parameters, that are not finite.
+    """Handles a loss, or parameters, that are not finite, in one `fit`.
 
     The update of such a batch is not made (`Optimizer._finite`), so the layer is searched with the parameters
     that gave this loss.
@@ -143,7 +143,7 @@ def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
 
 
 def _finite(value: Any) -> bool:
-    """Whether all numbers are finite; of containers, those of all their Tensors."""
+    """True if all numbers are finite; for containers, those of all their Tensors."""
     if isinstance(value, (tuple, list)):
         return all(map(_finite, value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How the data that a Trainer is given become sources: arrays or a loader, and validation data."""
+"""Turns the data that a Trainer is given into sources: arrays or a loader, and validation data."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _require_loader(name: str, x: Any) -> None:
 
 
 def _is_loader(x: Any) -> bool:
-    """Whether it gives batches, and is no array."""
+    """True for an object that gives batches, and is no array."""
     return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
 
 

@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def _description(self) -> dict[str, Any]:
-        """What a run must have in common with this one to resume it: made where a checkpoint needs it."""
+        """The facts that another run must have in common with this one to resume it, for a checkpoint."""
         return describe(self.trainer, self.source, self.valid) | {"first epoch": self.first}
 
     def find(self, path: str | os.PathLike[str]) -> None:
@@ -279,7 +279,7 @@ class Run:
         )
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
-        """What follows batches that the core has run; the last may have a loss that is not finite."""
+        """Counts the batches that the core has run, of which the last may have a loss that is not finite."""
         done, last = ahead.batches.done, float(values[-1])
         penalty = 0.0 if penalties is None else float(penalties[-1])
         failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
@@ -301,7 +301,7 @@ class Run:
     # --- what other processes change
 
     def _is_stopped(self) -> bool:
-        """Whether no further epoch begins."""
+        """True if no further epoch begins."""
         return self.trainer.stop_training
 
     def _epoch_ended(self) -> None:

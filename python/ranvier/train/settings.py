@@ -162,7 +162,7 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
 
 @functools.cache
 def _of_two(kind: Any) -> bool:
-    """Whether it is a loss of an output and a target."""
+    """True for a loss of an output and a target."""
     return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Where batches come from: arrays, or a loader of the user."""
+"""Sources of batches: arrays, or a loader of the user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ahead:
         return passes
 
     def targets(self) -> Array:
-        """Of the batches that are done."""
+        """The targets of the batches that are done."""
         return self._done(self.y)
 
     def _done(self, array: Array) -> Array:
@@ -96,7 +96,7 @@ class Source:
         raise NotImplementedError
 
     def samples(self, x: Array) -> int:
-        """Of the batch that was given last, with these x."""
+        """The number of samples of the batch that was given last, with these x."""
         return len(x)
 
     def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
@@ -116,7 +116,7 @@ class Source:
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
-        """What a resumed run must have in common, as plain values."""
+        """The facts that a resumed run must have in common, as plain values."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -186,7 +186,7 @@ class ArraySource(Source):
         return gather(data.x, chosen), gather(data.y, chosen), weights
 
     def _here(self, number: int) -> slice:
-        """Where the samples of a batch are in the order of the pass."""
+        """The places of the samples of a batch in the order of the pass."""
         return slice(number * self.batch_size, min((number + 1) * self.batch_size, len(self.data.x)))
 
     def ahead(self, passes: int = 1) -> Ahead | None:

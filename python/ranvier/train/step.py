@@ -277,7 +277,7 @@ class TrainingStep:
         return loss.detach(), output.detach() if measured else None
 
     def after(self, loss: Tensor, scale: Tensor | bool, updates: bool) -> Tensor | None:
-        """What follows the gradients: penalty, clipping and the update; returns the penalty.
+        """The part of a step after the gradients: penalty, clipping and the update; returns the penalty.
 
         scale: what the gradients of all batches of an update are multiplied by, False where there is one.
         """
@@ -292,6 +292,7 @@ class TrainingStep:
     def loss_of(
         self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
     ) -> Tensor:
+        """The loss of a batch, with the errors of outputs that do not fit the classes."""
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             raise ValueError(
                 f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "
@@ -356,7 +357,7 @@ class TrainingStep:
             self._batches, self._weight = 0, 0.0
 
     def expect(self, steps: int) -> None:
-        """So many steps come in this fit; 0 where that is not known."""
+        """The number of steps of this fit; 0 where it is not known."""
         if self._reduce is None:
             self.compiled.expect(steps)
 
@@ -367,7 +368,7 @@ class TrainingStep:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there are gradients that no update has used."""
+        """True if there are gradients that no update has used."""
         return self._batches > 0
 
     def _scale(self) -> float:

@@ -328,7 +328,7 @@ class Trainer(checked.Settings):
     # --- for the run and its callbacks
 
     def settings(self) -> dict[str, Any]:
-        """How steps are taken, as plain values: what a resumed run must have in common."""
+        """The settings of steps as plain values, which a resumed run must have in common."""
         names = ["l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value"]
         names += ["precision"] * (self.precision is not None)
         names += ["distributed", "shards", "deterministic"] * self.distributed
@@ -380,7 +380,7 @@ class Trainer(checked.Settings):
             return Evaluator(self, self._parts).output(name, batches)
 
     def _current_spec(self, first: bool = False) -> DataSpec:
-        """What is known of the data, for the model and loss of now; the first `fit` finds it anew."""
+        """The DataSpec for the present model and loss; the first `fit` finds it anew."""
         spec = DataSpec(self.model, self.loss) if first else self._spec
         integers = spec.integers if spec.model is self.model else None
         now = {"model": self.model, "loss": self.loss, "on_nonfinite": self.on_nonfinite}

@@ -1,3 +1,5 @@
+// The gradient to the input of a convolution with few pixels (columns.h): all pixels of dy are multiplied by
+// all weights at once, one matrix product; then each row of dx is summed from the products.
 #include "kernels/conv2d/columns/columns.h"
 
 #include <cmath>

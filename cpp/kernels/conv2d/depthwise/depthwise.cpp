@@ -130,7 +130,7 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
 }
 
-// Whether the output is large, and made of whole cache lines.
+// True if the output is large, and made of whole cache lines.
 template <class T>
 bool Depthwise<T>::streams() const {
   constexpr int64_t line = 64 / sizeof(T), kLarge = 16 << 20;

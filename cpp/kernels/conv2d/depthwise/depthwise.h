@@ -27,7 +27,8 @@ bool is_depthwise(const Conv2dGeometry& geometry, const X& x, const Y& y) {
   return geometry.groups > 1 && geometry.groups == x.shape[1] && geometry.groups == y.shape[1];
 }
 
-// The passes over a row of outputs.
+// The passes over a row of outputs. A pass computes the outputs that use the same taps: forward all of them;
+// in a gradient to the input of stride s there are s groups of them, the phases.
 class DepthwiseColumns {
  public:
   // Takes its memory; build() fills it. both_phases: see DepthwiseKernels.
@@ -39,13 +40,14 @@ class DepthwiseColumns {
 
  private:
   AxisGeometry g_;
-  bool both_;  // phases in one pass
+  bool both_;  // both phases of stride 2 in one pass
   int64_t count_;
   DepthwisePass* passes_;
   DepthwiseTap* taps_;
 };
 
-// Channels in vectors, and ranges of them that threads share.
+// Channels in blocks of one vector each, and chunks of blocks that threads share. The last block overlaps the
+// one before, where the channels are no whole vectors.
 template <class T>
 struct DepthwiseBlocks {
   explicit DepthwiseBlocks(int64_t channels);
@@ -103,7 +105,7 @@ class DepthwiseWeight {
   AxisGeometry rows_;
   DepthwiseColumns columns_;
   T *sums_, *bias_sums_;  // [part][block][tap][in][lanes], [part][block][lanes]
-  int64_t* x_first_;      // with pick_: see DepthwiseWeightRow
+  int64_t* x_first_;      // with pick_, for groups of several channels: see DepthwiseWeightRow
   void* pick_;            // or null
   DepthwiseRowTap* row_taps_;
 };
@@ -134,8 +136,8 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// Whether images come from memory, and are prefetched: of what the last cache holds, prefetches take more
-// time than they save. times: of the least size for that.
+// True if images come from memory, and are prefetched: of what the last cache holds, prefetches take more
+// time than they save. times: multiplies the least size for that.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y, int64_t times = 1) {
   constexpr int64_t kFar = 16 << 20;
@@ -143,8 +145,8 @@ bool is_far(const X& x, const Y& y, int64_t times = 1) {
   return bytes > times * std::min(caches.l3 / 2, kFar);
 }
 
-// Where the gradient to the weight is computed as that of a depthwise convolution. With several inputs, other
-// algorithms take less time for taps that do not slide.
+// True if the gradient to the weight is computed as that of a depthwise convolution. With several inputs,
+// other algorithms take less time for taps that do not slide.
 template <class T>
 bool is_depthwise(const Conv2dBackwardWeight<T>& c) {
   const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;

@@ -44,7 +44,7 @@ struct DepthwiseRow {
   int64_t channels, first_block, last_block;
   const T* y_next;     // or null
   const T* x_next[2];  // what the next row will be the first to use, to be prefetched: y_next if not null,
-  int new_rows;        // and so many of x_next, if any
+  int new_rows;        // and this many of x_next, if any
   int64_t panel;       // taps * lanes: from one block's weights, [tap][lanes], to the next
 };
 
@@ -74,7 +74,7 @@ struct DepthwiseWeightRow : DepthwiseRow<T> {
 
 template <class T>
 struct DepthwiseKernels {
-  int64_t both_phases;  // 3, 5 ... up to so many taps slide over both phases of stride 2; or 0
+  int64_t both_phases;  // 3, 5 ... up to this many taps slide over both phases of stride 2; or 0
   bool streams;         // can store past the caches
   void (*forward)(const DepthwiseForwardRow<T>&);
   void (*weight)(const DepthwiseWeightRow<T>&);

@@ -231,6 +231,7 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   }
 }
 
+// Adds to all taps' sums the products of Q outputs from t on with the inputs that they met.
 template <class T, bool kPick = false>
 static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
@@ -329,6 +330,7 @@ static void forward(const DepthwiseForwardRow<T>& d) {
   }
 }
 
+// DepthwiseKernels::weight: a row of dy, Q outputs at a time; at its edges taps are checked.
 template <class T>
 static void weight(const DepthwiseWeightRow<T>& d) {
   const DepthwisePass& pass = *d.pass;

@@ -20,7 +20,7 @@ Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
   chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.tile_rows), 1);
 }
 
-// Whether results are stored past the caches: the output is large, and each panel's part of a pixel is whole
+// True if results are stored past the caches: the output is large, and each panel's part of a pixel is whole
 // cache lines.
 template <class T>
 bool Correlator<T>::streams() const {

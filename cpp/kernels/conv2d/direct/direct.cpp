@@ -11,7 +11,7 @@
 namespace ranvier {
 namespace {
 
-// Whether groups have so few channels that a vector holds the outputs of several, and another their inputs.
+// True if groups have so few channels that a vector holds the outputs of several, and another their inputs.
 // With more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
 template <class T>
 bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
@@ -20,7 +20,7 @@ bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   return p.geometry.groups > 1 && fits && kernels.grouped && p.algorithms.has(ConvAlgorithm::grouped);
 }
 
-// Whether one vector has a group's outputs, for which the input is read as often as the weights are
+// True if one vector has a group's outputs, for which the input is read as often as the weights are
 // multiplied, and taps that follow one another meet pixels that do. Many segments of one channel would not
 // stay in L1. Without groups conv2d_pool, whose tiles of windows need the usual order of products, has to
 // give the same bits.
@@ -297,7 +297,7 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
   }
 }
 
-// What the tiles of a panel in a region have in common.
+// The values that all tiles of a panel in a region have.
 template <class T>
 __attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(const Region& region,
                                                                               int64_t panel, const Taps& taps,

@@ -55,7 +55,7 @@ bool keeps_pixels(const Correlation<T>& p) {
   return p.geometry.keeps_pixels(p.w.shape[2], p.w.shape[3], p.x.shape, p.y.shape);
 }
 
-// Whether the channels of pixels, and pixels, follow one another without gaps.
+// True if the channels of pixels, and pixels, follow one another without gaps.
 template <class T>
 bool is_dense(const TensorView<T>& x) {
   const int64_t *n = x.shape, *st = x.strides;
@@ -74,11 +74,11 @@ void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X&
   }
 }
 
-// Whether input channels fill more lanes than output channels would.
+// True if input channels fill more lanes than output channels would.
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps);
 
-// What the lanes of a vector are.
+// The meaning of the lanes of a vector.
 enum class SumForm {
   panels,  // output channels; the rows of a tile are any pixels
   shared,  // the same, of pixels side by side, which share the inputs that the taps of a row meet
@@ -137,7 +137,7 @@ class DirectSum {
   const int tile_rows;  // at most
   const PixelRows<T> x;
   const Axis rows, columns;
-  int64_t images_at_once, panels_at_once;  // so many stay in L2
+  int64_t images_at_once, panels_at_once;  // this many stay in L2
   bool packs_late;                         // each group of panels just before its tiles, into L2
 
  private:

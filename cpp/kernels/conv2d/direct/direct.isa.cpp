@@ -45,6 +45,7 @@ template <class T>
 constexpr int kWideRows = kWidths<T> > 2 ? TileHeights<T>::of[kWidths<T> - 1][TileHeights<T>::kCount - 1] : 0;
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
+// Finishes and stores a tile: with a bias and ReLU, or added to c, of whole vectors; else by store_general().
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
@@ -208,6 +209,7 @@ static __attribute__((noinline)) void store_rows(const ConvTile<float>& t, const
   }
 }
 
+// ConvKernels::shared: each input is read once, and multiplied by all taps that meet it.
 template <int kRows>
 static void shared_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>;
@@ -248,7 +250,7 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
   return nullptr;
 }
 
-// Rows one after another, in tiles of one vector. Null: no code for so many.
+// Rows one after another, in tiles of one vector. Null: no code for this many.
 template <class T, int kRows>
 static void consecutive_tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][1] = {};
@@ -259,6 +261,7 @@ static void consecutive_tile(const ConvTile<T>& t) {
   store_general<T>(t, spilled, lanes<T>);
 }
 
+// The function for tiles of this many rows that are consecutive in memory; null where there is none.
 template <class T>
 static auto consecutive([[maybe_unused]] int rows) -> void (*)(const ConvTile<T>&) {
 #if RANVIER_VECTOR_REGISTERS >= 32

@@ -11,7 +11,8 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 constexpr bool kHasHalf = RANVIER_HAS_HALF && sizeof(T) == sizeof(float);
 #if RANVIER_HAS_HALF
-// of half a vector and of a vector and a half; of fewer rows than 6 the tiles of whole vectors are as fast
+// The rows of the tiles of half a vector, and of a vector and a half. With fewer than 6 rows the tiles of
+// whole vectors are as fast.
 constexpr int kHalfRows[2][3] = {{8, 12, 14}, {8, 12, kPairedRows}};
 
 template <int kRows>
@@ -20,6 +21,7 @@ RANVIER_INLINE void prefetch_rows(const ConvTile<float>& t) {
   for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
 }
 
+// acc[i] += kSteps products: a[i][at + u] times half a vector of b.
 template <int kRows, int kSteps>
 RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
                                   half_vec (&acc)[kRows]) {
@@ -96,6 +98,7 @@ RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&ac
   }
 }
 
+// A tile of a vector and a half, by pairs of rows; the results go through `spilled` to c.
 template <int kRows>
 static void row_pairs_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>, kWidth = L + L / 2;

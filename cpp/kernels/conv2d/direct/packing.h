@@ -1,4 +1,5 @@
-// Weights to panels, and sums of panels back to weights. Included by direct.isa.cpp only.
+// Copies weights to panels, the order in which a tile reads them, and sums of panels back to the order of
+// weights: the functions pack_panel and combine of ConvKernels (tile.h). Included by direct.isa.cpp only.
 #pragma once
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/matmul/packing.h"
@@ -7,10 +8,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Squares of up to lanes output channels x up to lanes consecutive elements of w are transposed in registers.
-// Element e is tap e % taps of channel first + e / taps. opaque() keeps the compiler from computing all
-// addresses of a square in advance. What lies `ahead` of the elements is prefetched: rows of w are in pages
-// of their own, at whose ends hardware prefetchers stop.
+// Packs `elements` consecutive elements of w for each output channel, from input channel `first` on: element
+// e is tap e % taps of channel first + e / taps. Squares of `lanes` output channels (o) x `lanes` elements
+// (e) are transposed in registers; no and ne are how many of either there are. opaque() keeps the compiler
+// from computing all addresses of a square in advance. What lies `ahead` of the elements is prefetched: rows
+// of w are in pages of their own, at whose ends hardware prefetchers stop.
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
@@ -25,7 +27,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
       const T* from = w + o * stride + e;
       int64_t tap = e % taps;
       T* to = begin + tap * tap_step + (first + e / taps) * width + o;
-      if (ne == 1) {  // as the last one of odd squares of taps
+      if (ne == 1) {  // no square: such as the last element of 3 x 3 taps
         store(to, vec<T>{});
         for (int i = 0; i < no; ++i, from = opaque(from + stride)) to[i] = *from;
         continue;

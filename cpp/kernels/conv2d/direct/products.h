@@ -1,4 +1,5 @@
-// The products of a tile of the direct sum. Included by direct.isa.cpp only.
+// The inner loops of a tile of the direct sum: acc[row][vector] += a[row] * b, over all segments of a
+// ConvTile (tile.h), for rows whose pointers are kept in several ways. Included by direct.isa.cpp only.
 #pragma once
 #include <type_traits>
 
@@ -8,7 +9,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// kSteps products of each row, one after another.
+// kSteps products of each row, one after another: element `at` + u of each row by the vectors of b at u *
+// step_b.
 template <class T, int kRows, int kVectors, int kSteps>
 RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
                                    vec<T> (&acc)[kRows][kVectors]) {
@@ -30,7 +32,7 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   }
 }
 
-// What kSteps products prefetch: each of its lines once. More prefetches delay the loads.
+// The prefetches of kSteps products: each line once. More prefetches delay the loads.
 template <int kSteps>
 RANVIER_INLINE const char* prefetch_steps(const char* fetch, int64_t step) {
   constexpr int kLine = 64;
@@ -76,8 +78,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
-// The same where the second row of each pair is at the same distance from the first: it has the pointer of
-// the first and an index of its own. All fit into registers.
+// multiply() where rows are in pairs, and the second row of each pair is at the same distance (row_step) from
+// the first: it has the pointer of the first and an index of its own. All pointers fit into registers.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   const T* a[(kRows + 1) / 2];
@@ -108,8 +110,8 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRow
   }
 }
 
-// The same in tiles one vector wide, of channels and weights that follow one another: four products at a
-// time.
+// multiply_wide_pairs() for tiles one vector wide, whose channels and weights follow one another: four
+// products at a time.
 template <class T, int kRows>
 RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
   constexpr int kSteps = 4, L = lanes<T>;

@@ -1,3 +1,4 @@
+// Chooses the tiles of a row whose pixels share inputs: see shared_row.h.
 #include "kernels/conv2d/direct/shared_row.h"
 
 namespace ranvier {

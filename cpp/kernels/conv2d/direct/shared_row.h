@@ -8,12 +8,12 @@ namespace ranvier {
 
 struct SharedRow {
   int64_t rows, tiles, width;  // pixels of a tile, tiles, pixels in all
-  bool first, last;            // whether they have a pixel to the left of the class, and one to the right
+  bool first, last;            // true if they have a pixel to the left of the class, and one to the right
 };
 
-// How the pixels of a row are divided into tiles that share inputs; no rows: they are not. A first and a last
-// pixel that lack the outermost tap are a class of their own each, and part of these tiles where that takes
-// less.
+// The division of the pixels of a row into tiles that share inputs; none if it has no rows. A first and a
+// last pixel that lack the outermost tap are a class of their own each, and part of these tiles where that
+// takes less.
 SharedRow shared_row(const Axis& columns);
 
 }  // namespace ranvier

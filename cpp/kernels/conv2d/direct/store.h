@@ -1,4 +1,4 @@
-// How the sums of a tile of the direct sum are finished and stored. Included by the levels' files only.
+// Finishes and stores the sums of a tile of the direct sum. Included by the levels' files only.
 #pragma once
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/norm/channel_line.h"

@@ -47,8 +47,8 @@ struct ConvTile {
   const void* pick;
   int reach;
   const char* fetch = nullptr;  // prefetched meanwhile: what a later tile will read,
-  int64_t fetch_step = 0;       // so many bytes for each product
-  int64_t ahead = 0;            // dots(): prefetches so many elements after each vector
+  int64_t fetch_step = 0;       // this many bytes for each product
+  int64_t ahead = 0;            // dots(): prefetches this many elements after each vector
 };
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.

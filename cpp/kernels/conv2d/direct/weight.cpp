@@ -1,4 +1,4 @@
-// Which pixels, taps and channels a tile of the gradient to the weight has, and how the partial sums join.
+// Chooses the pixels, taps and channels of the tiles of the gradient to the weight, and joins partial sums.
 #include "kernels/conv2d/direct/weight.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, b
   return kernels.rows(panels.columns(0));
 }
 
-// Whether the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
+// True if the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
 // of few channels, but at the edges of images regions have few pixels.
 template <class T>
 bool tiles_by_tap(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels) {
@@ -107,6 +107,7 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
   }
 }
 
+// Adds the products of a chunk of rows of dy to the sums of a panel: by taps (units), or by regions.
 template <class T>
 void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel,
                                        Range units) const {
@@ -131,6 +132,7 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
   }
 }
 
+// Copies the panel's channels of the chunk's rows of dy, so that vectors of them are contiguous.
 template <class T>
 void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
   const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
@@ -159,6 +161,7 @@ WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::
   return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
 }
 
+// Lists the runs of pixels of a chunk that the job's taps meet; returns their number.
 template <class T>
 int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
                                          bool copied) const {

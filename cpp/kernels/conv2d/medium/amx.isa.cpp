@@ -1,4 +1,5 @@
-// The direct sum's tile for pairs of bfloat16 by AMX, in steps of 16 pairs: see medium.h. Of level v4 alone.
+// The direct sum's tile for pairs of bfloat16 by AMX, in steps of 16 pairs: see medium.h. Compiled for level
+// v4 alone.
 #if RANVIER_PAIRS
 #include "simd/amx.h"
 #include "base/unroll.h"
@@ -42,6 +43,7 @@ static int64_t row_step(const ConvTile<float>& t) {
   return step;
 }
 
+// A tile by AMX: for each 16 pairs of a segment, rows of a and of b are loaded as tiles and multiplied.
 template <class Tiles, bool kWide>
 static void run(const ConvTile<float>& t) {
   constexpr int kWidth = kWide ? kSide : L, kBytes = sizeof(float);

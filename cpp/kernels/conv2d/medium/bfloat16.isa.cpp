@@ -1,4 +1,5 @@
-// The direct sum's tile for pairs of bfloat16: see medium.h. Of level v4 alone.
+// The direct sum's tile for pairs of bfloat16: see medium.h, and ConvTile for the fields. This file is
+// compiled for level v4 alone.
 #if RANVIER_PAIRS
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"
@@ -6,7 +7,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// If kEven, each second row is row_step after the one before, so that all pointers fit into registers.
+// kRows rows of pixels times kVectors vectors of outputs. kEven: each second row of x is row_step after the
+// one before it, so that all pointers fit into registers.
 template <int kRows, int kVectors, bool kEven>
 static void tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>, kStep = kEven ? 2 : 1, kPointers = (kRows + kStep - 1) / kStep;
@@ -49,7 +51,8 @@ static void tile(const ConvTile<float>& t) {
   if (!plain) store_general<float>(t, spilled, kVectors * L);
 }
 
-// The rows that make up for a missing height repeat the last ones, and write nowhere.
+// There are tiles of few heights: a tile of fewer rows is lengthened by rows that repeat its last ones, and
+// whose results go to `nowhere`.
 template <int kVectors>
 static void run(ConvTile<float>& t) {
   constexpr int kPart = kMaxConvRows / 2;

@@ -1,3 +1,6 @@
+// Convolutions of factors rounded to bfloat16 (medium.h). Each run rounds its operands to pairs of bfloat16
+// in the workspace, which take the place of floats, and then runs the direct sum on them. in, out: channels
+// of the input and of the output.
 #include "kernels/conv2d/medium/medium.h"
 
 #include "base/precision.h"
@@ -9,17 +12,19 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kLeast = 16;  // channels and outputs
+constexpr int64_t kLeast = 16;  // of the input and of the output, for a gain
 
-// Pixels of so many elements, apart by a vector more where they would share the sets of L1.
+// The distance of pixels of this many elements: a vector more where all of them would fall into the same sets
+// of the L1 cache.
 int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 : 0); }
 
-// x (n, c, h, w) in memory of pixels `pixel` apart.
+// A view (n, c, h, w) of channels-last memory; `pixel`: elements from one pixel to the next.
 TensorView<const float> images(const float* data, const int64_t* shape, int64_t n, int64_t c, int64_t pixel) {
   const int64_t h = shape[2], w = shape[3];
   return {data, 4, {n, c, h, w}, {h * w * pixel, 1, w * pixel, pixel}};
 }
 
+// The convolution p on pairs: x has half as many channels, w half as many inputs.
 Correlation<float> in_pairs(Correlation<float> p, const float* x, int64_t pixel, const float* w) {
   const int64_t in = p.x.shape[1] / 2, taps = p.w.shape[2] * p.w.shape[3];
   p.x = images(x, p.x.shape, p.x.shape[0], in, pixel);
@@ -32,7 +37,7 @@ Correlation<float> in_pairs(Correlation<float> p, const float* x, int64_t pixel,
   return p;
 }
 
-// Two images of x as one: each pixel of `channels` elements.
+// The gradient to the weights on pairs: x and dy have half as many images, each made of two.
 Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float* x, const float* dy) {
   const int64_t n = ceil_div(c.x.shape[0], 2);
   c.x = images(x, c.x.shape, n, c.x.shape[1], c.x.shape[1]);
@@ -42,7 +47,8 @@ Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float*
   return c;
 }
 
-// Rows of two images, side by side.
+// Rounds images 2 i and 2 i + 1 to image i of `to`, whose elements are pairs: shape (n, c, h, w) is that of
+// `rows`. The last image of an odd number is paired with zeros.
 void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int64_t* shape, float* to) {
   const int64_t images = shape[0], c = shape[1], h = shape[2], w = shape[3], line = c * w;
   const bool dense = rows.stride_w == c;
@@ -58,7 +64,7 @@ void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int6
   }
 }
 
-// Whether the call may be medium, and its sums are long enough for the rounding to pay.
+// True if the call may be medium, and its sums are long enough for the rounding to pay.
 bool is_wide(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
   return algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && in >= kLeast && out >= kLeast;
 }
@@ -87,8 +93,8 @@ MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
       stride_(spread(p.x.shape[1] / 2)),
       sum_(in_pairs(p, pairs_x_, stride_, pairs_w_), carver, threads) {}
 
-// The two input channels of a pair are lines of w: of `taps` elements for each output, or, where inputs are
-// w's first dimension, of those of all outputs.
+// Rounds w (out, in, r, s), or (in, out, r, s) where transposed, to pairs of two input channels. A channel is
+// a line of `length` elements of w: the taps of one output, or, where inputs are the first dimension, of all.
 void MediumSum::round_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = p_.w;
   const bool inputs_first = p_.transposed, dense = is_contiguous(w);
@@ -133,7 +139,7 @@ void MediumSum::run(const Team& team) const {
   });
 }
 
-// Whether sums of pairs of images pay. With few images, a pair that lacks its second image is half empty.
+// A call of one image would have only pairs that lack their second image.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
   return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out) &&

@@ -1,4 +1,5 @@
-// Convolutions of bfloat16: the direct sum on pairs, as matmul's in matmul/pairs.h.
+// Convolutions whose factors are rounded to bfloat16, for rv.set_float32_matmul_precision("medium"): the
+// direct sum (direct/direct.h) on pairs, as matmul's in matmul/pairs.h.
 //
 // Two neighbours along the sum are one element: two channels of x and w in the forward and the gradient to
 // the input, two images of x and dy in the gradient to the weights. So each operand has half as many channels
@@ -26,7 +27,7 @@ class MediumSum : public PacksNothing {
   const Correlation<float> p_;
   const PixelRows<float> x_;
   float *pairs_x_, *pairs_w_;
-  int64_t stride_;  // the distance of pixels
+  int64_t stride_;  // from one pixel of pairs_x_ to the next
   Correlator<float> sum_;
 };
 

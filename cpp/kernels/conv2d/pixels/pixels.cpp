@@ -1,3 +1,5 @@
+// 1x1 convolutions with few channels (pixels.h). Prepares places and weights, then shares out pixels among
+// the threads.
 #include "kernels/conv2d/pixels/pixels.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@ namespace ranvier {
 
 namespace {
 
+// The pixels whose channels fit in one vector.
 int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes / std::max(in, out); }
 
 }  // namespace
@@ -50,6 +53,8 @@ void Pixels::run(const Team& team) const {
   });
 }
 
+// For each lane, which is output k of a pixel in the vector: where its pixel begins in x, its weights, and
+// its bias and norm.
 void Pixels::prepare() const {
   const int64_t lanes = pixel_kernels().lanes, *st = p_.w.strides;
   const int64_t stride_c = st[p_.transposed ? 0 : 1], stride_k = st[p_.transposed ? 1 : 0];
@@ -65,7 +70,7 @@ void Pixels::prepare() const {
 
 namespace {
 
-constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: a chunk stays in L1 for all channels
+constexpr int64_t kChunkElements = 8 << 10;  // elements of x and dy: a chunk stays in L1 for all channels
 
 struct PixelView {
   const float* data;
@@ -154,6 +159,8 @@ void PixelWeight::run(const Team& team) const {
   });
 }
 
+// The sums of a part of the pixels. The operand with more channels is read by vectors, and the channels of
+// the other one meet it in turn.
 void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
   const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
   const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;

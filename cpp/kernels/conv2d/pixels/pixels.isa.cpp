@@ -13,7 +13,8 @@ extern const PixelKernels pixel_kernels_float = {};
 
 #else
 
-// What a vector stores after its last pixel the next one overwrites.
+// PixelKernels::outputs, four vectors of pixels at a time. A vector stores past its last pixel; the next
+// vector overwrites that.
 static void outputs(const PixelOutputs& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4;
   ivec<float> first;
@@ -55,8 +56,8 @@ static void outputs(const PixelOutputs& t) {
   }
 }
 
-// Four chains: a permutation takes as long as a product. Lanes past the last pixel of a vector get any
-// values.
+// PixelKernels::products for kNarrow channels of `narrow`, as four chains: a permutation takes as long as a
+// product. Lanes past the last pixel of a vector get any values.
 template <int kNarrow>
 static void narrow_products(const PixelProducts& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4 / kNarrow;

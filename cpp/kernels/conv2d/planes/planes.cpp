@@ -42,6 +42,8 @@ void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
   }
 }
 
+// Copies the rows of an image that `count` rows of outputs from `first` on read to planes, with zeros as
+// padding.
 void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
                   float* to) const {
   const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
@@ -263,7 +265,7 @@ void Planar::run(const Team& team) const {
   });
 }
 
-// What is computed between two rows goes to the next row's first pixel, which is stored later.
+// Sums that are computed between two rows go to the next row's first pixel, which is stored later.
 void Planar::list_places() const {
   const int64_t pitch = sum_.planes.pitch, columns = sum_.column_axis.out, *st = sum_.problem.y.strides;
   for (int64_t row = 0; row < sum_.band_rows; ++row) {
@@ -273,6 +275,7 @@ void Planar::list_places() const {
   }
 }
 
+// A band of rows of one image: its planes are filled, summed and stored as pixels.
 void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
                       int64_t group) const {
   const Correlation<float>& p = sum_.problem;

@@ -53,7 +53,7 @@ class Planes {
 void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, Range columns, float* to,
                   int64_t pitch, int64_t plane);
 
-// Whether the lanes of a correlation are pixels, and not channels: from all but the sizes of the images.
+// True if the lanes of a correlation are pixels, and not channels: from all but the sizes of the images.
 template <class T>
 bool has_few_channels(const Correlation<T>& problem);
 template <class T>

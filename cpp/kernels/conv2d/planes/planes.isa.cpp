@@ -26,6 +26,7 @@ constexpr int vectors_of(int outs) {
 }
 constexpr int kWeightOuts = 4, kWeightRows = kManyRegisters ? 5 : 3;
 
+// PlanarSums for kOuts output channels: each vector of pixels of a plane is multiplied by all their weights.
 template <int kOuts>
 static void sums(const PlanarSums& t) {
   constexpr int kVectors = vectors_of(kOuts);
@@ -189,7 +190,7 @@ static void store_any(const PlanarStore& t) {
     t.channels - k > 4 ? store_channels<8>(t, k) : store_channels<4>(t, k);
 }
 
-// The last pixels of a row, as `width` channels each with zeros. Of the first `wide` ones, so many may be
+// The last pixels of a row, as `width` channels each with zeros. Of the first `wide` ones, this many may be
 // read.
 static __attribute__((noinline)) void gather(const float* src, int64_t step, int channels, int width,
                                              int64_t pixels, int64_t wide, float* to) {
@@ -287,6 +288,7 @@ static __attribute__((noinline)) void add_lanes(const float* acc, int outs, floa
     for (int j = 0; j < kWeightRows; ++j, acc += kLanes) sums[k * step + j] += reduce_add(load(acc));
 }
 
+// PlanarProducts for kOuts channels of dy and kWeightRows rows of weights; the lanes are added at the end.
 template <int kOuts>
 static void products(const PlanarProducts& t) {
   vec<float> acc[kOuts][kWeightRows] = {};

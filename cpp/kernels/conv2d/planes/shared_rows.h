@@ -45,6 +45,7 @@ RANVIER_INLINE void add_rows(const PlanarRows& t, const float* x, SharedSums& ac
   (add_row<kTaps, kRow>(t, x + kRow * t.pitch, acc), ...);
 }
 
+// y = the sums, [row][pixel], with bias, norm and ReLU.
 static __attribute__((noinline)) void store_rows(const PlanarRows& t, const float* sums, int64_t first) {
   constexpr int kWidth = kSharedVectors * kLanes;
   const vec<float> bias = broadcast<float>(t.bias);
@@ -62,6 +63,7 @@ static __attribute__((noinline)) void store_rows(const PlanarRows& t, const floa
     }
 }
 
+// kSharedRows rows of y, some vectors of pixels at a time; each row of x is loaded once for all of them.
 template <int kTaps>
 static void share_rows(const PlanarRows& t) {
   constexpr int kWidth = kSharedVectors * kLanes;

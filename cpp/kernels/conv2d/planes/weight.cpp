@@ -1,3 +1,5 @@
+// The gradient to the weights of a convolution with few channels (weight.h). Each part of the images has its
+// own sums of the weights' gradient, added at the end.
 #include "kernels/conv2d/planes/weight.h"
 
 #include <algorithm>
@@ -23,7 +25,7 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
   return c;
 }
 
-// Whether x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
+// True if x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
 // channels of dy. With one channel it would wait for the loads, most of which cross lines of cache.
 bool exchanges(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
@@ -132,6 +134,7 @@ bool PlanarWeight::run(const OpenTeam& team) const {
   return !c_.dw.data || all_finite(as_const(c_.dw));
 }
 
+// Adds the products of a part of the images to its sums, for some of the output channels.
 void PlanarWeight::accumulate(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t outs_of_unit = ceil_div(out_, units_);
   const Range outs{units.begin * outs_of_unit, std::min(units.end * outs_of_unit, out_)};
@@ -166,6 +169,7 @@ void PlanarWeight::fill(const Block& b, Range outs, float* x, float* dy) const {
   }
 }
 
+// Adds the products of a block of images, for some outputs, to the sums of a part. x and dy are planes.
 void PlanarWeight::add_block(const Block& b, Range outs, const float* x, const float* dy,
                              int64_t part) const {
   const PlanarKernels& kernels = planar_kernels();

@@ -1,3 +1,4 @@
+// 1x1 convolutions by matrix products (pointwise.h). Describes them as calls of Matmul, and runs those.
 #include "kernels/conv2d/pointwise/pointwise.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ int64_t pixels(const TensorView<T>& x) {
   return x.shape[0] * x.shape[2] * x.shape[3];
 }
 
-// Whether r x s taps on x give each pixel of dy from the pixel at the same place.
+// True if r x s taps on x give each pixel of dy from the pixel at the same place.
 template <class Dy, class X>
 bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, const X& x) {
   return g.keeps_pixels(r, s, x.shape, dy.shape) && g.groups == 1 && pixels(dy) >= kLeastChannels &&
@@ -36,7 +37,7 @@ double cost(const Matmul<T>& m) {
   return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
 }
 
-// Whether the direct sum takes less time because it stores a large y past the caches, which products of
+// True if the direct sum takes less time because it stores a large y past the caches, which products of
 // matrices do not: with few inputs, or vectors of whole cache lines. Both have the same bits here, so that
 // the machine may decide.
 template <class T>
@@ -128,6 +129,7 @@ void SpreadInput<T>::run(const Team& team) const {
   });
 }
 
+// Writes a row of dx: the pixels that the stride meets from met_.dx, zeros between them.
 template <class T>
 void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
   const int64_t *st = c_.dx.strides, *from_st = met_.dx.strides, *stride = c_.geometry.stride;

@@ -1,3 +1,5 @@
+// See the head of scattered.h for the algorithm. A run packs the weights, then each thread takes images: it
+// adds the products of all pixels of dy to the sums of an image (add_rows) and copies these to dx (copy_out).
 #include "kernels/conv2d/scattered/scattered.h"
 
 #include <algorithm>
@@ -99,8 +101,8 @@ void ScatteredInput::pack_outputs(const OpenTeam& team) const {
     }
 }
 
-// A tile reads the sums of all its pixels before it stores any: so neighbours, whose sums overlap, are in
-// different turns.
+// Lists where each pixel of dy is, and where its sums begin. A tile reads the sums of all its pixels before
+// it stores any, so pixels whose sums overlap must not be in one tile: they are listed in different turns.
 void ScatteredInput::order_pixels() const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t turns = ceil_div(padded(), g.stride[1] * c_.dx.shape[1]);
@@ -113,7 +115,7 @@ void ScatteredInput::order_pixels() const {
       }
 }
 
-// dx of one image. False if a sum is not finite: dx is then wrong (see direct_).
+// Computes dx of one image. Returns false if a sum is not finite: dx is then wrong (see direct_).
 bool ScatteredInput::run_image(const OpenTeam& team, int64_t image) const {
   float* const sums = sums_ + team.index() * size_;
   std::fill_n(sums, size_, 0.0f);
@@ -145,7 +147,8 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
     }
 }
 
-// From the sums, which have the padding, to dx. Pixels of dx beyond the last tap have no sums: they are 0.
+// Copies the sums, which include the padding, to dx. Pixels of dx beyond the last tap have no sums: they are
+// 0.
 void ScatteredInput::copy_out(const float* sums, int64_t image) const {
   const int64_t *pad = c_.geometry.pad, *st = c_.dx.strides;
   const bool dense = st[3] == c_.dx.shape[1];

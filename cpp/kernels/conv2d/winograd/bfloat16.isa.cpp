@@ -1,4 +1,8 @@
-// See pairs.h. Of level v4 alone.
+// Winograd's transforms for products of bfloat16, which are described in pairs.h. This file is compiled for
+// level v4 alone.
+//
+// An element of v has the size of a float32 and holds a pair of bfloat16: either two neighbouring channels of
+// one tile, or the same channel of two tiles (`tiles`).
 #if RANVIER_PAIRS
 #include "kernels/conv2d/winograd/pairs.h"
 
@@ -15,7 +19,8 @@ RANVIER_INLINE __m512i rounded(V low, V high) {
   return (__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
 
-// Where the lanes of two vectors go: an element is two neighbours of one vector, or a lane of each.
+// The order in which the lanes of two vectors become pairs. interleaved: a pair is a lane of each vector;
+// else two neighbours of one vector.
 struct Order {
   int16_t at[2 * L];
 };
@@ -30,9 +35,12 @@ RANVIER_INLINE __m512i ordered(__m512i both, bool interleaved) {
   return _mm512_permutexvar_epi16(_mm512_load_si512(kOrders[interleaved].at), both);
 }
 
+// The lanes of a vector that are in use where `left` numbers are left: 0 to L.
 static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < L ? left : L); }
 
-// The halves of an element are of two vectors of one tile, or of a vector of each of two: where `tiles`.
+// The transform B^T d B of the input, for L elements of v at a time. Their pairs come from two vectors, `low`
+// and `high`: channels [c, c + L) and [c + L, c + 2 L) of one tile; where `tiles`, channels [c, c + L) of the
+// tile p.pixel and of the tile `other`.
 static void input(const WinogradInput& p, const float* const* other, bool tiles) {
   const int step = tiles ? L : 2 * L, apart = step - L;
   float* to = p.v;
@@ -64,6 +72,7 @@ static void input(const WinogradInput& p, const float* const* other, bool tiles)
 extern void winograd_pairs(const WinogradInput& p) { input(p, p.pixel, false); }
 extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input(p, other, true); }
 
+// (A dy A^T) of two tiles: rows is A dy, and each row is then multiplied by A^T and stored.
 extern void winograd_gradient_tiles(const WinogradGradient& p) {
   for (int64_t c = 0; c < p.channels; c += L) {
     const int n = within(p.channels - c);
@@ -94,7 +103,8 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
   }
 }
 
-// Each of A's columns has the pooled gradient, its negative and zeros: nothing is added, only rounded once.
+// (A dy A^T) where dy has at most one pixel that is not 0 in a tile, the one that a pooling of 2 x 2 has
+// taken. All entries of the result are this gradient, its negative or 0: it is rounded once and then copied.
 extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   const __m512i sign = _mm512_set1_epi16(INT16_MIN);
   const int step = tiles ? L : 2 * L, apart = step - L;
@@ -133,6 +143,7 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   }
 }
 
+// G^T m G: dw of 3 x 3 taps from the sums m of 4 x 4 products, first by columns (rows[r][j]), then by rows.
 extern void winograd_weight_sums(const WinogradWeightSums& p) {
   const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
     const V even = (m[1] + m[2]) * 0.5f;
@@ -160,7 +171,7 @@ extern void winograd_weight_sums(const WinogradWeightSums& p) {
   }
 }
 
-// Stores two columns of a row of dx, as many of its channels as there are in a vector.
+// Stores columns `column` and `column` + 1 of row r of dx, the channels from c on that are in a vector.
 static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t c, const V (&y)[2]) {
   const int n = within(p.channels - c);
   RANVIER_NO_UNROLL
@@ -177,8 +188,9 @@ static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t
 static constexpr float kZeros[L] = {};
 static constexpr WinogradPatches::Sums kNone{kZeros, 0, 0};
 
-// A pixel of dx is in the patches of up to four tiles: two rows of them, and the column of tiles before, of
-// which `before` has what it gives to this one.
+// Each tile adds a patch of 4 x 4 pixels to dx, and patches overlap by two: a pixel belongs to up to four
+// tiles, two rows of tiles by two columns. Tiles are visited from left to right; before[c / L][r] is what the
+// last tile gives to row r of the next two columns.
 extern void winograd_patches(const WinogradPatches& p) {
   V before[kMostPatchChannels / L][2][2] = {};
   int64_t column = p.column;

@@ -7,7 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// What an output is at least: 0 with ReLU.
+// The least value of an output: 0 with ReLU, else -infinity.
 RANVIER_INLINE vec<float> floor_of(bool relu) {
   return relu ? vec<float>{} : vec<float>{} - __builtin_inff();
 }

@@ -44,6 +44,7 @@ static void input(const WinogradInput& p) {
   }
 }
 
+// WinogradKernels::output: see WinogradSums.
 static void output(const WinogradSums& p, float* const* to) {
   const V floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
@@ -67,6 +68,7 @@ RANVIER_INLINE void transform(const V (&g)[3], V (&u)[4]) {
   u[0] = g[0], u[1] = even + odd, u[2] = even - odd, u[3] = g[2];
 }
 
+// WinogradKernels::weights: see WinogradWeights; first the columns of g, then the rows of the result.
 static void weights(const WinogradWeights& p) {
   const int64_t elements = p.elements, plane = p.plane;
   for (int64_t e = 0; e < elements; e += L) {

@@ -1,3 +1,9 @@
+// The gradient to the weight by Winograd's algorithm (weight.h, pairs.h). The tiles are divided into parts,
+// each with its own sums. A thread takes some panels of outputs of a part, and its tiles block by block:
+// transforms inputs to v and gradients to d, pairs of tiles as elements, and adds their 16 matrix products to
+// m.
+//
+//   v [16][pair][channel]   d [16][pair][output]   m [16][panel][channel][width]
 #include "kernels/conv2d/winograd/weight.h"
 
 #include <algorithm>
@@ -87,6 +93,7 @@ void WinogradWeight::run(const Team& team) const {
   });
 }
 
+// The sums of a part for these panels: its blocks of pairs, and the last transform, from m to dw.
 void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own(scratch_ + team.index() * scratch_bytes_);
   const Scratch s = take_scratch(own);
@@ -104,7 +111,7 @@ void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range p
     winograd_weight_sums({s.m + panel * panel_size_, m_plane_, panel_size_, sums(part, panel), panel_size_});
 }
 
-// The input's channels, and the outputs of these panels.
+// Transforms pairs of tiles: the input's channels to v, and the gradients of these panels' outputs to d.
 void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scratch& s) const {
   const int64_t first = panels_.first(panels.begin);
   const float* other[kWinogradProducts];
@@ -142,7 +149,7 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
   }
 }
 
-// m[product][panel][channel][output] += the sums over pairs.
+// m[product][panel][channel][output] += the sums over pairs of v and d.
 void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment segment{0, 0, pairs};

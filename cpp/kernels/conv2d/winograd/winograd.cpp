@@ -1,5 +1,9 @@
-// The order of Winograd's work: tiles in blocks, whose inputs are transformed, multiplied by panels of
-// transformed weights, and given to a sink.
+// The order of Winograd's work. A thread takes a block of tiles, transforms their inputs to v, and multiplies
+// them by a group of panels of transformed weights u, which gives m:
+//
+//   v [16][tile][c]   u [16][panel][c][width]   m [16][tile][o]   (the formula is in winograd.h)
+//
+// A sink then transforms m to outputs. A panel is `width` output channels.
 #include "kernels/conv2d/winograd/winograd.h"
 
 #include <algorithm>
@@ -18,15 +22,17 @@ constexpr int64_t kPackedChannels = 32;  // channels whose weights are transform
 
 constexpr int64_t kLine = kWinogradLine;
 
-// The rows of tiles are not a multiple of eight lines apart.
+// The distance, in elements, between the rows of neighbouring tiles in v or m: whole cache lines, and not a
+// multiple of eight of them, as such rows would share few sets of the cache.
 int64_t row_stride(int64_t elements) {
   const int64_t lines = ceil_div(elements, kLine);
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
 }
 
-// Whether transformed factors are rounded.
+// True if transformed inputs and weights are rounded to bfloat16, and multiplied as pairs.
 bool rounds(const Correlation<float>& p) { return pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]); }
 
+// The padding before the first row (d = 0) or column; a gradient to the input has taps flipped.
 int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
 }
@@ -40,6 +46,7 @@ int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
   return count;
 }
 
+// The addresses of the 4 x 4 input pixels of a tile; those outside the image are zeros.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel) {
   const float* first = x.data + image * x.stride_n + row * x.stride_h + column * x.stride_w;
@@ -59,6 +66,7 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
   }
 }
 
+// first_: where the groups of tiles begin: cut at the right, whole, cut below, cut at both.
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
   const int64_t rows = height / 2, columns = width / 2, below = height % 2, right = width % 2;
   first_[0] = 0;
@@ -172,8 +180,8 @@ void Winograd::prepare(const OpenTeam& team) const {
   if (!p_.packed_w && !packs_late(team)) pack_weights(team);
 }
 
-// ordered[tap][c][o]; transposed, the roles of the weights' channels change and, but for patches, the taps
-// are flipped.
+// Copies weights of a panel and a run of input channels to ordered[tap][c][o], zeros for o beyond the last.
+// transposed: the roles of the weights' channels change and, but for patches, the taps are flipped.
 void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
@@ -192,7 +200,7 @@ void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* or
   }
 }
 
-// Transforms a run of a panel's channels, into the place of panel `slot`.
+// Transforms the weights of a run of a panel's input channels, into the place of panel `slot` in u.
 void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const {
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t channel = run * kPackedChannels, channels = std::min(kPackedChannels, in_ - channel);
@@ -218,7 +226,8 @@ int64_t Winograd::across(int64_t threads) const {
   return threads_across(threads, panels_.count(), tiles_.count(), 2 * conv_kernels<float>().mr);
 }
 
-// Where no weight is used twice, those that L2 does not hold would go to memory and back.
+// True if each thread transforms a panel just before its products: where no weight is used twice and L2 does
+// not hold all, they would go to memory and back.
 bool Winograd::packs_late(const OpenTeam& team) const {
   return !p_.packed_w && tiles_.count() <= block_ && across(team.size()) == team.size() &&
          packed_size() * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2;
@@ -255,6 +264,7 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
     for (int64_t b = share * blocks; b < (share + 1) * blocks; ++b) run_block(part(all, b, blocks * shares));
 }
 
+// Transforms the inputs of a block's tiles to v.
 void Winograd::inputs(const WinogradBlock& block) const {
   WinogradInput p;
   p.channels = in_, p.plane = v_plane_, p.v = block.v;
@@ -267,6 +277,7 @@ void Winograd::inputs(const WinogradBlock& block) const {
   }
 }
 
+// Transforms the pooled gradients of a block's tiles: windows of 2 x 2 whose maxima get them.
 void Winograd::gradients(const WinogradBlock& block) const {
   constexpr int64_t kTilesAhead = 16;
   const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
@@ -287,8 +298,8 @@ void Winograd::gradients(const WinogradBlock& block) const {
   }
 }
 
-// The weights of the block's panels are from `slot` on. Each tile prefetches a part of the next panel of
-// them.
+// The 16 matrix products of a block: m = v times the weights of its panels, which are in u from `slot` on.
+// Each call of the kernel, which takes up to mr tiles, prefetches a part of the next panel of them.
 void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const int64_t size = steps_ * panels_.width;  // a panel's size
@@ -333,6 +344,7 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
   }
 }
 
+// The products of the block's first tile, and what its outputs get besides: bias, norm and ReLU.
 WinogradSums Winograd::sums(const WinogradBlock& block) const {
   const int64_t first = first_channel(block);
   const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;

@@ -25,10 +25,10 @@
 
 namespace ranvier {
 
-// Where it is defined, and takes less time than the direct sum; from the shapes alone.
+// True if Winograd's algorithm applies, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
-// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of so many
+// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of this many
 // elements, are an odd number of lines apart.
 constexpr int64_t kWinogradLine = 64 / sizeof(float);
 inline int64_t winograd_plane(int64_t elements) {
@@ -61,7 +61,7 @@ class WinogradTiles {
   int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
 };
 
-// How images are cut into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
+// The division of images into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
 // whether a band's tiles have to be in one block.
 struct WinogradBands {
   int64_t count, step, height;
@@ -78,7 +78,7 @@ struct WinogradBlock {  // tiles and panels that a thread works on at a time, an
 class WinogradSink {
  public:
   virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
-  // Memory that take() will read, and write to, which the products prefetch: so many bytes.
+  // Memory that take() will read, and write to, which the products prefetch: this many bytes.
   struct Ahead {
     const char *read, *written;
     int64_t bytes;

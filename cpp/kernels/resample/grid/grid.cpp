@@ -1,3 +1,4 @@
+// Shares out parts of a grid (forward) or images (backward) among threads: see grid.h.
 #include "kernels/resample/grid/grid.h"
 
 #include <algorithm>
@@ -22,7 +23,7 @@ auto part_of(const Call& call, int64_t i, int64_t first) {
   return part;
 }
 
-// Where the values of a point begin in images of a grid's size.
+// The offset of a point's values in images of a grid's size.
 template <class T>
 int64_t place(const GridPart<T>& part, int64_t i, int64_t first) {
   return i * part.c * part.points + first * (part.settings.channels_last ? part.c : 1);

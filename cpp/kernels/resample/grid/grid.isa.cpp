@@ -12,7 +12,7 @@ constexpr int taps_of(GridMode mode) {
   return mode == GridMode::bicubic ? 4 : mode == GridMode::bilinear ? 2 : 1;
 }
 
-// What each point takes along one axis: pixels, -1 outside, their weights and the slopes of these by the
+// For each point, along one axis: its pixels, -1 outside, their weights and the slopes of these by the
 // place in pixels, and the slope of that by the point.
 template <class T>
 struct alignas(64) GridAxis {
@@ -110,6 +110,7 @@ RANVIER_INLINE ivec<T> load_integers(const int_of<T>* p) {
   return v;
 }
 
+// The pixels that the points of a part read, with their weights: products of those along both axes.
 template <class T>
 static void find(const GridPart<T>& part, GridTaps<T>& taps) {
   const int each = taps_of(part.settings.mode);
@@ -130,6 +131,7 @@ static void find(const GridPart<T>& part, GridTaps<T>& taps) {
 
 RANVIER_INLINE int some(int count, int most) { return count < most ? count : most; }
 
+// y = the weighted sum of each point's pixels: points in the lanes, or channels where these are contiguous.
 template <class T>
 static void forward(const GridPart<T>& part) {
   GridTaps<T> taps;
@@ -199,6 +201,7 @@ static void by_pixels(const GridPart<T>& part, const GridTaps<T>& taps, int coun
     }
 }
 
+// Adds dy times the weights to dx; dgrid follows from the products of dy with the pixels of x.
 template <class T>
 static void backward(const GridPart<T>& part) {
   GridTaps<T> taps;

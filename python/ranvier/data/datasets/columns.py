@@ -25,10 +25,14 @@ LARGEST = float(np.finfo(np.float64).max)
 
 
 _SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\uff0b": "+"})
-_GAPS = "\u00a0\u202f\u2009'\u2019_ "  # what separates thousands beside the comma and the point
+_GAPS = "\u00a0\u202f\u2009'\u2019_ "  # separators of thousands beside the comma and the point
 _CURRENCY = "€$£¥₹₽₩₺"
-_NEGATIVE, _NAMES = "negative", "names"  # what a form says besides: a sign; that such words may be names
-_STEPS = [  # (form, what it is, the rest, what it says besides), each looked for in the rest of those before
+# What else follows from a form: the number is negative; the words may as well be names, as "2wd" is.
+_NEGATIVE, _NAMES = "negative", "names"
+# The forms of numbers that people write and programs do not read, one after another: (pattern of the whole
+# text, its description, the text that is left without it, _NEGATIVE or _NAMES or ""). The description and
+# the text that is left refer to groups of the pattern. Each form is looked for in what the last has left.
+_STEPS = [
     (re.compile(form, re.DOTALL), kind, rest, says)
     for form, kind, rest, says in (
         (r"([-+]?[\d.]+)\s?(?:±|\+/-|\+-)\s?[\d.]+", "with its error", r"\1", ""),
@@ -58,7 +62,7 @@ class Column:
     """
 
     def __init__(self, table: TextTable, at: int, cells: Array, frame: Any = None) -> None:
-        """cells: float64, or texts; frame: of pandas, which has integers as they are."""
+        """Column `at` of a table: its cells as float64 or texts; frame: of pandas, with exact integers."""
         self.table, self.at, self._cells, self._frame, self.is_label = table, at, cells, frame, False
         self.texts: list[str] = []
         self.title = table.name(at)
@@ -79,7 +83,7 @@ class Column:
 
     @property
     def is_words(self) -> bool:
-        """Whether more than a tenth of the cells are words: a few words among numbers are mistakes."""
+        """True if more than a tenth of the cells are words: a few words among numbers are mistakes."""
         _, *values, words = self.counts
         return words > 0 and sum(values) < 9 * words
 
@@ -238,13 +242,14 @@ def columns_of(table: TextTable, wanted: Collection[int], texts: Collection[int]
 
 
 def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
-    """What the form of a cell is, the plain number, and whether words of such a form may be names; or None.
+    """The form of a cell in words, its plain number, and True if words of this form may be names; or None.
 
     >>> number_form("(1,234.50)")
     ('a negative number in parentheses with separators of thousands', '-1234.50', False)
     >>> number_form("2wd"), number_form("red")
     (('a number with the unit wd', '2', True), None)
     """
+    # `text` is what is left of the cell, `forms` describes what was taken from it, and the number remains.
     text, forms, says = cell, list[str](), set[str]()
 
     def taken(kind: str, rest: str) -> None:

@@ -141,7 +141,7 @@ def _first_cells(path: Path) -> list[str]:
 
 
 def is_digit_table(path: Path) -> bool:
-    """Whether a file is a table of Kaggle's competition Digit Recognizer, by its first line."""
+    """True if a file is a table of Kaggle's competition Digit Recognizer, by its first line."""
     return _first_cells(path) in DIGITS
 
 
@@ -310,7 +310,7 @@ _DAMAGE = (
 
 
 def _array(stream: Any, size: int) -> Array:
-    """The array of a file of so many bytes, which has all of it before memory is taken for it."""
+    """The array of a file of this many bytes, which has all of it before memory is taken for it."""
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
@@ -337,6 +337,7 @@ _HEADERS[3, 0] = _HEADERS[2, 0]  # in UTF-8, for names that only structures have
 
 
 def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
+    """The names of the arrays of samples and labels: those that are asked for, else usual ones."""
     shown = printable(", ".join(arrays)) or "none"
     for name in filter(None, (x, y)):
         if name not in arrays:

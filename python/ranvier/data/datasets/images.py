@@ -122,6 +122,7 @@ def _read_all(
 
 
 def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
+    """The names of the classes, which are those of the folders, and all images with their class."""
     if not root.is_dir():
         raise FileNotFoundError(f"[{name}] no folder '{root}'")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -176,7 +177,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     """
     library = pillow(name)
     try:
-        # Of a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
+        # Given a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
         with open(path, "rb") as file, library.open(file, formats=_formats(library)) as image:
             width, height = image.size
             if width * height > max(MOST_PIXELS, 200 * os.path.getsize(path)):
@@ -199,7 +200,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
         raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
 
 
-# A picture may always have so many pixels; it may have more if its file has a byte for each 200 of them.
+# A picture may always have this many pixels; it may have more if its file has a byte for each 200 of them.
 MOST_PIXELS = 2**25
 # The formats that are read. Others are not: reading EPS, for one, runs a program.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")

@@ -90,7 +90,7 @@ class TextTable:
         return self.names[at] if self.names else str(at)
 
     def cell(self, row: int, at: int) -> tuple[str, str]:
-        """Where a cell is in the file, as text, and what it holds."""
+        """The place of a cell in the file, as text, and its content."""
         rows = itertools.islice(_rows(self.text, self.delimiter), row + bool(self.names), None)
         number, cells = next(rows)
         return f"'{self.path}' line {number}, {self.column(at)}", cells[at]
@@ -297,7 +297,7 @@ def _head(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _delimiter(text: str, decimal: str) -> str:
-    """What divides most of the first lines into equal numbers of cells, and leaves most numbers."""
+    """The delimiter that divides most of the first lines into equally many cells, and leaves most numbers."""
     ranked: list[tuple[float, float, bool, int, str]] = []
     for mark in SEPARATORS:
         try:
@@ -321,7 +321,7 @@ def is_number(cell: str) -> bool:
 
 
 def _is_header(table: TextTable) -> bool:
-    """Whether the first line has names: words above numbers, or words alone that do not occur again.
+    """True if the first line has names: words above numbers, or words alone that do not occur again.
 
     Numbers are names where they count, as years do, or from 0, as pandas names columns, above numbers with a
     decimal point or beside a word whose column repeats others.

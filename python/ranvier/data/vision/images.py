@@ -1,4 +1,5 @@
-"""What an image is, a PIL image or a Tensor (..., c, h, w); flips, crops, pads, sizes, rotations of one."""
+"""Images, each a PIL image or a Tensor (..., c, h, w), and functions of one: flips, crops, pads,
+rotations."""
 
 from __future__ import annotations
 
@@ -16,12 +17,13 @@ from ranvier.nn.functional import grid_sample, interpolate
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
-__all__ = [  # what functional has of it
+__all__ = [  # the functions that `functional` has from here
     "InterpolationMode", "center_crop", "crop", "hflip", "pad", "resize", "resized_crop", "rotate", "vflip",
 ]  # fmt: skip
 
 
 def is_pil(image: Any) -> bool:
+    """True for an image of pillow, which is not imported for the test."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
 
@@ -58,6 +60,7 @@ def size_of(name: str, image: Any) -> tuple[int, int, int]:
 
 
 def of_pixels(y: Array) -> Tensor:
+    """The array as a Tensor in C order."""
     return wrap(np.ascontiguousarray(y))
 
 
@@ -76,7 +79,7 @@ def rounded(y: Array, dtype: Any) -> Tensor:
 
 
 class InterpolationMode(Enum):
-    """How numbers between pixels are found."""
+    """The ways of interpolation, with torchvision's names."""
 
     NEAREST = "nearest"
     NEAREST_EXACT = "nearest-exact"
@@ -87,7 +90,7 @@ class InterpolationMode(Enum):
     LANCZOS = "lanczos"
 
 
-# pillow's numbers
+# the numbers that pillow has for the ways of interpolation
 CODES = {"nearest": 0, "nearest-exact": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 
@@ -298,7 +301,7 @@ def rotate(
     if not x.size:
         return of_pixels(np.zeros((*x.shape[:-2], rows, columns), x.dtype))
     planes = floats(x).reshape(-1, h, w)
-    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # the last one tells what is inside
+    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # rotated too, ones become the share inside
     grid = _grid(matrix.astype(planes.dtype), (h, w), (rows, columns))
     moved = grid_sample(of_pixels(planes[None]), of_pixels(grid), mode, align_corners=False)._array[0]
     y, inside = moved[:-1].reshape(*x.shape[:-2], rows, columns), moved[-1]

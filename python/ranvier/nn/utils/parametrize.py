@@ -65,7 +65,7 @@ class Parametrized(Reweighting):
 
 
 def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
-    """Whether a tensor of the module, or any, has a parametrization.
+    """True if a tensor of the module, or any, has a parametrization.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.parametrize.is_parametrized(rv.nn.Linear(3, 2))

@@ -21,7 +21,7 @@ HELD = "_reweighted"  # the attribute of a layer: {name: Reweighting}
 
 
 class Reweighting:
-    """How one weight of a layer is computed."""
+    """The computation of one weight of a layer."""
 
     name: str
     parts: tuple[str, ...] = ()  # what follows the name in the names of the parts
@@ -40,7 +40,7 @@ class Reweighting:
 
 
 def _computed(name: str) -> property:
-    """What stands for the parameter in the layer's class."""
+    """The property that takes the parameter's place in the layer's class."""
     return property(
         lambda module: module.__dict__[HELD][name].weight(module),
         lambda module, value: module.__dict__[HELD][name].assign(module, value),

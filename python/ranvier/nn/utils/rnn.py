@@ -81,7 +81,7 @@ class PackedSequence(_Fields):
 
     @property
     def is_cuda(self) -> bool:
-        """Whether data is on a GPU."""
+        """True if data is on a GPU."""
         return self.data.is_cuda
 
 

@@ -120,14 +120,14 @@ def einsum(*values: Any, equation: str) -> Any:
 
 # --- reductions
 def _smallest(dtype: np.dtype[Any]) -> Any:
-    """What ReduceMax gives for no elements."""
+    """The result of ReduceMax for no elements."""
     if dtype.kind == "b":
         return False
     return np.iinfo(dtype).min if is_exact(dtype) else -np.inf
 
 
 def _largest(dtype: np.dtype[Any]) -> Any:
-    """What ReduceMin gives for no elements."""
+    """The result of ReduceMin for no elements."""
     if dtype.kind == "b":
         return True
     return np.iinfo(dtype).max if is_exact(dtype) else np.inf

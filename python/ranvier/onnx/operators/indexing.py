@@ -91,7 +91,7 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
     return _put(x, key, updates, reduction)
 
 
-_REDUCTIONS: dict[str, tuple[str, Any]] = {  # of `scatter_reduce`, and of NumPy
+_REDUCTIONS: dict[str, tuple[str, Any]] = {  # ONNX's name -> that of `scatter_reduce`, and NumPy's function
     "add": ("sum", np.add),
     "mul": ("prod", np.multiply),
     "max": ("amax", np.maximum),

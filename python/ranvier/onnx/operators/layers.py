@@ -216,7 +216,7 @@ def _ways(
     clip: Any = None,
     direction: str = "forward",
 ) -> list[tuple[bool, list[str], list[Any]]]:
-    """Of each direction whether it is reversed, the names of the activations, and their functions."""
+    """For each direction: True if it is reversed, the names of the activations, and their functions."""
     reverse = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}.get(direction)
     names = [str(a).lower() for a in activations or ()]
     if reverse is None or not {*names} <= _ACTIVATIONS.keys():

@@ -20,7 +20,8 @@ from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_
 
 
 class _Filter(NamedTuple):
-    """How an output element is computed from the input elements around its place: attributes of Resize."""
+    """Attributes of Resize that say how an output element is computed from the input elements around its
+    place."""
 
     mode: str
     nearest_mode: str
@@ -100,7 +101,8 @@ def resize(
 
 
 def _decimals(numbers: Any) -> list[float]:
-    """What a file's numbers mean: 0.6, where 0.6f would move what is halfway between two elements."""
+    """The numbers that a file's float32 numbers mean: 0.6, where 0.6f would move what is halfway between two
+    elements."""
     return [float(str(number)) for number in numbers.reshape(-1)]
 
 

@@ -22,7 +22,7 @@ from ranvier.onnx.values import in_float, raw, shape_of, tensor_of
 
 Sizes = tuple[int, ...]
 
-_MOST_ELEMENTS = 2**16  # of a window that is computed as a sum over its elements
+_MOST_ELEMENTS = 2**16  # a larger window is not computed as a sum over its elements
 
 
 WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `geometry` takes

@@ -31,7 +31,7 @@ def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
 
 
 def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
-    """What is written of the operands in the dtype of the result, or a wider one."""
+    """The node that is written for the operands in the dtype of the result, or a wider one."""
     dtype = s.calls[0].outputs[0].array.dtype
     y = write(*_in_dtype(s, wide(dtype), first))
     return y if dtype == wide(dtype) else str(s.w.cast(y, dtype))
@@ -106,7 +106,7 @@ def is_in(s: Site) -> str:
 
 @writes("searchsorted")
 def searchsorted(s: Site) -> str:
-    """How many are less than the value, or not greater than it; all for NaN."""
+    """The number of elements that are less than the value, or not greater than it; all for NaN."""
     rows, values = _in_dtype(s, wide(s.get("dtype")))
     if s.ndim() > 1:
         rows = s.node("Unsqueeze", rows, s.w.ints(s.ndim() - 1))
@@ -116,7 +116,7 @@ def searchsorted(s: Site) -> str:
 
 
 def _count(s: Site, truth: str, axis: int) -> tuple[str, str]:
-    """How many are true along the axis, and 0."""
+    """The number of true elements along the axis, and 0."""
     counted = s.node("ReduceSum", s.w.cast(truth, np.int64), s.w.ints(axis), keepdims=0)
     return counted, s.w.constant(np.int64(0))
 
@@ -173,7 +173,7 @@ def of_integers(s: Site) -> str:
 
 @writes("any", "all")
 def truth(s: Site) -> str:
-    """Whether some are true, or none is false: with a sum, which also nothing has."""
+    """True if some are true, or none is false: with a sum, which also nothing has."""
     (x,) = _in_dtype(s, np.dtype(np.bool_))
     total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
     return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))

@@ -16,20 +16,20 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def cubic(share: Tensor, taps: Tensor) -> Tensor:
-    """The weights of the pixels -1, 0, 1 and 2 after the one before a point. The distances are no absolute
-    values, which have no second derivative at 0."""
+    """The weights of cubic interpolation. taps: -1, 0, 1 and 2, counted from the pixel before a point; share:
+    the point's distance from that. Distances are made without abs, which has no second derivative at 0."""
     a, d = -0.75, where(taps > 0, taps - share, share - taps)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     return where(absolute(taps * 2 - 1).eq(1), near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
 
 def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Coordinates in [-1, 1] as pixels."""
+    """Coordinates in [-1, 1] as places in pixels, 0 to size - 1 within the image."""
     return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
 
 
 def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Pixels within the image, unless padding_mode is 'zeros'."""
+    """Places in pixels, moved into the image by the padding mode; unchanged for 'zeros'."""
     if padding_mode == "zeros":
         return p
     if padding_mode == "reflection":
@@ -51,8 +51,8 @@ def _turns(distance: Array, span: float) -> tuple[Array, Array]:
 
 
 def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
-    """The sums of weighted pixels of x (n, c, ...): index, of the pixels of all images, and weight
-    (n, p, ..., k) -> (n, c, p, ...)."""
+    """The sums of k weighted pixels of x (n, c, ...) for each of p ... points: index, which counts the pixels
+    of all images in a row, and weight are (n, p, ..., k); the result is (n, c, p, ...)."""
     table = reshape(permute(x, (0, *range(2, x.ndim), 1)), (-1, x.shape[1]))
     rows = Embedding(None, False).apply(table, wrap(index))
     return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, x.ndim - 1, *range(1, x.ndim - 1)))

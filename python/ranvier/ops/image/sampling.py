@@ -1,6 +1,7 @@
 """Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool.
 
-Composed of reshape, pad, index and scatter ops, which give the gradients.
+Most are composed of reshape, pad, index and scatter ops, which give the gradients; grid_sample has a kernel.
+Sizes in shapes: n images of c channels, h rows and w columns; r and s: rows and columns of a window.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
+    """The setting `what` of the op `name` as two whole numbers, for rows and columns."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     sizes = [index(v) if hasattr(v, "__index__") else -1 for v in pair]
     if len(sizes) != 2 or not all(least <= size < 2**31 for size in sizes):
@@ -44,7 +46,10 @@ def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
 def _windows(
     name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[Any, tuple[int, int], tuple[int, int]]:
-    """The flat positions (r s, oh ow) that the windows read in the padded image, its size, the padding."""
+    """Where windows read: flat positions (r s, oh ow) in the padded image, the size of that, the padding.
+
+    size: rows and columns of the image without padding; oh, ow: how many windows there are along both.
+    """
     r, s = _two(name, "kernel_size", kernel, 1)
     dh, dw = _two(name, "dilation", dilation, 1)
     ph, pw = _two(name, "padding", padding, 0)
@@ -54,14 +59,17 @@ def _windows(
     if oh < 1 or ow < 1:
         raise OpError(f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows")
     rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
-    columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw
-    at = rows[:, None, :, None] * w + columns[None, :, None, :]
-    return at.reshape(r * s, oh * ow), (h, w), (ph, pw)
+    columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw  # (s, ow)
+    positions = rows[:, None, :, None] * w + columns[None, :, None, :]  # (r, s, oh, ow)
+    return positions.reshape(r * s, oh * ow), (h, w), (ph, pw)
 
 
-def _places(at: Array, n: int, c: int) -> Array:
-    """The positions for each channel. They depend only on sizes: a compiled step may keep them."""
-    return keep(np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))))
+def _for_channels(positions: Array, n: int, c: int) -> Array:
+    """The positions (r s, oh ow) repeated for each image and channel: (n, c, r s oh ow).
+
+    They depend only on sizes: a compiled step may keep them.
+    """
+    return keep(np.ascontiguousarray(np.broadcast_to(positions.reshape(1, 1, -1), (n, c, positions.size))))
 
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
@@ -73,11 +81,12 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     if input.ndim != 4:
         raise misfit("unfold", {"x": input.shape}, "(n, c, h, w) or (c, h, w)")
     n, c = input.shape[:2]
-    at, size, (ph, pw) = _windows(
+    positions, size, (ph, pw) = _windows(
         "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
     )
-    wide = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
-    return reshape(gather(wide, 2, _places(at, n, c)), (n, c * at.shape[0], at.shape[1]))
+    padded = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
+    taps, count = positions.shape
+    return reshape(gather(padded, 2, _for_channels(positions, n, c)), (n, c * taps, count))
 
 
 def fold(
@@ -89,12 +98,16 @@ def fold(
     if input.ndim == 2:
         return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
     h, w = _two("fold", "output_size", output_size, 1)
-    at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
-    if input.ndim != 3 or input.shape[1] % at.shape[0] or input.shape[2] != at.shape[1]:
-        raise misfit("fold", {"x": input.shape}, f"(n, c * {at.shape[0]}, {at.shape[1]}) for this size")
-    n, c = input.shape[0], input.shape[1] // at.shape[0]
-    values = reshape(input, (n, c, at.size))
-    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _places(at, n, c), values)
+    positions, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
+    if input.ndim != 3 or input.shape[1] % positions.shape[0] or input.shape[2] != positions.shape[1]:
+        raise misfit(
+            "fold", {"x": input.shape}, f"(n, c * {positions.shape[0]}, {positions.shape[1]}) for this size"
+        )
+    n, c = input.shape[0], input.shape[1] // positions.shape[0]
+    values = reshape(input, (n, c, positions.size))
+    wide = scatter_add(
+        zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _for_channels(positions, n, c), values
+    )
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
@@ -144,7 +157,7 @@ def local_response_norm(
     | rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
     -> tensor([0.7378, 0.5946, 0.5946])"""
     input = as_tensor("local_response_norm", input)
-    # autocast has the means of images in its list
+    # As in PyTorch, autocast computes this in float32 for images, but not for sequences (n, c, l).
     dtypes = Dtypes() if input.ndim == 3 else Dtypes(autocast="float32")
     return in_dtypes(dtypes)(_response_norm)(input, size, alpha, beta, k)
 
@@ -164,6 +177,8 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
 
 
 def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
+    """max_unpool1d or max_unpool2d: pools over one axis or two."""
+
     @in_dtypes(Dtypes("own", "float32"))
     def op(
         input: Any,
@@ -173,10 +188,10 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         padding: Any = 0,
         output_size: Any = None,
     ) -> Tensor:
-        x, at = as_tensor(name, input), index_array(name, indices)
-        if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
+        x, places = as_tensor(name, input), index_array(name, indices)
+        if places.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
             raise OpError(
-                f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
+                f"[{name}] got x of shape {x.shape} and indices of {places.shape}; expected equal shapes"
             )
         kernels, strides, paddings = (
             (v,) * axes if isinstance(v, int) else tuple(v)
@@ -192,10 +207,10 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
                     f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}"
                 )
             shape = sizes
-        flat, count = math.prod(shape), math.prod(outs)
-        if at.size and (at.min() < 0 or at.max() >= flat):
-            raise OpError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
-        base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, count)
+        size, count = math.prod(shape), math.prod(outs)
+        if places.size and (places.min() < 0 or places.max() >= size):
+            raise OpError(f"[{name}] got an index outside 0 ... {size - 1}; expected indices of max_pool")
+        base, places = zeros(*lead, size, dtype=x.dtype), places.reshape(*lead, count)
         y = watched(scatter(base, -1, places, reshape(x, (*lead, count))), indices)
         return reshape(y, (*lead, *shape))
 
@@ -234,12 +249,14 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
             "expected floats (n, 2, 3) or (n, 3, 4), sizes from 1"
         )
 
-    def line(count: int) -> Any:
+    def coordinates(count: int) -> Any:
+        """Those of `count` pixels in a row."""
         points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
         return points if align_corners else points * (count - 1) / max(count, 1)
 
-    rows = np.meshgrid(*map(line, sizes), np.ones(1), indexing="ij")
-    base = np.stack([*rows[-2::-1], rows[-1]], -1).reshape(1, -1, axes + 1).astype(theta.dtype)
+    # for each pixel its coordinates, x before y, and a 1 by which theta adds its last column
+    grids = np.meshgrid(*map(coordinates, sizes), np.ones(1), indexing="ij")
+    base = np.stack([*grids[-2::-1], grids[-1]], -1).reshape(1, -1, axes + 1).astype(theta.dtype)
     return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, *sizes, axes))
 
 
@@ -265,10 +282,11 @@ def grid_sample(
     """
     node = GridSample(mode, padding_mode, bool(align_corners), False)
     input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
-    volumes = (*input.shape[:1], *input.shape[5:], 3) == (*grid.shape[:1], *grid.shape[4:])
-    if input.ndim == grid.ndim == 5 and volumes and min(input.shape[2:]) > 0:
+    fits = input.shape[:1] == grid.shape[:1] and grid.shape[4:] == (3,)
+    if input.ndim == grid.ndim == 5 and fits and min(input.shape[2:]) > 0:
+        # the kernel is of images only; called with none of them, it checks settings and dtypes
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
-        GridSample(*node.settings).apply(input[:0, :, 0], points)  # the checks
+        GridSample(*node.settings).apply(input[:0, :, 0], points)
         shape = (*input.shape[:2], *grid.shape[1:4])
         if mode != "bicubic" and 0 in shape:
             return zeros(shape, dtype=input.dtype) + (input.sum() + grid.sum()) * 0
@@ -297,33 +315,38 @@ class GridSample(Function):
 
 @recomputed("x", "grid", kinds=(GridSample,))
 def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
-    """The sum of the pixels around each point, with products of the weights along both axes."""
+    """grid_sample as a formula of ops, for volumes and for gradients of gradients.
+
+    Along each axis a point lies between pixels: k of them (`taps`, counted from the one before the point)
+    have weights that depend on the point's distance (`share`). The result sums the pixels of all axes' taps,
+    each times the product of its weights.
+    """
     mode, *limits, in_pixels = node.settings
     taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
-    there = wrap(keep(taps.astype(x.dtype)))
-    at, weights = [], []
+    tap = wrap(keep(taps.astype(x.dtype)))
+    places, weights = [], []  # for each axis: (n, points ..., k)
     for d, size in enumerate(x.shape[:1:-1]):  # columns, rows, layers
         p = grid[..., d] if in_pixels else pixels(grid[..., d], size, limits[1])
         if mode != "bicubic":
             p = limited(p, size, *limits)
-        low = host(np.rint if mode == "nearest" else np.floor, p._array)
-        pixel = wrap(host(np.add, low[..., None], taps))
-        at.append((limited(pixel, size, *limits) if mode == "bicubic" else pixel)._array)
-        share = unsqueeze(p - wrap(low), -1)
+        before = host(np.rint if mode == "nearest" else np.floor, p._array)
+        pixel = wrap(host(np.add, before[..., None], taps))
+        places.append((limited(pixel, size, *limits) if mode == "bicubic" else pixel)._array)
+        share = unsqueeze(p - wrap(before), -1)
         if mode == "bicubic":
-            weights.append(cubic(share, there))
-        else:  # 1 - share and share; or 1
-            weights.append(share * (2 * there - 1) + (1 - there) if mode == "bilinear" else share * 0 + 1)
-    index, inside = host(_places_of, x.dtype, len(at), *x.shape[2:], *at[::-1])
+            weights.append(cubic(share, tap))
+        else:  # bilinear: 1 - share for tap 0, share for tap 1; nearest: 1
+            weights.append(share * (2 * tap - 1) + (1 - tap) if mode == "bilinear" else share * 0 + 1)
+    index, inside = host(_places_of, x.dtype, len(places), *x.shape[2:], *places[::-1])
     return read_at(x, index, mul(_products(*weights), wrap(inside)))
 
 
 def _products(*weights: Tensor) -> Tensor:
     """The products of the weights (n, p, q, k) of columns with those of rows, and so on: (n, p, q, k k)."""
-    both = weights[-1]
+    product = weights[-1]
     for weight in weights[-2::-1]:
-        both = reshape(mul(unsqueeze(both, -1), unsqueeze(weight, -2)), (*weight.shape[:-1], -1))
-    return both
+        product = reshape(mul(unsqueeze(product, -1), unsqueeze(weight, -2)), (*weight.shape[:-1], -1))
+    return product
 
 
 examples(globals())

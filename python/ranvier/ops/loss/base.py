@@ -65,7 +65,7 @@ def in_dtype_of(x: Any, target: Any) -> Any:
 
 
 class Shapes:
-    """Whether losses broadcast x and target, with a warning, as they do where this library is torch."""
+    """A setting: `broadcast` is True where losses broadcast x and target, with a warning, as PyTorch's do."""
 
     broadcast = False
 

@@ -28,6 +28,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _is_float(target: Any) -> bool:
+    """True for targets that are probabilities, not class indices."""
     return getattr(getattr(target, "dtype", None), "kind", "") == "f"
 
 
@@ -56,7 +57,7 @@ class ClassLoss(Function):
         return loss
 
 
-# --- what the gradients on Tensors share: dy is divided as the reduction says
+# --- gradients by ops on Tensors, for create_graph=True, where the kernels are gradients on arrays
 
 
 def _column(weight: Any, x: Tensor) -> Any:
@@ -71,7 +72,11 @@ def _one_hot(target: Tensor, x: Tensor) -> Tensor:
 
 
 def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = None) -> Tensor:
-    """dy as (N, 1, ...), divided by the sum of the shares for 'mean'; 0 where no target is used."""
+    """dy as a factor for x (N, C, ...): (N, 1, ...) for 'none', else one number.
+
+    'mean' divides by the sum of the shares (N, 1, ...), with which the samples count. used (N, 1, ...): False
+    for targets that are ignored; if all are, the gradient is 0.
+    """
     if reduction == "none":
         return reshape(dy, shares.shape)
     if reduction != "mean":
@@ -102,6 +107,7 @@ def _cross_entropy_backward(
     smoothing: float,
     of_target: bool = False,
 ) -> Tensor:
+    # With the smoothed and weighted targets q: loss = -sum_c q_c log(softmax(x)_c), summed over classes.
     w, uniform = _column(weight, x), smoothing / max(x.shape[1], 1)
     used = None if is_floating(target) else ne(unsqueeze(target, 1), ignored)
     log_y = log_softmax(x if used is None else where(used, x, 0.0), 1)  # ignored rows may be infinite or NaN
@@ -112,7 +118,7 @@ def _cross_entropy_backward(
         share, chosen = used.to(x.dtype) * w, _one_hot(target, x)
         q = (chosen * (1 - smoothing) + uniform) * share
         dy = _shared(dy, total(chosen * share, 1, keepdim=True), reduction, used)
-    if of_target:
+    if of_target:  # the gradient of probabilities
         return neg(dy * log_y * w) * (1 - smoothing)
     dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q)
     return dx if used is None else where(used, dx, 0.0)

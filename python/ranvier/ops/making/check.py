@@ -36,13 +36,13 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_floating_point(input: Any) -> bool:
-    """Whether the elements are floating-point numbers.
+    """True if the elements are floating-point numbers.
     | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
     return _raw("is_floating_point", input).dtype.kind == "f"
 
 
 def is_complex(input: Any) -> bool:
-    """Whether the elements are complex numbers: no Tensor's are. | rv.is_complex(rv.ones(1)) -> False"""
+    """False: no Tensor has complex numbers. | rv.is_complex(rv.ones(1)) -> False"""
     return _raw("is_complex", input).dtype.kind == "c"
 
 
@@ -71,22 +71,25 @@ def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], An
 
 
 def isnan(input: Any) -> Tensor:
-    """Where x is NaN. | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
+    """True for the elements that are NaN.
+    | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
     return _is("isnan", input, np.isnan, lambda array: _core.ne(array, array, None))
 
 
 def isinf(input: Any) -> Tensor:
-    """Where x is infinite. | rv.isinf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
+    """True for the elements that are infinite.
+    | rv.isinf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
     return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(input: Any) -> Tensor:
-    """Where x is neither NaN nor infinite. | rv.isfinite(rv.tensor([1.0, 1e39])) -> tensor([ True, False])"""
+    """True for the elements that are neither NaN nor infinite.
+    | rv.isfinite(rv.tensor([1.0, 1e39])) -> tensor([ True, False])"""
     return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
 def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
-    """Whether floats of one shape and dtype are close, b finite. False: NumPy sees what else is close."""
+    """True if floats of one shape and dtype are close and b is finite; if False, NumPy compares again."""
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
     if not alike or {type(rtol), type(atol)} != {float} or not _core.inside(b, *_FINITE[b.dtype.char]):
         return False
@@ -115,7 +118,7 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
 
 
 def is_inference(input: Tensor) -> bool:
-    """Whether it was made in :class:`inference_mode`. | rv.ones(2).is_inference() -> False"""
+    """True if the tensor was made in :class:`inference_mode`. | rv.ones(2).is_inference() -> False"""
     refuse("is_inference()", "ask outside the step")
     return bool(input._cell[FLAG] & INFERENCE)
 

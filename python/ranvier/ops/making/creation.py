@@ -205,6 +205,8 @@ def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    """A function such as zeros: a new tensor of a size, filled with one value."""
+
     def op(
         *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
     ) -> Tensor:

@@ -24,7 +24,7 @@ _MASK = (1 << 64) - 1
 
 @functools.cache
 def _is_known() -> bool:
-    """Whether the core knows how this NumPy has the state of a Philox in memory."""
+    """True if the core knows where this version of NumPy has the state of a Philox in memory."""
     bits = np.random.Philox(1)
     np.random.Generator(bits).integers(9, size=3)  # so that no part of the state is 0
     state: Any = bits.state

@@ -101,7 +101,7 @@ class Generator:
         return _core.next_key(self._state)
 
     def coming_keys(self, count: int) -> list[int]:
-        """What the next calls of `next_key` will give, if nothing else draws from the stream."""
+        """The keys that the next calls of `next_key` return, if nothing else draws from the stream."""
         self._in_force()
         state = self._state.copy()
         return [int(_core.next_key(state)[0]) & _MASK for _ in range(count)]

@@ -201,7 +201,7 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
 
 
 def _counted(values: Array, atol: float, rtol: float) -> Array:
-    """Whether each singular value does not count as 0."""
+    """A mask of the singular values that do not count as 0."""
     return values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
 
 
@@ -284,7 +284,7 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
 
 
 def _has_full_rank(R: Array, least: float) -> bool:
-    """Whether R (..., n, n) is finite and each of its singular values is above that share of the greatest."""
+    """True if R (..., n, n) is finite and each of its singular values is above that share of the greatest."""
     return bool(np.isfinite(R).all() and _counted(np.linalg.svd(R, compute_uv=False), 0.0, least).all())
 
 
@@ -311,8 +311,9 @@ class Lu(Function):
 
 @rule(Lu)
 def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
-    """Of a square A: P L^-T (the lower triangle of L^T dL, without its diagonal, and the upper one of dU U^T)
-    U^-T. More rows of L are A2 U^-1, more columns of U are L^-1 A2: they add to dA2, dU and dL."""
+    """The gradient of A (m, n). For m = n: P L^-T (the lower triangle of L^T dL, without its diagonal, and
+    the upper one of dU U^T) U^-T. More rows of L are A2 U^-1, more columns of U are L^-1 A2: they add to dA2,
+    dU and dL."""
     both, size = of_output(node, node.factors[0], 0), min(dLU.shape[-2:])
     more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
     dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]

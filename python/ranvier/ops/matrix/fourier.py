@@ -1,5 +1,9 @@
-"""Fourier transforms, with gradients. There is no complex dtype: spectra are real tensors whose last
-axis has the real and the imaginary part."""
+"""Fourier transforms, with gradients: `transformed`, on which `rv.fft` is built, and `stft` and `istft`.
+
+There is no complex dtype: a spectrum is a real tensor whose last axis has the real and the imaginary part,
+here called pairs. `kind` is the name of NumPy's function: "fft", "ifft", "rfft" or "irfft". The core computes
+sizes with small prime factors, NumPy all others.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,11 @@ _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
 
 
 class Fourier(Function):
-    """y = scale A x along the last axis: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to (.., n),
-    "fft" and "ifft" (.., m, 2) -> (.., n, 2), m up to that of n points. A^T is the inverse kind. window:
-    times the real side."""
+    """y = scale A x along the last axis, of n points: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to
+    (.., n), "fft" and "ifft" (.., m, 2) -> (.., n, 2).
+
+    A shorter x counts as padded with zeros. A is the matrix of the transform, A^T that of the inverse kind.
+    window, of n elements, is multiplied with the input of "rfft" or the result of "irfft"."""
 
     transform: Any = staticmethod(_core.fourier)
 
@@ -41,12 +47,13 @@ class Fourier(Function):
         return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
     def adjoint(self, dy: Array) -> Array:
-        # The spectrum of a real row has half the frequencies. Each stands for itself and its conjugate, but
-        # the first and that of n/2 for themselves alone: `edge` is their factor.
+        # The spectrum of a real row has half of the frequencies: each stands for itself and for its
+        # conjugate in the other half; only frequency 0, and n/2 for even n, stand for themselves alone. The
+        # inverse kind counts each pair of conjugates as A^T should not: `scale / edge` corrects that for all
+        # frequencies, and the factor `edge` takes the correction back for those two.
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
         dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
-        dx = dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
-        return dx
+        return dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
 
     def backward(self, dy: Array) -> Any:
         return self.adjoint(dy) if self.window is None else (self.adjoint(dy), None)
@@ -54,6 +61,7 @@ class Fourier(Function):
 
 @np.errstate(invalid="ignore", over="ignore")  # the core gives no warnings of infinities
 def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
+    """The same as _core.fourier, by np.fft, for any n."""
     dtype = x.dtype
     if kind == "rfft":
         x = x if window is None else x * window
@@ -73,7 +81,7 @@ def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: An
 
 
 class FourierByNumPy(Fourier):
-    """The same of sizes with other prime factors than 2, 3, 5 and 7, and of few long rows"""
+    """Fourier for sizes with other prime factors than 2, 3, 5 and 7, and for few long rows"""
 
     by_numpy = True
     transform = staticmethod(_by_numpy)
@@ -88,10 +96,10 @@ def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None
     # The kernel takes n without prime factors above 7 (210 = 2 3 5 7): such n divide 210^14, as n <= 16384 =
     # 2^14. For larger n, and a few long rows, NumPy is faster.
     by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))
-    function = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
+    node = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
     if window is None or not window.requires_grad:
-        return function.apply(x) if window is None else function.apply(x, window)
-    return function.apply(x * window) if kind == "rfft" else function.apply(x) * window
+        return node.apply(x) if window is None else node.apply(x, window)
+    return node.apply(x * window) if kind == "rfft" else node.apply(x) * window
 
 
 def floats(name: str, x: Any) -> Tensor:
@@ -105,7 +113,7 @@ def floats(name: str, x: Any) -> Tensor:
 
 
 def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
-    """The operand as pairs (.., 2) with at least so many axes before the last."""
+    """The operand as pairs (.., 2) with at least this many axes before the last."""
     x = floats(name, x)
     if x.ndim <= least or x.shape[-1] != 2:
         raise OpError(
@@ -116,29 +124,29 @@ def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
 
 
 def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Tensor:
-    """A transform along one axis; dim does not count the axis of pairs."""
-    of_pairs = kind != "rfft"
-    x = (spectrum if of_pairs else floats)(name, x)
-    count = x.ndim - of_pairs
-    at = whole(name, "dim", dim)
-    if not -count <= at < count:
-        raise IndexError(f"[{name}] got dim {dim} for {count} dimensions; expected {-count} to {count - 1}")
-    at %= count
-    length = x.shape[at] if n is None else whole(name, "n", n)
+    """A transform of n points along one axis; dim does not count the axis of pairs."""
+    has_pairs = kind != "rfft"
+    x = (spectrum if has_pairs else floats)(name, x)
+    ndim = x.ndim - has_pairs
+    axis = whole(name, "dim", dim)
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
+    axis %= ndim
+    length = x.shape[axis] if n is None else whole(name, "n", n)
     length = 2 * (length - 1) if n is None and kind == "irfft" else length
     if length < 1 or norm not in (None, "forward", "backward", "ortho"):
         raise OpError(
             f"[{name}] got {length} points and norm {norm!r}; expected 1 point or more and "
             "norm None, 'forward', 'backward' or 'ortho'"
         )
-    x = x if at == count - 1 else movedim(x, at, count - 1)
+    x = x if axis == ndim - 1 else movedim(x, axis, ndim - 1)
     most = length // 2 + 1 if kind == "irfft" else length
-    if x.shape[count - 1] > most:
-        x = x[..., :most, :] if of_pairs else x[..., :most]
-    divided = "backward" if kind[0] == "i" else "forward"
+    if x.shape[ndim - 1] > most:
+        x = x[..., :most, :] if has_pairs else x[..., :most]
+    divided = "backward" if kind[0] == "i" else "forward"  # the norm with which this kind divides by n
     scale = length**-0.5 if norm == "ortho" else 1 / length if (norm or "backward") == divided else 1.0
     y = _transform(kind, x, length, scale)
-    return y if at == count - 1 else movedim(y, count - 1, at)
+    return y if axis == ndim - 1 else movedim(y, ndim - 1, axis)
 
 
 class OverlapAdd(Function):
@@ -161,7 +169,7 @@ linear_rule(OverlapAdd)
 
 
 def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -> tuple[int, int, Any]:
-    """n_fft, the hop, and the window in n_fft elements, None for one of ones."""
+    """Check the sizes of stft and istft: n_fft, the hop, and the window (n_fft,), None for one of ones."""
     n = whole(name, "n_fft", n_fft)
     hop = n // 4 if hop is None else whole(name, "hop_length", hop)
     win = n if win is None else whole(name, "win_length", win)
@@ -239,6 +247,7 @@ def stft(
 
 
 def _centred(x: Tensor, size: int, mode: str) -> Tensor:
+    """The signal (L,) or (B, L) with `size` elements more on both sides."""
     if mode == "reflect" and 0 < size < x.shape[-1]:  # `pad` is made for images
         return cat([flip(x[..., 1 : size + 1], -1), x, flip(x[..., -size - 1 : -1], -1)], -1)
     y = pad(reshape(x, (1,) * (3 - x.ndim) + x.shape), (size, size), mode)

@@ -21,7 +21,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) -> tuple[Array, ...]:
-    """What a function of NumPy makes of matrices. Raises ValueError where it finds no result."""
+    """The result of a function of NumPy for matrices. Raises ValueError where it finds no result."""
     try:
         return tuple(function(A, setting))
     except np.linalg.LinAlgError as error:

@@ -12,7 +12,7 @@ from ranvier.tensors.memory import narrow, widened
 
 
 class CachedAttention(PackedAttention):
-    """Of q, k and v of all heads in one array (see PackedAttention); keys and values are added to the cache.
+    """Attention for q, k and v in one array (see PackedAttention); keys and values are added to the cache.
 
     cache: keys, values, lengths, max_length and whether lengths grow, as the kernel takes them.
     """

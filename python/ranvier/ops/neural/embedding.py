@@ -72,7 +72,7 @@ class Bag(Function):
         return *_core.embedding_bag_backward(dy, self.y, *arguments, *self.needs[:2]), None, None
 
     def rows(self) -> tuple[Array, Array, Array]:
-        """Of the rows that count: where they are in the index, their bags, and their shares of these."""
+        """For the rows that count: their places in the index, their bags, and their shares of these."""
         (mode, _, padding), count = self.settings, len(self.y)
         if self.offsets is None:
             bags = np.repeat(np.arange(count), self.index.shape[1])

@@ -306,7 +306,7 @@ def prod(
 
 
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
-    """How many elements over the axes are not 0; int64, no gradient.
+    """The number of elements over the axes that are not 0; int64, no gradient.
     | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)

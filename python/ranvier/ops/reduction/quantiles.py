@@ -170,7 +170,7 @@ class Histogram(NamedTuple):
 
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2 ... occurs in a vector of integers >= 0, or the sum of their weights.
+    """The number of times that 0, 1, 2 ... occur in a vector of integers >= 0, or the sum of their weights.
     | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])"""
     input = as_tensor("bincount", input)
     if (
@@ -192,7 +192,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements are in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
+    """The number of elements in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
     | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
@@ -222,7 +222,8 @@ def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
 
 
 def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
-    """How many are in each interval, which the arithmetic of the limits' dtype decides, as in PyTorch."""
+    """The number of values in each interval, decided in the arithmetic of the limits' dtype, as in
+    PyTorch."""
     exact, count, width = low.dtype, low.dtype.type(bins), high - low
     counts = np.zeros(bins, np.int64)
     for start in range(0, values.size, 1 << 15):  # a part stays in the cache
@@ -236,7 +237,8 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
 def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
-    """How many elements are in each interval, and the edges of the intervals, for a number those of linspace.
+    """The number of elements in each interval, and the edges of the intervals, for a number those of
+    linspace.
     | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
     input = as_tensor("histogram", input)
     values = input._read("histogram")
@@ -331,7 +333,7 @@ def searchsorted(
     side: str | None = None,
     sorter: Any = None,
 ) -> Tensor:
-    """Where to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
+    """The places at which to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""

@@ -276,6 +276,8 @@ def _by_doubling(node: Any, x: Tensor) -> Tensor:
 
 
 def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tensor]:
+    """A running sum or product along an axis: `kind` for floats, NumPy's function for other dtypes."""
+
     def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
         x = as_tensor(name, input)
         if dtype is not None:

@@ -93,7 +93,7 @@ class RunningExtreme(Sort):
 
 
 def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
-    """What RunningExtreme gives, of integers."""
+    """The result of RunningExtreme for integers."""
     floats = exact_floats(x)
     if floats is not None:
         y, places = _core.running_extreme(floats, at, extreme is np.maximum)

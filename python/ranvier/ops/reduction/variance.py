@@ -105,6 +105,8 @@ var, std = _of_spread("var", False), _of_spread("std", True)
 
 
 def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """std_mean or var_mean: the spread and the mean in one call."""
+
     def op(
         input: Any,
         dim: Any = None,

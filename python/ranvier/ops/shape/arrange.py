@@ -224,7 +224,7 @@ class AsStrided(Function):
         return _part(memory, x.dtype, self.size, self.stride, self.first)
 
     def places(self) -> Array:
-        """Where the elements of y are in x in C order; the size of x: beyond it."""
+        """The place of each element of y in x, in C order; the size of x for elements that are not in x."""
         steps, start, count = self.place
         n = math.prod(self.shape)
         at = np.full(count, n)
@@ -233,7 +233,8 @@ class AsStrided(Function):
 
     @property
     def is_apart(self) -> bool:
-        """Whether it shows what its x, a view, does not: that may depend on the inputs, too."""
+        """True if y shows elements that x, itself a view, does not show; these may depend on the inputs,
+        too."""
         return not isinstance(self.edges[0], Tensor) and bool((self.places() == math.prod(self.shape)).any())
 
     @widening
@@ -263,7 +264,7 @@ def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
 
 
 def _apart(size: Any, stride: Any) -> bool:
-    """Whether each element has a place of its own, whatever the order of the dimensions."""
+    """True if no two elements are at the same place in memory, whatever the order of the dimensions."""
     reach = 0
     for step, n in sorted(zip(stride, size, strict=True)):
         if n > 1 and step <= reach:

@@ -174,7 +174,7 @@ def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[
 
 
 def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -1) -> bool:
-    """Whether an index of a shape is nowhere larger than these sizes, but for the axis."""
+    """True if an index of this shape is no larger than `sizes` in any dimension but the axis."""
     if len(shape) != len(sizes):
         return False
     for d, n in enumerate(shape):  # noqa: SIM110  # all() of a generator takes twice as long

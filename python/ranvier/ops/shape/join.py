@@ -89,6 +89,7 @@ def _cat(tensors: Sequence[Any], dim: int) -> Tensor:
 
 
 def _joined(arrays: Sequence[Array], dim: int) -> Array:
+    """The arrays joined by the core, or by NumPy for dtypes that the core lacks."""
     if arrays[0].dtype.char in "fd":
         return _core.concatenate(arrays, dim)
     try:
@@ -107,6 +108,7 @@ concat = concatenate = cat
 
 
 def _listed(name: str, tensors: Any) -> Any:
+    """The argument of cat or stack, if it is a sequence; TypeError for a single tensor or number."""
     if type(tensors) in (list, tuple):
         return tensors
     is_one = isinstance(tensors, bytes) or getattr(tensors, "shape", None) == ()
@@ -159,7 +161,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 @written_once()
 class Unbind(Function):
-    """y[i] = x[i] along an axis, for all i: their gradients are joined once, those of `getitem` are added"""
+    """y[i] = x[i] along an axis, for all i; one join makes the gradient, where `getitem` adds n arrays"""
 
     is_view = True
 
@@ -191,7 +193,7 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
-    """The slices along dimension 0. Off the tape each is made when it is asked for."""
+    """The slices along dimension 0. Where no gradient is recorded, each is made when it is asked for."""
     if x._array.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
     return iter(unbind(x)) if x._requires_grad and tape_mode.enabled else _off_tape(x)

@@ -106,7 +106,7 @@ linear_rule(Flip)
 
 
 def numbers_of(arguments: tuple[Any, ...]) -> Any:
-    """What ``f(x, 2, 3)`` or ``f(x, (2, 3))`` lists."""
+    """The numbers that ``f(x, 2, 3)`` or ``f(x, (2, 3))`` lists."""
     return arguments[0] if len(arguments) == 1 and type(arguments[0]) is not int else arguments
 
 

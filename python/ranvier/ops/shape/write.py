@@ -227,6 +227,7 @@ def _by_places(x: Array, dim: int, index: Array, src: Array, reduce: str, includ
 
 @by_kernel(_by_places)
 def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool) -> Tensor:
+    """scatter_reduce: `input` with src added, multiplied and so on at the places of index along dim."""
     input = as_tensor("scatter_reduce", input)
     src = _like(input, as_tensor("scatter_reduce", src), "scatter_reduce")
     places = index_array("scatter_reduce", index)

@@ -287,7 +287,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def in_cooldown(self) -> bool:
-        """Whether epochs are at present not counted."""
+        """True during a cooldown, in which epochs are not counted."""
         return self.cooldown_counter > 0
 
     def _reduce_lr(self, epoch: int) -> None:

@@ -119,6 +119,7 @@ class _WithMomentum(LRScheduler):
     use_beta1: bool
 
     def _prepare_momentum(self, optimizer: Optimizer, base: Values, most: Values, fresh: bool) -> None:
+        """Set the limits between which momentum, or beta1, cycles against the learning rate."""
         name = type(self).__name__
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
             raise ValueError(

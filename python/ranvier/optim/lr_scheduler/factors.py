@@ -21,7 +21,7 @@ Factor = Callable[[int], float]
 
 
 class _OfFunctions(LRScheduler):
-    """Of an optimizer with a function, or one for each group."""
+    """Base of schedulers that are given a function of the epoch, or one for each parameter group."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1

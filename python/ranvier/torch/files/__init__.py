@@ -57,7 +57,7 @@ class _WithStates(_Python):  # type: ignore[misc]
 
 
 def runner(module: Any, encoding: str) -> archive.Run:
-    """What runs a pickle with the Unpickler of a module such as `pickle`."""
+    """A function that runs a pickle with the Unpickler of a module such as `pickle`."""
 
     def run(content: io.BytesIO, persistent: Any) -> Any:
         start = content.tell()

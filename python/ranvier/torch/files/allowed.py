@@ -23,7 +23,7 @@ def add_safe_globals(safe_globals: list[Any]) -> None:
 
 
 def get_safe_globals() -> list[Any]:
-    """What :func:`add_safe_globals` has added."""
+    """The objects that :func:`add_safe_globals` has added."""
     return list(_safe)
 
 
@@ -48,7 +48,7 @@ class safe_globals:
 
 
 def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
-    """What programs have added, by the paths that files have for them."""
+    """The objects that programs have added, by the paths that files have for them."""
     paths = {}
     for added in _safe:
         value, path = added if isinstance(added, tuple) else (added, name_of(added))
@@ -57,7 +57,7 @@ def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
 
 
 def refusal(path: str) -> str:
-    """What a file that names something else raises."""
+    """The text of the error for a file that names anything else."""
     shown = path.removeprefix("builtins.")
     return (
         f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "

@@ -42,6 +42,7 @@ def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
 
 
 def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dtype: Any) -> Any:
+    """Read a file of PyTorch, a zip archive or the older form, from its present place."""
     if not is_zip:
         if path is not None and not to_meta.on:
             raise FileError("has the old form, of which nothing can be mapped; expected mmap=None")
@@ -73,7 +74,7 @@ _ERRORS = (zipfile.BadZipFile, EOFError, OSError, OverflowError, struct.error, V
 
 
 def _other_archive(names: Iterable[str]) -> str:
-    """What a zip archive is that torch.save did not write, and what to do."""
+    """The kind of a zip archive that torch.save did not write, and what to do, as text."""
     files = [name for name in names if not name.endswith("/")]
     if files and all(name.endswith(".npy") for name in files):
         return "it is one of NumPy (.npz); np.load reads it"
@@ -133,6 +134,7 @@ class _Zip:
             return self.archive.read(self.entry(name))
 
     def storage(self, pid: Any) -> Storage:
+        """The storage that a persistent id names, read or mapped from the archive at its first use."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or type(pid[2]) is not str:
             raise FileError("has a persistent id that is not one of a storage")
         _, kind, key, _, count = pid

@@ -1,4 +1,8 @@
-"""The attributes of Modules and the state of optimizers, as PyTorch's classes have them and as ours do."""
+"""Translates the attributes of Modules and the state of optimizers to those of PyTorch's classes, and back.
+
+`state_for_torch` is used when a file is written, `state_from_torch` when one is read. Most attributes have
+the same names in both libraries; the tables have those that differ, by the name of the class.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
     return {"_flat_weights_names": flat, "_all_weights": names, "_flat_weights": weights}
 
 
-# what PyTorch's classes have besides
+# Attributes that only PyTorch's classes have: a function gives them from the attributes here.
 _EXTRA: dict[str, Any] = {
     **dict.fromkeys(("Conv1d", "Conv2d"), _conv),
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
@@ -72,7 +76,7 @@ _EXTRA: dict[str, Any] = {
     "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
     "SyncBatchNorm": lambda state: {"process_group": None},
 }
-# what only this library's classes have
+# Attributes that only this library's classes have, likewise.
 _PRIVATE: dict[str, Any] = {
     "RNN": lambda state: {"_name": "rnn"},
     "LSTM": lambda state: {"_name": "lstm"},
@@ -83,6 +87,7 @@ _PRIVATE: dict[str, Any] = {
 }
 
 
+# Settings that PyTorch's classes got later: old files lack them.
 _LATER = {
     **dict.fromkeys(("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"), ("padding_mode",)),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), ("proj_size",)),
@@ -153,7 +158,7 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_here(value: Any, state: Any) -> Any:
-    """What a pickle sets the state of an object to: of a Module, the attributes that it has here."""
+    """The state that an object of a pickle gets: for a Module, the attributes that it has in this library."""
     of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
     return state_from_torch(value, state) if of_torch else state
 
@@ -164,7 +169,7 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {name: usual[name] for name in _row(kind, _LATER) or ()}
 
 
-# --- hooks: PyTorch's names, and those of this library
+# --- hooks: PyTorch's attribute, and the attribute of nn.hooks.Hooks here
 _CALLED = {
     "_forward_pre_hooks": "before",
     "_forward_hooks": "after",
@@ -272,7 +277,7 @@ def _tensors(value: Any, name: str) -> Any:
 
 
 def is_optimizer_state(value: Any) -> bool:
-    """Whether this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
+    """True if this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
     states = value["state"] if value.keys() == {"state", "param_groups"} else None
     return isinstance(states, dict) and any(
         isinstance(state, dict) and any(isinstance(x, (np.ndarray, rv.Tensor, list)) for x in state.values())

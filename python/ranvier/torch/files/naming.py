@@ -69,13 +69,13 @@ def path_of(value: Any) -> str:
             return f"torch.optim.{name.lower()}.{name}"
     for path in _MODULES:
         root = f"torch.{path}".rstrip(".")
-        if _here(root, name) == value:  # of the object that `torch` hands out, too
+        if _here(root, name) == value:  # true also for the wrapper that `torch` hands out
             return f"{root}.{name}"
     return f"{module}.{name}"
 
 
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
-    """What a pickle of PyTorch names, of this library where PyTorch's own is meant."""
+    """The object that a pickle of PyTorch names: this library's, where PyTorch's own is meant."""
     path = f"{module}.{name}"
     if path in CLASSES:
         return CLASSES[path]
@@ -97,7 +97,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
 
 
 def _here(path: str, name: str) -> Any:
-    """What this library has for a name in a module of PyTorch, or in one around it; None for nothing."""
+    """This library's object for a name in a module of PyTorch, or in one around it; None for nothing."""
     root, _, inner = path.replace("torch._C._nn", "torch.nn.functional").partition(".")
     homes: list[ModuleType] = homes_of(root, inner)
     try:

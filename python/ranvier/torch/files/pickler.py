@@ -89,7 +89,7 @@ class Pickler(_Base):  # type: ignore[misc]
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
-        if type(obj) in _PLAIN:  # of which pickle itself writes each
+        if type(obj) in _PLAIN:  # written by pickle's own methods
             self.framer.commit_frame()
             known = self.memo.get(id(obj))
             return self.dispatch[type(obj)](self, obj) if known is None else self.write(self.get(known[0]))
@@ -116,6 +116,7 @@ class Pickler(_Base):  # type: ignore[misc]
         return (*obj.pid, None) if self.old else obj.pid
 
     def reducer_override(self, obj: Any) -> Any:
+        """The way in which an object is pickled, as PyTorch's own object where the file needs one."""
         if isinstance(obj, Call):
             return obj.reduced
         if isinstance(obj, (rv.Tensor, Complex)):
@@ -169,6 +170,7 @@ class Pickler(_Base):  # type: ignore[misc]
 
     # --- tensors
     def _tensor(self, tensor: Any) -> Any:
+        """The function and the arguments by which PyTorch makes this tensor when the file is read."""
         kind, learns = type(tensor), tensor.requires_grad
         array, plain = tensor._array, isinstance(tensor, nn.Parameter)
         if isinstance(tensor, nn.parameter.UninitializedParameter):

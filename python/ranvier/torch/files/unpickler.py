@@ -48,7 +48,7 @@ _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor
 
 
 class Measure:
-    """Of a container: levels below it, elements in it, whether it is itself within another.
+    """The measure of a container: levels below it, elements in it, True if it is within another.
 
     It keeps the container, so that no other gets its id.
     """
@@ -271,6 +271,7 @@ class Unpickler:
 
     # --- names and calls
     def name(self, arg: Any) -> None:
+        """The opcodes GLOBAL and STACK_GLOBAL: push the object of a module and a name, if it is allowed."""
         if arg is None:
             name, module = self.stack.pop(), self.stack.pop()
             if type(name) is not str or type(module) is not str:
@@ -292,7 +293,7 @@ class Unpickler:
         self.stack.append(self.result(function, args))
 
     def result(self, function: Any, args: Any) -> Any:
-        """What a call gives, if it is allowed."""
+        """The result of a call of the pickle, if it is allowed."""
         if type(args) is not tuple:
             raise FileError("has a pickle that calls without a tuple of arguments")
         if not isinstance(function, Known):
@@ -329,6 +330,7 @@ class Unpickler:
         return any(value is allowed for allowed in self.safe.values())
 
     def build(self, arg: Any) -> None:
+        """The opcode BUILD: sets the state of the object below the top of the stack, if its class is safe."""
         state = self.stack.pop()
         value = self.stack[-1]
         if type(value) in (OrderedDict, Counter, defaultdict) and type(state) is dict:

@@ -1,4 +1,8 @@
-"""The values in PyTorch's files: storages, tensors on them, and the few other objects of files of weights."""
+"""The values in PyTorch's files: storages, tensors on them, and the few other objects of files of weights.
+
+A file is a pickle, whose instructions name functions and classes and call them. Only names in the table KNOWN
+are accepted; they stand for the functions and types here, which check their arguments and raise FileError.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
-    """Whether the tensors of a file get no values."""
+    """A setting of a thread: the tensors of a file get no values."""
 
     on = False
 
@@ -78,16 +82,16 @@ class Storage:
             with np.errstate(over="ignore"):
                 array[...] = values
 
-    def part(self, of: Any) -> Storage:
+    def part(self, cut: Any) -> Storage:
         """A part of the memory, as in files before version 0.4: its name, first place and elements."""
-        if type(of) is not tuple or len(of) != 3 or not _is_counts(of[1:]) or sum(of[1:]) > self.count:
+        if type(cut) is not tuple or len(cut) != 3 or not _is_counts(cut[1:]) or sum(cut[1:]) > self.count:
             raise FileError("has a part of a storage that is not inside it")
         part = Storage(self.kind, 0)
-        part.memory, part.begin, part.count = self.memory, self.begin + of[1], of[2]
+        part.memory, part.begin, part.count = self.memory, self.begin + cut[1], cut[2]
         return part
 
     def of(self, dtype: np.dtype[Any]) -> Memory:
-        """The memory as that of this dtype; of bytes with any, bools apart from them."""
+        """The memory of tensors of this dtype; an untyped storage is viewed as it, bools are copied."""
         if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
             return self.memory
         if dtype not in self._typed:
@@ -100,7 +104,7 @@ def _as(raw: Array, dtype: np.dtype[Any]) -> Array:
     return raw != 0 if dtype.kind == "b" else raw.view(dtype)
 
 
-_KINDS = {  # the storages of PyTorch: the dtype
+_KINDS = {  # the dtype by the name of PyTorch's storage, "FloatStorage" ...
     "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
     "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
     "ComplexFloat": "complex64", "ComplexDouble": "complex128",
@@ -110,8 +114,10 @@ KINDS = {
     for name, dtype in _KINDS.items()
 }
 KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
+# Dtypes without a storage class of their own.
 _NAMED = "uint16 uint32 uint64 complex32 float8_e4m3fn float8_e5m2"
 _DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
+# Storages of quantized numbers, which Tensors lack: named so that the error can tell.
 _ABSENT = ("QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 
 
@@ -215,6 +221,7 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
 
 
 def _with_state(tensor: Any, state: Any) -> Any:
+    """The tensor with the attributes of a pickled state: a dict, or a pair of dicts, one for __slots__."""
     named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
     require_names(type(tensor), named or {}, slots or {})
     for values in (named, slots):
@@ -276,7 +283,7 @@ def _numpy_array(kind: Any, shape: Any, code: Any) -> Array:
 
 
 def build_numpy(value: Any, state: Any) -> None:
-    """What NumPy's own ``__setstate__`` does, for arrays of numbers and their dtypes only."""
+    """The same as NumPy's own ``__setstate__``, for arrays of numbers and their dtypes only."""
     if isinstance(value, np.dtype):
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("|", "=", "<" if _LITTLE else ">"):
             raise FileError("has values of NumPy in another byte order")
@@ -285,13 +292,14 @@ def build_numpy(value: Any, state: Any) -> None:
     fits = isinstance(dtype, np.dtype) and isinstance(data, bytes) and _is_counts(shape) and len(shape) <= 64
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
-    # of other memory than the pickle's own bytes, which may be values, too
+    # tobytes() copies: the pickle's own bytes may be a value of it, too
     value.__setstate__(
         (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
     )
 
 
 _LITTLE = np.dtype("<i4").isnative
+# The functions and classes that a pickle may name, and what they are called for here; None: named only.
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_tensor": tensor_v2,
     "torch._utils._rebuild_tensor_v2": tensor_v2,
@@ -324,6 +332,7 @@ _CALLS |= {name: None for name in _FACTORIES if name not in _CALLS}
 for _module in ("torch", "torch.storage", "torch.cuda"):
     _CALLS |= {f"{_module}.{name}Storage": None for name in _ABSENT}
 
+# All that a pickle may name: functions and classes, dtypes, and the types of storages.
 KNOWN: dict[str, Any] = {path: Known(path, call) for path, call in _CALLS.items()} | _DTYPES
 KNOWN |= {f"torch.{name}": getattr(rv, name) for name in _NAMED if hasattr(rv, name)}
 for _module in ("torch", "torch.storage", "torch.cuda"):

@@ -53,6 +53,7 @@ class Code:
         self.src = "\n".join([f"def forward({', '.join(parameters)}):", *body, ""])
 
     def _line(self, node: Node, root: str) -> str:
+        """The line of Python code for a node."""
         if node.op == "output":
             return f"return {self._text(node.args[0])}"
         if node.op == "get_attr":

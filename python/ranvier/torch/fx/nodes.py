@@ -123,7 +123,7 @@ class Node:
         return changed
 
     def is_impure(self, impure_random: bool = True) -> bool:
-        """Whether it stays though nothing uses it."""
+        """True if the node stays in the graph though nothing uses its result."""
         if self.op == "call_module" and self.graph.owning_module is not None:
             return getattr(self.graph.owning_module.get_submodule(self.target), "_is_impure", False)
         effect = self.target in _effects or getattr(self.target, "__name__", "").startswith("_assert")
@@ -180,7 +180,7 @@ class _Nodes:
 
 
 class _Place:
-    """Where a graph adds nodes: from the call on, to the end of the block."""
+    """The place where a graph adds nodes: from the call on, to the end of the block."""
 
     def __init__(self, graph: Graph, before: Node) -> None:
         self.graph, self.old = graph, graph._before
@@ -233,7 +233,7 @@ class Graph:
         self.owning_module, self._tracer_cls = owning_module, tracer_cls
 
     nodes = property(_Nodes)
-    python_code: Any  # of `modules.py`, which reads graphs
+    python_code: Any  # a method that `modules.py` adds
 
     def create_node(
         self,

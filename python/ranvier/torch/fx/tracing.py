@@ -34,7 +34,7 @@ class TraceError(ValueError):
 
 
 class TracerBase:
-    """What turns calls on proxies into nodes of `graph`."""
+    """Turns calls on proxies into nodes of `graph`."""
 
     graph: Graph
 

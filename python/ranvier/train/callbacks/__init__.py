@@ -1,4 +1,5 @@
-"""What may happen between the steps of a run: `base`, callbacks that act on it, and those that record it."""
+"""Callbacks, called between the steps of a run: the base class, those that act on a run, and that record
+it."""
 
 from ranvier.tensors.errors import own_errors as _own_errors
 from ranvier.train.callbacks.base import *

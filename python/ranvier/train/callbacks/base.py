@@ -1,4 +1,4 @@
-"""What may happen between the steps of a run: callbacks, under Keras's names, and Ctrl-C."""
+"""Callbacks, called between the steps of a run, with Keras's names; and the handling of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Callback", "LambdaCallback"]
 
 
 class Training(Protocol):
-    """What callbacks and the parts of a run use of a Trainer; `Trainer` says what each is."""
+    """The attributes of a Trainer that callbacks and the parts of a run use; `Trainer` describes them."""
 
     model: Any
     loss: Any
@@ -107,7 +107,8 @@ class Callback:
         """After Ctrl-C or a KeyboardInterrupt of a callback, between two steps and before `on_train_end`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this callback: arrays, numbers, strings, None, and dicts and lists."""
+        """The state that a checkpoint keeps of this callback: arrays, numbers, strings, None, and dicts and
+        lists."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -145,7 +146,8 @@ OF_EPOCHS = ("on_epoch_begin", "on_epoch_end", *OF_BATCHES)
 
 
 def must_act(hooks: list[Callback], flag: str, methods: tuple[str, ...]) -> bool:
-    """Whether one of them has such a method, and its flag (`every_batch` ...) asks for each call of it."""
+    """True if a callback has one of these methods, and its flag (`every_batch` ...) asks for each call of
+    it."""
     for hook in hooks:
         if getattr(hook, flag, True):
             for name in methods:

@@ -50,7 +50,7 @@ class Monitor:
         self.best_epoch: int | None = None
 
     def improved(self, epoch: int, logs: Mapping[str, float]) -> bool:
-        """Whether this epoch is the best so far, which is then kept. NaN never is."""
+        """True if this epoch is the best so far, which is then kept; NaN is never the best."""
         value = watched(self.owner, self.name, logs)
         gain = self.best - value if self.mode == "min" else value - self.best
         if math.isnan(value) or not (self.best_epoch is None or gain > self.min_delta):
@@ -227,7 +227,7 @@ class Schedule(Callback):
 
 
 def _needs_a_value(scheduler: Any) -> bool:
-    """Whether the first argument of `step` must be given, as in ReduceLROnPlateau."""
+    """True if the first argument of `step` must be given, as in ReduceLROnPlateau."""
     first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
     required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return first is not None and first.kind in required and first.default is inspect.Parameter.empty

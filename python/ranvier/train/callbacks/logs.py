@@ -19,7 +19,10 @@ SOON = 0.2  # seconds between two updates of the bar
 
 
 def is_shown(stream: Any) -> bool:
-    """Whether the stream is a terminal's or a notebook's. A process without a console has none: None."""
+    """True if what is written to the stream appears at once, in a terminal or a notebook.
+
+    The stream is None in a process without a console.
+    """
     is_terminal = getattr(stream, "isatty", None)
     open_terminal = is_terminal is not None and not getattr(stream, "closed", False) and is_terminal()
     return open_terminal or "ipykernel" in sys.modules
@@ -48,20 +51,20 @@ class ProgressBar(Callback):
 
     Args:
         bar: False leaves only the lines everywhere.
-        every: a line for the first epoch, every so many, and the last.
+        every: a line for the first epoch, every this many, and the last.
         delay: seconds after which an epoch gets a bar.
 
     Raises:
         ValueError: every below 1.
     """
 
-    every_batch = every_epoch = False
-    everywhere = False
+    every_batch = every_epoch = False  # it only shows: the core may run several batches or epochs in one call
+    everywhere = False  # on several processes, that of rank 0 alone
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
         self.bar, self.every, self.delay = bar, count("ProgressBar", "every", every), delay
         self._tqdm: Any = None
-        self._shown = self._next = float("inf")
+        self._next = float("inf")  # the time from which on a batch updates the bar
 
     def on_train_begin(self) -> None:
         self._width = len(str(self.trainer.last_epoch))
@@ -108,7 +111,7 @@ class ProgressBar(Callback):
         self._close()
 
     def _left(self, now: float) -> str:
-        """The time left, from that of the epochs and batches of this `fit`; empty for less than a second."""
+        """The time left as text, estimated from the pace of this `fit`; empty for less than a second."""
         trainer = self.trainer
         part = trainer.batch / trainer.steps_per_epoch if trainer.steps_per_epoch else 0.0
         done = trainer.epoch - self._first + part
@@ -131,9 +134,10 @@ class ProgressBar(Callback):
 
 
 def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
-    """Whether `fit` adds a ProgressBar: as `verbose` says, else on a terminal or in a notebook.
+    """True if `fit` adds a ProgressBar of its own: not where `hooks` have one.
 
-    Not in tests (pytest).
+    `verbose` decides where it is not None; else a bar is added in a terminal or a notebook, but not in a test
+    (pytest).
     """
     if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 0, 1, 2):
         raise ValueError(f"[Trainer.fit] got verbose {verbose!r}; expected True, False, None, 0, 1 or 2")

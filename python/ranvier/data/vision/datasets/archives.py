@@ -167,6 +167,7 @@ class CIFAR10(_Archive):
         self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
 
     def _read(self, folder: Path, name: str, md5: str) -> dict[str, Any]:
+        """The content of a pickled file of the archive, after its checksum is compared."""
         path, kind = folder / name, type(self).__name__
         if not path.is_file():
             raise FileNotFoundError(f"[{kind}] no file '{path}'; use download=True")

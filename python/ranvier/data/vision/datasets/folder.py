@@ -58,7 +58,7 @@ class VisionDataset(Dataset[Any]):
         self.transforms = StandardTransform(transform, target_transform) if own else transforms
 
     def changed(self, image: Any, target: Any) -> tuple[Any, Any]:
-        """What an item is: image and label after the transforms."""
+        """An item: image and label after the transforms."""
         if not isinstance(self.transforms, StandardTransform | None):
             image, target = self.transforms(image, target)
         return StandardTransform(self.transform, self.target_transform)(image, target)
@@ -100,12 +100,12 @@ pil_loader = default_loader
 
 
 def has_file_allowed_extension(filename: str, extensions: Any) -> bool:
-    """Whether a name has one of the endings, in lower or upper case."""
+    """True if a name has one of the endings, in lower or upper case."""
     return filename.lower().endswith(extensions if isinstance(extensions, str) else tuple(extensions))
 
 
 def is_image_file(filename: str) -> bool:
-    """Whether a name is one of an image."""
+    """True if a file's name has one of the endings of images."""
     return has_file_allowed_extension(filename, IMG_EXTENSIONS)
 
 

@@ -40,7 +40,7 @@ def _padding(name: str, key: str, value: Any) -> Any:
     return value
 
 
-# what a setting is kept as, by its name
+# The function that checks a setting and gives the value that is kept, by the setting's name.
 KEPT_AS: dict[str, Callable[[str, str, Any], Any]] = {
     "size": pair,
     "padding": _padding,

@@ -147,6 +147,7 @@ def adjust_saturation(img: Any, saturation_factor: float) -> Any:
 
 
 def _adjusted(name: str, img: Any, factor: float, enhancer: str, other: Any) -> Any:
+    """The image mixed with another: factor times itself, and 1 - factor times other(image)."""
     if not factor >= 0:
         raise ValueError(f"[{name}] got factor {factor!r}; expected at least 0")
     if is_pil(img):
