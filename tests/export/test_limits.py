@@ -31,6 +31,21 @@ def read_or(x, other):
         return x * other
 
 
+def factor_or(x, y):
+    """An error that values decide, and one that shapes do."""
+    try:
+        return rv.linalg.cholesky(x)
+    except ValueError:
+        return y
+
+
+def reshaped_or(x, y):
+    try:
+        return x.reshape(5)
+    except ValueError:
+        return y
+
+
 MODELS = [
     (nn.ConvTranspose2d(2, 3, 2), (1, 2, 4, 4), r"ConvTranspose2d\(.*has no counterpart in C"),
     (Of(lambda x: rv.sort(x)[0]), (3,), "Sort has no counterpart"),
@@ -48,6 +63,7 @@ MODELS = [
     (Of(lambda x: x * float(RNG.random())), (3,), "for inputs with other values"),
     (Of(lambda x: x * len(str(x))), (3,), "for inputs with other values"),
     (Of(lambda x: read_or(x, 2)), (3,), r"item\(\) reads a value"),
+    (Of(lambda x: factor_or(x, x)), (3, 3), "catches an error of Cholesky"),
     (Of(lambda x: x + rv.rand(3)), (3,), "random_fill"),
     (Of(lambda x: x[:0].sum()), (3,), "expected 1 to"),
     (nn.Linear(3, 2, dtype=rv.float64), (1, 3), "float"),
@@ -62,6 +78,11 @@ def test_what_is_refused(tmp_path, number):
     model, shape, match = MODELS[number]
     example = rv.zeros(*shape) if shape else (rv.zeros(2, 1, 4),) * 3
     refused((ValueError, TypeError), match, tmp_path, model, example)
+
+
+def test_an_error_of_shapes_may_be_caught(tmp_path):
+    model = Of(lambda x: reshaped_or(x, x * 2))
+    np.testing.assert_array_equal(Compiled(tmp_path, model, rv.ones(3)).predict(rv.ones(3), shape=3), 2)
 
 
 def test_wrong_arguments(tmp_path):

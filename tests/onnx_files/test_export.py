@@ -52,7 +52,15 @@ def stateful(x):
     return x if len(counted) % 2 else x * 2
 
 
+def factor_or_twice(x):
+    try:
+        return rv.linalg.cholesky(x)
+    except ValueError:
+        return x * 2
+
+
 REFUSED = {
+    "caught": (lambda x: factor_or_twice(x[:, :3]), "catches an error of Cholesky"),
     "item": (lambda x: x * x.max().item(), "item.. reads a value"),
     "all": (lambda x: x if (x > 0).all() else -x, "a condition reads a value"),
     "count": (lambda x: x * x.count_nonzero().item(), "item.. reads a value"),
