@@ -23,7 +23,10 @@ from ranvier.tape.function import Function
 from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["Call", "Calls", "Refused"]
+__all__ = ["FORMULAS", "Call", "Calls", "Refused"]
+
+FORMULAS: dict[str, Any] = {}
+"""What Functions compute, of the node and its inputs, by the names of their classes (`ops/formulas.py`)."""
 
 
 class Call(NamedTuple):
@@ -112,8 +115,8 @@ class Calls(Observer):
         """The layer that runs."""
         return ""
 
-    def writes(self, kind: str) -> bool:
-        """Whether a Function is written as it is, not as the formula of its row (`ops.rules`)."""
+    def writes(self, function: Function, inputs: Any) -> bool:
+        """Whether a Function is written as it is, not as its formula."""
         return True
 
     def may_hold(self, array: Any) -> bool:
@@ -174,8 +177,10 @@ class Calls(Observer):
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
-        elif hasattr(function, "formula") and not self.writes(kind):
-            return function.formula(*inputs)
+        elif not self.writes(function, inputs) and (
+            formula := getattr(type(function), "formula", FORMULAS.get(kind))
+        ):
+            return formula(function, *inputs)
         try:
             result = run(*inputs)
         except Exception:
