@@ -89,7 +89,7 @@ def ReLU_in_place(x):
 BESIDE_PYTORCH = ("pytorch", "ties", "beside_nan", "beside_infinity")
 
 
-@op(kinks=(0.0,), reference=np.heaviside, lacks="ONNX jet limits", apart="gradient")
+@op(kinks=(0.0,), reference=np.heaviside, lacks="jet limits", apart="gradient")
 def heaviside(x):
     yield call(x(3, 7), np.array(0.5))
     yield call(np.array([-1.0, -0.0, 0.0, 2.0]), 0.5).without("PyTorch takes a tensor", *BESIDE_PYTORCH)
@@ -100,7 +100,7 @@ def heaviside(x):
     yield refused(ValueError, "[heaviside] got shapes (2,) and (3,); expected", x(2), x(3))
 
 
-@op(kinks=(0.0,), reference=activation.prelu, lacks="C jet promotion", autocast="lower")
+@op(kinks=(0.0,), reference=activation.prelu, lacks="jet promotion", autocast="lower")
 def prelu(x):
     yield call(x(3, x.n), x(x.n))
     yield call(x(2, 4, 3, 2), x(4))
@@ -164,7 +164,7 @@ def gumbel_softmax(x):
     yield call(x(3, 7), hard=True).without("the gradient is that of the soft one", "gradient")
 
 
-@op(kinks=(0.0,), lacks="C jet promotion", autocast="lower")
+@op(kinks=(0.0,), lacks="jet promotion", autocast="lower")
 def PReLU(x):
     yield call(nn.PReLU(), x(3, 7))
     yield call(nn.PReLU(4, 0.1), x(2, 4, 3, 2))

@@ -64,7 +64,7 @@ def subsets(x, r=2, with_replacement=False):
     return np.array(list(choose(x, r))).reshape(-1, r)
 
 
-@op(reference=subsets, exact=True, lacks="C 0-d")
+@op(reference=subsets, exact=True, lacks="0-d")
 def combinations(x):
     yield call(x(4))
     yield call(x(3), 3)
@@ -142,4 +142,4 @@ def unfolded(x, *args):
     return x.unfold(*args)
 
 
-op(windows_along, names="unfold_along", of=unfolded, reference=windows, exact=True, lacks="C captured")
+op(windows_along, names="unfold_along", of=unfolded, reference=windows, exact=True, lacks="captured")

@@ -27,7 +27,7 @@ def products(q, k, v, *mask, **settings):
 @op(
     reference=attended,
     terms=products,
-    lacks="C jet limits rounding promotion infinity",
+    lacks="limits rounding promotion infinity C-infinity",
     apart="NaN infinity",
     autocast="lower",
 )
@@ -89,7 +89,7 @@ def scaled_dot_product_attention(x):
     reference=attended,
     terms=products,
     draws=True,
-    lacks="C ONNX jet infinity",
+    lacks="C ONNX infinity",
     autocast="lower",
 )
 def attention_with_dropout(x):
@@ -143,7 +143,7 @@ def attended_by_layer(
     inner=1.0,
     terms=many,
     reference=attended_by_layer,
-    lacks="C jet limits rounding infinity written",
+    lacks="limits rounding infinity written C-infinity",
     autocast="lower",
 )
 def MultiheadAttention(x):
@@ -165,7 +165,7 @@ def MultiheadAttention(x):
         yield call(nn.MultiheadAttention(6, 2), x(*shape), x(*shape), x(*shape))
 
 
-@op(draws=True, inner=1.0, lacks="C jet rounding")
+@op(draws=True, inner=1.0, lacks="rounding")
 def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 3, 6))
     yield call(nn.TransformerEncoderLayer(6, 2, 8, 0.0), x(4, 3, 6), is_causal=True).without(
@@ -179,13 +179,13 @@ def TransformerEncoderLayer(x):
     yield call(nn.TransformerEncoderLayer(6, 2, 8), x(4, 0, 6))
 
 
-@op(draws=True, inner=1.0, lacks="C jet rounding")
+@op(draws=True, inner=1.0, lacks="rounding")
 def TransformerDecoderLayer(x):
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 3, 6), x(5, 3, 6))
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(4, 0, 6), x(5, 0, 6))
     yield call(nn.TransformerDecoderLayer(6, 2, 8), x(0, 3, 6), x(0, 3, 6))
 
 
-@op(draws=True, inner=1.0, lacks="C jet rounding")
+@op(draws=True, inner=1.0, lacks="rounding")
 def Transformer(x):
     yield call(nn.Transformer(6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True), x(3, 4, 6), x(3, 5, 6))

@@ -40,11 +40,11 @@ op(between(0.5, 3.0), names="reciprocal", reference=lambda x: 1.0 / x, lacks="wr
 op(above_0, names="sqrt", reference=np.sqrt, lacks="written")
 op(above_0, names="rsqrt", reference=lambda x: 1.0 / np.sqrt(x), lacks="written")
 op(exponents, names="exp", reference=np.exp, lacks="written")
-op(exponents, names="exp2", reference=lambda x: np.exp2(x * 1.0), lacks="ONNX written")
+op(exponents, names="exp2", reference=lambda x: np.exp2(x * 1.0), lacks="written")
 op(exponents, names="expm1", reference=np.expm1, lacks="written")
 op(above_0, names="log", reference=np.log)
-op(above_0, names="log2", reference=np.log2, lacks="ONNX")
-op(above_0, names="log10", reference=np.log10, lacks="ONNX")
+op(above_0, names="log2", reference=np.log2)
+op(above_0, names="log10", reference=np.log10)
 op(between(-0.5, 3.0), names="log1p", reference=np.log1p)
 op(anywhere, names="sin", reference=np.sin)
 op(anywhere, names="cos", reference=np.cos)
@@ -57,9 +57,9 @@ op(exponents, names="cosh", reference=np.cosh)
 op(anywhere, names="asinh", reference=np.arcsinh)
 op(between(1.2, 4.0), names="acosh", reference=np.arccosh)
 op(inside, names="atanh", reference=np.arctanh)
-op(anywhere, names="sinc", reference=np.sinc, lacks="ONNX")
-op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad, lacks="ONNX")
-op(anywhere, names="rad2deg", reference=np.rad2deg, lacks="ONNX")
+op(anywhere, names="sinc", reference=np.sinc)
+op(between(-90.0, 90.0), names="deg2rad", reference=np.deg2rad)
+op(anywhere, names="rad2deg", reference=np.rad2deg)
 op(anywhere, names="positive", reference=np.positive, exact=True)
 op(anywhere, names="isneginf", reference=np.isneginf)
 op(anywhere, names="isposinf", reference=np.isposinf)
@@ -73,14 +73,14 @@ def questions(x):
     yield refused(TypeError, f"[{x.name}] got dtype <U4", "text")
 
 
-op(questions, names="isnan", reference=np.isnan, lacks="C")
-op(questions, names="isinf", reference=np.isinf, lacks="C")
-op(questions, names="isfinite", reference=np.isfinite, lacks="C")
+op(questions, names="isnan", reference=np.isnan)
+op(questions, names="isinf", reference=np.isinf)
+op(questions, names="isfinite", reference=np.isfinite)
 
 WHOLE = range(-3, 4)
 op(anywhere, names="ceil", reference=np.ceil, exact=True, kinks=WHOLE)
 op(anywhere, names="floor", reference=np.floor, exact=True, kinks=WHOLE)
-op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE, lacks="ONNX")
+op(anywhere, names="trunc", reference=np.trunc, exact=True, kinks=WHOLE)
 
 
 def in_long_doubles(function, low=-INF, high=INF):
@@ -89,7 +89,7 @@ def in_long_doubles(function, low=-INF, high=INF):
 
 
 op(anywhere, names="erf", reference=in_long_doubles(lambda x: 1 - special.erfc(x), -9, 9))
-op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40), lacks="ONNX")
+op(anywhere, names="erfc", reference=in_long_doubles(special.erfc, -9, 40))
 op(
     between(0.3, 6.0, np.array([1.5, NAN])),
     names="digamma",
@@ -120,7 +120,7 @@ def erfinv(x):
     yield refused(TypeError, "[erfinv] got str", "text")
 
 
-@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE, lacks="ONNX")
+@op(reference=lambda x: x - np.trunc(x), kinks=WHOLE)
 def frac(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0))
     yield call(x(low=-3.0, high=3.0))

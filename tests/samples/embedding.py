@@ -129,7 +129,6 @@ def dropout2d(x):
     reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps),
     terms=many,
     inner=1.0,
-    lacks="C",
 )
 def cosine_similarity(x):
     yield call(x(3, x.n), x(3, x.n))
@@ -151,7 +150,7 @@ def distance_of_rows(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     return y[..., None] if keepdim else y
 
 
-@op(terms=many, inner=1.0, reference=distance_of_rows, lacks="C jet 0-d", apart="NaN infinity")
+@op(terms=many, inner=1.0, reference=distance_of_rows, lacks="0-d C-infinity", apart="NaN infinity")
 def pairwise_distance(x):
     yield call(x(3, x.n), x(3, x.n))
     yield call(x(3, x.n), x(3, x.n), 3.0, keepdim=True)
@@ -168,7 +167,7 @@ def pairwise_distance(x):
 @op(
     reference=lambda x, p=2.0, dim=1, eps=0.0: x / np.linalg.norm(x, p, dim, keepdims=True),
     terms=many,
-    lacks="C",
+    lacks="C-infinity",
 )
 def normalize(x):
     yield call(x(3, x.n))

@@ -42,7 +42,7 @@ op(
     names="fft_fft",
     of="fft.fft",
     reference=reference.fft,
-    lacks="halves C ONNX limits",
+    lacks="halves ONNX limits C-infinity",
     **_known,
 )
 op(
@@ -50,7 +50,7 @@ op(
     names="fft_ifft",
     of="fft.ifft",
     reference=reference.ifft,
-    lacks="halves C ONNX limits",
+    lacks="halves ONNX limits C-infinity",
     **_known,
 )
 op(
@@ -58,7 +58,7 @@ op(
     names="fft_rfft",
     of="fft.rfft",
     reference=reference.rfft,
-    lacks="halves C ONNX limits 0-d",
+    lacks="halves ONNX limits 0-d C-infinity",
     **_known,
 )
 
@@ -67,7 +67,7 @@ op(
     of="fft.irfft",
     reference=reference.irfft,
     terms=terms,
-    lacks="halves C ONNX limits",
+    lacks="halves ONNX limits C-infinity",
     apart="NaN infinity",
 )
 def fft_irfft(x):
@@ -84,14 +84,14 @@ def of_two(transform):
     return lambda x: reference.fft(transform(x, dim=-1), dim=-2)
 
 
-@op(of="fft.fft2", terms=terms, reference=of_two(reference.fft), lacks="halves C ONNX limits")
+@op(of="fft.fft2", terms=terms, reference=of_two(reference.fft), lacks="halves ONNX limits")
 def fft_fft2(x):
     yield call(x(4, 6, 2))
     yield call(x(2, 3, 5, 2))
     yield refused(ValueError, "one length for each", x(2, 2, 2), (1,))
 
 
-@op(of="fft.rfft2", terms=terms, reference=of_two(reference.rfft), lacks="halves C ONNX limits")
+@op(of="fft.rfft2", terms=terms, reference=of_two(reference.rfft), lacks="halves ONNX limits")
 def fft_rfft2(x):
     yield call(x(4, 6))
     yield call(x(2, 3, 5))
@@ -119,7 +119,7 @@ WINDOWS = (  # length, n_fft, hop, win, centred, pad_mode, normalized, onesided
     terms=terms,
     inner=1.0,
     reference=reference.stft,
-    lacks="halves C ONNX limits infinity 0-d",
+    lacks="halves ONNX limits infinity 0-d C-infinity",
     apart="NaN infinity",
     anything="onesided",
 )
@@ -141,7 +141,13 @@ def stft(x):
     yield refused(ValueError, "got a signal of shape ()", x(), 4)
 
 
-@op(terms=terms, inner=1.0, lacks="halves C ONNX NaN infinity", apart="NaN infinity", anything="onesided")
+@op(
+    terms=terms,
+    inner=1.0,
+    lacks="halves ONNX NaN infinity C-infinity",
+    apart="NaN infinity",
+    anything="onesided",
+)
 def istft(x):
     yield call(x(2, 5, 9, 2), 8, window=fixed(x(8, low=0.2)))
     yield call(x(2, 5, 9, 2), 8, 3, 6, fixed(x(6, low=0.5)), normalized=True)

@@ -41,12 +41,12 @@ def of_losses(name, *limits_and_settings, **known):
     loss(of_elements(*limits_and_settings), names=name, reference=getattr(reference, name), **known)
 
 
-of_losses("mse", -3, 3, -2, 2, lacks="ONNX jet")
+of_losses("mse", -3, 3, -2, 2, lacks="jet")
 of_losses(
-    "l1", -3, 3, 4, 6, lacks="ONNX jet", apart="NaN infinity"
+    "l1", -3, 3, 4, 6, lacks="jet", apart="NaN infinity"
 )  # apart, as it has a kink where they are equal
-of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0}, lacks="ONNX jet")
-of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0}, lacks="ONNX jet")
+of_losses("smooth_l1", -3, 3, -2, 2, {"beta": 0.5}, {"beta": 2.0}, lacks="jet")
+of_losses("huber", -3, 3, -2, 2, {"delta": 0.5}, {"delta": 2.0}, lacks="jet")
 of_losses(
     "bce",
     0.05,
@@ -54,7 +54,7 @@ of_losses(
     0,
     1,
     {"weight": fixed(np.array(3.0))},
-    lacks="C ONNX jet NaN promotion",
+    lacks="jet NaN promotion",
     apart="ties NaN infinity",
 )
 of_losses(
@@ -64,10 +64,10 @@ of_losses(
     0,
     1,
     {"pos_weight": fixed(np.array([3.0]))},
-    lacks="ONNX jet limits infinity",
+    lacks="jet limits infinity",
     apart="infinity",
 )
-of_losses("kl_div", -4, 0, 0.05, 1, lacks="C ONNX jet", apart="ties NaN infinity")
+of_losses("kl_div", -4, 0, 0.05, 1, lacks="jet", apart="ties NaN infinity")
 of_losses(
     "poisson_nll",
     0.1,
@@ -83,7 +83,7 @@ of_losses(
 @loss(
     of="nn.functional.kl_div",
     reference=reference.kl_div,
-    lacks="C ONNX jet limits",
+    lacks="jet limits",
     apart="infinity infinities",
 )
 def kl_div_of_logarithms(x):
@@ -95,7 +95,7 @@ def kl_div_of_logarithms(x):
 WEIGHTS = ((), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7))  # shapes that broadcast to (3, 5, 7)
 
 
-@loss(of="ops.bce", reference=reference.bce, lacks="C ONNX jet NaN", apart="ties NaN infinity")
+@loss(of="ops.bce", reference=reference.bce, lacks="jet NaN", apart="ties NaN infinity")
 def bce_with_weights(x):
     yield at_kink(np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), reduction="none")
     shares = np.full((4, 3), 0.5)
@@ -111,7 +111,7 @@ def bce_with_weights(x):
 @loss(
     of="ops.bce_with_logits",
     reference=reference.bce_with_logits,
-    lacks="C ONNX jet limits infinity",
+    lacks="jet limits infinity",
     apart="infinity",
 )
 def bce_of_logits_with_weights(x):
@@ -141,7 +141,7 @@ def gaussian_nll(x):
 @loss(
     reference=class_loss.cross_entropy,
     inner=1.0,
-    lacks="ONNX jet limits 0-d",
+    lacks="limits 0-d",
     apart="NaN infinity infinities",
 )
 def cross_entropy(x):
@@ -178,7 +178,7 @@ def cross_entropy(x):
     yield refused(ValueError, "[cross_entropy] got x of shape (); expected (N, C)", x(), np.array(1))
 
 
-@loss(reference=class_loss.nll, lacks="ONNX jet limits")
+@loss(reference=class_loss.nll, lacks="jet limits")
 def nll(x):
     yield call(x(4, 6), x.integers(0, 6, 4))
     yield call(x(4, 6), np.array([1, 2, 0, 5]), weight=fixed(x(6, low=0.2)), ignore_index=2)
@@ -194,7 +194,7 @@ def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):
     return reference.cosine_margin(cosine, target, reduction=reduction, margin=margin)
 
 
-@loss(reference=margin_of_cosines, inner=1.0, lacks="C")
+@loss(reference=margin_of_cosines, inner=1.0)
 def cosine_embedding(x):
     yield call(x(4, 7), x(4, 7), fixed(np.array([1.0, -1.0, 1.0, 1.0])))
     yield call(x(3, 7), x(3, 7), fixed(x.signs(3)), margin=0.3, reduction="none")
@@ -218,7 +218,7 @@ def margin_of_distances(anchor, positive, negative, margin=1.0, p=2.0, swap=Fals
     return reference.margin_ranking(far, near, np.ones_like(near), reduction=reduction, margin=margin)
 
 
-@loss(reference=margin_of_distances, inner=1.0, lacks="C 0-d")
+@loss(reference=margin_of_distances, inner=1.0, lacks="0-d")
 def triplet_margin(x):
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0)
     yield call(x(3, 7), x(3, 7), x(3, 7), margin=3.0, swap=True, p=3.0, reduction="none")
@@ -287,7 +287,7 @@ def multilabel_margin_loss(x):
 @op(
     reference=class_loss.multilabel_soft_margin,
     terms=terms,
-    lacks="C ONNX jet limits",
+    lacks="jet limits",
     apart="infinity infinities",
 )
 def multilabel_soft_margin_loss(x):
@@ -325,30 +325,30 @@ def sign(x):
     return fixed(x.signs(4, 6))
 
 
-as_layer([nn.BCELoss(), nn.BCELoss(SIX)], unit, low=0.05, high=0.95, lacks="C ONNX jet NaN")
+as_layer([nn.BCELoss(), nn.BCELoss(SIX)], unit, low=0.05, high=0.95, lacks="jet NaN")
 logits = nn.BCEWithLogitsLoss(reduction="sum"), nn.BCEWithLogitsLoss(SIX, pos_weight=[3.0])
-as_layer(logits, unit, lacks="ONNX jet infinity")
-as_layer([nn.CosineSimilarity()], number, lacks="C", autocast="")
+as_layer(logits, unit, lacks="jet infinity")
+as_layer([nn.CosineSimilarity()], number, autocast="")
 margins = nn.CosineEmbeddingLoss(), nn.CosineEmbeddingLoss(0.3, reduction="none")
-as_layer(margins, number, lambda x: fixed(x.signs(4)), lacks="C")
+as_layer(margins, number, lambda x: fixed(x.signs(4)))
 variances = [nn.GaussianNLLLoss(), nn.GaussianNLLLoss(full=True, eps=0.1)]
 as_layer(variances, number, lambda x: x(4, 6, low=0.2, high=1.5), lacks="NaN", autocast="")
-as_layer([nn.HuberLoss(delta=0.6), nn.HuberLoss(reduction="none", delta=0.2)], number, lacks="ONNX jet")
+as_layer([nn.HuberLoss(delta=0.6), nn.HuberLoss(reduction="none", delta=0.2)], number, lacks="jet")
 divergences = nn.KLDivLoss(reduction="batchmean"), nn.KLDivLoss(reduction="sum", log_target=True)
-as_layer(divergences, unit, lacks="C ONNX jet")
-as_layer([nn.L1Loss(), nn.L1Loss(reduction="sum")], number, lacks="ONNX jet")
-as_layer([nn.MSELoss(reduction="none"), nn.MSELoss()], number, lacks="ONNX jet")
+as_layer(divergences, unit, lacks="jet")
+as_layer([nn.L1Loss(), nn.L1Loss(reduction="sum")], number, lacks="jet")
+as_layer([nn.MSELoss(reduction="none"), nn.MSELoss()], number, lacks="jet")
 as_layer([nn.MarginRankingLoss(0.3), nn.MarginRankingLoss(2.5, reduction="sum")], number, sign)
-as_layer([nn.NLLLoss(), nn.NLLLoss(SIX, ignore_index=1, reduction="sum")], label, lacks="ONNX jet")
-as_layer([nn.PairwiseDistance(2.0, 1e-6, True)], number, lacks="C", autocast="")
+as_layer([nn.NLLLoss(), nn.NLLLoss(SIX, ignore_index=1, reduction="sum")], label, lacks="jet")
+as_layer([nn.PairwiseDistance(2.0, 1e-6, True)], number, autocast="")
 rates = nn.PoissonNLLLoss(log_input=False, full=True, eps=0.1, reduction="sum")
 as_layer([nn.PoissonNLLLoss(), rates], unit, low=0.1)
-as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number, lacks="ONNX jet")
+as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number, lacks="jet")
 swapped = nn.TripletMarginLoss(2.0, 3.0, 0.1, swap=True, reduction="none")
-as_layer([nn.TripletMarginLoss(), swapped], number, number, lacks="C")
+as_layer([nn.TripletMarginLoss(), swapped], number, number)
 
 
-@loss(inner=1.0, lacks="ONNX jet")
+@loss(inner=1.0)
 def CrossEntropyLoss(x):
     yield call(nn.CrossEntropyLoss(ignore_index=2, label_smoothing=0.1), x(4, 6), label(x))
     yield call(nn.CrossEntropyLoss(), x(4, 6), label(x))

@@ -13,7 +13,7 @@ def batch_normalized(x, mean, var, weight=None, bias=None, training=False, momen
     return norm.batch_norm_eval(x, weight, bias, mean, var, eps)
 
 
-@op(reference=batch_normalized, terms=many, lacks="C ONNX jet", apart="infinities")
+@op(reference=batch_normalized, terms=many, lacks="C ONNX", apart="infinities")
 def batch_norm(x):
     yield call(x(5, 4), None, None, x(4), x(4), training=True)
     yield call(x(2, 4, 3, 3), state(x(4)), state(x(4, low=0.5)), x(4), x(4), training=True)
@@ -29,7 +29,7 @@ def batch_norm(x):
 @op(
     of="nn.functional.batch_norm",
     reference=batch_normalized,
-    lacks="jet limits infinity C-infinity",
+    lacks="limits infinity C-infinity",
     apart="NaN infinity",
 )
 def batch_norm_of_running_statistics(x):
@@ -52,7 +52,7 @@ def instance_normalized(
 @op(
     reference=instance_normalized,
     terms=many,
-    lacks="jet infinity C-infinity",
+    lacks="infinity C-infinity",
     apart="NaN infinity",
     anything="momentum",
 )
@@ -70,7 +70,7 @@ def instance_norm(x):
     yield refused(ValueError, "got a running statistic None", x(2, 3, 4), x(3))
 
 
-@op(reference=norm.group_norm, terms=many, lacks="jet C-infinity")
+@op(reference=norm.group_norm, terms=many, lacks="C-infinity")
 def group_norm(x):
     yield call(x(2, 4, 5), 2, x(4), x(4))
     yield call(x(2, 6, 3, 3), 3)
@@ -89,7 +89,7 @@ def layer_normalized(x, shape, weight=None, bias=None, eps=1e-5):
     return norm.layer_norm(x, len(shape), weight, bias, eps)
 
 
-@op(reference=layer_normalized, terms=many, lacks="jet C-infinity")
+@op(reference=layer_normalized, terms=many, lacks="C-infinity")
 def layer_norm(x):
     yield call(x(3, 7), (7,), x(7), x(7))
     yield call(x(2, 3, 5), (3, 5))
@@ -108,7 +108,7 @@ def layer_norm(x):
 @op(
     reference=lambda x, shape, weight=None, eps=1e-3: norm.rms_norm(x, len(shape), weight, eps),
     terms=many,
-    lacks="jet C-infinity",
+    lacks="C-infinity",
     apart="infinity",
 )
 def rms_norm(x):
@@ -129,7 +129,7 @@ def local_response_norm(x):
     yield call(x(2, 4, 3, 3), 3, alpha=0.5, beta=0.5, k=2.0)
 
 
-@op(lacks="jet infinity")
+@op(lacks="infinity")
 def BatchNorm1d(x):
     yield call(nn.BatchNorm1d(6), x(5, 6))
     yield call(nn.BatchNorm1d(4, eps=1e-3, momentum=None), sequences(x))
@@ -142,7 +142,7 @@ def BatchNorm1d(x):
         yield refused(ValueError, f"[batch_norm] got x {text}", nn.BatchNorm1d(3), x(*shape))
 
 
-@op(lacks="jet")
+@op()
 def BatchNorm2d(x):
     yield call(nn.BatchNorm2d(4), images(x))
     yield call(nn.BatchNorm2d(4, affine=False, track_running_stats=False), images(x))
@@ -150,26 +150,26 @@ def BatchNorm2d(x):
     yield refused(ValueError, text, nn.BatchNorm2d(3), x(2, 3))
 
 
-@op(lacks="jet")
+@op()
 def SyncBatchNorm(x):
     yield call(nn.SyncBatchNorm(4), images(x))
 
 
-@op(lacks="jet")
+@op()
 def InstanceNorm1d(x):
     yield call(nn.InstanceNorm1d(4), sequences(x))
     text = "[instance_norm] got x of shape (2, 3, 1); expected"
     yield refused(ValueError, text, nn.InstanceNorm1d(3), x(2, 3, 1))
 
 
-@op(lacks="jet infinity")
+@op(lacks="infinity")
 def InstanceNorm2d(x):
     yield call(nn.InstanceNorm2d(4, affine=True), images(x))
     yield call(nn.InstanceNorm2d(4, affine=True, track_running_stats=True), images(x))
     yield call(nn.InstanceNorm2d(4, track_running_stats=True).eval(), images(x))
 
 
-@op(lacks="jet")
+@op()
 def LayerNorm(x):
     yield call(nn.LayerNorm(6), x(4, 6))
     yield call(nn.LayerNorm((8, 8), bias=False), images(x))
@@ -177,7 +177,7 @@ def LayerNorm(x):
     yield refused(ValueError, text, nn.LayerNorm(3), x(2, 4))
 
 
-@op(lacks="jet")
+@op()
 def GroupNorm(x):
     yield call(nn.GroupNorm(2, 4), images(x))
     yield call(nn.GroupNorm(2, 4, bias=False), images(x))
@@ -185,7 +185,7 @@ def GroupNorm(x):
     yield refused(ValueError, text, nn.GroupNorm(4, 4), x(1, 4))
 
 
-@op(lacks="jet C-infinity")
+@op(lacks="C-infinity")
 def RMSNorm(x):
     yield call(nn.RMSNorm(6), x(4, 6))
     yield call(nn.RMSNorm(6, 1e-6, elementwise_affine=False), x(4, 6))

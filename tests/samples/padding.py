@@ -77,26 +77,26 @@ def ZeroPad2d(x):
     yield call(nn.ZeroPad2d(2), images(x))
 
 
-@op(lacks="C", autocast="float32")
+@op(autocast="float32")
 def ReflectionPad1d(x):
     yield call(nn.ReflectionPad1d(2), sequences(x))
 
 
-@op(lacks="C", autocast="float32")
+@op(autocast="float32")
 def ReflectionPad2d(x):
     yield call(nn.ReflectionPad2d((1, 2, 3, 1)), images(x))
 
 
-@op(lacks="C", autocast="float32")
+@op(autocast="float32")
 def ReplicationPad1d(x):
     yield call(nn.ReplicationPad1d((1, 2)), sequences(x))
 
 
-@op(lacks="C", autocast="float32")
+@op(autocast="float32")
 def ReplicationPad2d(x):
     yield call(nn.ReplicationPad2d(2), images(x))
 
 
-@op(lacks="C")
+@op()
 def CircularPad1d(x):
     yield call(nn.CircularPad1d((1, 2)), sequences(x))

@@ -190,7 +190,7 @@ def LPPool2d(x):
     yield call(nn.LPPool2d(2.0, 2), x(2, 4, 8, 8, low=0.1))
 
 
-@op(lacks="C")
+@op()
 def AdaptiveAvgPool1d(x):
     yield call(nn.AdaptiveAvgPool1d(4), sequences(x))
 

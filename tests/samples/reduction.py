@@ -73,15 +73,15 @@ def extremes(x):
     yield refused(ValueError, "empty along the axis", x.integers(0, 3, 0, 3), 0)
 
 
-op(extremes, names="amax", reference=along(np.max), exact=True, lacks="C jet written")
-op(extremes, names="amin", reference=along(np.min), exact=True, lacks="C jet written")
+op(extremes, names="amax", reference=along(np.max), exact=True, lacks="jet written")
+op(extremes, names="amin", reference=along(np.min), exact=True, lacks="jet written")
 
 
 def minmax(x, dim=None, keepdim=False):
     return np.min(x, dim, keepdims=keepdim), np.max(x, dim, keepdims=keepdim)
 
 
-@op(reference=minmax, exact=True, lacks="C jet written")
+@op(reference=minmax, exact=True, lacks="jet written")
 def aminmax(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, x.n, 4), dim=1)
@@ -181,7 +181,7 @@ def norm_by_numpy(x, p="fro", dim=None, keepdim=False, dtype=None):
     reference=norm_by_numpy,
     terms=all_terms,
     kinks=(0.0,),
-    lacks="C jet written",
+    lacks="written C-infinity",
     apart="NaN infinity",
     anything="p",
 )
@@ -204,17 +204,17 @@ def norm(x):
     yield refused(TypeError, "[norm] got x of dtype int64", np.array([1, 2]))
 
 
-@op(reference=along(reference.logsumexp), terms=all_terms, lacks="C limits written")
+@op(reference=along(reference.logsumexp), terms=all_terms, lacks="limits written C-infinity")
 def logsumexp(x):
     yield from dimensions(x)
-    yield call(np.array([[1000.0, 1000.0], [-1000.0, -1000.0], [1.0, NAN]]), 1)
+    yield call(np.array([[1e3, 1e3], [-1e3, -1e3], [1.0, NAN]]), 1).without("C does not round x - y", "c")
     yield call(x(0, 3), 1)
 
 
 @op(
     reference=along(np.prod),
     terms=all_terms,
-    lacks="C written",
+    lacks="written",
     apart="NaN infinity infinities",
     autocast="float32",
 )
@@ -262,10 +262,10 @@ def and_mean(function):
 
 
 of_spreads = partial(op, spreads, terms=all_terms, anything="dim")
-of_spreads(names="var", reference=spread(reference.var), lacks="C")
-of_spreads(names="std", reference=spread(reference.std), lacks="C written")
-of_spreads(names="var_mean", reference=and_mean(reference.var), lacks="C", apart="infinity")
-of_spreads(names="std_mean", reference=and_mean(reference.std), lacks="C written", apart="infinity")
+of_spreads(names="var", reference=spread(reference.var), lacks="C-infinity")
+of_spreads(names="std", reference=spread(reference.std), lacks="written")
+of_spreads(names="var_mean", reference=and_mean(reference.var), lacks="C-infinity", apart="infinity")
+of_spreads(names="std_mean", reference=and_mean(reference.std), lacks="written", apart="infinity")
 
 
 def differences(x, n=1, dim=-1, prepend=None, append=None):
@@ -318,5 +318,5 @@ op(
     names="cumulative_trapezoid",
     reference=integral_so_far,
     terms=all_terms,
-    lacks="C 0-d",
+    lacks="0-d",
 )

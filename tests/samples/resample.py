@@ -30,7 +30,7 @@ def any_resize(x):
     reference=image_reference.resized,
     terms=lambda x, *rest, **_: 16,
     inner=1.0,
-    lacks="limits",
+    lacks="limits C-infinity",
     apart="NaN infinity",
     anything="recompute_scale_factor scale_factor",
 )  # weights rounded at 1
@@ -116,12 +116,12 @@ def pixel_shuffle(x):
     yield call(x(4, 3, 3), 2)
 
 
-@op(exact=True, lacks="C")
+@op(exact=True)
 def pixel_unshuffle(x):
     yield call(x(2, 2, 4, 6), 2)
 
 
-@op(lacks="C")
+@op(lacks="C-infinity")
 def Upsample(x):
     yield call(nn.Upsample(scale_factor=2), images(x))
     yield call(nn.Upsample(size=(5, 11), mode="bilinear", align_corners=True), images(x))
@@ -129,23 +129,23 @@ def Upsample(x):
     yield call(nn.Upsample(None, (1.5, 2), "bicubic"), images(x))
 
 
-@op(lacks="C")
+@op()
 def UpsamplingNearest2d(x):
     yield call(nn.UpsamplingNearest2d(scale_factor=2), images(x))
     yield call(nn.UpsamplingNearest2d(size=8), x(2, 3, 9, 7))
 
 
-@op(lacks="C")
+@op()
 def UpsamplingBilinear2d(x):
     yield call(nn.UpsamplingBilinear2d(size=(5, 9)), images(x))
     yield call(nn.UpsamplingBilinear2d(None, 3), x(2, 3, 3, 4))
 
 
-@op(lacks="C")
+@op()
 def PixelShuffle(x):
     yield call(nn.PixelShuffle(2), images(x))
 
 
-@op(lacks="C")
+@op()
 def PixelUnshuffle(x):
     yield call(nn.PixelUnshuffle(2), images(x))

@@ -47,7 +47,7 @@ LACKS = {  # what an op may not have, and why
     "infinity": "has infinity times 0, in one of several formulas",
     "written": "has a gradient that is computed from the result, which must then stay as it is",
     "captured": "is refused in a compiled step: reads values, or draws or computes by NumPy",
-    "C-infinity": "an infinity makes more numbers of a row, or of the states, NaN in Python than in C",
+    "C-infinity": "of an infinity, or of a square beyond the range, C makes other numbers of a row NaN or 0",
 }
 APART = {  # where an op has another answer than PyTorch
     "ties": "takes no numbers that are equal or whole, or has no one place or slope there",

@@ -13,8 +13,10 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor
+from ranvier.export.linear import KINDS, arrays_in
 from ranvier.export.rules import RULES
 from ranvier.observe import place
+from ranvier.ops.formulas import LOSSES
 from ranvier.tape.calls import Calls
 
 Array = np.ndarray[Any, Any]
@@ -66,8 +68,17 @@ class Capture(Calls):
     def layer(self) -> str:
         return next((text for text in reversed(self._layers) if text), "")
 
-    def writes(self, kind: str) -> bool:
+    def writes(self, function: Any, inputs: Any) -> bool:
+        kind = type(function).__name__
+        if kind in LOSSES and not any(getattr(x, "_requires_grad", False) for x in inputs):
+            plain = not any(isinstance(v, np.ndarray) for v in function.settings)
+            return plain and function.reduction != "none"  # as helpers are
         return kind in RULES
+
+    def add(self, kind: str, settings: dict[str, Any], *rest: Any) -> None:
+        if kind in KINDS and any(self.unchanged(array) for array in arrays_in(settings)):
+            self.refuse(f"{place()} takes indices that depend on the inputs; expected constant ones")
+        super().add(kind, settings, *rest)
 
     def may_hold(self, array: Array) -> bool:
         return id(array) in self.made  # no parameter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from ranvier.export.expressions import Expression, Functions, gradients, written
 from ranvier.export.program import Value
 from ranvier.export.rules import Rule, Site, rule
+from ranvier.ops.formulas import ELEMENTS, LOSSES
 
 BOOL = np.dtype(np.bool_)
 HELPERS: dict[str, str] = {}
@@ -60,18 +62,18 @@ UNARY = {
     "Sign": Unary("x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x"),
     "Square": Unary("x * x"),
     "Reciprocal": Unary("1.0f / x"),
-    "Sinc": Unary("x == 0.0f ? 1.0f : sinf(x * 3.1415927f) / (x * 3.1415927f)"),
     "Erf": Unary("erff(x)"),
     "Round": Unary("rintf(x)"),
-    "Frac": Unary("x - truncf(x)"),
-    "Deg2rad": Unary("x * 0.017453292f"),
-    "Rad2deg": Unary("x * 57.29578f"),
     "AddNumber": Unary("x + a", _NUMBER),
     "MulNumber": Unary("x * a", _NUMBER),
     "DivNumber": Unary("x / a", _NUMBER),
     "PowNumber": Unary("powf(x, a)", _NUMBER),
     "NumberSub": Unary("a - x", _NUMBER),
     "NumberDiv": Unary("a / x", _NUMBER),
+    "NumberPow": Unary("powf(a, x)", _NUMBER),
+    "isnan": Unary("x != x ? 1.0f : 0.0f"),
+    "isinf": Unary("fabsf(x) == INFINITY ? 1.0f : 0.0f"),
+    "isfinite": Unary("fabsf(x) < INFINITY ? 1.0f : 0.0f"),
     "bitwise_not": Unary("x != 0.0f ? 0.0f : 1.0f"),  # bools are 0 and 1
 }
 _OF_C = """
@@ -84,6 +86,7 @@ BINARY = {  # y from a and b
     "Sub": "a - b",
     "Mul": "a * b",
     "Div": "a / b",
+    "Pow": "powf(a, b)",
     "Maximum": "a > b || a != a ? a : b",
     "Minimum": "a < b || a != a ? a : b",
     "Fmax": "fmaxf(a, b)",
@@ -92,7 +95,6 @@ BINARY = {  # y from a and b
     "Copysign": "copysignf(a, b)",
     "Hypot": "hypotf(a, b)",
     "Fmod": "fmodf(a, b)",
-    "Xlogy": "a == 0.0f && b == b ? 0.0f : a * logf(b)",
     "bitwise_and": "a * b",
     "bitwise_or": "a > b ? a : b",
     "bitwise_xor": "a != b ? 1.0f : 0.0f",
@@ -102,9 +104,10 @@ for _name, _sign in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "
     BINARY[_name] = f"a {_sign} b ? 1.0f : 0.0f"
 FUNCTIONS = Functions(
     {_snake(kind): ("x", row.value) for kind, row in UNARY.items() if not row.settings}
+    | {_snake(kind): ("a b", value) for kind, value in BINARY.items()}
     | {
         "clip": ("x a b", _CLAMP),
-        "copysign": ("a b", "copysignf(a, b)"),
+        "exponent_backward": ("dy a y", "a == 0.0f && fabsf(y) <= 1.0f ? 0.0f : dy * (y * logf(a))"),
         "gelu_slope": ("x", _GELU_SLOPE),
         "maximum_backward": ("dy a b", "dy * (a < b ? 0.0f : a == b ? 0.5f : 1.0f)"),
         "minimum_backward": ("dy a b", "dy * (a > b ? 0.0f : a == b ? 0.5f : 1.0f)"),
@@ -112,20 +115,11 @@ FUNCTIONS = Functions(
         "softplus": ("x", "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))"),
     }
 )
-"""What formulas of gradients may call."""
-LOSSES = {  # the loss of an element from d = x - t, or from x and t; the setting a
-    "Mse": "d * d",
-    "L1": "fabsf(d)",
-    "SmoothL1": "fabsf(d) < a ? 0.5f * d * d / a : fabsf(d) - 0.5f * a",
-    "Huber": "fabsf(d) <= a ? 0.5f * d * d : a * (fabsf(d) - 0.5f * a)",
-    "BceWithLogits": "(x[i] > 0.0f ? x[i] : 0.0f) - (t[i] != 0.0f ? x[i] * t[i] : 0.0f) "
-    "+ log1pf(expf(-fabsf(x[i])))",
-}
-
+"""What formulas may call."""
 _VALUE = """/* y = {value} */
 static void {name}({operands}, float *y, int n{settings})
 {{
-    for (int i = 0; i < n; i++) y[i] = {formula};
+    for (int i = 0; i < n; i++) {body}
 }}
 """
 _GRADIENT = """/* the gradient of {operand} */
@@ -134,12 +128,12 @@ static void {name}(const float *dy{operands}, float *dx, int n{settings})
     for (int i = 0; i < n; i++) {body}
 }}
 """
-_LOSS = """/* *y = scale times the sum of {value}, where d = x - t; dx, if not NULL, gets its gradient */
+_LOSS = """/* *y = scale times the sum of the losses of x and t; dx, if not NULL, gets its gradient */
 static void {name}(const float *x, const float *t, float *y, float *dx, int n, float scale{settings})
 {{
     float sum = 0.0f;
-    for (int i = 0; i < n; i++) {{{difference}
-        sum += {value};
+    for (int i = 0; i < n; i++) {{
+        {value}
         if (dx) {gradient}
     }}
     *y = scale * sum;
@@ -200,14 +194,16 @@ def _helper(
     return [arrays[letter] for letter in read], [numbers[letter] for letter in settings]
 
 
-def _elementwise(kind: str, operands: str, value: str, settings: Sequence[str] = ()) -> None:
-    """The rule of an operation whose operands have these letters."""
+def _elementwise(kind: str, operands: str, value: Any, settings: Sequence[str] = ()) -> None:
+    """The rule of an operation whose operands have these letters; value: a text, or an expression."""
     name, attributes = f"map_{_snake(kind)}", dict(zip("ab", settings, strict=False))
+    lines, text = ([], value) if isinstance(value, str) else written(value)
+    body = "\n        ".join(_at(line, operands) for line in (*lines, f"y[i] = {text};"))
     HELPERS[name] = _VALUE.format(
-        value=value,
+        value=text if not lines else f"{_snake(kind)}({', '.join(operands)})",
         name=name,
         operands=", ".join(f"const float *{letter}" for letter in operands),
-        formula=_at(value, operands),
+        body=f"{{\n        {body}\n    }}" if lines else body,
         settings="".join(f", float {letter}" for letter in attributes),
     )
 
@@ -223,41 +219,48 @@ def _elementwise(kind: str, operands: str, value: str, settings: Sequence[str] =
     rule(kind)(Rule(forward, backward))
 
 
-def _loss(kind: str, value: str) -> None:
-    name = f"loss_{_snake(kind)}"
-    setting = _at(value, "a") != value
-
-    def helper(slope: Any) -> str:
-        x, t, a = map(Expression, ("x[i]", "t[i]", "a"))
-        lines, text = written(
-            slope(FUNCTIONS, x, t, *([a] if setting else [None] * 2 * (kind == "BceWithLogits")))
-        )
-        body = "\n            ".join([*lines, f"dx[i] = scale * ({text});"])
-        return _LOSS.format(
-            value=value,
-            gradient=f"{{\n            {body}\n        }}" if lines else body,
+def _loss(kind: str) -> None:
+    def helper(s: Site, settings: Sequence[Any]) -> str:
+        """Adds the helper of value and gradient; its name."""
+        name = f"loss_{_snake(kind)}" + "".join(f"_{v}".lower() for v in settings if isinstance(v, bool))
+        x, t = Expression("x[i]"), Expression("t[i]")
+        lines, text = written(LOSSES[kind](FUNCTIONS, x, t, *settings))
+        try:
+            slopes, slope = written(s.call.made_by.slopes[0](FUNCTIONS, x, t, *settings), "slope")
+        except AttributeError as error:
+            if s.needs[0]:
+                raise s.refuse("it has no backward pass in C") from error
+            slopes, slope = [], "NAN"
+        body = "\n            ".join([*slopes, f"dx[i] = scale * ({slope});"])
+        HELPERS[name] = _LOSS.format(
             name=name,
-            settings=", float a" if setting else "",
-            difference="" if "x[i]" in value else "\n        const float d = x[i] - t[i];",
+            settings=", float a" * any(isinstance(v, Expression) for v in settings),
+            value="\n        ".join([*lines, f"sum += {text};"]),
+            gradient=f"{{\n            {body}\n        }}" if slopes else body,
         )
+        return name
 
     def forward(s: Site) -> Value:
         reduction, settings, x = s.get("reduction"), s.get("settings"), s.input(0)
-        if reduction not in ("mean", "sum") or s.needs[1]:
+        if reduction not in _SCALES or s.needs[1]:
             raise s.refuse("the loss of each sample, and a target with a gradient, are not supported")
-        if kind == "BceWithLogits" and any(v is not None for v in settings):
+        if any(isinstance(v, np.ndarray) for v in settings):
             raise s.refuse("weights of samples or classes are not supported")
-        HELPERS[name] = helper(s.call.made_by.slopes[0])
-        y = s.r.new(())
-        dx = s.r.new(x.shape) if s.needs[0] else None
-        s.saved = [dx]
-        scale = 1.0 / x.size if reduction == "mean" else 1.0
-        numbers = [float(settings[0])] if setting else []
-        made = [y] if dx is None else [y, dx]
-        s.r.call(name, x, s.input(1), y, dx, x.size, scale, *numbers, writes=made)
+        numbers = [v for v in settings if type(v) in (int, float)]
+        name = helper(s, [Expression("a") if type(v) in (int, float) else v for v in settings])
+        y, dx = s.r.new(()), s.r.new(x.shape) if s.needs[0] else None
+        s.saved, made = [dx], [y] if dx is None else [y, dx]
+        s.r.call(name, x, s.input(1), y, dx, x.size, _SCALES[reduction](x), *numbers, writes=made)
         return y
 
     rule(kind)(Rule(forward, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
+
+
+_SCALES: dict[str, Any] = {
+    "mean": lambda x: 1.0 / x.size,
+    "sum": lambda x: 1.0,
+    "batchmean": lambda x: 1.0 / x.shape[0],
+}
 
 
 def _cast(s: Site) -> Value:
@@ -276,5 +279,8 @@ for _kind, _value in BINARY.items():
     _elementwise(_kind, "ab", _value)
 _elementwise("Where", "cab", "c != 0.0f ? a : b")
 _elementwise("MaskedFill", "xc", "c != 0.0f ? a : x", _NUMBER)
-for _kind, _value in LOSSES.items():
-    _loss(_kind, _value)
+for _kind in ELEMENTS.keys() - {*UNARY, *BINARY}:
+    _letters = "x" if len(inspect.signature(ELEMENTS[_kind]).parameters) == 2 else "ab"
+    _elementwise(_kind, _letters, ELEMENTS[_kind](FUNCTIONS, *map(Expression, _letters)))
+for _kind in LOSSES:
+    _loss(_kind)

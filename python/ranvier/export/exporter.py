@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.export.layers
-import ranvier.export.norms  # noqa: F401  # fill the table
+import ranvier.export.norms
+import ranvier.export.shapes  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.compile import CompiledFunction
 from ranvier.compile.compiled_model import module_of
@@ -31,7 +32,7 @@ from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
-_OF_BOOLS |= {"Where", "MaskedFill", "Cast", "Concatenate"}
+_OF_BOOLS |= {"isfinite", "isinf", "isnan", "Where", "MaskedFill", "Cast", "Concatenate"}
 _OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 

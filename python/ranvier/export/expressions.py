@@ -16,6 +16,7 @@ from collections import Counter
 from typing import Any
 
 from ranvier.export.program import literal
+from ranvier.ops.formulas import ELEMENTS
 from ranvier.ops.slopes import FORMULAS, RESULT
 
 CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds least stands first
@@ -51,7 +52,8 @@ def _operator(sign: str, swapped: bool) -> Any:
         if sign == "*" and isinstance(other, float) and other == 1.0:
             return self
         a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
-        return Expression(a.inside(binds), f" {sign} ", b.inside(binds + 1), binds=binds)
+        least = COMPARISON if sign == "||" else binds  # compilers warn of && in || without parentheses
+        return Expression(a.inside(least), f" {sign} ", b.inside(max(least, binds + 1)), binds=binds)
 
     return joined
 
@@ -69,7 +71,7 @@ def as_expression(x: Any) -> Expression:
     return Expression(text, binds=SIGN if text[0] == "-" else ATOM)
 
 
-def written(expression: Expression) -> tuple[list[str], str]:
+def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str]:
     """The lines before its text, local values of what it reads more than once, and the text."""
     uses: Counter[int] = Counter()
 
@@ -89,7 +91,7 @@ def written(expression: Expression) -> tuple[list[str], str]:
             return names[id(x)]
         text = "".join(part if isinstance(part, str) else text_of(*part) for part in x.parts)
         if uses[id(x)] > 1 and len(x.parts) > 1:
-            name = names[id(x)] = f"t{len(names)}"
+            name = names[id(x)] = f"{names_of}{len(names)}"
             lines.append(f"const {'int' if OR <= x.binds <= COMPARISON else 'float'} {name} = {text};")
             return name
         return text if x.binds >= binds else f"({text})"
@@ -109,13 +111,16 @@ class Functions:
 
     def __getattr__(self, name: str) -> Any:
         operands, text = self.texts.get(name, ("", ""))
-        if not text and name not in FORMULAS:
+        formula: Any = FORMULAS.get(name) or ELEMENTS.get(name.capitalize())
+        if not text and formula is None:
             raise AttributeError(f"no function {name} in C")
         if not text:
-            return lambda *xs: FORMULAS[name](self, *xs)
+            return lambda *xs: formula(self, *xs)
         is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
 
         def applied(*xs: Any) -> Expression:
+            if len(xs) != len(operands.split()):
+                raise AttributeError(f"no function {name} of {len(xs)} operands in C")
             of_name = dict(zip(operands.split(), map(as_expression, xs), strict=True))
             parts = re.split(rf"\b({operands.replace(' ', '|')})\b", text)
             inside = CHOICE if is_call else ATOM

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.export.capture import Capture, captured
-from ranvier.export.layers import conv_window, pool_window
+from ranvier.export.layers import conv_window, max_window
 from ranvier.export.program import Routine, Value
 from ranvier.export.rules import Site
 from ranvier.tape.calls import Call
@@ -232,6 +232,6 @@ class Quantized:
             if call.kind == "Relu":
                 self.routine.call("clip_int8", x, y, x.size, scale.zero, writes=y, replaced=[x])
             else:
-                self.routine.call("max_pool_int8", x, y, pool_window(site)[0], writes=y)
+                self.routine.call("max_pool_int8", x, y, max_window(site), writes=y)
         self.values[id(call.outputs[0])] = y, scale
         return y

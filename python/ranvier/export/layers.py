@@ -1,15 +1,15 @@
-"""Layers, views and losses of classes as instructions: forward and backward."""
+"""Layers and losses of classes as instructions: forward and backward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ranvier.export.linear import linear, linear_backward
 from ranvier.export.program import Value
-from ranvier.export.rules import RULES, Rule, Site, rule
+from ranvier.export.rules import Rule, Site, rule
 
 Gradients = Sequence[Value | None]
 
@@ -50,43 +50,57 @@ def _linear_backward(s: Site, dy: Value) -> Gradients:
 rule("Linear")(Rule(_linear, _linear_backward))
 
 
-def _matrices(s: Site) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
-    """The shapes of both operands as (batches, rows, columns), and the batch shape of the result."""
-    a, b = s.input(0).shape, s.input(1).shape
-    a = (1, *a) if len(a) == 1 else a
-    b = (*b, 1) if len(b) == 1 else b
-    lead = np.broadcast_shapes(a[:-2], b[:-2])
-    if any(len(m) > 2 and m[:-2] != lead for m in (a, b)):
-        raise s.refuse("products of batches that broadcast are not supported")
-    return [(int(np.prod(m[:-2])), *m[-2:]) for m in (a, b)], lead
+def _matrices(s: Site) -> list[Value]:
+    """Both operands as (..., rows, columns); leading dimensions that differ are those of the result."""
+    a, b = s.input(0), s.input(1)
+    a = a.as_shape((1, *a.shape)) if len(a.shape) == 1 else a
+    b = b.as_shape((*b.shape, 1)) if len(b.shape) == 1 else b
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return [
+        x if len(x.shape) == 2 or x.shape[:-2] == lead else s.expanded(x, (*lead, *x.shape[-2:]))
+        for x in (a, b)
+    ]
+
+
+def _batches(x: Value) -> int:
+    """How many matrices it has; 0 of one that all batches share: its step from one to the next."""
+    return int(np.prod(x.shape[:-2])) if len(x.shape) > 2 else 0
 
 
 def _matmul(s: Site) -> Value:
-    (a, b), _ = _matrices(s)
-    batches, (m, k), n = max(a[0], b[0]), a[1:], b[2]
-    steps = [((x[0] == batches) * x[1] * x[2], x[2], 1) for x in (a, b)]
+    a, b = s.saved = _matrices(s)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    batches = max(_batches(a), _batches(b), 1)
+    steps = [(bool(_batches(x)) * x.shape[-2] * x.shape[-1], x.shape[-1], 1) for x in (a, b)]
     s.r.multiplications += batches * m * k * n
-    args = s.input(0), s.input(1), ..., batches, m, k, n, *steps
-    return s.r.made("matmul", *args, shape=s.call.outputs[0].shape)
+    return s.r.made("matmul", a, b, ..., batches, m, k, n, *steps, shape=s.call.outputs[0].shape)
 
 
 def _matmul_backward(s: Site, dy: Value) -> Gradients:
-    (a, b), _ = _matrices(s)
-    batches, (m, k), n = max(a[0], b[0]), a[1:], b[2]
+    a, b = s.saved
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    batches = max(_batches(a), _batches(b), 1)
+    lead = a.shape[:-2] or b.shape[:-2]
     gradients: list[Value | None] = [None, None]
-    of_dy = m * n
     if s.needs[0]:  # dy b^T
-        dx = s.r.new((batches, m, k))
-        b_step = ((b[0] == batches) * k * n, 1, n)
-        s.r.call("matmul", dy, s.input(1), dx, batches, m, n, k, (of_dy, n, 1), b_step, writes=dx)
-        gradients[0] = s.reduced(dx, a).as_shape(s.input(0).shape)
+        dx = s.r.new((*lead, m, k))
+        steps = (m * n, n, 1), (bool(_batches(b)) * k * n, 1, n)
+        s.r.call("matmul", dy, b, dx, batches, m, n, k, *steps, writes=dx)
+        gradients[0] = _of_operand(s, dx, 0)
     if s.needs[1]:  # a^T dy
-        dx = s.r.new((batches, k, n))
-        a_step = ((a[0] == batches) * m * k, 1, k)
-        s.r.call("matmul", s.input(0), dy, dx, batches, k, m, n, a_step, (of_dy, n, 1), writes=dx)
-        gradients[1] = s.reduced(dx, b).as_shape(s.input(1).shape)
+        dx = s.r.new((*lead, k, n))
+        steps = (bool(_batches(a)) * m * k, 1, k), (m * n, n, 1)
+        s.r.call("matmul", a, dy, dx, batches, k, m, n, *steps, writes=dx)
+        gradients[1] = _of_operand(s, dx, 1)
     s.r.multiplications += sum(s.needs) * batches * m * k * n
     return gradients
+
+
+def _of_operand(s: Site, dx: Value, i: int) -> Value:
+    """The gradient of an operand, which may be a vector, from that of its matrices."""
+    shape = s.input(i).shape
+    matrix = shape if len(shape) > 1 else dx.shape[-2:]
+    return s.reduced(dx, matrix).as_shape(shape)
 
 
 rule("Matmul")(Rule(_matmul, _matmul_backward))
@@ -164,43 +178,53 @@ def _conv_backward(s: Site, dy: Value) -> Gradients:
 rule("Conv1d", "Conv2d")(Rule(_conv, _conv_backward))
 
 
-def pool_window(s: Site) -> tuple[Any, bool]:
-    """The sizes of a pool, and whether an average counts the padding."""
+def pool_window(s: Site) -> tuple[Any, bool] | None:
+    """The sizes of a pool, and whether an average counts the padding. None: windows of several sizes, or an
+    average with another divisor."""
     axes = int(s.call.kind[-2])
     if "Adaptive" in s.call.kind:
-        sizes = s.input(0).shape[-axes:]
-        outs = s.call.outputs[0].shape[-axes:]
+        sizes, outs = s.input(0).shape[-axes:], s.call.outputs[0].shape[-axes:]
         if any(n % out for n, out in zip(sizes, outs, strict=True)):
-            raise s.refuse(f"windows that divide {sizes} unevenly into {outs} are not supported")
+            return None
         kernel = tuple(n // out for n, out in zip(sizes, outs, strict=True))
         return _window(s, axes, kernel, kernel, 0, 1, 1), False
     kernel, stride, padding, third, *more = s.get("arguments")
-    is_max = s.call.kind.startswith("Max")
-    if not is_max and any(d is not None for d in more[1:]):
-        raise s.refuse("divisor_override is not supported")
-    window = _window(
-        s, axes, kernel, kernel if stride is None else stride, padding, third if is_max else 1, 1
-    )
-    return window, not is_max and bool(more[0])
+    stride = kernel if stride is None else stride
+    if s.call.kind.startswith("Max"):
+        return _window(s, axes, kernel, stride, padding, third, 1), False
+    if any(d is not None for d in more[1:]):
+        return None
+    return _window(s, axes, kernel, stride, padding, 1, 1), bool(more[0])
+
+
+def max_window(s: Site) -> Any:
+    """The sizes of a max pool."""
+    if s.call.settings.get("return_indices"):
+        raise s.refuse("return_indices is not supported")
+    if (window := pool_window(s)) is None:
+        raise s.refuse("windows that divide the image unevenly are not supported")
+    return window[0]
 
 
 def _max_pool(s: Site) -> Value:
-    if s.call.settings.get("return_indices"):
-        raise s.refuse("return_indices is not supported")
-    return s.r.made("max_pool", s.input(0), ..., pool_window(s)[0], shape=s.call.outputs[0].shape)
+    return s.r.made("max_pool", s.input(0), ..., max_window(s), shape=s.call.outputs[0].shape)
 
 
 def _max_pool_backward(s: Site, dy: Value, *_: Any) -> Gradients:
     x = s.input(0)
-    return [s.r.made("max_pool_backward", dy, x, ..., pool_window(s)[0], shape=x.shape)]
+    return [s.r.made("max_pool_backward", dy, x, ..., max_window(s), shape=x.shape)]
 
 
 def _avg_pool(s: Site) -> Value:
-    return s.r.made("avg_pool", s.input(0), ..., *pool_window(s), shape=s.call.outputs[0].shape)
+    if (window := pool_window(s)) is None:
+        return linear(s)
+    return s.r.made("avg_pool", s.input(0), ..., *window, shape=s.call.outputs[0].shape)
 
 
 def _avg_pool_backward(s: Site, dy: Value) -> Gradients:
-    return [s.r.made("avg_pool_backward", dy, ..., *pool_window(s), shape=s.input(0).shape)]
+    if (window := pool_window(s)) is None:
+        return linear_backward(s, dy)
+    return [s.r.made("avg_pool_backward", dy, ..., *window, shape=s.input(0).shape)]
 
 
 for _name in ("", "Adaptive"):
@@ -244,137 +268,3 @@ def _class_loss(s: Site) -> Value:
 
 
 rule("CrossEntropy", "Nll")(Rule(_class_loss, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
-
-
-# --- views and joins
-
-
-def _view(kind: str, view: Callable[[Site], Callable[[Any], Any]]) -> None:
-    def forward(s: Site) -> Value:
-        return s.strided(s.input(0), view(s))
-
-    def backward(s: Site, dy: Value) -> Gradients:
-        return [s.scattered(dy, s.input(0), view(s))]
-
-    rule(kind)(Rule(forward, backward))
-
-
-def _getitem(s: Site) -> Callable[[Any], Any]:
-    key = s.get("key")
-    whole = key if isinstance(key, tuple) else (key,)
-    whole = whole if any(k is Ellipsis for k in whole) else (*whole, ...)
-    return lambda a: a[whole]
-
-
-_view("GetItem", _getitem)
-_view("Permute", lambda s: lambda a: a.transpose(s.get("dims")))
-_view("Expand", lambda s: lambda a: np.broadcast_to(a, s.call.outputs[0].shape))
-_view("Flip", lambda s: lambda a: np.flip(a, s.get("dims")))
-rule("Reshape")(
-    Rule(
-        lambda s: s.input(0).as_shape(s.call.outputs[0].shape),
-        lambda s, dy: [dy.as_shape(s.input(0).shape)],
-    )
-)
-rule("Clone")(Rule(lambda s: s.input(0), lambda s, dy: [dy]))
-
-
-def _places(s: Site) -> list[tuple[int, Callable[[Any], Any]]]:
-    """The inputs of a join, each with the view of the result that it becomes."""
-    shape = s.call.outputs[0].shape
-    axis = s.get("axis") % len(shape)
-    places: list[tuple[int, Callable[[Any], Any]]] = []
-    start = 0
-    for i, x in enumerate(s.inputs):
-        assert x is not None
-        if len(x.shape) == len(shape):
-            key = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
-            places.append((i, itemgetter(key)))
-            start += x.shape[axis]
-    return places
-
-
-def _concatenate(s: Site) -> Value:
-    y = s.r.new(s.call.outputs[0].shape)
-    for i, view in _places(s):
-        shape, offset, n, steps = s._walk(y, view)
-        x = s.input(i)
-        dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
-        s.r.call("copy", y.as_shape(shape, offset), x, tuple(n), tuple(steps), dense, writes=y)
-    return y
-
-
-def _concatenate_backward(s: Site, dy: Value) -> Gradients:
-    gradients: list[Value | None] = [None] * len(s.inputs)
-    for i, view in _places(s):
-        if s.needs[i]:
-            gradients[i] = s.strided(dy, view)
-    return gradients
-
-
-rule("Concatenate")(Rule(_concatenate, _concatenate_backward))
-
-
-def _pad(s: Site) -> Value:
-    if s.get("mode") != "constant":
-        raise s.refuse(f"padding in mode {s.get('mode')!r} is not supported")
-    x, shape = s.input(0), s.call.outputs[0].shape
-    y = s.r.made("fill", ..., int(np.prod(shape)), float(s.get("value") or 0.0), shape=shape)
-    inner, offset, n, steps = s._walk(y, _inside(s))
-    dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
-    s.r.call("copy", y.as_shape(inner, offset), x, tuple(n), tuple(steps), dense, writes=y)
-    return y
-
-
-def _inside(s: Site) -> Callable[[Any], Any]:
-    """The part of a padded array that the operand becomes."""
-    sizes, shape = [int(n) for n in s.get("sizes")], s.input(0).shape
-    if min(sizes, default=0) < 0:
-        raise s.refuse("padding below 0 is not supported")
-    before = [0] * len(shape)
-    for i in range(len(sizes) // 2):
-        before[len(shape) - 1 - i] = sizes[2 * i]
-    key = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
-    return lambda a: a[key]
-
-
-rule("Pad")(Rule(_pad, lambda s, dy: [s.strided(dy, _inside(s))]))
-
-
-# --- sums and means
-
-
-def _sum_axes(s: Site) -> tuple[tuple[int, ...], float]:
-    """The axes of a sum, and its factor."""
-    shape, axes = s.input(0).shape, s.get("axes")
-    if axes is None:
-        axes = tuple(range(len(shape)))
-    axes = tuple(sorted(a % max(len(shape), 1) for a in (axes if isinstance(axes, tuple) else (axes,))))
-    count = int(np.prod([shape[a] for a in axes])) if shape else 1
-    return axes if shape else (), 1.0 / count if s.get("mean") else 1.0
-
-
-def _sum(s: Site) -> Value:
-    x, (axes, factor) = s.input(0), _sum_axes(s)
-    if axes and axes != tuple(range(axes[0], axes[-1] + 1)):
-        order = [a for a in range(len(x.shape)) if a not in axes] + list(axes)
-        x = s.strided(x, lambda a: a.transpose(order))
-        axes = tuple(range(len(order) - len(axes), len(order)))
-    start, end = (axes[0], axes[-1] + 1) if axes else (0, 0)
-    sizes = [int(np.prod(part)) for part in (x.shape[:start], x.shape[start:end], x.shape[end:])]
-    return s.r.made("sum_axis", x, ..., *sizes, factor, shape=s.call.outputs[0].shape)
-
-
-def _sum_backward(s: Site, dy: Value) -> Gradients:
-    shape, (axes, factor) = s.input(0).shape, _sum_axes(s)
-    if dy is None:
-        return [None]
-    kept = dy.as_shape([1 if a in axes else n for a, n in enumerate(shape)])
-    dx = s.expanded(kept, shape)
-    if factor == 1.0:
-        return [dx]
-    return [s.r.made("map_mul_number", dx, ..., dx.size, factor, shape=shape, replaced=[dx])]
-
-
-rule("Sum")(Rule(_sum, _sum_backward))
-assert RULES

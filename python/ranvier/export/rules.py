@@ -57,13 +57,15 @@ class Site:
     # --- values in other shapes
 
     def strided(self, x: Value, view: Callable[[Any], Any]) -> Value:
-        """NumPy's view of an array in the shape of x, as a value: the same memory where that is in C
-        order."""
-        shape, offset, n, steps = self._walk(x, view)
+        """What NumPy's view of an array in the shape of x shows: the same memory where that is in C order."""
+        shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps):
             return x.as_shape(shape, offset)
         if x.buffer.integer:
             raise self.refuse("integers in another order are not supported: pass them in this order")
+        if len(n) > 4:
+            index = self._index(x, view)
+            return self.r.made("picked", x, index, ..., index.size, shape=shape)
         y = self.r.new(shape)
         source = x.as_shape(shape, offset)
         self.r.call("copy", y, source, tuple(n), tuple(_steps(n)), tuple(steps), writes=y)
@@ -71,16 +73,27 @@ class Site:
 
     def scattered(self, dy: Value, x: Value, view: Callable[[Any], Any]) -> Value:
         """The gradient of `strided`: zeros, and dy added where the view is."""
-        shape, offset, n, steps = self._walk(x, view)
+        shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps) and dy.size == x.size:
             return dy.as_shape(x.shape)
         dx = self.r.made("fill", ..., x.size, 0.0, shape=x.shape)
+        if len(n) > 4:
+            index = self._index(x, view)
+            self.r.call("picked_backward", dy, index, dx, index.size, writes=dx)
+            return dx
         target = dx.as_shape(shape, offset)
         self.r.call("copy_add", target, dy, tuple(n), tuple(steps), tuple(_steps(n)), writes=dx)
         return dx
 
-    def _walk(self, x: Value, view: Callable[[Any], Any]) -> tuple[Any, int, list[int], list[int]]:
-        """Shape and first element of the view, and its axes as four: sizes and steps."""
+    def _index(self, x: Value, view: Callable[[Any], Any]) -> Value:
+        """Where the elements of a view are in x."""
+        places = np.arange(x.size, dtype=np.int32).reshape(x.shape)
+        return self.value_of(np.ascontiguousarray(view(places)), "index")
+
+    def _walk(
+        self, x: Value, view: Callable[[Any], Any], most: int = 4
+    ) -> tuple[Any, int, list[int], list[int]]:
+        """Shape and first element of the view, and its axes, four or more: sizes and steps."""
         base = np.empty(x.shape, np.int8)
         seen = view(base)
         offset = seen.__array_interface__["data"][0] - base.__array_interface__["data"][0]
@@ -94,9 +107,9 @@ class Site:
             else:
                 n.append(size)
                 steps.append(step)
-        if len(n) > 4:
-            raise self.refuse(f"a view with {len(n)} axes is not supported, at most 4")
-        fill = 4 - len(n)
+        if len(n) > most:
+            raise self.refuse(f"a view with {len(n)} axes is not supported, at most {most}")
+        fill = max(4 - len(n), 0)
         return seen.shape, offset, [1] * fill + n, [0] * fill + steps
 
     def expanded(self, x: Value, shape: Any) -> Value:

@@ -8,13 +8,13 @@ derivatives, a Tensor (rows, *shape), or None where the input is constant. It re
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.ops.reduction.norms as norms
 from ranvier.func.forward import RULES, Form, Rows, _each, by_element, composed, refused, sum_of
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import softmax
@@ -22,10 +22,8 @@ from ranvier.ops.elementwise import arithmetic, choice, functions
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul
-from ranvier.ops.neural import normalization
 from ranvier.ops.neural.embedding import Embedding
-from ranvier.ops.reduction import norms
-from ranvier.ops.reduction.reduce import Sum, _without
+from ranvier.ops.reduction.reduce import Sum
 from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
 from ranvier.ops.shape import arrange, join
@@ -162,8 +160,7 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     if form.slopes == 1:  # first derivatives alone: (a' - y b') / b
         of_b = y * lifted(tb, ndim)
         return (-of_b if ta is None else ta - of_b) / b
-    # a times 1 / b, with b scaled to about 1: b^2 could leave the range of the dtype
-    size = _size(b._array)
+    size = norms.size_of(b._array)  # b^2 may leave the range
     b, tb, ta = b / size, tb / size, None if ta is None else ta / size
     t_reciprocal = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, t_reciprocal)
@@ -201,57 +198,6 @@ def formula(operand: Callable[[Any], Any], function: Callable[[Any, Tensor], Ten
     return apply
 
 
-def _nonzero(x: Tensor) -> Tensor:
-    """x with 1 in place of 0: sqrt, whose slope at 0 is infinite, is then given the slope 0 there."""
-    return where(wrap(x._array).eq(0.0), 1.0, x)
-
-
-def _size(y: Any) -> Tensor:
-    """|y|, or 1 where y is 0 or not finite: a constant to divide by, so that powers stay in the range."""
-    size = _core.abs(y, None)
-    return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
-
-
-def _dropped(node: Any, y: Tensor) -> Tensor:
-    """y as the node's output: without the reduced axes, unless they are kept."""
-    return y if node.keepdims else reshape(y, _without(y.shape, node.axes))
-
-
-def _variance(node: Any, x: Tensor) -> Tensor:
-    n = x.numel() // (node.y.size or 1)
-    away = x - x.mean(node.axes, keepdim=True)
-    size = _size(node.y) if node.root else 1.0
-    away = away / size if node.root else away
-    v = (away * away).sum(node.axes, keepdim=True) / (n - node.correction)
-    return _dropped(node, _nonzero(v).sqrt() * size if node.root else v)
-
-
-def _norm(node: Any, x: Tensor) -> Tensor:
-    p = node.p
-    if p == 0 or math.isinf(p):
-        raise NotImplementedError(f"[norm] got p {p} in forward mode; expected a finite p other than 0")
-    if p == 1:
-        return x.abs().sum(node.axes, keepdim=node.keepdims)
-    size = _size(node.y)
-    x = x / size
-    powers = x * x if p == 2 else where(wrap(x._array).eq(0.0), 0.0, _nonzero(x).abs() ** p)
-    y = _nonzero(powers.sum(node.axes, keepdim=True)) ** (1 / p) * size
-    return _dropped(node, where(wrap(node.y).eq(0.0), 0.0, y))
-
-
-def _normalised(sizes: Any, centred: bool) -> Any:
-    """The rule of LayerNorm (centred) or RMSNorm. sizes(node): the shape that is normalised."""
-
-    def layer(node: Any, x: Tensor) -> Tensor:
-        axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
-        y, _ = normalization._normalised(x, axes, node.rstd, node.mean if centred else None)
-        shape = (*(1,) * axes[0], *x.shape[axes[0] :]) if axes else ()
-        weight = None if node.weight is None else of_input(node, 1, node.weight)
-        return normalization.weighted(y, weight, shape)
-
-    return formula(lambda node: node.x, layer)
-
-
 def _softmax(node: Any, x: Tensor) -> Tensor:
     e = x.exp()
     return e / e.sum(node.dim, keepdim=True)
@@ -285,18 +231,11 @@ _TABLE: dict[Any, Any] = {
     join.Concatenate: _concatenated,
     join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),
     Sum: _sum,
-    Var: formula(lambda node: node.x, _variance),
-    norms.Norm: formula(lambda node: node.x, _norm),
-    norms.LogSumExp: formula(
-        lambda node: _core.sub(node.x, node.y, None),
-        lambda node, x: x.exp().sum(node.axes, keepdim=node.keepdims).log(),
-    ),
+    Var: formula(lambda node: node.x, Var.formula),
     softmax.Softmax: formula(lambda node: _core.log(node.y, None), _softmax),
     softmax.LogSoftmax: formula(
         lambda node: node.y, lambda node, x: x - x.exp().sum(node.dim, keepdim=True).log()
     ),
-    normalization.LayerNorm: _normalised(lambda node: node.part, True),
-    normalization.RMSNorm: _normalised(lambda node: node.normalized_shape, False),
 }
 
 RULES.update(_TABLE)

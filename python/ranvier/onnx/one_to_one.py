@@ -146,9 +146,6 @@ WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where"
 WITH_NUMBER = {"AddNumber": "Add", "MulNumber": "Mul", "DivNumber": "Div", "PowNumber": "Pow"}
 NUMBER_FIRST = {"NumberSub": "Sub", "NumberDiv": "Div", "NumberPow": "Pow"}
 FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Site
-    "Square": lambda s: s.node("Mul", s.input(0), s.input(0)),
-    "Expm1": lambda s: s.node("Sub", s.node("Exp", s.input(0)), s.scalar(1)),
-    "Log1p": lambda s: s.node("Log", s.node("Add", s.input(0), s.scalar(1))),
     "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
     "Clip": lambda s: _clip(s, s.get("low"), s.get("high")),
@@ -157,10 +154,7 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
     "LeakyRelu": lambda s: s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope"))),
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
-    "Softshrink": lambda s: s.node("Sub", s.input(0), _limited(s)),
-    "Hardshrink": lambda s: s.node(
-        "Where", s.node("Equal", s.input(0), _limited(s)), s.scalar(0), s.input(0)
-    ),
+    "Fmod": lambda s: s.node("Mod", *s.inputs(), fmod=1),
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
     "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
@@ -179,12 +173,6 @@ def _mean(total: Any, count: int) -> Any:
 def _clip(s: Any, low: float, high: float) -> str:
     bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
     return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
-
-
-def _limited(s: Any) -> str:
-    """The input between -lambd and lambd. The operator Shrink makes 0 of NaN."""
-    limit = float(s.get("lambd"))
-    return str(s.node("Clip", s.input(0), s.scalar(-limit), s.scalar(limit)))
 
 
 def aligned(row: Row, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from functools import partial, reduce
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -241,17 +244,17 @@ class Site:
 
     def _triangle(self, arrays: list[Array], shape: str) -> str:
         """A matrix with one number up to a diagonal and another beyond it (a causal mask); "" for others."""
-        first = arrays[0]
-        if any(a.ndim != 2 or min(a.shape) < 2 for a in arrays):
+        largest = max(arrays, key=lambda a: a.size)
+        if any(a.ndim != 2 for a in arrays) or min(largest.shape) < 2:
             return ""
-        low, high = first[-1, 0], first[0, -1]
-        for k in (-1, 0):
+        low, high = largest[-1, 0], largest[0, -1]
+        for k in range(1 - len(largest), largest.shape[1]):
             if all(_equal(a, np.where(np.tri(a.shape[0], a.shape[1], k, bool), low, high)) for a in arrays):
                 one = self.w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
                 ones = self.node("ConstantOfShape", shape, value=one)
                 below = self.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
                 below = self.w.cast(below, np.bool_)
-                if first.dtype == np.bool_:  # onnxruntime has no Where of bools
+                if largest.dtype == np.bool_:  # onnxruntime has no Where of bools
                     return below if low else self.node("Not", below)
                 return self.node("Where", below, self.w.constant(low), self.w.constant(high))
         return ""
@@ -300,37 +303,30 @@ class Site:
     def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
         """The name of an int64 vector of one element with these values.
 
-        They are a size, plus, times or divided by a number, or a product of two sizes and a number.
+        They are a size or a product of two, plus, times or divided by a number.
         """
         if len(set(entry)) == 1:
             return self.w.ints(entry[0])
-        candidates: list[tuple[tuple[int, ...], str, int]] = []
+        sizes: list[tuple[tuple[int, ...], str, int]] = []
         if of:
-            candidates += [(tuple(s[a] for s in of_shapes), of, a) for a in range(len(of_shapes[0]))]
-        candidates += [(v, *source) for v, source in zip(self.sizes.values, self.sizes.sources, strict=True)]
-        varying = [c for c in candidates if len(set(c[0])) > 1]
-        for values, name, axis in varying:
-            if values == entry:
-                return self._size(name, axis)
-        for values, name, axis in varying:
-            if len({e - v for e, v in zip(entry, values, strict=True)}) == 1:
-                return self.node("Add", self._size(name, axis), self.w.ints(entry[0] - values[0]))
-            for op, a, b in (("Mul", entry, values), ("Div", values, entry)):
-                if all(y and x % y == 0 for x, y in zip(a, b, strict=True)):
-                    ratios = {x // y for x, y in zip(a, b, strict=True)}
-                    if len(ratios) == 1:
-                        return self.node(op, self._size(name, axis), self.w.ints(ratios.pop()))
-            for k in range(2, 9):
-                if entry == tuple(v // k for v in values):
-                    return self.node("Div", self._size(name, axis), self.w.ints(k))
-        for i, (first, name, axis) in enumerate(varying):
-            for second, other, at in varying[i + 1 :]:
-                products = [x * y for x, y in zip(first, second, strict=True)]
-                if all(p and e % p == 0 for e, p in zip(entry, products, strict=True)):
-                    ratios = {e // p for e, p in zip(entry, products, strict=True)}
-                    if len(ratios) == 1:
-                        product = self.node("Mul", self._size(name, axis), self._size(other, at))
-                        return self.node("Mul", product, self.w.ints(ratios.pop()))
+            sizes += [(tuple(s[a] for s in of_shapes), of, a) for a in range(len(of_shapes[0]))]
+        sizes += [(v, *source) for v, source in zip(self.sizes.values, self.sizes.sources, strict=True)]
+        sizes = [size for size in sizes if len(set(size[0])) > 1]
+        terms: list[Any] = [(values, (source,)) for values, *source in sizes]
+        for (a, *first), (b, *second) in combinations(sizes, 2):
+            terms.append((tuple(x * y for x, y in zip(a, b, strict=True)), (first, second)))
+        for values, parts in terms:
+            for op, function, numbers in (
+                ("Add", operator.add, (entry[0] - values[0],)),
+                ("Mul", operator.mul, (entry[0] // max(values[0], 1),)),
+                ("Div", operator.floordiv, (values[0] // max(entry[0], 1), *range(2, 9))),
+            ):
+                for k in numbers:
+                    if (k or op == "Add") and all(
+                        function(v, k) == e for v, e in zip(values, entry, strict=True)
+                    ):
+                        size = reduce(partial(self.node, "Mul"), [self._size(*part) for part in parts])
+                        return size if (op, k) == ("Add", 0) else self.node(op, size, self.w.ints(k))
         raise self.depends("a size")
 
     def _size(self, name: str, axis: int) -> str:

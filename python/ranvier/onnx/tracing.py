@@ -14,6 +14,7 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 from ranvier.onnx.registry import SINCE, WRITERS
+from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.table import COMPARISONS
@@ -64,7 +65,8 @@ class Trace(Calls):
         self._count += 1
         return self.name(x, f"{kind.lower()}_{self._count}")
 
-    def writes(self, kind: str) -> bool:
+    def writes(self, function: Any, inputs: Any) -> bool:
+        kind = type(function).__name__
         return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, *rest: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 from weakref import ref
@@ -25,7 +25,10 @@ from ranvier.tape.function import Function
 from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["Call", "Calls", "Refused"]
+__all__ = ["FORMULAS", "Call", "Calls", "Refused"]
+
+FORMULAS: dict[str, Any] = {}
+"""What Functions compute, of the node and its inputs, by the names of their classes (`ops/formulas.py`)."""
 
 
 class Call(NamedTuple):
@@ -70,6 +73,7 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
         self.fault = ""  # the text of the first error that `refuse` has raised
+        self.failure = ""  # the first call that has failed, because of the values of its operands
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
@@ -90,6 +94,11 @@ class Calls(Observer):
         self._block.close()
         if self.fault:  # the model may have caught the error, and gone on in another way
             raise Refused(self.fault) from None
+        if self.failure and error[0] is None:
+            raise Refused(
+                f"[{self.op}] the model catches an error of {self.failure}, which the values of its inputs "
+                "decide; expected one that does the same for all values"
+            )
 
     def refuse(self, text: str) -> NoReturn:
         """Raises Refused, and once more where the run ends."""
@@ -108,8 +117,8 @@ class Calls(Observer):
         """The name of the layer whose forward runs now."""
         return ""
 
-    def writes(self, kind: str) -> bool:
-        """Whether a Function is written as it is, not as its formula (`ops.elementwise.row`)."""
+    def writes(self, function: Function, inputs: Any) -> bool:
+        """True where a Function is written as it is, not as its formula."""
         return True
 
     def may_hold(self, array: Any) -> bool:
@@ -170,12 +179,30 @@ class Calls(Observer):
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
-        elif hasattr(function, "formula") and not self.writes(kind):
-            return function.formula(*inputs)
-        result = run(*inputs)
+        elif not self.writes(function, inputs) and (
+            formula := getattr(type(function), "formula", FORMULAS.get(kind))
+        ):
+            return formula(function, *inputs)
+        try:
+            result = run(*inputs)
+        except Exception:
+            self._failed(type(function), settings, inputs)
+            raise
         results = result if isinstance(result, tuple) else (result,)
         self.add(kind, settings, inputs, results, type(function))
         return result
+
+    def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
+        """Notes a call that fails, but not with other values of the same shapes."""
+        arrays = [getattr(x, "_array", x) for x in inputs]
+        if not any(isinstance(a, np.ndarray) and a.size and self._recording.core.varies(a) for a in arrays):
+            return
+        function = object.__new__(made_by)
+        vars(function).update(settings)
+        function.needs = (False,) * len(arrays)
+        with suppress(Exception), paused():
+            made_by.forward(function, *map(_usual, arrays))
+            self.failure = self.failure or f"{made_by.__name__} at {place()}"
 
     def stored(self, tensor: Tensor, value: Any) -> None:
         """The tensor holds the result of a call from then on."""
@@ -196,3 +223,13 @@ class Calls(Observer):
                 f"{how} reads a value at {place()}, which a file cannot do; expected operations "
                 "on tensors: return the tensor and read it outside"
             )
+
+
+def _usual(array: Any) -> Any:
+    """Values of the same shape that most operations take: matrices with ones on the diagonal, indices 0."""
+    if not isinstance(array, np.ndarray):
+        return array
+    values = np.zeros(array.shape, array.dtype)
+    if array.dtype.kind == "f":
+        values[...] = np.eye(*array.shape[-2:]) if array.ndim > 1 else 1.0
+    return values

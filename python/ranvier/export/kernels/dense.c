@@ -119,3 +119,67 @@ static void embedding_backward(const float *dy, const int32_t *index, float *dta
         if (index[r] >= 0 && index[r] < count && index[r] != padding)
             for (int i = 0; i < width; i++) dtable[index[r] * width + i] += dy[i];
 }
+
+/* y[i] = x[index[i]], 0 where the index is -1 */
+static void picked(const float *x, const int32_t *index, float *y, int n)
+{
+    for (int i = 0; i < n; i++) y[i] = index[i] < 0 ? 0.0f : x[index[i]];
+}
+
+/* dx[index[i]] += dy[i] */
+static void picked_backward(const float *dy, const int32_t *index, float *dx, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (index[i] >= 0) dx[index[i]] += dy[i];
+}
+
+/* y[i] = the sum of weights[j] x[index[j]] from j = starts[i] on, before starts[i + 1] */
+static void weighted_sums(const float *x, const int32_t *index, const int32_t *starts, const float *weights, float *y,
+                          int n)
+{
+    for (int i = 0; i < n; i++) {
+        float sum = 0.0f;
+        for (int j = starts[i]; j < starts[i + 1]; j++) sum += weights[j] * x[index[j]];
+        y[i] = sum;
+    }
+}
+
+/* dx[index[j]] += weights[j] dy[i] */
+static void weighted_sums_backward(const float *dy, const int32_t *index, const int32_t *starts, const float *weights,
+                                   float *dx, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = starts[i]; j < starts[i + 1]; j++) dx[index[j]] += weights[j] * dy[i];
+}
+
+/* y = the greatest of x[o][j][i] over j, or with sign -1 the least; NaN where one is NaN */
+static void extreme(const float *x, float *y, int outer, int n, int inner, float sign)
+{
+    for (int o = 0; o < outer; o++, x += n * inner) {
+        for (int i = 0; i < inner; i++) {
+            float most = x[i];
+            for (int j = 1; j < n; j++) {
+                const float next = x[j * inner + i];
+                if (next * sign > most * sign || next != next) most = next;
+            }
+            *y++ = most;
+        }
+    }
+}
+
+/* dx = shares of dy where x is y, or where both are NaN; spread_nan: dx is NaN where y is */
+static void extreme_backward(const float *dy, const float *x, const float *y, float *dx, int outer, int n, int inner,
+                             int spread_nan)
+{
+    for (int o = 0; o < outer; o++, x += n * inner, dx += n * inner) {
+        for (int i = 0; i < inner; i++, y++, dy++) {
+            int count = 0;
+            for (int j = 0; j < n; j++) count += x[j * inner + i] == *y || (*y != *y && x[j * inner + i] != x[j * inner + i]);
+            for (int j = 0; j < n; j++) {
+                const float one = x[j * inner + i];
+                const int takes = one == *y || (*y != *y && one != one);
+                dx[j * inner + i] = spread_nan && *y != *y ? *y : takes ? *dy / (float)count : 0.0f;
+            }
+        }
+    }
+}

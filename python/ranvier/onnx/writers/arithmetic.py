@@ -222,19 +222,6 @@ def var(s: Site) -> str:
     return s.node("Sqrt", y) if s.get("root") else y
 
 
-@writes("Norm")
-def norm(s: Site) -> str:
-    p = s.get("p")
-    if p in (1, 2):
-        return _reduced(s, f"ReduceL{int(p)}")
-    size = s.node("Abs", s.input(0))
-    if p in (math.inf, -math.inf):
-        return _reduced(s, "ReduceMax" if p > 0 else "ReduceMin", size)
-    if p == 0:
-        return _reduced(s, "ReduceSum", s.node("Sign", size))
-    return s.node("Pow", _reduced(s, "ReduceSum", s.node("Pow", size, s.scalar(p))), s.scalar(1 / p))
-
-
 @writes("Softmax", "LogSoftmax")
 def softmax(s: Site) -> str:
     if s.w.opset < 13 and s.get("dim") % s.ndim() != s.ndim() - 1:

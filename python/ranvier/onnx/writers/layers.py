@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -218,84 +217,10 @@ def group_norm(s: Site) -> str:
 @writes("LayerNorm")
 def layer_norm(s: Site) -> str:
     inner = tuple(s.get("part"))
-    if not s.w.has("LayerNormalization"):
-        return _layer_norm_of_parts(s, len(inner))
     scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
     return s.node(
         "LayerNormalization", s.input(0), scale, s.input(2), axis=-len(inner), epsilon=float(s.get("eps"))
     )
-
-
-def _layer_norm_of_parts(s: Site, count: int) -> str:
-    """For older versions: over the last axes."""
-    axes, x = s.w.ints(*range(-count, 0)), s.input(0)
-    apart = s.node("Sub", x, s.node("ReduceMean", x, axes))
-    var = s.node("ReduceMean", s.node("Mul", apart, apart), axes)
-    y: str = s.node("Div", apart, s.node("Sqrt", s.node("Add", var, s.scalar(s.get("eps")))))
-    for i, op in ((1, "Mul"), (2, "Add")):
-        y = s.node(op, y, s.input(i)) if s.has(i) else y
-    return y
-
-
-@writes("RMSNorm")
-def rms_norm(s: Site) -> str:
-    inner, eps, x = tuple(s.get("normalized_shape")), s.get("eps"), s.input(0)
-    eps = float(np.finfo(s.dtype()).eps) if eps is None else eps
-    axes = s.w.ints(*range(-len(inner), 0))
-    mean = s.node("ReduceMean", s.node("Mul", x, x), axes)
-    y: str = s.node("Div", x, s.node("Sqrt", s.node("Add", mean, s.scalar(eps))))
-    return s.node("Mul", y, s.input(1)) if s.has(1) else y
-
-
-# --- attention
-@writes("Attention")
-def attention(s: Site) -> Any:
-    q, k, v, *masks = s.inputs()
-    return _attended(s, q, k, v, masks, s.ndim(1), 3)
-
-
-@writes("PackedAttention")
-def packed_attention(s: Site) -> Any:
-    qkv, *masks = s.inputs()
-    heads, width = s.get("heads"), s.size(0, 2) // 3
-    inward, outward = ([0, 2, 1, 3], [0, 2, 1, 3]) if s.get("batch_first") else ([1, 2, 0, 3], [2, 0, 1, 3])
-    projections = s.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
-    apart = [
-        s.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in projections
-    ]
-    q, k, v = apart
-    results = _attended(s, q, k, v, masks, 4, 1)
-    y, *weights = results if isinstance(results, tuple) else (results,)
-    y = s.w.reshape(s.node("Transpose", y, perm=outward), 0, 0, width)
-    return (y, *weights) if weights else y
-
-
-def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, first: int) -> Any:
-    """softmax(scale q k^T + masks) v; a query without visible keys gets zeros, or NaN with the weights.
-
-    ndim: dimensions of k; first: the place of the masks among the operands.
-    """
-    w = s.w
-    order = [*range(ndim - 2), ndim - 1, ndim - 2]
-    scaled = w.node("Mul", q, s.scalar(s.get("scale")))
-    scores = w.node("MatMul", scaled, w.node("Transpose", k, perm=order))
-    hidden = s.scalar(-math.inf)
-    for i, mask in enumerate(masks):
-        if s.dtype(first + i) != np.bool_:
-            scores = w.node("Add", scores, mask)
-        else:
-            operands = (hidden, scores) if s.get("hides") else (scores, hidden)
-            scores = w.node("Where", mask, *operands)
-    if s.get("is_causal"):
-        shape = w.node("Slice", w.node("Shape", scores), w.ints(-2), w.ints(2**62), w.ints(0))
-        one = w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
-        seen = w.node("Trilu", w.node("ConstantOfShape", shape, value=one), upper=0)
-        scores = w.node("Where", w.cast(seen, np.bool_), scores, hidden)
-    weights = w.node("Softmax", scores, axis=-1)
-    if masks and not s.get("with_weights"):
-        weights = w.node("Where", w.node("Equal", scores, hidden), s.scalar(0), weights)
-    y = w.node("MatMul", weights, v)
-    return (y, weights) if s.get("with_weights") else y
 
 
 # --- recurrent

@@ -26,27 +26,17 @@ def permute(s: Site) -> str:
 @writes("Expand")
 def expand(s: Site) -> str:
     results, shapes = s.results(), s.shapes(0)
+    if any(0 in result for result in results) and not any(0 in shape for shape in shapes):
+        none = s.w.onnx.numpy_helper.from_array(
+            np.zeros(1, s.dtype())
+        )  # onnxruntime expands 1 to 1, not to 0
+        return s.node("ConstantOfShape", s.shape(results, s.input(0), shapes), value=none)
     lead = len(results[0]) - len(shapes[0])
     kept = [  # an axis that is not repeated is 1
         tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
         for result, shape in zip(results, shapes, strict=True)
     ]
     return s.node("Expand", s.input(0), s.shape(kept))
-
-
-@writes("Repeat")
-def repeat(s: Site) -> str:
-    shape = s.shapes(0)
-    split, wide = ([call.settings[name] for call in s.calls] for name in ("split", "wide"))
-    counts = []
-    for axis in range(len(split[0])):
-        counts_of_runs = {w[axis] // p[axis] for w, p in zip(wide, split, strict=True) if p[axis]}
-        if len(counts_of_runs) > 1:
-            raise s.depends("the number of repeats")
-        counts.append(counts_of_runs.pop() if counts_of_runs else 1)
-    tiled = s.node("Tile", s.reshaped(s.input(0), shape, [tuple(p) for p in split]), s.w.ints(*counts))
-    final = [call.settings["final"] for call in s.calls]
-    return s.reshaped(tiled, [tuple(w) for w in wide], final)
 
 
 @writes("Flip")
@@ -221,20 +211,3 @@ def pad(s: Site) -> str:
     wide = s.node("Pad", s.input(0), s.w.constant(pads.clip(min=0)), mode=names[mode])
     # cropped only now, so that x is what is repeated
     return s.node("Pad", wide, s.w.constant(pads.clip(max=0)))
-
-
-@writes("Triangle")
-def triangle(s: Site) -> str:
-    """The mask shows which triangle is kept, and where it begins."""
-    masks = [np.broadcast_to(v.array, v.array.shape[-2:]) for v in (call.inputs[1] for call in s.calls) if v]
-    for upper in (0, 1):
-        for k in range(-masks[0].shape[0], masks[0].shape[1] + 1):
-            kept = [(np.triu if upper else np.tril)(np.ones(m.shape, np.bool_), k) for m in masks]
-            if all((a == ~m).all() for a, m in zip(kept, masks, strict=True)):
-                return s.node("Trilu", s.input(0), s.w.constant(np.int64(k)), upper=upper)
-    raise s.depends("the diagonal")
-
-
-@writes("Diagonal")
-def diagonal(s: Site) -> str:
-    raise s.refuse("it has no counterpart in ONNX", "multiply by an identity matrix and sum")

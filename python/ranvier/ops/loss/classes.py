@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -10,18 +9,17 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.activation.softmax import log_softmax
-from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
-from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, promoted
+from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import with_zero_slope
-from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
+from ranvier.ops.rules import differentiated, inputs, recomputed, with_zero_slope
+from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
+from ranvier.tape.graph import rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -56,13 +54,31 @@ class ClassLoss(Function):
         loss, *self.saved = self.loss(x, target, *self.settings)
         return loss
 
-
-# --- gradients by ops on Tensors, for create_graph=True, where the kernels are gradients on arrays
+    def formula(self, x: Tensor, target: Tensor) -> Tensor:
+        """The loss by differentiable ops: of logits, or for Nll of logarithms of probabilities."""
+        reduction, weight, ignored, *smoothing = self.settings
+        share, chosen = _column(weight, x), target
+        if not is_floating(target):
+            used = ne(unsqueeze(target, 1), ignored)
+            share, chosen = used.to(x.dtype) * share, _one_hot(target, x)
+            x = where(used, x, 0.0)  # ignored rows may be infinite or NaN
+        x = log_softmax(x, 1) if smoothing else x
+        if smoothing and smoothing[0]:
+            x = x * (chosen * (1 - smoothing[0]) + smoothing[0] / max(x.shape[1], 1)) * share
+        elif is_floating(target):
+            x = x * chosen * share
+        else:  # those of other classes may be infinite
+            others = chosen.eq(0.0)
+            x = x.masked_fill(others, 0.0) * share.masked_fill(others, 0.0)
+        losses = -total(x, 1)
+        if reduction != "mean":
+            return losses if reduction == "none" else total(losses)
+        return mean(losses) if is_floating(target) else total(losses) / total(chosen * share)
 
 
 def _column(weight: Any, x: Tensor) -> Any:
     """Weights (C,) as a factor for x (N, C, ...)."""
-    return 1.0 if weight is None else wrap(weight.reshape(-1, *(1,) * (x.ndim - 2)))
+    return 1.0 if weight is None else wrap(weight).reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def _one_hot(target: Tensor, x: Tensor) -> Tensor:
@@ -71,60 +87,15 @@ def _one_hot(target: Tensor, x: Tensor) -> Tensor:
     return eq(unsqueeze(target, 1), wrap(count)).to(x.dtype)
 
 
-def _shared(dy: Tensor, shares: Tensor, reduction: str, used: Tensor | None = None) -> Tensor:
-    """dy as a factor for x (N, C, ...): (N, 1, ...) for 'none', else one number.
-
-    'mean' divides by the sum of the shares (N, 1, ...), with which the samples count. used (N, 1, ...): False
-    for targets that are ignored; if all are, the gradient is 0.
-    """
-    if reduction == "none":
-        return reshape(dy, shares.shape)
-    if reduction != "mean":
-        return dy
-    return dy / total(shares) if used is None else dy / where(used.any(), total(shares), math.inf)
-
-
-@written_once(x=0, target=1)
 class CrossEntropy(ClassLoss):
     derived = True
     loss = _core.cross_entropy
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        arguments = (dy, self.x, self.target, *self.saved, *self.settings)
-        dx = f.cross_entropy_backward(*arguments) if self.needs[0] else None
-        return dx, f.cross_entropy_backward(*arguments, True) if self.needs[1] else None
-
-
-def _cross_entropy_backward(
-    dy: Tensor,
-    x: Tensor,
-    target: Tensor,
-    divisor: Any,
-    tops_and_sums: Any,
-    reduction: str,
-    weight: Any,
-    ignored: int,
-    smoothing: float,
-    of_target: bool = False,
-) -> Tensor:
-    # With the smoothed and weighted targets q: loss = -sum_c q_c log(softmax(x)_c), summed over classes.
-    w, uniform = _column(weight, x), smoothing / max(x.shape[1], 1)
-    used = None if is_floating(target) else ne(unsqueeze(target, 1), ignored)
-    log_y = log_softmax(x if used is None else where(used, x, 0.0), 1)  # ignored rows may be infinite or NaN
-    if used is None:
-        q = (target * (1 - smoothing) + uniform) * w
-        dy = _shared(dy, wrap(np.ones((x.shape[0], 1, *x.shape[2:]), x.dtype)), reduction)
-    else:
-        share, chosen = used.to(x.dtype) * w, _one_hot(target, x)
-        q = (chosen * (1 - smoothing) + uniform) * share
-        dy = _shared(dy, total(chosen * share, 1, keepdim=True), reduction, used)
-    if of_target:  # the gradient of probabilities
-        return neg(dy * log_y * w) * (1 - smoothing)
-    dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q)
-    return dx if used is None else where(used, dx, 0.0)
-
-
-TENSORS.cross_entropy_backward = _cross_entropy_backward
+    def backward(self, dy: Any) -> Any:
+        gradient: Any = _core.cross_entropy_backward
+        saved = *self.saved, *self.settings
+        dx = gradient(dy, self.x, self.target, *saved) if self.needs[0] else None
+        return dx, gradient(dy, self.x, self.target, *saved, of_target=True) if self.needs[1] else None
 
 
 def cross_entropy(
@@ -168,25 +139,22 @@ def cross_entropy(
     return _apply(function, x, target, reduction, weight)
 
 
-@written_once(x=0, target=1)
 class Nll(ClassLoss):
     loss = _core.nll
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.nll_backward(dy, self.x, self.target, *self.saved, *self.settings), None
+    def backward(self, dy: Any) -> Any:
+        return _core.nll_backward(dy, self.x, self.target, *self.saved, *self.settings), None
 
 
-def _nll_backward(
-    dy: Tensor, x: Tensor, target: Tensor, divisor: Any, reduction: str, weight: Any, ignored: int
-) -> Tensor:
-    used = ne(unsqueeze(target, 1), ignored)
-    chosen = _one_hot(target, x) * used.to(x.dtype)
-    q = chosen * _column(weight, x)
-    dx = neg(_shared(dy, total(q, 1, keepdim=True), reduction, used) * q)
-    return with_zero_slope(where(chosen.ne(0.0), dx, 0.0), x)
+recomputed("x", "target", kinds=(CrossEntropy,))(ClassLoss.formula)
 
 
-TENSORS.nll_backward = _nll_backward
+@rule(Nll)
+def _of_nll(node: Any, dy: Tensor) -> Any:
+    x, target = inputs(node, [node.x, node.target])
+    dx: Any
+    dx, none = differentiated(node, [x, target], node.formula, dy)
+    return with_zero_slope(dx, x), none
 
 
 def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import ranvier._core as _core
-from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
@@ -14,10 +15,11 @@ from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_masks import expect_on_scores
 from ranvier.ops.neural.attention_shapes import by_groups, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
+from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.memory import BF16, HALVES, reshaped, unbroadcast
+from ranvier.tensors.memory import BF16, HALVES, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
@@ -104,6 +106,26 @@ class Attention(Function):
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 
+    def formula(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Any:
+        scores = (q * self.scale) @ k.transpose(-1, -2)
+        for mask in masks:
+            is_bool = mask._array.dtype.kind == "b"
+            hidden = (mask if self.hides else ~mask) if is_bool else None
+            scores = scores + mask if hidden is None else scores.masked_fill(hidden, -math.inf)
+        if self.is_causal:
+            seen = np.tri(*scores.shape[-2:], dtype=np.bool_)
+            scores = where(wrap(keep(seen)), scores, -math.inf)
+        hidden = scores.eq(-math.inf)
+        # Queries without visible keys have weights 0, or NaN where the weights are a result.
+        fills = bool(masks) and not self.with_weights
+        if fills:
+            scores = scores.masked_fill(amax(scores, -1, True).eq(-math.inf), 0.0)
+        weights = scores.softmax(-1)
+        weights = weights.masked_fill(hidden, 0.0) if fills else weights
+        if self.key is not None:
+            weights = Dropout(self.p, self.key).apply(weights)
+        return (weights @ v, weights) if self.with_weights else weights @ v
+
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
         self.q, self.k, self.v, self.masks = q, k, v, masks
         self.mask_shapes = tuple(mask.shape for mask in masks)
@@ -165,11 +187,6 @@ class Attention(Function):
             for lead in leads
             for r in rows
         ]
-
-    def all_weights(self) -> Array:
-        """The weights, (..., L, S)."""
-        weights: Array = self.weights if self.kept else self._run(_WHOLE, None, True)[1]
-        return weights.swapaxes(-1, -2)
 
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
         """Those of q, k and v into arrays of zeros, or None; returns that of the scores, where needed."""
@@ -235,6 +252,15 @@ class PackedAttention(Attention):
         dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
         of_masks = self._of_masks(self._gradients(dy, dweights, list(dqkv.transpose(self._order()))))
         return reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3])), *of_masks
+
+    def formula(self, qkv: Tensor, *masks: Tensor) -> Any:
+        lead, width = qkv.shape[:2], qkv.shape[2] // 3
+        parts = (part.reshape(*lead, self.heads, width // self.heads) for part in qkv.split(width, 2))
+        order, back = ((0, 2, 1, 3),) * 2 if self.batch_first else ((1, 2, 0, 3), (2, 0, 1, 3))
+        made = super().formula(*(part.permute(order) for part in parts), *masks)
+        y, *weights = made if self.with_weights else (made,)
+        y = y.permute(back).reshape(*lead, width)
+        return (y, *weights) if weights else y
 
     def _reads_halves(self, qkv: Array, *masks: Array) -> bool:
         return qkv.dtype == BF16 and super()._reads_halves(*self._heads(qkv), *masks)
@@ -319,39 +345,14 @@ def scaled_dot_product_attention(
     return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
 
 
-# --- for create_graph: the forward is computed again from the weights that it has saved
+# --- for create_graph the formula is differentiated
 
 
 def _arrays(node: Any) -> list[Array]:
     arrays = [node.q, node.k, node.v]
     if isinstance(node, PackedAttention):
         arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
-    # of masks the values do not matter
-    return arrays + [zeros(shape, node.q.dtype) for shape in node.mask_shapes]
+    return [*arrays, *node.masks]
 
 
-@recomputed(kinds=(Attention, PackedAttention), saved=_arrays)
-def _attended(node: Any, *xs: Tensor) -> Any:
-    """The weights are softmax(scores + c), where c is what the masks have added, found from the weights."""
-    if packed := isinstance(node, PackedAttention):
-        heads = (*xs[0].shape[:2], 3, node.heads, node.q.shape[-1])
-        q, k, v = xs[0].reshape(heads).permute(node._order())
-    else:
-        q, k, v = xs[:3]
-    saved = wrap(node.all_weights())
-    scores = (q * node.scale) @ k.transpose(-1, -2)
-    with no_grad():
-        seen = (saved.sum(-1, keepdim=True) > 0.0) | node.with_weights
-        c = where(saved > 0.0, saved.log() - scores, -math.inf)
-        c = where(seen, c, 0.0)  # queries without visible keys have weights 0, or NaN: softmax of -inf
-    count = 1 if packed else 3
-    for mask, needed in zip(xs[count:], node.needs[count:], strict=True):
-        scores = scores + mask if needed else scores
-    weights = where(seen, (scores + c).softmax(-1), 0.0)
-    if node.key is not None:
-        weights = Dropout(node.p, node.key).apply(weights)
-    y = weights @ v
-    if packed:
-        y = y.permute((0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3))
-        y = y.reshape((*y.shape[:2], y.shape[2] * y.shape[3]))
-    return (y, weights) if node.with_weights else y
+recomputed(kinds=(Attention, PackedAttention), saved=_arrays)(lambda node, *xs: node.formula(*xs))

@@ -18,20 +18,20 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import mean
-from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import reshape
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 
-@written_once(x=0, weight=1)
 class BatchNorm(Function):
     dtypes = Dtypes(beside=1)
 
@@ -48,10 +48,16 @@ class BatchNorm(Function):
         self.x, self.weight, self.mean, self.rstd = x, weight, mean, rstd
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.batch_norm_backward(
-            dy, self.x, self.weight, self.mean, self.rstd, self.training, *self.needs
-        )
+    def backward(self, dy: Array) -> Any:
+        saved = self.x, self.weight, self.mean, self.rstd, self.training
+        return _core.batch_norm_backward(dy, *saved, *self.needs)
+
+    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
+        shape = _of_channels(x)
+        if self.training:
+            return _affine(_normalised(self, x, (0, *range(2, x.ndim))), weight, bias, shape)
+        mu, scale = (reshape(wrap(cast(s, x.dtype)), shape) for s in (self.mean, self.rstd))
+        return _affine((x - mu) * scale, weight, bias, shape)
 
 
 def batch_norm(
@@ -99,7 +105,6 @@ def batch_norm(
     return y
 
 
-@written_once(x=0, weight=1)
 class GroupNorm(Function):
     """part: the number of groups"""
 
@@ -114,8 +119,14 @@ class GroupNorm(Function):
         self.x, self.weight = x, weight
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.group_norm_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
+    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
+        parts = reshape(x, (x.shape[0], self.part, math.prod(x.shape[1:]) // self.part))
+        return _affine(reshape(_normalised(self, parts, (2,)), x.shape), weight, bias, _of_channels(x))
+
+    def backward(self, dy: Array) -> Any:
+        return _core.group_norm_backward(
+            dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs
+        )
 
 
 def group_norm(
@@ -199,15 +210,20 @@ def _moved(
     return (1 - momentum) * running + momentum * mean(statistic(input, pixels), 0)
 
 
-@written_once(x=0, weight=1)
 class LayerNorm(GroupNorm):
     """part: the sizes of the last axes"""
 
     dtypes = Dtypes("forward", beside=1)
     kernel = _core.layer_norm
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.layer_norm_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
+    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
+        axes = tuple(range(x.ndim - len(self.part), x.ndim))
+        return _affine(_normalised(self, x, axes), weight, bias, tuple(self.part))
+
+    def backward(self, dy: Array) -> Any:
+        return _core.layer_norm_backward(
+            dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs
+        )
 
 
 def _sizes(normalized_shape: Any) -> Any:
@@ -229,7 +245,6 @@ def layer_norm(
     return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
 
 
-@written_once(x=0, weight=1)
 class RMSNorm(Function):
     dtypes = Dtypes("forward", beside=1)
 
@@ -243,8 +258,12 @@ class RMSNorm(Function):
         self.x, self.weight = x, weight
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
+    def formula(self, x: Tensor, weight: Any) -> Tensor:
+        axes = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))
+        return _affine(_normalised(self, x, axes, False), weight, None, tuple(self.normalized_shape))
+
+    def backward(self, dy: Array) -> Any:
+        return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
 
 
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
@@ -258,93 +277,44 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
-# --- the gradients on Tensors: y = (x - mean) rstd weight + bias
+# --- what the formulas share. Their gradients are those of create_graph.
 
 
-Sizes = tuple[int, ...]
-Gradients = tuple[Tensor | None, ...]
-
-
-def _normalised(x: Tensor, axes: Sizes, rstd: Array, centre: Array | None = None) -> tuple[Tensor, Tensor]:
-    """(x - mean) rstd, and rstd, as functions of x. rstd and the centre, the mean, are those of forward,
-    which are more exact than sums in float32."""
+def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = True) -> Tensor:
+    """(x - mean) rstd. Statistics are those of forward, which are more exact than sums in float32."""
+    if not hasattr(node, "rstd"):  # forward has not run, as where a file of another form is made
+        away = x - mean(x, axes, keepdim=True) if centred else x
+        eps = finfo(x.dtype).eps if node.eps is None else node.eps
+        return away / (mean(away * away, axes, keepdim=True) + eps).sqrt()
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
-    scale, away = (reshape(wrap(cast(rstd, x._array.dtype)), shape), x)
-    if centre is not None:
-        near = x - reshape(wrap(cast(centre, x._array.dtype)), shape)
+    away = x
+    if centred:
+        near = x - reshape(wrap(cast(node.mean, x._array.dtype)), shape)
         away = near - mean(near, axes, keepdim=True)
-    unit = away * scale
+    unit = away * reshape(wrap(cast(node.rstd, x._array.dtype)), shape)
     squares = mean(unit * unit, axes, keepdim=True)  # var rstd^2
-    slope = pow(squares - squares.detach() + 1.0, -0.5)  # 1, with the derivatives of rstd
-    return unit * slope, scale * slope
+    return unit * pow(squares - squares.detach() + 1.0, -0.5)  # 1, with the derivatives of rstd
 
 
-def _of_x(dy: Tensor, x_hat: Tensor, rstd: Tensor, axes: Sizes, centred: bool = True) -> Tensor:
-    """The gradient of x, from that of x_hat."""
-    along = dy - x_hat * mean(dy * x_hat, axes, keepdim=True)
-    return (along - mean(dy, axes, keepdim=True) if centred else along) * rstd
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    y = x if weight is None else x * reshape(weight, shape)
+    return y if bias is None else y + reshape(bias, shape)
 
 
-def _parameters(dy: Tensor, x_hat: Tensor, axes: Sizes, of_weight: bool, of_bias: bool) -> tuple[Any, Any]:
-    """The gradients of weight and bias: sums over these axes."""
-    return _over(dy * x_hat, axes) if of_weight else None, _over(dy, axes) if of_bias else None
+def _of_channels(x: Tensor) -> tuple[int, ...]:
+    return (1, x.shape[1], *(1,) * (x.ndim - 2))
 
 
-def _over(x: Tensor, axes: Sizes) -> Tensor:
-    return total(x, axes) if axes else x
+def _arrays(node: Any) -> list[Any]:
+    """What forward has saved, and zeros for the bias, whose values do not matter."""
+    if not node.needs[2]:
+        return [node.x, node.weight, None]
+    sizes = node.part if isinstance(node, LayerNorm) else (node.x.shape[1],)
+    return [node.x, node.weight, zeros(tuple(sizes), node.x.dtype)]
 
 
-def weighted(dy: Tensor, weight: Tensor | None, shape: Sizes) -> Tensor:
-    return dy if weight is None else dy * reshape(weight, shape)
-
-
-def _batch_norm_backward(
-    dy: Tensor, x: Tensor, weight: Any, mean: Array, rstd: Array, training: bool, of_x: bool, *of_others: bool
-) -> Gradients:
-    axes, shape = (0, *range(2, x.ndim)), (1, x.shape[1], *(1,) * (x.ndim - 2))
-    if training:
-        x_hat, scale = _normalised(x, axes, rstd, mean)
-    else:
-        mu, scale = (reshape(wrap(cast(s, x.dtype)), shape) for s in (mean, rstd))
-        x_hat = (x - mu) * scale
-    dx = None
-    if of_x:
-        dx = weighted(dy, weight, shape)
-        dx = _of_x(dx, x_hat, scale, axes) if training else dx * scale
-    return dx, *_parameters(dy, x_hat, axes, *of_others)
-
-
-def _group_norm_backward(
-    dy: Tensor, x: Tensor, groups: int, weight: Any, mean: Array, rstd: Array, of_x: bool, *of_others: bool
-) -> Gradients:
-    shape = (1, x.shape[1], *(1,) * (x.ndim - 2))
-    parts = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
-    x_hat, scale = _normalised(reshape(x, parts), (2,), rstd, mean)
-    dx = None
-    if of_x:
-        dx = _of_x(reshape(weighted(dy, weight, shape), parts), x_hat, scale, (2,))
-        dx = reshape(dx, x.shape)
-    return dx, *_parameters(dy, reshape(x_hat, x.shape), (0, *range(2, x.ndim)), *of_others)
-
-
-def _layer_norm_backward(
-    dy: Tensor, x: Tensor, sizes: Sizes, weight: Any, mean: Any, rstd: Array, of_x: bool, *of_others: bool
-) -> Gradients:
-    lead = x.ndim - len(sizes)
-    axes, shape = tuple(range(lead, x.ndim)), (*(1,) * lead, *x.shape[lead:])
-    x_hat, scale = _normalised(x, axes, rstd, mean)
-    dx = _of_x(weighted(dy, weight, shape), x_hat, scale, axes, mean is not None) if of_x else None
-    return dx, *_parameters(dy, x_hat, tuple(range(lead)), *of_others)
-
-
-def _rms_norm_backward(
-    dy: Tensor, x: Tensor, sizes: Sizes, weight: Any, rstd: Array, of_x: bool, of_weight: bool
-) -> Gradients:
-    return _layer_norm_backward(dy, x, sizes, weight, None, rstd, of_x, of_weight, False)[:2]
-
-
-TENSORS.batch_norm_backward, TENSORS.group_norm_backward = _batch_norm_backward, _group_norm_backward
-TENSORS.layer_norm_backward, TENSORS.rms_norm_backward = _layer_norm_backward, _rms_norm_backward
+recomputed(kinds=(BatchNorm, GroupNorm, LayerNorm), saved=_arrays)(lambda node, *xs: node.formula(*xs))
+recomputed("x", "weight", kinds=(RMSNorm,))(RMSNorm.formula)
 
 
 examples(globals())

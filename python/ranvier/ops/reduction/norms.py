@@ -13,13 +13,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import is_recording
-from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import (
     Axes,
+    Extreme,
     _arguments,
     _check_axis,
     _no_axes,
@@ -27,14 +27,14 @@ from ranvier.ops.reduction.reduce import (
     _without,
     with_arguments,
 )
+from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import none, recomputed, with_zero_slope
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import filled_like, reshaped
+from ranvier.tensors.memory import reshaped
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -48,6 +48,23 @@ class _Kept(Function):
         """The result of the op: y without the reduced axes, unless keepdims is set. y is saved as it is."""
         self.y = y
         return y if self.keepdims else y.reshape(_without(y.shape, self.axes))
+
+
+def size_of(y: Array) -> Tensor:
+    """|y| as a constant, 1 where it is 0 or not finite: powers of what it divides stay in the range."""
+    size = _core.abs(y, None)
+    return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
+
+
+def scale_of(node: Any) -> Tensor | None:
+    """The size of a node's result; None before forward has run, as where a file of another form is made."""
+    return size_of(node.y) if hasattr(node, "y") else None
+
+
+def safe_root(square: Tensor) -> Tensor:
+    """The square root, with the slope 0 at 0."""
+    zero = square.eq(0.0)
+    return square.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 class Norm(_Kept):
@@ -105,6 +122,27 @@ class Norm(_Kept):
         powers = _core.abs(x, None)
         return _core.sum(_core.pow(powers, self.p, powers), self.axes, True, None)
 
+    def formula(self, x: Tensor) -> Tensor:
+        p, axes, kept = self.p, self.axes, self.keepdims
+        if math.isinf(p):
+            return Extreme("max" if p > 0 else "min", axes, kept).apply(x.abs())
+        if p == 1:
+            return total(x.abs(), axes, kept)
+        zero, empty = x.eq(0.0), 0.0 if p >= 0 else math.inf
+        if p == 0:
+            return total(x.masked_fill(zero, 0.0).masked_fill(~zero, 1.0), axes, kept)
+        size = scale_of(self)
+        x = x if size is None else x / size
+        if p == 2:
+            y = safe_root(total(x.square(), axes, True))
+        else:
+            powers = total((x.masked_fill(zero, 1.0).abs() ** p).masked_fill(zero, empty), axes, True)
+            zero = powers.eq(empty)
+            y = (powers.masked_fill(zero, 1.0) ** (1 / p)).masked_fill(zero, 0.0)
+        if size is not None:  # at 0 the slope is 0, but a gradient of NaN remains
+            y = y * size + total(x.masked_fill(y.ne(0.0), 0.0) * 0.0, axes, True)
+        return y if kept else total(y, axes)
+
     def backward(self, dy: Array) -> Array:
         x, y, p = self.x, self.y, self.p
         dy = dy.reshape(y.shape)
@@ -135,33 +173,7 @@ class Norm(_Kept):
         return _core.mul(shape, _core.where(nonzero, dy, 0.0, None), shape)
 
 
-@rule(Norm)
-def _norm(node: Any, dy: Tensor) -> Tensor:
-    x, p = of_input(node, 0, node.x), node.p
-    dy = dy.reshape(node.y.shape)
-    if p == 0:
-        return none(node.x.shape, dy)
-    if p == 1:
-        return x.sign() * dy
-    if math.isinf(p):
-        return with_zero_slope(dy * wrap(node.backward(filled_like(1, node.y))), x)
-    # dy sign(x) (|x| / y)^(p - 1), as in backward. `safe` is y, and where y is 0 a number that gives no NaN.
-    y, zero = kept_output(node), wrap(node.y).eq(0.0)
-    safe = where(zero, math.inf if p > 1 else 1.0, y)
-    if p == 2:
-        return x / safe * dy
-    size = x
-    # For p < 2 the slope of |x|^(p - 1) at 0 is infinite. There a constant takes the place of x: the second
-    # gradient is 0, and so is the first one, as sign(x) is 0.
-    if p < 2:
-        size = where(wrap(node.x).eq(0.0), safe.detach() if p < 1 else 1.0, x)
-    return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
-
-
-def kept_output(node: Any) -> Tensor:
-    """The output as a Tensor with its history, with the reduced axes in the shape."""
-    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
-    return of_output(node, y).reshape(node.y.shape)
+recomputed("x", kinds=(Norm,))(Norm.formula)
 
 
 class LogSumExp(_Kept):
@@ -179,11 +191,14 @@ class LogSumExp(_Kept):
         share = _core.sub(self.x, self.y, None)
         return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
 
+    def formula(self, x: Tensor) -> Tensor:
+        top = Extreme("max", self.axes, True).apply(x)
+        top = top.masked_fill(top.abs().eq(math.inf), 0.0)
+        y = (x - top).exp().sum(self.axes, True).log() + top
+        return y if self.keepdims else y.sum(self.axes)
 
-@rule(LogSumExp)
-def _logsumexp(node: Any, dy: Tensor) -> Tensor:
-    x = of_input(node, 0, node.x)
-    return (x - kept_output(node)).exp() * dy.reshape(node.y.shape)
+
+recomputed("x", kinds=(LogSumExp,))(LogSumExp.formula)
 
 
 class Prod(_Kept):
@@ -203,18 +218,22 @@ class Prod(_Kept):
             return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
 
+    def formula(self, x: Tensor) -> Tensor:
+        """The product of pairs, of pairs of pairs, and so on: without a division, as by zeros."""
+        ndim, axis = x.ndim, self.axes if isinstance(self.axes, int) else None
+        x = x.reshape(-1) if axis is None else x.movedim(axis, 0)
+        if x.shape[0] == 0:
+            x = x.sum(0, keepdim=True) + 1.0
+        while x.shape[0] > 1:
+            half = x.shape[0] // 2
+            pairs = x[:half] * x[half : 2 * half]
+            x = cat([pairs, x[2 * half :]]) if x.shape[0] % 2 else pairs
+        if not self.keepdims:
+            return x.squeeze(0)
+        return x.reshape((1,) * ndim) if axis is None else x.movedim(0, axis)
 
-@recomputed("x", kinds=(Prod,))
-def _product_of_pairs(node: Any, x: Tensor) -> Tensor:
-    """The product of pairs, of pairs of pairs, and so on. It has no division, which zeros would not allow."""
-    axis = node.axes if isinstance(node.axes, int) else 0
-    x = x.movedim(axis, 0) if isinstance(node.axes, int) else x.reshape(-1)
-    if x.shape[0] == 0:
-        x = x.sum(0, keepdim=True) + 1.0
-    while x.shape[0] > 1:
-        half = x.shape[0] // 2
-        x = cat([x[:half] * x[half : 2 * half], x[2 * half :]])
-    return x.reshape(node.y.shape if node.keepdims else _without(node.y.shape, node.axes))
+
+recomputed("x", kinds=(Prod,))(Prod.formula)
 
 
 def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

@@ -6,6 +6,7 @@ number, as in PyTorch. The gradient of a value goes to the element that it was.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -239,6 +240,8 @@ def _count(name: str, k: Any, least: int, length: int) -> int:
 class CumSum(Function):
     """y[i] = x[0] + ... + x[i]; dx[i] = dy[i] + ... + dy[n - 1]"""
 
+    join: Any = operator.add
+
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
@@ -248,6 +251,14 @@ class CumSum(Function):
     def backward(self, dy: Array) -> Array:
         return _core.cumsum(dy, self.axis, True, None)
 
+    def formula(self, x: Tensor) -> Tensor:
+        """After step k each element is the sum, or product, of the 2^k elements that end with it."""
+        y, step = x.movedim(self.axis, 0), 1
+        while step < y.shape[0]:
+            y = cat([y[:step], self.join(y[step:], y[:-step])])
+            step *= 2
+        return y.movedim(0, self.axis)
+
 
 linear_rule(CumSum)
 
@@ -255,7 +266,7 @@ linear_rule(CumSum)
 class CumProd(CumSum):
     """y[i] = x[0] * ... * x[i]"""
 
-    derived = True
+    derived, join = True, operator.mul
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -265,14 +276,7 @@ class CumProd(CumSum):
         return _core.cumprod_backward(dy, self.x, self.axis)
 
 
-@recomputed("x", kinds=(CumProd,))
-def _by_doubling(node: Any, x: Tensor) -> Tensor:
-    """After step k each element is the product of the 2^k elements that end with it."""
-    y, step = x.movedim(node.axis, 0), 1
-    while step < y.shape[0]:
-        y = cat([y[:step], y[step:] * y[:-step]])
-        step *= 2
-    return y.movedim(0, node.axis)
+recomputed("x", kinds=(CumProd,))(CumProd.formula)
 
 
 def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tensor]:

@@ -16,11 +16,11 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
-from ranvier.ops.reduction.norms import kept_output
+from ranvier.ops.reduction.norms import safe_root, scale_of
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
-from ranvier.tape.graph import of_input, rule
+from ranvier.tape.graph import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -61,6 +61,19 @@ class Var(Function):
         y = _core.where(_core.eq(self.y, 0.0, None), math.inf, self.y, None)
         return _core.div_backward(away, _core.div(dy, -divisor, None), y, None)
 
+    def formula(self, x: Tensor) -> Tensor:
+        size = scale_of(self) if self.root else None
+        away = x - mean(x, self.axes, True)
+        rest = mean(away, self.axes, True)  # what the rounded mean lacks
+        away = away - rest.masked_fill(rest.ne(rest), 0.0)
+        away = away if size is None else away / size
+        squares = away.square().sum(self.axes, True)
+        divisor = x.numel() // max(squares.numel(), 1) - self.correction
+        y = squares / (divisor if divisor > 0 else 0.0)
+        y = safe_root(y) if self.root else y
+        y = y if size is None else y * size
+        return y if self.keepdims else y.sum(self.axes)
+
 
 @rule(Var)
 def _of_variance(node: Any, dy: Tensor) -> Tensor:
@@ -69,9 +82,11 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
     away = x - mean(x, node.axes, keepdim=True)
     rest = mean(away, node.axes, keepdim=True)
     away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
+    dy = dy.reshape(node.y.shape)
     if not node.root:
-        return away * (dy.reshape(node.y.shape) * 2.0 / divisor)
-    y, dy = kept_output(node), dy.reshape(node.y.shape)
+        return away * (dy * 2.0 / divisor)
+    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
+    y = of_output(node, y).reshape(node.y.shape)
     return away / where(wrap(node.y).eq(0.0), math.inf, y) * (dy / divisor)
 
 

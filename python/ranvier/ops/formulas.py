@@ -1,0 +1,176 @@
+"""What Functions compute, by other ops: for files of other forms, which lack them as one operation.
+
+Some Functions have a method `formula` for this. Here are those of the others, by the names of their classes.
+This module is loaded where a model is written. The formulas of elements and of losses take a namespace f
+(`ops/slopes.py`), so that they are expressions in C, too; all others are of Tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.ops.elementwise.choice import where
+from ranvier.ops.loss.base import reduced
+from ranvier.ops.slopes import TENSORS
+from ranvier.tape.calls import FORMULAS
+from ranvier.tensors.tensor import Tensor, wrap
+
+__all__ = ["ELEMENTS", "LOSSES"]
+
+_DEGREE = math.pi / 180
+
+
+def _is_negative(b: Any) -> Any:
+    """Also of -0.0, whose reciprocal is -inf."""
+    return (b < 0.0) | ((b == 0.0) & (1.0 / b < 0.0))
+
+
+def _copysign(f: Any, a: Any, b: Any) -> Any:
+    return f.where(_is_negative(b), -f.abs(a), f.abs(a))
+
+
+def _atan2(f: Any, a: Any, b: Any) -> Any:
+    """The angle to the nearer end of the axis of b, mirrored where b is negative."""
+    endless = (f.abs(a) == math.inf) & (f.abs(b) == math.inf)
+    slope = f.where(endless, f.sign(a), a / f.abs(b))
+    angle = f.where((a == 0.0) & (b == b), a, f.atan(slope))
+    return f.where(_is_negative(b), f.copysign(math.pi, a) - angle, angle)
+
+
+def _hypot(f: Any, a: Any, b: Any) -> Any:
+    a, b = f.abs(a), f.abs(b)
+    most = f.where((a == math.inf) | (b == math.inf), math.inf, f.maximum(a, b))
+    least = f.minimum(a, b) / f.where(most == 0.0, 1.0, most)
+    return f.where(most == math.inf, most, most * f.sqrt(1.0 + least * least))
+
+
+def _differ(a: Any, b: Any) -> Any:
+    """Whether they have different signs."""
+    return ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+
+
+def _remainder(f: Any, a: Any, b: Any) -> Any:
+    rest = f.fmod(a, b)
+    return f.where(_differ(rest, b), rest + b, rest)
+
+
+def _floor_divide(f: Any, a: Any, b: Any) -> Any:
+    rest = f.fmod(a, b)
+    whole = f.round((a - rest) / b) - f.where(_differ(rest, b), 1.0, 0.0)
+    return f.where(b == 0.0, a / b, whole)
+
+
+ELEMENTS: dict[str, Any] = {
+    "Atan2": _atan2,
+    "Copysign": _copysign,
+    "Deg2rad": lambda f, x: x * _DEGREE,
+    "Erfc": lambda f, x: 1.0 - f.erf(x),
+    "Expm1": lambda f, x: f.exp(x) - 1.0,
+    "Exp2": lambda f, x: f.exp(x * math.log(2)),
+    "Floor_divide": _floor_divide,
+    "Fmax": lambda f, a, b: f.where(a == a, f.where(a < b, b, a), b),
+    "Fmin": lambda f, a, b: f.where(a == a, f.where(a > b, b, a), b),
+    "Frac": lambda f, x: x - f.trunc(x),
+    "HeavisideOfTensors": lambda f, x, b: f.where(x == 0.0, b, f.where(x > 0.0, 1.0, 0.0)),
+    "Hypot": _hypot,
+    "Log1p": lambda f, x: f.log(x + 1.0),
+    "Log10": lambda f, x: f.log(x) * (1 / math.log(10)),
+    "Log2": lambda f, x: f.log(x) * (1 / math.log(2)),
+    "Rad2deg": lambda f, x: x * (1 / _DEGREE),
+    "Remainder": _remainder,
+    "Sinc": lambda f, x: f.where(x == 0.0, 1.0, f.sin(x * math.pi) / (x * math.pi)),
+    "Square": lambda f, x: x * x,
+    "Trunc": lambda f, x: f.sign(x) * f.floor(f.abs(x)),
+    "Xlogy": lambda f, a, b: f.where((a == 0.0) & (b == b), 0.0, a * f.log(b)),
+}
+"""Functions of elements, of f and the operands."""
+
+
+def _smooth_l1(f: Any, x: Any, t: Any, beta: Any) -> Any:
+    d = f.abs(x - t)
+    return f.where(d < beta, d * d * 0.5 / beta, d - beta * 0.5)
+
+
+def _huber(f: Any, x: Any, t: Any, delta: Any) -> Any:
+    d = f.abs(x - t)
+    return f.where(d <= delta, d * d * 0.5, (d - delta * 0.5) * delta)
+
+
+def _weighted(y: Any, weight: Any) -> Any:
+    return y if weight is None else y * weight
+
+
+def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+    """max(x, 0) - x t + log(1 + exp(-|x|)), which needs no difference of infinities for t = 0."""
+    rest = f.log1p(f.exp(-f.abs(x)))
+    if positive is None:
+        return _weighted(f.where(x > 0.0, x, 0.0) - f.where(t == 0.0, 0.0, x * t) + rest, weight)
+    rest = rest - f.where(x < 0.0, x, 0.0)
+    return _weighted((1.0 - t) * x + (1.0 + (positive - 1.0) * t) * rest, weight)
+
+
+def _bce(f: Any, x: Any, t: Any, weight: Any) -> Any:
+    is_true, is_false = f.clip(f.log(x), -100.0, math.inf), f.clip(f.log1p(-x), -100.0, math.inf)
+    return _weighted(-(t * is_true + (1.0 - t) * is_false), weight)
+
+
+def _kl_div(f: Any, x: Any, t: Any, logs: bool) -> Any:
+    if logs:
+        return f.where(f.exp(t) == 0.0, 0.0, f.exp(t) * (t - x))
+    return f.where(t == 0.0, 0.0, t * (f.log(t) - x))
+
+
+LOSSES: dict[str, Any] = {
+    "Bce": _bce,
+    "BceWithLogits": _bce_with_logits,
+    "Huber": _huber,
+    "KlDiv": _kl_div,
+    "L1": lambda f, x, t: f.abs(x - t),
+    "Mse": lambda f, x, t: f.square(x - t),
+    "SmoothL1": _smooth_l1,
+}
+"""Losses of elements, of f, x, the target and the settings."""
+
+
+def _element(formula: Any) -> Any:
+    return lambda node, *xs: formula(TENSORS, *xs)
+
+
+def _loss(formula: Any) -> Any:
+    def computed(node: Any, x: Tensor, t: Tensor) -> Tensor:
+        settings = [wrap(s) if isinstance(s, np.ndarray) else s for s in node.settings]
+        y: Tensor = formula(TENSORS, x, t, *settings)
+        if node.reduction == "batchmean":
+            return y.sum() / x.shape[0]
+        return reduced("loss", y, node.reduction)
+
+    return computed
+
+
+def _prelu(node: Any, x: Tensor, weight: Tensor) -> Tensor:
+    slopes = weight.reshape(() if weight.numel() == 1 else (-1, *(1,) * (x.ndim - 2)))
+    return where(x > 0.0, x, x.masked_fill(x > 0.0, 0.0) * slopes)
+
+
+def _diagonal(node: Any, x: Tensor) -> Tensor:
+    """Of the matrices in C order every (columns + 1)-th element."""
+    offset, first, second = node.place
+    others = [d for d in range(x.ndim) if d not in (first, second)]
+    rows, columns = x.shape[first], x.shape[second]
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    flat = x.permute((*others, first, second)).flatten(-2)
+    return flat[..., max(offset, -offset * columns) :: columns + 1][..., :count]
+
+
+FORMULAS |= {
+    "Diagonal": _diagonal,
+    "Repeat": lambda node, x: x.reshape(node.split).expand(node.wide).reshape(node.final),
+    "Hardshrink": lambda node, x: x.masked_fill(x.abs() <= node.setting, 0.0),
+    "Prelu": _prelu,
+    "Triangle": lambda node, x, mask: x.masked_fill(mask if isinstance(mask, Tensor) else wrap(mask), 0.0),
+}
+FORMULAS |= {kind: _element(formula) for kind, formula in ELEMENTS.items()}
+FORMULAS |= {kind: _loss(formula) for kind, formula in LOSSES.items()}
