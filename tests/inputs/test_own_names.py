@@ -17,6 +17,7 @@ import ranvier as rv
 from differential.distribution_cases import TABLE
 from ranvier import nn, optim
 from ranvier.nn.loss.functional import FORMS
+from ranvier.tensors.errors import own_error
 from support.grouped import grouped
 from support.optimizers import KINDS
 from support.refused import refused
@@ -79,10 +80,6 @@ LEFT_OUT = """
     bump
 """
 NO_NAMES = set(LEFT_OUT.split())
-FLAGS_BY_NAME = """
-    training inplace align_corners requires_grad antialias keepdims unbiased recompute_scale_factor
-    validate_args cycle_momentum three_phase
-"""
 WORD_NAMES = {"mode", "memory_format", "rounding_mode", "device"}
 
 
@@ -119,16 +116,16 @@ def _functions() -> Iterator[tuple[str, str]]:
             yield "Tensor", name
 
 
-def _place(place: str) -> Any:
+def _place(*path: str) -> Any:
     at: Any = rv
-    for part in place.split(".") if place else ():
+    for part in ".".join(filter(None, path)).split(".") if any(path) else ():
         at = getattr(at, part)
     return at
 
 
 def drawn(rng: Any, parameter: inspect.Parameter, pool: Any = EVERY) -> Any:
     """A value for the parameter, often one that is right."""
-    if isinstance(parameter.default, bool) or parameter.name in FLAGS_BY_NAME.split():
+    if parameter.annotation in ("bool", "bool | None") or isinstance(parameter.default, bool):
         pool = FLAGS if rng.random() < 0.8 else MANY
     elif isinstance(parameter.default, str) or parameter.name in WORD_NAMES:
         pool = WORDS
@@ -191,6 +188,33 @@ def test_functions(place: str, name: str) -> None:
             given.insert(0, TENSORS[rng.integers(len(TENSORS))]())
         what = _shown(f"{place}.{name}", given, settings)
         attempt(what, _names(name, function), lambda g=given, s=settings: function(*g, **s))
+
+
+def _flags(function: Any) -> list[str]:
+    return [p.name for p in _parameters(function) if p.annotation in ("bool", "bool | None")]
+
+
+def _have_flags() -> list[tuple[str, str]]:
+    """Functions with flags, but those that check them themselves or take any value, as in PyTorch."""
+    found = [(place, name, _place(place, name)) for place, name in _functions()]
+    gated = own_error(print).__code__
+    return [(p, n) for p, n, f in found if _flags(f) and f.__code__ is gated and n[-1] != "_"]
+
+
+@grouped(("place", "name"), _have_flags())
+def test_a_text_is_no_flag(place: str, name: str) -> None:
+    function = _place(place, name)
+    parameters = [p for p in _parameters(function) if p.default is p.empty]
+    needed = {p.name: RIGHT[0]() for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+    for flag in _flags(function):
+        with pytest.raises(TypeError, match=f"got {flag} 'no'; expected True or False"):
+            function(**needed, **{flag: "no"})
+
+
+@pytest.mark.parametrize("function", [rv.zeros, rv.ones, rv.empty, rv.rand, rv.arange, rv.eye])
+def test_a_number_does_not_ask_for_gradients(function: Any) -> None:
+    with pytest.raises(TypeError, match="got requires_grad 1; expected True or False"):
+        function(2, requires_grad=1)
 
 
 def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:

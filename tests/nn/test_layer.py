@@ -170,9 +170,18 @@ def test_arguments_are_recorded():
     assert arguments_of(nn.Softmax(dim=1)) == {"dim": 1}
 
 
-@pytest.mark.parametrize("setting", ["return_indices", "ceil_mode"])
-def test_a_wrong_setting_of_a_pool_is_shown_as_given(setting):
-    refused(TypeError, f"got {setting} []; expected True or False", nn.MaxPool1d, 2, **{setting: []})
+@pytest.mark.parametrize(
+    ("kind", "setting", "sizes"),
+    [
+        (nn.MaxPool1d, "return_indices", [2]),
+        (nn.MaxPool1d, "ceil_mode", [2]),
+        (nn.LSTM, "bidirectional", [2, 3]),
+        (nn.GRU, "batch_first", [2, 3]),
+        (nn.CTCLoss, "zero_infinity", []),
+    ],
+)
+def test_a_wrong_flag_is_shown_as_given(kind, setting, sizes):
+    refused(TypeError, f"got {setting} []; expected True or False", kind, *sizes, **{setting: []})
 
 
 @pytest.mark.parametrize("padding", [1.5, (1, 2), "same", None, (1, 2, 3, True)])

@@ -178,6 +178,9 @@ def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"several|expected one"):
         optim.LBFGS([p, rv.ones(1).double()])
     refused(ValueError, "[lbfgs] got history_size 0", optim.LBFGS, [p], history_size=0)
+    refused(ValueError, "[lbfgs] got max_eval nan", optim.LBFGS, [p], max_eval=float("nan"))
+    optimizer = optim.LBFGS([p], max_eval=float("inf"), history_size=2.5, line_search_fn="strong_wolfe")
+    optimizer.step(lambda: (p * p).sum().backward() or (p * p).sum())
     refused(ValueError, "[lbfgs] got no closure", optim.LBFGS([p]).step)
 
 

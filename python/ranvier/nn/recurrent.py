@@ -16,7 +16,7 @@ from ranvier.nn.utils.rnn import PackedSequence, read_values
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.neural.recurrent import recurrent
-from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -53,9 +53,8 @@ class RNNBase(Module):
         self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
         self.num_layers = num_layers = count(self._name, "num_layers", num_layers, 1, MOST_LAYERS)
         self._check_dropout(dropout)
-        for name, value in (("bias", bias), ("batch_first", batch_first)):
-            if not isinstance(value, (bool, np.bool_)):
-                raise TypeError(f"[{self._name}] got {name} {value!r}; expected True or False")
+        for name, value in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional)):
+            flag(self._name, name, value)
         self.bias = bias
         self.batch_first = batch_first
         self.proj_size = proj_size = 0 if proj_size == 0 else count(self._name, "proj_size", proj_size)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from inspect import signature
+from inspect import signature, unwrap
 from numbers import Real
 from types import FunctionType, MappingProxyType
 from typing import Any, TypeVar
@@ -83,12 +83,17 @@ def errors_named(name: str) -> Callable[[F], F]:
 
 
 def own_error(function: F, name: str = "") -> F:
-    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
-    Python or NumPy becomes a sentence on the arguments, with the cause."""
+    """The function, whose flags are checked and whose errors begin with its name: one of a function that it
+    calls gets this name, one of Python or NumPy becomes a sentence on the arguments, with the cause."""
     name = name or function.__name__
+    flags = _flags(function)
 
     @wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
+        for place, key, default in flags:
+            value = args[place] if place < len(args) else settings.get(key, default)
+            if value is not True and value is not False and value is not default:
+                flag(name, key, value)
         try:
             return function(*args, **settings)
         except Exception as error:
@@ -100,6 +105,18 @@ def own_error(function: F, name: str = "") -> F:
             raise better from None
 
     return call  # type: ignore[return-value]
+
+
+def _flags(function: Any) -> list[tuple[int, str, bool | None]]:
+    """Of each parameter of type bool: its place, one that no argument has where it takes a name; its name;
+    None where that is allowed, or False."""
+    code = getattr(unwrap(function), "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    return [
+        (names.index(key) if key in names else sys.maxsize, key, None if kind == "bool | None" else False)
+        for key, kind in getattr(function, "__annotations__", {}).items()
+        if kind in ("bool", "bool | None") and key != "return"
+    ]
 
 
 def renamed(

@@ -16,7 +16,6 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -75,9 +74,6 @@ def interpolate(
     tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
     """
     input = as_tensor("interpolate", input)
-    if align_corners is not None:
-        align_corners = flag("interpolate", "align_corners", align_corners)
-    antialias = flag("interpolate", "antialias", antialias)
     if size is not None and scale_factor is not None:
         raise OpError(
             f"[interpolate] got size {size!r} and scale_factor {scale_factor!r}; expected one of them"

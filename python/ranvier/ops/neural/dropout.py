@@ -12,7 +12,6 @@ from ranvier.ops.layout import filled
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
-from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.tensor import Tensor
 
@@ -47,7 +46,7 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
         probability(name, "p", p)
     own = isinstance(x, Tensor)
     x = x if own else as_inputs((x,), name)[0]
-    if not flag(name, "training", training) or p == 0:
+    if not training or p == 0:
         return x
     return replaced(name, x, function(p, fresh_key()), inplace if own else False)
 

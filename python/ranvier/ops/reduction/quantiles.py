@@ -20,7 +20,7 @@ from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.errors import flag, number
+from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -45,7 +45,7 @@ def _quantile(
             f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected at least one "
             f"q in [0, 1] and one of {', '.join(modes)}"
         )
-    ndim, keepdim = x.ndim, flag(name, "keepdim", keepdim)
+    ndim = x.ndim
     if dim is None:
         x, at = reshape(x, (-1,)), 0
     else:

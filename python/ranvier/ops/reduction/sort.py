@@ -142,7 +142,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)"""
     input, at, length = _along("kthvalue", input, dim)
     k = _count("kthvalue", k, 1, length)
-    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, flag("kthvalue", "keepdim", keepdim))
+    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, keepdim)
 
 
 def median(
@@ -154,7 +154,7 @@ def median(
     PyTorch. Raises ValueError where there is no element.
     | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
     dim = dim if axis is None else axis
-    input, keepdim = as_tensor("median", input), flag("median", "keepdim", keepdim or keepdims)
+    input, keepdim = as_tensor("median", input), keepdim or keepdims
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:

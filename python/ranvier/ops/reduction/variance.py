@@ -21,7 +21,6 @@ from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.graph import of_input, rule
-from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -90,7 +89,7 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
         if isinstance(dim, bool):  # PyTorch's var(unbiased)
             dim, unbiased = None, dim
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        correction = int(flag(name, "unbiased", unbiased)) if correction is None else correction
+        correction = int(unbiased) if correction is None else correction
         try:
             less = correction.__float__()
         except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
