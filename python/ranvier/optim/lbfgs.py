@@ -185,8 +185,8 @@ class LBFGS(Optimizer):
         super().__init__(params, arguments(locals()))
 
     def _count(self, key: str, value: float) -> int:
-        """A number of at least 1, rounded down; inf stands for no limit."""
-        return int(min(number(self._name, key, value, 1), 2**62))
+        """A number of at least 1, rounded up; inf stands for no limit."""
+        return math.ceil(min(number(self._name, key, value, 1), 2**62))
 
     def _check(self, group: Group) -> None:
         if self.param_groups:
