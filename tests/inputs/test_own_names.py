@@ -79,10 +79,6 @@ NO_NAMES = """
     use_deterministic_algorithms from_dlpack empty_cache register_hook register_post_accumulate_grad_hook
     bump
 """
-FLAGS_BY_NAME = """
-    training inplace align_corners requires_grad antialias keepdims unbiased recompute_scale_factor
-    validate_args cycle_momentum three_phase
-"""
 CALLED = {"scale_fn", "augment", "collate_fn", "transform"}  # functions of the caller, whose errors stay
 WORD_NAMES = {"mode", "memory_format", "rounding_mode", "device"}
 
@@ -129,7 +125,7 @@ def _place(place: str) -> Any:
 
 def drawn(rng: Any, parameter: inspect.Parameter, pool: Any = EVERY) -> Any:
     """A value for the parameter, often one that is right."""
-    if isinstance(parameter.default, bool) or parameter.name in FLAGS_BY_NAME.split():
+    if parameter.annotation in ("bool", "bool | None") or isinstance(parameter.default, bool):
         pool = FLAGS if rng.random() < 0.8 else MANY
     elif isinstance(parameter.default, str) or parameter.name in WORD_NAMES:
         pool = WORDS

@@ -20,7 +20,7 @@ CASES = [
     {"lr": 0.5, "max_iter": 4},
     {"lr": 0.5, "max_iter": 4, "history_size": 2},
     {"max_iter": 4, "line_search_fn": "strong_wolfe"},
-    {"max_iter": 5, "max_eval": 4, "history_size": 3, "line_search_fn": "strong_wolfe"},
+    {"max_iter": 5, "max_eval": 3.5, "history_size": 3, "line_search_fn": "strong_wolfe"},
     {"lr": 5.0, "max_iter": 6, "line_search_fn": "strong_wolfe"},
 ]
 IDS = range(len(CASES))
@@ -178,6 +178,8 @@ def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"several|expected one"):
         optim.LBFGS([p, rv.ones(1).double()])
     refused(ValueError, "[lbfgs] got history_size 0", optim.LBFGS, [p], history_size=0)
+    refused(ValueError, "[lbfgs] got max_eval nan", optim.LBFGS, [p], max_eval=float("nan"))
+    assert optim.LBFGS([p], max_eval=float("inf")).param_groups[0]["max_eval"] > 2**60
     refused(ValueError, "[lbfgs] got no closure", optim.LBFGS([p]).step)
 
 

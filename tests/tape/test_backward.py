@@ -240,6 +240,8 @@ def test_a_wrong_function_is_named():
     with pytest.raises(RuntimeError, match=r"\[Short\] backward gave 1 gradients for 2 inputs"):
         Short().apply(leaf(1.0), 2.0).backward()
     refused(RuntimeError, "gradient of shape (7,) for a leaf of (1,)", Wide().apply(leaf(1.0)).backward)
+    x = leaf(1.0)
+    refused(RuntimeError, "gradient of shape (7,) for an input of (1,)", rv.autograd.grad, Wide().apply(x), x)
     once = Exp()
     once.apply(leaf(1.0))
     refused(RuntimeError, "records one call", once.apply, leaf(1.0))

@@ -143,3 +143,4 @@ def test_any_true_number_asks_for_gradients():
     x = rv.Tensor(np.ones(2, np.float32), requires_grad=np.True_)
     assert x.requires_grad is True
     assert (x * 2).requires_grad
+    refused(TypeError, "[zeros] got requires_grad 1; expected True or False", rv.zeros, 2, requires_grad=1)

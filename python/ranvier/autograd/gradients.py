@@ -13,7 +13,7 @@ from ranvier.tape.backpropagation import root_gradient, run, targets
 from ranvier.tape.graph import Rows, separate
 from ranvier.tape.nodes import GradientEdge
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import Array, copied, filled_like
+from ranvier.tensors.memory import Array, copied, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -76,9 +76,17 @@ def gradients(
                 "graph; set allow_unused=True if this is the desired behavior"
             )
         if gradient is not None and not isinstance(gradient, Tensor):
-            gradient = wrap(copied(gradient))  # backward may have left the array in two places
+            gradient = wrap(_fitting(gradient, inputs[index]))
         results.append(gradient)
     return tuple(separate(results, [seed for _, seed in roots]) if create_graph else results)
+
+
+def _fitting(gradient: Array, of: Any) -> Array:
+    """A copy, since backward may have left the array in two places, in the dtype of the input."""
+    own = getattr(of, "_array", gradient)
+    if np.shape(gradient) != own.shape:
+        raise RuntimeError(f"[grad] got a gradient of shape {np.shape(gradient)} for an input of {own.shape}")
+    return in_dtype(copied(gradient), own.dtype)
 
 
 def _batched(

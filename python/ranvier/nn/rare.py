@@ -16,7 +16,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import count, number, one_of
+from ranvier.tensors.errors import count, flag, number, one_of
 from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
@@ -117,7 +117,7 @@ class CTCLoss(Loss):
         super().__init__()
         self.blank = count("CTCLoss", "blank", blank, 0)
         self.reduction = one_of("CTCLoss", "reduction", reduction, ("none", "mean", "sum"))
-        self.zero_infinity = bool(zero_infinity)
+        self.zero_infinity = flag("CTCLoss", "zero_infinity", zero_infinity)
 
     def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
         settings = self.blank, self.reduction, self.zero_infinity

@@ -79,7 +79,7 @@ class RNNBase(Recurrent):
         input_size, hidden_size = self._begin(mode.split("_")[0].lower(), input_size, hidden_size)
         self.num_layers = num_layers = count(self._name, "num_layers", num_layers, 1, MOST_LAYERS)
         self._check_dropout(dropout)
-        for name, value in (("bias", bias), ("batch_first", batch_first)):
+        for name, value in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional)):
             flag(self._name, name, value)
         self.bias = bias
         self.batch_first = batch_first

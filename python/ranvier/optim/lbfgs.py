@@ -179,9 +179,14 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        max_iter = int(number(self._name, "max_iter", max_iter, 1))
-        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        max_iter = self._count("max_iter", max_iter)
+        max_eval = max_iter * 5 // 4 if max_eval is None else self._count("max_eval", max_eval)
+        history_size = self._count("history_size", history_size)
         super().__init__(params, arguments(locals()))
+
+    def _count(self, key: str, value: float) -> int:
+        """A number of at least 1, rounded up; inf stands for no limit."""
+        return math.ceil(min(number(self._name, key, value, 1), 2**62))
 
     def _check(self, group: Group) -> None:
         if self.param_groups:

@@ -76,18 +76,20 @@ def named(function: Any, name: str, about: str) -> Any:
 
 def own_error(function: F, name: str = "") -> F:
     """The function, whose errors begin with its name (of ``_div``: div): one of a function that it calls gets
-    this name, one of Python or NumPy becomes a sentence on the arguments, with the cause.
-
-    Parameters that are annotated `bool` take True and False alone, as in PyTorch."""
+    this name, one of Python or NumPy becomes a sentence on the arguments, with the cause. Parameters of type
+    bool take True and False alone, as in PyTorch."""
     name = name or function.__name__.lstrip("_")
-    flags = _flags_of(function)
-    first = min((place for place, _ in flags.values()), default=0)
+    flags = _flags(function)
+    first = min((place for place, _, _ in flags), default=0)
 
     @wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
+        if flags and (settings or len(args) > first):
+            for place, key, default in flags:
+                value = args[place] if place < len(args) else settings.get(key, default)
+                if value is not True and value is not False and value is not default:
+                    flag(name, key, value)
         try:
-            if flags and (settings or len(args) > first):
-                _check_flags(name, flags, args, settings)
             return function(*args, **settings)
         except Exception as error:
             if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
@@ -100,26 +102,17 @@ def own_error(function: F, name: str = "") -> F:
     return call  # type: ignore[return-value]
 
 
-def _flags_of(function: Any) -> dict[str, tuple[float, bool]]:
-    """The parameters annotated `bool`: their places (inf of one that is given by its name alone), and whether
-    None is right; without `inplace`, which PyTorch's functions read in Python, as anything that is true."""
-    signed = unwrap(function)
-    kinds = getattr(signed, "__annotations__", {})
-    if not {"bool", "bool | None"} & set(kinds.values()):
-        return {}
-    code, flags = signed.__code__, {}
-    for place, key in enumerate(code.co_varnames):
-        if kinds.get(key) in ("bool", "bool | None") and key != "inplace":
-            flags[key] = (place if place < code.co_argcount else math.inf, kinds[key] != "bool")
-    return flags
-
-
-def _check_flags(name: str, flags: dict[str, tuple[float, bool]], args: Any, settings: Any) -> None:
-    for key, (place, is_optional) in flags.items():
-        if key in settings or place < len(args):
-            value = settings[key] if key in settings else args[int(place)]
-            if type(value) is not bool and not (value is None and is_optional):
-                flag(name, key, value)
+def _flags(function: Any) -> list[tuple[int, str, bool | None]]:
+    """Of each parameter of type bool: its place, one that no argument has where it takes a name; its name;
+    None where that is allowed, or False. Without `inplace`, which PyTorch's functions read in Python."""
+    function = unwrap(function)
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    return [
+        (names.index(key) if key in names else sys.maxsize, key, None if kind == "bool | None" else False)
+        for key, kind in getattr(function, "__annotations__", {}).items()
+        if kind in ("bool", "bool | None") and key not in ("return", "inplace")
+    ]
 
 
 def renamed(

@@ -24,7 +24,7 @@ from ranvier.tensors.data import (
 from ranvier.tensors.data import Size as Size
 from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.errors import count, named, renamed
+from ranvier.tensors.errors import count, flag, named, renamed
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import (
     fill_number,
@@ -78,7 +78,7 @@ def _finish(
     if settings:
         _check_settings(settings)
     out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
-    return out.requires_grad_() if requires_grad else out
+    return out.requires_grad_(flag("tensor", "requires_grad", requires_grad)) if requires_grad else out
 
 
 def tensor(
@@ -140,7 +140,7 @@ def asarray(
     if copy is False and not shares:
         raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")
     out = out.detach().clone() if copy and shares else out
-    return out.requires_grad_() if requires_grad else out
+    return out.requires_grad_(flag("tensor", "requires_grad", requires_grad)) if requires_grad else out
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

@@ -133,6 +133,8 @@ def embedding(
         padding_idx = padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:
         renormalise(weight, input, max_norm, norm_type)
+    if scale_grad_by_freq is not False:
+        scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
 
 
