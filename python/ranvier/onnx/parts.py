@@ -195,6 +195,8 @@ def _results(node: Node, inputs: list[Any], buffers: frozenset[str], training: b
         more = {name: asked[name] for name in operator.asks}
     try:
         result = operator.function(*inputs, **node.settings, **more)
+    except MemoryError:  # that of an op is a ValueError, too
+        raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(shown(f"[onnx] {_named(node)}: {error} (operator set {node.version})")) from error
     results = result if isinstance(result, tuple) else (result,)

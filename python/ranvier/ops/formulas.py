@@ -70,7 +70,7 @@ ELEMENTS: dict[str, Any] = {
     "Erfc": lambda f, x: 1.0 - f.erf(x),
     "Expm1": lambda f, x: f.exp(x) - 1.0,
     "Exp2": lambda f, x: f.exp(x * math.log(2)),
-    "Floor_divide": _floor_divide,
+    "FloorDivide": _floor_divide,
     "Fmax": lambda f, a, b: f.where(a == a, f.where(a < b, b, a), b),
     "Fmin": lambda f, a, b: f.where(a == a, f.where(a > b, b, a), b),
     "Frac": lambda f, x: x - f.trunc(x),
@@ -168,7 +168,7 @@ def _diagonal(node: Any, x: Tensor) -> Tensor:
 FORMULAS |= {
     "Diagonal": _diagonal,
     "Repeat": lambda node, x: x.reshape(node.split).expand(node.wide).reshape(node.final),
-    "Hardshrink": lambda node, x: x.masked_fill(x.abs() <= node.setting, 0.0),
+    "Hardshrink": lambda node, x: x.masked_fill(x.abs() <= node.lambd, 0.0),
     "Prelu": _prelu,
     "Triangle": lambda node, x, mask: x.masked_fill(mask if isinstance(mask, Tensor) else wrap(mask), 0.0),
 }

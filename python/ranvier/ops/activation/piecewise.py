@@ -84,6 +84,7 @@ _HEAVISIDE = elementwise(
     _of_tensors,
     (0, lambda f, dy, a: f.where(a == 0.0, dy, 0.0)),
     numpy=lambda x, values: np.where(np.equal(x, 0), values, np.greater(x, 0)),
+    title="HeavisideOfTensors",
 ).op("heaviside")
 _WITH_NUMBER = elementwise(
     _core.heaviside,

@@ -58,7 +58,7 @@ def node_of(row: Any) -> Any:
     if row.kernel is not None and operands == "x":
         # A y that is rounded to half floats would give an inexact gradient: with one, halves use float32.
         methods["dtypes"] = Dtypes("forward") if "y" in saves else OWN
-    title = "".join(map(str.capitalize, row.name.split("_")))
+    title = row.title or "".join(map(str.capitalize, row.name.split("_")))
     kind = type(title, (Function,), methods)
     if row.kinks:
         diagonal(kind, kinks=True)

@@ -62,6 +62,7 @@ class elementwise:
     node: makes a Function of its own; with_number and of_number make those of f(x, 2.0) and f(2.0, x).
     number(name, x, dtype): what `numpy` gets for a number.
     instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
+    title: the name of the class of nodes, where an op has two declarations.
 
     >>> import ranvier as rv
     >>> @elementwise(numpy=lambda x: x**3, gradient=lambda f, dy, x: dy * (3.0 * x * x))
@@ -89,6 +90,7 @@ class elementwise:
     number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
     instead: Callable[..., Array | None] | None = None
     name: str = ""
+    title: str = ""
 
     def __post_init__(self) -> None:
         if self.dtypes is None:
