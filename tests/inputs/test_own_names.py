@@ -243,8 +243,7 @@ def test_classes(place: str, name: str, right: dict[str, Any]) -> None:
         elif hasattr(made, "sample"):
             attempt(f"{what}.sample()", {_plain(name)}, made.sample)
         elif hasattr(made, "__iter__"):
-            names = {_plain(name), "defaultcollate"}
-            attempt(f"next({what})", names, lambda m=made: next(iter(m), None))
+            attempt(f"next({what})", {_plain(name), "defaultcollate"}, lambda m=made: next(iter(m), None))
 
 
 def test_numbers_as_tensors() -> None:

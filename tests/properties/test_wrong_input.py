@@ -91,11 +91,6 @@ def may_be_anything(op, place):
     return not {str(place), name}.isdisjoint(op.anything.split())
 
 
-def is_no_flag(wrong, place, right):
-    """A text in place of a flag of the core; `inplace` is read in Python, as anything that is true."""
-    return isinstance(right, bool) and isinstance(wrong, (str, bytes)) and place != "inplace"
-
-
 def is_never_right(wrong, right, is_whole):
     """Another number may stand where any number may, or a tuple for each dimension."""
     if tensors_in(right):
@@ -122,8 +117,9 @@ def test_wrong_input(sample):
             args = [wrong if at == place else x for at, x in enumerate(call.args)]
             settings = call.settings | ({} if isinstance(place, int) else {place: wrong})
             never = is_never_right(wrong, right, place in whole) or (wrong is True and place in flagless)
-            never = never or (is_no_flag(wrong, place, right) and not sample.is_layer)
-            never = never and not may_be_anything(sample.op, place)
+            # A text is no flag, but where Python reads it, as anything that is true.
+            is_text = isinstance(wrong, (str, bytes)) and place != "inplace" and not sample.is_layer
+            never = (never or (isinstance(right, bool) and is_text)) and not may_be_anything(sample.op, place)
 
             def run(args=args, settings=settings):
                 return sent_back(function(*map(leaf, args), **settings))

@@ -183,6 +183,7 @@ def nan_to_num(x):
     yield call(np.array([-INF, -1.0, NAN, INF]), 0.5, 2.0, -4.0)
     yield call(np.array([-INF, NAN, INF, -0.0]), nan=0.5, posinf=-1.0, neginf=8.0)
     yield call(x.integers(-5, 5, x.n))
+    yield refused(TypeError, "[nan_to_num] got nan 'a'", x.integers(0, 5, 3), "a")
 
 
 @op(reference=np.bitwise_not)

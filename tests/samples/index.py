@@ -99,6 +99,8 @@ def setitem(x):
     numbers_first = call(x(2, 2, 3), (0, ALL, TWICE), x(2, 3))
     yield numbers_first.without("NumPy gives another shape", "reference").without(OVERWRITTEN, "pytorch")
     yield call(x.integers(0, 9, 5), np.array([4, 0]), np.array([7, 8]))
+    for values, wrong in (x(2), "1"), (x(2), ["1", "2"]), (x.bools(2), "a"), (x.bools(2), object()):
+        yield refused(TypeError, "[setitem] got", values, ALL, wrong)
 
 
 @op(reference=lambda x, dim, index: reference.gather(x, index, dim % x.ndim), exact=True, lacks="C")

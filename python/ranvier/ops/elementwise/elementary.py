@@ -24,7 +24,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
-from ranvier.tensors.errors import count
+from ranvier.tensors.errors import count, number
 from ranvier.tensors.memory import BF16, F16
 from ranvier.tensors.tensor import Tensor, by_numpy
 
@@ -300,6 +300,9 @@ def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float |
 def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
+        for key, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+            if value is not None:
+                number("nan_to_num", key, value)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
     y = clip(input, *_LIMITS[input._array.dtype]) if posinf is None or neginf is None else input
     y = where(input == input, y, float(0.0 if nan is None else nan))

@@ -125,8 +125,8 @@ def embedding(
     | rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
     -> tensor([[4., 5.], [0., 1.]])"""
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
-    flag("embedding", "sparse", sparse)
-    scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
+    if sparse is not False:
+        flag("embedding", "sparse", sparse)
     if weight.ndim != 2:
         raise misfit("embedding", {"weight": weight.shape}, "2 dimensions (num_embeddings, embedding_dim)")
     if padding_idx is not None:

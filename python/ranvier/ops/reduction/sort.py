@@ -96,7 +96,8 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    flag("sort", "stable", stable)
+    if stable is not False:
+        flag("sort", "stable", stable)
     return _ordered(input, dim if axis is None else axis, descending, "sort")
 
 
@@ -111,7 +112,8 @@ def argsort(
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
-    flag("argsort", "stable", stable)
+    if stable is not False:
+        flag("argsort", "stable", stable)
     return _ordered(input, dim if axis is None else axis, descending, "argsort").indices
 
 
@@ -127,7 +129,8 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
-    flag("topk", "sorted", sorted)
+    if sorted is not True:
+        flag("topk", "sorted", sorted)
     k = whole("topk", "k", k) if k is None else k  # None would mean all of them to the kernel
     return _greatest(input, dim if axis is None else axis, largest, k)
 

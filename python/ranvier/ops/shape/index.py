@@ -263,7 +263,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
     | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])"""
-    flag("gather", "sparse_grad", sparse_grad)
+    if sparse_grad is not False:
+        flag("gather", "sparse_grad", sparse_grad)
     return gathered(input, dim, index, True)
 
 

@@ -73,7 +73,7 @@ class StepLR(LRScheduler):
         return self._scaled(self.gamma) if falls else self._rates()
 
     def _get_closed_form_lr(self) -> list[float]:
-        return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
+        return [lr * float(self.gamma) ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
 
 
 def _epoch(given: Any) -> Any:
@@ -106,11 +106,11 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         times = self.milestones[self.last_epoch]
-        return self._scaled(self.gamma**times) if times else self._rates()
+        return self._scaled(float(self.gamma) ** times) if times else self._rates()
 
     def _get_closed_form_lr(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
-        return [lr * self.gamma**passed for lr in self.base_lrs]
+        return [lr * float(self.gamma) ** passed for lr in self.base_lrs]
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -237,4 +237,4 @@ class ExponentialLR(LRScheduler):
         return self._rates() if self._is_initial else self._scaled(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float]:
-        return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
+        return [lr * float(self.gamma) ** self.last_epoch for lr in self.base_lrs]
