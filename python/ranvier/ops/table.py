@@ -59,7 +59,7 @@ WITH_LAYERS = {
     "matrix.linear": "linear!",
     "neural.attention": "scaled_dot_product_attention",
     "neural.distance": "cosine_similarity pairwise_distance",
-    "neural.dropout": "alpha_dropout dropout dropout2d",
+    "neural.dropout": "alpha_dropout dropout! dropout2d",
     "neural.embedding": "embedding! one_hot",
     "neural.normalization": "batch_norm! group_norm! instance_norm layer_norm! rms_norm!",
 }

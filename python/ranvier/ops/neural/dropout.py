@@ -12,6 +12,7 @@ from ranvier.ops.layout import filled
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
+from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.tensor import Tensor
 
@@ -46,7 +47,9 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
         probability(name, "p", p)
     own = isinstance(x, Tensor)
     x = x if own else as_inputs((x,), name)[0]
-    if not training or p == 0:
+    if training is not True and not flag(name, "training", training):
+        return x
+    if p == 0:
         return x
     return replaced(name, x, function(p, fresh_key()), inplace if own else False)
 
