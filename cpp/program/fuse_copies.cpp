@@ -34,7 +34,12 @@ bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool wri
   return false;
 }
 
-// Instruction `copy` copies x, which is a whole temporary, to y.
+// Instruction `copy` copies x, which is a whole temporary, to y. True if what makes x can write to y itself:
+// - the program makes y, and no memory is fixed in its place (`fixed_`);
+// - all writes to x come before the copy, and none is the number that a check of values writes (`guard`);
+// - nothing uses the bytes of y from the first use of x to the copy: x is there already;
+// - nothing writes them from the copy to the last use of x, which reads them in place of x. The last reader
+//   must not, either: a product that writes over its own operand would be wrong.
 template <class T>
 bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const TensorView<T>& y) const {
   const int from = buffer(x), to = buffer(y);
@@ -48,9 +53,8 @@ bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const Ten
       if (use.region == from && use.view.write && (i >= copy || code_[i].guard)) return false;
   const int64_t begin = reinterpret_cast<const char*>(y.data) - target.address;
   const Extent bytes{begin, begin + numel(y) * static_cast<int64_t>(sizeof(T))};
-  // Until then nothing uses the memory of y; afterwards it holds x for as long as x is read.
   return !uses_bytes(to, bytes, users.front() - 1, copy, false) &&
-         !uses_bytes(to, bytes, copy, users.back(), true);
+         !uses_bytes(to, bytes, copy, users.back() + 1, true);
 }
 
 void Graph::drop_copies() {
@@ -63,7 +67,7 @@ void Graph::drop_copies() {
     if (!can_write_in_place(i, copy.x, copy.y)) return;
     const int from = buffer(copy.x), to = buffer(copy.y);
     char* const data = reinterpret_cast<char*>(copy.y.data);
-    const int record = code_[i].record;
+    const int record = code_[i].record;  // results are complete when this recorded call is done
     code_[i].type = nullptr;
     for (int user : users_[from]) {
       if (user == i) continue;

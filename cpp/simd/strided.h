@@ -4,7 +4,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The next two are calls: inlined lane by lane into every loop, they were a sixth of all machine code.
+// load_strided and store_strided are calls: inlined lane by lane into every loop, they were a sixth of all
+// machine code.
 
 // The first n lanes, 0 < n <= lanes, from p[0], p[stride] ...; the others are `rest`.
 template <class T>

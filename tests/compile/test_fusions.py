@@ -230,6 +230,14 @@ def changed_after(x):
     return both, z * 3.0
 
 
+def over_its_operand(x):
+    z = x.tanh()
+    both = rv.cat([z, x])
+    both[:4] = UPPER @ z
+    return both
+
+
+UPPER = rv.ones(4, 4).triu()
 FORWARD = {
     "unused results are not computed": (lambda x: (rv.exp(x), x + 1)[1], ["elementwise"]),
     "what is concatenated twice is written in place": (
@@ -240,6 +248,7 @@ FORWARD = {
         changed_after,
         ["activation_forward", "copy", "copy", "elementwise", "copy", "elementwise"],
     ),
+    "no product over its operand": (over_its_operand, ["activation_forward", "copy", "copy", "matmul"]),
 }
 
 

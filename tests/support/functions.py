@@ -90,3 +90,17 @@ def exp(x):
 
 def total(x):
     return Sum().apply(x)
+
+
+class Product(Function):
+    """The product of Tensors, by what the context has saved."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, y = ctx.saved_tensors
+        return dy * y, dy * x

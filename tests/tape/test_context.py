@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.tape.function import once_differentiable
+from support.functions import Product
 from support.refused import refused
 
 
@@ -187,17 +188,6 @@ def test_a_gradient_of_another_dtype_is_cast():
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1), (1, 2, 3)])
 def test_a_gradient_that_is_broadcast_is_summed(shape):
     """As PyTorch's engine does: backward need not know the shapes."""
-
-    class Product(rv.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, y):
-            ctx.save_for_backward(x, y)
-            return x * y
-
-        @staticmethod
-        def backward(ctx, dy):
-            x, y = ctx.saved_tensors
-            return dy * y, dy * x
 
     x = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
     pair = x, np.linspace(-1, 1, 6).reshape(2, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.tensors.replaced import replaced
-from support.functions import leaf
+from support.functions import Product, leaf
 from support.refused import refused
 
 
@@ -166,20 +166,8 @@ DIRECT = {
     "power": lambda x, w: x**w,
     "sine": lambda x, w: x * rv.sin(w),
     "maximum": lambda x, w: rv.maximum(x, w),
-    "Function": lambda x, w: Product.apply(x, w),
+    "Function": Product.apply,
 }
-
-
-class Product(rv.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, w):
-        ctx.save_for_backward(x, w)
-        return x * w
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, w = ctx.saved_tensors
-        return dy * w, dy * x
 
 
 def leaves(w=W):

@@ -50,12 +50,20 @@ class Piece {
   };
 };
 
-// Classes of errors: those of the Python layer (tensors/failures.py) are ValueErrors, TypeErrors or
-// IndexErrors, and RuntimeErrors, too.
+// What is wrong, each with a class of errors in Python:
+//   value        OpError, a ValueError: shapes, sizes, numbers out of range
+//   dtype        DtypeError, a TypeError: an array of another dtype
+//   index        OpIndexError, an IndexError: an element that is not there
+//   axis         NumPy's AxisError
+//   plain_index  IndexError
+//   type         TypeError: an argument of another kind
+// The first three are RuntimeErrors, too, as PyTorch's are.
 enum class Fault { value, dtype, index, axis, plain_index, type };
-void set_errors(py::handle classes);  // a tuple
+void set_errors(py::handle classes);  // the tuple of these classes, in this order
 
-// Raises "[op] got x; expected y", which the pieces are; these parts are attributes of the error.
+// Raises the error "[op] " + the pieces, which make "got x; expected y". Its attributes are op, got (x) and
+// expected (y): the text is divided at "; expected ". An example:
+//   fail(Fault::value, "dot", {"got ", 2, " axes; expected 1"});
 [[noreturn]] void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces);
 
 // Python's error, which is then no more raised, with its traceback; and raised again, or another one.

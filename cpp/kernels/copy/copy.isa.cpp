@@ -1,4 +1,4 @@
-// copy's transposition, compiled once for each ISA level.
+// The loops of copy: transposition, strided and converted lines, compiled once for each ISA level.
 #include "kernels/copy/copy.h"
 
 #include "simd/permute.h"

@@ -31,12 +31,14 @@ struct Fourier {
   TensorView<T> y;
 };
 
-// A vector of rows.
+// A vector of rows: a row in each lane, at most 16 as in a vector of float of the widest level.
 template <class T>
 struct FourierRows {
   FourierKind kind;
   int count;
-  bool columns, adjacent;   // points are `step` apart, else each row is dense; rows are side by side
+  // columns: the points of a row are `step` apart; else each row is dense. adjacent: the rows begin at
+  // neighbouring points.
+  bool columns, adjacent;
   int64_t n, length, step;  // length: of x, in points
   T scale, edge;
   const T *rows[16], *window;

@@ -35,7 +35,8 @@ _SETTINGS = itemgetter(
 )  # fmt: skip
 # The results of a program: places of arrays (the output; the loss, no output, the penalty), and how many.
 _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
-_PLAIN = (False, False, False, False, True, True, False)  # a step without weights, which is an update
+# weights, total, share, scale, first, updates, measured of `Step._take` (train/step.py): a plain update.
+_PLAIN = (False, False, False, False, True, True, False)
 
 
 def is_row(owner: Any, X: Any) -> bool:
