@@ -22,8 +22,7 @@ py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)  // NumPy takes any below 0 for -1
-    if (clamped(PyTuple_GET_ITEM(target.ptr(), i)) < -1)
-      x.fail_shape(target, "sizes from 0 on, or -1 once");
+    if (clamped(PyTuple_GET_ITEM(target.ptr(), i)) < -1) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
   x.fail_shape(target, "as many elements");
 }
