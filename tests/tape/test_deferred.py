@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.nn import functional as F
-from ranvier.tape.function import Deferred
+from ranvier.tape.deferred import Deferred
 from support.refused import refused
 
 RNG = np.random.default_rng(8)

@@ -23,7 +23,7 @@ from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import reshaped_in_place
 from ranvier.ops.table import AT_IMPORT, OPERATORS, QUICK, ROWS, methods, module_of
-from ranvier.tape import backpropagation, hooks, inplace
+from ranvier.tape import backpropagation, hooks, inplace, other_memory
 from ranvier.tape import context as context
 from ranvier.tape import nodes as nodes
 from ranvier.tape.inplace import assign, check_leaf
@@ -160,7 +160,8 @@ _METHODS = {
     convert: "clone contiguous cpu cuda new pin_memory storage storage_offset to type_as untyped_storage",
     creation: "",
     hooks: "register_hook register_post_accumulate_grad_hook retain_grad",
-    inplace: "copy_ fill_ resize_ resize_as_ set_ zero_",
+    inplace: "copy_ fill_ zero_",
+    other_memory: "resize_ resize_as_ set_",
     random: "",
 }
 _OTHER_NAMES: dict[str, Any] = {

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.tape.function import Deferred, F
+from ranvier.tape.deferred import Deferred
+from ranvier.tape.function import F
 from ranvier.tensors.memory import F32, HALVES, added, filled, in_dtype, write
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]

@@ -20,7 +20,7 @@ import ranvier.tape.hooks as hooks
 import ranvier.tape.trace as trace
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.observe import Lock, current, is_replaced, observers
-from ranvier.tape.function import Deferred
+from ranvier.tape.deferred import Deferred
 from ranvier.tape.hooks import of_nodes
 from ranvier.tensors.data import array_of
 from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, plain, write

@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.grad_mode import mode, no_grad
 from ranvier.observe import observers
-from ranvier.tape.function import Deferred
+from ranvier.tape.deferred import Deferred
 from ranvier.tensors.memory import added, copied, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import FLAG, UNWATCHED

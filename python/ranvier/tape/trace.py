@@ -11,7 +11,8 @@ import numpy as np
 
 from ranvier.observe import Observer, place
 from ranvier.settings import Settings
-from ranvier.tape.function import Deferred, Function
+from ranvier.tape.deferred import Deferred
+from ranvier.tape.function import Function
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["outputs_alive", "outputs_kept"]

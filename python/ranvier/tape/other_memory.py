@@ -1,0 +1,88 @@
+"""Methods by which a Tensor gets other memory, of another size or that of another tensor: resize_ and set_.
+
+They are not on the tape; backward raises where a Function has saved the old memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.grad_mode import mode
+from ranvier.observe import refuse
+from ranvier.tape.inplace import check_leaf
+from ranvier.tensors.data import shape_of
+from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.storage import UntypedStorage
+from ranvier.tensors.tensor import Tensor, set_data
+from ranvier.tensors.views import ALIASED, FLAG, UNWATCHED, count_change, sharing
+
+
+def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+    """Another shape in place: the elements in their order, then zeros.
+
+    Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
+    """
+    shape = shape_of(size, "resize_")
+    if x._requires_grad:
+        raise RuntimeError("[resize_] got a tensor that requires gradients; expected one that does not")
+    if shape == x.shape:
+        return x
+    refuse("resize_", "make the tensor before the step")
+    if x._view is not None or sharing(x):
+        raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
+    array, flat = np.zeros(shape, x._array.dtype), x._array.reshape(-1)
+    kept = min(array.size, flat.size)
+    array.reshape(-1)[:kept] = flat[:kept]
+    set_data(x, array)
+    return x
+
+
+def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tensor:
+    """The shape of another tensor, in place: see :func:`resize_`."""
+    if not isinstance(the_template, Tensor):
+        raise TypeError(f"[resize_as_] got {type(the_template).__name__}; expected a Tensor")
+    return resize_(x, the_template.shape)
+
+
+def set_(
+    x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
+    """Takes the memory of a Tensor or storage, in place: with a size, the elements from an offset on; without
+    a source, none. Views of x keep what they have.
+
+    Raises RuntimeError for Tensors that require gradients, but for leaves under no_grad(), and for another
+    dtype; ValueError for elements beyond the memory.
+    """
+    check_leaf(x, "set_")
+    if mode.enabled and (x._requires_grad or getattr(source, "_requires_grad", False)):
+        raise RuntimeError("[set_] got Tensors that require gradients; expected no_grad(), or detach()")
+    refuse("set_", "use copy_, or make the tensor before the step")
+    source = getattr(source, "_untyped_storage", source)
+    dtype, flags = x._array.dtype, UNWATCHED
+    array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
+    if isinstance(source, Tensor):
+        if array.dtype != dtype:
+            raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")
+        flags |= ALIASED
+        source._cell[FLAG] |= flags
+        if size is not None:
+            array, storage_offset = memory_of(array).array, storage_offset + source.storage_offset()
+    elif isinstance(source, UntypedStorage):
+        size = (array.size // dtype.itemsize - storage_offset,) if size is None else size
+    elif source is not None:
+        raise TypeError(f"[set_] got {type(source).__name__}; expected a Tensor or a storage")
+    if size is not None:
+        steps = None if stride is None else [n * dtype.itemsize for n in stride]
+        try:
+            if array.size == 0 and 0 not in np.atleast_1d(size):
+                raise ValueError("NumPy takes memory of no bytes for one of any length")
+            array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
+        except (ValueError, TypeError) as error:
+            given = f"size {size}, stride {stride} and offset {storage_offset}"
+            raise OpError(f"[set_] got {given}; expected elements of the memory of the source") from error
+    count_change(x)  # backward of what has saved the old memory raises
+    x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
+    return x
