@@ -95,8 +95,9 @@ class ArrayProgram {
   ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                const py::list& kept, const py::list& watched);
   // A program of a form. lasting: the arrays that outlive a run.
-  ArrayProgram(const std::shared_ptr<ProgramForm>& form, std::unique_ptr<Program> program,
-               const std::vector<py::handle>& lasting, const py::list& arguments);
+  ArrayProgram(const std::shared_ptr<ProgramForm>& form, const ProgramSettings& settings,
+               std::unique_ptr<Program> program, const std::vector<py::handle>& lasting,
+               const py::list& arguments);
   ~ArrayProgram();
   // signature: of the calls that it serves. gradients: (leaf, Tensor or None, number among `kept` or -1), set
   // after a run. changed: the Tensors that a run changes in place: the tape compares their counters. renew:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fork.h"
 #include "bindings/binder/numpy_api.h"
 
 namespace ranvier::bind {
@@ -104,14 +105,20 @@ std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramFo
   }
   for (const py::object& constant : form->constants_) blocks.push_back(block_of(constant));
   if (share_memory(blocks)) return nullptr;
-  const std::lock_guard<std::mutex> lock(form->mutex_);
-  auto program = Program::moved(form->parts_, form->blocks_, addresses(blocks));
-  return std::make_unique<ArrayProgram>(form, std::move(program), lasting, arguments);
+  ProgramSettings settings;
+  std::unique_ptr<Program> program;
+  {  // no Python in here: a garbage collection may free a program of this form, which takes the lock
+    const std::lock_guard<std::mutex> lock(form->mutex_);
+    settings = form->settings_;
+    program = Program::moved(form->parts_, form->blocks_, addresses(blocks));
+  }
+  return std::make_unique<ArrayProgram>(form, settings, std::move(program), lasting, arguments);
 }
 
-ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, std::unique_ptr<Program> program,
-                           const std::vector<py::handle>& lasting, const py::list& arguments)
-    : settings_(form->settings_), owners_(form->constants_), shared_(form), program_(std::move(program)) {
+ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, const ProgramSettings& settings,
+                           std::unique_ptr<Program> program, const std::vector<py::handle>& lasting,
+                           const py::list& arguments)
+    : settings_(settings), owners_(form->constants_), shared_(form), program_(std::move(program)) {
   for (py::handle a : arguments) arguments_.emplace_back(a);
   for (py::handle a : lasting) hold(OwnedMemory::of(a));
   find_written();     // fills written_: the memory that a run changes and that outlives it
@@ -130,6 +137,7 @@ void ArrayProgram::hold(const OwnedMemory& memory) {
 // Takes the program's times if it has measured more runs than the form knows of. without_team_: times were
 // measured while other threads of the process left it no team; they would mislead other programs.
 void ProgramForm::take_times(const ArrayProgram& program) {
+  const NoFork whole;  // the GIL may be free: a child that is forked now would find the lock taken for ever
   const std::lock_guard<std::mutex> lock(mutex_);
   if (program.settings_.runs <= settings_.runs || program.without_team_) return;
   settings_.runs = program.settings_.runs;
