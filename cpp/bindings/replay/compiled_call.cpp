@@ -1,4 +1,5 @@
-// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled.py), which calls them.
+// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled_function.py), which calls
+// them.
 //
 // A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
 // replayed. The next call then replays this program at once, without Python, if all is as `_call` would find

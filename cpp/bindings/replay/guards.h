@@ -81,7 +81,7 @@ inline void set_slot(PyObject* owner, int64_t offset, PyObject* value) {
 
 namespace py = pybind11;
 
-// In the order of `GuardKind` in python/ranvier/compile/kinds.py.
+// In the order of `GuardKind` in python/ranvier/compile/capturable.py.
 enum class GuardKind : int64_t {
   items,      // of owner, a dict, the keys in expected have these values: (key, value ...);
               // NotImplemented: there is no such key

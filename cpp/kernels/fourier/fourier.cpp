@@ -13,14 +13,15 @@ namespace {
 constexpr int64_t kMostBytes = 64;  // the bytes of the longest vector
 constexpr int64_t kBlock = 64;
 
+// The roots of unity, and the rows of each thread.
 template <class T>
-struct Memory {
+struct FourierWorkspace {
   T *roots, *rows;
   int64_t each;  // elements of a thread's rows
 };
 
 template <class T>
-Memory<T> carve(Carver& carver, int64_t n, int threads) {
+FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
   const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays
   const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
@@ -66,7 +67,7 @@ template <class T>
 void Fourier<T>::run(const Team& team, void* workspace) const {
   const auto& kernels = fourier_kernels<T>();
   Carver carver(workspace);
-  const Memory<T> memory = carve<T>(carver, n, team.threads());
+  const FourierWorkspace<T> memory = carve<T>(carver, n, team.threads());
   const bool real = kind == FourierKind::rfft;
   const int outer = x.ndim - (real ? 1 : 2);
   int64_t count = 1;

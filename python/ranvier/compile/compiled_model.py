@@ -16,7 +16,7 @@ from types import MemberDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.policy import Policy
 from ranvier.grad_mode import mode, no_grad
 from ranvier.nn import Module

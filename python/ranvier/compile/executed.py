@@ -17,7 +17,7 @@ from types import CodeType
 from typing import Any
 
 from ranvier.compile import origins
-from ranvier.compile.kinds import HIDDEN, is_listed
+from ranvier.compile.capturable import HIDDEN, is_listed
 from ranvier.compile.looked_up import unwatch, watch
 from ranvier.compile.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
 from ranvier.observe import place

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.compile.capturable import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.executed import Executed, names_of
-from ranvier.compile.kinds import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
-from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)

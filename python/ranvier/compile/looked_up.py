@@ -10,7 +10,7 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.compile.kinds import HIDDEN, STATE_OF_TENSORS
+from ranvier.compile.capturable import HIDDEN, STATE_OF_TENSORS
 from ranvier.compile.origins import PACKAGE, USER, origin_of
 from ranvier.observe import Lock, current
 

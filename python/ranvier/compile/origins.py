@@ -1,7 +1,8 @@
 """Whose code it is, and what a step may do with it: one table.
 
 Only the user's own code is read for names. The library's classes declare what a step may depend on
-(`library.py`); of Python's and NumPy's code it is known which functions depend on their arguments alone.
+(`library_guards.py`); of Python's and NumPy's code it is known which functions depend on their arguments
+alone.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.origins import PACKAGE
 from ranvier.compile.reads import may_change
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
+from ranvier.compile.step_arguments import Arguments
 from ranvier.nn import Module
 from ranvier.tape.autocast import casts
 from ranvier.tensors.data import Size

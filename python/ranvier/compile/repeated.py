@@ -14,7 +14,7 @@ from types import CodeType, FunctionType, MethodDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.compiled_model import off_tape
 from ranvier.compile.origins import PACKAGE
 from ranvier.compile.policy import Policy

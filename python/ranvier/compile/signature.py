@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.values import BY_VALUE
+from ranvier.compile.equality import BY_VALUE
 from ranvier.nn import Module
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor

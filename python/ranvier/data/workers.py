@@ -165,7 +165,7 @@ class Worker:
 def started(loader: Any, seed: int) -> list[Worker]:
     """The workers of a loader, each with its copy of the data set."""
     # It is imported here, because programs without workers need neither it nor what it imports.
-    from ranvier.data.copies import copies
+    from ranvier.data.worker_copies import copies
 
     own, n, context = (
         (loader.collate_fn, loader.worker_init_fn),

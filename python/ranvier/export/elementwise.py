@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.export.expressions import Expression, Functions, gradients, written
-from ranvier.export.program import Value
-from ranvier.export.rules import Rule, Site, rule
+from ranvier.export.instructions import Value
+from ranvier.export.operations import Rule, Site, rule
 from ranvier.ops.formulas import ELEMENTS, LOSSES
 
 BOOL = np.dtype(np.bool_)

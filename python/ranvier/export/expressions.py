@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from ranvier.export.program import literal
+from ranvier.export.instructions import literal
 from ranvier.ops.formulas import ELEMENTS
 from ranvier.ops.slopes import FORMULAS, RESULT
 

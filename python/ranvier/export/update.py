@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.program import Instruction, Routine, Value, literal
+from ranvier.export.instructions import Instruction, Routine, Value, literal
 
 _RATE = "learning_rate"
 

@@ -28,7 +28,7 @@ from ranvier.tape import context as context
 from ranvier.tape import nodes as nodes
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors import data, devices, dtypes
-from ranvier.tensors.duplicates import make_subclass
+from ranvier.tensors.deepcopy_pickle import make_subclass
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor

@@ -26,7 +26,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.tape.graph import RULES, of_input, of_output
+from ranvier.tape.higher_order import RULES, of_input, of_output
 from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.serialization.kinds import FileError
+from ranvier.serialization.foreign_files import FileError
 
 BASE, PER_BYTE = 2**23, 40
 """What a reader may use, and for each byte of a pickle or JSON besides: its objects are so much larger."""

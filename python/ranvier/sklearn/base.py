@@ -18,8 +18,8 @@ import ranvier.nn as nn
 from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
 from ranvier.ops.making import random
-from ranvier.sklearn.inputs import HalfSquaredError, labels_of, values_of
 from ranvier.sklearn.one_row import OneRow, row_output
+from ranvier.sklearn.validation import HalfSquaredError, labels_of, values_of
 from ranvier.train import Callback
 from ranvier.train.arrays import require_finite
 from ranvier.train.losses import link_of, probabilities

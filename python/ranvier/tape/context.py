@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.grad_mode import enable_grad, mode, no_grad
 from ranvier.tape.function import Function, TakesHalves
-from ranvier.tape.graph import AGAIN, of_output, of_program, rule
+from ranvier.tape.higher_order import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted
 from ranvier.tensors.memory import filled, like

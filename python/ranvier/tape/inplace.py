@@ -21,7 +21,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers, tell
-from ranvier.tape.copies import Put, Refused, Replace, SetItem
+from ranvier.tape.copy_functions import Put, Refused, Replace, SetItem
 from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.failures import OpError

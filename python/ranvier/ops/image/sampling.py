@@ -16,13 +16,13 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
-from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
+from ranvier.ops.gradient_rules import recomputed
+from ranvier.ops.image.grid_points import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add

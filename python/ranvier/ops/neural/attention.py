@@ -10,13 +10,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_masks import expect_on_scores
 from ranvier.ops.neural.attention_shapes import by_groups, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.reduction.reduce import amax
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.memory import BF16, HALVES, keep, reshaped, unbroadcast

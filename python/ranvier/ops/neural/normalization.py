@@ -18,11 +18,11 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.dtypes import finfo

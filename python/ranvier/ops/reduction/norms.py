@@ -15,6 +15,7 @@ import ranvier._core as _core
 from ranvier.observe import is_recording
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import (
@@ -29,7 +30,6 @@ from ranvier.ops.reduction.reduce import (
 )
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes

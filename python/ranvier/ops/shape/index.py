@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import is_written
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.ops.making.creation import from_numpy
 from ranvier.optim.optimizer import ANY, Group, Rule, arguments
-from ranvier.optim.state import aligned_zeros
+from ranvier.optim.optimizer_state import aligned_zeros
 from ranvier.tensors.tensor import wrap
 
 

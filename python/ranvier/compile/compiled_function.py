@@ -1,7 +1,7 @@
 """CompiledFunction: what `rv.compile` returns for a function, and what it decides at each call.
 
 A call is replayed by a program, recorded for a new one, checked beside one, or made eagerly (`_answer`).
-The cache (`cache.py`) has the programs and says which calls are worth a recording. The policy
+The cache (`program_cache.py`) has the programs and says which calls are worth a recording. The policy
 (`policy.py`) says what differs for methods, models and steps of a Trainer.
 """
 
@@ -19,13 +19,13 @@ from weakref import WeakSet
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.batches import ManyCalls
 from ranvier.compile.build import build
-from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
-from ranvier.compile.library import STATE
+from ranvier.compile.library_guards import STATE
+from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
+from ranvier.compile.program_cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
 from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk

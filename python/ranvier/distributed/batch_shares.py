@@ -10,8 +10,8 @@ from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
 from ranvier.tensors.memory import Array
+from ranvier.train.batch_source import ArraySource, Batch, Source
 from ranvier.train.losses import batch_weight, mean_weights
-from ranvier.train.source import ArraySource, Batch, Source
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.export.program import Routine, Value
+from ranvier.export.instructions import Routine, Value
 from ranvier.tape.calls import Call
 
 ONE: Any = object()

@@ -10,7 +10,7 @@ from typing import Any
 from ranvier.autograd.level import like, values_of
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
-from ranvier.tensors.duplicates import begin_alike
+from ranvier.tensors.deepcopy_pickle import begin_alike
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 

@@ -1,6 +1,6 @@
 """The instructions of an exported function, and the places of its values in memory.
 
-A Value is an array at a place in a Buffer. Every value is written once, by the instruction that makes it:
+A Value is an array at a place in a CArray. Every value is written once, by the instruction that makes it:
 gradients with several parts are sums in new values. So the lifetime of a buffer follows from the order of the
 instructions, and buffers that do not live at the same time share memory.
 """
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(eq=False)
-class Buffer:
+class CArray:
     """Memory of `size` elements.
 
     kind: "constant" (weights that no step changes), "state" (those that one changes), "argument" (of the
@@ -49,7 +49,7 @@ class Buffer:
 class Value:
     """An array in C order that begins `offset` elements after the start of its buffer."""
 
-    buffer: Buffer
+    buffer: CArray
     shape: tuple[int, ...]
     offset: int = 0
 
@@ -131,7 +131,7 @@ class Routine:
         """A value in memory of its own."""
         shape = tuple(map(int, shape))
         self._parts += 1
-        return Value(Buffer(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
+        return Value(CArray(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
 
     def call(self, helper: str, *args: Any, writes: Any, replaced: Any = ()) -> None:
         """Adds a call. writes: a Value or several."""
@@ -178,9 +178,9 @@ class Routine:
                 buffer.offset = offset
         return max((end for _, end, _, _ in placed), default=0), sum(b.words for _, _, b in spans.values())
 
-    def _spans(self) -> dict[int, tuple[int, int, Buffer]]:
+    def _spans(self) -> dict[int, tuple[int, int, CArray]]:
         """The first and the last instruction that uses each temporary."""
-        spans: dict[int, tuple[int, int, Buffer]] = {}
+        spans: dict[int, tuple[int, int, CArray]] = {}
         for i, one in enumerate(self.instructions):
             for v in (*one.operands(), *one.writes):
                 if v.buffer.kind == "temporary":
@@ -190,7 +190,7 @@ class Routine:
             spans[id(self.result.buffer)] = (first, len(self.instructions), buffer)
         return spans
 
-    def _merged(self, spans: dict[int, tuple[int, int, Buffer]]) -> dict[int, int]:
+    def _merged(self, spans: dict[int, tuple[int, int, CArray]]) -> dict[int, int]:
         """Results that take the memory of an operand that nothing reads afterwards: owners by buffer."""
         owner: dict[int, int] = {}
         for i, one in enumerate(self.instructions):

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
+from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.kinds import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
-from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.nn import Module
 from ranvier.observe import Lock
 from ranvier.optim import Optimizer
