@@ -11,7 +11,7 @@ import pytest
 import ranvier as rv
 import safetensors.numpy as numpy
 from ranvier import nn
-from ranvier.data import MinMaxScaler, Standardize, preprocessing
+from ranvier.data import MinMaxScaler, Standardize, transforms
 from ranvier.serialization import info
 from support.refused import refused
 from support.training import cnn
@@ -103,7 +103,7 @@ def test_information_beside_the_weights(path):
     assert about.input_shape == (4,)
     assert about.class_names == ["no", "yes"]
     assert about.version == rv.__version__
-    first, second = (preprocessing.from_config(step) for step in about.preprocessing)
+    first, second = (transforms.from_config(step) for step in about.preprocessing)
     assert first.transform([[8.0]]).tolist() == [[0.5]]
     assert np.array_equal(second.mean, scores.mean)
 

@@ -10,9 +10,9 @@ from ranvier.data.dataset import *
 from ranvier.data.datasets.files import load as load
 from ranvier.data.datasets.samples import Samples as Samples
 from ranvier.data.loader import *
-from ranvier.data.preprocessing import *
 from ranvier.data.sampler import *
 from ranvier.data.split import *
+from ranvier.data.transforms import *
 from ranvier.data.workers import *
 from ranvier.tensors.errors import own_errors as _own_errors
 

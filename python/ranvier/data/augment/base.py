@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.data.dataset import like, raw
-from ranvier.data.preprocessing import Compose
+from ranvier.data.transforms import Compose
 from ranvier.ops.making.random import fresh_key
 from ranvier.tensors.memory import Array
 

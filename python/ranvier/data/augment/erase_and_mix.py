@@ -11,7 +11,7 @@ import ranvier._core as _core
 import ranvier.data.augment.base as base
 from ranvier.data.checks import span
 from ranvier.data.dataset import like, raw
-from ranvier.data.preprocessing import one_hot
+from ranvier.data.transforms import one_hot
 from ranvier.ops.making import random
 from ranvier.tensors.errors import number
 from ranvier.tensors.memory import Array
