@@ -110,7 +110,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
         return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
         rows, columns = columns, rows
-    sums = ops.norm(A, 1, rows, True)  # of |column|, or of |row| where the axes are exchanged
+    sums = ops.norm(A, 1, rows, True)  # sums of |column|, or |row| if the axes are exchanged
     if ord > 0 and sums.shape[columns] == 0:  # the greatest of none is 0
         extreme = ops.sum(sums, columns, True)
     else:

@@ -1,4 +1,4 @@
-// What ranks do between the programs of a batch's parts and that of the update: they add their gradients.
+// The sum of the gradients over the ranks, between the programs of a batch's parts and that of the update.
 #include <cmath>
 #include <optional>
 

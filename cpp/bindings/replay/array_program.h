@@ -74,7 +74,7 @@ struct WatchedTensor {
   int64_t changes;  // when last looked at
 };
 
-// What programs of one form have alike.
+// Settings that all programs of one form have in common.
 struct ProgramSettings {
   int runs = 0;     // those that were measured
   int outputs = 0;  // blocks of memory that the results are in
@@ -195,7 +195,7 @@ class ArrayProgram {
   std::vector<ArrayArgument> arguments_;
   Guards guards_;
   std::vector<PyObject*> reached_;  // Tensors that guards hold
-  // What runs change and leave.
+  // State that runs change and leave.
   ProgramSettings settings_;
   std::vector<Gradient> gradients_;
   std::vector<MovableGradient> movable_;
@@ -204,7 +204,7 @@ class ArrayProgram {
   std::vector<std::pair<py::list, py::object>> changed_;      // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
   py::object renew_;  // see set_call()
-  // What it keeps from being freed.
+  // Owners of memory that the program uses, kept from being freed.
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;

@@ -1,4 +1,4 @@
-// What the calls of untaped.cpp and untaped_reduce.cpp share: operands, dtypes, and NumPy's inner loops.
+// Shared by the calls of untaped.cpp and untaped_reduce.cpp: operands, dtypes, and NumPy's inner loops.
 #pragma once
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
@@ -94,7 +94,7 @@ NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::han
 // node.apply(inputs ...): all of them, one after another.
 py::object applied(PyObject* const* node_and_inputs, size_t count);
 py::object in_type(const py::object& array, int type);
-// What a kernel returns for these arguments, as a Tensor.
+// Calls a kernel with these arguments and returns its result as a Tensor.
 py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_t count);
 
 // An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.

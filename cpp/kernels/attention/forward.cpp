@@ -268,8 +268,8 @@ struct Part : AttentionPart {
   }
 };
 
-// What the products of any part need. Groups and blocks but the last are alike, but for the keys that causal
-// ones see.
+// The largest workspace that the products of a part need. All groups and blocks but the last are alike,
+// except for the number of keys that causal ones see.
 template <class T>
 size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
   Carver carver(nullptr);

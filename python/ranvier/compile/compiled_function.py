@@ -127,7 +127,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return self._policy.around_call(self, args, kwargs)
 
     def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the call becomes.
+        """Decides what the call becomes.
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|

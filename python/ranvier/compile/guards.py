@@ -106,7 +106,7 @@ class Guards:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # Of a module that the code only asks for attributes, no others are read.
+        # If the code only looks up attributes of a module, its other attributes are not guarded.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:

@@ -33,8 +33,8 @@ READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)  # settings that
 # The attributes of an optimizer that have guards of their own, which are not those of an object.
 OF_OPTIMIZERS = SETTINGS | {"_plans"}
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
-# What stands around steps and holds much that they do not read. Where the code that ran is known, only the
-# attributes are guarded that it names.
+# Packages whose objects hold much that steps do not read. Where the code that ran is known, only the
+# attributes that it names are guarded.
 _AROUND = ("ranvier.train.", "ranvier.data.")
 # The program may have replaced these.
 METHODS = ("step", "zero_grad", "_settings", "_state_names")

@@ -42,7 +42,7 @@ class Batches:
     entries: bool = True
 
     def next_of(self, samples: Any) -> Any:
-        """What the call of the first batch gets of an array or Tensor."""
+        """The rows of an array or Tensor that the call of the first batch gets."""
         if self.order is None:
             return samples[self.first] if isinstance(samples, Tensor) else samples[self.first, ...]
         return samples[self.order[self.first * self.size :][: self.size]]

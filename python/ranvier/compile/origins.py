@@ -55,15 +55,16 @@ def origin_of(file: str, module: str = "") -> int:
     return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
 
 
-# What is noted of code that a step enters: its names, of which the guards are made; that it ran, so that its
-# functions are compared; that it looks at the code of functions, too; that it was called, so that no guard
-# may come to it; neither it nor what it calls; nothing.
+# Actions for code that a step enters. Noted are: its names, of which the guards are made; that it ran, so
+# that its functions are compared; that it looks at the code of functions, too; that it was called, so that
+# no guard may come to it; neither it nor what it calls; nothing.
 READ, RAN, LOOKS, CALLED, IGNORED, NOTHING = range(6)
 
 _USER, _NOT_READ = {USER}, {USER, PURE}  # what pure functions call, the user's code calls by them
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
-# What functions of dataclasses read has no name in the code; a method of string.Formatter looks names up.
+# The attributes that functions of dataclasses read have no name in the code; a method of string.Formatter
+# looks names up.
 _AS_DATA, _LOOKS_UP = frozenset({"asdict", "astuple"}), frozenset({"get_field"})
 # Methods of `os.environ`, which guards compare.
 _ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})

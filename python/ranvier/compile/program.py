@@ -110,7 +110,7 @@ class Program:
         return int(replays)
 
     def may_repeat(self) -> bool:
-        """Whether several calls may be made in one. Copies the settings of the optimizers."""
+        """True if several calls may be made in one. Copies the settings of the optimizers."""
         return bool(self.checks_left) and self.refreshed() and not self.results.has_fixed
 
     def settings(self) -> list[tuple[float, ...]]:

@@ -33,7 +33,7 @@ _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
 _ROW, _LONGEST = 64, 1 << 14  # after so many eager calls in a row as many rest; the most calls that rest
 _BY_REPLAY = 4  # A replay among eager calls in a row takes so many off their number.
 RECORDED, EAGER, REFUSED = range(3)
-# What is known of a signature: seen, not recorded once, or never to be recorded.
+# The state of a signature: seen, not recorded once, or never to be recorded.
 _SEEN, _PASSED, _REFUSED = range(3)
 _HOPELESS = 16  # A call that cannot be replayed, or whose replay fails, counts as so many calls.
 
@@ -59,7 +59,7 @@ class ProgramCache:
         """
         self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
         self.ran: deque[Program] = deque(maxlen=_ROW)
-        # What became of a signature, by its hash: a key would keep arguments.
+        # The state of each signature, by its hash: a key would keep arguments alive.
         self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
         self._last_key: Any = None  # the key of the latest replay or recording
@@ -93,7 +93,7 @@ class ProgramCache:
             self.replay, self.untimed = min(self.replay, perf_counter() - began), self.untimed - 1
 
     def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
-        """What becomes of a call that is no replay: RECORDED, EAGER, REFUSED, or a check of this program."""
+        """Decides about a call that is no replay: RECORDED, EAGER, REFUSED, or the program that it checks."""
         self._asked = key
         known = self._known.get(hash(key))
         if known == _REFUSED:
@@ -207,7 +207,7 @@ class ProgramCache:
             _unpaid.pop(self._code, None)
 
     def cause(self) -> str:
-        """What differs from call to call, in words."""
+        """A text that says what differs from call to call."""
         last, key = self._last_key, self._asked
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)

@@ -93,7 +93,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _core._signature((), {}, False)  # of the library, such as the default dtype
+    settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():

@@ -197,7 +197,7 @@ class Arguments:
         """The result of the step, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
-        # What the step reads may be copies, so the callers' arrays are compared, too.
+        # The step may read copies, so the callers' arrays are compared, too.
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
         if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")

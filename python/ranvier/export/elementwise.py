@@ -115,7 +115,7 @@ FUNCTIONS = Functions(
         "softplus": ("x", "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))"),
     }
 )
-"""What formulas may call."""
+"""The functions that formulas may call."""
 _VALUE = """/* y = {value} */
 static void {name}({operands}, float *y, int n{settings})
 {{

@@ -1,4 +1,4 @@
-"""What is written when a module is imported: examples in docstrings from one line, functions from texts.
+"""Generates code at import: docstring examples from one line each, functions from rows of a table.
 
 `document` reads a table with a row for each function, `examples` the docstrings of functions and classes.
 ``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``

@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 RESULT = -1
 """The place of what forward has saved of its result."""
 FORMULAS: dict[str, Any] = {}
-"""What kernels compute, by their names, as functions of a namespace and of the arguments of the kernel."""
+"""Formulas of kernels by name: functions of a namespace and of the arguments of the kernel."""
 
 
 def formula_of(kernel: str) -> Callable[[F], F]:

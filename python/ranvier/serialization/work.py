@@ -7,7 +7,8 @@ from typing import Any
 from ranvier.serialization.foreign_files import FileError
 
 BASE, PER_BYTE = 2**23, 40
-"""What a reader may use, and for each byte of a pickle or JSON besides: its objects are so much larger."""
+"""Bytes of memory that a reader may use, and in addition for each byte of a pickle or JSON, whose objects are
+so much larger."""
 
 
 class Work:

@@ -59,7 +59,7 @@ class OfTrainer(Policy):
 
 
 def _of_library(function: Any) -> Walk | None:
-    """What a step of the library's own leads to, if it calls nothing of the user's."""
+    """The walk over the objects that a step of the library uses, if it calls no code of the user."""
     walk = Walk(Executed())
     walk.run([(function, "the step")])
     hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)

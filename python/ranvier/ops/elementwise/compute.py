@@ -89,7 +89,7 @@ def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:
 
 
 def values(name: str, function: Any, *operands: Any) -> Array:
-    """What a function of NumPy gives for arrays that broadcast."""
+    """Calls a NumPy function on operands that broadcast, and returns the result as an array."""
     try:
         with np.errstate(all="ignore"):
             return np.asarray(function(*operands))

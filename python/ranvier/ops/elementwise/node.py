@@ -23,7 +23,7 @@ from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
 
-PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # of the parameters of a formula that are no settings
+PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # by the names of a formula's operands
 
 
 def _parameters(formula: Any) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 class Pool(TakesHalves):
-    """What the pools share. A single image is a batch of one."""
+    """The base class of the pools. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
     kernel: Any

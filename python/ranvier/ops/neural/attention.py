@@ -168,7 +168,8 @@ class Attention(Function):
         return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
 
     def _parts(self) -> list[_Part]:
-        """What weights that were not kept are computed again for: some of the leading dimensions and queries.
+        """Divides the weights that backward computes again into parts: of the leading dimensions and the
+        queries.
 
         The scores of a part stay in the cache. Causal ones leave out the keys after their queries.
         """

@@ -306,7 +306,7 @@ def _of_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _arrays(node: Any) -> list[Any]:
-    """What forward has saved, and zeros for the bias, whose values do not matter."""
+    """The inputs that forward has saved, and zeros for the bias, whose values do not matter."""
     if not node.needs[2]:
         return [node.x, node.weight, None]
     sizes = node.part if isinstance(node, LayerNorm) else (node.x.shape[1],)
