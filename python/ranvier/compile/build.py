@@ -65,7 +65,7 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
 
 
 def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:
-    """Why arguments or settings of optimizers stand for memory that the step uses otherwise, or ""."""
+    """The reason, or "": an argument or optimizer setting shares memory that the step also uses otherwise."""
     if _core.share_memory([t._array for t in reads.walk.tensors], arguments):
         return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
     held = [array for plan, *_ in recording.plans for array in plan.in_memory]

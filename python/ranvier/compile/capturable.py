@@ -1,4 +1,4 @@
-"""Which containers, functions and classes a captured step may use.
+"""The containers, functions and classes that a captured step may use.
 
 CONTAINERS are compared item by item. FUNCTIONS, MODULES and TYPES are made in C, and their results follow
 from their arguments alone. A step that uses others runs eagerly; `equality.py` has the values that are

@@ -23,7 +23,8 @@ from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
-# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); where, in words
+# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); a text that names
+# the place
 Guard = tuple[int, Any, Any, Any, Text]
 
 
@@ -76,7 +77,7 @@ class Guards:
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """The value that a guard is on, in words, for one that does not hold."""
+        """A text that names the value of a guard that does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text

@@ -2,7 +2,7 @@
 
 A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
 with dots where they are attributes of an attribute. ``step_constants`` names attributes whose contents never
-change. An object that stands for another one, which it keeps for good, names it in ``step_root``.
+change. A wrapper that always refers to the same object names it in ``step_root``.
 """
 
 from __future__ import annotations

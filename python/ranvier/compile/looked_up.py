@@ -1,7 +1,7 @@
 """Names that are made at run time: `getattr(config, name)` is recorded as if the code had the name.
 
-While a step is recorded, the built-in functions are others, which note the names that they get. A reference
-to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
+While a step is recorded, the built-in functions are replaced by wrappers that note the names they get. A
+reference to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
 """
 
 from __future__ import annotations

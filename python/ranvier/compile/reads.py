@@ -98,7 +98,7 @@ class Reads:
             expected.setdefault(id(leaf), (leaf, None, address))
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
-        # The step may ask whether there is one.
+        # The step may test whether a Tensor has a gradient.
         asked = [t for t in walk.tensors if id(t) not in expected] if "grad" in walk.names else []
         for t in asked:
             exists = step_gradients.before(recording, t) is not None
@@ -106,7 +106,7 @@ class Reads:
         self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
 
     def changed(self) -> str:
-        """The first guarded value that has changed, in words; "" where none has."""
+        """A text that names the first guarded value that has changed; "" where none has."""
         place = self.core.first_changed()
         return "" if place < 0 else self.walk.text(place)
 

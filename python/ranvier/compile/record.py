@@ -85,7 +85,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     memory. Without `clones` nobody has asked for the recording.
     read: whether to note the user's code that runs.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
-    knows what differs.
+    has the differences.
     """
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
@@ -121,7 +121,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
 
 
 def _compare_settings(recorded: Recording, before: Any) -> None:
-    """After the run: a step may change no setting, and other threads none of what it depends on."""
+    """After the run: refuses a step if it has changed a setting, or another thread one that it uses."""
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
     if _core._signature((), {}, False) == before:

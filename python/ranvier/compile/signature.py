@@ -100,8 +100,8 @@ def replaced(
 ) -> Any:
     """The arguments with take(x) in the place of each array or Tensor, in the order of `_core._signature`.
 
-    One that stands in several places is taken once. Containers in which nothing is replaced stay what they
-    are. containers: gets (the caller's, the new one) of each list and dict.
+    take is called once for an array that occurs several times. Containers in which nothing is replaced stay
+    what they are. containers: gets (the caller's, the new one) of each list and dict.
     """
     seen = {} if seen is None else seen
     if is_array(x):

@@ -46,11 +46,11 @@ def _noted(name: str) -> Any:
 class Watched(np.ndarray[Any, Any]):
     """A view of an array of NumPy among the arguments, while the step is recorded.
 
-    `_callers` is the caller's array: whatever is done with the view is noted, and done with that one.
+    `_callers` is the caller's array: every operation on the view is noted, and made on the caller's array.
     """
 
     __slots__ = ("_callers",)
-    # isinstance reads this: a step that asks for the class is noted too, and gets that of the caller's array.
+    # isinstance reads this: the access is noted, and the result is the class of the caller's array.
     __class__ = _noted("__class__")
 
     def __setattr__(self, name: str, value: Any) -> None:

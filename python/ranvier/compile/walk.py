@@ -215,7 +215,7 @@ class Walk(Guards):
             if is_of_library(base):
                 library.guard_class(self, base)
             elif is_python_class(base):
-                if is_read(base):  # each by itself, since super() finds what a class hides
+                if is_read(base):  # each base class, since super() finds attributes that a subclass overrides
                     self.stack.append((base, base.__name__))
             elif not capturable.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")

@@ -176,7 +176,7 @@ class Reduce:
     ) -> tuple[Array, Tensor | None, Tensor | None]:
         """A step: the loss of the batch, this rank's outputs if a metric needs them, and the penalty.
 
-        share, scale, first, updates: as of TrainingStep.
+        share, scale, first, updates: as in TrainingStep.
         """
         self._prepare(first)
         key, of_batch = random.current().next_key(), self.source.share
@@ -328,7 +328,7 @@ class Reduce:
     # --- many batches in the core
 
     def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
-        """Batches of which the core computes the parts, the sums and the updates; None where it cannot."""
+        """Runs batches whose parts, sums and updates the core computes without Python; None if it cannot."""
         b = ahead.batches
         if self._trainer.metrics or self.source.share.samples != b.size:
             return None

@@ -74,7 +74,7 @@ class CutMeasured(Measured):
 class SharedEvaluator(Evaluator):
     """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn.
 
-    What the model draws is put back, since each rank draws for its own batches.
+    The state of the random generator is restored afterwards, since each rank draws only for its own batches.
     """
 
     def measure(self, source: Source) -> dict[str, float]:

@@ -17,7 +17,8 @@ from ranvier.train.prepared_data import DataSpec
 __all__: list[str] = []
 
 SAMPLES = 30
-"""The least samples to judge a unit: one that is active for half of them is inactive for 30 with 2^-30."""
+"""The fewest samples to judge a unit: if it is active for half of all samples, it is inactive for 30 with
+probability 2^-30."""
 
 SATURATED = 0.02
 """A derivative below this, 8 % of the sigmoid's largest and 2 % of tanh's: |z| above 3.9 and 2.6."""

@@ -2,7 +2,7 @@
 
 A Value is an array at a place in a CArray. Every value is written once, by the instruction that makes it:
 gradients with several parts are sums in new values. So the lifetime of a buffer follows from the order of the
-instructions, and buffers that do not live at the same time share memory.
+instructions, and buffers that are not in use at the same time share memory.
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ class Report(NamedTuple):
     """The needs of an exported file on its target.
 
     Attributes:
-        path: the file that was written; its header lies beside it.
+        path: the file that was written; its header is in the same folder.
         functions: names of the C functions.
         weights: bytes of constants, which can stay in flash.
         state: bytes of what a step changes: parameters, momentum, running statistics. They are in RAM.
-        ram: bytes of RAM in all: `state` and the block for intermediate values, which is as large as what
-            lives at once of them.
+        ram: bytes of RAM in all: `state` and the block for intermediate values, which is as large as those
+            that are in use at the same time.
         unplanned: bytes that the intermediate values would need if each had its own memory.
         code: an estimate of the bytes of machine code.
         multiplications: in one call of each function.

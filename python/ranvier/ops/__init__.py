@@ -72,7 +72,7 @@ def _rare(module: str, name: str) -> _typing.Any:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses are loaded with the first use of one of them, rare ones each by itself."""
+    """The ops of layers and losses are all loaded at the first use of one; other ops with their module."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     if (module := _table.LATER[name]) not in _table.WITH_LAYERS:

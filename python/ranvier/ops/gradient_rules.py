@@ -1,8 +1,8 @@
-"""Shared by the rules of ``create_graph=True``: the gradients of a Function by differentiable ops.
+"""Helpers of the rules of ``create_graph=True``: gradients of Functions by differentiable ops.
 
 A rule is called with the node and the gradients of its outputs, and returns one gradient, or None, for each
-input. It stands beside its Function, and where it uses operators and methods of Tensor only, the module of an
-op needs no other for it (docs/design/create_graph.md).
+input. It is defined after its Function; if it uses only operators and methods of Tensor, the module of an
+op needs no imports for it (docs/design/create_graph.md).
 """
 
 from __future__ import annotations

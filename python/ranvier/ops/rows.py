@@ -92,7 +92,7 @@ def made(
     bare = inspect.Signature([p.replace(default=empty, annotation=empty) for p in taken])
     lines = f"def {name.rpartition('.')[2]}{bare}:", *body.split("\n")
     own: dict[str, Any] = {}
-    # The code bears the module's file name, by which rv.compile knows that it is the library's.
+    # The code has the module's file name, by which rv.compile recognizes it as the library's.
     exec(compile("\n ".join(lines), scope["__file__"], "exec"), scope, own)
     function = own.popitem()[1]
     function.__qualname__ = name

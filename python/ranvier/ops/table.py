@@ -1,4 +1,4 @@
-"""The one list of all ops: what is public of each module, and when the module is loaded.
+"""The list of all ops: the public names of each module, and when the module is loaded.
 
 ``cat``: a function; ``sum+``: a method of Tensor, too; ``add*``: also a method in place (``x.add_``);
 ``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.

@@ -247,7 +247,7 @@ class Adagrad(Rule):
     eps: float = 1e-10
 
     def add_param_group(self, param_group: Group) -> None:
-        """Adds parameters and creates their sums at once, as in PyTorch."""
+        """Adds parameters and creates their sums immediately, as in PyTorch."""
         super().add_param_group(param_group)
         added = self.param_groups[-1]
         for p in added["params"]:

@@ -14,7 +14,7 @@ so much larger."""
 class Work:
     """A counter of bytes of memory; a step, such as the hash of an element, counts as eight.
 
-    allowed: beyond `BASE`; a reader that does not know it at once adds to `left`.
+    allowed: bytes beyond `BASE`; a reader that learns them later adds to `left`.
     """
 
     def __init__(self, allowed: int = 0) -> None:

@@ -99,7 +99,7 @@ class Labels:
     def encode(self, y: Any) -> Array:
         """Class indices (n,), int64; or float32 zeros and ones (n, k).
 
-        Raises ValueError: a label that is none of the classes.
+        Raises ValueError: a label that is not among the classes.
         """
         if self.multilabel:
             dense = y.toarray() if issparse(y) else np.asarray(y)

@@ -110,7 +110,7 @@ class _Node(TakesHalves):
         return tuple(None if dx is None else kept(dx) for dx in slopes)
 
     def release(self) -> None:
-        """Frees the saved tensors alone: another backward is refused where it asks for them."""
+        """Frees the saved tensors alone: another backward that reads them raises an error."""
         self.context._freed, self.context._saved = bool(self.context._saved), ()
 
     def name(self) -> str:

@@ -68,7 +68,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             "expected a dtype that it can hold"
         )
     if recorded:
-        if not result._requires_grad:  # as of a comparison: the old values get no gradient then
+        if not result._requires_grad:  # such as a comparison: then the old values get no gradient
             result = Put().apply(tensor, result)
         if result._array.dtype != array.dtype:
             result = result.to(array.dtype)

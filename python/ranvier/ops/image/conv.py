@@ -96,7 +96,7 @@ class _Gradient(TakesHalves):
 
 
 def _shaped(shape: tuple[int, ...], array: Array) -> Array:
-    """An array of which the kernel reads the shape only."""
+    """An array of zeros whose shape alone the kernel reads."""
     return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
 
 

@@ -284,7 +284,7 @@ def grid_sample(
     input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
     fits = input.shape[:1] == grid.shape[:1] and grid.shape[4:] == (3,)
     if input.ndim == grid.ndim == 5 and fits and min(input.shape[2:]) > 0:
-        # the kernel is of images only; called with none of them, it checks settings and dtypes
+        # the kernel is for images only; called with an empty batch, it checks settings and dtypes
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
         GridSample(*node.settings).apply(input[:0, :, 0], points)
         shape = (*input.shape[:2], *grid.shape[1:4])

@@ -287,8 +287,8 @@ def logsumexp(
 
 # The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial):
 # the core has no kernel, and runs the inner loop of np.multiply in int64, beginning with 1. flat=False: a
-# call whose input needs a gradient is left to Python. in_python gets all calls that the core leaves to it,
-# with the arguments x, dim, axis, keepdim and keepdims.
+# call whose input needs a gradient is left to Python. in_python gets all calls that the core does not
+# compute, with the arguments x, dim, axis, keepdim and keepdims.
 _PROD = _core._reduction(
     lambda x, dim, _, keepdim, __: _numpy(np.prod, x, dim, keepdim), None, np.multiply, False, I64.num, 1
 )

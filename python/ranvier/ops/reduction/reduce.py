@@ -210,7 +210,7 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
         )
 
 
-# Ops over axes: functions of (x, dim, axis, keepdim, keepdims) that the core answers, or `in_python`.
+# Ops over axes: functions of (x, dim, axis, keepdim, keepdims), computed by the core, or by `in_python`.
 
 
 def _added_up(

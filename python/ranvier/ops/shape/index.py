@@ -371,7 +371,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
         shapes = f"index of shape {rows.shape} for x of shape {input.shape}"
         wanted = "one dimension" if input.ndim else "one dimension with one index"
         raise OpError(f"[index_select] got {shapes}; expected {wanted}")
-    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recorded call knows the array
+    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recording identifies the array
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:
