@@ -23,7 +23,7 @@ class BetweenRanks final : public Between {
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
     ranks_ = &Given<RankSum>::of(sum.ptr());
-    milliseconds = 250;  // in the end the optimizer's state goes round
+    milliseconds = 250;  // at the end the optimizer's state is exchanged
   }
 
   void begin(const Program& last) override {

@@ -141,7 +141,8 @@ class ArrayProgram {
   static void set_up();  // once, while the module loads
 
  private:
-  // While one lives, other threads wait for theirs, without the GIL. RuntimeError where this thread has one.
+  // A lock on the program. While one exists, other threads wait for theirs, without the GIL. RuntimeError if
+  // this thread has one already.
   class Turn {
    public:
     explicit Turn(ArrayProgram& program);
@@ -163,7 +164,7 @@ class ArrayProgram {
   // --- calls (array_program.cpp)
   bool holds();  // true if a replay does what the step would do
   bool read(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
-  // Reads a call; false where it is another one than the recorded one.
+  // Reads a call; false if it differs from the recorded one.
   bool fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
   bool meets(const Signature& call) const;
   bool writes_into(py::handle array) const;

@@ -259,7 +259,7 @@ void BatchRun::make_results() {
   if (between_) numbers_.reserve(2 * count_);  // what needs memory comes before a run
 }
 
-// From the output of one batch to that of the next: each has cache lines of its own.
+// The distance between the outputs of two batches in bytes: each begins a new cache line.
 int64_t BatchRun::stride(int output) const {
   return (static_cast<int64_t>(last().program_->output_bytes(output)) + kLine - 1) / kLine * kLine;
 }
@@ -272,7 +272,7 @@ void BatchRun::run_all() {
   const Team team(last().settings_.team);
   const auto run_last = [this] { return run_one(calls_.back()); };
   began_ = Clock::now();
-  int64_t least = 0;  // so many batches have been promised
+  int64_t least = 0;  // how many batches have been agreed on
   for (bool go = true; go && done_ < count_;) {
     for (size_t i = 0; i + 1 < calls_.size(); ++i)
       if (!run_one(calls_[i])) return;

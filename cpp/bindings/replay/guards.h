@@ -126,8 +126,8 @@ class Guards {
     size_t begin, end;
     uint64_t version;
   };
-  // A pointer that stays where it is while the guard's owner lives. Where each points to what it did, the
-  // guards that stand on pointers hold.
+  // A pointer at a place that is valid while the guard's owner exists. If each points to the same object as
+  // before, the guards on pointers hold.
   struct Pointer {
     PyObject* const* place;
     PyObject* expected;
@@ -146,7 +146,7 @@ bool has_gradient(PyObject* leaf);
 
 // The key by which guards and signatures compare a plain value, beside its class: a number by its bits, so
 // that 0.0 and -0.0 are two and NaN is equal to itself; strings, bytes, larger integers, complex numbers and
-// NumPy's scalars by their hash (or 0), and then in full. All other objects are none.
+// NumPy's scalars by their hash (or 0), and then in full. Other objects are no plain values.
 struct PlainValue {
   enum Kind { none, number, object } kind;
   int64_t what;

@@ -1,6 +1,6 @@
 // The ops of by_kernel() and into() (tape/function.py): one kernel on the arrays of their Tensors, which
-// gives the result or writes it to the first one. untaped.cpp calls them, and Python where they give no
-// answer.
+// gives the result or writes it to the first one. untaped.cpp calls them, and calls Python if they do not
+// support the call.
 #include <algorithm>
 
 #include "bindings/tape/untaped.h"
@@ -21,7 +21,7 @@ class Passed {
  public:
   static constexpr size_t kMost = 10;
 
-  // False: a Tensor needs a gradient, or the call is none of a kernel on Tensors.
+  // False: a Tensor needs a gradient, or an argument is not supported.
   bool add(PyObject* argument) {
     if (count_ == kMost) return false;
     PyObject* array = nullptr;
