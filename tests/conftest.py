@@ -23,8 +23,8 @@ import pytest
 import ranvier as rv
 from hypothesis import HealthCheck, settings
 from ranvier import _core
-from ranvier.compile import CompiledFunction, cache
-from ranvier.train import compiled
+from ranvier.compile import CompiledFunction, program_cache
+from ranvier.train import compiled_parts
 
 gc.disable()  # until the tests are collected: no object is dropped before
 
@@ -89,9 +89,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(autouse=True)
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short fits are compiled, too, and what recordings in other tests have cost does not matter."""
-    cache._unpaid.clear()
+    program_cache._unpaid.clear()
     for name in ("_PAYS", "_RECORDING"):
-        monkeypatch.setattr(compiled, name, 0)
+        monkeypatch.setattr(compiled_parts, name, 0)
 
 
 @pytest.hookimpl(tryfirst=True)

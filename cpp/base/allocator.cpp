@@ -264,8 +264,8 @@ void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
-  // Large blocks that a recording used are seldom asked for again: their pages go to the system. Small blocks
-  // are: the next recording asks for them.
+  // Large blocks that a recording used are seldom allocated again: their pages are returned to the system.
+  // Small blocks are: the next recording allocates them.
   constexpr size_t kDiscarded = 1 << 18;
   if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);

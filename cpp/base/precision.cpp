@@ -114,7 +114,8 @@ bool set_bfloat16(const char* name) {
   return false;
 }
 
-// What the processor has, or what RANVIER_BFLOAT16 asks for; found at the first call.
+// The instructions for bfloat16 that the processor has, or those that RANVIER_BFLOAT16 asks for; found at the
+// first call.
 Bfloat16 bfloat16() {
 #if defined(__x86_64__)
   if (active_isa() != Isa::v4) return Bfloat16::none;

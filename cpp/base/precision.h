@@ -10,8 +10,8 @@ Precision precision();
 void set_precision(Precision precision);  // for all threads
 Precision current_precision();            // the precision of this thread's calls, which keep it
 inline bool is_medium() { return current_precision() == Precision::medium; }
-// In place of that on this thread, in a block: a Precision, or -1 outside of any.
-// Returns the one before.
+// The precision of a block on this thread, which replaces that of all threads: a Precision, or -1 outside of
+// blocks. Returns the one before.
 int set_own_precision(int precision);
 int own_precision();
 
@@ -20,7 +20,7 @@ int own_precision();
 // wherever they are, as they have fifteen times that rate. `emulated` tiles are for tests, and not in wheels.
 enum class Bfloat16 { none, pairs, tiles, emulated };
 Bfloat16 bfloat16();
-// "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false: not here.
+// "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false if it is not available.
 bool set_bfloat16(const char* name);
 inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // else medium has no effect
 inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }

@@ -12,7 +12,7 @@ namespace {
 // Rows of a larger table are fetched before they are needed: what the hardware fetches begins late, since
 // each is on another page (3 KB: 8.7 us for 64 rows, so 5.5).
 constexpr int64_t kFewestAhead = 4, kMostAhead = 12;     // rows
-constexpr int64_t kAhead = 8 << 10, kOfARow = 16 << 10;  // bytes at once, and at most of a row
+constexpr int64_t kAhead = 8 << 10, kOfARow = 16 << 10;  // bytes fetched ahead, and at most of one row
 
 template <class Copy>  // `from` by value: stores of bytes would make the compiler read a reference again
 void copy_rows_by(const Copy& copy, char* to, int64_t bytes, const PickedRows from, int64_t begin,

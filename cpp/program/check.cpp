@@ -103,7 +103,7 @@ bool Check::disturbed() const {
   return false;
 }
 
-// True if the step makes the memory, as of a gradient that it leaves.
+// True if the step allocates the memory, such as that of a gradient that it leaves.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
   return static_cast<size_t>(buffer) < kinds.size() && kinds[buffer] == RegionKind::temporary;

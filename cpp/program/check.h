@@ -15,7 +15,8 @@
 
 namespace ranvier {
 
-// Why the eager run is another list of calls than the program was made from; empty: it is the same.
+// The first difference between the calls of an eager run and those from which the program was made; empty:
+// none.
 std::string other_path(const Program& program, const Recording& eager);
 
 // True if the elements of a view, whose data would be at a and at b, differ in any bit; two NaN do not.

@@ -29,8 +29,8 @@ int Graph::find(const void* p) const {
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
 }
 
-// True if a Fill is so small, say the gradient 1 of a loss, that it is made once. Larger ones would take
-// memory for good.
+// True if a Fill is so small, such as the gradient 1 of a loss, that it is made once. A larger one would
+// occupy memory permanently.
 static bool is_small_fill(const Instruction& in) {
   constexpr int64_t kSmall = 16;
   const auto small = [](const auto* fill) { return fill && numel(fill->y) <= kSmall; };
@@ -180,7 +180,7 @@ static void drop_repeated_checks(Graph& graph) {
   });
 }
 
-// The same check of values one after the other, as of the labels of many networks: one check of all.
+// Joins equal checks of adjacent values, such as the labels of many networks, into one check.
 static void join_checks(Graph& graph) {
   graph.each<IndexRange>([&](int i, IndexRange& check) {
     const auto& values = check.index;

@@ -1,7 +1,7 @@
 // Pace: whether the runs of a program are made by the team or by one thread alone, from the times of earlier
 // runs.
 //
-// Another process may take a core from the team for some seconds, or for as long as the program lives. A
+// Another process may take a core from the team for some seconds, or for as long as the process runs. A
 // thread of the team then stops for milliseconds in the middle of its share, and the others wait. One thread
 // alone may then be faster. So the mean time of the team's runs is watched. Where it is long, one thread runs
 // alone for a short time, and the faster of the two continues. While that is one thread, the team is tried

@@ -114,8 +114,8 @@ class Program : private ProgramParts {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ProgramParts parts() const { return *this; }
-  // A copy of a program for other arrays: persistent memory in the block from[i] is then at to[i]. Null where
-  // some is in none of the blocks, or is watched, as prepared results depend on its values.
+  // A copy of a program for other arrays: persistent memory in the block from[i] is then at to[i]. Null if
+  // some persistent memory is in none of the blocks, or is watched (prepared results depend on its values).
   static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to);
 

@@ -36,7 +36,7 @@ struct Limits<double> {
   static constexpr double infinity = __builtin_inf(), nan = __builtin_nan("");
 };
 
-// ln 2 = hi + lo; hi has so many trailing zero bits that n * hi is exact for every exponent n.
+// ln 2 = hi + lo; hi has enough trailing zero bits that n * hi is exact for every exponent n.
 template <class T>
 struct Ln2;
 template <>

@@ -90,8 +90,8 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
 #if RANVIER_HAS_LOOKUP
 // With AVX-512, where two registers hold a table of 32 floats or 16 doubles: x = 2^e m with m in [1, 2), c
 // near 1 / m for each 32nd (16th) of that, so short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) +
-// log(1 + r). -log(c) = high + low, of which high has so many trailing zero bits that e ln2.hi + high is
-// exact: it cancels to 0 just below 1, where c is 1 / 2.
+// log(1 + r). -log(c) = high + low, where high has enough trailing zero bits that e ln2.hi + high is exact:
+// it cancels to 0 just below 1, where c is 1 / 2.
 // clang-format off
 static constexpr float log_inverses[32] = {
     0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,

@@ -33,8 +33,7 @@ template <class T>
 constexpr int64_t kFewElements = lanes<T> / 4;
 
 // Row k of the tile is element k of `count` lines, 0 < count <= lanes, 0 <= k < n <= kTileRows; element k of
-// line i is at x[i * line + k * step]. Lanes from count on hold
-// numbers of no use.
+// line i is at x[i * line + k * step]. Lanes from count on hold unused values.
 template <class T>
 __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,
                                                 int count, int64_t n) {

@@ -19,7 +19,7 @@ from pathlib import Path
 import ranvier as rv
 from ranvier import nn
 from ranvier.data.datasets import load_digits
-from ranvier.export import source
+from ranvier.export import c_source
 
 FOLDER = Path(__file__).parent
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "silu", "gelu")
@@ -54,7 +54,7 @@ def helpers() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         for layer, loss in product(layers, (nn.MSELoss(), nn.BCEWithLogitsLoss())):
             rv.export.c(step_of(layer, loss), Path(folder, "step.c"), (rv.zeros(1, 2), rv.zeros(1, 2)))
-    return {name: text for name, text in source._helpers().items() if name in NAMES}
+    return {name: text for name, text in c_source._helpers().items() if name in NAMES}
 
 
 def compiled(texts: dict[str, str]) -> bytes:

@@ -99,8 +99,8 @@ _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ra
 _PUBLIC = {name for name, module in _OPS.items() if not module.startswith("loss.")}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
-# The satellites: the folders that stand around the core. What each adds to the core's modules is loaded at
-# its first use; without its folder, it is not there.
+# The satellites: folders that use the core and that it does not need. The names that a satellite adds to
+# modules of the core are loaded at their first use; without its folder they do not exist.
 _SATELLITES = "cli distributed distributions explore export onnx plot sklearn"
 for _satellite in _SATELLITES.split():
     _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)

@@ -54,7 +54,7 @@ def set_numpy_threads(count: int) -> None:
 
     After a product of NumPy, the threads of its BLAS spin for a while on cores that kernels then lack.
     ``set_numpy_threads(1)`` avoids this, and NumPy's products use one core. To keep NumPy's threads, start
-    Python with ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment: OpenBLAS's threads then sleep at once.
+    Python with ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment: OpenBLAS's threads then sleep immediately.
 
     SciPy's products are included, as are those of other packages that use a BLAS which threadpoolctl finds.
 
@@ -176,7 +176,7 @@ def set_consistent(enabled: bool) -> None:
 
     It is off by default. Each CPU then uses its widest vectors, and sums have as many partial sums as a
     vector has elements. If it is on, CPUs of x86-64 use the code of level x86-64-v3, and CPUs of aarch64 code
-    with vectors of the same length. What it costs is in ``docs/design/isa_levels.md``. The setting is one of
+    with vectors of the same length. Its cost is given in ``docs/design/isa_levels.md``. The setting is one of
     the process: while it is on, ``RANVIER_ISA`` does not count. :func:`config` shows a digest of the
     arithmetic, which is the same where bits are the same.
 

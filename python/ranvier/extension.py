@@ -1,4 +1,4 @@
-"""The table by which satellites attach to the core, which asks here for what may not be installed.
+"""The registry of the satellites: what they add to the core, and parts that may be missing.
 
 docs/design/extension_points.md describes it. Modules and attributes are named as text, so that nothing is
 loaded before its first use.
@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
-_PROVIDERS: dict[str, str] = {}  # what the core may ask for -> module that has it
+_PROVIDERS: dict[str, str] = {}  # task -> module that does it
 
 
 def add_attributes(module: str, home: str, names: str) -> None:
@@ -53,7 +53,7 @@ def belongs_to(module: str, package: str) -> bool:
 
 
 def provide(task: str, home: str) -> None:
-    """The module ``home`` does a task of which the core knows the name alone."""
+    """Registers the module ``home`` for a task, of which the core has only the name."""
     _PROVIDERS[task] = home
 
 

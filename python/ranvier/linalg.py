@@ -16,7 +16,7 @@ import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
-from ranvier.ops.matrix.factors import (
+from ranvier.ops.matrix.factorizations import (
     LUFactors,
     LUResult,
     Qr,
@@ -30,7 +30,7 @@ from ranvier.ops.matrix.factors import (
     svd,
     svdvals,
 )
-from ranvier.ops.matrix.factors import lu as _lu
+from ranvier.ops.matrix.factorizations import lu as _lu
 from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
@@ -110,7 +110,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
         return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
         rows, columns = columns, rows
-    sums = ops.norm(A, 1, rows, True)  # of |column|, or of |row| where the axes are exchanged
+    sums = ops.norm(A, 1, rows, True)  # sums of |column|, or |row| if the axes are exchanged
     if ord > 0 and sums.shape[columns] == 0:  # the greatest of none is 0
         extreme = ops.sum(sums, columns, True)
     else:

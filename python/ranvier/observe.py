@@ -123,13 +123,13 @@ def is_replaced(method: str, owner: Any, argument: Any = None) -> bool:
     return any(tell("instead", method, owner, argument))
 
 
-# --- what operations ask
+# --- for operations: the recording of a thread
 class _Local(local):
     recording: Any = None
 
 
 _local = _Local()
-# The recording of this thread: a call without a frame of Python, since many operations ask.
+# The recording of this thread. Many operations call it, so it is a function without a Python frame.
 current: Callable[[], Any] = partial(getattr, _local, "recording")
 
 

@@ -1,4 +1,4 @@
-"""Settings: what functions of the library follow or answer, and what a program can set.
+"""Settings: all values that change what functions of the library do, and that a program can set.
 
 They are the attributes of objects of this module, `Settings` for the process or `ThreadSettings` for each
 thread, so that a replay can compare them: to set one raises a counter, and only where that has changed since

@@ -1,15 +1,15 @@
 """Fixtures of several tests of compiled steps: a count of recordings, and modules that are replayed soon."""
 
 import pytest
-from ranvier.compile import compiled
+from ranvier.compile import compiled_function
 from ranvier.nn import often
 
 
 @pytest.fixture
 def records(monkeypatch):
     """Grows at each recording and each check."""
-    found, record = [], compiled.record
-    monkeypatch.setattr(compiled, "record", lambda *args, **more: found.append(1) or record(*args, **more))
+    found, record = [], compiled_function.record
+    monkeypatch.setattr(compiled_function, "record", lambda *args, **k: found.append(1) or record(*args, **k))
     return found
 
 

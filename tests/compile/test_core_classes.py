@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from ranvier.compile.batches import Batches
+from ranvier.compile.many_calls import Batches
 from support.python import ended
 
 

@@ -102,25 +102,24 @@ def state_of(module, tree, settings=()):
 # What functions of the library change that is no setting: by module, the names.
 KNOWN = """
 == caches, and what the library defines when it is imported
-compile/cache _unpaid; compile/library _comparison _made _names _of_class; observe _locks
-compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
-nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories
-tensors/replaced replaced; tensors/mapped _files
-torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
-export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _PROVIDERS; nn/loss/functional FORMS
+compile/program_cache _unpaid; compile/library_guards _comparison _made _names _of_class; observe _locks
+compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
+nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
+tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP
+torch/files/pickler _NAMES; torch/shared _blocks; nn/loss/functional FORMS
+export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _PROVIDERS
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
-ops/slopes FORMULAS RULES; tape/graph RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
+ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/dispatch Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/shared Tensor Module
 torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
-optim/hooks _ALL
-distributions/base Distribution
+optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
-autograd/level _calls; compile/looked_up _active; compile/record casts; data/copies _local
+autograd/level _calls; compile/looked_up _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 tape/hooks at_end carried; tensors/recording _local; torch/dispatch state
 observe running; data/workers _local; torch/report _calls _missing

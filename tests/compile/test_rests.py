@@ -12,7 +12,7 @@ import pytest
 import ranvier as rv
 from compile.beside import bits, outcome
 from ranvier import nn
-from ranvier.compile import cache
+from ranvier.compile import program_cache
 from support.strict import strict
 
 X = rv.arange(6.0)
@@ -150,10 +150,10 @@ def test_one_form_that_is_refused_leaves_the_others(recwarn):
     assert replays(fast, function, 20, X, False)
 
 
-@pytest.mark.parametrize(("most", "kept"), [(0, [16]), (5 * cache._OVERHEAD // 2, [8, 16])])
+@pytest.mark.parametrize(("most", "kept"), [(0, [16]), (5 * program_cache._OVERHEAD // 2, [8, 16])])
 def test_the_memory_of_all_programs_is_bounded(monkeypatch, most, kept):
     """The program that was used longest ago is dropped."""
-    monkeypatch.setattr(cache, "_MEMORY", most)
+    monkeypatch.setattr(program_cache, "_MEMORY", most)
     fast = strict(lambda x: x * 2)
     for n in (2, 2, 3, 3, 2, 4):
         fast(rv.ones(n))

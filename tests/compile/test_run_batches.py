@@ -7,7 +7,7 @@ One call of the core replays a function on many batches, rows of arrays in a giv
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.compile.batches import Batches
+from ranvier.compile.many_calls import Batches
 from support.refused import refused
 from support.strict import strict
 

@@ -16,7 +16,7 @@ import pytest
 import ranvier as rv
 from compile.beside import alike, bits, outcome
 from ranvier import nn, optim
-from ranvier.compile import shared
+from ranvier.compile import shared_programs
 from support.threads import in_threads
 from support.training import X, Y, Z
 
@@ -25,9 +25,9 @@ from support.training import X, Y, Z
 def alone():
     """Begins and ends without programs."""
     gc.collect()  # hooks on parameters, whose steps share nothing
-    shared.forget()
+    shared_programs.forget()
     yield
-    shared.forget()
+    shared_programs.forget()
 
 
 def dense(width=8, *more, outputs=2, dtype=None):

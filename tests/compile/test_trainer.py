@@ -17,9 +17,9 @@ import ranvier as rv
 from compile.beside import alike, bits
 from compile.test_shared import bits_of, dense, fit, fitted, start
 from ranvier import nn, optim
-from ranvier.compile import shared
+from ranvier.compile import shared_programs
 from ranvier.data import DataLoader, TensorDataset
-from ranvier.train import compiled
+from ranvier.train import compiled_parts
 from support.training import X, Y, Z
 
 IMAGES = np.random.default_rng(2).normal(size=(40, 1, 8, 8)).astype(np.float32)
@@ -217,8 +217,8 @@ FITS = {
 
 @pytest.mark.parametrize("name", FITS)
 def test_short_fits(name, monkeypatch):
-    shared.forget()
-    monkeypatch.setattr(compiled, "_PAYS", 64)
+    shared_programs.forget()
+    monkeypatch.setattr(compiled_parts, "_PAYS", 64)
     one, fits = FITS[name]
     trainer, captured = start("dropout"), []
     for epochs, _ in fits:
@@ -231,7 +231,7 @@ def test_short_fits(name, monkeypatch):
 
 
 def test_a_few_predictions_are_not_recorded(monkeypatch):
-    monkeypatch.setattr(compiled, "_RECORDING", 1e-3)
+    monkeypatch.setattr(compiled_parts, "_RECORDING", 1e-3)
     trainer = start()
     few = trainer.predict(X[:1])
     assert not trainer.programs("predict")

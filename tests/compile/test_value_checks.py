@@ -11,7 +11,7 @@ import ranvier as rv
 from compile.beside import alike, bits, outcome, played, same
 from ranvier import distributions as D
 from ranvier import nn
-from ranvier.compile import compiled
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.nn import functional as F
 from support.strict import strict
 
@@ -264,8 +264,8 @@ STEPS = [(kind, name) for kind in KINDS for name in (BY_NAME if kind == "plain" 
 @pytest.fixture
 def eager_calls(monkeypatch):
     """Grows at each call that a compiled function runs eagerly, without recording or checking it."""
-    calls, eager = [], compiled.CompiledFunction._eager
-    monkeypatch.setattr(compiled.CompiledFunction, "_eager", lambda *args: (calls.append(1), eager(*args))[1])
+    calls, eager = [], CompiledFunction._eager
+    monkeypatch.setattr(CompiledFunction, "_eager", lambda *args: (calls.append(1), eager(*args))[1])
     return calls
 
 

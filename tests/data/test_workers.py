@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
-from ranvier.data.copies import copies
+from ranvier.data.worker_copies import copies
 from support.refused import refused
 
 

@@ -5,6 +5,7 @@ from typing import Any
 ELEMENTWISE = ("abs", "cos", "exp", "expm1", "neg", "reciprocal", "relu", "round", "sigmoid", "sign", "sin")
 ACTIVATIONS = ("elu", "gelu", "hardtanh", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "tanh")
 REDUCTIONS = ("amax", "amin", "logsumexp", "mean", "norm", "prod", "std", "sum", "var")
+WITHOUT_ARGUMENTS = ("clone", "clone", "sum", "float", "double", "mean", "max", "tril")
 ALONG = ("cumprod", "cumsum", "log_softmax", "softmax")
 
 
@@ -73,8 +74,7 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"{name} * {name}" if unwatched else f"{drawing.number()} / {name}",
         f"{name} ** {rng.choice([2, 3, 0.5, 1, 0])}",
         f"-{name}",
-        *[f"{name}.clone()"] * 2,
-        f"{name}.sum()",
+        *(f"{name}.{method}()" for method in WITHOUT_ARGUMENTS),
         f"{name}.{rng.choice(REDUCTIONS)}(dim={d})",
         f"{name}.{rng.choice(REDUCTIONS)}(dim={d}, keepdim=True)",
         f"{name}.{rng.choice(ALONG)}({d})",
@@ -83,8 +83,6 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"{name}.clamp(-1.0, 1.5)",
         f"{name}.clamp({third})",
         f"{name}.to(T.float64)",
-        f"{name}.float()",
-        f"{name}.double()",
         f"{name}.{rng.choice(['long', 'int', 'bool'])}()",
         f"({name} > 0.0)",
         f"{name}[{drawing.picks(tuple(x.shape))}]",
@@ -97,12 +95,9 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"{name}.masked_fill({name} > 0.0, {third}.sum())",
         f"T.cat([{name}, {third if rng.random() < 0.3 else name}], {d})",
         f"T.stack([{name}, {third if rng.random() < 0.3 else name}], {d})",
-        f"{name}.mean()",
         f"{name}.max({d})[0]",
-        f"{name}.max()",
         f"{name}.repeat({', '.join('2' for _ in x.shape) or '1'})",
         f"{name}.roll(1, {d})",
-        f"{name}.tril()",
         f"{name}.clone().detach()",
         f"{name}.detach().clone().requires_grad_()",
         f"T.zeros_like({name})",

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import closure_of
 from support.grouped import grouped
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -259,15 +260,12 @@ def test_a_step_of_training(both, name):
         optimizer = getattr(t.optim, name)(layer.parameters(), lr=0.1)
         scheduler = t.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
         x, out = t.linspace(-1, 1, 12).reshape(4, 3), []
+
+        def loss():
+            return (layer(x) - t.arange(4).reshape(4, 1) / 3).square().mean()
+
         for _ in range(4):
-
-            def closure():
-                optimizer.zero_grad()
-                loss = (layer(x) - t.arange(4).reshape(4, 1) / 3).square().mean()
-                loss.backward()
-                return loss
-
-            out.append(optimizer.step(closure))
+            out.append(optimizer.step(closure_of(optimizer, loss)))
             scheduler.step()
         return out
 

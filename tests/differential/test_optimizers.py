@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import Power
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 common = pytest.importorskip("torch.testing._internal.common_optimizers")
@@ -102,16 +103,6 @@ def test_how_much_of_the_table_is_here(capsys):
             cases = [c for n in HERE for c in INFOS[n].optim_error_inputs_func("cpu", torch.float64)]
             print(f"  {sum(part in c.error_regex for c in cases)} of {len(cases)}: {part!r}: {why}")
     assert missing == ["Adafactor", "Muon", "SparseAdam"]
-
-
-class Power:
-    """A function whose number state dicts keep."""
-
-    def __init__(self, base):
-        self.base = base
-
-    def __call__(self, epoch):
-        return self.base**epoch
 
 
 # --- schedules: each line draws the settings of one

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.distributed.batches import Cut
+from ranvier.distributed.batch_shares import Cut
 from support.distributed_runs import all_runs, checkpointed, cnn, data, network_with_everything, weights_of
 from support.ranks import launch, results, told_in_turn
 

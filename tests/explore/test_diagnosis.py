@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.explore import rules
+from ranvier.explore import diagnosis_rules
 from ranvier.explore.examine import Seen
 from support.refused import refused
 
@@ -101,7 +101,7 @@ def test_output_and_loss(end, loss, fires):
     model = network(16, end=[end])
     assert ("output and loss" in found(model, loss=loss)) == fires
     x, y = data()
-    targets = y if rules.link_of(loss) == "softmax" else np.eye(3, dtype=np.float32)[y]
+    targets = y if diagnosis_rules.link_of(loss) == "softmax" else np.eye(3, dtype=np.float32)[y]
     assert ("output and loss" in found(model, data=(x, targets), loss=loss)) == fires
 
 

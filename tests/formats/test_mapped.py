@@ -16,7 +16,7 @@ import pytest
 import ranvier as rv
 from ranvier import cli, nn
 from ranvier.serialization.files import replace
-from ranvier.tensors import mapped
+from ranvier.tensors import mapped_files
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.torch import files
 from ranvier.train import checkpoints
@@ -30,7 +30,7 @@ def maps(monkeypatch):
     """Small files are mapped, too."""
     if os.name == "nt":
         pytest.skip("no file is mapped")
-    monkeypatch.setattr(mapped, "SMALL", 0)
+    monkeypatch.setattr(mapped_files, "SMALL", 0)
 
 
 def test_a_file_is_mapped(path, maps):
@@ -64,7 +64,7 @@ def test_a_model_has_the_memory_of_its_file(path, dtype, maps):
     for name, x in model.state_dict().items():
         y = back.state_dict()[name]
         assert (y.dtype, y.tolist(), y.stride()) == (x.dtype, x.tolist(), x.stride())
-    assert isinstance(back[2].weight._array.base, mapped.MappedFile)
+    assert isinstance(back[2].weight._array.base, mapped_files.MappedFile)
     with rv.no_grad():
         back[2].weight.zero_()
     assert rv.load(path)[2].weight.tolist() == model[2].weight.tolist()

@@ -201,11 +201,11 @@ SERVING = """
 import random, sys, threading, time
 import numpy as np
 import ranvier as rv
-from ranvier.tensors import mapped
+from ranvier.tensors import mapped_files
 from ranvier.torch import files
 
 path, until, size = sys.argv[1], time.monotonic() + float(sys.argv[2]), int(sys.argv[3])
-mapped.SMALL = 2**12
+mapped_files.SMALL = 2**12
 def model(value):
     made = rv.nn.Linear(size, size)
     with rv.no_grad():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import closure_of
 from ranvier import _core, kernels, nn
 from reference import conv2d as conv2d_reference
 from reference import conv2d as conv_transpose_reference
@@ -171,15 +172,8 @@ def optimized(name: str, what: str, *shapes: tuple[int, ...]) -> None:
     def work() -> None:
         parameters = [nn.Parameter(rv.ones(*shape)) for shape in shapes]
         optimizer = getattr(rv.optim, name)(parameters)
-
-        def closure() -> Any:
-            optimizer.zero_grad()
-            loss = sum((p.sum() for p in parameters), rv.zeros(()))
-            loss.backward()
-            return loss
-
         for _ in range(2):
-            optimizer.step(closure)
+            optimizer.step(closure_of(optimizer, lambda: sum((p.sum() for p in parameters), rv.zeros(()))))
 
     attempt(work, what)
 

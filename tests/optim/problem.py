@@ -56,6 +56,28 @@ CASES = [
 IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
 
+class Power:
+    """A function with state, which a state dict keeps."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def __call__(self, epoch):
+        return self.base**epoch
+
+
+def closure_of(optimizer, loss):
+    """The closure of an optimizer's step: computes the loss and its gradients."""
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    return closure
+
+
 def start() -> np.ndarray:
     return np.linspace(-1.5, 2.0, 21).reshape(3, 7)
 

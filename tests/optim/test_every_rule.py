@@ -13,7 +13,7 @@ import json
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import CASES, FILE, IDS, STEPS, gradient, start, through_a_file, trajectory
+from optim.problem import CASES, FILE, IDS, STEPS, closure_of, gradient, start, through_a_file, trajectory
 from ranvier import optim
 from reference import optimizer as reference
 from support.grouped import grouped
@@ -201,12 +201,7 @@ def test_a_closure_records_gradients_also_without_them(kind, block, captured):
     def run(step_in):
         p = rv.tensor([1.0, 2.0], requires_grad=True)
         optimizer = kind([p], lr=0.1)
-
-        def closure():
-            optimizer.zero_grad()
-            loss = (p * p).sum()
-            loss.backward()
-            return loss
+        closure = closure_of(optimizer, lambda: (p * p).sum())
 
         def step():
             with step_in():

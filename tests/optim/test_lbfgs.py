@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import closure_of
 from ranvier import optim
 from ranvier.optim.lbfgs import Point, strong_wolfe
 from support.refused import refused
@@ -99,27 +100,18 @@ def test_a_state_of_torchs_is_taken(torch):
 
 @pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])
 def test_continues_from_a_state_dict(line_search_fn):
-    def closure_of(optimizer, p):
-        def closure():
-            optimizer.zero_grad()
-            loss = ((p - 1) ** 4).sum()
-            loss.backward()
-            return loss
-
-        return closure
-
     settings = {"max_iter": 3, "lr": 0.1, "line_search_fn": line_search_fn}
     p = rv.tensor(np.linspace(-1, 2, 5), requires_grad=True)
     optimizer = optim.LBFGS([p], **settings)
-    optimizer.step(closure_of(optimizer, p))
+    optimizer.step(closure_of(optimizer, lambda: ((p - 1) ** 4).sum()))
     q = rv.tensor(p.detach().numpy().copy(), requires_grad=True)
     again = optim.LBFGS([q])
     saved = optimizer.state_dict()
     kept = copy.deepcopy(saved)
     again.load_state_dict(kept)
     for _ in range(3):
-        optimizer.step(closure_of(optimizer, p))
-        again.step(closure_of(again, q))
+        optimizer.step(closure_of(optimizer, lambda: ((p - 1) ** 4).sum()))
+        again.step(closure_of(again, lambda: ((q - 1) ** 4).sum()))
     np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
     assert len(saved["state"][0]["ro"]) == len(kept["state"][0]["ro"])  # later steps left it alone
 
@@ -130,13 +122,7 @@ def test_finds_the_minimum_of_a_bowl():
     y = rv.tensor((x.numpy() @ [[1], [-2], [3], [0.5]] + 0.25).astype(np.float32))
     model = rv.nn.Linear(4, 1)
     optimizer = optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        loss = ((model(x) - y) ** 2).mean()
-        loss.backward()
-        return loss
-
+    closure = closure_of(optimizer, lambda: ((model(x) - y) ** 2).mean())
     for _ in range(2):
         optimizer.step(closure)
     # It stops where the loss changes by less than this, and the last changes are the smallest.
@@ -146,15 +132,8 @@ def test_finds_the_minimum_of_a_bowl():
 def test_parameter_without_gradient_stays():
     p, q = (rv.tensor([1.0], requires_grad=True) for _ in range(2))
     optimizer = optim.LBFGS([p, q], max_iter=3)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = (p * p).sum()
-        loss.backward()
-        return loss
-
     with rv.no_grad():
-        assert optimizer.step(closure).item() == 1.0
+        assert optimizer.step(closure_of(optimizer, lambda: (p * p).sum())).item() == 1.0
     assert q.item() == 1.0
     assert abs(p.item()) < 1.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import through_a_file
+from optim.problem import Power, through_a_file
 from ranvier.optim import lr_scheduler
 from support.grouped import grouped
 from support.refused import refused
@@ -20,16 +20,6 @@ FILE = Path(__file__).with_name("schedules.json")
 LOSSES = [1, 0.9, 0.95, 0.9, 0.9, 0.9, 0.89, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.4, 0.39, 0.4, 0.4, 0.4] + [
     0.4
 ] * 5
-
-
-class Power:
-    """A function with state, which a state dict keeps."""
-
-    def __init__(self, base):
-        self.base = base
-
-    def __call__(self, epoch):
-        return self.base**epoch
 
 
 def warm_up(s, o):

@@ -18,7 +18,7 @@ from support.refused import refused
 from support.strict import strict
 
 LATE = AT_FIRST_USE | FUNCTIONAL
-OF_LAYERS = ("reduction.variance", "shape.repeat")  # which `nn` loads
+BY_NN = ("reduction.variance", "shape.repeat")  # loaded by `nn`
 SQUARE, PLACES = np.arange(9, dtype="f").reshape(3, 3) ** 0.5, rv.tensor([[2, 0, 1]])
 OTHERS = {  # modules without such a sample
     "ops.making.rare": lambda x: rv.scalar_tensor(2.0) * x,
@@ -27,7 +27,7 @@ OTHERS = {  # modules without such a sample
     "func": lambda x: rv.func.vmap(lambda row: row * 2)(x),
 }
 # those that others load come before them
-FIRST = [*OF_LAYERS, "reduction.sort", "elementwise.pairs", "shape.scatter", "shape.stacks", "matrix.inverse"]
+FIRST = [*BY_NN, "reduction.sort", "elementwise.binary", "shape.scatter", "shape.stacking", "matrix.inverse"]
 MODULES = [*FIRST, *(module for module in LATE if module not in FIRST and f"ops.{module}" not in OTHERS)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, nn
-from ranvier.compile import cache
+from ranvier.compile import program_cache
 from ranvier.observe import Lock
 from support.python import printed
 from support.threads import in_threads
@@ -83,14 +83,14 @@ def test_threads_share_a_model_for_prediction(compiled):
 
 
 @pytest.mark.filterwarnings("ignore:.compile. .*changes of .* come too often")
-@pytest.mark.parametrize("row", [cache._ROW, 2])
+@pytest.mark.parametrize("row", [program_cache._ROW, 2])
 @pytest.mark.parametrize("forms", [1, 40])
 def test_threads_share_a_captured_step(monkeypatch, row, forms):
     """Each call adds its batch once: whole numbers, so that the order of the calls does not matter.
 
     row: eager calls before as many rest. forms: of the calls; of many forms most are eager.
     """
-    monkeypatch.setattr(cache, "_ROW", row)
+    monkeypatch.setattr(program_cache, "_ROW", row)
     total = rv.zeros(5)
     weight = rv.ones(5).requires_grad_()
 

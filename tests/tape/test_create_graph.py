@@ -12,7 +12,7 @@ import pytest
 import ranvier as rv
 from ranvier.autograd import Function, grad, gradgradcheck
 from ranvier.nn import functional as F
-from ranvier.tape.graph import rule_of
+from ranvier.tape.higher_order import rule_of
 from support.refused import refused
 
 

@@ -5,7 +5,7 @@ Those that it does compute have the bits of a backward of all inputs.
 
 import pytest
 import ranvier as rv
-from ranvier.tape.graph import RULES, rule_of
+from ranvier.tape.higher_order import RULES, rule_of
 from support.functions import Function
 from support.threads import in_threads
 

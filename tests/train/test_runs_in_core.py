@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.compile import shared
+from ranvier.compile import shared_programs
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.train import checkpoints
 from support.refused import refused
@@ -122,7 +122,7 @@ def test_all_full_batches_of_an_epoch_are_taken_together_beside_a_smaller_last_o
 def test_checks_of_replays_come_as_often_as_batch_by_batch(runs):
     found = []
     for hooks in ([], [EachBatch()]):
-        shared.forget()
+        shared_programs.forget()
         trainer = dropout()()
         trainer.fit(LONG, LABELS, epochs=5, batch_size=20, callbacks=hooks)
         (program,) = trainer.programs()
@@ -175,7 +175,7 @@ def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_p
                 raise ZeroDivisionError
 
     def fit(folder, *more, resume=None):
-        shared.forget()  # the first replays are measured, each in a separate call
+        shared_programs.forget()  # the first replays are measured, each in a separate call
         trainer = dropout(metrics=["accuracy"])()
         saved = rv.Checkpoint(folder, every_seconds=1e-9, keep=100)
         arguments = {"epochs": 3, "batch_size": 16, "sample_weight": weights()}

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import ranvier as rv
+from optim.problem import closure_of
 from ranvier import optim
 from ranvier.torch.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
 from ranvier.torch.machine import OptState
@@ -23,15 +24,8 @@ USES += [(rv.optim.Adam, {"amsgrad": True}), (rv.optim.LBFGS, {"line_search_fn":
 def test_state_is_of_tensors_by_every_name(kind, settings):
     p = rv.nn.Parameter(rv.ones(3))
     optimizer = kind([p], **settings)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = (p * p).sum() + p[0] ** 4
-        loss.backward()
-        return loss
-
     for _ in range(2):
-        optimizer.step(closure)
+        optimizer.step(closure_of(optimizer, lambda: (p * p).sum() + p[0] ** 4))
     saved = optimizer.state_dict()["state"].get(0, {})
     if kind is rv.optim.SGD:
         assert list(saved) == ["momentum_buffer"] * len(settings)

@@ -1,8 +1,8 @@
 // bfloat16 as a dtype of NumPy's arrays: the upper half of a float32, by which NumPy stores, moves, indexes,
 // compares and casts elements. Arithmetic is the library's: in float32, rounded once.
 //
-// Its kind is 'f', as that of other floats: what asks for floats by their kind takes it. No other array of
-// kind 'f' and 16 bits has its number (bfloat16_number()): NumPy's own has NPY_HALF.
+// Its kind is 'f', like that of other floats, so code that tests for floats by kind accepts it. No other
+// array of kind 'f' and 16 bits has its number (bfloat16_number()): NumPy's own has NPY_HALF.
 #include "bindings/binder/bfloat16.h"
 
 #include <cstring>

@@ -38,7 +38,7 @@ struct Defined {
   std::vector<PyObject*> names_in_python;  // interned
   std::vector<PyObject*> defaults;         // null: there is none
   Call call;
-  alignas(8) char function[24];  // what `call` calls, of a type that it knows
+  alignas(8) char function[24];  // the function that `call` calls; `call` casts it to its type
 };
 
 namespace detail {

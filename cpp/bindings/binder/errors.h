@@ -50,7 +50,7 @@ class Piece {
   };
 };
 
-// What is wrong, each with a class of errors in Python:
+// The kinds of errors, each with a class in Python:
 //   value        OpError, a ValueError: shapes, sizes, numbers out of range
 //   dtype        DtypeError, a TypeError: an array of another dtype
 //   index        OpIndexError, an IndexError: an element that is not there

@@ -1,5 +1,5 @@
 // Functions and methods that Python calls with positional arguments alone, and that check these themselves:
-// of the layers above the core, not of programs. def() stores and compiles more for each.
+// those for the layers above the core, not for programs. def() stores and compiles more for each.
 #pragma once
 #include <pybind11/pytypes.h>
 

@@ -7,8 +7,8 @@ namespace ranvier::bind {
 
 inline bool is_half(const Input& x) { return stored_as(x.dtype()) != Stored::whole; }
 
-// A kernel that only moves elements takes other dtypes as floats of their size. A recording knows floats
-// alone here.
+// A kernel that only moves elements takes other dtypes as floats of their size. A recording takes floats
+// only.
 inline Input moved(const Arg& arg) { return t_recording ? Input::real(arg) : Input::number(arg); }
 
 // f(T{}) for a type of the size of the dtype's elements.

@@ -7,7 +7,7 @@ namespace {
 
 PyObject* g_value_read;
 
-// Tells the recorded step that it depends on the elements of an array. A Tensor tells it by itself.
+// Tells the recorded step that it depends on the elements of an array. Tensors do this themselves.
 void note_read(PyObject* number) {
   if (PyLong_CheckExact(number) || PyFloat_CheckExact(number) || !t_recording || !PyArray_Check(number))
     return;

@@ -62,7 +62,7 @@ Output result_like(const Input& q, const Shape& shape) {
 
 bool are_flags(const Input& mask) { return !mask || mask.dtype() == DType::boolean; }
 
-// Whether the kernel takes these as they are, of 16 bits.
+// True if the kernel reads these as bfloat16, without a conversion to float32.
 bool reads_halves(const Input& q, const Input& k, const Input& v) {
   if (bfloat16() != Bfloat16::pairs || q.dtype() != DType::bfloat16 || !v) return false;
   const auto size = [](const Input& x, int from_end) { return x.shape(x.ndim() - from_end); };

@@ -21,8 +21,8 @@ Output next_key(InPlace state) {
   return key;
 }
 
-// Not a kernel call: a compiled step does not record it, as it does not record NumPy's. A seed below 0 stands
-// for 2**64 more.
+// Not a kernel call: a compiled step does not record it, as it does not record NumPy's. 2**64 is added to a
+// seed below 0.
 void permute(InPlace order, Whole seed) {
   const auto v = order.of(DType::int64, {static_cast<int64_t>(py::len(order.value))}).view<int64_t>();
   if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32)
@@ -105,7 +105,7 @@ int64_t whole_below(PyObject* x, int64_t most) {
   return overflow ? kHuge : number > most ? -1 : number;
 }
 
-// No kernel calls, as permute is none. They answer None for arguments that are left to Python.
+// These call no kernel. They return None for arguments that are left to Python.
 
 py::object next_permutation(PyObject*, PyObject* const* a, Py_ssize_t) {  // generator or None, n
   const int64_t n = whole_below(a[1], UINT32_MAX);

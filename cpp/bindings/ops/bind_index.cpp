@@ -279,8 +279,8 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
   return {std::move(dx), std::move(dsrc)};
 }
 
-// True if low <= x <= high everywhere, with `above` low < x. What raises an error depending on the values of
-// an array asks this, so that a captured step asks it again.
+// True if low <= x <= high everywhere, with `above` low < x. Functions that raise an error depending on
+// values of an array call this, so that a captured step repeats the check.
 bool inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
   if (x.dtype() == DType::float32 || x.dtype() == DType::float64)
     return floats_are_inside(x, low, high, above);

@@ -14,7 +14,8 @@ int64_t integer(const ConvOp& op, const Arg& arg, int64_t least) {
   return v;
 }
 
-// 'valid' is none; 'same' keeps the size: where it is uneven, the larger part comes after, as in PyTorch.
+// 'valid': no padding. 'same': y has the size of x; of an odd padding the larger part comes after x, as in
+// PyTorch.
 void read_padding_name(const ConvOp& op, const Name& mode, const Input& w, ConvArguments* a) {
   if (mode.text != "same" && mode.text != "valid") mode.fail("'same', 'valid', ", op.sizes());
   const bool same = mode.text == "same";

@@ -13,7 +13,7 @@ void require_rows(const Input& index, int64_t rows);
 void require_places(const Input& index, int64_t length, bool from_0 = false);
 
 // True if low <= x <= high everywhere (above: low < x); NaN is not inside. The caller raises the error, also
-// while it is recorded: a replay that finds another answer than true ends there, and the step runs eagerly.
+// while it is recorded: a replay in which the result is false ends there, and the step runs eagerly.
 bool are_inside(const Input& integers, int64_t low, int64_t high);
 bool floats_are_inside(const Input& x, double low, double high, bool above = false);
 

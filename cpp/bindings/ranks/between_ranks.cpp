@@ -1,4 +1,4 @@
-// What ranks do between the programs of a batch's parts and that of the update: they add their gradients.
+// The sum of the gradients over the ranks, between the programs of a batch's parts and that of the update.
 #include <cmath>
 #include <optional>
 
@@ -23,7 +23,7 @@ class BetweenRanks final : public Between {
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
     ranks_ = &Given<RankSum>::of(sum.ptr());
-    milliseconds = 250;  // in the end the optimizer's state goes round
+    milliseconds = 250;  // at the end the optimizer's state is exchanged
   }
 
   void begin(const Program& last) override {

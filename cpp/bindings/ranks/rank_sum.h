@@ -9,8 +9,8 @@
 namespace ranvier::bind {
 
 // Each process (rank) copies its terms to its row, and adds those of all. Every element is added along one
-// binary tree: neighbours, then neighbouring pairs ... A rank meets the others by numbers in a cache line of
-// its own, each the number of sums for which it has done something: no rank waits for a message.
+// binary tree: neighbours, then neighbouring pairs ... Ranks synchronize through counters, each rank in a
+// cache line of its own: how many sums it has reached in each phase. No messages are sent.
 class RankSum {
  public:
   // values: (n), of this rank; rows: (ranks, n), shared; marks: (ranks, 8) int64, shared, zeros at first.
@@ -20,14 +20,15 @@ class RankSum {
 
   // The values become the sum over all ranks. False where an exception of `wait` is set; without the GIL.
   bool add() { return add(false); }
-  // says: see agreed(). With a `head`, the first `head` values only; of the others each rank makes the sums
-  // of those that are its own, by sum(), makes something of them, and gives it by give(). Then follows
-  // take().
+  // says: see agreed(). With a `head`, the first `head` values only. Of the others each rank owns a part:
+  // it computes their sums by sum(), uses them, and publishes a result by give(); then take() reads the
+  // results of all ranks.
   bool add(bool says, int64_t head = -1);
   void sum(int64_t begin, int64_t end) { sum(begin, end, false); }
   // Copies n numbers to the rank's row, as its element `at` and those after it.
   void give(int64_t at, int64_t n, const float* data);
-  // copy(rank): calls move() for what a rank has given. It is called for the others, once they have.
+  // copy(rank): calls move() for the result of a rank. It is called for each other rank as soon as that has
+  // called give().
   bool take(const std::function<void(int64_t rank)>& copy);
   // The same after copy() of the rank itself, in place of give(). begins: it is an exchange of its own, and
   // not the end of such an add().

@@ -1,4 +1,4 @@
-// An update of which each rank of a host makes a part: that of the elements whose gradients it sums.
+// An update that the ranks of a host divide: each updates the elements whose gradients it sums.
 #pragma once
 #include <vector>
 
@@ -9,8 +9,8 @@
 
 namespace ranvier::bind {
 
-// The weights go round after each update. The state does after the last one: until then a rank has only that
-// of its own elements. An element is updated as in the whole update, so the bits stay.
+// The weights are exchanged after each update, the optimizer's state after the last one: until then a rank
+// has the state of its own elements only. An element is updated as in the whole update, so the bits stay.
 class RankUpdate {
  public:
   // Both must outlive it, and their arrays stay where they are.
@@ -28,8 +28,8 @@ class RankUpdate {
  private:
   using Step = OptimizerStep<float>;
   using Segment = OptimizerSegment<float>;
-  // does(step, segment) for each parameter, as long as it is true. False also where there is another
-  // instruction than steps of an optimizer.
+  // Calls does(step, segment) for each parameter until it returns false. Returns false then, and if an
+  // instruction is not an optimizer step.
   template <class Does>
   bool each(Does does) const;
   bool fits(const Segment& segment);
@@ -46,7 +46,7 @@ class RankUpdate {
   const std::vector<Instruction>& all_;
   Step one_ = {};   // the step of one segment
   int64_t head_;    // this many values before the first gradient, which every rank needs
-  int states_ = 0;  // a bit for each array of state that goes round
+  int states_ = 0;  // a bit for each array of state that is exchanged
   bool pays_;
 };
 

@@ -19,7 +19,7 @@ namespace {
 // one thread.
 constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
 
-// Empties something of the program's, whose memory the next call has again. It lives within a Turn.
+// Clears a container of the program, which keeps its memory for the next call. Used within a Turn.
 template <class T>
 struct Emptied {
   T& value;
@@ -27,7 +27,7 @@ struct Emptied {
 };
 
 std::mutex g_mutex;                  // guards the set; held while a process forks
-std::set<ArrayProgram*> g_programs;  // all that live: a forked child resets their locks
+std::set<ArrayProgram*> g_programs;  // all programs: a forked child resets their locks
 
 }  // namespace
 

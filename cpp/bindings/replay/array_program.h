@@ -74,7 +74,7 @@ struct WatchedTensor {
   int64_t changes;  // when last looked at
 };
 
-// What programs of one form have alike.
+// Settings that all programs of one form have in common.
 struct ProgramSettings {
   int runs = 0;     // those that were measured
   int outputs = 0;  // blocks of memory that the results are in
@@ -142,7 +142,8 @@ class ArrayProgram {
   static void set_up();  // once, while the module loads
 
  private:
-  // While one lives, other threads wait for theirs, without the GIL. RuntimeError where this thread has one.
+  // A lock on the program. While one exists, other threads wait for theirs, without the GIL. RuntimeError if
+  // this thread has one already.
   class Turn {
    public:
     explicit Turn(ArrayProgram& program);
@@ -164,7 +165,7 @@ class ArrayProgram {
   // --- calls (array_program.cpp)
   bool holds();  // true if a replay does what the step would do
   bool read(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
-  // Reads a call; false where it is another one than the recorded one.
+  // Reads a call; false if it differs from the recorded one.
   bool fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
   bool meets(const Signature& call) const;
   bool writes_into(py::handle array) const;
@@ -196,7 +197,7 @@ class ArrayProgram {
   std::vector<ArrayArgument> arguments_;
   Guards guards_;
   std::vector<PyObject*> reached_;  // Tensors that guards hold
-  // What runs change and leave.
+  // State that runs change and leave.
   ProgramSettings settings_;
   std::vector<Gradient> gradients_;
   std::vector<MovableGradient> movable_;
@@ -205,7 +206,7 @@ class ArrayProgram {
   std::vector<std::pair<py::list, py::object>> changed_;      // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
   py::object renew_;  // see set_call()
-  // What it keeps from being freed.
+  // Owners of memory that the program uses, kept from being freed.
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;

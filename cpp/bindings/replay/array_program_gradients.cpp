@@ -1,5 +1,4 @@
-// What a replay leaves: arrays of results; in Tensors gradients, which the caller may keep, and counts of
-// changes.
+// The results of a replay: arrays; gradients in Tensors, which the caller may keep; and counts of changes.
 #include <algorithm>
 
 #include "bindings/binder/define.h"
@@ -46,7 +45,7 @@ void ArrayProgram::set_gradients() const {
   for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), tensor_slots().grad, g.tensor.ptr());
 }
 
-// What the caller has kept of the last run keeps its values: the next run writes elsewhere.
+// Gradients of the last run that the caller has kept keep their values: the next run writes elsewhere.
 void ArrayProgram::release_held_gradients() {
   for (Gradient& g : gradients_)
     if (g.kept >= 0 && g.is_held()) renew(g);

@@ -28,7 +28,7 @@ struct ArrayLayout {
   bool fits(py::handle array) const;  // its strides matter where a dimension has several elements
 };
 
-// What a HostCall of the core calls in Python, and the arrays that it gets.
+// The Python function that a HostCall of the core calls, and the arrays that it gets.
 struct HostSite {
   py::object callable;  // gives a tuple of arrays, or None where an exception was raised
   std::vector<ArrayLayout> arrays;
@@ -81,7 +81,7 @@ class ArrayRecording : public Recording {
     return records.size();
   }
 
-  // What a program takes over: pinned blocks, and the owners of other memory.
+  // Handed over to a program: pinned blocks, and the owners of other memory.
   std::vector<Pin> take_pins(const std::vector<int>& kept);
   std::vector<py::object> take_owners() { return std::move(owners_); }
   std::vector<std::unique_ptr<HostSite>> take_sites() { return std::move(sites_); }

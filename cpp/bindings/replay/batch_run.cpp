@@ -103,8 +103,8 @@ class BatchRun {
     py::tuple programs;  // any of these
     py::tuple arguments;
     py::dict keywords;
-    int64_t begin, end;  // of the rows of a batch
-    // What is found of them:
+    int64_t begin, end;  // the rows of a batch: [begin, end)
+    // Found from them:
     ArrayProgram* program = nullptr;
     py::object number = {};  // among `programs`
     std::vector<BatchSource> sources = {};
@@ -120,13 +120,13 @@ class BatchRun {
   bool run_one(const Call& call) const;
   bool stays(int64_t done);
   int64_t stride(int output) const;
-  char* place(int output) const;  // of this batch
+  char* place(int output) const;  // the address of this batch's part of an output
   double number();
   py::object results() const;
   ArrayProgram& last() const { return *calls_.back().program; }
 
   std::vector<Call> calls_;
-  std::deque<ArrayProgram::Turn> turns_;  // of all programs
+  std::deque<ArrayProgram::Turn> turns_;  // a turn of each program
   const py::object batches_, order_;
   int64_t size_, first_, count_;
   bool entries_;  // whether an array may have an entry for each batch
@@ -199,7 +199,7 @@ bool BatchRun::find(Call& call) const {
   return false;
 }
 
-// Whether a batch may follow another: what a run leaves is for Python, or for the last program.
+// True if a batch may follow another: a run leaves nothing that Python has to handle first.
 bool BatchRun::may_repeat(const ArrayProgram& program, bool last) const {
   if (program.checks_left == 0) return false;
   if (!last) return program.settings_.results.empty() && program.movable_.empty();
@@ -211,7 +211,7 @@ bool BatchRun::may_repeat(const ArrayProgram& program, bool last) const {
   });
 }
 
-// Whether a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
+// True if a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
 bool BatchRun::find_sources(Call& call) const {
   const ArrayProgram& program = *call.program;
   Signature given;
@@ -259,7 +259,7 @@ void BatchRun::make_results() {
   if (between_) numbers_.reserve(2 * count_);  // what needs memory comes before a run
 }
 
-// From the output of one batch to that of the next: each has cache lines of its own.
+// The distance between the outputs of two batches in bytes: each begins a new cache line.
 int64_t BatchRun::stride(int output) const {
   return (static_cast<int64_t>(last().program_->output_bytes(output)) + kLine - 1) / kLine * kLine;
 }
@@ -272,7 +272,7 @@ void BatchRun::run_all() {
   const Team team(last().settings_.team);
   const auto run_last = [this] { return run_one(calls_.back()); };
   began_ = Clock::now();
-  int64_t least = 0;  // so many batches have been promised
+  int64_t least = 0;  // how many batches have been agreed on
   for (bool go = true; go && done_ < count_;) {
     for (size_t i = 0; i + 1 < calls_.size(); ++i)
       if (!run_one(calls_[i])) return;
@@ -300,7 +300,7 @@ bool BatchRun::run_one(const Call& call) const {
   return call.program->run();
 }
 
-// Whether another batch may follow the first `done`.
+// True if another batch may follow the first `done`.
 bool BatchRun::stays(int64_t done) {
   if (any(calls_, [](const Call& call) { return !call.program->program_->is_measured(); })) return false;
   if (done < looked_at_) return true;
@@ -309,7 +309,7 @@ bool BatchRun::stays(int64_t done) {
   return taken < std::chrono::milliseconds(between_ ? between_->milliseconds : kReturn);
 }
 
-// What is not finite if a number of this batch is not. Notes those of `between`.
+// A number that is not finite if a number of this batch is not. Notes those of `between`.
 double BatchRun::number() {
   double sum = 0;
   if (between_) {

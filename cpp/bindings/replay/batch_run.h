@@ -7,7 +7,7 @@
 
 namespace ranvier::bind {
 
-// What happens on each batch before the last program runs, such as a sum over other processes, and how that
+// Work on each batch before the last program runs, such as a sum over other processes; it also says how that
 // program runs then. Python gives it as a `_core.Between`. All but begin() is called without the GIL.
 class Between {
  public:
@@ -20,8 +20,8 @@ class Between {
   virtual bool finish(const Team& team, const std::function<bool()>& run) = 0;
 
   int64_t milliseconds = 50;  // after which no further batch begins
-  // Of the last meet(): what Python gets of the batch, where no other follows if the first is not finite; and
-  // whether two more batches follow in any case.
+  // Results of the last meet(): the numbers that Python gets for the batch, where no other batch follows if
+  // the first is not finite; and true if two more batches follow in any case.
   double numbers[2] = {};
   bool agreed = false;
 };

@@ -1,10 +1,11 @@
-// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled.py), which calls them.
+// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled_function.py), which
+// calls them.
 //
-// A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
-// replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
-// it: nothing is observed, no other has the object's lock, and the program itself (ArrayProgram::call) finds
-// that its guards hold and that the arguments fit. Or `_call` lets the object rest: this many calls then go
-// straight to the function. Any other call is again one of `_call`.
+// A call usually runs the Python method `_call`. This may arm the object with the program that it has just
+// replayed. The next call then replays this program without Python, if `_call` would do so too: nothing is
+// observed, no other has the object's lock, and the program itself (ArrayProgram::call) finds
+// that its guards hold and that the arguments fit. Or `_call` lets the object rest: a number of calls then
+// go straight to the function. All other calls run `_call`.
 #include "bindings/replay/compiled_call.h"
 
 #include <utility>

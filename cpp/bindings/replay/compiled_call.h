@@ -1,4 +1,4 @@
-// What calls of modules ask of compiled functions.
+// The interface of compiled functions that calls of modules use.
 #pragma once
 #include <Python.h>
 

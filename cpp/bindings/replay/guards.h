@@ -16,8 +16,8 @@ inline bool is_alone() {
   return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
 }
 
-// What Python objects hold, read so that another thread may replace it meanwhile: where Python has no GIL,
-// each is a new reference. With a GIL they are borrowed, which takes less time.
+// A reference read from a Python object, safe if another thread replaces it meanwhile: where Python has no
+// GIL, each is a new reference. With a GIL they are borrowed, which takes less time.
 #ifdef Py_GIL_DISABLED
 using Held = pybind11::object;
 constexpr int kHeldReferences = 1;  // references that a Held has
@@ -81,9 +81,9 @@ inline void set_slot(PyObject* owner, int64_t offset, PyObject* value) {
 
 namespace py = pybind11;
 
-// In the order of `GuardKind` in python/ranvier/compile/kinds.py.
+// In the order of `GuardKind` in python/ranvier/compile/capturable.py.
 enum class GuardKind : int64_t {
-  items,      // of owner, a dict, the keys in expected have these values: (key, value ...);
+  items,      // owner, a dict, has these values at the keys in expected: (key, value ...);
               // NotImplemented: there is no such key
   slot,       // owner.key, a member of a class with __slots__, is expected
   attribute,  // owner.key is expected
@@ -91,7 +91,7 @@ enum class GuardKind : int64_t {
   list,       // owner, a list, has the items of expected, a tuple
   dict,   // owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
   type,   // the class of owner is expected
-  names,  // of owner, a class, the names in expected, have these values: (name, value ...);
+  names,  // owner, a class, has these values under the names in expected: (name, value ...);
           // NotImplemented: the class has no such name
   function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
   gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers
@@ -126,8 +126,8 @@ class Guards {
     size_t begin, end;
     uint64_t version;
   };
-  // A pointer that stays where it is while the guard's owner lives. Where each points to what it did, the
-  // guards that stand on pointers hold.
+  // A pointer at a place that is valid while the guard's owner exists. If each points to the same object as
+  // before, the guards on pointers hold.
   struct Pointer {
     PyObject* const* place;
     PyObject* expected;
@@ -144,9 +144,9 @@ class Guards {
 // True if it has a gradient in the layout of the leaf, in memory that nothing else refers to.
 bool has_gradient(PyObject* leaf);
 
-// What a plain value is compared by, in guards and in signatures, beside its class: a number by its bits, so
+// The key by which guards and signatures compare a plain value, beside its class: a number by its bits, so
 // that 0.0 and -0.0 are two and NaN is equal to itself; strings, bytes, larger integers, complex numbers and
-// NumPy's scalars by their hash (or 0), and then in full. All other objects are none.
+// NumPy's scalars by their hash (or 0), and then in full. Other objects are no plain values.
 struct PlainValue {
   enum Kind { none, number, object } kind;
   int64_t what;

@@ -28,7 +28,7 @@ std::vector<char*> addresses(const std::vector<Block>& blocks) {
   return found;
 }
 
-// True if a program can read the array where it lies: exactly NumPy's class, aligned, in native byte order.
+// True if a program can read the array in place: exactly NumPy's class, aligned, in native byte order.
 bool is_usable(py::handle array) {
   return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(as_array(array));
 }

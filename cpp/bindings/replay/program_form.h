@@ -1,9 +1,10 @@
 // ProgramForm: a checked program without its memory.
 //
-// Networks that are alike, as those of a cross-validation, have programs that differ in addresses alone. A
-// form has what they have in common, and the layout of each array that outlives a run: parameters, the
-// optimizer's state, gradients. Python gives these arrays in an order that is the same for all steps of the
-// form (python/ranvier/compile/shared.py). `bound` makes a program of the form for another step.
+// Networks of the same form, such as those of a cross-validation, have programs that differ only in
+// addresses. A ProgramForm has their common part, and the layout of each array that outlives a run:
+// parameters, the optimizer's state, gradients. Python gives these arrays in an order that is the same for
+// all steps of the form (python/ranvier/compile/shared_programs.py). `bound` makes a program of the form for
+// another step.
 #pragma once
 #include <memory>
 #include <mutex>

@@ -22,7 +22,7 @@ namespace ranvier::bind {
 namespace {
 
 constexpr Py_ssize_t kMostItems = 256;  // the most items of a container; each call looks at all of them
-constexpr int kDeepest = 500;           // the most containers that lie in one another
+constexpr int kDeepest = 500;           // the deepest nesting of containers
 constexpr size_t kMostParts = 1 << 16;
 
 PyTypeObject* g_memmap;
@@ -58,8 +58,9 @@ bool keeps_strides(PyArrayObject* a) {
   return last - first <= 64 * PyArray_NBYTES(a) + (1 << 24);
 }
 
-// The arrays, of which those that share memory become one of bytes: see Signature::complete(). It stands in
-// the place of the first of them. places: gets (number of that array, first byte) for each, if any share.
+// The arrays, where those that share memory are replaced by one array of bytes, at the place of the first
+// of them: see Signature::complete(). places: gets (number of that array, first byte) for each, if any
+// share.
 std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vector<int64_t>& places) {
   struct Range {
     char *first, *last;

@@ -17,7 +17,7 @@ namespace py = pybind11;
 using KernelSettings = std::array<int64_t, 9>;
 KernelSettings kernel_settings();
 
-// What may differ in each call is an array: one of NumPy, or a Tensor that has no gradient, requires none,
+// Arrays may differ in each call: a NumPy array, or a Tensor that has no gradient, requires none,
 // and has no attributes. All else is compared: plain values by what they are, other objects by identity.
 class Signature {
  public:
@@ -46,9 +46,9 @@ class Signature {
     enum Kind {
       argument,  // what follows is another argument; 1: the name of a keyword is first
       array,     // its type of elements
-      extent,    // of this array: a size, then a stride
+      extent,    // for each dimension of this array: its size, then its stride
       again,     // an array that came before: which one
-      items,     // of a tuple, named tuple, list or dict: this many follow
+      items,     // a tuple, named tuple, list or dict: this many items follow
       number,    // its bits
       value,     // its hash; it is the next one of values_
       object     // its address

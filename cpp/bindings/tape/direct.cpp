@@ -1,6 +1,6 @@
 // The ops of by_kernel() and into() (tape/function.py): one kernel on the arrays of their Tensors, which
-// gives the result or writes it to the first one. untaped.cpp calls them, and Python where they give no
-// answer.
+// gives the result or writes it to the first one. untaped.cpp calls them, and calls Python if they do not
+// support the call.
 #include <algorithm>
 
 #include "bindings/tape/untaped.h"
@@ -21,7 +21,7 @@ class Passed {
  public:
   static constexpr size_t kMost = 10;
 
-  // False: a Tensor needs a gradient, or the call is none of a kernel on Tensors.
+  // False: a Tensor needs a gradient, or an argument is not supported.
   bool add(PyObject* argument) {
     if (count_ == kMost) return false;
     PyObject* array = nullptr;
@@ -80,7 +80,7 @@ class Passed {
   py::object arguments_[kMost];
 };
 
-// What a kernel returns, an array or several, as Tensors.
+// The results of a kernel, one array or several, as Tensors.
 py::object as_tensors(const py::object& y, PyObject* result) {
   if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
   const auto tensor = [&](size_t i) { return new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr(); };
@@ -134,7 +134,7 @@ PyObject* base_of(const Held& view) {
                                                                         : nullptr;
 }
 
-// Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
+// True if the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
 // the Tensor that it is a view of, and it is no array that the caller lent.
 bool is_free(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
@@ -154,7 +154,7 @@ bool is_free(PyObject* tensor) {
   return base && PyObject_TypeCheck(base, tensor_class()) && !records(base);
 }
 
-// Whether a Tensor is a view of one that requires gradients, so that a change gives it a new history.
+// True if a Tensor is a view of one that requires gradients, so that a change gives it a new history.
 bool follows_gradients(PyObject* tensor) {
   const Held view = slot_of(tensor, tensor_slots().view);
   if (!view || view.is_none()) return false;

@@ -1,5 +1,6 @@
-// `__torch_function__`: who is asked about a call, in which order, and Tensor's own answer. What is rare is
-// in python/ranvier/torch/dispatch.py: modes, results of several parts, the error where nobody has an answer.
+// `__torch_function__`: which arguments' methods are called, in which order, and Tensor's own method. Rare
+// cases are in python/ranvier/torch/dispatch.py: modes, results of several parts, the error if every method
+// returns NotImplemented.
 #include "bindings/tape/dispatch.h"
 
 #include <algorithm>
@@ -23,10 +24,10 @@ PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names
 
 namespace {
 
-thread_local long t_off;                // 1: no classes are asked; 2: no modes either
+thread_local long t_off;                // 1: no class's method is called; 2: no mode's either
 thread_local long t_modes;              // how many modes are entered
-PyObject *g_ask, *g_as_class;           // Python's functions: ask modes, or raise; give results their class
-PyObject *g_hook, *g_silent;            // "__torch_function__", and that of classes that are not asked
+PyObject *g_ask, *g_as_class;           // Python's functions: call modes, or raise; give results their class
+PyObject *g_hook, *g_silent;            // "__torch_function__", and the one that disables it for a class
 PyObject* g_as_they_are;                // the functions whose results keep their class
 using Values = std::vector<PyObject*>;  // borrowed
 
@@ -59,7 +60,8 @@ py::object tuple_of(const Values& values) {
   return new_tuple(values.size(), [&](size_t i) { return Py_NewRef(values[i]); });
 }
 
-// The answer of the first argument that has one; where a mode is asked, or nobody has one, Python's.
+// The result of the first argument's `__torch_function__` that returns one; Python's function makes the call
+// if a mode is active or none returns one.
 py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names,
                      bool is_operator) {
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
@@ -196,7 +198,7 @@ PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObje
   PyObject* const y =
       detail::guarded([&] { return answer_to(func, given, count, names, is_operator).release().ptr(); });
   if (y || !is_operator || !PyErr_ExceptionMatches(PyExc_TypeError)) return y;
-  PyErr_Clear();  // Python asks the other operand
+  PyErr_Clear();  // Python then tries the other operand
   return Py_NewRef(Py_NotImplemented);
 }
 

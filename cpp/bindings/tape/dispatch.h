@@ -24,8 +24,8 @@ struct PackedCall {
   PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names);
   py::object args, settings;
 };
-// The result of a call for which modes, or arguments, are asked first; null: Python's error. is_operator:
-// Python asks the other operand.
+// The result of a call, after the `__torch_function__` of modes and arguments; null: a Python error.
+// is_operator: returns NotImplemented instead of a TypeError.
 PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names, bool is_operator);
 
 void register_dispatch(Module m);

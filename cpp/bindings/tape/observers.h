@@ -16,8 +16,8 @@ extern __thread int t_observers;
 #endif
 extern std::atomic<int> g_observers;
 inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; }
-// True if this thread's Functions are followed: every operation is then a call of Function.apply, which asks
-// Python.
+// True if this thread's Functions are followed: every operation then goes through Function.apply, which
+// calls Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 
 PyObject* observed_apply();  // Python's function for a call of a Function that observers follow

@@ -1,6 +1,6 @@
-// Functions and attributes of Tensors as programs for PyTorch see them: they ask an argument's
+// Functions and attributes of Tensors as programs for PyTorch see them: they call an argument's
 // `__torch_function__`, and the TorchFunctionModes, before they compute (dispatch.cpp).
-// python/ranvier/torch/dispatch.py makes them, and knows what a failed call may mean.
+// python/ranvier/torch/dispatch.py makes them, and explains failed calls.
 #include "bindings/tape/public_function.h"
 
 #include "bindings/binder/define.h"

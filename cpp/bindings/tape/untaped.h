@@ -1,4 +1,4 @@
-// What the calls of untaped.cpp and untaped_reduce.cpp share: operands, dtypes, and NumPy's inner loops.
+// Shared by the calls of untaped.cpp and untaped_reduce.cpp: operands, dtypes, and NumPy's inner loops.
 #pragma once
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
@@ -49,14 +49,15 @@ inline const Known& known(int type) {
 inline bool is_known(int type) { return known(type).rank >= 0; }
 inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // whether NumPy has loops for it
 
-// A function of Python, and what answers its simple calls: a class for each kind of op. It lives as long as
-// the process.
+// A Python function and the core's implementation of its simple calls: a class for each kind of op. Never
+// freed.
 struct Op {
   virtual ~Op() = default;
-  // Empty: Python computes it. names: of the last arguments, as in a vectorcall; null: none.
+  // The result; empty if Python has to compute it. names: of the last arguments, as in a vectorcall; null:
+  // none.
   virtual py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const = 0;
 
-  PyObject* in_python = nullptr;  // computes what is not answered here
+  PyObject* in_python = nullptr;  // computes the calls that answer() does not
   PyObject* name = nullptr;       // that its errors get, or null: they have it
   PyObject* kernel = nullptr;     // on arrays, or null
 };
@@ -94,7 +95,7 @@ NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::han
 // node.apply(inputs ...): all of them, one after another.
 py::object applied(PyObject* const* node_and_inputs, size_t count);
 py::object in_type(const py::object& array, int type);
-// What a kernel returns for these arguments, as a Tensor.
+// Calls a kernel with these arguments and returns its result as a Tensor.
 py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_t count);
 
 // An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.

@@ -1,4 +1,4 @@
-// Makes Tensors from arrays, and binds the attributes and methods of Tensor that the core answers.
+// Makes Tensors from arrays, and binds the attributes and methods of Tensor that the core implements.
 #include "bindings/tensors/tensors.h"
 
 #include <structmember.h>

@@ -19,8 +19,8 @@ int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
 bool has_attributes(PyObject* tensor);  // true if the user has set attributes: they may hide methods
-// Takes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs look at
-// each object that lives and become more frequent with their number.
+// Removes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs visit
+// every object and become more frequent with their number.
 inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
 // Shared by all Tensors of one memory: the list Tensor._cell (tensors/views.py): the places in it, and
 // flags.

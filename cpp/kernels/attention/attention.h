@@ -101,7 +101,8 @@ struct AttentionBlock {
   // Whole vectors of what each query has so far: its largest score, the sum of exp(score - top), and what
   // that was multiplied by for this block.
   T *top, *sum, *factor;
-  int64_t fast = 0;  // so many keys, whole vectors, take the exp of PyTorch's kernel of halves
+  // For this many keys, a multiple of the lanes, exp is computed as in PyTorch's kernel for halves.
+  int64_t fast = 0;
 };
 
 // y[i][j] = x[i][j] factor[i], or factor[j], of which whole vectors are readable.

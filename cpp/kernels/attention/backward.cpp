@@ -28,9 +28,10 @@ struct Parts : AttentionParts {
   bool from_outside;  // adds to what is in dk and dv
 };
 
+// Memory of one thread for the largest block.
 template <class T>
-struct Buffers {
-  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
+struct BlockMemory {
+  BlockMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
     rows = parts.most_rows();
     scores = carver.take<T>(parts.group * rows * parts.s);
     dy = carver.take<T>(parts.group * rows * parts.d);
@@ -44,7 +45,7 @@ struct Buffers {
 
 template <class T>
 struct Block : AttentionPart {
-  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t part,
+  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers, int64_t part,
         int64_t block)
       : AttentionPart(parts, call.settings, part, block),
         call(call),
@@ -53,7 +54,7 @@ struct Block : AttentionPart {
         added(call.adds || block < parts.blocks - 1) {}
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
-  const Buffers<T>& buffers;
+  const BlockMemory<T>& buffers;
   bool added;  // true if results are added to what is in dk and dv
 
   template <class U>
@@ -111,7 +112,7 @@ struct Block : AttentionPart {
 
 // The last block, which sees the most keys, comes first.
 template <class T>
-void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers,
+void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers,
               int64_t part, const OpenTeam& crew) {
   for (int64_t block = parts.blocks - 1; block >= 0; --block) {
     if (crew.size() == 1 && interrupted(crew)) return;  // others would wait at a barrier
@@ -123,7 +124,7 @@ void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Buf
 template <class T>
 size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
   Carver carver(nullptr);
-  const Buffers<T> none(parts, 0, carver);
+  const BlockMemory<T> none(parts, 0, carver);
   size_t most = 0;
   for (int64_t part : {int64_t{0}, parts.groups - 1})
     for (int64_t block = parts.blocks - 1; block >= 0; --block) {
@@ -142,7 +143,7 @@ size_t AttentionBackward<T>::workspace_bytes(int threads) const {
   const bool alone = parts.count() >= threads;
   const size_t scratch = scratch_bytes(*this, parts, alone ? 1 : threads);
   Carver carver(nullptr);
-  for (int i = 0; i < (alone ? threads : 1); ++i) Buffers<T>(parts, scratch, carver);
+  for (int i = 0; i < (alone ? threads : 1); ++i) BlockMemory<T>(parts, scratch, carver);
   return carver.used();
 }
 
@@ -156,8 +157,8 @@ void AttentionBackward<T>::run(const Team& team, void* workspace) const {
   const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
   team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {
     Carver carver(workspace);
-    for (int i = 0; alone && i < team.index(); ++i) Buffers<T>(parts, scratch, carver);
-    const Buffers<T> own(parts, scratch, carver);
+    for (int i = 0; alone && i < team.index(); ++i) BlockMemory<T>(parts, scratch, carver);
+    const BlockMemory<T> own(parts, scratch, carver);
     if (!alone) {
       for (int64_t i = 0; i < parts.count(); ++i) run_part(*this, parts, own, i, team);
       return;

@@ -39,8 +39,8 @@ struct Parts : AttentionParts {
 
 // Memory of one thread for the largest part.
 template <class T>
-struct Buffers {
-  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
+struct PartMemory {
+  PartMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
       : stored(parts.group, parts.stored ? parts.most_rows() : 0, parts.stored ? parts.keys : 0, parts.e,
                parts.d, carver) {
     rows = parts.most_rows(), lines = round_up(rows, kVector);
@@ -64,14 +64,14 @@ struct Buffers {
 // first.
 template <class T>
 struct Part : AttentionPart {
-  Part(const AttentionForward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t index)
+  Part(const AttentionForward<T>& call, const Parts<T>& parts, const PartMemory<T>& buffers, int64_t index)
       : AttentionPart(parts, call.settings, index / parts.blocks, parts.blocks - 1 - index % parts.blocks),
         call(call),
         parts(parts),
         buffers(buffers) {}
   const AttentionForward<T>& call;
   const Parts<T>& parts;
-  const Buffers<T>& buffers;
+  const PartMemory<T>& buffers;
 
   // Rows of a buffer are as far apart in all parts: a product's bits depend on whether its columns are
   // contiguous.
@@ -268,12 +268,12 @@ struct Part : AttentionPart {
   }
 };
 
-// What the products of any part need. Groups and blocks but the last are alike, but for the keys that causal
-// ones see.
+// The largest workspace that the products of a part need. All groups and blocks but the last are alike,
+// except for the number of keys that causal ones see.
 template <class T>
 size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
   Carver carver(nullptr);
-  const Buffers<T> none(parts, 0, carver);
+  const PartMemory<T> none(parts, 0, carver);
   size_t most = 0;
   for (int64_t group = 0; group < parts.groups; group += std::max<int64_t>(parts.groups - 1, 1))
     for (int64_t block = 0; block < parts.blocks && (call.settings.is_causal || block < 2); ++block)
@@ -289,7 +289,7 @@ size_t AttentionForward<T>::workspace_bytes(int threads) const {
   if (parts.count() == 0) return 0;
   Carver carver(nullptr);
   const size_t scratch = scratch_bytes(*this, parts);
-  for (int i = 0; i < threads; ++i) Buffers<T>(parts, scratch, carver);
+  for (int i = 0; i < threads; ++i) PartMemory<T>(parts, scratch, carver);
   return carver.used();
 }
 
@@ -303,8 +303,8 @@ void AttentionForward<T>::run(const Team& team, void* workspace) const {
   const double cost = heads * parts.s * (scores + kNsPerRead * (parts.e + parts.d)) * (sizeof(T) / 4);
   team.region(parts.count() > 1 ? cost : 0, [&](const OpenTeam& team) {
     Carver carver(workspace);
-    for (int i = 0; i < team.index(); ++i) Buffers<T>(parts, scratch, carver);
-    const Buffers<T> own(parts, scratch, carver);
+    for (int i = 0; i < team.index(); ++i) PartMemory<T>(parts, scratch, carver);
+    const PartMemory<T> own(parts, scratch, carver);
     const OpenTeam alone = team.alone();
     for (Chunks c(team, parts.count(), Chunks::size(team, parts.count())); c.next();)
       for (int64_t i = c.begin; i < c.end && !interrupted(team); ++i)

@@ -65,7 +65,7 @@ struct Fill {
 //
 //   y[.., i, j] = x[.., i, j] where j - i <= diagonal (upper: >=), else 0. x of any strides; y is in C order.
 
-template <class T>  // as of Copy
+template <class T>  // T as in Copy
 struct Triangle {
   RANVIER_CALL("triangle", x, y);
   static constexpr bool finishes = true;

@@ -122,7 +122,7 @@ static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* 
   constexpr int L = lanes<T>;
   if constexpr (has_permute<T>)
     if (stride == 1 && n < L) {  // n vectors from one
-      ivec<T> source[L];         // of element e = j L + lane of these: e / n; the half is against rounding
+      ivec<T> source[L];         // for element e = j L + lane: e / n; the half guards against rounding
       for (int64_t j = 0; j < n; ++j)
         source[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
       for (; rows >= L; rows -= L, x += L)

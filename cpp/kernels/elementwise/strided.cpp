@@ -1,9 +1,12 @@
-// Element-wise calls on arrays that are not all in C order. Runs of elements are handed to the inner loop in
-// one of three ways (Loops::run):
+// Element-wise calls, y = f(x[0], ..., x[operands - 1]), on arrays that are not all in C order. All arrays
+// have the same shape, and strides of their own; stride 0 repeats an element. The inner loop f takes n
+// elements of each array, contiguous or one repeated. Loops::run chooses how it gets them:
 //
-//   rows    all arrays have step 1 or 0 along the innermost dimension: row by row, as they are stored
-//   strips  some operands are dense along another dimension: tiles of rows, with those operands transposed
-//   blocks  all others: operands are gathered into blocks in L1, and y is scattered from one
+//   rows    if all arrays have step 1 or 0 along the innermost dimension: row by row, in place
+//   strips  if the other operands are contiguous along one other dimension, as a transposed matrix: tiles of
+//           kTileRows x kTileColumns elements, in which those operands are transposed into buffers
+//   blocks  else: operands are copied (gathered) into blocks in L1, f runs on these, and its result is copied
+//           (scattered) to y
 #include <algorithm>
 #include <cstring>
 
@@ -16,15 +19,16 @@
 namespace ranvier::elementwise {
 namespace {
 
-constexpr int kArrays = kElementOperands + 1;  // the operands, then y
-constexpr int kY = kElementOperands;
+constexpr int kArrays = kElementOperands + 1;     // the operands, then y
+constexpr int kY = kElementOperands;              // the index of y
 constexpr int64_t kBlockBytes = 4096;             // bytes of each array in a block: all of them stay in L1
 constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
 constexpr int64_t kShortRow = 128;                // elements: shorter rows are joined to blocks
-constexpr int64_t kLeastGroup = 32;  // elements of a run and its repetitions: fewer are copied row by row
-// The tile where an operand is transposed: whole lines of cache in both directions, four in a row.
+constexpr int64_t kLeastGroup = 32;  // elements of a group (see Repeated); others are copied row by row
+// The tile of a transposed operand: whole cache lines in both directions, four of them in a row of floats.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
 
+// Copies n elements from src to dst; steps are in elements.
 template <class U>
 void copy_strided(int64_t n, const void* src, int64_t src_step, void* dst, int64_t dst_step) {
   const U* s = static_cast<const U*>(src);
@@ -39,7 +43,8 @@ __attribute__((noinline)) void copy_strided(int item, int64_t n, const void* src
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
 }
 
-// `rows` rows of n elements; row: from one row to the next, step: from one element to the next.
+// Copies `rows` rows of n elements from x to y. x_row, y_row: the distance of rows; x_step, y_step: of
+// elements.
 void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, int64_t x_step, char* y,
                int64_t y_row, int64_t y_step) {
   const bool even = x_step == 1 && y_step == 1;
@@ -52,7 +57,7 @@ void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, 
   for (; rows > 0; --rows, x += x_row * item, y += y_row * item) copy_strided(item, n, x, x_step, y, y_step);
 }
 
-// n copies of each of `count` elements, `step` apart; a little more is written.
+// to[i, j] = x[i * step] for i < count, j < n. Up to a vector is written beyond the end.
 void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step, char* to) {
   if (item == 4)
     return copy_kernels<float>().repeat_each(count, n, reinterpret_cast<const float*>(x), step,
@@ -64,8 +69,8 @@ void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step
     item == 1 ? static_cast<void>(std::fill_n(to, n, *x)) : copy_strided(item, n, x, 0, to, 1);
 }
 
-// One call: its arrays, operands first and then y, and the loop nest over them. In the functions k is the
-// number of an array, and `begin`, `end` are places in the order of the nest.
+// One call: its arrays, operands first and then y, and the loop nest over them. In the methods k is the index
+// of an array. begin, end: a range of elements, counted in the order of the nest (C order of its dimensions).
 struct Loops {
   Array arrays[kArrays];
   LoopNest<kArrays> nest;
@@ -92,7 +97,7 @@ struct Loops {
   const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
   char* y_at(int64_t offset) const { return const_cast<char*>(at(kY, offset)); }
 
-  // True if the inner loop can take array k as it is: its elements follow each other, or one is repeated.
+  // True if the inner loop can read a row of array k in place: it is contiguous, or one element is repeated.
   bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
 
   int64_t row_length() const { return nest.shape[nest.ndim - 1]; }
@@ -110,8 +115,8 @@ struct Loops {
     return true;
   }
 
-  // True if the inner loop takes all arrays as they are stored. Blocks of several rows are quicker where rows
-  // are short, or nothing has to be gathered but one repeated row.
+  // True if rows() can be used, and is faster than blocks(). Blocks of several rows are faster if rows are
+  // short, or if nothing has to be gathered except one repeated row.
   bool direct() const {
     for (int k = 0; k < operands; ++k)
       if (!moves_evenly(k)) return false;
@@ -121,8 +126,8 @@ struct Loops {
     return row_length() >= kShortRow && !repeats;
   }
 
-  // The dimension along which those operands are dense that are not dense along the innermost one; -1 where
-  // there is none.
+  // The dimension for strips(): the operands that are not contiguous along the innermost dimension are
+  // contiguous along this one. -1 if there is none.
   int transposed_along() const {
     int along = -1;
     if (inner_step(kY) != 1) return -1;
@@ -136,7 +141,7 @@ struct Loops {
     return along;
   }
 
-  // See the head of the file.
+  // Runs the inner loop on elements [begin, end), row by row, in place.
   void rows(int64_t begin, int64_t end) const {
     ElementRow r = new_row();
     for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
@@ -149,8 +154,9 @@ struct Loops {
     });
   }
 
-  // Blocks of at most kBlockBytes for an array: strided arrays are gathered, and y scattered. An array that
-  // is dense over the whole nest is used in place, and one that repeats the same row is gathered once.
+  // Runs the inner loop on elements [begin, end) in blocks of at most kBlockBytes of each array: strided
+  // operands are gathered, and y is scattered. An array that is dense over the whole nest is used in place;
+  // an operand that repeats the same row is gathered once (kept).
   void blocks(int64_t begin, int64_t end) const {
     alignas(64) char block[kArrays][kBlockRoom];
     const int64_t most = kBlockBytes / largest_item(), row = row_length();
@@ -186,7 +192,8 @@ struct Loops {
     }
   }
 
-  // The same for one operand; elements that the outermost dimensions repeat are read once.
+  // Copies elements [begin, end) of operand k to `to`. If the outermost dimensions have stride 0, the
+  // elements repeat with a period: one period is gathered, and then copied.
   void gather_once(int k, int64_t begin, int64_t end, char* to) const {
     const int item = arrays[k].item;
     const int64_t n = end - begin;
@@ -200,6 +207,7 @@ struct Loops {
       std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
   }
 
+  // Copies elements [begin, end) of operand k to `to`, row by row.
   void gather_rows(int k, int64_t begin, int64_t end, char* to) const {
     const int item = arrays[k].item;
     each_rows(k, begin, end, [&](int64_t rows, int64_t n, int64_t offset, int64_t row, int64_t done) {
@@ -208,8 +216,9 @@ struct Loops {
     });
   }
 
-  // f(rows, n, offset, row, done) for elements [begin, end) of array k: rows of n elements from `offset` on,
-  // `row` apart, after `done` others. All rows that are evenly apart in this array are together.
+  // Divides elements [begin, end) of array k into groups of rows at equal distances, and calls f(rows, n,
+  // offset, row, done) for each: `rows` rows of n elements, the first at `offset`, `row` apart; `done`
+  // elements were in earlier groups.
   template <class F>
   void each_rows(int k, int64_t begin, int64_t end, const F& f) const {
     const int64_t *strides = nest.strides[k], *shape = nest.shape, length = row_length();
@@ -228,11 +237,11 @@ struct Loops {
     }
   }
 
-  // An operand with stride 0 in a middle dimension, as a bias of channels: runs of elements at even
-  // distances, each of which is repeated before the next begins.
+  // The layout of an operand with stride 0 in a middle dimension, such as a bias for each channel: a run of
+  // elements at equal distances is repeated, which makes a group; then the next group begins.
   struct Repeated {
-    int64_t run, group;  // elements of a run; of a run with its repetitions
-    int outer;           // the dimensions before this one lead from group to group
+    int64_t run, group;  // elements of a run; of a group
+    int outer;           // dimensions [0, outer) count the groups
   };
   Repeated repeated_of(int k) const {
     const int64_t* strides = nest.strides[k];
@@ -244,7 +253,7 @@ struct Loops {
     return {run, group, d};
   }
 
-  // Copies elements [begin, end) of such an operand to `to`.
+  // Copies elements [begin, end) of such an operand k to `to`.
   void repeat_runs(int k, const Repeated& r, int64_t begin, int64_t end, char* to) const {
     for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
       const int64_t within = begin % r.group;
@@ -256,7 +265,8 @@ struct Loops {
     }
   }
 
-  // n elements of a run that is repeated, from its element `first` on: one run becomes two, four, ...
+  // Copies n elements of a repeated run, from its element `first` on: the run is copied once, then what is
+  // copied is doubled.
   void repeat_run(int k, int64_t offset, int64_t run, int64_t first, int64_t n, char* to) const {
     const int item = arrays[k].item;
     const int64_t step = inner_step(k), head = std::min(run - first, n), once = std::min(run, n);
@@ -274,8 +284,9 @@ struct Loops {
     });
   }
 
-  // `count` rows of the tile at `offsets`, columns [0, n): operands that are contiguous along `along` come
-  // through transposed blocks.
+  // Runs the inner loop on a tile: `count` rows (along dimension `along`) of n columns (along the innermost
+  // one), which begins at offsets[k] in array k. Operands that are contiguous along `along` are transposed
+  // into blocks (operand, row, column) first.
   template <class T>
   void tile(int along, int64_t count, int64_t n, const int64_t* offsets, T* blocks) const {
     const CopyKernels<T>& kernels = copy_kernels<T>();
@@ -298,7 +309,8 @@ struct Loops {
     }
   }
 
-  // Strips [begin, end) of kTileRows rows each, counted over the nest without the tiles' two dimensions.
+  // Runs the tiles of strips [begin, end). A strip has kTileRows rows along `along` and all columns; strips
+  // are counted through `outside`, the nest without these two dimensions.
   template <class T>
   void strips(int along, int64_t begin, int64_t end) const {
     alignas(64) T blocks[kElementOperands * kTileRows * kTileColumns];
@@ -318,6 +330,7 @@ struct Loops {
     }
   }
 
+  // The number of strips at one place of outside(along).
   int64_t strips_of(int along) const { return ceil_div(nest.shape[along], kTileRows); }
 
   // The nest without the two dimensions of the tiles.

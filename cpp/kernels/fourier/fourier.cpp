@@ -1,4 +1,5 @@
-// Computes the roots of unity, then transforms as many rows at a time as a vector has lanes: see fourier.h.
+// Computes the roots of unity, divides the rows among the threads, and transforms as many rows at a time as a
+// vector has lanes (fourier.h).
 #include "kernels/fourier/fourier.h"
 
 #include <algorithm>
@@ -11,16 +12,17 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kMostBytes = 64;  // the bytes of the longest vector
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = 64;      // roots: see fill_roots
 
+// roots: n complex numbers. rows: two buffers for each thread (a and b of FourierRows).
 template <class T>
-struct Memory {
+struct FourierWorkspace {
   T *roots, *rows;
   int64_t each;  // elements of a thread's rows
 };
 
 template <class T>
-Memory<T> carve(Carver& carver, int64_t n, int threads) {
+FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
   const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays
   const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
@@ -35,7 +37,8 @@ Root root(int64_t t, int64_t n) {
   return {std::cos(angle), std::sin(angle)};
 }
 
-// In blocks, with two sines for each block and the product of two roots for each element.
+// roots[t] = exp(-2 pi i t / n), in blocks of kBlock: sine and cosine are computed for the first root of each
+// block and for the roots of the first block; any other root is a product of two of these.
 template <class T>
 void fill_roots(const Team& team, int64_t n, T* roots) {
   const int64_t blocks = (n + kBlock - 1) / kBlock;
@@ -66,7 +69,7 @@ template <class T>
 void Fourier<T>::run(const Team& team, void* workspace) const {
   const auto& kernels = fourier_kernels<T>();
   Carver carver(workspace);
-  const Memory<T> memory = carve<T>(carver, n, team.threads());
+  const FourierWorkspace<T> memory = carve<T>(carver, n, team.threads());
   const bool real = kind == FourierKind::rfft;
   const int outer = x.ndim - (real ? 1 : 2);
   int64_t count = 1;

@@ -1,4 +1,8 @@
 // The transform of a vector of rows, compiled once for each ISA level.
+//
+// Buffers have the layout (point, re or im, lane): point t of all rows is a pair of vectors. fft: load_rows
+// (memory -> buffer, transposed), passes, store_rows. rfft of even n: the row as n/2 complex numbers, passes,
+// then untangle() computes the spectrum; irfft is the reverse, with tangle() first.
 #include "kernels/fourier/fourier.h"
 
 #include "simd/strided.h"
@@ -31,8 +35,8 @@ RANVIER_INLINE Complex<T> times(Complex<T> a, const T* root) {
   const vec<T> re = factor<T>(root[0]), im = factor<T>(root[1]);
   return {fma(a.re, re, -(a.im * im)), fma(a.re, im, a.im * re)};
 }
-// Numbers of a buffer: pairs of vectors, the real part first, or last where `swapped` is 1. With both parts
-// exchanged a transform is its inverse.
+// Point `at` of a buffer. If `swapped` is 1, re and im are exchanged: an fft of exchanged parts, with the
+// parts of the result exchanged again, is the inverse transform.
 template <class T>
 RANVIER_INLINE Complex<T> get(const T* p, int64_t at, int swapped = 0) {
   p += 2 * at * lanes<T>;
@@ -59,7 +63,7 @@ RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
   return 2 * q < r ? parts[first + q][part] : (part ? -1 : 1) * parts[first + r - q][part];
 }
 
-// The transform of r numbers.
+// The transform of r points, in place.
 template <class T, int r>
 RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
   if constexpr (r == 2) {
@@ -93,7 +97,13 @@ RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
   }
 }
 
-// One pass: `done` is the product of the radices before it, `left` of those after it.
+// One pass of Stockham's algorithm with radix r. done: the product of the radices of the passes before; left:
+// of those after it, so that the row has done * r * left points.
+//
+//   y[j, k, i] = root^(j * done * i) * (transform over j of x[k, j, i]),  k < done, j < r, i < left
+//
+// where the point (k, j, i) of x is at i + left * (j + r * k), and (j, k, i) of y at i + left * (k + done *
+// j). roots[s * step] = exp(-2 pi i s / (done * r * left)).
 template <class T, int r>
 static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, int64_t step, int swapped) {
   for (int64_t i = 0; i < left; ++i) {
@@ -111,7 +121,8 @@ static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, i
   }
 }
 
-// The transform of m numbers of x; the result is in x, which changes places with y. step: of roots.
+// The transform of m points of x, with y as the other buffer; in the end x points to the result. step: the
+// distance of the roots of m points in `roots`.
 template <class T>
 static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int swapped) {
   for (int64_t done = 1, left = m; left > 1;) {
@@ -129,13 +140,14 @@ static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int sw
   }
 }
 
-// Every second lane of both.
+// Every second lane of a, then of b.
 template <int first, class V, int... lane>
 RANVIER_INLINE V halves(V a, V b, std::integer_sequence<int, lane...>) {
   return __builtin_shufflevector(a, b, (2 * lane + first)...);
 }
 
-// The same of rows that are columns of memory: point t of them is at t * step, side by side where `adjacent`.
+// The first `count` elements of each row to buffer a; the points of a row are `step` elements apart in
+// memory. If `adjacent`, the same point of all rows is contiguous.
 template <class T>
 static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -156,7 +168,7 @@ static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
   }
 }
 
-// x[t] of each row, t < count, to vector t of a, and zeros up to n.
+// Element t of each row, t < count, to vector t of a; zeros follow up to n. Complex numbers are two elements.
 template <class T>
 static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
@@ -178,7 +190,7 @@ static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   for (int64_t t = count; t < n; ++t) store(a + t * lanes<T>, vec<T>{});
 }
 
-// Vector t of a to y[t] of each row, t < n.
+// Vector t of a, times scale and window, to element t of each row of y, t < n.
 template <class T>
 static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
   const vec<T> scale = broadcast(l.scale);
@@ -196,6 +208,7 @@ static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
   }
 }
 
+// Multiplies the frequencies 0 and, if n is even, n / 2 by `edge`.
 template <class T>
 static void scale_edges(const FourierRows<T>& l, T* a) {
   const vec<T> edge = broadcast(l.edge);
@@ -205,7 +218,9 @@ static void scale_edges(const FourierRows<T>& l, T* a) {
   }
 }
 
-// Real rows of n = 2 m: the spectrum x[0 ... m] of them from that of m pairs, z; and back, with factor 2.
+// A real row u of n = 2 m elements is transformed as the complex row u[2 t] + i u[2 t + 1] of m points.
+// untangle: the spectrum x[0 ... m] of u from the spectrum z of that row; tangle: 2 z from x. The even and
+// odd elements have the spectra (z[k] + conj z[m - k]) / 2 and (z[k] - conj z[m - k]) / 2i.
 template <class T>
 static void untangle(const FourierRows<T>& l, const T* z, T* x) {
   const int64_t m = l.n / 2;

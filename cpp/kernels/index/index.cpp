@@ -114,6 +114,26 @@ struct Picks {
     });
   }
 
+  // move(picked, whole) for the picks of one line, in order, into all rows, where the picks, the elements of
+  // the whole and the indices are each side by side. `found` is set if an index is outside.
+  template <class Move>
+  void each_adjacent(Range js, const int64_t* line, P* p, W* w, const Move& move) const {
+    const int64_t n_rows = length(), from_end = from_0 ? 0 : n_rows;
+    bool outside = false;
+    for (int64_t j = js.begin; j < js.end; ++j) {
+      int64_t row = line[j];
+      if (__builtin_expect(uint64_t(row) >= uint64_t(n_rows), false)) {
+        row += from_end;
+        if (uint64_t(row) >= uint64_t(n_rows)) {
+          outside = true;
+          continue;
+        }
+      }
+      move(p[j], w[row]);
+    }
+    if (outside && found) __atomic_store_n(found, 1, __ATOMIC_RELAXED);
+  }
+
   // move(picked, whole) for each element of the lines and picks that points into `rows`; the picks of a line
   // in order, or backwards. Where the picked elements are side by side along the axis, line after line; else
   // pick after pick, for all lines at once where they share it.
@@ -131,26 +151,7 @@ struct Picks {
       P* p = picked.data + offsets[1];
       W* w = whole.data + offsets[2];
       const auto one = [&](int64_t i, Range some) {
-        if (unit) {
-          const int64_t* line = at + i * step_index;
-          P* to_p = p + i * step_p;
-          W* to_w = w + i * step_w;
-          const int64_t from_end = from_0 ? 0 : rows.end;
-          bool outside = false;
-          for (int64_t j = some.begin; j < some.end; ++j) {
-            int64_t row = line[j];
-            if (__builtin_expect(uint64_t(row) >= uint64_t(rows.end), false)) {
-              row += from_end;
-              if (uint64_t(row) >= uint64_t(rows.end)) {
-                outside = true;
-                continue;
-              }
-            }
-            move(to_p[j], to_w[row]);
-          }
-          if (outside && found) __atomic_store_n(found, 1, __ATOMIC_RELAXED);
-          return;
-        }
+        if (unit) return each_adjacent(some, at + i * step_index, p + i * step_p, w + i * step_w, move);
         each_pick<backwards>(some, rows, at + i * step_index, [&](int64_t j, int64_t row) {
           move(p[i * step_p + j * axis_p], w[i * step_w + row * axis_w]);
         });

@@ -10,10 +10,11 @@
 
 namespace ranvier {
 
-// Elements taken at once where an array is strided; shares of the team begin at multiples of it.
+// Elements of a strided array that are copied together; the threads' shares begin at multiples of it.
 constexpr int64_t kChunk = 256;
 
-constexpr int64_t kLargeChunks = 16;  // an array with this many chunks for each thread is shared by itself
+// An array with this many chunks for each thread is divided among the threads on its own.
+constexpr int64_t kLargeChunks = 16;
 
 // f(i, begin, end) for elements [begin, end) of array i, of count arrays of size(i) elements each, shared out
 // in a team; then, on one thread, finish(), if there is one. Each thread has a part of each large array, as

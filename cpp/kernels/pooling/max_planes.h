@@ -70,7 +70,7 @@ RANVIER_INLINE V sum_of_taps(const V (&before)[kTaps], const V (&here)[kTaps], c
   if constexpr (tap > 0) return v + sum_of_taps<kPadding, tap - 1>(before, here, after);
 }
 
-// What each tap takes is added up where its windows are, then moved to its column.
+// The gradients of each tap are summed at the places of its windows, then moved to its column.
 template <int kTaps, int kPadding, class T>
 static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& inputs, const PoolAxis& rows,
                                     const PoolAxis& columns) {

@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
 constexpr int64_t kShort = 128;     // lines of up to this length are sorted by ranks
 constexpr int64_t kFew = 32;        // this many first elements are kept in a list
-constexpr int64_t kSelect = 8;      // of lines this many times as long as wanted, elements are selected
+constexpr int64_t kSelect = 8;      // if a line is this many times longer than wanted, elements are selected
 constexpr int64_t kAlone = 4;       // lines of at most this many elements are too short for vectors
 constexpr int kDigits = 256;
 constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.grad_mode import enable_grad
 from ranvier.tape.backpropagation import root_gradient, run, targets
-from ranvier.tape.graph import Rows, separate
+from ranvier.tape.higher_order import Rows, separate
 from ranvier.tape.nodes import GradientEdge
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, copied, filled_like, in_dtype

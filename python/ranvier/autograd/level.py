@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
-from ranvier.tape.graph import Rows, cut
+from ranvier.tape.higher_order import Rows, cut
 from ranvier.tensors.errors import require_function
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import filled_like, keep

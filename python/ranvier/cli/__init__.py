@@ -1,6 +1,6 @@
 """The command line: `ranvier train digits`, `ranvier config` ..., with a file for each large command.
 
-What only some commands need of the library is imported when they run, so that help and errors appear at once.
+Modules that only some commands need are imported when these run, so that help and errors appear immediately.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import numpy as np
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs, seed
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
+from ranvier.cli.outputs import results, write_json
 from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
-from ranvier.cli.saving import results, write_json
 from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"

@@ -23,7 +23,7 @@ from ranvier.cli.arguments import (
     require_outputs,
 )
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
-from ranvier.cli.saving import write_json, write_text
+from ranvier.cli.outputs import write_json, write_text
 from ranvier.cli.tables import READING, is_table, load, of_model, require_table_flags
 
 

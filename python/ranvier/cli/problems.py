@@ -14,7 +14,7 @@ from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name
 from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_flags, to_train
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
-FEW = 40  # samples, of which the parts are so small that they tell little
+FEW = 40  # samples: with fewer, results on the test part are mostly chance
 SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value

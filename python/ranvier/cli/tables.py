@@ -155,7 +155,7 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
 def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     """The column of labels: that of the training, or the only one that is no feature; else "auto".
 
-    Raises Mistake: the table has features only, or none of several columns can be told to be the labels.
+    Raises Mistake: the table has features only, or several columns may be the labels.
     """
     from ranvier.data.datasets.tables import LABELS
 

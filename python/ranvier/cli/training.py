@@ -13,8 +13,8 @@ from typing import Any
 import ranvier as rv
 from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
+from ranvier.cli.outputs import how_to_resume, keeper, results, save_somewhere, write_json
 from ranvier.cli.problems import Problem, standardized, sum_of
-from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
 from ranvier.cli.tables import NAMED, reading
 
 # a resumed run must have the same

@@ -15,12 +15,12 @@ import sys
 import types
 from typing import Any
 
-_LATER = {"CaptureError": "record", "CompiledFunction": "compiled", "Program": "program"}
+_LATER = {"CaptureError": "record", "CompiledFunction": "compiled_function", "Program": "program"}
 _LATER |= dict.fromkeys(("compile", "constant"), "api")
-_LATER |= dict.fromkeys(("Buffer", "Instruction", "Memory", "Operand"), "listing")
+_LATER |= dict.fromkeys(("Buffer", "Instruction", "MemoryUse", "Operand"), "listing")
 __all__ = [
-    "Buffer", "CaptureError", "CompiledFunction", "Instruction", "Memory", "Operand", "Program", "compile",
-    "constant",
+    "Buffer", "CaptureError", "CompiledFunction", "Instruction", "MemoryUse", "Operand", "Program",
+    "compile", "constant",
 ]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def compile(
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if disable:
         return function
-    from ranvier.compile.compiled import CompiledFunction  # loaded where something is compiled
+    from ranvier.compile.compiled_function import CompiledFunction  # loaded where something is compiled
     from ranvier.compile.compiled_model import CompiledModel, compiled_model
     from ranvier.nn import Module
 

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile import gradients as of_gradients
+from ranvier.compile import step_gradients
 from ranvier.compile.policy import Policy
 from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
@@ -39,8 +39,8 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
     results = Results(form, fixed, tensors)
     outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
-    of_gradients.forget_local(recording)
-    gradients = of_gradients.left_by(recording)
+    step_gradients.forget_local(recording)
+    gradients = step_gradients.left_by(recording)
     kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
     require_replayable(recording, kinds, outputs + kept, result)
     modules = _lasting(recording.modules)
@@ -50,8 +50,8 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     reads = Reads(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
     fault = (
         reads.of_run(recording, modules, fixed, walk)
-        or of_gradients.shared(kept)
-        or of_gradients.odd(recording, gradients)
+        or step_gradients.shared(kept)
+        or step_gradients.odd(recording, gradients)
         or _shares_memory(recording, arguments, reads)
     )
     groups = {id(g): g for _, optimizer, _ in recording.plans for g in optimizer.param_groups}
@@ -60,12 +60,12 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     if fault:
         raise CaptureError(fault, result)
     results.find_makers(tensors, gradients, reads.walk.tensors)
-    left, changed = of_gradients.changes(recording, kept)
+    left, changed = step_gradients.changes(recording, kept)
     return Program(core, key, recording.plans, modules, results, reads, changed, left)
 
 
 def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:
-    """Why arguments or settings of optimizers stand for memory that the step uses otherwise, or ""."""
+    """The reason, or "": an argument or optimizer setting shares memory that the step also uses otherwise."""
     if _core.share_memory([t._array for t in reads.walk.tensors], arguments):
         return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
     held = [array for plan, *_ in recording.plans for array in plan.in_memory]

@@ -2,8 +2,8 @@
 
 It is an object of a class that is made for it. This class inherits from the module's class, and the object's
 ``__dict__`` is the module's, so all that the module does, it does: attributes, operators, ``with``, hooks,
-``modules()``. Only its call is another one: ``__call__`` is a slot with a compiled function. What runs
-eagerly and is recorded is the module itself.
+``modules()``. Only its call differs: ``__call__`` is a slot with a compiled function. Eager runs and
+recordings call the module itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import MemberDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.policy import Policy
 from ranvier.grad_mode import mode, no_grad
 from ranvier.nn import Module

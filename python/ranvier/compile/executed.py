@@ -1,7 +1,7 @@
-"""Which code a recorded run enters, and which names that code has.
+"""Finds the code that a recorded run enters, and the names in that code.
 
-`Executed` is told by ``sys.setprofile`` of each function that begins and each C function that is called.
-By the table in `origins.py` it notes the code, or refuses the step. `Names` are the names in a code
+`Executed` is called through ``sys.setprofile`` for each function that begins and each C function that is
+called. By the table in `origins.py` it notes the code, or refuses the step. `Names` are the names in a code
 object, by which `walk.py` finds what the code may have read.
 """
 
@@ -17,7 +17,7 @@ from types import CodeType
 from typing import Any
 
 from ranvier.compile import origins
-from ranvier.compile.kinds import HIDDEN, is_listed
+from ranvier.compile.capturable import HIDDEN, is_listed
 from ranvier.compile.looked_up import unwatch, watch
 from ranvier.compile.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
 from ranvier.observe import place
@@ -275,7 +275,7 @@ class Executed:
 
 
 def _origin(frame: Any) -> tuple[int, str]:
-    """Whose code a frame runs, and in which module."""
+    """The origin of the code that a frame runs (see `origin_of`), and its module."""
     module = str(frame.f_globals.get("__name__", "?"))
     return origin_of(frame.f_code.co_filename, module), module
 

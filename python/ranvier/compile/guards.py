@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.compile.capturable import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.executed import Executed, names_of
-from ranvier.compile.kinds import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
-from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
-# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); where, in words
+# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); a text that names
+# the place
 Guard = tuple[int, Any, Any, Any, Text]
 
 
@@ -76,7 +77,7 @@ class Guards:
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """The value that a guard is on, in words, for one that does not hold."""
+        """A text that names the value of a guard that does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
@@ -106,7 +107,7 @@ class Guards:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # Of a module that the code only asks for attributes, no others are read.
+        # If the code only looks up attributes of a module, its other attributes are not guarded.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.compile.gradients import address_of
+from ranvier.compile.step_gradients import address_of
 from ranvier.ops.making import random
 
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
@@ -68,7 +68,7 @@ class Instruction:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Bytes that a program holds.
 
     Attributes:
@@ -170,7 +170,7 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     return names
 
 
-def table(instructions: list[Instruction], memory: Memory) -> str:
+def table(instructions: list[Instruction], memory: MemoryUse) -> str:
     """Totals, then a line for each instruction, and one for what was fused into it."""
     replayed = [i for i in instructions if not i.prepared]
     total, fused = sum(i.ns for i in replayed), sum(len(i.fused) for i in instructions)

@@ -1,7 +1,7 @@
 """Names that are made at run time: `getattr(config, name)` is recorded as if the code had the name.
 
-While a step is recorded, the built-in functions are others, which note the names that they get. A reference
-to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
+While a step is recorded, the built-in functions are replaced by wrappers that note the names they get. A
+reference to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.compile.kinds import HIDDEN, STATE_OF_TENSORS
+from ranvier.compile.capturable import HIDDEN, STATE_OF_TENSORS
 from ranvier.compile.origins import PACKAGE, USER, origin_of
 from ranvier.observe import Lock, current
 

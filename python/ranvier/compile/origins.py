@@ -1,7 +1,8 @@
-"""Whose code it is, and what a step may do with it: one table.
+"""A table of the origins of code (the user's, the library's ...) and of what a step may do with it.
 
 Only the user's own code is read for names. The library's classes declare what a step may depend on
-(`library.py`); of Python's and NumPy's code it is known which functions depend on their arguments alone.
+(`library_guards.py`); of Python's and NumPy's code it is known which functions depend on their arguments
+alone.
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ _PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg",
 _OF_SETTINGS = ("_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py")
 
 
-# Whose code it is: the user's, or that of an installed package; this library's; that of an import, which is
-# no part of the step; Python's, of a module in `_PURE`; all other of Python's, and of NumPy's; NumPy's, of
-# arguments alone; NumPy's, of its settings.
+# Origins of code. USER: the user's, or an installed package's; LIBRARY: this library's; IMPORT: that of an
+# import, which is no part of the step; PURE: Python's modules in `_PURE`; PYTHON: all others of Python and
+# NumPy; NUMPY: functions of NumPy that depend on their arguments alone; NUMPY_SETTINGS: those of its
+# settings.
 USER, LIBRARY, IMPORT, PURE, PYTHON, NUMPY, NUMPY_SETTINGS = range(7)
 
 
 def origin_of(file: str, module: str = "") -> int:
-    """Whose code of this file is. module: in which it runs, by which generated code is known."""
+    """The origin of the code of a file. module: that of the call, by which generated code is recognized."""
     if file.startswith(PACKAGE) or (file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))):
         return LIBRARY
     if file in _PURE_FILES:
@@ -54,21 +56,23 @@ def origin_of(file: str, module: str = "") -> int:
     return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
 
 
-# What is noted of code that a step enters: its names, of which the guards are made; that it ran, so that its
-# functions are compared; that it looks at the code of functions, too; that it was called, so that no guard
-# may come to it; neither it nor what it calls; nothing.
+# Actions for code that a step enters. READ: note its names, from which the guards are made. RAN: note that
+# it ran, so that its functions are compared. LOOKS: note also that it looks at the code of functions.
+# CALLED: note that it was called, so that no guard may reach it. IGNORED: note neither it nor the code that
+# it calls. NOTHING: note nothing.
 READ, RAN, LOOKS, CALLED, IGNORED, NOTHING = range(6)
 
-_USER, _NOT_READ = {USER}, {USER, PURE}  # what pure functions call, the user's code calls by them
+_USER, _NOT_READ = {USER}, {USER, PURE}  # a call by a pure function counts as a call by the user's code
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
-# What functions of dataclasses read has no name in the code; a method of string.Formatter looks names up.
+# The attributes that functions of dataclasses read have no name in the code; a method of string.Formatter
+# looks names up.
 _AS_DATA, _LOOKS_UP = frozenset({"asdict", "astuple"}), frozenset({"get_field"})
 # Methods of `os.environ`, which guards compare.
 _ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})
 _OF_CODE = frozenset({"signature", "parameters"})
-# Whose, in which module ("": any), with which names (None: all); the callers whose call makes the step eager;
-# what is noted. The first row that fits counts.
+# Rows: origin, module ("": any), names (None: all); origins of callers whose call makes the step eager;
+# action. The first row that fits counts.
 _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
     (LIBRARY, "", _SHOW_ALL, {*range(7)} - {LIBRARY}, NOTHING),
     (LIBRARY, "", None, set(), RAN),

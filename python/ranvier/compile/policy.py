@@ -1,4 +1,4 @@
-"""The differences between kinds of compiled functions: `CompiledFunction` asks its policy at each of them.
+"""The differences between kinds of compiled functions: methods that `CompiledFunction` calls.
 
 A plain function has a `Policy`, which changes nothing. A subclass overrides the methods of the points where
 its kind differs; their names say when they are called. A policy holds no reference to the function.
@@ -47,7 +47,7 @@ class Policy:
         return function
 
     def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Makes a call that the core does not answer itself."""
+        """Makes a call that the core leaves to Python."""
         return call._answer(args, kwargs)
 
     def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -71,12 +71,12 @@ class Policy:
         """After a check that has found no difference."""
 
     def when_refused(self, call: Any, why: str) -> None:
-        """When calls run eagerly, for a reason: at the first one."""
+        """Called at the first call that runs eagerly, with the reason."""
         name = getattr(call, "__qualname__", type(call._function).__qualname__)
         warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
     def when_resting(self, call: Any, calls: int) -> None:
-        """When so many of the next calls run eagerly without being looked at."""
+        """Called when the next `calls` calls run eagerly, without a check of their signature."""
 
 
 class OfMethod(Policy):

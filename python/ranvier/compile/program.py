@@ -10,8 +10,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from ranvier.compile import gradients as of_gradients
-from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
+from ranvier.compile import listing, step_gradients
+from ranvier.compile.listing import Buffer, Instruction, MemoryUse
 from ranvier.compile.reads import Reads
 from ranvier.compile.results import Results
 from ranvier.tensors.recording import Recording
@@ -53,7 +53,7 @@ class Program:
         results: Results,
         reads: Reads,
         changed_in_place: list[Tensor],
-        left: of_gradients.Left,
+        left: step_gradients.Left,
     ) -> None:
         """left: as of `_core.Program.set_call`. It is not kept: gradients that others refer to are not
         written to."""
@@ -65,7 +65,7 @@ class Program:
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in reads.roots))
         memory = self.memory
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared
-        core.set_call(signature, left, changed_in_place, of_gradients.renewed, reads.walk.tensors)
+        core.set_call(signature, left, changed_in_place, step_gradients.renewed, reads.walk.tensors)
 
     checks_left: Any = property(
         attrgetter("core.checks_left"),
@@ -110,7 +110,7 @@ class Program:
         return int(replays)
 
     def may_repeat(self) -> bool:
-        """Whether several calls may be made in one. Copies the settings of the optimizers."""
+        """True if several calls may be made in one. Copies the settings of the optimizers."""
         return bool(self.checks_left) and self.refreshed() and not self.results.has_fixed
 
     def settings(self) -> list[tuple[float, ...]]:
@@ -123,16 +123,16 @@ class Program:
     @property
     def instructions(self) -> list[Instruction]:
         """In the order of execution; the first replays measure their times."""
-        return instructions_of(self.core, self._names())
+        return listing.instructions_of(self.core, self._names())
 
     @property
     def buffers(self) -> list[Buffer]:
         """Memory that the instructions use, by number."""
-        return buffers_of(self.core, self._names())
+        return listing.buffers_of(self.core, self._names())
 
     @property
-    def memory(self) -> Memory:
-        return Memory(**self.core.memory())
+    def memory(self) -> MemoryUse:
+        return MemoryUse(**self.core.memory())
 
     def explain(self) -> None:
         """Prints the table of instructions: operands, what was fused, threads, time and share of the whole.
@@ -142,10 +142,10 @@ class Program:
         print(self)
 
     def __str__(self) -> str:
-        return table(self.instructions, self.memory)
+        return listing.table(self.instructions, self.memory)
 
     def __repr__(self) -> str:
         return f"<Program of {len(self.core.instructions())} instructions>"
 
     def _names(self) -> dict[int, str]:
-        return names_of(self.modules, self.core.gradients(), self.plans)
+        return listing.names_of(self.modules, self.core.gradients(), self.plans)

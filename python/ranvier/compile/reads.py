@@ -10,9 +10,9 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from ranvier.compile import gradients as of_gradients
-from ranvier.compile.kinds import GuardKind
-from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
+from ranvier.compile import step_gradients
+from ranvier.compile.capturable import GuardKind
+from ranvier.compile.library_guards import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
 from ranvier.ops.making import random
@@ -63,7 +63,7 @@ class Reads:
             walk.run([*self.roots, *[(m, f"a layer {type(m).__name__}") for m in modules]])
         self._find_rest(walk)
         if self._moves is None:
-            self._carried = of_gradients.carried_over(recording)
+            self._carried = step_gradients.carried_over(recording)
         self._find_gradients(recording, walk, fixed)  # last, since they may move
         self.core.set_guards(walk.all())
         return walk.fault
@@ -88,25 +88,25 @@ class Reads:
         if self._moves is None:
             used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
             others = [*walk.tensors, *(t for t in fixed if t is not None)]
-            moves = of_gradients.movable(recording, list(used.values()), others)
+            moves = step_gradients.movable(recording, list(used.values()), others)
             self._moves = {id(leaf): leaf for leaf, _ in moves}
             self.core.let_move(moves)
         expected: dict[int, Any] = {key: (leaf, "grad", -1) for key, leaf in self._moves.items()}
         for leaf, address in self._carried:
             expected.setdefault(id(leaf), (leaf, "grad", address))
-        for leaf, address in of_gradients.not_made(recording, [*updated, *walk.tensors]):
+        for leaf, address in step_gradients.not_made(recording, [*updated, *walk.tensors]):
             expected.setdefault(id(leaf), (leaf, None, address))
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
-        # The step may ask whether there is one.
+        # The step may test whether a Tensor has a gradient.
         asked = [t for t in walk.tensors if id(t) not in expected] if "grad" in walk.names else []
         for t in asked:
-            exists = of_gradients.before(recording, t) is not None
-            walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
+            exists = step_gradients.before(recording, t) is not None
+            walk.add((GuardKind.CALL, functools.partial(step_gradients.exists, t), "", exists, EARLIER))
         self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
 
     def changed(self) -> str:
-        """The first guarded value that has changed, in words; "" where none has."""
+        """A text that names the first guarded value that has changed; "" where none has."""
         place = self.core.first_changed()
         return "" if place < 0 else self.walk.text(place)
 

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.origins import PACKAGE
 from ranvier.compile.reads import may_change
 from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
+from ranvier.compile.step_arguments import Arguments
 from ranvier.nn import Module
 from ranvier.tape.autocast import casts
 from ranvier.tensors.data import Size
@@ -85,7 +85,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     memory. Without `clones` nobody has asked for the recording.
     read: whether to note the user's code that runs.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
-    knows what differs.
+    has the differences.
     """
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
@@ -93,7 +93,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _core._signature((), {}, False)  # of the library, such as the default dtype
+    settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
     kept, casts.kept = casts.kept, {}  # a replay casts the weights again
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
@@ -121,7 +121,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
 
 
 def _compare_settings(recorded: Recording, before: Any) -> None:
-    """After the run: a step may change no setting, and other threads none of what it depends on."""
+    """After the run: refuses a step if it has changed a setting, or another thread one that it uses."""
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
     if _core._signature((), {}, False) == before:

@@ -1,9 +1,9 @@
 """A Sequential of the library's layers, or a module of the user's, that is called again and again without
 gradients is replayed.
 
-Its calls are those of a compiled model (`compiled_model.py`), which the core keeps for it. Nobody has
-asked for that, so the guards alone are not enough where code of the user's runs: code that stores anything
-but its own variables is never replayed (`_stores`), whatever the guards say.
+Its calls are those of a compiled model (`compiled_model.py`), which the core keeps for it. The user has not
+asked for replays, so guards alone are not enough where the user's code runs: code that stores anything but
+local variables is never replayed (`_stores`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import CodeType, FunctionType, MethodDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.compiled_model import off_tape
 from ranvier.compile.origins import PACKAGE
 from ranvier.compile.policy import Policy
@@ -28,11 +28,11 @@ _MOST = 1 << 22
 # Products of a row and a weight, for each layer: with more of them, 0.05 ms, the few us that a replay saves
 # are not worth its memory. It saves more of a convolution, which becomes one call with its norm and ReLU.
 _PRODUCTS = 1 << 21
-_RECORDINGS = 8  # then it runs as it is written for good: shapes or parameters change too often
-# Files of layers. What looks rows up or loops over steps gains little, and its parameters are many.
+_RECORDINGS = 8  # after this many it always runs eagerly: shapes or parameters change too often
+# Files of layers that are replayed. Embeddings and recurrent layers gain little, and have many parameters.
 _FILES = "activation", "container", "conv", "dropout", "linear", "norm", "pooling", "resample", "reshape"
 _HOMES = {f"ranvier.nn.{file}" for file in _FILES}
-# Instructions that may change what outlives a call, or that run code in pieces.
+# Instructions that may change objects which outlive a call, or that suspend the function.
 _STORES = (
     *("STORE_ATTR", "STORE_GLOBAL", "STORE_NAME", "STORE_SUBSCR", "STORE_SLICE", "STORE_DEREF", "DELETE_"),
     *("IMPORT_", "LOAD_BUILD_CLASS", "YIELD_", "SEND", "GET_AWAITABLE", "GET_AITER", "PRINT_EXPR"),
@@ -40,7 +40,7 @@ _STORES = (
 
 
 class Layers:
-    """The forward pass of a module, without what its call is wrapped in."""
+    """The forward pass of a module, without its hooks and wrappers."""
 
     step_root = "module"
 

@@ -40,9 +40,10 @@ class Results:
         self.is_one = self.all_new and type(form) is Place and not unlike
 
     def find_makers(self, tensors: list[Tensor], gradients: Any, lasting: list[Tensor]) -> None:
-        """Which results are the gradient of a Tensor, or new views of what outlives the step.
+        """Finds the results that are the gradient of a Tensor, or new views of Tensors that outlive the step.
 
-        tensors: of the run. gradients: that it has left, (leaf, gradient). lasting: what the step has read.
+        tensors: the results of the run. gradients: those that it has left, (leaf, gradient). lasting:
+        Tensors that the step has read.
         """
         leaf_of = {id(t._grad): t for t in lasting} | {id(grad): leaf for leaf, grad in gradients}
         read = set(map(id, lasting))

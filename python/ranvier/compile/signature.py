@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.values import BY_VALUE
+from ranvier.compile.equality import BY_VALUE
 from ranvier.nn import Module
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
@@ -100,8 +100,8 @@ def replaced(
 ) -> Any:
     """The arguments with take(x) in the place of each array or Tensor, in the order of `_core._signature`.
 
-    One that stands in several places is taken once. Containers in which nothing is replaced stay what they
-    are. containers: gets (the caller's, the new one) of each list and dict.
+    take is called once for an array that occurs several times. Containers in which nothing is replaced stay
+    what they are. containers: gets (the caller's, the new one) of each list and dict.
     """
     seen = {} if seen is None else seen
     if is_array(x):

@@ -2,9 +2,9 @@
 
 The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
 names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
-the contents of containers, closures and defaults. `kinds.py` says how each kind of value is guarded,
-`library.py` how the library's objects are; what neither lists ends the walk, and the step runs eagerly. So
-more is guarded than was read, never less.
+the contents of containers, closures and defaults. `capturable.py` says how each kind of value is guarded,
+`library_guards.py` how the library's objects are; what neither lists ends the walk, and the step runs
+eagerly. So more is guarded than was read, never less.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.compile.kinds as kinds
-import ranvier.compile.library as library
+import ranvier.compile.capturable as capturable
+import ranvier.compile.library_guards as library
 import ranvier.compile.of_python as of_python
+from ranvier.compile.capturable import CONTAINERS, GuardKind
+from ranvier.compile.equality import PLAIN
 from ranvier.compile.executed import inner_of
 from ranvier.compile.guards import Guards, is_empty
-from ranvier.compile.kinds import CONTAINERS, GuardKind
 from ranvier.compile.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
-from ranvier.compile.values import PLAIN
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
@@ -54,7 +54,7 @@ class Walk(Guards):
             self.items(sys.modules, paths & sys.modules.keys(), "the module ")
         if self.names:  # the methods of Tensors; no Tensor is followed for them
             own = vars(Tensor)  # a method that is not loaded yet was not called
-            loaded = [name for name in self.names | kinds.SPECIAL if type(own.get(name)) is not Later]
+            loaded = [name for name in self.names | capturable.SPECIAL if type(own.get(name)) is not Later]
             self.add((GuardKind.NAMES, Tensor, "", library.in_class(Tensor, loaded), "the class Tensor"))
         if "__instancecheck__" in self.names:
             self.abstract_classes()
@@ -95,7 +95,7 @@ class Walk(Guards):
     # --- what code names
     def _refuse_names(self) -> None:
         hidden = {name for n in self._code_names for name in n.hidden if name not in sys.modules}
-        hidden |= self.names & (kinds.STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
+        hidden |= self.names & (capturable.STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
 
@@ -156,7 +156,7 @@ class Walk(Guards):
                 if id(cell) not in self.seen:
                     self.seen[id(cell)] = cell
                     self._cell(cell, name, f, of_library)
-        if id(code) in self._called or (of_library and f.__name__ in kinds.NOT_PURE):
+        if id(code) in self._called or (of_library and f.__name__ in capturable.NOT_PURE):
             self.deny(text, "a function whose effect or result a replay would not repeat")
         if of_library:
             self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
@@ -181,14 +181,14 @@ class Walk(Guards):
 
     def _builtin(self, x: Any, text: str) -> None:
         owner = getattr(x, "__self__", None)
-        if not kinds.is_listed(x):
+        if not capturable.is_listed(x):
             self._unlisted = self._unlisted or text
             self._takes_functions = self._takes_functions or id(x) in self._called
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
         elif x in (isinstance, issubclass):
             self.abstract_classes()
-        if x in kinds.TAKES_FUNCTIONS or (x in kinds.TAKES_A_KEY and self._sorts):
+        if x in capturable.TAKES_FUNCTIONS or (x in capturable.TAKES_A_KEY and self._sorts):
             self._takes_functions = True
 
     def _context_variable(self, x: ContextVar[Any], text: str) -> None:
@@ -200,12 +200,12 @@ class Walk(Guards):
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
         hook = vars(kind).get("__subclasshook__")
-        asks = any(origin_of(f.__code__.co_filename) == USER for f in kinds.functions_of(hook))
+        asks = any(origin_of(f.__code__.co_filename) == USER for f in capturable.functions_of(hook))
         if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
             of_python.guard_members(self, kind)
-        self._takes_functions = self._takes_functions or kind in kinds.TAKES_FUNCTIONS
+        self._takes_functions = self._takes_functions or kind in capturable.TAKES_FUNCTIONS
         if is_of_library(kind):
             library.guard_class(self, kind)
             return
@@ -215,16 +215,16 @@ class Walk(Guards):
             if is_of_library(base):
                 library.guard_class(self, base)
             elif is_python_class(base):
-                if is_read(base):  # each by itself, since super() finds what a class hides
+                if is_read(base):  # each base class, since super() finds attributes that a subclass overrides
                     self.stack.append((base, base.__name__))
-            elif not kinds.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
+            elif not capturable.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
                 return
         if not is_python_class(kind):
             return
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
-        names = (self.names | kinds.SPECIAL | library.names_of_class(kind)) - {"__dict__"}
+        names = (self.names | capturable.SPECIAL | library.names_of_class(kind)) - {"__dict__"}
         members = library.in_class(kind, names)
         self.add((GuardKind.NAMES, kind, kind.__mro__, members, f"the class {kind.__name__}"))
         for name in self.names & _NAMES_OF_OWN:
@@ -237,10 +237,10 @@ class Walk(Guards):
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
-            functions, text = kinds.functions_of(value), f"{kind.__name__}.{name}"
+            functions, text = capturable.functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
             in_c = isinstance(value, types.BuiltinFunctionType)
-            if in_c and name in kinds.SPECIAL and not kinds.is_listed(value):
+            if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):
                 self.deny(text, f"which calls {value.__name__}")  # no event tells of that
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
@@ -286,7 +286,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     types.MethodDescriptorType: Walk._builtin,
     types.WrapperDescriptorType: of_python.guard_wrapper,
     types.ModuleType: lambda walk, x, text: walk._module(x, walk.names),
-    **dict.fromkeys(kinds.PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
+    **dict.fromkeys(capturable.PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
     types.SimpleNamespace: of_python.guard_namespace,
     type: Walk._class,
     set: of_python.guard_set,

@@ -97,7 +97,7 @@ def _rebuilt(original: Any, values: Any) -> Any:
 
 
 def _stacked(batch: Any) -> Array:
-    """One array of numbers, arrays or Tensors; what is usual is decided for all samples at once."""
+    """One array of numbers, arrays or Tensors; the usual types are handled for all samples together."""
     kinds = set(map(type, batch))
     if len(kinds) == 1 and isinstance(batch[0], (np.generic, int, float)):
         numbers = np.array(batch)

@@ -110,7 +110,7 @@ class Subset(Dataset[T]):
         return self.dataset[chosen.tolist() if isinstance(self.indices, list) else chosen]
 
     def __getitems__(self, indices: Sequence[int]) -> list[T]:
-        """Many samples by one call, as DataLoader asks for them."""
+        """Returns several samples in one call; used by DataLoader."""
         if type(self).__getitem__ is not Subset.__getitem__:
             return [self[i] for i in indices]
         return _several(self.dataset, [int(self.indices[i]) for i in indices])
@@ -205,7 +205,7 @@ class StackDataset(Dataset[Any]):
         return self._each(lambda dataset: dataset[index])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Many samples by one call, as DataLoader asks for them."""
+        """Returns several samples in one call; used by DataLoader."""
         parts = self._each(lambda dataset: _several(dataset, indices))
         if isinstance(parts, dict):
             return [dict(zip(parts, sample, strict=True)) for sample in zip(*parts.values(), strict=True)]

@@ -2,8 +2,8 @@
 
 Each has its own copy of the data set and its own random numbers, in force while it makes a batch: programs
 see what they see with PyTorch's processes, in the same order. The memory of large arrays is copied once, and
-again where a worker changes it. What cannot be copied, such as open files and locks, is shared, and so are
-the variables of modules.
+again where a worker changes it. Objects that cannot be copied, such as open files and locks, are shared,
+and so are the variables of modules.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _local = _Local()
 def get_worker_info() -> WorkerInfo | None:
     """The worker of a DataLoader that runs this code, with its id, its seed and its copy of the dataset; None
     outside. | print(rv.utils.data.get_worker_info()) -> None"""
-    refuse("get_worker_info", "call it outside the step")  # each thread has its own answer
+    refuse("get_worker_info", "call it outside the step")  # the result differs from thread to thread
     return _local.info
 
 
@@ -165,7 +165,7 @@ class Worker:
 def started(loader: Any, seed: int) -> list[Worker]:
     """The workers of a loader, each with its copy of the data set."""
     # It is imported here, because programs without workers need neither it nor what it imports.
-    from ranvier.data.copies import copies
+    from ranvier.data.worker_copies import copies
 
     own, n, context = (
         (loader.collate_fn, loader.worker_init_fn),

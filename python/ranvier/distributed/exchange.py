@@ -21,13 +21,13 @@ import ranvier._core as _core
 from ranvier.autograd import Tensor, bump, wrap
 from ranvier.distributed.collectives import gather_objects, mpi_reduce, tree_sum
 from ranvier.distributed.ranks import World, agree, complete
-from ranvier.optim.state import aligned_zeros
+from ranvier.optim.optimizer_state import aligned_zeros
 from ranvier.tensors.memory import Array, cast, keep
 
 # The memory that the ranks of a host share has a head, with a line of marks for each rank, and then a row for
-# each rank's values. Marks are the numbers by which ranks meet: a line has room for eight int64, of which
-# the core uses the first four. The first rank also writes a random name behind its own four marks (32 bytes):
-# a rank that reads the same name there has opened the same memory.
+# each rank's values. Marks are the counters by which ranks synchronize: a line has room for eight int64, of
+# which the core uses the first four. The first rank also writes a random name behind its own four marks (32
+# bytes): a rank that reads the same name there has opened the same memory.
 _PAGE, _LINE_BYTES = 4096, 64
 _NAME_BYTES, _NAME_AT = 16, 32
 
@@ -250,8 +250,8 @@ class Gradients:
         counts: the numbers behind the loss, of the first level; of_size: as they were, by a batch's samples.
     """
 
-    # A compiled step depends on no attribute of this (compile/library.py): arrays and parameters stay the
-    # same.
+    # A compiled step depends on no attribute of this (compile/library_guards.py): arrays and parameters
+    # stay the same.
     step_state = ()
 
     def __init__(

@@ -174,7 +174,7 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
 
 
 def limit_of(name: str, timeout: Any) -> float:
-    """A time limit in seconds, or a timedelta, as seconds; ValueError where it is none."""
+    """A time limit in seconds, or a timedelta, as seconds; ValueError if it is neither."""
     try:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     except (TypeError, ValueError):

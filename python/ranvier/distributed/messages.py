@@ -118,7 +118,9 @@ def send(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> None:
 
 
 def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None:
-    """As :func:`send`; `wait()` of the result waits until the tensor is on its way. It may change at once.
+    """As :func:`send`, without waiting: `wait()` of the result waits until the tensor is sent.
+
+    The values are copied, so the tensor may be changed after this call.
 
     Raises ValueError: no other rank, or a negative tag.
     """

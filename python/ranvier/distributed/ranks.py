@@ -32,7 +32,7 @@ class World:
     timeout: the seconds that a call waits for other ranks.
     ranks: all of this group, as numbers of the job.
     host: the ranks of this group on this host, neighbours whose sum is a part of the tree; () otherwise.
-    sent: messages of which the program may keep nothing.
+    sent: messages whose `Work` objects the program may have dropped.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
     the requests keep.
     """
@@ -52,7 +52,7 @@ class World:
         self.sent[:] = [*(one for one in self.sent if not one.Test()), *requests]
 
     def place(self, rank: int) -> int:
-        """The number within this group of a rank of the job; ValueError where it is none of it."""
+        """The number within this group of a rank of the job; ValueError if it is not in the group."""
         if rank not in self.ranks:
             raise ValueError(f"[distributed] got rank {rank}; expected one of {list(self.ranks)}")
         return self.ranks.index(rank)
@@ -111,9 +111,9 @@ print(
 def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
     """The start of MPI, with a message after these seconds that names the ranks that have not come.
 
-    MPI holds Python's lock while it waits, so another process writes the message. A rank is there while a
-    socket bears its name. job: what distinguishes it from other jobs of this host; empty where a socket does
-    not show all ranks.
+    MPI holds Python's lock while it waits, so another process writes the message. A rank exists while a
+    socket has its name. job: a text that distinguishes this job from others of the host; empty if sockets
+    do not show all ranks.
     """
     if not (sys.executable and hasattr(socket, "AF_UNIX")):
         yield

@@ -4,9 +4,10 @@ Where no row of the output depends on another row of the batch, the parts of a r
 product has the same bits in any batch. So the layers take all rows of the rank at once, and only what is a
 sum over rows follows the parts and their tree: the loss, and the gradients of weights.
 
-A batch is cut into parts, of which each rank computes some (`batches.py`). Their sums are added in pairs,
-pairs of pairs and so on, as leaves of a binary tree, so that the bits are those of any number of ranks:
-`Gradients` (`exchange.py`) has a vector for each level of the tree, and `place` says where a part goes.
+A batch is cut into parts, of which each rank computes some (`batch_shares.py`). Their sums are added in
+pairs, pairs of pairs and so on, as leaves of a binary tree, so that the bits are those of any number of
+ranks: `Gradients` (`exchange.py`) has a vector for each level of the tree, and `place` says where a part
+goes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
-from ranvier.compile.batches import Call, replayed
-from ranvier.distributed.batches import CutSource
+from ranvier.compile.many_calls import Call, replayed
+from ranvier.distributed.batch_shares import CutSource
 from ranvier.distributed.exchange import Changes, Gradients, along_tree
 from ranvier.distributed.parallel import SyncBatchNorm
 from ranvier.distributed.ranks import World
@@ -36,7 +37,7 @@ from ranvier.optim import LBFGS
 from ranvier.tape import hooks
 from ranvier.tensors.memory import Array, cast
 from ranvier.train.callbacks.base import Training
-from ranvier.train.compiled import CompiledParts
+from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 
@@ -135,7 +136,8 @@ class Reduce:
             it may not: it would get the other ranks' weights, and so hide a change on one rank.
     """
 
-    step_state = ("step", "_sums")  # The attributes that the compiled methods depend on (compile/library.py).
+    # The attributes that the compiled methods depend on (compile/library_guards.py).
+    step_state = ("step", "_sums")
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:
         if isinstance(trainer.optimizer, LBFGS):
@@ -174,7 +176,7 @@ class Reduce:
     ) -> tuple[Array, Tensor | None, Tensor | None]:
         """A step: the loss of the batch, this rank's outputs if a metric needs them, and the penalty.
 
-        share, scale, first, updates: as of TrainingStep.
+        share, scale, first, updates: as in TrainingStep.
         """
         self._prepare(first)
         key, of_batch = random.current().next_key(), self.source.share
@@ -326,7 +328,7 @@ class Reduce:
     # --- many batches in the core
 
     def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
-        """Batches of which the core computes the parts, the sums and the updates; None where it cannot."""
+        """Runs batches whose parts, sums and updates the core computes without Python; None if it cannot."""
         b = ahead.batches
         if self._trainer.metrics or self.source.share.samples != b.size:
             return None

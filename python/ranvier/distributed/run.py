@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, bump
-from ranvier.distributed.batches import Cut, CutSource, cut_source, require_ranks, require_whole, rows_of
+from ranvier.distributed.batch_shares import Cut, CutSource, cut_source, require_ranks, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark, of_first, require_equal, with_marks
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import agree
@@ -25,12 +25,12 @@ from ranvier.ops.making import philox, random
 from ranvier.tape import hooks
 from ranvier.tensors.memory import Array
 from ranvier.train import Callback
+from ranvier.train.batch_source import Source
 from ranvier.train.callbacks.base import Training
-from ranvier.train.compiled import CompiledParts
+from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.nonfinite import Batch, NonFinite
 from ranvier.train.run import Run
-from ranvier.train.source import Source
 from ranvier.train.step import TrainingStep
 
 
@@ -74,7 +74,7 @@ class CutMeasured(Measured):
 class SharedEvaluator(Evaluator):
     """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn.
 
-    What the model draws is put back, since each rank draws for its own batches.
+    The state of the random generator is restored afterwards, since each rank draws only for its own batches.
     """
 
     def measure(self, source: Source) -> dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import ranvier.explore.rules as rules
+import ranvier.explore.diagnosis_rules as diagnosis_rules
+from ranvier.explore.diagnosis_rules import Finding
 from ranvier.explore.examine import Seen
-from ranvier.explore.rules import Finding
 from ranvier.nn import Module
 from ranvier.train import Trainer
 
@@ -49,11 +49,11 @@ def diagnose(
 ) -> Diagnosis:
     """Examine a network, its training curves and its data, and name faults with their remedies.
 
-    The faults, with thresholds that `ranvier.explore.rules` explains: weights that are NaN or Inf; an output
-    layer that does not fit the loss (softmax before CrossEntropyLoss); inputs that are not finite or badly
-    scaled; imbalanced classes; dead ReLU units; saturated sigmoids and tanhs; signals and gradients that
-    vanish or explode; a learning rate that is too high or too low; underfitting and overfitting. The model
-    runs in evaluation mode and is not changed, gradients included.
+    The faults, with thresholds that `ranvier.explore.diagnosis_rules` explains: weights that are NaN or
+    Inf; an output layer that does not fit the loss (softmax before CrossEntropyLoss); inputs that are not
+    finite or badly scaled; imbalanced classes; dead ReLU units; saturated sigmoids and tanhs; signals and
+    gradients that vanish or explode; a learning rate that is too high or too low; underfitting and
+    overfitting. The model runs in evaluation mode and is not changed, gradients included.
 
     Args:
         model: a Module, or a Trainer, which also gives its history and loss.
@@ -86,24 +86,24 @@ def diagnose(
         raise TypeError(
             f"[diagnose] got history of type {type(history).__name__}; expected a History or a mapping"
         )
-    findings, missing = list(rules.weights(model)), []
+    findings, missing = list(diagnosis_rules.weights(model)), []
     seen = None if data is None else Seen(model, data, loss)
-    findings += rules.output_layer(model, loss, seen)
+    findings += diagnosis_rules.output_layer(model, loss, seen)
     if seen is None:
         missing.append("inputs, classes, units and gradients: give data=(x, y)")
     else:
-        findings += [*rules.inputs(seen), *rules.classes(seen)]
+        findings += [*diagnosis_rules.inputs(seen), *diagnosis_rules.classes(seen)]
         if any(finding.rule in ("weights", "inputs") and finding.severity == "error" for finding in findings):
             missing.append("units and gradients: what goes through them is not finite")
         else:
-            dead = list(rules.dead_units(seen))
-            findings += [*dead, *rules.saturation(seen)]
+            dead = list(diagnosis_rules.dead_units(seen))
+            findings += [*dead, *diagnosis_rules.saturation(seen)]
             if not any(finding.severity == "error" for finding in dead):  # these block the signals
-                findings += rules.depth(seen)
+                findings += diagnosis_rules.depth(seen)
             missing += seen.missing
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
     else:
-        rate = list(rules.learning_rate(history, seen, loss))
-        findings += rate or rules.fit(history)  # the cause, else the effect
+        rate = list(diagnosis_rules.learning_rate(history, seen, loss))
+        findings += rate or diagnosis_rules.fit(history)  # the cause, else the effect
     return Diagnosis(findings, missing)

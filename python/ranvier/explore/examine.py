@@ -11,13 +11,14 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, grad, set_grad_enabled, wrap
 from ranvier.nn.modes import LayerCall, evaluating, layer_calls
 from ranvier.tensors.memory import Array
-from ranvier.train.inputs import DataSpec
 from ranvier.train.opening import only_samples, open_source
+from ranvier.train.prepared_data import DataSpec
 
 __all__: list[str] = []
 
 SAMPLES = 30
-"""The least samples to judge a unit: one that is active for half of them is inactive for 30 with 2^-30."""
+"""The fewest samples to judge a unit: if it is active for half of all samples, it is inactive for 30 with
+probability 2^-30."""
 
 SATURATED = 0.02
 """A derivative below this, 8 % of the sigmoid's largest and 2 % of tanh's: |z| above 3.9 and 2.6."""

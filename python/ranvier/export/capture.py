@@ -13,8 +13,8 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor
-from ranvier.export.linear import KINDS, arrays_in
-from ranvier.export.rules import RULES
+from ranvier.export.linear_maps import KINDS, arrays_in
+from ranvier.export.operations import RULES
 from ranvier.observe import place
 from ranvier.ops.formulas import LOSSES
 from ranvier.tape.calls import Calls

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.export.expressions import Expression, Functions, gradients, written
-from ranvier.export.program import Value
-from ranvier.export.rules import Rule, Site, rule
+from ranvier.export.instructions import Value
+from ranvier.export.operations import Rule, Site, rule
 from ranvier.ops.formulas import ELEMENTS, LOSSES
 
 BOOL = np.dtype(np.bool_)
@@ -115,7 +115,7 @@ FUNCTIONS = Functions(
         "softplus": ("x", "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))"),
     }
 )
-"""What formulas may call."""
+"""The functions that formulas may call."""
 _VALUE = """/* y = {value} */
 static void {name}({operands}, float *y, int n{settings})
 {{

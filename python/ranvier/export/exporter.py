@@ -16,11 +16,11 @@ import ranvier.export.shapes  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.compile import CompiledFunction
 from ranvier.compile.compiled_model import module_of
+from ranvier.export.c_source import FileArrays, argument_name, code_size, files, identifier, same_text
 from ranvier.export.capture import Capture, captured
+from ranvier.export.instructions import CArray, Report, Routine, Value
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
-from ranvier.export.program import Buffer, Report, Routine, Value
-from ranvier.export.rules import ONE, RULES, Site
-from ranvier.export.source import Memory, argument_name, code_size, files, identifier, same_text
+from ranvier.export.operations import ONE, RULES, Site
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
@@ -225,7 +225,7 @@ def _learned(capture: Capture) -> set[int]:
 class _Values:
     """The places of the arrays of a capture."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: FileArrays) -> None:
         self.memory, self.made = memory, dict[int, Value]()
 
     def __call__(self, array: Any, name: str = "constant") -> Value:
@@ -236,7 +236,7 @@ def _instructions(
     name: str, parts: Any, captures: list[Capture], names: dict[int, str], prefix: str, ranges: Any
 ) -> Any:
     """The weights, the C functions, and the sizes of their memory."""
-    memory = Memory(names, _learned(captures[0]), prefix)
+    memory = FileArrays(names, _learned(captures[0]), prefix)
     routines = [
         _routine(name, capture, memory, one, ranges)
         for capture, (one, _) in zip(captures, parts, strict=True)
@@ -245,7 +245,7 @@ def _instructions(
     return memory, routines, [routine.planned() for routine in routines]
 
 
-def _routine(name: str, capture: Capture, memory: Memory, target: Any, ranges: Any) -> Routine:
+def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, ranges: Any) -> Routine:
     """The C function of a capture."""
     is_step = capture.loss is not None
     routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
@@ -255,7 +255,7 @@ def _routine(name: str, capture: Capture, memory: Memory, target: Any, ranges: A
     for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
         array = x._array
         text = argument_name(text, taken)
-        buffer = Buffer(text, array.size, "argument", type="int32_t" if array.dtype.kind in "iu" else "float")
+        buffer = CArray(text, array.size, "argument", type="int32_t" if array.dtype.kind in "iu" else "float")
         values.made[id(array)] = value = Value(buffer, array.shape)
         routine.arguments.append((text, value, False))
     trained = memory.learned if is_step else set()
@@ -381,6 +381,6 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
             value.buffer.kind, value.buffer.name = "argument", text
             y = value.as_shape(array.shape)
         else:
-            y = Value(Buffer(text, array.size, "argument"), array.shape)
+            y = Value(CArray(text, array.size, "argument"), array.shape)
             routine.call("copy_all", value, y, array.size, writes=y)
         routine.arguments.append((text, y, True))

@@ -15,11 +15,11 @@ import re
 from collections import Counter
 from typing import Any
 
-from ranvier.export.program import literal
+from ranvier.export.instructions import literal
 from ranvier.ops.formulas import ELEMENTS
 from ranvier.ops.slopes import FORMULAS, RESULT
 
-CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # what binds least stands first
+CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # precedences, the lowest first
 
 
 class Expression:

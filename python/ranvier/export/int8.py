@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.export.capture import Capture, captured
+from ranvier.export.instructions import Routine, Value
 from ranvier.export.layers import conv_window, max_window
-from ranvier.export.program import Routine, Value
-from ranvier.export.rules import Site
+from ranvier.export.operations import Site
 from ranvier.tape.calls import Call
 
 Array = np.ndarray[Any, Any]

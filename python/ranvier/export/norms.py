@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.program import Value
-from ranvier.export.rules import Rule, Site, rule
+from ranvier.export.instructions import Value
+from ranvier.export.operations import Rule, Site, rule
 
 Gradients = Sequence[Value | None]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.linear import linear, linear_backward
-from ranvier.export.program import Value
-from ranvier.export.rules import Rule, Site, rule
+from ranvier.export.instructions import Value
+from ranvier.export.linear_maps import linear, linear_backward
+from ranvier.export.operations import Rule, Site, rule
 
 Gradients = Sequence[Value | None]
 

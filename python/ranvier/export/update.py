@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.program import Instruction, Routine, Value, literal
+from ranvier.export.instructions import Instruction, Routine, Value, literal
 
 _RATE = "learning_rate"
 
 
 def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dict[int, Value]) -> None:
-    """Adds each update behind the last use of its parameter and its gradient, which then lives no longer."""
+    """Adds each update after the last use of its parameter and its gradient, whose memory is then free."""
     used: dict[int, int] = {}
     for i, one in enumerate(routine.instructions):
         used.update((id(v.buffer), i) for v in (*one.operands(), *one.writes))

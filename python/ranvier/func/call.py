@@ -31,7 +31,7 @@ def functional_call(
     an exception, the module is as before. Threads need a copy each: RuntimeError where another one is within
     functional_call of the module. Its plain call there sees the other values.
 
-    tie_weights: one name of a Tensor that the module has under several stands for all of them. strict: raises
+    tie_weights: a value for one name of a tied Tensor is used for all its names. strict: raises
     RuntimeError if names are missing or unknown. Raises ValueError for a name in two dicts and for several
     values of tied names, TypeError for a value that is no Tensor, AttributeError for an unknown layer.
 
@@ -77,7 +77,7 @@ def _merged(dicts: Any) -> dict[str, Any]:
     return values
 
 
-_ABSENT = object()  # stands for a place that had no value
+_ABSENT = object()  # marks a name without a value
 _threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
 _lock = Lock()
 

@@ -25,10 +25,10 @@ from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
 from ranvier.ops.elementwise.row import ROWS
-from ranvier.ops.rules import copy_of, mapped, recomputed
+from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Function, Output
-from ranvier.tape.graph import cut, of_input, rule_of
+from ranvier.tape.higher_order import cut, of_input, rule_of
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 

@@ -19,18 +19,18 @@ from ranvier.func.forward import RULES, Form, Rows, _each, by_element, composed,
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import softmax
 from ranvier.ops.elementwise import arithmetic, choice, functions
+from ranvier.ops.gradient_rules import inputs
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.reduction.reduce import Sum
 from ranvier.ops.reduction.variance import Var
-from ranvier.ops.rules import inputs
 from ranvier.ops.shape import arrange, join
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.slopes import TENSORS
-from ranvier.tape.copies import Cast, Clone
-from ranvier.tape.graph import Same, of_input, of_output
+from ranvier.tape.copy_functions import Cast, Clone
+from ranvier.tape.higher_order import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 

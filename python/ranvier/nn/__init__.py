@@ -7,11 +7,11 @@ import ranvier.extension as _extension
 from ranvier.nn import functional, init, utils
 from ranvier.nn.activation import *
 from ranvier.nn.attention import *
-from ranvier.nn.cache import *
 from ranvier.nn.container import *
 from ranvier.nn.conv import *
 from ranvier.nn.dropout import *
 from ranvier.nn.embedding import *
+from ranvier.nn.key_value_cache import *
 from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
 from ranvier.nn.loss import *

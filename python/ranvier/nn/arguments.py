@@ -107,7 +107,7 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
 
 
 def _without_device(args: tuple[Any, ...], most: int, device: Any) -> tuple[tuple[Any, ...], Any]:
-    """The arguments, of which the one in the place of dtype may be PyTorch's device; and the device."""
+    """Separates the device, which PyTorch's calls may give in the place of dtype, from the arguments."""
     given = args[most - 1]
     if len(args) == most + 1 or (isinstance(given, str) and given.startswith(("cpu", "cuda", "mps", "meta"))):
         return (*args[: most - 1], *args[most:]), given

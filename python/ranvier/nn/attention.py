@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.nn.cache import layer_of
+from ranvier.nn.key_value_cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor

@@ -23,8 +23,8 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.distance import *
     from ranvier.ops.neural.dropout import *
     from ranvier.ops.neural.embedding import *
-    from ranvier.ops.neural.functional import *
     from ranvier.ops.neural.normalization import *
+    from ranvier.ops.neural.rare import *
 
 globals().update(_table.functions_of(_table.OF_LAYERS))
 globals().update({form.__name__: form for form in _FORMS.values()})

@@ -8,7 +8,7 @@ from typing import Any
 from ranvier.grad_mode import no_grad
 from ranvier.observe import Observer
 from ranvier.tape.function import TakesHalves
-from ranvier.tape.graph import of_program, rule
+from ranvier.tape.higher_order import of_program, rule
 from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import view_of_several

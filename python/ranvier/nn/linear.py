@@ -18,7 +18,8 @@ __all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]
 
 
 class Product(Module):
-    """What Linear and convolutions share: weight and bias, uniform in +-1/sqrt(fan_in) as in PyTorch."""
+    """The base class of Linear and the convolutions: weight and bias, uniform in +-1/sqrt(fan_in) as in
+    PyTorch."""
 
     weight: Parameter
     bias: Parameter | None

@@ -40,7 +40,7 @@ from ranvier.nn.registry import (
     value_at,
     values_of,
 )
-from ranvier.nn.state import StateDicts
+from ranvier.nn.state_dicts import StateDicts
 from ranvier.observe import is_replaced, observed, observers
 from ranvier.tensors.tensor import Tensor
 

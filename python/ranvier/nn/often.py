@@ -1,6 +1,6 @@
-"""Calls without gradients that come again and again: counted here, replayed by `compile/repeated.py`.
+"""Counts repeated calls without gradients, which `compile/repeated.py` replays.
 
-What is counted is the call of a Sequential, and of a module whose class is the user's (`called`).
+Counted are calls of a Sequential, and of a module whose class is the user's (`called`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ranvier.observe import observers, running, value_read
 from ranvier.tensors.tensor import Tensor
 
 _core._set_call_state(running, value_read)
-# The name under which the core keeps the recorded call of a module (`compile/repeated.py`). None is kept for
-# a module that has no such call and gets none.
+# The name under which the core keeps the recorded call of a module (`compile/repeated.py`). None as its
+# value: the module is not replayed.
 REPLAY = "_replay of ranvier"
 attach, attached = _core._attach, _core._attached
 gc.callbacks.append(_core._collects)
-# It is recorded after so many seconds of calls without gradients, and so many calls. A recording takes 1 to
-# 6 ms, the first one of a process 60.
+# A module is recorded after this many seconds of calls without gradients, and at least this many calls. A
+# recording takes 1 to 6 ms, the first one of a process 60 ms.
 _ENOUGH, _AT_LEAST = 0.02, 16
 # A weak reference to a module, its calls so far, their seconds; by its id.
 _calls: dict[int, tuple[Any, int, float]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.tensors.data import array_of
-from ranvier.tensors.duplicates import deepcopied, rebuild
+from ranvier.tensors.deepcopy_pickle import deepcopied, rebuild
 from ranvier.tensors.memory import require_numbers
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import FLAG, UNWATCHED, share

@@ -29,7 +29,7 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class Recurrent(Module):
-    """What layers and cells share: the sizes, the starting values, the states that are given."""
+    """The base class of recurrent layers and cells: sizes, starting values, checks of given states."""
 
     _name: str
 
@@ -58,7 +58,7 @@ class Recurrent(Module):
 
 
 class RNNBase(Recurrent):
-    """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
+    """The base class of RNN, LSTM and GRU: the parameters of all layers and directions, and forward."""
 
     _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
 

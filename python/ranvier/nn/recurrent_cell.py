@@ -18,7 +18,7 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 class RNNCellBase(Recurrent):
-    """What the cells share: parameters and the step."""
+    """The base class of the cells: parameters and the step."""
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None

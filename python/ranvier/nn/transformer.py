@@ -11,9 +11,9 @@ import ranvier._core as _core
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.attention import MultiheadAttention
-from ranvier.nn.cache import layers_of
 from ranvier.nn.container import ModuleList
 from ranvier.nn.dropout import Dropout
+from ranvier.nn.key_value_cache import layers_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm

@@ -18,7 +18,7 @@ from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
 from ranvier.onnx.parts import Part, Plan, called, room, run
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
-from ranvier.serialization.kinds import other_kind
+from ranvier.serialization.foreign_files import other_kind
 
 _DEPTH = 32  # the deepest nesting of names in names
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}

@@ -15,16 +15,16 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.activation.smooth import *
     from ranvier.ops.activation.softmax import *
     from ranvier.ops.elementwise.arithmetic import *
+    from ranvier.ops.elementwise.binary import *
     from ranvier.ops.elementwise.choice import *
     from ranvier.ops.elementwise.compare import *
     from ranvier.ops.elementwise.elementary import *
     from ranvier.ops.elementwise.functions import *
     from ranvier.ops.elementwise.logic import *
-    from ranvier.ops.elementwise.pairs import *
     from ranvier.ops.image.conv import *
     from ranvier.ops.image.pooling import *
     from ranvier.ops.image.resample import *
-    from ranvier.ops.loss.classes import *
+    from ranvier.ops.loss.classification import *
     from ranvier.ops.loss.margin import *
     from ranvier.ops.loss.probability import *
     from ranvier.ops.loss.regression import *
@@ -34,7 +34,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.matrix.cholesky import *
     from ranvier.ops.matrix.einsum import *
     from ranvier.ops.matrix.exponential import *
-    from ranvier.ops.matrix.factors import *
+    from ranvier.ops.matrix.factorizations import *
     from ranvier.ops.matrix.fourier import *
     from ranvier.ops.matrix.inverse import *
     from ranvier.ops.matrix.linear import *
@@ -56,7 +56,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.shape.repeat import *
     from ranvier.ops.shape.reshape import *
     from ranvier.ops.shape.scatter import *
-    from ranvier.ops.shape.stacks import *
+    from ranvier.ops.shape.stacking import *
     from ranvier.ops.shape.write import *
 else:
     _functions = _table.functions_of(_table.AT_IMPORT)
@@ -72,7 +72,7 @@ def _rare(module: str, name: str) -> _typing.Any:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses are loaded with the first use of one of them, rare ones each by itself."""
+    """The ops of layers and losses are all loaded at the first use of one; other ops with their module."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     if (module := _table.LATER[name]) not in _table.WITH_LAYERS:

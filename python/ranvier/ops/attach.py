@@ -28,7 +28,7 @@ from ranvier.tape import context as context
 from ranvier.tape import nodes as nodes
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors import data, devices, dtypes
-from ranvier.tensors.duplicates import make_subclass
+from ranvier.tensors.deepcopy_pickle import make_subclass
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -78,8 +78,9 @@ _PUT = {
 
 
 def _kernels(op: str) -> tuple[Any, Any, None, Any]:
-    """The functions that write the op in place off the tape, for `_core._into`: the kernel of floats, NumPy's
-    function of integers, that of others (there is none), the kernel of floats with settings (``alpha=2``)."""
+    """The functions that write the op in place off the tape, for `_core._into`: the kernel for floats,
+    NumPy's function for integers, one for other dtypes (always None), the kernel for floats with settings
+    (``alpha=2``)."""
     if op in _PUT:
         return _PUT[op], None, None, None
     row = ELEMENTWISE.get(op)
@@ -117,7 +118,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(other, self)
         except TypeError:
-            if isinstance(other, Sequence):  # [1] * n: the sequence answers
+            if isinstance(other, Sequence):  # [1] * n: the sequence's own operator
                 return NotImplemented
             raise
 

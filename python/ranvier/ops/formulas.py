@@ -1,4 +1,4 @@
-"""What Functions compute, by other ops: for files of other forms, which lack them as one operation.
+"""Functions as formulas of other ops, for file formats that lack them as one operation.
 
 Some Functions have a method `formula` for this. Here are those of the others, by the names of their classes.
 This module is loaded where a model is written. The formulas of elements and of losses take a namespace f
@@ -48,7 +48,7 @@ def _hypot(f: Any, a: Any, b: Any) -> Any:
 
 
 def _differ(a: Any, b: Any) -> Any:
-    """Whether they have different signs."""
+    """True where a and b have different signs."""
     return ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
 
 

@@ -1,4 +1,4 @@
-"""What is written when a module is imported: examples in docstrings from one line, functions from texts.
+"""Generates code at import: docstring examples from one line each, functions from rows of a table.
 
 `document` reads a table with a row for each function, `examples` the docstrings of functions and classes.
 ``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``
@@ -92,7 +92,7 @@ def made(
     bare = inspect.Signature([p.replace(default=empty, annotation=empty) for p in taken])
     lines = f"def {name.rpartition('.')[2]}{bare}:", *body.split("\n")
     own: dict[str, Any] = {}
-    # The code bears the module's file name, by which rv.compile knows that it is the library's.
+    # The code has the module's file name, by which rv.compile recognizes it as the library's.
     exec(compile("\n ".join(lines), scope["__file__"], "exec"), scope, own)
     function = own.popitem()[1]
     function.__qualname__ = name

@@ -1,4 +1,4 @@
-"""Derivatives that are written once: what runs a backward on arrays, on Tensors and as text.
+"""Runs one definition of a backward on arrays, on Tensors, or to produce text (such as C).
 
 The backward of a Function may take a namespace `f`, by which it calls what it computes from dy and from what
 forward has saved. A name has the same arguments and meaning in each namespace:
@@ -9,8 +9,8 @@ forward has saved. A name has the same arguments and meaning in each namespace:
 - namespaces of satellites, such as that of the expressions in C (`export/expressions.py`).
 
 A kernel that fuses a backward, such as ``div_backward``, is a formula of other ops elsewhere, so that
-gradients of any order follow. It stands beside the Function: ``@formula_of("div_backward")``, of all
-namespaces, or ``TENSORS.softmax_backward = ...``, of Tensors only.
+gradients of any order follow. It is defined after the Function: ``@formula_of("div_backward")`` for all
+namespaces, or ``TENSORS.softmax_backward = ...`` for Tensors only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.tape.graph import RULES, of_input, of_output
+from ranvier.tape.higher_order import RULES, of_input, of_output
 from ranvier.tensors.memory import Array, gradient_of, in_dtype, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 RESULT = -1
 """The place of what forward has saved of its result."""
 FORMULAS: dict[str, Any] = {}
-"""What kernels compute, by their names, as functions of a namespace and of the arguments of the kernel."""
+"""Formulas of kernels by name: functions of a namespace and of the arguments of the kernel."""
 
 
 def formula_of(kernel: str) -> Callable[[F], F]:

@@ -1,4 +1,4 @@
-"""The one list of all ops: what is public of each module, and when the module is loaded.
+"""The list of all ops: the public names of each module, and when the module is loaded.
 
 ``cat``: a function; ``sum+``: a method of Tensor, too; ``add*``: also a method in place (``x.add_``);
 ``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
@@ -51,7 +51,7 @@ WITH_LAYERS = {
         avg_pool2d! max_pool1d! max_pool2d!
     """,
     "image.resample": "interpolate pad!",
-    "loss.classes": "cross_entropy! nll",
+    "loss.classification": "cross_entropy! nll",
     "loss.margin": "cosine_embedding margin_ranking triplet_margin",
     "loss.probability": "bce! bce_with_logits! kl_div!",
     "loss.regression": "gaussian_nll huber! l1! mse! poisson_nll smooth_l1!",
@@ -82,7 +82,7 @@ AT_FIRST_USE = {
         bitwise_xor*! greater* greater_equal* isclose+ less* less_equal* logical_and* logical_not*
         logical_or* logical_xor* not_equal*
     """,
-    "elementwise.pairs": """
+    "elementwise.binary": """
         addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* floor_divide*! fmax+ fmin+
         fmod* hypot* ldexp* lerp* logaddexp+ nextafter* remainder*! rsub true_divide* xlogy*
     """,
@@ -92,7 +92,7 @@ AT_FIRST_USE = {
     """,
     "matrix.cholesky": "cholesky+ cholesky_inverse+ cholesky_solve+ triangular_solve+",
     "matrix.exponential": "matrix_exp+",
-    "matrix.factors": "lu+ lu_solve+ lu_unpack pinverse+ qr+",
+    "matrix.factorizations": "lu+ lu_solve+ lu_unpack pinverse+ qr+",
     "matrix.fourier": "istft+ stft+",
     "matrix.inverse": "det+ inverse+ logdet+ matrix_power+ slogdet+",
     "reduction.quantiles": """
@@ -111,7 +111,7 @@ AT_FIRST_USE = {
     """,
     "shape.repeat": "diagonal+! meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+! tril*! triu*!",
     "shape.scatter": "index_add*! scatter*! scatter_add*",
-    "shape.stacks": "atleast_1d atleast_2d atleast_3d column_stack hstack row_stack tensor_split+ vstack",
+    "shape.stacking": "atleast_1d atleast_2d atleast_3d column_stack hstack row_stack tensor_split+ vstack",
     "shape.write": """
         index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce* take+ .apply_
         .fill_diagonal_ .map_
@@ -129,7 +129,7 @@ FUNCTIONAL = {
         affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d pixel_shuffle
         pixel_unshuffle unfold
     """,
-    "neural.functional": """
+    "neural.rare": """
         bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool2d normalize pdist
         relu_ rrelu rrelu_ selu_ threshold threshold_
     """,

@@ -3,7 +3,7 @@
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.rules import (
+from ranvier.optim.update_rules import (
     ASGD,
     SGD,
     Adadelta,

@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import enable_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
-from ranvier.optim.state import plain
+from ranvier.optim.optimizer_state import plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, own_errors, require_function
 from ranvier.tensors.memory import Array, in_dtype, narrow, widened

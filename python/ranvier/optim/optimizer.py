@@ -18,7 +18,7 @@ from ranvier.observe import current, is_replaced, observers
 from ranvier.ops.making.creation import from_numpy
 from ranvier.ops.rows import made
 from ranvier.optim.hooks import HookedOptimizer
-from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
+from ranvier.optim.optimizer_state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, ordered, require_function, truth
 from ranvier.tensors.strangers import printable

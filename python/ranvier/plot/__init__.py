@@ -12,9 +12,9 @@ from ranvier.plot.boundary import *
 from ranvier.plot.curves import *
 from ranvier.plot.figure import *
 from ranvier.plot.graphs import *
+from ranvier.plot.image_grids import *
 from ranvier.plot.matrices import *
 from ranvier.plot.networks import *
-from ranvier.plot.pictures import *
 from ranvier.tensors.errors import own_errors as _own_errors
 
 if not _typing.TYPE_CHECKING:

@@ -200,7 +200,7 @@ def finish(axes: Any, path: Path | None) -> Any:
         file = pathlib.Path(path)
         if not file.suffix:
             file = file.with_suffix(".png")
-        content = io.BytesIO()  # written at once: with a full disk the old picture remains
+        content = io.BytesIO()  # replaced as a whole: with a full disk the old picture remains
         first.figure.savefig(content, format=file.suffix[1:], dpi=150)
         replace(file, content.getvalue())
     return axes

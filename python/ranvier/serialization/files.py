@@ -26,12 +26,12 @@ import numpy as np
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
 from ranvier.nn.parameter import Parameter
-from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
+from ranvier.serialization.foreign_files import BEGIN, EndError, FileError, recognised
 from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.disk import replace as replace
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.mapped import mapped, require_whole
+from ranvier.tensors.mapped_files import mapped, require_whole
 from ranvier.tensors.memory import BF16, Array, bools
 
 VERSION = 1
@@ -80,7 +80,7 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
 
     shown: what errors call the file, by default its path.
 
-    A large file is mapped (`tensors/mapped.py`): what is not used is not read, and a change of an array
+    A large file is mapped (`tensors/mapped_files.py`): what is not used is not read, and a change of an array
     copies its page.
 
     Raises FileNotFoundError: no such file.

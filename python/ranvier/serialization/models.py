@@ -17,7 +17,7 @@ from ranvier._core import __version__
 from ranvier.autograd import wrap
 from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
-from ranvier.serialization.kinds import FileError
+from ranvier.serialization.foreign_files import FileError
 from ranvier.serialization.work import Work
 
 PathLike = str | os.PathLike[str]

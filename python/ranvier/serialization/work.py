@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.serialization.kinds import FileError
+from ranvier.serialization.foreign_files import FileError
 
 BASE, PER_BYTE = 2**23, 40
-"""What a reader may use, and for each byte of a pickle or JSON besides: its objects are so much larger."""
+"""Bytes of memory that a reader may use, and in addition for each byte of a pickle or JSON, whose objects are
+so much larger."""
 
 
 class Work:
     """A counter of bytes of memory; a step, such as the hash of an element, counts as eight.
 
-    allowed: beyond `BASE`; a reader that does not know it at once adds to `left`.
+    allowed: bytes beyond `BASE`; a reader that learns them later adds to `left`.
     """
 
     def __init__(self, allowed: int = 0) -> None:

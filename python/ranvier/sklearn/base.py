@@ -18,8 +18,8 @@ import ranvier.nn as nn
 from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
 from ranvier.ops.making import random
-from ranvier.sklearn.inputs import HalfSquaredError, labels_of, values_of
 from ranvier.sklearn.one_row import OneRow, row_output
+from ranvier.sklearn.validation import HalfSquaredError, labels_of, values_of
 from ranvier.train import Callback
 from ranvier.train.arrays import require_finite
 from ranvier.train.losses import link_of, probabilities
@@ -99,7 +99,7 @@ class Labels:
     def encode(self, y: Any) -> Array:
         """Class indices (n,), int64; or float32 zeros and ones (n, k).
 
-        Raises ValueError: a label that is none of the classes.
+        Raises ValueError: a label that is not among the classes.
         """
         if self.multilabel:
             dense = y.toarray() if issparse(y) else np.asarray(y)

@@ -15,9 +15,9 @@ from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
-from ranvier.sklearn.inputs import HalfSquaredError, LogLoss, labels_of, make_loss, values_of
 from ranvier.sklearn.mlp_training import MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
+from ranvier.sklearn.validation import HalfSquaredError, LogLoss, labels_of, make_loss, values_of
 from ranvier.train.losses import link_of
 
 Array = npt.NDArray[Any]

@@ -19,8 +19,8 @@ from ranvier.ops.making import random
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.held import Held
-from ranvier.sklearn.inputs import flag, hidden_sizes, make_optimizer, number, one_of, validated, whole
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
+from ranvier.sklearn.validation import flag, hidden_sizes, make_optimizer, number, one_of, validated, whole
 from ranvier.tensors.data import refuse_torch
 from ranvier.train import NonFiniteError, Trainer
 

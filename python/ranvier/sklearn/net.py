@@ -17,8 +17,8 @@ from ranvier.autograd import no_grad
 from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
-from ranvier.sklearn.inputs import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.sklearn.one_row import is_bounded, is_row
+from ranvier.sklearn.validation import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.tensors.data import refuse_torch
 from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array

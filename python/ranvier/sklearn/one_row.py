@@ -1,9 +1,10 @@
-"""One row at a time: replays of the Trainer's programs without what serves whole arrays.
+"""The fast path of estimators for one row: `predict` and `partial_fit` replay captured programs directly.
 
-A call takes the full path until the Trainer has a program for one row. From then on a row that is an array as
-in the fit runs through the program alone. Whatever differs (another type, shape or dtype, numbers that are
-not finite, a setting that has changed, a program whose guards do not hold) takes the full path, which has the
-conversions, the warnings and the errors.
+A call with one row takes the full path (checks by scikit-learn, conversions, the Trainer) until the Trainer
+has recorded a program for one row. From then on a row that is an array of the same dtype as in the fit is
+passed to that program (`OneRow.output`, `OneRow.step`). In any other case these functions return None, and
+the caller takes the full path, which has the conversions, the warnings and the errors: another type, shape
+or dtype, numbers that are not finite, a setting that has changed, a program whose guards do not hold.
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ from ranvier.train.step import parameters_of
 
 Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-FEW_ROWS = 16  # more take longer than what is left out for a row
-_LARGE = 3e38  # finite in float32
+FEW_ROWS = 16  # with more rows the fast path saves too small a share of the time
+_LARGE = 3e38  # numbers up to this one are finite in float32
 # The attributes of a Trainer on which its steps depend. The optimizer's settings are read by programs.
 _SETTINGS = itemgetter(
     "model", "loss", "optimizer", "l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value", "compile",
     "on_nonfinite", "distributed", "shards", "deterministic",
 )  # fmt: skip
-# The results of a program: places of arrays (the output; the loss, no output, the penalty), and how many.
+# The results of the programs that are replayed here, as (form, number of arrays): the output of a
+# prediction; the loss of a step; the loss and the penalty of a step.
 _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
-# weights, total, share, scale, first, updates, measured of `Step._take` (train/step.py): a plain update.
+# The arguments weights, total, share, scale, first, updates, measured of `Step._take` (train/step.py) for a
+# step with one batch, without sample weights.
 _PLAIN = (False, False, False, False, True, True, False)
 
 
 def is_row(owner: Any, X: Any) -> bool:
-    """True if X is one row of floats with the columns of the fit, and there is nothing to warn of."""
+    """True if X is one row of floats with as many columns as in the fit, and scikit-learn would not warn."""
     if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in _FLOATS:
         return False
     own = vars(owner)
@@ -54,7 +57,7 @@ def is_bounded(x: Array) -> bool:
 
 
 def row_output(owner: Any, x: Any) -> Array | None:
-    """The output of an estimator's network for a row or a few; None: the Trainer has to predict."""
+    """The output of an estimator's network for at most FEW_ROWS rows; None if the Trainer has to predict."""
     if type(x) is not np.ndarray or not 0 < len(x) <= FEW_ROWS:
         return None
     row = OneRow.of(owner)
@@ -62,7 +65,7 @@ def row_output(owner: Any, x: Any) -> Array | None:
 
 
 def label_of_row(owner: Any, y: Any, classes: Any) -> Array | None:
-    """The label of one row as the loss of a classifier takes it; None where scikit-learn has to check it."""
+    """The label y of one row, as the loss of a classifier takes it; None if scikit-learn has to check it."""
     if "trainer_" not in vars(owner) or owner._labels.multilabel:
         return None
     known = owner.classes_
@@ -82,7 +85,7 @@ def label_of_row(owner: Any, y: Any, classes: Any) -> Array | None:
 
 
 def values_of_row(owner: Any, y: Any) -> Array | None:
-    """The values of one row as the loss of a regressor takes them; None where scikit-learn has to check."""
+    """The target y of one row, as the loss of a regressor takes it; None if scikit-learn has to check it."""
     if type(y) is list and len(y) == 1 and type(y[0]) in (int, float):
         y = np.array(y)
     if type(y) is not np.ndarray or y.dtype.char not in "fdlqi" or not y.dtype.isnative:
@@ -99,30 +102,31 @@ def values_of_row(owner: Any, y: Any) -> Array | None:
 
 
 class OneRow:
-    """The prediction and the step of one row by a Trainer, for an estimator."""
+    """Replays the programs of an estimator's Trainer: its predictions and its training steps with one row."""
 
     def __init__(self, trainer: Any) -> None:
         self.trainer, self.model = trainer, trainer.model
         self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
-        self._latest: dict[str, Any] = {}  # the program that ran last, of each part
-        # From the last step on the full path: the trainer's settings, names and values of the owner's.
+        self._latest: dict[str, Any] = {}  # for "predict" and "fit": the program that ran last
+        # At the last step on the full path: the Trainer's settings; the estimator's parameters, as a getter
+        # of their values and these values. None if no step may be replayed.
         self._before: tuple[Any, Any, Any] | None = None
 
     @classmethod
     def of(cls, owner: Any) -> OneRow:
-        """That of an estimator; a new one where its Trainer, or the network, is another."""
+        """The OneRow of an estimator; a new one if its Trainer or network is not that of the old one."""
         trainer, row = owner.trainer_, owner._one_row
         if row is None or row.trainer is not trainer or row.model is not trainer.model:
             row = owner._one_row = cls(trainer)
         return row
 
     def takes(self, x: Array) -> bool:
-        """True if the rows have the network's dtype, and are finite."""
+        """True if the rows have the network's dtype and are finite."""
         return x.dtype == self._dtype and is_bounded(x)
 
     def _replay(self, part: str, args: tuple[Any, ...]) -> Any:
-        """The arrays that the program of "predict" or "fit" gives for these arguments; None: none fits."""
+        """The arrays of a program for `part` ("predict" or "fit") and these arguments; None if none fits."""
         latest = self._latest.get(part)
         if latest is not None and (results := _run(latest, args)) is not None:
             return results
@@ -134,7 +138,7 @@ class OneRow:
         return None
 
     def output(self, x: Array) -> Array | None:
-        """The network's output for rows, in evaluation mode; None where no program gives it."""
+        """The network's output for rows, in evaluation mode; None if no program fits."""
         if type(self.trainer) is not Trainer:
             return None
         with no_grad():
@@ -143,34 +147,35 @@ class OneRow:
 
     # --- steps
     def note(self, owner: Any) -> None:
-        """The full path has made a step with one row: the next ones may replay it while the settings hold."""
+        """Called after a step with one row on the full path: the next steps may be replays."""
         trainer, self._before = self.trainer, None
-        self._latest.pop("fit", None)  # it may be of other settings
+        self._latest.pop("fit", None)  # it may have been recorded with other settings
         if trainer.accumulate == 1 and trainer.on_nonfinite == "raise" and isinstance(trainer.l1, Real):
             names = itemgetter(*owner._get_param_names())
             self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))
 
     def is_as_before(self, owner: Any) -> bool:
-        """True if the estimator has the parameters that the last step on the full path checked."""
+        """True if the estimator's parameters are those that the last step on the full path checked."""
         if self._before is None:
             return False
         _, names, values = self._before
         return all(map(is_, names(vars(owner)), values)) and not owner.callbacks  # a list may have grown
 
     def step(self, owner: Any, x: Array, y: Array) -> tuple[float, float] | None:
-        """An update with a row that this takes: loss and penalty; None where the full path has to make it."""
+        """Updates the network with one row (see `takes`); returns loss and penalty. None: no program fits."""
         trainer = self.trainer
         if self._before is None or trainer.metrics or trainer.classes_ is not None:
             return None
         if _SETTINGS(vars(trainer)) != self._before[0]:
             return None
         args = (x, y, *_PLAIN)
-        arrays = self._drawing(owner, args)
+        arrays = self._replay_step(owner, args)
         if arrays is None:
             return None
         return arrays[0].item(), arrays[1].item() if len(arrays) > 1 else 0.0
 
-    def _drawing(self, owner: Any, args: tuple[Any, ...]) -> Any:
+    def _replay_step(self, owner: Any, args: tuple[Any, ...]) -> Any:
+        """Replays a step with the random numbers of a fit on this row; without a replay none is drawn."""
         stream = owner._stream()
         drawn = stream.state[1]
         if owner.shuffle:
@@ -185,7 +190,7 @@ class OneRow:
         return arrays
 
     def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float) -> float:
-        """Note a step in the Trainer and its history as one of its fits does; the loss with the penalty."""
+        """Adds a step to the Trainer's counts and history, as a fit does; returns loss + penalty."""
         trainer = self.trainer
         value = loss + penalty
         trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
@@ -198,13 +203,13 @@ class OneRow:
         return value
 
     def require_finite(self) -> None:
-        """Raise NonFiniteError if a parameter is not finite."""
+        """Raises NonFiniteError if a parameter is not finite."""
         for p in parameters_of(self.trainer.optimizer):
             if not is_bounded(p._array):
                 NonFinite(self.trainer).parameters()
 
 
 def _run(program: Any, args: tuple[Any, ...]) -> Any:
-    """The arrays that a program gives; None where it does not fit, or the full path has to compare it."""
+    """The arrays of a program; None if its guards do not hold, or it has to be checked by an eager run."""
     arrays = program.call(args, {})
     return arrays if type(arrays) is tuple else None

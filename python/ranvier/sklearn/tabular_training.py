@@ -15,7 +15,7 @@ import ranvier.sklearn.tabular_network as tabular_network
 from ranvier.ops.making import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.inputs import hidden_sizes
+from ranvier.sklearn.validation import hidden_sizes
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
 Array = npt.NDArray[Any]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.tape.graph as graph
+import ranvier.tape.higher_order as higher_order
 import ranvier.tape.hooks as hooks
 import ranvier.tape.trace as trace
 from ranvier.grad_mode import enable_grad, mode
@@ -123,14 +123,14 @@ def run(
 
     captured: is filled with the gradients of its nodes; then no ``grad`` is changed.
     only: the nodes of the tensors that get a ``grad``; None means all leaves.
-    create_graph: gradients are Tensors (graph.py), else arrays.
+    create_graph: gradients are Tensors (higher_order.py), else arrays.
     Nodes that lead to none of these are not run.
     """
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
-    steps, rules = (graph.STEPS, graph.RULES) if create_graph else (_STEPS, None)
-    # In a block of autocast, rules run outside of it: `graph.applied`, one of the steps, sees to that.
+    steps, rules = (higher_order.STEPS, higher_order.RULES) if create_graph else (_STEPS, None)
+    # In a block of autocast, rules run outside of it: `higher_order.applied`, one of the steps, sees to that.
     by_steps = create_graph and _core._autocast(-1) != 0
     if trace.anomaly.on and trace.anomaly.searches:
         steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
@@ -158,7 +158,7 @@ def _gradients(node: Any, dy: Any) -> Any:
             node.check_saved()
             break
     if node.released:
-        raise RuntimeError(graph.AGAIN)
+        raise RuntimeError(higher_order.AGAIN)
     if of_nodes and id(node) in of_nodes:
         return hooks.around(node, [*map(_as_array, dys)], node.backward)
     return node.backward(*dys)
@@ -187,7 +187,7 @@ def _add(held: Any, gradient: Any, own: bool) -> Any:
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b in the dtype of a; ``out`` may be a itself."""
     if a.shape != b.shape:
-        graph.require_one_shape(a, b)  # raises
+        higher_order.require_one_shape(a, b)  # raises
     return added(a, in_dtype(b, a.dtype), out)
 
 

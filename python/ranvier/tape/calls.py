@@ -28,7 +28,7 @@ from ranvier.tensors.tensor import Tensor
 __all__ = ["FORMULAS", "Call", "Calls", "Refused"]
 
 FORMULAS: dict[str, Any] = {}
-"""What Functions compute, of the node and its inputs, by the names of their classes (`ops/formulas.py`)."""
+"""Formulas by the name of a Function's class: functions of the node and its inputs (`ops/formulas.py`)."""
 
 
 class Call(NamedTuple):

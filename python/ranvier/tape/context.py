@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.grad_mode import enable_grad, mode, no_grad
 from ranvier.tape.function import Function, TakesHalves
-from ranvier.tape.graph import AGAIN, of_output, of_program, rule
+from ranvier.tape.higher_order import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted
 from ranvier.tensors.memory import filled, like
@@ -110,7 +110,7 @@ class _Node(TakesHalves):
         return tuple(None if dx is None else kept(dx) for dx in slopes)
 
     def release(self) -> None:
-        """Frees the saved tensors alone: another backward is refused where it asks for them."""
+        """Frees the saved tensors alone: another backward that reads them raises an error."""
         self.context._freed, self.context._saved = bool(self.context._saved), ()
 
     def name(self) -> str:

@@ -178,16 +178,16 @@ def by_kernel(
     takes: int = -1,
     name: str | None = None,
 ) -> Callable[[F], F]:
-    """A decorator for what computes an op in Python: the core answers simple calls without it.
+    """A decorator of the function that computes an op in Python: the core computes simple calls without it.
 
     ``kernel`` gets the arrays of Tensors and the other arguments. The function gets all other calls: those
     that the kernel refuses, by NotImplemented or an error, that observers follow, that have keywords, or that
-    need a gradient. With ``node`` the core answers the last, too.
+    need a gradient. With ``node`` the core computes the last, too.
 
     node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
     floats: a first Tensor of another dtype than floats is left to the function; else the kernel decides.
     dtypes: those of the function; as `floats`, and where autocast lists it all calls in such a block.
-    result: the class of named tuples that several results make; takes: the kernel gets so many arguments.
+    result: the class of named tuples that several results make; takes: the number of arguments of the kernel.
     name: errors of the function get this name.
 
     >>> import ranvier as rv

@@ -21,7 +21,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers, tell
-from ranvier.tape.copies import Put, Refused, Replace, SetItem
+from ranvier.tape.copy_functions import Put, Refused, Replace, SetItem
 from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.failures import OpError
@@ -68,7 +68,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             "expected a dtype that it can hold"
         )
     if recorded:
-        if not result._requires_grad:  # as of a comparison: the old values get no gradient then
+        if not result._requires_grad:  # such as a comparison: then the old values get no gradient
             result = Put().apply(tensor, result)
         if result._array.dtype != array.dtype:
             result = result.to(array.dtype)

@@ -13,7 +13,7 @@ from ranvier.grad_mode import mode
 from ranvier.observe import refuse
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.data import shape_of
-from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.deepcopy_pickle import memory_of
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data

@@ -62,7 +62,7 @@ CPU = device()
 
 
 _own = ThreadSettings(default=None, contexts=())
-contexts: list[device] = []  # those of all threads: where there are none, no thread asks for its own
+contexts: list[device] = []  # the contexts of all threads: if there are none, no thread looks up its own
 
 
 def set_default_device(device: object) -> None:

@@ -1,7 +1,7 @@
-"""The one function that writes files: complete or not at all, with what the file that was there keeps.
+"""Writes files atomically: a file is complete, or the old one stays; permissions of the old file are kept.
 
 A file is written beside the old one, under a hidden name that no other save has, and renamed. It is locked
-while it is written, so that the next save knows what a killed one left.
+while it is written, so that the next save recognizes files of a process that was killed.
 """
 
 from __future__ import annotations

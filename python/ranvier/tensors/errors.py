@@ -160,7 +160,7 @@ def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
 
 
 def _sentence(name: str, function: Any, args: Any, settings: Any) -> tuple[str, str]:
-    """What a call got, and what it expected. Raises TypeError for tensors of PyTorch."""
+    """Returns what a call got and what it expected, as texts. Raises TypeError for tensors of PyTorch."""
     if function is None:
         return "arguments that do not fit", "those of its documentation"
     given = signature(function).bind(*args, **settings)
@@ -204,7 +204,7 @@ def number(
 
 
 def truth(name: str, key: str, value: Any) -> bool:
-    """Whether a value counts as true; TypeError for one that does not, such as a Tensor of several elements.
+    """The truth value of a setting; TypeError for a value without one, such as a Tensor of several elements.
 
     >>> truth("op", "keepdim", None)
     False

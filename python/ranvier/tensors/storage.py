@@ -55,7 +55,7 @@ class UntypedStorage(_Storage):
     @classmethod
     def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
         """The first bytes of a file, mapped into memory; shared: changes are written to the file."""
-        from ranvier.tensors.mapped import MappedFile, mapped  # here: a millisecond of `import ranvier`
+        from ranvier.tensors.mapped_files import MappedFile, mapped  # here: a millisecond of `import ranvier`
 
         size = os.path.getsize(filename)
         if nbytes > size:

@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import current, observers, value_read
 from ranvier.tensors.data import Size, layout, sized_or_copied
+from ranvier.tensors.deepcopy_pickle import deepcopied, fill, rebuild, reduced
 from ranvier.tensors.devices import CPU
 from ranvier.tensors.dtypes import default
-from ranvier.tensors.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.tensors.errors import index, no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
 from ranvier.tensors.lending import as_capsule, asarray, numpy

@@ -31,7 +31,7 @@ from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.table import FUNCTIONAL_OF
-from ranvier.tensors.duplicates import rebuild
+from ranvier.tensors.deepcopy_pickle import rebuild
 
 _MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
 

@@ -18,7 +18,7 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import wrap
 from ranvier.ops.making.convert import parsed_to
-from ranvier.tensors.duplicates import rebuild
+from ranvier.tensors.deepcopy_pickle import rebuild
 from ranvier.tensors.memory import Array
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.torch.dispatch import activate

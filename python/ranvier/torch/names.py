@@ -64,7 +64,7 @@ HOMES = PATHS | table("""
     .data.collate | utils.data._utils utils.data._utils.collate
     .data.vision.datasets | torchvision.datasets.{cifar mnist}
     .data.vision.datasets.folder | torchvision.datasets.vision
-    .data.vision.models.networks | torchvision.models.{resnet vgg}
+    .data.vision.models.resnet_vgg | torchvision.models.{resnet vgg}
     .data.vision.transforms | torchvision.transforms.transforms
     .data.workers | utils.data._utils.worker
     .distributed | distributed.distributed_c10d
@@ -164,7 +164,7 @@ _OTHERS = table(f"""
         utils.data.dataloader.{{_MultiProcessingDataLoaderIter _SingleProcessDataLoaderIter}}
     .distributions.gamma | _sample_dirichlet=sample_dirichlet _standard_gamma=standard_gamma
     .func.call | nn.utils.stateless._reparametrize_module=reparametrized
-    .func.stacks | func.stack_module_state=state_of
+    .func.module_stack | func.stack_module_state=state_of
     .linalg | _C._LinAlgError=LinAlgError
     .nn | nn.modules.linear.NonDynamicallyQuantizableLinear=Linear
     .nn LocalResponseNorm | nn.CrossMapLRN2d nn.modules.normalization.CrossMapLRN2d
@@ -175,7 +175,7 @@ _OTHERS = table(f"""
         _no_grad_uniform_=uniform_ _no_grad_zero_=zeros_}}
     .nn.lazy | nn.modules.lazy.LazyModuleMixin=_Lazy
     .nn.parameter | nn.UninitializedParameter
-    .nn.state | nn.modules.module.{{_EXTRA_STATE_KEY_SUFFIX=EXTRA _IncompatibleKeys=LoadResult}}
+    .nn.state_dicts | nn.modules.module.{{_EXTRA_STATE_KEY_SUFFIX=EXTRA _IncompatibleKeys=LoadResult}}
     .optim.lr_scheduler | optim.lr_scheduler._LRScheduler=LRScheduler
     .torch.amp | GradScaler autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache
         cpu.amp.autocast=CPUAutocast cpu.amp.autocast_mode.autocast=CPUAutocast

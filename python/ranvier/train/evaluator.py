@@ -11,11 +11,11 @@ from ranvier.autograd import Tensor
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import evaluating
 from ranvier.tensors.memory import BF16, Array
+from ranvier.train.batch_source import Source
 from ranvier.train.callbacks.base import Training
-from ranvier.train.compiled import CompiledOrEager, CompiledParts
+from ranvier.train.compiled_parts import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import EpochLoss, batch_loss, labels, link_of, probabilities, weighting
-from ranvier.train.source import Source
 from ranvier.train.step import Penalty, parameters_of
 
 

@@ -17,8 +17,8 @@ from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Training
-from ranvier.train.inputs import Prepared
 from ranvier.train.losses import link_of, name_of
+from ranvier.train.prepared_data import Prepared
 
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.train.inputs as inputs
+import ranvier.train.prepared_data as prepared_data
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import array_like, require_finite
-from ranvier.train.inputs import DataSpec
-from ranvier.train.source import ArraySource, LoaderSource, Source
+from ranvier.train.batch_source import ArraySource, LoaderSource, Source
+from ranvier.train.prepared_data import DataSpec, Prepared
 
 
 def open_source(
@@ -20,7 +20,7 @@ def open_source(
     """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name."""
     if y is None:
         return _of_loader(name, x, spec, sample_weight)
-    return ArraySource(inputs.prepare(name, x, y, spec, sample_weight), batch_size)
+    return ArraySource(prepared_data.prepare(name, x, y, spec, sample_weight), batch_size)
 
 
 def _of_loader(
@@ -60,12 +60,12 @@ def open_training(
         source = _of_loader(name, x, spec, sample_weight, class_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
         return source, validation()
-    data = inputs.prepare(name, x, y, spec, sample_weight, learn=True)
+    data = prepared_data.prepare(name, x, y, spec, sample_weight, learn=True)
     valid = validation()  # after the classes are known
     if split is not None:
         data, held_out = _split_off(name, data, split)
         valid = ArraySource(held_out, valid_size)
-    data = inputs.weighted(name, data, class_weight, spec)
+    data = prepared_data.weighted(name, data, class_weight, spec)
     return ArraySource(data, batch_size, shuffle), valid
 
 
@@ -119,7 +119,7 @@ def _validation_parts(data: Any) -> tuple[Any, ...]:
     )
 
 
-def _split_off(name: str, data: inputs.Prepared, share: float) -> tuple[inputs.Prepared, inputs.Prepared]:
+def _split_off(name: str, data: Prepared, share: float) -> tuple[Prepared, Prepared]:
     """The data without its last share, and that share.
 
     Raises:

@@ -18,16 +18,16 @@ import ranvier.train.checkpoints as checkpoints
 from ranvier.nn.lazy import find_sizes
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
+from ranvier.train.batch_source import Ahead, ArraySource, Source
 from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interrupt, Training, call, must_act
 from ranvier.train.checkpoints import Checkpoint
-from ranvier.train.compiled import CompiledParts
+from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.losses import link_of
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.saving import describe, require_same
-from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
 
 MOST_EPOCHS = 64  # the most epochs in one call of the core

@@ -14,11 +14,11 @@ from ranvier.metrics.named import METRICS
 from ranvier.serialization import architecture
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
+from ranvier.train.batch_source import Source
 from ranvier.train.callbacks.base import Training
 from ranvier.train.history import History
-from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import name_of
-from ranvier.train.source import Source
+from ranvier.train.prepared_data import DataSpec
 
 
 def describe(trainer: Training, source: Source, valid: Source | None) -> dict[str, Any]:

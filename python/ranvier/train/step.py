@@ -15,10 +15,10 @@ from ranvier.nn import utils
 from ranvier.observe import current, value_read
 from ranvier.optim import LBFGS, Optimizer
 from ranvier.tensors.memory import Array, filled, narrow, numbers, widened
+from ranvier.train.batch_source import Ahead, Source
 from ranvier.train.callbacks.base import Training
-from ranvier.train.compiled import CompiledParts
+from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting
-from ranvier.train.source import Ahead, Source
 
 Strength = float | Mapping[str, float]
 

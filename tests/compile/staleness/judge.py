@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import _core
-from ranvier.compile import cache
+from ranvier.compile import program_cache
 from ranvier.compile.signature import parts_of
 from ranvier.nn import often
 from ranvier.observe import running
@@ -161,7 +161,7 @@ class Run:
         rv.manual_seed(7)
         random.seed(7)
         np.random.seed(7)  # noqa: NPY002
-        patch(cache, "_unpaid", _Uncounted())
+        patch(program_cache, "_unpaid", _Uncounted())
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")

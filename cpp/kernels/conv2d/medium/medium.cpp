@@ -12,7 +12,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kLeast = 16;  // of the input and of the output, for a gain
+constexpr int64_t kLeast = 16;  // channels of the input and of the output: with fewer there is no gain
 
 // The distance of pixels of this many elements: a vector more where all of them would fall into the same sets
 // of the L1 cache.

@@ -1,11 +1,19 @@
-// The gradient to the weights of a convolution with few channels, float32: products of planes (planes.h),
-// whose lanes are pixels. The planes of dy have zeros between the rows.
+// The gradient to the weights of a convolution with few channels, in float32.
 //
-//   dw[k, c, t] = sum over images and i of dy[k][i] plane[c][i + offset(t)]
+//   x (images, in, h, w), dy (images, out, oh, ow) -> dw[k, c, t] = sum over images and output pixels i of
+//                                                     dy[k][i] plane[c][i + offset(t)]
+//
+// k: output channel, c: input channel, t: tap. x and dy are copied channel by channel into planes (planes.h),
+// so that the lanes of a vector are pixels. In a plane i is one index over all pixels, row after row;
+// offset(t) is the distance of tap t from the output pixel. The planes of dy have zeros between their rows,
+// so that the pixels there add nothing.
+//
+// The images are divided into blocks whose planes stay in L1, and the blocks into parts. Each part has its
+// own sums; they are added at the end, in the same order for any number of threads.
 //
 // Chosen: stride 1, at most 8 inputs, or fewer than a vector, and at most 12 outputs (pays).
 //
-// Memory: for each thread the planes of a block, and at most 16 partial sums of dw.
+// Memory: for each thread the planes of a block, and at most 16 partial sums of dw (one for each part).
 //
 // Earns: 1.3 to 5 times the speed of the direct sum.
 #pragma once
@@ -13,50 +21,53 @@
 
 namespace ranvier {
 
-class PlanarWeight {  // the gradient of one group
+// The gradient of one group.
+class PlanarWeight {
  public:
   PlanarWeight(const Conv2dBackwardWeight<float>& call, int64_t group, Carver& carver, int threads);
-  bool run(const OpenTeam& team) const;  // false where dw is not finite
+  bool run(const OpenTeam& team) const;  // false if dw is not finite
 
  private:
-  struct Block {  // whole images, or rows of one image
+  struct Block {  // images [image, image + images), output rows [first_row, first_row + rows) of each
     int64_t image, images, first_row, rows;
   };
   int64_t rows_at_once() const;
   Block block(int64_t index) const;
   void accumulate(const OpenTeam& team, int64_t part, Range units) const;
+  // Copies a block of the images, and its output channels `outs`, to the planes x and dy.
   void fill(const Block& block, Range outs, float* x, float* dy) const;
   void add_block(const Block& block, Range outs, const float* x, const float* dy, int64_t part) const;
   void combine(const OpenTeam& team) const;
 
   Conv2dBackwardWeight<float> c_;
-  int64_t out_, products_;  // channels; taps x input channels
+  int64_t out_, products_;  // output channels; input channels x taps: elements of dw for an output channel
   PlanarAxis rows_, columns_;
-  int64_t rows_at_once_;  // rows of outputs
+  int64_t rows_at_once_;  // the output rows of a block
   Planes planes_;
+  // Elements of a plane of dy; the images of a block; blocks.
   int64_t dy_plane_, images_at_once_, blocks_;
-  int64_t parts_;             // the parts of the blocks; decided by the shapes alone
-  int64_t units_;             // units of output channels, each of as many as a tile has
-  int64_t step_;              // the distance of sums
-  float *sums_, *bias_sums_;  // (parts, out, step), (parts, out)
-  int64_t* offsets_;
-  float *x_, *dy_;  // for each thread
+  int64_t parts_;             // decided by the shapes alone
+  int64_t units_;             // groups of output channels, each as large as a tile of the kernel
+  int64_t step_;              // products_, rounded up to the rows of a tile
+  float *sums_, *bias_sums_;  // partial sums of dw (parts, out, step) and of db (parts, out)
+  int64_t* offsets_;          // (step): for each input channel and tap, its offset in the planes of x
+  float *x_, *dy_;            // the planes of each thread
 };
 
-// All groups, each with the same workspace.
+// All groups, one after another in the same workspace.
 class PlanarWeights {
  public:
   static bool pays(const Conv2dBackwardWeight<float>& call);
   PlanarWeights(const Conv2dBackwardWeight<float>& call, Carver& carver, int threads);
-  // False where dw is not finite: an infinity or NaN has met the zeros between the rows, and the sums have to
-  // be computed without those.
+  // False if dw is not finite: an infinity or NaN of x may have been multiplied by the zeros between the rows
+  // of dy. The caller then computes dw with the direct sum, which has no such zeros.
   bool run(const OpenTeam& team) const;
 
  private:
   Conv2dBackwardWeight<float> c_;
   int threads_;
   bool exchanges_;
-  float* flipped_;  // dw where x and dy exchange their roles
+  float* flipped_;  // dw with the taps reversed, if x and dy exchange their roles (weight.cpp)
   Carver workspace_;
 };
 

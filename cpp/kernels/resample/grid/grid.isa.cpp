@@ -60,7 +60,8 @@ RANVIER_INLINE vec<T> cubic(vec<T> signed_distance, vec<T>& slope) {
                 ((a * d - T(5 * a)) * d + T(8 * a)) * d - T(4 * a));
 }
 
-// points: one in two elements.
+// The places of `count` points along one axis of `pixels` pixels, and their weights. points: the coordinates
+// of this axis, every second element (x and y alternate).
 template <class T>
 __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels, const T* points, int count,
                                            GridAxis<T>& axis) {

@@ -17,8 +17,8 @@ import types as _types
 import typing as _typing
 
 from ranvier.data.augment.base import *
+from ranvier.data.augment.erase_and_mix import *
 from ranvier.data.augment.geometry import *
-from ranvier.data.augment.pixels import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

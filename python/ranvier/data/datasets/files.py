@@ -29,7 +29,7 @@ from ranvier.data.datasets.samples import (
     targets,
 )
 from ranvier.data.datasets.tables import load_csv
-from ranvier.serialization.kinds import other_kind
+from ranvier.serialization.foreign_files import other_kind
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array, bools
 from ranvier.tensors.strangers import printable

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.data.datasets.samples import unpacked
-from ranvier.serialization.kinds import BEGIN, recognised
+from ranvier.serialization.foreign_files import BEGIN, recognised
 from ranvier.tensors.strangers import printable
 
 MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))

@@ -19,9 +19,9 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
 from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
+from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import diagonal, with_zero_slope
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number

@@ -15,8 +15,8 @@ import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.row import REFUSED, elementwise
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import number, whole

@@ -1,4 +1,4 @@
-"""What is known of each activation that works element by element, beside its formula.
+"""The table of the element-wise activations: the properties of each, beside its formula.
 
 A row stands above the function. The layer, the tests of both (tests/reference has the formula again, in
 NumPy), the layers that a distributed Trainer takes in one pass, and rows of docs/toolbox.md follow from it.

@@ -1,8 +1,9 @@
-"""The one way from operands of an element-wise op to its result, in Python.
+"""Computes an element-wise op in Python, for the calls that the core leaves to it.
 
-Most calls are answered in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
-other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does
-the rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, all errors.
+Most calls are computed in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
+other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute`
+does the rest: other objects, operands of several dtypes, half floats, calls that a recording has to note,
+all errors.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:
 
 
 def values(name: str, function: Any, *operands: Any) -> Array:
-    """What a function of NumPy gives for arrays that broadcast."""
+    """Calls a NumPy function on operands that broadcast, and returns the result as an array."""
     try:
         with np.errstate(all="ignore"):
             return np.asarray(function(*operands))

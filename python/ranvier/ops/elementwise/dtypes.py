@@ -79,7 +79,7 @@ _REFLECTED["matmul"] = "__rmatmul__"
 
 
 def of_right_side(name: str, a: Any, b: Any) -> Any:
-    """What the class of b answers for a op b, where that is a class of a program; else NotImplemented.
+    """Calls the reflected operator of b for `a op b`, if b has a class of the program; else NotImplemented.
 
     Python asks it only where Tensor's operator, which is the op itself, does not answer.
     """

@@ -241,8 +241,8 @@ def rsqrt(input: Any) -> Tensor:
     return _rsqrt(input)
 
 
-# The core tries the kernel first. For calls that the kernel cannot answer (half floats, integers, gradients)
-# it calls the function below, which in_dtypes() computes in float32 for half floats.
+# The core tries the kernel first. For calls that the kernel does not support (half floats, integers,
+# gradients) it calls the function below, which in_dtypes() computes in float32 for half floats.
 @by_kernel(_core.rsqrt)
 @in_dtypes()
 def _rsqrt(input: Any) -> Tensor:

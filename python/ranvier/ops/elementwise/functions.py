@@ -16,8 +16,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import KEPT, ROWS, elementwise
+from ranvier.ops.gradient_rules import none
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import none
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole

@@ -47,7 +47,7 @@ def masked_fill(x: Array, mask: Array, value: float, out: Any = None) -> Array:
     return _core.where(mask, value, x, out)
 
 
-# Of the ops in place: without settings, and with.
+# The in-place ops: without settings, and with.
 FUSED = {
     "addcdiv": addcdiv,
     "addcmul": addcmul,

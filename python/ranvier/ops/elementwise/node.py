@@ -16,14 +16,14 @@ import numpy as np
 import ranvier.ops.elementwise.compute as compute
 import ranvier.ops.slopes as slopes
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import diagonal, recomputed
 from ranvier.ops.rows import made
-from ranvier.ops.rules import diagonal, recomputed
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
-from ranvier.tape.graph import on_arrays
+from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
 
-PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # of the parameters of a formula that are no settings
+PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # by the names of a formula's operands
 
 
 def _parameters(formula: Any) -> tuple[str, ...]:

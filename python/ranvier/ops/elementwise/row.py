@@ -1,8 +1,9 @@
 """The declaration of an element-wise op: ``@elementwise(...)`` above its public function.
 
-It says what computes the values, the gradients as formulas, the settings, and what other dtypes become. From
-it follow the public function, the op of the core that answers most calls, what Python does for all others
-(`compute.py`), the node of the tape, derivatives of any order, forward mode, and what ONNX and C need.
+It names the kernel, the formulas of the gradients, the settings, and the conversion of other dtypes.
+From it follow the public function, the op of the core that computes most calls, the Python code for all
+others (`compute.py`), the node of the tape, derivatives of any order, forward mode, and what ONNX and C
+need.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.compute import DIVIDES, compute
 from ranvier.ops.elementwise.dtypes import Array, as_number
 from ranvier.ops.elementwise.node import node_of, settings_of
+from ranvier.ops.gradient_rules import replaced
 from ranvier.ops.rows import made
-from ranvier.ops.rules import replaced
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.inplace import written
 from ranvier.tensors.tensor import Tensor

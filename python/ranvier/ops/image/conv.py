@@ -15,13 +15,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
-from ranvier.tape.graph import of_input, rule
+from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
@@ -96,7 +96,7 @@ class _Gradient(TakesHalves):
 
 
 def _shaped(shape: tuple[int, ...], array: Array) -> Array:
-    """An array of which the kernel reads the shape only."""
+    """An array of zeros whose shape alone the kernel reads."""
     return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
 
 

@@ -17,16 +17,16 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import refuse
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule
 from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 
 class Pool(TakesHalves):
-    """What the pools share. A single image is a batch of one."""
+    """The base class of the pools. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
     kernel: Any

@@ -16,13 +16,13 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
-from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
+from ranvier.ops.gradient_rules import recomputed
+from ranvier.ops.image.grid_points import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
@@ -284,7 +284,7 @@ def grid_sample(
     input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
     fits = input.shape[:1] == grid.shape[:1] and grid.shape[4:] == (3,)
     if input.ndim == grid.ndim == 5 and fits and min(input.shape[2:]) > 0:
-        # the kernel is of images only; called with none of them, it checks settings and dtypes
+        # the kernel is for images only; called with an empty batch, it checks settings and dtypes
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
         GridSample(*node.settings).apply(input[:0, :, 0], points)
         shape = (*input.shape[:2], *grid.shape[1:4])

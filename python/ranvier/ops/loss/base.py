@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
+from ranvier.ops.gradient_rules import none
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.ops.slopes import KERNELS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function

@@ -16,15 +16,15 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
+from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.layout import zeros
 from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
 from ranvier.ops.making.random import generator as numpy_generator
 from ranvier.ops.making.random import key_of, randint, state_of, using
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import without_derivative
 from ranvier.tape.function import Function, into
-from ranvier.tape.graph import rule
+from ranvier.tape.higher_order import rule
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors.devices import CPU, is_meta
 from ranvier.tensors.dtypes import finfo

@@ -11,15 +11,15 @@ import ranvier._core as _core
 from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, alike
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
 from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
-from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import LinAlgError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap

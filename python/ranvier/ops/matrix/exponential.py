@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import transpose
 from ranvier.tape.function import Function, in_dtypes
-from ranvier.tape.graph import of_input, rule
+from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.tensor import Tensor
 
 

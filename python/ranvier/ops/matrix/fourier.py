@@ -13,8 +13,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.image.resample import pad
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape

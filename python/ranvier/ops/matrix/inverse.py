@@ -15,14 +15,14 @@ from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Function, in_dtypes
-from ranvier.tape.graph import cut, of_input, of_output, rule
+from ranvier.tape.higher_order import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap

@@ -9,12 +9,12 @@ import numpy as np
 
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import permute, reshape
 from ranvier.tape.function import Function
-from ranvier.tape.graph import of_output, rule
+from ranvier.tape.higher_order import of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap

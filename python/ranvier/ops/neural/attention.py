@@ -10,13 +10,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.attention_masks import expect_on_scores
 from ranvier.ops.neural.attention_shapes import by_groups, scores_shape
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.reduction.reduce import amax
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.memory import BF16, HALVES, keep, reshaped, unbroadcast
@@ -168,7 +168,8 @@ class Attention(Function):
         return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
 
     def _parts(self) -> list[_Part]:
-        """What weights that were not kept are computed again for: some of the leading dimensions and queries.
+        """Divides the weights that backward computes again into parts: of the leading dimensions and the
+        queries.
 
         The scores of a part stay in the cache. Causal ones leave out the keys after their queries.
         """

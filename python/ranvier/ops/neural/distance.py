@@ -8,9 +8,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import alike, common_shape, floating, is_floating, is_number
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import number

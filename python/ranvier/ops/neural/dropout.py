@@ -8,9 +8,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
+from ranvier.ops.gradient_rules import diagonal, replaced
 from ranvier.ops.layout import filled
 from ranvier.ops.making.random import fresh_key
-from ranvier.ops.rules import diagonal, replaced
 from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, misfit, require_dtype

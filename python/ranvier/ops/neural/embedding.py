@@ -11,10 +11,10 @@ from ranvier.grad_mode import no_grad
 from ranvier.observe import computed, is_recording, value_read
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule, recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import flag, index, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype

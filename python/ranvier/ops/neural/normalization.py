@@ -18,11 +18,11 @@ import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.dtypes import finfo
@@ -306,7 +306,7 @@ def _of_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _arrays(node: Any) -> list[Any]:
-    """What forward has saved, and zeros for the bias, whose values do not matter."""
+    """The inputs that forward has saved, and zeros for the bias, whose values do not matter."""
     if not node.needs[2]:
         return [node.x, node.weight, None]
     sizes = node.part if isinstance(node, LayerNorm) else (node.x.shape[1],)

@@ -16,9 +16,9 @@ import ranvier._core as _core
 from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import sigmoid, tanh
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import linear
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.join import cat, narrow, stack
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.tensor import Tensor, wrap

@@ -15,6 +15,7 @@ import ranvier._core as _core
 from ranvier.observe import is_recording
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating
+from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import (
@@ -29,7 +30,6 @@ from ranvier.ops.reduction.reduce import (
 )
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
@@ -287,8 +287,8 @@ def logsumexp(
 
 # The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial):
 # the core has no kernel, and runs the inner loop of np.multiply in int64, beginning with 1. flat=False: a
-# call whose input needs a gradient is left to Python. in_python gets all calls that the core leaves to it,
-# with the arguments x, dim, axis, keepdim and keepdims.
+# call whose input needs a gradient is left to Python. in_python gets all calls that the core does not
+# compute, with the arguments x, dim, axis, keepdim and keepdims.
 _PROD = _core._reduction(
     lambda x, dim, _, keepdim, __: _numpy(np.prod, x, dim, keepdim), None, np.multiply, False, I64.num, 1
 )

@@ -11,11 +11,11 @@ from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, singles
+from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import without_derivative
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze

@@ -18,10 +18,10 @@ import ranvier._core as _core
 from ranvier.observe import computed, observers
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, reduction
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
@@ -210,7 +210,7 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
         )
 
 
-# Ops over axes: functions of (x, dim, axis, keepdim, keepdims) that the core answers, or `in_python`.
+# Ops over axes: functions of (x, dim, axis, keepdim, keepdims), computed by the core, or by `in_python`.
 
 
 def _added_up(

@@ -15,10 +15,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating
+from ranvier.ops.gradient_rules import linear_rule, recomputed
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Function, by_kernel

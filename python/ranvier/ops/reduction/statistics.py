@@ -9,10 +9,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import sub
+from ranvier.ops.elementwise.binary import logaddexp
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
-from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats

@@ -20,7 +20,7 @@ from ranvier.ops.reduction.norms import safe_root, scale_of
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
-from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 

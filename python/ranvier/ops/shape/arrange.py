@@ -12,19 +12,19 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.choice import nonzero
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import widening
 from ranvier.ops.making.creation import as_tensor as new_tensor
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape, some_dim, transpose
-from ranvier.ops.shape.stacks import listed
+from ranvier.ops.shape.stacking import listed
 from ranvier.tape.function import Function
 from ranvier.tensors.data import Size
-from ranvier.tensors.duplicates import place_in_memory
+from ranvier.tensors.deepcopy_pickle import place_in_memory
 from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep

@@ -15,9 +15,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import is_written
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
@@ -371,7 +371,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
         shapes = f"index of shape {rows.shape} for x of shape {input.shape}"
         wanted = "one dimension" if input.ndim else "one dimension with one index"
         raise OpError(f"[index_select] got {shapes}; expected {wanted}")
-    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recorded call knows the array
+    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recording identifies the array
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:

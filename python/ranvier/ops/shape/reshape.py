@@ -16,10 +16,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear_rule
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.inplace import check_leaf

@@ -13,9 +13,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import is_grad_enabled
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_operand, as_tensor, cast, is_floating
+from ranvier.ops.gradient_rules import additive
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched

@@ -17,7 +17,7 @@ from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
 from ranvier.tape.function import Function, by_kernel, into, watched
-from ranvier.tape.graph import of_input, of_output, refuse, rule
+from ranvier.tape.higher_order import of_input, of_output, refuse, rule
 from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit

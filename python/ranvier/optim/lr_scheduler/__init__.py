@@ -5,7 +5,7 @@ import typing as _typing
 
 from ranvier.optim.lr_scheduler.base import *
 from ranvier.optim.lr_scheduler.cyclic import *
-from ranvier.optim.lr_scheduler.factors import *
+from ranvier.optim.lr_scheduler.multiplicative import *
 from ranvier.optim.lr_scheduler.sequences import *
 
 if not _typing.TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer
-from ranvier.optim.state import plain
+from ranvier.optim.optimizer_state import plain
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_errors
 from ranvier.tensors.strangers import settable

@@ -28,7 +28,7 @@ def _schedules(name: str, given: Any, optimizer: Optimizer | None) -> list[LRSch
 
 
 class ChainedScheduler(LRScheduler):
-    """Schedules that all step at once: each changes the rate that the one before it left.
+    """Schedules that step together: each changes the rate that the one before it has set.
 
     Raises ValueError for schedules of different optimizers.
 

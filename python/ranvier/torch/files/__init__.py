@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from ranvier import nn
-from ranvier.serialization.kinds import EndError, FileError
+from ranvier.serialization.foreign_files import EndError, FileError
 from ranvier.tensors.devices import is_meta, require_cpu
 from ranvier.torch.files import archive
 from ranvier.torch.files.allowed import (

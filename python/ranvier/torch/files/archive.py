@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.serialization.kinds import EndError, FileError
-from ranvier.tensors.mapped import MappedFile, mapped
+from ranvier.serialization.foreign_files import EndError, FileError
+from ranvier.tensors.mapped_files import MappedFile, mapped
 from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

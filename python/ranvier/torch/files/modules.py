@@ -240,7 +240,7 @@ def _state_hooks_for_torch(hooks: Any) -> dict[str, Any]:
 
 def _unbound(hook: Any, kind: str) -> Any:
     """A hook as the program gave it, or as PyTorch keeps it."""
-    if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state":
+    if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state_dicts":
         return hook.args[-1]  # a check of its result
     if kind != "before_loading" or isinstance(hook, WrappedHook):
         return hook
@@ -252,7 +252,7 @@ def _unbound(hook: Any, kind: str) -> Any:
 def _state_hooks_from_torch(state: dict[str, Any]) -> Any:
     if not any(state.get(name) for name in _STATE_HOOKS):
         return None
-    from ranvier.nn.state import StateHooks
+    from ranvier.nn.state_dicts import StateHooks
 
     hooks = StateHooks()
     for name, own in _STATE_HOOKS.items():

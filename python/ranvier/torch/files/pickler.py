@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.tensors.duplicates import place_in_memory, rebuild
-from ranvier.tensors.mapped import require_whole
+from ranvier.tensors.deepcopy_pickle import place_in_memory, rebuild
+from ranvier.tensors.mapped_files import require_whole
 from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch

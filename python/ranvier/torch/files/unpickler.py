@@ -20,7 +20,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Parameter
-from ranvier.serialization.kinds import EndError, FileError
+from ranvier.serialization.foreign_files import EndError, FileError
 from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.torch.files.allowed import refusal
 from ranvier.torch.files.modules import OWN, state_here

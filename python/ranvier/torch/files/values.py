@@ -18,9 +18,9 @@ import numpy.typing as npt
 import ranvier as rv
 import ranvier.torch.pair_parameters  # Parameters of complex numbers
 from ranvier.nn import Parameter
-from ranvier.serialization.kinds import FileError
+from ranvier.serialization.foreign_files import FileError
+from ranvier.tensors.deepcopy_pickle import TensorMemory, rebuild_shared
 from ranvier.tensors.devices import is_meta
-from ranvier.tensors.duplicates import Memory, rebuild_shared
 from ranvier.tensors.memory import MOST_ELEMENTS
 from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
@@ -62,10 +62,10 @@ class Storage:
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
         self.kind, self.count, self.begin = kind, count, 0
-        self.memory = Memory(
+        self.memory = TensorMemory(
             np.empty(count, kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype))
         )
-        self._typed: dict[Any, Memory] = {}
+        self._typed: dict[Any, TensorMemory] = {}
 
     def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
         """Takes the bytes of the file: as the memory itself, or in place, if it is in use."""
@@ -90,12 +90,12 @@ class Storage:
         part.memory, part.begin, part.count = self.memory, self.begin + cut[1], cut[2]
         return part
 
-    def of(self, dtype: np.dtype[Any]) -> Memory:
+    def of(self, dtype: np.dtype[Any]) -> TensorMemory:
         """The memory of tensors of this dtype; an untyped storage is viewed as it, bools are copied."""
         if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
             return self.memory
         if dtype not in self._typed:
-            self._typed[dtype] = Memory(_as(self.memory.array, dtype))
+            self._typed[dtype] = TensorMemory(_as(self.memory.array, dtype))
         return self._typed[dtype]
 
 

@@ -8,7 +8,7 @@ Linear(in_features=512, out_features=10, bias=True)
 
 import typing as _typing
 
-from ranvier.data.vision.models.networks import *
+from ranvier.data.vision.models.resnet_vgg import *
 
 
 class _Weights:

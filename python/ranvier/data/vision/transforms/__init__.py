@@ -1,6 +1,6 @@
 """Transforms of single images, PIL images or Tensors (..., c, h, w), with torchvision's names and values.
 
-What is random depends on `rv.manual_seed`; a DataLoader gives each batch its own stream.
+Random transforms depend on `rv.manual_seed`; a DataLoader gives each batch its own stream.
 
 >>> import numpy as np
 >>> from ranvier.data.vision import transforms

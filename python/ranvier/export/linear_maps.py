@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.program import Value
-from ranvier.export.rules import Rule, Site, rule
+from ranvier.export.instructions import Value
+from ranvier.export.operations import Rule, Site, rule
 
 Array = np.ndarray[Any, Any]
 _MOST = 2**22  # numbers of a matrix

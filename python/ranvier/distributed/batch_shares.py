@@ -10,8 +10,8 @@ from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
 from ranvier.tensors.memory import Array
+from ranvier.train.batch_source import ArraySource, Batch, Source
 from ranvier.train.losses import batch_weight, mean_weights
-from ranvier.train.source import ArraySource, Batch, Source
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class CutArrays(CutSource, ArraySource):
         return slice(whole.start + self.share.first, whole.start + self.share.end)
 
     def ahead(self, passes: int = 1) -> Any:
-        """The batches that the core can run by itself, as of the whole source; `share` then holds for each
-        of them."""
+        """The batches that the core can run without Python, as for the whole source; `share` applies to
+        each of them."""
         ahead = super().ahead() if self._counted is None and self.data.weights is None else None
         if ahead is not None:
             self.share = self.cut.share(self.batch_size, float(self.batch_size))

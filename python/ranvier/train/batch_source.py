@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.train.inputs as inputs
-from ranvier.compile.batches import Batches
+import ranvier.train.prepared_data as prepared_data
+from ranvier.compile.many_calls import Batches
 from ranvier.data import RandomSampler
 from ranvier.data.batches import gather
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
-from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_weight, mean_weights
+from ranvier.train.prepared_data import DataSpec, Prepared
 
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
@@ -77,7 +77,7 @@ class Source:
         weighted: whether there are known to be weights.
     """
 
-    data: inputs.Prepared | None = None
+    data: Prepared | None = None
     batches = 0
     weighted = False
 
@@ -135,9 +135,9 @@ class ArraySource(Source):
     as much as a small step.
     """
 
-    data: inputs.Prepared
+    data: Prepared
 
-    def __init__(self, data: inputs.Prepared, batch_size: int, shuffle: bool = False) -> None:
+    def __init__(self, data: Prepared, batch_size: int, shuffle: bool = False) -> None:
         self.data, self.batch_size = data, batch_size
         self.weighted = data.weights is not None
         self.batches = -(-len(data.x) // batch_size)
@@ -267,7 +267,7 @@ class LoaderSource(Source):
                 )
             x, y, *weights = batch
             weight, name = weights[0] if weights else None, f"{self._name} batch {number}"
-            data = inputs.prepare(name, x, y, self._spec, weight, self._class_weight, whole=False)
+            data = prepared_data.prepare(name, x, y, self._spec, weight, self._class_weight, whole=False)
             yield data.x, data.y, data.weights
 
     def description(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import borrowed
-from ranvier.compile import shared
-from ranvier.compile.batches import Batches
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile import shared_programs
+from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.executed import Executed
+from ranvier.compile.many_calls import Batches
 from ranvier.compile.policy import Policy
 from ranvier.compile.record import CaptureError, OneCall, callers_level
 from ranvier.compile.walk import Walk
@@ -42,8 +42,8 @@ class OfTrainer(Policy):
     def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
         """A program of another fit, if there is one."""
         walk = _of_library(function)
-        form = shared.form(walk, call) if self._shares else None
-        program = None if form is None else shared.find(form, call.arrays)
+        form = shared_programs.form(walk, call) if self._shares else None
+        program = None if form is None else shared_programs.find(form, call.arrays)
         if program is None:
             self._forms[hash(call.key)] = form
         return program, walk
@@ -51,7 +51,7 @@ class OfTrainer(Policy):
     def after_check(self, key: Any, program: Any) -> None:
         form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
         if form is not None:
-            shared.share(program, form)
+            shared_programs.share(program, form)
 
     def when_refused(self, call: CompiledFunction, why: str) -> None:
         text = f"[{self._caller}] runs some steps without replaying them: {why}"
@@ -59,7 +59,7 @@ class OfTrainer(Policy):
 
 
 def _of_library(function: Any) -> Walk | None:
-    """What a step of the library's own leads to, if it calls nothing of the user's."""
+    """The walk over the objects that a step of the library uses, if it calls no code of the user."""
     walk = Walk(Executed())
     walk.run([(function, "the step")])
     hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)

@@ -46,11 +46,11 @@ def _noted(name: str) -> Any:
 class Watched(np.ndarray[Any, Any]):
     """A view of an array of NumPy among the arguments, while the step is recorded.
 
-    `_callers` is the caller's array: whatever is done with the view is noted, and done with that one.
+    `_callers` is the caller's array: every operation on the view is noted, and made on the caller's array.
     """
 
     __slots__ = ("_callers",)
-    # isinstance reads this: a step that asks for the class is noted too, and gets that of the caller's array.
+    # isinstance reads this: the access is noted, and the result is the class of the caller's array.
     __class__ = _noted("__class__")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -197,7 +197,7 @@ class Arguments:
         """The result of the step, with the caller's own arrays; refused if it shares memory with them."""
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
-        # What the step reads may be copies, so the callers' arrays are compared, too.
+        # The step may read copies, so the callers' arrays are compared, too.
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
         if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")

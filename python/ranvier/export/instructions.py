@@ -1,8 +1,8 @@
 """The instructions of an exported function, and the places of its values in memory.
 
-A Value is an array at a place in a Buffer. Every value is written once, by the instruction that makes it:
+A Value is an array at a place in a CArray. Every value is written once, by the instruction that makes it:
 gradients with several parts are sums in new values. So the lifetime of a buffer follows from the order of the
-instructions, and buffers that do not live at the same time share memory.
+instructions, and buffers that are not in use at the same time share memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(eq=False)
-class Buffer:
+class CArray:
     """Memory of `size` elements.
 
     kind: "constant" (weights that no step changes), "state" (those that one changes), "argument" (of the
@@ -49,7 +49,7 @@ class Buffer:
 class Value:
     """An array in C order that begins `offset` elements after the start of its buffer."""
 
-    buffer: Buffer
+    buffer: CArray
     shape: tuple[int, ...]
     offset: int = 0
 
@@ -85,12 +85,12 @@ class Report(NamedTuple):
     """The needs of an exported file on its target.
 
     Attributes:
-        path: the file that was written; its header lies beside it.
+        path: the file that was written; its header is in the same folder.
         functions: names of the C functions.
         weights: bytes of constants, which can stay in flash.
         state: bytes of what a step changes: parameters, momentum, running statistics. They are in RAM.
-        ram: bytes of RAM in all: `state` and the block for intermediate values, which is as large as what
-            lives at once of them.
+        ram: bytes of RAM in all: `state` and the block for intermediate values, which is as large as those
+            that are in use at the same time.
         unplanned: bytes that the intermediate values would need if each had its own memory.
         code: an estimate of the bytes of machine code.
         multiplications: in one call of each function.
@@ -131,7 +131,7 @@ class Routine:
         """A value in memory of its own."""
         shape = tuple(map(int, shape))
         self._parts += 1
-        return Value(Buffer(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
+        return Value(CArray(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
 
     def call(self, helper: str, *args: Any, writes: Any, replaced: Any = ()) -> None:
         """Adds a call. writes: a Value or several."""
@@ -178,9 +178,9 @@ class Routine:
                 buffer.offset = offset
         return max((end for _, end, _, _ in placed), default=0), sum(b.words for _, _, b in spans.values())
 
-    def _spans(self) -> dict[int, tuple[int, int, Buffer]]:
+    def _spans(self) -> dict[int, tuple[int, int, CArray]]:
         """The first and the last instruction that uses each temporary."""
-        spans: dict[int, tuple[int, int, Buffer]] = {}
+        spans: dict[int, tuple[int, int, CArray]] = {}
         for i, one in enumerate(self.instructions):
             for v in (*one.operands(), *one.writes):
                 if v.buffer.kind == "temporary":
@@ -190,7 +190,7 @@ class Routine:
             spans[id(self.result.buffer)] = (first, len(self.instructions), buffer)
         return spans
 
-    def _merged(self, spans: dict[int, tuple[int, int, Buffer]]) -> dict[int, int]:
+    def _merged(self, spans: dict[int, tuple[int, int, CArray]]) -> dict[int, int]:
         """Results that take the memory of an operand that nothing reads afterwards: owners by buffer."""
         owner: dict[int, int] = {}
         for i, one in enumerate(self.instructions):

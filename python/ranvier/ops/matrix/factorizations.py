@@ -13,18 +13,18 @@ from ranvier.grad_mode import mode
 from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.cholesky import SolveTriangular
 from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.singular import Svd, decomposed, ones_in_diagonal, over_differences, svd_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.tape.function import Function
-from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap

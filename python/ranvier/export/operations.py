@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.export.program import Routine, Value
+from ranvier.export.instructions import Routine, Value
 from ranvier.tape.calls import Call
 
 ONE: Any = object()
@@ -57,7 +57,7 @@ class Site:
     # --- values in other shapes
 
     def strided(self, x: Value, view: Callable[[Any], Any]) -> Value:
-        """What NumPy's view of an array in the shape of x shows: the same memory where that is in C order."""
+        """The elements of a NumPy view of x: the same memory if the view is in C order, else a copy."""
         shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps):
             return x.as_shape(shape, offset)

@@ -1,7 +1,7 @@
 """Files as memory that a program may change without a change of the file: large ones are mapped.
 
 A mapping shows the file. If the file is cut, its values are gone, also those that the process has changed,
-and reading them ends the process (SIGBUS); if something is written into it, they are others. To replace or
+and reading them ends the process (SIGBUS); if something is written into it, they change. To replace or
 remove the file is safe. So before this process opens a mapped file for writing, which may cut it, the path
 gets a copy of the file, which is then written. A mapping needs no open file.
 

@@ -31,7 +31,7 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
         if id(memory) not in memo:
             if memory.array is not self._array:
                 refuse("a deep copy of a view", "copy before the step")
-            memo[id(memory)] = Memory(copied(memory.array))
+            memo[id(memory)] = TensorMemory(copied(memory.array))
             # deepcopy does the same: an object that is kept alive shares its id with no other.
             memo.setdefault(id(memo), []).append(memory)
         out = rebuild_shared(kind, memo[id(memory)], *place)
@@ -81,7 +81,7 @@ _firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the
 
 
 def rebuild_shared(
-    kind: Any, of: Memory, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
+    kind: Any, of: TensorMemory, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
 ) -> Any:
     """A leaf on a part of a copied memory; all leaves there have one count of changes."""
     memory = of.array
@@ -103,17 +103,18 @@ def _placed(tensor: Any) -> tuple[Any, ...]:
     return type(tensor), *place, tensor._requires_grad
 
 
-class Memory:
+class TensorMemory:
     """The memory of Tensors, in C order. An object, of which pickles of any kind write one."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
 
 
-_memories: WeakValueDictionary[int, Memory] = WeakValueDictionary()  # by the id of the array that owns it
+# By the id of the array that owns it.
+_memories: WeakValueDictionary[int, TensorMemory] = WeakValueDictionary()
 
 
-def memory_of(array: Array) -> Memory:
+def memory_of(array: Array) -> TensorMemory:
     """The memory of which an array is a part: the same object for all arrays there, while it is in use."""
     owner = array
     while isinstance(owner.base, np.ndarray) and not isinstance(owner, _OfSlice):
@@ -126,11 +127,11 @@ def memory_of(array: Array) -> Memory:
             lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
             whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
         # It keeps the owner alive, and so the owner's id its own.
-        memory = _memories[id(owner)] = Memory(whole)
+        memory = _memories[id(owner)] = TensorMemory(whole)
     return memory
 
 
-def place_in_memory(array: Array) -> tuple[Memory, int]:
+def place_in_memory(array: Array) -> tuple[TensorMemory, int]:
     """The memory of which an array is a part, and the bytes there before the first element."""
     memory = memory_of(array)
     return memory, 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.gradients import Left, renewed
-from ranvier.compile.kinds import GuardKind
-from ranvier.compile.library import READ_BY_KERNELS
+from ranvier.compile.capturable import GuardKind
+from ranvier.compile.equality import canonical, pairs_of
+from ranvier.compile.library_guards import READ_BY_KERNELS
 from ranvier.compile.program import Program
 from ranvier.compile.reads import Reads
 from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
 from ranvier.compile.signature import is_array
-from ranvier.compile.values import canonical, pairs_of
+from ranvier.compile.step_gradients import Left, renewed
 from ranvier.compile.walk import Walk
 from ranvier.observe import Lock
 from ranvier.ops.making import random

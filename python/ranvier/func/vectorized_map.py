@@ -10,7 +10,7 @@ from typing import Any
 from ranvier.autograd.level import like, values_of
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
-from ranvier.tensors.duplicates import begin_alike
+from ranvier.tensors.deepcopy_pickle import begin_alike
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -29,8 +29,8 @@ def vmap(
 
     result[i] = func(argument[i], ...) along the dimensions in_dims: one for all, or a tuple with one
     for each; of a nested argument one for all its Tensors, or nested as it is. None: the argument is given
-    whole to each call, as all that is passed by name. out_dims: where the slices lie
-    in the results. randomness: whether func may draw random numbers ("error": no), "different" ones in each
+    whole to each call, as all that is passed by name. out_dims: the dimension of the slices in each result.
+    randomness: whether func may draw random numbers ("error": no), "different" ones in each
     call or the "same". chunk_size, of PyTorch's memory, changes nothing.
 
     func runs once for each slice, on views: eagerly that takes as long as a loop. In a step compiled by

@@ -2,7 +2,7 @@
 
 A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
 with dots where they are attributes of an attribute. ``step_constants`` names attributes whose contents never
-change. An object that stands for another one, which it keeps for good, names it in ``step_root``.
+change. A wrapper that always refers to the same object names it in ``step_root``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
+from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.kinds import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
-from ranvier.compile.values import PLAIN, pairs_of
 from ranvier.nn import Module
 from ranvier.observe import Lock
 from ranvier.optim import Optimizer
@@ -33,8 +33,8 @@ READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)  # settings that
 # The attributes of an optimizer that have guards of their own, which are not those of an object.
 OF_OPTIMIZERS = SETTINGS | {"_plans"}
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
-# What stands around steps and holds much that they do not read. Where the code that ran is known, only the
-# attributes are guarded that it names.
+# Packages whose objects hold much that steps do not read. Where the code that ran is known, only the
+# attributes that it names are guarded.
 _AROUND = ("ranvier.train.", "ranvier.data.")
 # The program may have replaced these.
 METHODS = ("step", "zero_grad", "_settings", "_state_names")

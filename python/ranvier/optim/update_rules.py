@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.ops.making.creation import from_numpy
 from ranvier.optim.optimizer import ANY, Group, Rule, arguments
-from ranvier.optim.state import aligned_zeros
+from ranvier.optim.optimizer_state import aligned_zeros
 from ranvier.tensors.tensor import wrap
 
 
@@ -247,7 +247,7 @@ class Adagrad(Rule):
     eps: float = 1e-10
 
     def add_param_group(self, param_group: Group) -> None:
-        """Adds parameters and creates their sums at once, as in PyTorch."""
+        """Adds parameters and creates their sums immediately, as in PyTorch."""
         super().add_param_group(param_group)
         added = self.param_groups[-1]
         for p in added["params"]:

@@ -1,8 +1,8 @@
-"""Shared by the rules of ``create_graph=True``: the gradients of a Function by differentiable ops.
+"""Helpers of the rules of ``create_graph=True``: gradients of Functions by differentiable ops.
 
 A rule is called with the node and the gradients of its outputs, and returns one gradient, or None, for each
-input. It stands beside its Function, and where it uses operators and methods of Tensor only, the module of an
-op needs no other for it (docs/design/create_graph.md).
+input. It is defined after its Function; if it uses only operators and methods of Tensor, the module of an
+op needs no imports for it (docs/design/create_graph.md).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.tape.copies as copies
+import ranvier.tape.copy_functions as copy_functions
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.slopes import written_once
 from ranvier.tape.function import Function, TakesHalves
-from ranvier.tape.graph import Rows, Same, cut, on_arrays, rule, rule_of
-from ranvier.tape.graph import of_input as saved_input
+from ranvier.tape.higher_order import Rows, Same, cut, on_arrays, rule, rule_of
+from ranvier.tape.higher_order import of_input as saved_input
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
@@ -246,16 +246,16 @@ def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
 # --- Functions of the tape itself
 
 
-for _kind in (Same, Rows, copies.Clone, copies.Refused):
+for _kind in (Same, Rows, copy_functions.Clone, copy_functions.Refused):
     written_once()(_kind)
 
 
-rule(copies.Cast)(lambda node, dy: dy.to(node.source))
+rule(copy_functions.Cast)(lambda node, dy: dy.to(node.source))
 
 
-additive(copies.SetItem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
-additive(copies.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
+additive(copy_functions.SetItem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
+additive(copy_functions.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
 additive(
-    copies.Replace,
+    copy_functions.Replace,
     lambda node, dtype: [zeros(node.shape, dtype), through(node.chain, zeros(node.shape, dtype))],
 )

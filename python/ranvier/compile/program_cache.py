@@ -7,8 +7,9 @@ A recording takes several times as long as an eager call, and pays by its replay
    time of eager calls. A new signature is recorded when it comes back.
 3. Other calls run eagerly. After 64 of them in a row the next 64 rest: they go straight to the function. Then
    one call is recorded; if that does not pay, the next rest is twice as long, up to 16,384 calls.
-4. Where four functions of the same code ended with fewer than 64 replays each, as if one is made anew in each
-   call of another, a further one rests first. Functions that live, as members of an ensemble, do not count.
+4. Where four functions of the same code ended with fewer than 64 replays each, as when one is made in each
+   call of another function, a further one rests first. Functions that still exist, such as members of an
+   ensemble, do not count.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _PAYS = 16  # the replays for which one more recording is free
 _SHARE = 1 / 16  # the share of the time of eager calls that recordings may take
 _IN_ADVANCE = 8  # the most recordings that replays can pay for in advance
 _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
-_ROW, _LONGEST = 64, 1 << 14  # after so many eager calls in a row as many rest; the most calls that rest
-_BY_REPLAY = 4  # A replay among eager calls in a row takes so many off their number.
+_ROW, _LONGEST = 64, 1 << 14  # eager calls in a row after which as many rest; the most calls that rest
+_BY_REPLAY = 4  # a replay among eager calls in a row reduces their count by this number
 RECORDED, EAGER, REFUSED = range(3)
-# What is known of a signature: seen, not recorded once, or never to be recorded.
+# The state of a signature: seen, not recorded once, or never to be recorded.
 _SEEN, _PASSED, _REFUSED = range(3)
-_HOPELESS = 16  # A call that cannot be replayed, or whose replay fails, counts as so many calls.
+_HOPELESS = 16  # a call that cannot be replayed, or whose replay fails, counts as this many calls
 
 
 # How many recorded functions of a code (the key) ended since one of them paid for its recordings.
@@ -49,17 +50,17 @@ class ProgramCache:
         kept: programs by their key, a `_core.Signature`, the one used last at the end.
         ran: those that have replayed since the last count, the latest at the end.
         row: eager calls in a row, but for a few replays among them.
-        replay: seconds that a replay takes, at most. untimed: so many are still to be timed.
+        replay: seconds that a replay takes, at most. untimed: how many replays are still to be timed.
     """
 
     def __init__(self, code: int = 0, waits: bool = False) -> None:
-        """code: a number that all functions have which are told apart by nothing else; 0: of no other.
+        """code: a number shared by all functions of the same code; 0: no other function counts with this one.
 
         waits: whether each signature is recorded only when it comes back.
         """
         self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
         self.ran: deque[Program] = deque(maxlen=_ROW)
-        # What became of a signature, by its hash: a key would keep arguments.
+        # The state of each signature, by its hash: a key would keep arguments alive.
         self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
         self._last_key: Any = None  # the key of the latest replay or recording
@@ -93,7 +94,7 @@ class ProgramCache:
             self.replay, self.untimed = min(self.replay, perf_counter() - began), self.untimed - 1
 
     def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
-        """What becomes of a call that is no replay: RECORDED, EAGER, REFUSED, or a check of this program."""
+        """Decides about a call that is no replay: RECORDED, EAGER, REFUSED, or the program that it checks."""
         self._asked = key
         known = self._known.get(hash(key))
         if known == _REFUSED:
@@ -145,7 +146,7 @@ class ProgramCache:
             program.grant(0)
 
     def begins_with(self) -> int:
-        """So many calls rest at first."""
+        """How many calls rest at first."""
         return 0 if self._free else _ROW
 
     def _may_record(self, key: Any, is_new: bool) -> bool:
@@ -171,7 +172,7 @@ class ProgramCache:
             self._spent += min(seconds, 2 * self._cheapest)
 
     def missed(self, seconds: float, hopeless: bool) -> int:
-        """Notes an eager call; so many of the next ones rest."""
+        """Notes an eager call; returns how many of the next calls rest."""
         self._eager = min(self._eager, seconds)
         self._timed += 1
         self._saved += _SHARE * seconds
@@ -207,7 +208,7 @@ class ProgramCache:
             _unpaid.pop(self._code, None)
 
     def cause(self) -> str:
-        """What differs from call to call, in words."""
+        """A text that says what differs from call to call."""
         last, key = self._last_key, self._asked
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)

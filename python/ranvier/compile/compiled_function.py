@@ -1,7 +1,7 @@
 """CompiledFunction: what `rv.compile` returns for a function, and what it decides at each call.
 
 A call is replayed by a program, recorded for a new one, checked beside one, or made eagerly (`_answer`).
-The cache (`cache.py`) has the programs and says which calls are worth a recording. The policy
+The cache (`program_cache.py`) has the programs and says which calls are worth a recording. The policy
 (`policy.py`) says what differs for methods, models and steps of a Trainer.
 """
 
@@ -19,13 +19,13 @@ from weakref import WeakSet
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.batches import ManyCalls
 from ranvier.compile.build import build
-from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
-from ranvier.compile.library import STATE
+from ranvier.compile.library_guards import STATE
+from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
+from ranvier.compile.program_cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
 from ranvier.compile.signature import array_of, others, replaced
 from ranvier.compile.walk import Walk
@@ -34,7 +34,7 @@ from ranvier.observe import Lock, may_replay, observers
 from ranvier.tensors.tensor import borrowed
 
 _CACHED = 1 << 20  # the most bytes that a recording may leave in the allocator's cache
-_MOST_EXCEPTIONS = 4  # how many runs may be of no use for a program
+_MOST_EXCEPTIONS = 4  # how many recorded runs may fail to give a program
 _POSTPONED = 16  # how many replays come before the next attempt to check
 _numbers = count()
 
@@ -77,8 +77,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _bound(self, instance: Any) -> Any:
         """The method of an object that has none yet: as a function, it gets its object as the first argument.
 
-        What the object has is found in the core (`__get__` of `_CompiledCall`), which keeps the programs for
-        it: both are freed together.
+        Existing ones are found in the core (`__get__` of `_CompiledCall`), which stores the compiled
+        function with the object: both are freed together.
         """
         try:
             with self._lock:  # Two threads may call it for the first time together.
@@ -104,7 +104,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             program.explain()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """By its name where that leads here, as a function; else its function, without programs."""
+        """Pickles the name if it leads to this object, like functions; else the function without programs."""
         if self._policy.is_kept:
             return type(None), ()
         name = getattr(self, "__qualname__", "")
@@ -123,11 +123,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     # --- what a call becomes
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        """A call that the core does not answer itself, with an armed program or the function that rests."""
+        """A call that the core leaves to Python: no program is armed, and the function does not rest."""
         return self._policy.around_call(self, args, kwargs)
 
     def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the call becomes.
+        """Decides what the call becomes.
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
@@ -231,7 +231,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     self._warn(f"changes of {self._cache.cause()} come too often; {remedy}")
 
     def _let_rest(self, calls: int) -> None:
-        """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
+        """Passes the next `calls` calls straight to the function, in the core if it can."""
         self._disarm()
         policy = self._policy
         function = None if policy.as_tensors or policy.forward_only else self._function
@@ -334,7 +334,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads.users:
-            replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
+            replays = 2**program.checks - 1  # calls 2, 4, 8 ...: finds changes that no guard covers
         program.grant(replays)
         self._policy.after_check(key, program)
         return True

@@ -11,7 +11,7 @@ from numpy import ndarray
 from ranvier.autograd import no_grad
 from ranvier.autograd.level import values_of
 from ranvier.func.call import functional_call
-from ranvier.func.mapped import joined, slices
+from ranvier.func.vectorized_map import joined, slices
 from ranvier.nn import Module, Parameter
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.ops import stack as stacked_tensors

@@ -1,6 +1,6 @@
-"""How values are equal: by value, as themselves, item by item, or not at all.
+"""Decides how two values are compared: by value, by identity, item by item, or not at all.
 
-Signatures, guards and the forms of steps ask here. The core has the same rules (`same_value` in
+Used by signatures, guards and the forms of steps. The core has the same rules (`same_value` in
 cpp/bindings/replay/guards.cpp): numbers by their bits, so that 0.0 and -0.0 differ and NaN is equal to
 itself.
 """

@@ -12,14 +12,14 @@ from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
+from ranvier.ops.gradient_rules import differentiated, inputs, recomputed, with_zero_slope
 from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import differentiated, inputs, recomputed, with_zero_slope
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
-from ranvier.tape.graph import rule
+from ranvier.tape.higher_order import rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap

@@ -15,6 +15,7 @@ from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
+from ranvier.ops.gradient_rules import replaced
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
 from ranvier.ops.matrix.einsum import einsum
@@ -23,7 +24,6 @@ from ranvier.ops.neural.embedding import Bag, padding_row, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import by_kernel, in_dtypes, watched
 from ranvier.tensors.dtypes import finfo

@@ -36,8 +36,8 @@ def left_by(recording: Recording) -> list[tuple[Tensor, Tensor]]:
 
 
 def changes(recording: Recording, kept: list[Array]) -> tuple[Left, list[Tensor]]:
-    """The leaves to which the step gives another gradient, each with this and its number among the `kept`
-    arrays, or -1; and what it changes in place besides gradients."""
+    """The leaves that get a new gradient, each with this gradient and its index in `kept`, or -1; and the
+    Tensors that the step changes in place besides gradients."""
     number = {id(array): i for i, array in enumerate(kept)}
     left: Left = []
     gradients = set()

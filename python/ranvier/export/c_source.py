@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.export.elementwise as elementwise
-from ranvier.export.program import Buffer, Instruction, Routine, Value, literal
+from ranvier.export.instructions import CArray, Instruction, Routine, Value, literal
 
 _WIDTH = 110
 
@@ -68,12 +68,12 @@ _RESERVED = {*_C.split(), *_OTHERS.split()}
 _DTYPES = {"float": np.float32, "int32_t": np.int32, "int8_t": np.int8}
 
 
-class Memory:
+class FileArrays:
     """The weights and the state of a file: every array has one place in it."""
 
     def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
         self.names, self.learned, self.prefix = names, learned, prefix
-        self.buffers: list[Buffer] = []
+        self.buffers: list[CArray] = []
         self.scalars: list[tuple[str, str, float]] = []
         self.taken: set[str] = {"steps", "learning_rate"}
         self._values: dict[int, Value] = {}
@@ -107,7 +107,7 @@ class Memory:
         self._alive.append(array)
         type = type or ("int32_t" if array.dtype.kind in "iu" else "float")
         values = np.array(array, _DTYPES[type], order="C").reshape(-1)
-        buffer = Buffer(name, values.size, kind, values, type)
+        buffer = CArray(name, values.size, kind, values, type)
         self.buffers.append(buffer)
         return Value(buffer, array.shape)
 
@@ -122,7 +122,7 @@ class Memory:
         return sum(b.bytes for b in self.buffers if b.kind == kind) + scalars
 
 
-def _numbers(buffer: Buffer) -> str:
+def _numbers(buffer: CArray) -> str:
     assert buffer.values is not None
     texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
     across = 8 if buffer.type != "int8_t" else 20
@@ -237,7 +237,7 @@ def code_size(routines: list[Routine]) -> int:
 
 
 def files(
-    name: str, stem: str, routines: list[Routine], memory: Memory, ram: int, separate: str | None
+    name: str, stem: str, routines: list[Routine], memory: FileArrays, ram: int, separate: str | None
 ) -> dict[str, str]:
     """The texts by file: header, source and, with separate, the file of the weights."""
     constants = [b for b in memory.buffers if b.kind == "constant"]
@@ -271,19 +271,19 @@ def files(
     return texts
 
 
-def _externs(constants: list[Buffer]) -> list[str]:
+def _externs(constants: list[CArray]) -> list[str]:
     return ["".join(f"extern const {b.type} {b.name}[{b.size}];\n" for b in constants)] if constants else []
 
 
-def _constant(b: Buffer, name: str, storage: str) -> str:
+def _constant(b: CArray, name: str, storage: str) -> str:
     return f"{storage}const {name.upper()}_FLASH {b.type} {b.name}[{b.size}] = {{\n{_numbers(b)}\n}};\n"
 
 
-def _has_state(memory: Memory) -> bool:
+def _has_state(memory: FileArrays) -> bool:
     return any(b.kind == "state" for b in memory.buffers) or bool(memory.scalars)
 
 
-def _state(name: str, memory: Memory) -> str:
+def _state(name: str, memory: FileArrays) -> str:
     if not _has_state(memory):
         return ""
     fields = []
@@ -297,7 +297,7 @@ def _state(name: str, memory: Memory) -> str:
     return f"struct {name}_state {name}_state = {{\n{''.join(fields)}}};\n"
 
 
-def _header(name: str, routines: list[Routine], memory: Memory) -> str:
+def _header(name: str, routines: list[Routine], memory: FileArrays) -> str:
     guard = f"{name.upper()}_H"
     lines = [
         f"/* Written by ranvier: {', '.join(r.name for r in routines)}. C99; needs libm only. All memory is",

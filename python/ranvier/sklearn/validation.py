@@ -232,7 +232,7 @@ class LogLoss(nn.BCEWithLogitsLoss):
     """The sum over the outputs of their binary cross-entropies, averaged over the samples.
 
     >>> import ranvier as rv
-    >>> from ranvier.sklearn.inputs import LogLoss
+    >>> from ranvier.sklearn.validation import LogLoss
     >>> LogLoss()(rv.zeros(1, 2), rv.ones(1, 2))
     tensor(1.3863)
     """
@@ -246,7 +246,7 @@ class HalfSquaredError(nn.MSELoss):
     """Half the sum over the outputs of their squared errors, averaged over the samples.
 
     >>> import ranvier as rv
-    >>> from ranvier.sklearn.inputs import HalfSquaredError
+    >>> from ranvier.sklearn.validation import HalfSquaredError
     >>> HalfSquaredError()(rv.zeros(1, 2), rv.ones(1, 2))
     tensor(1.)
     """

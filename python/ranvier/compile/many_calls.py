@@ -21,7 +21,7 @@ from ranvier.compile.signature import Place, array_of, filled, flattened, parts_
 from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
 
-_SHARE = 100  # a check may take one part in so many of the time since the last one
+_SHARE = 100  # a check may take 1/_SHARE of the time since the last one
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Batches:
     entries: bool = True
 
     def next_of(self, samples: Any) -> Any:
-        """What the call of the first batch gets of an array or Tensor."""
+        """The rows of an array or Tensor that the call of the first batch gets."""
         if self.order is None:
             return samples[self.first] if isinstance(samples, Tensor) else samples[self.first, ...]
         return samples[self.order[self.first * self.size :][: self.size]]
@@ -149,7 +149,7 @@ def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
     """Replays programs on batch after batch: what the last function returns, along a new axis 0, and numbers.
 
     The programs of `calls` run one after another; only the last may return something. between: a
-    `_core.Between`, which acts before the last one; the numbers, (batches, 2), are its. The rest is as of
+    `_core.Between`, which acts before the last one; the numbers, (batches, 2), are its. All else is as in
     `run_batches`.
     """
     if observers and not may_replay():
@@ -222,7 +222,7 @@ def _together(results: list[tuple[Any, int]]) -> Any:
 
 
 def _layout(form: Any) -> Any:
-    """Equal for forms, as of `flattened`, that are Tensors and None at the same places; others are unlike."""
+    """A key that is equal for two forms (see `flattened`) with Tensors and None at the same places."""
     items = parts_of(form)
     if items is None:
         return form if form is None or type(form) is Place else object()

@@ -1,7 +1,7 @@
-"""Which containers, functions and classes a captured step may use.
+"""The containers, functions and classes that a captured step may use.
 
 CONTAINERS are compared item by item. FUNCTIONS, MODULES and TYPES are made in C, and their results follow
-from their arguments alone. A step that uses others runs eagerly; `values.py` has the values that are
+from their arguments alone. A step that uses others runs eagerly; `equality.py` has the values that are
 compared whole.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.values import pairs_of
+from ranvier.compile.equality import pairs_of
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
