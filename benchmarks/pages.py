@@ -260,7 +260,7 @@ def write(results: Record, out: Path, part: bool = False) -> Path:
     races, folder = sorted(summary.races(records), key=place), out / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     for old in () if part else (*folder.glob("*.svg"), *folder.glob("*.md")):
-        if old.name not in ("eager.md", "many_cores.md"):  # which have their own commands
+        if old.stem not in ("eager", "many_cores", "widths"):  # which have their own commands
             old.unlink()
     families: dict[str, list[Record]] = {}
     for record in races:
