@@ -35,8 +35,8 @@ HEAD = f"""# Speed over width and batch
 A training step of an mlp with two hidden layers: as many inputs as units in a hidden layer, ReLU, {CLASSES}
 classes, cross-entropy, Adam. **A number is the time of the faster of PyTorch and JAX over ranvier's**: above
 1, blue, ranvier is faster. PyTorch has its fused Adam, and the better of two settings of its allocator; JAX
-one jitted step; ranvier's step is recorded once and replayed ([captured](../captured_step.md)). The first losses
-are compared before anything is timed.
+one jitted step; ranvier's step is recorded once and replayed ([captured](../captured_step.md)). The first
+losses are compared before anything is timed.
 
 ![the faster of PyTorch and JAX over ranvier, for each width and batch](widths.svg)
 

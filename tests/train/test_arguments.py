@@ -230,7 +230,6 @@ WRONG = [
     ("loss", nn.MSELoss, TypeError, "got the class MSELoss as loss; expected MSELoss()"),
     ("optimizer", 3, TypeError, "got optimizer of type int"),
     ("optimizer", "addam", ValueError, "got optimizer 'addam'; did you mean 'adam'?"),
-    ("optimizer", optim.SGD, TypeError, "got the class SGD as optimizer"),
     ("accumulate", 0, ValueError, "got accumulate 0; expected at least 1"),
     ("l1", -1, ValueError, "got l1 -1; expected a finite number of at least 0"),
     ("l2", np.inf, ValueError, "got l2 inf; expected a finite number"),

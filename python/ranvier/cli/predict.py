@@ -103,7 +103,8 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     if not path.is_dir():
         image = images.read_image(path, **how)[None]
         _hint(arguments, model, image)
-        return rv.data.Samples(1 - image if arguments.invert else image, None, scale=255.0)
+        image = 1 - image if arguments.invert else image
+        return rv.data.Samples(image, None, scale=255.0, files=(str(path),))
     flat = any(images.is_image(file) for file in path.iterdir())
     samples = (images.load_unlabelled if flat else images.load_images)(
         path, **how, skip_broken=arguments.skip_broken

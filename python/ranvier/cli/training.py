@@ -29,18 +29,19 @@ class Training:
     ) -> None:
         self.arguments, self.problem, self.settings = arguments, problem, settings
         self.model_path = model_path
+        self.kept: int | None = None  # the epoch whose weights are kept, where that is not the last
         model = network(settings["model"], problem.input_shape, problem.outputs, problem.embedded)
         if arguments.init != "default":
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
         loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
-        ranks = settings["ranks"]
+        ranks, threads = settings["ranks"], rv.get_num_threads()
         print(
             f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-            f"{rv.get_num_threads()} threads{'' if ranks is None else f' on each of {ranks} ranks'}",
+            f"{threads} thread{'s' * (threads > 1)}{'' if ranks is None else f' on each of {ranks} ranks'}",
             flush=True,
         )
         how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
@@ -75,6 +76,8 @@ class Training:
                 raise  # an error in the user's network shows its traceback
             written = not self.arguments.resume and callbacks[-1].latest is not None
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
+        if isinstance(callbacks[0], rv.EarlyStopping) and callbacks[0].best_epoch is not None:
+            self.kept = callbacks[0].best_epoch + 1
         if isinstance(callbacks[0], rv.EarlyStopping) and self.trainer.leads:
             last = "" if self.arguments.early_stopping else " (--early-stopping off: of the last epoch)"
             print(_kept_weights(callbacks[0]) + last, flush=True)
@@ -145,10 +148,10 @@ class Training:
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
-            rv.plot.history(history, picture_path)
+            rv.plot.history(history, picture_path, kept=self.kept or history.epochs)
         if arguments.json is not None:
             document = {
-                "configuration": {**self.settings, **rv.config.config()},
+                "configuration": {**self.settings, **self._read(), **rv.config.config()},
                 "history": history.to_dict(),
                 f"test_{goal}": measured[goal],
                 "test_loss": measured["loss"],
@@ -160,6 +163,12 @@ class Training:
         print(_overfitting(history, self.settings["early_stopping"]), end="")
         saved = (self.model_path, picture_path, arguments.json)
         print(f"saved {', '.join(str(path) for path in saved if path)}")
+
+    def _read(self) -> dict[str, Any]:
+        """How the data were read: the label, what becomes of missing values, the size of images ..."""
+        given = ("task", "missing", "without", "size", "grayscale")
+        options = {name: getattr(self.arguments, name) for name in given} | reading(self.arguments)
+        return {"label": self.problem.target, **options}
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:

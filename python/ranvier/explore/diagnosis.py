@@ -17,14 +17,18 @@ _ORDER = ("error", "warning", "note")
 
 
 class Diagnosis(Sequence[Finding]):
-    """The findings, worst first; empty (and false) for a healthy network. `str()` of it is the report.
+    """The findings, worst first, but inputs before what they cause; empty (and false) for a healthy network.
+
+    `str()` of it is the report.
 
     Attributes:
         missing: what could not be examined, and the arguments that it needs.
     """
 
     def __init__(self, findings: Sequence[Finding], missing: Sequence[str] = ()) -> None:
-        self._findings = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+        self._findings = sorted(
+            findings, key=lambda finding: finding.rule != "inputs" and _ORDER.index(finding.severity)
+        )
         self.missing = tuple(missing)
 
     def __len__(self) -> int:
