@@ -45,6 +45,11 @@ LEVEL_WORDS = (
 )
 
 
+OTHERS = (
+    "Measured apart: [1 to 16 cores beside PyTorch](benchmarks/many_cores.md), [eager calls]"
+    "(benchmarks/eager.md), [what was measured for the design](benchmarks/design.md) and for the [algorithms "
+    "of convolutions](benchmarks/conv2d_algorithms.md), [accuracy](accuracy.md)."
+)
 WRITTEN = re.compile(r"# [^\n]*: (all rows|the worst of each kind)\n")  # how these pages begin
 
 
@@ -242,7 +247,7 @@ def write_tables(results: Record, docs: Path) -> None:
             continue
         lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *found)]
         level = "" if "instruction set" in head else f", {limits['isa']}"
-        where = f"{limits['cpu']}{level}, one thread:"
+        where = f"[{limits['cpu']}](machines.md){level}, one thread:"
         marked.write(page, f"{name}: python -m benchmarks.report", [where, "", *lines])
 
 
@@ -295,6 +300,6 @@ def write(results: Record, out: Path, part: bool = False) -> Path:
     if races:
         sections += [targets_section(records, isa), overview, slower_section(records, isa)]
     sections += [sweep_section(found, folder), facts_section(records)]
-    sections += ["[1 to 16 cores beside PyTorch](benchmarks/many_cores.md)", versions_section(records)]
+    sections += [OTHERS, versions_section(records)]
     page.write_text(join(*sections, failed_section(results, records)), encoding="utf-8")
     return page

@@ -91,7 +91,7 @@ def picture(records: Sequence[Record], path: Path) -> None:
 # what the README says of: ops of the machine's own level in float32
 SAID = {
     "train_step": "training steps, captured",
-    "train_step, eager": "the same, not captured",
+    "train_step, eager": "training steps, not captured",
     "fit": "whole fits",
     "inference": "predictions, captured",
     "conv2d": "single convolutions",
@@ -109,6 +109,6 @@ def readme(records: Sequence[Record], isa: str) -> list[str]:
         rows = [r for r in races if summary.group_name(r) == op]
         if rows:
             of_count = [[r["ratio"] for r in rows if r["threads"] == n] for n in counts]
-            cells = [f"{summary.geometric_mean(ratios):.2g}" if ratios else "" for ratios in of_count]
+            cells = [f"{summary.geometric_mean(ratios):.2f}" if ratios else "" for ratios in of_count]
             lines.append(f"| {len(rows)} {words} | {' | '.join(cells)} | {rows[0]['ratio']:.2f} |")
     return lines

@@ -142,7 +142,7 @@ def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
     page = (tmp_path / "benchmarks" / "training.md").read_text()
     assert "| mlp 784-128-64-10, batch 32 | 2 | 2e+03 | 4e+03 | torch | 3e+03 | 1.50 | 3 |" in page
     assert "## train_step, eager" in page
-    assert "| 1 training steps, captured | 1.5 | 1.50 |" in whole.readme(pages.records_of(given), OWN)
+    assert "| 1 training steps, captured | 1.50 | 1.50 |" in whole.readme(pages.records_of(given), OWN)
 
 
 def test_rows_of_a_lower_level_are_rows_of_their_own() -> None:
