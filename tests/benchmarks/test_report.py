@@ -135,9 +135,8 @@ def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
     row = {**record("mlp, batch 32", op="train_step", isa=OWN), "family": "training", "beside": [eager]}
     given = {**results(), "benchmarks": [{"extra_info": row}]}
     summary_page = pages.write(given, tmp_path).read_text()
-    assert (
-        "| captured training step: mlp, batch 32 | lowest ratio | 3.00 | 1.50 | 1 | **no**: " in summary_page
-    )
+    row = "| captured training step: mlp, batch 32 | lowest ratio | 3.00 | 1.50 | 1 | **no**: "
+    assert row in summary_page
     assert "| eager training steps against torch | lowest ratio | 1.00 | 0.75 | 1 | **no**: " in summary_page
     page = (tmp_path / "benchmarks" / "training.md").read_text()
     assert "| mlp 784-128-64-10, batch 32 | 2 | 2e+03 | 4e+03 | torch | 3e+03 | 1.50 | 3 |" in page

@@ -137,15 +137,12 @@ def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None)
     """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if names is None:
-        count = rows.shape[1]
-        columns = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
-        writer.writerow(["sample", *columns])
-        writer.writerows([place, *map(_digits, row)] for place, row in zip(places, rows, strict=True))
-    else:
-        writer.writerow(["sample", "prediction", *names])
-        for place, row in zip(places, rows, strict=True):
-            writer.writerow([place, names[int(row.argmax())], *map(_digits, row)])
+    count = rows.shape[1]
+    values = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
+    writer.writerow(["sample", *(values if names is None else ["prediction", *names])])
+    for place, row in zip(places, rows, strict=True):
+        best = [] if names is None else [names[int(row.argmax())]]
+        writer.writerow([place, *best, *map(_digits, row)])
     write_text(path, text.getvalue())
 
 

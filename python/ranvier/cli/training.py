@@ -29,7 +29,6 @@ class Training:
     ) -> None:
         self.arguments, self.problem, self.settings = arguments, problem, settings
         self.model_path = model_path
-        self.kept: int | None = None  # the epoch whose weights are kept, where that is not the last
         model = network(settings["model"], problem.input_shape, problem.outputs, problem.embedded)
         if arguments.init != "default":
             initialize(model, arguments.init)
@@ -76,9 +75,8 @@ class Training:
                 raise  # an error in the user's network shows its traceback
             written = not self.arguments.resume and callbacks[-1].latest is not None
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
-        if isinstance(callbacks[0], rv.EarlyStopping) and callbacks[0].best_epoch is not None:
-            self.kept = callbacks[0].best_epoch + 1
-        if isinstance(callbacks[0], rv.EarlyStopping) and self.trainer.leads:
+        self.kept = getattr(callbacks[0], "best_epoch", None)
+        if self.kept is not None and self.trainer.leads:
             last = "" if self.arguments.early_stopping else " (--early-stopping off: of the last epoch)"
             print(_kept_weights(callbacks[0]) + last, flush=True)
         if scale is not None:
@@ -148,7 +146,8 @@ class Training:
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
-            rv.plot.history(history, picture_path, kept=self.kept or history.epochs)
+            kept = history.epochs if self.kept is None else self.kept + 1
+            rv.plot.history(history, picture_path, kept=kept)
         if arguments.json is not None:
             document = {
                 "configuration": {**self.settings, **self._read(), **rv.config.config()},
@@ -200,9 +199,7 @@ def _overfitting(history: Any, early_stopping: int | None) -> str:
 
 
 def _kept_weights(stopping: Any) -> str:
-    """The text about the end of a run with early stopping; empty if nothing was measured."""
-    if stopping.best_epoch is None:
-        return ""
+    """The text about the end of a run with early stopping."""
     end = ""
     if stopping.stopped_epoch is not None:
         waited = stopping.stopped_epoch - stopping.best_epoch
