@@ -172,8 +172,8 @@ def image_form(model: Any) -> dict[str, Any]:
     return {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
 
 
-def outputs(model: Any, samples: Any) -> Any:
-    """The model's outputs for the samples of a file, reshaped and preprocessed as the model file says."""
+def inputs(model: Any, samples: Any) -> Any:
+    """The samples of a file, reshaped and preprocessed as the model file says."""
     about = rv.serialization.info(model)
     x = in_order(about.feature_names, samples)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
@@ -189,12 +189,16 @@ def outputs(model: Any, samples: Any) -> Any:
         steps = steps[1:]  # pixels are already scaled to [0, 1]
     for step in steps:
         x = step.transform(x)
-    y = []
-    dtype = dtype_of(model)
+    return x.astype(dtype_of(model))
+
+
+def outputs(model: Any, samples: Any) -> Any:
+    """The model's outputs for the samples of a file."""
+    x, y = inputs(model, samples), []
     try:
         with rv.no_grad():
             for start in range(0, len(x), 256):
-                y.append(model(x[start : start + 256].astype(dtype)).numpy())
+                y.append(model(x[start : start + 256]).numpy())
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
     output = np.concatenate(y)

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_outputs(written, arguments.model, arguments.file, arguments.code)
     model = open_model(arguments)
     with mistakes(OSError, ValueError, ImportError):
-        samples = _samples(arguments, model)
+        samples = samples_of(arguments, model)
     output = outputs(model, samples)
     p = probabilities(model, output)
     if p is None and arguments.top is not None:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(arguments: argparse.Namespace, model: Any) -> Any:
+def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
     """The samples of the file; an image is scaled to the input size of the model."""
     from ranvier.data.datasets import images
 
