@@ -16,6 +16,7 @@ import ranvier as rv
 from ranvier import _core
 from reference import conv2d as reference
 
+from benchmarks import marked
 from benchmarks.peers.process import ROOT, Peer, PeerMissing, Peers
 
 MATMULS = [
@@ -36,7 +37,6 @@ LAYERS = [  # n, c, h, w, k, r = s, stride, padding, groups
     (2, 3, 112, 112, 64, 7, 2, 3, 1),
     (2, 96, 56, 56, 96, 3, 1, 1, 96),
 ]
-START, END = "<!-- python -m benchmarks.accuracy -->", "<!-- end -->"
 PAGE = ROOT / "docs" / "accuracy.md"
 Errors = dict[str, tuple[float, float]]
 
@@ -192,11 +192,9 @@ def main() -> None:
         prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
-    lines = measure() if not (arguments := parser.parse_args()).write else []
+    arguments, lines = parser.parse_args(), measure()
     if arguments.write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, after = text.split(START)[0], text.split(END)[1]
-        PAGE.write_text("\n".join([before + START, "", *measure(), "", END]) + after, encoding="utf-8")
+        marked.write(PAGE, "python -m benchmarks.accuracy", lines)
     print("\n".join(lines))
 
 

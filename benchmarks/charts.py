@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -166,4 +166,22 @@ def libraries(rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[s
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("time of the library over ranvier's (right of 1: ranvier is faster)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(used), frameon=False)
+    save(figure, path)
+
+
+def widths(panels: Mapping[str, Mapping[tuple[int, int], float]], path: Path) -> None:
+    """A map for each title: the ratio for each width and batch; blue: ours is faster, red: slower."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False)
+    for place, (title, ratios) in zip(axes[0], panels.items(), strict=True):
+        columns, rows = (sorted({key[i] for key in ratios}) for i in (0, 1))
+        image = [[log2(ratios.get((width, batch), 1)) for width in columns] for batch in rows]
+        place.imshow(image, cmap="RdBu", vmin=-3, vmax=3, origin="lower", aspect="auto")
+        for (width, batch), ratio in ratios.items():
+            color = "white" if abs(log2(ratio)) > 1.8 else "black"
+            at = columns.index(width), rows.index(batch)
+            place.annotate(f"{ratio:.2g}", at, color=color, ha="center", va="center", fontsize=7)
+        place.set_xticks(range(len(columns)), columns)
+        place.set_yticks(range(len(rows)), rows)
+        place.set(title=title, xlabel="inputs, and units of each hidden layer", ylabel="batch")
+    figure.tight_layout()
     save(figure, path)

@@ -2,7 +2,7 @@
 with it.
 
 python -m benchmarks.conv2d_algorithms            prints the table
-python -m benchmarks.conv2d_algorithms --write    puts it into docs/design/conv2d.md
+python -m benchmarks.conv2d_algorithms --write    puts it into docs/benchmarks/conv2d_algorithms.md
 
 One thread, processor time, so that other programs on the machine matter little. Calls with and without the
 algorithm alternate; a number is the median of the ratios of 21 rounds.
@@ -19,6 +19,7 @@ import numpy as np
 from ranvier import _core
 from support.layouts import in_layout
 
+from benchmarks import marked
 from benchmarks.peers.process import ROOT
 
 # The algorithm, what is computed, the layer: n, c, h, w to k, r x s, stride, padding, groups
@@ -64,8 +65,7 @@ exchanged   dw       U-Net, last layer          1 64 256 256    2  1 1  1 0  1
 exchanged   dw       style transfer, last layer 1 32 256 256    3  9 9  1 4  1
 """
 LEVELS = ("x86-64-v4", "x86-64-v3")
-START, END = "<!-- python -m benchmarks.conv2d_algorithms -->", "<!-- end -->"
-PAGE = ROOT / "docs" / "design" / "conv2d.md"
+PAGE = ROOT / "docs" / "benchmarks" / "conv2d_algorithms.md"
 
 
 def call(what: str, shape: list[int]) -> Callable[[], object]:
@@ -128,9 +128,7 @@ def main() -> None:
     lines = list(measure())
     print("\n".join(lines))
     if write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, after = text.split(START)[0], text.split(END)[1]
-        PAGE.write_text("\n".join([before + START, "", *lines, "", END]) + after, encoding="utf-8")
+        marked.write(PAGE, "python -m benchmarks.conv2d_algorithms", lines)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,24 @@ from typing import Any
 
 from ranvier import _core
 
+# vendor, family, model // 16
+GENERATIONS = {
+    ("AuthenticAMD", 25, 1): "Zen 4",
+    ("AuthenticAMD", 26, 0): "Zen 5",
+    ("GenuineIntel", 6, 8): "Sapphire Rapids",
+    ("GenuineIntel", 6, 12): "Emerald Rapids",
+}
 FMA_REPEATS = 200_000  # about 1 ms
 _FALLBACK_SIZES = {"L2": 1 << 20, "L3": 32 << 20}
 
 
 def cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown CPU"
+    """The model's name with its generation, by which docs/machines.md lists it."""
+    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
+    generation = GENERATIONS.get((facts.get("vendor_id"), family, model // 16))
+    return facts.get("model name", "unknown CPU") + (f" ({generation})" if generation else "")
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import charts, machine, summary, sweep, targets, whole
+from benchmarks import charts, machine, marked, summary, sweep, targets, whole
 
 Record = Mapping[str, Any]
 
@@ -20,6 +21,9 @@ over the rounds.
 - **A ratio above 1 means that ranvier is faster**; it is taken to the fastest peer of the row.
 - "Of the limit" is the least time that this machine needs for the row's arithmetic (FMAs in registers) or
   memory traffic (a buffer of the same size), measured in the same rounds, over the time that ranvier took.
+- "Captured": the step or the prediction was recorded at its first call and is replayed as one call into the
+  core ([the captured step](captured_step.md)). "Eager": it runs op by op, as it is written.
+- [Speed over width and batch](benchmarks/widths.md) shows where it pays for a network of your own.
 - Below are the targets, what each op reached, every row that is slower than a peer, and random shapes.
   The page of each kernel family has all rows, with pictures and the command that reproduces each.
 """
@@ -41,6 +45,14 @@ LEVEL_WORDS = (
 )
 
 
+OTHERS = (
+    "Measured apart: [1 to 16 cores beside PyTorch](benchmarks/many_cores.md), [eager calls]"
+    "(benchmarks/eager.md), [what was measured for the design](benchmarks/design.md) and for the [algorithms "
+    "of convolutions](benchmarks/conv2d_algorithms.md), [accuracy](accuracy.md)."
+)
+WRITTEN = re.compile(r"# [^\n]*: (all rows|the worst of each kind)\n")  # how these pages begin
+
+
 def join(*sections: str) -> str:
     return "\n\n".join(section.strip("\n") for section in sections if section) + "\n"
 
@@ -51,7 +63,10 @@ def heading(name: str) -> str:
 
 def machine_section(results: Record) -> str:
     limits = results["limits"]
-    words = f"{limits['cpu']}, instruction set {limits['isa']}. Bandwidth is read / read and write."
+    words = (
+        f"{limits['cpu']}, instruction set {limits['isa']} ([all machines](machines.md)). "
+        "Bandwidth is read / read and write."
+    )
     parts = [heading("The machine"), words, machine.table(dict(limits))]
     for level, found in results.get("levels", {}).items():
         parts += [f"The same in {level} code:", machine.table(dict(found))]
@@ -59,7 +74,11 @@ def machine_section(results: Record) -> str:
 
 
 def targets_section(records: Sequence[Record], isa: str) -> str:
-    words = "Listed rows are those set as goals; float32 and the machine's own level unless said otherwise."
+    words = (
+        "What matters most comes first: whole networks, then layers, then single products. Beside a **no** "
+        "is its cause. Float32 and the machine's own level unless said otherwise; the listed rows are in "
+        "`benchmarks/targets.py`."
+    )
     return join(heading("Targets"), words, "\n".join(targets.table(records, isa)))
 
 
@@ -226,13 +245,10 @@ def write_tables(results: Record, docs: Path) -> None:
         page, head, limits = docs / f"{name.split()[0]}.md", TABLES[name], results["limits"]
         if not page.exists():  # another folder than docs
             continue
-        start, end = f"<!-- {name}: python -m benchmarks.report -->", "<!-- end -->"
-        before, _, rest = page.read_text(encoding="utf-8").partition(start)
         lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *found)]
         level = "" if "instruction set" in head else f", {limits['isa']}"
-        where = f"{limits['cpu']}{level}, one thread:"
-        text = "\n".join([before + start, "", where, "", *lines, "", end]) + rest.partition(end)[2]
-        page.write_text(text, encoding="utf-8")
+        where = f"[{limits['cpu']}](machines.md){level}, one thread:"
+        marked.write(page, f"{name}: python -m benchmarks.report", [where, "", *lines])
 
 
 def place(record: Record) -> tuple[int, str]:
@@ -260,7 +276,8 @@ def write(results: Record, out: Path, part: bool = False) -> Path:
     races, folder = sorted(summary.races(records), key=place), out / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     for old in () if part else (*folder.glob("*.svg"), *folder.glob("*.md")):
-        if old.name not in ("eager.md", "many_cores.md"):  # which have their own commands
+        picture = old.suffix == ".svg" and old.stem != "widths"
+        if picture or WRITTEN.match(old.read_text(encoding="utf-8")):  # others have their own commands
             old.unlink()
     families: dict[str, list[Record]] = {}
     for record in races:
@@ -283,6 +300,6 @@ def write(results: Record, out: Path, part: bool = False) -> Path:
     if races:
         sections += [targets_section(records, isa), overview, slower_section(records, isa)]
     sections += [sweep_section(found, folder), facts_section(records)]
-    sections += ["[1 to 16 cores beside PyTorch](benchmarks/many_cores.md)", versions_section(records)]
+    sections += [OTHERS, versions_section(records)]
     page.write_text(join(*sections, failed_section(results, records)), encoding="utf-8")
     return page

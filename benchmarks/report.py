@@ -20,12 +20,13 @@ from typing import Any
 
 from ranvier import _core
 
-from benchmarks import pages, sweep, whole
+from benchmarks import marked, pages, sweep, whole
 from benchmarks.peers.levels import SETTINGS
 from benchmarks.peers.process import ROOT
 
 Record = Mapping[str, Any]
 
+DOCS, README = ROOT / "docs", "speed: python -m benchmarks.report"
 LATEST = ROOT / ".benchmarks" / "latest.json"
 # what also runs at lower levels: against NumPy and PyTorch at the same level
 LEVEL_FILES = ["benchmarks/kernels/bench_matmul.py", "benchmarks/kernels/bench_conv2d.py"]
@@ -108,7 +109,7 @@ def main() -> int:
         "--sweep", type=int, metavar="N", help=f"random shapes of each kind ({sweep.SHAPES}; with -k: none)"
     )
     parser.add_argument("--seed", type=int, default=sweep.SEED, help="of the random shapes")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder to write to")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder to write to")
     arguments = parser.parse_args()
     status = 0
     if arguments.json is None:
@@ -121,9 +122,11 @@ def main() -> int:
     results = read(arguments.json or LATEST)
     page = pages.write(results, arguments.out, results.get("part", False))
     if "part" not in results:
-        whole.picture(pages.records_of(results), arguments.out / "benchmarks" / "networks.svg")
-    print(f"wrote {page}; what the README says of whole networks:\n")
-    print("\n".join(whole.readme(pages.records_of(results))))
+        records = pages.records_of(results)
+        whole.picture(records, arguments.out / "benchmarks" / "networks.svg")
+        if arguments.out == DOCS:
+            marked.write(ROOT / "README.md", README, whole.readme(records, results["limits"]["isa"]))
+    print(f"wrote {page}")
     return status
 
 

@@ -24,14 +24,13 @@ from benchmarks.attention import encoder_parameters
 from benchmarks.clock import one_round
 from benchmarks.peers.turns import InTurns
 from benchmarks.training import models, networks
-from benchmarks.training.networks import NETWORKS, Network, mlp
+from benchmarks.training.networks import NETWORKS
 
 Answer = list[float]
 OURS = ("ranvier highest", "ranvier high", "ranvier medium")
 TORCH = ("torch float32", "torch medium", "torch autocast")
 LONG_SECONDS = 0.6  # where a round takes longer there are fewer
 COARSE = ("medium", "autocast")  # factors of eight bits
-NETWORK = {**NETWORKS, "784-1024-1024-10": Network((784,), mlp(784, 1024, 1024, 10))}
 
 
 def cores(count: int) -> set[int]:
@@ -139,7 +138,7 @@ class Cases:
 
     def step(self, network: str, batch: int, captured: bool = True) -> tuple[Callable[[], Any], Answer]:
         """A training step; of ours captured, or called as it is. The answer: the first losses."""
-        root, form = self.root, NETWORK[network]
+        root, form = self.root, NETWORKS[network]
         arrays = networks.case(form, batch)
         images = len(form.input_shape) == 3 and not self.ours
 
@@ -169,7 +168,7 @@ class Cases:
         return steps, answer
 
     def predict(self, network: str, batch: int) -> tuple[Callable[[], Any], Answer]:
-        form = NETWORK[network]
+        form = NETWORKS[network]
         arrays = networks.case(form, batch)
         model = models.build(self.root.nn, form, arrays, self.root.from_numpy).eval()
         return self.predictions(model, [self.root.from_numpy(x) for x in arrays["x"]])

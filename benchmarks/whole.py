@@ -88,14 +88,27 @@ def picture(records: Sequence[Record], path: Path) -> None:
         charts.libraries(bars, LIBRARIES, path)
 
 
-def readme(records: Sequence[Record]) -> list[str]:
-    """The same rows as a table: captured, and eager, over each library's best."""
-    head = ["network", "captured, ms", *(f"against {name}" for name in LIBRARIES), "eager, against the best"]
+# what the README says of: ops of the machine's own level in float32
+SAID = {
+    "train_step": "training steps, captured",
+    "train_step, eager": "training steps, not captured",
+    "fit": "whole fits",
+    "inference": "predictions, captured",
+    "conv2d": "single convolutions",
+    "matmul": "single matrix products",
+}
+
+
+def readme(records: Sequence[Record], isa: str) -> list[str]:
+    """The README's table: the mean over the fastest peer for each number of threads, and the lowest."""
+    races = [r for r in summary.compared(summary.races(records)) if r["isa"] == isa]
+    counts = sorted({r["threads"] for r in races})
+    head = ["", *(f"mean on {n} thread{'s' * (n > 1)}" for n in counts), "lowest"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    races = summary.races(records)
-    for words, r in chosen(records):
-        beside = other(races, r)
-        cells = [words, milliseconds(r["ours_seconds"]), *(against(r, name) for name in LIBRARIES)]
-        cells.append(f"{beside['ratio']:.1f}" if beside and beside["ratio"] is not None else "")
-        lines.append("| " + " | ".join(cells) + " |")
+    for op, words in SAID.items():
+        rows = [r for r in races if summary.group_name(r) == op]
+        if rows:
+            of_count = [[r["ratio"] for r in rows if r["threads"] == n] for n in counts]
+            cells = [f"{summary.geometric_mean(ratios):.2f}" if ratios else "" for ratios in of_count]
+            lines.append(f"| {len(rows)} {words} | {' | '.join(cells)} | {rows[0]['ratio']:.2f} |")
     return lines

@@ -27,6 +27,7 @@ extensions = [
     "extension",
 ]
 exclude_patterns = ["gallery/*.ipynb", "gallery/*.py"]
+highlight_language = "none"  # blocks that name no language are commands
 default_role = "code"
 smartquotes = False
 python_use_unqualified_type_names = True

@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def draw_neuron(ax, x) -> None:
-    """Inputs, weights, sum and output; a weight above 0 is red, one below 0 blue."""
+    """Inputs, weights, sum and output; a weight above 0 is blue, one below 0 red."""
     z = float(np.dot(WEIGHTS, x) + BIAS)
     a = rv.sigmoid(rv.tensor(z)).item()
     places = [(0, 1), (0, -1), (4, 0), (8, 0)]
     for name, value, weight, (left, y) in zip(INPUTS, x, WEIGHTS, places, strict=False):
-        ax.plot([left, 4], [y, 0], color="#D55E00" if weight > 0 else "#0072B2", linewidth=4 * abs(weight))
+        ax.plot([left, 4], [y, 0], color="#0072B2" if weight > 0 else "#D55E00", linewidth=4 * abs(weight))
         ax.text(2, y / 2, f"w = {weight:g}", ha="center", bbox={"facecolor": "white", "edgecolor": "none"})
         ax.text(left, y + 0.35, f"{name} {value:g}", ha="center")
     ax.plot([4, 8], [0, 0], "k-", linewidth=1)
@@ -73,7 +73,7 @@ def draw_plane(ax, layer) -> None:
     side = np.linspace(-1, 1, 101)
     plane = np.stack(np.meshgrid(side, side), axis=-1).astype(np.float32)
     output = rv.sigmoid(layer(plane))[..., 0].detach().numpy()
-    shades = ax.contourf(side, side, output, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
+    shades = ax.contourf(side, side, output, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.6)
     ax.figure.colorbar(shades, ax=ax, label="output of the neuron")
     ax.plot(side, -(WEIGHTS[0] * side + BIAS) / WEIGHTS[1], "k-", label="output 1/2: z = 0")
     for (name, laptop), mark in zip(LAPTOPS.items(), "osD", strict=True):

@@ -66,7 +66,7 @@ def main() -> None:
     for panel, (name, answer) in zip(panels.flat, answers.items(), strict=True):
         if name in SIGNED:  # red above 0, blue below
             most = np.abs(answer).max()
-            shown = panel.imshow(answer, cmap="RdBu_r", vmin=-most, vmax=most)
+            shown = panel.imshow(answer, cmap="RdBu", vmin=-most, vmax=most)
         else:
             shown = panel.imshow(answer, cmap="gray")
         figure.colorbar(shown, ax=panel, fraction=0.046, pad=0.04)

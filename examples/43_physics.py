@@ -118,7 +118,7 @@ def main() -> None:
         exact = solution(first, second)
         error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
         print(f"{name:<10} relative error {error:.1e}")
-        picture = panel.pcolormesh(*axes, u.T, cmap="RdBu_r", shading="nearest")
+        picture = panel.pcolormesh(*axes, u.T, cmap="RdBu", shading="nearest")
         panel.set(
             title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
         )

@@ -46,8 +46,17 @@ def mlp(*sizes: int, activation: str = "relu") -> tuple[Layer, ...]:
     return tuple(layers[:-1])
 
 
+class Networks(dict[str, Network]):
+    """Networks by name; an mlp's name may also be its sizes, as "784-1024-1024-10"."""
+
+    def __missing__(self, name: str) -> Network:
+        sizes = [int(size) for size in name.split("-")]
+        return Network((sizes[0],), mlp(*sizes))
+
+
 IMAGE = (1, 28, 28)
-NETWORKS = {
+NETWORKS = Networks()
+NETWORKS |= {
     "tabular": Network((20,), mlp(20, 32, 1), "binary"),
     "mlp": Network((784,), mlp(784, 128, 64, 10)),
     "cnn": Network(

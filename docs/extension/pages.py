@@ -45,7 +45,11 @@ CONTENTS = {
     ],
     "from_pytorch": ["pytorch_names"],
     "sklearn": ["tables"],
-    "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],
+    "benchmarks": [
+        "machines",
+        "accuracy",
+        *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md"))),
+    ],
     "development": [*COPIES, "testing", "design/README"],
     "design/README": [path.stem for path in sorted(DOCS.glob("design/*.md")) if path.stem != "README"],
 }

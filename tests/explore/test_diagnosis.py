@@ -172,6 +172,8 @@ def test_what_dead_units_cause_is_not_said_as_well():
     model = network(16, 16, 16)
     model[2].bias.data.fill_(-1000)
     assert found(model, data=data(), loss=CROSS) == ["dead units"]
+    x, y = data()
+    assert found(model, data=(50 * x, y), loss=CROSS) == ["inputs", "dead units"]  # the cause first
 
 
 def test_a_unit_that_any_batch_turns_on_is_alive():

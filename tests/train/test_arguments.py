@@ -207,6 +207,11 @@ def test_callbacks_that_would_not_be_called_or_twice():
     trainer.fit(X, Y, epochs=1, callbacks=[Fine()])
 
 
+def test_an_optimizer_may_be_a_class_or_a_function_of_the_parameters():
+    for made in (optim.SGD, lambda parameters: optim.SGD(parameters)):
+        assert isinstance(trainer_of(classifier(), optimizer=made).optimizer, optim.SGD)
+
+
 def test_metrics_of_one_name():
     with pytest.raises(ValueError, match="two quantities called '<lambda>'"):
         trainer_of(classifier(), metrics=[lambda y, p: 0.0, lambda y, p: 1.0])
@@ -230,7 +235,6 @@ WRONG = [
     ("loss", nn.MSELoss, TypeError, "got the class MSELoss as loss; expected MSELoss()"),
     ("optimizer", 3, TypeError, "got optimizer of type int"),
     ("optimizer", "addam", ValueError, "got optimizer 'addam'; did you mean 'adam'?"),
-    ("optimizer", optim.SGD, TypeError, "got the class SGD as optimizer"),
     ("accumulate", 0, ValueError, "got accumulate 0; expected at least 1"),
     ("l1", -1, ValueError, "got l1 -1; expected a finite number of at least 0"),
     ("l2", np.inf, ValueError, "got l2 inf; expected a finite number"),

@@ -2,7 +2,7 @@
 // shapes alone, so that the bits do not depend on the number of threads; those of the forward the number
 // of images only between algorithms of the same bits, so that an image has the same bits alone and in any
 // batch. Each algorithm has a folder, whose first header says when it is chosen, its formula and its memory;
-// docs/design/conv2d.md has what each earns over the next in the list.
+// docs/benchmarks/conv2d_algorithms.md has what each earns over the next in the list.
 #include "base/parallel.h"
 #include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/columns/columns.h"

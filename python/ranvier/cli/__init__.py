@@ -57,16 +57,13 @@ def _run(argv: Sequence[str] | None) -> int:
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
         return arguments.command(arguments)
-    except Mistake as mistake:
-        text = f"ranvier: error: {mistake}"
-        return end_job(1, lambda: print(text, file=sys.stderr))
     except (KeyboardInterrupt, Interrupted) as interrupt:
         text = f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}"
         return end_job(130, lambda: print(text, file=sys.stderr))
     except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # the output cannot be written, as on a full disk
+    except (Mistake, OSError) as error:  # OSError: the output cannot be written, as on a full disk
         text = f"ranvier: error: {error}"
         return end_job(1, lambda: print(text, file=sys.stderr))
 

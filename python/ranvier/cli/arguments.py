@@ -58,13 +58,6 @@ class Interrupted(Exception):
     """Ctrl-C ended the command; the text says what is saved."""
 
 
-def defaults(table: dict[str, Any]) -> str:
-    def text(value: Any) -> str:
-        return f"({defaults(value)})" if isinstance(value, dict) else f"{value:g}"
-
-    return ", ".join(f"{name} {text(value)}" for name, value in table.items())
-
-
 def add_command(
     commands: Any, run: Any, name: str, summary: str, description: str, examples: list[str]
 ) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,15 @@ import ranvier as rv
 from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs, seed
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.outputs import results, write_json
-from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
+from ranvier.cli.problems import (
+    add_data,
+    open_problem,
+    read_samples,
+    say_label,
+    test_arrays,
+    test_part,
+    valued,
+)
 from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
@@ -114,7 +121,7 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
                 arguments.grayscale |= form.get("grayscale", False)
             samples = read_samples(arguments, options=options)
             if about.link is None and about.training_data:
-                samples = _of_values(samples)
+                samples = valued(samples)
             if guessed:
                 say_label(samples)
             arrays = test_arrays(arguments, samples)
@@ -128,17 +135,6 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
         x = problem.preprocessing[0].inverse_transform(x)
         return rv.data.Samples(x, y, names, tuple(problem.feature_names or ()))
     return rv.data.Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
-
-
-def _of_values(samples: Any) -> Any:
-    """The samples with whole numbers as values, not as classes."""
-    if samples.class_names is None:
-        return samples
-    try:
-        values = np.array(samples.class_names, np.float64)
-    except ValueError:  # words
-        return samples
-    return replace(samples, y=values[samples.y], class_names=None)
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:

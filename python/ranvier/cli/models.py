@@ -11,7 +11,9 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs
-from ranvier.cli.networks import add_model, dtype_of, open_model
+from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
+from ranvier.cli.predict import samples_of
+from ranvier.cli.tables import READING
 
 
 def add(commands: Any) -> None:
@@ -32,13 +34,24 @@ def add(commands: Any) -> None:
         "Writes the network as ONNX for batches of any size, with its input 'x' and its result 'output', or "
         "as C99 for one sample, by the ending of FILE. The file has the network alone: the transforms before "
         "and after it are printed.",
-        ["ranvier export digits.safetensors digits.onnx", "ranvier export digits.safetensors digits.c"],
+        [
+            "ranvier export digits.safetensors digits.onnx",
+            "ranvier export digits.safetensors digits.c",
+            "ranvier export houses.safetensors net.c --int8 houses.csv --label price",
+        ],
     )
     for parser in (summary, export):
         add_model(parser)
         text = "of a sample, as 1x28x28; default: from the model file"
         add_flags(parser, {"--input-shape": (sample_shape, "SHAPE", text)})
     export.add_argument("file", metavar="FILE", type=path_name, help="the file to write, .onnx or .c")
+    calibration = "C in int8; DATA: samples such as the network will get, read as predict reads them"
+    flags = {
+        "--int8": (path_name, "DATA", calibration),
+        "--label": (str, "NAME", "a column or array of labels in DATA, which is left out"),
+    }
+    add_flags(export, flags | READING)
+    export.set_defaults(invert=False)
 
 
 def sample_shape(text: str) -> tuple[int, ...]:
@@ -72,37 +85,42 @@ def write(arguments: argparse.Namespace) -> int:
     ending = Path(arguments.file).suffix
     if ending not in (".onnx", ".c"):
         raise Mistake(f"'{arguments.file}' ends in {ending!r}; expected .onnx, or .c for C")
+    if arguments.int8 is not None and ending != ".c":
+        raise Mistake(f"--int8 is for C, not for '{arguments.file}'")
     model, about, shape = _opened(arguments)
     x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
     names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
     with mistakes(ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         if ending == ".c":
-            report = rv.export.c(model, arguments.file, x[:1])
+            data = argparse.Namespace(**vars(arguments) | {"file": arguments.int8})
+            seen = None if arguments.int8 is None else inputs(model, samples_of(data, model))
+            report = rv.export.c(model, arguments.file, x[:1], calibration=seen)
             print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")
         else:
             proto = rv.onnx.export(model, x, arguments.file, **names)
             sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
             print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
             print(f"output      output: batch x {'x'.join(map(str, sizes))}")
-    _describe(about)
+    _describe(about, most=None)
     print(f"written to  {arguments.file}")
     return 0
 
 
-def _describe(about: Any) -> None:
-    """Print the classes, and the transforms before and after the network."""
+def _describe(about: Any, most: int | None = 4) -> None:
+    """Print the classes, and the transforms before and after the network; `most` numbers of a list."""
     if about.class_names:
         print(f"classes     {', '.join(about.class_names)}")
     for step in about.preprocessing:
-        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
+        given = {name: _short(value, most) for name, value in step.items() if name != "transform"}
+        settings = ", ".join(f"{name} {text}" for name, text in given.items())
         print(f"before it   {step.get('transform')} ({settings})")
     if about.link:
         print(f"after it    {about.link}")
 
 
-def _short(value: Any) -> str:
-    """The text of a setting on one line: the first four numbers of a long list."""
+def _short(value: Any, most: int | None) -> str:
+    """The text of a setting on one line: the first numbers of a long list."""
     if not isinstance(value, list):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    more = f" ... {len(value)} in all" if len(value) > 4 else ""
-    return f"[{', '.join(_short(item) for item in value[:4])}{more}]"
+        return f"{value:{'.9g' if most is None else 'g'}}" if isinstance(value, float) else str(value)
+    more = f" ... {len(value)} in all" if most is not None and len(value) > most else ""
+    return f"[{', '.join(_short(item, most) for item in value[:most])}{more}]"

@@ -17,8 +17,7 @@ import ranvier as rv
 from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name, similar
 
 KINDS = ("cnn", "mlp")
-EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
-OTHER_EPOCHS = 40
+EPOCHS, MNIST_EPOCHS = 40, {"cnn": 6, "mlp": 10}
 LEARNING_RATE = {
     "adam": {"cnn": 3e-3, "mlp": 6e-3},
     "adamw": {"cnn": 3e-3, "mlp": 6e-3},
@@ -28,8 +27,7 @@ LEARNING_RATE = {
 
 
 def epochs_of(data: str, kind: str) -> int:
-    data = "mnist" if data == "fashion_mnist" else data
-    return EPOCHS[data].get(kind, OTHER_EPOCHS) if data in EPOCHS else OTHER_EPOCHS
+    return MNIST_EPOCHS.get(kind, EPOCHS) if data in ("mnist", "fashion_mnist") else EPOCHS
 
 
 def batch_size_of(samples: int) -> int:
@@ -107,9 +105,8 @@ def initialize(model: Any, name: str) -> None:
 
     Raises Mistake: the network has no layer with such weights.
     """
-    layers = [
-        layer for layer in model.modules() if isinstance(layer, (rv.nn.Linear, rv.nn.Conv1d, rv.nn.Conv2d))
-    ]
+    kinds = (rv.nn.Linear, rv.nn.Conv1d, rv.nn.Conv2d)
+    layers = [layer for layer in model.modules() if isinstance(layer, kinds)]
     if not layers:
         raise Mistake(f"--init {name} is for linear layers and convolutions, and the network has none")
     for layer in layers:
@@ -135,10 +132,9 @@ def rescale(model: Any, scale: Any) -> None:
 
 
 def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
-    if name == "sgd":
-        return rv.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
-    kinds = {"adam": rv.optim.Adam, "adamw": rv.optim.AdamW, "rmsprop": rv.optim.RMSprop}
-    return kinds[name](model.parameters(), lr=lr)
+    optim, settings = rv.optim, {"momentum": momentum} if name == "sgd" else {}
+    kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop, "sgd": optim.SGD}
+    return kinds[name](model.parameters(), lr=lr, **settings)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -176,8 +172,8 @@ def image_form(model: Any) -> dict[str, Any]:
     return {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
 
 
-def outputs(model: Any, samples: Any) -> Any:
-    """The model's outputs for the samples of a file, reshaped and preprocessed as the model file says."""
+def inputs(model: Any, samples: Any) -> Any:
+    """The samples of a file, reshaped and preprocessed as the model file says."""
     about = rv.serialization.info(model)
     x = in_order(about.feature_names, samples)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
@@ -193,12 +189,16 @@ def outputs(model: Any, samples: Any) -> Any:
         steps = steps[1:]  # pixels are already scaled to [0, 1]
     for step in steps:
         x = step.transform(x)
-    y = []
-    dtype = dtype_of(model)
+    return x.astype(dtype_of(model))
+
+
+def outputs(model: Any, samples: Any) -> Any:
+    """The model's outputs for the samples of a file."""
+    x, y = inputs(model, samples), []
     try:
         with rv.no_grad():
             for start in range(0, len(x), 256):
-                y.append(model(x[start : start + 256].astype(dtype)).numpy())
+                y.append(model(x[start : start + 256]).numpy())
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
     output = np.concatenate(y)
@@ -258,9 +258,5 @@ def probabilities(model: Any, output: Any) -> Any:
 
 
 def names_of(model: Any, classes: int) -> list[str]:
-    class_names = rv.serialization.info(model).class_names
-    return (
-        class_names
-        if class_names and len(class_names) == classes
-        else [str(number) for number in range(classes)]
-    )
+    names = rv.serialization.info(model).class_names
+    return names if names and len(names) == classes else [str(number) for number in range(classes)]

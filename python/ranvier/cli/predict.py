@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_outputs(written, arguments.model, arguments.file, arguments.code)
     model = open_model(arguments)
     with mistakes(OSError, ValueError, ImportError):
-        samples = _samples(arguments, model)
+        samples = samples_of(arguments, model)
     output = outputs(model, samples)
     p = probabilities(model, output)
     if p is None and arguments.top is not None:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(arguments: argparse.Namespace, model: Any) -> Any:
+def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
     """The samples of the file; an image is scaled to the input size of the model."""
     from ranvier.data.datasets import images
 
@@ -103,7 +103,8 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     if not path.is_dir():
         image = images.read_image(path, **how)[None]
         _hint(arguments, model, image)
-        return rv.data.Samples(1 - image if arguments.invert else image, None, scale=255.0)
+        image = 1 - image if arguments.invert else image
+        return rv.data.Samples(image, None, scale=255.0, files=(str(path),))
     flat = any(images.is_image(file) for file in path.iterdir())
     samples = (images.load_unlabelled if flat else images.load_images)(
         path, **how, skip_broken=arguments.skip_broken
@@ -136,15 +137,12 @@ def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None)
     """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if names is None:
-        count = rows.shape[1]
-        columns = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
-        writer.writerow(["sample", *columns])
-        writer.writerows([place, *map(_digits, row)] for place, row in zip(places, rows, strict=True))
-    else:
-        writer.writerow(["sample", "prediction", *names])
-        for place, row in zip(places, rows, strict=True):
-            writer.writerow([place, names[int(row.argmax())], *map(_digits, row)])
+    count = rows.shape[1]
+    values = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
+    writer.writerow(["sample", *(values if names is None else ["prediction", *names])])
+    for place, row in zip(places, rows, strict=True):
+        best = [] if names is None else [names[int(row.argmax())]]
+        writer.writerow([place, *best, *map(_digits, row)])
     write_text(path, text.getvalue())
 
 

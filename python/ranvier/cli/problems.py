@@ -66,7 +66,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     flags = {
         "--data-dir": (path_name, "DIR", "folder with the four IDX files of (fashion_)mnist, gzipped or not"),
         "--label": (str, "NAME", "the column of labels in a .csv, or the array of labels in a .npz"),
-        "--task": (tasks, "auto", "the kind of labels; default: classes, unless one is not a whole number"),
+        "--task": (tasks, "auto", "the kind of labels; default: values if not whole or mostly different"),
         "--size": (_size, "HxW", "height and width of a folder's images; default of evaluate: the model's"),
         "--grayscale": (bool, None, "read the images of a folder without colour"),
     }
@@ -143,6 +143,10 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     """Read the samples of a file, check them, and divide them into training, validation and test parts."""
     samples = read_samples(arguments, options=to_train(arguments))
+    if arguments.task == "auto" and _are_values(samples):
+        words = f"the labels are {len(samples.class_names)} different whole numbers, so they are values"
+        print(f"{words}; --task classification takes them as classes", flush=True)
+        samples = valued(samples)
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))
     if samples.y is None:
@@ -159,7 +163,6 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     if arguments.label is None:
         say_label(samples)
     _require_columns(arguments, samples)
-    _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
     try:
         splits = _parts(samples.x, y, seed, names is not None, test)
@@ -208,16 +211,22 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
         )
 
 
-def _require_classes(arguments: argparse.Namespace, names: list[str] | None, y: Any) -> None:
-    """Raise a mistake for whole numbers that look like values, not classes."""
-    if names is None or arguments.task != "auto" or len(names) <= max(20, len(y) // 4):
-        return
-    if all(name.lstrip("-").isdigit() for name in names):
-        raise Mistake(
-            f"the labels are {len(names)} different whole numbers in {len(y)} samples, from {names[0]} to "
-            f"{names[-1]}: values such as prices need --task regression (if they are classes: --task "
-            "classification)"
-        )
+def _are_values(samples: Any) -> bool:
+    """True for labels of so many different whole numbers that they are values, such as prices."""
+    names, y = samples.class_names, samples.y
+    many = names is not None and len(names) > max(20, len(y) // 4)
+    return many and all(name.lstrip("-").isdigit() for name in names)
+
+
+def valued(samples: Any) -> Any:
+    """The samples with whole numbers as values, not as classes."""
+    if samples.class_names is None:
+        return samples
+    try:
+        values = np.array(samples.class_names, np.float64)
+    except ValueError:  # words
+        return samples
+    return replace(samples, y=values[samples.y], class_names=None)
 
 
 def read_samples(

@@ -51,23 +51,11 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
         "N",
         "or full, for all samples in one batch; default: 32, from 10,000 samples on 128",
     ),
-    "--lr": (
-        number_of(float, 0, above=True),
-        "X",
-        f"the initial learning rate. Default by optimizer and model: {RATES}",
-    ),
+    "--lr": (number_of(float, 0, above=True), "X", f"the initial learning rate; default: {RATES}"),
     "--optimizer": (tuple(LEARNING_RATE), "adam", "default: adam"),
     "--momentum": (number_of(float, 0, 1), "X", "of sgd only; 0 for none; default: 0.9"),
-    "--schedule": (
-        ("cosine", "constant"),
-        "cosine",
-        "the learning rate falls to 0 along half a cosine (the default), or is constant",
-    ),
-    "--class-weight": (
-        ("balanced",),
-        None,
-        "samples of rare classes count more, so that each class has the same weight",
-    ),
+    "--schedule": (("cosine", "constant"), "cosine", "of the rate; default: down to 0 along half a cosine"),
+    "--class-weight": (("balanced",), None, "each class has the same weight, however rare its samples"),
     "--on-nonfinite": (
         ("raise", "warn", "ignore"),
         "raise",
@@ -90,16 +78,8 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
     ),
     "--shards": (positive_int, "N", "of --distributed: parts of a batch, a power of two; default: 8"),
     "--out": (path_name, "PATH", "folder, or file ending in .safetensors; default: runs/<data>-<model>"),
-    "--checkpoint": (
-        path_name,
-        "DIR",
-        "write the whole state of the run to DIR, after each epoch and each minute of one",
-    ),
-    "--resume": (
-        bool,
-        None,
-        "continue from the newest checkpoint in DIR, with the bits of a run that was never stopped",
-    ),
+    "--checkpoint": (path_name, "DIR", "write the whole run to DIR, after each epoch and each minute of one"),
+    "--resume": (bool, None, "continue from the newest checkpoint in DIR, as if never stopped, to the bit"),
     "--json": (path_name, "FILE", "write configuration, history and test results to FILE"),
 }
 

@@ -34,13 +34,13 @@ class Training:
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
         loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
-        ranks = settings["ranks"]
+        ranks, threads = settings["ranks"], rv.get_num_threads()
         print(
             f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-            f"{rv.get_num_threads()} threads{'' if ranks is None else f' on each of {ranks} ranks'}",
+            f"{threads} thread{'s' * (threads > 1)}{'' if ranks is None else f' on each of {ranks} ranks'}",
             flush=True,
         )
         how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
@@ -75,7 +75,8 @@ class Training:
                 raise  # an error in the user's network shows its traceback
             written = not self.arguments.resume and callbacks[-1].latest is not None
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
-        if isinstance(callbacks[0], rv.EarlyStopping) and self.trainer.leads:
+        self.kept = getattr(callbacks[0], "best_epoch", None)
+        if self.kept is not None and self.trainer.leads:
             last = "" if self.arguments.early_stopping else " (--early-stopping off: of the last epoch)"
             print(_kept_weights(callbacks[0]) + last, flush=True)
         if scale is not None:
@@ -145,10 +146,11 @@ class Training:
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
-            rv.plot.history(history, picture_path)
+            kept = history.epochs if self.kept is None else self.kept + 1
+            rv.plot.history(history, picture_path, kept=kept)
         if arguments.json is not None:
             document = {
-                "configuration": {**self.settings, **rv.config.config()},
+                "configuration": {**self.settings, **self._read(), **rv.config.config()},
                 "history": history.to_dict(),
                 f"test_{goal}": measured[goal],
                 "test_loss": measured["loss"],
@@ -160,6 +162,12 @@ class Training:
         print(_overfitting(history, self.settings["early_stopping"]), end="")
         saved = (self.model_path, picture_path, arguments.json)
         print(f"saved {', '.join(str(path) for path in saved if path)}")
+
+    def _read(self) -> dict[str, Any]:
+        """How the data were read: the label, what becomes of missing values, the size of images ..."""
+        given = ("task", "missing", "without", "size", "grayscale")
+        options = {name: getattr(self.arguments, name) for name in given} | reading(self.arguments)
+        return {"label": self.problem.target, **options}
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
@@ -191,9 +199,7 @@ def _overfitting(history: Any, early_stopping: int | None) -> str:
 
 
 def _kept_weights(stopping: Any) -> str:
-    """The text about the end of a run with early stopping; empty if nothing was measured."""
-    if stopping.best_epoch is None:
-        return ""
+    """The text about the end of a run with early stopping."""
     end = ""
     if stopping.stopped_epoch is not None:
         waited = stopping.stopped_epoch - stopping.best_epoch

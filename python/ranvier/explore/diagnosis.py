@@ -16,15 +16,21 @@ __all__ = ["Diagnosis", "Finding", "diagnose"]
 _ORDER = ("error", "warning", "note")
 
 
+def _place(finding: Finding) -> int:
+    return 0 if finding.rule == "inputs" else _ORDER.index(finding.severity)
+
+
 class Diagnosis(Sequence[Finding]):
-    """The findings, worst first; empty (and false) for a healthy network. `str()` of it is the report.
+    """The findings, worst first, but inputs before what they cause; empty (and false) for a healthy network.
+
+    `str()` of it is the report.
 
     Attributes:
         missing: what could not be examined, and the arguments that it needs.
     """
 
     def __init__(self, findings: Sequence[Finding], missing: Sequence[str] = ()) -> None:
-        self._findings = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+        self._findings = sorted(findings, key=_place)
         self.missing = tuple(missing)
 
     def __len__(self) -> int:

@@ -13,16 +13,25 @@ from ranvier.plot.figure import Figure, Panels, Path
 __all__ = ["history"]
 
 
+WIDE = 100  # positive values over a wider range have a logarithmic axis
+
+
 def history(
-    history: Mapping[str, Sequence[float]], path: Path | None = None, *, figure: Figure | None = None
+    history: Mapping[str, Sequence[float]],
+    path: Path | None = None,
+    *,
+    kept: int | None = None,
+    figure: Figure | None = None,
 ) -> Panels:
     """Draw each measured quantity over the epochs, training and validation in one panel.
 
     The best epoch is marked, by the validation data if there are any. A value that is not finite (training
-    diverged, or an epoch was not validated) leaves a gap.
+    diverged, or an epoch was not validated) leaves a gap. Values that fall or rise a hundredfold have a
+    logarithmic axis.
 
     Args:
         history: of `Trainer.fit`, or a mapping from names to lists; "val_loss" is drawn with "loss".
+        kept: the epoch whose weights are kept, from 1 on, which gets a line.
         figure, path: see :mod:`ranvier.plot`.
 
     Returns: Array of Axes, one for each quantity.
@@ -39,6 +48,8 @@ def history(
         raise ValueError("[plot.history] got an empty history; expected at least one epoch")
     panels = fig.grid_axes("plot.history", figure, path, len(names))
     for name, panel in zip(names, panels, strict=True):
+        if kept is not None:
+            panel.axvline(kept, color=fig.GREEN, linewidth=0.8, label=f"kept: epoch {kept}", zorder=0)
         _draw_quantity(panel, name, history)
     return fig.finish(panels, path)
 
@@ -63,6 +74,9 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
         )
     elif not good:
         panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=fig.GRAY)
+    shown = [v for key, *_ in lines for v in history.get(key, ()) if math.isfinite(v)]
+    if shown and min(shown) > 0 and max(shown) > WIDE * min(shown):
+        panel.set_yscale("log")
     fig.label(panel, "", "epoch", name.replace("_", " "))
     margin = max(0.5, 0.03 * len(watched))
     panel.set_xlim(1 - margin, max(len(watched), 1) + margin)

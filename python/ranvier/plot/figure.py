@@ -60,13 +60,13 @@ COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 WRONG = "#C24A00"  # dark enough for text on white
 
 AMOUNTS = "viridis"  # from 0 upwards
-SIGNED = "RdBu_r"  # white at 0, see `around_zero`
+SIGNED = "RdBu"  # white at 0, see `around_zero`
 SHARES = "Blues"  # under black or white numbers
 PIXELS = "gray"
 
 
 def around_zero(values: Any) -> dict[str, Any]:
-    """Arguments of `imshow` for signed values: red above 0, blue below, white at 0, NaN empty."""
+    """Arguments of `imshow` for signed values: blue above 0, red below, white at 0, NaN empty."""
     most = max(map(abs, extremes(values))) or 1.0
     return {"cmap": SIGNED, "vmin": -most, "vmax": most}
 

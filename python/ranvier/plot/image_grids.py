@@ -119,8 +119,8 @@ def feature_maps(
 ) -> Panels:
     """Draw the output of each convolution of a model for one image.
 
-    Each layer has one scale for all its maps: from dark at 0 to bright, or, if there are values below 0, red
-    above 0 and blue below.
+    Each layer has one scale for all its maps: from dark at 0 to bright, or, if there are values below 0, blue
+    above 0 and red below.
 
     Args:
         model: a Module; it runs in evaluation mode and is not changed.

@@ -15,6 +15,8 @@ from ranvier.tensors.memory import Array
 
 __all__ = ["confusion_matrix", "heatmap"]
 
+MOST_NUMBERS = 30  # classes of a confusion matrix; of more, numbers would be too small to read
+
 
 def confusion_matrix(
     y_true: Any,
@@ -27,7 +29,8 @@ def confusion_matrix(
 ) -> Axes:
     """Draw how many samples of each true class (row) are predicted as each class (column).
 
-    The colour is the share of the row, so that rare and frequent classes look alike.
+    The colour is the share of the row, so that rare and frequent classes look alike. Counts are written for
+    up to 30 classes.
 
     Args:
         y_true: labels (n,), or a matrix of counts (K, K), as of `rv.metrics.confusion_matrix`.
@@ -51,10 +54,12 @@ def confusion_matrix(
     ax = fig.one_axes("plot.confusion_matrix", ax, path, (side + 1.6, side + 0.9))
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
-    image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=1)
+    written = count <= MOST_NUMBERS
+    top = 1.0 if written else max(share.max(), 1e-9)  # many classes: the colours alone have to tell
+    image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=top)
     size = min(fig.TEXT, 22 * side / count)
     for (i, j), n in np.ndenumerate(matrix):
-        if n or count <= 12:
+        if written and (n or count <= 12):
             text = f"{n:g}"
             if n and (count <= 12 if shares is None else shares):
                 text += f"\n{share[i, j]:.0%}"
@@ -109,7 +114,7 @@ def heatmap(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw a matrix in colours: red above 0 and blue below, or dark to bright if no number is below 0.
+    """Draw a matrix in colours: blue above 0 and red below, or dark to bright if no number is below 0.
 
     Up to 150 numbers are written, with the digits that matter next to the largest.
 

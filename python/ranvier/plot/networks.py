@@ -100,7 +100,7 @@ def network(
 ) -> Axes:
     """Draw a network as columns of units, from the input at the left to the output at the right.
 
-    Each line is a weight of the model: red and solid above 0, blue and dashed below; the larger it is
+    Each line is a weight of the model: blue and solid above 0, red and dashed below; the larger it is
     relative to its layer, the thicker. Channels of convolutions are squares. Layers are in the order of their
     definition; activations are named, other layers are left out.
 
@@ -235,12 +235,12 @@ def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after
         return
     values = np.array([weight[j, i] for i, j in pairs])
     most = max(float(np.abs(weight).max()), 1e-30)
-    for sign, colour, style in ((1, fig.RED, "-"), (-1, fig.BLUE, "--")):
+    for sign, colour, style in ((1, fig.BLUE, "-"), (-1, fig.RED, "--")):
         of_sign = [n for n, v in enumerate(values) if sign * v > 0]
         widths = 0.25 + 1.75 * np.abs(values[of_sign]) / most
         how: dict[str, Any] = {"colors": colour, "linewidths": widths, "linestyles": style, "alpha": 0.65}
         ax.add_collection(LineCollection([lines[n] for n in of_sign], **how))
     if ax.get_legend() is None:
-        for colour, style, text in ((fig.RED, "-", "weight above 0"), (fig.BLUE, "--", "below 0")):
+        for colour, style, text in ((fig.BLUE, "-", "weight above 0"), (fig.RED, "--", "below 0")):
             ax.plot([], [], style, color=colour, linewidth=1.2, label=text)
         fig.legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)

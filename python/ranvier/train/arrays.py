@@ -213,8 +213,8 @@ _REMEDIES = {
     "dates": ": pass parts of dates (year, month, day of the week) or days since a first day",
     "durations": ": pass parts of dates (year, month, day of the week) or days since a first day",
     "complex numbers": ": split complex numbers into array.real and array.imag",
-    "text": ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
-    "(pandas.get_dummies)",
+    "text": ": convert text that holds numbers by astype(float), make columns of 0 and 1 of categories "
+    "(pandas.get_dummies), and counts or indices of words of sentences (docs/generation.md)",
     "objects": "",
     "lists": ": make a column for each entry (pandas.DataFrame(X[column].tolist())), or an array by np.stack",
 }

@@ -25,10 +25,7 @@ RARE = 0.02  # the share of a rare class
 FEW = 100  # from this many samples on, a share of them tells something
 FAR = 1000.0  # a loss this many times that of a constant answer: no trained network has it
 EPOCHS = 3  # from this many epochs on, a loss that is the same in all of them tells something
-_APPLIED_BY_LOSS = (
-    (nn.CrossEntropyLoss, nn.Softmax),
-    (nn.BCEWithLogitsLoss, nn.Sigmoid),
-)
+_APPLIED_BY_LOSS = ((nn.CrossEntropyLoss, nn.Softmax), (nn.BCEWithLogitsLoss, nn.Sigmoid))
 
 
 class HintWarning(UserWarning):

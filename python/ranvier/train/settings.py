@@ -131,23 +131,20 @@ def _losses() -> dict[str, Any]:
 
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
-    """An optimizer by its name, over the parameters of model and loss."""
+    """An optimizer; a name, a class or a function makes it of the parameters of model and loss."""
     refuse_torch("Trainer", "optimizer", optimizer)
     if optimizer is None:  # A Trainer without an optimizer evaluates and predicts.
         return None
+    kind = optimizer
     if isinstance(optimizer, str):
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
         kind = _by_name("optimizer", optimizer, kinds, {})
+    if isinstance(kind, type) or (callable(kind) and not hasattr(kind, "step")):
         own = loss.parameters() if isinstance(loss, nn.Module) else ()
         if lr is not None and (isinstance(lr, bool) or not isinstance(lr, numbers.Real)):
             raise TypeError(f"[Trainer] got lr of type {type(lr).__name__}; expected a number")
         parameters = [*model.parameters(), *own]
         return kind(parameters) if lr is None else kind(parameters, lr=lr)
-    if isinstance(optimizer, type):
-        raise TypeError(
-            f"[Trainer] got the class {optimizer.__name__} as optimizer; expected "
-            f"{optimizer.__name__}(model.parameters()), or its name with lr=..."
-        )
     if not hasattr(optimizer, "step"):
         raise TypeError(
             f"[Trainer] got optimizer of type {type(optimizer).__name__}; expected an optimizer or its name"

@@ -39,8 +39,9 @@ class Trainer(checked.Settings):
         loss: a name ("cross_entropy", "mse", "bce_with_logits" ...: the class without "Loss"), a function of
             `nn.functional`, or called as `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and
             BCELoss make it a classification: `predict` gives labels.
-        optimizer: an optimizer over the model's parameters, its name ("adam", "sgd" ...), or None to predict.
-        lr: the learning rate of an optimizer that is given by name; its default if None.
+        optimizer: an optimizer over the model's parameters, its name ("adam", "sgd" ...), a function that
+            makes it of the parameters, or None to predict.
+        lr: the learning rate of an optimizer that is given by name or class; its default if None.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro", "roc_auc" ...), or
             functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
             `predict_proba` if they need probabilities, once per epoch over all samples.
