@@ -30,10 +30,10 @@ Pair = namedtuple("Pair", "a b")
 def test_every_home_is_there() -> None:
     from ranvier.torch.finder import homes_of, value_of
 
-    for path in (*names.FILES, *names.HOMES):
+    for path in names.MODULES:
         inner = path.removeprefix("torchvision.")
         assert homes_of("torch" if inner == path else "torchvision", inner), path
-    for name in names.OTHERS:
+    for name in names.PLACES:
         path, _, last = name.rpartition(".")
         value_of("torch", path, last, homes_of("torch", path))
 

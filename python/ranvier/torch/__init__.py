@@ -40,7 +40,7 @@ class Finder:
     def find_distributions(self, context: Any = None) -> Any:
         if self is not IN_PLACE:
             return iter(())
-        return importlib.import_module("ranvier.torch.finder").distributions(context)
+        return importlib.import_module("ranvier.torch.metadata").distributions(context)
 
 
 if "IN_PLACE" not in globals():  # else the module is loaded again: `%reload_ext ranvier.torch`
