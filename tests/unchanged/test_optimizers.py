@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import optim
+from ranvier.torch.foreach import foreach
 from ranvier.torch.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
 from ranvier.torch.machine import OptState
-from ranvier.torch.foreach import foreach
 from ranvier.torch.optimizers import SparseAdam
 from support.refused import refused
 

@@ -9,12 +9,13 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]
+__all__ = LAYERS["linear"]
 
 
 class Product(Module):

@@ -77,5 +77,5 @@ def __getattr__(name: str) -> _typing.Any:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     if (module := _table.LATER[name]) not in _table.WITH_LAYERS:
         return _rare(module, name)
-    globals().update(_table.functions_of(_table.WITH_LAYERS))
+    globals().update(_table.functions_of([module]))
     return globals()[name]

@@ -75,14 +75,17 @@ class Loader:
 
         if root == "ranvier":  # star-imports give what the home has
             home = homes[0]
-            known.update({n: v for n, v in vars(home).items() if n[0] != "_" and type(v) is not ModuleType})
-            more = [n for n in attributes(home.__name__) if n[0].isupper()]
-            known["__all__"] = [*(n for n in known if n[0] != "_"), *more]
+            added = attributes(home.__name__)
+            own = {n: getattr(home, n) for n in dir(home) if n[0] != "_" and n not in added}
+            known.update({n: value for n, value in own.items() if type(value) is not ModuleType})
+            known["__all__"] = [*(n for n in known if n[0] != "_"), *(n for n in added if n[0].isupper())]
         known.update(__getattr__=attribute, __dir__=listing)
         if module.__name__ == "torchvision":
             known["__version__"] = VERSIONS[root]
         if module.__name__ == "torch":
             known["torch"] = module  # torch.torch, as some libraries write
+            if "multiprocessing" in sys.modules:  # PyTorch loads its module `connection`, which programs use
+                importlib.import_module("multiprocessing.connection")
         if module.__name__ in names.WHOLE:
             file = names.WHOLE[module.__name__]
             whole = importlib.import_module(file).__all__ if file else listing()

@@ -248,11 +248,12 @@ def _of_layers(name: str) -> Callable[..., Any]:
 
 
 hardshrink, prelu = _of_layers("hardshrink"), _of_layers("prelu")
-const_data_ptr = Tensor.data_ptr
-unsafe_chunk, swapdims_ = Tensor.chunk, Tensor.transpose_
-unsafe_split = unsafe_split_with_sizes = Tensor.split
-eq_, ne_, lt_ = _in_place(Tensor.eq), _in_place(Tensor.ne), _in_place(Tensor.lt)
-le_, gt_, ge_ = _in_place(Tensor.le), _in_place(Tensor.gt), _in_place(Tensor.ge)
+_methods: Any = Tensor
+const_data_ptr = _methods.data_ptr
+unsafe_chunk, swapdims_ = _methods.chunk, _methods.transpose_
+unsafe_split = unsafe_split_with_sizes = _methods.split
+eq_, ne_, lt_ = _in_place(_methods.eq), _in_place(_methods.ne), _in_place(_methods.lt)
+le_, gt_, ge_ = _in_place(_methods.le), _in_place(_methods.gt), _in_place(_methods.ge)
 addbmm_, addmv_, addr_ = _in_place(addbmm), _in_place(addmv), _in_place(addr)
-gcd_, lcm_, heaviside_ = _in_place(gcd), _in_place(lcm), _in_place(Tensor.heaviside)
+gcd_, lcm_, heaviside_ = _in_place(gcd), _in_place(lcm), _in_place(_methods.heaviside)
 float_power_, index_reduce_ = _in_place(float_power), _in_place(index_reduce)

@@ -349,6 +349,7 @@ METHODS = by_path(
         """,
         "ranvier.torch.pair_functions": "angle cdouble cfloat",
         "ranvier.torch.positions": "to_sparse to_sparse_coo",
+        "ranvier.torch.shared": "is_shared share_memory_",
         "ranvier.torch.spectra": "stft",
     }
 )
