@@ -237,7 +237,7 @@ def test_names_that_are_only_imported_and_guards() -> None:
 
 @pytest.mark.parametrize("path", ["fx.passes", "fx.passes.shape_prop", "sparse_coo", "_dynamo.config"])
 def test_the_reason_is_that_of_the_longest_path(path: str) -> None:
-    from ranvier.torch.absent import why
+    from ranvier.torch.names import why
 
     assert why(path)
     assert not why("nn")

@@ -18,6 +18,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.nn.cache import *
     from ranvier.nn.container import *
     from ranvier.nn.conv import *
+    from ranvier.nn.distance import *
     from ranvier.nn.dropout import *
     from ranvier.nn.embedding import *
     from ranvier.nn.lazy import *

@@ -10,10 +10,11 @@ _ROWS = {
     "cache": "KeyValueCache",
     "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
     "conv": "Conv1d Conv2d ConvTranspose1d ConvTranspose2d",
+    "distance": "CosineSimilarity PairwiseDistance",
     "dropout": "AlphaDropout Dropout Dropout2d",
     "embedding": "CategoryEmbedding Embedding EmbeddingBag",
     "lazy": "LazyBatchNorm1d LazyBatchNorm2d LazyConv2d LazyLinear",
-    "linear": "CosineSimilarity Linear PairwiseDistance",
+    "linear": "Linear",
     "loss": """
         BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss HuberLoss KLDivLoss
         L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss TripletMarginLoss

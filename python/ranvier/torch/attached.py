@@ -11,8 +11,7 @@ from ranvier import Size, Tensor
 from ranvier.extension import provide, when_loaded
 from ranvier.ops.attach import Later
 from ranvier.tensors.devices import makers
-from ranvier.torch.absent import Lacking
-from ranvier.torch.names import LACKING, METHODS
+from ranvier.torch.names import LACKING, METHODS, Lacking
 
 
 def attach() -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import ranvier.torch.names as names
 from ranvier import Tensor
 from ranvier.extension import attributes
-from ranvier.torch.absent import LACKS, absent, why
+from ranvier.torch.names import LACKS, why
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _Error = TypeVar("_Error", bound=BaseException)
@@ -144,7 +144,7 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
     full = _full(root, path)
     row = names.PATHS.get(path) if root == "ranvier" else names.MODULES.get(full)
     if row is not None:
-        return [importlib.import_module(home) for home in row.split()]
+        return [importlib.import_module(home) for home in row]
     if root != "ranvier" and not _why(root, path):  # a module of ranvier with a name that is out is another
         try:
             return [importlib.import_module(f"{_ROOTS[root]}.{path}".rstrip("."))]
@@ -184,7 +184,7 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return _public(getattr(Tensor, name), name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.MODULES:
         if out and not _has_parts(full):
-            return absent(_full(root, full))
+            return importlib.import_module("ranvier.torch.absent").absent(_full(root, full))
         if out or homes_of(root, full):
             return importlib.import_module(f"{root}.{full}")
     raise _missing(AttributeError(text, name=name), f"{root}.{full}")
@@ -192,15 +192,16 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
 
 def _place(path: str) -> tuple[str, str] | None:
     """The module and the name here of a name of `torch`; None for one without a row."""
-    if path in names.PLACES:
-        return names.PLACES[path]
     home = names.METHODS.get(path)
-    return (home, path) if home == "ranvier.torch.methods" else None
+    if path not in names.NAMES:
+        return (home, path) if home == "ranvier.torch.methods" else None
+    module, _, name = names.NAMES[path].rpartition(".")
+    return module, name
 
 
 def _has_parts(path: str) -> bool:
     """True if a path that stays out has parts that are here."""
-    return any(known.startswith(path) for known in (*names.MODULES, *names.PLACES))
+    return any(known.startswith(path) for known in (*names.MODULES, *names.NAMES))
 
 
 def _missing(error: _Error, name: str) -> _Error:
