@@ -106,7 +106,7 @@ compile/cache _unpaid; compile/library _comparison _made _names _of_class; obser
 compile/shared _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _firsts _memories
 tensors/replaced replaced; tensors/mapped _files
-torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
+torch/dispatch _made _NOWRAP; torch/shared _blocks
 export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _LOADED _PROVIDERS _WAITING
 nn/loss/functional FORMS
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
