@@ -6,7 +6,7 @@ import math
 
 import pytest
 import ranvier as rv
-from ranvier.torch import jit, matrices, methods, names, optimizers, top, weak
+from ranvier.torch import jit, matrices, methods, optimizers, top, weak
 from ranvier.torch.finder import homes_of, value_of
 from support.python import answers, in_mode
 from support.refused import refused
@@ -275,9 +275,3 @@ def test_steps_of_optimizers():
     assert Own(layer.parameters(), {"differentiable": True}).step() == (True, None)
     assert optimizers._dispatch_sqrt(4.0) == optimizers._get_value(rv.tensor(2.0)) == 2.0
     assert rv.Generator().device == rv.device("cpu")
-
-
-def test_every_method_is_a_method():
-    listed = [name for name, home in names.METHODS.items() if home == "ranvier.torch.methods"]
-    assert all(callable(getattr(methods, name)) for name in listed)
-    assert not {*listed} & set(names.LACKING.split())

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.ops as ops
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
@@ -26,6 +27,7 @@ from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
 
+ops.load_layers()  # guards on layers compare all names of this module, so no name comes later
 STATE = "the state"  # the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
 SETTINGS = frozenset({"param_groups", "defaults", "state"})

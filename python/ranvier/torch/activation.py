@@ -19,7 +19,7 @@ from ranvier import Tensor
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
-from ranvier.ops.table import FUNCTIONAL_OF, WITH_LAYERS, functions
+from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.torch.dispatch import BINDS, nowrap, public, state
 
 _OPERATOR = 8  # as in public_function.cpp
@@ -60,9 +60,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
 
 def _attach_layers() -> None:
     """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
-    for names in WITH_LAYERS.values():  # their ops, when they are loaded, would be written over the objects
-        for name in functions(names):
-            getattr(ops, name)
+    ops.load_layers()  # they would be written over the objects
     modules = [nn, importlib.import_module("ranvier.data.collate")]
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))

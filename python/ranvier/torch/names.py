@@ -40,7 +40,7 @@ FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_si
 LACKING = """
     as_strided_ chalf coalesce dense_dim dequantize eig geqrf i0 i0_ igamma igamma_ igammac
     igammac_ imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr polygamma polygamma_
-    q_scale q_zero_point qscheme resize resize_as share_memory_ slice_inverse smm sparse_dim sparse_mask
+    q_scale q_zero_point qscheme resize resize_as slice_inverse smm sparse_dim sparse_mask
     sspaddmm storage_type svd to_mkldnn to_padded_tensor to_sparse_bsc to_sparse_bsr to_sparse_csc
     to_sparse_csr xpu
 """
