@@ -53,12 +53,10 @@ from ranvier.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from ranvier.layer_table import summary
 from ranvier.ops import *
 from ranvier.ops.making.check import *
 from ranvier.ops.making.convert import clone
 from ranvier.ops.making.creation import *
-from ranvier.ops.making.dlpack import from_dlpack
 from ranvier.ops.making.random import *
 from ranvier.ops.making.random import (
     Generator,
@@ -79,7 +77,9 @@ from ranvier.tensors.tensor import Tensor
 
 if _typing.TYPE_CHECKING:
     from ranvier.compile.api import compile
+    from ranvier.layer_table import summary
     from ranvier.ops.making.creation import as_tensor, zeros  # modules of ops import others
+    from ranvier.ops.making.dlpack import from_dlpack
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
@@ -87,6 +87,8 @@ float, double, half, long, int = float32, float64, float16, int64, int32
 _MODULES = "autograd compile data fft func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
     "tensors.printing": "set_printoptions",
+    "layer_table": "summary",
+    "ops.making.dlpack": "from_dlpack",
     "func": "vmap",
     "nn.mlp": "mlp",
     "compile": "CaptureError constant",

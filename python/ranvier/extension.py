@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 __all__ = [
-    "add_attributes", "adds", "attribute", "attributes", "belongs_to", "optional", "provide", "provider",
+    "add_attributes", "adds", "attribute", "attributes", "belongs_to", "loaded", "optional", "provide",
+    "provider", "when_loaded",
 ]  # fmt: skip
 
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
 _PROVIDERS: dict[str, str] = {}  # task -> module that does it
+_LOADED: set[str] = set()  # modules of the core
+_WAITING: dict[str, Callable[[], None]] = {}  # a module of the core: what is called when it is loaded
 
 
 def add_attributes(module: str, home: str, names: str) -> None:
@@ -63,6 +67,21 @@ def provider(task: str) -> ModuleType:
     if home is None or not _is_there(home):
         raise ModuleNotFoundError(f"[{task}] expected the part of ranvier that does it: not installed")
     return importlib.import_module(home)
+
+
+def when_loaded(module: str, attach: Callable[[], None]) -> None:
+    """Calls a function when a module of the core is loaded, one that calls ``loaded``; at once if it is."""
+    if module in _LOADED:
+        attach()
+    else:
+        _WAITING[module] = attach
+
+
+def loaded(module: str) -> None:
+    """A module of the core calls this at its end."""
+    _LOADED.add(module)
+    if module in _WAITING:
+        _WAITING.pop(module)()
 
 
 def optional(module: str, text: str) -> Any:

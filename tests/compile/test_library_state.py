@@ -105,14 +105,14 @@ KNOWN = """
 compile/program_cache _unpaid; compile/library_guards _comparison _made _names _of_class; observe _locks
 compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
-tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP
-torch/files/pickler _NAMES; torch/shared _blocks; nn/loss/functional FORMS
-export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _PROVIDERS
+tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
+export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOADED _PROVIDERS _WAITING
 onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
+nn/loss/functional FORMS
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
-torch/dispatch Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/shared Tensor Module
+torch/activation Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/attached Size Tensor makers
 torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
 optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules

@@ -20,7 +20,7 @@ def test_module_paths_give_the_names_of_their_home(path):
     if path == "utils.einops":
         pytest.importorskip("einops")
     module = importlib.import_module(f"ranvier.{path}")
-    home = importlib.import_module(PATHS[path].split()[0], "ranvier")
+    home = importlib.import_module(PATHS[path][0])
     own = {n: v for n, v in vars(home).items() if n[0] != "_" and not inspect.ismodule(v)}
     assert all(getattr(module, name) is value for name, value in own.items())
     assert importlib.import_module(f"ranvier.{path}") is module is operator.attrgetter(path)(rv)

@@ -121,8 +121,8 @@ with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
 
 
 def test_losses_of_layers_take_settings_by_name_after_the_first_class():
-    code = "import ranvier.torch.dispatch as d; d._attach_layers(); x = d.ranvier.ones(2); "
-    assert in_mode(code + "print(d.ops.mse(x, x * 2, reduction='sum').item())").split() == ["2.0"]
+    code = "import ranvier.torch.activation as a; a._attach_layers(); x = a.ranvier.ones(2); "
+    assert in_mode(code + "print(a.ops.mse(x, x * 2, reduction='sum').item())").split() == ["2.0"]
 
 
 def test_kernels_answer_as_functions():

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import ranvier as rv
-from ranvier.torch import jit, matrices, names, optimizers, top, weak
-from ranvier.torch.methods import METHODS
+from ranvier.torch import jit, matrices, methods, optimizers, top, weak
+from ranvier.torch.finder import homes_of, value_of
 from support.python import answers, in_mode
 from support.refused import refused
 
@@ -206,7 +206,7 @@ def _value(result):
     ],
 )
 def test_a_composition(name, arguments, settings, value):
-    function = METHODS[name] if name in METHODS else getattr(top, name)
+    function = value_of("torch", "", name, homes_of("torch", ""))
     assert _value(function(*map(_given, arguments), **settings)) == value
 
 
@@ -216,16 +216,16 @@ def test_slopes_that_are_refused():
 
 
 def test_results_have_the_dtype_and_the_memory_order_of_pytorch():
-    assert METHODS["gcd"](rv.tensor([4], dtype=rv.int8), rv.tensor(6)).dtype == rv.int8
-    x = METHODS["as_strided_scatter"](rv.zeros(2, 2).T, rv.tensor(W), (2,), (1,))
+    assert methods.gcd(rv.tensor([4], dtype=rv.int8), rv.tensor(6)).dtype == rv.int8
+    x = methods.as_strided_scatter(rv.zeros(2, 2).T, rv.tensor(W), (2,), (1,))
     assert x.tolist() == [[1.0, 0.0], [-1.0, 0.0]]
 
 
 def test_checks_raise_what_their_names_say():
-    refused(RuntimeError, "float64", METHODS["float_power_"], rv.ones(2), 2)
-    refused(RuntimeError, "floating-point", METHODS["frexp"], rv.tensor([1]))
-    refused(RuntimeError, "more dimensions", METHODS["dsplit"], rv.ones(2, 2), 1)
-    refused(IndexError, "range", METHODS["slice_scatter"], rv.ones(2), rv.ones(2), 1)
+    refused(RuntimeError, "float64", methods.float_power_, rv.ones(2), 2)
+    refused(RuntimeError, "floating-point", methods.frexp, rv.tensor([1]))
+    refused(RuntimeError, "more dimensions", methods.dsplit, rv.ones(2, 2), 1)
+    refused(IndexError, "range", methods.slice_scatter, rv.ones(2), rv.ones(2), 1)
     refused(AssertionError, "no", top._assert, False, "no")
     refused(RuntimeError, "nonzero", top._assert_async, rv.tensor(False))
     refused(IndexError, "text", top._check_index, False, lambda: "text")
@@ -275,9 +275,3 @@ def test_steps_of_optimizers():
     assert Own(layer.parameters(), {"differentiable": True}).step() == (True, None)
     assert optimizers._dispatch_sqrt(4.0) == optimizers._get_value(rv.tensor(2.0)) == 2.0
     assert rv.Generator().device == rv.device("cpu")
-
-
-def test_every_method_is_a_method():
-    listed = [name for name, home in names.METHODS.items() if home == "ranvier.torch.methods"]
-    assert sorted(METHODS) == sorted(listed)
-    assert not {*listed} & set(names.LACKING.split())

@@ -9,9 +9,10 @@ import pytest
 import ranvier as rv
 from optim.problem import closure_of
 from ranvier import optim
+from ranvier.torch.foreach import foreach
 from ranvier.torch.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
 from ranvier.torch.machine import OptState
-from ranvier.torch.optimizers import SparseAdam, foreach
+from ranvier.torch.optimizers import SparseAdam
 from support.refused import refused
 
 KINDS = {c for c in vars(rv.optim).values() if isinstance(c, type)} - {rv.optim.Optimizer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -22,18 +23,28 @@ from ranvier.torch import compiler, former, futures, machine, names, pytree, tes
 from ranvier.torch.pair_functions import complex_of
 from ranvier.torch.processes import Backend, is_nccl_available
 from ranvier.torch.store import HashStore, PrefixStore, TCPStore
+from support.python import in_mode
 from support.refused import refused
 
 Pair = namedtuple("Pair", "a b")
 
 
+def test_a_program_loads_what_it_asks_for() -> None:
+    program = "import sys, torch; torch.nn.Linear(3, 2)(torch.ones(3)); print(*sys.modules)"
+    loaded = {*in_mode(program).split()}
+    assert len([name for name in loaded if name.startswith("ranvier")]) < 110
+    assert not {"ranvier.nn.conv", "ranvier.optim", "ranvier.data"} & loaded
+
+
 def test_every_home_is_there() -> None:
     from ranvier.torch.finder import homes_of, value_of
 
-    for path in (*names.FILES, *names.HOMES):
+    assert all(hasattr(importlib.import_module(home), name) for name, home in names.METHODS.items())
+    assert not (names.NAMES.keys() & names.LEFT_OUT) | (names.METHODS.keys() & names.LACKING.split())
+    for path in names.MODULES:
         inner = path.removeprefix("torchvision.")
         assert homes_of("torch" if inner == path else "torchvision", inner), path
-    for name in names.OTHERS:
+    for name in names.NAMES:
         path, _, last = name.rpartition(".")
         value_of("torch", path, last, homes_of("torch", path))
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
+import ranvier.ops as ops
+from ranvier.compile.capturable import CONTAINERS, GuardKind, SPECIAL
 from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
@@ -26,6 +27,7 @@ from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
 
+ops.load_layers()  # guards on layers compare all names of this module, so no name comes later
 STATE = "the state"  # the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
 SETTINGS = frozenset({"param_groups", "defaults", "state"})

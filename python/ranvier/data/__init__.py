@@ -31,3 +31,4 @@ if not _typing.TYPE_CHECKING:
     __all__ += ["augment", "datasets"]
     _own_errors(globals(), __all__, "Samples default_convert load")
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
+_extension.loaded(__name__)

@@ -14,6 +14,7 @@ import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Identity
+from ranvier.nn.table import LAYERS
 from ranvier.ops.activation.table import TABLE
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, full
@@ -23,15 +24,7 @@ from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
-__all__ = [
-    "GLU",
-    "Heaviside",
-    "LogSoftmax",
-    "PReLU",
-    "Softmax",
-    "Softmax2d",
-    *(row.layer for row in TABLE.values()),
-]
+__all__ = LAYERS["activation"]
 _SHOWN = {
     "hardshrink": ("*lambd",),
     "softshrink": ("*lambd",),

@@ -14,6 +14,7 @@ import ranvier.ops as ops
 from ranvier.nn.key_value_cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.attention import Attention, PackedAttention
@@ -23,7 +24,7 @@ from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["MultiheadAttention"]
+__all__ = LAYERS["attention"]
 
 
 class SDPBackend(enum.IntEnum):

@@ -10,11 +10,12 @@ import numpy as np
 
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import MODULES, OTHER_FORM
+from ranvier.nn.table import LAYERS
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = LAYERS["container"]
 
 
 def _add(container: Module, name: str, layer: Any) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.nn.linear import Product
+from ranvier.nn.table import LAYERS
 from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
+__all__ = LAYERS["conv"]
 
 Size = int | tuple[int]
 Pair = int | tuple[int, int]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ranvier.nn.layer import Layer
+from ranvier.nn.table import LAYERS
 from ranvier.ops.neural.dropout import probability
 from ranvier.ops.rows import examples
 
-__all__ = ["AlphaDropout", "Dropout", "Dropout2d"]
+__all__ = LAYERS["dropout"]
 
 
 class _Dropout(Layer):

@@ -12,6 +12,7 @@ import ranvier.ops as ops
 from ranvier.grad_mode import no_grad
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.embedding import padding_row
@@ -20,7 +21,7 @@ from ranvier.tensors.errors import count, number, one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
+__all__ = LAYERS["embedding"]
 
 
 ONE_HOT = 8  # columns with more categories get an embedding

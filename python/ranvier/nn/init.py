@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
+from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +31,7 @@ from ranvier.tensors.views import bump
 _set = ThreadSettings(skips=False)
 
 
-class _Asked(threading.local):
+class _Asked(local):
     by: Callable[[Tensor], object] = id  # nothing
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.grad_mode import is_grad_enabled, no_grad
 from ranvier.nn.module import Module
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
 from ranvier.tensors.errors import count, whole
@@ -17,7 +18,7 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
-__all__ = ["KeyValueCache"]
+__all__ = LAYERS["cache"]
 
 _NAME = "key_value_cache"
 _ROOM = 64  # the kernel reads whole vectors of keys

@@ -18,13 +18,14 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.nn.registry import KINDS
+from ranvier.nn.table import LAYERS
 from ranvier.observe import pass_over
 from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
-__all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
+__all__ = LAYERS["lazy"]
 
 
 class _Lazy(Module):

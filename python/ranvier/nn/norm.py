@@ -15,6 +15,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.rows import examples
@@ -23,10 +24,7 @@ from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["norm"]
 
 
 class _Norm(Module):

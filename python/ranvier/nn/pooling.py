@@ -8,15 +8,12 @@ import ranvier.nn.functional as F
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d
-    LPPool2d MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["pooling"]
 _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_size")
 
 

@@ -14,15 +14,13 @@ from ranvier.nn.layer import Layer
 from ranvier.nn.loss import Loss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, flag, number, one_of
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    Bilinear CTCLoss Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["rare"]
 
 
 class _Whole(Layer):

@@ -12,6 +12,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.table import LAYERS
 from ranvier.nn.utils.rnn import PackedSequence, read_values
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
@@ -20,7 +21,7 @@ from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = LAYERS["recurrent"]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 MOST_LAYERS = 1000

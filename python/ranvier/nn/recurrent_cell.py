@@ -6,6 +6,7 @@ from typing import Any
 
 from ranvier.nn.module import Parameter
 from ranvier.nn.recurrent import GATES, Recurrent
+from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.recurrent import recurrent
@@ -14,7 +15,7 @@ from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["GRUCell", "LSTMCell", "RNNCell"]
+__all__ = LAYERS["recurrent_cell"]
 
 
 class RNNCellBase(Recurrent):

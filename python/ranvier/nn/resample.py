@@ -7,16 +7,13 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    CircularPad1d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d
-    ReplicationPad2d Upsample UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["resample"]
 
 
 class _Pad(Module):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ranvier.nn.module import Module
+from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-__all__ = ["Flatten", "Identity", "Unflatten"]
+__all__ = LAYERS["reshape"]
 
 
 class Flatten(Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar, NamedTuple
@@ -47,6 +47,12 @@ class StateHooks:
 
 
 _NONE = StateHooks()
+
+
+def _require_whole(name: str, values: Iterable[Any]) -> None:
+    from ranvier.tensors.mapped_files import require_whole  # here: a millisecond of `import ranvier.nn`
+
+    require_whole(name, values)
 
 
 def _of(kind: str) -> Any:
@@ -99,7 +105,7 @@ class StateDicts:
             changed = hook(self, destination, prefix, version)
             destination = destination if changed is None else changed
         if not prefix:
-            require_whole("state_dict", destination.values())
+            _require_whole("state_dict", destination.values())
         return destination
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -142,7 +148,7 @@ class StateDicts:
         for name in values:
             if not isinstance(name, str):
                 raise TypeError(f"[load_state_dict] got the key {name!r}; expected names of weights")
-        require_whole("load_state_dict", values.values())
+        _require_whole("load_state_dict", values.values())
         loading = Loading(getattr(state_dict, "_metadata", None), assign)
         loading.load(self, values, "")
         problems = loading.problems

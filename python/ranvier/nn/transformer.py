@@ -18,14 +18,12 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 from ranvier.nn.recurrent import MOST_LAYERS
+from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.neural.attention_masks import later
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["transformer"]
 
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 

@@ -71,11 +71,17 @@ def _rare(module: str, name: str) -> _typing.Any:
     return getattr(_table.module_of(f"ranvier.ops.{module}"), name)
 
 
+def load_layers() -> None:
+    """Loads the ops of layers and losses, for what compares or replaces the attributes of this module."""
+    for name, function in _table.functions_of(_table.WITH_LAYERS).items():
+        globals().setdefault(name, function)
+
+
 def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses are all loaded at the first use of one; other ops with their module."""
+    """Ops of layers and losses become attributes, with all of their module; rare ones are looked up again."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     if (module := _table.LATER[name]) not in _table.WITH_LAYERS:
         return _rare(module, name)
-    globals().update(_table.functions_of(_table.WITH_LAYERS))
+    globals().update(_table.functions_of([module]))
     return globals()[name]

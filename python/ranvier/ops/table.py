@@ -43,7 +43,8 @@ AT_IMPORT = {
     """,
 }
 
-# All of them are loaded with the first use of one. Losses are names of `ranvier.ops` alone, not of `ranvier`.
+# A module is loaded with the first use of one of its names, or with `rv.compile`. Losses are names of
+# `ranvier.ops` alone, not of `ranvier`.
 WITH_LAYERS = {
     "image.conv": "conv1d! conv2d! conv_transpose1d! conv_transpose2d!",
     "image.pooling": """

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules under PyTorch's names."""
 
+import ranvier.extension as _extension
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
@@ -21,3 +22,4 @@ __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam",
     "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
+_extension.loaded(__name__)

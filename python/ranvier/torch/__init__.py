@@ -21,7 +21,7 @@ import os
 import sys
 from typing import Any
 
-from ranvier.extension import add_attributes
+from ranvier.extension import add_attributes, provide
 
 __all__ = ["install", "is_installed"]
 
@@ -40,7 +40,7 @@ class Finder:
     def find_distributions(self, context: Any = None) -> Any:
         if self is not IN_PLACE:
             return iter(())
-        return importlib.import_module("ranvier.torch.finder").distributions(context)
+        return importlib.import_module("ranvier.torch.metadata").distributions(context)
 
 
 if "IN_PLACE" not in globals():  # else the module is loaded again: `%reload_ext ranvier.torch`
@@ -52,6 +52,7 @@ add_attributes("ranvier.nn", _HERE, "modules parallel")
 add_attributes("ranvier", f"{__name__}.amp", "autocast")
 _NAMES = "are_deterministic_algorithms_enabled use_deterministic_algorithms"
 add_attributes("ranvier", f"{__name__}.backends", _NAMES)
+provide("complex parameters", f"{__name__}.pair_parameters")
 _SITE = os.path.join(os.path.dirname(__file__), "site")
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -69,19 +70,8 @@ def install(report: bool = False, numbers: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
-    from ranvier import Size, Tensor
-    from ranvier.data import DataLoader
-    from ranvier.extension import provide
-    from ranvier.nn import Module
-    from ranvier.ops.attach import Later
-    from ranvier.ops.loss.base import Shapes
-    from ranvier.optim import Optimizer, lr_scheduler
     from ranvier.settings import defined
-    from ranvier.tensors.devices import makers
-    from ranvier.torch import compiler, dispatch, machine, shared
-    from ranvier.torch.absent import Lacking
-    from ranvier.torch.names import LACKING, METHODS
-    from ranvier.torch.optimizers import by_dtype
+    from ranvier.torch import attached
 
     if not is_installed():
         there = [name for name in ("torch", "torchvision") if name in sys.modules]
@@ -90,31 +80,11 @@ def install(report: bool = False, numbers: bool = False) -> None:
                 f"[torch.install] got {there[0]}, which is imported already; expected to come before the "
                 "first `import torch`: python -m ranvier.torch program.py"
             )
-        for name in ("multiprocessing.connection", "ranvier.torch.pair_parameters"):
-            importlib.import_module(name)  # programs use it; complex nn.Parameter
         sys.meta_path.insert(0, IN_PLACE)
-        Shapes.broadcast = True
-        makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
-        shared.attach()
-        dispatch.attach()
-        Module.compile = compiler.of_module  # type: ignore[attr-defined]
-        Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
-        Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
-        del DataLoader.state_dict, DataLoader.load_state_dict  # libraries save a loader's state if it has one
-        for kind in vars(lr_scheduler).values():  # programs compare it
-            if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
-                kind.__module__ = "torch.optim.lr_scheduler"
-        Size.__repr__ = lambda size: f"torch.Size({list(size)})"
-        for name, module in METHODS.items():
-            setattr(Tensor, name, Later(module, name))
-        provide("complex numbers", "ranvier.torch.pair_functions")
-        for name in LACKING.split():
-            if not hasattr(Tensor, name):
-                setattr(Tensor, name, Lacking(name))
-        Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
+        attached.attach()
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
+            from ranvier import __version__
             from ranvier.torch.version import TORCH
-            from ranvier.version import __version__
 
             print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
         if numbers or os.environ.get("RANVIER_TORCH_RANDOM") == "1":

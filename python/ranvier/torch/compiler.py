@@ -6,7 +6,6 @@ from __future__ import annotations
 from contextlib import ContextDecorator
 from typing import Any
 
-import ranvier as rv
 from ranvier.observe import current
 
 
@@ -47,11 +46,6 @@ def reset() -> None:
 
 
 graph_break = cudagraph_mark_step_begin = reset
-
-
-def of_module(module: Any, **settings: Any) -> None:
-    """Module.compile: the module's forward is captured from now on."""
-    module.forward = rv.compile(module.forward, **settings)
 
 
 class NoEffect(ContextDecorator):

@@ -1,48 +1,37 @@
 """`__torch_function__`: functions, methods and attributes of Tensors ask the classes of their arguments.
 
 The functions that `torch` hands out are objects of the core (`cpp/bindings/tape/public_function.cpp`), which
-call what they wrap at once until :func:`activate` has run. That is at the first class that a program derives
-from Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and attributes are such
-objects too, and the layers of `ranvier.nn` call them. A part of this library with tensors of its own, which
-have a `__torch_function__`, calls `activate()` before it makes the first.
+call what they wrap at once until `activate` of `activation.py` has run. That is at the first class that a
+program derives from Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and
+attributes are such objects too, and the layers of `ranvier.nn` call them. A part of this library with tensors
+of its own, which have a `__torch_function__`, calls `activate()` before it makes the first.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-import threading
 import types
 import warnings
-from collections.abc import Callable
+from _thread import _local as local  # threading.local, without the import of threading
 from functools import partial
 from typing import Any
 
 import ranvier
 import ranvier._core as _core
-import ranvier.nn as nn
-import ranvier.nn.functional
-import ranvier.nn.init
-import ranvier.ops as ops
 import ranvier.torch.asking as asking
 from ranvier import Tensor
-from ranvier.nn.loss.functional import FORMS, parameters_of
-from ranvier.nn.recurrent import RNNBase
-from ranvier.ops.attach import Later
 from ranvier.ops.shape.index import getitem
-from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.deepcopy_pickle import rebuild
 
-_MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
+_MODES_ONLY, BINDS, _RETRIES = 1, 2, 4  # as in public_function.cpp
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
-_is_active = False
 
 
 def public(function: Any, path: str) -> Any:
     """The object that `torch` has under a path, for a function; anything else is given back.
 
-    >>> public(ops.tanh, "tanh").__module__
+    >>> public(ranvier.tanh, "tanh").__module__
     'torch'
     """
     space, _, name = path.rpartition(".")
@@ -58,7 +47,7 @@ def public(function: Any, path: str) -> Any:
     if made is None:
         binding = asking.SPACES[space]
         binds = name in binding if binding is not None else name not in asking.F_BUILT_IN
-        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
+        how = _RETRIES | BINDS * binds | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
@@ -72,7 +61,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 
 # --- who is asked
-class State(threading.local):
+class State(local):
     """The modes that a thread has entered."""
 
     def __init__(self) -> None:
@@ -97,7 +86,6 @@ class switched_off:
 
 
 def push(mode: Any) -> None:
-    activate()
     state.modes.append(mode)
     _core._dispatch_state(None, len(state.modes), None)
 
@@ -217,7 +205,7 @@ def as_subclass(self: Any, cls: Any) -> Any:
     """The tensor as one of a class of Tensors: the same memory and, on the tape, a view.
 
     >>> class Image(Tensor): pass
-    >>> type(as_subclass(ops.mean(Tensor([1.0])), Image)).__name__
+    >>> type(as_subclass(ranvier.mean(Tensor([1.0])), Image)).__name__
     'Image'
     """
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
@@ -238,14 +226,6 @@ def _become(tensor: Any, cls: Any) -> Any:
         return out
 
 
-def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """Tensor.__new__ for classes that call it with the data."""
-    out = object.__new__(cls)
-    if args or kwargs:
-        Tensor.__init__(out, *args, **kwargs)
-    return out
-
-
 class _Silent:  # its instance is no function: a class that has it as an attribute does not bind it
     """`torch._C._disabled_torch_function_impl`: the `__torch_function__` of classes that are not asked."""
 
@@ -257,110 +237,3 @@ class _Silent:  # its instance is no function: a class that has it as an attribu
 silent = _Silent()
 _core._set_dispatch(ask, converted, silent, _NOWRAP)
 _core._set_failed(failed)
-
-
-# --- attached
-def attach() -> None:
-    """Puts what programs find of it on Tensor."""
-    Tensor.__torch_function__ = classmethod(default)  # type: ignore[attr-defined]
-    nn.Parameter.__torch_function__ = nn.Buffer.__torch_function__ = silent  # type: ignore[attr-defined]
-    Tensor.as_subclass = as_subclass  # type: ignore[attr-defined]
-    Tensor.__new__ = _new  # type: ignore[method-assign]
-    Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]
-    for kind in Tensor.__subclasses__():
-        _derived(kind)
-
-
-def _derived(cls: Any, **kwargs: Any) -> None:
-    """A class that a program derives from Tensor wants to be asked."""
-    super(Tensor, cls).__init_subclass__(**kwargs)
-    if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not silent:
-        activate()
-
-
-def activate() -> None:
-    """From now on functions, methods, attributes and layers ask; see the text of this module."""
-    global _is_active
-    if _is_active:
-        return
-    _is_active = True
-    for name, value in list(vars(Tensor).items()):
-        if (name[0] == "_" and name not in asking.SPECIAL) or name in asking.ASK_NOBODY:
-            continue
-        if not getattr(value, "__globals__", asking.OWN_GLOBALS)["__name__"].startswith("ranvier."):
-            continue  # a method that the program has added
-        if type(value) is Later:
-            value = getattr(Tensor, name)
-        _replace(name, value)
-    unbind: Any = vars(Tensor)["unbind"]
-    Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
-    for name, op in asking.OPERATORS.items():
-        _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
-    nowrap()
-    _attach_layers()
-    _core._dispatch_state(None, None, True)
-
-
-def _replace(name: str, value: Any, func: Any = None) -> None:
-    if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
-        return
-    is_method = callable(value) and not isinstance(value, type)
-    kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how, text = _BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
-    setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
-
-
-def _attach_layers() -> None:
-    """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
-    _ = ops.linear  # loads all ops of layers, which would be written over the objects
-    modules = [nn, importlib.import_module("ranvier.data.collate")]
-    for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
-        modules.append(importlib.import_module(info.name))
-    for module in (ops, *modules):
-        for name, value in list(vars(module).items()):
-            if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
-                setattr(module, name, made)
-    rare: Any = ops._rare
-    vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
-        rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
-    )
-    for kind, name in _WHOLE.items():  # which call kernels
-        made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, _BINDS)
-        kind.forward = made
-    for op, form in FORMS.items():
-        setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
-
-
-_WHOLE: dict[Any, str] = {
-    nn.MultiheadAttention: "multi_head_attention_forward",
-    RNNBase: "rnn",
-    **dict(
-        zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)
-    ),
-}
-
-
-def _loss(op: Any, form: Any) -> Callable[..., Any]:
-    """The function that a layer calls for a loss, whose function in PyTorch has other arguments."""
-    op = getattr(op, "__wrapped__", op)
-    names = list(parameters_of(op))
-    inputs = sum(p.default is p.empty for p in parameters_of(op).values())
-
-    def loss(*args: Any, **settings: Any) -> Any:
-        if any(map(_core._has_hook, args)) or state.modes:
-            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)), **settings)
-        return op(*args, **settings)
-
-    loss.__wrapped__ = op  # type: ignore[attr-defined]
-    return loss
-
-
-def _for_layers(function: Callable[..., Any]) -> Any:
-    """The object of PyTorch's function that is a function of this library."""
-    name = function.__name__
-    for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
-        own: Any = getattr(home, name, None) if name[0] != "_" else None
-        own = vars(type(own))["__wrapped__"].__get__(own) if type(own) is _core.PublicFunction else own
-        if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
-            return public(function, f"{path}.{name}".lstrip("."))
-    return function

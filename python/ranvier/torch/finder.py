@@ -1,31 +1,29 @@
 """PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`.
 
 The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
-up, when it is first used, in the module's homes: the modules of this library that have its names, by the
-tables of `names`. For a name that is left out, `absent.why` gives the reason that its error states.
+up, when it is first used, in the tables of `names` and then in the module's homes: the modules of this
+library that have its names. For a name that is left out, `absent.why` gives the reason for its error.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
-from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec
 from opcode import opmap
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import ranvier.torch.names as names
-import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.extension import attributes
-from ranvier.torch.absent import LACKS, absent, why
+from ranvier.torch.names import LACKS, why
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
+_Error = TypeVar("_Error", bound=BaseException)
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
-_VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
+VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
 
 
 def spec_of(name: str) -> ModuleSpec | None:
@@ -40,7 +38,7 @@ def spec_of(name: str) -> ModuleSpec | None:
         error = _not_found(name) if imports else None
         if error is None:
             return None
-        raise report.missing(error, name)
+        raise _missing(error, name)
     spec = ModuleSpec(name, Loader, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
     spec.loader_state = homes
     return spec
@@ -77,14 +75,17 @@ class Loader:
 
         if root == "ranvier":  # star-imports give what the home has
             home = homes[0]
-            known.update({n: v for n, v in vars(home).items() if n[0] != "_" and type(v) is not ModuleType})
-            more = [n for n in attributes(home.__name__) if n[0].isupper()]
-            known["__all__"] = [*(n for n in known if n[0] != "_"), *more]
+            added = attributes(home.__name__)
+            own = {n: getattr(home, n) for n in dir(home) if n[0] != "_" and n not in added}
+            known.update({n: value for n, value in own.items() if type(value) is not ModuleType})
+            known["__all__"] = [*(n for n in known if n[0] != "_"), *(n for n in added if n[0].isupper())]
         known.update(__getattr__=attribute, __dir__=listing)
         if module.__name__ == "torchvision":
-            known["__version__"] = _VERSIONS[root]
+            known["__version__"] = VERSIONS[root]
         if module.__name__ == "torch":
             known["torch"] = module  # torch.torch, as some libraries write
+            if "multiprocessing" in sys.modules:  # PyTorch loads its module `connection`, which programs use
+                importlib.import_module("multiprocessing.connection")
         if module.__name__ in names.WHOLE:
             file = names.WHOLE[module.__name__]
             whole = importlib.import_module(file).__all__ if file else listing()
@@ -104,26 +105,6 @@ def is_installed(root: str) -> bool:
     """True if the package's own files are used: torchvision's, if it is installed."""
     others = (finder for finder in sys.meta_path if root not in getattr(finder, "roots", ()))
     return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
-
-
-class _Distribution(importlib.metadata.Distribution):
-    """The metadata that `importlib.metadata` finds for a package."""
-
-    def __init__(self, name: str, version: str) -> None:
-        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-
-    def read_text(self, filename: str) -> str | None:
-        return self._text if filename == "METADATA" else None
-
-    def locate_file(self, path: Any) -> Any:
-        return path
-
-
-def distributions(context: Any) -> Iterator[importlib.metadata.Distribution]:
-    """The versions that `importlib.metadata` gives for the two packages."""
-    for name, version in _VERSIONS.items():
-        if getattr(context, "name", None) in (name, None) and not is_installed(name):
-            yield _Distribution(name, version)
 
 
 def _not_found(name: str) -> ImportError | None:
@@ -160,31 +141,30 @@ def _why(root: str, path: str) -> str:
 @cache  # libraries ask again and again for what is not there
 def homes_of(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
-    full, is_out = _full(root, path), _why(root, path)
-    rows = [] if root == "ranvier" else [names.FILES.get(full, "")]
-    if not is_out:  # else a module of ranvier with this name is another one
-        rows.append(names.PATHS.get(path, "") if root == "ranvier" else names.HOMES.get(full, ""))
-    homes = [importlib.import_module(name, "ranvier") for row in rows for name in row.split()]
-    if root != "ranvier" and not is_out and full not in names.HOMES:
+    full = _full(root, path)
+    row = names.PATHS.get(path) if root == "ranvier" else names.MODULES.get(full)
+    if row is not None:
+        return [importlib.import_module(home) for home in row]
+    if root != "ranvier" and not _why(root, path):  # a module of ranvier with a name that is out is another
         try:
-            homes.append(importlib.import_module(f"{_ROOTS[root]}.{path}".rstrip(".")))
+            return [importlib.import_module(f"{_ROOTS[root]}.{path}".rstrip("."))]
         except ModuleNotFoundError as error:
             if not (error.name or "").startswith("ranvier"):
                 raise
     parent, _, last = path.rpartition(".")
     inside = [vars(home).get(last) for home in homes_of(root, parent)] if parent else []
-    return homes or [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]  # backends.cudnn
+    return [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]  # backends.cudnn
 
 
 def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
-    """The value of a name in a module of PyTorch. Raises AttributeError if it is not there."""
+    """The value of a name in a module of PyTorch: by its row, of a home, a method of Tensor, what stays out,
+    or a module. Raises AttributeError if it is none of these."""
     full = f"{path}.{name}" if path else name
-    of_torch, out = root == "torch", _why(root, full)
-    if of_torch and full in names.OTHERS:
-        module, inner = names.OTHERS[full]
-        return _public(getattr(importlib.import_module(module, "ranvier"), inner), full)
-    if of_torch and full.startswith("_foreach_"):
-        return importlib.import_module("ranvier.torch.optimizers").foreach(name)
+    if root == "torch" and (place := _place(full)) is not None:
+        return _public(getattr(importlib.import_module(place[0]), place[1]), full)
+    if root == "torch" and full.startswith("_foreach_"):
+        return importlib.import_module("ranvier.torch.foreach").foreach(name)
+    out = _why(root, full)
     text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     text += f": {LACKS}" * (root != "ranvier")
     for home in homes:
@@ -196,18 +176,37 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         if name == "__all__":  # without submodules that are already loaded
             return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
-            return _public(value, full) if of_torch else value
+            return _public(value, full) if root == "torch" else value
         if not out and homes_of(root, full):  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
-    if of_torch and not path and method and hasattr(Tensor, name):
+    if root == "torch" and not path and method and hasattr(Tensor, name):
         return _public(getattr(Tensor, name), name)  # torch.relu_(x)
-    if not name.startswith("__") or full in names.FILES:
-        if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
-            return absent(_full(root, full))
+    if not name.startswith("__") or full in names.MODULES:
+        if out and not _has_parts(full):
+            return importlib.import_module("ranvier.torch.absent").absent(_full(root, full))
         if out or homes_of(root, full):
             return importlib.import_module(f"{root}.{full}")
-    raise report.missing(AttributeError(text, name=name), f"{root}.{full}")
+    raise _missing(AttributeError(text, name=name), f"{root}.{full}")
+
+
+def _place(path: str) -> tuple[str, str] | None:
+    """The module and the name here of a name of `torch`; None for one without a row."""
+    home = names.METHODS.get(path)
+    if path not in names.NAMES:
+        return (home, path) if home == "ranvier.torch.methods" else None
+    module, _, name = names.NAMES[path].rpartition(".")
+    return module, name
+
+
+def _has_parts(path: str) -> bool:
+    """True if a path that stays out has parts that are here."""
+    return any(known.startswith(path) for known in (*names.MODULES, *names.NAMES))
+
+
+def _missing(error: _Error, name: str) -> _Error:
+    """The error of a name that is not there, which `--report` notes."""
+    return importlib.import_module("ranvier.torch.report").missing(error, name)
 
 
 def _public(value: Any, path: str) -> Any:

@@ -21,7 +21,7 @@ from ranvier.ops.making.convert import parsed_to
 from ranvier.tensors.deepcopy_pickle import rebuild
 from ranvier.tensors.memory import Array
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
-from ranvier.torch.dispatch import activate
+from ranvier.torch.activation import activate
 from ranvier.torch.pairs import Complex
 
 META = rv.device("meta")

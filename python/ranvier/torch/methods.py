@@ -173,6 +173,16 @@ def logaddexp2(input: Any, other: Any) -> Tensor:
     return rv.logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
 
 
+def is_neg(input: Any) -> bool:
+    """False: no tensor is the negative view of another."""
+    return False
+
+
+def conj_physical_(input: Any) -> Any:
+    """The tensor itself: its numbers are real."""
+    return input
+
+
 def msort(input: Any) -> Tensor:
     """Sorted along the first dimension."""
     return input.sort(0)[0]
@@ -237,16 +247,13 @@ def _of_layers(name: str) -> Callable[..., Any]:
     return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
 
 
-METHODS: dict[str, Any] = {
-    name: value
-    for name, value in globals().items()
-    if type(value) is type(part) and value.__module__ == __name__ and name[0] != "_" and name != "part"
-}
-METHODS |= {name: _of_layers(name) for name in ("hardshrink", "prelu")}
-METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr, "is_neg": lambda x: False}
-_OTHER_NAMES = "unsafe_chunk:chunk unsafe_split:split unsafe_split_with_sizes:split swapdims_:transpose_"
-METHODS |= {new: getattr(Tensor, old) for new, old in (pair.split(":") for pair in _OTHER_NAMES.split())}
-_IN_PLACE = "eq ne lt le gt ge heaviside addbmm addmv addr float_power gcd lcm index_reduce"
-for _name in _IN_PLACE.split():
-    METHODS[f"{_name}_"] = _in_place(METHODS.get(_name) or getattr(Tensor, _name))
-globals().update(METHODS)
+hardshrink, prelu = _of_layers("hardshrink"), _of_layers("prelu")
+_methods: Any = Tensor
+const_data_ptr = _methods.data_ptr
+unsafe_chunk, swapdims_ = _methods.chunk, _methods.transpose_
+unsafe_split = unsafe_split_with_sizes = _methods.split
+eq_, ne_, lt_ = _in_place(_methods.eq), _in_place(_methods.ne), _in_place(_methods.lt)
+le_, gt_, ge_ = _in_place(_methods.le), _in_place(_methods.gt), _in_place(_methods.ge)
+addbmm_, addmv_, addr_ = _in_place(addbmm), _in_place(addmv), _in_place(addr)
+gcd_, lcm_, heaviside_ = _in_place(gcd), _in_place(lcm), _in_place(_methods.heaviside)
+float_power_, index_reduce_ = _in_place(float_power), _in_place(index_reduce)

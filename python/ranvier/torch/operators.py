@@ -17,8 +17,9 @@ import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.settings import ThreadSettings
 from ranvier.tape.function import TakesHalves
-from ranvier.torch.absent import LACKS, absent
+from ranvier.torch.absent import absent
 from ranvier.torch.methods import part
+from ranvier.torch.names import LACKS
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
 from ranvier.torch.schemas import FunctionSchema
 

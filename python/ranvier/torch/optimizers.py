@@ -1,11 +1,10 @@
-"""Names of torch.optim.optimizer that optimizers of other libraries import; torch._foreach_*; SparseAdam."""
+"""Names of torch.optim.optimizer that optimizers of other libraries import; SparseAdam."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import ranvier as rv
@@ -68,38 +67,6 @@ def _disable_dynamo_if_unsupported(single_tensor_fn: Any = None) -> Callable[...
 
 def _view_as_real(params: Any, *state_and_grads: Any) -> None:
     """Does nothing: there are no complex numbers."""
-
-
-def foreach(name: str) -> Callable[..., Any]:
-    """``torch._foreach_add`` and all others: a method of Tensor for each tensor of a list; further lists go
-    along with it. One that changes its tensors gives None.
-
-    >>> import ranvier as rv
-    >>> foreach("_foreach_add")([rv.ones(1), rv.ones(2)], [1.0, 2.0])
-    [tensor([2.]), tensor([3., 3.])]
-    """
-    plain = name.removeprefix("_foreach_")
-    method = getattr(Tensor, plain, None) or _in_place(getattr(Tensor, plain.removesuffix("_")))
-    if plain.rstrip("_") in ("addcdiv", "addcmul"):  # the last argument may be a factor
-        method = partial(_with_factor, method)
-
-    def call(tensors: Any, *others: Any, **settings: Any) -> Any:
-        if plain == "norm" and "ord" in settings:
-            settings["p"] = settings.pop("ord")
-        rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
-        results = [method(x, *row, **settings) for x, *row in zip(tensors, *rows, strict=True)]
-        return None if name.endswith("_") else results
-
-    return call
-
-
-def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, *others, **settings: x.copy_(method(x, *others, **settings))
-
-
-def _with_factor(method: Callable[..., Any], x: Tensor, *others: Any, **settings: Any) -> Any:
-    names = ("value",) if len(others) > 2 else ()
-    return method(x, *others[:2], **dict(zip(names, others[2:], strict=True)), **settings)
 
 
 def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:

@@ -10,6 +10,7 @@ from typing import Any
 import ranvier._core as _core
 import ranvier.torch.dispatch as dispatch
 from ranvier import Tensor, is_tensor
+from ranvier.torch.activation import activate
 from ranvier.torch.compiler import NoEffect
 
 __all__ = [
@@ -87,7 +88,7 @@ def resolve_name(func: Any) -> str | None:
 @functools.cache
 def _functions(modes_only: bool) -> dict[Any, list[Any]]:
     """The functions and methods that ask modes, or also classes, by the module or class that has them."""
-    dispatch.activate()
+    activate()
     found: dict[Any, list[Any]] = {}
     for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):
         module = importlib.import_module(f"torch.{path}".rstrip("."))
@@ -119,6 +120,7 @@ class TorchFunctionMode:
         raise NotImplementedError
 
     def __enter__(self) -> Any:
+        activate()
         dispatch.push(self)
         return self
 

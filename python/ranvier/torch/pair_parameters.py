@@ -6,7 +6,8 @@ from typing import Any
 
 import ranvier as rv
 import ranvier._core as _core
-from ranvier.torch.dispatch import activate, switched_off
+from ranvier.torch.activation import activate
+from ranvier.torch.dispatch import switched_off
 from ranvier.torch.pair_functions import view_as_complex
 from ranvier.torch.pairs import Complex
 
@@ -78,6 +79,3 @@ def parameter(data: Complex, kind: Any, requires_grad: bool) -> Any:
     made = kind(data._pairs, requires_grad)
     made.__class__ = PairParameter
     return made
-
-
-Complex._as_parameter = parameter  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier as rv
+from ranvier.extension import provider
 
 # Methods that complex numbers have as their parts do, with the same arguments: views in another order, of
 # another shape or of some elements, and methods that make new numbers.
@@ -222,6 +223,10 @@ class Complex:
     def sgn(self) -> Any:
         size = self.abs()
         return self / rv.where(size == 0, 1.0, size)
+
+    def _as_parameter(self, kind: Any, requires_grad: bool) -> Any:
+        """nn.Parameter(self)"""
+        return provider("complex parameters").parameter(self, kind, requires_grad)
 
     # --- arithmetic
 

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 _blocks: dict[int, shared_memory.SharedMemory] = {}  # by the address where they begin
 
 
-def share(tensor: Any) -> Any:
+def share_memory_(tensor: Any) -> Any:
     """Moves the values of a tensor into memory that other processes have too; gives the tensor."""
     if not is_shared(tensor):
         block = shared_memory.SharedMemory(create=True, size=max(1, tensor.nbytes))
@@ -36,21 +36,13 @@ def share(tensor: Any) -> Any:
 def share_all(module: Module) -> Module:
     """Moves the parameters and buffers of a module into memory that other processes have too."""
     for tensor in (*module.parameters(), *module.buffers()):
-        share(tensor)
+        share_memory_(tensor)
     return module
 
 
 def is_shared(tensor: Any) -> bool:
     """True if the values lie in memory that other processes have too."""
     return _owner(tensor._array).ctypes.data in _blocks
-
-
-def attach() -> None:
-    """Gives tensors and modules their methods, and tells `multiprocessing` how it sends tensors."""
-    Tensor.share_memory_, Tensor.is_shared = share, is_shared  # type: ignore[attr-defined,assignment]
-    Module.share_memory = share_all  # type: ignore[attr-defined]
-    for kind in (Tensor, Parameter, Buffer):
-        ForkingPickler.register(kind, _sent)
 
 
 def _owner(array: Array) -> Array:
@@ -90,3 +82,7 @@ def _received(kind: type, name: str, dtype: np.dtype[Any], requires_grad: bool, 
     tensor = kind(array) if kind is not Tensor else Tensor(0)
     tensor.data = array
     return tensor.requires_grad_(requires_grad)
+
+
+for _kind in (Tensor, Parameter, Buffer):  # how `multiprocessing` sends tensors
+    ForkingPickler.register(_kind, _sent)

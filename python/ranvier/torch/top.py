@@ -11,7 +11,6 @@ from typing import Any
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.tape.function import in_dtypes
-from ranvier.torch.methods import METHODS
 
 _TEXT = "Expected cond to be True, but got False."
 
@@ -23,7 +22,9 @@ def _assert(condition: Any, message: str) -> None:
 
 def _assert_async(input: Tensor, assert_msg: str = "") -> None:
     """Raises RuntimeError unless the one element is not 0."""
-    if not METHODS["is_nonzero"](input):
+    from ranvier.torch.methods import is_nonzero
+
+    if not is_nonzero(input):
         raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
 
 
@@ -191,17 +192,11 @@ def set_deterministic_debug_mode(debug_mode: Any) -> None:
 builtin_range = importlib.import_module("builtins").range
 sym_float, sym_int, sym_not, sym_sqrt, sym_sum = float, int, operator.not_, math.sqrt, sum
 legacy_contiguous_format = "torch.contiguous_format"
-_LAYERS = "alpha_dropout_ bilinear celu_ channel_shuffle dropout_ pdist pixel_shuffle pixel_unshuffle rrelu"
-_LAYERS += " selu_ threshold"
 _DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 quint2x4 quint4x2"
 _DTYPES += "".join(f" int{n} uint{n}" for n in builtin_range(1, 8))
 
 
 def __getattr__(name: str) -> Any:
-    if name in METHODS:
-        return METHODS[name]
-    if name in _LAYERS.split() and hasattr(rv.nn.functional, name):
-        return getattr(rv.nn.functional, name)
     if name in _DTYPES.split():  # they can be named only
         return globals().setdefault(name, rv.dtype._make(name, "i" if name[0] == "i" else "u", 1))
     plain = name.removesuffix("_copy")

@@ -341,7 +341,7 @@ def start() -> None:
     rows._drawn_by_core = rows.drawn_by_key  # the core would not ask these two
     rows._filled = _in_memory_order(rows._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
-    MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
+    MultiheadAttention.forward = _transposed(MultiheadAttention.forward)
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
     _start_orders()
     defined()

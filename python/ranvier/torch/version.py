@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ranvier.version import __version__ as _RANVIER
+from ranvier import __version__ as _RANVIER
 
 TORCH = "2.13.0"
 TORCHVISION = "0.28.0"

@@ -127,7 +127,7 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 def _losses() -> dict[str, Any]:
     """Those of an output and a target."""
-    return {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
+    return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
 
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:

@@ -17,6 +17,7 @@ import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.layer import OneOp
 from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.nn.table import LAYERS
 from ranvier.ops.loss.base import reduction_of
 from ranvier.ops.making.creation import empty, tensor
 from ranvier.ops.rows import examples
@@ -24,11 +25,7 @@ from ranvier.tensors.dtypes import default, int64
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-_NAMES = """
-    BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss HuberLoss KLDivLoss
-    L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss TripletMarginLoss
-"""
-__all__ = _NAMES.split()
+__all__ = LAYERS["loss"]
 _OBSOLETE = ("size_average", "reduce")
 
 

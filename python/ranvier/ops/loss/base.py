@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.gradient_rules import none
 from ranvier.ops.reduction.reduce import mean
@@ -193,3 +194,6 @@ def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
     """
     one_of(name, "reduction", reduction, ("none", "mean", "sum"))
     return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)
+
+
+extension.loaded(__name__)

@@ -29,7 +29,7 @@ _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
-    around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))  # type: ignore[arg-type]
+    around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))
     return {
         "transposed": False,
         "_reversed_padding_repeated_twice": list(around) if isinstance(state["padding"], str) else around,

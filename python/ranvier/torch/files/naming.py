@@ -11,6 +11,7 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import nn
 from ranvier.torch.files.modules import WrappedHook
+from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS
 from ranvier.torch.files.values import KNOWN, Known
 from ranvier.torch.finder import homes_of, is_installed, value_of
 
@@ -41,11 +42,7 @@ _MODULES = (
     *("nn.functional", "", "optim.lr_scheduler", "optim.swa_utils", "optim", "utils.data", "distributions"),
     *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
 )
-CLASSES = {
-    "torch.Tensor": rv.Tensor,
-    "torch.Size": rv.Size,
-    "torch.device": rv.device,
-    "torch.nn.parameter.Parameter": nn.Parameter,
+CLASSES = IN_FILES_OF_WEIGHTS | {
     "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": nn.Linear,
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }

@@ -21,24 +21,14 @@ from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
 from ranvier.torch.files.naming import path_of
-from ranvier.torch.files.values import KINDS, Array
+from ranvier.torch.files.values import KINDS, KNOWN, Array, Kind, Known
 from ranvier.torch.pairs import Complex, array_of
-
-
-class Name:
-    """A class or function of PyTorch, by its path."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __call__(self, *args: Any) -> None:
-        raise TypeError(f"{self.path} is PyTorch's")
 
 
 class Call:
     """A call that the reader makes."""
 
-    def __init__(self, name: Name, args: tuple[Any, ...]) -> None:
+    def __init__(self, name: Known, args: tuple[Any, ...]) -> None:
         self.reduced = name, args
 
 
@@ -47,29 +37,19 @@ class Bytes:
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
         self.raw, self.dtype, self.owner = raw, dtype, owner
-        path = f"torch.{_STORAGES.get(dtype, _UNTYPED)}"
-        size = dtype.itemsize if dtype in _STORAGES else 1
-        kind = _NAMES.setdefault(path, Name(path))
-        self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // size)
+        kind = _STORAGES.get(dtype, KINDS["UntypedStorage"])
+        self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // kind.size)
 
 
-_NAMES: dict[str, Name] = {}
-_STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name != "untyped"}
-_UNTYPED = "storage.UntypedStorage"
+_STORAGES = {kind.dtype: kind for kind in KINDS.values() if kind.name != "untyped"}
 _DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
-_PROJECTION = Name("torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
-_TENSOR, _UNSIGNED, _META, _PARAMETER, _WITH_STATE, _SUBCLASS = (
-    Name(f"torch.{path}")
-    for path in (
-        "_utils._rebuild_tensor_v2",
-        "_utils._rebuild_tensor_v3",
-        "_utils._rebuild_meta_tensor_no_storage",
-        "_utils._rebuild_parameter",
-        "_utils._rebuild_parameter_with_state",
-        "_tensor._rebuild_from_type_v2",
-    )
-)
+_PROJECTION = Known("torch.nn.modules.linear.NonDynamicallyQuantizableLinear", None, nn.Linear)
+_TENSOR, _UNSIGNED = KNOWN["torch._utils._rebuild_tensor_v2"], KNOWN["torch._utils._rebuild_tensor_v3"]
+_META = KNOWN["torch._utils._rebuild_meta_tensor_no_storage"]
+_PARAMETER = KNOWN["torch._utils._rebuild_parameter"]
+_WITH_STATE = KNOWN["torch._utils._rebuild_parameter_with_state"]
+_SUBCLASS = KNOWN["torch._tensor._rebuild_from_type_v2"]
 
 
 _Base: Any = pickle._Pickler
@@ -96,12 +76,13 @@ class Pickler(_Base):  # type: ignore[misc]
         if type(obj) is dict and is_optimizer_state(obj):
             obj = {**obj, "state": {key: optimizer_state(values) for key, values in obj["state"].items()}}
             self._kept.append(obj)
-        elif isinstance(obj, Name):
-            return self._name(obj, obj.path)
+        elif isinstance(obj, (Known, Kind)):
+            return self._name(obj, obj.name if isinstance(obj, Known) else obj.path)
         elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
             return self._projection(obj)
         elif isinstance(obj, _DTYPE) and not self._in_numpy:
-            return self.save(_dtype_name(obj))
+            path = f"torch.{str(obj).rpartition('.')[2]}"
+            return self._name(KNOWN.get(path, obj), path)
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._in_numpy += 1
             try:
@@ -179,14 +160,14 @@ class Pickler(_Base):  # type: ignore[misc]
         state, make = vars(tensor), _META if tensor.is_meta else _TENSOR
         if tensor.is_meta:
             kind = kind._kind
-            args = (_dtype_name(array.dtype), tuple(array.shape), _steps(array), learns and not plain)
+            args = (array.dtype, tuple(array.shape), _steps(array), learns and not plain)
         else:
             storage, offset, steps = self._storage(tensor, array)
             args = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
         if array.dtype not in _STORAGES and not tensor.is_meta:
             if self.old:
                 raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
-            args, make = (*args, _dtype_name(array.dtype)), _UNSIGNED
+            args, make = (*args, array.dtype), _UNSIGNED
         if kind is rv.Tensor and not state:
             return make, args
         if kind is nn.Parameter:
@@ -266,11 +247,6 @@ def _joined(numbers: Any) -> Any:
     if np.may_share_memory(joined._array, pairs._array):
         share(pairs, joined)  # as other tensors on it
     return joined
-
-
-def _dtype_name(dtype: Any) -> Name:
-    path = "torch." + str(dtype).rpartition(".")[2]
-    return _NAMES.setdefault(path, Name(path))
 
 
 def _first(array: Array) -> Array:

@@ -39,19 +39,27 @@ class _ToMeta(threading.local):
 to_meta = _ToMeta()
 
 
-class Known(NamedTuple):
-    """Something that a pickle may name; call: what it may be called for, or None."""
+class Known:
+    """A class or function that a pickle names, by its path in PyTorch or Python.
 
-    name: str
-    call: Callable[..., Any] | None
+    call: what makes the object where a file calls it; None: it may be named only. here: this library's class.
+    """
+
+    def __init__(self, name: str, call: Callable[..., Any] | None, here: Any = None) -> None:
+        self.name, self.call, self.here = name, call, here
+
+    def __call__(self, *args: Any) -> None:
+        """Never: pickle writes a call only of what can be called."""
+        raise TypeError(f"{self.name} is PyTorch's")
 
 
 class Kind(NamedTuple):
-    """The type of a storage: the dtype here, bytes of an element in the file."""
+    """The type of a storage: its dtype's name, the dtype here, bytes of an element in the file, its path."""
 
     name: str
     dtype: np.dtype[Any]
     size: int
+    path: str
 
 
 class Storage:
@@ -110,10 +118,10 @@ _KINDS = {  # the dtype by the name of PyTorch's storage, "FloatStorage" ...
     "ComplexFloat": "complex64", "ComplexDouble": "complex128",
 }  # fmt: skip
 KINDS = {
-    f"{name}Storage": Kind(dtype, rv.dtype(dtype).dtype, rv.dtype(dtype).itemsize)
+    f"{name}Storage": Kind(dtype, rv.dtype(dtype).dtype, rv.dtype(dtype).itemsize, f"torch.{name}Storage")
     for name, dtype in _KINDS.items()
 }
-KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
+KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1, "torch.storage.UntypedStorage")
 # Dtypes without a storage class of their own.
 _NAMED = "uint16 uint32 uint64 complex32 float8_e4m3fn float8_e5m2"
 _DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
@@ -207,9 +215,7 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """A tensor with attributes, or of a subclass."""
     call: Any = function.call if isinstance(function, Known) else function
     made = call(*args)
-    kind = {"torch.Tensor": rv.Tensor, "torch.nn.parameter.Parameter": Parameter}.get(
-        getattr(kind, "name", ""), kind
-    )
+    kind = kind.here if isinstance(kind, Known) else kind
     if not isinstance(kind, type) or not issubclass(kind, rv.Tensor):
         raise FileError("has a tensor of a class that is none of Tensors")
     made.__class__ = kind
@@ -248,15 +254,13 @@ def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
 
 
 def _default_dict(factory: Any = None, *rest: Any) -> Any:
-    if factory is not None and getattr(factory, "name", "") not in _FACTORIES:
+    kind = factory.here if isinstance(factory, Known) else None
+    if factory is not None and kind not in _FACTORIES:
         raise FileError("has a defaultdict whose default is not an empty container or a number")
-    return defaultdict(None if factory is None else _FACTORIES[factory.name], *rest)
+    return defaultdict(kind, *rest)
 
 
-_FACTORIES: dict[str, Any] = {
-    f"builtins.{t.__name__}": t for t in (list, dict, set, tuple, int, float, str, bool)
-}
-_FACTORIES |= {"collections.OrderedDict": OrderedDict, "collections.Counter": Counter}
+_FACTORIES = (list, dict, set, tuple, int, float, str, bool, OrderedDict, Counter)
 
 
 def _numpy_dtype(name: Any, *flags: Any) -> np.dtype[Any]:
@@ -299,7 +303,8 @@ def build_numpy(value: Any, state: Any) -> None:
 
 
 _LITTLE = np.dtype("<i4").isnative
-# The functions and classes that a pickle may name, and what they are called for here; None: named only.
+# The one table of what a file may name, by which files are read and written: what a call of it makes, if it
+# may be called, and below the class that it is here.
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_tensor": tensor_v2,
     "torch._utils._rebuild_tensor_v2": tensor_v2,
@@ -328,12 +333,20 @@ _CALLS: dict[str, Callable[..., Any] | None] = {
 }
 for _name in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _CALLS |= {f"{_name}.scalar": _numpy_scalar, f"{_name}._reconstruct": _numpy_array}
-_CALLS |= {name: None for name in _FACTORIES if name not in _CALLS}
+CLASSES: dict[str, Any] = {
+    "torch.Tensor": rv.Tensor,
+    "torch.Size": rv.Size,
+    "torch.device": rv.device,
+    "torch.nn.parameter.Parameter": Parameter,
+}
+_HERE = CLASSES | {f"{kind.__module__}.{kind.__name__}": kind for kind in _FACTORIES}
+_CALLS = dict.fromkeys(_HERE) | _CALLS
 for _module in ("torch", "torch.storage", "torch.cuda"):
     _CALLS |= {f"{_module}.{name}Storage": None for name in _ABSENT}
 
 # All that a pickle may name: functions and classes, dtypes, and the types of storages.
-KNOWN: dict[str, Any] = {path: Known(path, call) for path, call in _CALLS.items()} | _DTYPES
+KNOWN: dict[str, Any] = {path: Known(path, call, _HERE.get(path)) for path, call in _CALLS.items()}
+KNOWN |= _DTYPES
 KNOWN |= {f"torch.{name}": getattr(rv, name) for name in _NAMED if hasattr(rv, name)}
 for _module in ("torch", "torch.storage", "torch.cuda"):
     KNOWN |= {f"{_module}.{name}": kind for name, kind in KINDS.items()}

@@ -20,7 +20,7 @@ import ranvier as rv
 import ranvier.nn as nn
 from ranvier import Tensor
 from ranvier.observe import Observer
-from ranvier.torch.dispatch import activate
+from ranvier.torch.activation import activate
 from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
 from ranvier.torch.overrides import is_tensor_method_or_property
 

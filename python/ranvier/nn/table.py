@@ -1,0 +1,41 @@
+"""The one list of all layers, by module. A module is loaded with the first use of one of its names."""
+
+from __future__ import annotations
+
+from ranvier.ops.activation.table import TABLE
+
+_ROWS = {
+    "activation": "GLU Heaviside LogSoftmax PReLU Softmax Softmax2d",
+    "attention": "MultiheadAttention",
+    "cache": "KeyValueCache",
+    "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
+    "conv": "Conv1d Conv2d ConvTranspose1d ConvTranspose2d",
+    "distance": "CosineSimilarity PairwiseDistance",
+    "dropout": "AlphaDropout Dropout Dropout2d",
+    "embedding": "CategoryEmbedding Embedding EmbeddingBag",
+    "lazy": "LazyBatchNorm1d LazyBatchNorm2d LazyConv2d LazyLinear",
+    "linear": "Linear",
+    "loss": """
+        BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss HuberLoss KLDivLoss
+        L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss TripletMarginLoss
+    """,
+    "norm": "BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm",
+    "pooling": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool2d
+        MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
+    """,
+    "rare": "Bilinear CTCLoss Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold",
+    "recurrent": "GRU LSTM RNN",
+    "recurrent_cell": "GRUCell LSTMCell RNNCell",
+    "resample": """
+        CircularPad1d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d
+        ReplicationPad2d Upsample UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d
+    """,
+    "reshape": "Flatten Identity Unflatten",
+    "transformer": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
+    """,
+}
+LAYERS = {module: names.split() for module, names in _ROWS.items()}
+LAYERS["activation"] += [row.layer for row in TABLE.values()]
+MODULE_OF = {name: module for module, names in LAYERS.items() for name in names}

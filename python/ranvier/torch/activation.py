@@ -1,0 +1,114 @@
+"""From the first class or mode on, Tensor and the layers of `ranvier.nn` have functions that ask it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import types
+from collections.abc import Callable
+from typing import Any
+
+import ranvier
+import ranvier._core as _core
+import ranvier.nn as nn
+import ranvier.nn.functional
+import ranvier.nn.init
+import ranvier.ops as ops
+import ranvier.torch.asking as asking
+from ranvier import Tensor
+from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.nn.recurrent import RNNBase
+from ranvier.ops.attach import Later
+from ranvier.ops.table import FUNCTIONAL_OF
+from ranvier.torch.dispatch import BINDS, nowrap, public, state
+
+_OPERATOR = 8  # as in public_function.cpp
+_is_active = False
+
+
+def activate() -> None:
+    """From now on functions, methods, attributes and layers ask; see the text of `dispatch.py`."""
+    global _is_active
+    if _is_active:
+        return
+    _is_active = True
+    for name, value in list(vars(Tensor).items()):
+        if (name[0] == "_" and name not in asking.SPECIAL) or name in asking.ASK_NOBODY:
+            continue
+        if not getattr(value, "__globals__", asking.OWN_GLOBALS)["__name__"].startswith("ranvier."):
+            continue  # a method that the program has added
+        if type(value) is Later:
+            value = getattr(Tensor, name)
+        _replace(name, value)
+    unbind: Any = vars(Tensor)["unbind"]
+    Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
+    for name, op in asking.OPERATORS.items():
+        _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
+    nowrap()
+    _attach_layers()
+    _core._dispatch_state(None, None, True)
+
+
+def _replace(name: str, value: Any, func: Any = None) -> None:
+    if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
+        return
+    is_method = callable(value) and not isinstance(value, type)
+    kind = _core.PublicMethod if is_method else _core.PublicAttribute
+    how, text = BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
+    setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
+
+
+def _attach_layers() -> None:
+    """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
+    ops.load_layers()  # they would be written over the objects
+    modules = [nn, importlib.import_module("ranvier.data.collate")]
+    for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
+        modules.append(importlib.import_module(info.name))
+    for module in (ops, *modules):
+        for name, value in list(vars(module).items()):
+            if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
+                setattr(module, name, made)
+    rare: Any = ops._rare
+    vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
+        rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
+    )
+    for kind, name in _WHOLE.items():  # which call kernels
+        made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, BINDS)
+        kind.forward = made
+    for op, form in FORMS.items():
+        setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
+
+
+_WHOLE: dict[Any, str] = {
+    nn.MultiheadAttention: "multi_head_attention_forward",
+    RNNBase: "rnn",
+    **dict(
+        zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)
+    ),
+}
+
+
+def _loss(op: Any, form: Any) -> Callable[..., Any]:
+    """The function that a layer calls for a loss, whose function in PyTorch has other arguments."""
+    op = getattr(op, "__wrapped__", op)
+    names = list(parameters_of(op))
+    inputs = sum(p.default is p.empty for p in parameters_of(op).values())
+
+    def loss(*args: Any, **settings: Any) -> Any:
+        if any(map(_core._has_hook, args)) or state.modes:
+            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)), **settings)
+        return op(*args, **settings)
+
+    loss.__wrapped__ = op  # type: ignore[attr-defined]
+    return loss
+
+
+def _for_layers(function: Callable[..., Any]) -> Any:
+    """The object of PyTorch's function that is a function of this library."""
+    name = function.__name__
+    for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
+        own: Any = getattr(home, name, None) if name[0] != "_" else None
+        own = vars(type(own))["__wrapped__"].__get__(own) if type(own) is _core.PublicFunction else own
+        if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
+            return public(function, f"{path}.{name}".lstrip("."))
+    return function

@@ -1,0 +1,94 @@
+"""What classes of the core have in place of PyTorch's: those of layers, losses, optimizers and loaders once
+their modules are loaded."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import ranvier.torch.dispatch as dispatch
+from ranvier import Size, Tensor
+from ranvier.extension import provide, when_loaded
+from ranvier.ops.attach import Later
+from ranvier.tensors.devices import makers
+from ranvier.torch.names import LACKING, METHODS, Lacking
+
+
+def attach() -> None:
+    """Changes the classes that are loaded; the others follow."""
+    Tensor.__torch_function__ = classmethod(dispatch.default)  # type: ignore[attr-defined]
+    Tensor.as_subclass = dispatch.as_subclass  # type: ignore[attr-defined]
+    Tensor.__new__ = _new  # type: ignore[method-assign]
+    Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]
+    for kind in Tensor.__subclasses__():
+        _derived(kind)
+    makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
+    provide("complex numbers", "ranvier.torch.pair_functions")
+    Size.__repr__ = lambda size: f"torch.Size({list(size)})"
+    for name, module in METHODS.items():
+        setattr(Tensor, name, Later(module, name))
+    known = dir(Tensor)
+    for name in LACKING.split():
+        if name not in known:
+            setattr(Tensor, name, Lacking(name))
+    Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
+    when_loaded("ranvier.nn", _to_layers)
+    when_loaded("ranvier.ops.loss.base", _to_losses)
+    when_loaded("ranvier.optim", _to_optimizers)
+    when_loaded("ranvier.data", _to_loaders)
+
+
+def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Tensor.__new__ for classes that call it with the data."""
+    out = object.__new__(cls)
+    if args or kwargs:
+        Tensor.__init__(out, *args, **kwargs)
+    return out
+
+
+def _derived(cls: Any, **kwargs: Any) -> None:
+    """A class that a program derives from Tensor wants to be asked."""
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not dispatch.silent:
+        importlib.import_module("ranvier.torch.activation").activate()
+
+
+def _to_layers() -> None:
+    import ranvier.nn as nn
+
+    def compiled(module: Any, **settings: Any) -> None:
+        """The module's forward is captured from now on."""
+        module.forward = importlib.import_module("ranvier").compile(module.forward, **settings)
+
+    def shared(module: Any) -> Any:
+        """Moves the parameters and buffers into memory that other processes have too."""
+        return importlib.import_module("ranvier.torch.shared").share_all(module)
+
+    module: Any = nn.Module
+    module.compile, module.share_memory = compiled, shared
+    nn.Parameter.__torch_function__ = dispatch.silent  # type: ignore[attr-defined]
+    nn.Buffer.__torch_function__ = dispatch.silent  # type: ignore[attr-defined]
+
+
+def _to_losses() -> None:
+    from ranvier.ops.loss.base import Shapes
+
+    Shapes.broadcast = True
+
+
+def _to_optimizers() -> None:
+    from ranvier.optim import Optimizer, lr_scheduler
+    from ranvier.torch.machine import log_usage
+    from ranvier.torch.optimizers import by_dtype
+
+    Optimizer._patch_step_function = log_usage  # type: ignore[attr-defined]
+    Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
+    for kind in vars(lr_scheduler).values():  # programs compare it
+        if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
+            kind.__module__ = "torch.optim.lr_scheduler"
+
+
+def _to_loaders() -> None:
+    from ranvier.data import DataLoader
+
+    del DataLoader.state_dict, DataLoader.load_state_dict  # libraries save a loader's state if it has one
