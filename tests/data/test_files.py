@@ -372,9 +372,9 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
         raise ImportError("no engine")
 
     monkeypatch.setattr(pandas, "read_parquet", refuse)
-    refused(ImportError, "pip install 'ranvier[data]' pyarrow (no engine)", load, tmp_path / "t.parquet")
+    refused(ImportError, "pip install 'ranvier[tables]' pyarrow (no engine)", load, tmp_path / "t.parquet")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.parquet")
+    refused(ImportError, "pip install 'ranvier[tables]'", load, tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(PETS)
-    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.csv")
+    refused(ImportError, "pip install 'ranvier[tables]'", load, tmp_path / "t.csv")
     assert load(tmp_path / "t.npy", None).x.shape == (2, 3, 4)  # arrays need no pandas

@@ -19,22 +19,32 @@ from ranvier.cli.networks import KINDS, require_names
 
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
-READING: dict[str, tuple[Any, str | None, str]] = {
-    "--delimiter": (
+READING: dict[str, tuple[Any, str | None, str]] = {  # of a text file, the settings of pandas.read_csv
+    "--sep": (
         str,
         "MARK",
-        "what separates the cells of a table: one character, tab, or blanks for runs of them; default: "
-        "comma, semicolon, tab, | or blanks, by what divides the lines into equal numbers of cells",
+        "what separates the cells of a table: one character, tab, or blanks for runs of them; default: tab, "
+        "semicolon, | or comma, the first of these in the first line, else blanks",
     ),
-    "--header": (("auto", "yes", "no"), None, "whether the first line of a table has names; default: auto"),
-    "--missing-marks": (
+    "--header": (
+        ("yes", "no"),
+        None,
+        "whether the first line has names; default: yes, unless it has numbers",
+    ),
+    "--decimal": ((".", ","), None, "the decimal separator; default: ."),
+    "--thousands": (str, "MARK", "the separator of thousands, such as , or a blank"),
+    "--na-values": (
         names,
         "NAMES",
-        "texts that mean a missing value in a table: a,b; default: ?,NA,N/A,NaN,null,none,-,--,#N/A, "
-        "Excel's errors and an empty cell",
+        "more texts that mean a missing value: a,b; besides ?,NA,N/A,NaN,null,none,-,--,#N/A, Excel's errors "
+        "and an empty cell",
     ),
-    "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
-    "--encoding": (str, "NAME", "of a table's text, such as latin-1 or cp1252; default: utf-8"),
+    "--keep-default-na": (("yes", "no"), None, "no: only --na-values and empty cells are missing values"),
+    "--parse-dates": (names, "NAMES", "columns of dates: a,b; they are read as days since 1970"),
+    "--date-format": (str, "FORMAT", "of these, such as %%d.%%m.%%Y"),
+    "--encoding": (str, "NAME", "of the text, such as latin-1, cp1252 or utf-16; default: utf-8"),
+    "--comment": (str, "MARK", "what begins a comment, such as #"),
+    "--skiprows": (int, "N", "lines before the table"),
     "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
 }
 TRAINING: dict[str, tuple[Any, str | None, str]] = {
@@ -55,8 +65,12 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-# The entries of READING about text files.
-TEXT = ("delimiter", "header", "missing_marks", "decimal", "encoding")
+TEXT = tuple(flag[2:].replace("-", "_") for flag in READING if flag != "--skip-broken")
+VALUES: dict[str, dict[str, Any]] = {  # what a flag's words mean in pandas
+    "header": {"yes": 0, "no": None},
+    "keep_default_na": {"yes": True, "no": False},
+    "sep": {"blanks": r"\s+", " ": r"\s+", r"\t": "\t", "tab": "\t"},
+}
 
 
 def is_table(path: str | Path) -> bool:
@@ -95,12 +109,15 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
             raise Mistake(f"{flag} is for a folder of images, not for {name}")
 
 
-def reading(arguments: argparse.Namespace, about: Any = None) -> dict[str, Any]:
+def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) -> dict[str, Any]:
     """The arguments of `rv.data.load` for the text of a table: flags, else those of the model's training."""
-    options = {name: getattr(arguments, name) for name in TEXT}
-    options["header"] = {"yes": True, "no": False}.get(arguments.header, arguments.header)
+    flags = {name: getattr(arguments, name) for name in TEXT}
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name, words in VALUES.items():
+        if name in given:
+            given[name] = words.get(given[name], given[name])
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
-    return trained | {name: value for name, value in options.items() if value is not None}
+    return given if Path(path).suffix == ".parquet" else trained | given
 
 
 def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +126,7 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
         return {}
     from ranvier.data.datasets.files import is_digit_table
 
-    options = reading(arguments)
+    options = reading(arguments, arguments.data)
     flags = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}
     if not options and not any(flags.values()) and is_digit_table(Path(arguments.data)):
         return {}  # images
@@ -139,9 +156,12 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
                 ".csv or .parquet file"
             )
         return {}
-    options = reading(arguments, about)
     columns = _columns(arguments, path, about)
-    options["header"] = bool(columns)
+    options = reading(arguments, path, about)
+    if Path(path).suffix != ".parquet":
+        options["header"] = 0 if columns else None
+    if "parse_dates" in options:
+        options["parse_dates"] = [name for name in options["parse_dates"] if name in columns]
     options["without"] = _left_out(columns, about.feature_names, encoder, label)
     if encoder is None:
         return options
@@ -177,14 +197,14 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
 
 
 def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
-    from ranvier.data.datasets.text_table import read_table
+    from ranvier.data.datasets.text_table import table_of
 
     if not is_table(path):
         return []
     trained = (about.training_data or {}).get("label")
     known = [name for name in (*(about.feature_names or ()), arguments.label, trained) if name]
     with table_mistakes(arguments):
-        return read_table(Path(path), **reading(arguments, about), known=known).names or []
+        return table_of(path, known, **reading(arguments, path, about)).names or []
 
 
 ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of their flags
@@ -193,7 +213,7 @@ ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of t
 @contextmanager
 def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
     """Within the block, errors of tables are mistakes, with the flags that the command has as remedies."""
-    from ranvier.data.datasets.text_table import TableError
+    from ranvier.data.datasets.table_errors import TableError
 
     try:
         yield
@@ -201,7 +221,8 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
         texts, again = [], False
         for name, value, effect in error.remedies:
             name = ARGUMENTS.get(name, name)
-            text = ",".join(value) if isinstance(value, list) else "yes" if value is True else value
+            word = next((word for word, means in VALUES.get(name, {}).items() if means == value), value)
+            text = ",".join(value) if isinstance(value, list) else str(word)
             if hasattr(arguments, name):
                 texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
             again |= name == "missing" and name not in arguments and "missing value" in error.problem
@@ -245,7 +266,7 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
     for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
-        text = message.replace("missing_marks", "--missing-marks")
+        text = message.replace("na_values", "--na-values")
         print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
