@@ -113,15 +113,6 @@ def test_words_that_differ_in_case(tmp_path):
             load_csv(path, categories=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "reader"), [("t.xlsx", "read_excel"), ("t.json", "read_json"), ("t.pkl", "read_pickle")]
-)
-def test_files_of_other_programs(tmp_path, name, reader):
-    (tmp_path / name).write_bytes(b"1")
-    with pytest.raises(ValueError, match=rf"pandas.{reader}\(path\) makes a frame, which load takes"):
-        load(tmp_path / name)
-
-
 @pytest.mark.parametrize("name", ["t.npy", "t.npz"])
 def test_arrays_that_are_files_of_another_kind(tmp_path, name):
     for content, text in (

@@ -19,32 +19,30 @@ from ranvier.cli.networks import KINDS, require_names
 
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
-READING: dict[str, tuple[Any, str | None, str]] = {  # of a text file, the settings of pandas.read_csv
-    "--sep": (
-        str,
-        "MARK",
-        "what separates the cells of a table: one character, tab, or blanks for runs of them; default: tab, "
-        "semicolon, | or comma, the first of these in the first line, else blanks",
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The name and value of `--read NAME=VALUE`."""
+    from ranvier.data.datasets.table_settings import DEFAULTS
+
+    name, _, value = text.partition("=")
+    if name not in DEFAULTS or name == "converters":
+        choices = [name for name in DEFAULTS if name != "converters"]
+        hint = similar(name, choices)
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting=value of {', '.join(choices)}{hint}")
+    if name in ("na_values", "parse_dates"):
+        return name, value.split(",")
+    return name, WORDS.get(value, int(value) if value.isdigit() else value)
+
+
+WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
+READING: dict[str, tuple[Any, str | None, str]] = {
+    "--read": (
+        setting,
+        "NAME=VALUE",
+        "how the text of a table is read, a setting of pandas.read_csv: sep=';', header=None, decimal=, "
+        "na_values=lost,gone parse_dates=day encoding=cp1252 ...; may be given several times",
     ),
-    "--header": (
-        ("yes", "no"),
-        None,
-        "whether the first line has names; default: yes, unless it has numbers",
-    ),
-    "--decimal": ((".", ","), None, "the decimal separator; default: ."),
-    "--thousands": (str, "MARK", "the separator of thousands, such as , or a blank"),
-    "--na-values": (
-        names,
-        "NAMES",
-        "more texts that mean a missing value: a,b; besides ?,NA,N/A,NaN,null,none,-,--,#N/A, Excel's errors "
-        "and an empty cell",
-    ),
-    "--keep-default-na": (("yes", "no"), None, "no: only --na-values and empty cells are missing values"),
-    "--parse-dates": (names, "NAMES", "columns of dates: a,b; they are read as days since 1970"),
-    "--date-format": (str, "FORMAT", "of these, such as %%d.%%m.%%Y"),
-    "--encoding": (str, "NAME", "of the text, such as latin-1, cp1252 or utf-16; default: utf-8"),
-    "--comment": (str, "MARK", "what begins a comment, such as #"),
-    "--skiprows": (int, "N", "lines before the table"),
     "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
 }
 TRAINING: dict[str, tuple[Any, str | None, str]] = {
@@ -65,14 +63,6 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-TEXT = tuple(flag[2:].replace("-", "_") for flag in READING if flag != "--skip-broken")
-VALUES: dict[str, dict[str, Any]] = {  # what a flag's words mean in pandas
-    "header": {"yes": 0, "no": None},
-    "keep_default_na": {"yes": True, "no": False},
-    "sep": {"blanks": r"\s+", " ": r"\s+", r"\t": "\t", "tab": "\t"},
-}
-
-
 def is_table(path: str | Path) -> bool:
     from ranvier.data.datasets.files import TABLES
 
@@ -83,7 +73,7 @@ def is_table(path: str | Path) -> bool:
 
 def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
     """Raise a mistake for a flag of tables or folders that has no effect on the data."""
-    for flag in ("missing", "categorical", "without", *TEXT):
+    for flag in ("missing", "categorical", "without", "read"):
         if getattr(arguments, flag, None) is not None and not is_table(data):
             raise Mistake(f"--{flag.replace('_', '-')} is for a table such as a .csv file, not for {data}")
     if arguments.skip_broken and not Path(data).is_dir():
@@ -111,11 +101,7 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
 
 def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) -> dict[str, Any]:
     """The arguments of `rv.data.load` for the text of a table: flags, else those of the model's training."""
-    flags = {name: getattr(arguments, name) for name in TEXT}
-    given = {name: value for name, value in flags.items() if value is not None}
-    for name, words in VALUES.items():
-        if name in given:
-            given[name] = words.get(given[name], given[name])
+    given = dict(arguments.read or ())
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
     return given if Path(path).suffix == ".parquet" else trained | given
 
@@ -214,17 +200,19 @@ ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of t
 def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
     """Within the block, errors of tables are mistakes, with the flags that the command has as remedies."""
     from ranvier.data.datasets.table_errors import TableError
+    from ranvier.data.datasets.table_settings import DEFAULTS
 
     try:
         yield
     except TableError as error:
         texts, again = [], False
         for name, value, effect in error.remedies:
-            name = ARGUMENTS.get(name, name)
-            word = next((word for word, means in VALUES.get(name, {}).items() if means == value), value)
-            text = ",".join(value) if isinstance(value, list) else str(word)
-            if hasattr(arguments, name):
-                texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
+            flag = ARGUMENTS.get(name, name)
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            if name in DEFAULTS:
+                texts.append(f"--read {name}={shlex.quote(text)} {effect}")
+            elif hasattr(arguments, flag):
+                texts.append(f"--{flag} {shlex.quote(text)} {effect}")
             again |= name == "missing" and name not in arguments and "missing value" in error.problem
         if again:
             texts.append("or train the model again with --missing median")
@@ -266,7 +254,7 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
     for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
-        text = message.replace("na_values", "--na-values")
+        text = message.replace("na_values", "--read na_values")
         print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)

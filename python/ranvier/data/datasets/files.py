@@ -38,19 +38,6 @@ from ranvier.tensors.strangers import printable
 __all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
-CONVERTED = {  # functions of pandas for files that are not read here
-    "read_excel": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"),
-    "read_json": (".json", ".jsonl"),
-    "read_feather": (".feather", ".arrow"),
-    "read_hdf": (".h5", ".hdf", ".hdf5"),
-    "read_pickle": (".pkl", ".pickle"),
-    "read_stata": (".dta",),
-    "read_sas": (".sas7bdat", ".xpt"),
-    "read_spss": (".sav",),
-    "read_xml": (".xml",),
-    "read_html": (".html", ".htm"),
-    "read_orc": (".orc",),
-}
 ENDINGS = (*TABLES, ".npy", ".npz")
 PIXELS = [f"pixel{i}" for i in range(784)]
 DIGITS = (PIXELS, ["label", *PIXELS])  # the columns of Kaggle's tables of digits
@@ -99,9 +86,7 @@ def load(
     file = path_of("load", path)
     if file.is_dir() and any(next(file.glob(parts), None) for parts in ("*.parquet", "*/*.parquet")):
         one = "pandas.read_parquet(folder)"
-        raise ValueError(
-            f"[load] got '{file}', a folder of Parquet files; expected one file, or a frame: {one}"
-        )
+        raise ValueError(f"[load] got '{file}', a folder of Parquet files; expected one file, or {one}")
     if file.is_dir():
         others = {"task": task != "auto", "dtype": dtype is not np.float32} | dict.fromkeys(table, True)
         _refuse("a folder of images", label=label not in ("auto", None), **others)
@@ -129,11 +114,10 @@ def load(
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)
         return load_csv(file, label, task=task, dtype=dtype, **table)
-    reader = next((name for name, endings in CONVERTED.items() if ending in endings), None)
-    remedy = f"; pandas.{reader}(path) makes a frame, which load takes" if reader else ""
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
-        f"array (.npy), an archive (.npz) or a folder of images{remedy}"
+        "array (.npy), an archive (.npz), a folder of images, or a frame, which pandas.read_excel, read_json "
+        "... make"
     )
 
 

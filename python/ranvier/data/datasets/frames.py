@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 from numbers import Number
 from typing import Any
@@ -60,6 +61,30 @@ class Table:
     @property
     def separated(self) -> str:
         return "of a frame"
+
+    def at(self, label: str | int) -> int:
+        """The number of the column of this name or number."""
+        names = self.names or list(map(str, range(self.width)))
+        if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
+            raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
+        if not isinstance(label, str):
+            if not -self.width <= label < self.width:
+                raise ValueError(f"[load_csv] got label {label} for {self.width} columns in {self.title}")
+            return int(label) % self.width
+        if names.count(label) > 1:
+            text = f"{self.title} has more than one column '{label}'; expected one, or its number"
+            raise ValueError(f"[load_csv] {text}")
+        if label not in names:
+            columns = ", ".join(self.names) if self.names else "none: the file has no header"
+            near = difflib.get_close_matches(label, names, 1)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
+            raise TableError(text, *self.other_separator())
+        return names.index(label)
+
+    def other_separator(self) -> list[tuple[str, str, str]]:
+        """The remedy of a table of one column."""
+        return []
 
     def column(self, at: int) -> str:
         return f"column {self.name(at)!r}" if self.names else f"column {at}"

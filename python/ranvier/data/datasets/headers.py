@@ -21,25 +21,22 @@ def separator_of(text: str, settings: dict[str, Any]) -> None:
 
     Lines that a wrong separator divides into unequal numbers of cells are refused later.
     """
-    start = re.match(r"\s*", text)
-    text = text[start.end() if start else 0 :]
     if found := EXCEL_LINE.match(text):
-        settings["sep"] = settings["sep"] or found[1]
-        settings["skiprows"] = settings["skiprows"] or 1
+        settings |= {"sep": settings["sep"] or found[1], "skiprows": settings["skiprows"] or 1}
     if settings["sep"] is not None:
         return
-    lines = text[: 1 << 20].splitlines()[settings["skiprows"] :][:20] or [""]
-    plain = [re.sub('"[^"]*"', "", line) for line in lines]
-    widths = [len(line.split()) for line in plain]
-    of_first, of_all = (
-        _mark(part, settings["decimal"], '"' in lines[-1]) for part in (plain[0], "\n".join(plain))
-    )
-    blanks = min(widths) == max(widths) > 1 or (
-        of_all is None and 2 * sum(width > 1 for width in widths) > len(widths)
-    )
-    settings["sep"] = of_first or (
-        r"\s+" if blanks else of_all or (";" if settings["decimal"] == "," else ",")
-    )
+    comment = settings["comment"] or "\n"
+    lines = text[: 1 << 20].splitlines()[settings["skiprows"] :][:20]
+    plain = [re.sub('"[^"]*"', "", line.partition(comment)[0]) for line in lines]
+    plain = [line for line in plain if line.strip()] or [""]
+    quoted, widths = '"' in text[: 1 << 20], [len(line.split()) for line in plain]
+    first = _mark(plain[0], settings["decimal"], quoted)
+    any_mark = _mark("\n".join(plain), settings["decimal"], quoted)
+    if first is None and (
+        min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths))
+    ):
+        first = r"\s+"
+    settings["sep"] = first or any_mark or (";" if settings["decimal"] == "," else ",")
 
 
 def _mark(text: str, decimal: str, quoted: bool) -> str | None:

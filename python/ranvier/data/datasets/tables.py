@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +15,7 @@ from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.samples import TASKS, Samples, targets
 from ranvier.data.datasets.table_errors import TableError, joined
 from ranvier.data.datasets.table_settings import DATE, WORD
-from ranvier.data.datasets.text_table import TextTable, table_of
+from ranvier.data.datasets.text_table import table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
@@ -94,7 +93,7 @@ def load_csv(
         named = [name for name in named if categories[name] is not None]
     else:
         for name in named:
-            _column_of(table, name)
+            table.at(name)
     texts = {column for column in features if table.name(column) in named}
     if at is not None and task != "regression":
         texts.add(at)
@@ -147,15 +146,19 @@ def _noted(errors: list[TableError]) -> Iterator[None]:
 
 def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tuple[int | None, list[int]]:
     """The numbers of the column of labels and of those of features."""
-    left_out = {_column_of(table, name) for name in without}
-    at = None if label is None else _column_of(table, label, left_out)
+    left_out = {table.at(name) for name in without}
+    if label == "auto":
+        names = table.names or [""] * table.width
+        free = [i for i in range(table.width) if i not in left_out] or [table.width - 1]
+        label = next((i for i in free if names[i].lower() in LABELS), free[-1])
+    at = None if label is None else table.at(label)
     if at in left_out:
         text = "as label and in without (--label, --without); expected it in one of them"
         raise ValueError(f"[load_csv] got {table.column(at)} {text}")
     features = [column for column in range(table.width) if column not in (at, *left_out)]
     if not features:
         text = f"{table.title} has no columns beside the label; expected at least one (the cells are"
-        raise TableError(f"{text} {table.separated})", *_other_separator(table))
+        raise TableError(f"{text} {table.separated})", *table.other_separator())
     return at, features
 
 
@@ -170,40 +173,6 @@ def _rows(table: Table, features: list[Column], label: Column | None, missing: s
     if empty.all():
         raise ValueError(f"[load_csv] {table.title} has a missing value in each line; expected a full one")
     return np.flatnonzero(~empty) if missing == "drop" or empty.any() else None
-
-
-def _column_of(table: Table, label: str | int, without: Collection[int] = ()) -> int:
-    """The number of a column."""
-    names = table.names or list(map(str, range(table.width)))
-    if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
-        raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
-    if not isinstance(label, str):
-        if not -table.width <= label < table.width:
-            raise ValueError(f"[load_csv] got label {label} for {table.width} columns in {table.title}")
-        return int(label) % table.width
-    if label == "auto":
-        free = [i for i in range(table.width) if i not in without] or [table.width - 1]
-        return next((i for i in free if names[i].lower() in LABELS), free[-1])
-    if names.count(label) > 1:
-        text = f"{table.title} has more than one column '{label}'; expected one, or its number"
-        raise ValueError(f"[load_csv] {text}")
-    if label not in names:
-        columns = ", ".join(table.names) if table.names else "none: the file has no header"
-        one = f" (the cells are {table.separated})" * (table.width == 1)
-        near = difflib.get_close_matches(label, table.names or [], 1)
-        meant = f"; did you mean '{near[0]}'?" if near else ""
-        text = f"{table.title} has no column '{label}'; its columns are {columns}{one}{meant}"
-        raise TableError(text, *_other_separator(table))
-    return names.index(label)
-
-
-def _other_separator(table: Table) -> list[tuple[str, str, str]]:
-    """The remedy of a table of one column: what else may separate its cells."""
-    if table.width > 1 or not isinstance(table, TextTable):
-        return []
-    line = next(table.lines())[1][0]
-    marks = re.findall(r"[^\w\s.,'\"+-]", line) or [";" if table.settings["sep"] == "," else ","]
-    return [("sep", marks[0], "names another separator")]
 
 
 def _labels(column: Column, task: str, missing: str) -> Array:
@@ -243,19 +212,15 @@ def _labels(column: Column, task: str, missing: str) -> Array:
 
 def _require_plain_marks(column: Column) -> None:
     """Raise TableError where a mark such as None or NA may be a class, unless a setting says what it is."""
-    settings = column.table.settings
-    given = {str(mark).strip().lower() for mark in settings["na_values"]}
-    if not settings["keep_default_na"] or not column.missing.any():
+    table, given = column.table, {mark.lower() for mark in column.table.settings["na_values"]}
+    if not (table.settings["keep_default_na"] and column.missing.any()):
         return
-    cells = enumerate(column.table.cells(column.at))
-    words = {
-        row: cell for row, cell in cells if cell.replace("/", "").isalpha() and cell.lower() not in given
-    }
-    if unclear := [row for row in words if column.missing[row]]:
-        where, cell = column.table.cell(unclear[0], column.at)
-        raise TableError(
-            f"{where} holds {cell!r} (as {len(unclear)} of {len(column.missing)} lines do), a class or a "
-            "missing label",
-            ("keep_default_na", False, "makes it a class"),
-            ("na_values", [cell], "makes it a missing label"),
+    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in table.cells(column.at)]
+    unclear = np.flatnonzero(column.missing[: len(marks)] & np.array(marks, bool))
+    if len(unclear):
+        where, cell = table.cell(int(unclear[0]), column.at)
+        text = (
+            f"{where} holds {cell!r} (as {len(unclear)} of {len(marks)} lines do), a class or a missing label"
         )
+        of_class = ("keep_default_na", False, "makes it a class")
+        raise TableError(text, of_class, ("na_values", [cell], "makes it a missing label"))

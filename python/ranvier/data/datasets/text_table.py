@@ -26,7 +26,7 @@ SPOKEN = {"\t": "tabs", r"\s+": "blanks"}
 EXCEL = "is a workbook of Excel, or another archive; save the sheet as CSV, or pass pandas.read_excel(path)"
 OTHERS = {  # how files of other kinds begin
     rb"PK\x03\x04|\xd0\xcf\x11\xe0": EXCEL,
-    rb"PAR1[\x00-\x1f\x80-\xff]": "is a Parquet file; its name has to end in .parquet",
+    rb"PAR1[\x00-\x08\x0e-\x1f\x80-\xff]": "is a Parquet file; its name has to end in .parquet",
     rb'\s*(\{\s*"|\[\s*[\[{])': "is JSON; expected a table: pass pandas.read_json(path)",
 }
 
@@ -37,18 +37,13 @@ class TextTable(Table):
     def __init__(self, path: Path, settings: dict[str, Any], known: Collection[str]) -> None:
         self.title, self.path, self.settings = f"'{path}'", path, checked(settings)
         marks = MARKS if self.settings["keep_default_na"] else frozenset(("",))
-        self.marks = marks | {str(mark).strip().lower() for mark in self.settings["na_values"]}
+        self.marks = marks.union(mark.strip().lower() for mark in self.settings["na_values"])
         self.text = _text(path, self.settings["encoding"])
-        if not self.text.strip():
-            raise ValueError(f"[load_csv] {self.title} is empty; expected lines of numbers")
         separator_of(self.text, self.settings)
-        if self.settings["sep"] == self.settings["decimal"] and '"' not in self.text:
-            text = f"got sep and decimal {self.settings['sep']!r}; expected different characters"
-            raise ValueError(f"[load_csv] {text}")
         count = max(20, min(FIRST_LINES, (1 << 20) // (self.text.find("\n") + 2)))  # fewer of wide tables
         head = [cells for _, cells in itertools.islice(self.lines(), count)]
         if not head:
-            raise TableError(f"{self.title} has no cells; expected lines of numbers")
+            raise ValueError(f"[load_csv] {self.title} is empty; expected lines of numbers")
         if self.settings["header"] == "infer":
             self.settings["header"] = header_of(head, self, known)
         header = self.settings["header"]
@@ -116,12 +111,11 @@ class TextTable(Table):
         pandas = require_pandas(self.title)
         how = {name: value for name, value in self.settings.items() if name != "encoding"}
         how |= {"index_col": False, "names": range(self.width), "skipinitialspace": True, "low_memory": False}
-        words = {mark for word in self.marks for mark in (word, word.upper(), word.title())}
-        how |= {"na_values": [*words, "NaN"] if "nan" in words else [*words], "keep_default_na": False}
+        how["na_values"] = [word for mark in self.marks for word in (mark, mark.upper(), mark.title())]
         how["parse_dates"] = [self.at(name) for name in self.settings["parse_dates"]]
         how["converters"] = {self.at(k): v for k, v in (self.settings["converters"] or {}).items()}
         how["dtype"] = dict.fromkeys({*texts}.difference(how["parse_dates"], how["converters"]), str)
-        how |= {"float_precision": "round_trip"}
+        how |= {"keep_default_na": False, "float_precision": "round_trip"}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # float_precision: deprecated in pandas 3, necessary in 2
@@ -132,13 +126,12 @@ class TextTable(Table):
             self.require_width()
             raise TableError(f"{self.title} cannot be read: {error}") from None
 
-    def at(self, name: str | int) -> int:
-        """The number of the column of this name."""
-        names = self.names or list(map(str, range(self.width)))
-        if str(name) not in names:
-            columns = ", ".join(names)
-            raise TableError(f"{self.title} has no column {name!r}; its columns are {columns}")
-        return names.index(str(name))
+    def other_separator(self) -> list[tuple[str, str, str]]:
+        if self.width > 1:
+            return []
+        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0])
+        other = marks[0] if marks else ";" if self.settings["sep"] == "," else ","
+        return [("sep", other, "names another separator")]
 
     def require_width(self) -> None:
         """Raise TableError for a line of another length than most; a separator may end the lines."""
@@ -182,9 +175,7 @@ def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table
         text = f"files of Parquet need pyarrow, too: {HELP} pyarrow ({str(error).splitlines()[0]})"
         raise ImportError(f"[load_csv] '{path}': {text}") from None
     except ValueError as error:
-        twice = str(error).startswith("Multiple matches")
-        text = f"'{path}' " + ("has columns of the same name" if twice else "is damaged or cut off")
-        raise TableError(f"{text}: {str(error).splitlines()[0]}") from None
+        raise TableError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from None
     named = any(name is not None for name in frame.index.names)
     return Table(f"'{path}'", frame.reset_index() if named else frame, settings)
 
