@@ -295,7 +295,9 @@ def test_without_pillow(tmp_path, monkeypatch):
 
 def test_other_endings(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
-    with pytest.raises(ValueError, match=r"\[load\] got '.*a.xlsx'; expected a table"):
+    with pytest.raises(
+        ValueError, match=r"\[load\] got '.*a.xlsx'; expected a table.*or a frame, which pandas.read_excel"
+    ):
         load(tmp_path / "a.xlsx")
     refused(FileNotFoundError, "[load] no file or folder", load, tmp_path / "nowhere.csv")
 
@@ -372,9 +374,9 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
         raise ImportError("no engine")
 
     monkeypatch.setattr(pandas, "read_parquet", refuse)
-    refused(ImportError, "pip install 'ranvier[data]' pyarrow (no engine)", load, tmp_path / "t.parquet")
+    refused(ImportError, "pip install 'ranvier[tables]' pyarrow (no engine)", load, tmp_path / "t.parquet")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.parquet")
+    refused(ImportError, "pip install 'ranvier[tables]'", load, tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(PETS)
-    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.csv")
+    refused(ImportError, "pip install 'ranvier[tables]'", load, tmp_path / "t.csv")
     assert load(tmp_path / "t.npy", None).x.shape == (2, 3, 4)  # arrays need no pandas

@@ -74,14 +74,18 @@ def add_command(
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, str | None, str]]) -> None:
-    """Add flags: name -> (type, metavar, help); (choices, default, help) for a choice; (bool, None, help)."""
+    """Add flags: name -> (type, metavar, help); (choices, default, help) for a choice; (bool, None, help).
+
+    A flag whose value is NAME=VALUE may be given several times.
+    """
     for name, (kind, hint, text) in flags.items():
         if kind is bool:
             parser.add_argument(name, action="store_true", help=text)
         elif isinstance(kind, tuple):
             parser.add_argument(name, choices=kind, default=hint, help=text)
         else:
-            parser.add_argument(name, type=kind, metavar=hint, help=text)
+            action = "append" if hint == "NAME=VALUE" else "store"
+            parser.add_argument(name, action=action, type=kind, metavar=hint, help=text)
 
 
 def number_of(

@@ -19,22 +19,30 @@ from ranvier.cli.networks import KINDS, require_names
 
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The name and value of `--read NAME=VALUE`."""
+    from ranvier.data.datasets.table_settings import DEFAULTS
+
+    name, _, value = text.partition("=")
+    if name not in DEFAULTS or name == "converters":
+        choices = [name for name in DEFAULTS if name != "converters"]
+        hint = similar(name, choices)
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting=value of {', '.join(choices)}{hint}")
+    if name in ("na_values", "parse_dates"):
+        return name, value.split(",")
+    return name, WORDS.get(value, int(value) if value.isdigit() else value)
+
+
+WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
 READING: dict[str, tuple[Any, str | None, str]] = {
-    "--delimiter": (
-        str,
-        "MARK",
-        "what separates the cells of a table: one character, tab, or blanks for runs of them; default: "
-        "comma, semicolon, tab, | or blanks, by what divides the lines into equal numbers of cells",
+    "--read": (
+        setting,
+        "NAME=VALUE",
+        "how the text of a table is read, a setting of pandas.read_csv: sep=';', header=None, decimal=, "
+        "na_values=lost,gone parse_dates=day encoding=cp1252 ...; may be given several times",
     ),
-    "--header": (("auto", "yes", "no"), None, "whether the first line of a table has names; default: auto"),
-    "--missing-marks": (
-        names,
-        "NAMES",
-        "texts that mean a missing value in a table: a,b; default: ?,NA,N/A,NaN,null,none,-,--,#N/A, "
-        "Excel's errors and an empty cell",
-    ),
-    "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
-    "--encoding": (str, "NAME", "of a table's text, such as latin-1 or cp1252; default: utf-8"),
     "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
 }
 TRAINING: dict[str, tuple[Any, str | None, str]] = {
@@ -55,10 +63,6 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-# The entries of READING about text files.
-TEXT = ("delimiter", "header", "missing_marks", "decimal", "encoding")
-
-
 def is_table(path: str | Path) -> bool:
     from ranvier.data.datasets.files import TABLES
 
@@ -69,7 +73,7 @@ def is_table(path: str | Path) -> bool:
 
 def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
     """Raise a mistake for a flag of tables or folders that has no effect on the data."""
-    for flag in ("missing", "categorical", "without", *TEXT):
+    for flag in ("missing", "categorical", "without", "read"):
         if getattr(arguments, flag, None) is not None and not is_table(data):
             raise Mistake(f"--{flag.replace('_', '-')} is for a table such as a .csv file, not for {data}")
     if arguments.skip_broken and not Path(data).is_dir():
@@ -95,12 +99,11 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
             raise Mistake(f"{flag} is for a folder of images, not for {name}")
 
 
-def reading(arguments: argparse.Namespace, about: Any = None) -> dict[str, Any]:
+def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) -> dict[str, Any]:
     """The arguments of `rv.data.load` for the text of a table: flags, else those of the model's training."""
-    options = {name: getattr(arguments, name) for name in TEXT}
-    options["header"] = {"yes": True, "no": False}.get(arguments.header, arguments.header)
+    given = dict(arguments.read or ())
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
-    return trained | {name: value for name, value in options.items() if value is not None}
+    return given if Path(path).suffix == ".parquet" else trained | given
 
 
 def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
         return {}
     from ranvier.data.datasets.files import is_digit_table
 
-    options = reading(arguments)
+    options = reading(arguments, arguments.data)
     flags = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}
     if not options and not any(flags.values()) and is_digit_table(Path(arguments.data)):
         return {}  # images
@@ -139,9 +142,12 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
                 ".csv or .parquet file"
             )
         return {}
-    options = reading(arguments, about)
     columns = _columns(arguments, path, about)
-    options["header"] = bool(columns)
+    options = reading(arguments, path, about)
+    if Path(path).suffix != ".parquet":
+        options["header"] = 0 if columns else None
+    if "parse_dates" in options:
+        options["parse_dates"] = [name for name in options["parse_dates"] if name in columns]
     options["without"] = _left_out(columns, about.feature_names, encoder, label)
     if encoder is None:
         return options
@@ -177,14 +183,14 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
 
 
 def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
-    from ranvier.data.datasets.text_table import read_table
+    from ranvier.data.datasets.text_table import table_of
 
     if not is_table(path):
         return []
     trained = (about.training_data or {}).get("label")
     known = [name for name in (*(about.feature_names or ()), arguments.label, trained) if name]
     with table_mistakes(arguments):
-        return read_table(Path(path), **reading(arguments, about), known=known).names or []
+        return table_of(path, known, **reading(arguments, path, about)).names or []
 
 
 ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of their flags
@@ -193,17 +199,20 @@ ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of t
 @contextmanager
 def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
     """Within the block, errors of tables are mistakes, with the flags that the command has as remedies."""
-    from ranvier.data.datasets.text_table import TableError
+    from ranvier.data.datasets.table_errors import TableError
+    from ranvier.data.datasets.table_settings import DEFAULTS
 
     try:
         yield
     except TableError as error:
         texts, again = [], False
         for name, value, effect in error.remedies:
-            name = ARGUMENTS.get(name, name)
-            text = ",".join(value) if isinstance(value, list) else "yes" if value is True else value
-            if hasattr(arguments, name):
-                texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
+            flag = ARGUMENTS.get(name, name)
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            if name in DEFAULTS:
+                texts.append(f"--read {name}={shlex.quote(text)} {effect}")
+            elif hasattr(arguments, flag):
+                texts.append(f"--{flag} {shlex.quote(text)} {effect}")
             again |= name == "missing" and name not in arguments and "missing value" in error.problem
         if again:
             texts.append("or train the model again with --missing median")
@@ -245,7 +254,7 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
     for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
-        text = message.replace("missing_marks", "--missing-marks")
+        text = message.replace("na_values", "--read na_values")
         print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)

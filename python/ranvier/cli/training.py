@@ -177,7 +177,7 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
         return None
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
     about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes, "label": problem.target}
-    options = reading(arguments)
+    options = reading(arguments, arguments.data)
     return about | ({"reading": options} if options else {})
 
 

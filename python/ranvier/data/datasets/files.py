@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.data.datasets.frames import is_frame
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,
@@ -37,26 +38,13 @@ from ranvier.tensors.strangers import printable
 __all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
-CONVERTED = {  # functions of pandas for files that are not read here
-    "read_excel": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"),
-    "read_json": (".json", ".jsonl"),
-    "read_feather": (".feather", ".arrow"),
-    "read_hdf": (".h5", ".hdf", ".hdf5"),
-    "read_pickle": (".pkl", ".pickle"),
-    "read_stata": (".dta",),
-    "read_sas": (".sas7bdat", ".xpt"),
-    "read_spss": (".sav",),
-    "read_xml": (".xml",),
-    "read_html": (".html", ".htm"),
-    "read_orc": (".orc",),
-}
 ENDINGS = (*TABLES, ".npy", ".npz")
 PIXELS = [f"pixel{i}" for i in range(784)]
 DIGITS = (PIXELS, ["label", *PIXELS])  # the columns of Kaggle's tables of digits
 
 
 def load(
-    path: PathLike,
+    path: Any,
     label: str | int | None = "auto",
     *,
     task: str = "auto",
@@ -70,14 +58,15 @@ def load(
     (.npz) or a folder of images.
 
     Args:
-        path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images.
+        path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images. Or a data
+            frame of pandas, polars or Arrow.
         label: for a table, the column of labels, by name or number, or None; for an archive, the name of the
             array of targets.
         task: "classification", "regression" or "auto", see `load_csv`.
         size, grayscale, skip_broken: for images, see `load_images`.
         dtype: for other data, of the samples and of targets that are values: float32, or float64 for large
             numbers that differ little, such as seconds since 1970.
-        table: for a table, the other arguments of `load_csv`: missing, categories, without, decimal ...
+        table: for a table, the other arguments of `load_csv`: missing, categories, without, sep ...
 
     Returns: Samples: x, y (None without label), class_names (None for values) and feature_names.
 
@@ -92,10 +81,12 @@ def load(
     >>> flowers.x.shape, flowers.class_names
     ((2, 2), ('setosa', 'virginica'))
     """
+    if is_frame(path):
+        return load_csv(path, label, task=task, dtype=dtype, **table)
     file = path_of("load", path)
     if file.is_dir() and any(next(file.glob(parts), None) for parts in ("*.parquet", "*/*.parquet")):
-        one = "pandas.read_parquet(folder).to_parquet('table.parquet')"
-        raise ValueError(f"[load] got '{file}', a folder of Parquet files; expected one file: {one}")
+        one = "pandas.read_parquet(folder)"
+        raise ValueError(f"[load] got '{file}', a folder of Parquet files; expected one file, or {one}")
     if file.is_dir():
         others = {"task": task != "auto", "dtype": dtype is not np.float32} | dict.fromkeys(table, True)
         _refuse("a folder of images", label=label not in ("auto", None), **others)
@@ -123,11 +114,10 @@ def load(
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)
         return load_csv(file, label, task=task, dtype=dtype, **table)
-    reader = next((name for name, endings in CONVERTED.items() if ending in endings), None)
-    remedy = f"; pandas.{reader}(path).to_csv('table.csv', index=False) converts it" if reader else ""
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
-        f"array (.npy), an archive (.npz) or a folder of images{remedy}"
+        "array (.npy), an archive (.npz), a folder of images, or a frame, which pandas.read_excel, read_json "
+        "... make"
     )
 
 

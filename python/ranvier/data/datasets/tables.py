@@ -1,18 +1,21 @@
-"""Tables in text files: one sample in each line."""
+"""Tables, which pandas reads, as samples: their columns, labels and categories."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
-from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
-from ranvier.data.datasets.text_table import DATE, GAP, MARKS, WORD, TableError, TextTable, read_table
+from ranvier.data.datasets.frames import Table
+from ranvier.data.datasets.samples import TASKS, Samples, targets
+from ranvier.data.datasets.table_errors import TableError, joined
+from ranvier.data.datasets.table_settings import DATE, WORD
+from ranvier.data.datasets.text_table import table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
@@ -21,36 +24,28 @@ __all__ = ["load_csv"]
 LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
 ZEROS = re.compile(r"0\d+")  # codes such as "007"
 FLOAT32 = float(np.finfo(np.float32).max)
+REPORTED = 5  # columns in one error
 
 
 def load_csv(
-    path: PathLike,
+    path: Any,
     label: str | int | None = "auto",
     *,
-    header: bool | str = "auto",
-    delimiter: str | None = None,
-    missing_marks: Collection[str] | None = None,
     task: str = "auto",
     missing: str = "error",
     categories: bool | Sequence[str] | Mapping[str, Sequence[str] | None] = False,
     unknown: Sequence[str] = (),
     without: Sequence[str] = (),
-    decimal: str = ".",
-    encoding: str | None = None,
     dtype: Any = np.float32,
+    **read_csv: Any,
 ) -> Samples:
-    """A table of numbers with one column of labels, which pandas parses; a separator may end its lines.
+    """A table of numbers with one column of labels, which pandas reads.
 
     Args:
-        path: a text file, gzipped if its name ends in .gz; or a .parquet file.
+        path: a text file, gzipped if its name ends in .gz; a .parquet file; a data frame of pandas, polars or
+            Arrow.
         label: the column of labels, by name or by number (negative ones count from the end); None if there is
             none; "auto" takes, of those not left out, one named label, target, class or y, else the last.
-        header: whether the first line has the names of the columns; "auto": it has if words stand above
-            numbers, if its words do not occur again, if its numbers count, or if an argument names a column.
-        delimiter: one character, or " " for runs of blanks; by default comma, semicolon, tab, "|" or blanks:
-            what divides most lines into equal numbers of cells.
-        missing_marks: texts that mean a missing value, in any case; by default ?, NA, N/A, NaN, null, none,
-            -, --, #N/A, #NA, <NA>, Excel's errors such as #DIV/0!. An empty cell always means one.
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
             numbers are classes, other numbers are values. Codes with leading zeros, such as 007, are text.
         missing: for missing values: "error"; "drop" leaves these lines out; "keep" reads NaN, and leaves
@@ -60,19 +55,26 @@ def load_csv(
             in another table. `TableEncoder` makes one-hot columns or class indices of them.
         unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
-        decimal: the decimal separator, "." or ",".
-        encoding: by default UTF-8 (UTF-16 with a byte order mark); latin-1 and others by name.
         dtype: of x and of values: float32, or float64 for large numbers that differ little.
+        read_csv: of a text file, settings of `pandas.read_csv`: sep, header, decimal, thousands, na_values,
+            keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format, dayfirst and
+            converters. For others call it, and pass the frame.
+
+    sep is one character, or \\s+ for runs of blanks; by default the first of tab, semicolon, "|" and comma in
+    the first line, else blanks. header is 0 or None; by default words are names and numbers are none; a line
+    with both is an error. na_values are texts besides ?, NA, N/A, NaN, null, none, -, --, #N/A, #NA, <NA> and
+    Excel's errors such as #DIV/0! (in any case), or without these if keep_default_na is False. Columns of
+    parse_dates, and columns of dates in a frame, are days since 1970.
 
     Returns: Samples: x (n, columns), y, the names of classes and columns, the categories of columns.
 
     Raises:
         FileNotFoundError: no such file.
         ImportError: pandas is not installed.
-        ValueError: a missing value, text, a date or a decimal comma in a column of numbers, an unknown
-            category, lines of unequal length, over 65,536 columns, another encoding, or no such column; a
-            label such as None or NA among words, unless missing_marks says whether it is a class. The message
-            names line and column.
+        ValueError: missing values, text, dates or decimal commas in columns of numbers, unknown categories,
+            lines of unequal length, over 65,536 columns, another encoding, or no such column; a label such as
+            None or NA among words, unless a setting says whether it is a class. The message names lines,
+            columns and the settings that help.
 
     >>> import pathlib
     >>> from ranvier.data.datasets import load_csv
@@ -82,50 +84,41 @@ def load_csv(
     ([[4.5, 25.0], [30.0, 60.0], [5.0, 24.0]], [0, 1, 0], ('cat', 'dog'), ('weight', 'height'))
     """
     one_of("load_csv", "task", task, TASKS)
-    if missing not in ("error", "drop", "keep"):
-        raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
+    one_of("load_csv", "missing", missing, ("error", "drop", "keep"))
     named = [] if isinstance(categories, bool) else [*categories]
     known = [name for name in (*without, *named, label) if isinstance(name, str) and name != "auto"]
-    table = read_table(
-        require_file("load_csv", path), header, delimiter, decimal, encoding, missing_marks, known
-    )
-    left_out = {_column_of(table, name) for name in without}
-    at = None if label is None else _column_of(table, label, left_out)
-    if at in left_out:
-        text = "as label and in without (--label, --without); expected it in one of them"
-        raise ValueError(f"[load_csv] got {table.column(at)} {text}")
+    table = table_of(path, known, **read_csv)
+    at, features = _places(table, label, without)
     if isinstance(categories, Mapping):
         named = [name for name in named if categories[name] is not None]
     else:
         for name in named:
-            _column_of(table, name)
-    features = [column for column in range(table.width) if column not in (at, *left_out)]
-    if not features:
-        text = f"'{path}' has no columns beside the label; expected at least one (the cells are"
-        raise TableError(f"{text} {table.separated})", *_other_separator(table))
+            table.at(name)
     texts = {column for column in features if table.name(column) in named}
-    wanted = features if at is None else [*features, at]
-    columns = columns_of(table, wanted, texts if at is None or task == "regression" else {*texts, at})
-    labels = None if at is None else _labels(columns[at], task, missing)
-    empty = columns[features[0]].missing & False if at is None else columns[at].missing
-    if missing == "drop":
-        empty = np.any([empty, *(columns[column].missing for column in features)], axis=0)
-    elif empty.any():
-        count = f"{empty.sum()} of {len(empty)} lines without a label"
-        warnings.warn(f"[load_csv] '{path}' has {count}, which are left out", stacklevel=2)
-    if len(empty) > 1 and missing != "keep" and not isinstance(categories, Mapping):
-        for column in map(columns.__getitem__, features):
-            column.require_value()
-    if empty.all():
-        raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
-    x, kinds = np.empty((len(empty), len(features)), np.float64), []
-    for i, column in enumerate(map(columns.__getitem__, features)):
-        kinds.append(column.categories(categories))
-        if (names := kinds[-1]) is None:
-            x[:, i] = column.numbers(FLOAT32, missing != "error")
-        else:
-            x[:, i] = column.numbered(names, missing != "error", column.title in unknown)
-    rows = np.flatnonzero(~empty) if missing == "drop" or empty.any() else None
+    if at is not None and task != "regression":
+        texts.add(at)
+    columns = columns_of(table, features if at is None else [*features, at], texts)
+    errors: list[TableError] = []
+    labels = None
+    with _noted(errors):
+        labels = None if at is None else _labels(columns[at], task, missing)
+    of_features = [columns[column] for column in features]
+    full = len(columns[features[0]].missing) > 1 and missing != "keep" and not isinstance(categories, Mapping)
+    x, kinds = np.empty((len(of_features[0].missing), len(features)), np.float64), []
+    for i, column in enumerate(of_features):
+        with _noted(errors):
+            if full:
+                column.require_value()
+            kinds.append(names := column.categories(categories))
+            if names is None:
+                x[:, i] = column.numbers(FLOAT32, missing != "error")
+            else:
+                x[:, i] = column.numbered(names, missing != "error", column.title in unknown)
+        if len(errors) == REPORTED:
+            break
+    if errors:
+        raise errors[0] if len(errors) == 1 else joined(errors, table.title)
+    rows = _rows(table, of_features, None if at is None else columns[at], missing)
     about: dict[str, Any] = {
         "categories": None if kinds.count(None) == len(kinds) else tuple(kinds),
         "rows": rows,
@@ -138,39 +131,48 @@ def load_csv(
     try:
         y, class_names = targets(labels if rows is None else labels[rows], task, dtype)
     except ValueError as error:
-        raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
+        raise ValueError(f"[load_csv] {table.title} {table.column(at)}: {error}") from None
     return Samples(x, y, class_names, target=table.names[at] if table.names else None, **about)
 
 
-def _column_of(table: TextTable, label: str | int, without: Collection[int] = ()) -> int:
-    """The number of a column."""
-    names = table.names or list(map(str, range(table.width)))
-    if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
-        raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
-    if not isinstance(label, str):
-        if not -table.width <= label < table.width:
-            raise ValueError(f"[load_csv] got label {label} for {table.width} columns in '{table.path}'")
-        return int(label) % table.width
+@contextmanager
+def _noted(errors: list[TableError]) -> Iterator[None]:
+    """Within the block, an error of the table is put on the list."""
+    try:
+        yield
+    except TableError as error:
+        errors.append(error)
+
+
+def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tuple[int | None, list[int]]:
+    """The numbers of the column of labels and of those of features."""
+    left_out = {table.at(name) for name in without}
     if label == "auto":
-        free = [i for i in range(table.width) if i not in without] or [table.width - 1]
-        return next((i for i in free if names[i].lower() in LABELS), free[-1])
-    if names.count(label) > 1:
-        text = f"'{table.path}' has more than one column '{label}'; expected one, or its number"
-        raise ValueError(f"[load_csv] {text}")
-    if label not in names:
-        columns = ", ".join(table.names) if table.names else "none: the file has no header"
-        one = f" (the cells are {table.separated})" * (table.width == 1)
-        near = difflib.get_close_matches(label, table.names or [], 1)
-        meant = f"; did you mean '{near[0]}'?" if near else ""
-        text = f"'{table.path}' has no column '{label}'; its columns are {columns}{one}{meant}"
-        raise TableError(text, *_other_separator(table))
-    return names.index(label)
+        names = table.names or [""] * table.width
+        free = [i for i in range(table.width) if i not in left_out] or [table.width - 1]
+        label = next((i for i in free if names[i].lower() in LABELS), free[-1])
+    at = None if label is None else table.at(label)
+    if at in left_out:
+        text = "as label and in without (--label, --without); expected it in one of them"
+        raise ValueError(f"[load_csv] got {table.column(at)} {text}")
+    features = [column for column in range(table.width) if column not in (at, *left_out)]
+    if not features:
+        text = f"{table.title} has no columns beside the label; expected at least one (the cells are"
+        raise TableError(f"{text} {table.separated})", *table.other_separator())
+    return at, features
 
 
-def _other_separator(table: TextTable) -> list[tuple[str, str, str]]:
-    line = "".join(table.names or table.head[0])
-    marks = re.findall(r"[^\w\s.,'\"+-]", line) or [";" if table.delimiter == "," else ","]
-    return [("delimiter", marks[0], "names another separator")] if table.width == 1 else []
+def _rows(table: Table, features: list[Column], label: Column | None, missing: str) -> Array | None:
+    """The numbers of the rows that are kept; None for all."""
+    empty = features[0].missing & False if label is None else label.missing
+    if missing == "drop":
+        empty = np.any([empty, *(column.missing for column in features)], axis=0)
+    elif empty.any():
+        count = f"{empty.sum()} of {len(empty)} lines without a label"
+        warnings.warn(f"[load_csv] {table.title} has {count}, which are left out", stacklevel=3)
+    if empty.all():
+        raise ValueError(f"[load_csv] {table.title} has a missing value in each line; expected a full one")
+    return np.flatnonzero(~empty) if missing == "drop" or empty.any() else None
 
 
 def _labels(column: Column, task: str, missing: str) -> Array:
@@ -179,7 +181,7 @@ def _labels(column: Column, task: str, missing: str) -> Array:
     Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words. Missing
     labels are allowed unless `missing` is "error".
     """
-    table, at, (_, _, commas, dates, words) = column.table, column.at, column.counts
+    table, (_, commas, dates, words) = column.table, column.counts
     column.is_label = True
     several = len(column.texts) > min(20, len(column.missing) // 2)
     if task == "regression" or (task == "auto" and several):
@@ -190,27 +192,35 @@ def _labels(column: Column, task: str, missing: str) -> Array:
             column.refuse(column.of_kind(WORD)[0])
     if task == "regression" and column.is_words:
         word = column.of_kind(WORD)[1]
-        text = f"'{table.path}' {table.column(at)} has words, such as {word!r}; expected numbers to predict"
+        text = f"{table.title} {table.column(column.at)} has words, such as {word!r}"
+        text = f"{text}; expected numbers to predict"
         raise TableError(text, ("task", "classification", "takes words as classes"))
-    if words and table.marks is MARKS:  # a mark such as None or NA may be a class
-        pairs = enumerate(zip(column.texts, column.kinds, strict=True))
-        marks = [code for code, (text, kind) in pairs if kind == GAP and text.replace("/", "").isalpha()]
-        rows = np.flatnonzero(np.isin(column.codes, marks))
-        if len(rows):
-            where, cell = table.cell(int(rows[0]), at)
-            raise TableError(
-                f"{where} holds {cell!r} (as {len(rows)} of {len(column.missing)} lines do), a class or a "
-                "missing label",
-                ("missing_marks", ["?"], "makes it a class"),
-                ("missing_marks", [cell], "makes it a missing label"),
-            )
+    if words:
+        _require_plain_marks(column)
     if missing == "error" and column.missing.any():
         column.refuse(int(column.missing.argmax()))
-    digits = any(len(line) > at and ZEROS.fullmatch(line[at]) for line in table.head)
-    if task == "regression" or not (digits or dates or words or (commas and task != "auto")):
+    coded = any(map(ZEROS.fullmatch, column.texts))
+    if task == "regression" or not (coded or dates or words or (commas and task != "auto")):
         numbers = column.numbers(missing=True)
         whole = bool((numbers == np.rint(numbers))[~column.missing].all())
-        if task == "regression" or not whole or (np.abs(numbers[~column.missing]) < EXACT).all():
+        exact = column.codes is None or bool((np.abs(numbers[~column.missing]) < EXACT).all())
+        if task == "regression" or not whole or exact:
             return numbers
     column.warn_of_case(column.texts)
     return np.array(column.texts)[column.codes]
+
+
+def _require_plain_marks(column: Column) -> None:
+    """Raise TableError where a mark such as None or NA may be a class, unless a setting says what it is."""
+    table, given = column.table, {mark.lower() for mark in column.table.settings["na_values"]}
+    if not (table.settings["keep_default_na"] and column.missing.any()):
+        return
+    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in table.cells(column.at)]
+    unclear = np.flatnonzero(column.missing[: len(marks)] & np.array(marks, bool))
+    if len(unclear):
+        where, cell = table.cell(int(unclear[0]), column.at)
+        text = (
+            f"{where} holds {cell!r} (as {len(unclear)} of {len(marks)} lines do), a class or a missing label"
+        )
+        of_class = ("keep_default_na", False, "makes it a class")
+        raise TableError(text, of_class, ("na_values", [cell], "makes it a missing label"))

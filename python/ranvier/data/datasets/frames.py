@@ -1,0 +1,119 @@
+"""A table as a frame of pandas, which a program gives or a file of Parquet has."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from ranvier.data.datasets.table_errors import TableError
+from ranvier.data.datasets.table_settings import DEFAULTS, kind_of, number_of
+from ranvier.extension import optional
+
+HELP = "pip install 'ranvier[tables]'"
+
+
+def require_pandas(what: str) -> Any:
+    """pandas, which is imported at the first table."""
+    return optional("pandas", f"[load_csv] {what}: tables need pandas: {HELP}")
+
+
+def is_frame(source: Any) -> bool:
+    """True for a data frame of pandas, polars or Arrow."""
+    return hasattr(source, "columns") and (hasattr(source, "iloc") or hasattr(source, "to_pandas"))
+
+
+class Table:
+    """A frame of pandas, as a program gives it or a file of Parquet has it.
+
+    Attributes:
+        title: what it is called in errors.
+        names: of the columns; None for a text file without a header.
+        width: the number of columns.
+        marks: the texts that mean a missing value, in lower case.
+    """
+
+    def __init__(self, title: str, frame: Any, settings: dict[str, Any]) -> None:
+        if settings:
+            text = f"got {next(iter(settings))} for {title}; expected it for a text file only"
+            raise ValueError(f"[load_csv] {text}: it has no effect on a frame")
+        if frame.columns.nlevels > 1:
+            text = f"{title} has names of {frame.columns.nlevels} levels, such as {frame.columns[0]!r}"
+            one = "frame.columns = ['_'.join(map(str, c)) for c in frame]"
+            raise TableError(f"{text}; expected one for a column: {one}")
+        self.title, self._frame = title, frame
+        self.names: list[str] | None = [str(name) for name in frame.columns]
+        self.width = len(self.names)
+        self.settings: dict[str, Any] = dict(DEFAULTS)
+        self.marks: frozenset[str] = frozenset()
+
+    def number(self, cell: str) -> float | None:
+        """The number that a cell holds, if it holds one."""
+        return number_of(cell, self.settings)
+
+    def kind(self, cell: str) -> int:
+        """NUMBER, COMMA, DATE or WORD."""
+        return kind_of(cell, self.settings)
+
+    @property
+    def separated(self) -> str:
+        return "of a frame"
+
+    def at(self, label: str | int) -> int:
+        """The number of the column of this name or number."""
+        names = self.names or list(map(str, range(self.width)))
+        if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
+            raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
+        if not isinstance(label, str):
+            if not -self.width <= label < self.width:
+                raise ValueError(f"[load_csv] got label {label} for {self.width} columns in {self.title}")
+            return int(label) % self.width
+        if names.count(label) > 1:
+            text = f"{self.title} has more than one column '{label}'; expected one, or its number"
+            raise ValueError(f"[load_csv] {text}")
+        if label not in names:
+            columns = ", ".join(self.names) if self.names else "none: the file has no header"
+            near = difflib.get_close_matches(label, names, 1)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
+            raise TableError(text, *self.other_separator())
+        return names.index(label)
+
+    def other_separator(self) -> list[tuple[str, str, str]]:
+        """The remedy of a table of one column."""
+        return []
+
+    def column(self, at: int) -> str:
+        return f"column {self.name(at)!r}" if self.names else f"column {at}"
+
+    def name(self, at: int) -> str:
+        return self.names[at] if self.names else str(at)
+
+    def cell(self, row: int, at: int) -> tuple[str, str]:
+        """The place of a cell, as text, and its content."""
+        return f"{self.title} row {row}, {self.column(at)}", str(self._frame.iloc[row, at])
+
+    def cells(self, at: int) -> list[str]:
+        """The cells of a column as they are written."""
+        return []
+
+    def frame(self, texts: Collection[int]) -> Any:
+        """The frame, its columns numbered; those of `texts` are objects, if they are no floats or dates."""
+        frame = self._frame.set_axis(range(self.width), axis=1)
+        if not len(frame):
+            raise ValueError(f"[load_csv] {self.title} has no samples; expected at least one")
+        for at, dtype in enumerate(frame.dtypes.to_list()):
+            if dtype.kind == "O":
+                self._require_plain(at, next(iter(frame[at].dropna()), ""))
+        return frame.astype({at: object for at in texts if frame.dtypes[at].kind not in "fmM"})
+
+    def _require_plain(self, at: int, first: Any) -> None:
+        """Raise TableError for a column of lists, bytes or other objects."""
+        if isinstance(first, (str, Number, np.generic)) or hasattr(first, "isoformat"):
+            return
+        text = f"{self.title} {self.column(at)} holds {type(first).__name__}, such as {str(first)[:40]!r}"
+        text = f"{text}; expected a number or a text in each cell: of lists, a column for each entry"
+        raise TableError(text, ("without", [self.name(at)], "leaves the column out"))

@@ -1,0 +1,89 @@
+"""The separator and the header of a table where no setting names them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from ranvier.data.datasets.frames import Table
+from ranvier.data.datasets.table_errors import TableError
+from ranvier.data.datasets.table_settings import WORD
+
+GAP = -1  # the kind of a cell that is a mark of a missing value
+FIRST_LINES = 500  # for the decisions about the header
+EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])', re.I)  # by which Excel names the separator
+
+
+def separator_of(text: str, settings: dict[str, Any]) -> None:
+    """Set the separator: a tab, ; | or comma in the first line, or else in the next lines; or else blanks.
+
+    Lines that a wrong separator divides into unequal numbers of cells are refused later.
+    """
+    if found := EXCEL_LINE.match(text):
+        settings |= {"sep": settings["sep"] or found[1], "skiprows": settings["skiprows"] or 1}
+    if settings["sep"] is not None:
+        return
+    comment = settings["comment"] or "\n"
+    lines = text[: 1 << 20].splitlines()[settings["skiprows"] :][:20]
+    plain = [re.sub('"[^"]*"', "", line.partition(comment)[0]) for line in lines]
+    plain = [line for line in plain if line.strip()] or [""]
+    quoted, widths = '"' in text[: 1 << 20], [len(line.split()) for line in plain]
+    first = _mark(plain[0], settings["decimal"], quoted)
+    any_mark = _mark("\n".join(plain), settings["decimal"], quoted)
+    if first is None and (
+        min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths))
+    ):
+        first = r"\s+"
+    settings["sep"] = first or any_mark or (";" if settings["decimal"] == "," else ",")
+
+
+def _mark(text: str, decimal: str, quoted: bool) -> str | None:
+    """The first of the usual separators that a text has; a decimal comma is none, except beside quotes."""
+    mark = next((mark for mark in "\t;|," if mark in text and (mark != decimal or quoted)), None)
+    return r"\s+" if mark == "\t" and "  " in text.strip() else mark
+
+
+def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> int | None:
+    """0 if the first line has names, None if it is a sample.
+
+    Words that stand above numbers are names; numbers, and words that occur again in their columns, are cells
+    of a sample.
+
+    Raises TableError: the line has both, or its numbers count, as the names of pandas and years do.
+    """
+    first, *body = head
+    first = first[:-1] if len(first) > 1 and not first[-1] else first  # a separator ends the line
+    words = {name for name in known if not name.isdigit()}
+    if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
+        return 0
+    kinds = [GAP if cell.lower() in table.marks else table.kind(cell) for cell in first]
+    numbers = [cell for cell, kind in zip(first, kinds, strict=True) if kind not in (GAP, WORD)]
+    names = [at for at, kind in enumerate(kinds) if kind == WORD]
+    columns = [
+        [row[at] for row in body if at < len(row) and row[at].lower() not in table.marks] for at in names
+    ]
+    again = any(first[at] in column for at, column in zip(names, columns, strict=True))
+    counts = [sum(table.number(cell) is not None for cell in column) for column in columns]
+    above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))
+    if _count(numbers):
+        _ask(table, "numbers that count, which may be names")
+    if above and (numbers or again):
+        _ask(table, "words above numbers, as names do, beside cells of a sample")
+    marked = len(names) + (not first[0]) < len(first)  # a mark of a missing value, which may be a name, too
+    return 0 if above or not (numbers or again or marked or not names) else None
+
+
+def _count(numbers: list[str]) -> bool:
+    """True for 0, 1, 2 ..., and for whole numbers with equal steps, as years."""
+    whole = [int(cell) for cell in numbers if cell.isdigit()]
+    if not whole or len(whole) < len(numbers):
+        return False
+    steps = {b - a for a, b in itertools.pairwise(whole)}
+    return whole == list(range(len(whole))) or (len(whole) > 2 and len(steps) == 1 and steps != {0})
+
+
+def _ask(table: Table, text: str) -> NoReturn:
+    names = ("header", 0, "takes them as names")
+    raise TableError(f"the first line of {table.title} has {text}", names, ("header", None, "as a sample"))

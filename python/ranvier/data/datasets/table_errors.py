@@ -1,0 +1,41 @@
+"""The error of a table that cannot be read, with the arguments that help."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from ranvier.tensors.strangers import printable
+
+
+class TableError(ValueError):
+    """A table that cannot be read.
+
+    Attributes:
+        problem: what is wrong.
+        remedies: the arguments of `load_csv` that help: (name, value, effect).
+    """
+
+    def __init__(self, problem: str, *remedies: tuple[str, Any, str]) -> None:
+        self.problem, self.remedies = f"[load_csv] {problem}", remedies
+        texts = [f"{name}={value!r} {effect}" for name, value, effect in remedies]
+        super().__init__(printable("; ".join([self.problem, *texts])))
+
+
+def joined(errors: list[TableError], title: str) -> TableError:
+    """One error of several columns; lists of remedies with the same effect are one."""
+    problems = [error.problem.removeprefix("[load_csv] ") for error in errors]
+    others = [problem.replace(f"{title} ", "", 1) for problem in problems[1:]]
+    values: dict[tuple[str, str], Any] = {}
+    for name, value, effect in itertools.chain(*(error.remedies for error in errors)):
+        known = values.get((name, effect))
+        if isinstance(value, list) and known is not None:
+            value = list(dict.fromkeys([*known, *value]))
+        values[name, effect] = value
+    remedies = [(name, value, effect) for (name, effect), value in values.items()]
+    return TableError("; ".join([problems[0], *others]), *remedies)
+
+
+def short(text: str) -> str:
+    """A text, of which the middle is left out if it is long."""
+    return text if len(text) <= 60 else f"{text[:40]}...{text[-10:]}"

@@ -1,0 +1,60 @@
+"""The settings of a table in a text file: those of `pandas.read_csv` that leave lines and columns known."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NUMBER, COMMA, DATE, WORD = range(4)  # kinds of cells: "1.5", "1,5", "2024-01-05", others
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+DATES = re.compile(
+    r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d.*)?"
+    rf"|\d{{1,2}}[- ]{_MONTH}[- ]\d{{2,4}}( .*)?|{_MONTH} \d{{1,2}},? \d{{4}}( .*)?"
+    r"|(19|20)\d\d-(0[1-9]|1[0-2]|Q[1-4])|(19|20)\d\dQ[1-4]|-?\d+ days( .*)?",
+    re.I,
+)
+MARKS = frozenset(
+    ("", "na", "n/a", "nan", "NaN", "-nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>")
+)
+MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's errors
+DEFAULTS = {  # the settings of pandas.read_csv that `load_csv` takes
+    "sep": None, "header": "infer", "decimal": ".", "thousands": None, "na_values": (),
+    "keep_default_na": True, "encoding": None, "comment": None, "skiprows": 0, "nrows": None,
+    "parse_dates": (), "date_format": None, "dayfirst": False, "converters": None,
+}  # fmt: skip
+
+
+def number_of(cell: str, settings: dict[str, Any]) -> float | None:
+    """The number that a cell holds, if it holds one."""
+    decimal, thousands = settings["decimal"], settings["thousands"]
+    plain = cell.replace(thousands, "") if thousands else cell
+    if decimal != ".":
+        plain = plain.replace(".", "\0").replace(decimal, ".")
+    try:
+        return None if "_" in plain else float(plain)
+    except ValueError:
+        return None
+
+
+def kind_of(cell: str, settings: dict[str, Any]) -> int:
+    if number_of(cell, settings) is not None:
+        return NUMBER
+    return COMMA if DECIMAL_COMMA.fullmatch(cell) else DATE if DATES.fullmatch(cell) else WORD
+
+
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a text file."""
+    for name in settings:
+        if name not in DEFAULTS:
+            text = f"got the setting {name}; expected {', '.join(DEFAULTS)}"
+            raise TypeError(f"[load_csv] {text}: for others pass a frame, pandas.read_csv(path, {name}=...)")
+    sep, header = settings.get("sep"), settings.get("header")
+    if not (sep in (None, r"\s+") or len(sep) == 1):
+        raise ValueError(f"[load_csv] got sep {sep!r}; expected one character, or '\\s+' for blanks")
+    if header is not None and header != "infer" and (isinstance(header, bool) or not isinstance(header, int)):
+        raise ValueError(
+            f"[load_csv] got header {header!r}; expected 0 where the first line has names, or None"
+        )
+    texts = settings.get("na_values") or ()
+    return DEFAULTS | settings | {"na_values": [texts] if isinstance(texts, str) else list(texts)}
