@@ -27,7 +27,7 @@ ELEMENTS = 14 * 2**20
 PER_ELEMENT = 4096
 """... this many for each element of the inputs and initializers. Ten times what a large network has."""
 
-_STEP = 256  # a step in Python takes as long as this many elements ...
+STEP = 256  # a step in Python takes as long as this many elements ...
 _PRODUCTS = 128  # ... and this many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
@@ -165,13 +165,13 @@ def _gather_nd(inputs: Inputs, settings: Settings) -> int:
 def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, float, float]:
     """Elements of the padded image, those of a plane of the result, and of the window."""
     chosen = {name: settings[name] for name in WINDOW if name in settings}
-    kernel, strides, pads, dilations = geometry("", inputs[0], kernel, **chosen)
-    reaches = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    sizes = [n + sum(pads[i :: len(kernel)]) for i, n in enumerate(shape_of(inputs[0])[2:])]
+    window = geometry("", inputs[0], kernel, **chosen)
+    pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
+    sizes, reaches = [sum(parts) for parts in pads], window.reach
     if settings.get("ceil_mode"):  # the last window may reach beyond
         sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
-    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, strides, strict=True)]
-    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(kernel)
+    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, window.strides, strict=True)]
+    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(window.kernel)
 
 
 def _conv(inputs: Inputs, settings: Settings) -> float:
@@ -184,7 +184,7 @@ def _conv(inputs: Inputs, settings: Settings) -> float:
 def _pool(inputs: Inputs, settings: Settings) -> float:
     padded, plane, kernel = _window(inputs[:1], settings, settings["kernel_shape"])
     out = _product(shape_of(inputs[0])[:2]) * plane
-    return 2 * padded + 2 * out + kernel * (_STEP / 4 + out / 8)
+    return 2 * padded + 2 * out + kernel * (STEP / 4 + out / 8)
 
 
 def _transposed(inputs: Inputs, settings: Settings) -> float:
@@ -214,7 +214,7 @@ def _col2im(inputs: Inputs, settings: Settings) -> float:
     pads = settings.get("pads") or [0] * (2 * len(outer))
     whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
-    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + _STEP * math.prod(kernel)
+    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + STEP * math.prod(kernel)
 
 
 def _recurrent(inputs: Inputs, settings: Settings) -> float:
@@ -222,14 +222,15 @@ def _recurrent(inputs: Inputs, settings: Settings) -> float:
     steps, batch = shape_of(inputs[0])[:2][:: -1 if settings.get("layout") else 1]
     directions, gates, features = shape_of(inputs[1])
     work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
-    return max(steps, 1) * directions * (work + 16 * _STEP)
+    return max(steps, 1) * directions * (work + 16 * STEP)
 
 
 # the cost of the first input: others are settings, or have a size for each channel
 _AS_FIRST = """
-    BatchNormalization Clip Compress CumProd CumSum Dropout GroupNormalization InstanceNormalization PRelu
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-    ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze Trilu Unsqueeze
+    BatchNormalization Clip Compress CumProd CumSum DequantizeLinear Dropout GroupNormalization
+    InstanceNormalization PRelu QuantizeLinear ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze
+    Trilu Unsqueeze
 """
 _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "ConstantOfShape": lambda inputs, settings: _product(ints(inputs[0])),
@@ -240,9 +241,10 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "GatherND": _gather_nd,
     "GridSample": lambda inputs, settings: shape_of(inputs[0])[1] * _size(inputs[1]),
     "LRN": lambda inputs, settings: (
-        (_size(inputs[0]) + _STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
+        (_size(inputs[0]) + STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
     ),
     "Concat": lambda inputs, settings: sum(map(_size, inputs)),
+    **dict.fromkeys(("If", "Loop", "Scan"), lambda inputs, settings: 0),  # their graphs are counted
     "Pad": _pad,
     "Range": _range,
     "Resize": _resize,
@@ -251,7 +253,10 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
-    "Conv": _conv,
+    **dict.fromkeys(("Conv", "ConvInteger"), _conv),
+    "QLinearConv": lambda inputs, settings: _conv([inputs[0], inputs[3]], settings),
+    "MatMulInteger": _matmul,
+    "QLinearMatMul": lambda inputs, settings: _matmul([inputs[0], inputs[3]], settings),
     "ConvTranspose": _transposed,
     "MaxUnpool": _unpooled,
     "Col2Im": _col2im,

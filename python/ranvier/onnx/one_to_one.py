@@ -1,7 +1,6 @@
 """Operators of ONNX that are one operation of the library: a row for each, for reading and writing.
 
-`reads` is the operation of Tensors, `arrays` NumPy's for integers and values that are no Tensors; without it
-the operands are computed as floats. `writes` names the Functions that become this operator.
+`reads` is the operation of Tensors. `writes` names the Functions that become this operator.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import WRITERS, Implementation, Write, operator, writes
-from ranvier.onnx.values import CORE, by_kind, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
+from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -25,75 +24,55 @@ class Row(NamedTuple):
     name: str
     writes: str
     reads: Callable[..., Any]
-    arrays: Callable[..., Any] | None = None
-
-
-def mixed(row: Row, *values: Any) -> Any:
-    """`reads` where a Tensor has a dtype of the core, else `arrays`."""
-    if any(isinstance(v, Tensor) for v in values) and all(raw(v).dtype in CORE for v in values):
-        return row.reads(*map(tensor_of, values))
-    assert row.arrays is not None
-    return by_numpy(row.arrays, *values)
-
-
-def _divided(a: Any, b: Any) -> Any:
-    """a / b; of integers towards 0."""
-    if not is_exact(a.dtype):
-        return a / b
-    whole = a // b
-    return (whole + ((whole < 0) & (whole * b != a))).astype(a.dtype)
 
 
 def _divide(a: Tensor, b: Tensor) -> Any:
+    """a / b; of integers towards 0."""
     return ops.div(a, b, rounding_mode="trunc" if is_exact(a.dtype) else None)
 
 
-def _power(a: Any, b: Any) -> Any:
-    return np.power(a, b).astype(a.dtype)
-
-
-def _power_of(a: Tensor, b: Tensor) -> Any:
+def _power(a: Tensor, b: Tensor) -> Any:
     """The dtype is that of the base."""
     if is_exact(a.dtype) and not is_exact(b.dtype):
-        return by_numpy(_power, a, b)
+        return ops.pow(a.to(np.float64), b.to(np.float64)).to(a.dtype)
     return ops.pow(a, b.to(a.dtype))
 
 
 BINARY = (
-    Row("Add", "Add", ops.add, np.add),
-    Row("Sub", "Sub", ops.sub, np.subtract),
-    Row("Mul", "Mul", ops.mul, np.multiply),
-    Row("Div", "Div", _divide, _divided),
-    Row("Pow", "Pow", _power_of, _power),
-    Row("Equal", "", ops.eq, np.equal),
-    Row("Less", "", ops.lt, np.less),
-    Row("LessOrEqual", "", ops.le, np.less_equal),
-    Row("Greater", "", ops.gt, np.greater),
-    Row("GreaterOrEqual", "", ops.ge, np.greater_equal),
-    Row("And", "", lambda a, b: a & b, np.logical_and),
-    Row("Or", "", lambda a, b: a | b, np.logical_or),
-    Row("Xor", "", lambda a, b: a ^ b, np.logical_xor),
-    Row("BitwiseAnd", "", lambda a, b: a & b, np.bitwise_and),
-    Row("BitwiseOr", "", lambda a, b: a | b, np.bitwise_or),
-    Row("BitwiseXor", "", lambda a, b: a ^ b, np.bitwise_xor),
+    Row("Add", "Add", ops.add),
+    Row("Sub", "Sub", ops.sub),
+    Row("Mul", "Mul", ops.mul),
+    Row("Div", "Div", _divide),
+    Row("Pow", "Pow", _power),
+    Row("Equal", "", ops.eq),
+    Row("Less", "", ops.lt),
+    Row("LessOrEqual", "", ops.le),
+    Row("Greater", "", ops.gt),
+    Row("GreaterOrEqual", "", ops.ge),
+    Row("And", "", lambda a, b: a & b),
+    Row("Or", "", lambda a, b: a | b),
+    Row("Xor", "", lambda a, b: a ^ b),
+    Row("BitwiseAnd", "", lambda a, b: a & b),
+    Row("BitwiseOr", "", lambda a, b: a | b),
+    Row("BitwiseXor", "", lambda a, b: a ^ b),
 )
 FOLDED = (  # any number of operands, two at a time
-    Row("Sum", "", ops.add, np.add),
-    Row("Max", "Maximum AtLeast", ops.maximum, np.maximum),
-    Row("Min", "Minimum AtMost", ops.minimum, np.minimum),
+    Row("Sum", "", ops.add),
+    Row("Max", "Maximum AtLeast", ops.maximum),
+    Row("Min", "Minimum AtMost", ops.minimum),
 )
 UNARY = (
-    Row("Abs", "Abs", ops.abs, np.abs),
-    Row("Neg", "Neg", ops.neg, np.negative),
-    Row("Sign", "Sign", ops.sign, np.sign),
-    Row("Floor", "Floor", ops.floor, np.floor),
-    Row("Ceil", "Ceil", ops.ceil, np.ceil),
-    Row("Round", "Round", ops.round, np.round),
-    Row("Sqrt", "Sqrt", ops.sqrt, np.sqrt),
-    Row("Exp", "Exp", ops.exp, np.exp),
-    Row("Log", "Log", ops.log, np.log),
-    Row("Not", "", lambda x: ~x, np.logical_not),
-    Row("IsNaN", "", lambda x: ops.ne(x, x), np.isnan),
+    Row("Abs", "Abs", ops.abs),
+    Row("Neg", "Neg", ops.neg),
+    Row("Sign", "Sign", ops.sign),
+    Row("Floor", "Floor", ops.floor),
+    Row("Ceil", "Ceil", ops.ceil),
+    Row("Round", "Round", ops.round),
+    Row("Sqrt", "Sqrt", ops.sqrt),
+    Row("Exp", "Exp", ops.exp),
+    Row("Log", "Log", ops.log),
+    Row("Not", "", lambda x: ~x),
+    Row("IsNaN", "", lambda x: ops.ne(x, x)),
     Row("Reciprocal", "Reciprocal", ops.reciprocal),
     Row("Sin", "Sin", ops.sin),
     Row("Cos", "Cos", ops.cos),
@@ -117,12 +96,14 @@ UNARY = (
 )
 WITH_ALPHA = (("Elu", 1.0, ops.elu), ("Celu", 1.0, ops.celu), ("LeakyRelu", 0.01, ops.leaky_relu))
 
-_QUOTIENT, _WHERE = Row("Mean", "", ops.div, np.divide), Row("Where", "", ops.where, np.where)
 READ_ONLY: dict[str, Implementation] = {
-    "BitShift": lambda a, b, *, direction="LEFT": _shifted(a, b, direction),
-    "BitwiseNot": lambda x: by_numpy(np.invert, x),
-    "Mean": lambda *values: _mean(folded(FOLDED[0], *values), len(values)),
-    "Where": lambda condition, a, b: mixed(_WHERE, condition, a, b),
+    "BitShift": lambda a, b, *, direction="LEFT": in_float(
+        ops.bitwise_left_shift if direction == "LEFT" else ops.bitwise_right_shift, a, b
+    ),
+    "BitCast": lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x),
+    "BitwiseNot": lambda x: in_float(lambda x: ~x, x),
+    "Mean": lambda *values: in_float(lambda *values: _folded(ops.add, *values) / len(values), *values),
+    "Where": lambda condition, a, b: in_float(ops.where, condition, a, b),
     "Identity": lambda x: x,
     "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: in_float(
         lambda x: ops.elu(x, alpha) * gamma, x
@@ -135,11 +116,15 @@ READ_ONLY: dict[str, Implementation] = {
     "Swish": lambda x, *, alpha=1.0: in_float(lambda x: x * ops.sigmoid(x * alpha), x),
     "Cast": lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
     "CastLike": lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
-    "MatMul": lambda a, b: by_kind(ops.matmul, np.matmul, a, b),
+    "MatMul": lambda a, b: in_float(ops.matmul, a, b),
 }
 SINCE_24: dict[str, Implementation] = {  # infinity saturates in every float8
-    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(x, dtype_of(to), bool(saturate)),
-    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(x, raw(target).dtype, bool(saturate)),
+    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(
+        x, dtype_of(to), bool(saturate), rounded=round_mode
+    ),
+    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(
+        x, raw(target).dtype, bool(saturate), rounded=round_mode
+    ),
 }
 # read by functions of their own
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
@@ -162,34 +147,29 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
 }
 
 
-def _shifted(a: Any, b: Any, direction: str) -> Any:
-    return by_numpy(np.left_shift if direction == "LEFT" else np.right_shift, a, b)
-
-
-def _mean(total: Any, count: int) -> Any:
-    return mixed(_QUOTIENT, total, np.asarray(count, raw(total).dtype))
-
-
 def _clip(s: Any, low: float, high: float) -> str:
     bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
     return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
 
 
-def aligned(row: Row, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
+def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
     """Up to version 6: with an axis, the dimensions of b belong to a's from this one on."""
     if broadcast and axis is not None:
         after = raw(a).ndim - axis % raw(a).ndim - raw(b).ndim
-        shape = (*raw(b).shape, *(1,) * after)
-        b = ops.reshape(b, shape) if isinstance(b, Tensor) else b.reshape(shape)
-    return mixed(row, a, b)
+        b = ops.reshape(tensor_of(b), (*raw(b).shape, *(1,) * after))
+    return in_float(function, a, b)
 
 
-def folded(row: Row, *values: Any) -> Any:
-    return reduce(partial(mixed, row), values)
+def _folded(function: Any, *values: Any) -> Any:
+    return reduce(function, values)
 
 
-def _read_one(row: Row, x: Any, /) -> Any:
-    return in_float(row.reads, x) if row.arrays is None else mixed(row, x)
+def _read_one(function: Any, x: Any, /) -> Any:
+    return in_float(function, x)
+
+
+def _read_two(function: Any, a: Any, b: Any, /) -> Any:
+    return in_float(function, a, b)
 
 
 def _with_alpha(usual: float, function: Any) -> Callable[..., Any]:
@@ -210,12 +190,12 @@ def _write_with_number(name: str, first: bool, s: Any) -> str:
 
 def _register() -> None:
     for row in BINARY:
-        operator(row.name)(partial(aligned, row))
-        operator(row.name, since=7)(partial(mixed, row))
+        operator(row.name)(partial(aligned, row.reads))
+        operator(row.name, since=7)(partial(_read_two, row.reads))
     for row in FOLDED:
-        operator(row.name)(partial(folded, row))
+        operator(row.name)(partial(in_float, partial(_folded, row.reads)))
     for row in UNARY:
-        operator(row.name)(partial(_read_one, row))
+        operator(row.name)(partial(_read_one, row.reads))
     for name, usual, function in WITH_ALPHA:
         operator(name)(_with_alpha(usual, function))
         WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))

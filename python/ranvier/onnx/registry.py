@@ -2,7 +2,8 @@
 
 A function that reads gets the node's inputs (None for one that is left out) and its attributes as keyword
 arguments. It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are
-used) and ``owned`` (whether the running statistics are buffers of the module).
+used), ``owned`` (whether the running statistics are buffers of the module) and ``compute`` (a function that
+computes a graph of an attribute, from this and its inputs).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 Implementation = Callable[..., Any]
 
-ASKED = ("training", "outputs", "owned")
+ASKED = ("training", "outputs", "owned", "compute")
 
 
 class Operator(NamedTuple):

@@ -145,19 +145,31 @@ def dropout(
     ratio: Any = None,
     training_mode: Any = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     training: bool = False,
     outputs: int = 1,
 ) -> Any:
-    """Active while the module trains. seed is not used: the numbers come from ranvier's generator."""
+    """Active while the module trains, or where training_mode is an input of the graph and true.
+
+    A constant training_mode is not used: it says how the model was when it was exported.
+    """
     p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
-    return _dropped(x, p, training, outputs)
+    asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
+    return _dropped(x, p, training or asked, outputs, None if training else seed)
 
 
-def _dropped(x: Any, p: float, training: bool, outputs: int) -> Any:
-    if not training or p == 0:
+def _dropped(x: Any, p: float, active: bool, outputs: int, seed: int | None = None) -> Any:
+    """A seed gives the numbers that ONNX's reference has; without one they are those of the library."""
+    if not active or p == 0:
         return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
-    return in_float(lambda x: ops.dropout(x, p, True), x)
+    if seed is None and outputs == 1:
+        return in_float(lambda x: ops.dropout(x, p, True), x)
+    if seed is None:
+        kept = ops.rand(shape_of(x)) >= p
+    else:
+        kept = tensor_of(np.random.RandomState(seed).uniform(0, 1, shape_of(x)) >= p)
+    y = in_float(lambda x: ops.where(kept, x / (1 - p), 0.0), x)
+    return (y, kept)[:outputs]
 
 
 @operator("GroupNormalization", since=18)

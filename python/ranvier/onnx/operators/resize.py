@@ -14,7 +14,7 @@ import numpy as np
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.operators.shapes import padded
+from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
 
@@ -249,21 +249,39 @@ def grid_sample(
 
 @operator("AffineGrid", since=20)
 def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
-    if len(array_of(size)) != 4:
-        raise ValueError(f"[onnx AffineGrid] got size {ints(size)}; expected (N, C, H, W)")
-    return in_float(lambda t: F.affine_grid(t, ints(size), bool(align_corners)), theta)
+    """The places of the elements of images (N, C, ...) from -1 to 1, as (N, ..., axes), times theta."""
+    sizes = ints(size)[2:]
+    lines = []
+    for n in sizes:
+        step = 2 / max(n - 1, 1) if align_corners else 2 / max(n, 1)
+        lines.append((np.arange(n) - (n - 1) / 2) * step)
+    places = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(sizes)], -1)
+
+    def of_tensors(theta: Tensor) -> Any:
+        points = tensor_of(places.reshape(-1, len(sizes) + 1).astype(theta.dtype))
+        y = ops.matmul(points, ops.transpose(theta, 1, 2))
+        return ops.reshape(y, (theta.shape[0], *sizes, len(sizes)))
+
+    return in_float(of_tensors, theta)
 
 
 @operator("Col2Im", since=18)
 def col2im(
     x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
-    """fold onto the image with its pads, then cut off: they may differ at the two ends of an axis."""
-    outer, kernel = ints(size), ints(block)
-    if len(outer) != 2 or len(kernel) != 2:
-        raise ValueError(f"[onnx Col2Im] got an image of shape {outer}; expected two dimensions")
-    before, after = (tuple(pads[:2]), tuple(pads[2:])) if pads else ((0, 0), (0, 0))
-    whole = tuple(np.add(np.add(outer, before), after).tolist())
-    settings = (kernel, tuple(dilations or (1, 1)), 0, tuple(strides or (1, 1)))
-    y = in_float(lambda x: F.fold(x, whole, *settings), x)
-    return padded(y, (0, 0, *(-p for p in before), 0, 0, *(-p for p in after)))
+    """(N, C elements, windows) -> (N, C, ...): each element of each window is added at its place."""
+    image = np.zeros((1, 1, *ints(size)))
+    window = geometry("Col2Im", image, ints(block), strides=strides, pads=pads, dilations=dilations)
+    places = window.padded(np.arange(image.size).reshape(image.shape), image.size)  # the last: outside
+    for axis in range(2, image.ndim):
+        places = np.stack(elements_along(places, axis, window), -1)
+    batch, rows, _ = shape_of(x)
+    columns = np.moveaxis(places.reshape(-1, math.prod(window.kernel)), -1, 0).reshape(-1)
+
+    def of_tensors(x: Tensor) -> Any:
+        channels = rows // math.prod(window.kernel)
+        zeros = tensor_of(np.zeros((batch, channels, image.size + 1), x.dtype))
+        y = ops.index_add(zeros, 2, tensor_of(columns), ops.reshape(x, (batch, channels, -1)))
+        return ops.reshape(y[:, :, : image.size], (batch, channels, *image.shape[2:]))
+
+    return in_float(of_tensors, x)

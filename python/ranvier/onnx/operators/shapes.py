@@ -8,21 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import (
-    array_of,
-    axis_of,
-    by_numpy,
-    dtype_of,
-    in_float,
-    ints,
-    is_exact,
-    like,
-    raw,
-    shape_of,
-    tensor_of,
-)
+from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw, shape_of, tensor_of
 
 
 def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
@@ -43,7 +30,7 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
 
 
 def _shaped(x: Any, sizes: tuple[int, ...]) -> Any:
-    return ops.reshape(x, sizes) if isinstance(x, Tensor) else x.reshape(sizes)
+    return ops.reshape(tensor_of(x), sizes)
 
 
 @operator("Flatten")
@@ -60,7 +47,7 @@ def transpose(x: Any, *, perm: Any = None) -> Any:
     order = tuple(perm) if perm is not None else tuple(range(raw(x).ndim))[::-1]
     if sorted(order) != list(range(raw(x).ndim)):
         raise ValueError(f"[onnx Transpose] got perm {order} for {raw(x).ndim} dimensions")
-    return ops.permute(x, order) if isinstance(x, Tensor) else x.transpose(order)
+    return ops.permute(tensor_of(x), order)
 
 
 def _squeezed(x: Any, axes: Any) -> Any:
@@ -85,8 +72,6 @@ def _unsqueezed(x: Any, axes: Any) -> Any:
 
 @operator("Concat")
 def concat(*values: Any, axis: int = 1) -> Any:
-    if not any(isinstance(v, Tensor) for v in values):
-        return np.concatenate(values, axis)
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
@@ -105,9 +90,7 @@ def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False, give
         sizes = [max(0, min(each, n - i * each)) for i in range(count)]
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"[onnx Split] got sizes {tuple(sizes)} for an axis of length {n}")
-    if isinstance(x, Tensor):
-        return ops.split(x, list(sizes), at)
-    return tuple(np.split(x, np.cumsum(sizes)[:-1], at))
+    return ops.split(tensor_of(x), list(sizes), at)
 
 
 def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
@@ -125,10 +108,8 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
             key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
         else:
             key[at] = slice(*slice(start, end, step).indices(n))
-    y = x[tuple(key)]
-    if not flipped:
-        return y
-    return ops.flip(y, tuple(flipped)) if isinstance(x, Tensor) else np.flip(y, tuple(flipped))
+    y = tensor_of(x)[tuple(key)]
+    return ops.flip(y, tuple(flipped)) if flipped else y
 
 
 def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
@@ -137,13 +118,13 @@ def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
         target = np.broadcast_shapes(shape, sizes)
     except ValueError:
         raise ValueError(f"[onnx Expand] got shape {sizes} for a value of shape {shape}") from None
-    return ops.expand(x, target) if isinstance(x, Tensor) else np.broadcast_to(x, target)
+    return ops.expand(tensor_of(x), target)
 
 
 def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
     if len(counts) != raw(x).ndim or min(counts, default=1) < 0:
         raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
-    return ops.tile(x, counts) if isinstance(x, Tensor) else np.tile(x, counts)
+    return ops.tile(tensor_of(x), counts)
 
 
 @operator("Constant")
@@ -184,7 +165,7 @@ def range_(start: Any, limit: Any, delta: Any) -> Any:
     if not steps < 2**40:
         raise ValueError(f"[onnx Range] got start {first}, limit {last} and delta {step}")
     count = max(0, math.ceil(steps))
-    return like((start, limit, delta), (first + np.arange(count) * step).astype(first.dtype))
+    return tensor_of((first + np.arange(count) * step).astype(first.dtype))
 
 
 @operator("EyeLike")
@@ -199,9 +180,7 @@ def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
 def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
     shift = 0 if k is None else int(array_of(k).reshape(()))
     shift = max(-(2**31), min(2**31, shift))
-    if isinstance(x, Tensor) and not is_exact(x.dtype):
-        return (ops.triu if upper else ops.tril)(x, shift)
-    return by_numpy(lambda a: (np.triu if upper else np.tril)(a, shift), x)
+    return (ops.triu if upper else ops.tril)(tensor_of(x), shift)
 
 
 def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
@@ -255,25 +234,20 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
         return x
     if any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
         raise ValueError(f"[onnx Pad] got pads {pads} for a value of shape {shape}")
-    if isinstance(x, Tensor) and not is_exact(x.dtype) and mode == "constant":
+    if mode == "constant":
         backwards = [size for pair in pairs[::-1] for size in pair]
         return in_float(lambda x: ops.pad(x, backwards, "constant", value), x)
     for axis, (before, after) in enumerate(pairs):
         if before or after:
-            x = _padded_along(x, axis, before, after, mode, value)
+            x = _repeated(x, axis, before, after, mode)
     return x
 
 
-def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: Any) -> Any:
-    if min(before, after) < 0:
-        crop = slice(max(-before, 0), shape_of(x)[axis] - max(-after, 0))
-        x = x[(slice(None),) * axis + (crop,)]
-    n, before, after = shape_of(x)[axis], max(before, 0), max(after, 0)
-    if mode == "constant":
-        widths = [(0, 0)] * raw(x).ndim
-        widths[axis] = (before, after)
-        return by_numpy(lambda a: np.pad(a, widths, constant_values=value), x)
-    places = np.arange(-before, n + after)
+def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """x with its elements repeated at the ends of an axis; negative sizes crop before."""
+    first, last = max(-before, 0), shape_of(x)[axis] - max(-after, 0)
+    n = last - first
+    places = np.arange(-max(before, 0), n + max(after, 0))
     if n == 0 < len(places):
         raise ValueError(f"[onnx Pad] got mode {mode!r} for an empty axis")
     if mode == "edge":
@@ -283,9 +257,7 @@ def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: 
     else:
         period = max(2 * n - 2, 1)
         places = np.abs((places + n - 1) % period - (n - 1)) if n > 1 else places * 0
-    if isinstance(x, Tensor):
-        return ops.index_select(x, axis, tensor_of(places))
-    return np.take(x, places, axis)
+    return ops.index_select(tensor_of(x), axis, tensor_of(places + first))
 
 
 def _tile_along(x: Any, tiles: Any, axis: Any) -> Any:
