@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import WRITERS, Implementation, Write, operator, writes
-from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
+from ranvier.onnx.registry import WRITERS, Implementation, Write, operators, writes
+from ranvier.onnx.registry import operator as reads
+from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, on_tensors, raw, tensor_of
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -38,6 +40,11 @@ def _power(a: Tensor, b: Tensor) -> Any:
     return ops.pow(a, b.to(a.dtype))
 
 
+SAME_NAME = (  # an op has the operator's name, and so has its Function
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor"),
+    *("Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softsign"),
+    *("Sqrt", "Tanh"),
+)
 BINARY = (
     Row("Add", "Add", ops.add),
     Row("Sub", "Sub", ops.sub),
@@ -49,12 +56,9 @@ BINARY = (
     Row("LessOrEqual", "", ops.le),
     Row("Greater", "", ops.gt),
     Row("GreaterOrEqual", "", ops.ge),
-    Row("And", "", lambda a, b: a & b),
-    Row("Or", "", lambda a, b: a | b),
-    Row("Xor", "", lambda a, b: a ^ b),
-    Row("BitwiseAnd", "", lambda a, b: a & b),
-    Row("BitwiseOr", "", lambda a, b: a | b),
-    Row("BitwiseXor", "", lambda a, b: a ^ b),
+    *(Row(name, "", operator.and_) for name in ("And", "BitwiseAnd")),
+    *(Row(name, "", operator.or_) for name in ("Or", "BitwiseOr")),
+    *(Row(name, "", operator.xor) for name in ("Xor", "BitwiseXor")),
 )
 FOLDED = (  # any number of operands, two at a time
     Row("Sum", "", ops.add),
@@ -62,67 +66,40 @@ FOLDED = (  # any number of operands, two at a time
     Row("Min", "Minimum AtMost", ops.minimum),
 )
 UNARY = (
-    Row("Abs", "Abs", ops.abs),
-    Row("Neg", "Neg", ops.neg),
-    Row("Sign", "Sign", ops.sign),
-    Row("Floor", "Floor", ops.floor),
-    Row("Ceil", "Ceil", ops.ceil),
-    Row("Round", "Round", ops.round),
-    Row("Sqrt", "Sqrt", ops.sqrt),
-    Row("Exp", "Exp", ops.exp),
-    Row("Log", "Log", ops.log),
-    Row("Not", "", lambda x: ~x),
+    *(Row(name, name, getattr(ops, name.lower())) for name in SAME_NAME),
+    *(Row(name, "", operator.invert) for name in ("Not", "BitwiseNot")),
     Row("IsNaN", "", lambda x: ops.ne(x, x)),
-    Row("Reciprocal", "Reciprocal", ops.reciprocal),
-    Row("Sin", "Sin", ops.sin),
-    Row("Cos", "Cos", ops.cos),
     Row("Tan", "", ops.tan),
-    Row("Acos", "Acos", ops.acos),
-    Row("Asin", "Asin", ops.asin),
-    Row("Atan", "Atan", ops.atan),
-    Row("Sinh", "Sinh", ops.sinh),
-    Row("Cosh", "Cosh", ops.cosh),
-    Row("Tanh", "Tanh", ops.tanh),
-    Row("Asinh", "Asinh", ops.asinh),
-    Row("Acosh", "Acosh", ops.acosh),
-    Row("Atanh", "Atanh", ops.atanh),
-    Row("Erf", "Erf", ops.erf),
-    Row("Relu", "Relu", ops.relu),
-    Row("Sigmoid", "Sigmoid", ops.sigmoid),
     Row("Softplus", "", lambda x: ops.softplus(x, threshold=1e9)),
-    Row("Softsign", "Softsign", ops.softsign),
     Row("HardSwish", "Hardswish", ops.hardswish),
-    Row("Mish", "Mish", ops.mish),
 )
-WITH_ALPHA = (("Elu", 1.0, ops.elu), ("Celu", 1.0, ops.celu), ("LeakyRelu", 0.01, ops.leaky_relu))
 
-READ_ONLY: dict[str, Implementation] = {
-    "BitShift": lambda a, b, *, direction="LEFT": in_float(
-        ops.bitwise_left_shift if direction == "LEFT" else ops.bitwise_right_shift, a, b
+READ_ONLY: dict[str, Implementation] = {  # of Tensors
+    "BitShift": lambda a, b, *, direction="LEFT": (
+        ops.bitwise_left_shift(a, b) if direction == "LEFT" else ops.bitwise_right_shift(a, b)
     ),
-    "BitCast": lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x),
-    "BitwiseNot": lambda x: in_float(lambda x: ~x, x),
-    "Mean": lambda *values: in_float(lambda *values: _folded(ops.add, *values) / len(values), *values),
-    "Where": lambda condition, a, b: in_float(ops.where, condition, a, b),
-    "Identity": lambda x: x,
-    "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: in_float(
-        lambda x: ops.elu(x, alpha) * gamma, x
-    ),
-    "ThresholdedRelu": lambda x, *, alpha=1.0: in_float(lambda x: ops.where(x > alpha, x, 0.0), x),
-    "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: in_float(
-        lambda x: ops.clamp(x * alpha + beta, 0.0, 1.0), x
-    ),
-    "Gelu": lambda x, *, approximate="none": in_float(lambda x: ops.gelu(x, approximate), x),
-    "Swish": lambda x, *, alpha=1.0: in_float(lambda x: x * ops.sigmoid(x * alpha), x),
-    "Cast": lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
-    "CastLike": lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
-    "MatMul": lambda a, b: in_float(ops.matmul, a, b),
+    "Mean": lambda *values: _folded(ops.add, *values) / len(values),
+    "Where": lambda condition, a, b: ops.where(condition, a, b),
+    "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: ops.elu(x, alpha) * gamma,
+    "ThresholdedRelu": lambda x, *, alpha=1.0: ops.where(x > alpha, x, 0.0),
+    "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: ops.clamp(x * alpha + beta, 0.0, 1.0),
+    "Gelu": lambda x, *, approximate="none": ops.gelu(x, approximate),
+    "Swish": lambda x, *, alpha=1.0: x * ops.sigmoid(x * alpha),
+    "MatMul": lambda a, b: ops.matmul(a, b),
+    "Elu": lambda x, *, alpha=1.0: ops.elu(x, alpha),
+    "Celu": lambda x, *, alpha=1.0: ops.celu(x, alpha),
+    "LeakyRelu": lambda x, *, alpha=0.01: ops.leaky_relu(x, alpha),
 }
-SINCE_24: dict[str, Implementation] = {  # infinity saturates in every float8
-    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(
+AS_THEY_ARE: dict[tuple[str, int], Implementation] = {  # of values of any dtype
+    ("Identity", 1): lambda x: x,
+    ("BitCast", 1): lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x),
+    ("Cast", 1): lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
+    ("CastLike", 1): lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
+    # infinity saturates in every float8
+    ("Cast", 24): lambda x, *, to, saturate=1, round_mode="up": cast(
         x, dtype_of(to), bool(saturate), rounded=round_mode
     ),
-    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(
+    ("CastLike", 24): lambda x, target, *, saturate=1, round_mode="up": cast(
         x, raw(target).dtype, bool(saturate), rounded=round_mode
     ),
 }
@@ -137,6 +114,7 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
     "Gelu": lambda s: s.node("Gelu", s.input(0)),
     "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
+    **dict.fromkeys(("Elu", "Celu"), lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))),
     "LeakyRelu": lambda s: s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope"))),
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
     "Fmod": lambda s: s.node("Mod", *s.inputs(), fmod=1),
@@ -164,21 +142,6 @@ def _folded(function: Any, *values: Any) -> Any:
     return reduce(function, values)
 
 
-def _read_one(function: Any, x: Any, /) -> Any:
-    return in_float(function, x)
-
-
-def _read_two(function: Any, a: Any, b: Any, /) -> Any:
-    return in_float(function, a, b)
-
-
-def _with_alpha(usual: float, function: Any) -> Callable[..., Any]:
-    def read(x: Any, *, alpha: float = usual) -> Any:
-        return in_float(lambda x: function(x, alpha), x)
-
-    return read
-
-
 def _write(name: str, s: Any) -> str:
     return s.node(name, *s.inputs())
 
@@ -190,19 +153,14 @@ def _write_with_number(name: str, first: bool, s: Any) -> str:
 
 def _register() -> None:
     for row in BINARY:
-        operator(row.name)(partial(aligned, row.reads))
-        operator(row.name, since=7)(partial(_read_two, row.reads))
+        reads(row.name)(partial(aligned, row.reads))
+        reads(row.name, since=7)(partial(in_float, row.reads))
     for row in FOLDED:
-        operator(row.name)(partial(in_float, partial(_folded, row.reads)))
+        reads(row.name)(partial(in_float, partial(_folded, row.reads)))
     for row in UNARY:
-        operator(row.name)(partial(_read_one, row.reads))
-    for name, usual, function in WITH_ALPHA:
-        operator(name)(_with_alpha(usual, function))
-        WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))
-    for name, function in READ_ONLY.items():
-        operator(name)(function)
-    for name, function in SINCE_24.items():
-        operator(name, since=24)(function)
+        reads(row.name)(partial(in_float, row.reads))
+    operators({(name, 1): on_tensors(function) for name, function in READ_ONLY.items()})
+    operators(AS_THEY_ARE)
     written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
     for name, kinds in written.items():
         writes(*kinds.split())(partial(_write, name))

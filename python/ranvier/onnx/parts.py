@@ -196,13 +196,13 @@ def _found(module: Any, body: Body, path: Path) -> Any:
 def _results(module: Module, body: Body, node: Node, operands: list[Any], left: Room) -> tuple[Any, ...]:
     operator = find(node.op, node.version)
     assert operator is not None
-    more = {}
+    more: dict[str, Any] = {}
     count = len(operands) - node.captured
     is_constant = not any(isinstance(value, Tensor) for value in operands)
     if operator.asks:
         places, buffers = STATISTICS.get(node.op, ()), body.plan.buffers
         owned = bool(places) and all(node.inputs[i] in buffers for i in places)
-        asked = {"training": module.training, "outputs": len(node.outputs), "owned": owned}
+        asked: dict[str, Any] = {"training": module.training, "outputs": len(node.outputs), "owned": owned}
         scope = dict(zip(node.inputs[count:], operands[count:], strict=True))
         asked["compute"] = partial(_computed, module, body, node, scope, left)
         more = {name: asked[name] for name in operator.asks}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,16 @@ def in_float(function: Callable[..., Any], *values: Any) -> Any:
     narrow = wide is not None and wide not in FLOATS
     result = function(*[None if v is None else tensor_of(widened(v) if narrow else v) for v in values])
     return on_each(result, lambda y: back(y, wide)) if narrow else result
+
+
+def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as an operator: it gets Tensors as `in_float` makes them, and settings."""
+
+    @wraps(function)
+    def computed(*values: Any, **settings: Any) -> Any:
+        return in_float(partial(function, **settings), *values)
+
+    return computed
 
 
 def is_exact(dtype: np.dtype[Any]) -> bool:

@@ -12,7 +12,17 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import FLOATS, axis_of, in_float, ints, is_exact, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    FLOATS,
+    axis_of,
+    in_float,
+    ints,
+    is_exact,
+    on_tensors,
+    raw,
+    shape_of,
+    tensor_of,
+)
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -24,9 +34,10 @@ def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
 
 
 @operator("IsInf")
-def is_inf(x: Any, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
+@on_tensors
+def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
     low, high = -math.inf if detect_negative else math.nan, math.inf if detect_positive else math.nan
-    return in_float(lambda x: x.eq(low) | x.eq(high), x)
+    return x.eq(low) | x.eq(high)
 
 
 @operator("PRelu")
@@ -37,17 +48,15 @@ def prelu_of_channels(x: Any, slope: Any) -> Any:
 
 
 @operator("PRelu", since=7)
-def prelu(x: Any, slope: Any) -> Any:
-    return in_float(lambda x, s: ops.where(x < 0, x * s, x), x, slope)
+@on_tensors
+def prelu(x: Tensor, slope: Tensor) -> Any:
+    return ops.where(x < 0, x * slope, x)
 
 
 @operator("Shrink")
-def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
-    def of_tensors(x: Tensor) -> Any:
-        shrunk = ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0))
-        return shrunk.to(x.dtype)
-
-    return in_float(of_tensors, x)
+@on_tensors
+def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
+    return ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0)).to(x.dtype)
 
 
 @operator("Clip", since=11)
@@ -71,9 +80,10 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 @operator("Gemm")
+@on_tensors
 def gemm(
-    a: Any,
-    b: Any,
+    a: Tensor,
+    b: Tensor,
     c: Any = None,
     *,
     alpha: float = 1.0,
@@ -83,29 +93,20 @@ def gemm(
     broadcast: int = 0,
 ) -> Any:
     """alpha a b + beta c; a and b are matrices, transposed before if the settings say so."""
-    if raw(a).ndim != 2 or raw(b).ndim != 2:
-        raise ValueError(f"[onnx Gemm] got shapes {raw(a).shape} and {raw(b).shape}; expected two matrices")
-
-    def of_tensors(a: Any, b: Any, c: Any) -> Any:
-        dtype, a = a.dtype, a.T if transA else a
-        if (
-            transB
-            and alpha == 1
-            and beta == 1
-            and dtype in FLOATS
-            and (c is None or c.shape == (b.shape[0],))
-        ):
-            return ops.linear(a, b, c)
-        y = ops.matmul(a, b.T if transB else b)
-        y = y if alpha == 1 else y * alpha
-        return (y if c is None else y + (c if beta == 1 else c * beta)).to(dtype)
-
-    return in_float(of_tensors, a, b, c)
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"[onnx Gemm] got shapes {a.shape} and {b.shape}; expected two matrices")
+    dtype, a = a.dtype, a.T if transA else a
+    if transB and alpha == 1 and beta == 1 and dtype in FLOATS and (c is None or c.shape == (b.shape[0],)):
+        return ops.linear(a, b, c)
+    y = ops.matmul(a, b.T if transB else b)
+    y = y if alpha == 1 else y * alpha
+    return (y if c is None else y + (c if beta == 1 else c * beta)).to(dtype)
 
 
 @operator("Einsum")
-def einsum(*values: Any, equation: str) -> Any:
-    return in_float(partial(ops.einsum, equation.replace(" ", "")), *values)
+@on_tensors
+def einsum(*values: Tensor, equation: str) -> Any:
+    return ops.einsum(equation.replace(" ", ""), *values)
 
 
 # --- reductions
@@ -184,21 +185,17 @@ for _name in _REDUCTIONS:
 
 
 def _extremum_at(
-    name: str, x: Any, /, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+    name: str, x: Tensor, /, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
 ) -> Any:
     """ArgMax and ArgMin: the index of the extremum along an axis; among equal ones the first or the last."""
     function = ops.argmax if name == "ArgMax" else ops.argmin
-
-    def of_tensors(x: Tensor) -> Any:
-        if not select_last_index:
-            return function(x, axis, bool(keepdims))
-        return x.shape[axis] - 1 - function(ops.flip(x, axis), axis, bool(keepdims))
-
-    return in_float(of_tensors, x)
+    if not select_last_index:
+        return function(x, axis, bool(keepdims))
+    return x.shape[axis] - 1 - function(ops.flip(x, axis), axis, bool(keepdims))
 
 
 for _name in ("ArgMax", "ArgMin"):
-    operator(_name)(partial(_extremum_at, _name))
+    operator(_name)(on_tensors(partial(_extremum_at, _name)))
 
 _RUNNING: dict[str, tuple[int, Any]] = {"CumSum": (0, ops.cumsum), "CumProd": (1, ops.cumprod)}
 """The value before the first element, and the function."""
@@ -248,25 +245,22 @@ def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
 
 
 @operator("LpNormalization")
-def lp_normalization(x: Any, *, axis: int = -1, p: int = 2) -> Any:
-    def normalized(x: Tensor) -> Any:
-        size = ops.norm(x, p, axis, True)
-        is_zero = ops.eq(size, 0)  # these stay zeros
-        return x / ops.where(is_zero, tensor_of(np.ones((), x.dtype)), size)
-
-    return in_float(normalized, x)
+@on_tensors
+def lp_normalization(x: Tensor, *, axis: int = -1, p: int = 2) -> Any:
+    size = ops.norm(x, p, axis, True)
+    return x / ops.where(ops.eq(size, 0), 1.0, size)  # zeros stay
 
 
 operators(
     {
-        ("Clip", 1): lambda x, *, min=-math.inf, max=math.inf: in_float(lambda x: ops.clamp(x, min, max), x),
-        ("Clip", 6): lambda x, *, min=-_LARGEST, max=_LARGEST: in_float(lambda x: ops.clamp(x, min, max), x),
-        ("Softmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.softmax, axis), x),
-        ("Softmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.softmax(x, axis), x),
-        ("LogSoftmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.log_softmax, axis), x),
-        ("LogSoftmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.log_softmax(x, axis), x),
-        ("Hardmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, _hardmax, axis), x),
-        ("Hardmax", 13): lambda x, *, axis=-1: in_float(lambda x: _hardmax(x, axis), x),
+        ("Clip", 1): on_tensors(lambda x, *, min=-math.inf, max=math.inf: ops.clamp(x, min, max)),
+        ("Clip", 6): on_tensors(lambda x, *, min=-_LARGEST, max=_LARGEST: ops.clamp(x, min, max)),
+        ("Softmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.softmax, axis, x)),
+        ("Softmax", 13): on_tensors(lambda x, *, axis=-1: ops.softmax(x, axis)),
+        ("LogSoftmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.log_softmax, axis, x)),
+        ("LogSoftmax", 13): on_tensors(lambda x, *, axis=-1: ops.log_softmax(x, axis)),
+        ("Hardmax", 1): on_tensors(lambda x, *, axis=1: _flattened(_hardmax, axis, x)),
+        ("Hardmax", 13): on_tensors(lambda x, *, axis=-1: _hardmax(x, axis)),
         ("TopK", 1): lambda x, *, axis=-1, k: _topk(x, k, axis, True),
         ("TopK", 10): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
     }

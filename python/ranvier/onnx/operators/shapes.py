@@ -127,26 +127,15 @@ def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
     return ops.tile(tensor_of(x), counts)
 
 
-@operator("Constant")
-def constant(
-    *,
-    value: Any = None,
-    value_float: Any = None,
-    value_floats: Any = None,
-    value_int: Any = None,
-    value_ints: Any = None,
-) -> Any:
-    for numbers, dtype in (
-        (value_float, np.float32),
-        (value_floats, np.float32),
-        (value_int, np.int64),
-        (value_ints, np.int64),
-    ):
-        if numbers is not None:
-            return np.array(numbers, dtype)
-    if not isinstance(value, np.ndarray):
-        raise ValueError("[onnx Constant] got no value of numbers")
-    return value
+_CONSTANTS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
+
+
+@operator("Constant", more=("value", *_CONSTANTS))
+def constant(**given: Any) -> Any:
+    for name, value in given.items():
+        if name in _CONSTANTS or isinstance(value, np.ndarray):
+            return np.asarray(value, _CONSTANTS.get(name))
+    raise ValueError("[onnx Constant] got no value of numbers")
 
 
 @operator("ConstantOfShape")

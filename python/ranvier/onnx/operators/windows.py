@@ -17,7 +17,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import array_of, cast, in_float, is_exact, raw, shape_of, tensor_of
+from ranvier.onnx.values import array_of, cast, in_float, is_exact, on_tensors, raw, shape_of, tensor_of
 
 Sizes = tuple[int, ...]
 
@@ -127,12 +127,8 @@ def _inner(window: Window) -> Window:
 
 @operator("Conv", more=WINDOW)
 def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
-    return in_float(
-        partial(_convolved, group, geometry("Conv", x, shape_of(w)[2:], **window)),
-        x,
-        w,
-        b,
-    )
+    at = geometry("Conv", x, shape_of(w)[2:], **window)
+    return in_float(partial(_convolved, group, at), x, w, b)
 
 
 def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
@@ -140,7 +136,7 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
     if not window.is_even:
         x, window = window.padded(x), window._replace(before=(0,) * len(window.kernel))
     if len(window.kernel) <= 2:
-        function = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
+        function: Any = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
         return function(x, w, b, *map(_pair, (window.strides, window.before, window.dilations)), group)
     inner = partial(_convolved, group, _inner(window)._replace(after=(0,) * (len(window.kernel) - 1)))
     parts = [inner(_slices(part), w[:, :, i], None) for i, part in enumerate(elements_along(x, 2, window))]
@@ -198,7 +194,7 @@ def _conv_transpose(
 def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: Sizes, extra: Sizes) -> Any:
     """cut, extra: of the kernels' own padding. More than two axes: what each slice of the kernel adds."""
     if len(window.kernel) <= 2:
-        function = ops.conv_transpose1d if len(window.kernel) == 1 else ops.conv_transpose2d
+        function: Any = ops.conv_transpose1d if len(window.kernel) == 1 else ops.conv_transpose2d
         return function(x, w, b, *map(_pair, (window.strides, cut, extra)), group, _pair(window.dilations))
     s, d, reach, none = window.strides[0], window.dilations[0], window.reach[0], (0,) * (len(cut) - 1)
     total: Any = 0
@@ -239,7 +235,7 @@ def max_pool(
 ) -> Any:
     at = geometry("MaxPool", x, kernel_shape, **window)
     if _fits(at) and not (ceil_mode and set(at.dilations) != {1}):
-        function = ops.max_pool1d if len(at.kernel) == 1 else ops.max_pool2d
+        function: Any = ops.max_pool1d if len(at.kernel) == 1 else ops.max_pool2d
         settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
         if outputs == 1:
             wide = cast(x, np.dtype(np.float32)) if is_exact(raw(x).dtype) else x
@@ -277,7 +273,7 @@ def average_pool(
 ) -> Any:
     at = geometry("AveragePool", x, kernel_shape, **window)
     if _fits(at) and set(at.dilations) == {1}:
-        function = ops.avg_pool1d if len(at.kernel) == 1 else ops.avg_pool2d
+        function: Any = ops.avg_pool1d if len(at.kernel) == 1 else ops.avg_pool2d
         settings = (*map(_pair, (at.kernel, at.strides, at.before)), bool(ceil_mode), bool(count_include_pad))
         return in_float(lambda x: function(x, *settings), x)
     counted = at.padded(np.ones((1, 1, *shape_of(x)[2:]), np.float32), 1 if count_include_pad else 0)
@@ -296,7 +292,7 @@ def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **wind
     )
 
 
-def _image_axes(x: Any) -> Sequence[int]:
+def _image_axes(x: Tensor) -> Sequence[int]:
     if raw(x).ndim < 3:
         raise ValueError(f"[onnx global pooling] got a value of shape {shape_of(x)}")
     return tuple(range(2, raw(x).ndim))
@@ -304,8 +300,8 @@ def _image_axes(x: Any) -> Sequence[int]:
 
 operators(
     {
-        ("GlobalAveragePool", 1): lambda x: in_float(lambda v: ops.mean(v, _image_axes(x), True), x),
-        ("GlobalMaxPool", 1): lambda x: in_float(lambda v: ops.amax(v, _image_axes(x), True), x),
+        ("GlobalAveragePool", 1): on_tensors(lambda x: ops.mean(x, _image_axes(x), True)),
+        ("GlobalMaxPool", 1): on_tensors(lambda x: ops.amax(x, _image_axes(x), True)),
     }
 )
 
