@@ -206,21 +206,20 @@ def export(
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)
     modules = Modules(target, opset_version)
-    runs, values, further = all_runs(target, modules, args, arrays, axes, symbols)
+    runs = all_runs(target, modules, args, arrays, axes, symbols)
     sources = [
         next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols
     ]
-    sizes = Sizes(symbols, values, sources)
-    proto = model_of(
-        onnx, runs, names, outputs_of(len(runs[0].outputs), output_names), axes, sizes, opset_version
-    )
+    sizes = Sizes(symbols, runs.sizes, sources)
+    results = outputs_of(len(runs.traced[0].outputs), output_names)
+    proto = model_of(onnx, runs.traced, names, results, axes, sizes, opset_version)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
-    _compare(proto, runs + further)
+    _compare(proto, runs.traced + runs.plain + (runs.nearby() if sizes.divided else []))
     if keep_initializers_as_inputs:
         for weight in proto.graph.initializer:
             info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))

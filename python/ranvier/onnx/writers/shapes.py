@@ -89,7 +89,7 @@ def getitem(s: Site) -> str:
         axis += 1
     y = s.input(0)
     if axes:
-        joined = [_vector(s, part) for part in (starts, ends)]
+        joined = [s.joined(part) for part in (starts, ends)]
         more = [s.w.ints(*axes)] + ([s.w.ints(*steps)] if set(steps) != {1} else [])
         y = s.node("Slice", y, *joined, *more)
     if dropped:
@@ -120,13 +120,6 @@ def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> 
     if bounds == sizes:
         return _FAR
     return s.number(bounds, s.input(0), s.shapes(0))
-
-
-def _vector(s: Site, numbers: list[Any]) -> str:
-    if all(isinstance(p, int) for p in numbers):
-        return s.w.ints(*numbers)
-    names = [s.w.ints(p) if isinstance(p, int) else p for p in numbers]
-    return s.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
 
 @writes("Pick")
