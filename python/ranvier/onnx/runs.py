@@ -147,8 +147,8 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
 
 
 class Runs(NamedTuple):
-    """traced: at several sizes. sizes: of each dynamic axis, in each of these. plain: further ones, to compare
-    with. nearby: makes more of those, of sizes that differ by little.
+    """traced: at several sizes. sizes: of each dynamic axis, in each of these. plain: further ones, to
+    compare with. nearby: makes more of those, of sizes around the example's.
     """
 
     traced: list[Run]
@@ -202,16 +202,18 @@ def all_runs(
             )
         runs.append(other)
         used_sizes.append(taken)
+
+    def around(low: int, high: int) -> list[list[Array]]:
+        steps = {(s, max(base[s] + more, 1)) for s in symbols for more in range(low, high)}
+        return [inputs({**base, s: n}, 7, near) for s, n in sorted(steps)]
+
     ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
     wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
     extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
-    further += _accepted(plain, [*(inputs(sizes, 7, near) for sizes in ones), *wide, *extremes])
-
-    def nearby() -> list[Run]:
-        steps = [{**base, s: max(base[s] + more, 1)} for s in symbols for more in range(-4, 9)]
-        return _accepted(plain, [inputs(sizes, 9, near) for sizes in steps])
-
-    return Runs(runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further, nearby)
+    others = [*(inputs(sizes, 7, near) for sizes in ones), *around(-2, 5), *wide, *extremes]
+    further += _accepted(plain, others)
+    values = [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
+    return Runs(runs, values, further, lambda: _accepted(plain, around(-4, 9)))
 
 
 def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) -> list[Run]:
@@ -224,7 +226,7 @@ def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) ->
 
 
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
-    """The run; with sizes nearer to the example's, or smaller ones, if the model does not take larger ones."""
+    """The run; with sizes nearer to the example's, or smaller ones, if the model takes no larger ones."""
     nearer = {s: min(n, base[s] + 3) for s, n in sizes.items()}
     less = {s: max(1, 2 * base[s] - n) for s, n in nearer.items()}
     failure: Any = None

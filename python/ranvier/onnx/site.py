@@ -230,17 +230,29 @@ class Site:
         one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
         if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
             return self.node("Expand", self.w.constant(one), shape)
-        if all(
-            a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
-            for a in arrays
-        ):
-            count = self.node("Squeeze", shape, self.w.ints(0))
-            steps = self.node("Range", self.w.constant(np.int64(0)), count, self.w.constant(np.int64(1)))
-            return steps if first.dtype == np.int64 else self.w.cast(steps, first.dtype)
+        steps = self._steps(arrays)
+        if steps:
+            return steps
         triangle = self._triangle(arrays, shape)
         if triangle:
             return triangle
         raise self.depends(f"a constant of shape {first.shape}")
+
+    def _steps(self, arrays: list[Array]) -> str:
+        """Whole numbers at equal distances; "" for others."""
+        if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
+            return ""
+        first, second = max(arrays, key=len)[:2].tolist()
+        step = int(second - first)
+        if any(not _equal(a, (a[0] + np.arange(len(a)) * step).astype(a.dtype)) for a in arrays):
+            return ""
+        count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))
+        zero, one = (self.w.constant(np.int64(n)) for n in (0, 1))
+        y = self.node("Range", zero, count, one)  # 0, 1 ...: onnxruntime's optimizer breaks one that falls
+        y = y if step == 1 else self.node("Mul", y, self.w.ints(step))
+        starts = tuple(int(a[0]) for a in arrays)
+        y = y if not any(starts) else self.node("Add", y, self.number(starts))
+        return y if arrays[0].dtype == np.int64 else self.w.cast(y, arrays[0].dtype)
 
     def _triangle(self, arrays: list[Array], shape: str) -> str:
         """A matrix with one number up to a diagonal and another beyond it (a causal mask); "" for others."""
