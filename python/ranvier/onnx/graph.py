@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.onnx.registry import IGNORED, find
+from ranvier.onnx.registry import BECAME_INPUTS, IGNORED, find
 from ranvier.onnx.values import FLOATS, Array, dtype_of
 
 
@@ -96,12 +96,21 @@ class _GraphReader(NamedTuple):
         operator = find(node.op_type, self.version)
         assert operator is not None
         settings: dict[str, Any] = {}
+        since, became = BECAME_INPUTS.get(node.op_type, (0, ()))
+        became = became if self.version < since else ()
         for a in node.attribute:
-            if a.name not in operator.settings | IGNORED:
+            if a.name not in operator.settings.union(IGNORED, became):
                 self.lacking[f"{node.op_type} with {a.name}"] = node.name
             elif a.name not in IGNORED:
                 is_graph = a.type == self.onnx.AttributeProto.GRAPH
                 settings[a.name] = self.graph(a.g) if is_graph else attribute(self.onnx, a)
+        inputs = list(node.input)
+        for place, name in enumerate(became, 1):
+            if name in settings:
+                constant, value = f"{node.output[0]} {name}", np.asarray(settings.pop(name))
+                self.initializers[constant] = value.astype(np.float32) if value.dtype.kind == "f" else value
+                inputs += [""] * (place + 1 - len(inputs))
+                inputs[place] = constant
         graphs = [value for value in settings.values() if isinstance(value, Graph)]
         captured = dict.fromkeys(name for graph in graphs for name in _free(graph))
         if "whole" in operator.settings and self.producer == "pytorch":
@@ -109,8 +118,8 @@ class _GraphReader(NamedTuple):
         outputs = tuple(node.output)
         if node.op_type == "Dropout" and not used & {*outputs[1:]}:
             outputs = outputs[:1]  # PyTorch writes the mask, which nothing reads
-        inputs = (*node.input, *captured)
-        return Node(node.op_type, self.version, inputs, outputs, settings, node.name, len(captured))
+        names = (*inputs, *captured)
+        return Node(node.op_type, self.version, names, outputs, settings, node.name, len(captured))
 
 
 def _free(graph: Graph) -> list[str]:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
 from ranvier.onnx.operators.resize import sizes_of
 from ranvier.onnx.operators.windows import WINDOW, geometry
 from ranvier.onnx.values import array_of, axis_of, ints, is_exact, raw, shape_of
@@ -68,20 +70,13 @@ def _of_first(times: int) -> Callable[[Inputs, Settings], int]:
     return lambda inputs, settings: times * _size(inputs[0])
 
 
-def _given(inputs: Inputs, place: int, settings: Settings, name: str) -> tuple[int, ...]:
-    """Whole numbers that are an input, or in older versions an attribute."""
-    if name in settings:
-        return tuple(settings[name])
-    return () if len(inputs) <= place or inputs[place] is None else ints(inputs[place])
-
-
 def _multiplied(products: float, value: Any) -> float:
     return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
 
 
 def _pad(inputs: Inputs, settings: Settings) -> int:
     """Before anything is cut off."""
-    shape, pads = shape_of(inputs[0]), _given(inputs, 1, settings, "pads")
+    shape, pads = shape_of(inputs[0]), ints(inputs[1])
     axes = ints(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else range(len(shape))
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
@@ -98,12 +93,10 @@ def _range(inputs: Inputs, settings: Settings) -> float:
 def _resize(inputs: Inputs, settings: Settings) -> float:
     """One axis after the other, with the weights (n, out) of each."""
     shape = shape_of(inputs[0])
-    scales = settings.get("scales")
     if "height_scale" in settings:
-        scales = (1, 1, settings["height_scale"], settings["width_scale"])
-    if scales is None:
-        place = 1 if len(inputs) == 2 else 2
-        scales = inputs[place] if len(inputs) > place else None
+        scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
+    else:
+        scales = inputs[1] if len(inputs) == 2 else inputs[2]
     axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
     policy = settings.get("keep_aspect_ratio_policy", "stretch")
     factors, outs = sizes_of(shape, axes, scales, inputs[3] if len(inputs) > 3 else None, policy)

@@ -78,6 +78,22 @@ SINCE = {"CumProd": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm"
 """From which version of the operator set on ONNX has an operator: before, the formula is written."""
 
 
+_AXES = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum")
+BECAME_INPUTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    **dict.fromkeys((*_AXES, "ReduceLogSumExp", "ReduceSumSquare"), (18, ("axes",))),
+    **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (13, ("axes",))),
+    "Clip": (11, ("min", "max")),
+    "Dropout": (12, ("ratio",)),
+    "Pad": (11, ("pads", "value")),
+    "Reshape": (5, ("shape",)),
+    "Slice": (10, ("starts", "ends", "axes")),
+    "Split": (13, ("split",)),
+    "TopK": (10, ("k",)),
+    "Upsample": (9, ("scales",)),
+}
+"""From which version of the operator set on these attributes are the inputs after the first one."""
+
+
 def writes(*kinds: str) -> Callable[[Write], Write]:
     """Registers what writes Functions."""
 

@@ -9,21 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.registry import BECAME_INPUTS
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Call
 
 Array = np.ndarray[Any, Any]
-
-
-_ATTRIBUTES = {  # a constant input, the attribute that it was, and the version from which on it is an input
-    **{f"Reduce{kind}": (1, "axes", 18) for kind in ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp")},
-    "ReduceSum": (1, "axes", 13),
-    "Squeeze": (1, "axes", 13),
-    "Unsqueeze": (1, "axes", 13),
-    "Split": (1, "split", 13),
-    "Dropout": (1, "ratio", 12),
-}
 
 
 class Writer:
@@ -58,12 +49,10 @@ class Writer:
             raise ValueError(
                 f"[onnx.export] got opset_version {self.opset}, which has no {op}; expected a later version"
             )
-        place, attribute, since = _ATTRIBUTES.get(op, (0, "", 0))
-        if self.opset < since and len(inputs) > place:
-            value = self._arrays[inputs[place]] if inputs[place] else None
-            inputs = inputs[:place]
-            if value is not None:
-                attributes[attribute] = value.tolist()
+        since, names = BECAME_INPUTS.get(op, (0, ()))
+        if self.opset < since:
+            given = {name: self._arrays[x] for name, x in zip(names, inputs[1:], strict=False) if x}
+            inputs, attributes = inputs[:1], {**attributes, **{n: a.tolist() for n, a in given.items()}}
         name = self.reserve(op)
         results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
         while inputs and not inputs[-1]:  # what is left out at the end

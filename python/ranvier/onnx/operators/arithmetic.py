@@ -24,8 +24,6 @@ from ranvier.onnx.values import (
     tensor_of,
 )
 
-_LARGEST = float(np.finfo(np.float32).max)
-
 
 @operator("Mod")
 def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
@@ -59,15 +57,15 @@ def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
     return ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0)).to(x.dtype)
 
 
-@operator("Clip", since=11)
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
     """low and high hold one number each. Where low > high, every element becomes high.
 
-    One that is left out is the smallest or largest finite number, so that infinity becomes finite.
+    One that is left out is the smallest or largest finite number, so that infinity becomes finite; up to
+    version 5 it is infinite.
     """
     dtype = raw(x).dtype
     if dtype.kind == "f":
-        most = np.asarray(np.finfo(dtype).max)
+        most = np.asarray(math.inf if infinite else np.finfo(dtype).max)
         low, high = -most if low is None else low, most if high is None else high
     if dtype in FLOATS and not isinstance(low, Tensor) and not isinstance(high, Tensor):
         return ops.clamp(tensor_of(x), raw(low).item(), raw(high).item())
@@ -77,6 +75,10 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
         return y if high is None else ops.minimum(y, high)
 
     return in_float(of_tensors, x, low, high)
+
+
+operator("Clip")(partial(_clip, True))
+operator("Clip", since=6)(partial(_clip, False))
 
 
 @operator("Gemm")
@@ -165,23 +167,14 @@ def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: 
     return in_float(of_tensors, x)
 
 
-def _by_attribute(  # versions that have the axes as an attribute
-    reduction: str, x: Any, /, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
+def _over_axes(
+    name: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
-    return _reduced(reduction, x, axes, bool(keepdims), False)
-
-
-def _by_input(  # versions that have the axes as an input
-    reduction: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Any:
-    return _reduced(
-        reduction, x, None if axes is None else ints(axes), bool(keepdims), bool(noop_with_empty_axes)
-    )
+    return _reduced(name, x, None if axes is None else ints(axes), bool(keepdims), bool(noop_with_empty_axes))
 
 
 for _name in _REDUCTIONS:
-    operator(_name)(partial(_by_attribute, _name))
-    operator(_name, since=13 if _name == "ReduceSum" else 18)(partial(_by_input, _name))
+    operator(_name)(partial(_over_axes, _name))
 
 
 def _extremum_at(
@@ -253,15 +246,12 @@ def lp_normalization(x: Tensor, *, axis: int = -1, p: int = 2) -> Any:
 
 operators(
     {
-        ("Clip", 1): on_tensors(lambda x, *, min=-math.inf, max=math.inf: ops.clamp(x, min, max)),
-        ("Clip", 6): on_tensors(lambda x, *, min=-_LARGEST, max=_LARGEST: ops.clamp(x, min, max)),
         ("Softmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.softmax, axis, x)),
         ("Softmax", 13): on_tensors(lambda x, *, axis=-1: ops.softmax(x, axis)),
         ("LogSoftmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.log_softmax, axis, x)),
         ("LogSoftmax", 13): on_tensors(lambda x, *, axis=-1: ops.log_softmax(x, axis)),
         ("Hardmax", 1): on_tensors(lambda x, *, axis=1: _flattened(_hardmax, axis, x)),
         ("Hardmax", 13): on_tensors(lambda x, *, axis=-1: _hardmax(x, axis)),
-        ("TopK", 1): lambda x, *, axis=-1, k: _topk(x, k, axis, True),
-        ("TopK", 10): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
+        ("TopK", 1): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
     }
 )

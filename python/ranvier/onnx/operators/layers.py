@@ -105,32 +105,29 @@ def local_response_norm(
     return x / ops.pow(total * (alpha / size) + bias, beta)
 
 
-@operator("Dropout", since=12)
+@operator("Dropout")
 def dropout(
     x: Any,
     ratio: Any = None,
     training_mode: Any = None,
     *,
     seed: int | None = None,
+    is_test: int = 0,
     training: bool = False,
     outputs: int = 1,
 ) -> Any:
     """Active while the module trains, or where training_mode is an input of the graph and true.
 
-    A constant training_mode is not used: it says how the model was when it was exported.
+    A constant training_mode is not used: it says how the model was when it was exported. A seed gives the
+    numbers that ONNX's reference has, but none while the module trains; others are those of the library.
     """
     p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
     asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
-    return _dropped(x, p, training or asked, outputs, None if training else seed)
-
-
-def _dropped(x: Any, p: float, active: bool, outputs: int, seed: int | None = None) -> Any:
-    """A seed gives the numbers that ONNX's reference has; without one they are those of the library."""
-    if not active or p == 0:
+    if not (training or asked) or p == 0:
         return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
-    if seed is None and outputs == 1:
+    if (training or seed is None) and outputs == 1:
         return in_float(lambda x: ops.dropout(x, p, True), x)
-    if seed is None:
+    if training or seed is None:
         kept = ops.rand(shape_of(x)) >= p
     else:
         kept = tensor_of(np.random.RandomState(seed).uniform(0, 1, shape_of(x)) >= p)
@@ -140,20 +137,12 @@ def _dropped(x: Any, p: float, active: bool, outputs: int, seed: int | None = No
 
 @operator("GroupNormalization", since=18)
 @on_tensors
-def group_norm_by_group(
-    x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5
-) -> Any:
-    """Up to version 20, scale and bias hold a number for each group."""
-    each = x.shape[1] // num_groups
-    scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() for v in (scale, bias))
-    return ops.group_norm(x, num_groups, scale, bias, epsilon)
-
-
-@operator("GroupNormalization", since=21)
-@on_tensors
 def group_norm(
     x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Any:
+    """Up to version 20, scale and bias hold a number for each group."""
+    each = x.shape[1] // scale.shape[0]
+    scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() if each > 1 else v for v in (scale, bias))
     return ops.group_norm(x, num_groups, scale, bias, epsilon)
 
 
@@ -161,13 +150,6 @@ def group_norm(
 @on_tensors
 def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Any:
     return ops.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
-
-
-@operator("Dropout")
-def dropout_by_attribute(
-    x: Any, *, ratio: float = 0.5, is_test: int = 0, training: bool = False, outputs: int = 1
-) -> Any:
-    return _dropped(x, ratio, training, outputs)
 
 
 # --- RNN, GRU and LSTM

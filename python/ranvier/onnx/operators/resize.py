@@ -37,15 +37,6 @@ def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: st
 
 
 @operator("Upsample", since=7)
-def upsample_by_attribute(x: Any, *, scales: Any, mode: str = "nearest") -> Any:
-    return resize_10(x, np.array(scales, np.float32), mode=mode)
-
-
-@operator("Upsample", since=9)
-def upsample(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
-    return resize_10(x, scales, mode=mode)
-
-
 @operator("Resize", since=10)
 def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
     """The text does not say which element is the nearest; here that of onnxruntime."""

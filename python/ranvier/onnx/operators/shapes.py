@@ -75,14 +75,14 @@ def concat(*values: Any, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False, given: int | None = None) -> Any:
+def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
     """given: the attribute num_outputs."""
     if given not in (None, count):
         raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if sizes is None:
-        if n % count and not uneven:
+        if n % count and given is None:
             raise ValueError(
                 f"[onnx Split] got {count} results of an axis of length {n}; expected equal sizes"
             )
@@ -199,7 +199,7 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
     return _reshaped(transpose(y, perm=order), (n, c * b * b, h // b, w // b), False)
 
 
-@operator("Pad", since=11)
+@operator("Pad")
 def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     sizes, ndim = ints(pads), raw(x).ndim
     if axes is not None:
@@ -259,23 +259,15 @@ def _ints(value: Any) -> Any:
     return None if value is None else ints(value)
 
 
-operators(  # what was an attribute became an input in a later version
+operators(
     {
-        ("Reshape", 1): lambda x, *, shape: _reshaped(x, tuple(shape), False),
-        ("Reshape", 5): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
-        ("Squeeze", 1): lambda x, *, axes=None: _squeezed(x, axes),
-        ("Squeeze", 13): lambda x, axes=None: _squeezed(x, _ints(axes)),
-        ("Unsqueeze", 1): lambda x, *, axes: _unsqueezed(x, axes),
-        ("Unsqueeze", 13): lambda x, axes: _unsqueezed(x, ints(axes)),
-        ("Split", 1): lambda x, sizes=None, *, axis=0, split=None, outputs=1: _split(
-            x, split if sizes is None else ints(sizes), axis, outputs
+        ("Reshape", 1): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
+        ("Squeeze", 1): lambda x, axes=None: _squeezed(x, _ints(axes)),
+        ("Unsqueeze", 1): lambda x, axes: _unsqueezed(x, ints(axes)),
+        ("Split", 1): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
+            x, _ints(sizes), axis, outputs, num_outputs
         ),
-        ("Split", 13): lambda x, sizes=None, *, axis=0, outputs=1: _split(x, _ints(sizes), axis, outputs),
-        ("Split", 18): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
-            x, _ints(sizes), axis, outputs, True, num_outputs
-        ),
-        ("Slice", 1): lambda x, *, starts, ends, axes=None: _sliced(x, starts, ends, axes, None),
-        ("Slice", 10): lambda x, starts, ends, axes=None, steps=None: _sliced(
+        ("Slice", 1): lambda x, starts, ends, axes=None, steps=None: _sliced(
             x, *map(_ints, (starts, ends, axes, steps))
         ),
         ("Expand", 1): lambda x, shape: _expanded(x, ints(shape)),
@@ -283,6 +275,5 @@ operators(  # what was an attribute became an input in a later version
         ("Tile", 6): lambda x, repeats: _tiled(x, ints(repeats)),
         ("Shape", 1): lambda x, *, start=0, end=None: np.array(shape_of(x)[start:end], np.int64),
         ("Size", 1): lambda x: np.array(math.prod(shape_of(x)), np.int64),
-        ("Pad", 1): lambda x, *, pads, mode="constant", value=0.0: padded(x, tuple(pads), mode, value),
     }
 )

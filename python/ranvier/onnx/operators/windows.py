@@ -106,7 +106,8 @@ def elements_along(x: Any, axis: int, window: Window) -> list[Any]:
     if last < 0:
         raise ValueError(f"[onnx] got a window of {window.kernel} for a padded image of {shape_of(x)[2:]}")
     lead = (slice(None),) * axis
-    return [x[(*lead, slice(i * d, i * d + last + 1, s))] for i in range(k)]
+    keys = [(*lead, slice(i * d, i * d + last + 1, s)) for i in range(k)]
+    return [x[key] for key in keys]
 
 
 # --- convolutions
