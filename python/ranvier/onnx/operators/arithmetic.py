@@ -54,7 +54,8 @@ def prelu(x: Tensor, slope: Tensor) -> Any:
 @operator("Shrink")
 @on_tensors
 def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
-    return ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0)).to(x.dtype)
+    y = x.to(np.float64) if is_exact(x.dtype) else x
+    return ops.where(y < -lambd, y + bias, ops.where(y > lambd, y - bias, 0.0)).to(x.dtype)
 
 
 def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
@@ -100,9 +101,14 @@ def gemm(
     dtype, a = a.dtype, a.T if transA else a
     if transB and alpha == 1 and beta == 1 and dtype in FLOATS and (c is None or c.shape == (b.shape[0],)):
         return ops.linear(a, b, c)
-    y = ops.matmul(a, b.T if transB else b)
-    y = y if alpha == 1 else y * alpha
-    return (y if c is None else y + (c if beta == 1 else c * beta)).to(dtype)
+    y = _scaled(ops.matmul(a, b.T if transB else b), alpha)
+    return (y if c is None else y + _scaled(c, beta)).to(dtype)
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    if factor == 1 or not is_exact(x.dtype):
+        return x if factor == 1 else x * factor
+    return x * int(factor) if factor == int(factor) else x.to(np.float64) * factor
 
 
 @operator("Einsum")

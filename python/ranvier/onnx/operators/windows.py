@@ -244,13 +244,14 @@ def max_pool(
         y, where = function(tensor_of(x), *settings, return_indices=True)
         return y, _in_batch(raw(where), shape_of(x), storage_order)
     at = at.beyond(x) if ceil_mode else at
-    image = shape_of(x)[2:]
-    y = in_float(lambda x: _pooled(ops.maximum, at.padded(x, -math.inf), at), x)
+    image, dtype = shape_of(x)[2:], raw(x).dtype
+    least = int(np.iinfo(dtype).min) if is_exact(dtype) else -math.inf
+    y = in_float(lambda x: _pooled(ops.maximum, at.padded(x, least), at), x)
     if outputs == 1:
         return y
-    places = at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1)
-    pairs = np.empty(np.broadcast_shapes(shape_of(x)[:2] + places.shape[2:]), "f8,i8")
-    pairs["f0"], pairs["f1"] = at.padded(array_of(x), -math.inf), places
+    places = raw(at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1))
+    pairs = np.empty(shape_of(x)[:2] + places.shape[2:], "f8,i8")
+    pairs["f0"], pairs["f1"] = raw(at.padded(array_of(x), least)), places
     return y, _in_batch(_pooled(_larger, pairs, at)["f1"], shape_of(x), storage_order)
 
 
