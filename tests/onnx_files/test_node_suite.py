@@ -16,8 +16,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 
 # Cases of operators that the library has and that fail, with the reason.
 FAILING = {
-    "three dimensions": {
-        "test_convtranspose_3d", "test_affine_grid_3d", "test_affine_grid_3d_align_corners", "test_col2im_5d",
+    "samples of a volume": {
         "test_gridsample_volumetric_bilinear_align_corners_0",
         "test_gridsample_volumetric_bilinear_align_corners_1",
         "test_gridsample_volumetric_nearest_align_corners_0",
@@ -25,11 +24,6 @@ FAILING = {
     },
     "strings, sequences and optional values": {
         "test_equal_string", "test_equal_string_broadcast", "test_identity_opt", "test_identity_sequence",
-    },
-    "float8e8m0": {"test_cast_e8m0_FLOAT16_to_FLOAT8E8M0", "test_cast_e8m0_FLOAT_to_FLOAT8E8M0"},
-    "other random numbers": {
-        "test_training_dropout", "test_training_dropout_default", "test_training_dropout_default_mask",
-        "test_training_dropout_mask",
     },
 }  # fmt: skip
 
@@ -61,9 +55,7 @@ def test_counts_of_the_document(results: list[Outcome]) -> None:
 @pytest.mark.parametrize("suite", ["pytorch-converted", "pytorch-operator"])
 def test_files_of_old_versions(suite: str) -> None:
     """Version 6 of the operator set."""
-    failing = {r.name: r.reason for r in outcomes(suite) if r.kind != "passed"}
-    assert all("expected one or two dimensions" in reason for reason in failing.values()), failing
-    assert {name.partition("_Conv3d")[0] for name in failing} <= {"test"}
+    assert {r.name: r.reason for r in outcomes(suite) if r.kind != "passed"} == {}
 
 
 def test_operators_of_the_document() -> None:

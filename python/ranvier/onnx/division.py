@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.onnx.graph import Node
+from ranvier.onnx.graph import Graph, Node
 from ranvier.onnx.values import Array
 
 Path = tuple[str, ...]
@@ -278,4 +278,6 @@ def _plain(value: Any) -> Any:
         return str(value.dtype), value.shape, value.tobytes()
     if isinstance(value, dict):
         return tuple((name, _plain(value[name])) for name in sorted(value))
+    if isinstance(value, Graph):
+        return id(value)
     return tuple(value) if isinstance(value, list) else value

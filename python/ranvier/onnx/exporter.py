@@ -80,10 +80,8 @@ def _nodes(
         results = written if isinstance(written, tuple) else (written,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))
     site = Site(writer, [_RESULT], names, sizes)
-    for i, name in enumerate(outputs):
-        value = site.operand([r.outputs[i][0] for r in runs])
-        writer.nodes.append(writer.onnx.helper.make_node("Identity", [value], [name], f"result_{name}"))
-    return _without_identities(used(writer.nodes, outputs), {*inputs, *weights})
+    values = [site.operand([r.outputs[i][0] for r in runs]) for i in range(len(outputs))]
+    return _with_results(used(writer.nodes, values), values, outputs, onnx=writer.onnx)
 
 
 _RESULT = Call("the result", {}, [], [], "the model")
@@ -103,29 +101,21 @@ def _check_calls(runs: list[Run]) -> None:
         )
 
 
-def _without_identities(nodes: list[Any], fixed: set[str]) -> list[Any]:
-    """The nodes that make the results, with the names of the results."""
-    made = {name: node for node in nodes for name in node.output}
-    kept = []
+def _with_results(nodes: list[Any], values: list[str], outputs: list[str], onnx: Any) -> list[Any]:
+    """The nodes, where the values that are made there have the names of the results."""
+    made = {name for node in nodes for name in node.output}
     renamed: dict[str, str] = {}
-    for node in nodes:
-        source = node.input[0] if node.input else ""
-        if (
-            node.op_type == "Identity"
-            and node.name.startswith("result_")
-            and source in made
-            and source not in fixed
-            and source not in renamed
-        ):
-            renamed[source] = node.output[0]
+    copies = []
+    for value, name in zip(values, outputs, strict=True):
+        if value in made and value not in renamed:
+            renamed[value] = name
         else:
-            kept.append(node)
-    for node in kept:
+            copies.append(onnx.helper.make_node("Identity", [value], [name], f"result_{name}"))
+    nodes = [*nodes, *copies]
+    for node in nodes:
         for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name in renamed:
-                    names[i] = renamed[name]
-    return kept
+            names[:] = [renamed.get(name, name) for name in names]
+    return nodes
 
 
 def _result(onnx: Any, name: str, arrays: list[Any], sizes: Sizes) -> Any:
@@ -216,21 +206,20 @@ def export(
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)
     modules = Modules(target, opset_version)
-    runs, values, further = all_runs(target, modules, args, arrays, axes, symbols)
+    runs = all_runs(target, modules, args, arrays, axes, symbols)
     sources = [
         next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols
     ]
-    sizes = Sizes(symbols, values, sources)
-    proto = model_of(
-        onnx, runs, names, outputs_of(len(runs[0].outputs), output_names), axes, sizes, opset_version
-    )
+    sizes = Sizes(symbols, runs.sizes, sources)
+    results = outputs_of(len(runs.traced[0].outputs), output_names)
+    proto = model_of(onnx, runs.traced, names, results, axes, sizes, opset_version)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
-    _compare(proto, runs + further)
+    _compare(proto, runs.traced + runs.plain + (runs.nearby() if sizes.divided else []))
     if keep_initializers_as_inputs:
         for weight in proto.graph.initializer:
             info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))

@@ -6,17 +6,20 @@ of a node's result before it runs.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.onnx.registry import IGNORED, find
+from ranvier.onnx.registry import BECAME_INPUTS, IGNORED, find
 from ranvier.onnx.values import FLOATS, Array, dtype_of
 
 
 class Node(NamedTuple):
-    """A call of an operator. An input "" is left out; `settings` are its attributes."""
+    """A call of an operator. An input "" is left out; `settings` are its attributes.
+
+    captured: the number of values, last among the inputs, that only the graphs in its attributes use.
+    """
 
     op: str
     version: int
@@ -24,10 +27,14 @@ class Node(NamedTuple):
     outputs: tuple[str, ...]
     settings: dict[str, Any]
     name: str
+    captured: int = 0
 
 
 class Graph(NamedTuple):
-    """inputs: (name, dtype, shape with None for a size that may be any) of those that are no initializers."""
+    """A model's graph, or one in an attribute: a branch, or the body of a loop.
+
+    inputs: (name, dtype, shape with None for a size that may be any) of those that are no initializers.
+    """
 
     inputs: list[tuple[str, Any, list[int | None] | None]]
     outputs: list[str]
@@ -35,37 +42,91 @@ class Graph(NamedTuple):
     nodes: list[Node]
 
 
+def every_node(nodes: Any) -> Iterator[Any]:
+    """The nodes, and those of the graphs in their attributes."""
+    for node in nodes:
+        yield node
+        for a in node.attribute:
+            for graph in (*a.graphs, *([a.g] if a.HasField("g") else ())):
+                yield from every_node(graph.node)
+
+
 def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     """The nodes of a checked model.
 
     Raises ValueError: attributes or element types that are not supported, all of them at once.
     """
-    graph = model.graph
-    lacking = _without_operator(graph.node, versions)
-    nodes = []
-    used = {v.name for v in graph.output}.union(*(node.input for node in graph.node))
-    for node in graph.node:
-        operator = find(node.op_type, versions[""])
-        if lacking or operator is None:
-            continue
-        settings = {a.name: attribute(onnx, a) for a in node.attribute if a.name not in IGNORED}
-        unknown = settings.keys() - operator.settings
-        if unknown:
-            lacking[f"{node.op_type} with {', '.join(sorted(map(str, unknown)))}"] = node.name
-        if "whole" in operator.settings and model.producer_name == "pytorch":
+    lacking = _without_operator(every_node(model.graph.node), versions)
+    if model.graph.sparse_initializer:
+        lacking["sparse initializers"] = ""
+    _refuse(lacking, versions[""])
+    reader = _GraphReader(onnx, versions[""], model.producer_name, {}, lacking)
+    graph = reader.graph(model.graph)
+    _refuse(lacking, versions[""])
+    inputs = [_input(onnx, v) for v in model.graph.input if v.name not in reader.initializers]
+    return graph._replace(inputs=inputs, initializers=reader.initializers)
+
+
+class _GraphReader(NamedTuple):
+    """Reads a model's graph and those in attributes.
+
+    initializers: of all graphs. lacking: attributes that are not supported, and a node of each.
+    """
+
+    onnx: Any
+    version: int
+    producer: str
+    initializers: dict[str, Array]
+    lacking: dict[str, str]
+
+    def graph(self, proto: Any) -> Graph:
+        """The graph; its inputs have no types. Initializers are shared by all graphs, but for equal names."""
+        own = {t.name: array_of_tensor(self.onnx, t) for t in proto.initializer}
+        twice = {name: own.pop(name) for name in own.keys() & self.initializers.keys()}
+        self.initializers.update(own)
+        used = {v.name for v in proto.output}.union(*(node.input for node in every_node(proto.node)))
+        nodes = [self.node(node, used) for node in proto.node]
+        if self.producer not in ("ranvier", "pytorch"):  # these write all weights as initializers
+            nodes = _with_weights(nodes, self.initializers)
+        return Graph(
+            [(v.name, None, None) for v in proto.input], [v.name for v in proto.output], twice, nodes
+        )
+
+    def node(self, node: Any, used: set[str]) -> Node:
+        operator = find(node.op_type, self.version)
+        assert operator is not None
+        settings: dict[str, Any] = {}
+        since, became = BECAME_INPUTS.get(node.op_type, (0, ()))
+        became = became if self.version < since else ()
+        for a in node.attribute:
+            if a.name not in operator.settings.union(IGNORED, became):
+                self.lacking[f"{node.op_type} with {a.name}"] = node.name
+            elif a.name not in IGNORED:
+                is_graph = a.type == self.onnx.AttributeProto.GRAPH
+                settings[a.name] = self.graph(a.g) if is_graph else attribute(self.onnx, a)
+        inputs = list(node.input)
+        for place, name in enumerate(became, 1):
+            if name in settings:
+                constant, value = f"{node.output[0]} {name}", np.asarray(settings.pop(name))
+                self.initializers[constant] = value.astype(np.float32) if value.dtype.kind == "f" else value
+                inputs += [""] * (place + 1 - len(inputs))
+                inputs[place] = constant
+        graphs = [value for value in settings.values() if isinstance(value, Graph)]
+        captured = dict.fromkeys(name for graph in graphs for name in _free(graph))
+        if "whole" in operator.settings and self.producer == "pytorch":
             settings["whole"] = 1
         outputs = tuple(node.output)
         if node.op_type == "Dropout" and not used & {*outputs[1:]}:
             outputs = outputs[:1]  # PyTorch writes the mask, which nothing reads
-        nodes.append(Node(node.op_type, versions[""], tuple(node.input), outputs, settings, node.name))
-    if graph.sparse_initializer:
-        lacking["sparse initializers"] = ""
-    _refuse(lacking, versions[""])
-    initializers = {t.name: array_of_tensor(onnx, t) for t in graph.initializer}
-    if model.producer_name not in ("ranvier", "pytorch"):  # these write all weights as initializers
-        nodes = _with_weights(nodes, initializers)
-    inputs = [_input(onnx, v) for v in graph.input if v.name not in initializers]
-    return Graph(inputs, [v.name for v in graph.output], initializers, nodes)
+        names = (*inputs, *captured)
+        return Node(node.op_type, self.version, names, outputs, settings, node.name, len(captured))
+
+
+def _free(graph: Graph) -> list[str]:
+    """The values that a graph uses and does not make."""
+    made = {"", *[name for name, *_ in graph.inputs]}.union(*[node.outputs for node in graph.nodes])
+    uses = [*[name for node in graph.nodes for name in node.inputs], *graph.outputs]
+    return [name for name in dict.fromkeys(uses) if name not in made]
 
 
 def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
@@ -91,10 +152,9 @@ def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
     """Raises ValueError: operators that are neither supported nor functions. onnx's own code, which replaces
     functions, fails for some of them, and for attention without heads."""
     functions = {(f.domain, f.name) for f in model.functions}
-    every = [*model.graph.node, *[node for f in model.functions for node in f.node]]
     made, rest = [], []
-    for node in every:
-        if _is_function(onnx, node.domain, node.op_type, versions):
+    for node in every_node([*model.graph.node, *[node for f in model.functions for node in f.node]]):
+        if is_function(onnx, node.domain, node.op_type, versions):
             made.append(node)
         elif (node.domain, node.op_type) not in functions:
             rest.append(node)
@@ -221,9 +281,7 @@ def attribute(onnx: Any, proto: Any) -> Any:
     if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS):
         value = onnx.helper.get_attribute_value(proto)
         return list(value) if proto.type in (kinds.INTS, kinds.FLOATS) else value
-    raise ValueError(
-        f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a graph, a sequence)"
-    )
+    raise ValueError(f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a sequence)")
 
 
 # --- limits
@@ -249,7 +307,7 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
             key = (node.domain, node.op_type)
             if key not in counts:
                 inner = count(functions[key].node, depth + 1) if key in functions else 1
-                counts[key] = _OF_FUNCTION if _is_function(onnx, *key, versions) else inner
+                counts[key] = _OF_FUNCTION if is_function(onnx, *key, versions) else inner
             total += counts[key]
             for a in node.attribute:
                 graphs = [*a.graphs, *([a.g] if a.HasField("g") else ())]
@@ -259,7 +317,7 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
     return count(model.graph.node, 0)
 
 
-def _is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
+def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
     """True if it is one that ONNX defines by other operators, and that no operator here has."""
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text

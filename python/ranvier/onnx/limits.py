@@ -13,6 +13,8 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
 from ranvier.onnx.operators.resize import sizes_of
 from ranvier.onnx.operators.windows import WINDOW, geometry
 from ranvier.onnx.values import array_of, axis_of, ints, is_exact, raw, shape_of
@@ -27,7 +29,7 @@ ELEMENTS = 14 * 2**20
 PER_ELEMENT = 4096
 """... this many for each element of the inputs and initializers. Ten times what a large network has."""
 
-_STEP = 256  # a step in Python takes as long as this many elements ...
+STEP = 256  # a step in Python takes as long as this many elements ...
 _PRODUCTS = 128  # ... and this many multiplications of floats as one ...
 _OF_INTEGERS = 8  # ... or, by NumPy, of integers
 _MOST = 2**62
@@ -68,20 +70,13 @@ def _of_first(times: int) -> Callable[[Inputs, Settings], int]:
     return lambda inputs, settings: times * _size(inputs[0])
 
 
-def _given(inputs: Inputs, place: int, settings: Settings, name: str) -> tuple[int, ...]:
-    """Whole numbers that are an input, or in older versions an attribute."""
-    if name in settings:
-        return tuple(settings[name])
-    return () if len(inputs) <= place or inputs[place] is None else ints(inputs[place])
-
-
 def _multiplied(products: float, value: Any) -> float:
     return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
 
 
 def _pad(inputs: Inputs, settings: Settings) -> int:
     """Before anything is cut off."""
-    shape, pads = shape_of(inputs[0]), _given(inputs, 1, settings, "pads")
+    shape, pads = shape_of(inputs[0]), ints(inputs[1])
     axes = ints(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else range(len(shape))
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
@@ -98,12 +93,10 @@ def _range(inputs: Inputs, settings: Settings) -> float:
 def _resize(inputs: Inputs, settings: Settings) -> float:
     """One axis after the other, with the weights (n, out) of each."""
     shape = shape_of(inputs[0])
-    scales = settings.get("scales")
     if "height_scale" in settings:
-        scales = (1, 1, settings["height_scale"], settings["width_scale"])
-    if scales is None:
-        place = 1 if len(inputs) == 2 else 2
-        scales = inputs[place] if len(inputs) > place else None
+        scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
+    else:
+        scales = inputs[1] if len(inputs) == 2 else inputs[2]
     axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
     policy = settings.get("keep_aspect_ratio_policy", "stretch")
     factors, outs = sizes_of(shape, axes, scales, inputs[3] if len(inputs) > 3 else None, policy)
@@ -165,13 +158,13 @@ def _gather_nd(inputs: Inputs, settings: Settings) -> int:
 def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, float, float]:
     """Elements of the padded image, those of a plane of the result, and of the window."""
     chosen = {name: settings[name] for name in WINDOW if name in settings}
-    kernel, strides, pads, dilations = geometry("", inputs[0], kernel, **chosen)
-    reaches = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    sizes = [n + sum(pads[i :: len(kernel)]) for i, n in enumerate(shape_of(inputs[0])[2:])]
+    window = geometry("", inputs[0], kernel, **chosen)
+    pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
+    sizes, reaches = [sum(parts) for parts in pads], window.reach
     if settings.get("ceil_mode"):  # the last window may reach beyond
         sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
-    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, strides, strict=True)]
-    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(kernel)
+    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, window.strides, strict=True)]
+    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(window.kernel)
 
 
 def _conv(inputs: Inputs, settings: Settings) -> float:
@@ -184,7 +177,7 @@ def _conv(inputs: Inputs, settings: Settings) -> float:
 def _pool(inputs: Inputs, settings: Settings) -> float:
     padded, plane, kernel = _window(inputs[:1], settings, settings["kernel_shape"])
     out = _product(shape_of(inputs[0])[:2]) * plane
-    return 2 * padded + 2 * out + kernel * (_STEP / 4 + out / 8)
+    return 2 * padded + 2 * out + kernel * (STEP / 4 + out / 8)
 
 
 def _transposed(inputs: Inputs, settings: Settings) -> float:
@@ -214,7 +207,7 @@ def _col2im(inputs: Inputs, settings: Settings) -> float:
     pads = settings.get("pads") or [0] * (2 * len(outer))
     whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
-    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + _STEP * math.prod(kernel)
+    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + STEP * math.prod(kernel)
 
 
 def _recurrent(inputs: Inputs, settings: Settings) -> float:
@@ -222,14 +215,15 @@ def _recurrent(inputs: Inputs, settings: Settings) -> float:
     steps, batch = shape_of(inputs[0])[:2][:: -1 if settings.get("layout") else 1]
     directions, gates, features = shape_of(inputs[1])
     work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
-    return max(steps, 1) * directions * (work + 16 * _STEP)
+    return max(steps, 1) * directions * (work + 16 * STEP)
 
 
 # the cost of the first input: others are settings, or have a size for each channel
 _AS_FIRST = """
-    BatchNormalization Clip Compress CumProd CumSum Dropout GroupNormalization InstanceNormalization PRelu
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-    ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze Trilu Unsqueeze
+    BatchNormalization Clip Compress CumProd CumSum DequantizeLinear Dropout GroupNormalization
+    InstanceNormalization PRelu QuantizeLinear ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze
+    Trilu Unsqueeze
 """
 _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "ConstantOfShape": lambda inputs, settings: _product(ints(inputs[0])),
@@ -240,9 +234,10 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "GatherND": _gather_nd,
     "GridSample": lambda inputs, settings: shape_of(inputs[0])[1] * _size(inputs[1]),
     "LRN": lambda inputs, settings: (
-        (_size(inputs[0]) + _STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
+        (_size(inputs[0]) + STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
     ),
     "Concat": lambda inputs, settings: sum(map(_size, inputs)),
+    **dict.fromkeys(("If", "Loop", "Scan"), lambda inputs, settings: 0),  # their graphs are counted
     "Pad": _pad,
     "Range": _range,
     "Resize": _resize,
@@ -251,7 +246,10 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
-    "Conv": _conv,
+    **dict.fromkeys(("Conv", "ConvInteger"), _conv),
+    "QLinearConv": lambda inputs, settings: _conv([inputs[0], inputs[3]], settings),
+    "MatMulInteger": _matmul,
+    "QLinearMatMul": lambda inputs, settings: _matmul([inputs[0], inputs[3]], settings),
     "ConvTranspose": _transposed,
     "MaxUnpool": _unpooled,
     "Col2Im": _col2im,

@@ -8,15 +8,19 @@ the parts. While all are as they were loaded, the nodes run as they stand in the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from contextlib import nullcontext
+from functools import cached_property, partial
+from itertools import repeat
 from typing import Any
 
+from ranvier.autograd import Tensor
 from ranvier.nn import Module
 from ranvier.onnx.division import Call, Division, Filling, Path, last_uses
 from ranvier.onnx.graph import STATISTICS, Graph, Node
-from ranvier.onnx.limits import BY_VALUES, cost
+from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import raw, shown
+from ranvier.tensors.recording import aside
 
 
 class Part(Module):
@@ -73,8 +77,8 @@ class Plan:
         self.paths, self.buffers, self.most = paths, buffers, most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        # node -> its cost, by the shapes of its operands
-        self.costs: dict[tuple[str, ...], tuple[list[Any], int]] = {}
+        # id of a node -> the shapes of its operands, and its cost
+        self.costs: dict[int, tuple[list[Any], int]] = {}
         self.unused = last_uses(self.nodes, self.outputs)
         prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
         self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}
@@ -120,45 +124,50 @@ def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]
     values = {"": None, **filling.constants, **dict(zip(filling.inputs, inputs, strict=True))}
     for value, path in filling.places:
         values[value] = _found(module, body, path)
-    left = room(body.plan, values, filling.inputs)
+    left = Room(body.plan, values, filling.inputs)
     return run(module, body, filling.steps, filling.unused, values, left, filling.outputs)
 
 
-def room(plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> int:
-    """The elements that a run's results may have together."""
-    return plan.most[0] + plan.most[1] * sum(raw(values[name]).size for name in inputs)
+class Room:
+    """The elements that the results of a run may still have."""
+
+    def __init__(self, plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> None:
+        self.left = plan.most[0] + plan.most[1] * sum(raw(values[name]).size for name in inputs)
+
+    def take(self, count: int, node: Node) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(
+                f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
+                "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
+            )
 
 
 def run(
     module: Module,
     body: Body,
     steps: Sequence[Node | Call],
-    unused: Sequence[Sequence[str]],
+    unused: Iterable[Sequence[str]],
     values: dict[str, Any],
-    left: int,
+    left: Room,
     outputs: Iterable[str],
 ) -> tuple[Any, ...]:
     """The outputs of steps; values: by their names."""
     costs = body.plan.costs
-    for step, gone in zip(steps, unused, strict=True):
+    for step, gone in zip(steps, unused, strict=False):
         operands = [values[name] for name in step.inputs]
         if isinstance(step, Call):
             results = _found(module, body, step.path)(*operands)
             results = results if len(step.outputs) > 1 else (results,)
         else:
             sizes = [v if v is None else v.shape for v in operands]
-            known, size = costs.get(step.outputs, _UNKNOWN)
+            known, size = costs.get(id(step), _UNKNOWN)
             if known != sizes:
                 size = cost(step.op, operands, step.settings)
                 if step.op not in BY_VALUES:
-                    costs[step.outputs] = sizes, size
-            left -= size
-            if left < 0:
-                raise ValueError(
-                    f"[onnx] {_named(step)}: the results have more elements than expected of a file and "
-                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
-                )
-            results = _results(step, operands, body.plan.buffers, module.training)
+                    costs[id(step)] = sizes, size
+            left.take(size, step)
+            results = _results(module, body, step, operands, left)
         values.update(zip(step.outputs, results, strict=False))
         values[""] = None
         for name in gone:
@@ -184,28 +193,45 @@ def _found(module: Any, body: Body, path: Path) -> Any:
     return module
 
 
-def _results(node: Node, inputs: list[Any], buffers: frozenset[str], training: bool) -> tuple[Any, ...]:
+def _results(module: Module, body: Body, node: Node, operands: list[Any], left: Room) -> tuple[Any, ...]:
     operator = find(node.op, node.version)
     assert operator is not None
-    more = {}
+    more: dict[str, Any] = {}
+    count = len(operands) - node.captured
+    is_constant = not any(isinstance(value, Tensor) for value in operands)
     if operator.asks:
-        places = STATISTICS.get(node.op, ())
+        places, buffers = STATISTICS.get(node.op, ()), body.plan.buffers
         owned = bool(places) and all(node.inputs[i] in buffers for i in places)
-        asked = {"training": training, "outputs": len(node.outputs), "owned": owned}
+        asked: dict[str, Any] = {"training": module.training, "outputs": len(node.outputs), "owned": owned}
+        scope = dict(zip(node.inputs[count:], operands[count:], strict=True))
+        asked["compute"] = partial(_computed, module, body, node, scope, left)
         more = {name: asked[name] for name in operator.asks}
     try:
-        result = operator.function(*inputs, **node.settings, **more)
+        with aside() if is_constant else nullcontext():
+            result = operator.function(*operands[:count], **node.settings, **more)
     except MemoryError:  # that of an op is a ValueError, too
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(shown(f"[onnx] {_named(node)}: {error} (operator set {node.version})")) from error
     results = result if isinstance(result, tuple) else (result,)
+    if is_constant:
+        results = tuple(map(raw, results))
     if len(results) < len(node.outputs):
         raise ValueError(
             f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
             f"{len(node.outputs)}"
         )
     return results
+
+
+def _computed(
+    module: Module, body: Body, node: Node, scope: dict[str, Any], left: Room, graph: Graph, *inputs: Any
+) -> tuple[Any, ...]:
+    """The results of a graph in an attribute of the node; scope: values that it uses."""
+    left.take(STEP, node)
+    names = [name for name, *_ in graph.inputs]
+    values = {**scope, "": None, **graph.initializers, **dict(zip(names, inputs, strict=True))}
+    return run(module, body, graph.nodes, repeat(()), values, left, graph.outputs)
 
 
 def _named(node: Node) -> str:

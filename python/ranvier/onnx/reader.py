@@ -13,10 +13,19 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import NODES, Graph, graph_of, node_count, require_operators, roles_of
+from ranvier.onnx.graph import (
+    NODES,
+    Graph,
+    every_node,
+    graph_of,
+    is_function,
+    node_count,
+    require_operators,
+    roles_of,
+)
 from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
-from ranvier.onnx.parts import Part, Plan, called, room, run
-from ranvier.onnx.registry import find
+from ranvier.onnx.parts import Part, Plan, Room, called, run
+from ranvier.onnx.registry import OPERATORS, find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.foreign_files import other_kind
 
@@ -73,7 +82,7 @@ class OnnxModule(Module):
         given = [_checked(*one, x) for x, one in zip(inputs, self._inputs, strict=True)]
         if plan.unchanged(self, values):
             values.update(zip(self.input_names, given, strict=True))
-            left = room(plan, values, self.input_names)
+            left = Room(plan, values, self.input_names)
             outputs = run(self, self._body, self.nodes, plan.unused, values, left, self.output_names)
         else:
             outputs = called(self, self._body, given)
@@ -250,13 +259,14 @@ def _completed(onnx: Any, model: Any) -> Any:
 def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
     """The model without calls of functions: its own, and those that ONNX defines and no operator here has."""
     for _ in range(4):  # a function may use functions
-        operators = {n.op_type for n in model.graph.node if not n.domain and find(n.op_type, versions[""])}
-        if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
+        nodes = [*every_node(model.graph.node)]
+        if not model.functions and all(not n.domain and find(n.op_type, versions[""]) for n in nodes):
             return model
         try:
             typed, weights = _typed(onnx, model)
+            _complete_functions(onnx, typed.graph.node, versions[""])
             typed = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(typed))
-            kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, versions[""])]
+            kept = [("", op) for op in OPERATORS if find(op, versions[""])]
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
         except MemoryError:
             raise
@@ -268,6 +278,16 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
         if same:
             break
     return model
+
+
+def _complete_functions(onnx: Any, nodes: Any, version: int) -> None:
+    """Attributes with a default that are left out: the inliner would leave them out inside, too."""
+    for node in every_node(nodes):
+        if is_function(onnx, node.domain, node.op_type, {"": version}):
+            given = {a.name for a in node.attribute}
+            schema = onnx.defs.get_schema(node.op_type, version)
+            usual = [a.default_value for a in schema.attributes.values() if a.name not in given]
+            node.attribute.extend(a for a in usual if a.type)
 
 
 def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:

@@ -2,7 +2,8 @@
 
 A function that reads gets the node's inputs (None for one that is left out) and its attributes as keyword
 arguments. It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are
-used) and ``owned`` (whether the running statistics are buffers of the module).
+used), ``owned`` (whether the running statistics are buffers of the module) and ``compute`` (a function that
+computes a graph of an attribute, from this and its inputs).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 Implementation = Callable[..., Any]
 
-ASKED = ("training", "outputs", "owned")
+ASKED = ("training", "outputs", "owned", "compute")
 
 
 class Operator(NamedTuple):
@@ -75,6 +76,22 @@ WRITERS: dict[str, Write] = {}
 """By the name of the Function: gets a Site, adds nodes and returns the names of the results."""
 SINCE = {"CumProd": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm": 17, "Mish": 18}
 """From which version of the operator set on ONNX has an operator: before, the formula is written."""
+
+
+_AXES = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum")
+BECAME_INPUTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    **dict.fromkeys((*_AXES, "ReduceLogSumExp", "ReduceSumSquare"), (18, ("axes",))),
+    **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (13, ("axes",))),
+    "Clip": (11, ("min", "max")),
+    "Dropout": (12, ("ratio",)),
+    "Pad": (11, ("pads", "value")),
+    "Reshape": (5, ("shape",)),
+    "Slice": (10, ("starts", "ends", "axes")),
+    "Split": (13, ("split",)),
+    "TopK": (10, ("k",)),
+    "Upsample": (9, ("scales",)),
+}
+"""From which version of the operator set on these attributes are the inputs after the first one."""
 
 
 def writes(*kinds: str) -> Callable[[Write], Write]:

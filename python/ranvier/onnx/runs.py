@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
@@ -146,13 +146,24 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
     return array
 
 
+class Runs(NamedTuple):
+    """traced: at several sizes. sizes: of each dynamic axis, in each of these. plain: further ones, to
+    compare with. nearby: makes more of those, of sizes around the example's.
+    """
+
+    traced: list[Run]
+    sizes: list[tuple[int, ...]]
+    plain: list[Run]
+    nearby: Callable[[], list[Run]]
+
+
 def all_runs(
     target: Any, modules: Modules, args: Any, arrays: list[Any], axes: Axes, symbols: list[str]
-) -> tuple[list[Run], list[tuple[int, ...]], list[Run]]:
-    """The runs, the size of each dynamic axis in each of them, and further runs to compare with.
+) -> Runs:
+    """The runs of a model.
 
-    The further ones are not traced. Among them are axes of size 1, where a model may do something else
-    (`squeeze()`), or fail, and values of any sign, of one sign and zeros.
+    Among the plain ones are axes of size 1, where a model may do something else (`squeeze()`), or fail, and
+    values of any sign, of one sign and zeros.
     """
     base = {
         s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
@@ -163,13 +174,17 @@ def all_runs(
         here = (resized(x, {a: sizes[s] for a, s in axes.get(i, {}).items()}) for i, x in enumerate(arrays))
         return [other_values(x, seed + i, widths[i]) for i, x in enumerate(here)] if seed else [*here]
 
+    def plain(values: list[Array]) -> Run:
+        return plain_run(target, modules, args, values)
+
     near = [0] * len(arrays)
-    runs, used_sizes = [run(target, modules, args, inputs(base, 0, near))], [base]
-    further = [plain_run(target, modules, args, runs[0].inputs)]
-    widths = accepted(lambda tried: plain_run(target, modules, args, inputs(base, 5, tried)), near)
-    plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, 3)]
+    first = run(target, modules, args, inputs(base, 0, near))
+    further = [plain(first.inputs)]
+    widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)
+    plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, base[s] + 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
+    runs, used_sizes = [first], [base]
     for seed, sizes in enumerate(plans, 1):
 
         def once(sizes: dict[str, int], seed: int = 100 * seed) -> Run:
@@ -179,7 +194,7 @@ def all_runs(
                 return run(target, modules, args, inputs(sizes, seed, near))
 
         other, taken = _attempt(once, sizes, base)
-        if [c.kind for c in other.trace.calls] != [c.kind for c in runs[0].trace.calls]:
+        if [c.kind for c in other.trace.calls] != [c.kind for c in first.trace.calls]:
             what = f"of sizes {taken}" if taken != base else "with other values"
             raise ValueError(
                 f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a "
@@ -187,29 +202,41 @@ def all_runs(
             )
         runs.append(other)
         used_sizes.append(taken)
+
+    def around(low: int, high: int) -> list[list[Array]]:
+        steps = {(s, max(base[s] + more, 1)) for s in symbols for more in range(low, high)}
+        return [inputs({**base, s: n}, 7, near) for s, n in sorted(steps)]
+
     ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
-    others = [inputs(sizes, 7, near) for sizes in ones]
     wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
-    others += wide
-    for seed in range(3):
-        others.append([extreme_values(a, w, seed) for a, w in zip(wide[0], wide[1], strict=True)])
-    for values in others:
+    extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
+    others = [*(inputs(sizes, 7, near) for sizes in ones), *around(-2, 5), *wide, *extremes]
+    further += _accepted(plain, others)
+    values = [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
+    return Runs(runs, values, further, lambda: _accepted(plain, around(-4, 9)))
+
+
+def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) -> list[Run]:
+    """The runs with those of the inputs that the model takes."""
+    runs = []
+    for values in inputs:
         with suppress(*FAILURES):
-            further.append(plain_run(target, modules, args, values))
-    return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
+            runs.append(plain(values))
+    return runs
 
 
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
-    """The run; with smaller sizes, if the model does not take larger ones."""
-    try:
-        return once(sizes), sizes
-    except FAILURES as error:
-        less = {s: max(1, 2 * base[s] - n) for s, n in sizes.items()}
-        if less not in (sizes, base):
-            with suppress(*FAILURES):
-                return once(less), less
-        what = f"of sizes {sizes}" if sizes != base else "with other values"
-        raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error
+    """The run; with sizes nearer to the example's, or smaller ones, if the model takes no larger ones."""
+    nearer = {s: min(n, base[s] + 3) for s, n in sizes.items()}
+    less = {s: max(1, 2 * base[s] - n) for s, n in nearer.items()}
+    failure: Any = None
+    for choice in (sizes, *(one for one in (nearer, less) if one not in (sizes, base))):
+        try:
+            return once(choice), choice
+        except FAILURES as error:
+            failure = failure or error
+    what = f"of sizes {sizes}" if sizes != base else "with other values"
+    raise ValueError(f"[onnx.export] the model fails for inputs {what}: {failure}") from failure
 
 
 def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str], list[Any]]:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.registry import BECAME_INPUTS
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Call
 
 Array = np.ndarray[Any, Any]
-
-
-_ATTRIBUTES = {  # a constant input, the attribute that it was, and the version from which on it is an input
-    **{f"Reduce{kind}": (1, "axes", 18) for kind in ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp")},
-    "ReduceSum": (1, "axes", 13),
-    "Squeeze": (1, "axes", 13),
-    "Unsqueeze": (1, "axes", 13),
-    "Split": (1, "split", 13),
-    "Dropout": (1, "ratio", 12),
-}
 
 
 class Writer:
@@ -59,12 +49,10 @@ class Writer:
             raise ValueError(
                 f"[onnx.export] got opset_version {self.opset}, which has no {op}; expected a later version"
             )
-        place, attribute, since = _ATTRIBUTES.get(op, (0, "", 0))
-        if self.opset < since and len(inputs) > place:
-            value = self._arrays[inputs[place]] if inputs[place] else None
-            inputs = inputs[:place]
-            if value is not None:
-                attributes[attribute] = value.tolist()
+        since, names = BECAME_INPUTS.get(op, (0, ()))
+        if self.opset < since:
+            given = {name: self._arrays[x] for name, x in zip(names, inputs[1:], strict=False) if x}
+            inputs, attributes = inputs[:1], {**attributes, **{n: a.tolist() for n, a in given.items()}}
         name = self.reserve(op)
         results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
         while inputs and not inputs[-1]:  # what is left out at the end
@@ -114,15 +102,16 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
 
 
 class Sizes:
-    """The places in the graph where the sizes of dynamic axes are found.
+    """The dynamic axes: their names, for each the size in each run, and (input, axis) where it is found.
 
-    names: of the axes; values: for each the size in each run; sources: for each (input, axis).
+    divided: True once a size is written as a quotient, which sizes near those of the runs may not show.
     """
 
     def __init__(
         self, names: list[str], values: list[tuple[int, ...]], sources: list[tuple[str, int]]
     ) -> None:
         self.names, self.values, self.sources = names, values, sources
+        self.divided = False
 
 
 class Site:
@@ -230,17 +219,29 @@ class Site:
         one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
         if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
             return self.node("Expand", self.w.constant(one), shape)
-        if all(
-            a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
-            for a in arrays
-        ):
-            count = self.node("Squeeze", shape, self.w.ints(0))
-            steps = self.node("Range", self.w.constant(np.int64(0)), count, self.w.constant(np.int64(1)))
-            return steps if first.dtype == np.int64 else self.w.cast(steps, first.dtype)
+        steps = self._steps(arrays)
+        if steps:
+            return steps
         triangle = self._triangle(arrays, shape)
         if triangle:
             return triangle
         raise self.depends(f"a constant of shape {first.shape}")
+
+    def _steps(self, arrays: list[Array]) -> str:
+        """Whole numbers at equal distances; "" for others."""
+        if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
+            return ""
+        first, second = max(arrays, key=len)[:2].tolist()
+        step = int(second - first)
+        if any(not _equal(a, (a[0] + np.arange(len(a)) * step).astype(a.dtype)) for a in arrays):
+            return ""
+        count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))
+        zero, one = (self.w.constant(np.int64(n)) for n in (0, 1))
+        y = self.node("Range", zero, count, one)  # 0, 1 ...: onnxruntime's optimizer breaks one that falls
+        y = y if step == 1 else self.node("Mul", y, self.w.ints(step))
+        starts = tuple(int(a[0]) for a in arrays)
+        y = y if not any(starts) else self.node("Add", y, self.number(starts))
+        return y if arrays[0].dtype == np.int64 else self.w.cast(y, arrays[0].dtype)
 
     def _triangle(self, arrays: list[Array], shape: str) -> str:
         """A matrix with one number up to a diagonal and another beyond it (a causal mask); "" for others."""
@@ -272,27 +273,23 @@ class Site:
         of, of_shapes: a value and its shapes; its sizes may be used. free: the vector is the target of a
         reshape of `of`: 0 copies a size, and one may be -1.
         """
-        entries = [tuple(shape[i] for shape in shapes) for i in range(len(shapes[0]))]
-        sizes: list[int | None] = [e[0] if len(set(e)) == 1 else None for e in entries]
-        if free and 0 not in sizes:
-            for i, entry in enumerate(entries):
-                if (
-                    sizes[i] is None
-                    and i < len(of_shapes[0])
-                    and all(s[i] == n for s, n in zip(of_shapes, entry, strict=True))
-                ):
-                    sizes[i] = 0
-            if sizes.count(None) == 1 and all(n != 0 for e in entries for n in e):
-                sizes[sizes.index(None)] = -1
-        if None not in sizes:
-            return self.w.ints(*[n for n in sizes if n is not None])
-        if free and 0 in sizes:
-            sizes = [None if n == 0 and len(set(e)) > 1 else n for n, e in zip(sizes, entries, strict=True)]
-        vectors = [
-            self.w.ints(n) if n is not None else self.number(entry, of, of_shapes)
-            for n, entry in zip(sizes, entries, strict=True)
-        ]
-        return self.node("Concat", *vectors, axis=0) if len(vectors) > 1 else vectors[0]
+        entries = list(zip(*shapes, strict=True))
+        varying = [i for i, entry in enumerate(entries) if len(set(entry)) > 1]
+        fixed = [entry[0] for entry in entries]
+        if free and all(fixed[i] for i in range(len(fixed)) if i not in varying):
+            same = [i for i in varying if i < len(of_shapes[0]) and entries[i] == _along(of_shapes, i)]
+            rest = [i for i in varying if i not in same]
+            if not rest or (len(rest) == 1 and all(map(all, entries))):
+                return self.w.ints(*[0 if i in same else -1 if i in rest else n for i, n in enumerate(fixed)])
+        return self.joined([self.number(e, of, of_shapes) if len({*e}) > 1 else e[0] for e in entries])
+
+    def joined(self, numbers: Sequence[int | str]) -> str:
+        """The name of a vector of numbers, and of vectors of one element."""
+        known = [n for n in numbers if not isinstance(n, str)]
+        if len(known) == len(numbers):
+            return self.w.ints(*known)
+        names = [n if isinstance(n, str) else self.w.ints(n) for n in numbers]
+        return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
     def reshaped(self, x: str, shapes: Any, results: Sequence[tuple[int, ...]]) -> str:
         """x, which has these shapes in the runs, in those of the results."""
@@ -303,34 +300,44 @@ class Site:
     def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
         """The name of an int64 vector of one element with these values.
 
-        They are a size or a product of two, plus, times or divided by a number.
+        They are (p n + c) // q for numbers p, c, q, where n is a size or a product of two.
         """
         if len(set(entry)) == 1:
             return self.w.ints(entry[0])
-        sizes: list[tuple[tuple[int, ...], str, int]] = []
-        if of:
-            sizes += [(tuple(s[a] for s in of_shapes), of, a) for a in range(len(of_shapes[0]))]
-        sizes += [(v, *source) for v, source in zip(self.sizes.values, self.sizes.sources, strict=True)]
-        sizes = [size for size in sizes if len(set(size[0])) > 1]
-        terms: list[Any] = [(values, (source,)) for values, *source in sizes]
-        for (a, *first), (b, *second) in combinations(sizes, 2):
-            terms.append((tuple(x * y for x, y in zip(a, b, strict=True)), (first, second)))
-        for values, parts in terms:
-            for op, function, numbers in (
-                ("Add", operator.add, (entry[0] - values[0],)),
-                ("Mul", operator.mul, (entry[0] // max(values[0], 1),)),
-                ("Div", operator.floordiv, (values[0] // max(entry[0], 1), *range(2, 9))),
-            ):
-                for k in numbers:
-                    if (k or op == "Add") and all(
-                        function(v, k) == e for v, e in zip(values, entry, strict=True)
-                    ):
-                        size = reduce(partial(self.node, "Mul"), [self._size(*part) for part in parts])
-                        return size if (op, k) == ("Add", 0) else self.node(op, size, self.w.ints(k))
-        raise self.depends("a size")
+        sizes = [(_along(of_shapes, axis), (of, axis)) for axis in range(len(of_shapes[0]))] if of else []
+        sizes += zip(self.sizes.values, self.sizes.sources, strict=True)
+        sizes = [(values, source) for values, source in sizes if len(set(values)) > 1]
+        terms = [(values, [source]) for values, source in sizes]
+        for (a, first), (b, second) in combinations(sizes, 2):
+            terms.append((tuple(x * y for x, y in zip(a, b, strict=True)), [first, second]))
+        fits = [(found, sources) for values, sources in terms for found in _quotients(values, entry)]
+        if not fits:
+            raise self.depends("a size")
+        (p, c, q), sources = min(fits, key=lambda fit: (fit[0][2], len(fit[1]), abs(fit[0][1])))
+        self.sizes.divided |= q > 1
+        n = reduce(partial(self.node, "Mul"), [self._size(*source) for source in sources])
+        for op, k, neutral in (("Mul", p, 1), ("Add", c, 0), ("Div", q, 1)):
+            n = n if k == neutral else self.node(op, n, self.w.ints(k))
+        return n
 
     def _size(self, name: str, axis: int) -> str:
         return self.node("Gather", self.node("Shape", name), self.w.ints(axis), axis=0)
+
+
+def _along(shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[int, ...]:
+    return tuple(shape[axis] for shape in shapes)
+
+
+def _quotients(values: tuple[int, ...], entry: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    """The numbers p, c and q with (p n + c) // q = e for all n of the values and e of the entry."""
+    low, high = values.index(min(values)), values.index(max(values))
+    slope = (entry[high] - entry[low]) / (values[high] - values[low])
+    for q in {*range(1, 9), values[0] // max(entry[0], 1)} - {0}:
+        p = round(slope * q)
+        least = entry[low] * q - p * values[low]
+        for c in range(least, least + q) if p else ():
+            if all((p * n + c) // q == e for n, e in zip(values, entry, strict=True)):
+                yield p, c, q
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -1,14 +1,14 @@
 """Values of an ONNX graph: Tensors, or NumPy arrays; their dtypes; the package onnx, loaded at its first use.
 
-A value that depends on constants and shapes only is a NumPy array and is computed by NumPy, so that it can be
-the shape of a reshape in a captured step. Other values are Tensors. Values of dtypes that the library lacks
-are arrays, too.
+A value that depends on constants and shapes only is a NumPy array, and is computed where no captured step
+records it, so that it can be the shape of a reshape there. Other values are Tensors.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -85,43 +85,29 @@ def axis_of(op: str, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
-def like(values: Any, result: Any) -> Any:
-    """The result of a NumPy function: a Tensor, if one of the values was one."""
-    if any(isinstance(v, Tensor) for v in values):
-        if isinstance(result, tuple):
-            return tuple(tensor_of(np.asarray(r)) for r in result)
-        return tensor_of(np.asarray(result))
-    return tuple(map(np.asarray, result)) if isinstance(result, tuple) else np.asarray(result)
-
-
 def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
     """function of the arrays of the values; without a gradient."""
     with np.errstate(all="ignore"):
-        return like(values, function(*[None if v is None else raw(v) for v in values]))
+        return on_each(function(*[None if v is None else raw(v) for v in values]), tensor_of)
 
 
 def in_float(function: Callable[..., Any], *values: Any) -> Any:
-    """function of Tensors, for floats of any width: half floats are computed in float32.
-
-    The result is an array where all values are arrays.
-    """
+    """function of Tensors; floats of other widths than the core's are computed in float32."""
     present = [v for v in values if v is not None]
     wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
     narrow = wide is not None and wide not in FLOATS
-    args = [None if v is None else tensor_of(widened(v) if narrow else v) for v in values]
-    result = function(*args)
-    if narrow:
-        result = on_each(result, lambda y: back(y, wide))
-    if not any(isinstance(v, Tensor) for v in present):
-        result = on_each(result, raw)
-    return result
+    result = function(*[None if v is None else tensor_of(widened(v) if narrow else v) for v in values])
+    return on_each(result, lambda y: back(y, wide)) if narrow else result
 
 
-def by_kind(of_tensors: Callable[..., Any], of_arrays: Callable[..., Any], *values: Any) -> Any:
-    """of_tensors of floats, as `in_float`; of_arrays where one of the values is of integers or bools."""
-    if any(v is not None and is_exact(raw(v).dtype) for v in values):
-        return by_numpy(of_arrays, *values)
-    return in_float(of_tensors, *values)
+def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as an operator: it gets Tensors as `in_float` makes them, and settings."""
+
+    @wraps(function)
+    def computed(*values: Any, **settings: Any) -> Any:
+        return in_float(partial(function, **settings), *values)
+
+    return computed
 
 
 def is_exact(dtype: np.dtype[Any]) -> bool:
@@ -131,11 +117,11 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
 
 def widened(value: Any) -> Any:
     array = raw(value)
-    return value if is_exact(array.dtype) or array.dtype in FLOATS else array.astype(np.float32)
+    return value if is_exact(array.dtype) or array.dtype in FLOATS else cast(value, np.dtype(np.float32))
 
 
 def back(y: Any, dtype: Any) -> Any:
-    return raw(y).astype(dtype) if raw(y).dtype in FLOATS else y
+    return cast(y, dtype) if raw(y).dtype in FLOATS else y
 
 
 def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
@@ -146,8 +132,7 @@ def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
 _NAMES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"}
 _NAMES |= {9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}
 NUMBERS = {name: number for number, name in _NAMES.items()}
-CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
-"""The dtypes of Tensors that operators compute by the library's operations, which can be written again."""
+_CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float16")}
 
 
 def dtype_of(number: int | str) -> np.dtype[Any]:
@@ -169,20 +154,22 @@ def number_of(dtype: np.dtype[Any]) -> int:
     return NUMBERS[dtype.name]
 
 
-def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False) -> Any:
+def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False, rounded: str = "up") -> Any:
     """x in another dtype; on the tape from float to float. Floats are rounded towards 0 for integers.
 
     saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
-    (up to version 23) NaN in those without a negative zero.
+    (up to version 23) NaN in those without a negative zero. rounded: how, for the float8 of powers of 2.
     """
-    if isinstance(x, Tensor) and x.dtype in CORE and dtype in CORE:
+    if isinstance(x, Tensor) and x.dtype in _CORE and dtype in _CORE:
         return x.to(dtype)
-    return by_numpy(lambda a: _converted(a, dtype, saturate, old), x)
+    return by_numpy(lambda a: _converted(a, dtype, saturate, old, rounded), x)
 
 
-def _converted(a: Any, dtype: np.dtype[Any], saturate: bool, old: bool) -> Any:
+def _converted(a: Any, dtype: np.dtype[Any], saturate: bool, old: bool, rounded: str) -> Any:
     if raw(a).dtype.kind in "OSU":
         return np.asarray(a).astype(np.str_).astype(dtype)
+    if dtype.name == "float8_e8m0fnu":
+        return package("onnx").numpy_helper.to_float8e8m0(a, saturate, rounded).astype(dtype)
     if saturate and dtype.name.startswith("float8"):
         most = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
         kept = ~np.isfinite(a) if old and dtype.name.endswith("uz") else np.isnan(a)

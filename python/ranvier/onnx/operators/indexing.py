@@ -11,35 +11,28 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import FLOATS, array_of, axis_of, by_numpy, ints, like, raw, shape_of, tensor_of
+from ranvier.onnx.values import array_of, axis_of, cast, in_float, ints, raw, shape_of, tensor_of
 from ranvier.ops.shape.index import gathered
 
 
-def _places(index: Any) -> Any:
+def _places(index: Any) -> Tensor:
     """The index as int64."""
-    return index if isinstance(index, Tensor) or index.dtype.kind != "i" else index.astype(np.int64)
+    return cast(tensor_of(index), np.dtype(np.int64))
 
 
 @operator("Gather")
 def gather(x: Any, index: Any, *, axis: int = 0) -> Any:
     """x[.., index, ..]: the dimensions of index take the place of the axis."""
     at = axis_of("Gather", axis, raw(x).ndim)
-    index = _places(index)
-    if not isinstance(x, Tensor) and not isinstance(index, Tensor):
-        return np.take(x, index, at)
     if not isinstance(index, Tensor) and index.ndim == 0:
-        return ops.select(x, at, int(index))
-    return tensor_of(x)[((slice(None),) * at + (tensor_of(index),))]
+        return ops.select(tensor_of(x), at, int(index))
+    return tensor_of(x)[((slice(None),) * at + (_places(index),))]
 
 
 @operator("GatherElements")
 def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
     at = axis_of("GatherElements", axis, raw(x).ndim)
-    index = _places(index)
-    if not isinstance(x, Tensor) and not isinstance(index, Tensor):
-        part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(shape_of(index)))
-        return np.take_along_axis(x[part], index, at)
-    return gathered(tensor_of(x), at, tensor_of(index), from_0=False)
+    return gathered(tensor_of(x), at, _places(index), from_0=False)
 
 
 @operator("GatherND")
@@ -54,7 +47,7 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
     extra = (1,) * (indices.ndim - 1 - batch_dims)
     before = tuple(i.reshape(i.shape + extra) for i in lead)
     key = (*before, *(indices[..., i] for i in range(depth)))
-    return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
+    return tensor_of(x)[tuple(map(tensor_of, key))]
 
 
 @operator("Scatter")
@@ -65,7 +58,7 @@ def scatter(x: Any, index: Any, updates: Any, *, axis: int = 0) -> Any:
 @operator("ScatterElements")
 def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
     at = axis_of("ScatterElements", axis, raw(x).ndim)
-    places = array_of(_places(index))
+    places = array_of(index).astype(np.int64)
     if places.shape != shape_of(updates):
         raise ValueError(
             f"[onnx ScatterElements] got indices of shape {places.shape} and updates of shape "
@@ -91,37 +84,25 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
     return _put(x, key, updates, reduction)
 
 
-_REDUCTIONS: dict[str, tuple[str, Any]] = {  # ONNX's name -> that of `scatter_reduce`, and NumPy's function
-    "add": ("sum", np.add),
-    "mul": ("prod", np.multiply),
-    "max": ("amax", np.maximum),
-    "min": ("amin", np.minimum),
-}
+_REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+"""ONNX's name -> that of `scatter_reduce`."""
 
 
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
-    """x with updates at some places; of floats with gradients."""
+    """x with updates at some places."""
     if reduction != "none" and reduction not in _REDUCTIONS:
         expected = ", ".join(_REDUCTIONS)
         raise ValueError(f"[onnx Scatter] got reduction {reduction!r}; expected none, {expected}")
-    if isinstance(x, Tensor) and x.dtype in FLOATS:
-        flat = tensor_of(np.arange(math.prod(shape_of(x))).reshape(shape_of(x))[key].reshape(-1))
-        whole, values = ops.reshape(x, -1), ops.reshape(tensor_of(updates), -1)
-        if reduction == "none":
-            y = ops.scatter(whole, 0, flat, values)
-        else:
-            y = ops.scatter_reduce(whole, 0, flat, values, _REDUCTIONS[reduction][0])
-        return ops.reshape(y, shape_of(x))
+    shape = shape_of(x)
+    flat = tensor_of(np.arange(math.prod(shape)).reshape(shape)[key].reshape(-1))
 
-    def written(a: Any, u: Any) -> Any:
-        y = np.array(a)
+    def of_tensors(x: Tensor, updates: Tensor) -> Any:
+        whole, values = ops.reshape(x, -1), ops.reshape(updates, -1)
         if reduction == "none":
-            y[key] = u
-        else:
-            _REDUCTIONS[reduction][1].at(y, key, u)
-        return y
+            return ops.reshape(ops.scatter(whole, 0, flat, values), shape)
+        return ops.reshape(ops.scatter_reduce(whole, 0, flat, values, _REDUCTIONS[reduction]), shape)
 
-    return by_numpy(written, x, updates)
+    return in_float(of_tensors, x, updates)
 
 
 def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: int = -1) -> Any:
@@ -137,8 +118,7 @@ def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: in
     if negative:
         hot = hot | (places + count).eq(steps)
     on_off = tensor_of(values)
-    y = ops.where(hot, on_off[1], on_off[0])
-    return y if isinstance(index, Tensor) or isinstance(values, Tensor) else raw(y)
+    return ops.where(hot, on_off[1], on_off[0])
 
 
 operator("OneHot")(partial(_one_hot, False))
@@ -147,21 +127,14 @@ operator("OneHot", since=11)(partial(_one_hot, True))
 
 @operator("NonZero")
 def nonzero(x: Any) -> Any:
-    return like((x,), np.array(np.nonzero(np.atleast_1d(array_of(x))), np.int64))
+    return tensor_of(np.array(np.nonzero(np.atleast_1d(array_of(x))), np.int64))
 
 
 @operator("Compress")
 def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
-    value = x
-    if axis is None:
-        value = ops.reshape(x, -1) if isinstance(x, Tensor) else x.reshape(-1)
-    at = axis_of("Compress", axis or 0, raw(value).ndim)
-    places = np.flatnonzero(array_of(condition))
-    return (
-        ops.index_select(value, at, tensor_of(places))
-        if isinstance(x, Tensor)
-        else np.take(value, places, at)
-    )
+    value = ops.reshape(tensor_of(x), -1) if axis is None else tensor_of(x)
+    at = axis_of("Compress", axis or 0, value.ndim)
+    return ops.index_select(value, at, tensor_of(np.flatnonzero(array_of(condition))))
 
 
 @operator("ReverseSequence")
@@ -179,7 +152,7 @@ def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: in
     order = np.where(steps < counts[:, None], counts[:, None] - 1 - steps, steps)  # (batch, time)
     rows = np.arange(shape[batch_axis])[:, None]
     key = (rows, order) if batch_axis == 0 else (order.T, rows.T)
-    return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
+    return tensor_of(x)[tuple(map(tensor_of, key))]
 
 
 @operator("TensorScatter")

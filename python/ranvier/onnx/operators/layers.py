@@ -15,18 +15,19 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
-from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import array_of, in_float, ints, on_tensors, shape_of, tensor_of
 from ranvier.ops.neural.recurrent import recurrent
 
 
 @operator("BatchNormalization")
+@on_tensors
 def batch_norm(
-    x: Any,
-    scale: Any,
-    bias: Any,
-    mean: Any,
-    var: Any,
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    var: Tensor,
     *,
     epsilon: float = 1e-5,
     momentum: float = 0.9,
@@ -43,36 +44,23 @@ def batch_norm(
     """
     if not spatial:
         raise ValueError("[onnx BatchNormalization] got spatial 0; expected 1")
-    if training_mode and not owned:
-        return _of_batch(x, scale, bias, mean, var, epsilon, momentum)[:outputs]
-    if outputs > 1 and owned:
-        y = batch_norm(
-            x, scale, bias, mean, var, epsilon=epsilon, momentum=momentum, training=training, owned=True
-        )
-        return (y, *[mean, var, mean, var][: outputs - 1])
-
-    def of_tensors(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Any:
-        return ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
-
-    return in_float(of_tensors, x, scale, bias, mean, var)
-
-
-def _of_batch(x: Any, scale: Any, bias: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
-    axes = (0, *range(2, raw(x).ndim))
-    batch = tensor_of(x)
-    means, variances = ops.mean(batch, axes, True), ops.var(batch, axes, correction=0)
-    away = batch - means
+    if owned or not training_mode:
+        y = ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
+        return (y, mean, var, mean, var)[: outputs if owned else 1]
+    axes = (0, *range(2, x.ndim))
+    means, variances = ops.mean(x, axes, True), ops.var(x, axes, correction=0)
+    away = x - means
     rest = ops.mean(away, axes)  # what the rounded mean lacks
-    y = ops.batch_norm(away, rest, variances, tensor_of(scale), tensor_of(bias), False, 0.1, eps)
+    y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)
     both = ((mean, means.flatten()), (var, variances))
-    updated = [tensor_of(old) * momentum + new * (1 - momentum) for old, new in both]
-    return (y, *updated)
+    return (y, *(old * momentum + new * (1 - momentum) for old, new in both))[:outputs]
 
 
 @operator("LayerNormalization")
+@on_tensors
 def layer_norm(
-    x: Any,
-    scale: Any,
+    x: Tensor,
+    scale: Tensor,
     bias: Any = None,
     *,
     axis: int = -1,
@@ -81,110 +69,87 @@ def layer_norm(
     outputs: int = 1,
 ) -> Any:
     """Over all axes from this one on; further outputs are the mean and 1 / the standard deviation."""
-    shape = shape_of(x)
-    at = axis % len(shape)
-    inner = shape[at:]
-
-    def of_tensors(x: Tensor, scale: Tensor, bias: Any) -> Any:
-        if scale.shape == inner and (bias is None or bias.shape == inner):
-            y = ops.layer_norm(x, inner, scale, bias, epsilon)
-        else:
-            y = ops.layer_norm(x, inner, None, None, epsilon) * scale
-            y = y if bias is None else y + bias
-        if outputs == 1:
-            return y
-        axes = tuple(range(at, len(shape)))
-        rest = (ops.mean(x, axes, True), 1 / ops.sqrt(ops.var(x, axes, correction=0, keepdim=True) + epsilon))
-        return (y, *rest)[:outputs]
-
-    return in_float(of_tensors, x, scale, bias)
+    inner = x.shape[axis % x.ndim :]
+    if scale.shape == inner and (bias is None or bias.shape == inner):
+        y = ops.layer_norm(x, inner, scale, bias, epsilon)
+    else:
+        y = ops.layer_norm(x, inner, None, None, epsilon) * scale
+        y = y if bias is None else y + bias
+    if outputs == 1:
+        return y
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    rest = (ops.mean(x, axes, True), 1 / ops.sqrt(ops.var(x, axes, correction=0, keepdim=True) + epsilon))
+    return (y, *rest)[:outputs]
 
 
 @operator("RMSNormalization")
-def rms_norm(x: Any, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
-    inner = shape_of(x)[axis % raw(x).ndim :]
-
-    def of_tensors(x: Tensor, scale: Tensor) -> Any:
-        if scale.shape == inner:
-            return ops.rms_norm(x, inner, scale, epsilon)
-        return ops.rms_norm(x, inner, None, epsilon) * scale
-
-    return in_float(of_tensors, x, scale)
+@on_tensors
+def rms_norm(x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
+    inner = x.shape[axis % x.ndim :]
+    if scale.shape == inner:
+        return ops.rms_norm(x, inner, scale, epsilon)
+    return ops.rms_norm(x, inner, None, epsilon) * scale
 
 
 @operator("LRN")
+@on_tensors
 def local_response_norm(
-    x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+    x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Any:
     """x / (bias + alpha / size * the sum of squares of `size` channels around)^beta"""
-
-    def of_tensors(x: Tensor) -> Any:
-        channels = x.shape[1]
-        before = min((size - 1) // 2, channels)  # beyond all channels there are zeros
-        after = min(size - 1 - (size - 1) // 2, channels)
-        squares = ops.pad(x * x, (*(0, 0) * (x.ndim - 2), before, after))
-        total = sum(ops.narrow(squares, 1, i, channels) for i in range(before + 1 + after))
-        return x / ops.pow(total * (alpha / size) + bias, beta)
-
-    return in_float(of_tensors, x)
+    channels = x.shape[1]
+    before = min((size - 1) // 2, channels)  # beyond all channels there are zeros
+    after = min(size - 1 - (size - 1) // 2, channels)
+    squares = ops.pad(x * x, (*(0, 0) * (x.ndim - 2), before, after))
+    total = sum(ops.narrow(squares, 1, i, channels) for i in range(before + 1 + after))
+    return x / ops.pow(total * (alpha / size) + bias, beta)
 
 
-@operator("MeanVarianceNormalization")
-def mean_variance_norm(x: Any, *, axes: Any = (0, 2, 3)) -> Any:
-    def of_tensors(x: Tensor) -> Any:
-        centred = x - ops.mean(x, tuple(axes), True)
-        centred = centred - ops.mean(centred, tuple(axes), True)  # what the rounded mean lacks
-        return centred / (ops.sqrt(ops.mean(centred * centred, tuple(axes), True)) + 1e-9)
-
-    return in_float(of_tensors, x)
-
-
-@operator("Dropout", since=12)
+@operator("Dropout")
 def dropout(
     x: Any,
     ratio: Any = None,
     training_mode: Any = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
+    is_test: int = 0,
     training: bool = False,
     outputs: int = 1,
 ) -> Any:
-    """Active while the module trains. seed is not used: the numbers come from ranvier's generator."""
+    """Active while the module trains, or where training_mode is an input of the graph and true.
+
+    A constant training_mode is not used: it says how the model was when it was exported. A seed gives the
+    numbers that ONNX's reference has, but none while the module trains; others are those of the library.
+    """
     p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
-    return _dropped(x, p, training, outputs)
-
-
-def _dropped(x: Any, p: float, training: bool, outputs: int) -> Any:
-    if not training or p == 0:
+    asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
+    if not (training or asked) or p == 0:
         return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
-    return in_float(lambda x: ops.dropout(x, p, True), x)
+    if (training or seed is None) and outputs == 1:
+        return in_float(lambda x: ops.dropout(x, p, True), x)
+    if training or seed is None:
+        kept = ops.rand(shape_of(x)) >= p
+    else:
+        kept = tensor_of(np.random.RandomState(seed).uniform(0, 1, shape_of(x)) >= p)
+    y = in_float(lambda x: ops.where(kept, x / (1 - p), 0.0), x)
+    return (y, kept)[:outputs]
 
 
 @operator("GroupNormalization", since=18)
-def group_norm_by_group(x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5) -> Any:
+@on_tensors
+def group_norm(
+    x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+) -> Any:
     """Up to version 20, scale and bias hold a number for each group."""
-    each = shape_of(x)[1] // num_groups
-
-    def of_tensors(x: Tensor, *settings: Tensor) -> Any:
-        s, b = (v.unsqueeze(1).expand(-1, each).flatten() for v in settings)
-        return ops.group_norm(x, num_groups, s, b, epsilon)
-
-    return in_float(of_tensors, x, scale, bias)
+    each = x.shape[1] // scale.shape[0]
+    scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() if each > 1 else v for v in (scale, bias))
+    return ops.group_norm(x, num_groups, scale, bias, epsilon)
 
 
-operators(
-    {
-        ("InstanceNormalization", 1): lambda x, scale, bias, *, epsilon=1e-5: in_float(
-            lambda x, s, b: ops.instance_norm(x, weight=s, bias=b, eps=epsilon), x, scale, bias
-        ),
-        ("GroupNormalization", 21): lambda x, scale, bias, *, num_groups, epsilon=1e-5, stash_type=1: (
-            in_float(lambda x, s, b: ops.group_norm(x, num_groups, s, b, epsilon), x, scale, bias)
-        ),
-        ("Dropout", 1): lambda x, *, ratio=0.5, is_test=0, training=False, outputs=1: _dropped(
-            x, ratio, training, outputs
-        ),
-    }
-)
+@operator("InstanceNormalization")
+@on_tensors
+def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Any:
+    return ops.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
 
 
 # --- RNN, GRU and LSTM
@@ -204,7 +169,10 @@ _ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
 """Of ONNX's gates (zrh, iofc) those of the kernel (rzn, ifgo)."""
 
 
-_SETTINGS = ("activations", "activation_alpha", "activation_beta", "clip", "direction")  # `_ways` takes them
+_SETTINGS = (
+    *("activations", "activation_alpha", "activation_beta", "clip", "direction"),  # `_ways` takes these
+    *("layout", "linear_before_reset", "input_forget", "hidden_size", "output_sequence"),
+)
 
 
 def _ways(
@@ -241,14 +209,24 @@ def _ways(
     return [(r, names[part], functions[part]) for r, part in zip(reverse, parts, strict=True)]
 
 
-def _run(
+def _run(name: str, *values: Any, **settings: Any) -> Any:
+    """x, w, r, b, sequence_lens, h0, and of an LSTM c0 and the peepholes; from b on may be None."""
+    x, w, r, b, lengths, *states_and_peepholes = (*values, *(None,) * 5)[:8]
+    sizes = None if lengths is None else np.array(ints(lengths))
+    return in_float(partial(_directions, name, sizes, **settings), x, w, r, b, *states_and_peepholes)
+
+
+def _directions(
     name: str,
-    x: Any,
-    w: Any,
-    r: Any,
-    b: Any = None,
-    lengths: Any = None,
-    *states_and_peepholes: Any,
+    sizes: Any,
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Any,
+    h0: Any,
+    c0: Any,
+    peepholes: Any,
+    *,
     layout: int = 0,
     linear_before_reset: int = 0,
     input_forget: int = 0,
@@ -256,69 +234,53 @@ def _run(
     output_sequence: int = 0,
     **settings: Any,
 ) -> Any:
-    """All directions: y (steps, directions, N, hidden) and the last states, (N first with layout 1).
-
-    states_and_peepholes: h0, and of an LSTM also c0 and the peepholes; each may be None or missing.
-    """
-    ways = _ways(name, **settings)
-    h0, c0, peepholes = (*states_and_peepholes, None, None, None)[:3]
-    states = (h0, c0) if name == "LSTM" else (h0,)
-    steps, batch = shape_of(x)[:2][:: -1 if layout else 1]
-    sizes = None if lengths is None else np.array(ints(lengths))
+    """All directions: y (steps, directions, N, hidden) and the last states, (N first with layout 1)."""
+    states = [h0, c0] if name == "LSTM" else [h0]
+    if layout:
+        x = ops.transpose(x, 0, 1)
+        states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
+    steps, batch = x.shape[:2]
     if sizes is not None and (sizes.shape != (batch,) or ((sizes < 0) | (sizes > steps)).any()):
         raise ValueError(
             f"[onnx {name}] got sequence_lens {sizes.tolist()}; expected for each of {batch} sequences a "
             f"number of 0 to {steps} steps"
         )
-    if sizes is not None and (sizes == steps).all():
-        sizes = None
-    special = input_forget or settings.get("clip")
-
-    def of_tensors(x: Tensor, w: Tensor, r: Tensor, b: Any, *more: Any) -> Any:
-        *states, p = more
-        if layout:
-            x = ops.transpose(x, 0, 1)
-            states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
-        size = (len(ways), batch, r.shape[-1])
-        for s in states:
-            if s is not None and s.shape != size:
-                raise ValueError(
-                    f"[onnx {name}] got a first state of shape {tuple(s.shape)}; expected {size}"
-                )
-        results = []
-        for d, (reverse, activations, functions) in enumerate(ways):
-            hidden = r.shape[-1]
-            bias = (None, None) if b is None else (b[d, : b.shape[1] // 2], b[d, b.shape[1] // 2 :])
-            first = [None if s is None else s[d] for s in states]
-            kernel = _kernel(name, activations, linear_before_reset)
-            if kernel and sizes is None and p is None and not special:
-                weights = [_ordered(v, name, hidden) for v in (w[d], r[d], *bias)]
-                weights = weights if b is not None else weights[:2]
-                results.append(recurrent(kernel, x, tuple(first), tuple(weights), None, reverse))
-            else:
-                peephole = None if p is None else p[d]
-                cell = _Cell(name, w[d], r[d], bias, peephole, functions, linear_before_reset, input_forget)
-                results.append(_loop(cell, x, first, sizes, reverse))
-        y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
-        if layout:
-            y = ops.permute(y, (2, 0, 1, 3))
-            last = [ops.transpose(s, 0, 1) for s in last]
-        return (y, *last)
-
-    return in_float(of_tensors, x, w, r, b, *states, peepholes)
+    ways = _ways(name, **settings)
+    size = (len(ways), batch, r.shape[-1])
+    for s in states:
+        if s is not None and s.shape != size:
+            raise ValueError(f"[onnx {name}] got a first state of shape {tuple(s.shape)}; expected {size}")
+    usual = peepholes is None and not input_forget and not settings.get("clip")
+    usual = usual and (sizes is None or bool((sizes == steps).all()))
+    results = []
+    for d, (reverse, activations, functions) in enumerate(ways):
+        bias = ops.chunk(tensor_of(np.zeros(2 * w.shape[1], x.dtype)) if b is None else b[d], 2)
+        first = [None if s is None else s[d] for s in states]
+        kernel = _kernel(name, activations, linear_before_reset) if usual else ""
+        if kernel:
+            weights = tuple(_ordered(v, name, r.shape[-1]) for v in (w[d], r[d], *bias))
+            results.append(recurrent(kernel, x, tuple(first), weights, None, reverse))
+        else:
+            peephole = None if peepholes is None else peepholes[d]
+            cell = _Cell(name, w[d], r[d], bias, peephole, functions, linear_before_reset, input_forget)
+            results.append(_loop(cell, x, first, sizes, reverse))
+    y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
+    if layout:
+        y, last = ops.permute(y, (2, 0, 1, 3)), [ops.transpose(s, 0, 1) for s in last]
+    return (y, *last)
 
 
 def _kernel(name: str, activations: list[str], before_reset: int) -> str:
-    if name == "RNN" and activations[0] in ("tanh", "relu"):
-        return f"rnn_{activations[0]}"
-    usual = activations == _USUAL[name] and (name != "GRU" or before_reset)
-    return name.lower() if usual and name != "RNN" else ""
+    """The library's kernel for a cell; "" for another cell."""
+    if name == "RNN":
+        return f"rnn_{activations[0]}" if activations[0] in ("tanh", "relu") else ""
+    usual = activations == _USUAL[name] and (name == "LSTM" or before_reset)
+    return name.lower() if usual else ""
 
 
 def _ordered(v: Any, name: str, hidden: int) -> Any:
-    if v is None or name == "RNN":
-        return v
-    return ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
+    """The rows of the gates in the order of the kernel."""
+    return v if name == "RNN" else ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
 
 
 class _Cell(NamedTuple):
@@ -351,8 +313,8 @@ class _Cell(NamedTuple):
             if self.before_reset:
                 n = f[1](nx + r * nh)
             else:
-                b_n = None if self.bias[1] is None else self.bias[1][2 * self.hidden :]
-                n = f[1](nx + ops.linear(r * h, self.r[2 * self.hidden :], b_n))
+                last = slice(2 * self.hidden, None)
+                n = f[1](nx + ops.linear(r * h, self.r[last], self.bias[1][last]))
             return ((1 - z) * n + z * h,)
         i, o, forget, g = (a + b for a, b in zip(self.gates(of_x), self.gates(of_h), strict=True))
         if self.p is not None:
@@ -373,13 +335,12 @@ def _loop(cell: _Cell, x: Any, first: list[Any], sizes: Any, reverse: bool) -> t
     ys = []
     for t in range(steps):
         new = cell.step(x[t], state[0], state[-1])
+        ys.append(new[0])
         if (lengths <= t).any():
-            ended = tensor_of(np.broadcast_to((lengths <= t)[:, None], zeros.shape))
-            ys.append(ops.where(ended, zeros, new[0]))
-            state = [ops.where(ended, old, s) for old, s in zip(state, new, strict=True)]
-        else:
-            ys.append(new[0])
-            state = list(new)
+            runs = tensor_of((t < lengths)[:, None])
+            ys[t] = ops.where(runs, new[0], 0.0)
+            new = tuple(ops.where(runs, s, old) for old, s in zip(state, new, strict=True))
+        state = list(new)
     y = ops.stack(ys, 0)
     return (reverse_sequence(y, lengths) if reverse else y, *state)
 

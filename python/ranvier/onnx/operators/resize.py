@@ -14,9 +14,9 @@ import numpy as np
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.operators.shapes import padded
+from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
+from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 
 
 class _Filter(NamedTuple):
@@ -37,15 +37,6 @@ def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: st
 
 
 @operator("Upsample", since=7)
-def upsample_by_attribute(x: Any, *, scales: Any, mode: str = "nearest") -> Any:
-    return resize_10(x, np.array(scales, np.float32), mode=mode)
-
-
-@operator("Upsample", since=9)
-def upsample(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
-    return resize_10(x, scales, mode=mode)
-
-
 @operator("Resize", since=10)
 def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
     """The text does not say which element is the nearest; here that of onnxruntime."""
@@ -132,57 +123,53 @@ def sizes_of(
     return factors, tuple(outs)
 
 
+_KERNELS = {  # mode and transformation: those of ops.interpolate for signals and images, and align_corners
+    ("nearest", "asymmetric"): ("nearest", "nearest", None),
+    ("linear", "half_pixel"): ("linear", "bilinear", False),
+    ("linear", "align_corners"): ("linear", "bilinear", True),
+    ("cubic", "half_pixel"): ("", "bicubic", False),
+    ("cubic", "align_corners"): ("", "bicubic", True),
+}
+
+
 def _own_kernel(
     shape: Any, outs: Any, chosen: list[int], factors: list[float], transformation: str, filter: _Filter
 ) -> tuple[str, bool | None] | None:
     """(mode, align_corners) of ops.interpolate, or None where that would compute something else."""
+    signal, image, corners = _KERNELS.get((filter.mode, transformation), ("", "", None))
+    mode = {3: signal, 4: image}.get(len(shape), "")
     exact = all(outs[axis] == shape[axis] * factor for axis, factor in zip(chosen, factors, strict=True))
-    if (
-        filter.exclude_outside
-        or filter.antialias
-        or len(shape) not in (3, 4)
-        or outs[:2] != shape[:2]
-        or min(shape) < 1
-        or min(outs) < 1
-        or not exact
-    ):
-        return None
+    special = (
+        filter.exclude_outside or filter.antialias or (mode == "bicubic" and filter.cubic_coeff_a != -0.75)
+    )
     if filter.mode == "nearest":
-        floors = filter.nearest_mode == "floor" or (
-            filter.nearest_mode == "version 10" and min(factors, default=1) >= 1
-        )
-        return ("nearest", None) if floors and transformation == "asymmetric" else None
-    corners = {"half_pixel": False, "align_corners": True}.get(transformation)
-    if corners is None:
+        enlarges = min(factors, default=1) >= 1
+        special |= not (filter.nearest_mode == "floor" or (filter.nearest_mode == "version 10" and enlarges))
+    if not mode or special or not exact or outs[:2] != shape[:2] or min(*shape, *outs) < 1:
         return None
-    if filter.mode == "cubic":
-        return ("bicubic", corners) if filter.cubic_coeff_a == -0.75 and len(shape) == 4 else None
-    return ("linear" if len(shape) == 3 else "bilinear", corners)
+    return mode, corners
 
 
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
     """(out,): where each output element lies among n input elements; part: begin and end of the crop."""
     o = np.arange(out, dtype=np.float64)
-    if how == "half_pixel":
-        return (o + 0.5) / scale - 0.5
-    if how == "half_pixel_symmetric":
-        shift = n / 2 * (1 - out / (scale * n))
-        return shift + (o + 0.5) / scale - 0.5
-    if how == "pytorch_half_pixel":
-        return (o + 0.5) / scale - 0.5 if out > 1 else o * 0
-    if how == "align_corners":
-        length = scale * n
-        return o * (n - 1) / (length - 1) if length > 1 else o * 0
-    if how == "asymmetric":
-        return o / scale
-    if how == "tf_half_pixel_for_nn":
-        return (o + 0.5) / scale
-    if how == "tf_crop_and_resize":
-        first, last = part
-        if out > 1:
-            return first * (n - 1) + o * (last - first) * (n - 1) / (out - 1)
-        return o * 0 + 0.5 * (first + last) * (n - 1)
-    raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
+    if how == "tf_crop_and_resize" and out == 1:
+        return o + sum(part) / 2 * (n - 1)
+    if (how == "pytorch_half_pixel" and out <= 1) or (how == "align_corners" and scale * n <= 1):
+        return o * 0
+    first, last = part
+    places = {  # as functions: some divide by what may be 0
+        "half_pixel": lambda: (o + 0.5) / scale - 0.5,
+        "half_pixel_symmetric": lambda: (o + 0.5) / scale - 0.5 + n / 2 * (1 - out / (scale * n)),
+        "pytorch_half_pixel": lambda: (o + 0.5) / scale - 0.5,
+        "align_corners": lambda: o * (n - 1) / (scale * n - 1),
+        "asymmetric": lambda: o / scale,
+        "tf_half_pixel_for_nn": lambda: (o + 0.5) / scale,
+        "tf_crop_and_resize": lambda: first * (n - 1) + o * (last - first) * (n - 1) / (out - 1),
+    }
+    if how not in places:
+        raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
+    return places[how]()
 
 
 def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
@@ -234,36 +221,50 @@ def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Te
 
 
 @operator("GridSample", since=16)
+@on_tensors
 def grid_sample(
-    x: Any, grid: Any, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
+    x: Tensor, grid: Tensor, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
 ) -> Any:
     kind = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
-    if kind not in ("bilinear", "nearest", "bicubic") or len(shape_of(x)) != 4:
+    if kind not in ("bilinear", "nearest", "bicubic") or x.ndim != 4:
         raise ValueError(
-            f"[onnx GridSample] got mode {mode!r} and a value of shape {shape_of(x)}; expected 'linear', "
+            f"[onnx GridSample] got mode {mode!r} and a value of shape {x.shape}; expected 'linear', "
             "'nearest' or 'cubic' and images (N, C, H, W)"
         )
-    settings = (kind, padding_mode, bool(align_corners))
-    return in_float(lambda x, g: F.grid_sample(x, g, *settings), x, grid)
+    return F.grid_sample(x, grid, kind, padding_mode, bool(align_corners))
 
 
 @operator("AffineGrid", since=20)
 def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
-    if len(array_of(size)) != 4:
-        raise ValueError(f"[onnx AffineGrid] got size {ints(size)}; expected (N, C, H, W)")
-    return in_float(lambda t: F.affine_grid(t, ints(size), bool(align_corners)), theta)
+    """The places of the elements of images (N, C, ...) from -1 to 1, as (N, ..., axes), times theta."""
+    sizes = ints(size)[2:]
+    steps = [2 / max(n - 1 if align_corners else n, 1) for n in sizes]
+    lines = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(sizes, steps, strict=True)]
+    places = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(sizes)], -1)
+
+    def of_tensors(theta: Tensor) -> Any:
+        return ops.einsum("...a,nba->n...b", tensor_of(places.astype(theta.dtype)), theta)
+
+    return in_float(of_tensors, theta)
 
 
 @operator("Col2Im", since=18)
 def col2im(
     x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
-    """fold onto the image with its pads, then cut off: they may differ at the two ends of an axis."""
-    outer, kernel = ints(size), ints(block)
-    if len(outer) != 2 or len(kernel) != 2:
-        raise ValueError(f"[onnx Col2Im] got an image of shape {outer}; expected two dimensions")
-    before, after = (tuple(pads[:2]), tuple(pads[2:])) if pads else ((0, 0), (0, 0))
-    whole = tuple(np.add(np.add(outer, before), after).tolist())
-    settings = (kernel, tuple(dilations or (1, 1)), 0, tuple(strides or (1, 1)))
-    y = in_float(lambda x: F.fold(x, whole, *settings), x)
-    return padded(y, (0, 0, *(-p for p in before), 0, 0, *(-p for p in after)))
+    """(N, C elements, windows) -> (N, C, ...): each element of each window is added at its place."""
+    image = np.zeros((1, 1, *ints(size)))
+    window = geometry("Col2Im", image, ints(block), strides=strides, pads=pads, dilations=dilations)
+    places = window.padded(np.arange(image.size).reshape(image.shape), image.size)  # the last: outside
+    for axis in range(2, image.ndim):
+        places = np.stack(elements_along(places, axis, window), -1)
+    batch, rows, _ = shape_of(x)
+    columns = np.moveaxis(places.reshape(-1, math.prod(window.kernel)), -1, 0).reshape(-1)
+
+    def of_tensors(x: Tensor) -> Any:
+        channels = rows // math.prod(window.kernel)
+        zeros = tensor_of(np.zeros((batch, channels, image.size + 1), x.dtype))
+        y = ops.index_add(zeros, 2, tensor_of(columns), ops.reshape(x, (batch, channels, -1)))
+        return ops.reshape(y[:, :, : image.size], (batch, channels, *image.shape[2:]))
+
+    return in_float(of_tensors, x)

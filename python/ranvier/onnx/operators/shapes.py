@@ -8,21 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import (
-    array_of,
-    axis_of,
-    by_numpy,
-    dtype_of,
-    in_float,
-    ints,
-    is_exact,
-    like,
-    raw,
-    shape_of,
-    tensor_of,
-)
+from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw, shape_of, tensor_of
 
 
 def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
@@ -43,7 +30,7 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
 
 
 def _shaped(x: Any, sizes: tuple[int, ...]) -> Any:
-    return ops.reshape(x, sizes) if isinstance(x, Tensor) else x.reshape(sizes)
+    return ops.reshape(tensor_of(x), sizes)
 
 
 @operator("Flatten")
@@ -60,7 +47,7 @@ def transpose(x: Any, *, perm: Any = None) -> Any:
     order = tuple(perm) if perm is not None else tuple(range(raw(x).ndim))[::-1]
     if sorted(order) != list(range(raw(x).ndim)):
         raise ValueError(f"[onnx Transpose] got perm {order} for {raw(x).ndim} dimensions")
-    return ops.permute(x, order) if isinstance(x, Tensor) else x.transpose(order)
+    return ops.permute(tensor_of(x), order)
 
 
 def _squeezed(x: Any, axes: Any) -> Any:
@@ -85,19 +72,17 @@ def _unsqueezed(x: Any, axes: Any) -> Any:
 
 @operator("Concat")
 def concat(*values: Any, axis: int = 1) -> Any:
-    if not any(isinstance(v, Tensor) for v in values):
-        return np.concatenate(values, axis)
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False, given: int | None = None) -> Any:
+def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
     """given: the attribute num_outputs."""
     if given not in (None, count):
         raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if sizes is None:
-        if n % count and not uneven:
+        if n % count and given is None:
             raise ValueError(
                 f"[onnx Split] got {count} results of an axis of length {n}; expected equal sizes"
             )
@@ -105,9 +90,7 @@ def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False, give
         sizes = [max(0, min(each, n - i * each)) for i in range(count)]
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"[onnx Split] got sizes {tuple(sizes)} for an axis of length {n}")
-    if isinstance(x, Tensor):
-        return ops.split(x, list(sizes), at)
-    return tuple(np.split(x, np.cumsum(sizes)[:-1], at))
+    return ops.split(tensor_of(x), list(sizes), at)
 
 
 def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
@@ -125,10 +108,8 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
             key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
         else:
             key[at] = slice(*slice(start, end, step).indices(n))
-    y = x[tuple(key)]
-    if not flipped:
-        return y
-    return ops.flip(y, tuple(flipped)) if isinstance(x, Tensor) else np.flip(y, tuple(flipped))
+    y = tensor_of(x)[tuple(key)]
+    return ops.flip(y, tuple(flipped)) if flipped else y
 
 
 def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
@@ -137,35 +118,24 @@ def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
         target = np.broadcast_shapes(shape, sizes)
     except ValueError:
         raise ValueError(f"[onnx Expand] got shape {sizes} for a value of shape {shape}") from None
-    return ops.expand(x, target) if isinstance(x, Tensor) else np.broadcast_to(x, target)
+    return ops.expand(tensor_of(x), target)
 
 
 def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
     if len(counts) != raw(x).ndim or min(counts, default=1) < 0:
         raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
-    return ops.tile(x, counts) if isinstance(x, Tensor) else np.tile(x, counts)
+    return ops.tile(tensor_of(x), counts)
 
 
-@operator("Constant")
-def constant(
-    *,
-    value: Any = None,
-    value_float: Any = None,
-    value_floats: Any = None,
-    value_int: Any = None,
-    value_ints: Any = None,
-) -> Any:
-    for numbers, dtype in (
-        (value_float, np.float32),
-        (value_floats, np.float32),
-        (value_int, np.int64),
-        (value_ints, np.int64),
-    ):
-        if numbers is not None:
-            return np.array(numbers, dtype)
-    if not isinstance(value, np.ndarray):
-        raise ValueError("[onnx Constant] got no value of numbers")
-    return value
+_CONSTANTS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
+
+
+@operator("Constant", more=("value", *_CONSTANTS))
+def constant(**given: Any) -> Any:
+    for name, value in given.items():
+        if name in _CONSTANTS or isinstance(value, np.ndarray):
+            return np.asarray(value, _CONSTANTS.get(name))
+    raise ValueError("[onnx Constant] got no value of numbers")
 
 
 @operator("ConstantOfShape")
@@ -184,7 +154,7 @@ def range_(start: Any, limit: Any, delta: Any) -> Any:
     if not steps < 2**40:
         raise ValueError(f"[onnx Range] got start {first}, limit {last} and delta {step}")
     count = max(0, math.ceil(steps))
-    return like((start, limit, delta), (first + np.arange(count) * step).astype(first.dtype))
+    return tensor_of((first + np.arange(count) * step).astype(first.dtype))
 
 
 @operator("EyeLike")
@@ -199,9 +169,7 @@ def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
 def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
     shift = 0 if k is None else int(array_of(k).reshape(()))
     shift = max(-(2**31), min(2**31, shift))
-    if isinstance(x, Tensor) and not is_exact(x.dtype):
-        return (ops.triu if upper else ops.tril)(x, shift)
-    return by_numpy(lambda a: (np.triu if upper else np.tril)(a, shift), x)
+    return (ops.triu if upper else ops.tril)(tensor_of(x), shift)
 
 
 def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
@@ -231,7 +199,7 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
     return _reshaped(transpose(y, perm=order), (n, c * b * b, h // b, w // b), False)
 
 
-@operator("Pad", since=11)
+@operator("Pad")
 def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     sizes, ndim = ints(pads), raw(x).ndim
     if axes is not None:
@@ -255,25 +223,20 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
         return x
     if any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
         raise ValueError(f"[onnx Pad] got pads {pads} for a value of shape {shape}")
-    if isinstance(x, Tensor) and not is_exact(x.dtype) and mode == "constant":
+    if mode == "constant":
         backwards = [size for pair in pairs[::-1] for size in pair]
         return in_float(lambda x: ops.pad(x, backwards, "constant", value), x)
     for axis, (before, after) in enumerate(pairs):
         if before or after:
-            x = _padded_along(x, axis, before, after, mode, value)
+            x = _repeated(x, axis, before, after, mode)
     return x
 
 
-def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: Any) -> Any:
-    if min(before, after) < 0:
-        crop = slice(max(-before, 0), shape_of(x)[axis] - max(-after, 0))
-        x = x[(slice(None),) * axis + (crop,)]
-    n, before, after = shape_of(x)[axis], max(before, 0), max(after, 0)
-    if mode == "constant":
-        widths = [(0, 0)] * raw(x).ndim
-        widths[axis] = (before, after)
-        return by_numpy(lambda a: np.pad(a, widths, constant_values=value), x)
-    places = np.arange(-before, n + after)
+def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """x with its elements repeated at the ends of an axis; negative sizes crop before."""
+    first, last = max(-before, 0), shape_of(x)[axis] - max(-after, 0)
+    n = last - first
+    places = np.arange(-max(before, 0), n + max(after, 0))
     if n == 0 < len(places):
         raise ValueError(f"[onnx Pad] got mode {mode!r} for an empty axis")
     if mode == "edge":
@@ -283,9 +246,7 @@ def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: 
     else:
         period = max(2 * n - 2, 1)
         places = np.abs((places + n - 1) % period - (n - 1)) if n > 1 else places * 0
-    if isinstance(x, Tensor):
-        return ops.index_select(x, axis, tensor_of(places))
-    return np.take(x, places, axis)
+    return ops.index_select(tensor_of(x), axis, tensor_of(places + first))
 
 
 def _tile_along(x: Any, tiles: Any, axis: Any) -> Any:
@@ -298,23 +259,15 @@ def _ints(value: Any) -> Any:
     return None if value is None else ints(value)
 
 
-operators(  # what was an attribute became an input in a later version
+operators(
     {
-        ("Reshape", 1): lambda x, *, shape: _reshaped(x, tuple(shape), False),
-        ("Reshape", 5): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
-        ("Squeeze", 1): lambda x, *, axes=None: _squeezed(x, axes),
-        ("Squeeze", 13): lambda x, axes=None: _squeezed(x, _ints(axes)),
-        ("Unsqueeze", 1): lambda x, *, axes: _unsqueezed(x, axes),
-        ("Unsqueeze", 13): lambda x, axes: _unsqueezed(x, ints(axes)),
-        ("Split", 1): lambda x, sizes=None, *, axis=0, split=None, outputs=1: _split(
-            x, split if sizes is None else ints(sizes), axis, outputs
+        ("Reshape", 1): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
+        ("Squeeze", 1): lambda x, axes=None: _squeezed(x, _ints(axes)),
+        ("Unsqueeze", 1): lambda x, axes: _unsqueezed(x, ints(axes)),
+        ("Split", 1): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
+            x, _ints(sizes), axis, outputs, num_outputs
         ),
-        ("Split", 13): lambda x, sizes=None, *, axis=0, outputs=1: _split(x, _ints(sizes), axis, outputs),
-        ("Split", 18): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
-            x, _ints(sizes), axis, outputs, True, num_outputs
-        ),
-        ("Slice", 1): lambda x, *, starts, ends, axes=None: _sliced(x, starts, ends, axes, None),
-        ("Slice", 10): lambda x, starts, ends, axes=None, steps=None: _sliced(
+        ("Slice", 1): lambda x, starts, ends, axes=None, steps=None: _sliced(
             x, *map(_ints, (starts, ends, axes, steps))
         ),
         ("Expand", 1): lambda x, shape: _expanded(x, ints(shape)),
@@ -322,6 +275,5 @@ operators(  # what was an attribute became an input in a later version
         ("Tile", 6): lambda x, repeats: _tiled(x, ints(repeats)),
         ("Shape", 1): lambda x, *, start=0, end=None: np.array(shape_of(x)[start:end], np.int64),
         ("Size", 1): lambda x: np.array(math.prod(shape_of(x)), np.int64),
-        ("Pad", 1): lambda x, *, pads, mode="constant", value=0.0: padded(x, tuple(pads), mode, value),
     }
 )

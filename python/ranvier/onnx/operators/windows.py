@@ -1,16 +1,15 @@
 """Convolutions and pooling: of signals and images by the library's kernels.
 
-Settings that the kernels lack (padding of different sizes, three dimensions, dilated means) are computed by
-padding first, or as sums over the elements of a window.
+Settings that the kernels lack (padding of different sizes, more dimensions, dilated means) are computed by
+padding first, and along one axis after the other.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,14 +17,46 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import in_float, raw, shape_of, tensor_of
+from ranvier.onnx.values import array_of, cast, in_float, is_exact, on_tensors, raw, shape_of, tensor_of
 
 Sizes = tuple[int, ...]
 
-_MOST_ELEMENTS = 2**16  # a larger window is not computed as a sum over its elements
-
-
 WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `geometry` takes
+
+
+class Window(NamedTuple):
+    """A number for each axis of the image; before, after: the padding at its ends."""
+
+    kernel: Sizes
+    strides: Sizes
+    before: Sizes
+    after: Sizes
+    dilations: Sizes
+
+    @property
+    def reach(self) -> list[int]:
+        """The elements from the first to the last of a window."""
+        return [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+
+    @property
+    def is_even(self) -> bool:
+        """True if the library's kernels have such padding."""
+        return len(self.kernel) <= 2 and self.before == self.after
+
+    def beyond(self, x: Any) -> Window:
+        """With ceil_mode: padding to the end of the last window, which begins in or before the image."""
+        after = []
+        for n, low, high, s, reach in zip(
+            shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True
+        ):
+            total = n + low + high
+            last = -(-(total - reach) // s) * s
+            last -= s if last >= n + low else 0
+            after.append(high + max(last + reach - total, 0))
+        return self._replace(after=tuple(after))
+
+    def padded(self, x: Any, value: Any = 0) -> Any:
+        return padded(x, (0, 0, *self.before, 0, 0, *self.after), value=value)
 
 
 def geometry(
@@ -37,8 +68,7 @@ def geometry(
     pads: Any = None,
     dilations: Any = None,
     auto_pad: str = "NOTSET",
-) -> tuple[Sizes, Sizes, Sizes, Sizes]:
-    """kernel, strides, pads and dilations, one number (pads: two) for each axis of the image."""
+) -> Window:
     axes = raw(x).ndim - 2
     kernel = tuple(kernel)
     strides = tuple(strides or (1,) * axes)
@@ -50,47 +80,69 @@ def geometry(
         )
     if min((*kernel, *strides, *dilations)) < 1:
         raise ValueError(f"[onnx {name}] got kernel {kernel}, strides {strides}, dilations {dilations}")
-    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        low, high = [], []
-        for n, k, s, d in zip(shape_of(x)[2:], kernel, strides, dilations, strict=True):
-            total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            less = total // 2
-            low.append(less if auto_pad == "SAME_UPPER" else total - less)
-            high.append(total - low[-1])
-        pads = (*low, *high)
-    elif auto_pad not in ("NOTSET", "VALID"):
+    if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"[onnx {name}] got auto_pad {auto_pad!r}")
-    pads = (0,) * (2 * axes) if auto_pad == "VALID" or not pads else tuple(pads)
+    pads = (0,) * (2 * axes) if auto_pad != "NOTSET" or not pads else tuple(pads)
     if len(pads) != 2 * axes or min(pads) < 0:
         raise ValueError(f"[onnx {name}] got pads {pads} for {axes} axes")
-    return kernel, strides, pads, dilations
-
-
-def _is_even(pads: Sizes) -> bool:
-    half = len(pads) // 2
-    return pads[:half] == pads[half:]
-
-
-def _around(pads: Sizes) -> Sizes:
-    """Pads of the image's axes as those of all axes."""
-    half = len(pads) // 2
-    return (0, 0, *pads[:half], 0, 0, *pads[half:])
-
-
-@operator("Conv", more=WINDOW)
-def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
-    kernel, strides, pads, dilations = geometry("Conv", x, shape_of(w)[2:], **window)
-    if len(kernel) > 2:
-        raise ValueError(f"[onnx Conv] got a kernel of shape {kernel}; expected one or two dimensions")
-    if not _is_even(pads):
-        x, pads = padded(x, _around(pads)), (0,) * len(pads)
-    function = ops.conv1d if len(kernel) == 1 else ops.conv2d
-    settings = (_pair(strides), _pair(pads[: len(kernel)]), _pair(dilations), group)
-    return in_float(lambda x, w, b: function(x, w, b, *settings), x, w, b)
+    window = Window(kernel, strides, pads[:axes], pads[axes:], dilations)
+    if auto_pad.startswith("SAME"):
+        sizes = zip(shape_of(x)[2:], strides, window.reach, strict=True)
+        totals = [max((-(-n // s) - 1) * s + reach - n, 0) for n, s, reach in sizes]
+        less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        before, after = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
+        window = window._replace(before=before, after=after)
+    return window
 
 
 def _pair(sizes: Sizes) -> Any:
     return sizes[0] if len(sizes) == 1 else sizes
+
+
+def elements_along(x: Any, axis: int, window: Window) -> list[Any]:
+    """For each element of the window along an axis: that element of all windows."""
+    k, s, d = (sizes[axis - 2] for sizes in (window.kernel, window.strides, window.dilations))
+    last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s
+    if last < 0:
+        raise ValueError(f"[onnx] got a window of {window.kernel} for a padded image of {shape_of(x)[2:]}")
+    lead = (slice(None),) * axis
+    keys = [(*lead, slice(i * d, i * d + last + 1, s)) for i in range(k)]
+    return [x[key] for key in keys]
+
+
+# --- convolutions
+def _slices(x: Tensor) -> Tensor:
+    """(N, C, n, ...) as a batch (N n, C, ...)."""
+    return ops.flatten(ops.movedim(x, 2, 1), 0, 1)
+
+
+def _joined(x: Tensor, batch: int) -> Tensor:
+    """The reverse of `_slices`."""
+    return ops.movedim(ops.unflatten(x, 0, (batch, -1)), 1, 2)
+
+
+def _inner(window: Window) -> Window:
+    """The window without its first axis."""
+    return Window(*[sizes[1:] for sizes in window])
+
+
+@operator("Conv", more=WINDOW)
+def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
+    at = geometry("Conv", x, shape_of(w)[2:], **window)
+    return in_float(partial(_convolved, group, at), x, w, b)
+
+
+def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
+    """More than two axes: a sum over the first axis of the kernel, of products with slices of the image."""
+    if not window.is_even:
+        x, window = window.padded(x), window._replace(before=(0,) * len(window.kernel))
+    if len(window.kernel) <= 2:
+        function: Any = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
+        return function(x, w, b, *map(_pair, (window.strides, window.before, window.dilations)), group)
+    inner = partial(_convolved, group, _inner(window)._replace(after=(0,) * (len(window.kernel) - 1)))
+    parts = [inner(_slices(part), w[:, :, i], None) for i, part in enumerate(elements_along(x, 2, window))]
+    y = _joined(reduce(ops.add, parts), x.shape[0])
+    return y if b is None else y + ops.reshape(b, (-1, *(1,) * len(window.kernel)))
 
 
 def _conv_transpose(
@@ -105,7 +157,7 @@ def _conv_transpose(
     kernel_shape: Any = None,
     output_padding: Any = None,
     output_shape: Any = None,
-    **window: Any,
+    **settings: Any,
 ) -> Any:
     """Computed without padding; then the pads are cut off, and missing elements are the bias.
 
@@ -113,43 +165,51 @@ def _conv_transpose(
     the end the rest; with others the end gets total // 2.
     """
     same = auto_pad if auto_pad.startswith("SAME") else ""
-    window |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
-    kernel, strides, pads, dilations = geometry("ConvTranspose", x, shape_of(w)[2:], **window)
-    axes = len(kernel)
-    if axes > 2:
-        raise ValueError(
-            f"[onnx ConvTranspose] got a kernel of shape {kernel}; expected one or two dimensions"
-        )
-    extra = tuple(output_padding or (0,) * axes)
-    full = [
-        (n - 1) * s + d * (k - 1) + 1
-        for n, s, d, k in zip(shape_of(x)[2:], strides, dilations, kernel, strict=True)
-    ]
-    ends = list(extra)
+    settings |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
+    window = geometry("ConvTranspose", x, shape_of(w)[2:], **settings)
+    axes, strides, before = len(window.kernel), window.strides, window.before
+    more = tuple(output_padding or (0,) * axes)
+    ends = [m - a for m, a in zip(more, window.after, strict=True)]
     if output_shape or same:
-        wanted = output_shape or [n * s for n, s in zip(shape_of(x)[2:], strides, strict=True)]
-        totals = [f + e - n for f, e, n in zip(full, extra, wanted[-axes:], strict=True)]
-        ends = [e + max(-t, 0) for e, t in zip(extra, totals, strict=True)]
-        less = [max(t, 0) // 2 for t in totals]
-        more = [max(t, 0) - h for t, h in zip(totals, less, strict=True)]
-        pads = (*less, *more) if auto_pad in halved else (*more, *less)
-    ends = [e - p for e, p in zip(ends, pads[axes:], strict=True)]
-    function = ops.conv_transpose1d if axes == 1 else ops.conv_transpose2d
+        sizes = list(zip(shape_of(x)[2:], strides, window.reach, more, strict=True))
+        wanted = output_shape or [n * s for n, s, *_ in sizes]
+        totals = [
+            (n - 1) * s + reach + m - out for (n, s, reach, m), out in zip(sizes, wanted[-axes:], strict=True)
+        ]
+        cuts = [max(t, 0) for t in totals]
+        before = tuple(c // 2 if auto_pad in halved else c - c // 2 for c in cuts)
+        ends = [m + b - t for m, b, t in zip(more, before, totals, strict=True)]
 
     def of_tensors(x: Tensor, w: Tensor, b: Any) -> Any:
-        if (
-            _is_even(pads)
-            and ends == [e - p for e, p in zip(extra, pads, strict=False)]
-            and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))
-        ):
-            return function(
-                x, w, b, _pair(strides), _pair(pads[:axes]), _pair(extra), group, _pair(dilations)
-            )
-        y = function(x, w, None, _pair(strides), 0, 0, group, _pair(dilations))
-        y = padded(y, (0, 0, *(-p for p in pads[:axes]), 0, 0, *ends))
+        extra = [end + low for end, low in zip(ends, before, strict=True)]
+        limits = [max(pair) for pair in zip(strides, window.dilations, strict=True)]
+        if axes <= 2 and all(0 <= e < limit for e, limit in zip(extra, limits, strict=True)):
+            return _transposed(group, window, x, w, b, before, tuple(extra))
+        y = _transposed(group, window, x, w, None, (0,) * axes, (0,) * axes)
+        y = padded(y, (0, 0, *(-p for p in before), 0, 0, *ends))
         return y if b is None else y + ops.reshape(b, (-1, *(1,) * axes))
 
     return in_float(of_tensors, x, w, b)
+
+
+def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: Sizes, extra: Sizes) -> Any:
+    """cut, extra: of the kernels' own padding. More than two axes: what each slice of the kernel adds."""
+    if len(window.kernel) <= 2:
+        function: Any = ops.conv_transpose1d if len(window.kernel) == 1 else ops.conv_transpose2d
+        return function(x, w, b, *map(_pair, (window.strides, cut, extra)), group, _pair(window.dilations))
+    s, d, reach, none = window.strides[0], window.dilations[0], window.reach[0], (0,) * (len(cut) - 1)
+    total: Any = 0
+    for i in range(window.kernel[0]):
+        y = _transposed(group, _inner(window), _slices(x), w[:, :, i], None, none, none)
+        y = _padded_along(3, 0, s - 1, ops.unsqueeze(_joined(y, x.shape[0]), 3))  # zeros between slices
+        total = _padded_along(2, i * d, reach - i * d - s, ops.flatten(y, 2, 3)) + total
+    return total
+
+
+def _padded_along(axis: int, low: int, high: int, x: Tensor) -> Tensor:
+    pads = [0] * (2 * x.ndim)
+    pads[axis], pads[axis + x.ndim] = low, high
+    return padded(x, tuple(pads))
 
 
 # The equations up to version 10 have the reverse of 11 in all cases; with SAME_UPPER and SAME_LOWER they
@@ -158,70 +218,46 @@ operator("ConvTranspose", more=WINDOW)(partial(_conv_transpose, ("NOTSET", "VALI
 operator("ConvTranspose", 11, WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
 
 
-# --- pooling
-def _overhang(x: Any, kernel: Sizes, strides: Sizes, pads: Sizes, dilations: Sizes) -> list[int]:
-    """With ceil_mode: by how much the last window of each axis reaches beyond the padded image."""
-    half, beyond = len(kernel), []
-    for i, n in enumerate(shape_of(x)[2:]):
-        reach = dilations[i] * (kernel[i] - 1) + 1
-        total = n + pads[i] + pads[i + half]
-        count = -(-(total - reach) // strides[i]) + 1
-        if (count - 1) * strides[i] >= n + pads[i]:  # it would begin in the padding after the image
-            count -= 1
-        beyond.append(max((count - 1) * strides[i] + reach - total, 0))
-    return beyond
+# --- pooling: along one axis after the other
+def _pooled(combine: Any, x: Any, window: Window) -> Any:
+    for axis in reversed(range(2, len(window.kernel) + 2)):
+        x = reduce(combine, elements_along(x, axis, window))
+    return x
 
 
-def _elements(x: Any, kernel: Sizes, strides: Sizes, dilations: Sizes) -> list[Any]:
-    """For each element of the window: that element of all windows, (N, C, *out)."""
-    outs = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)
-    ]
-    if min(outs) < 1 or math.prod(kernel) > _MOST_ELEMENTS:
-        raise ValueError(f"[onnx pooling] got a window of {kernel} for a padded image of {x.shape[2:]}")
-    elements = []
-    for places in itertools.product(*map(range, kernel)):
-        key = [slice(None), slice(None)]
-        for p, d, s, out in zip(places, dilations, strides, outs, strict=True):
-            key.append(slice(p * d, p * d + (out - 1) * s + 1, s))
-        elements.append(x[tuple(key)])
-    return elements
+def _fits(window: Window) -> bool:
+    """True if the library's pools have the window."""
+    return window.is_even and all(2 * p <= k for p, k in zip(window.before, window.kernel, strict=True))
 
 
 @operator("MaxPool", more=WINDOW)
 def max_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
 ) -> Any:
-    kernel, strides, pads, dilations = geometry("MaxPool", x, kernel_shape, **window)
-    axes = len(kernel)
-    half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
-    if axes <= 2 and _is_even(pads) and half and not (ceil_mode and dilations != (1,) * axes):
-        function = ops.max_pool1d if axes == 1 else ops.max_pool2d
-        arguments = (_pair(kernel), _pair(strides), _pair(pads[:axes]), _pair(dilations), bool(ceil_mode))
+    at = geometry("MaxPool", x, kernel_shape, **window)
+    if _fits(at) and not (ceil_mode and set(at.dilations) != {1}):
+        function: Any = ops.max_pool1d if len(at.kernel) == 1 else ops.max_pool2d
+        settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
         if outputs == 1:
-            if raw(x).dtype.kind in "ui":
-                y = ops.max_pool2d(tensor_of(raw(x).astype(np.float32)), *arguments)
-                return tensor_of(raw(y).astype(raw(x).dtype))
-            return in_float(lambda x: function(x, *arguments), x)
-        y, where = function(tensor_of(x), *arguments, return_indices=True)
+            wide = cast(x, np.dtype(np.float32)) if is_exact(raw(x).dtype) else x
+            return cast(in_float(lambda x: function(x, *settings), wide), raw(x).dtype)
+        y, where = function(tensor_of(x), *settings, return_indices=True)
         return y, _in_batch(raw(where), shape_of(x), storage_order)
-    beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * axes
-    pads = (*pads[:axes], *(p + b for p, b in zip(pads[axes:], beyond, strict=True)))
+    at = at.beyond(x) if ceil_mode else at
+    image, dtype = shape_of(x)[2:], raw(x).dtype
+    least = int(np.iinfo(dtype).min) if is_exact(dtype) else -math.inf
+    y = in_float(lambda x: _pooled(ops.maximum, at.padded(x, least), at), x)
+    if outputs == 1:
+        return y
+    places = raw(at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1))
+    pairs = np.empty(shape_of(x)[:2] + places.shape[2:], "f8,i8")
+    pairs["f0"], pairs["f1"] = raw(at.padded(array_of(x), least)), places
+    return y, _in_batch(_pooled(_larger, pairs, at)["f1"], shape_of(x), storage_order)
 
-    def of_tensors(x: Tensor) -> Any:
-        elements = _elements(padded(x, _around(pads), value=-math.inf), kernel, strides, dilations)
-        y = reduce(ops.maximum, elements)
-        if outputs == 1:
-            return y
-        image = shape_of(x)[2:]
-        places = padded(np.arange(math.prod(image)).reshape(1, 1, *image), _around(pads), value=-1)
-        where = np.full(raw(y).shape, -1)
-        for element, place in zip(elements, _elements(places, kernel, strides, dilations), strict=True):
-            where = np.where((where < 0) & (place >= 0) & (raw(element) == raw(y)), place, where)
-        return y, _in_batch(where, shape_of(x), storage_order)
 
-    return in_float(of_tensors, x)
+def _larger(a: Any, b: Any) -> Any:
+    """Of two values with their places the larger one; of equal ones the first that is no padding."""
+    return np.where((b["f0"] > a["f0"]) | ((a["f1"] < 0) & (b["f0"] == a["f0"])), b, a)
 
 
 def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
@@ -237,42 +273,28 @@ def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
 def average_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any
 ) -> Any:
-    kernel, strides, pads, dilations = geometry("AveragePool", x, kernel_shape, **window)
-    axes = len(kernel)
-    half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
-    if axes <= 2 and _is_even(pads) and half and dilations == (1,) * axes:
-        function = ops.avg_pool1d if axes == 1 else ops.avg_pool2d
-        sizes = (_pair(kernel), _pair(strides), _pair(pads[:axes]))
-        arguments = (*sizes, bool(ceil_mode), bool(count_include_pad))
-        return in_float(lambda x: function(x, *arguments), x)
-    beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * axes
-    last = (0,) * axes + tuple(beyond)
-
-    def of_tensors(x: Tensor) -> Any:
-        counted = np.ones((1, 1, *x.shape[2:]), x.dtype)
-        counted = padded(counted, _around(pads), value=1 if count_include_pad else 0)
-        counted = padded(counted, _around(last))
-        x = padded(padded(x, _around(pads)), _around(last))
-        total = reduce(ops.add, _elements(x, kernel, strides, dilations))
-        return total / reduce(ops.add, _elements(tensor_of(counted), kernel, strides, dilations))
-
-    return in_float(of_tensors, x)
+    at = geometry("AveragePool", x, kernel_shape, **window)
+    if _fits(at) and set(at.dilations) == {1}:
+        function: Any = ops.avg_pool1d if len(at.kernel) == 1 else ops.avg_pool2d
+        settings = (*map(_pair, (at.kernel, at.strides, at.before)), bool(ceil_mode), bool(count_include_pad))
+        return in_float(lambda x: function(x, *settings), x)
+    counted = at.padded(np.ones((1, 1, *shape_of(x)[2:]), np.float32), 1 if count_include_pad else 0)
+    whole = at.beyond(x) if ceil_mode else at
+    more = [w - a for w, a in zip(whole.after, at.after, strict=True)]
+    counts = _pooled(ops.add, padded(counted, (0,) * (2 + len(more)) + (0, 0, *more)), at)
+    return in_float(lambda x: _pooled(ops.add, whole.padded(x), at) / counts.to(x.dtype), x)
 
 
 @operator("LpPool", more=WINDOW)
 def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
-    kernel, strides, pads, dilations = geometry("LpPool", x, kernel_shape, **window)
-    beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * len(kernel)
-    pads = (*pads[: len(kernel)], *(q + b for q, b in zip(pads[len(kernel) :], beyond, strict=True)))
-
-    def of_tensors(x: Tensor) -> Any:
-        powers = ops.pow(ops.abs(padded(x, _around(pads))), float(p))
-        return ops.pow(reduce(ops.add, _elements(powers, kernel, strides, dilations)), 1.0 / p)
-
-    return in_float(of_tensors, x)
+    at = geometry("LpPool", x, kernel_shape, **window)
+    at = at.beyond(x) if ceil_mode else at
+    return in_float(
+        lambda x: ops.pow(_pooled(ops.add, ops.pow(ops.abs(at.padded(x)), float(p)), at), 1.0 / p), x
+    )
 
 
-def _image_axes(x: Any) -> Sequence[int]:
+def _image_axes(x: Tensor) -> Sequence[int]:
     if raw(x).ndim < 3:
         raise ValueError(f"[onnx global pooling] got a value of shape {shape_of(x)}")
     return tuple(range(2, raw(x).ndim))
@@ -280,8 +302,8 @@ def _image_axes(x: Any) -> Sequence[int]:
 
 operators(
     {
-        ("GlobalAveragePool", 1): lambda x: in_float(lambda v: ops.mean(v, _image_axes(x), True), x),
-        ("GlobalMaxPool", 1): lambda x: in_float(lambda v: ops.amax(v, _image_axes(x), True), x),
+        ("GlobalAveragePool", 1): on_tensors(lambda x: ops.mean(x, _image_axes(x), True)),
+        ("GlobalMaxPool", 1): on_tensors(lambda x: ops.amax(x, _image_axes(x), True)),
     }
 )
 
@@ -291,13 +313,9 @@ def max_unpool(
     x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
     """Zeros but for x at the places that MaxPool found."""
-    kernel, strides, pads, _ = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
-    axes = len(kernel)
-    shape = [
-        (n - 1) * s + k - pads[i] - pads[i + axes]
-        for i, (n, s, k) in enumerate(zip(shape_of(x)[2:], strides, kernel, strict=True))
-    ]
-    inner = (*shape_of(x)[:2], *shape)
+    window = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
+    sizes = zip(shape_of(x)[2:], window.strides, window.kernel, window.before, window.after, strict=True)
+    inner = (*shape_of(x)[:2], *[(n - 1) * s + k - low - high for n, s, k, low, high in sizes])
     outer = inner if size is None else tuple(raw(size).tolist())
     places = raw(where).reshape(-1)
     if outer != inner:

@@ -13,7 +13,15 @@ from ranvier.onnx.site import Site
 
 _WHOLE = {
     **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
-    **{"maximum": "Max", "minimum": "Min", "abs": "Abs", "neg": "Neg", "sign": "Sign"},
+    **{
+        "maximum": "Max",
+        "minimum": "Min",
+        "fmax": "Max",
+        "fmin": "Min",
+        "abs": "Abs",
+        "neg": "Neg",
+        "sign": "Sign",
+    },
     **{f"bitwise_{name}": f"Bitwise{name.capitalize()}" for name in ("and", "or", "xor", "not")},
 }
 
@@ -60,6 +68,8 @@ def whole(s: Site) -> str:
         return _exact(s, lambda a, b: _floor_divide(s, a, b))
     if name == "square":
         return _exact(s, lambda x: s.node("Mul", x, x))
+    if name in ("floor", "ceil", "trunc", "round"):
+        return str(s.node("Identity", s.input(0)))
     if name not in _WHOLE:
         raise s.refuse(f"{name} of integers has no counterpart", "use floats")
     return _exact(s, lambda *x: s.node(_WHOLE[name], *x, fmod=1 if name == "fmod" else None))

@@ -101,7 +101,7 @@ def _pooled(s: Site, op: str, axes: int, kernel: Any, stride: Any, settings: dic
 def _without_late_windows(
     s: Site, kernel: list[int], strides: list[int], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Pads in place of ceil_mode where ONNX has a window that begins in the padding, and PyTorch has none."""
+    """Pads in place of ceil_mode where ONNX, up to version 21, has a window that begins in the padding."""
     axes = len(kernel)
     starts, dilations = settings["pads"][:axes], settings.get("dilations", [1] * axes)
     ins, outs = ({tuple(shape[-axes:]) for shape in shapes} for shapes in (s.shapes(0), s.results()))
@@ -112,15 +112,13 @@ def _without_late_windows(
         reach = (k - 1) * dilation + 1
         late |= out < -(-(n + 2 * start - reach) // step) + 1
         ends.append(max(0, (out - 1) * step + reach - n - start))
-    if not late:
-        return {}
-    if settings.get("count_include_pad") and any(e > p for e, p in zip(ends, starts, strict=True)):
+    if late and settings.get("count_include_pad") and any(e > p for e, p in zip(ends, starts, strict=True)):
         raise s.refuse(
             "ceil_mode with windows beyond the padding along one axis and none along another has no "
             "counterpart",
             "use count_include_pad=False",
         )
-    return {"ceil_mode": 0, "pads": [*starts, *ends]}
+    return {"ceil_mode": 0, "pads": [*starts, *ends]} if late else {}
 
 
 @writes("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")

@@ -62,43 +62,34 @@ def getitem(s: Site) -> str:
     kinds = [[type(part) for part in key] for key in keys]
     if any(k != kinds[0] for k in kinds):
         raise s.depends("the index")
-    starts, ends, steps, axes, dropped = [], [], [], [], []
-    axis = 0
-    for place, part in enumerate(keys[0]):
-        in_runs = [key[place] for key in keys]
-        if part is None:
+    starts, ends, steps, axes, dropped, new = [], [], [], [], [], []
+    axis, at = 0, 0  # of the operand, and of the result
+    for parts in map(list, zip(*keys, strict=True)):
+        if parts[0] is None:
+            new.append(at)
+            at += 1
             continue
-        sizes = tuple(shape[axis] for shape in s.shapes(0))
-        if isinstance(part, slice):
-            if any(p.step != part.step for p in in_runs):
-                raise s.depends("the step of an index")
-            step = 1 if part.step is None else int(part.step)
-            if (part.start, part.stop, step) != (None, None, 1):
-                starts.append(_bound(s, [p.start for p in in_runs], 0 if step > 0 else _FAR, sizes))
-                ends.append(_bound(s, [p.stop for p in in_runs], _FAR if step > 0 else -_FAR, sizes))
-                steps.append(step)
-                axes.append(axis)
+        if isinstance(parts[0], slice):
+            at += 1
         else:
-            first = _bound(s, [int(p) for p in in_runs], 0, sizes)
-            starts.append(first)
-            last = [int(p) + 1 for p in in_runs]
-            ends.append(_bound(s, [_FAR if n == 0 else n for n in last], 0, sizes))
-            steps.append(1)
-            axes.append(axis)
             dropped.append(axis)
+            parts = [slice(int(p), int(p) + 1 or None, 1) for p in parts]
+        sizes = tuple(shape[axis] for shape in s.shapes(0))
+        step = 1 if parts[0].step is None else int(parts[0].step)
+        if any(p.step != parts[0].step for p in parts):
+            raise s.depends("the step of an index")
+        if (parts[0].start, parts[0].stop, step) != (None, None, 1):
+            starts.append(_bound(s, [p.start for p in parts], 0 if step > 0 else _FAR, sizes))
+            ends.append(_bound(s, [p.stop for p in parts], _FAR if step > 0 else -_FAR, sizes))
+            steps.append(step)
+            axes.append(axis)
         axis += 1
     y = s.input(0)
     if axes:
-        joined = [_vector(s, part) for part in (starts, ends)]
         more = [s.w.ints(*axes)] + ([s.w.ints(*steps)] if set(steps) != {1} else [])
-        y = s.node("Slice", y, *joined, *more)
+        y = s.node("Slice", y, s.joined(starts), s.joined(ends), *more)
     if dropped:
         y = s.node("Squeeze", y, s.w.ints(*dropped))
-    new, at = [], 0
-    for part in keys[0]:
-        if part is None:
-            new.append(at)
-        at += part is None or isinstance(part, slice)
     return s.node("Unsqueeze", y, s.w.ints(*new)) if new else y if axes else s.node("Identity", y)
 
 
@@ -120,13 +111,6 @@ def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> 
     if bounds == sizes:
         return _FAR
     return s.number(bounds, s.input(0), s.shapes(0))
-
-
-def _vector(s: Site, numbers: list[Any]) -> str:
-    if all(isinstance(p, int) for p in numbers):
-        return s.w.ints(*numbers)
-    names = [s.w.ints(p) if isinstance(p, int) else p for p in numbers]
-    return s.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
 
 @writes("Pick")

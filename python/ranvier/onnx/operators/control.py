@@ -1,0 +1,85 @@
+"""Branches and loops: operators that compute graphs in their attributes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import array_of, axis_of, raw, tensor_of
+
+
+def _is_true(value: Any) -> bool:
+    return bool(array_of(value).reshape(()))
+
+
+@operator("If")
+def if_(condition: Any, *, then_branch: Any, else_branch: Any, compute: Any = None) -> Any:
+    return compute(then_branch if _is_true(condition) else else_branch)
+
+
+@operator("Loop")
+def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compute: Any = None) -> Any:
+    """The last states, and the rows that the steps give, stacked."""
+    limit = math.inf if most is None else int(array_of(most).reshape(()))
+    goes_on = condition is None or _is_true(condition)
+    rows: list[tuple[Any, ...]] = []
+    count = len(states)
+    while goes_on and len(rows) < limit:
+        again, *results = compute(body, np.array(len(rows)), np.array(goes_on), *states)
+        goes_on = _is_true(again)
+        states = tuple(results[:count])
+        rows.append(tuple(results[count:]))
+    columns = _columns("Loop", rows, len(body.outputs) - 1 - count)
+    return (*states, *(_stacked(column, 0) for column in columns))
+
+
+@operator("Scan", since=9)
+def scan(
+    *values: Any,
+    body: Any,
+    num_scan_inputs: int,
+    scan_input_axes: Any = None,
+    scan_input_directions: Any = None,
+    scan_output_axes: Any = None,
+    scan_output_directions: Any = None,
+    compute: Any = None,
+) -> Any:
+    """A loop over slices of the last values; directions: 1 for an axis that is read or written backwards."""
+    count = len(values) - num_scan_inputs
+    states, sequences = values[:count], values[count:]
+    zeros = [0] * (num_scan_inputs + len(body.outputs))
+    slices = [
+        _slices(x, axis, backwards)
+        for x, axis, backwards in zip(
+            sequences, scan_input_axes or zeros, scan_input_directions or zeros, strict=False
+        )
+    ]
+    rows = []
+    for parts in zip(*slices, strict=True):
+        results = compute(body, *states, *parts)
+        states = results[:count]
+        rows.append(results[count:])
+    columns = _columns("Scan", rows, len(body.outputs) - count)
+    ways = zip(columns, scan_output_axes or zeros, scan_output_directions or zeros, strict=False)
+    return (*states, *(_stacked(c[::-1] if backwards else c, axis) for c, axis, backwards in ways))
+
+
+def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
+    at = axis_of("Scan", axis, raw(x).ndim)
+    parts = list(ops.unbind(tensor_of(x), at))
+    return parts[::-1] if backwards else parts
+
+
+def _columns(op: str, rows: list[tuple[Any, ...]], count: int) -> list[tuple[Any, ...]]:
+    """The results of all steps, for each result of a step."""
+    if count and not rows:
+        raise ValueError(f"[onnx {op}] got no steps; expected one or more, whose results are stacked")
+    return list(zip(*rows, strict=True))
+
+
+def _stacked(parts: Any, axis: int) -> Any:
+    return ops.stack([tensor_of(part) for part in parts], axis)

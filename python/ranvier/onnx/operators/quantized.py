@@ -1,0 +1,111 @@
+"""Numbers of few bits in place of floats: y = (x - zero) scale."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from ranvier.onnx.operators.windows import WINDOW, conv
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import array_of, axis_of, by_numpy, cast, dtype_of, raw, shape_of, tensor_of
+
+
+def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
+    """The scale or zero point of each element: one, one for each index of the axis, or for each block."""
+    if value is None:
+        return 0
+    array = array_of(value)
+    if array.size == 1:
+        return array.reshape(())
+    at = axis_of("QuantizeLinear", axis, len(shape))
+    if block:
+        return np.take(np.repeat(array, block, at), range(shape[at]), at)
+    return array if array.ndim > 1 else array.reshape([-1 if d == at else 1 for d in range(len(shape))])
+
+
+@operator("QuantizeLinear", since=10)
+def quantize(
+    x: Any,
+    scale: Any,
+    zero: Any = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    precision: int = 0,
+    saturate: int = 1,
+) -> Any:
+    wanted = dtype_of(output_dtype) if output_dtype else np.dtype(np.uint8)
+    dtype = wanted if zero is None else raw(zero).dtype
+    whole = dtype.name.startswith(("int", "uint"))
+    shifts, scales = (_spread(v, shape_of(x), axis, block_size) for v in (zero, scale))
+
+    def quantized(a: Any) -> Any:
+        kind = dtype_of(precision) if precision else a.dtype
+        y = a.astype(kind) / scales.astype(kind)
+        if not whole:
+            return cast(y, dtype, bool(saturate), True)
+        limits = importlib.import_module("ml_dtypes").iinfo(dtype)
+        moved = np.rint(y).astype(np.float64) + np.asarray(shifts).astype(np.float64)
+        return np.clip(moved, float(limits.min), float(limits.max)).astype(dtype)
+
+    return by_numpy(quantized, x)
+
+
+@operator("DequantizeLinear", since=10)
+def dequantize(
+    x: Any, scale: Any, zero: Any = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
+) -> Any:
+    shifts, scales = (_spread(v, shape_of(x), axis, block_size) for v in (zero, scale))
+    dtype = dtype_of(output_dtype) if output_dtype else raw(scale).dtype
+    shifts = np.asarray(shifts).astype(np.float32)
+    return by_numpy(lambda a: ((a.astype(np.float32) - shifts) * scales).astype(dtype), x)
+
+
+def _shifted(x: Any, zero: Any, axis: int) -> Any:
+    """x - zero, exact in float64."""
+    shift = np.asarray(_spread(zero, shape_of(x), axis, 0))
+    return raw(x).astype(np.float64) - shift.astype(np.float64)
+
+
+@operator("MatMulInteger", since=10)
+def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
+    product = np.matmul(_shifted(a, a_zero, -2), _shifted(b, b_zero, -1))
+    return tensor_of(product.astype(np.int32))
+
+
+@operator("QLinearMatMul", since=10)
+def quantized_matmul(
+    a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, y_scale: Any, y_zero: Any
+) -> Any:
+    product = matmul_integer(a, b, a_zero, b_zero)
+    scales = _spread(a_scale, shape_of(a), -2, 0) * _spread(b_scale, shape_of(b), -1, 0)
+    return quantize(by_numpy(lambda p: p * scales, product), y_scale, y_zero, axis=-2)
+
+
+@operator("ConvInteger", since=10, more=(*WINDOW, "group", "kernel_shape"))
+def conv_integer(x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, **settings: Any) -> Any:
+    images, weights = (tensor_of(_shifted(v, zero, 0)) for v, zero in ((x, x_zero), (w, w_zero)))
+    return cast(conv(images, weights, **settings), np.dtype(np.int32))
+
+
+@operator("QLinearConv", since=10, more=(*WINDOW, "group", "kernel_shape"))
+def quantized_conv(
+    x: Any,
+    x_scale: Any,
+    x_zero: Any,
+    w: Any,
+    w_scale: Any,
+    w_zero: Any,
+    y_scale: Any,
+    y_zero: Any,
+    bias: Any = None,
+    **settings: Any,
+) -> Any:
+    y = conv_integer(x, w, x_zero, w_zero, **settings)
+    offsets, scales = (_spread(v, shape_of(y), 1, 0) for v in (bias, w_scale))
+    return quantize(
+        by_numpy(lambda sums: (sums + offsets) * (array_of(x_scale) * scales), y), y_scale, y_zero
+    )
