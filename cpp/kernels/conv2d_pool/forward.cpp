@@ -201,28 +201,30 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   const int64_t* st = call_.y.strides;
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
   const auto taps = sum_.taps(team, {rows, columns, 0, 0});
-  PooledTile t;
+  PooledTile t{};
   t.segments = taps.segments, t.count = taps.count;
-  t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
-  t.row = rows.base_step * sum_.x.stride_h, t.column = columns.base_step * sum_.x.stride_w;
-  t.channels = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
+  t.step_a = 1, t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
+  t.row_step = columns.base_step * sum_.x.stride_w;
+  t.columns = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
   t.norm = sum_.norm(panel), t.norm_step = call_.y.shape[1];
   t.relu = call_.activation == Conv2dActivation::relu;
-  const int most = kernels.windows[t.channels > conv_kernels<float>().lanes];
-  t.windows = 0;
+  const int64_t below = rows.base_step * sum_.x.stride_h;
+  const int most = 4 * kernels.windows[t.columns > conv_kernels<float>().lanes];
+  int row = 0;
   for (int64_t n = band.image; n < band.image + band.images; ++n)
     for (int64_t i = band.row; i < band.row + band.rows; ++i) {
       const float* x =
           sum_.x.data + n * sum_.x.stride_n + rows.base(2 * i - rows.first_position) * sum_.x.stride_h;
       int64_t to = n * st[0] + sum_.panels.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
-        t.a[t.windows] = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
-        t.y[t.windows] = call_.y.data + to;
-        t.where[t.windows] = where_at(call_, to);
-        if (++t.windows == most) kernels.tile(t), t.windows = 0;
+        const float* a = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
+        t.a[row] = a, t.a[row + 2] = a + below;
+        t.c[row] = call_.y.data + to, t.where[row / 4] = where_at(call_, to);
+        t.rows = row += 4;
+        if (row == most) kernels.tile(t), row = 0;
       }
     }
-  if (t.windows) kernels.tile(t);
+  if (row > 0) kernels.tile(t);
 }
 
 // In parts that fit into the buffer: rows of windows or whole images.
