@@ -213,8 +213,7 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   int row = 0;
   for (int64_t n = band.image; n < band.image + band.images; ++n)
     for (int64_t i = band.row; i < band.row + band.rows; ++i) {
-      const float* x =
-          sum_.x.data + n * sum_.x.stride_n + rows.base(2 * i - rows.first_position) * sum_.x.stride_h;
+      const float* x = sum_.x.pixel(n, rows.base(2 * i - rows.first_position), 0);
       int64_t to = n * st[0] + sum_.panels.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
         const float* a = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
