@@ -79,7 +79,7 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   const bool dense = out_ <= kChannelsAtOnce && st[3] == out_ && st[2] == out_ * columns;
   const int64_t to = band.image * st[0] + band.first / 2 * st[2];
   sum_.kernels.store({pooled, t.step, static_cast<int>(windows), static_cast<int>(out_), places_,
-                      call_.y.data + to, nullptr, 0, call_.activation == Conv2dActivation::relu,
+                      call_.y.data + to, nullptr, 0, call_.conv.activation == Conv2dActivation::relu,
                       dense ? windows : 0});
   if (t.where) store_offsets(offsets, windows, call_.where.data + to);
 }
