@@ -190,20 +190,10 @@ bool may_pool(const Graph& graph, const Conv2dForward<float>& conv, const Pool& 
          !conv.is_medium_sum() && conv.w.shape[2] * conv.w.shape[3] != 1;
 }
 
-Conv2dPoolForward pooled(const Conv2dForward<float>& conv, const Pool& pool,
-                         const TensorView<uint8_t>& where) {
-  return {conv.x,
-          conv.w,
-          conv.bias,
-          pool.y,
-          where,
-          conv.geometry,
-          conv.activation,
-          conv.algorithms,
-          {pool.rows.kernel, pool.columns.kernel},
-          {conv.y.shape[2], conv.y.shape[3]},
-          {},
-          conv.norm};
+Conv2dPoolForward pooled(Conv2dForward<float> conv, const Pool& pool, const TensorView<uint8_t>& where) {
+  conv.y.data = nullptr;
+  conv.pooled = true;
+  return {conv, pool.y, where, {pool.rows.kernel, pool.columns.kernel}};
 }
 
 // The max-pool of instruction i becomes part of the convolution or norm that makes its input.

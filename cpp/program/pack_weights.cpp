@@ -40,32 +40,19 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   graph.find_uses(i);
 }
 
-// Packs the weights of `call`; conv: the convolution that it computes.
-template <class T, class Call>
-void pack_conv(Graph& graph, int i, Call& call, const Conv2dForward<T>& conv) {
-  if (call.packed_w.data || numel(call.w) == 0 || !graph.is_fixed(call.w)) return;
+template <class T>
+void pack(Graph& graph, int i, Conv2dForward<T>& conv, int) {
+  if (conv.packed_w.data || numel(conv.w) == 0 || !graph.is_fixed(conv.w)) return;
   Conv2dPack<T> pack{conv, {}};
   const int64_t size = pack.size();
   if (size == 0) return;
   pack.packed = new_line<T>(graph, size);
   graph.prepare(i, pack);
-  call.packed_w = as_const(pack.packed);
+  conv.packed_w = as_const(pack.packed);
   graph.find_uses(i);
 }
 
-template <class T>
-void pack(Graph& graph, int i, Conv2dForward<T>& conv, int) {
-  pack_conv<T>(graph, i, conv, conv);
-}
-
-void pack(Graph& graph, int i, Conv2dPoolForward& pooled, int) {
-  TensorView<float> z = pooled.y;
-  z.shape[2] = pooled.size[0], z.shape[3] = pooled.size[1];
-  Conv2dForward<float> conv{
-      pooled.x, pooled.w, pooled.bias, z, pooled.geometry, Conv2dActivation::none, pooled.algorithms};
-  conv.pooled = true;
-  pack_conv<float>(graph, i, pooled, conv);
-}
+void pack(Graph& graph, int i, Conv2dPoolForward& pooled, int team) { pack(graph, i, pooled.conv, team); }
 
 }  // namespace
 

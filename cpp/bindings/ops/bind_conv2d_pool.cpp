@@ -23,16 +23,12 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
   Output y = Output::channels_last(DType::float32, shape);
   MaybeOutput where;
   if (need_where) where = Output::channels_last(DType::uint8, shape);
-  invoke_released(Conv2dPoolForward{x,
-                                    w,
-                                    bias,
-                                    y,
-                                    where,
-                                    a.geometry(),
-                                    act,
-                                    conv_algorithms(DType::float32),
-                                    {window.size[0], window.size[1]},
-                                    {s.p, s.q}});
+  const TensorView<float> z{nullptr, 4, {s.n, s.k, s.p, s.q}, {}};
+  invoke_released(
+      Conv2dPoolForward{{x, w, bias, z, a.geometry(), act, conv_algorithms(DType::float32), {}, {}, true},
+                        y,
+                        where,
+                        {window.size[0], window.size[1]}});
   return {std::move(y), std::move(where)};
 }
 

@@ -82,7 +82,7 @@ struct Conv2dForward {
   ConvAlgorithms algorithms;
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
-  bool pooled = false;                // its weights are packed for conv2d_pool
+  bool pooled = false;                // part of conv2d_pool, for which its weights are packed
   bool is_medium_sum() const;         // true if the direct sum of pairs computes it, see medium/
 };
 

@@ -24,13 +24,6 @@ namespace {
 template <class T>
 constexpr bool is_float = sizeof(T) == sizeof(float);
 
-template <class T>
-Correlation<T> correlation(const Conv2dForward<T>& c) {
-  const bool relu = c.activation == Conv2dActivation::relu;
-  return {c.x,  c.w,          c.bias,          c.y,         c.geometry, false,
-          relu, c.algorithms, c.packed_w.data, c.norm.data, false,      c.pooled};
-}
-
 // Calls f on the algorithm of the forward, of conv_transpose2d, or of a gradient to the input without one of
 // its own.
 template <class T, class F>

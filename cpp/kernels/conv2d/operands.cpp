@@ -12,6 +12,27 @@ namespace {
 // do: a set holds fewer pixels than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 
+template <class T>
+constexpr bool is_byte = sizeof(T) == 1;
+
+template <class T>
+int lanes_of() {
+  if constexpr (is_byte<T>)
+    return conv_kernels<float>().lanes;
+  else
+    return conv_kernels<T>().lanes;
+}
+
+// to[i * width + j] = from[i * step + j * step_c] for i < pixels, j < channels.
+template <class T>
+void copy_pixels(int64_t pixels, int channels, int width, const T* from, int64_t step, int64_t step_c,
+                 T* to) {
+  if constexpr (!is_byte<T>)
+    return matmul_kernels<T>().pack(pixels, channels, width, from, step, step_c, to, false);
+  for (int64_t i = 0; i < pixels; ++i)
+    for (int j = 0; j < channels; ++j) to[i * width + j] = from[i * step + j * step_c];
+}
+
 }  // namespace
 
 template <class T>
@@ -24,7 +45,7 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
       x_(x),
       copy_(nullptr) {
   const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
-  const int lanes = conv_kernels<T>().lanes;
+  const int lanes = lanes_of<T>();
   if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T))) &&
       !(joined && !is_joined(x)))
     return;
@@ -44,9 +65,9 @@ void PixelRows<T>::copy_share(const OpenTeam& team) const {
   for (int64_t row = rows.begin; row < rows.end;) {
     const int64_t n = row / h, y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
-    matmul_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
-                             x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
-                             c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h, false);
+    copy_pixels(count * w, static_cast<int>(c), static_cast<int>(stride_w),
+                x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3], c == 1 ? 1 : x_.strides[1],
+                copy_ + row * stride_h);
     row += count;
   }
 }
@@ -65,6 +86,7 @@ Panels<T>::Panels(int64_t groups, int64_t per_group, int given_width, bool may_b
 
 template class PixelRows<float>;
 template class PixelRows<double>;
+template class PixelRows<uint8_t>;
 template struct Panels<float>;
 template struct Panels<double>;
 

@@ -21,6 +21,7 @@ bool is_joined(const TensorView<T>& x) {
 }
 
 // An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
+// Of floats, doubles, or bytes: the places of the maxima of a pool.
 template <class T>
 class PixelRows {
  public:
@@ -30,6 +31,9 @@ class PixelRows {
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
             bool joined = false);
   void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
+  const T* pixel(int64_t n, int64_t h, int64_t w) const {
+    return data + n * stride_n + h * stride_h + w * stride_w;
+  }
   const T* data;
   int64_t stride_n, stride_h, stride_w;
 

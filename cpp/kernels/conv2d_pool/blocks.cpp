@@ -50,7 +50,7 @@ int64_t PooledBlocks::rows_of(int64_t vectors) const {
 
 // lists.dy_at, where_at: the places of each pixel in dy and `where`; lists.corner: the input pixel at which
 // its window begins.
-PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
+PooledPixels list_pixels(const TensorView<const float>& dy, const PixelRows<uint8_t>& where,
                          const Conv2dGeometry& g, const int64_t (&window)[2], const PooledRegion& region,
                          int64_t corner, int64_t image_step, int64_t row_step, const PixelLists& lists) {
   int64_t p = 0;

@@ -11,7 +11,6 @@
 #include "kernels/conv2d/operands.h"
 #include "kernels/conv2d/share.h"
 #include "kernels/conv2d_pool/gradient.h"
-#include "kernels/conv2d_pool/offsets.h"
 
 namespace ranvier {
 
@@ -110,7 +109,7 @@ struct PixelLists {
 
 // The pixels of a region, whose first window begins at index `corner` of an input that has a row every
 // `row_step` and an image every `image_step` pixels.
-PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
+PooledPixels list_pixels(const TensorView<const float>& dy, const PixelRows<uint8_t>& where,
                          const Conv2dGeometry& geometry, const int64_t (&window)[2],
                          const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
                          const PixelLists& lists);

@@ -18,20 +18,14 @@
 namespace ranvier {
 
 struct Conv2dPoolForward {
-  RANVIER_CALL("conv2d_pool", x, packed_w.data ? packed_w : w, bias, norm, y, where);
-  RANVIER_IMAGES((x, y, where), (w, bias))
+  RANVIER_CALL("conv2d_pool", conv.x, conv.packed_w.data ? conv.packed_w : conv.w, conv.bias, conv.norm, y,
+               where);
+  RANVIER_IMAGES((conv.x, y, where), (conv.w, conv.bias))
   size_t workspace_bytes(int threads) const;
-  TensorView<const float> x, w;
-  TensorView<const float> bias;  // or data null
-  TensorView<float> y;           // (n, k, i, j)
-  TensorView<uint8_t> where;     // or data null
-  Conv2dGeometry geometry;       // groups 1
-  Conv2dActivation activation;
-  ConvAlgorithms algorithms;
+  Conv2dForward<float> conv;  // z: one group, `pooled`; of its y the shape, by which it chooses its algorithm
+  TensorView<float> y;        // (n, k, i, j)
+  TensorView<uint8_t> where;  // or data null
   int64_t window[2];
-  int64_t size[2];                        // p and q of z: Conv2dForward chooses its algorithm by them
-  TensorView<const float> packed_w = {};  // the same as in Conv2dForward
-  TensorView<const float> norm = {};      // likewise
 };
 
 // The gradients. dz is dy at the offsets that `where` names and zero elsewhere. Only its elements that are

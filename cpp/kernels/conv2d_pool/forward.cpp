@@ -18,13 +18,13 @@ constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut int
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
-// The convolution whose results are pooled; its y has no memory.
+// The convolution whose results are pooled, of whole windows; its y has no memory.
 Correlation<float> convolution(const Conv2dPoolForward& c, int64_t width) {
-  TensorView<float> z;
-  z.ndim = 4;
-  z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
-  z.shape[2] = c.y.shape[2] * c.window[0], z.shape[3] = width;
-  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.algorithms, c.packed_w.data, c.norm.data};
+  Correlation<float> p = correlation(c.conv);
+  p.y.shape[0] = c.y.shape[0];
+  p.y.shape[2] = c.y.shape[2] * c.window[0], p.y.shape[3] = width;
+  p.relu = false;
+  return p;
 }
 
 bool is_square(const Conv2dPoolForward& c) { return c.window[0] == 2 && c.window[1] == 2; }
@@ -34,7 +34,7 @@ PooledRow pooled_row(const Conv2dPoolForward& c) {
   PooledRow p;
   p.window[0] = c.window[0], p.window[1] = c.window[1];
   p.windows = c.y.shape[3], p.step = c.y.strides[3];
-  p.relu = c.activation == Conv2dActivation::relu;
+  p.relu = c.conv.activation == Conv2dActivation::relu;
   p.norm_step = c.y.shape[1];
   return p;
 }
@@ -99,7 +99,8 @@ PooledDirect::PooledDirect(const Conv2dPoolForward& c, Carver& carver, int threa
   // the last pixel is read as whole vectors, too
   buffer_size_ = most_windows_ * window * pixel_ + conv_kernels<float>().lanes;
   buffer_ = carver.take<float>(threads * buffer_size_);
-  const int64_t row_bytes = c.window[0] * c.geometry.stride[0] * c.x.shape[3] * c.x.shape[1] * sizeof(float);
+  const int64_t row_bytes =
+      c.window[0] * c.conv.geometry.stride[0] * c.conv.x.shape[3] * c.conv.x.shape[1] * sizeof(float);
   const int64_t fits = caches.l2 * 3 / 16 / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
@@ -201,28 +202,29 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   const int64_t* st = call_.y.strides;
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
   const auto taps = sum_.taps(team, {rows, columns, 0, 0});
-  PooledTile t;
+  PooledTile t{};
   t.segments = taps.segments, t.count = taps.count;
-  t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
-  t.row = rows.base_step * sum_.x.stride_h, t.column = columns.base_step * sum_.x.stride_w;
-  t.channels = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
+  t.step_a = 1, t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
+  t.row_step = columns.base_step * sum_.x.stride_w;
+  t.columns = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
   t.norm = sum_.norm(panel), t.norm_step = call_.y.shape[1];
-  t.relu = call_.activation == Conv2dActivation::relu;
-  const int most = kernels.windows[t.channels > conv_kernels<float>().lanes];
-  t.windows = 0;
+  t.relu = call_.conv.activation == Conv2dActivation::relu;
+  const int64_t below = rows.base_step * sum_.x.stride_h;
+  const int most = 4 * kernels.windows[t.columns > conv_kernels<float>().lanes];
+  int row = 0;
   for (int64_t n = band.image; n < band.image + band.images; ++n)
     for (int64_t i = band.row; i < band.row + band.rows; ++i) {
-      const float* x =
-          sum_.x.data + n * sum_.x.stride_n + rows.base(2 * i - rows.first_position) * sum_.x.stride_h;
+      const float* x = sum_.x.pixel(n, rows.base(2 * i - rows.first_position), 0);
       int64_t to = n * st[0] + sum_.panels.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
-        t.a[t.windows] = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
-        t.y[t.windows] = call_.y.data + to;
-        t.where[t.windows] = where_at(call_, to);
-        if (++t.windows == most) kernels.tile(t), t.windows = 0;
+        const float* a = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
+        t.a[row] = a, t.a[row + 2] = a + below;
+        t.c[row] = call_.y.data + to, t.where[row / 4] = where_at(call_, to);
+        t.rows = row += 4;
+        if (row == most) kernels.tile(t), row = 0;
       }
     }
-  if (t.windows) kernels.tile(t);
+  if (row > 0) kernels.tile(t);
 }
 
 // In parts that fit into the buffer: rows of windows or whole images.
@@ -322,7 +324,7 @@ class PoolingSink final : public WinogradSink {
 
 void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) const {
   const int64_t* st = call_.y.strides;
-  sums.relu = call_.activation == Conv2dActivation::relu;
+  sums.relu = call_.conv.activation == Conv2dActivation::relu;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
     const WinogradTiles::Tile tile = from_.tile(index);
     const int64_t to =
@@ -377,14 +379,15 @@ struct FinitePlanar {  // infinite weights must not meet the zeros of the paddin
 template <class F>
 void with_algorithm(const Conv2dPoolForward& c, Carver& carver, int threads, const F& f) {
   if (numel(c.y) == 0) return;
-  Correlation<float> whole = convolution(c, c.size[1]);
-  whole.y.shape[2] = c.size[0];
+  Correlation<float> whole = correlation(c.conv);
+  whole.y.shape[0] = c.y.shape[0];
   if (winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
   Conv2dPoolForward call = c;
-  if (is_planar(whole)) call.algorithms = c.algorithms.without(ConvAlgorithm::dots);  // another order of sums
+  if (is_planar(whole))
+    call.conv.algorithms = c.conv.algorithms.without(ConvAlgorithm::dots);  // another order of sums
   const PooledDirect direct(call, carver, threads);
   if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
-  f(FinitePlanar{c.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
+  f(FinitePlanar{c.conv.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/unroll.h"
+#include "kernels/conv2d/direct/products.h"
 #include "kernels/conv2d/winograd/output.h"
 #include "kernels/conv2d_pool/tile.h"
 #include "simd/bytes.h"
@@ -91,23 +92,23 @@ constexpr int kPooledWindows[] = {3, 1};
 #endif
 
 RANVIER_INLINE int lanes_left(const PooledTile& t, int vector) {
-  const int left = t.channels - vector * lanes<float>;
+  const int left = t.columns - vector * lanes<float>;
   return left < lanes<float> ? left : lanes<float>;
 }
 
 // Values with a NaN among them: one loop for all tiles, on values spilled to memory.
 static __attribute__((noinline)) void store_nans(const PooledTile& t, const float* values, int width) {
   PooledRow p;
-  p.row = 2 * width, p.pixel = width, p.windows = 1, p.channels = t.channels;
+  p.row = 2 * width, p.pixel = width, p.windows = 1, p.channels = t.columns;
   p.bias = nullptr, p.relu = t.relu, p.step = 0;
-  for (int w = 0; w < t.windows; ++w) {
-    p.z = values + w * 4 * width, p.y = t.y[w], p.where = t.where[w];
+  for (int w = 0; 4 * w < t.rows; ++w) {
+    p.z = values + w * 4 * width, p.y = t.c[4 * w], p.where = t.where[w];
     pool_row<2, 2>(p);
   }
 }
 
 template <int kWindows, int kVectors>
-RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows][4][kVectors]) {
+RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[4 * kWindows][kVectors]) {
   constexpr int L = lanes<float>;
   vec<float> sum[2] = {};
   RANVIER_UNROLL
@@ -116,13 +117,10 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
     ChannelLine<float> line{};
     if (t.norm) line = channel_line(t.norm + v * L, t.norm_step, lanes_left(t, v));
     RANVIER_UNROLL
-    for (int w = 0; w < kWindows; ++w) {
-      RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        acc[w][i][v] = acc[w][i][v] + bias;
-        if (t.norm) acc[w][i][v] = normalized(acc[w][i][v], line);
-        sum[i % 2] = sum[i % 2] + acc[w][i][v];
-      }
+    for (int i = 0; i < 4 * kWindows; ++i) {
+      acc[i][v] = acc[i][v] + bias;
+      if (t.norm) acc[i][v] = normalized(acc[i][v], line);
+      sum[i % 2] = sum[i % 2] + acc[i][v];
     }
   }
   sum[0] = sum[0] + sum[1];
@@ -131,7 +129,7 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
     RANVIER_UNROLL
     for (int i = 0; i < kWindows * 4; ++i) {
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) store(values + (i * kVectors + v) * L, acc[i / 4][i % 4][v]);
+      for (int v = 0; v < kVectors; ++v) store(values + (i * kVectors + v) * L, acc[i][v]);
     }
     return store_nans(t, values, kVectors * L);
   }
@@ -144,55 +142,29 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
     const int n = lanes_left(t, v);
     RANVIER_UNROLL
     for (int w = 0; w < kWindows; ++w) {
-      const vec<float> values[4] = {acc[w][0][v], acc[w][1][v], acc[w][2][v], acc[w][3][v]};
-      store_max_of_numbers(values, offset, floor, n, t.y[w] + v * L,
+      const vec<float> values[4] = {acc[4 * w][v], acc[4 * w + 1][v], acc[4 * w + 2][v], acc[4 * w + 3][v]};
+      store_max_of_numbers(values, offset, floor, n, t.c[4 * w] + v * L,
                            t.where[w] ? t.where[w] + v * L : nullptr);
     }
   }
 }
 
-// PooledKernels::tile: the four values of kWindows windows of 2 x 2 and kVectors vectors of channels.
+// PooledKernels::tile, of this many windows and vectors of channels.
 template <int kWindows, int kVectors>
 static void pooled_tile(const PooledTile& t) {
-  constexpr int L = lanes<float>;
-  const float* a[kWindows];
-  vec<float> acc[kWindows][4][kVectors] = {};
-  RANVIER_UNROLL
-  for (int w = 0; w < kWindows; ++w) a[w] = t.a[w];
-  const int64_t column = t.column, row = t.row, step_b = t.step_b;
-  const ConvSegment* const end = t.segments + t.count;
-  for (const ConvSegment* s = t.segments; s != end; ++s) {
-    const float* b = t.b + s->b;
-    int64_t n = s->n, at[4] = {s->a, s->a + column, s->a + row, s->a + row + column};
-    do {
-      vec<float> weights[kVectors];
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) weights[v] = load(b + v * L);
-      RANVIER_UNROLL
-      for (int w = 0; w < kWindows; ++w) {
-        RANVIER_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const vec<float> x = factor<float>(a[w][at[i]]);
-          RANVIER_UNROLL
-          for (int v = 0; v < kVectors; ++v) acc[w][i][v] = fma(x, weights[v], acc[w][i][v]);
-        }
-      }
-      RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i) ++at[i];
-      b += step_b;
-    } while (--n);
-  }
+  vec<float> acc[4 * kWindows][kVectors] = {};
+  multiply_wide_pairs<float, 4 * kWindows, kVectors, false>(t, acc);
   store_pooled<kWindows, kVectors>(t, acc);
 }
 
 // The windows that are missing repeat the first one and are written nowhere.
 static void run_pooled_tile(PooledTile& t) {
   constexpr int L = lanes<float>;
-  const int vectors = t.channels > L ? 2 : 1;
+  const int vectors = t.columns > L ? 2 : 1;
   alignas(64) float nowhere[2 * L];
   alignas(64) uint8_t no_offsets[2 * L];
-  for (int w = t.windows; w < kPooledWindows[vectors - 1]; ++w)
-    t.a[w] = t.a[0], t.y[w] = nowhere, t.where[w] = no_offsets;
+  for (int i = t.rows; i < 4 * kPooledWindows[vectors - 1]; ++i)
+    t.a[i] = t.a[i % 4], t.c[i] = nowhere, t.where[i / 4] = no_offsets;
   vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
 }
 

@@ -62,7 +62,7 @@ class PooledInputGradient {
   Conv2dPoolBackwardInput c_;
   int64_t out_, taps_[2];
   PixelRows<float> dy_;
-  PooledOffsets where_;
+  PixelRows<uint8_t> where_;
   bool patches_;
   PooledBlocks blocks_;
   int64_t height_, width_;           // the size of dx with its padding, in pixels
@@ -79,7 +79,7 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
       dy_(call.dy, 0, carver, false),
-      where_(call.where, carver),
+      where_(call.where, 0, carver, false),
       patches_(patches_fit(call)),
       blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? pooled_gradient_kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;

@@ -29,7 +29,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
       in_(call.x.shape[1]),
       taps_(call.taps[0] * call.taps[1]),
       dy_(call.dy, 0, carver, false),
-      where_(call.where, carver) {
+      where_(call.where, 0, carver, false) {
   const int64_t lanes = pooled_gradient_kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
                 columns = call.dy.shape[3];
   width_ = out_ <= lanes ? lanes : pooled_gradient_kernels().quad_vectors * lanes;
@@ -129,7 +129,7 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   const Conv2dGeometry& g = c_.geometry;
   const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes;
   PooledQuads q{};
-  q.dy = dy_.data + band.image * dy_.stride_n + band.row * dy_.stride_h + k;
+  q.dy = dy_.pixel(band.image, band.row, 0) + k;
   q.dy_row = dy_.stride_h, q.dy_column = dy_.stride_w;
   q.where = where_.pixel(band.image, band.row, 0) + k;
   q.where_row = where_.stride_h, q.where_column = where_.stride_w;

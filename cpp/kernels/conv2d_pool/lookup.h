@@ -39,7 +39,7 @@ class PooledLookup {
   Conv2dPoolBackwardWeight c_;
   int64_t out_, in_, taps_;  // channels, taps of a filter
   PixelRows<float> dy_;
-  PooledOffsets where_;
+  PixelRows<uint8_t> where_;
   int64_t width_, panels_;    // output channels of a panel; panels
   int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
   int64_t parts_;             // parts of the bands of all images; decided by the shapes alone

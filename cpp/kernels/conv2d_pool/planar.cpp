@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/caches.h"
 #include "kernels/conv2d_pool/tile.h"
 
 namespace ranvier {
@@ -14,17 +13,10 @@ namespace {
 constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
 constexpr int64_t kSpace = 32;          // elements after the last one that whole vectors reach
 
-// Rows of the convolution, two for each window: as many as fit into L1 with their sums, or fewer, where
-// threads would have none.
+// Rows of the convolution, two for each window, whose sums stay in L1.
 int64_t rows_at_once(const Correlation<float>& p, int threads) {
-  const PlanarAxis rows(p.axis(0)), columns(p.axis(1));
-  const int64_t images = std::max<int64_t>(p.y.shape[0], 1), windows = std::max<int64_t>(p.y.shape[2] / 2, 1);
-  const int64_t in_row = p.x.shape[1] * (columns.in + columns.taps) * sizeof(float);
-  const int64_t out_row = p.y.shape[1] * (columns.out + columns.taps) * sizeof(float);
-  const int64_t fits = (caches.l1 * 3 / 4 - rows.spread() * in_row) / (2 * (in_row + out_row));
-  const int64_t bands =
-      std::max(ceil_div(windows, std::max<int64_t>(fits, 2)), ceil_div(2 * threads - 1, images));
-  return 2 * ceil_div(windows, std::min(bands, ceil_div(windows, 2)));
+  const int64_t pitch = p.y.shape[3] + p.w.shape[3];
+  return planar_rows(p, threads, 2, 2, p.y.shape[1] * pitch * static_cast<int64_t>(sizeof(float)));
 }
 
 }  // namespace
@@ -57,23 +49,16 @@ int64_t PooledPlanar::pooled_step() const {
 void PooledPlanar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
   team.region(p.ns(), [&](const OpenTeam& team) {
-    if (team.index() == 0) sum_.prepare(), list_places();
-    team.barrier();
-    const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
-    const Range share = even_share(team, p.y.shape[0] * bands);
-    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
-      const int64_t first = i % bands * most;
-      run_band(team, {i / bands, first, std::min(most, rows - first)}, i == share.begin);
+    if (team.index() == 0) {
+      sum_.prepare();
+      list_planar_places(call_.y.strides, sum_.band_rows / 2, call_.y.shape[3], call_.y.shape[3], places_);
     }
     team.barrier();
+    sum_.for_my_bands(team, [&](const PlanarSum::Band& band, int64_t, bool first_of_thread) {
+      run_band(team, band, first_of_thread);
+    });
+    team.barrier();
   });
-}
-
-void PooledPlanar::list_places() const {
-  const int64_t columns = call_.y.shape[3], *st = call_.y.strides;
-  int64_t* to = places_;
-  for (int64_t row = 0; row < sum_.band_rows / 2; ++row)
-    for (int64_t i = 0; i < columns; ++i) *to++ = row * st[2] + i * st[3];
 }
 
 // A band of rows: the convolution's sums by planes, pooled as planes, then stored as pixels.
@@ -94,7 +79,7 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   const bool dense = out_ <= kChannelsAtOnce && st[3] == out_ && st[2] == out_ * columns;
   const int64_t to = band.image * st[0] + band.first / 2 * st[2];
   sum_.kernels.store({pooled, t.step, static_cast<int>(windows), static_cast<int>(out_), places_,
-                      call_.y.data + to, nullptr, 0, call_.activation == Conv2dActivation::relu,
+                      call_.y.data + to, nullptr, 0, call_.conv.activation == Conv2dActivation::relu,
                       dense ? windows : 0});
   if (t.where) store_offsets(offsets, windows, call_.where.data + to);
 }

@@ -18,7 +18,6 @@ class PooledPlanar {
  private:
   int64_t z_step() const;  // the distance of channels in the sums
   int64_t pooled_step() const;
-  void list_places() const;
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;
   void store_offsets(const uint32_t* words, int64_t windows, uint8_t* to) const;
 

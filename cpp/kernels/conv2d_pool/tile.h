@@ -24,23 +24,13 @@ struct PooledRow {
   int64_t step;    // from window to window in y and in `where`
 };
 
-constexpr int kMaxPooledWindows = 4;
+constexpr int kMaxPooledWindows = kPairedRows / 4;
 
-// The same for windows of 2 x 2 whose values are computed here, as by ConvTile: i < windows; the window's
-// first value comes from a[i], those right of it and below it from `column` and `row` elements later.
-struct PooledTile {
-  const float* a[kMaxPooledWindows];
-  float* y[kMaxPooledWindows];
+// A tile of the direct sum whose rows are the values of windows of 2 x 2, four of each, which are pooled in
+// registers: the maximum of rows 4i to 4i + 3 is stored at c[4i], its offset at where[i]. Rows are in pairs
+// (row_step), and have at most two vectors of columns.
+struct PooledTile : ConvTile<float> {
   uint8_t* where[kMaxPooledWindows];  // or all null
-  const float* b;                     // a panel of weights, vectors of step_b channels
-  const ConvSegment* segments;
-  int64_t count;
-  int64_t step_b, row, column;
-  int windows, channels;        // channels at most two vectors
-  const float* bias;            // or null
-  const float* norm = nullptr;  // or null: see ConvTile
-  int64_t norm_step = 0;
-  bool relu;
 };
 
 // The same for windows of 2 x 2 of planes, whose lanes are pixels. For row i of windows and channel k the
@@ -60,7 +50,7 @@ struct PooledPlanes {
 struct PooledKernels {
   void (*row)(const PooledRow&);
   int windows[2];             // windows of a tile of one vector of channels, and of two
-  void (*tile)(PooledTile&);  // may lengthen its lists of windows
+  void (*tile)(PooledTile&);  // may lengthen its lists of rows
   // y[k] = the maximum of the four outputs of a tile, where[k] (or null) = 2i + j of the first that is it
   void (*winograd_tile)(const WinogradSums&, float* y, uint8_t* where);
   void (*planes)(const PooledPlanes&);  // null where the level has no planes

@@ -62,7 +62,7 @@ class PooledWeightGradient {
 
   Conv2dPoolBackwardWeight c_;
   int64_t out_;  // channels
-  PooledOffsets where_;
+  PixelRows<uint8_t> where_;
   PooledBlocks blocks_;
   int64_t images_, rows_, columns_;  // the largest region: its input about fits in L1
   int64_t regions_, parts_;          // by the shapes alone
@@ -75,7 +75,7 @@ class PooledWeightGradient {
 PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads)
     : c_(call),
       out_(call.dy.shape[1]),
-      where_(call.where, carver),
+      where_(call.where, 0, carver, false),
       blocks_(call.x.shape[1], call.taps, call.geometry) {
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();

@@ -66,7 +66,7 @@ WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const
   const int64_t n = index / bands_.count, row = index % bands_.count * bands_.step;
   const int64_t rows = (block.tiles.end - block.tiles.begin) / tiles * bands_.step;
   const float* dx = c_.dx.data + n * c_.dx.strides[0] + row * c_.dx.strides[2];
-  const float* read = c_.saved.data ? saved_.data + n * saved_.stride_n + row * saved_.stride_h : dx;
+  const float* read = c_.saved.data ? saved_.pixel(n, row, 0) : dx;
   return {reinterpret_cast<const char*>(read), reinterpret_cast<const char*>(dx),
           rows * c_.dx.strides[2] * static_cast<int64_t>(sizeof(float))};
 }
@@ -94,9 +94,7 @@ void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const 
       const bool inside = y + r >= 0 && y + r < height;
       p.dx[r] =
           inside ? c_.dx.data + image * c_.dx.strides[0] + (y + r) * c_.dx.strides[2] + channel : nullptr;
-      p.saved[r] = inside && c_.saved.data
-                       ? saved_.data + image * saved_.stride_n + (y + r) * saved_.stride_h + channel
-                       : nullptr;
+      p.saved[r] = inside && c_.saved.data ? saved_.pixel(image, y + r, 0) + channel : nullptr;
     }
     p.here = row_of(row), p.above = row_of(row - 1);
     winograd_patches(p);

@@ -247,7 +247,7 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
     const int64_t n = row / height, p = row % height;
     d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * in_ * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;
-    d.dy = dy_.data + n * dy_.stride_n + p * dy_.stride_h;
+    d.dy = dy_.pixel(n, p, 0);
     if (far) set_next_row<T>(d, rows_, p, x_.stride_h, d.dy + dy_.stride_h);
     if (pick_) d.new_rows = 0;  // those are of the channels of dy
     depthwise_kernels<T>().weight(d);

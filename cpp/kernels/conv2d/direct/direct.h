@@ -51,6 +51,13 @@ struct Correlation {
 };
 
 template <class T>
+Correlation<T> correlation(const Conv2dForward<T>& c) {
+  const bool relu = c.activation == Conv2dActivation::relu;
+  return {c.x,  c.w,          c.bias,          c.y,         c.geometry, false,
+          relu, c.algorithms, c.packed_w.data, c.norm.data, false,      c.pooled};
+}
+
+template <class T>
 bool keeps_pixels(const Correlation<T>& p) {
   return p.geometry.keeps_pixels(p.w.shape[2], p.w.shape[3], p.x.shape, p.y.shape);
 }

@@ -80,7 +80,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
 
 // multiply() where rows are in pairs, and the second row of each pair is at the same distance (row_step) from
 // the first: it has the pointer of the first and an index of its own. All pointers fit into registers.
-template <class T, int kRows, int kVectors>
+// kFetch: prefetches what t.fetch names.
+template <class T, int kRows, int kVectors, bool kFetch = true>
 RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   const T* a[(kRows + 1) / 2];
   RANVIER_UNROLL
@@ -95,8 +96,7 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRow
       vec<T> row[kVectors];
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * lanes<T>);
-      __builtin_prefetch(fetch);
-      fetch += fetch_step;
+      if (kFetch) __builtin_prefetch(fetch), fetch += fetch_step;
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
         const vec<T> x = factor<T>(a[i / 2][i % 2 ? second : first]);

@@ -138,7 +138,7 @@ void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_
   const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
   T* to = copied_by(team);
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
-    const T* from = dy_.data + row / height * dy_.stride_n + row % height * dy_.stride_h;
+    const T* from = dy_.pixel(row / height, row % height, 0);
     matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from + panels_.first(panel),
                              dy_.stride_w, 1, to, false);
   }

@@ -55,7 +55,7 @@ void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int6
   const Range share = even_share(team, ceil_div(images, 2) * h);
   for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
     const int64_t n = i / h * 2;
-    const float* from = rows.data + n * rows.stride_n + i % h * rows.stride_h;
+    const float* from = rows.pixel(n, i % h, 0);
     for (int64_t j = 0; j < (dense ? 1 : w); ++j) {
       const int columns = static_cast<int>(dense ? line : c);
       medium_kernels().pack(1, columns, columns, from + j * rows.stride_w, 2 * rows.stride_n, 1,
@@ -130,9 +130,8 @@ void MediumSum::run(const Team& team) const {
     const Range share = even_share(team, p_.x.shape[0] * h);
     const bool dense = x_.stride_w == 2 * half && stride_ == half;
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i)
-      round_rows(dense ? 1 : w, dense ? 2 * half * w : 2 * half,
-                 x_.data + i / h * x_.stride_n + i % h * x_.stride_h, x_.stride_w, pairs_x_ + i * w * stride_,
-                 stride_);
+      round_rows(dense ? 1 : w, dense ? 2 * half * w : 2 * half, x_.pixel(i / h, i % h, 0), x_.stride_w,
+                 pairs_x_ + i * w * stride_, stride_);
     round_weights(team);
     team.barrier();
     sum_.run(team);

@@ -224,24 +224,30 @@ bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   return true;
 }
 
-namespace {
-
-// As many rows as fit into L1, or fewer, where threads would have none.
-int64_t rows_at_once(const Correlation<float>& p, int threads) {
+int64_t planar_rows(const Correlation<float>& p, int threads, int64_t unit, int64_t least,
+                    int64_t out_bytes) {
   const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
-  const int64_t images = std::max<int64_t>(p.y.shape[0], 1), rows = std::max<int64_t>(row_axis.out, 1);
-  const int64_t row_bytes =
+  const int64_t images = std::max<int64_t>(p.y.shape[0], 1);
+  const int64_t units = std::max<int64_t>(row_axis.out / unit, 1);
+  const int64_t in_bytes =
       p.x.shape[1] / p.geometry.groups * (column_axis.in + column_axis.taps) * sizeof(float);
-  const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis.spread();
-  const int64_t bands =
-      std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
-  return ceil_div(rows, std::min(bands, ceil_div(rows, 4)));
+  const int64_t fits = (caches.l1 * 3 / 4 - row_axis.spread() * in_bytes) /
+                       (unit * std::max<int64_t>(in_bytes + out_bytes, 1));
+  const int64_t bands = std::max(ceil_div(units, std::max(fits, least)), ceil_div(2 * threads - 1, images));
+  return unit * ceil_div(units, std::min(bands, ceil_div(units, 4 / unit)));
 }
 
-}  // namespace
+void list_planar_places(const int64_t* strides, int64_t rows, int64_t columns, int64_t pitch,
+                        int64_t* places) {
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t* const to = places + row * pitch;
+    for (int64_t i = 0; i < columns; ++i) to[i] = row * strides[2] + i * strides[3];
+    if (row + 1 < rows) std::fill(to + columns, to + pitch, (row + 1) * strides[2]);
+  }
+}
 
 Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
-    : sum_(p, rows_at_once(p, threads), carver, threads),
+    : sum_(p, planar_rows(p, threads, 1, 8, 0), carver, threads),
       sums_(carver.take<float>(threads * sums_size())),
       places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
       direct_(p, carver, threads) {}
@@ -252,27 +258,16 @@ void Planar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
   team.region(p.ns(), [&](const OpenTeam& team) {
     if (!all_finite(p.w)) return direct_.run(team);
-    if (team.index() == 0) sum_.prepare(), list_places();
-    team.barrier();
-    const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
-    const int64_t groups = p.geometry.groups;
-    const Range share = even_share(team, p.y.shape[0] * bands * groups);
-    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
-      const int64_t image = i / groups / bands, first = i / groups % bands * most;
-      run_band(team, {image, first, std::min(most, rows - first)}, i == share.begin, i % groups);
+    if (team.index() == 0) {
+      sum_.prepare();
+      list_planar_places(p.y.strides, sum_.band_rows, sum_.column_axis.out, sum_.planes.pitch, places_);
     }
     team.barrier();
+    sum_.for_my_bands(team, [&](const PlanarSum::Band& band, int64_t group, bool first_of_thread) {
+      run_band(team, band, first_of_thread, group);
+    });
+    team.barrier();
   });
-}
-
-// Sums that are computed between two rows go to the next row's first pixel, which is stored later.
-void Planar::list_places() const {
-  const int64_t pitch = sum_.planes.pitch, columns = sum_.column_axis.out, *st = sum_.problem.y.strides;
-  for (int64_t row = 0; row < sum_.band_rows; ++row) {
-    int64_t* const to = places_ + row * pitch;
-    for (int64_t i = 0; i < columns; ++i) to[i] = row * st[2] + i * st[3];
-    if (row + 1 < sum_.band_rows) std::fill(to + columns, to + pitch, (row + 1) * st[2]);
-  }
 }
 
 // A band of rows of one image: its planes are filled, summed and stored as pixels.

@@ -16,6 +16,7 @@
 //
 // Earns: 1.4 to 5 times the speed of the direct sum, whose bits it has.
 #pragma once
+#include "base/parallel.h"
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/planes/loops.h"
 
@@ -68,6 +69,16 @@ class PlanarSum {
   };
   PlanarSum(const Correlation<float>& problem, int64_t band_rows, Carver& carver, int threads);
   void prepare() const;  // by one thread; a barrier has to follow
+  // f(band, group, first_of_thread) for this thread's share of all bands and groups.
+  template <class F>
+  void for_my_bands(const OpenTeam& team, const F& f) const {
+    const int64_t rows = row_axis.out, bands = ceil_div(rows, band_rows), groups = problem.geometry.groups;
+    const Range share = even_share(team, problem.y.shape[0] * bands * groups);
+    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
+      const int64_t first = i / groups % bands * band_rows;
+      f(Band{i / groups / bands, first, std::min(band_rows, rows - first)}, i % groups, i == share.begin);
+    }
+  }
   // Copies a group's inputs of a band, for the thread's sums; their place.
   const float* fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group = 0) const;
   // sums[k * step + i] of pixel at + i of the band for i < step, a multiple of tile(). All blocks of outputs.
@@ -102,6 +113,15 @@ class PlanarSum {
   float* inputs_;  // for each thread
 };
 
+// Rows of a band: as many as fit into L1 with their inputs and, where they stay there, `out_bytes` of results
+// for each; or fewer, where threads would have none. Whole units of rows, `least` of them if possible.
+int64_t planar_rows(const Correlation<float>& problem, int threads, int64_t unit, int64_t least,
+                    int64_t out_bytes);
+// places[row * pitch + i]: the place of pixel i of a row in y, or, between two rows, that of the next row's
+// first pixel, which is stored later.
+void list_planar_places(const int64_t* strides, int64_t rows, int64_t columns, int64_t pitch,
+                        int64_t* places);
+
 class Planar : public PacksNothing {
  public:
   Planar(const Correlation<float>& problem, Carver& carver, int threads);
@@ -109,7 +129,6 @@ class Planar : public PacksNothing {
 
  private:
   int64_t sums_size() const;  // elements, of a thread
-  void list_places() const;
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread, int64_t group) const;
 
   PlanarSum sum_;

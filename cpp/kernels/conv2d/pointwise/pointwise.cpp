@@ -34,7 +34,7 @@ Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
 
 template <class T>
 double cost(const Matmul<T>& m) {
-  return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
+  return kMatmulNsPerProduct * numel(m.c) * m.a.shape[2] * (sizeof(T) / 4);
 }
 
 // True if the direct sum takes less time because it stores a large y past the caches, which products of
@@ -60,11 +60,28 @@ bool Pointwise<T>::pays(const Correlation<T>& p) {
          p.x.shape[1] * p.y.shape[1] >= kLeastProducts && !is_bound_by_stores(p);
 }
 
+namespace {
+
+// True if each image is a product of its own that reads the planes of x as they are: it packs some pixels at
+// a time, which stay in cache. A copy of all of x goes to memory and back, but each image packs the weights
+// again, and with many outputs the products take so long that the copy hardly counts.
+template <class T>
+bool reads_planes(const Correlation<T>& p) {
+  constexpr int64_t kFewVectors = 2, kSomeVectors = 6, kLeastPixels = 7 * 7;
+  const int64_t *size = p.x.shape, *step = p.x.strides, in = size[1], out = p.y.shape[1];
+  const int64_t vectors = ceil_div(out, conv_kernels<T>().lanes);
+  const bool pays = (vectors <= kFewVectors && in >= out) || (vectors <= kSomeVectors && in >= 4 * out);
+  return pays && in > 1 && step[1] != 1 && step[3] == 1 && step[2] == size[3] && out > kDotRows &&
+         size[2] * size[3] >= kLeastPixels && !by_tiles(p.algorithms);
+}
+
+}  // namespace
+
 // Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes
 // them so, for any layout the same bits.
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
-    : x_(p.x, 0, carver, false, true), product_{} {
+    : x_(reads_planes(p) ? TensorView<const T>{} : p.x, 0, carver, false, true), product_{} {
   const int64_t in = p.x.shape[1], out = p.y.shape[1], rows = pixels(p.y);
   const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1], stride_out = p.w.strides[p.transposed ? 1 : 0];
   const bool copies = out <= kDotRows && stride_in != 1;
@@ -74,6 +91,12 @@ Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
   product_.b = copies ? as_matrix<const T>(w_copy_, in, out, 1, in) : w_;
   product_.bias = p.bias;
   product_.c = as_matrix(p.y.data, rows, out, p.y.strides[3], 1);
+  if (reads_planes(p)) {
+    const int64_t images = p.x.shape[0], of_image = rows / images;
+    product_.a = {p.x.data, 3, {images, of_image, in}, {p.x.strides[0], 1, p.x.strides[1]}};
+    product_.b.shape[0] = images;
+    product_.c = {p.y.data, 3, {images, of_image, out}, {of_image * p.y.strides[3], p.y.strides[3], 1}};
+  }
   if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
   if (by_tiles(p.algorithms)) product_.precision = Precision::medium;
   if (p.relu) product_.activation.kind = Activation::relu;

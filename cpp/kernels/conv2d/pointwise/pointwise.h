@@ -7,8 +7,8 @@
 // With a stride, a view of the pixels that the filter meets has stride 1; dx of these is
 // spread among zeros (SpreadInput), from 16 channels on.
 //
-// Memory: a copy of x or dy where its channels are not contiguous; dx of the pixels met, where it is
-// spread.
+// Memory: a copy of x or dy where its channels are not contiguous, but of planes that a forward or dx of few
+// outputs reads as they are (reads_planes); dx of the pixels met, where it is spread.
 //
 // Earns: forward and dx 1.05 to 2.5 times, dw 1.1 to 1.8 times, a dx that is spread 1.1 to 2.3 times the
 // speed of the direct sum, whose tiles take a pointer for each pixel and which packs the weights.

@@ -52,7 +52,7 @@ WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, i
       panels_(1, call.dy.shape[1]),
       x_(call.x, 0, carver, false),
       dy_(call.dy, 0, carver, false),
-      where_(call.where, carver) {
+      where_(call.where, 0, carver, false) {
   const int64_t pairs = ceil_div(tiles_, 2), outputs = panels_.count() * panels_.width;
   parts_ = partial_sums(8 * pairs, pairs, kPixelsOfPart);
   v_stride_ = ceil_div(in_, kWinogradLine) * kWinogradLine, d_stride_ = outputs;
@@ -135,7 +135,7 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
       for (int i = 0; i < pixels; ++i) {
         const int64_t y = step * row + i / 2, x = step * column + i % 2;
         const bool inside = exists && y < c_.dy.shape[2] && x < c_.dy.shape[3];
-        const float* dy = dy_.data + image * dy_.stride_n + y * dy_.stride_h + x * dy_.stride_w + first;
+        const float* dy = dy_.pixel(image, y, x) + first;
         gradient.dy[half][i] = inside ? dy : zeros_;
         for (int64_t k = 0; k < gradient.channels; k += kWinogradLine) __builtin_prefetch(dy + ahead + k);
       }

@@ -45,7 +45,7 @@ class WinogradWeight {
   int64_t rows_, columns_, tiles_;  // rows and columns of tiles; all tiles
   Panels<float> panels_;
   PixelRows<float> x_, dy_;
-  PooledOffsets where_;
+  PixelRows<uint8_t> where_;
   int64_t parts_, block_;  // parts, blocks of pairs of tiles: by the shapes alone
   int64_t panel_size_;     // channels by outputs of a panel
   int64_t v_stride_, d_stride_, v_plane_, d_plane_, m_plane_;

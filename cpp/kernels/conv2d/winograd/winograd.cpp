@@ -49,7 +49,7 @@ int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
 // The addresses of the 4 x 4 input pixels of a tile; those outside the image are zeros.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel) {
-  const float* first = x.data + image * x.stride_n + row * x.stride_h + column * x.stride_w;
+  const float* first = x.pixel(image, row, column);
   const bool whole = row >= 0 && row + 4 <= shape[2] && column >= 0 && column + 4 <= shape[3];
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) pixel[4 * i + j] = first + i * x.stride_h + j * x.stride_w;
@@ -101,7 +101,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       pad_{first_pad(p, 0), first_pad(p, 1)},
       panels_(1, out_),
       x_(p.x, 0, carver),
-      where_(where, carver),
+      where_(where, 0, carver, false),
       pooled_(where.data) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
@@ -289,7 +289,7 @@ void Winograd::gradients(const WinogradBlock& block) const {
     const int64_t row = (band * bands_.step + tile.row + bands_.step - bands_.height) / 2;
     const int64_t column = tile.column / 2;
     const bool exists = row >= 0 && row < p_.x.shape[2];
-    const float* dy = x_.data + image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
+    const float* dy = x_.pixel(image, row, column);
     p.dy[0][0] = exists ? dy : zeros_;
     p.where[0] = exists ? where_.pixel(image, row, column) : nowhere;
     __builtin_prefetch(p.where[0] + kTilesAhead * x_.stride_w);

@@ -21,7 +21,6 @@
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/winograd/transforms.h"
-#include "kernels/conv2d_pool/offsets.h"
 
 namespace ranvier {
 
@@ -131,7 +130,7 @@ class Winograd {
   int64_t pad_[2];
   Panels<float> panels_;
   PixelRows<float> x_;
-  PooledOffsets where_;
+  PixelRows<uint8_t> where_;
   bool pooled_;
   int64_t block_, group_;        // tiles, panels
   int64_t v_stride_, m_stride_;  // the distances from tile to tile
