@@ -1,18 +1,21 @@
 # The only place that knows instruction-set flags.
 #
-# RANVIER_LEVELS lists the levels, best first; each *.isa.cpp is compiled once per level into an object library of its
-# own, in a namespace named by the level. The rest of the code is compiled for the baseline.
+# RANVIER_KNOWN_LEVELS lists the levels, best first, and RANVIER_LEVELS those that are compiled: each *.isa.cpp once per
+# level into an object library of its own, in a namespace named by the level. The rest of the code is compiled for the
+# baseline. The compiler defines RANVIER_MACROS_<level> where it may use the level's instructions.
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(RANVIER_LEVELS v4 v3 v2)
+  set(RANVIER_KNOWN_LEVELS v4 v3 v2)
   set(RANVIER_BASELINE_FLAGS -march=x86-64-v2)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC clears a view's 128 bytes with `rep stos`, which takes longer to start than to do: a quarter of a small call.
     list(APPEND RANVIER_BASELINE_FLAGS -mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign)
   endif()
   set(RANVIER_FLAGS_v4 -march=x86-64-v4 -mprefer-vector-width=512)
+  set(RANVIER_MACROS_v4 __AVX512F__ __AVX512BW__ __AVX512CD__ __AVX512DQ__ __AVX512VL__ __AVX2__ __FMA__ __BMI__ __BMI2__)
   set(RANVIER_DEFS_v4 RANVIER_VECTOR_BYTES=64 RANVIER_HAS_FMA=1 RANVIER_VECTOR_REGISTERS=32)
   set(RANVIER_FLAGS_v3 -march=x86-64-v3)
+  set(RANVIER_MACROS_v3 __AVX2__ __FMA__ __BMI__ __BMI2__)
   set(RANVIER_DEFS_v3 RANVIER_VECTOR_BYTES=32 RANVIER_HAS_FMA=1 RANVIER_VECTOR_REGISTERS=16)
   # CPUs of before 2013 and the smallest ones: what -O3 adds, other than whole unrolling, is a quarter more code to load.
   set(RANVIER_FLAGS_v2 -march=x86-64-v2 $<$<CONFIG:Release>:-O2>)
@@ -34,7 +37,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   # aarch64: Armv8.0-A with Advanced SIMD (NEON), every 64-bit ARM CPU.
   # as_v3: vectors as long as AVX2's, two registers each, for the bits of x86-64-v3 (rv.set_consistent).
-  set(RANVIER_LEVELS aarch64 as_v3)
+  set(RANVIER_KNOWN_LEVELS aarch64 as_v3)
   set(RANVIER_BASELINE_FLAGS "")
   set(RANVIER_DEFS_aarch64 RANVIER_VECTOR_BYTES=16 RANVIER_HAS_FMA=1 RANVIER_VECTOR_REGISTERS=32)
   set(RANVIER_DEFS_as_v3 RANVIER_VECTOR_BYTES=32 RANVIER_HAS_FMA=1 RANVIER_VECTOR_REGISTERS=16)
@@ -45,11 +48,56 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   endif()
   set(RANVIER_FLAGS_as_v3 ${RANVIER_FLAGS_aarch64})
 else()
-  set(RANVIER_LEVELS generic)
+  set(RANVIER_KNOWN_LEVELS generic)
   set(RANVIER_BASELINE_FLAGS "")
   set(RANVIER_FLAGS_generic "")
   set(RANVIER_DEFS_generic RANVIER_VECTOR_BYTES=16 RANVIER_HAS_FMA=0 RANVIER_VECTOR_REGISTERS=32)
 endif()
+
+set(RANVIER_LEVELS all CACHE STRING "Levels to compile: all, native (that of this processor), or a list, as v4;v2")
+
+# The best known level whose instructions the compiler uses with -march=native; all where it does not say.
+function(ranvier_native_level out)
+  set(${out} ${RANVIER_KNOWN_LEVELS} PARENT_SCOPE)
+  file(WRITE ${CMAKE_BINARY_DIR}/native.cpp "")
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -march=native -dM -E ${CMAKE_BINARY_DIR}/native.cpp
+    RESULT_VARIABLE failed OUTPUT_VARIABLE macros ERROR_QUIET)
+  if(failed OR CMAKE_CROSSCOMPILING)
+    return()
+  endif()
+  string(REGEX MATCHALL "__[A-Z0-9]+__" defined "${macros}")
+  foreach(level IN LISTS RANVIER_KNOWN_LEVELS)
+    set(missing ${RANVIER_MACROS_${level}})
+    list(REMOVE_ITEM missing ${defined})
+    if(NOT missing)
+      set(${out} ${level} PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+endfunction()
+
+# Makes RANVIER_LEVELS the list of levels to compile, best first, and RANVIER_LEVELS_LEFT_OUT that of the others.
+function(ranvier_choose_levels)
+  set(left_out ${RANVIER_KNOWN_LEVELS})
+  foreach(level IN LISTS RANVIER_LEVELS)
+    if(level STREQUAL "all")
+      set(level ${RANVIER_KNOWN_LEVELS})
+    elseif(level STREQUAL "native")
+      ranvier_native_level(level)
+    elseif(NOT level IN_LIST RANVIER_KNOWN_LEVELS)
+      message(FATAL_ERROR "got RANVIER_LEVELS=${RANVIER_LEVELS}; expected all, native, or some of ${RANVIER_KNOWN_LEVELS}")
+    endif()
+    list(REMOVE_ITEM left_out ${level})
+  endforeach()
+  set(levels ${RANVIER_KNOWN_LEVELS})
+  if(left_out)
+    list(REMOVE_ITEM levels ${left_out})
+  endif()
+  message(STATUS "Levels: ${levels}")
+  set(RANVIER_LEVELS ${levels} PARENT_SCOPE)
+  set(RANVIER_LEVELS_LEFT_OUT ${left_out} PARENT_SCOPE)
+endfunction()
+ranvier_choose_levels()
 
 # -ffp-contract=off: the compiler must not form FMAs of its own, or an element's bits would depend on the tile it is in.
 set(RANVIER_COMMON_FLAGS -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden -Wall -Wextra)
@@ -77,10 +125,17 @@ function(ranvier_write_levels header)
     string(APPEND declared_one "  namespace ${level} { extern const Table name##_float; } \\\n")
   endforeach()
   list(GET RANVIER_LEVELS 0 first)
+  list(JOIN RANVIER_LEVELS_LEFT_OUT ", " left_out)
+  set(has_v4 0)
+  if(v4 IN_LIST RANVIER_LEVELS)
+    set(has_v4 1)
+  endif()
   file(CONFIGURE OUTPUT ${header} @ONLY CONTENT [=[
 #pragma once
-// Generated by cmake/isa.cmake: the ISA levels of this build, best first.
+// Generated by cmake/isa.cmake: the ISA levels of this build, best first, and those that it lacks.
 #define RANVIER_FOR_EACH_LEVEL(X) @rows@
+#define RANVIER_LEVELS_LEFT_OUT "@left_out@"
+#define RANVIER_HAS_V4 @has_v4@
 #define RANVIER_SELECT(table)                                                \
   (*[] {                                                                     \
     static const decltype(@first@::table)* const by_level[] = {@tables@};    \

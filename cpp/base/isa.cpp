@@ -35,13 +35,13 @@ Isa active_isa() { return g_active.load(std::memory_order_relaxed); }
 
 const char* isa_name(Isa isa) {
 #if defined(__x86_64__)
-  constexpr const char* kNames[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2"};
-  return kNames[static_cast<int>(isa)];
-#elif defined(__aarch64__)
-  constexpr const char* kNames[] = {"aarch64", "aarch64-as-v3"};
+#define RANVIER_X(level) "x86-64-" #level,
+  constexpr const char* kNames[] = {RANVIER_FOR_EACH_LEVEL(RANVIER_X)};
+#undef RANVIER_X
   return kNames[static_cast<int>(isa)];
 #else
-  return kShortNames[static_cast<int>(isa)];
+  const char* name = kShortNames[static_cast<int>(isa)];
+  return std::strcmp(name, "as_v3") ? name : "aarch64-as-v3";
 #endif
 }
 

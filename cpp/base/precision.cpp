@@ -6,13 +6,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <x86intrin.h>
-#endif
 
 #include "base/isa.h"
 #include "base/system.h"
+#if RANVIER_HAS_V4
+#include <cpuid.h>
+#include <x86intrin.h>
+#endif
 
 namespace ranvier {
 namespace {
@@ -22,7 +22,9 @@ thread_local int t_precision = -1;
 std::atomic<int> g_bfloat16{-1};  // a Bfloat16, or -1: not yet chosen
 constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
+bool is_at_v4() { return active_isa() == Isa::v4; }
+
 // The processor multiplies tiles, nothing masks that, and the system saves them (XCR0) and lets the process.
 bool has_amx() {
   unsigned a, b, c, d, low, high;
@@ -74,6 +76,7 @@ Bfloat16 fastest() {
   return has(Bfloat16::pairs) && pairs_pay() ? Bfloat16::pairs : Bfloat16::none;
 }
 #else
+bool is_at_v4() { return false; }
 bool has(Bfloat16 kind) { return kind == Bfloat16::none; }
 Bfloat16 fastest() { return Bfloat16::none; }
 #endif
@@ -83,7 +86,7 @@ Bfloat16 fastest() { return Bfloat16::none; }
 __thread int t_tiles = 0;
 
 void release_tiles() {
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
   if (bfloat16() == Bfloat16::tiles) asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease
 #endif
   t_tiles = 0;
@@ -107,7 +110,7 @@ bool set_bfloat16(const char* name) {
   if (!std::strcmp(name, "auto")) return g_bfloat16.store(static_cast<int>(fastest())), true;
   for (int i = 0; i < 4; ++i) {
     if (std::strcmp(name, kNames[i])) continue;
-    if (!has(static_cast<Bfloat16>(i)) || (i > 0 && active_isa() != Isa::v4)) return false;
+    if (!has(static_cast<Bfloat16>(i)) || (i > 0 && !is_at_v4())) return false;
     g_bfloat16.store(i);
     return true;
   }
@@ -117,8 +120,7 @@ bool set_bfloat16(const char* name) {
 // The instructions for bfloat16 that the processor has, or those that RANVIER_BFLOAT16 asks for; found at the
 // first call.
 Bfloat16 bfloat16() {
-#if defined(__x86_64__)
-  if (active_isa() != Isa::v4) return Bfloat16::none;
+  if (!is_at_v4()) return Bfloat16::none;
   int kind = g_bfloat16.load(std::memory_order_relaxed);
   if (kind < 0) {
     const char* wanted = std::getenv("RANVIER_BFLOAT16");
@@ -126,9 +128,6 @@ Bfloat16 bfloat16() {
     kind = g_bfloat16.load();
   }
   return static_cast<Bfloat16>(kind);
-#else
-  return Bfloat16::none;
-#endif
 }
 
 }  // namespace ranvier

@@ -182,7 +182,8 @@ def set_consistent(enabled: bool) -> None:
 
     Raises:
         TypeError: enabled is not a bool.
-        RuntimeError: the CPU has no fused multiply-add (level x86-64-v2).
+        RuntimeError: the CPU has no fused multiply-add (level x86-64-v2), or this build lacks level x86-64-v3:
+            ``docs/design/isa_levels.md``.
 
     >>> import ranvier as rv
     >>> rv.set_consistent(True)
@@ -201,8 +202,8 @@ def set_consistent(enabled: bool) -> None:
             _core.set_isa(level)
             return
     raise RuntimeError(
-        f"[set_consistent] got a CPU of level {levels[0]}; expected one with fused multiply-add "
-        f"(x86-64-v3 or aarch64)"
+        f"[set_consistent] got the levels {', '.join(levels)}; expected a CPU with fused multiply-add and "
+        f"{' or '.join(CONSISTENT_LEVELS)} in this build (pip install . -C cmake.define.RANVIER_LEVELS=all)"
     )
 
 
@@ -236,7 +237,7 @@ def empty_cache() -> None:
 
 
 def config() -> dict[str, Any]:
-    """Versions, the instruction-set level in use and those of this CPU, threads, whether convolutions may use
+    """Versions, the instruction-set level in use and those that this CPU and this build have, threads, whether convolutions may use
     Winograd's algorithm, the precision of products, whether the processor, at this level, has products of
     bfloat16, and a digest of the arithmetic: it is the same where results have the same bits.
 

@@ -3,8 +3,8 @@
 //   x and y have one shape; x of any strides (0 for repeated elements), y's elements do not overlap each
 //   other or x. Between C order and channels-last squares of elements are transposed in registers.
 #pragma once
+#include <array>  // std::size: <iterator> brings all of the streams
 #include <cstddef>
-#include <iterator>
 
 #include "base/half.h"
 #include "base/isa.h"

@@ -20,7 +20,7 @@
 
 namespace ranvier {
 
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
 namespace v4 {
 extern const MatmulKernels<float> matmul_amx[2][2];  // [medium][emulated]
 }

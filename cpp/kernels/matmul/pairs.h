@@ -46,7 +46,7 @@ struct StoredPairs {
   void (*run)(const StoredTile&);
 };
 
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
 namespace v4 {
 extern const MatmulKernels<float> matmul_pairs;
 extern const StoredPairs stored_pairs;

@@ -105,7 +105,7 @@ struct ConvKernels {
 
 RANVIER_TABLES(ConvKernels, conv_kernels)
 
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
 namespace v4 {
 void conv_pair_tile(ConvTile<float>& t);  // a tile of pairs of bfloat16: see medium/medium.h
 extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, and emulated
@@ -114,7 +114,7 @@ extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, 
 
 template <class T>
 static inline auto tile_of([[maybe_unused]] bool pairs) {
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
   if constexpr (sizeof(T) == sizeof(float))
     if (pairs) return has_tiles() ? v4::conv_amx_tile[bfloat16() == Bfloat16::emulated] : &v4::conv_pair_tile;
 #endif

@@ -48,7 +48,7 @@ struct WinogradPatches {
   int64_t dx_step, saved_step;
 };
 
-#if defined(__x86_64__)
+#if RANVIER_HAS_V4
 namespace v4 {
 // As WinogradKernels::input, of an even number of channels, of which two are one element of v.
 void winograd_pairs(const WinogradInput& p);
