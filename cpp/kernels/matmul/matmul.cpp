@@ -353,16 +353,17 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   switch (way) {
     case MatmulWay::small:
       return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0, [&](const OpenTeam& team) {
-        run_small(team, kernels, operands_of(*this, kernels, false));
+        MatmulRows<T> t = rows_of(*this);
+        run_small(team, kernels, t);
       });
     case MatmulWay::packed_rows:
-      return team.parallel_for(
-          1, 0, [&](int64_t) { run_packed_rows(kernels, operands_of(*this, kernels, false)); });
+      return team.parallel_for(1, 0, [&](int64_t) { run_packed_rows(kernels, *this); });
     case MatmulWay::dots:
     case MatmulWay::few_rows:
       return team.region(serial_ns(kernels, m, n, k), [&](const OpenTeam& team) {
-        run_along_k(team, kernels, operands_of(*this, kernels, way == MatmulWay::dots && n < m),
-                    way == MatmulWay::few_rows, k_block_of(k, kernels.kc));
+        const bool few_rows = way == MatmulWay::few_rows, transposed = !few_rows && n < m;
+        MatmulRows<T> t = rows_of(*this, transposed);
+        run_along_k(team, kernels, t, transposed ? m : n, few_rows);
       });
     default:
       break;
@@ -374,6 +375,7 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
     if (plan.way == MatmulWay::stack)
       return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
+    if (plan.way == MatmulWay::small_batch) return run_small_batch(team, kernels, *this);
     void* const planned = static_cast<char*>(workspace) + UnfitRows<T>::bytes(*this, size);
     const MatmulBuffers<T> buffers = plan.buffers(planned, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, planned, index);
@@ -383,10 +385,10 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
       uint8_t* const flags = unfit.clear();
       switch (plan.way) {
         case MatmulWay::dots:
-        case MatmulWay::few_rows:
-          return run_along_k(crew, kernels, o, plan.way == MatmulWay::few_rows, plan.k_block);
-        case MatmulWay::small_batch:
-          return run_small(crew, kernels, o);
+        case MatmulWay::few_rows: {
+          MatmulRows<T> t = rows_of(o);
+          return run_along_k(crew, kernels, t, o.n, plan.way == MatmulWay::few_rows);
+        }
         case MatmulWay::gemv:
           run_gemv(crew, kernels, o, plan.k_block, added, flags);
           break;
@@ -401,6 +403,7 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
 template <class T>
 size_t Matmul<T>::workspace_bytes(int threads) const {
   if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
+  if (way_without_plan(*this, kernels()) != MatmulWay::tiles) return 0;
   return UnfitRows<T>::bytes(*this, threads) + MatmulPlan<T>(*this, threads).workspace_bytes(threads);
 }
 

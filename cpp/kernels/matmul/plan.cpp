@@ -270,18 +270,14 @@ Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, 
   o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
   o.packed = call.packed.data;
-  MatmulEpilogue<T>& after = o.after;
-  after.bias_row = call.bias.data, after.norm_row = call.norm.data, after.norm_step = call.norm.shape[1];
-  after.activation = call.activation;
-  after.saved = call.saved.data, after.rs_s = call.saved.strides[1], after.cs_s = call.saved.strides[2];
+  set_epilogue(o.after, call, transposed);
   o.missing = kernels.missing(o.k);
   o.k = kernels.elements(o.k), o.cs_a *= kernels.factors, o.rs_b *= kernels.factors;
   if (!transposed) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);
   std::swap(o.rs_a, o.cs_b), std::swap(o.cs_a, o.rs_b);
-  std::swap(o.rs_c, o.cs_c), std::swap(after.rs_s, after.cs_s);
-  std::swap(after.bias_row, after.bias_column), std::swap(after.norm_row, after.norm_column);
+  std::swap(o.rs_c, o.cs_c);
   return o;
 }
 
@@ -296,8 +292,6 @@ Operands<T> MatmulPlan<T>::operands(const Matmul<T>& call, int64_t batch, const 
   return o;
 }
 
-template Operands<float> operands_of(const Matmul<float>&, const MatmulKernels<float>&, bool);
-template Operands<double> operands_of(const Matmul<double>&, const MatmulKernels<double>&, bool);
 template class MatmulPlan<float>;
 template class MatmulPlan<double>;
 

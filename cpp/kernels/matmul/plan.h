@@ -68,8 +68,18 @@ struct Operands {
 template <class T>
 MatmulWay way_without_plan(const Matmul<T>& call, const MatmulKernels<T>& kernels);
 
-// The operands of the first product of a call or, transposed, of c' = b' a', with k and its strides in
-// elements of the kernels.
+// What follows the sums of the first product of a call or, transposed, of c' = b' a'.
+template <class T>
+inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool transposed) {
+  const int row = transposed ? 2 : 1;
+  (transposed ? e.bias_column : e.bias_row) = call.bias.data;
+  (transposed ? e.norm_column : e.norm_row) = call.norm.data;
+  e.norm_step = call.norm.shape[1];
+  e.activation = call.activation;
+  e.saved = call.saved.data, e.rs_s = call.saved.strides[row], e.cs_s = call.saved.strides[3 - row];
+}
+
+// The operands of the same product, with k and its strides in elements of the kernels.
 template <class T>
 Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, bool transposed);
 

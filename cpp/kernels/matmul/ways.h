@@ -9,19 +9,29 @@
 
 namespace ranvier {
 
-// c and what follows the sums.
+// The first product of a call or, transposed, c' = b' a'. Not by Operands: a copy of what has just been
+// stored takes as long as a small product.
 template <class T>
-void set_result(MatmulResult<T>& t, const Operands<T>& o) {
-  t.c = o.c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-  t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(o.n);
-  t.after = o.after;
+MatmulRows<T> rows_of(const Matmul<T>& call, bool transposed = false) {
+  const TensorView<const T>&a = transposed ? call.b : call.a, &b = transposed ? call.a : call.b;
+  const int row = transposed ? 2 : 1, column = 3 - row;
+  MatmulRows<T> t{};
+  t.c = call.c.data, t.rs_c = call.c.strides[row], t.cs_c = call.c.strides[column];
+  t.rows = static_cast<int>(call.c.shape[row]), t.columns = static_cast<int>(call.c.shape[column]);
+  set_epilogue(t.after, call, transposed);
+  t.k = t.k_block = call.a.shape[2];
+  t.a = a.data, t.rs_a = a.strides[row], t.cs_a = a.strides[column];
+  t.b = b.data, t.rs_b = b.strides[row], t.cs_b = b.strides[column];
+  return t;
 }
 
 template <class T>
 MatmulRows<T> rows_of(const Operands<T>& o) {
   MatmulRows<T> t{};
-  set_result(t, o);
-  t.k = o.k, t.k_block = o.k;
+  t.c = o.c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+  t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(o.n);
+  t.after = o.after;
+  t.k = t.k_block = o.k;
   t.a = o.a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
   t.b = o.b, t.rs_b = o.rs_b, t.cs_b = o.cs_b;
   return t;
@@ -37,50 +47,65 @@ void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
 
 // This thread's rows of a small product, kSmallRows at a time.
 template <class T>
-void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o) {
+void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
-  const int64_t first = team.share_begin(o.m), last = team.share_end(o.m);
-  MatmulRows<T> t = rows_of(o);
-  const bool in_tiles = o.after.activation.is_in_tiles();
+  const int64_t first = team.share_begin(t.rows), last = team.share_end(t.rows);
+  const MatmulActivation activation = t.after.activation;
+  const bool in_tiles = activation.is_in_tiles();
   if (!in_tiles) t.after.activation = {};
-  t.a += first * t.rs_a, t.move(first, 0);
+  if (first > 0) t.a += first * t.rs_a, t.move(first, 0);
   for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
     t.rows = static_cast<int>(std::min(kSmallRows, last - i));
     kernels.small(t, scratch);
-    if (!in_tiles) activate(o.after.activation, t.rows * o.n, t.after.saved, t.c);
+    if (!in_tiles) activate(activation, int64_t{t.rows} * t.columns, t.after.saved, t.c);
     t.a += t.rows * t.rs_a, t.move(t.rows, 0);
   }
 }
 
+// This thread's products of a batch, each as one that is alone.
+template <class T>
+void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const int64_t batch = call.c.shape[0];
+  for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
+    for (int64_t i = c.begin; i < c.end; ++i) {
+      MatmulRows<T> t = rows_of(call);
+      t.a += i * call.a.strides[0], t.b += i * call.b.strides[0], t.c += i * call.c.strides[0];
+      if (t.after.saved) t.after.saved += i * call.saved.strides[0];
+      run_small(team.alone(), kernels, t);
+    }
+}
+
 // A product of few rows by a packed b, strip by strip.
 template <class T>
-void run_packed_rows(const MatmulKernels<T>& kernels, const Operands<T>& o) {
+void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const int64_t n = call.c.shape[2];
   MatmulTile<T> t{};
-  set_result(t, o);
-  t.k = o.k, t.k_block = k_block_of(o.k, kernels.kc);
-  t.a = o.a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
-  const int64_t strip = std::min(kernels.nr(t.rows), kernels.width(o.n));
-  for (int64_t j = 0; j < o.n; j += strip, t.move(0, strip)) {
-    t.columns = static_cast<int>(std::min(strip, o.n - j));
-    t.b = o.packed + j * o.k, t.rs_b = kernels.width(t.columns);
+  t.c = call.c.data, t.rs_c = call.c.strides[1], t.cs_c = call.c.strides[2];
+  t.rows = static_cast<int>(call.c.shape[1]);
+  set_epilogue(t.after, call, false);
+  t.k = call.a.shape[2], t.k_block = k_block_of(t.k, kernels.kc);
+  t.a = call.a.data, t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
+  const int64_t strip = std::min(kernels.nr(t.rows), kernels.width(n));
+  for (int64_t j = 0; j < n; j += strip, t.move(0, strip)) {
+    t.columns = static_cast<int>(std::min(strip, n - j));
+    t.b = call.packed.data + j * t.k, t.rs_b = kernels.width(t.columns);
     kernels.tile(t);
   }
 }
 
-// The team splits the columns. few_rows takes kDotRows of them at least: with fewer it would read and write
-// what is before them.
+// Columns as dot products or by few_rows.h. The team splits the columns. few_rows takes kDotRows of them at
+// least: with fewer it would read and write what is before them.
 template <class T>
-void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o, bool few_rows,
-                 int64_t k_block) {
-  const int64_t unit = few_rows ? kDotRows : 1, units = o.n / unit;
-  const auto share = [&](int64_t i) { return i == team.size() ? o.n : units * i / team.size() * unit; };
+void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t, int64_t n,
+                 bool few_rows) {
+  const int64_t unit = few_rows ? kDotRows : 1, units = n / unit;
+  const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
   const int64_t first = share(team.index()), last = share(team.index() + 1);
-  MatmulRows<T> t = rows_of(o);
-  t.k_block = k_block;
-  const int64_t bytes = o.n * o.cs_b * int64_t(sizeof(T));
+  const int64_t bytes = n * t.cs_b * int64_t(sizeof(T));
+  t.k_block = k_block_of(t.k, kernels.kc);
   t.fetch = few_rows && kBeyondL1 < bytes && bytes <= caches.l2;
-  t.b += first * t.cs_b, t.move(0, first);
-  const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
+  if (first > 0) t.b += first * t.cs_b, t.move(0, first);
+  const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
     t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
     few_rows ? kernels.few_rows(t) : kernels.dots(t);
