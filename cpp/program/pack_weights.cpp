@@ -28,10 +28,12 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
     return;
   if (m.is_small() && m.c.shape[1] >= kManyRows) return;
   const MatmulPlan<T> plan(m, team);
-  if (plan.dots || plan.gemv || plan.stack) return;
+  const MatmulWay way = plan.way;
+  if (way == MatmulWay::dots || way == MatmulWay::gemv || way == MatmulWay::stack) return;
   // A large b is read at the speed of memory as it is, and a copy would take as much memory again.
-  if (plan.few && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
-  if (!plan.few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
+  const bool few = way == MatmulWay::few_rows;
+  if (few && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
+  if (!few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // for the plan of a packed b
   MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, &m.kernels()};
   pack.packed = new_line<T>(graph, pack.size());

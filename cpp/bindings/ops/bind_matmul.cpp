@@ -6,6 +6,7 @@
 #include "kernels/copy/copy.h"
 #include "kernels/matmul/halves.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 #include "kernels/matmul/triangle.h"
 
 namespace ranvier::bind {

@@ -2,7 +2,7 @@
 #include "kernels/conv2d/operands.h"
 
 #include "kernels/conv2d/share.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 

@@ -8,7 +8,7 @@
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/lookup.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 namespace {

@@ -16,7 +16,7 @@
 // or more, sums of 2^38 or more, infinities and NaN give a sum that is no number: such rows of c are computed
 // again in float32 (unfit.h). A row depends on itself and b alone, so it has the same bits beside others.
 #pragma once
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 

@@ -90,7 +90,7 @@ static void unscale(int rows, int width, float* sums) {
 static unsigned no_numbers(V zeros) { return _mm512_cmp_ps_mask(__m512(zeros), __m512(zeros), _CMP_UNORD_Q); }
 
 // Marks the rows of c whose sums have an infinity or NaN; swapped: of c' = b' a', whose columns these are.
-static void mark_unfit(const MatmulTile<float>& t, bool swapped, const float* sums, int width) {
+static void mark_unfit(const MatmulResult<float>& t, bool swapped, const float* sums, int width) {
   if (swapped) {
     for (int j = 0; j < t.columns; j += L) {
       V zeros{};
@@ -118,7 +118,7 @@ static void run_tile(const MatmulTile<float>& tile) {
       {{chain<Tiles, kParts, false, false, kOrder>, chain<Tiles, kParts, false, true, kOrder>},
        {chain<Tiles, kParts, true, false, kOrder>, chain<Tiles, kParts, true, true, kOrder>}}};
   const int width = tile.columns > L ? kSide : L;
-  const Chain chain = chains[tile.odd][tile.rows > L][tile.columns > L];
+  const Chain chain = chains[tile.swapped][tile.rows > L][tile.columns > L];
   Tiles::configure(tile.rows > L ? L : tile.rows, tile.rows > L ? tile.rows - L : 0);
   alignas(64) float total[kSide * kSide], more[kSide * kSide];
   const auto sum = [&](const MatmulTile<float>& t, int64_t p, int64_t k, float* to) RANVIER_INLINED {
@@ -128,8 +128,8 @@ static void run_tile(const MatmulTile<float>& tile) {
   run_tiles_of_pairs(tile, width, total, more, sum,
                      [&](MatmulTile<float>& t, const float* sums) RANVIER_INLINED {
                        if (kParts != 2 || !t.unfit) return;
-                       mark_unfit(t, t.odd, sums, width);
-                       if (t.odd == (t.step_a == 0)) t.unfit += t.odd ? t.columns : t.rows;
+                       mark_unfit(t, t.swapped, sums, width);
+                       if (t.swapped == (t.step_a == 0)) t.unfit += t.swapped ? t.columns : t.rows;
                      });
 }
 
@@ -202,7 +202,7 @@ struct FewProducts {
   static constexpr int kBlock = kSteps<kParts, kAlong> * kFactors;
   static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // in a step, a block
   static constexpr int kWide = kMany ? kSide : L;
-  const MatmulTile<float>& t;
+  const MatmulRows<float>& t;
   const float* x;
   float* sums;
   int width;
@@ -234,10 +234,10 @@ struct FewProducts {
     store_sums<Tiles, kMany, true>(sums + j, width);
   }
 
-  static void run(const MatmulTile<float>& t, const float* x, float* sums, int width) {
+  static void run(const MatmulRows<float>& t, const float* x, float* sums, int width) {
     constexpr int kHalf = kLines<kParts, kAlong> / 2;
     const FewProducts f{t, x, sums, width};
-    const int64_t rs = t.rs_b / (3 - kParts), cs = t.step_b;
+    const int64_t rs = t.rs_b / (3 - kParts), cs = t.cs_b;
     const int ks = (f.factors + kBlock - 1) / kBlock, all = ks * ((t.columns - 1) / kColumns<kAlong> + 1);
     struct Block {
       int j, p;  // the first column and factor
@@ -270,7 +270,7 @@ static int columns_of_sums(int rows) { return kSums / rows / (2 * kSide) * 2 * k
 
 // The rows of a as left factors, or as right ones: of one or two, their columns, as the others are not used.
 template <int kParts>
-static void pack_few(const MatmulTile<float>& t, bool left, float* x) {
+static void pack_few(const MatmulRows<float>& t, bool left, float* x) {
   constexpr int kRows = 2;
   const auto rows = [&](float* to) {
     pack_blocks<kParts, true>(t.k, t.rows, t.rows, t.a, t.cs_a, t.rs_a, to, t.missing);
@@ -290,14 +290,14 @@ static void pack_few(const MatmulTile<float>& t, bool left, float* x) {
 
 // MatmulKernels::gemv: up to kAmxFewRows rows by a b that is rounded where it is used.
 template <class Tiles, int kParts>
-static void run_few(const MatmulTile<float>& all) {
-  typedef void (*Products)(const MatmulTile<float>&, const float*, float*, int);
+static void run_few(const MatmulRows<float>& all) {
+  typedef void (*Products)(const MatmulRows<float>&, const float*, float*, int);
   static constexpr Products products[2][2] = {
       {FewProducts<Tiles, kParts, false, false>::run, FewProducts<Tiles, kParts, false, true>::run},
       {FewProducts<Tiles, kParts, true, false>::run, FewProducts<Tiles, kParts, true, true>::run}};
   alignas(64) float sums[kSums], x[kAmxFewRows * kAmxBlock];
-  MatmulTile<float> t = all;
-  const bool along = t.step_b != 1, many = t.rows > L;
+  MatmulRows<float> t = all;
+  const bool along = t.cs_b != 1, many = t.rows > L;
   pack_few<kParts>(t, !along, x);
   Tiles::configure(along || many ? L : t.rows, along ? L : many ? t.rows - L : 0);
   const int most = columns_of_sums(t.rows);
@@ -310,10 +310,8 @@ static void run_few(const MatmulTile<float>& all) {
     if constexpr (kParts == 2)
       if (t.unfit) mark_unfit(t, false, sums, width);
     store_rows<float>(t, sums, width);
-    t.b += most * t.step_b, t.c += most * t.cs_c;
-    if (t.bias_row) t.bias_row += most;
-    if (t.norm_row) t.norm_row += most;
-    if (t.saved) t.saved += most * t.cs_s;
+    t.b += most * t.cs_b;
+    t.move(0, most);
   }
 }
 
@@ -322,35 +320,22 @@ static int few_columns(int) { return 1 << 16; }
 static int widest_tile(int) { return kSide; }
 
 template <class Tiles, int kParts>
-static constexpr MatmulKernels<float> kernels = {true,
-                                                 kSide,
-                                                 kSide,
-                                                 0,
-                                                 L,
-                                                 0,
-                                                 false,
-                                                 widest_tile,
-                                                 kAmxBlock,
-                                                 run_tile<Tiles, kParts>,
-                                                 nullptr,
-                                                 nullptr,
-                                                 run_few<Tiles, kParts>,
-                                                 nullptr,
-                                                 nullptr,
-                                                 few_columns,
-                                                 pack_blocks<kParts, false>,
-                                                 pack_blocks<kParts, true>,
-                                                 3 - kParts,
-                                                 kParts* L,
-                                                 true};
+static constexpr MatmulKernels<float> table() {
+  MatmulKernels<float> t{};
+  t.pairs = t.tiles = true, t.factors = 3 - kParts, t.step = kParts * L;
+  t.mr = t.packing_rows = kSide, t.lanes = L, t.nr = widest_tile, t.kc = kAmxBlock;
+  t.tile = run_tile<Tiles, kParts>, t.gemv = run_few<Tiles, kParts>, t.gemv_columns = few_columns;
+  t.pack = pack_blocks<kParts, false>, t.pack_rows = pack_blocks<kParts, true>;
+  return t;
+}
 
 #if RANVIER_EMULATED_TILES
 using OtherTiles = EmulatedTiles;
 #else
 using OtherTiles = AmxTiles;  // not called
 #endif
-extern const MatmulKernels<float> matmul_amx[2][2] = {{kernels<AmxTiles, 2>, kernels<OtherTiles, 2>},
-                                                      {kernels<AmxTiles, 1>, kernels<OtherTiles, 1>}};
+extern const MatmulKernels<float> matmul_amx[2][2] = {{table<AmxTiles, 2>(), table<OtherTiles, 2>()},
+                                                      {table<AmxTiles, 1>(), table<OtherTiles, 1>()}};
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

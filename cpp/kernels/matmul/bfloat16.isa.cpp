@@ -188,34 +188,35 @@ static void few_rows(const FewRows& t, int column = 0) {
     if (column < t.columns) few_rows<kRows, kVectors / 2>(t, column);
 }
 
-// sums [height, width] = the products of the tile, which has up to kFewRows rows of a and, where step_b is
-// not 1, up to kDotRows: see run_pair_gemv() for step_b, plan.cpp for the bound. in_place has an entry for
+// sums [height, width] = the products of the tile, which has up to kFewRows rows of a and, where cs_b is
+// not 1, up to kDotRows: see run_pair_gemv() for cs_b, plan.cpp for the bound. in_place has an entry for
 // each of kHeights, with as many vectors of columns as the registers hold sums for. `packed` has entries for
 // the heights 2 and 4, for squares of half and of all kSquareColumns.
-static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width) {
+static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width) {
   typedef void (*Few)(const FewRows&, int);
   static constexpr Few in_place[] = {few_rows<1, 8>, few_rows<2, 8>, few_rows<4, 4>,
                                      few_rows<6, 4>, few_rows<8, 3>, few_rows<kFewRows, 2>};
   static constexpr Few packed[][2] = {{few_columns<2, 2, true>, few_columns<2, 4, true>},
                                       {few_columns<4, 2, true>, few_columns<4, 4, true>}};
+  const bool odd = t.missing != 0;
   alignas(64) float panel[kFewRows * kSumBlock], squares[kSquareColumns * kSquarePairs];
-  int height = t.step_b == 1 ? 0 : 1;
+  int height = t.cs_b == 1 ? 0 : 1;
   while (kHeights[height] < t.rows) ++height;
   const int rows = kHeights[height];
-  pack_pairs(t.k, t.rows, rows, t.a, t.cs_a, t.rs_a, panel, t.odd);
-  FewRows f{t.k, panel, t.b, t.rs_b, t.columns, t.odd, true, sums, width};
-  if (t.step_b == 1) {  // rows of b are contiguous
+  pack_pairs(t.k, t.rows, rows, t.a, t.cs_a, t.rs_a, panel, odd);
+  FewRows f{t.k, panel, t.b, t.rs_b, t.columns, odd, true, sums, width};
+  if (t.cs_b == 1) {  // rows of b are contiguous
     // `some` pairs at a time in all columns: see kPairsOfLong.
     const int64_t some = t.rs_b > kLongRow ? kPairsOfLong : t.k;
     for (int64_t p = 0; p < t.k; p += some, f.b += some * t.rs_b, f.a += some * rows) {
       f.k = t.k - p < some ? t.k - p : some;
-      f.odd = t.odd && p + f.k == t.k, f.first = p == 0;
+      f.odd = odd && p + f.k == t.k, f.first = p == 0;
       in_place[height](f, 0);
     }
     return;
   }
   // Columns of b are contiguous: one square of them at a time is packed and multiplied.
-  const bool in_few_sets = t.step_b % kInFewSets == 0;
+  const bool in_few_sets = t.cs_b % kInFewSets == 0;
   f.b = squares;
   for (int j = 0; j < t.columns; j += f.columns, f.sums += f.columns) {
     f.columns = t.columns - j > kSquareColumns / 2 && !in_few_sets ? kSquareColumns : kSquareColumns / 2;
@@ -223,8 +224,8 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
     const int columns = t.columns - j < f.columns ? t.columns - j : f.columns;
     for (int64_t p = 0; p < t.k; p += kSquarePairs) {
       f.k = t.k - p < kSquarePairs ? t.k - p : kSquarePairs;
-      pack_pairs(f.k, columns, f.columns, t.b + p * t.rs_b + j * t.step_b, t.rs_b, t.step_b, squares,
-                 t.odd && p + f.k == t.k);
+      pack_pairs(f.k, columns, f.columns, t.b + p * t.rs_b + j * t.cs_b, t.rs_b, t.cs_b, squares,
+                 odd && p + f.k == t.k);
       f.a = panel + p * rows, f.first = p == 0;
       packed[height - 1][f.columns == kSquareColumns](f, 0);
     }
@@ -232,21 +233,19 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
 }
 
 // MatmulKernels::gemv, as run_gemv() of gemv.h, for numbers of float32. The first number of pair p of column
-// j is at b[p * rs_b + j * step_b], the second rs_b / 2 further. Either step_b is 1: rows are contiguous. Or
-// rs_b is 2: columns are, and the numbers of a pair are neighbours.
-static void run_pair_gemv(const MatmulTile<float>& all) {
+// j is at b[p * rs_b + j * cs_b], the second rs_b / 2 further. Either cs_b is 1: rows are contiguous. Or rs_b
+// is 2: columns are, and the numbers of a pair are neighbours.
+static void run_pair_gemv(const MatmulRows<float>& all) {
   alignas(64) float sums[2 * kGemvBytes / sizeof(float)];
   const int64_t width = round_up(all.columns, kSquareColumns);
-  MatmulTile<float> t = all;
+  MatmulRows<float> t = all;
   for (int i = 0; i < all.rows; i += kFewRows) {
     t.rows = all.rows - i < kFewRows ? all.rows - i : kFewRows;
     add_few_rows(t, sums, width);
     if (t.accumulate) add_rows<float>(t, sums, static_cast<int>(width));
     store_rows<float>(t, sums, static_cast<int>(width));
-    t.a += kFewRows * t.rs_a, t.c += kFewRows * t.rs_c;
-    if (t.bias_column) t.bias_column += kFewRows;
-    if (t.norm_column) t.norm_column += kFewRows;
-    if (t.saved) t.saved += kFewRows * t.rs_s;
+    t.a += kFewRows * t.rs_a;
+    t.move(kFewRows, 0);
   }
 }
 
@@ -260,27 +259,15 @@ static int widest_tile(int) { return kTileVectors * L; }
 
 extern const StoredPairs stored_pairs = {kTileRows, kTileVectors* L, pack_stored, run_stored};
 
-extern const MatmulKernels<float> matmul_pairs = {/*pairs=*/true,
-                                                  /*mr=*/kTileRows,
-                                                  /*packing_rows=*/kTileRows,
-                                                  /*packing_columns=*/0,
-                                                  /*lanes=*/L,
-                                                  /*rows_of_three=*/0,
-                                                  /*narrow=*/false,
-                                                  /*nr=*/widest_tile,
-                                                  /*kc=*/kSumBlock,
-                                                  /*tile=*/run_pair_tile,
-                                                  /*dots=*/nullptr,
-                                                  /*few=*/nullptr,
-                                                  /*gemv=*/run_pair_gemv,
-                                                  /*stack=*/nullptr,
-                                                  /*small=*/nullptr,
-                                                  /*gemv_columns=*/gemv_columns,
-                                                  /*pack=*/pack_pairs,
-                                                  /*pack_rows=*/pack_pairs,
-                                                  /*factors=*/2,
-                                                  /*step=*/1,
-                                                  /*tiles=*/false};
+static constexpr MatmulKernels<float> table() {
+  MatmulKernels<float> t{};
+  t.pairs = true, t.factors = 2;
+  t.mr = kTileRows, t.packing_rows = kTileRows, t.lanes = L, t.nr = widest_tile, t.kc = kSumBlock;
+  t.tile = run_pair_tile, t.gemv = run_pair_gemv, t.gemv_columns = gemv_columns;
+  t.pack = t.pack_rows = pack_pairs;
+  return t;
+}
+extern constexpr MatmulKernels<float> matmul_pairs = table();
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

@@ -1,15 +1,29 @@
-// Chooses the kernels of a product, its memory, whether it can add to c, and the packing of a b that several
-// products share.
+// Chooses the way to compute a product: the first in this list whose condition holds.
+//
+//   way          rows of a   columns of b        when                                          runs in
+//   small        any         at most 256         n and k are small, c by rows; m is small or   small.h
+//                                                an epilogue follows
+//   packed_rows  at most 8   any                 b is packed, at most 131,072 products         microkernel.h
+//   gemv         some        any                 bfloat16 alone: rows that round b in place    bfloat16, amx
+//   tiles        any         any                 b is packed; bfloat16; parts                  as below
+//   dots         any         at most 4 *         a and b are contiguous along k                dot.h
+//   few_rows     at most 4   any                 a and b are contiguous along k                few_rows.h
+//   gemv         at most 8   eight vectors       b is large and stored by rows                 gemv.h
+//   stack        at most 32  at most 2 vectors   a batch, b and c by rows, no epilogue         stack.h
+//   small_batch  any         at most 256         a batch of products like `small`              small.h
+//   tiles        any         any                 all others                                    microkernel.h
+//
+// * or rows of a, if there are fewer columns. Conditions of dots and few_rows decide bits, and read n, k and
+// strides, never m beyond these. Where the product is c' = b' a' (`transposed`), the rows of the last four
+// are columns. What runs a tile is a second list, in matmul.isa.cpp.
 #include <algorithm>
+#include <cstdlib>
 
-#include "base/integers.h"
-#include "base/parallel.h"
 #include "base/precision.h"
 #include "kernels/matmul/amx.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/pairs.h"
 #include "kernels/matmul/plan.h"
-#include "kernels/matmul/unfit.h"
 
 namespace ranvier {
 
@@ -40,39 +54,156 @@ bool Matmul<T>::can_add() const {
          !norm.data && !saved.data && activation.kind == Activation::none;
 }
 
+namespace {
+
+// True if a and b are read along k: few columns are dot products (see matmul.h), few rows chains.
 template <class T>
-int64_t MatmulPack<T>::size() const {
-  const int64_t k = kernels->elements(b.shape[1]), n = b.shape[2], rest = n % width;
-  int64_t last = rest ? matmul_kernels<T>().lanes : 0;
-  while (last < rest) last *= 2;
-  return k * (n - rest + last);
+bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  return call.a.shape[2] >= kernels.lanes && call.a.strides[2] == 1 && call.b.strides[1] == 1 &&
+         std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows;
+}
+
+// True if `small` does all of a product, if it is small enough.
+template <class T>
+bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const auto is_rows = [&](const auto& v) {
+    const bool dense = v.strides[1] == v.shape[2] || v.shape[1] == 1;
+    return !v.data || (v.strides[2] == 1 && (dense || call.activation.is_in_tiles()));
+  };
+  return kernels.small && !call.added && !call.packed.data && !call.norm.data && call.parts == 1 &&
+         (!call.bias.data || call.bias.strides[0] == 1) && is_rows(call.c) && is_rows(call.saved);
+}
+
+// True if b fits into L1 beside the sums.
+template <class T>
+bool has_small_b(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  return call.a.shape[2] * round_up(call.c.shape[2], kernels.lanes) <= kSmallSide * kSmallSide;
+}
+
+// True if n and k are small, and m too, unless a bias or an activation follows: in registers they take less
+// time than after the tiles of the plan.
+template <class T>
+bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const int64_t m = call.c.shape[1], longest = std::max(call.c.shape[2], call.a.shape[2]);
+  if (longest > (m <= kSmallSide ? kSmallSide : kSmallLong) || call.c.shape[0] != 1) return false;
+  const bool plain = !call.bias.data && call.activation.kind == Activation::none;
+  if (m > kSmallSide && (plain || !has_small_b(call, kernels))) return false;
+  return !reads_along_k(call, kernels) && has_small(call, kernels);
+}
+
+// Each product of a batch as a small one, by a thread of its own. If columns of b are contiguous, tiles of
+// many registers pack more than a few products in less time.
+template <class T>
+bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const int64_t n = call.c.shape[2], k = call.a.shape[2];
+  const bool rows = call.b.strides[2] == 1 && n % kernels.lanes == 0;
+  return call.c.shape[0] > 1 && std::max(n, k) <= kSmallLong && has_small_b(call, kernels) &&
+         has_small(call, kernels) && (!kernels.many_registers() || k <= kFewProductsOfBatch || rows);
+}
+
+// `dots` or `few_rows`, or `tiles` for all other ways.
+template <class T>
+MatmulWay way_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  if (kernels.pairs || call.parts > 1 || call.packed.data || !reads_along_k(call, kernels))
+    return MatmulWay::tiles;
+  return call.c.shape[2] <= kDotRows ? MatmulWay::dots : MatmulWay::few_rows;
+}
+
+// Few rows and a packed b of a product that takes about as long as its plan would: see MatmulPack.
+template <class T>
+bool is_packed_rows(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const int64_t m = call.c.shape[1], k = call.a.shape[2];
+  return call.packed.data && m <= std::min(kernels.mr, kGemvRows) && k > 0 &&
+         m * k * call.c.shape[2] <= kShortPacked && !kernels.pairs;
+}
+
+}  // namespace
+
+template <class T>
+MatmulWay way_without_plan(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  if (is_small(call, kernels)) return MatmulWay::small;
+  if (call.c.shape[0] > 1 || call.added || (call.bias.data && call.bias.strides[0] != 1))
+    return MatmulWay::tiles;
+  if (is_packed_rows(call, kernels)) return MatmulWay::packed_rows;
+  return way_along_k(call, kernels);
 }
 
 template <class T>
-void MatmulPack<T>::run(const Team& team, void*) const {
-  constexpr double kNsPerElement = 0.2;
-  const int64_t k = kernels->elements(b.shape[1]), n = b.shape[2];
-  const int64_t strips = ceil_div(n, width);
-  team.parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {
-      const int columns = static_cast<int>(std::min<int64_t>(width, n - j));
-      int wide = kernels->lanes;
-      while (wide < columns) wide *= 2;
-      kernels->pack(k, columns, wide, b.data + j * b.strides[2], kernels->factors * b.strides[1],
-                    b.strides[2], packed.data + j * k, kernels->missing(b.shape[1]));
-    }
-  });
+bool Matmul<T>::is_small() const {
+  return way_without_plan(*this, kernels()) == MatmulWay::small;
+}
+
+// True if a is a few rows and b is large and stored by rows.
+template <class T>
+bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
+  if (o.k == 0 || o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
+  if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
+  const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
+  // Where the registers hold many sums, tiles that read b in place take less time, unless its rows are in
+  // each other's way: then `gemv`, whose groups of four rows are whole, or float64, whose tiles are narrow.
+  if (kernels_.many_registers() && !kernels_.pairs) {
+    const bool groups = o.m <= 4 || o.m == kGemvRows || kSize > 4;
+    const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
+    return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
+  }
+  const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
+  const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels) && !kernels_.many_registers();
+  return bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
 
 template <class T>
-size_t Matmul<T>::workspace_bytes(int threads) const {
-  if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
-  return UnfitRows<T>::bytes(*this, threads) + MatmulPlan<T>(*this, threads).workspace_bytes(threads);
+bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
+  return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
+         o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::none;
 }
 
-RANVIER_INSTANTIATE(MatmulPack);
-template size_t Matmul<float>::workspace_bytes(int threads) const;
-template size_t Matmul<double>::workspace_bytes(int threads) const;
+// True if so few rows round b to bfloat16 where it is. `transposed`: else, whether tiles compute c' = b' a'.
+template <class T>
+bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
+  if (part > 0 || o.k == 0) return false;
+  if (kernels_.tiles) return (o.cs_b == 1 || o.rs_b == kernels_.factors) && o.m <= kAmxFewRows;
+  if (o.cs_b != 1) return o.rs_b == 2 && o.m <= kDotRows;
+  return o.m <= (2 * o.k * std::abs(o.rs_b) * kSize <= caches.l2 ? kPassedRows : kPassedTwice);
+}
+
+// The elements that AMX's tiles transpose: not rows of a along k, nor rows of b.
+template <class T>
+int64_t MatmulPlan<T>::elements_turned(const Operands<T>& o) const {
+  return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
+}
+
+// `way` and `transposed`, and the size of the tiles: the part of the list that needs a plan.
+template <class T>
+void MatmulPlan<T>::choose(const Matmul<T>& call, int threads, Operands<T>& plain, Operands<T>& swapped) {
+  prepacked = call.packed.data != nullptr;
+  way = way_along_k(call, kernels_);
+  transposed = way == MatmulWay::dots && plain.n < plain.m;
+  if (way != MatmulWay::tiles) return;
+  plain.tile = tile_of(plain);
+  if (prepacked) return;
+  swapped.tile = tile_of(swapped);
+  if (kernels_.pairs && is_gemv_of_bfloat16(plain)) {
+    way = MatmulWay::gemv;
+    return;
+  }
+  transposed =
+      kernels_.tiles ? elements_turned(swapped) < elements_turned(plain) : cost(swapped) < cost(plain);
+  if (kernels_.pairs || part > 0) return;
+  const Operands<T>& o = transposed ? swapped : plain;
+  if (is_gemv(o))
+    way = MatmulWay::gemv;
+  else if (is_stack(call, o))
+    way = MatmulWay::stack;
+  else if (threads == 1 && is_small_batch(call, kernels_))
+    way = MatmulWay::small_batch, transposed = false;
+}
+
+template void MatmulPlan<float>::choose(const Matmul<float>&, int, Operands<float>&, Operands<float>&);
+template void MatmulPlan<double>::choose(const Matmul<double>&, int, Operands<double>&, Operands<double>&);
+template MatmulWay way_without_plan(const Matmul<float>&, const MatmulKernels<float>&);
+template MatmulWay way_without_plan(const Matmul<double>&, const MatmulKernels<double>&);
+template bool Matmul<float>::is_small() const;
+template bool Matmul<double>::is_small() const;
 template const MatmulKernels<float>& Matmul<float>::kernels() const;
 template const MatmulKernels<double>& Matmul<double>::kernels() const;
 template bool Matmul<float>::can_add() const;

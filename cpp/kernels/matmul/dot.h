@@ -4,7 +4,7 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -12,16 +12,16 @@ namespace ranvier::RANVIER_ISA {
 
 // sums[l * kRows + i], whose lanes are to be added up: the products of row i of a and column j + l of b.
 template <int kRows, int kColumns, class T, int kSums>
-RANVIER_INLINE void add_products(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type (&sums)[kSums]) {
+RANVIER_INLINE void add_products(const MatmulRows<T>& t, int64_t j, typename VecOf<T>::type (&sums)[kSums]) {
   constexpr int L = lanes<T>;
-  const T *a = t.a, *b = t.b + j * t.rs_b;  // a column of b is a row in memory
+  const T *a = t.a, *b = t.b + j * t.cs_b;  // a column of b is a row in memory
   const auto step = [&](auto read, int64_t p) RANVIER_INLINED {
     vec<T> row[kRows];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) row[i] = read(a + i * t.rs_a + p);
     RANVIER_UNROLL
     for (int l = 0; l < kColumns; ++l) {
-      const vec<T> column = read(b + l * t.rs_b + p);
+      const vec<T> column = read(b + l * t.cs_b + p);
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) sums[l * kRows + i] = fma(row[i], column, sums[l * kRows + i]);
     }
@@ -33,14 +33,14 @@ RANVIER_INLINE void add_products(const MatmulTile<T>& t, int64_t j, typename Vec
 
 // c[i, j + l] = the sum of row i and column l, and the biases.
 template <int kRows, int kColumns, class T, class Sum>
-RANVIER_INLINE void finish_sums(const MatmulTile<T>& t, int64_t j, const Sum& sum_of) {
+RANVIER_INLINE void finish_sums(const MatmulRows<T>& t, int64_t j, const Sum& sum_of) {
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int l = 0; l < kColumns; ++l) {
       T sum = sum_of(l * kRows + i);
-      if (t.bias_row) sum += t.bias_row[j + l];
-      if (t.bias_column) sum += t.bias_column[i];
+      if (t.after.bias_row) sum += t.after.bias_row[j + l];
+      if (t.after.bias_column) sum += t.after.bias_column[i];
       t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
     }
   }
@@ -48,7 +48,7 @@ RANVIER_INLINE void finish_sums(const MatmulTile<T>& t, int64_t j, const Sum& su
 
 // kRows rows of a and kColumns columns of b, from j on.
 template <class T, int kRows, int kColumns>
-static void dot(const MatmulTile<T>& t, int64_t j) {
+static void dot(const MatmulRows<T>& t, int64_t j) {
   vec<T> sums[kRows * kColumns] = {};
   add_products<kRows, kColumns>(t, j, sums);
   finish_sums<kRows, kColumns>(t, j, [&](int k) RANVIER_INLINED { return reduce_add(sums[k]); });
@@ -61,13 +61,13 @@ constexpr int kDotColumns = lanes<T> / kRows;
 // kDotColumns columns from j on. `bias`: bias_column, again and again. joined: c's elements are next to each
 // other, column by column.
 template <class T, int kRows>
-RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
+RANVIER_INLINE void dot_group(const MatmulRows<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
   constexpr int L = lanes<T>, kColumns = kDotColumns<T, kRows>, kSums = kRows * kColumns;
   vec<T> sums[L] = {};
   add_products<kRows, kColumns>(t, j, sums);
   vec<T> totals = sum_lanes<L / 2, T>(sums);
   if (joined) {
-    if (t.bias_column) totals = totals + bias;
+    if (t.after.bias_column) totals = totals + bias;
     T* c = t.c + j * t.cs_c;
     return kSums == L ? store(c, totals) : store_first<T>(c, totals, kSums);
   }
@@ -77,14 +77,14 @@ RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<
 }
 
 template <class T, int kRows>
-static void dots(const MatmulTile<T>& t) {
+static void dots(const MatmulRows<T>& t) {
   constexpr int64_t kShort = 256;  // products: of longer sums the lanes are a small part, and this many rows
                                    // of b a page apart are in each other's way
   constexpr int L = lanes<T>, kLongColumns = kRows == 1 ? 8 : 4;
-  const bool joined = t.cs_c == kRows && (kRows == 1 || t.rs_c == 1) && !t.bias_row;
+  const bool joined = t.cs_c == kRows && (kRows == 1 || t.rs_c == 1) && !t.after.bias_row;
   alignas(64) T repeated[L] = {};
-  if (t.bias_column)
-    for (int i = 0; i < L; ++i) repeated[i] = t.bias_column[i % kRows];
+  if (t.after.bias_column)
+    for (int i = 0; i < L; ++i) repeated[i] = t.after.bias_column[i % kRows];
   const vec<T> bias = load(repeated);
   int64_t j = 0;
   if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))  // else not worth its size
@@ -96,38 +96,44 @@ static void dots(const MatmulTile<T>& t) {
 }
 
 template <class T>
-static __attribute__((noinline)) void normalize_rows(const MatmulTile<T>& t) {
+static __attribute__((noinline)) void normalize_rows(const MatmulRows<T>& t) {
   for_each_part<T>(t.rows, static_cast<int>(t.columns), [&](int i, int j, int n) RANVIER_INLINED {
     T* c = t.c + i * t.rs_c + j * t.cs_c;
-    const ChannelLine<T> line =
-        t.norm_row ? channel_line(t.norm_row + j, t.norm_step, n) : same_line(t.norm_column + i, t.norm_step);
+    const ChannelLine<T> line = t.after.norm_row ? channel_line(t.after.norm_row + j, t.after.norm_step, n)
+                                                 : same_line(t.after.norm_column + i, t.after.norm_step);
     store_strided(c, t.cs_c, normalized(load_strided(c, t.cs_c, n), line), n);
   });
 }
 
 template <class T>
-static __attribute__((noinline)) void activate_rows(const MatmulTile<T>& t) {
-  const int kind = static_cast<int>(t.activation.kind);
+static __attribute__((noinline)) void activate_rows(const MatmulRows<T>& t) {
+  const int kind = static_cast<int>(t.after.activation.kind);
   const auto& functions = activation_functions<T>();
-  const T alpha = static_cast<T>(t.activation.alpha), beta = static_cast<T>(t.activation.beta);
+  const T alpha = static_cast<T>(t.after.activation.alpha), beta = static_cast<T>(t.after.activation.beta);
   for (int i = 0; i < t.rows; ++i) {
     T* row = t.c + i * t.rs_c;
-    if (t.saved)
+    if (t.after.saved)
       functions.backward[kind](
-          {t.columns, t.saved + i * t.rs_s, row, row, t.cs_s, t.cs_c, t.cs_c, alpha, beta});
+          {t.columns, t.after.saved + i * t.after.rs_s, row, row, t.after.cs_s, t.cs_c, t.cs_c, alpha, beta});
     else
       functions.forward[kind]({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, alpha, beta});
   }
 }
 
-// All of c: t.k is the whole k, a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * rs_b + p].
+// The epilogue of finished elements of c, but for the bias.
 template <class T>
-static void run_dots(const MatmulTile<T>& t) {
-  static constexpr void (*of_rows[kDotRows])(const MatmulTile<T>&) = {dots<T, 1>, dots<T, 2>, dots<T, 3>,
+RANVIER_INLINE void finish_in_place(const MatmulRows<T>& t) {
+  if (t.after.norm_row || t.after.norm_column) normalize_rows(t);
+  if (t.after.activation.kind != Activation::none) activate_rows(t);
+}
+
+// All of c: t.k is the whole k, a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p].
+template <class T>
+static void run_dots(const MatmulRows<T>& t) {
+  static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {dots<T, 1>, dots<T, 2>, dots<T, 3>,
                                                                       dots<T, 4>};
   of_rows[t.rows - 1](t);
-  if (t.norm_row || t.norm_column) normalize_rows(t);
-  if (t.activation.kind != Activation::none) activate_rows(t);
+  finish_in_place(t);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -6,8 +6,8 @@
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"
 #include "kernels/matmul/blocking.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/tile.h"
 #include "kernels/norm/channel_line.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
@@ -59,10 +59,10 @@ RANVIER_INLINE void for_each_part(int rows, int columns, const F& f) {
 
 // acc = c + acc; rows of `width` elements.
 template <class T>
-static __attribute__((noinline)) void add_rows(const MatmulTile<T>& tile, T* acc, int width) {
-  const T* c = tile.c;
-  const int64_t rs = tile.rs_c, cs = tile.cs_c;
-  for_each_part<T>(tile.rows, tile.columns, [&](int i, int j, int n) RANVIER_INLINED {
+static __attribute__((noinline)) void add_rows(const MatmulResult<T>& part, T* acc, int width) {
+  const T* c = part.c;
+  const int64_t rs = part.rs_c, cs = part.cs_c;
+  for_each_part<T>(part.rows, part.columns, [&](int i, int j, int n) RANVIER_INLINED {
     T* sum = acc + i * width + j;
     const int64_t step = opaque(cs);  // not a loop for each
     store(sum, load_strided(c + i * rs + j * step, step, n) + load(sum));
@@ -79,17 +79,17 @@ RANVIER_INLINE const ActivationKernels<T>& activation_functions() {
 
 // acc = f(acc), or acc f'(saved): all rows as one line, with what is between them.
 template <class T>
-static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* acc, int width) {
+static __attribute__((noinline)) void activate_tile(const MatmulResult<T>& t, T* acc, int width) {
   alignas(64) T dense[kGemvBytes / sizeof(T)];  // no tile is larger
-  const T* saved = t.saved;
-  const int64_t rs = t.rs_s, cs = t.cs_s, n = t.rows * int64_t(width);
+  const T* saved = t.after.saved;
+  const int64_t rs = t.after.rs_s, cs = t.after.cs_s, n = t.rows * int64_t(width);
   if (saved)
     for_each_part<T>(t.rows, t.columns, [&](int i, int j, int part) RANVIER_INLINED {
       store(dense + i * width + j, load_strided(saved + i * rs + j * cs, cs, part));
     });
-  const int kind = static_cast<int>(t.activation.kind);
+  const int kind = static_cast<int>(t.after.activation.kind);
   const auto& functions = activation_functions<T>();
-  const T alpha = static_cast<T>(t.activation.alpha), beta = static_cast<T>(t.activation.beta);
+  const T alpha = static_cast<T>(t.after.activation.alpha), beta = static_cast<T>(t.after.activation.beta);
   if (saved)
     functions.backward[kind]({n, dense, acc, acc, 1, 1, 1, alpha, beta});
   else
@@ -112,15 +112,15 @@ RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width
 // The rows of a tile, in acc: adds the bias, applies the norm and ReLU, or its derivative, and stores. ReLU
 // is not left to the activations' own loop, since the way there takes as long as a small tile.
 template <class T, bool kDense>
-static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
+static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8, kNormRow = 16, kNormColumn = 32 };
-  const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.cs_s;
-  const int64_t rs_c = t.rs_c, rs_s = t.rs_s;
-  const bool relu = t.activation.kind == Activation::relu;
-  const T *bias_row = t.bias_row, *bias_column = t.bias_column, *saved = t.saved;
-  const T *norm_row = t.norm_row, *norm_column = t.norm_column;
-  const int64_t norm_step = t.norm_step;
+  const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.after.cs_s;
+  const int64_t rs_c = t.rs_c, rs_s = t.after.rs_s;
+  const bool relu = t.after.activation.kind == Activation::relu;
+  const T *bias_row = t.after.bias_row, *bias_column = t.after.bias_column, *saved = t.after.saved;
+  const T *norm_row = t.after.norm_row, *norm_column = t.after.norm_column;
+  const int64_t norm_step = t.after.norm_step;
   const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) + (norm_row ? kNormRow : 0) +
                   (norm_column ? kNormColumn : 0) +
                   (!relu   ? 0
@@ -157,22 +157,22 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
 // finish_rows() for dense rows of a vector or more without a norm, to another place: one column of vectors
 // after another, whose bias stays in a register. x + -0 has the bits of x: what is not there is added as -0.
 template <class T>
-static void finish_columns(const MatmulTile<T>& t, const T* acc, int width) {
+static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   const T nothing = -T(0);
-  const int64_t rs_c = t.rs_c, rs_s = t.rs_s, step = t.bias_column ? 1 : 0, end = t.columns - L;
-  const bool relu = t.activation.kind == Activation::relu;
+  const int64_t rs_c = t.rs_c, rs_s = t.after.rs_s, step = t.after.bias_column ? 1 : 0, end = t.columns - L;
+  const bool relu = t.after.activation.kind == Activation::relu;
   for (int64_t j = 0;; j = j + L < end ? j + L : end) {  // the last vector overlaps the one before
-    const vec<T> line = t.bias_row ? load(t.bias_row + j) : broadcast(nothing);
+    const vec<T> line = t.after.bias_row ? load(t.after.bias_row + j) : broadcast(nothing);
     const auto rows = [&](const T* s, int64_t rs_s, const auto& f) RANVIER_INLINED {
-      const T *x = acc + j, *bias = t.bias_column ? t.bias_column : &nothing;
+      const T *x = acc + j, *bias = t.after.bias_column ? t.after.bias_column : &nothing;
       T* c = t.c + j;
       for (int i = t.rows; i > 0; --i, x += width, s += rs_s, bias += step, c += rs_c)
         store(c, f(load(x) + line + broadcast(*bias), s));
     };
     const ActivationAttributes<T> none{};
-    if (relu && t.saved)
-      rows(t.saved + j, rs_s,
+    if (relu && t.after.saved)
+      rows(t.after.saved + j, rs_s,
            [=](vec<T> x, const T* s) RANVIER_INLINED { return Relu::backward(x, load(s), none); });
     else if (relu)
       rows(acc, 0, [=](vec<T> x, const T*) RANVIER_INLINED { return Relu::forward(x, none); });
@@ -183,12 +183,12 @@ static void finish_columns(const MatmulTile<T>& t, const T* acc, int width) {
 }
 
 template <class T>
-static __attribute__((noinline)) void finish(const MatmulTile<T>& t, const T* acc, int width) {
+static __attribute__((noinline)) void finish(const MatmulResult<T>& t, const T* acc, int width) {
   if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
-    if (t.cs_c == 1 && t.columns >= lanes<T> && !t.norm_row && !t.norm_column && (!t.saved || t.cs_s == 1) &&
-        t.c != acc)
+    if (t.cs_c == 1 && t.columns >= lanes<T> && !t.after.norm_row && !t.after.norm_column &&
+        (!t.after.saved || t.after.cs_s == 1) && t.c != acc)
       return finish_columns(t, acc, width);
-  if (t.cs_c == 1 && (!t.saved || t.cs_s == 1))
+  if (t.cs_c == 1 && (!t.after.saved || t.after.cs_s == 1))
     finish_rows<T, true>(t, acc, width);
   else
     finish_rows<T, false>(t, acc, width);
@@ -196,23 +196,17 @@ static __attribute__((noinline)) void finish(const MatmulTile<T>& t, const T* ac
 
 // The tile is in acc, rows of `width` elements.
 template <class T>
-static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc, int width) {
-  const Activation kind = t.activation.kind;
+static __attribute__((noinline)) void store_rows(const MatmulResult<T>& t, T* acc, int width) {
+  const Activation kind = t.after.activation.kind;
   if (kind == Activation::none || kind == Activation::relu) return finish(t, acc, width);
-  MatmulTile<T> s = t;  // first into acc
-  s.activation.kind = Activation::none;
+  MatmulResult<T> s = t;  // first into acc
+  s.after.activation.kind = Activation::none;
   s.c = acc, s.rs_c = width, s.cs_c = 1;
   finish(s, acc, width);
   activate_tile(t, acc, width);
-  s.bias_row = s.bias_column = s.norm_row = s.norm_column = nullptr;
+  s.after = {};
   s.c = t.c, s.rs_c = t.rs_c, s.cs_c = t.cs_c;
   finish(s, acc, width);
-}
-
-// True if anything is done after the sums.
-template <class T>
-RANVIER_INLINE bool is_finished(const MatmulTile<T>& t) {
-  return t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;
 }
 
 // c[i + j * cs_c] = acc[i * width + j] for up to four rows: squares of four.
@@ -238,14 +232,15 @@ static __attribute__((noinline)) void store_squares(int rows, int columns, const
 
 // Where c's columns are contiguous, as in c' = b' a', the tile is transposed first.
 template <class T>
-static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int width) {
+static __attribute__((noinline)) void store_general(const MatmulResult<T>& t, T* acc, int width) {
   constexpr int L = lanes<T>;
   // Columns x rows in whole vectors. Where vectors have two elements, tiles have more rows than that.
   constexpr int kMost = L > 2 ? 8 * L * L : L * (kAccumulators + 8 * (L - 1));
   static_assert(kMost * sizeof(T) <= kGemvBytes);
   if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
   if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
-    if (t.rows <= 4 && !is_finished(t)) return store_squares<T>(t.rows, t.columns, acc, width, t.c, t.cs_c);
+    if (t.rows <= 4 && t.after.is_empty())
+      return store_squares<T>(t.rows, t.columns, acc, width, t.c, t.cs_c);
   alignas(64) T transposed[kMost];
   const int transposed_width = static_cast<int>(round_up(t.rows, L));
   for (int i = 0; i < t.rows; i += L) {
@@ -259,12 +254,12 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
       for (int l = 0; l < L; ++l) store(transposed + (j + l) * transposed_width + i, square[l]);
     }
   }
-  MatmulTile<T> s = t;
+  MatmulResult<T> s = t;
   s.rows = t.columns, s.columns = t.rows;
   s.rs_c = t.cs_c, s.cs_c = 1;
-  s.rs_s = t.cs_s, s.cs_s = t.rs_s;
-  s.bias_row = t.bias_column, s.bias_column = t.bias_row;
-  s.norm_row = t.norm_column, s.norm_column = t.norm_row;
+  s.after.rs_s = t.after.cs_s, s.after.cs_s = t.after.rs_s;
+  s.after.bias_row = t.after.bias_column, s.after.bias_column = t.after.bias_row;
+  s.after.norm_row = t.after.norm_column, s.after.norm_column = t.after.norm_row;
   store_rows(s, transposed, transposed_width);
 }
 
@@ -273,9 +268,9 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
 template <class Sum, class See>
 RANVIER_INLINE void run_tiles_of_pairs(MatmulTile<float> t, int width, float* total, float* more,
                                        const Sum& sum, const See& see) {
-  const bool finishes = is_finished(t);
-  for (int64_t tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
-    if (t.cs_c == 1 && (t.accumulate || t.fetch_c))
+  const bool finishes = !t.after.is_empty();
+  for (int tiles = t.more; tiles >= 0; --tiles, t.a += t.step_a, t.b += t.step_b, t.c += t.step_c) {
+    if (t.cs_c == 1 && (t.accumulate || t.fetch.c))
       for (int i = 0; i < t.rows; ++i)
         for (int j = 0; j < width; j += lanes<float>) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
     float* sums = total;

@@ -20,7 +20,6 @@ constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 constexpr int64_t kSameSets = 2048;    // bytes: columns a multiple of them apart share few sets of L1
 constexpr int kChunk = 256;            // bytes of a column that are fetched at once
 constexpr int64_t kLongColumn = 8192;  // bytes: chunks of longer ones are too far apart
-constexpr int64_t kBeyondL1 = int64_t{64} << 10;  // bytes: a larger b is fetched in chunks
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -110,109 +109,128 @@ RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float
 
 // The first column of piece i: the last ones overlap those before.
 template <class T>
-RANVIER_INLINE int64_t piece_column(const MatmulTile<T>& t, int64_t i) {
+RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   const int64_t column = i * kPiece<T>, last = t.columns - kPiece<T>;
   return column < last ? column : last;
 }
 
-// sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
-  typedef vec<T> V;
-  constexpr int kE = kPiece<T>, kP = kPieces<T>, kLine = 64 / int(sizeof(T));
-  // A line in one round is a tenth faster with one row; with more rows it is only more code.
-  constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
-  const T* a = t.a;
-  const char* at[kVectors * kP];
-  const int64_t rs_a = t.rs_a, rs_b = opaque(t.rs_b * int64_t(sizeof(T)));
-  RANVIER_UNROLL
-  for (int i = 0; i < kVectors * kP; ++i)
-    at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.rs_b);
-  // Columns are streams that end before the processor fetches ahead. Of many at once the next chunk of each
-  // is fetched, so that it comes from L1; else the next columns, line by line.
-  constexpr int kColumns = kVectors * kP * kE, kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
-  constexpr bool kChunks = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
-  const char *here = at[0], *after = here + kColumns * rs_b;
-  const char* next = kChunks && (t.fetch || t.columns * rs_b > kBeyondL1) ? here + kChunk
-                     : !kChunks && t.fetch                                ? after
-                                                                          : nullptr;
-  [[maybe_unused]] int turn = 0;
-  const auto fetch = [&](int lines) RANVIER_INLINED {
-    if (!next) return;
+// The vectors of columns that are summed at once. Strides in bytes.
+template <class T, int kVectors>
+struct ColumnsOfB {
+  static constexpr int kColumns = kVectors * lanes<T>;
+  // Columns are streams that end before the processor fetches ahead: with vectors of 64 bytes the next chunk
+  // of each is fetched, so that it comes from L1, some columns in each of kTurns turns.
+  static constexpr bool kFetches = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
+  static constexpr int kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
+  const char* at[kVectors * kPieces<T>];  // where the pieces are read next
+  int64_t step;                           // from one column to the next
+  const char *next, *after, *end;         // what is fetched, or null; the next columns; where chunks end
+  int turn = 0;
+
+  [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
+      : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
-    for (int i = 0; i < lines; ++i) __builtin_prefetch(next + 64 * i, 0, 3);
-    next += 64 * lines;
-  };
-  [[maybe_unused]] const auto fetch_chunks = [&]() RANVIER_INLINED {
-    if (!next) return;
+    for (int i = 0; i < kVectors * kPieces<T>; ++i)
+      at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
+    next = kFetches && t.fetch ? at[0] + kChunk : nullptr;
+    after = at[0] + kColumns * step, end = at[0] + t.k * int64_t(sizeof(T)) - kChunk;
+  }
+  [[gnu::always_inline]] void move(int v, int64_t bytes) {
     RANVIER_UNROLL
-    for (int i = 0; i < kAtOnce; ++i, next += rs_b) {
+    for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
+  }
+  [[gnu::always_inline]] void fetch() {
+    if (!kFetches || !next) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < kAtOnce; ++i, next += step) {
       RANVIER_UNROLL
       for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
     }
     if (++turn < kTurns) return;
-    turn = 0, next += kChunk - kColumns * rs_b;
-    if (next + kChunk > here + t.k * int64_t(sizeof(T))) next = after;
-  };
-  for (int64_t left = t.k;; left -= t.k_block) {
-    V acc[kRows][kVectors] = {};
-    // kE products of vector v, of which the first `done` are left out; moves its places.
-    const auto step = [&](int v, const T* x, int64_t done) RANVIER_INLINED {
-      V column[kE];
-      RANVIER_UNROLL
-      for (int i = 0; i < kE; ++i) column[i] = pieces_at<T, kP>(at + v * kP, i * rs_b);
-      RANVIER_UNROLL
-      for (int i = 0; i < kP; ++i) at[v * kP + i] += 16;
-      transpose_pieces(column, std::make_integer_sequence<int, kE * kP>());
-      RANVIER_UNROLL
-      for (int i = 0; i < kE; ++i) {
-        if (i < done) continue;
-        RANVIER_UNROLL
-        for (int r = 0; r < kRows; ++r) acc[r][v] = fma(x[r * rs_a + i] - V{}, column[i], acc[r][v]);
-      }
-    };
-    int64_t k = left < t.k_block ? left : t.k_block;
+    turn = 0, next += kChunk - kColumns * step;
+    if (next > end) next = after;
+  }
+};
+
+// acc[r] += kCount products of each lane, of which the first `done` are left out: a[r, p] column[p].
+template <int kCount, class T, int kRows, int kVectors>
+RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T>::type* column, int64_t done,
+                                int v, typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+  RANVIER_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    if (i < done) continue;
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) acc[r][v] = fma(a[r * rs_a + i] - vec<T>{}, column[i], acc[r][v]);
+  }
+}
+
+// The same of one piece of vector v, which is read from b.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int64_t done, int v,
+                              typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+  constexpr int kE = kPiece<T>, kP = kPieces<T>;
+  vec<T> column[kE];
+  RANVIER_UNROLL
+  for (int i = 0; i < kE; ++i) column[i] = pieces_at<T, kP>(b.at + v * kP, i * b.step);
+  b.move(v, 16);
+  transpose_pieces(column, std::make_integer_sequence<int, kE * kP>());
+  add_columns<kE, T>(a, rs_a, column, done, v, acc);
+}
+
+// acc += k products, one chain; returns a's place after them.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
+                                  typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+  constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
 #if RANVIER_VECTOR_BYTES == 64
-    if constexpr (sizeof(T) == sizeof(float)) {
-      for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
-        if constexpr (kChunks) fetch_chunks();
-        RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          V column[2 * kE];
-          if constexpr (!kChunks) fetch(kE * kP / 2);
-          two_pieces_at(at + v * kP, rs_b, column);
-          RANVIER_UNROLL
-          for (int i = 0; i < kP; ++i) at[v * kP + i] += 32;
-          RANVIER_UNROLL
-          for (int i = 0; i < 2 * kE; ++i) {
-            RANVIER_UNROLL
-            for (int r = 0; r < kRows; ++r) acc[r][v] = fma(a[r * rs_a + i] - V{}, column[i], acc[r][v]);
-          }
-        }
-      }
-    } else
-#endif
-      for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
-        RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          fetch(kE * kP);
-          RANVIER_NO_UNROLL
-          for (int p = 0; p < kLine; p += kE * kSteps) {
-            RANVIER_UNROLL
-            for (int i = 0; i < kSteps; ++i) step(v, a + p + i * kE, 0);
-          }
-        }
-      }
-    for (; k > 0; k -= kE, a += kE) {
-      const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
-      if (done > 0) {
-        a -= done;
-        RANVIER_UNROLL
-        for (int i = 0; i < kVectors * kP; ++i) at[i] -= done * int64_t(sizeof(T));
-      }
+  if constexpr (sizeof(T) == sizeof(float)) {
+    for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
+      b.fetch();
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) step(v, a, done);
+      for (int v = 0; v < kVectors; ++v) {
+        vec<T> column[2 * kE];
+        two_pieces_at(b.at + v * kPieces<T>, b.step, column);
+        b.move(v, 32);
+        add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
+      }
     }
+  } else
+#endif
+  {
+    // A line in one round is a tenth faster with one row; with more rows it is only more code.
+    constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
+    for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        RANVIER_NO_UNROLL
+        for (int p = 0; p < kLine; p += kE * kSteps) {
+          RANVIER_UNROLL
+          for (int i = 0; i < kSteps; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
+        }
+      }
+    }
+  }
+  for (; k > 0; k -= kE, a += kE) {
+    const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
+    if (done > 0) a -= done;
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (done > 0) b.move(v, -done * int64_t(sizeof(T)));
+      add_piece<T>(a, rs_a, b, done, v, acc);
+    }
+  }
+  return a;
+}
+
+// sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
+  ColumnsOfB<T, kVectors> b(t, first);
+  const T* a = t.a;
+  const int64_t rs_a = t.rs_a;
+  for (int64_t left = t.k;; left -= t.k_block) {
+    vec<T> acc[kRows][kVectors] = {};
+    a = add_chain<T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       RANVIER_UNROLL
@@ -225,7 +243,7 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
 // The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
 // piece.
 template <class T, int kRows, int kVectors>
-static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_t first) {
+static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
   vec<T> sums[kRows][kVectors] = {};
   few_sums<T, kRows, kVectors>(t, first, sums);
@@ -234,10 +252,10 @@ static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_
   for (int i = 0; i < kVectors * kPieces<T>; ++i) {
     const int64_t column = piece_column(t, first + i);
     Piece bias{};
-    if (t.bias_row) __builtin_memcpy(&bias, t.bias_row + column, sizeof bias);
+    if (t.after.bias_row) __builtin_memcpy(&bias, t.after.bias_row + column, sizeof bias);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Piece y = t.bias_row ? pieces[r][i] + bias : pieces[r][i];
+      const Piece y = t.after.bias_row ? pieces[r][i] + bias : pieces[r][i];
       T* c = t.c + r * t.rs_c + column * t.cs_c;
       if (t.cs_c == 1)
         __builtin_memcpy(c, &y, sizeof y);
@@ -249,13 +267,13 @@ static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_
 
 // All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
 template <class T, int kRows>
-static void few(const MatmulTile<T>& t) {
+static void few(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
   // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
-  const int64_t column = t.rs_b * int64_t(sizeof(T));
-  const bool halved = kMost * lanes<T> > 16 &&
-                      (column % kSameSets == 0 || (kManyRegisters && t.fetch && column > kLongColumn));
+  const int64_t column = t.cs_b * int64_t(sizeof(T));
+  const bool halved =
+      kMost * lanes<T> > 16 && (column % kSameSets == 0 || (kManyRegisters && column > kLongColumn));
   int64_t i = 0;
   if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
@@ -264,14 +282,13 @@ static void few(const MatmulTile<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
-// All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * rs_b + p]; a piece of k and of columns at least.
+// All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.
 template <class T>
-static void run_few(const MatmulTile<T>& t) {
-  static constexpr void (*of_rows[kDotRows])(const MatmulTile<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
+static void run_few_rows(const MatmulRows<T>& t) {
+  static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
                                                                       few<T, 4>};
   of_rows[t.rows - 1](t);
-  if (t.norm_row || t.norm_column) normalize_rows(t);
-  if (t.activation.kind != Activation::none) activate_rows(t);
+  finish_in_place(t);
 }
 
 }  // namespace ranvier::RANVIER_ISA

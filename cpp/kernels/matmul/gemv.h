@@ -3,15 +3,15 @@
 #pragma once
 #include "base/integers.h"
 #include "base/unroll.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/matmul/microkernel.h"
+#include "kernels/matmul/epilogue.h"
+#include "kernels/matmul/tile.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
 // sums[i, j] = the chain so far, + a[i, p] b[p, j] for kSteps values of p in turn.
 template <class T, int kRows, int kSteps>
-static void gemv_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
+static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
   const int64_t columns = t.columns, rs_b = t.rs_b;  // since the compiler assumes that a store may change it
   vec<T> x[kRows][kSteps];
@@ -41,7 +41,7 @@ static void gemv_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first
 
 // The same for fewer steps, which are the last ones.
 template <class T>
-static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows, int64_t steps, const T* a,
+static __attribute__((noinline)) void gemv_rest(const MatmulRows<T>& t, int rows, int64_t steps, const T* a,
                                                 const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
   for (int64_t j = 0; j < t.columns; j += L) {
@@ -57,7 +57,7 @@ static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows
 
 // The same for `steps` values of p, as many at a time as registers hold factors of a for.
 template <class T, int kRows>
-static void gemv_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
+static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
   constexpr int kMost = kGemvSteps<kRows>;
   const T* b = t.b + p * t.rs_b;
   a += p * t.cs_a;
@@ -75,7 +75,7 @@ static int gemv_columns(int rows) {
 // MatmulKernels::gemv, up to kGemvRows rows and gemv_columns() columns: some rows of b at a time, which stay
 // in L1 while the rows of a pass, up to four at once.
 template <class T>
-static void run_gemv(const MatmulTile<T>& t) {
+static void run_gemv(const MatmulRows<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
   // The rows of b that the second rows of a then find in L1.

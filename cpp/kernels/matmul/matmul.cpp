@@ -8,17 +8,11 @@
 
 #include "base/parallel.h"
 #include "kernels/matmul/plan.h"
-#include "kernels/matmul/small_products.h"
 #include "kernels/matmul/unfit.h"
+#include "kernels/matmul/ways.h"
 
 namespace ranvier {
 namespace {
-
-constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
-constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
-constexpr int64_t kRowsOfPairs = 8;     // rows of pairs of b that are packed in all strips at once, or a step
-constexpr int64_t kNearProducts = 128;  // a panel of this many or fewer need not be fetched ahead of its use
-constexpr int64_t kFewStrips = 6;       // up to this many strips, one call of the kernel takes several panels
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
@@ -30,7 +24,6 @@ struct Product {
   const MatmulPlan<T>& plan;
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
-  const MatmulActivation& activation;
   const OpenTeam& team;  // the threads that work on this product
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
@@ -203,11 +196,8 @@ struct Product {
       }
   }
 
-  // Do bias, norm or activation follow the sums of this block?
-  bool finishes(const Block& x) const {
-    return x.pc + x.k == o.k && (o.bias_row || o.bias_column || o.norm_row || o.norm_column ||
-                                 activation.kind != Activation::none);
-  }
+  // Does anything follow the sums of this block?
+  bool finishes(const Block& x) const { return x.pc + x.k == o.k && !o.after.is_empty(); }
 
   // A tile with the values that all tiles of a block have.
   MatmulTile<T> any_tile(const Block& x) const {
@@ -215,31 +205,24 @@ struct Product {
     t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
-    t.fetch_c = plan.fetch_c, t.odd = kernels.tiles && plan.transposed;
-    if (x.pc + x.k == o.k) t.activation = activation;
-    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
-    t.norm_step = o.norm_step;
+    t.fetch.c = plan.fetch_c, t.swapped = kernels.tiles && plan.transposed;
     return t;
   }
 
   // Panel i of a, where panel `first` is the first that is packed.
   void place_panel(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i);
-    const bool last = x.pc + x.k == o.k;
     t.rows = static_cast<int>(plan.row(i + 1) - row);
     if (plan.pack_a)
       t.a = packed_panel(x, i, first), t.rs_a = 1, t.cs_a = t.rows;
     else
       t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
-    t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
-    t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
-    if (unfit) t.unfit = unfit + row;
   }
 
   // Strip j of b and its tile of panel i.
   void place_strip(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i), column = x.jc + this->column(x, j);
-    const bool last = x.pc + x.k == o.k, packing = fuses(x, j, i);
+    const bool packing = fuses(x, j, i);
     t.columns = columns(x, j);
     t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
     if (packs(x, j) && !packing)
@@ -248,11 +231,9 @@ struct Product {
       t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
     else
       t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
-    t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
-    t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
-    if (unfit && plan.transposed) t.unfit = unfit + column;
     t.c = o.c + row * o.rs_c + column * o.cs_c;
-    t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
+    if (finishes(x)) t.after = o.after, t.after.move(row, column);
+    if (unfit) t.unfit = unfit + (plan.transposed ? column : row);
   }
 
   // The strips [j0, j1) of b against the panels [i0, i1) of a.
@@ -281,8 +262,8 @@ struct Product {
       for (int64_t j = j0; j < j1; j += 1 + t.more) {
         place_strip(x, i, j, first_packed, t);
         if (plan.fetch_a) fetch_rows(x, j, 1, t);
-        const bool more = plain && !t.fetch_a && !t.pack_to && j < whole;
-        t.more = more ? std::min(j1, whole) - j - 1 : 0;
+        const bool more = plain && !t.fetch.a && !t.pack_to && j < whole;
+        t.more = more ? static_cast<int>(std::min(j1, whole) - j - 1) : 0;
         kernels.tile(t);
       }
     }
@@ -297,11 +278,11 @@ struct Product {
     const int64_t first = i0 + fuses(x, j, i0), end = std::min(first + 2, i1);
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       const bool fetches = next && first <= i && i < end;
-      t.fetch = fetches ? next + (i - first) * (x.k / 2) * o.rs_b : nullptr;
-      t.rs_fetch = fetches ? o.rs_b : 0;
+      t.fetch.b = fetches ? next + (i - first) * (x.k / 2) * o.rs_b : nullptr;
+      t.fetch.rs_b = o.rs_b;
       if (in_one && i >= first) {
         sweep_panels(x, j, j, i0, i, end, t);
-        t.fetch = nullptr, t.rs_fetch = 0;
+        t.fetch.b = nullptr;
         return sweep_panels(x, j, j, i0, end, i1, t);
       }
       place_panel(x, i, i0, t);
@@ -319,7 +300,7 @@ struct Product {
     for (; i < i1 && !interrupted(team); i += 1 + t.more) {
       place_panel(x, i, i0, t);
       place_strip(x, i, j, first_packed, t);
-      t.more = plan.end_alike(i, std::min(i1, i + most)) - i - 1;
+      t.more = static_cast<int>(plan.end_alike(i, std::min(i1, i + most)) - i - 1);
       t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a), t.step_c = t.rows * t.rs_c;
       kernels.tile(t);
     }
@@ -327,14 +308,12 @@ struct Product {
 
   // While the tiles of the first strip run, they fetch the panel of a that is `ahead` further.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
-    t.ahead = static_cast<int16_t>(ahead);
-    t.fetch_a = 0, t.rs_fetch = 0;
-    if (j == 0 && x.k > 0) plan.fetch_rows(o.rs_a, t);
+    t.fetch.panels = static_cast<int16_t>(ahead);
+    t.fetch.a = 0, t.fetch.gap_a = 0;
+    if (j == 0 && x.k > 0) plan.fetch_rows(o.rs_a, x.k, t.fetch);
   }
 
   void run() {
-    if (plan.dots || plan.few) return run_dots(team, kernels, o, activation, plan.few, plan.k_block);
-    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block, added, unfit);
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
@@ -347,6 +326,22 @@ struct Product {
   }
 };
 
+// f(crew, i) for the products of a batch: each by one thread, where there are as many as threads; else one
+// after another, each by the team.
+template <class F>
+void each_product(const OpenTeam& team, int64_t batch, const F& f) {
+  if (batch < team.size()) {
+    for (int64_t i = 0; i < batch; ++i) {
+      if (i > 0) team.barrier();  // before the packed b is overwritten
+      f(team, i);
+    }
+    return;
+  }
+  const OpenTeam alone = team.alone();
+  for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
+    for (int64_t i = c.begin; i < c.end; ++i) f(alone, i);
+}
+
 }  // namespace
 
 template <class T>
@@ -354,44 +349,62 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = this->kernels();
-  if constexpr (kHasSmall<T>)
-    if (is_small()) {
-      if (reads_along_k(*this, kernels))
-        return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
-      return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0,
-                         [&](const OpenTeam& team) { run_small(team, kernels, *this); });
-    }
-  if (is_few_packed(*this, kernels))
-    return team.parallel_for(1, 0, [&](int64_t) { run_few_packed(kernels, *this); });
+  const MatmulWay way = way_without_plan(*this, kernels);
+  switch (way) {
+    case MatmulWay::small:
+      return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0, [&](const OpenTeam& team) {
+        MatmulRows<T> t = rows_of(*this);
+        run_small(team, kernels, t);
+      });
+    case MatmulWay::packed_rows:
+      return team.parallel_for(1, 0, [&](int64_t) { run_packed_rows(kernels, *this); });
+    case MatmulWay::dots:
+    case MatmulWay::few_rows:
+      return team.region(serial_ns(kernels, m, n, k), [&](const OpenTeam& team) {
+        const bool few_rows = way == MatmulWay::few_rows, transposed = !few_rows && n < m;
+        MatmulRows<T> t = rows_of(*this, transposed);
+        run_along_k(team, kernels, t, transposed ? m : n, few_rows);
+      });
+    default:
+      break;
+  }
   team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products
     const TileScope scope;
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
-    if (plan.stack)
+    if (plan.way == MatmulWay::stack)
       return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
-    if constexpr (kHasSmall<T>)
-      if (alone && !plan.dots && !plan.few && !plan.gemv && is_small_batch(*this, kernels))
-        return run_small_batch(team, kernels, *this);
+    if (plan.way == MatmulWay::small_batch) return run_small_batch(team, kernels, *this);
     void* const planned = static_cast<char*>(workspace) + UnfitRows<T>::bytes(*this, size);
     const MatmulBuffers<T> buffers = plan.buffers(planned, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, planned, index);
-    const OpenTeam crew = alone ? team.alone() : team;
-    const UnfitRows<T> unfit(*this, crew, alone ? index : 0, workspace);
-    const auto product = [&](int64_t i) {
-      const Operands<T> operands = plan.operands(*this, i, dense_bias);
-      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a, added, unfit.clear()}.run();
-      unfit.compute(i);
-    };
-    if (alone)
-      for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
-        for (int64_t i = c.begin; i < c.end; ++i) product(i);
-    else
-      for (int64_t i = 0; i < batch; ++i) {
-        if (i > 0) crew.barrier();  // before the packed b is overwritten
-        product(i);
+    const UnfitRows<T> unfit(*this, alone ? team.alone() : team, alone ? index : 0, workspace);
+    each_product(team, batch, [&](const OpenTeam& crew, int64_t i) {
+      const Operands<T> o = plan.operands(*this, i, dense_bias);
+      uint8_t* const flags = unfit.clear();
+      switch (plan.way) {
+        case MatmulWay::dots:
+        case MatmulWay::few_rows: {
+          MatmulRows<T> t = rows_of(o);
+          return run_along_k(crew, kernels, t, o.n, plan.way == MatmulWay::few_rows);
+        }
+        case MatmulWay::gemv:
+          run_gemv(crew, kernels, o, plan.k_block, added, flags);
+          break;
+        default:
+          Product<T>{plan, kernels, o, crew, buffers.b, buffers.a, added, flags}.run();
       }
+      unfit.compute(i);
+    });
   });
+}
+
+template <class T>
+size_t Matmul<T>::workspace_bytes(int threads) const {
+  if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
+  if (way_without_plan(*this, kernels()) != MatmulWay::tiles) return 0;
+  return UnfitRows<T>::bytes(*this, threads) + MatmulPlan<T>(*this, threads).workspace_bytes(threads);
 }
 
 RANVIER_INSTANTIATE(Matmul);

@@ -14,8 +14,6 @@
 #pragma once
 #include <cstddef>
 
-#include "base/integers.h"
-#include "base/isa.h"
 #include "base/precision.h"
 #include "base/views.h"
 #include "kernels/activation/activation.h"
@@ -26,13 +24,14 @@ namespace ranvier {
 struct MatmulActivation {
   Activation kind = Activation::none;
   double alpha = 0, beta = 0;
+  // True if small products and tiles apply it in registers; any other follows them.
+  bool is_in_tiles() const { return kind == Activation::none || kind == Activation::relu; }
 };
 
 template <class T>
 struct MatmulKernels;
 
 constexpr int kDotRows = 4;
-constexpr int kGemvRows = 8;  // see gemv.h
 constexpr int kMostParts = 64;
 
 // (1, rows, columns), as Matmul takes matrices in batches; element (i, j) is at data[i * rs + j * cs].
@@ -81,101 +80,5 @@ struct MatmulPack {
 
   int64_t size() const;
 };
-
-// One tile of the product, rows x (vectors * lanes), in the terms of the micro-kernel: a's rows are
-// broadcast, b's rows are vectors. Strides in elements. Where nothing follows the sums, c's rows are dense
-// and b is not packed, further tiles of as many rows and columns may come after it.
-template <class T>
-struct MatmulTile {
-  int64_t k, k_block;  // the products of an element, and the most in one chain
-  const T* a;          // a[i, p] at a[i * rs_a + p * cs_a]
-  int64_t rs_a, cs_a;
-  const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
-  int64_t rs_b;
-  T* pack_to;  // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
-  union {
-    const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or
-                     // null; in `few`: not null where it fetches the next columns of b
-    uint8_t* unfit;  // halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
-  };
-  int64_t rs_fetch;  // or, with fetch_a, from the end of a row that is fetched to the next one, 0 where all
-                     // that is between them is fetched too; else 0
-  T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
-  int64_t rs_c, cs_c;
-  int rows, columns;                     // columns <= vectors * lanes are stored
-  int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
-  bool fetch_c : 1;                      // c is fetched while k runs
-  bool odd : 1;                          // gemv of pairs: the last has one product; tiles: c' = b' a'
-  bool tree : 1;                         // the chains are added along one, see Matmul::parts
-  bool accumulate;                       // to what is in c, else c = a b
-  union {
-    int16_t ahead;    // panels from this one to the one that is fetched:
-    int16_t missing;  // gemv by the order of tiles: factors of the last elements
-  };
-  int fetch_a;        // elements of its rows of a in each step of k, or 0
-  const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
-  const T* bias_column;                                 // bias[i], along the rows, or null
-  const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b
-  int64_t norm_step = 0;
-  MatmulActivation activation;
-  const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], or null
-  int64_t rs_s, cs_s;
-};
-
-// GCC copies a larger struct by `rep movs`, which takes a tenth of the time of a strip of few products.
-static_assert(sizeof(MatmulTile<double>) <= 240);
-
-// Products of a stack, one after another: see stack.h.
-template <class T>
-struct MatmulStack {
-  int64_t count, m, n, k;  // n <= 2 vectors, k <= kc
-  const T* a;              // a[i, p] at a[i * rs_a + p * cs_a]
-  int64_t step_a, rs_a, cs_a;
-  const T* b;  // b[p, j] at b[p * rs_b + j]
-  int64_t step_b, rs_b;
-  T* c;  // c[i, j] at c[i * rs_c + j]
-  int64_t step_c, rs_c;
-};
-
-constexpr int64_t kSmallSide = 64;    // see small.h: m, n and k at most
-constexpr int64_t kSmallLong = 256;   // n and k, where something follows, as a bias: then with any m
-constexpr int64_t kSmallRows = 1024;  // between two looks for a signal
-
-template <class T>
-struct MatmulKernels {
-  bool pairs;                         // elements are pairs of products: see pairs.h
-  int mr;                             // the most rows of a tile, as a rule
-  int packing_rows, packing_columns;  // a tile that packs: its fewest rows; its columns (0: no tile packs)
-  int lanes;                          // elements of a vector
-  int rows_of_three;                  // rows of a tile of three vectors, or one less; 0: there is none
-  bool many_registers() const { return mr > 8; }  // True if the level has them
-  bool narrow;                                    // 2 to kDotRows columns take less time, see narrow.h
-  int (*nr)(int rows);                            // the most columns of a tile of this many rows
-  int64_t kc;                                     // the most products in one chain
-  void (*tile)(const MatmulTile<T>&);
-  void (*dots)(const MatmulTile<T>&);  // see dot.h
-  void (*few)(const MatmulTile<T>&);   // see few_rows.h
-  void (*gemv)(const MatmulTile<T>&);  // see gemv.h
-  void (*stack)(const MatmulStack<T>&);
-  // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`, and
-  // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
-  void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
-  int (*gemv_columns)(int rows);  // the most columns that `gemv` takes
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. This
-  // many factors of the last elements are missing.
-  typedef void (*Pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
-                       int missing);
-  Pack pack;
-  Pack pack_rows;  // packs a: with width = columns
-  int factors;     // the factors of an element, which are neighbours along k
-  int step;        // along k, elements are packed in whole multiples of it
-  bool tiles;      // see amx.h
-
-  bool halves() const { return tiles && factors == 1; }
-  int64_t elements(int64_t k) const { return round_up(ceil_div(k, factors), step); }
-  int missing(int64_t k) const { return static_cast<int>(elements(k) * factors - k); }
-};
-
-RANVIER_TABLES(MatmulKernels, matmul_kernels)
 
 }  // namespace ranvier

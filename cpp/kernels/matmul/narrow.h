@@ -4,8 +4,9 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/tile.h"
 #include "simd/half.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -88,7 +89,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
 // All rows of a tile and of those after it; the last ones overlap those before.
 template <int kColumns>
 static void narrow(const MatmulTile<float>& t) {
-  const int64_t rows = t.rows * (t.more + 1), fetch_a = t.rs_fetch ? 0 : 16 * t.fetch_a / t.rows;
+  const int64_t rows = int64_t{t.rows} * (t.more + 1), fetch_a = t.fetch.gap_a ? 0 : 16 * t.fetch.a / t.rows;
   for (int64_t i = 0; i < rows; i += kNarrowRows) {
     if (rows - i < kNarrowRows) i = rows - kNarrowRows;
     narrow_rows<kColumns>(t, t.a + i * t.rs_a, t.c + i * t.rs_c, fetch_a);
@@ -102,21 +103,16 @@ constexpr int kOneRows = 12;  // this many chains hide the FMA's latency
 // those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:
 // the next one writes over its end.
 static void one_vector(const MatmulTile<float>& t) {
-  constexpr int L = lanes<float>, kGroup = 5, kGroups = (kOneRows + kGroup - 1) / kGroup;
-  const int64_t rows = t.rows * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
-  const int64_t fetch_a = t.rs_fetch ? 0 : kOneRows * t.fetch_a / t.rows;
-  const int64_t row_bytes = opaque(t.rs_a * int64_t(sizeof(float)));
-  const int64_t step_a = opaque(t.cs_a * int64_t(sizeof(float)));
+  constexpr int L = lanes<float>;
+  const int64_t rows = int64_t{t.rows} * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
+  const int64_t fetch_a = t.fetch.gap_a ? 0 : kOneRows * t.fetch.a / t.rows;
   const int columns = t.columns, dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;
   const int whole = columns == L ? kOneRows : dense;  // rows that are stored as whole vectors
   alignas(32) float sums[kOneRows][L];
   for (int64_t i = 0; i < rows; i += kOneRows) {
     if (rows - i < kOneRows) i = rows - kOneRows;
     const float* b = t.b;
-    const char* a[kGroups];
-    RANVIER_UNROLL
-    for (int g = 0; g < kGroups; ++g)
-      a[g] = reinterpret_cast<const char*>(t.a) + (i + g * kGroup) * row_bytes;
+    ColumnOfA<float, kOneRows> a(t, t.a + i * t.rs_a);
     const float* fetch = t.a + (i + kOneRows) * t.rs_a;
     float* c = t.c + i * rs_c;
     for (int64_t left = t.k;; left -= t.k_block) {
@@ -126,13 +122,8 @@ static void one_vector(const MatmulTile<float>& t) {
         __builtin_prefetch(fetch, 0, 2);
         fetch += fetch_a;
         RANVIER_UNROLL
-        for (int r = 0; r < kOneRows; ++r) {
-          float x;
-          __builtin_memcpy(&x, a[r / kGroup] + (r % kGroup) * row_bytes, sizeof x);
-          acc[r] = fma(factor<float>(x), row, acc[r]);
-        }
-        RANVIER_UNROLL
-        for (int g = 0; g < kGroups; ++g) a[g] += step_a;
+        for (int r = 0; r < kOneRows; ++r) acc[r] = fma(factor<float>(a.row(r)), row, acc[r]);
+        a.next();
       }
       if (left < t.k) {
         RANVIER_UNROLL
@@ -152,7 +143,7 @@ static void one_vector(const MatmulTile<float>& t) {
 // True if a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
 RANVIER_INLINE bool is_run_of_rows(const MatmulTile<float>& t, int least) {
   return t.cs_c == 1 && !t.accumulate && t.rows * (t.more + 1) >= least && t.step_a == t.rows * t.rs_a &&
-         !is_finished(t);
+         t.after.is_empty();
 }
 
 RANVIER_INLINE bool is_narrow(const MatmulTile<float>& t) {

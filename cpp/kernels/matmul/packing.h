@@ -107,43 +107,11 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
-// The same for 2 to 8 columns of more than a vector of floats, which are all of the strip: four lanes of four
-// columns are transposed at a time. Of 2 and 3 columns stores reach into the next row, which is stored later.
-RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, int64_t cs, float* dst) {
-  constexpr int L = lanes<float>;
-  const int second = columns > 4 ? columns - 4 : 0;  // first of the other four, which may overlap
-  typedef float Quarter __attribute__((vector_size(16)));
-  const auto fours = [&](int64_t p, int first) {
-    vec<float> rows[4];
-    RANVIER_UNROLL
-    for (int j = 0; j < 4; ++j) rows[j] = load(src + (first + (j < columns ? j : 0)) * cs + p);
-    transpose_fours(rows, std::make_integer_sequence<int, L>());
-    for (int q = 0; q < L / 4; ++q) {
-      RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i)
-        __builtin_memcpy(dst + (p + 4 * q + i) * columns + first, reinterpret_cast<Quarter*>(&rows[i]) + q,
-                         16);
-    }
-  };
-  const int64_t end = columns < 4 ? k - 1 : k;
-  for (int64_t p = 0; p < end; p += L) {
-    if (end - p < L) p = end - L;  // again
-    for (int first = 0;; first = second) {
-      fours(p, first);
-      if (first == second) break;
-    }
-  }
-  for (int j = 0; j < columns && end < k; ++j) dst[end * columns + j] = src[j * cs + end];
-}
-
 // Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Some lines of
 // each column at a time, whose part of the strip stays in L2 until its lines are complete.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
   constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kStrip = (64 << 10) / int(sizeof(T));
-  if constexpr (sizeof(T) == sizeof(float) && L > 4)
-    if (columns == width && columns > 1 && columns <= 8 && k > L)
-      return pack_few_columns(k, columns, src, cs, dst);
   if (width == 0) return;
   const int64_t lines = width * kLine < kStrip ? kStrip / (width * kLine) * kLine : kLine;
   for (int64_t line = 0; line < k; line += lines) {
@@ -166,8 +134,9 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
 
 template <class T>
 static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, int = 0) {
+  constexpr int kSquare = 4;  // fewer elements of a column take longer to transpose than one after another
   if (cs == 1) return pack_rows<T>(k, columns, width, src, rs, dst);
-  if (rs == 1) return pack_columns<T>(k, columns, width, src, cs, dst);
+  if (rs == 1 && k >= kSquare) return pack_columns<T>(k, columns, width, src, cs, dst);
   for (int64_t p = 0; p < k; ++p)
     for (int j = 0; j < width; ++j) dst[p * width + j] = j < columns ? src[p * rs + j * cs] : T(0);
 }

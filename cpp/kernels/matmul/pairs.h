@@ -6,7 +6,7 @@
 // 0. The processor adds the products of a pair to a sum of float32. Its chains are of kc pairs at most.
 #pragma once
 #include "base/half.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 

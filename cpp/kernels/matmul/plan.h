@@ -9,11 +9,22 @@
 #include "base/caches.h"
 #include "base/integers.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/thresholds.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 
-constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
-constexpr double kMatmulNsPerByte = 0.008;     // the same for a byte of a and b
+// The ways to compute a product: choice.cpp says when each is taken.
+enum class MatmulWay {
+  small,        // small.h: no plan
+  packed_rows,  // tiles of a packed b: no plan
+  dots,         // dot.h
+  few_rows,     // few_rows.h
+  gemv,         // gemv.h
+  stack,        // stack.h
+  small_batch,  // each product as a small one
+  tiles,        // the loops of matmul.cpp: panels, strips and tiles
+};
 
 // The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
 template <class T>
@@ -47,14 +58,30 @@ struct Operands {
   const T *a, *b;
   T* c;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
-  const T *bias_row, *bias_column, *norm_row, *norm_column;
-  int64_t norm_step;
-  const T* saved;  // or null
-  int64_t rs_s, cs_s;
+  MatmulEpilogue<T> after;
   const T* packed;  // b in strips, or null
   int missing;      // factors of the last elements
   TileSize tile = {};
 };
+
+// The first way of those that need no plan; else `tiles`.
+template <class T>
+MatmulWay way_without_plan(const Matmul<T>& call, const MatmulKernels<T>& kernels);
+
+// What follows the sums of the first product of a call or, transposed, of c' = b' a'.
+template <class T>
+inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool transposed) {
+  const int row = transposed ? 2 : 1;
+  (transposed ? e.bias_column : e.bias_row) = call.bias.data;
+  (transposed ? e.norm_column : e.norm_row) = call.norm.data;
+  e.norm_step = call.norm.shape[1];
+  e.activation = call.activation;
+  e.saved = call.saved.data, e.rs_s = call.saved.strides[row], e.cs_s = call.saved.strides[3 - row];
+}
+
+// The operands of the same product, with k and its strides in elements of the kernels.
+template <class T>
+Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, bool transposed);
 
 template <class T>
 struct MatmulBuffers {
@@ -73,10 +100,7 @@ class MatmulPlan {
  public:
   MatmulPlan(const Matmul<T>& call, int threads);  // threads: that work on one product
 
-  bool dots;        // few columns: dot products along k, nothing packed
-  bool few;         // few rows of a b that is contiguous along k: see few_rows.h
-  bool gemv;        // few rows of a large b, which is read in whole rows; nothing packed
-  bool stack;       // a stack of small products: see stack.h
+  MatmulWay way;
   bool transposed;  // c' = b' a'
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
@@ -112,22 +136,21 @@ class MatmulPlan {
   // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds this many.
   int width(int columns) const {
     if (nr == 3 * kernels_.lanes && columns > 2 * kernels_.lanes) return nr;
-    int w = kernels_.lanes;
-    while (w < columns) w *= 2;
-    return w;
+    return kernels_.width(columns);
   }
 
-  void fetch_rows(int64_t rs_a, MatmulTile<T>& t) const;  // where and how a tile fetches the next rows of a
+  void fetch_rows(int64_t rs_a, int64_t k,
+                  MatmulFetch<T>& fetch) const;  // how tiles fetch the next rows of a
   size_t workspace_bytes(int threads) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int threads) const;
   const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;  // its copy if it is strided
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
  private:
-  Operands<T> orient(const Matmul<T>& call, bool transpose) const;
-  void choose(const Matmul<T>& call, Operands<T>& plain, Operands<T>& swapped);
+  void choose(const Matmul<T>& call, int threads, Operands<T>& plain, Operands<T>& swapped);
+  bool is_gemv_of_bfloat16(const Operands<T>& o) const;
+  int64_t elements_turned(const Operands<T>& o) const;
   bool is_outer(const Operands<T>& o) const;
-  bool is_contiguous(const Operands<T>& o) const;
   bool is_gemv(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
@@ -143,7 +166,10 @@ class MatmulPlan {
   }
   bool has_lines() const { return kernels_.lanes * kSize >= 64; }  // a vector is a cache line
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
-  void size_blocks(const Operands<T>& o, bool by_columns, bool few);
+  void size_blocks(const Operands<T>& o, bool by_columns);
+  bool fetches_c(const Operands<T>& o) const;
+  bool has_few_panels(const Operands<T>& o, int64_t strips_of_two) const;
+  void set_last_strip(const Operands<T>& o, bool few_panels);
   void share(const Operands<T>& o, int threads);
   void pass_one_by_one(const Operands<T>& o);
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
@@ -156,7 +182,6 @@ class MatmulPlan {
   // At AVX2 less, since each panel reads the strip again from there.
   int64_t near_strip() const { return caches.l2 / (has_lines() ? 4 : 16); }
   static int64_t near_strips() { return caches.l2 * 3 / 8; }
-  static int64_t near_group() { return caches.l2 / 8; }  // where panels read b where it is
   static int64_t near_panels() { return caches.l2 / 2; }
 
   static constexpr int64_t kSize = sizeof(T);

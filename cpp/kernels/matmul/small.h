@@ -5,8 +5,9 @@
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"
 #include "kernels/matmul/blocking.h"
-#include "kernels/matmul/matmul.h"
+
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/tile.h"
 #include "simd/half.h"
 #include "simd/vec.h"
 
@@ -68,7 +69,7 @@ struct SmallRow {
 
 // kRows rows of c, from `column` on; `n` columns.
 template <class T, int kRows, class Row>
-static void small_tile(const MatmulTile<T>& t, const T* a, const T* b, int64_t column, int64_t row, int n) {
+static void small_tile(const MatmulRows<T>& t, const T* a, const T* b, int64_t column, int64_t row, int n) {
   const int64_t offset = n - int64_t(sizeof(Row::last) / sizeof(T));
   Row acc[kRows];
   RANVIER_UNROLL
@@ -83,14 +84,14 @@ static void small_tile(const MatmulTile<T>& t, const T* a, const T* b, int64_t c
         return fma(xs - decltype(sum){}, bs, sum);  // a broadcast, as in vec.h
       });
   }
-  const bool relu = t.activation.kind == Activation::relu;
-  const T* saved = relu && t.saved ? t.saved + row * t.rs_s + column : nullptr;
+  const bool relu = t.after.activation.kind == Activation::relu;
+  const T* saved = relu && t.after.saved ? t.after.saved + row * t.after.rs_s + column : nullptr;
   Row bias{};
-  if (t.bias_row) bias = Row::load(t.bias_row + column, offset, n);
+  if (t.after.bias_row) bias = Row::load(t.after.bias_row + column, offset, n);
   T* c = t.c + row * t.rs_c + column;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    if (t.bias_row) Row::each(acc[i], bias, [](auto y, auto b) RANVIER_INLINED { return y + b; });
+    if (t.after.bias_row) Row::each(acc[i], bias, [](auto y, auto b) RANVIER_INLINED { return y + b; });
     if (saved)
       Row::each(acc[i], Row::load(saved, offset, n),
                 [](auto y, auto s) RANVIER_INLINED { return s <= T(0) ? decltype(y){} : y; });
@@ -98,12 +99,12 @@ static void small_tile(const MatmulTile<T>& t, const T* a, const T* b, int64_t c
       Row::each(acc[i], acc[i], [](auto y, auto) RANVIER_INLINED { return y <= T(0) ? decltype(y){} : y; });
     Row::store(c, acc[i], offset, n);
     c += t.rs_c;
-    if (saved) saved += t.rs_s;
+    if (saved) saved += t.after.rs_s;
   }
 }
 
 template <class T, int kVectors, class Last, bool kMasked = false>
-static void small_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+static void small_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   using Row = SmallRow<T, kVectors - 1, Last, kMasked>;
   constexpr int kMost = small_rows(kVectors);
   const T* a = t.a;
@@ -113,8 +114,7 @@ static void small_columns(const MatmulTile<T>& t, const T* b, int64_t column, in
     small_tile<T, kRows, Row>(t, a + row * t.rs_a, b, column, row, n);
     row += kRows;
   };
-  while (t.rows - row >= kMost && (kMost != 6 || t.rows - row != 8))
-    rows(std::integral_constant<int, kMost>());
+  while (t.rows - row >= kMost) rows(std::integral_constant<int, kMost>());
   while (t.rows > row && t.rows >= 4) {  // the last ones overlap those before
     if (t.rows - row < 4) row = t.rows - 4;
     rows(std::integral_constant<int, 4>());
@@ -124,7 +124,7 @@ static void small_columns(const MatmulTile<T>& t, const T* b, int64_t column, in
 
 // The last columns, which are no two whole vectors.
 template <class T>
-RANVIER_INLINE void last_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+RANVIER_INLINE void last_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>;
 #if RANVIER_HAS_HALF
   if (n < L / 2) return small_columns<T, 1, half_vec, true>(t, b, column, n);
@@ -138,54 +138,10 @@ RANVIER_INLINE void last_columns(const MatmulTile<T>& t, const T* b, int64_t col
   small_columns<T, 2, vec<T>>(t, b, column, n);
 }
 
-// Four elements after each of these.
-template <class T>
-RANVIER_INLINE vec<T> quarters_at(const T* const (&at)[lanes<T> / 4], int64_t p) {
-  typedef T Quarter __attribute__((vector_size(16)));
-  Quarter q[lanes<T> / 4];
-  for (int i = 0; i < lanes<T> / 4; ++i) __builtin_memcpy(&q[i], at[i] + p, 16);
-  if constexpr (lanes<T> == 4)
-    return q[0];
-  else if constexpr (lanes<T> == 8)
-    return __builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7);
-  else
-    return __builtin_shufflevector(__builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7),
-                                   __builtin_shufflevector(q[2], q[3], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4,
-                                   5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
-// b as rows: dst[p * width + j] = src[p + j * cs] for p < k, j < columns; four at a time, as the four lanes
-// of a vector's quarters. Lanes of columns that are not there hold numbers of no use.
-template <class T>
-static void pack_small(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
-  constexpr int L = lanes<T>, kQuarters = L / 4;
-  const int64_t fours = k / 4 * 4;
-  for (int j = 0; j < width; j += L) {
-    const T *at[4][kQuarters], *next = src + j * cs;  // row i of quarter q is column j + 4 q + i
-    for (int q = 0; q < kQuarters; ++q)
-      for (int i = 0; i < 4; ++i) {
-        at[i][q] = next;
-        if (j + 4 * q + i + 1 < columns) next += cs;
-      }
-    T* to = dst + j;
-    for (int64_t p = 0; p < fours; p += 4, to += 4 * width) {
-      vec<T> row[4];
-      RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i) row[i] = quarters_at<T>(at[i], p);
-      transpose_fours(row, std::make_integer_sequence<int, L>());
-      RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i) store(to + i * width, row[i]);
-    }
-    for (int64_t p = fours; p < k; ++p, to += width)
-      for (int q = 0; q < kQuarters; ++q)
-        for (int i = 0; i < 4; ++i) to[4 * q + i] = at[i][q][p];
-  }
-}
-
 // The last `n` columns, at most four, where a has the rows side by side and nothing follows the sums, as in
 // the gradient of a weight: vectors of rows instead of vectors with few columns. The chains are the same.
 template <class T, int kVectors>
-static void few_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>, kRows = kVectors * L;
   for (int64_t row = 0, next; row < t.rows; row = next) {
     next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last ones overlap those before
@@ -216,18 +172,16 @@ static void few_columns(const MatmulTile<T>& t, const T* b, int64_t column, int 
 
 // c (t.rows, t.columns), rows contiguous; b as it is, or if cs_b is not 1 first copied to `scratch`.
 template <class T>
-static void run_small(MatmulTile<T>& t, int64_t cs_b, T* scratch) {
+static void run_small(MatmulRows<T>& t, T* scratch) {
   constexpr int L = lanes<T>;
-  if (cs_b != 1) {
+  if (t.cs_b != 1) {
     const int width = (t.columns + L - 1) / L * L;
-    if (t.rs_b == 1)
-      pack_small<T>(t.k, t.columns, width, t.b, cs_b, scratch);
-    else
-      pack<T>(t.k, t.columns, width, t.b, t.rs_b, cs_b, scratch);
-    t.b = scratch, t.rs_b = width;
+    pack<T>(t.k, t.columns, width, t.b, t.rs_b, t.cs_b, scratch);
+    t.b = scratch, t.rs_b = width, t.cs_b = 1;
   }
   constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // columns that are left to the end
-  const bool by_rows = t.rs_a == 1 && t.rows >= L && !t.bias_row && t.activation.kind == Activation::none;
+  const bool by_rows =
+      t.rs_a == 1 && t.rows >= L && !t.after.bias_row && t.after.activation.kind == Activation::none;
   const int few = by_rows && t.columns % L <= 4 ? t.columns % L : 0;
   const int64_t columns = t.columns - few;
   int64_t column = 0;

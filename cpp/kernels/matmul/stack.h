@@ -2,8 +2,8 @@
 // loop. What a product costs beside its sums would be most of it elsewhere. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/tile.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {

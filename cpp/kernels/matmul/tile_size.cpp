@@ -9,19 +9,10 @@
 namespace ranvier {
 namespace {
 
-// Tiles of three vectors are chosen where their chains are at most this many times those of tiles of two: as
-// a rule (kFewChains), where tiles of three pack b, where rows of b are aligned, so that every other strip of
-// three begins within a cache line, and where a bias or an activation follows the sums.
-constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
-
-// Tiles of four vectors, where registers hold many rows of two vectors: their rows, and the most products.
-constexpr int kRowsOfFour = 6;
-constexpr int64_t kShortChains = 96;
 constexpr int64_t kLine = 64;  // bytes
 
 // The chains of all tiles of c, of which each takes the time of kLeastChains at least.
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
-  constexpr int64_t kLeastChains = 8;  // two FMAs in each cycle, with a latency of 4
   const auto panel = [=](int64_t rows) {
     const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
     const int64_t whole = vectors / width, rest = vectors % width;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "kernels/conv2d/share.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/tile.h"
 
 namespace ranvier {
 namespace {

@@ -1,0 +1,156 @@
+// Runs the ways to compute a product that have no tiles, or tiles without a plan: see choice.cpp. Included by
+// matmul.cpp only.
+#pragma once
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+
+// The first product of a call or, transposed, c' = b' a'. Not by Operands: a copy of what has just been
+// stored takes as long as a small product.
+template <class T>
+MatmulRows<T> rows_of(const Matmul<T>& call, bool transposed = false) {
+  const TensorView<const T>&a = transposed ? call.b : call.a, &b = transposed ? call.a : call.b;
+  const int row = transposed ? 2 : 1, column = 3 - row;
+  MatmulRows<T> t{};
+  t.c = call.c.data, t.rs_c = call.c.strides[row], t.cs_c = call.c.strides[column];
+  t.rows = static_cast<int>(call.c.shape[row]), t.columns = static_cast<int>(call.c.shape[column]);
+  set_epilogue(t.after, call, transposed);
+  t.k = t.k_block = call.a.shape[2];
+  t.a = a.data, t.rs_a = a.strides[row], t.cs_a = a.strides[column];
+  t.b = b.data, t.rs_b = b.strides[row], t.cs_b = b.strides[column];
+  return t;
+}
+
+template <class T>
+MatmulRows<T> rows_of(const Operands<T>& o) {
+  MatmulRows<T> t{};
+  t.c = o.c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+  t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(o.n);
+  t.after = o.after;
+  t.k = t.k_block = o.k;
+  t.a = o.a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
+  t.b = o.b, t.rs_b = o.rs_b, t.cs_b = o.cs_b;
+  return t;
+}
+
+// The activation of n finished elements in a row, or its backward, in place.
+template <class T>
+void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
+  const ActivationKernels<T>& kernels = activation_kernels<T>();
+  (saved ? kernels.backward : kernels.forward)[static_cast<int>(f.kind)](
+      {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
+}
+
+// This thread's rows of a small product, kSmallRows at a time.
+template <class T>
+void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t) {
+  alignas(64) T scratch[kSmallSide * kSmallSide];
+  const int64_t first = team.share_begin(t.rows), last = team.share_end(t.rows);
+  const MatmulActivation activation = t.after.activation;
+  const bool in_tiles = activation.is_in_tiles();
+  if (!in_tiles) t.after.activation = {};
+  if (first > 0) t.a += first * t.rs_a, t.move(first, 0);
+  for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
+    t.rows = static_cast<int>(std::min(kSmallRows, last - i));
+    kernels.small(t, scratch);
+    if (!in_tiles) activate(activation, int64_t{t.rows} * t.columns, t.after.saved, t.c);
+    t.a += t.rows * t.rs_a, t.move(t.rows, 0);
+  }
+}
+
+// This thread's products of a batch, each as one that is alone.
+template <class T>
+void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const int64_t batch = call.c.shape[0];
+  for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
+    for (int64_t i = c.begin; i < c.end; ++i) {
+      MatmulRows<T> t = rows_of(call);
+      t.a += i * call.a.strides[0], t.b += i * call.b.strides[0], t.c += i * call.c.strides[0];
+      if (t.after.saved) t.after.saved += i * call.saved.strides[0];
+      run_small(team.alone(), kernels, t);
+    }
+}
+
+// A product of few rows by a packed b, strip by strip.
+template <class T>
+void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const int64_t n = call.c.shape[2];
+  MatmulTile<T> t{};
+  t.c = call.c.data, t.rs_c = call.c.strides[1], t.cs_c = call.c.strides[2];
+  t.rows = static_cast<int>(call.c.shape[1]);
+  set_epilogue(t.after, call, false);
+  t.k = call.a.shape[2], t.k_block = k_block_of(t.k, kernels.kc);
+  t.a = call.a.data, t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
+  const int64_t strip = std::min(kernels.nr(t.rows), kernels.width(n));
+  for (int64_t j = 0; j < n; j += strip, t.move(0, strip)) {
+    t.columns = static_cast<int>(std::min(strip, n - j));
+    t.b = call.packed.data + j * t.k, t.rs_b = kernels.width(t.columns);
+    kernels.tile(t);
+  }
+}
+
+// Columns as dot products or by few_rows.h. The team splits the columns. few_rows takes kDotRows of them at
+// least: with fewer it would read and write what is before them.
+template <class T>
+void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t, int64_t n,
+                 bool few_rows) {
+  const int64_t unit = few_rows ? kDotRows : 1, units = n / unit;
+  const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
+  const int64_t first = share(team.index()), last = share(team.index() + 1);
+  const int64_t bytes = n * t.cs_b * int64_t(sizeof(T));
+  t.k_block = k_block_of(t.k, kernels.kc);
+  t.fetch = few_rows && kBeyondL1 < bytes && bytes <= caches.l2;
+  if (first > 0) t.b += first * t.cs_b, t.move(0, first);
+  const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
+  for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
+    t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
+    few_rows ? kernels.few_rows(t) : kernels.dots(t);
+    t.b += t.columns * t.cs_b, t.move(0, t.columns);
+  }
+}
+
+// The team splits the columns, by whole vectors.
+template <class T>
+void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o, int64_t k_block,
+              bool added, uint8_t* unfit) {
+  const int64_t vectors = ceil_div(o.n, kernels.lanes);
+  const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
+  const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
+  const int64_t most = kernels.gemv_columns(static_cast<int>(o.m));
+  for (int64_t pc = 0; pc < o.k; pc += k_block) {
+    MatmulRows<T> t = rows_of(o);
+    t.k = std::min(k_block, o.k - pc);
+    const bool last_products = pc + t.k == o.k;
+    t.missing = last_products ? o.missing : 0;
+    if (!last_products) t.after = {};
+    t.a += pc * t.cs_a, t.b += pc * t.rs_b + first * t.cs_b;
+    t.accumulate = added || pc > 0;
+    t.unfit = unfit;
+    t.move(0, first);
+    for (int64_t j = first; j < last && !interrupted(team); j += most) {
+      t.columns = static_cast<int>(std::min(most, last - j));
+      kernels.gemv(t);
+      t.b += most * t.cs_b, t.move(0, most);
+    }
+  }
+}
+
+// The products [first, last) of a stack of small ones.
+template <class T>
+void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan,
+               const Matmul<T>& call, int64_t first, int64_t last) {
+  const int64_t products = call.c.shape[1] * call.c.shape[2] * std::max<int64_t>(call.a.shape[2], 1);
+  const int64_t most = std::max<int64_t>(kStackProducts / products, 1);
+  const int64_t step_a = call.a.strides[0], step_b = call.b.strides[0];
+  for (int64_t i = first; i < last && !interrupted(team); i += most) {
+    const Operands<T> o = plan.operands(call, i, nullptr);
+    kernels.stack({std::min(most, last - i), o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a,
+                   o.cs_a, o.b, plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
+  }
+}
+
+}  // namespace ranvier
