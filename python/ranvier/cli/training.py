@@ -166,7 +166,9 @@ class Training:
     def _read(self) -> dict[str, Any]:
         """How the data were read: the label, what becomes of missing values, the size of images ..."""
         given = ("task", "missing", "without", "size", "grayscale")
-        options = {name: getattr(self.arguments, name) for name in given} | reading(self.arguments)
+        options = {name: getattr(self.arguments, name) for name in given} | reading(
+            self.arguments, self.arguments.data
+        )
         return {"label": self.problem.target, **options}
 
 

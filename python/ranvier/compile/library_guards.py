@@ -17,7 +17,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.ops as ops
-from ranvier.compile.capturable import CONTAINERS, GuardKind, SPECIAL
+from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class

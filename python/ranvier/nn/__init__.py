@@ -4,8 +4,9 @@ import importlib as _importlib
 import typing as _typing
 
 import ranvier.extension as _extension
-from ranvier.nn.key_value_cache import *
-from ranvier.nn.module import Buffer as Buffer, Module as Module, Parameter as Parameter
+from ranvier.nn.module import Buffer as Buffer
+from ranvier.nn.module import Module as Module
+from ranvier.nn.module import Parameter as Parameter
 from ranvier.nn.registry import absent as _absent
 from ranvier.nn.table import LAYERS as _LAYERS
 from ranvier.nn.table import MODULE_OF as _MODULE_OF
@@ -14,12 +15,12 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.nn import functional, init, utils
     from ranvier.nn.activation import *
     from ranvier.nn.attention import *
-    from ranvier.nn.key_value_cache import *
     from ranvier.nn.container import *
     from ranvier.nn.conv import *
     from ranvier.nn.distance import *
     from ranvier.nn.dropout import *
     from ranvier.nn.embedding import *
+    from ranvier.nn.key_value_cache import *
     from ranvier.nn.lazy import *
     from ranvier.nn.linear import *
     from ranvier.nn.loss import *

@@ -18,7 +18,7 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
-__all__ = LAYERS["cache"]
+__all__ = LAYERS["key_value_cache"]
 
 _NAME = "key_value_cache"
 _ROOM = 64  # the kernel reads whole vectors of keys

@@ -17,7 +17,6 @@ from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
 from ranvier.tape.hooks import RemovableHandle
 from ranvier.tensors.data import as_array
-from ranvier.tensors.mapped_files import require_whole
 from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor, wrap
 

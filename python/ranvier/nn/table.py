@@ -7,7 +7,7 @@ from ranvier.ops.activation.table import TABLE
 _ROWS = {
     "activation": "GLU Heaviside LogSoftmax PReLU Softmax Softmax2d",
     "attention": "MultiheadAttention",
-    "cache": "KeyValueCache",
+    "key_value_cache": "KeyValueCache",
     "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
     "conv": "Conv1d Conv2d ConvTranspose1d ConvTranspose2d",
     "distance": "CosineSimilarity PairwiseDistance",
