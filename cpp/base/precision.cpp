@@ -23,7 +23,8 @@ std::atomic<int> g_bfloat16{-1};  // a Bfloat16, or -1: not yet chosen
 constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 
 #if defined(__x86_64__)
-// The processor multiplies tiles, nothing masks that, and the system saves them (XCR0) and lets the process.
+// True if the processor has AMX for bfloat16, and the system saves the tiles (XCR0) and permits the process
+// to use them.
 bool has_amx() {
   unsigned a, b, c, d, low, high;
   constexpr unsigned kTiles = 1u << 24 | 1u << 22;  // AMX-TILE, AMX-BF16

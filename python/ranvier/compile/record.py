@@ -82,7 +82,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
     dropout in evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new
-    memory. Without `clones` nobody has asked for the recording.
+    memory. Without `clones` it was the library that decided to record.
     read: whether to note the user's code that runs.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
     has the differences.

@@ -11,7 +11,7 @@ from ranvier.export.instructions import Routine, Value
 from ranvier.tape.calls import Call
 
 ONE: Any = object()
-"""The gradient of the loss by itself."""
+"""The gradient of the loss with respect to itself, 1."""
 
 
 class Rule(NamedTuple):
