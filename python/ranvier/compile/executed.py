@@ -105,7 +105,7 @@ def _is_called(steps: list[Any], i: int) -> bool:
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
-    """Those of the hidden names whose every use is one that guards cover: `function.__code__`,
+    """The hidden names that are used only in ways that guards cover: `function.__code__`,
     `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
     own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
     uses: dict[str, list[bool]] = {}

@@ -208,7 +208,7 @@ def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
 
 
 def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
-    """Why a replay would not do what another eager run of the step has done, or "".
+    """The difference between a replay and another eager run of the step, or "".
 
     settings: of the optimizers before it. changed: the first guard that does not hold; other: how its calls
     differ from the program's.
@@ -230,8 +230,11 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
 
 
 def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
-    """Why a replay could not return such a result, or ""; seen: gets the containers in it; given: arguments,
-    of which an object belongs to the form of the call, so that a replay returns it, too (a cache)."""
+    """The reason why a replay could not return such a result, or "".
+
+    seen: gets the containers in it. given: arguments whose objects belong to the form of the call, so that a
+    replay returns them, too (a cache).
+    """
     kind, parts = type(result), parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
