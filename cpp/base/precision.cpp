@@ -25,7 +25,8 @@ constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 #if RANVIER_HAS_V4
 bool is_at_v4() { return active_isa() == Isa::v4; }
 
-// The processor multiplies tiles, nothing masks that, and the system saves them (XCR0) and lets the process.
+// True if the processor has AMX for bfloat16, and the system saves the tiles (XCR0) and permits the process
+// to use them.
 bool has_amx() {
   unsigned a, b, c, d, low, high;
   constexpr unsigned kTiles = 1u << 24 | 1u << 22;  // AMX-TILE, AMX-BF16

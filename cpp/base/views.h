@@ -32,7 +32,7 @@ struct View {
 using AnyView = TensorView<char>;
 constexpr uint32_t kNotInside = UINT32_MAX;  // the position of a view that is no part of the call
 
-// Views that are read and written, or what of both is said.
+// Views of a call: whether it reads them, writes them, or both.
 template <class V>
 struct InPlace {
   const V& views;

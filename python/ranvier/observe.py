@@ -21,7 +21,7 @@ import ranvier._core as _core
 
 __all__ = ["Observer", "observers"]
 
-observers: list[Observer] = []  # those of all threads; while it is empty, nobody has to look further
+observers: list[Observer] = []  # those of all threads; while it is empty, no operation has to be observed
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 _locks: WeakSet[Lock] = WeakSet()
 _PYTHON = os.path.dirname(os.__file__) + os.sep
@@ -114,7 +114,7 @@ def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
 
 
 def may_replay() -> bool:
-    """True if calls of this thread may be replayed: no observer has to see them."""
+    """True if calls of this thread may be replayed: no observer needs the single operations."""
     return not observers or all(one.allows_replays for one in _here())
 
 

@@ -1,4 +1,4 @@
-"""What keeps a benchmark honest: answers, peers, ratios, errors, steps by hand, the sweep's cases."""
+"""Checks of the benchmarks' harness: answers, peers, ratios, errors, steps by hand, the sweep's cases."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_table_of_values(tmp_path, whole, works):
     assert re.search(rf"test r2 {written['test_r2']:.4f}, \d+\.\d s\n", printed)
     assert "the losses are of standardized values" in printed
     assert written["test_r2"] > 0.98
-    assert written["history"]["loss"][-1] < 0.05  # of values of deviation 1
+    assert written["history"]["loss"][-1] < 0.05  # of values with standard deviation 1
     assert written["test_loss"] > 1e4  # and this in dollars
     assert rv.serialization.info(out).link is None
 

@@ -15,7 +15,7 @@ CALLS = 6  # a recording, checks at calls 2 and 4, replays
 
 
 def bits(x: Any) -> Any:
-    """What can be compared of a value: of Tensors dtype, shape and bytes, of modules gradients, too."""
+    """A value in a form that can be compared: Tensors as dtype, shape and bytes; modules with gradients."""
     if isinstance(x, rv.nn.Module):
         return bits([x.state_dict(), [p.grad for p in x.parameters()]])
     if isinstance(x, rv.optim.Optimizer):
@@ -87,7 +87,7 @@ def same(make: Any, inputs: Any, calls: int = CALLS, between: Any = None, **sett
 
 
 def alike(run: Callable[[bool], Any]) -> Any:
-    """What run(True), which compiles, and run(False) both give."""
+    """The result of run(True), which compiles, equal to that of run(False)."""
     compiled, eager = run(True), run(False)
     assert compiled == eager
     return compiled

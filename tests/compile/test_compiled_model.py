@@ -165,7 +165,7 @@ def state_of(m):
 
 
 def outcome(names, text, m):
-    """What the last statement gives, the variable r, or the error."""
+    """The result of the last statement, the variable r, or the error."""
     try:
         *first, last = ast.parse(text).body
         exec(compile(ast.Module(first, []), "", "exec"), names)
@@ -185,7 +185,7 @@ def model_of(name):
 
 
 def story(case, compiled):
-    """What the statements give, and the model before and after."""
+    """The result of the statements, and the model before and after."""
     name, _, text = case.partition(": ")
     form = rv.compile if compiled else lambda m: m
     m = form(model_of(name))

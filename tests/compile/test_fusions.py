@@ -78,7 +78,7 @@ SIZES = (2, 3, 13, 12), (1, 3, 16, 16)
 
 class Row(NamedTuple):
     make: Callable  # the model
-    shapes: Sequence  # of its input, in a step each
+    shapes: Sequence  # shapes of its input, one for each step
     counts: Any = None  # how often these instructions are in the program
     joined: Any = None  # the activations that are fused into others; "norm": one, into a norm
 

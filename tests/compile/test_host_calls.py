@@ -1,4 +1,4 @@
-"""What NumPy computes inside a compiled step: a replay calls NumPy again, with eager's bits.
+"""Calls of NumPy inside a compiled step: a replay calls NumPy again, with eager's bits.
 
 `same(make, inputs)` compiles what make() gives and asserts that each call shows what the plain step shows.
 """

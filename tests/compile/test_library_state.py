@@ -29,7 +29,7 @@ def names_in(target):
 
 
 def at_top(module, tree):
-    """What a module has: the full name of each of its names, those that are imported, those of settings."""
+    """The names in a module: the full name of each, those that are imported, those of settings."""
     names, imported, settings = {}, set(), set()
     for node in tree.body:
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -291,7 +291,7 @@ def test_each_attribute_is_noticed(name):
 def test_every_class_that_needs_no_arguments():
     seen, declared = 0, {}
     for kind in classes():
-        if issubclass(kind, (local, nn.Buffer)):  # of a thread; read when a module takes it
+        if issubclass(kind, (local, nn.Buffer)):  # objects of a thread; read when a module takes it
             continue
         if "step_state" in vars(kind):
             declared[kind] = vars(kind)["step_state"]

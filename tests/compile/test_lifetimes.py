@@ -1,4 +1,4 @@
-"""What is compiled ends with what it belongs to: without references the step, its objects and programs are
+"""A compiled function ends with its owner: without references the step, its objects and programs are
 gone, which weak references show.
 
 A function of MADE makes one compiled thing, calls it until it is replayed, and returns the objects that have

@@ -69,7 +69,7 @@ POOLS = POOL * 2
 
 class Row(NamedTuple):
     make: Callable  # the model
-    shape: tuple  # of its input
+    shape: tuple  # the shape of its input
     prepared: Any = None  # the instructions that are prepared; None: they depend on the level
     replayed: Any = None  # the instructions that remain in a replay, where they are compared
 

@@ -27,7 +27,7 @@ from support.threads import in_threads
 pytestmark = pytest.mark.usefixtures("replayed_soon")
 OFTEN = 60  # more calls than it takes
 X = rv.randn(4, 6, generator=rv.Generator().manual_seed(0))
-SEEDS = (0, 1, 2)  # of random networks
+SEEDS = (0, 1, 2)  # seeds of random networks
 
 
 def mlp():
@@ -92,7 +92,7 @@ def call_of(model):
 
 
 def replays(model):
-    """Whether it has a program."""
+    """True if it has a program."""
     call = call_of(model)
     return call is not None and len(call.programs) > 0
 

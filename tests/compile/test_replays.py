@@ -1,4 +1,4 @@
-"""What replays take from the call and give to it: values that are compared, modes, the random stream,
+"""The exchange between replays and the call: values that are compared, modes, the random stream,
 results, gradients and memory. Others: `staleness`.
 
 `strict` compiles a step and raises where it cannot be replayed.
@@ -162,7 +162,7 @@ def test_integer_arguments(dtype):  # that the model does not return, but for in
 # --- gradients, tapes, and what the caller does to a result
 @pytest.mark.parametrize("view", [lambda g: g, lambda g: g.detach(), lambda g: g.view(-1)[1:]])
 def test_a_gradient_among_the_results_is_that_of_the_leaf(view):
-    """What the caller does to it, the next statement finds in the leaf, after a check, too."""
+    """Changes that the caller makes to it are found in the leaf by the next statement, after a check, too."""
     w = nn.Parameter(rv.ones(3, 2))
 
     @strict

@@ -40,7 +40,7 @@ def entries(fast, calls, code):
 
 
 def replays(fast, function, calls=8, *args):
-    """Whether nearly all of so many calls are replays."""
+    """True if nearly all of this many calls are replays."""
     return entries(fast, [(args or (X,), {})] * calls, code_of(function)) <= 1
 
 
@@ -238,7 +238,7 @@ def test_functions_that_are_made_in_each_call_are_recorded_while_it_pays(kind, r
         fast = rv.compile(function)
         for _ in range(5):
             assert bits(fast(X)) == bits(function(X))
-    assert 4 <= len(records) < 80  # of 200 calls
+    assert 4 <= len(records) < 80  # out of 200 calls
     for _ in range(20_000):
         fast(X)
     assert fast.programs

@@ -148,7 +148,7 @@ def looped(step, *arrays, indices):
 
 
 def played(case, compiled):
-    """What is seen after each run of the case: result or error, state, arrays, random calls."""
+    """The observations after each run of the case: result or error, state, arrays, random calls."""
     rv.manual_seed(3)
     step, *watched = case.make()
     arrays = case.arrays(*watched) if callable(case.arrays) else case.arrays

@@ -94,8 +94,8 @@ WEIGHTS = {
 
 class Fit(NamedTuple):
     parts: tuple  # the names of model, optimizer and loss
-    settings: dict  # of Trainer
-    arguments: dict  # of fit
+    settings: dict  # arguments of Trainer
+    arguments: dict  # arguments of fit
 
 
 KINDS = {

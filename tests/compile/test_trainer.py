@@ -130,7 +130,7 @@ class Case(NamedTuple):
     train: Callable = fit
     programs: int = 0  # how many the compiled fit has in the end
     warning: str = ""  # why it runs eagerly, if it does
-    settings: Any = None  # of Trainer
+    settings: Any = None  # arguments of Trainer
 
 
 CASES = {

@@ -147,13 +147,13 @@ def test_one_image(folder):
 
 
 def upright_readers(path):
-    """What each reader makes of one image in a folder of classes, (c, h, w) of levels."""
+    """The array that each reader returns for one image in a folder of classes, (c, h, w) of levels."""
     levels = [read_image(path), load(path.parent.parent).x[0]]
     found = vision.ImageFolder(str(path.parent.parent))[0][0]
     return [np.rint(x * 255) for x in levels] + [np.moveaxis(np.asarray(found, float), -1, 0)]
 
 
-STORED = {  # of an upright array, by the definition of each EXIF orientation: where row 0 and column 0 are
+STORED = {  # an upright array as each EXIF orientation stores it: where row 0 and column 0 are
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],

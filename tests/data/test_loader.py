@@ -106,7 +106,7 @@ def test_collate():
     assert batch["name"] == ["a", "b"]
     assert batch["y"].dtype == np.int64
     assert default_collate([1.5, 2.5]).dtype == np.float64
-    masks = [np.array([255, 0], np.uint8).view(np.bool_) for _ in range(2)]  # of images of one bit
+    masks = [np.array([255, 0], np.uint8).view(np.bool_) for _ in range(2)]  # masks of one-bit images
     assert default_collate(masks).sum().item() == 2
     assert default_collate([rv.tensor([1.0]), rv.tensor([2.0])]).tolist() == [[1.0], [2.0]]
     with pytest.raises(ValueError, match=r"shapes \[\(2,\), \(3,\)\]; expected equal shapes"):

@@ -1,4 +1,4 @@
-"""What a random program may do with a tensor: the lines that `random_programs` chooses from."""
+"""The operations of a random program on a tensor: the lines that `random_programs` chooses from."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ ALONG = ("cumprod", "cumsum", "log_softmax", "softmax")
 
 
 def is_name(operand: str) -> bool:
-    """Whether an operand is a tensor, by its name (a0, a1, ...), and not a number."""
+    """True if an operand is a tensor, by its name (a0, a1, ...), and not a number."""
     return operand.startswith("a")
 
 
 def views(drawing: Any, name: str, x: Any) -> list[str]:
-    """What follows the name in a line that makes a view of x, or often does."""
+    """Texts that follow the name in a line that makes, or may make, a view of x."""
     rng, d = drawing.rng, drawing.dim(x.ndim)
     n = x.shape[d] if x.ndim else 1
     start = rng.randint(0, max(n - 1, 0))
@@ -59,7 +59,7 @@ def views(drawing: Any, name: str, x: Any) -> list[str]:
 
 
 def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str]:
-    """What makes a new tensor of x. other: a number or a name that mostly fits x; third: any name."""
+    """Lines that make a new tensor from x. other: a number or a name that mostly fits x; third: any name."""
     rng, d = drawing.rng, drawing.dim(x.ndim)
     functional = "T.nn.functional"
     # In a program whose lines change memory unwatched, PyTorch would read the changed values of what a

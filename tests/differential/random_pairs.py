@@ -137,7 +137,7 @@ def _saved_are_copies() -> Any:
 
 
 def _reads_what_changed(program: list[str]) -> bool:
-    """Whether PyTorch's own gradients depend on whether it saves copies."""
+    """True if PyTorch's own gradients depend on whether it saves copies."""
     plain, copying = Machine(torch()), Machine(torch())
     for line in program:
         plain.run(line)
@@ -196,7 +196,7 @@ def _subject(line: str) -> str:
 
 
 def _reaches_leaf(line: str, machine: Machine) -> bool:
-    """Whether the tensor that a line begins with has a history that leads to a leaf in PyTorch."""
+    """True if the tensor that a line begins with has a history that leads to a leaf in PyTorch."""
     x = machine.names.get(_subject(line))
     if "autograd.grad" in line:
         return False
@@ -206,7 +206,7 @@ def _reaches_leaf(line: str, machine: Machine) -> bool:
 
 
 def _undefined(line: str, machine: Machine) -> bool:
-    """Whether a line copies between parts of one memory, of which PyTorch says nothing."""
+    """True if a line copies between parts of one memory, of which PyTorch says nothing."""
     found = _COPY.match(line)
     pair = [machine.names.get(name) for name in found.groups()] if found else [None]
     if any(not isinstance(x, machine.Tensor) for x in pair):
@@ -222,7 +222,7 @@ def _undefined(line: str, machine: Machine) -> bool:
 
 
 def _copies_by_layout(line: str, theirs: Machine, ours: Machine) -> bool:
-    """Whether a line makes a copy of a tensor that is not in C order, and it is so in one library only."""
+    """True if a line makes a copy of a tensor that is not in C order, and it is so in one library only."""
     name = _subject(line)
     if name not in theirs.tensors or name not in ours.tensors or not _MAY_COPY.search(line):
         return False

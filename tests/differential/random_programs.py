@@ -27,7 +27,7 @@ class Drawing:
         self.handles = 0
         self.dtype = self.rng.choice(["float32", "float32", "float64"])
         self.dtype = dtype or self.dtype
-        self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
+        self.shape = self.rng.choice(SHAPES)  # the shape of most tensors, so that they fit each other
         # `.data` is not watched: PyTorch reads what an activation saved there; here it has a copy
         self.unwatched = self.rng.random() < 0.3
 
@@ -49,7 +49,7 @@ class Drawing:
         return line
 
     def may_be_unwatched(self, x: Any) -> bool:
-        """Whether a line may show x to what counts no changes: leaves, which are no result that is saved."""
+        """True if a line may give x to code that counts no changes: leaves that are no saved result."""
         return self.unwatched and ((on_tape(x) and x.is_leaf) or not x.requires_grad)
 
     # --- names and numbers
@@ -80,7 +80,7 @@ class Drawing:
         return self.rng.choices(names, range(1, len(names) + 1))[0]
 
     def _operand(self, tensors: dict[str, Any], x: Any) -> str:
-        """What fits x: a number, a tensor of its shape or one that broadcasts to it, or any."""
+        """An operand that fits x: a number, a tensor of its shape or one that broadcasts to it, or any."""
         if self.rng.random() < 0.3:
             return str(self.number())
         shape = tuple(x.shape)
@@ -111,7 +111,7 @@ class Drawing:
         if not shape or self.rng.random() < 0.3:
             return "..."
         places = [self.rng.randint(-n, n - 1) for _ in range(self.rng.randint(1, 3))] if n else []
-        if once:  # of several values for one place, PyTorch may keep any
+        if once:  # PyTorch may keep any of several values for one place
             places = list({place % n: place for place in places}.values())
         return str(places)
 
@@ -261,7 +261,7 @@ def same_memory(x: Any, y: Any) -> bool:
 
 
 def on_tape(x: Any) -> bool:
-    """Whether PyTorch's tensor requires gradients and can have hooks.
+    """True if PyTorch's tensor requires gradients and can have hooks.
 
     A view made under no_grad() says that it requires them where its base does, has no history, and
     ``register_hook`` of it ends the process.
@@ -273,7 +273,7 @@ def on_tape(x: Any) -> bool:
 
 
 def reaches_leaf(x: Any) -> bool:
-    """Whether a gradient of PyTorch's tensor gets to a leaf."""
+    """True if a gradient of PyTorch's tensor gets to a leaf."""
     if not on_tape(x) or x.grad_fn is None:
         return on_tape(x)
     nodes = [x.grad_fn]

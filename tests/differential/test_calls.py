@@ -132,7 +132,7 @@ def test_print_options(name):
 
 
 def can_work_in_place(layer):
-    """Whether it is a layer that needs no argument and has the flag."""
+    """True if it is a layer that needs no argument and has the flag."""
     takes = inspect.signature(layer).parameters if isinstance(layer, type) else {}
     return "inplace" in takes and all(p.default is not p.empty for p in takes.values())
 
@@ -179,7 +179,7 @@ t.nn.functional.mse_loss(t.ones(2), t.ones(3)) | t.nn.functional.l1_loss(t.ones(
 t.nn.functional.binary_cross_entropy(t.ones(2), t.ones(3)) | t.nn.Linear(2, 2).load_state_dict({})
 t.nn.functional.binary_cross_entropy(t.ones(2) * 2, t.ones(2)) | t.nn.functional.dropout(t.ones(2), 2.0)
 t.ones(2).to("nowhere") | t.device("nowhere") | t.set_default_dtype(t.int64) | t.finfo(t.int64)
-"""  # of ops: tests/properties/test_refused.py
+"""  # for ops: tests/properties/test_refused.py
 
 
 def twice(t):
@@ -230,7 +230,7 @@ t.where(t.tensor([True]), 1.5, 2.5) | t.where(t.tensor([True]), t.arange(1), 2.5
 t.nn.Parameter(t.zeros(2)) | t.result_type(t.arange(2), 1.5) | t.promote_types(t.int64, t.float32)
 t.get_default_dtype() | t.nn.LazyLinear(3)(t.zeros(2, 4)) | t.nn.init.xavier_uniform_(t.empty(2, 2))
 t.nn.init.orthogonal_(t.empty(2, 2)) | t.nn.utils.spectral_norm(t.nn.Linear(2, 3)).weight_u
-"""  # of ops and layers: tests/properties/test_modes.py
+"""  # for ops and layers: tests/properties/test_modes.py
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -61,7 +61,7 @@ def test_properties_and_shapes(name, parameters):
 
 
 def answers(library, name, parameters, value):
-    """What a distribution says of a value, with the gradients of log_prob."""
+    """The results of a distribution's methods for a value, with the gradients of log_prob."""
     d, leaves = made(library, name, parameters, requires_grad=True)
     full = np.broadcast_to(np.asarray(value, np.float64), (*d.batch_shape, *np.shape(value)))
     x = module(library).tensor(full.copy(), requires_grad=name not in FINITE)
@@ -247,7 +247,7 @@ def test_implicit_gradients(a):
     x = x[x > 1e-290]
     above = special.gammainc(a, x) > 0.5
     slope = differences(lambda b: np.where(above, -special.gammaincc(b, x), special.gammainc(b, x)), a)
-    density = np.exp(a * np.log(x) - x - special.gammaln(a))  # of log x
+    density = np.exp(a * np.log(x) - x - special.gammaln(a))  # the density of log x
     found = gamma._in_parts(gamma._of_gamma, np.full_like(x, a), x)[:, 0]
     np.testing.assert_allclose(found, -slope / density, rtol=1e-7)
     for b in np.logspace(-3, 4, 8):
@@ -260,7 +260,7 @@ def test_implicit_gradients(a):
             ),
             a,
         )
-        density = np.exp(a * np.log(x) + b * np.log1p(-x) - special.betaln(a, b))  # of logit x
+        density = np.exp(a * np.log(x) + b * np.log1p(-x) - special.betaln(a, b))  # the density of logit x
         found = gamma._in_parts(gamma._of_beta, np.full_like(x, a), np.full_like(x, b), x, np.log(x))
         np.testing.assert_allclose(found, -slope / density, rtol=2e-6)
 

@@ -28,7 +28,7 @@ WITH_CODE = ("LambdaLR", "MultiplicativeLR", "CyclicLR")  # functions, methods o
 
 
 def theirs(value, zipped=True, **settings):
-    """What this library reads of what PyTorch writes."""
+    """The values that this library reads from PyTorch's file."""
     stream = io.BytesIO()
     torch.save(value, stream, _use_new_zipfile_serialization=zipped)
     stream.seek(0)
@@ -36,7 +36,7 @@ def theirs(value, zipped=True, **settings):
 
 
 def ours(value, zipped=True, **settings):
-    """What PyTorch reads of what this library writes."""
+    """The values that PyTorch reads from this library's file."""
     stream = io.BytesIO()
     files.save(value, stream, _use_new_zipfile_serialization=zipped)
     stream.seek(0)

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 common = pytest.importorskip("torch.testing._internal.common_optimizers")
 
 STEPS = 10
-EXCLUDED = {  # of the errors: PyTorch's message, and why it is none here
+EXCLUDED = {  # errors: PyTorch's message, and why it is none here
     "duplicate parameters": "PyTorch warns; here it is an error",
     "not supported for capturable=False and foreach=True": "foreach has no effect: numbers may be Tensors",
     "betas must be either both floats or both Tensors": "the same",

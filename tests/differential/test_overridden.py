@@ -1,4 +1,4 @@
-"""What PyTorch calls on modules, optimizers, schedules and loaders is called here, too.
+"""The methods that PyTorch calls on modules, optimizers, schedules and loaders are called here, too.
 
 Each program overrides methods, as a subclass may, and logs their calls; PyTorch logs the same ones.
 """

@@ -15,7 +15,7 @@ from differential.random_pairs import compare, draw, shrunk  # noqa: E402
 
 PROGRAMS = int(os.environ.get("RANVIER_PROGRAMS", "1000"))
 FIRST = int(os.environ.get("RANVIER_PROGRAMS_FROM", "0"))
-MOST_REFUSED = 0.01  # of the programs: of what PyTorch allows, some is refused by intention
+MOST_REFUSED = 0.01  # the share of programs: some that PyTorch allows are refused by intention
 
 
 @pytest.mark.timeout(0)

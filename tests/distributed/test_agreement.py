@@ -184,7 +184,7 @@ ALONE = [(when, DRAW, EQUAL, False) for when in HOOKS.split()]  # callbacks of r
 
 @pytest.fixture(scope="module")
 def faults():
-    """What the two ranks tell of a fit without a fault, and of each row."""
+    """The reports of two ranks on a fit without a fault, and on each row."""
     rows = [("none", "")] + [(when, what, *alone) for when, what, _, *alone in FAULTS + ALONE]
     whole, *told = zip(*results(2, RUN, *map(repr, rows)), strict=True)
     (alone,) = results(1, RUN, *map(repr, [("none", "")] + [(a, b, False) for a, b, *_ in ALONE]))

@@ -158,7 +158,7 @@ for turn in range(10):
     layer = nn.Linear(300, 7)
     dropped = weakref.ref(layer.weight)
     nn.parallel.DistributedDataParallel(layer)(rv.full((2, 300), float(r))).sum().backward()
-    assert np.array_equal(layer.weight.grad.numpy(), np.full((7, 300), 1.0))  # of 0 and 2
+    assert np.array_equal(layer.weight.grad.numpy(), np.full((7, 300), 1.0))  # the mean of 0 and 2
     del layer
     counts.append(descriptors())
     assert dropped() is None

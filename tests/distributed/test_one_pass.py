@@ -1,4 +1,4 @@
-"""What several processes do with a batch: one pass of gradients, and parts that the core runs."""
+"""A batch on several processes: one pass of gradients, and parts that the core runs."""
 
 from itertools import pairwise
 

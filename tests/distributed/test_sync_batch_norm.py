@@ -102,7 +102,7 @@ def test_mistakes():
         raise KeyError("of the second part")
 
     refused(KeyError, "of the second part", run, [lambda: layer(layer(rv.ones(2, 2))), fails], layer)
-    assert layer.num_batches_tracked.item() == 1  # of the call above
+    assert layer.num_batches_tracked.item() == 1  # from the call above
 
 
 @pytest.mark.parametrize("make", [nn.DataParallel, nn.SyncBatchNorm.convert_sync_batchnorm])

@@ -15,7 +15,7 @@ ALL = "from support.distributed_runs import all_runs; tell(all_runs())"
 
 @pytest.fixture(scope="module")
 def alone():
-    """What one process finds."""
+    """The results of one process."""
     return json.loads(json.dumps(all_runs()))
 
 

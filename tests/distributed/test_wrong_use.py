@@ -270,7 +270,7 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What a run tells that is not killed, and its seconds, the start included."""
+    """The report of a run that is not killed, and its seconds, the start included."""
     begin = time.monotonic()
     (told,) = results(1, RUN, str(tmp_path_factory.mktemp("whole") / "run"), EPOCHS)
     return told, time.monotonic() - begin

@@ -104,7 +104,7 @@ def batch(form: dict[str, Any], rng: np.random.Generator) -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Any]:
-    """What the page makes of each form: texts, losses, weights at the end."""
+    """The results of the page for each form: texts, losses, weights at the end."""
     rng = np.random.default_rng(3)
     jobs = []
     for settings in FORMS.values():

@@ -60,7 +60,7 @@ MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 
 def train(folder, *settings):
-    """What the command printed is the caller's; returns its figures."""
+    """The figures in the output of the command, which the caller gives."""
     if not MNIST.is_dir():
         pytest.skip(f"the MNIST files are not in {MNIST}")
     figures = folder / "run.json"

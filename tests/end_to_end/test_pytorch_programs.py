@@ -185,7 +185,7 @@ for name, program in json.load(sys.stdin).items():
 
 @pytest.fixture(scope="module")
 def results():
-    """What the programs print; both run in one process of a library."""
+    """The output of the programs; both run in one process of a library."""
     known = {}
 
     def run(library):

@@ -1,4 +1,4 @@
-"""What estimators take of tables, labels and targets: limits of numbers; errors with a remedy.
+"""The tables, labels and targets that estimators take: limits of numbers; errors with a remedy.
 
 Each input is given to an estimator of each kind, which must refuse it with this text, or fit as with plain
 numbers.

@@ -86,7 +86,7 @@ def warmed(kind):
 
 
 def on_full_path(estimator, method, *args, **settings):
-    """What a copy, which has no programs, gives, and its warnings and error."""
+    """The result of a copy, which has no programs, and its warnings and error."""
     return outcome(copy.deepcopy(estimator), method, *args, **settings)
 
 

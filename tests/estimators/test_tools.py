@@ -199,7 +199,7 @@ def test_parameters_of_the_parts():
     assert net.get_params()["module__in_features"] == 4
     assert len(net.history_["val_loss"]) == net.n_iter_ == 2
     refused(ValueError, "Invalid parameter 'widht'", net.set_params, widht=3)
-    silent = {"verbose": 0, "device": "cpu", "warm_start": False}  # of skorch
+    silent = {"verbose": 0, "device": "cpu", "warm_start": False}  # settings of skorch
     assert "verbose" not in NeuralNetClassifier(nn.Linear, **silent).set_params(verbose=0).get_params()
     for name, value, text in (
         ("widht", 3, "got widht; expected parameters such as module__width"),

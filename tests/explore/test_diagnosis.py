@@ -235,7 +235,7 @@ def test_learning_rate(losses, expected):
 
 
 def test_a_loss_above_that_of_always_the_same_answer():
-    history = {"loss": [3.0, 2.9, 2.9]}  # of three classes: log 3
+    history = {"loss": [3.0, 2.9, 2.9]}  # three classes: log 3
     assert found(network(16), history, data=data(), loss=CROSS) == [f"{LR} high"]
 
 

@@ -1,4 +1,4 @@
-"""What is refused, odd names and values, and files."""
+"""Refused models, odd names and values, and files."""
 
 import subprocess
 

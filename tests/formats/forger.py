@@ -41,7 +41,7 @@ FOLDER = Path(tempfile.mkdtemp())
 
 # --- good files
 def _saved(save, *args, **settings):
-    """What a function writes that takes the file after `args`."""
+    """The bytes that a function writes, which takes the file after `args`."""
     save(*args, stream := io.BytesIO(), **settings)
     return stream.getvalue()
 
@@ -118,7 +118,7 @@ def damaged(kind, rng):
 
 def _zipped(entries):
     with zipfile.ZipFile(stream := io.BytesIO(), "w") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that occur twice
+        warnings.simplefilter("ignore")  # warnings of names that occur twice
         for name, data, how in entries:
             file.writestr(name, data, how)
     return stream.getvalue()
@@ -239,7 +239,7 @@ def read(kind, path):
 
 
 def wrong_in(value):
-    """What is wrong in a value that was read: bytes that are no bools, names that others ask for."""
+    """The fault of a value that was read: bytes that are no bools, names that others ask for."""
     seen, left = {}, [value]
     while left:
         x = left.pop()
@@ -280,7 +280,7 @@ def _said(kind, path, size):
 
 
 def attempt(kind, content, slow):
-    """What reading a file did that it may not."""
+    """The forbidden effects of reading a file."""
     path = FOLDER / f"file.{ {'model': 'safetensors', 'old': 'pt', 'picture': 'png'}.get(kind, kind) }"
     path.write_bytes(content)
     problems, said = [], []
@@ -292,7 +292,7 @@ def attempt(kind, content, slow):
         said = [str(warning.message) for warning in warned]
         problems += filter(None, [wrong_in(value)])
         repr(value)
-    except RecursionError:  # of repr
+    except RecursionError:  # in repr
         pass
     except ValueError as error:
         said = [str(error)]
@@ -315,7 +315,7 @@ def main(kind, count, invented):
     assert kind in ("csv", "csv.gz") or not any(read_all), read_all
     start = time.process_time()
     sum(range(10**7))
-    slow = max(1, (time.process_time() - start) / 0.15)  # of a machine that does other things, too
+    slow = max(1, (time.process_time() - start) / 0.15)  # the slowdown by other work of the machine
     worst, failed = [0.0, 0], 0
     for make, most in ((damaged, count), (forged, invented)):
         for number in range(most):

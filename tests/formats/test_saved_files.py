@@ -1,4 +1,4 @@
-"""What a saved file has in common with the one that was there, and saves to one path at the same time.
+"""Attributes that a saved file keeps of the one that was there, and saves to one path at the same time.
 
 `replace` writes all files of the library: a new file beside the old one, which then takes its place.
 """
@@ -52,7 +52,7 @@ def test_a_file_keeps_its_mode(tmp_path, kind):
 
 
 def as_another(call, *groups):
-    """Whether a process of another user can make the call."""
+    """True if a process of another user can make the call."""
     pid = os.fork()
     if pid == 0:
         status = 1

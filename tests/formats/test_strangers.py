@@ -64,7 +64,7 @@ def test_bytes_that_are_no_bools(tmp_path):
         rv.tensor(load(tmp_path / "a.npz").x),
     ):
         assert given.sum().item() == 3
-    x = rv.tensor([1, 0], dtype=rv.uint8)  # of bools, the memory is shared
+    x = rv.tensor([1, 0], dtype=rv.uint8)  # as bools the memory would be shared
     x.view(rv.bool)[1] = True
     assert x.tolist() == [1, 1]
 

@@ -122,7 +122,7 @@ def by_parameters(T, F):
 CALLS = [replaced, put_back, tied, strictly, batch_norm, by_parameters]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of its first forward mode
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # in its first forward mode
 @pytest.mark.parametrize("case", CALLS, ids=lambda case: case.__name__)
 def test_functional_call_as_pytorchs(case, torch):
     assert text(case(rv, func)) == text(case(torch, torch.func))
@@ -152,7 +152,7 @@ def test_functional_call_refuses():
 
 
 def test_compiled_calls_see_what_changes():
-    """What is given and what the module has are compared before each replay; buffers change."""
+    """The given values and those of the module are compared before each replay; buffers change."""
     model = rv.nn.Sequential(rv.nn.BatchNorm1d(3), rv.nn.Linear(3, 2))
     given = {name: value.detach().clone() for name, value in model.state_dict().items() if name != "1.bias"}
     model.requires_grad_(False)

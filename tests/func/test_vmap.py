@@ -23,7 +23,7 @@ A, B, V = tensor(3, 4, 5), tensor(5, 3), tensor(3, 5)
 
 
 class Case(NamedTuple):
-    function: Callable  # of the library, which may be PyTorch: the function that vmap takes
+    function: Callable  # a function of the library, which may be PyTorch: the function that vmap takes
     args: tuple
     in_dims: Any = 0
     out_dims: Any = 0

@@ -101,7 +101,7 @@ def test_long_signals_with_many_taps_need_no_tables() -> None:
 
 
 def test_no_tensor_of_such_a_size() -> None:
-    """What NumPy would compute on it, integers and empty slices too, ends in hours or never."""
+    """A computation of NumPy on it would take hours, also of integers and empty slices."""
     wide = np.broadcast_to(np.int64(1), (2**41,))
     for take in (rv.from_numpy, rv.as_tensor, rv.sum, rv.all, rv.isfinite, lambda x: rv.split(x, 1)):
         with pytest.raises(ValueError, match=r"\[\w+\] got the shape \(2199023255552,\); expected"):

@@ -26,7 +26,7 @@ IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "
 
 @grouped("name", sorted(CLASSES.keys() - NO_SETTINGS))
 def test_layers(name: str) -> None:
-    """What is never right is refused when a layer is made, what does not fit its input when it is called."""
+    """Values that are never right are refused when a layer is made, others when they do not fit its input."""
     layer, *arrays = CLASSES[name].tensors(rv.float32, records=False).args
     make, right = type(layer), arguments_of(layer)
     for key, parameter in inspect.signature(make).parameters.items():
@@ -196,7 +196,7 @@ rv.zeros([True]) | x.size(True) | x.stride(True) | x.reshape(True,6) | x.permute
 x.aminmax(dim=True) | rv.combinations(x[0],True) | rv.nn.Softmax(True)(x) | rv.nn.Flatten(True)(x)
 rv.nn.Linear(True,2) | rv.nn.functional.pad(x,(True,0)) | rv.sum(x,dim=(True,)) | rv.flip(x,(True,))
 rv.fft.fftshift(x,True) | x.scatter_add(True,j,x) | x.index_add(True,i,x[:,:1])
-"""  # of other ops: DIMENSIONS in tests/properties/test_wrong_input.py
+"""  # for other ops: DIMENSIONS in tests/properties/test_wrong_input.py
 
 
 @pytest.mark.parametrize(

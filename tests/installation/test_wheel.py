@@ -1,4 +1,4 @@
-"""What packaging/compress.py leaves out of the files of a wheel."""
+"""The parts of a wheel's files that packaging/compress.py leaves out."""
 
 import textwrap
 from pathlib import Path

@@ -150,7 +150,7 @@ assert ranvier.__path__[0].startswith(sys.argv[1]), ranvier
 for module in pkgutil.walk_packages(ranvier.__path__, "ranvier."):
     try:
         module.name == "ranvier.__main__" or importlib.import_module(module.name)
-    except ModuleNotFoundError as error:  # of another package that is not installed
+    except ModuleNotFoundError as error:  # another package is not installed
         assert not (error.name or "ranvier").startswith("ranvier"), error
 for name in dir(ranvier):
     getattr(ranvier, name)
@@ -184,7 +184,7 @@ def imported(text):
 
 
 def is_public(module, name):
-    """Whether it is a public module, or a name that is public or an extension point."""
+    """True for a public module, and for a name that is public or an extension point."""
     if name is None:
         return module in PUBLIC or is_public(*module.rsplit(".", 1))
     if (module, name) in POINTS or name in ("*", "__version__"):

@@ -262,7 +262,7 @@ def parameters(function):
 
 
 def differences(ours, theirs, self_name):
-    """What of PyTorch's (name, keyword only, default) the function does not take in the same way."""
+    """The parameters of PyTorch's (name, keyword only, default) that the function takes in another way."""
     mine = parameters(ours)
     by_name = {p.name: p for p in mine if p.kind not in VARIABLE}
     order = [p.name for p in mine if p.kind in POSITIONAL]

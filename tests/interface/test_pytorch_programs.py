@@ -1,4 +1,4 @@
-"""What PyTorch's programs do around networks: paths, devices, lazy layers, arguments, files."""
+"""Code around networks in PyTorch's programs: paths, devices, lazy layers, arguments, files."""
 
 from __future__ import annotations
 

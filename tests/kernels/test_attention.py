@@ -25,7 +25,7 @@ LENGTHS = [
     *((n, 4099) for n in (1, 8, 9)),
 ]
 SCALE = 0.3
-PRODUCT = 16  # of two standard normal numbers one in 5e7 is larger: sqrt(2 / (pi 16)) exp(-16)
+PRODUCT = 16  # the product of two standard normal numbers is larger once in 5e7: sqrt(2 / (pi 16)) exp(-16)
 # `remembered` computes a reference once for all ISA levels, at which a test with the fixture `isa` runs.
 attention = remembered(reference.attention)
 attention_weights = remembered(reference.weights)

@@ -21,7 +21,8 @@ from support.threads import same_bits
 
 BF16 = np.dtype(rv.bfloat16)
 SCALE = 0.2
-# Of a result, by its absolute terms: weights and results are rounded to 8 bits, exp is off by 2^-14.
+# The relative error of a result (by absolute terms): weights and results are rounded to 8 bits, exp is off
+# by 2^-14.
 ERROR = 2.0**-8 + 2.0**-8 + 2.0**-12
 SHAPES_OF_HALVES = [  # l, s, e, d: around tiles, blocks of queries and of keys, and pairs
     *((n, 64, 64, 64) for n in (9, 13, 14, 15, 16, 17, 28, 29, 31, 33, 63, 129, 136, 137)),
@@ -150,7 +151,7 @@ def results(q, k, v, dy, settings=(False, 0), weights=None):
 
 
 def rounding(n):
-    return (n + 8) * 2.0**-23  # of float32, in a sum of n terms and what follows it
+    return (n + 8) * 2.0**-23  # rounding in float32, in a sum of n terms and the steps after it
 
 
 def check_forward(q, k, v, y, weights, hidden):
@@ -172,7 +173,7 @@ def check_backward(q, k, v, dy, weights, dq, dk, dv):
     q, k, v, dy, w_t = (x.astype(np.float64) for x in (q, k, v, dy, weights))
     w, v_t = w_t.swapaxes(-1, -2), v.swapaxes(-1, -2)
 
-    def bound(a, b, change):  # of a product whose first factor changes, before it is rounded
+    def bound(a, b, change):  # the change of a product whose first factor changes, before rounding
         return (FACTORS + rounding(a.shape[-1])) * ((np.abs(a) + change) @ np.abs(b)) + change @ np.abs(b)
 
     dw, change = dy @ v_t, bound(dy, v_t, np.zeros_like(dy))

@@ -1,4 +1,4 @@
-"""What holds for every algorithm of conv2d: values and gradients beside the reference in NumPy, in float64
+"""Properties of every algorithm of conv2d: values and gradients beside the reference in NumPy, in float64
 (`check`), and the same bits in any memory order, on any number of threads, for one gradient alone; infinities
 reach what they are multiplied with and nothing else. Then algorithms of few channels, whose vectors are of
 pixels. A test with the fixture `isa` runs at each ISA level (instruction set).
@@ -133,7 +133,7 @@ def test_without_an_algorithm(name, without, isas, rng):
 EVERY = [*CASES, *POINTWISE]
 
 
-@grouped(  # of float64, by the same loops, each second one
+@grouped(  # every second case in float64, which has the same loops
     ("case", "dtype"),
     [*((case, "float32") for case in EVERY), *((case, "float64") for case in EVERY[::2])],
 )

@@ -169,7 +169,7 @@ def test_shapes():
 
 FROM = ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64", *HALVES]
 TO = ["bool", "int32", "int64", "float32", "float64", *HALVES]
-ROWS = TO[:-2]  # of which the core writes rows
+ROWS = TO[:-2]  # dtypes that the core writes row by row
 SIZES = [0, 1, 3, 255, 256, 257, 5000]
 
 

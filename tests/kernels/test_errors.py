@@ -78,7 +78,7 @@ INTERNAL = {
 
 
 def spoiled(right):
-    """What may not be given in place of this argument, or is of another kind."""
+    """Values that may not be given for this argument, or are of another kind."""
     if isinstance(right, np.ndarray):
         return wrong_arrays(right)
     if isinstance(right, list) and isinstance(right[0], np.ndarray):

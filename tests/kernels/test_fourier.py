@@ -36,7 +36,7 @@ def expected(x, kind, n, scale=1.0, edge=1.0, window=None):
 def check(x, kind, n, **settings):
     y = _core.fourier(x, kind, n, **settings)
     assert y.dtype == x.dtype
-    size = settings.get("scale", 1.0) * 4 * np.sqrt(n)  # of results, from normal numbers
+    size = settings.get("scale", 1.0) * 4 * np.sqrt(n)  # the size of results from normal numbers
     np.testing.assert_allclose(
         y, expected(x, kind, n, **settings), rtol=0, atol=tolerance(x.dtype, int(np.log2(n)) + 1, size)
     )

@@ -75,7 +75,7 @@ def test_large_results(rng, isa, threads, channels, corners):
             np.testing.assert_array_equal(y[image], one[0])
 
 
-# of grid_sample: mode, padding_mode, align_corners
+# settings of grid_sample: mode, padding_mode, align_corners
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
 # shapes of images, and of the points at which they are sampled
 SHAPES = [((2, 3, 4, 5), (3, 7)), ((1, 17, 3, 2), (1, 65)), ((2, 2, 1, 6), (5, 1)), ((1, 1, 1, 1), (2, 2))]
@@ -97,7 +97,7 @@ def test_samples_and_their_gradients(settings, shape, points, dtype, isa, rng):
     wide = [a.astype(np.float64) for a in (dy, x, grid)]
     expected = reference.grid_sample(*wide[1:], *settings)
     dx, dgrid = reference.grid_sample_backward(*wide, *settings)
-    rounded = tolerance(dtype, 16, 16)  # of places in pixels
+    rounded = tolerance(dtype, 16, 16)  # the error of places, in pixels
     for layout in ("", "channels_last", "strided"):
         image = in_layout(x, layout)
         y = kernels.grid_sample(image, grid, *settings)

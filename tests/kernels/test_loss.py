@@ -62,7 +62,7 @@ def test_few_classes_have_the_bits_of_other_layouts(ignored, isa, rng):
             x = rng.normal(0, 3, (lines, n)).astype("float32")
             target = rng.integers(0, n, lines)
             target[1::5] = ignored
-            x[1::10] = np.nan  # of lines that are ignored
+            x[1::10] = np.nan  # in lines that are ignored
             for reduction in ("mean", "sum"):
                 (loss, dx), (other, other_dx) = (
                     both(view, target, reduction, ignore_index=ignored)[1:]

@@ -226,7 +226,7 @@ def near_midpoints() -> np.ndarray:
     With the midpoint n / 2 for an odd n in (2**53, 2**54), 4 x = n**2 + c for a small c, and x has 53 bits.
     """
     found = []
-    for bits in (54, 55):  # of 4 x, zeros at the end: for x in [1, 2), [2, 4)
+    for bits in (54, 55):  # numbers of this many bits after the leading zeros: for x in [1, 2), [2, 4)
         for c in range(-257, 257, 8):  # 4 x is a multiple of 8: the others have no solution
             for n in roots_of(-c, bits):
                 x4 = [m * m + c for m in (n, n + (1 << bits)) if 1 << 53 < m < 1 << 54]

@@ -18,7 +18,7 @@ from support.threads import same_bits
 
 pytestmark = needs_tiles
 LEAST = 256  # factors of a product of halves, and columns
-ERROR, WORST = 2.0**-19, 2.0**-15  # of the sum of absolute products: of factors without structure, of any
+ERROR, WORST = 2.0**-19, 2.0**-15  # relative to the sum of absolute products: for random factors, for any
 
 
 def drawn(rng, *shape, scale=1.0):
@@ -133,7 +133,7 @@ def test_rows_that_are_no_numbers_are_those_of_float32(high, threads, rng):  # n
     for y in (b, np.asfortranarray(b)):
         few = kernels.matmul(a[2:20], y, bias, "sigmoid")
         np.testing.assert_array_equal(few, got.reshape(-1, 100, 259)[0, 2:20])
-    b[1, 2] = np.inf  # of a column: in every row
+    b[1, 2] = np.inf  # a column with inf in every row
     with rv.config.float32_matmul_precision("highest"):
         expected = kernels.matmul(a, b)
     np.testing.assert_array_equal(kernels.matmul(a, b), expected)

@@ -45,7 +45,7 @@ class Parts(NamedTuple):
     n: list[int]
     rows: list[int]  # the first so many, and the last
     columns: list[int]  # the first so many; below 0: all but so many
-    orders: str = "CC"  # of a and of b, by the letters of `stored`
+    orders: str = "CC"  # the orders of a and b, by the letters of `stored`
 
 
 FEW = [1, 2, 3, 4]

@@ -192,7 +192,7 @@ def test_halves_that_are_no_numbers(m, dtype, isa, rng):
 @needs_bfloat16
 @pytest.mark.parametrize("shape", [(20, 64, 64), (130, 900, 300)])
 def test_as_float32_of_medium_precision(shape, medium, rng):  # noqa: F811
-    """What pairs or tiles of bfloat16 make of these factors, which they need not round."""
+    """The product by pairs or tiles of bfloat16 of these factors, which they need not round."""
     m, k, n = shape
     a, b = drawn(rng, (m, k), "bfloat16"), drawn(rng, (k, n), "bfloat16", "F")
     wide = kernels.matmul(a.astype(np.float32), b.astype(np.float32))

@@ -104,7 +104,7 @@ def test_one_minus_beta_is_taken_in_double():
     p, g = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
     state = states(p)
     adam(p, g, state)
-    assert state.arrays[1][0][0] == np.float32(1 - 0.999)  # of squares, of gradients that are 1
+    assert state.arrays[1][0][0] == np.float32(1 - 0.999)  # the mean of squares of gradients that are 1
 
 
 def root_of_adam(x, number):

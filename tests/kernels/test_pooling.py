@@ -58,7 +58,7 @@ def test_averages_of_rows_of_every_length(rng, isas, dtype, stride, padding, win
 WIDTHS = [6, 7, 8, 15, 16, 17, 18, 30, 31, 32, 33, 34, 47, 64, 66, 71]
 
 
-@grouped(  # of float64, by the same loops, each third one
+@grouped(  # every third case in float64, which has the same loops
     ("width", "dtype"), [*((n, "float32") for n in WIDTHS), *((n, "float64") for n in WIDTHS[1::3])]
 )
 @pytest.mark.parametrize("window", WINDOWS, ids=str)

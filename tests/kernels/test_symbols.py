@@ -1,4 +1,4 @@
-"""What is built for each level: its symbols, and the rates that are measured.
+"""The code that is built for each level: its symbols, and the rates that are measured.
 
 No code compiled for AVX-512 may be the copy that an older CPU runs.
 

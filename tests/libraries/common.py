@@ -1,4 +1,4 @@
-"""What the jobs share: the numbers that they begin with, and a step of training.
+"""Shared by the jobs: the numbers that they begin with, and a step of training.
 
 The numbers come from NumPy, so that each library of tensors has the same. `MOVED` moves each of them by up to
 an ulp, as another order of summation might: how far the results then move is their tolerance. Numbers that

@@ -23,7 +23,7 @@ EPS = 2.0**-23
 
 
 def numbers(job, folder):
-    """What the job gives here, in a process of its own."""
+    """The results of the job with this library, in a separate process."""
     command = [sys.executable, "-m", "ranvier.torch", str(HERE / "run.py"), job]
     paths = os.pathsep.join(
         os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path

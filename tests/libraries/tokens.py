@@ -1,4 +1,4 @@
-"""Whether language models write the tokens that they write with PyTorch.
+"""Language models write the same tokens as with PyTorch.
 
     python tests/libraries/tokens.py tokens.json                    # with PyTorch: writes the file
     python -m ranvier.torch tests/libraries/tokens.py tokens.json   # compares

@@ -16,7 +16,7 @@ MOVES = 4
 
 
 def runs(job):
-    """What the job gives with PyTorch: a list, first from the numbers as they are, then from moved ones."""
+    """The results of the job with PyTorch: a list, first from unchanged numbers, then from moved ones."""
     settings = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "run.py"), job, "--moves", str(MOVES)]
     with tempfile.TemporaryDirectory() as folder:

@@ -80,7 +80,7 @@ def test_errors_of_labels_and_scores(name, arrays, settings, text):
 
 
 def test_columns_and_probabilities_as_labels():
-    """What a Trainer has: columns (n, 1), labels as floats, targets that are probabilities."""
+    """The forms that a Trainer has: columns (n, 1), labels as floats, targets that are probabilities."""
     found = np.array([[1], [1], [0]])
     assert metrics.f1_score(np.array([[1.0], [0.0], [0.0]]), found) == pytest.approx(2 / 3)
     assert metrics.f1_score([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]], found.ravel()) == pytest.approx(2 / 3)
@@ -135,7 +135,7 @@ TWO, TWO_FOUND = RNG.integers(0, 2, N), RNG.integers(0, 2, N)
 FOUR = RNG.integers(0, 4, N)
 FOUR_FOUND = np.where(RNG.random(N) < 0.6, FOUR, RNG.integers(0, 4, N))
 WORDS = np.array(["cat", "dog", "emu", "fox"])
-TIED = np.round(RNG.random(N), 1)  # of ten values
+TIED = np.round(RNG.random(N), 1)  # ten different values
 PROBA = RNG.dirichlet(np.ones(4), N)
 ROUGH = np.round(PROBA * 4) / 4  # ties; rows of any sum
 REAL, REAL_FOUND = RNG.normal(size=N), RNG.normal(size=N)
@@ -181,7 +181,7 @@ def _of_scores() -> list[Case]:
         for average in ("macro", "weighted"):
             settings = {"multi_class": kind, "average": average}
             cases.append(("roc_auc_score", (WORDS[FOUR], PROBA), settings))
-            settings = {"labels": [0, 1, 2, 3], **settings}  # of which the last has no sample
+            settings = {"labels": [0, 1, 2, 3], **settings}  # the last label has no sample
             cases.append(("roc_auc_score", (np.where(FOUR == 3, 0, FOUR), PROBA), settings))
     for k in (1, 2, 3, 4):
         cases += [("top_k_accuracy_score", (FOUR, score), {"k": k}) for score in (PROBA, ROUGH)]

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _outcome(place: Place, test: list[str], limit: float) -> str:
-    """What comes of one change; the file is set back. limit: seconds, as a loop of the core may never end."""
+    """The result of the tests with one change; the file is restored. limit: seconds, for endless loops."""
     text = place.file.read_text()
     place.file.write_text(text[: place.start] + place.after + text[place.end :])
     try:

@@ -133,7 +133,7 @@ def test_a_mask_of_numbers_is_causal():
 
 
 def test_compiled_in_parts(monkeypatch):
-    """What is computed head by head is replayed so; with dropout and masks: tests/compile."""
+    """An attention that is computed head by head is replayed so; with dropout and masks: tests/compile."""
     monkeypatch.setattr(importlib.import_module("ranvier.ops.neural.attention"), "_PART", 1)
 
     def losses(wrap):

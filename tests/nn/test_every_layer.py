@@ -1,4 +1,4 @@
-"""What holds for every layer and loss: saved, copied, PyTorch's, and each row alone whatever its batch.
+"""Properties of every layer and loss: saved, copied, PyTorch's, and each row alone whatever its batch.
 
 A sample (tests/samples) is a layer with its settings and inputs: `layer_in(rv)` makes the layer, `tensors`
 the inputs. `grouped` is parametrize with many cases in a test.

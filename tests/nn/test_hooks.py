@@ -20,7 +20,7 @@ def values(x):
 
 
 def tensor_hooks(torch):
-    """What hooks of tensors see, in the order in which they are called."""
+    """The arguments of hooks of tensors, in the order of the calls."""
     log = []
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     y = x * 3
@@ -42,7 +42,7 @@ def tensor_hooks(torch):
 
 
 def module_hooks(torch):
-    """What hooks of a module see, in the order in which they are called."""
+    """The arguments of hooks of a module, in the order of the calls."""
     log = []
 
     class Two(torch.nn.Module):

@@ -11,7 +11,7 @@ from support.refused import refused
 SHAPE = (64, 32, 3, 3)  # out, in, window
 FAN_IN, FAN_OUT = 32 * 9, 64 * 9
 N = math.prod(SHAPE)
-SIGMAS = 5  # of the estimate: a right initialiser fails once in a million seeds
+SIGMAS = 5  # standard deviations of the estimate: a right initialiser fails once in a million seeds
 
 
 def _assert_moments(values, mean, std, kurtosis):

@@ -210,7 +210,7 @@ def test_arrays_take_the_dtype_of_the_module():
     assert Affine().double()(x.astype(np.float32)).dtype == np.float64
     assert nn.Identity()(x).dtype == np.float64
     nested = nn.Sequential(nn.Embedding(3, 3), nn.Sequential(nn.ReLU(), Affine().double()))
-    assert nested[1](x.astype(np.float32)).dtype == np.float64  # of the first parameter inside
+    assert nested[1](x.astype(np.float32)).dtype == np.float64  # the dtype of the first parameter inside
     assert nn.Identity()(x.astype(np.float32)).dtype == np.float32
 
     class Own(nn.Identity):
@@ -345,7 +345,7 @@ def test_the_registries_of_a_copy_of_the_dict_are_its_own():
 
 def test_registries_take_what_dicts_take():
     net = nn.Linear(2, 3)
-    net._parameters = {name: name for name in net._parameters}  # of a program that replaces them in forward
+    net._parameters = {name: name for name in net._parameters}  # like a program that replaces them in forward
     assert net.weight == "weight"
     twin = type(net._parameters)([("weight", 1)])
     twin["bias"] = 2

@@ -1,4 +1,4 @@
-"""What a module registers: names, registries, state dicts; nn.utils.
+"""The registered parts of a module: names, registries, state dicts; nn.utils.
 
 Names, texts of errors and changes through the dicts of a module are those of PyTorch; clipped gradients are
 worked out by hand.

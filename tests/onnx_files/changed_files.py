@@ -67,7 +67,7 @@ def peak() -> int:
 
 
 def forget_peak() -> int:
-    """What it holds now."""
+    """Its current content."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak()
 
@@ -188,7 +188,7 @@ def of_graph(rng: random.Random, graph: Any) -> None:
 
 
 def read_and_run(content: bytes, folder: Path, given: list[Any]) -> str:
-    """What is wrong, or "": reads the file, and runs it with arrays as it declares them."""
+    """The fault, or "": reads the file, and runs it with arrays as it declares them."""
     (folder / "m.onnx").write_bytes(content)
     before, start = forget_peak(), resource.getrusage(resource.RUSAGE_SELF)
     outcome = ""

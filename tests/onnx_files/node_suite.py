@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 def outcomes(suite: str) -> Iterator[Outcome]:
-    """What comes of each case of a suite: "node", "pytorch-converted" ..."""
+    """The result of each case of a suite: "node", "pytorch-converted" ..."""
     for folder in sorted((CASES / suite).iterdir()):
         model = onnx.load(folder / "model.onnx")
         operators = frozenset(f"{n.domain}.{n.op_type}".lstrip(".") for n in model.graph.node)

@@ -1,4 +1,4 @@
-"""What a loaded module is, and files that are refused."""
+"""The module that load returns, and files that are refused."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ OF_IMAGES = {
 CASES = {
     **{f"rows: {name}": (f, ROWS, (ROWS[:1], drawn(8, 6))) for name, f in OF_ROWS.items()},
     **{f"images: {name}": (f, IMAGES, (IMAGES[:1], drawn(5, 4, 6, 6))) for name, f in OF_IMAGES.items()},
-    "edges": (  # of a graph of 11 nodes
+    "edges": (  # a graph of 11 nodes
         lambda ids: (
             rv.zeros(11, 2).index_add(0, ids[:, 1], EDGES.index_select(0, ids[:, 0])),
             EDGES[ids[:, 1]],

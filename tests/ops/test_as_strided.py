@@ -116,7 +116,7 @@ def test_forward_mode_of_what_a_view_does_not_show():
     assert through(lambda x: x)(X).tolist() == [1, 2]
     assert through(lambda x: x * 1)(X).tolist() == [1, 2]
     assert through(lambda x: x)(X[0, 2:]).tolist() == [0, 2]  # of the rest of the memory nothing depends on x
-    refused(NotImplementedError, "[jvp] got asstrided of a Tensor", through(lambda x: x[0, 2:]), X)
+    refused(NotImplementedError, "[jvp] got as_strided of a Tensor", through(lambda x: x[0, 2:]), X)
 
 
 def test_wrong_calls():

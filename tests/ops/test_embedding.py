@@ -72,7 +72,7 @@ def test_max_norm_shortens_the_rows_that_are_used(order, compiled, rng):
     "settings", [{}, {"padding_idx": 1}, {"scale_grad_by_freq": True}, {"mode": "mean"}, {"mode": "sum"}]
 )
 def test_tangents_of_embeddings(settings):
-    """What is of backward alone, padding_idx and scale_grad_by_freq, changes no tangent of a row."""
+    """padding_idx and scale_grad_by_freq, which act in backward alone, change no tangent of a row."""
     embed, w, i = rv.nn.functional.embedding, rv.arange(8.0).reshape(4, 2), rv.tensor([0, 1, 1, 2])
     if "mode" in settings:
         settings = {"scale_grad_by_freq": True, **settings}

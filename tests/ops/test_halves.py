@@ -226,7 +226,7 @@ def test_float32_beside_halves(name, dtype):
     y.sum().backward()
     assert y.dtype == dtype
     assert [a.grad.dtype for a in (*halves, *singles)] == [a.dtype for a in (*halves, *singles)]
-    if name == "packed attention":  # of several ops, each rounds
+    if name == "packed attention":  # several ops, each of which rounds
         return
     limit = 2 * rv.finfo(dtype).eps if name == "attention" else 0  # whose products may add in another order
     z = function(*exact)

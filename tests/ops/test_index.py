@@ -122,7 +122,7 @@ def test_layouts_of_two_axes(rng, threads):
 
 
 def test_integers_are_picked_and_put_within_range():
-    """What is refused of floats is in the samples."""
+    """Refused floats are in the samples."""
     y, last = rv.zeros(3, 4, dtype=rv.int64), rv.tensor([[-1]])
     one = y[:1, :1]
     refused(IndexError, "[index_select] got index -1", y.index_select, 0, rv.tensor([1, -1]))

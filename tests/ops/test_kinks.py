@@ -16,7 +16,7 @@ INF, NAN = math.inf, math.nan
 
 class Case(NamedTuple):
     function: Callable
-    order: int  # of the derivative
+    order: int  # the order of the derivative
     points: list[float]
     derivatives: list[float]
 
@@ -29,7 +29,7 @@ SMOOTH = {
         points=[0.0, 1e-20, 1e-13, 0.5],
         derivatives=[1.0, 1.0, 1.0, 4.0],
     ),
-    "between pixels": Case(  # of two even cubics; by finite differences
+    "between pixels": Case(  # two even cubics; by finite differences
         lambda x: rv.nn.functional.grid_sample(
             rv.arange(16.0).double().reshape(1, 1, 4, 4) ** 2,
             rv.stack([x, x * 0 + 0.2], -1)[None, None],

@@ -102,7 +102,7 @@ def test_addmm_does_not_grow():
 
 
 @pytest.mark.parametrize(
-    ("value", "dtype", "place"),  # of 300 bins; PyTorch widens by 1, or to the next number
+    ("value", "dtype", "place"),  # 300 bins; PyTorch widens by 1, or to the next number
     [
         (5.0, "float32", 150),
         (2.0**24, "float32", 100),

@@ -65,7 +65,7 @@ def _reduced(x, axis, index, src, reduce, include_self, dy):
 @pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
 def test_scatter_reduce(reduce, include_self, dtype, rng):
     """Equal values, zeros, NaN; an index smaller than x and src; a whole number of powers of 2 is exact."""
-    shapes = [  # of x, the axis, of index, of src
+    shapes = [  # the shape of x, the axis, the shapes of index and src
         ((4, 5), 1, (4, 9), (4, 9)),
         ((4, 5), 0, (7, 5), (7, 5)),
         ((6, 5), 1, (4, 3), (5, 6)),

@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier import ops
 from support.layouts import in_layout
 
-SIZES = {  # of x and weight
+SIZES = {  # shapes of x and weight
     "conv1d": ((2, 3, 9), (4, 3, 3)),
     "conv2d": ((2, 3, 5, 6), (4, 3, 3, 3)),
     "conv_transpose1d": ((2, 3, 9), (3, 4, 3)),

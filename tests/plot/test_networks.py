@@ -176,7 +176,7 @@ def test_weights_are_drawn_by_sign_and_size():
     assert len(above.get_segments()) == 2
     assert len(below.get_segments()) == 1  # a weight of 0 is no line
     widths = above.get_linewidth()
-    assert widths[0] > widths[1] > 0.25  # of the weights 4 and 1
+    assert widths[0] > widths[1] > 0.25  # widths of the weights 4 and 1
     assert {style[1] for style in above.get_linestyle()} == {None}
     assert below.get_linestyle()[0][1] is not None
     (from_unit, to_unit), *_ = below.get_segments()

@@ -39,7 +39,7 @@ def parts(call, axis, rows):
 
 
 def is_by_rows(call, axis):
-    """Whether the values of a row are, but for their last bits, those of the row alone."""
+    """True if the values of a row are, but for their last bits, those of the row alone."""
     try:
         whole, alone = (results(call, parts(call, axis, rows)) for rows in ((0, 1), (1,)))
     except (ValueError, TypeError, IndexError, RuntimeError):
@@ -54,7 +54,7 @@ def is_by_rows(call, axis):
 @every_op(LEAVES_OUT)
 def test_batch(sample, isas):
     ways = [(0, rv.float32, False)]
-    if sample.is_layer:  # of recurrent layers the batch is the second axis
+    if sample.is_layer:  # the batch of recurrent layers is the second axis
         ways = [*product((0, 1), (rv.float32, rv.float64), {sample.args[0].training, False})]
     for axis, dtype, training in ways:
         call = sample.tensors(dtype)

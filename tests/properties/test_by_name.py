@@ -1,4 +1,4 @@
-"""What a program sees of an op or a layer: a docstring with an example, and the names of arguments.
+"""The public side of an op or a layer: a docstring with an example, and the names of arguments.
 
 An argument that is given by its name does what it does by its place. The names are PyTorch's:
 tests/interface/test_names.py.

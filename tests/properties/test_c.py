@@ -29,12 +29,12 @@ BLOCK = 10  # ops whose samples are in one C file
 SPECIAL = (np.nan, np.inf, -np.inf, 0, -0.0, 0.5, -0.5, 1, -1, 3, -3, 6, -6, 20, -20, 104, -104)
 # A sum of them has no one value.
 OF_EACH_ELEMENT = (1e-40, -1e-40, 1e-38, 1e4, -1e4, 1e38, -1e38, 3e38, -3e38)
-# Of ops with a counterpart, settings, integers and empty arrays may be refused.
+# For ops with a counterpart, settings, integers and empty arrays may be refused.
 REFUSAL = re.compile(r"\[[\w.]+\] .*(expected|see docs/export\.md)", re.DOTALL)
 
 
 class Computed(NamedTuple):
-    """What C gives for the inputs of a part: arrays that it has filled."""
+    """The results of the C code for the inputs of a part: arrays that it has filled."""
 
     part: Part
     inputs: list[Any]
@@ -95,7 +95,7 @@ class Part:
 
 
 def program(parts):
-    """What `rv.export.c` takes: a step along the gradients of all parts, and a prediction.
+    """The functions that `rv.export.c` exports: a step along the gradients of all parts, and a prediction.
 
     It gives their results and the parameters. Where no part has a gradient, there is no step.
     """
@@ -118,7 +118,7 @@ def program(parts):
     def step(*inputs):
         optimizer.zero_grad()
         loss = sum(of_parts("loss", inputs))
-        if isinstance(loss, rv.Tensor):  # of the layer Heaviside, whose operations have no gradient
+        if isinstance(loss, rv.Tensor):  # not for the layer Heaviside, whose operations have no gradient
             loss.backward()
         optimizer.step()
 

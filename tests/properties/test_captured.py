@@ -158,7 +158,7 @@ class Calls(nn.Module):
 def judged(step, n, before, after, wrap):
     """The results after the change are those of the step itself, whatever the calls before have kept."""
     expected = [seeded(step, n.fill_(number)) for number in (before, after)]
-    program_cache._unpaid.clear()  # of functions of the same code
+    program_cache._unpaid.clear()  # counts of functions of the same code
     n.fill_(before)
     fast = wrap(step)
     calls = 4 if wrap is rv.compile else 24

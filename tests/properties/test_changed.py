@@ -20,7 +20,7 @@ from properties.every import every_op, gradients, is_first, lacking, lacks
 
 
 def overwrite(tensor):
-    """Whether it could be changed: expanded memory is not written."""
+    """True if it could be changed: expanded memory is not written."""
     try:
         with rv.no_grad():
             tensor.copy_(tensor == 0 if tensor.dtype == rv.bool else 1 - tensor)
@@ -62,7 +62,7 @@ def test_changed_before_a_graph(sample):
 class OwnResult(NamedTuple):
     call: Call  # made anew for this result
     result: rv.Tensor
-    number: int  # of the result, of a call that gives several
+    number: int  # the index of the result, if a call gives several
 
 
 def owner(x: rv.Tensor) -> Any:
@@ -134,7 +134,7 @@ def times_mask(y):
 
 
 def is_refused(sample, change, expected):
-    """Whether the gradient needs the result as it was; else the gradients are the expected ones."""
+    """True if the gradient needs the result as it was; else the gradients are the expected ones."""
     try:
         compare(sample, change, expected)
     except RuntimeError as error:

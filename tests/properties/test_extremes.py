@@ -122,7 +122,7 @@ def test_scales(sample):
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
                 exact = outcome(double, scale)
-            except ValueError:  # of singular matrices
+            except ValueError:  # singular matrices
                 continue
             usual, orders = 0.0, zip(outcome(single, scale), exact, strict=True)
             for order, (found, wanted) in enumerate(orders):

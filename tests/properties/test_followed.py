@@ -1,4 +1,4 @@
-"""What depends on the inputs of a run that is written in another form is known, whatever computes it."""
+"""Values that depend on the inputs of a run written in another form are found, whatever computes them."""
 
 import contextlib
 

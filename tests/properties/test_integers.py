@@ -18,7 +18,7 @@ DTYPES = ("uint8", "int8", "int16", "int32", "int64")
 
 
 def of_integers(sample):
-    """Whether the arrays of a right call are int64, some perhaps bools."""
+    """True if the arrays of a right call are int64, some perhaps bools."""
     kinds = set() if sample.is_layer or sample.error else {str(x.dtype) for x in sample.arrays}
     return "int64" in kinds and kinds <= {"int64", "bool"}
 

@@ -33,7 +33,7 @@ MODULES = [*FIRST, *(module for module in LATE if module not in FIRST and f"ops.
 
 # --- here: calls of ops
 def is_flat(args, arrays):
-    """Whether all arrays are arguments of their own, one of them of floats."""
+    """True if all arrays are arguments of their own, one of them of floats."""
     own = [x for x in args if isinstance(x, np.ndarray)]
     return len(arrays) == len(own) and any(x.dtype.kind == "f" and x.size for x in own)
 

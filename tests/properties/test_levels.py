@@ -20,7 +20,7 @@ from properties.every import OF_ITS_DTYPE, every_op, floats, is_smooth, weights_
 
 class Results(NamedTuple):
     arrays: list[Any]  # values, then gradients of the leaves; None where a leaf has no part in them
-    count: int  # of the values
+    count: int  # the number of values
 
 
 def results(call):

@@ -36,7 +36,7 @@ def about(y):
 
 
 def outcome(call):
-    """What is known of results, of what the call changes, and of gradients."""
+    """Shapes and dtypes of results, of changed arguments, and of gradients."""
     ys = call()
     for y in floats(ys):
         if y.requires_grad:

@@ -36,14 +36,14 @@ def test_autocast(sample):
     {"det logdet slogdet linalg_pinv linalg_matrix_norm": "not listed"}, only=lambda op: not has_halves(op)
 )
 def test_autocast_without_halves(sample):
-    """What has no halves computes them in float32 there."""
+    """Ops without halves compute in float32 there."""
     outside = [rv.float32 if y.is_floating_point() else y.dtype for y in sample.tensors(rv.float32)()]
     with rv.autocast("cpu"):
         assert dtypes(sample.tensors(rv.bfloat16)()) == outside
 
 
 def gradients(call, of_leaf, block):
-    """What the call gives of float32 leaves, and their gradients, as bits."""
+    """The results of the call on float32 leaves, and the gradients, as bits."""
     leaves = [x.detach().requires_grad_() for x in call.leaves]
     with block:
         ys = [y for y in call.with_leaves(*map(of_leaf, leaves)) if y.requires_grad]

@@ -20,7 +20,7 @@ LEAVES_OUT = {
     "hardswish softsign gelu mish gelu_tanh silu": "has limits at infinity that its graph lacks",
     "bucketize searchsorted": "takes sorted numbers, and export tries others",
 }
-# Of ops with a counterpart, only settings and integers may be refused.
+# For ops with a counterpart, only settings and integers may be refused.
 COUNTERPART = (
     "no counterpart|without a counterpart|reads a value|depends on the inputs|later version|in place by"
 )

@@ -45,8 +45,8 @@ def named(torch, op):
 
 
 def counterpart(torch, op):
-    """What the samples call, of PyTorch's functions."""
-    if callable(op.of):  # of operators and methods of a tensor
+    """PyTorch's functions that the samples call."""
+    if callable(op.of):  # operators and methods of a tensor
         return op.of
     function = named(torch, op)
     if op.name in COMPLEX:
@@ -77,7 +77,7 @@ def tensors_in(torch, value):
 
 
 def answer(torch, call):
-    """What PyTorch gives for the call, and its leaves."""
+    """PyTorch's result of the call, and its leaves."""
     leaves = []
     function = counterpart(torch, call.sample.op)
     args = converted(torch, call.args, leaves)

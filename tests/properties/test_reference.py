@@ -10,11 +10,11 @@ from properties.every import every_op
 
 
 def expected(sample, dtype):
-    """What the reference gives for the numbers of dtype, and how far a result of a dtype may be from it."""
+    """The reference for the numbers of dtype, and how far a result of a dtype may be from it."""
     op = sample.op
     args, settings = plain(sample.args, dtype), plain(sample.settings, dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy; the op gives none
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's warning; the op gives none
         wanted = op.reference(*args, **settings)
     wanted = [np.asarray(w) for w in (wanted if isinstance(wanted, (list, tuple)) else [wanted])]
     size, terms = magnitude([*sample.arrays, *wanted]), op.terms(*args, **settings)

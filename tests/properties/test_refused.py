@@ -44,7 +44,7 @@ def is_function(op):
 
 
 def error_of(function, args, settings):
-    """What the call raises of those, or None."""
+    """The error of the call, if it is one of those, or None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

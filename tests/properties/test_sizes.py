@@ -16,7 +16,7 @@ from properties.test_gradient import LEAVES_OUT
 from properties.test_reference import agree, expected, magnitude
 
 WIDTHS = (1, 2, 3, 5, 9, 15, 16, 17, 31, 33, 64, 65, 129, 257)  # vectors, tiles, blocks, one more and less
-LARGE = 20_011  # of work for several threads
+LARGE = 20_011  # enough work for several threads
 
 
 def has_size(op):

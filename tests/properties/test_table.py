@@ -1,4 +1,4 @@
-"""What properties leave out are ops, and almost all the rest is tested."""
+"""Names that properties leave out are ops, and nearly all other ops are tested."""
 
 from samples import OPS
 

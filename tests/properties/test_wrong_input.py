@@ -37,19 +37,19 @@ def public(op):
 
 
 def is_called_by_name(op):
-    """Whether the samples call what programs do, and no function of their own or operator of Python."""
+    """True if the samples call what programs do, and no function of their own or operator of Python."""
     return op.name[0].isupper() or not (op.around or callable(op.of))
 
 
 def is_of_tensors(op):
-    """Whether it is a method, which nothing but a Tensor has."""
+    """True if it is a method, which nothing but a Tensor has."""
     return public(op) is getattr(rv.Tensor, op.name, None)
 
 
 def parameters(function):
     try:
         return [*inspect.signature(function).parameters.values()]
-    except ValueError:  # of the core
+    except ValueError:  # from the core
         return []
 
 
@@ -85,7 +85,7 @@ def dimensions(function):
 
 
 def may_be_anything(op, place):
-    """Whether the samples say so of the argument at this place; all of *shapes have one name."""
+    """True if the samples say so of the argument at this place; all of *shapes have one name."""
     names = [p.name for p in parameters(public(op))]
     name = names[min(place, len(names) - 1)] if names and isinstance(place, int) else place
     return not {str(place), name}.isdisjoint(op.anything.split())

@@ -40,7 +40,7 @@ class Loss:
 
 
 def divisor(shape: tuple[int, ...], reduction: str) -> Any:
-    """What the sum of the losses is divided by."""
+    """The divisor of the sum of the losses."""
     if reduction == "batchmean":
         return shape[0]
     return np.float64(math.prod(shape) if reduction == "mean" else 1)

@@ -34,7 +34,7 @@ LABELS = np.arange(6) % 4
 
 
 def bytes_of(value: Any) -> Any:
-    """What is compared: the bits of all arrays."""
+    """The values that are compared: the bits of all arrays."""
     if isinstance(value, rv.Tensor):
         value = value.numpy(force=True)
     if isinstance(value, np.ndarray):
@@ -213,7 +213,7 @@ def is_of_memory(error: BaseException) -> bool:
 
 
 def faults_at(failing: Failing, make: Any, kinds: int, at: int, last: int, right: list[Any]) -> list[str]:
-    """What is wrong when allocations at ... last - 1 of the call fail."""
+    """The fault, or "", if allocations at ... last - 1 of the call fail."""
     faults, error = [], None
     with tempfile.TemporaryDirectory() as folder:
         call, state = make(Path(folder))

@@ -42,7 +42,7 @@ def alarm(seconds: float) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_foreign_callbacks() -> Iterator[None]:
-    """What a handler raises in a callback of the garbage collector is lost; hypothesis has one."""
+    """Removes hypothesis's callback of the garbage collector, where an exception of a handler is lost."""
     before = gc.callbacks[:]
     gc.callbacks[:] = (callback for callback in before if callback.__module__.startswith("ranvier"))
     yield

@@ -156,7 +156,7 @@ def test_caches_that_are_not_three_sizes_are_refused(caches: str) -> None:
 # caching allocator, operator new) or of NumPy. `failing_allocations.py` has the calls.
 
 
-POINTS = 10**6 if os.environ.get("RANVIER_KILL_POINTS") == "all" else 5  # of a call; each twice
+POINTS = 10**6 if os.environ.get("RANVIER_KILL_POINTS") == "all" else 5  # for a call; each twice
 HERE = Path(__file__).parent
 CORE, NUMPY = 1 | 4, 2  # the core: its allocator and operator new
 

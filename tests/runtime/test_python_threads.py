@@ -174,7 +174,7 @@ def test_no_number_is_drawn_twice():
 
 
 def test_captured_steps_draw_beside_each_other():
-    """What other threads draw during a check is no difference, and the check does not undo it."""
+    """Numbers that other threads draw during a check are no difference, and are not undone by it."""
     x = rv.ones(2)
 
     def draw():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-SIZE = 7  # of `x.n`
+SIZE = 7  # the value of `x.n`
 
 
 class Draw:
@@ -56,7 +56,7 @@ class Draw:
 
 
 def images(x: Draw) -> Array:
-    """What layers of images are called with."""
+    """The inputs of layers of images."""
     return x(2, 4, 8, 8)
 
 

@@ -39,6 +39,7 @@ def embedding(x):
     yield refused(ValueError, "[embedding] got weight of shape (4,); expected 2", np.array([0]), x(4))
     yield refused(ValueError, "[embedding] got padding_idx 4 for 4 embeddings", np.array([0]), weight, 4)
     yield refused(TypeError, "got scale_grad_by_freq 'no'", np.array([0]), weight, scale_grad_by_freq="no")
+    yield refused(TypeError, "[embedding] got max_norm 'one'", np.array([0]), weight, max_norm="one")
 
 
 def bags(index, weight, offsets=None, mode="mean", per_sample_weights=None, padding_idx=None, **settings):

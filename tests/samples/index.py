@@ -9,7 +9,7 @@ from samples.sample import all_terms, at_kink, call, fixed, op, refused, state
 
 INF, NAN = np.inf, np.nan
 ALL, I, J = slice(None), np.array([1, 0, 1]), np.array([[1], [0]])
-KEYS = (  # of an array of shape (2, 3, 4, 5)
+KEYS = (  # keys for an array of shape (2, 3, 4, 5)
     1,
     -1,
     (ALL, 2),
@@ -70,13 +70,13 @@ OVERWRITTEN = "PyTorch gives a value that was overwritten a gradient"
 
 
 def written(x, key, value):
-    """What x is after the write: of one place that is named twice the last value stays."""
+    """x after the write: at a place that is named twice the last value stays."""
     y = x.copy() if isinstance(x, np.ndarray) else x.clone()
     y[key] = value
     return y
 
 
-TWICE = np.array([1, -2, 0])  # of three places
+TWICE = np.array([1, -2, 0])  # three places, one of them twice
 WRITES = (  # shape of x, key, shape of the value; each but the mask names a place twice
     ((5,), np.array([1, 1, 2]), (3,)),
     ((5,), np.array([1, -4, 2]), (3,)),

@@ -147,7 +147,7 @@ def einsum(x):
 
 @op(
     reference=lambda a, b, dims=2: np.tensordot(a, b, dims),
-    terms=lambda *args, **settings: 3 * 4,  # of the first sample, over two dimensions
+    terms=lambda *args, **settings: 3 * 4,  # for the first sample, over two dimensions
     lacks="promotion",
     autocast="lower",
 )

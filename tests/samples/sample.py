@@ -103,7 +103,7 @@ class Sample:
 
     @property
     def is_smooth(self) -> bool:
-        """Whether the op has a derivative there: no array has a kink, an infinity or NaN."""
+        """True if the op has a derivative there: no array has a kink, an infinity or NaN."""
         if self.kink:
             return False
         given = [x for x in self.arrays if x.dtype.kind == "f"]
@@ -182,16 +182,16 @@ class Call:
         return self.run(self.args)
 
     def run(self, args: Any) -> list[rv.Tensor]:
-        rv.manual_seed(0)  # of ops that draw
+        rv.manual_seed(0)  # for ops that draw
         return tensors_in(self.sample.op.function(*args, **self.settings))
 
     def with_leaves(self, *leaves: Any) -> list[rv.Tensor]:
-        """What the op returns with others in place of the leaves, as a function of them alone."""
+        """The result of the op with other values for the leaves, as a function of these alone."""
         rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.leaves), leaves, strict=True)))
 
     def with_inputs(self, *inputs: Any) -> list[rv.Tensor]:
-        """What it returns with others in place of the inputs, integers and bools too."""
+        """The result with other values for the inputs, integers and bools too."""
         rv.manual_seed(0)
         return self._with(dict(zip(map(id, self.inputs), inputs, strict=True)))
 
@@ -308,7 +308,7 @@ def parameters_of(module: Any) -> dict[str, Array]:
 
 @dataclass
 class Op:
-    """What is known of an op besides its samples.
+    """The properties of an op besides its samples.
 
     reference: a function of NumPy with the same arguments, in float64, independent of the op.
     kinks: values of an array of floats where the op has no derivative.
@@ -345,7 +345,7 @@ class Op:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """What the samples call."""
+        """The function that the samples call."""
         return self.around(self.named) if self.around else self.named
 
     @property
@@ -366,7 +366,7 @@ class Op:
 
     def drawn(self, width: int = SIZE, seed: int = 0) -> list[Sample]:
         """The samples with this size as `x.n`, and other random numbers."""
-        rv.manual_seed(seed)  # of layers
+        rv.manual_seed(seed)  # for the parameters of layers
         samples, draw = [], Draw(self, width, seed)
         for number, sample in enumerate(self.source(draw)):
             sample.op, sample.number, sample.has_size = self, number, draw.has_size
@@ -376,7 +376,7 @@ class Op:
 
     @functools.cached_property
     def has_random_shapes(self) -> bool:
-        """Whether shapes or settings are drawn with `size` and `shape`."""
+        """True if shapes or settings are drawn with `size` and `shape`."""
         draw = Draw(self)
         list(self.source(draw))
         return draw.draws_shapes

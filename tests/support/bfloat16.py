@@ -50,7 +50,7 @@ def high(request):
 
 
 def is_rounded(n, k):
-    """Whether a product of n columns and k factors is one of bfloat16 with "medium"."""
+    """True if a product of n columns and k factors is one of bfloat16 with "medium"."""
     tiles = _core.bfloat16() > 1
     return min(n, k) >= (32 if tiles else 16) and n * k >= (4096 if tiles else 1024)
 

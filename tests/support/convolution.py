@@ -23,7 +23,7 @@ def pair(value):
 class Convolution(NamedTuple):
     x: tuple[int, int, int, int]  # (n, c, h, w)
     w: tuple[int, int, int, int]  # (k, c / groups, r, s)
-    settings: dict[str, Any]  # of the call
+    settings: dict[str, Any]  # keyword arguments of the call
 
 
 def conv(x, w, **settings):

@@ -28,7 +28,7 @@ def digits_run(dtype: str = "float32", steps: int = 20) -> str:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     model.eval()
-    logits = model(rv.tensor(x[:3])).detach().numpy()  # of few rows: dot products
+    logits = model(rv.tensor(x[:3])).detach().numpy()  # few rows: dot products
     weights = hashlib.sha256()
     for array in (*(t.numpy() for t in model.state_dict().values()), logits):
         weights.update(np.ascontiguousarray(array).tobytes())

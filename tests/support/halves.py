@@ -13,7 +13,7 @@ _FORMS = {
 def as_half(x, dtype):
     """Floats rounded to nearest, ties to even, as float32."""
     digits, least, greatest = _FORMS[dtype]
-    with np.errstate(invalid="ignore"):  # of NaN
+    with np.errstate(invalid="ignore"):  # warnings of NaN
         wide = np.asarray(x, np.float64)
         exponent = np.maximum(np.frexp(wide)[1] - 1, least)  # |wide| < 2^(exponent + 1)
         unit = np.ldexp(1.0, exponent - (digits - 1))

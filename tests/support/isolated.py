@@ -15,7 +15,7 @@ DEADLY = (signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SI
 
 
 def run_isolated(cases: Sequence[Case], seconds: float = SECONDS) -> list[str]:
-    """What went wrong, one line for each case that raised, died or hung; the others run all the same."""
+    """The faults, one line for each case that raised, died or hung; the others run all the same."""
     failures: list[str] = []
     first = 0
     with mmap.mmap(-1, 8) as shared:  # the number of the case that the child is at

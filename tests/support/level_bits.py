@@ -37,7 +37,7 @@ LOSSES = ("mse", "huber", "l1", "bce_with_logits")
 
 
 def is_of_one_array(name: str) -> bool:
-    """Whether the kernel has no argument but an array, as its signature says, of any number."""
+    """True if the kernel has no argument but an array, as its signature says, of any number."""
     text = getattr(_core, name).__doc__ or ""
     return text.startswith(f"{name}(x: Array, out: Array | None = None)") and name != "erfinv"
 

@@ -21,14 +21,14 @@ def ended(
 
 
 def printed(*arguments: str | Path, folder: Path | None = None, **environment: str) -> str:
-    """What it prints; the test fails where it ends with an error."""
+    """Its output; the test fails if it ends with an error."""
     done = ended(*arguments, folder=folder, **environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
 def in_mode(program: str, *arguments: str | Path, **environment: str) -> str:
-    """What a program prints in which this library runs in place of PyTorch."""
+    """The output of a program in which this library runs in place of PyTorch."""
     return printed("-m", "ranvier.torch", "-c", program, *arguments, **environment)
 
 

@@ -73,7 +73,7 @@ def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subpro
 
 
 def results(ranks: int, code: str, *arguments: str, **environment: str) -> list[Any]:
-    """What each rank gave to `tell`, by rank; the program has to succeed."""
+    """The value that each rank gave to `tell`, by rank; the program has to succeed."""
     done = launch(ranks, code, *arguments, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     told = told_by(done)
@@ -140,7 +140,7 @@ def told_in_turn(ranks: int, code: str, *arguments: str) -> list[Any]:
 
 
 def told_by(done: subprocess.CompletedProcess[str]) -> list[Any]:
-    """What the ranks gave to `tell`, by rank."""
+    """The values that the ranks gave to `tell`, by rank."""
     return told_in(done.stdout.splitlines())
 
 

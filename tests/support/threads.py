@@ -10,7 +10,7 @@ import numpy as np
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What work(0), work(1) ... return, all at once, each in a thread of its own; raises what one raises."""
+    """The results of work(0), work(1) ..., run at the same time in separate threads; raises their errors."""
     begin = threading.Barrier(count)
 
     def run(number: int) -> Any:
@@ -22,7 +22,7 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 
 
 def in_thread(work: Callable[..., Any], *args: Any) -> Any:
-    """What the call returns or raises in another thread."""
+    """The result or error of the call in another thread."""
     return in_threads(1, lambda _: work(*args))[0]
 
 

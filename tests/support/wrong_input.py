@@ -76,7 +76,7 @@ WRONG_ATTRIBUTES: tuple[Any, ...] = (
 
 
 def never_right(value: Any, right: Any = None, labels: bool = False) -> bool:
-    """Whether no argument may be this: any answer to it is wrong.
+    """True if no argument may be this: any result for it is wrong.
 
     right: a right value of the argument, if known; its type says which others are wrong. A truth value may be
     anything that Python gives one. labels: whether strings are right as labels of classes.
@@ -95,7 +95,7 @@ def never_right(value: Any, right: Any = None, labels: bool = False) -> bool:
 
 
 def _never_beside(value: Any, right: Any) -> bool:
-    """Whether an argument with this right value may never be that one: another type, or a fraction."""
+    """True if an argument with this right value may never be that one: another type, or a fraction."""
     if isinstance(right, str):
         return not isinstance(value, (str, type(None)))
     if isinstance(value, (str, bytes, dict)):
@@ -125,7 +125,7 @@ def attempt(call: Callable[[], Any], what: str, standard: bool = True, never: bo
         return None
     except Exception as error:
         if isinstance(error, DeprecationWarning) and "truth value of an empty array" in str(error):
-            return None  # of NumPy before 2.2; later ones raise ValueError
+            return None  # NumPy before 2.2; later ones raise ValueError
         raise AssertionError(f"{what}: {type(error).__name__}: {str(error)[:300]}") from error
 
 

@@ -140,7 +140,7 @@ def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
     weight = M.clone().requires_grad_()
 
     def cast(**block):
-        """What a product reads of the weight."""
+        """The values of the weight that a product reads."""
         with rv.autocast("cpu", **block):
             rv.mm(weight, M)
             return [kept for _, _, kept in casts.kept.values()]

@@ -26,6 +26,7 @@ def test_takes_arrays_numbers_and_none():
     assert add(np.ones(2), np.ones(2)).dtype == np.float64
     assert mul(3, x).tolist() == [3.0]
     refused(TypeError, "got str; expected a Tensor, a NumPy array or a number", add, x, "a")
+    refused(TypeError, "[avg_pool2d] got str", rv.nn.AvgPool2d(2), "a")
 
 
 @pytest.mark.parametrize(

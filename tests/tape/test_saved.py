@@ -1,4 +1,4 @@
-"""What a Function has saved or gave as a view, and changes in place between forward and backward.
+"""Tensors that a Function has saved or returned as views, and changes in place between forward and backward.
 
 A change of what backward needs has to be refused, any other has to leave the gradients as they were.
 """

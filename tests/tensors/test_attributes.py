@@ -1,4 +1,4 @@
-"""What of a Tensor may be assigned: grad, requires_grad, and data (`x.data = ...` gives a tensor other
+"""Assignable attributes of a Tensor: grad, requires_grad, and data (`x.data = ...` gives a tensor other
 memory). Backward after such an assignment reads the new values, as PyTorch's does. `leaf(...)` makes a Tensor
 of these numbers that requires a gradient.
 """
@@ -208,7 +208,7 @@ def test_the_last_of_several_counts_and_what_is_no_input_stays():
     w.data = rv.tensor(NEW)
     y.sum().backward()
     assert x.grad.tolist() == [W.sum(0).tolist()] * 2, "linear reads w.T"
-    for shape, read in (((2, 2), NEW), ((1, 2, 2), X)):  # of more dimensions it reads a view
+    for shape, read in (((2, 2), NEW), ((1, 2, 2), X)):  # if it has more dimensions it reads a view
         x, w = rv.tensor(X.reshape(shape), requires_grad=True), leaves()[1]
         y = rv.nn.functional.linear(x, w)
         x.data = rv.tensor(NEW.reshape(shape))

@@ -174,7 +174,7 @@ def test_hooks_of_a_view_see_its_earlier_uses():
     used = view * 5.0
     view.mul_(2.0)
     (y.sum() + used.sum() + view.sum() * 10.0).backward()
-    assert seen == [[5]]  # of `used` alone
+    assert seen == [[5]]  # the gradient of `used` alone
     assert x.grad.tolist() == [2 + 5 + 2 * 10, 1]
 
 

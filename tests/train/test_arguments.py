@@ -1,4 +1,4 @@
-"""What Trainer is given: refused with its remedy where it would be wrong, or have no effect.
+"""Arguments of Trainer: refused with a remedy if they are wrong or have no effect.
 
 Other forms of the same data must give the same history, weights and predictions; what is wrong must raise
 this error before anything is trained. X, Y: 40 samples of three features, and their class, 0 or 1.
@@ -89,7 +89,7 @@ FORMS = {  # what makes the trainer, samples and targets, and these in other for
 
 
 def fitted(make, x, y):
-    """What a fit leaves, and what its trainer finds of the same data."""
+    """The state after a fit, and the trainer's scores on the same data."""
     rv.manual_seed(0)
     trainer = make()
     history = dict(trainer.fit(x, y, epochs=2))

@@ -25,7 +25,7 @@ CALLS = {
 
 
 def outcome(call, *args):
-    """What the call returns or raises in another thread."""
+    """The result or error of the call in another thread."""
     try:
         return in_thread(call, *args)
     except Exception as error:

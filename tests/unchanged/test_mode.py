@@ -12,7 +12,7 @@ _NOTE = "is in place of torch 2.13.0\n"
 
 
 def run(*arguments: str, where: Path, stdin: str = "", code: int = 0, **variables: str) -> tuple[str, str]:
-    """What a command writes to stdout and stderr, without the note of the mode."""
+    """The output of a command on stdout and stderr, without the note of the mode."""
     done = ended("-m", "ranvier.torch", *arguments, folder=where, stdin=stdin, **variables)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr.partition(_NOTE)[2]

@@ -48,7 +48,7 @@ layer = nn.Linear(2, 3)
 assert _calculate_fan_in_and_fan_out(layer.weight) == (2, 3)
 assert isinstance(layer.load_state_dict(layer.state_dict()), _IncompatibleKeys)
 assert isinstance(nn.BatchNorm1d(2), _BatchNorm) and isinstance(nn.GRU(1, 1), RNNBase)
-kind = type("Kind", (type,), {})  # of a library: its classes derive from layers
+kind = type("Kind", (type,), {})  # as in a library whose classes derive from layers
 assert isinstance(kind("Own", (nn.LSTM, kind("Base", (RNNBase,), {})), {})(2, 3), nn.LSTM)
 assert _copy_to_script_wrapper(nn.Linear.forward) is nn.Linear.forward
 shown = "own(" + _tensor_str(torch.tensor([1.5, 2]), 4)

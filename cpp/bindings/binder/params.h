@@ -48,8 +48,8 @@ struct Key : Exactly<DType::int64> {
   }
 };
 
-// Reads arguments that are numbers, as PyNumber_Index and PyFloat_AsDouble do: a step that is recorded
-// is told where an array, the memory of a Tensor, gives the number, since a replay would not read it again.
+// Reads arguments that are numbers, as PyNumber_Index and PyFloat_AsDouble do: if the number comes from an
+// array, the memory of a Tensor, the recording is notified, since a replay would not read it again.
 PyObject* index_of(PyObject* number);
 double double_of(PyObject* number);
 void set_value_read(PyObject* function);  // a function of the Python layer: observe.py

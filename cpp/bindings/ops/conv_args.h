@@ -1,5 +1,5 @@
 // Shared by the bindings of convolutions: settings read and checked for signals (n, c, l) and images
-// (n, c, h, w). Kernels know images only: a signal is an image of one row.
+// (n, c, h, w). Kernels take images only: a signal is an image of one row.
 #pragma once
 #include "bindings/ops/image_args.h"
 #include "kernels/conv2d/conv2d.h"

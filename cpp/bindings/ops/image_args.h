@@ -1,4 +1,4 @@
-// Images and signals at the boundary: kernels know (n, c, h, w) only. A signal (n, c, l) is an image of one
+// Images and signals at the boundary: kernels take (n, c, h, w) only. A signal (n, c, l) is an image of one
 // row, and one image or signal without the batch's dimension is a batch of one.
 #pragma once
 #include <array>

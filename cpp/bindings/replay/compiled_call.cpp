@@ -93,7 +93,7 @@ PyObject* replayed(CompiledCall& c, PyObject* arguments, PyObject* keywords) {
 }
 
 // A call of the function itself. While it runs the list has an entry for this thread, by which compiled
-// models inside know that they are a part of it. Other threads may have added theirs meanwhile.
+// models inside recognize that they are a part of it. Other threads may have added theirs meanwhile.
 PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keywords) {
   const auto thread = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
   if (!thread || PyList_Append(g_running, thread.ptr()) < 0) return nullptr;

@@ -1,4 +1,4 @@
-// Observers of the Python layer (observe.py): where they begin and end, and what they are told before a
+// Observers of the Python layer (observe.py): when they begin and end, and the notification before a
 // gradient is read.
 #include "bindings/tape/observers.h"
 

@@ -26,7 +26,7 @@ struct Settings {
 };
 const Settings& settings();
 
-// forward of Reshape, Permute, Expand, GetItem, Diagonal and Unfold: methods of Function, of one array.
+// forward of Reshape, Permute, Expand, Getitem, Diagonal and Unfold: methods of Function, of one array.
 py::object reshaped(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object permuted(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object expanded(PyObject* self, PyObject* const* x, Py_ssize_t);

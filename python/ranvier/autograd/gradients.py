@@ -347,7 +347,7 @@ def _chosen(inputs: Any) -> list[bool]:
 
 
 def _floating(outputs: Any) -> list[Tensor]:
-    """Those of the outputs, one or several, that may have gradients."""
+    """The outputs, of one or several, that may have gradients."""
     return [t for t in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if t.dtype.kind == "f"]
 
 

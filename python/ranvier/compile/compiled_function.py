@@ -186,7 +186,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return self._declined(call, why) if why else self._record(call, walk=walk)
 
     def _why_not(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Why a call with these arguments cannot be recorded, or ""."""
+        """The reason why a call with these arguments cannot be recorded, or ""."""
         try:
             _ = [*others(args, ""), *others(kwargs, "")]
         except Exception as error:  # A metaclass of an argument may raise, as it would in the recording.

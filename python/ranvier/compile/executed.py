@@ -90,8 +90,8 @@ def names_of(code: CodeType) -> Names:
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
-    """True if an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
-    methods only."""
+    """True if an instruction loads what is called with the arguments that follow; in Python 3.10 this can
+    be seen of methods only."""
     step, after = steps[i], steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
         return True
@@ -105,7 +105,7 @@ def _is_called(steps: list[Any], i: int) -> bool:
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
-    """Those of the hidden names whose every use is one that guards cover: `function.__code__`,
+    """The hidden names that are used only in ways that guards cover: `function.__code__`,
     `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
     own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
     uses: dict[str, list[bool]] = {}

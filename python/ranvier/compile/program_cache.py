@@ -115,7 +115,7 @@ class ProgramCache:
             self.kept.popitem(last=False)
 
     def checked(self, key: Any, again: bool) -> int:
-        """How many checks there were of calls that differ in nothing but numbers, but for first ones."""
+        """The number of checks of calls that differ only in numbers, without the first ones."""
         alike = key.hash_without_numbers()
         before = self._checks.get(alike, 0)
         self._checks[alike] = before + (again or not before)
@@ -146,7 +146,7 @@ class ProgramCache:
             program.grant(0)
 
     def begins_with(self) -> int:
-        """How many calls rest at first."""
+        """The number of calls that rest at first."""
         return 0 if self._free else _ROW
 
     def _may_record(self, key: Any, is_new: bool) -> bool:

@@ -82,7 +82,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
 
     policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
     dropout in evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new
-    memory. Without `clones` nobody has asked for the recording.
+    memory. Without `clones` it was the library that decided to record.
     read: whether to note the user's code that runs.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
     has the differences.
@@ -208,7 +208,7 @@ def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
 
 
 def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
-    """Why a replay would not do what another eager run of the step has done, or "".
+    """The difference between a replay and another eager run of the step, or "".
 
     settings: of the optimizers before it. changed: the first guard that does not hold; other: how its calls
     differ from the program's.
@@ -230,8 +230,11 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
 
 
 def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
-    """Why a replay could not return such a result, or ""; seen: gets the containers in it; given: arguments,
-    of which an object belongs to the form of the call, so that a replay returns it, too (a cache)."""
+    """The reason why a replay could not return such a result, or "".
+
+    seen: gets the containers in it. given: arguments whose objects belong to the form of the call, so that a
+    replay returns them, too (a cache).
+    """
     kind, parts = type(result), parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:

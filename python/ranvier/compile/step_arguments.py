@@ -97,7 +97,7 @@ def _forwarded(name: str) -> Any:
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = getattr(_unwatched(self), name)(*map(_unwatched, args), **kwargs)
-        if result is not NotImplemented:  # Otherwise Python lets the other operand compute, a Tensor.
+        if result is not NotImplemented:  # else Python calls the other operand's operator
             _note_use(name)
         return result
 

@@ -95,7 +95,7 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
 
 
 def before(recording: Recording, t: Tensor) -> Tensor | None:
-    """Its gradient at the beginning of the step."""
+    """The gradient of t at the beginning of the step."""
     return recording.leaves[id(t)][1] if id(t) in recording.leaves else t._grad
 
 
@@ -104,7 +104,7 @@ def exists(t: Tensor) -> bool:
 
 
 def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:
-    """Why a replay could not leave these (leaf, gradient), or ""."""
+    """The reason why a replay could not leave these (leaf, gradient), or ""."""
     for leaf, grad in gradients:
         made = recording.core.kind_of(grad._array) == "temporary"
         if made == (grad is recording.leaves[id(leaf)][1]):  # another's Tensor, or other memory for its own
@@ -113,7 +113,7 @@ def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:
 
 
 def shared(arrays: list[Array]) -> str:
-    """Why gradients cannot be moved when the caller keeps them, or ""."""
+    """The reason why gradients cannot be moved when the caller keeps them, or ""."""
     bases = [a.base for a in arrays]
     if np.ndarray not in map(type, bases) and len(set(map(address_of, arrays))) == len(arrays):
         return ""

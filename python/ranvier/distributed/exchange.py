@@ -1,9 +1,9 @@
 """The sums over the parts of a batch and over ranks: of gradients, and of the changes of buffers.
 
 Ranks of one host add a vector in memory that they share. A rank writes its terms to a row of this memory and
-reads those of the others there; they meet by numbers in the same memory (`cpp/bindings/ranks/rank_sum.cpp`).
-Between hosts, the first rank of each sends messages. Where a host gives no memory, as with ranks in separate
-containers, all is sent.
+reads those of the others there; they synchronize through counters in the same memory
+(`cpp/bindings/ranks/rank_sum.cpp`). Between hosts, the first rank of each sends messages. Where a host
+gives no memory, as with ranks in separate containers, all is sent.
 """
 
 from __future__ import annotations

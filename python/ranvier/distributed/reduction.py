@@ -224,7 +224,7 @@ class Reduce:
     # --- one part after another
 
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
-        """Compute this rank's parts one by one; returns their outputs. Synced norms let all parts meet."""
+        """Computes this rank's parts one by one; returns their outputs. Synced norms sum over all parts."""
         share, outputs = self.source.share, []
 
         def compute(number: int) -> None:
@@ -256,7 +256,7 @@ class Reduce:
         if share.divided:  # the loss of a part is then a sum
             counted = 1.0 if share.weight else math.nan
         weight = np.array(1.0 if self.step.summed else float(counted) / total)
-        # Parts that meet take turns, so each one has its own stream.
+        # Parts with synchronized norms are interleaved, so each one has its own stream.
         stream = random.Generator() if self._synced else self._stream
         stream.manual_seed(key)
         measured = bool(self._trainer.metrics)

@@ -277,7 +277,7 @@ class _NonFinite(NonFinite):
     def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
         own = None
         if math.isfinite(value) or not self._reduce.finite:
-            with meeting(None):  # One rank looks for the cause alone, so no layer may meet others.
+            with meeting(None):  # One rank looks for the cause alone, so no layer may wait for other ranks.
                 own = super()._cause(batch, value)
         causes = gather_objects(own, f"{CALL} loss that is not finite")
         names = [name for name, _ in self._trainer.model.named_modules()]

@@ -1,4 +1,4 @@
-"""Batch norm over all ranks: the parts of a batch meet within a pass; each gives numbers and gets the sum.
+"""Batch norm over all ranks: within a pass, the parts of a batch exchange numbers; each gets their sum.
 
 Without a Trainer, the batch of each rank is a part. A distributed Trainer sets the function for the time of a
 part, since it may have several parts on a rank, and ranks without samples.
@@ -36,7 +36,7 @@ _local = _Local()
 
 @contextlib.contextmanager
 def meeting(join: Join | None) -> Iterator[None]:
-    """Within the block, the parts of this thread meet by this function; None: there is one part."""
+    """Within the block, the parts of this thread sum numbers by this function; None: there is one part."""
     before, _local.joins = _local.joins, (join,)
     try:
         yield
@@ -45,7 +45,7 @@ def meeting(join: Join | None) -> Iterator[None]:
 
 
 def current() -> Join | None:
-    """The function by which this part meets the others, None where it is the only one."""
+    """The function that sums numbers over the parts; None if this part is the only one."""
     if _local.joins:
         return _local.joins[0]
     return _every_rank if is_initialized() and world().size > 1 else None
@@ -88,10 +88,11 @@ def of_ranks(here: World, ranks: int, rows: Array) -> Array:
 
 
 class Parts:
-    """Runs functions that meet. Each has a thread, but only one runs at a time: the first until it meets or
-    ends, then the second ... Where all have met, they continue in the same order, with the numbers of all.
+    """Runs functions that synchronize. Each has a thread, but only one runs at a time: the first until it
+    waits for the others or ends, then the second ... When all wait, they continue in the same order, with
+    the numbers of all.
 
-    A part sees the gradients of the parameters, and the buffers, as if it were alone.
+    Each part has the gradients of the parameters, and the buffers, as if it were the only one.
     """
 
     def __init__(self, parameters: list[Any], buffers: list[Any]) -> None:

@@ -86,7 +86,7 @@ class _Dependent(Constraint):
         return value
 
     def __call__(self, **settings: Any) -> Any:
-        """With other settings."""
+        """The constraint with other settings."""
         return _Dependent(**{"is_discrete": self._is_discrete, "event_dim": self._event_dim, **settings})
 
     def check(self, value: Any) -> Any:

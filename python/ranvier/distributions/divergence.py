@@ -167,7 +167,7 @@ def _to_uniform(p: Any, q: Any) -> Tensor:
 
 
 def _to_gumbel(p: Any, q: Any) -> Tensor:
-    """With the mean of exp(-x / scale) under p."""
+    """KL(p, q) by the mean of exp(-x / scale) under p."""
     t = 1 / q.scale
     if isinstance(p, Normal):
         log_mean = 0.5 * (p.scale * t) ** 2 - p.loc * t

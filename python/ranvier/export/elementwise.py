@@ -147,7 +147,7 @@ def _at(text: str, letters: str) -> str:
 
 
 def _read(text: str, letters: str) -> list[str]:
-    """Those of the arrays or settings that an expression reads."""
+    """The letters that an expression reads: arrays, or settings."""
     return [letter for letter in letters if _at(text, letter) != text]
 
 

@@ -30,7 +30,7 @@ from ranvier.tape.calls import Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
 
-_OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
+_OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "Getitem", "Permute", "Expand", "Flip"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
 _OF_BOOLS |= {"isfinite", "isinf", "isnan", "Where", "MaskedFill", "Cast", "Concatenate"}
 _OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}

@@ -63,7 +63,7 @@ def _matrices(s: Site) -> list[Value]:
 
 
 def _batches(x: Value) -> int:
-    """How many matrices it has; 0 of one that all batches share: its step from one to the next."""
+    """The number of matrices; 0 for one that all batches share: the step from one matrix to the next."""
     return int(np.prod(x.shape[:-2])) if len(x.shape) > 2 else 0
 
 

@@ -11,7 +11,7 @@ from ranvier.export.instructions import Routine, Value
 from ranvier.tape.calls import Call
 
 ONE: Any = object()
-"""The gradient of the loss by itself."""
+"""The gradient of the loss with respect to itself, 1."""
 
 
 class Rule(NamedTuple):
@@ -86,7 +86,7 @@ class Site:
         return dx
 
     def _index(self, x: Value, view: Callable[[Any], Any]) -> Value:
-        """Where the elements of a view are in x."""
+        """The places of a view's elements in x."""
         places = np.arange(x.size, dtype=np.int32).reshape(x.shape)
         return self.value_of(np.ascontiguousarray(view(places)), "index")
 

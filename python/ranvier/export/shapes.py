@@ -35,7 +35,7 @@ def _getitem(s: Site) -> Callable[[Any], Any]:
     return lambda a: a[whole]
 
 
-_view("GetItem", _getitem)
+_view("Getitem", _getitem)
 _view("Permute", lambda s: lambda a: a.transpose(s.get("dims")))
 _view("Expand", lambda s: lambda a: np.broadcast_to(a, s.call.outputs[0].shape))
 _view("Flip", lambda s: lambda a: np.flip(a, s.get("dims")))

@@ -183,7 +183,7 @@ def rule(node: Any) -> Any:
 
 def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     raise NotImplementedError(
-        f"[{name}] got {type(node).__name__.lower()} of a Tensor that depends on the inputs; expected ops "
+        f"[{name}] got {node._op_name()} of a Tensor that depends on the inputs; expected ops "
         "with a forward rule (docs/physics.md), or autograd.grad(..., create_graph=True)"
     )
 

@@ -218,7 +218,7 @@ class MultiheadAttention(Module):
         return self._out(y if packed else self._joined(y)), weights
 
     def _continued(self, x: Tensor, cache: Any, fits: bool) -> Tensor:
-        """Of the tokens x that follow those of the cache."""
+        """The attention of the tokens x that follow those of the cache."""
         if not fits:
             raise OpError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "

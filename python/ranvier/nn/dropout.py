@@ -21,7 +21,7 @@ class _Dropout(Layer):
 
     def _set(self, settings: dict[str, Any]) -> None:
         # NumPy's numbers become floats of Python, too.
-        p = float(probability(type(self).__name__.lower(), "p", settings["p"]))
+        p = float(probability(self._op, "p", settings["p"]))
         super()._set({**settings, "p": p})
 
     def _example(self) -> None:

@@ -145,7 +145,7 @@ _WATCHED = (
 
 
 class Watch(TakesHalves):
-    """Its inputs, in their memory; backward passes on what a function returns for their gradients."""
+    """Returns its inputs, in their memory; backward passes on what a function returns for their gradients."""
 
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
         self.see = see

@@ -116,7 +116,7 @@ class RNNBase(Recurrent):
         return [f"_l{layer}"] + ([f"_l{layer}_reverse"] if self.bidirectional else [])
 
     def _names(self) -> tuple[str, ...]:
-        """Those of _WEIGHTS that the layer has."""
+        """The names in _WEIGHTS that the layer has."""
         return _WEIGHTS[: 4 if self.bias else 2] + _WEIGHTS[4:] * bool(self.proj_size)
 
     def _weights(self, end: str) -> tuple[Any, ...]:
@@ -223,7 +223,7 @@ class RNNBase(Recurrent):
         return hx[:, permutation] if isinstance(hx, Tensor) else tuple(s[:, permutation] for s in hx)
 
     def _shapes(self, batch: int) -> list[tuple[int, int, int]]:
-        """Those of h0 and c0."""
+        """The shapes of h0 and c0."""
         layers = self.num_layers * (2 if self.bidirectional else 1)
         return [(layers, batch, width) for width in (self.proj_size or self.hidden_size, self.hidden_size)]
 

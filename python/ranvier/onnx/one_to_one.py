@@ -119,8 +119,8 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
     "Fmod": lambda s: s.node("Mod", *s.inputs(), fmod=1),
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
-    "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
-    "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
+    "Cumsum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
+    "Cumprod": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     **dict.fromkeys(("Embedding", "TakeRows"), lambda s: s.node("Gather", s.input(0), s.index(1), axis=0)),
 }
 

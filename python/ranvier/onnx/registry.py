@@ -74,7 +74,7 @@ def find(name: str, version: int) -> Operator | None:
 Write = Callable[[Any], Any]
 WRITERS: dict[str, Write] = {}
 """By the name of the Function: gets a Site, adds nodes and returns the names of the results."""
-SINCE = {"CumProd": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm": 17, "Mish": 18}
+SINCE = {"Cumprod": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm": 17, "Mish": 18}
 """From which version of the operator set on ONNX has an operator: before, the formula is written."""
 
 

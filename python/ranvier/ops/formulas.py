@@ -156,7 +156,7 @@ def _prelu(node: Any, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _diagonal(node: Any, x: Tensor) -> Tensor:
-    """Of the matrices in C order every (columns + 1)-th element."""
+    """The diagonals: every (columns + 1)-th element of the matrices in C order."""
     offset, first, second = node.place
     others = [d for d in range(x.ndim) if d not in (first, second)]
     rows, columns = x.shape[first], x.shape[second]

@@ -253,7 +253,7 @@ for _kind in (Same, Rows, copy_functions.Clone, copy_functions.Refused):
 rule(copy_functions.Cast)(lambda node, dy: dy.to(node.source))
 
 
-additive(copy_functions.SetItem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
+additive(copy_functions.Setitem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
 additive(copy_functions.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
 additive(
     copy_functions.Replace,

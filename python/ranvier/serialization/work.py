@@ -33,7 +33,8 @@ LARGE = 2**24  # integers below it collide too seldom to matter
 class Keys:
     """Charges for the keys of dicts and sets, which are hashed and compared at each use.
 
-    Integers may have been chosen to meet in a table: each large one is charged for those before it.
+    A forged file may contain integers that collide in a hash table: each large one is charged for those
+    before it.
     """
 
     def __init__(self, work: Work) -> None:

@@ -106,7 +106,7 @@ class MLPTraining(NetworkEstimator):
             self.best_validation_score_ = -math.inf if self.early_stopping else None
 
     def _network(self, features: int, outputs: int) -> nn.Sequential:
-        """With scikit-learn's initial values of the same random_state."""
+        """The network, with scikit-learn's initial values for the same random_state."""
         sizes = [features, *hidden_sizes(self), outputs]
         activation = self.activation
         refuse_torch(type(self).__name__, "an activation", activation)

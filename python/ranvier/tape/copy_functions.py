@@ -1,4 +1,4 @@
-"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put, Replace; and Refused."""
+"""Functions that move values without arithmetic: Clone, Cast, Setitem, Put, Replace; and Refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cast(TakesHalves):
         return cast(dy, self.source)
 
 
-class SetItem(TakesHalves):
+class Setitem(TakesHalves):
     """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
 
     def __init__(self, key: Any) -> None:

@@ -11,6 +11,7 @@ an activation which no backward needs is freed as soon as the program drops it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -123,6 +124,10 @@ class Function(_core._FunctionBase):
         """True if PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
         return False
 
+    def _op_name(self) -> str:
+        """The name of the op in errors: `avg_pool2d` of the class AvgPool2d."""
+        return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
         """Raises RuntimeError if an array that backward needs was changed in place since forward."""
         for cell, count in zip(self.versions, self.changes, strict=True):
@@ -132,7 +137,7 @@ class Function(_core._FunctionBase):
             read = (v for k, v in vars(self).items() if k not in self.reads or self.needs[self.reads[k]])
             if any(np.may_share_memory(array, changed) for array in (*_arrays_in(read), *more)):
                 raise RuntimeError(
-                    f"[{type(self).__name__.lower()}] a variable needed for gradient computation has "
+                    f"[{self._op_name()}] a variable needed for gradient computation has "
                     f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
                     f"{cell[0]}; clone() it before changing it"
                 )
@@ -334,9 +339,7 @@ def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) 
 
 
 _core._set_changed(bump)
-_core._set_function_class(
-    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, _widened
-)
+_core._set_function_class(Function, Output, lambda f, x: as_inputs(x, f._op_name()), _ABSENT, _widened)
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ constant for the second backward.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -69,11 +68,9 @@ def rule_of(node: Function) -> Rule:
 
 def refuse(node: Function) -> Any:
     """Raises NotImplementedError: the gradients of this Function have no gradients."""
-    name = type(node).__name__
-    op = re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
     raise NotImplementedError(
-        f"[{op}] got create_graph=True; expected ops that can be differentiated twice, which "
-        f"{name} cannot; a Function of your own can if its forward and backward are static methods"
+        f"[{node._op_name()}] got create_graph=True; expected ops that can be differentiated twice, which "
+        f"{type(node).__name__} cannot; a Function of your own can if forward and backward are static methods"
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers, tell
-from ranvier.tape.copy_functions import Put, Refused, Replace, SetItem
+from ranvier.tape.copy_functions import Put, Refused, Replace, Setitem
 from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.failures import OpError
@@ -167,7 +167,7 @@ def _set_places(x: Tensor, key: Any, value: Any) -> None:
     key = tuple_of(key)
     try:
         if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
-            assign(x, watched(SetItem(raw_index(key)).apply(x, value), key), "setitem")
+            assign(x, watched(Setitem(raw_index(key)).apply(x, value), key), "setitem")
         else:
             _write_places(x, key, getattr(value, "_array", value))
     except IndexError as error:

@@ -1,7 +1,7 @@
 """deepcopy and pickle of Tensors, which keep which of them share memory, and where each begins in it.
 
-As in PyTorch, the whole memory of which a Tensor is a part is copied, where another Tensor has it too; a
-Tensor that has it alone is copied alone. An array of NumPy does not count as such another.
+As in PyTorch, if other Tensors share the memory of a Tensor, the whole memory is copied; else only the
+elements of the Tensor. NumPy arrays on the memory do not count.
 """
 
 from __future__ import annotations

@@ -69,13 +69,13 @@ def renew(node: Any) -> None:
         while (later := replaced.get(id(cell))) is not None:
             new, cell = later.new, later.new_cell
         if node.derived:
-            raise _stale(type(node).__name__.lower(), entry)
+            raise _stale(node._op_name(), entry)
         others = zip(node.edges, node.versions[1:], strict=False)
         alone = all(cell is not entry.cell or other is edge for other, cell in others)
         certain = alone if edge is not None else len(entry.cell) == FIRST
         state = vars(node)
         for name, value in list(state.items()):
-            state[name] = _renewed(value, entry, new if certain else None, type(node).__name__.lower())
+            state[name] = _renewed(value, entry, new if certain else None, node._op_name())
         if certain:
             node.versions = (*node.versions[:place], cell, *node.versions[place + 1 :])
 

@@ -21,7 +21,8 @@ from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
 
-# A recording is made if so many calls are expected: it takes as long as some 60 eager calls of a small step.
+# A recording is made if this many calls are expected: it takes as long as some 60 eager calls of a small
+# step.
 _PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
 
@@ -125,7 +126,7 @@ class CompiledOrEager:
         return None if program is None else (program, program.checks)
 
     def expect(self, calls: int) -> None:
-        """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
+        """Announces `calls` calls, 0 if not known: for a few, a recording takes longer than it saves."""
         self._expected_calls += calls
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
 

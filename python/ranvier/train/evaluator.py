@@ -180,12 +180,12 @@ class Evaluator:
 def _measure_ahead(
     evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float, loss: Any
 ) -> None:
-    """Adds the batches that the core can run by itself."""
+    """Adds the batches that the core can run without Python."""
     while (ahead := source.ahead()) is not None:
         try:
             results = evaluate.run_batches(ahead.arguments(), ahead.batches)
         except (TypeError, ValueError):
-            return  # The batch then runs by itself, so that its error has the hint.
+            return  # The batch is then run separately, so that its error has the hint.
         if results is None:
             return
         (losses, output), count = results, ahead.batches.done

@@ -215,7 +215,7 @@ class Run:
         self._crossed = None if self._between else step.compiled.latest
 
     def _run_ahead(self) -> None:
-        """As many batches as the core can run by itself.
+        """Runs as many batches as the core can run without Python.
 
         It returns here every 50 ms (with other ranks 250), for callbacks and Ctrl-C.
         """

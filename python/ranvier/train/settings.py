@@ -126,7 +126,7 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def _losses() -> dict[str, Any]:
-    """Those of an output and a target."""
+    """The losses of an output and a target, by name."""
     return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
 
 

@@ -261,7 +261,7 @@ def before(**attributes):
     return lambda v: own(own(**attributes))
 
 
-for make, name, becomes, read in (  # of the new method: its name, what it is, how a step uses it
+for make, name, becomes, read in (  # for the new method: its name, what it is, how a step uses it
     (before(__float__=lambda s: 2.5), "__floor__", lambda v: lambda s: 4 + int(v), lambda o: math.floor(o())),
     (before(value=1.0), "__copy__", lambda v: lambda s: Plain(v), lambda o: copy.copy(o()).value),
     (before(value=1.0), "__deepcopy__", lambda v: lambda *_: Plain(v), lambda o: copy.deepcopy(o()).value),

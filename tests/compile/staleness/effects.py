@@ -111,7 +111,7 @@ def effects(*acts, change=None, **more):
     scenario(Keeper, change, *map(eager, acts), ways=(beside, beside_alone), **more)
 
 
-# of what is no tensor: counts, containers, texts, logs, random numbers
+# changes of objects that are no tensors: counts, containers, texts, logs, random numbers
 effects(
     counts, lambda k, x, r: k.items.append(1.0), lambda k, x, r: k.table.update(n=len(k.table) + 1),
     lambda k, x, r: k.text.write("step "), lambda k, x, r: print("step", file=k.text, flush=True),

@@ -258,13 +258,13 @@ def together(each: list[list[Any]]) -> list[Any]:
 
 
 def leaves(x: Any) -> list[Any]:
-    """What is in containers, or the value itself."""
+    """The items of containers, or the value itself."""
     parts = parts_of(x)
     return [x] if parts is None else [leaf for part in parts for leaf in leaves(part)]
 
 
 def counted(numbers: list[int], step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What the step returns; appends how many functions of these files Python entered for it."""
+    """The result of the step; appends how many functions of these files Python entered for it."""
     entered, here = 0, os.path.dirname(os.path.abspath(__file__)) + os.sep
 
     def note(frame: Any, event: str, _: Any) -> None:
@@ -324,7 +324,7 @@ def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) ->
 def _array(x: Any) -> Any:
     array = x._array  # x.numpy() would mark the tensor as shared with NumPy
     if array.dtype.kind == "f" and np.isnan(array).any():
-        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)  # of any sign and payload
+        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)  # NaN of any sign and payload
     return array.dtype.str, array.shape, array.tobytes()
 
 

@@ -28,7 +28,7 @@ from ranvier.nn import functional as F
 
 # --- where a classifier `m` with its optimizer `o` is used: in a step, in a Trainer `t`, or for predictions
 def classifier(*middle, optimizer=None):
-    """What makes one, with these layers in the middle."""
+    """A function that makes one, with these layers in the middle."""
 
     def make(v):
         m = network(*[kind() for kind in middle])

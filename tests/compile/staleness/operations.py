@@ -1,4 +1,4 @@
-"""What steps compute in forms that samples do not have: indexing, labels, Tensors that the step makes.
+"""Operations of steps in forms that samples do not have: indexing, labels, Tensors that the step makes.
 
 Each function of x (4, 3) and labels y is a part of a training step. Compiled, ten calls must show the bits of
 the same calls run eagerly (judge.py), and none may run eagerly. Ops as samples call them:

@@ -91,7 +91,7 @@ KINDS = [
     ((abs, float, lambda z: 2 * z, abs), lambda v: v(1.5)),
     ((range(2), range(3), range(0, 6, 2), range(2)), lambda v: float(sum(v))),
 ]
-PLACES = [  # of each place: how the value is put there, how it is replaced, how a step reads it
+PLACES = [  # for each place: how the value is put there, how it is replaced, how a step reads it
     (lambda v: globals().update(G=v), lambda o, v: globals().update(G=v), lambda o: G),
     (variable, lambda o, v: o.put(v), lambda o: o.get()),
     (default, lambda o, v: setattr(o, "__defaults__", (v,)), lambda o: o()),

@@ -1,4 +1,4 @@
-"""What the lines of a random training step may do: templates that `random_steps`
+"""The lines of a random training step: templates that `random_steps`
 chooses from, with `;;` between them.
 
 T U V: tensors; A: a number from 0 to 1; C: validate_args; NEW: the name that is bound.

@@ -108,7 +108,7 @@ class Record:
 
 
 def parts_of(node: Any) -> dict[Any, Any] | None:
-    """What is in a container, by key."""
+    """The items of a container, by key."""
     if isinstance(node, (list, tuple)):
         return dict(enumerate(node))
     return node if isinstance(node, dict) else vars(node) if hasattr(node, "__dict__") else None
@@ -241,7 +241,7 @@ RESULTS = lines_of(lines.RESULTS)
 
 
 class World(nn.Module):
-    """What the lines may name."""
+    """The names that the lines may use."""
 
     def __init__(self, program: Program) -> None:
         super().__init__()

@@ -300,7 +300,7 @@ RNG = np.random.default_rng(5)
 X = RNG.standard_normal((40, 3)).astype(np.float32)
 Y = RNG.integers(0, 3, 40)
 Z = X[:, ::-1] * 0.5
-BATCHES = (7, 11, 16)  # of 20 in four epochs: when the changes come
+BATCHES = (7, 11, 16)  # out of 20 in four epochs: the batches after which the changes come
 
 
 class Watch(rv.Callback):
@@ -367,7 +367,7 @@ def regression(compiled, read):
 
 
 def fitted(t, by, change, y=Y):
-    """What a fit of four epochs shows; by: what makes the changes, "callback", "epochs" or "data"."""
+    """The results of a fit of four epochs; by: the cause of the changes, "callback", "epochs" or "data"."""
     watch, x = Watch(), (X, y)
     callbacks = {"callback": [ByCallback(change)], "epochs": [ByEpochs(change)]}.get(by, [])
     data, more = ((Loader(y, change),), {}) if by == "data" else (x, {"batch_size": 8})

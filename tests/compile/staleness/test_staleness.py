@@ -128,7 +128,7 @@ def test_replays_run_no_python(name):
 def test_gradients_are_recorded_twice_and_then_replayed(name):
     """The second recording finds gradients that the first has left; checks follow 1, 3 and 7 calls later."""
     entered = Run(SCENARIOS[name], True, (), counts=True).entered
-    assert sum(map(bool, entered)) <= 5  # of 11 calls: two recordings, three checks after the second
+    assert sum(map(bool, entered)) <= 5  # out of 11 calls: two recordings, three checks after the second
 
 
 class Frozen:

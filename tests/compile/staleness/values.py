@@ -1,4 +1,4 @@
-"""What a step makes of a value: of four values each, of which neighbours may compare equal.
+"""Steps that compute from a value: four values each, of which neighbours may compare equal.
 
 The value is an attribute that is replaced, the content of a container that stays the same, or an argument.
 `used(four, *uses)` makes a scenario (scenario.py) for each use: between calls the first value is replaced by
@@ -51,7 +51,7 @@ def passed(run, o, use):
 
 
 def used(four, *uses):
-    """What a step makes of a value: one of four."""
+    """Steps that compute from a value: one of four."""
     scenario(Plain, sets("value"), *uses, values=four, ways=(held, passed))
 
 
@@ -62,7 +62,7 @@ def filled(o, content):
 
 
 def refilled(four, *uses):
-    """What a step makes of a container that stays the same object."""
+    """Steps that compute from a container that stays the same object."""
     scenario(lambda v: Plain(type(v)(v)), filled, *uses, values=four, ways=(held,))
 
 

@@ -51,7 +51,7 @@ class Names:
 
 
 class Base(unittest.TestCase):
-    """What PyTorch's TestCase has beside unittest's; the tests become methods of a class of it."""
+    """The methods of PyTorch's TestCase that unittest's lacks; the tests become methods of a subclass."""
 
     def runTest(self) -> None: ...
 
@@ -138,7 +138,7 @@ def _is_kept(node: ast.stmt) -> bool:
 
 
 def outcomes(tests: list[str]) -> Iterator[str]:
-    """What each test ("name dtype") raised, or "", up to the first error: the ranks are then apart."""
+    """The error of each test ("name dtype"), or "", up to the first error: the ranks are then apart."""
     made: dict[str, Base] = {}
     for name, dtype in map(str.split, tests):
         here = made[dtype] = made.get(dtype) or case(dtype)

@@ -63,7 +63,7 @@ def judged(ranks: int) -> list[str]:
 
 
 def run(ranks: int, tests: list[str], folder) -> dict[str, list[str]]:
-    """What each rank said of each test; one that failed is followed by a new job with the rest."""
+    """The report of each rank on each test; one that failed is followed by a new job with the rest."""
     found = {}
     alone = [[test] for test in tests if ENDS_THE_JOB.search(test)]
     jobs = [[test for test in tests if [test] not in alone], *alone]

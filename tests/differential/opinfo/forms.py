@@ -81,7 +81,7 @@ def _method(name: str) -> Any:
 # The factors of lu have no gradients here and refuse matrices that require them; tests/ops/test_matrices.py
 # compares their values.
 WITHOUT_GRADIENT = {"linalg.lu", "linalg.lu_factor", "lu", "lu_unpack"}
-SIGNS_ARE_OPEN = {"svd", "linalg.svd", "linalg.eigh"}  # of vectors: each LAPACK chooses
+SIGNS_ARE_OPEN = {"svd", "linalg.svd", "linalg.eigh"}  # signs of vectors: each LAPACK chooses
 # samples of a function around it
 OTHER_ARGUMENTS = {"linalg.pinv.singular", "linalg.lstsq.grad_oriented", "svd_lowrank", "pca_lowrank"}
 OTHER_ARGUMENTS |= {"_segment_reduce.lengths", "_segment_reduce.offsets"}  # half of them of wrong lengths

@@ -39,7 +39,7 @@ RANDOM = {
     *("randint", "randint_like", "randn", "randn_like", "uniform"),
     *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d", "rrelu")),
 }
-# Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
+# Among equal elements these may return any index: PyTorch promises none, here it is the first.
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
 # By name and a part of the message: differences by intention; docs/from_pytorch.md lists them.
 APART = {
@@ -68,7 +68,7 @@ OTHER_ERROR = {"amax", "amin", "aminmax", "max", "min", "nn.functional.group_nor
 
 @dataclass
 class Verdict:
-    """What became of one sample in one form."""
+    """The result of one sample in one form."""
 
     op: str
     dtype: str

@@ -95,7 +95,7 @@ _WIDER = {torch.float32: torch.float64, torch.float16: torch.float32, torch.bflo
 
 
 def widened(value: Any) -> Any:
-    """What a sample holds in a wider dtype: halves in float32, float32 in float64."""
+    """A sample in a wider dtype: halves in float32, float32 in float64."""
     if isinstance(value, torch.Tensor) and value.dtype in _WIDER:
         return value.detach().to(_WIDER[value.dtype]).requires_grad_(value.requires_grad)
     return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value

@@ -1,4 +1,4 @@
-"""What a network looks at, what deceives it, and the gradients of each sample."""
+"""Explanations of a network, adversarial examples, and the gradients of each sample."""
 
 import torch
 from common import fill, labels, normal, step, uniform
@@ -111,7 +111,7 @@ def opacus():
 
 
 def pytorch_grad_cam():
-    """What a network looks at, by several methods. Maps of a ResNet's last layer."""
+    """Explanations of a network by several methods. Maps of a ResNet's last layer."""
     from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from torchvision.models import resnet18

@@ -37,8 +37,8 @@ class Pointwise : public PacksNothing {
   void* workspace_;
 };
 
-// dx of a 1x1 convolution with a stride: of the pixels that it meets first, as of stride 1, then of all, with
-// zeros between.
+// dx of a 1x1 convolution with a stride: first for the pixels that the filter reads, as with stride 1;
+// these are then spread, with zeros between.
 template <class T>
 class SpreadInput {
  public:

@@ -157,7 +157,7 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
 
 
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
-    """By norm, or by value where norm is None."""
+    """Clips by norm, or by value if norm is None."""
     for part in by_dtype:
         arrays = [g._array for g in part]
         wide = widened(arrays)

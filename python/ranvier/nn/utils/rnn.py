@@ -69,7 +69,7 @@ class PackedSequence(_Fields):
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """With data in another dtype, as :meth:`Tensor.to`."""
+        """A copy with data in another dtype, as :meth:`Tensor.to`."""
         data = self.data.to(*args, **kwargs)
         return self if data is self.data else self._replace(data=data)
 

@@ -171,7 +171,7 @@ def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
 WRITERS.update(
     Sum=lambda s: _reduced(s, "ReduceMean" if s.get("mean") else "ReduceSum"),
     Extreme=lambda s: _reduced(s, "ReduceMax" if s.get("reduce").__name__ == "max" else "ReduceMin"),
-    LogSumExp=lambda s: _reduced(s, "ReduceLogSumExp"),
+    Logsumexp=lambda s: _reduced(s, "ReduceLogSumExp"),
     Prod=lambda s: _reduced(s, "ReduceProd"),
 )
 

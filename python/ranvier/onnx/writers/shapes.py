@@ -56,7 +56,7 @@ def concatenate(s: Site) -> str:
     return s.node("Concat", *kept, axis=s.get("axis"))
 
 
-@writes("GetItem")
+@writes("Getitem")
 def getitem(s: Site) -> str:
     keys = [_whole(call.settings["key"], shape) for call, shape in zip(s.calls, s.shapes(0), strict=True)]
     kinds = [[type(part) for part in key] for key in keys]

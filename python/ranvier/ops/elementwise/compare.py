@@ -32,7 +32,7 @@ def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _comparison(kernel: Any, function: Any) -> elementwise:
     def of_integers(a: Any, b: Any) -> Array | None:
-        """Those beside a Python int that float64 holds: the kernel finds the result without rounding."""
+        """Compares integers with a Python int that float64 holds: the kernel does so without rounding."""
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
         return kernel(in_dtype(a, F64), float(b), None) if exact else None
 

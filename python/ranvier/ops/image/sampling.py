@@ -46,7 +46,7 @@ def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
 def _windows(
     name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[Any, tuple[int, int], tuple[int, int]]:
-    """Where windows read: flat positions (r s, oh ow) in the padded image, the size of that, the padding.
+    """The places that windows read: flat positions (r s, oh ow) in the padded image, its size, the padding.
 
     size: rows and columns of the image without padding; oh, ow: how many windows there are along both.
     """
@@ -250,7 +250,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
         )
 
     def coordinates(count: int) -> Any:
-        """Those of `count` pixels in a row."""
+        """The coordinates of `count` pixels in a row."""
         points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
         return points if align_corners else points * (count - 1) / max(count, 1)
 

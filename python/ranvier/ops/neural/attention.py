@@ -52,7 +52,7 @@ _WHOLE = _Part((), slice(None), slice(None))
 
 
 def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
-    """Parts of leading dimensions, of at most so many elements each, or of one."""
+    """Divides leading dimensions into parts of at most `most` elements each, at least one."""
     cuts: list[tuple[slice, ...]] = [()]
     for axis, n in enumerate(lead):
         step = max(1, most // max(math.prod(lead[axis + 1 :]), 1))
@@ -159,7 +159,7 @@ class Attention(Function):
         return _core.attention(q, k, v, self.scale, *where, keep, self.half, of_nothing)
 
     def _drop(self, weights: Any) -> Any:
-        """Of weights or their gradient (..., S, L); what is dropped depends on the place in (..., L, S)."""
+        """Dropout of weights or their gradient (..., S, L), which depends on the place in (..., L, S)."""
         if self.key is None or weights is None:
             return weights
         return _core.dropout(weights.swapaxes(-1, -2), self.p, self.key, None).swapaxes(-1, -2)
@@ -190,7 +190,7 @@ class Attention(Function):
         ]
 
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
-        """Those of q, k and v into arrays of zeros, or None; returns that of the scores, where needed."""
+        """Adds the gradients of q, k and v to arrays of zeros; returns that of the scores if it is needed."""
         q, k, v = self.q, self.k, self.v
         dq, dk, dv = to
         if dy is None or dweights is not None or self.key is not None or self.of_masks:
@@ -208,7 +208,7 @@ class Attention(Function):
         return None
 
     def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
-        """With dropout, or with a gradient to the weights or of the scores, (..., L, S)."""
+        """The gradients with dropout, or with a gradient to the weights or of the scores, (..., L, S)."""
         q, k, v = self.q, self.k, self.v
         dw = None
         if dweights is not None:

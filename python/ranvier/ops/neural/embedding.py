@@ -16,7 +16,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import flag, index, whole
+from ranvier.tensors.errors import flag, index, number, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
@@ -132,7 +132,7 @@ def embedding(
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:
-        renormalise(weight, input, max_norm, norm_type)
+        renormalise(weight, input, number("embedding", "max_norm", max_norm), norm_type)
     if scale_grad_by_freq is not False:
         scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)

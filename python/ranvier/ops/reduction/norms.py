@@ -176,7 +176,7 @@ class Norm(_Kept):
 recomputed("x", kinds=(Norm,))(Norm.formula)
 
 
-class LogSumExp(_Kept):
+class Logsumexp(_Kept):
     """y = log(sum of exp(x)); dx = dy exp(x - y)"""
 
     def forward(self, x: Array) -> Array:
@@ -198,7 +198,7 @@ class LogSumExp(_Kept):
         return y if self.keepdims else y.sum(self.axes)
 
 
-recomputed("x", kinds=(LogSumExp,))(LogSumExp.formula)
+recomputed("x", kinds=(Logsumexp,))(Logsumexp.formula)
 
 
 class Prod(_Kept):
@@ -282,7 +282,7 @@ def logsumexp(
     float32.
     | rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0) -> tensor(1000.)"""
     input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
-    return LogSumExp(axes, keepdims).apply(floating(input))
+    return Logsumexp(axes, keepdims).apply(floating(input))
 
 
 # The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial):

@@ -240,7 +240,7 @@ def _count(name: str, k: Any, least: int, length: int) -> int:
     return k
 
 
-class CumSum(Function):
+class Cumsum(Function):
     """y[i] = x[0] + ... + x[i]; dx[i] = dy[i] + ... + dy[n - 1]"""
 
     join: Any = operator.add
@@ -263,10 +263,10 @@ class CumSum(Function):
         return y.movedim(0, self.axis)
 
 
-linear_rule(CumSum)
+linear_rule(Cumsum)
 
 
-class CumProd(CumSum):
+class Cumprod(Cumsum):
     """y[i] = x[0] * ... * x[i]"""
 
     derived, join = True, operator.mul
@@ -279,10 +279,10 @@ class CumProd(CumSum):
         return _core.cumprod_backward(dy, self.x, self.axis)
 
 
-recomputed("x", kinds=(CumProd,))(CumProd.formula)
+recomputed("x", kinds=(Cumprod,))(Cumprod.formula)
 
 
-def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tensor]:
+def _running(name: str, kind: type[Cumsum], function: Any) -> Callable[..., Tensor]:
     """A running sum or product along an axis: `kind` for floats, NumPy's function for other dtypes."""
 
     def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
@@ -302,7 +302,7 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
     return op
 
 
-cumsum, cumprod = _running("cumsum", CumSum, np.cumsum), _running("cumprod", CumProd, np.cumprod)
+cumsum, cumprod = _running("cumsum", Cumsum, np.cumsum), _running("cumprod", Cumprod, np.cumprod)
 document(
     globals(),
     """

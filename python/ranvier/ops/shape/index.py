@@ -33,7 +33,7 @@ _I64 = np.dtype(np.int64)
 _MOVED = frozenset("fdilqeE")  # NumPy's codes of the dtypes that the kernels move
 
 
-class GetItem(Function):
+class Getitem(Function):
     """y = x[key] for a key of integers, slices, None and Ellipsis"""
 
     is_view = True
@@ -123,9 +123,9 @@ class Pick(Function):
         return whole
 
 
-linear_rule(GetItem, backward=lambda node, dy: node.backward(dy).array())
+linear_rule(Getitem, backward=lambda node, dy: node.backward(dy).array())
 linear_rule(TakeRows, Pick)
-_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, GetItem))
+_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem))
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
@@ -236,9 +236,9 @@ def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
 
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     if not picks.axes:  # the key has only integers, some of them in tensors
-        return GetItem((*picks.basic, Ellipsis)).apply(x)
+        return Getitem((*picks.basic, Ellipsis)).apply(x)
     if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # a file gets slices as their own call
-        x = GetItem(picks.basic).apply(x)
+        x = Getitem(picks.basic).apply(x)
         picks = picks._replace(basic=(_ALL,) * x.ndim)
     return Pick(picks, from_0).apply(x)
 

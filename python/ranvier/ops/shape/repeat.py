@@ -138,7 +138,7 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
         )
     if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
         raise TooLarge
-    # The values of a Tensor decide the shape of the result. Observers are told that Python has read them.
+    # The values of a Tensor decide the shape of the result. Observers are notified that Python has read them.
     if not isinstance(repeats, (int, list, tuple)):
         value_read("repeat_interleave", repeats)
     rows = keep(np.arange(n).repeat(times.reshape(-1)))

@@ -248,7 +248,7 @@ _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximu
 
 
 def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool) -> Array:
-    """By NumPy, which has no such function for arrays without dimensions: they get one. src may be larger
+    """Computes the reduction by NumPy; arrays without dimensions get one. src may be larger
     than places: the part at the front counts."""
     places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))

@@ -60,7 +60,7 @@ class Callback:
     Where a callback has `on_batch_begin` or `on_batch_end`, they are called for each batch, so that each step
     is a separate call to the core. With `every_batch = False` batches may be left out, and the core makes
     many steps in one call: `on_batch_end` is called at least every 50 ms (250 with other ranks), with the
-    loss of the last batch. `every_epoch = False`, for a callback that only shows what it is given, lets the
+    loss of the last batch. `every_epoch = False`, for a callback that only displays its arguments, lets the
     core run several short epochs in one call: then the methods are called for each of them afterwards, when
     the weights are those of the last, and setting `stop_training` does not end the run before.
 
