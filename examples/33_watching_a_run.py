@@ -76,6 +76,7 @@ def main() -> None:
         right.hist(trainer.model.get_parameter(name).flatten().tolist(), alpha=0.6, label=name)
     middle.set(xlabel="epoch", ylabel="norm of the weights")
     right.set(xlabel="weight", ylabel="count")
+    right.yaxis.get_major_locator().set_params(integer=True)
     for panel in (middle, right):
         panel.legend()
     figure.savefig(out / "33_watching_a_run.png", dpi=80)

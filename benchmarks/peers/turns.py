@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
+
+import numpy as np
+
+FIRST = 256  # values of an answer that are compared
 
 
 class InTurns:
@@ -41,3 +50,49 @@ class InTurns:
     def close(self) -> None:
         self._process.send_signal(signal.SIGCONT)
         self._process.communicate()
+
+
+def answer(make: Callable[[str], Callable[[], Any]], checked: int, steps: Callable[[str], int]) -> None:
+    """A process: to (case, seconds) the values after `checked` calls, and the shortest time of a step.
+
+    ``make(case)`` gives the call, which makes ``steps(case)`` steps. One case at a time is kept.
+    """
+    now, run = "", None
+    for line in sys.stdin:
+        case, seconds = json.loads(line)
+        values = None
+        if case != now:
+            run = None
+            gc.collect()
+            now, run = case, make(case)
+            for _ in range(checked):
+                values = np.asarray(run()).ravel()[:FIRST].tolist()
+        assert run is not None
+        best, end = float("inf"), perf_counter() + seconds
+        while best == float("inf") or perf_counter() < end:
+            start = perf_counter()
+            run()
+            best = min(best, perf_counter() - start)
+        print(json.dumps([values, best / steps(case)]), flush=True)
+
+
+def medians(processes: Sequence[InTurns], case: str, settings: Any, **tolerance: float) -> list[float]:
+    """The median over the turns of each process's time, after a comparison of their first values."""
+    first, *others = [process.ask(case, settings.seconds)[0] for process in processes]
+    for values in others:
+        np.testing.assert_allclose(values, first, **tolerance)
+    rounds = range(settings.rounds)
+    times = [[process.ask(case, settings.seconds)[1] for process in processes] for _ in rounds]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def arguments(about: str | None, libraries: Sequence[str], seconds: float) -> argparse.Namespace:
+    """The arguments of a program that measures cases in turns."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of a turn")
+    parser.add_argument("--libraries", nargs="*", default=libraries, choices=libraries)
+    return parser.parse_args()

@@ -11,20 +11,14 @@ time is the shortest of a turn, its median over the turns. All have the same wei
 
 from __future__ import annotations
 
-import argparse
-import gc
 import importlib
-import json
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.peers.turns import InTurns
+from benchmarks.peers.turns import InTurns, answer, arguments, medians
 
 LAYERS, WIDTH, HEADS, SHARED, INNER, WORDS, BASE = 24, 896, 14, 2, 4864, 151936, 1e6
 CONTEXT, TOKENS, ROOM, HEAD = 64, 4, 128, WIDTH // HEADS
@@ -147,24 +141,7 @@ def step(library: str, case: str) -> Callable[[], Any]:
 
 
 def work(library: str) -> None:
-    """Answers questions, (case, seconds): first logits, and the shortest time of a token."""
-    now, run = "", None
-    for line in sys.stdin:
-        case, seconds = json.loads(line)
-        values = None
-        if case != now:
-            run = None
-            gc.collect()
-            now, run = case, step(library, case)
-            for _ in range(4):
-                values = np.asarray(run()).ravel()[:256].tolist()
-        assert run is not None
-        best, end = float("inf"), time.perf_counter() + seconds
-        while best == float("inf") or time.perf_counter() < end:
-            start = time.perf_counter()
-            run()
-            best = min(best, time.perf_counter() - start)
-        print(json.dumps([values, best / TOKENS]), flush=True)
+    answer(lambda case: step(library, case), 4, lambda _: TOKENS)
 
 
 def limit(threads: int, dtype: str) -> float:
@@ -176,40 +153,22 @@ def limit(threads: int, dtype: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
-    parser.add_argument("--libraries", nargs="*", default=LIBRARIES)
-    settings = parser.parse_args()
+    settings = arguments(__doc__, LIBRARIES, 2.0)
     if settings.worker:
         return work(settings.worker)
     names = settings.libraries
-    print(f"| ms a token, {settings.threads} threads | {' | '.join(names)} | limit | limit / ours |")
-    print("|---|" + "---|" * (len(names) + 2))
-    processes = [InTurns("benchmarks.training.decoder", name, settings.threads) for name in names]
-    for case in (name for name in CASES if settings.part in name):
-        dtype = case.split()[1]
-        first, *others = [process.ask(case, 0)[0] for process in processes]
-        for values in others:
-            np.testing.assert_allclose(values, first, rtol=0, atol=ERRORS[dtype])
-        times = [
-            [
-                1e3 * s
-                for s in (
-                    *(p.ask(case, settings.seconds)[1] for p in processes),
-                    limit(settings.threads, dtype),
-                )
-            ]
-            for _ in range(settings.rounds)
-        ]
-        medians = [statistics.median(column) for column in zip(*times, strict=True)]
-        row = " | ".join(f"{ms:.1f}" for ms in medians)
-        print(f"| {case} | {row} | {medians[-1] / medians[0]:.2f} |", flush=True)
-    for process in processes:
-        process.close()
+    print(f"| ms a token | threads | {' | '.join(names)} | limit | limit / ours |")
+    print("|---|" + "---|" * (len(names) + 3))
+    for threads in settings.threads:
+        processes = [InTurns("benchmarks.training.decoder", name, threads) for name in names]
+        for case in (name for name in CASES if settings.part in name):
+            dtype = case.split()[1]
+            times = medians(processes, case, settings, rtol=0, atol=ERRORS[dtype])
+            least = limit(threads, dtype)
+            row = " | ".join(f"{1e3 * seconds:.1f}" for seconds in (*times, least))
+            print(f"| {case} | {threads} | {row} | {least / times[0]:.2f} |", flush=True)
+        for process in processes:
+            process.close()
 
 
 if __name__ == "__main__":

@@ -10,17 +10,12 @@ median over the turns. All begin with the same weights, and losses and logits ar
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.turns import InTurns
+from benchmarks.peers.turns import InTurns, answer, arguments, medians
 
 Array = np.ndarray[Any, Any]
 LAYERS, WIDTH, HEADS, CHARACTERS, MOST = 4, 128, 4, 65, 256
@@ -256,35 +251,13 @@ def jax_step(case: str) -> Step:
 
 
 def work(library: str) -> None:
-    """Answers questions, (case, seconds): loss or logits after some calls, and the shortest time of one."""
-    steps: dict[str, Step] = {}
-    for line in sys.stdin:
-        case, seconds = json.loads(line)
-        values = None
-        if case not in steps:
-            makers = {"torch": torch_step, "jax": jax_step}
-            make = makers.get(library, lambda case: ranvier_step(case, library == "ranvier"))
-            steps[case] = make(case)
-            for _ in range(CHECKED):
-                values = np.asarray(steps[case]()).ravel().tolist()
-        best, end = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            steps[case]()
-            best = min(best, time.perf_counter() - start)
-        calls = TOKENS if case != "train" and library != "whole" else 1
-        print(json.dumps([values, best / calls]), flush=True)
+    makers = {"torch": torch_step, "jax": jax_step}
+    make = makers.get(library, lambda case: ranvier_step(case, library == "ranvier"))
+    answer(make, CHECKED, lambda case: TOKENS if case != "train" and library != "whole" else 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
-    parser.add_argument("--libraries", nargs="*", default=LIBRARIES)
-    settings = parser.parse_args()
+    settings = arguments(__doc__, LIBRARIES, 1.0)
     if settings.worker:
         return work(settings.worker)
     print(f"| ms | threads | {' | '.join(settings.libraries)} | best peer / ours |")
@@ -294,17 +267,11 @@ def main() -> None:
         processes = {name: InTurns(module, name, threads) for name in settings.libraries}
         for case in (name for name in CASES if settings.part in name):
             asked = {name: p for name, p in processes.items() if (case, name) != ("train", "whole")}
-            first = [process.ask(case, settings.seconds)[0] for process in asked.values()]
-            for values in first[1:]:
-                np.testing.assert_allclose(values, first[0], rtol=1e-3, atol=1e-4)
-            times = [
-                [1e3 * process.ask(case, settings.seconds)[1] for process in asked.values()]
-                for _ in range(settings.rounds)
-            ]
-            medians = dict(zip(asked, map(statistics.median, zip(*times, strict=True)), strict=True))
-            peers = [medians[name] for name in ("torch", "jax") if name in medians]
-            ratio = f"{min(peers) / medians['ranvier']:.2f}" if peers else ""
-            row = " | ".join(f"{medians[name]:.3f}" if name in medians else "" for name in processes)
+            times = medians([*asked.values()], case, settings, rtol=1e-3, atol=1e-4)
+            found = {name: 1e3 * seconds for name, seconds in zip(asked, times, strict=True)}
+            peers = [found[name] for name in ("torch", "jax") if name in found]
+            ratio = f"{min(peers) / found['ranvier']:.2f}" if peers else ""
+            row = " | ".join(f"{found[name]:.3f}" if name in found else "" for name in processes)
             title = "training step" if case == "train" else f"a token, context {case}"
             print(f"| {title} | {threads} | {row} | {ratio} |", flush=True)
         for process in processes.values():

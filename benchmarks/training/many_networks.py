@@ -9,18 +9,13 @@ some steps are compared.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.turns import InTurns
+from benchmarks.peers.turns import InTurns, answer, arguments, medians
 
 Array = np.ndarray[Any, Any]
 BATCH, RATE, CHECKED = 32, 0.05, 5
@@ -170,51 +165,23 @@ def torch_step(case: str) -> Callable[[], Any]:
 
 
 def work(library: str) -> None:
-    """Answers questions, (case, seconds): the losses after some steps, and the shortest time of one."""
-    steps: dict[str, Callable[[], Any]] = {}
-    for line in sys.stdin:
-        case, seconds = json.loads(line)
-        losses = None
-        if case not in steps:
-            make = {"jax": jax_step, "torch": torch_step}.get(library)
-            steps[case] = make(case) if make else ranvier_step(case, library == "split")
-            for _ in range(CHECKED):
-                losses = np.asarray(steps[case]()).tolist()
-        best, end = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            steps[case]()
-            best = min(best, time.perf_counter() - start)
-        print(json.dumps([losses, best]), flush=True)
+    makers = {"jax": jax_step, "torch": torch_step}
+    make = makers.get(library, lambda case: ranvier_step(case, library == "split"))
+    answer(make, CHECKED, lambda case: CASES[case][0])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
-    settings = parser.parse_args()
+    settings = arguments(__doc__, LIBRARIES, 2.0)
     if settings.worker:
         return work(settings.worker)
-    print("| networks, batch 32 | threads | joint | split | JAX vmap | PyTorch baddbmm | best peer / ours |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"| networks, batch 32 | threads | {' | '.join(settings.libraries)} |")
+    print("|---|" + "---|" * (len(settings.libraries) + 1))
     for threads in settings.threads:
-        processes = [InTurns("benchmarks.training.many_networks", name, threads) for name in LIBRARIES]
+        module = "benchmarks.training.many_networks"
+        processes = [InTurns(module, name, threads) for name in settings.libraries]
         for case in (name for name in CASES if settings.part in name):
-            members, times = CASES[case][0], []
-            first = [process.ask(case, settings.seconds) for process in processes]  # records and compiles
-            for losses, _ in first[1:]:
-                np.testing.assert_allclose(losses, first[0][0], rtol=2e-4)
-            for _ in range(settings.rounds):
-                times.append(
-                    [1e6 * process.ask(case, settings.seconds)[1] / members for process in processes]
-                )
-            ours, split, *peers = (statistics.median(column) for column in zip(*times, strict=True))
-            ratio = min(peers) / min(ours, split)
-            row = " | ".join(f"{t:.2f}" for t in (ours, split, *peers))
-            print(f"| {members} x {case} | {threads} | {row} | {ratio:.2f} |", flush=True)
+            row = " | ".join(f"{1e6 * t:.2f}" for t in medians(processes, case, settings, rtol=2e-4))
+            print(f"| {CASES[case][0]} x {case} | {threads} | {row} |", flush=True)
         for process in processes:
             process.close()
 

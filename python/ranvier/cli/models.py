@@ -101,26 +101,25 @@ def write(arguments: argparse.Namespace) -> int:
             sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
             print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
             print(f"output      output: batch x {'x'.join(map(str, sizes))}")
-    _describe(about, most=None)
+    _describe(about)
     print(f"written to  {arguments.file}")
     return 0
 
 
-def _describe(about: Any, most: int | None = 4) -> None:
-    """Print the classes, and the transforms before and after the network; `most` numbers of a list."""
+def _describe(about: Any) -> None:
+    """Print the classes, and the transforms before and after the network."""
     if about.class_names:
         print(f"classes     {', '.join(about.class_names)}")
     for step in about.preprocessing:
-        given = {name: _short(value, most) for name, value in step.items() if name != "transform"}
-        settings = ", ".join(f"{name} {text}" for name, text in given.items())
+        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
         print(f"before it   {step.get('transform')} ({settings})")
     if about.link:
         print(f"after it    {about.link}")
 
 
-def _short(value: Any, most: int | None) -> str:
-    """The text of a setting on one line: the first numbers of a long list."""
+def _short(value: Any) -> str:
+    """The text of a setting on one line: the first four numbers of a long list."""
     if not isinstance(value, list):
-        return f"{value:{'.9g' if most is None else 'g'}}" if isinstance(value, float) else str(value)
-    more = f" ... {len(value)} in all" if most is not None and len(value) > most else ""
-    return f"[{', '.join(_short(item, most) for item in value[:most])}{more}]"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    more = f" ... {len(value)} in all" if len(value) > 4 else ""
+    return f"[{', '.join(_short(item) for item in value[:4])}{more}]"

@@ -29,7 +29,8 @@ class _Absent(type):
     def __call__(cls, *args: Any, **settings: Any) -> Any:
         if not cls:
             return False
-        raise NotImplementedError(f"[{_full(cls._path)}] ranvier leaves it out: {why(cls._path)}")
+        own = "; `pip install --no-deps torchvision` brings it" * cls._path.startswith("torchvision.")
+        raise NotImplementedError(f"[{_full(cls._path)}] ranvier leaves it out: {why(cls._path)}{own}")
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
