@@ -2,7 +2,7 @@
 
 The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
 up, when it is first used, in the tables of `names` and then in the module's homes: the modules of this
-library that have its names. For a name that is left out, `absent.why` gives the reason for its error.
+library that have its names. For a name that is left out, `names.why` gives the reason for its error.
 """
 
 from __future__ import annotations
