@@ -13,7 +13,7 @@ from pathlib import Path
 
 LARGEST = 3_500_000  # bytes, of a wheel
 ALLOWED = re.compile(
-    r"ranvier/[\w/.-]+\.(py|pyi|typed|so|pyd|npz|txt|c)|"
+    r"ranvier/[\w/.-]+\.(py|pyi|typed|so|pyd|json|npz|txt|c)|"
     r"ranvier\.libs/(lib(gomp|stdc\+\+|gcc_s)|libomp)[\w.+-]*|"
     r"ranvier/(\.dylibs/libomp\.dylib|libomp\.dll)|"
     r"ranvier-[\d.]+\.dist-info/[\w/.]+"

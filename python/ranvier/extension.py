@@ -20,7 +20,7 @@ __all__ = [
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
 _PROVIDERS: dict[str, str] = {}  # task -> module that does it
 _LOADED: set[str] = set()  # modules of the core
-_WAITING: dict[str, Callable[[], None]] = {}  # a module of the core: what is called when it is loaded
+_WAITING: dict[str, list[Callable[[], None]]] = {}  # a module of the core: what is called when it is loaded
 
 
 def add_attributes(module: str, home: str, names: str) -> None:
@@ -74,14 +74,14 @@ def when_loaded(module: str, attach: Callable[[], None]) -> None:
     if module in _LOADED:
         attach()
     else:
-        _WAITING[module] = attach
+        _WAITING.setdefault(module, []).append(attach)
 
 
 def loaded(module: str) -> None:
     """A module of the core calls this at its end."""
     _LOADED.add(module)
-    if module in _WAITING:
-        _WAITING.pop(module)()
+    for attach in _WAITING.pop(module, ()):
+        attach()
 
 
 def optional(module: str, text: str) -> Any:

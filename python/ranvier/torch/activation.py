@@ -18,6 +18,7 @@ import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
+from ranvier.ops import load_layers
 from ranvier.ops.attach import Later
 from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.torch.dispatch import BINDS, nowrap, public, state
@@ -60,7 +61,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
 
 def _attach_layers() -> None:
     """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
-    ops.load_layers()  # they would be written over the objects
+    load_layers()  # they would be written over the objects
     modules = [nn, importlib.import_module("ranvier.data.collate")]
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))

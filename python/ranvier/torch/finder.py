@@ -2,7 +2,7 @@
 
 The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
 up, when it is first used, in the tables of `names` and then in the module's homes: the modules of this
-library that have its names. For a name that is left out, `absent.why` gives the reason for its error.
+library that have its names. For a name that is left out, `names.why` gives the reason for its error.
 """
 
 from __future__ import annotations
@@ -160,8 +160,9 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     """The value of a name in a module of PyTorch: by its row, of a home, a method of Tensor, what stays out,
     or a module. Raises AttributeError if it is none of these."""
     full = f"{path}.{name}" if path else name
-    if root == "torch" and (place := _place(full)) is not None:
-        return _public(getattr(importlib.import_module(place[0]), place[1]), full)
+    if root == "torch" and full in names.NAMES:
+        module, _, inner = names.NAMES[full].rpartition(".")
+        return _public(getattr(importlib.import_module(module), inner), full)
     if root == "torch" and full.startswith("_foreach_"):
         return importlib.import_module("ranvier.torch.foreach").foreach(name)
     out = _why(root, full)
@@ -188,15 +189,6 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         if out or homes_of(root, full):
             return importlib.import_module(f"{root}.{full}")
     raise _missing(AttributeError(text, name=name), f"{root}.{full}")
-
-
-def _place(path: str) -> tuple[str, str] | None:
-    """The module and the name here of a name of `torch`; None for one without a row."""
-    home = names.METHODS.get(path)
-    if path not in names.NAMES:
-        return (home, path) if home == "ranvier.torch.methods" else None
-    module, _, name = names.NAMES[path].rpartition(".")
-    return module, name
 
 
 def _has_parts(path: str) -> bool:

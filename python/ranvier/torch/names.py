@@ -33,8 +33,8 @@ _WHOLE = """
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
-# methods that are functions of PyTorch, too, as are those of ranvier.torch.methods and all that end with _
-FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
+# methods that are functions of PyTorch, too, as are all that end with _
+FUNCTIONS = frozenset({"detach", "get_device", "is_same_size", "is_signed"})
 
 # methods of Tensor that may not be here: an access names this library
 LACKING = """

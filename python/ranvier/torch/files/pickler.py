@@ -81,7 +81,7 @@ class Pickler(_Base):  # type: ignore[misc]
         elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
             return self._projection(obj)
         elif isinstance(obj, _DTYPE) and not self._in_numpy:
-            path = f"torch.{str(obj).rpartition('.')[2]}"
+            path = _path(obj)
             return self._name(KNOWN.get(path, obj), path)
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._in_numpy += 1
@@ -160,14 +160,14 @@ class Pickler(_Base):  # type: ignore[misc]
         state, make = vars(tensor), _META if tensor.is_meta else _TENSOR
         if tensor.is_meta:
             kind = kind._kind
-            args = (array.dtype, tuple(array.shape), _steps(array), learns and not plain)
+            args = (KNOWN[_path(array.dtype)], tuple(array.shape), _steps(array), learns and not plain)
         else:
             storage, offset, steps = self._storage(tensor, array)
             args = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
         if array.dtype not in _STORAGES and not tensor.is_meta:
             if self.old:
                 raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
-            args, make = (*args, array.dtype), _UNSIGNED
+            args, make = (*args, KNOWN[_path(array.dtype)]), _UNSIGNED
         if kind is rv.Tensor and not state:
             return make, args
         if kind is nn.Parameter:
@@ -247,6 +247,10 @@ def _joined(numbers: Any) -> Any:
     if np.may_share_memory(joined._array, pairs._array):
         share(pairs, joined)  # as other tensors on it
     return joined
+
+
+def _path(dtype: Any) -> str:
+    return "torch." + str(dtype).rpartition(".")[2]
 
 
 def _first(array: Array) -> Array:
