@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection
-from typing import Any, NoReturn
+from typing import Any
 
 from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.table_errors import TableError
-from ranvier.data.datasets.table_settings import WORD
+from ranvier.data.datasets.table_settings import WORD, kind_of, number_of
 
 GAP = -1  # the kind of a cell that is a mark of a missing value
 FIRST_LINES = 500  # for the decisions about the header
@@ -58,19 +58,19 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     words = {name for name in known if not name.isdigit()}
     if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
         return 0
-    kinds = [GAP if cell.lower() in table.marks else table.kind(cell) for cell in first]
+    kinds = [GAP if cell.lower() in table.marks else kind_of(cell, table.settings) for cell in first]
     numbers = [cell for cell, kind in zip(first, kinds, strict=True) if kind not in (GAP, WORD)]
     names = [at for at, kind in enumerate(kinds) if kind == WORD]
     columns = [
         [row[at] for row in body if at < len(row) and row[at].lower() not in table.marks] for at in names
     ]
     again = any(first[at] in column for at, column in zip(names, columns, strict=True))
-    counts = [sum(table.number(cell) is not None for cell in column) for column in columns]
+    counts = [sum(number_of(cell, table.settings) is not None for cell in column) for column in columns]
     above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))
-    if _count(numbers):
-        _ask(table, "numbers that count, which may be names")
-    if above and (numbers or again):
-        _ask(table, "words above numbers, as names do, beside cells of a sample")
+    if _count(numbers) or (above and (numbers or again)):
+        text = f"the first line of {table.title} may be a sample, or names of columns"
+        as_names = ("header", 0, "takes it as names")
+        raise TableError(text, as_names, ("header", None, "as a sample"))
     marked = len(names) + (not first[0]) < len(first)  # a mark of a missing value, which may be a name, too
     return 0 if above or not (numbers or again or marked or not names) else None
 
@@ -82,8 +82,3 @@ def _count(numbers: list[str]) -> bool:
         return False
     steps = {b - a for a, b in itertools.pairwise(whole)}
     return whole == list(range(len(whole))) or (len(whole) > 2 and len(steps) == 1 and steps != {0})
-
-
-def _ask(table: Table, text: str) -> NoReturn:
-    names = ("header", 0, "takes them as names")
-    raise TableError(f"the first line of {table.title} has {text}", names, ("header", None, "as a sample"))

@@ -21,7 +21,7 @@ MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's
 DEFAULTS = {  # the settings of pandas.read_csv that `load_csv` takes
     "sep": None, "header": "infer", "decimal": ".", "thousands": None, "na_values": (),
     "keep_default_na": True, "encoding": None, "comment": None, "skiprows": 0, "nrows": None,
-    "parse_dates": (), "date_format": None, "dayfirst": False, "converters": None,
+    "parse_dates": (), "date_format": None, "dayfirst": False,
 }  # fmt: skip
 
 
