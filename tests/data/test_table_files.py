@@ -25,6 +25,12 @@ FILES = [  # (text, settings, its rows or a part of the error)
     ("kg, net;cm, net;y\n1;2;p\n3;4;q\n", {}, ROWS),
     ("a^b^y\n1^2^p\n3^4^q\n", {}, r"sep='\^' names"),
     ("a^b^y\n1^2^p\n3^4^q\n", {"sep": "^"}, ROWS),
+    (
+        "5,41 x 97\n19,05 y 31\n",
+        ANY,
+        r"commas or by blanks; sep='.*s\+' names blanks",
+    ),
+    ("red,u\nblue,v\n", ANY, "may be a sample"),
     ("a;b,c,y\n1,2,p\n3,4,q\n", {}, "line 1 has 2 cells.*sep=',' names"),
     # ends of lines, blank lines, comments, titles
     ("a,b,y,\r\n1,2,p,\r\n3,4,q,\r\n", {}, ROWS),
@@ -64,6 +70,7 @@ FILES = [  # (text, settings, its rows or a part of the error)
     *[(f"a,y\n1,p\n{mark},q\n", ANY, [[1, "p"], [np.nan, "q"]]) for mark in MARKS],
     ("a,y\nx,p\nNA,q\nx,q\n", ANY, [[0, "p"], [np.nan, "q"], [0, "q"]]),
     ("a,y\ntrue,p\nfalse,q\n,q\n", ANY, [[1, "p"], [0, "q"], [np.nan, "q"]]),
+    ("a,y\n1,p\nTrue,q\n", {}, "line 3, column 'a' holds 'True'; expected a finite number"),
     ("a,y\ngone,p\n2,q\n", {}, r"na_values=\['gone'\] reads"),
     ("a,y\ngone,p\n2,q\n", ANY | {"na_values": ["gone"]}, [[np.nan, "p"], [2, "q"]]),
     ("a,y\n1,None\n2,q\n", {}, "a class or a missing"),

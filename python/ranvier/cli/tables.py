@@ -31,6 +31,7 @@ def setting(text: str) -> tuple[str, Any]:
     return name, WORDS.get(value, int(value) if value.isdigit() else value)
 
 
+# What the words in such a setting mean.
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
 READING: dict[str, tuple[Any, str | None, str]] = {
     "--read": (
@@ -60,11 +61,9 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 
 
 def is_table(path: str | Path) -> bool:
-    from ranvier.data.datasets.files import TABLES
+    from ranvier.data.datasets.files import TABLES, ending_of
 
-    file = Path(path)
-    ending = Path(file.stem).suffix if file.suffix.lower() == ".gz" else file.suffix
-    return ending.lower() in TABLES and not file.is_dir()
+    return ending_of(Path(path)) in TABLES and not Path(path).is_dir()
 
 
 def require_table_flags(arguments: argparse.Namespace, data: str) -> None:

@@ -221,7 +221,7 @@ def columns_of(table: Table, wanted: Collection[int], texts: Collection[int]) ->
     """Some columns of a table: numbers and days as float64, those of `texts` and all others as texts."""
     frame = table.frame(texts)
     kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
-    numbers = [at for at in wanted if kinds[at] in "iuf"]
+    numbers = [at for at in sorted(wanted) if kinds[at] in "iuf"]
     dates = [at for at in wanted if kinds[at] in "mM"]
     others = [at for at in wanted if kinds[at] not in "iufmM"]
     columns = {at: Column(table, at, days := _days(frame[at]), np.isnan(days)) for at in dates}

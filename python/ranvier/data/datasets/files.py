@@ -93,7 +93,7 @@ def load(
     if not file.exists():
         url = "; expected a path: download it first" * ("://" in str(path))
         raise FileNotFoundError(f"[load] no file or folder '{path}'{url}")
-    ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
+    ending = ending_of(file)
     if ending in ENDINGS:
         images = {"size": size is not None, "grayscale": grayscale, "skip_broken": skip_broken}
         _refuse("a table or an archive", **images)
@@ -115,9 +115,13 @@ def load(
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
-        "array (.npy), an archive (.npz), a folder of images, or a frame, which pandas.read_excel, read_json "
-        "... make"
+        "array (.npy), an archive (.npz), a folder of images, or a frame, as of pandas.read_excel or read_json"
     )
+
+
+def ending_of(file: Path) -> str:
+    """The ending of a file's name, in lower case; of a gzipped one that of its content."""
+    return (Path(file.stem) if file.suffix.lower() == ".gz" else file).suffix.lower()
 
 
 def _first_cells(path: Path) -> list[str]:

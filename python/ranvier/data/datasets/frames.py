@@ -63,11 +63,11 @@ class Table:
             near = difflib.get_close_matches(label, names, 1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
-            raise TableError(text, *self.other_separator())
+            raise TableError(text, *(self.other_separator() if self.width == 1 else []))
         return names.index(label)
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        """The remedy of a table of one column."""
+        """The remedy where cells are not divided, or wrongly."""
         return []
 
     def column(self, at: int) -> str:

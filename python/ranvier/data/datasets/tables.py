@@ -159,7 +159,7 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
     features = [column for column in range(table.width) if column not in (at, *left_out)]
     if not features:
         text = f"{table.title} has no columns beside the label; expected at least one"
-        raise TableError(text, *table.other_separator())
+        raise TableError(text, *(table.other_separator() if table.width == 1 else []))
     return at, features
 
 
@@ -216,7 +216,8 @@ def _require_plain_marks(column: Column) -> None:
     table, given = column.table, {mark.lower() for mark in column.table.settings["na_values"]}
     if not (isinstance(table, TextTable) and table.settings["keep_default_na"] and column.missing.any()):
         return
-    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in table.cells(column.at)]
+    cells = [cells[column.at] for _, cells in table.rows()]
+    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in cells]
     unclear = np.flatnonzero(column.missing & marks)
     if len(unclear):
         where, cell = table.cell(int(unclear[0]), column.at)

@@ -39,7 +39,7 @@ class TextTable(Table):
         marks = MARKS if self.settings["keep_default_na"] else frozenset(("",))
         self.marks = marks.union(mark.strip().lower() for mark in self.settings["na_values"])
         self.text = _text(path, self.settings["encoding"])
-        separator_of(self.text, self.settings)
+        separator_of(self.text, self.settings, self.title)
         count = max(20, min(FIRST_LINES, (1 << 20) // (self.text.find("\n") + 2)))  # fewer of wide tables
         head = [cells for _, cells in itertools.islice(self.lines(), count)]
         if not head:
@@ -66,8 +66,8 @@ class TextTable(Table):
     def lines(self) -> Iterator[tuple[int, list[str]]]:
         """(number of the line, from 1, and cells) of each line that pandas reads."""
         sep, comment, skipped = (self.settings[name] for name in ("sep", "comment", "skiprows"))
-        stream = enumerate(io.StringIO(self.text, newline=None))
-        lines = (line.partition(comment)[0] + "\n" if comment else line for _, line in stream)
+        stream = io.StringIO(self.text, newline=None)
+        lines = (line.partition(comment)[0] + "\n" if comment else line for line in stream)
         lines = (line if at >= skipped else "\n" for at, line in enumerate(lines))
         if sep == r"\s+":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
@@ -89,9 +89,6 @@ class TextTable(Table):
     def cell(self, row: int, at: int) -> tuple[str, str]:
         number, cells = next(itertools.islice(self.rows(), row, None))
         return f"{self.title} line {number}, {self.column(at)}", cells[at]
-
-    def cells(self, at: int) -> list[str]:
-        return [cells[at] for _, cells in self.rows()]
 
     def frame(self, texts: Collection[int]) -> Any:
         frame = self._parsed(texts)
@@ -123,9 +120,7 @@ class TextTable(Table):
             raise TableError(f"{self.title} cannot be read: {error}") from None
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        if self.width > 1:
-            return []
-        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0])
+        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0]) if self.width == 1 else []
         other = marks[0] if marks else ";" if self.settings["sep"] == "," else ","
         return [("sep", other, "names another separator")]
 
@@ -146,8 +141,7 @@ class TextTable(Table):
                     raise TableError(text, ("comment", begin[0], "leaves such lines out"))
                 if number == 1 and len(cells) == 1 < self.width:
                     raise TableError(text, ("skiprows", 1, "leaves out a title"))
-                other = ";" if sep == "," else ","
-                raise TableError(text, ("sep", other, "names another separator"))
+                raise TableError(text, *self.other_separator())
 
 
 def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table:
