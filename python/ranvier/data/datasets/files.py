@@ -115,7 +115,7 @@ def load(
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
-        "array (.npy), an archive (.npz), a folder of images, or a frame, as of pandas.read_excel or read_json"
+        "array (.npy), an archive (.npz), a folder of images, or a frame, as of pandas.read_excel"
     )
 
 

@@ -32,7 +32,7 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
     quoted, widths = '"' in text[: 1 << 20], [len(line.split()) for line in plain]
     first = _mark(plain[0], settings["decimal"], quoted)
     any_mark = _mark("\n".join(plain), settings["decimal"], quoted)
-    if first == "," and min(widths) > 1 and not re.search(r"\D,|,\D", "\n".join(plain)):
+    if first == "," and sum(widths) > 1.5 * len(widths) and not re.search(r"\D,|,\D", "\n".join(plain)):
         text = f"the cells of {title} are separated by commas or by blanks"
         raise TableError(text, ("sep", r"\s+", "names blanks, sep=',' commas"))
     if min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths)):
