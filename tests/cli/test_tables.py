@@ -192,12 +192,16 @@ def lines_of(count, ends=("p", "q")):
             "a date or time; expected a number; --read parse_dates=b reads days",
         ),
         ("a;b;y\n1,5;2;p\n2;3;q\n", [], "units and marks; --read decimal=, reads decimal commas"),
-        ("a^b^y\n1^2^p\n2^3^q\n", [], "separated by ','); --read sep='^' names another separator"),
+        (
+            "a^b^y\n1^2^p\n2^3^q\n",
+            [],
+            "beside the label; expected at least one; --read sep='^' names another",
+        ),
         ("a,b,y\n1,2,p\n2,q\n", ["--read", "sep=,"], "line 3 has 2 cells separated by ','; expected 3"),
         (
             "1,lost,3\n" + "4,5,6\n" * 9,
             [],
-            "words above numbers, as names do, beside cells of a sample; --read header=0 takes",
+            "may be a sample, or names of columns; --read header=0 takes",
         ),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--read", "sep=::"], "got sep '::'; expected one character"),
         ("a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n", [], "--read na_values='x y' reads it as a missing v"),

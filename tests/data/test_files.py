@@ -296,7 +296,7 @@ def test_without_pillow(tmp_path, monkeypatch):
 def test_other_endings(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
     with pytest.raises(
-        ValueError, match=r"\[load\] got '.*a.xlsx'; expected a table.*or a frame, which pandas.read_excel"
+        ValueError, match=r"\[load\] got '.*a.xlsx'; expected a table.*or a frame, as of pandas.read_excel"
     ):
         load(tmp_path / "a.xlsx")
     refused(FileNotFoundError, "[load] no file or folder", load, tmp_path / "nowhere.csv")

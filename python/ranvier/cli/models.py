@@ -15,6 +15,8 @@ from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
 from ranvier.cli.predict import samples_of
 from ranvier.cli.tables import READING
 
+SHOWN = 100  # entries of a list: the columns and categories of a table
+
 
 def add(commands: Any) -> None:
     summary = add_command(
@@ -118,8 +120,8 @@ def _describe(about: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    """The text of a setting on one line: the first four numbers of a long list."""
+    """The text of a setting on one line: the first numbers of a long list, as of the pixels of an image."""
     if not isinstance(value, list):
         return f"{value:g}" if isinstance(value, float) else str(value)
-    more = f" ... {len(value)} in all" if len(value) > 4 else ""
-    return f"[{', '.join(_short(item) for item in value[:4])}{more}]"
+    more = f" ... {len(value)} in all" if len(value) > SHOWN else ""
+    return f"[{', '.join(_short(item) for item in value[:SHOWN])}{more}]"

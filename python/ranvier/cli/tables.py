@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, names, similar
 from ranvier.cli.networks import KINDS, require_names
@@ -26,15 +24,14 @@ def setting(text: str) -> tuple[str, Any]:
     from ranvier.data.datasets.table_settings import DEFAULTS
 
     name, _, value = text.partition("=")
-    if name not in DEFAULTS or name == "converters":
-        choices = [name for name in DEFAULTS if name != "converters"]
-        hint = similar(name, choices)
-        raise argparse.ArgumentTypeError(f"{text!r} is no setting=value of {', '.join(choices)}{hint}")
+    if name not in DEFAULTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE of {', '.join(DEFAULTS)}")
     if name in ("na_values", "parse_dates"):
         return name, value.split(",")
     return name, WORDS.get(value, int(value) if value.isdigit() else value)
 
 
+# What the words in such a setting mean.
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
 READING: dict[str, tuple[Any, str | None, str]] = {
     "--read": (
@@ -64,11 +61,9 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
 
 
 def is_table(path: str | Path) -> bool:
-    from ranvier.data.datasets.files import TABLES
+    from ranvier.data.datasets.files import TABLES, ending_of
 
-    file = Path(path)
-    ending = Path(file.stem).suffix if file.suffix.lower() == ".gz" else file.suffix
-    return ending.lower() in TABLES and not file.is_dir()
+    return ending_of(Path(path)) in TABLES and not Path(path).is_dir()
 
 
 def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
@@ -275,10 +270,6 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
     if samples.categories is None and missing is None and not arguments.without:
         return None
     categories = samples.categories or (None,) * samples.x.shape[1]
-    for i, name in enumerate(samples.feature_names or map(str, range(samples.x.shape[1]))):
-        if np.isnan(samples.x[:, i]).all():
-            without = f"--without {shlex.quote(name)} leaves it out"
-            raise Mistake(f"column '{name}' of '{arguments.data}' is empty; {without}")
     columns = samples.feature_names
     one_hot = ONE_HOT if arguments.model in (None, *KINDS) else None
     names = columns or list(map(str, range(len(categories))))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.table_errors import TableError, short
-from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD
+from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, kind_of, number_of
 from ranvier.tensors.memory import Array
 
 FEW = 8  # different words may be names even if they are numbers with units
@@ -74,7 +74,7 @@ class Column:
             for text, gap in zip(texts, gaps.tolist(), strict=True)
         ]
         self.codes, self.texts, self.missing = np.array(codes, np.intp), list(numbered), gaps
-        self.kinds = np.array([self.table.kind(text) for text in self.texts], np.intp)
+        self.kinds = np.array([kind_of(text, self.table.settings) for text in self.texts], np.intp)
         self.counts = np.bincount(self.kinds[self.codes[~self.missing]], minlength=WORD + 1).tolist()
 
     @property
@@ -92,7 +92,7 @@ class Column:
         """The cells as float64, finite and between -limit and limit; missing values are NaN if allowed."""
         values = self._cells
         if self.codes is not None:
-            read = [self.table.number(text) for text in self.texts]
+            read = [number_of(text, self.table.settings) for text in self.texts]
             values = np.array([*(np.nan if number is None else number for number in read), np.nan])[
                 self.codes
             ]
@@ -124,14 +124,14 @@ class Column:
     def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
         table, (where, cell) = self.table, self.table.cell(row, self.at)
-        kind, holds = table.kind(cell), f"{where} holds {short(cell)!r}"
+        kind, holds = kind_of(cell, table.settings), f"{where} holds {short(cell)!r}"
         without = [] if self.is_label else [self.left_out]
         words = [] if self.is_label else [("categories", [self.title], "reads words as categories")]
         classes = [("task", "classification", "takes words as classes")] if self.is_label else words
         if self.missing[row]:
             text = f"{where} has a missing value ({cell!r}); fill it in"
             raise TableError(text, ("missing", "drop", "leaves the line out"))
-        if kind == NUMBER and limit < abs(table.number(cell) or 0) < np.inf:
+        if kind == NUMBER and limit < abs(number_of(cell, table.settings) or 0) < np.inf:
             raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
         if kind == DATE:
             text = f"{holds}, a date or time; expected a number"
@@ -140,7 +140,7 @@ class Column:
             dates = ("date_format", "%d.%m.%Y", "names such a form") if known else as_days
             raise TableError(text, dates, *(classes if self.is_label else without))
         if kind == COMMA or name_of(cell) is not None:
-            text = f"expected a plain number (the cells are {table.separated}), without units and marks"
+            text = "expected a plain number, without units and marks"
             thousands = ("thousands", ",", "leaves out separators of thousands")
             groups = re.search(r"\d,\d{3}(?!\d)", cell) and table.settings["decimal"] == "."
             comma = ("decimal", ",", "reads decimal commas")
@@ -192,7 +192,7 @@ class Column:
 
     def refuse_forms(self, few: int = FEW) -> None:
         """Raise the error of the first word if nearly all are numbers in a form such as "$5" or "(1.20)"."""
-        words = [text for text in self.texts if self.table.kind(text) == WORD]
+        words = [text for text in self.texts if kind_of(text, self.table.settings) == WORD]
         found = {word: name for word in words if (name := name_of(word)) is not None}
         kinds = {*found.values()}
         names = "" not in kinds and (len(words) <= few or len(kinds) > 3)  # "2wd", "4wd"; "12A", "12B" ...
@@ -221,7 +221,7 @@ def columns_of(table: Table, wanted: Collection[int], texts: Collection[int]) ->
     """Some columns of a table: numbers and days as float64, those of `texts` and all others as texts."""
     frame = table.frame(texts)
     kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
-    numbers = [at for at in wanted if kinds[at] in "iuf"]
+    numbers = [at for at in sorted(wanted) if kinds[at] in "iuf"]
     dates = [at for at in wanted if kinds[at] in "mM"]
     others = [at for at in wanted if kinds[at] not in "iufmM"]
     columns = {at: Column(table, at, days := _days(frame[at]), np.isnan(days)) for at in dates}
@@ -235,8 +235,5 @@ def columns_of(table: Table, wanted: Collection[int], texts: Collection[int]) ->
 
 def _days(dates: Any) -> Array:
     """Dates as days since 1970, durations as days; NaN for missing ones."""
-    if getattr(dates.dtype, "tz", None) is not None:
-        dates = dates.dt.tz_convert(None)
-    times = dates.to_numpy()
-    days = times.astype(f"{times.dtype.kind}8[us]").astype(np.int64) / 86_400_000_000
-    return np.where(dates.isna(), np.nan, days)
+    times = dates.to_numpy(f"{dates.dtype.kind}8[us]")
+    return np.where(dates.isna(), np.nan, times.astype(np.int64) / 86_400_000_000)

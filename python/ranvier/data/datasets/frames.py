@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.data.datasets.table_errors import TableError
-from ranvier.data.datasets.table_settings import DEFAULTS, kind_of, number_of
+from ranvier.data.datasets.table_settings import DEFAULTS
 from ranvier.extension import optional
 
 HELP = "pip install 'ranvier[tables]'"
@@ -40,27 +40,11 @@ class Table:
         if settings:
             text = f"got {next(iter(settings))} for {title}; expected it for a text file only"
             raise ValueError(f"[load_csv] {text}: it has no effect on a frame")
-        if frame.columns.nlevels > 1:
-            text = f"{title} has names of {frame.columns.nlevels} levels, such as {frame.columns[0]!r}"
-            one = "frame.columns = ['_'.join(map(str, c)) for c in frame]"
-            raise TableError(f"{text}; expected one for a column: {one}")
         self.title, self._frame = title, frame
         self.names: list[str] | None = [str(name) for name in frame.columns]
         self.width = len(self.names)
         self.settings: dict[str, Any] = dict(DEFAULTS)
         self.marks: frozenset[str] = frozenset()
-
-    def number(self, cell: str) -> float | None:
-        """The number that a cell holds, if it holds one."""
-        return number_of(cell, self.settings)
-
-    def kind(self, cell: str) -> int:
-        """NUMBER, COMMA, DATE or WORD."""
-        return kind_of(cell, self.settings)
-
-    @property
-    def separated(self) -> str:
-        return "of a frame"
 
     def at(self, label: str | int) -> int:
         """The number of the column of this name or number."""
@@ -79,11 +63,11 @@ class Table:
             near = difflib.get_close_matches(label, names, 1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
-            raise TableError(text, *self.other_separator())
+            raise TableError(text, *(self.other_separator() if self.width == 1 else []))
         return names.index(label)
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        """The remedy of a table of one column."""
+        """The remedy where cells are not divided, or wrongly."""
         return []
 
     def column(self, at: int) -> str:
@@ -96,24 +80,16 @@ class Table:
         """The place of a cell, as text, and its content."""
         return f"{self.title} row {row}, {self.column(at)}", str(self._frame.iloc[row, at])
 
-    def cells(self, at: int) -> list[str]:
-        """The cells of a column as they are written."""
-        return []
-
     def frame(self, texts: Collection[int]) -> Any:
         """The frame, its columns numbered; those of `texts` are objects, if they are no floats or dates."""
         frame = self._frame.set_axis(range(self.width), axis=1)
         if not len(frame):
             raise ValueError(f"[load_csv] {self.title} has no samples; expected at least one")
-        for at, dtype in enumerate(frame.dtypes.to_list()):
-            if dtype.kind == "O":
-                self._require_plain(at, next(iter(frame[at].dropna()), ""))
-        return frame.astype({at: object for at in texts if frame.dtypes[at].kind not in "fmM"})
-
-    def _require_plain(self, at: int, first: Any) -> None:
-        """Raise TableError for a column of lists, bytes or other objects."""
-        if isinstance(first, (str, Number, np.generic)) or hasattr(first, "isoformat"):
-            return
-        text = f"{self.title} {self.column(at)} holds {type(first).__name__}, such as {str(first)[:40]!r}"
-        text = f"{text}; expected a number or a text in each cell: of lists, a column for each entry"
-        raise TableError(text, ("without", [self.name(at)], "leaves the column out"))
+        kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
+        for at in (at for at, kind in enumerate(kinds) if kind == "O"):
+            first = next(iter(frame[at].dropna()), "")
+            if not (isinstance(first, (str, Number, np.generic)) or hasattr(first, "isoformat")):
+                text = f"{self.title} {self.column(at)} holds {type(first).__name__}, such as '{first!s:.40}'"
+                text += "; expected a number or a text in each cell: of lists, a column for each entry"
+                raise TableError(text, ("without", [self.name(at)], "leaves the column out"))
+        return frame.astype({at: object for at in texts if kinds[at] not in "fmM"})

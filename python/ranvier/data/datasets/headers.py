@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection
-from typing import Any, NoReturn
+from typing import Any
 
 from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.table_errors import TableError
-from ranvier.data.datasets.table_settings import WORD
+from ranvier.data.datasets.table_settings import WORD, kind_of
 
 GAP = -1  # the kind of a cell that is a mark of a missing value
 FIRST_LINES = 500  # for the decisions about the header
 EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])', re.I)  # by which Excel names the separator
 
 
-def separator_of(text: str, settings: dict[str, Any]) -> None:
+def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
     """Set the separator: a tab, ; | or comma in the first line, or else in the next lines; or else blanks.
 
     Lines that a wrong separator divides into unequal numbers of cells are refused later.
@@ -27,15 +27,16 @@ def separator_of(text: str, settings: dict[str, Any]) -> None:
         return
     comment = settings["comment"] or "\n"
     lines = text[: 1 << 20].splitlines()[settings["skiprows"] :][:20]
-    plain = [re.sub('"[^"]*"', "", line.partition(comment)[0]) for line in lines]
+    plain = [re.sub('"[^"]*"', "quoted", line.partition(comment)[0]) for line in lines]
     plain = [line for line in plain if line.strip()] or [""]
     quoted, widths = '"' in text[: 1 << 20], [len(line.split()) for line in plain]
     first = _mark(plain[0], settings["decimal"], quoted)
     any_mark = _mark("\n".join(plain), settings["decimal"], quoted)
-    if first is None and (
-        min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths))
-    ):
-        first = r"\s+"
+    if first == "," and sum(widths) > 1.5 * len(widths) and not re.search(r"\D,|,\D", "\n".join(plain)):
+        text = f"the cells of {title} are separated by commas or by blanks"
+        raise TableError(text, ("sep", r"\s+", "names blanks, sep=',' commas"))
+    if min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths)):
+        first = first or r"\s+"
     settings["sep"] = first or any_mark or (";" if settings["decimal"] == "," else ",")
 
 
@@ -58,19 +59,22 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     words = {name for name in known if not name.isdigit()}
     if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
         return 0
-    kinds = [GAP if cell.lower() in table.marks else table.kind(cell) for cell in first]
+    kinds = [GAP if cell.lower() in table.marks else kind_of(cell, table.settings) for cell in first]
     numbers = [cell for cell, kind in zip(first, kinds, strict=True) if kind not in (GAP, WORD)]
     names = [at for at, kind in enumerate(kinds) if kind == WORD]
     columns = [
         [row[at] for row in body if at < len(row) and row[at].lower() not in table.marks] for at in names
     ]
     again = any(first[at] in column for at, column in zip(names, columns, strict=True))
-    counts = [sum(table.number(cell) is not None for cell in column) for column in columns]
+    counts = [sum(kind_of(cell, table.settings) != WORD for cell in column) for column in columns]
     above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))
-    if _count(numbers):
-        _ask(table, "numbers that count, which may be names")
-    if above and (numbers or again):
-        _ask(table, "words above numbers, as names do, beside cells of a sample")
+    alone = list(map(len, body)) == [len(names)] == [len(first)] and not (
+        above or again
+    )  # two lines of words
+    if _count(numbers) or alone or (above and (numbers or again)):
+        text = f"the first line of {table.title} may be a sample, or names of columns"
+        as_names = ("header", 0, "takes it as names")
+        raise TableError(text, as_names, ("header", None, "as a sample"))
     marked = len(names) + (not first[0]) < len(first)  # a mark of a missing value, which may be a name, too
     return 0 if above or not (numbers or again or marked or not names) else None
 
@@ -78,12 +82,6 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
 def _count(numbers: list[str]) -> bool:
     """True for 0, 1, 2 ..., and for whole numbers with equal steps, as years."""
     whole = [int(cell) for cell in numbers if cell.isdigit()]
-    if not whole or len(whole) < len(numbers):
-        return False
     steps = {b - a for a, b in itertools.pairwise(whole)}
-    return whole == list(range(len(whole))) or (len(whole) > 2 and len(steps) == 1 and steps != {0})
-
-
-def _ask(table: Table, text: str) -> NoReturn:
-    names = ("header", 0, "takes them as names")
-    raise TableError(f"the first line of {table.title} has {text}", names, ("header", None, "as a sample"))
+    counts = whole == list(range(len(whole))) or (len(whole) > 2 and len(steps) == 1 and steps != {0})
+    return len(whole) == len(numbers) > 0 and counts

@@ -21,7 +21,7 @@ MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's
 DEFAULTS = {  # the settings of pandas.read_csv that `load_csv` takes
     "sep": None, "header": "infer", "decimal": ".", "thousands": None, "na_values": (),
     "keep_default_na": True, "encoding": None, "comment": None, "skiprows": 0, "nrows": None,
-    "parse_dates": (), "date_format": None, "dayfirst": False, "converters": None,
+    "parse_dates": (), "date_format": None, "dayfirst": False,
 }  # fmt: skip
 
 
@@ -45,10 +45,9 @@ def kind_of(cell: str, settings: dict[str, Any]) -> int:
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """All settings of a text file."""
-    for name in settings:
-        if name not in DEFAULTS:
-            text = f"got the setting {name}; expected {', '.join(DEFAULTS)}"
-            raise TypeError(f"[load_csv] {text}: for others pass a frame, pandas.read_csv(path, {name}=...)")
+    if unknown := [name for name in settings if name not in DEFAULTS]:
+        text = f"got the setting {unknown[0]}; expected {', '.join(DEFAULTS)}: for others pass a frame"
+        raise TypeError(f"[load_csv] {text} of pandas.read_csv")
     sep, header = settings.get("sep"), settings.get("header")
     if not (sep in (None, r"\s+") or len(sep) == 1):
         raise ValueError(f"[load_csv] got sep {sep!r}; expected one character, or '\\s+' for blanks")

@@ -15,7 +15,7 @@ from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.samples import TASKS, Samples, targets
 from ranvier.data.datasets.table_errors import TableError, joined
 from ranvier.data.datasets.table_settings import DATE, WORD
-from ranvier.data.datasets.text_table import table_of
+from ranvier.data.datasets.text_table import TextTable, table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
@@ -57,8 +57,8 @@ def load_csv(
         without: names of columns to leave out.
         dtype: of x and of values: float32, or float64 for large numbers that differ little.
         read_csv: of a text file, settings of `pandas.read_csv`: sep, header, decimal, thousands, na_values,
-            keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format, dayfirst and
-            converters. For others call it, and pass the frame.
+            keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format and dayfirst. For
+            others call it, and pass the frame.
 
     sep is one character, or \\s+ for runs of blanks; by default the first of tab, semicolon, "|" and comma in
     the first line, else blanks. header is 0 or None; by default words are names and numbers are none; a line
@@ -103,7 +103,8 @@ def load_csv(
     with _noted(errors):
         labels = None if at is None else _labels(columns[at], task, missing)
     of_features = [columns[column] for column in features]
-    full = len(columns[features[0]].missing) > 1 and missing != "keep" and not isinstance(categories, Mapping)
+    gaps = missing == "keep" and not categories  # a column may have no value
+    full = len(of_features[0].missing) > 1 and not gaps and not isinstance(categories, Mapping)
     x, kinds = np.empty((len(of_features[0].missing), len(features)), np.float64), []
     for i, column in enumerate(of_features):
         with _noted(errors):
@@ -157,8 +158,8 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
         raise ValueError(f"[load_csv] got {table.column(at)} {text}")
     features = [column for column in range(table.width) if column not in (at, *left_out)]
     if not features:
-        text = f"{table.title} has no columns beside the label; expected at least one (the cells are"
-        raise TableError(f"{text} {table.separated})", *table.other_separator())
+        text = f"{table.title} has no columns beside the label; expected at least one"
+        raise TableError(text, *(table.other_separator() if table.width == 1 else []))
     return at, features
 
 
@@ -213,10 +214,11 @@ def _labels(column: Column, task: str, missing: str) -> Array:
 def _require_plain_marks(column: Column) -> None:
     """Raise TableError where a mark such as None or NA may be a class, unless a setting says what it is."""
     table, given = column.table, {mark.lower() for mark in column.table.settings["na_values"]}
-    if not (table.settings["keep_default_na"] and column.missing.any()):
+    if not (isinstance(table, TextTable) and table.settings["keep_default_na"] and column.missing.any()):
         return
-    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in table.cells(column.at)]
-    unclear = np.flatnonzero(column.missing[: len(marks)] & np.array(marks, bool))
+    cells = [cells[column.at] for _, cells in table.rows()]
+    marks = [cell.replace("/", "").isalpha() and cell.lower() not in given for cell in cells]
+    unclear = np.flatnonzero(column.missing & marks)
     if len(unclear):
         where, cell = table.cell(int(unclear[0]), column.at)
         text = (

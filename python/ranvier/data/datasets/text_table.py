@@ -39,7 +39,7 @@ class TextTable(Table):
         marks = MARKS if self.settings["keep_default_na"] else frozenset(("",))
         self.marks = marks.union(mark.strip().lower() for mark in self.settings["na_values"])
         self.text = _text(path, self.settings["encoding"])
-        separator_of(self.text, self.settings)
+        separator_of(self.text, self.settings, self.title)
         count = max(20, min(FIRST_LINES, (1 << 20) // (self.text.find("\n") + 2)))  # fewer of wide tables
         head = [cells for _, cells in itertools.islice(self.lines(), count)]
         if not head:
@@ -63,16 +63,11 @@ class TextTable(Table):
         if any(len(cells) != width for cells in (names or head[0], *head)):
             self.require_width()
 
-    @property
-    def separated(self) -> str:
-        sep = self.settings["sep"]
-        return f"separated by {SPOKEN.get(sep) or repr(sep)}"
-
     def lines(self) -> Iterator[tuple[int, list[str]]]:
         """(number of the line, from 1, and cells) of each line that pandas reads."""
         sep, comment, skipped = (self.settings[name] for name in ("sep", "comment", "skiprows"))
-        stream = enumerate(io.StringIO(self.text, newline=None))
-        lines = (line.partition(comment)[0] + "\n" if comment else line for _, line in stream)
+        stream = io.StringIO(self.text, newline=None)
+        lines = (line.partition(comment)[0] + "\n" if comment else line for line in stream)
         lines = (line if at >= skipped else "\n" for at, line in enumerate(lines))
         if sep == r"\s+":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
@@ -95,15 +90,14 @@ class TextTable(Table):
         number, cells = next(itertools.islice(self.rows(), row, None))
         return f"{self.title} line {number}, {self.column(at)}", cells[at]
 
-    def cells(self, at: int) -> list[str]:
-        return [cells[at] for _, cells in self.rows()]
-
     def frame(self, texts: Collection[int]) -> Any:
         frame = self._parsed(texts)
         if frame[self.width - 1].isna().any():
             self.require_width()  # pandas fills the ends of short lines
-        kinds = frame.dtypes.to_list()
-        flags = [at for at in range(self.width) if kinds[at].kind == "b" or _has_flags(frame, at, kinds[at])]
+        kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
+        objects = [at for at, kind in enumerate(kinds) if kind == "O" and at not in texts]
+        flags = [at for at in objects if any(isinstance(cell, bool) for cell in frame[at])]
+        flags += [at for at, kind in enumerate(kinds) if kind == "b"]
         return self._parsed({*texts, *flags}) if flags else frame
 
     def _parsed(self, texts: Collection[int]) -> Any:
@@ -113,8 +107,7 @@ class TextTable(Table):
         how |= {"index_col": False, "names": range(self.width), "skipinitialspace": True, "low_memory": False}
         how["na_values"] = [word for mark in self.marks for word in (mark, mark.upper(), mark.title())]
         how["parse_dates"] = [self.at(name) for name in self.settings["parse_dates"]]
-        how["converters"] = {self.at(k): v for k, v in (self.settings["converters"] or {}).items()}
-        how["dtype"] = dict.fromkeys({*texts}.difference(how["parse_dates"], how["converters"]), str)
+        how["dtype"] = dict.fromkeys({*texts}.difference(how["parse_dates"]), str)
         how |= {"keep_default_na": False, "float_precision": "round_trip"}
         try:
             with warnings.catch_warnings():
@@ -127,9 +120,7 @@ class TextTable(Table):
             raise TableError(f"{self.title} cannot be read: {error}") from None
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        if self.width > 1:
-            return []
-        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0])
+        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0]) if self.width == 1 else []
         other = marks[0] if marks else ";" if self.settings["sep"] == "," else ","
         return [("sep", other, "names another separator")]
 
@@ -138,9 +129,11 @@ class TextTable(Table):
         for number, cells in self.lines():
             if len(cells) != self.width and (len(cells) != self.width + 1 or cells[-1]):
                 begin = short(cells[0])
+                sep = self.settings["sep"]
                 text = (
-                    f"{self.title} line {number} has {len(cells)} cell{'s' * (len(cells) != 1)} "
-                    f"{self.separated}; expected {self.width} as in most lines; it begins {begin!r}"
+                    f"{self.title} line {number} has {len(cells)} cell{'s' * (len(cells) != 1)} separated by "
+                    f"{SPOKEN.get(sep) or repr(sep)}; expected {self.width} as in most lines; it begins "
+                    f"{begin!r}"
                 )
                 if "\n" in cells[-1]:
                     text += ", and has a quote that is not closed"
@@ -148,13 +141,7 @@ class TextTable(Table):
                     raise TableError(text, ("comment", begin[0], "leaves such lines out"))
                 if number == 1 and len(cells) == 1 < self.width:
                     raise TableError(text, ("skiprows", 1, "leaves out a title"))
-                other = ";" if self.settings["sep"] == "," else ","
-                raise TableError(text, ("sep", other, "names another separator"))
-
-
-def _has_flags(frame: Any, at: int, dtype: Any) -> bool:
-    """True for a column of True, False and missing values."""
-    return bool(dtype.kind == "O" and any(isinstance(cell, bool) for cell in frame[at]))
+                raise TableError(text, *self.other_separator())
 
 
 def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table:
@@ -200,9 +187,8 @@ def _text(path: Path, encoding: str | None) -> str:
         text = "expected a name such as utf-8, latin-1, cp1252"
         raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
     except UnicodeError as error:
-        wide = "utf-32" if content[2:4] == b"\0\0" else "utf-16"
         marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        name = wide if marked else "cp1252" if b"\x80" in content else "latin-1"
+        name = "utf-16" if marked else "cp1252" if b"\x80" in content else "latin-1"
         text = f"'{path}' is no text in {(encoding or 'utf-8').upper()}: {getattr(error, 'reason', error)}"
         raise TableError(text, *([] if encoding else [("encoding", name, "reads such files")])) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
