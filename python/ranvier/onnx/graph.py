@@ -322,10 +322,8 @@ def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bo
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False
-    if (not domain and find(op, versions[""])) or not onnx.defs.has(op, domain):
+    version = versions.get(domain, 1)
+    if (not domain and find(op, version)) or not onnx.defs.has(op, version, domain):
         return False
-    try:
-        schema = onnx.defs.get_schema(op, versions.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
-        return False
+    schema = onnx.defs.get_schema(op, version, domain)
     return bool(schema.has_function or schema.has_context_dependent_function)

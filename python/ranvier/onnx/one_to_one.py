@@ -105,8 +105,8 @@ AS_THEY_ARE: dict[tuple[str, int], Implementation] = {  # of values of any dtype
 }
 # read by functions of their own
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
-WITH_NUMBER = {"AddNumber": "Add", "MulNumber": "Mul", "DivNumber": "Div", "PowNumber": "Pow"}
-NUMBER_FIRST = {"NumberSub": "Sub", "NumberDiv": "Div", "NumberPow": "Pow"}
+OF_NUMBERS = ("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
+"""Functions of a tensor and a number, in this order."""
 FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Site
     "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
@@ -146,9 +146,11 @@ def _write(name: str, s: Any) -> str:
     return s.node(name, *s.inputs())
 
 
-def _write_with_number(name: str, first: bool, s: Any) -> str:
-    x, number = s.input(0), s.scalar(s.get("number"))
-    return s.node(name, number, x) if first else s.node(name, x, number)
+def _write_with_number(s: Any) -> str:
+    operands = (s.input(0), s.scalar(s.get("number")))
+    return s.node(
+        s.kind.replace("Number", ""), *(operands[::-1] if s.kind.startswith("Number") else operands)
+    )
 
 
 def _register() -> None:
@@ -164,10 +166,7 @@ def _register() -> None:
     written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
     for name, kinds in written.items():
         writes(*kinds.split())(partial(_write, name))
-    for kind, name in WITH_NUMBER.items():
-        writes(kind)(partial(_write_with_number, name, False))
-    for kind, name in NUMBER_FIRST.items():
-        writes(kind)(partial(_write_with_number, name, True))
+    writes(*OF_NUMBERS)(_write_with_number)
     WRITERS.update(FORMULAS)
 
 

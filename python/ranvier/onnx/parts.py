@@ -207,7 +207,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
         asked["compute"] = partial(_computed, module, body, node, scope, left)
         more = {name: asked[name] for name in operator.asks}
     try:
-        with aside() if is_constant else nullcontext():
+        with aside() if is_constant and operands else nullcontext():
             result = operator.function(*operands[:count], **node.settings, **more)
     except MemoryError:  # that of an op is a ValueError, too
         raise

@@ -63,11 +63,7 @@ class Writer:
 
     def has(self, op: str) -> bool:
         """True if the version of the operator set has the operator."""
-        try:
-            self.onnx.defs.get_schema(op, self.opset)
-        except self.onnx.defs.SchemaError:
-            return False
-        return True
+        return bool(self.onnx.defs.has(op, self.opset))
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """The name of a constant; equal ones are stored once."""
@@ -231,8 +227,8 @@ class Site:
         """Whole numbers at equal distances; "" for others."""
         if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
             return ""
-        first, second = max(arrays, key=len)[:2].tolist()
-        step = int(second - first)
+        longest = max(arrays, key=len)
+        step = int(longest[1] - longest[0]) if len(longest) > 1 else 1
         if any(not _equal(a, (a[0] + np.arange(len(a)) * step).astype(a.dtype)) for a in arrays):
             return ""
         count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))

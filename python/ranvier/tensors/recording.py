@@ -128,8 +128,7 @@ def paused() -> Iterator[None]:
 @contextmanager
 def aside() -> Iterator[None]:
     """A block that no observer of this thread follows: what it computes is a constant."""
-    thread = get_ident()
-    here = [one for one in observers if one.thread == thread]
+    here = [one for one in observers if one.thread == get_ident()]
     with paused():
         for one in here:
             one.thread = 0
@@ -137,7 +136,7 @@ def aside() -> Iterator[None]:
             yield
         finally:
             for one in here:
-                one.thread = thread
+                one.thread = get_ident()
 
 
 def references(array: Any) -> int:

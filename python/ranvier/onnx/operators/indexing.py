@@ -51,10 +51,6 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
 
 
 @operator("Scatter")
-def scatter(x: Any, index: Any, updates: Any, *, axis: int = 0) -> Any:
-    return scatter_elements(x, index, updates, axis=axis)
-
-
 @operator("ScatterElements")
 def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
     at = axis_of("ScatterElements", axis, raw(x).ndim)
