@@ -228,7 +228,7 @@ def _computed(
     module: Module, body: Body, node: Node, scope: dict[str, Any], left: Room, graph: Graph, *inputs: Any
 ) -> tuple[Any, ...]:
     """The results of a graph in an attribute of the node; scope: values that it uses."""
-    left.take(STEP, node)
+    left.take(STEP * (1 + len(graph.nodes)), node)
     names = [name for name, *_ in graph.inputs]
     values = {**scope, "": None, **graph.initializers, **dict(zip(names, inputs, strict=True))}
     return run(module, body, graph.nodes, repeat(()), values, left, graph.outputs)

@@ -198,10 +198,11 @@ def all_runs(
         steps = {(s, max(base[s] + more, 1)) for s in symbols for more in range(low, high)}
         return [inputs({**base, s: n}, 7, near) for s, n in sorted(steps)]
 
-    ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
+    ends = [{**base, s: n} for s in symbols for n in (1, base[s] + 16)]
+    ends += [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
     wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
     extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
-    others = [*(inputs(sizes, 7, near) for sizes in ones), *around(-2, 5), *wide, *extremes]
+    others = [*(inputs(sizes, 7, near) for sizes in ends), *around(-2, 5), *wide, *extremes]
     further += _accepted(plain, others)
     values = [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
     return Runs(runs, values, further, lambda: _accepted(plain, around(-4, 9)))
