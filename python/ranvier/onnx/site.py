@@ -215,13 +215,10 @@ class Site:
         one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
         if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
             return self.node("Expand", self.w.constant(one), shape)
-        steps = self._steps(arrays)
-        if steps:
-            return steps
-        triangle = self._triangle(arrays, shape)
-        if triangle:
-            return triangle
-        raise self.depends(f"a constant of shape {first.shape}")
+        written = self._steps(arrays) or self._triangle(arrays, shape)
+        if not written:
+            raise self.depends(f"a constant of shape {first.shape}")
+        return written
 
     def _steps(self, arrays: list[Array]) -> str:
         """Whole numbers at equal distances; "" for others."""

@@ -177,7 +177,5 @@ def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
     if not sorted:
         order = np.argsort(first, kind="stable")
         values = np.take(values, order, 0 if axis is None else axis)
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        first, inverse, counts = first[order], rank[inverse], counts[order]
+        first, inverse, counts = first[order], np.argsort(order)[inverse], counts[order]
     return tuple(map(tensor_of, (values, first, inverse, counts)))
