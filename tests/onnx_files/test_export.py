@@ -96,6 +96,9 @@ REFUSED = {
         lambda x: x[: len(x) - 2].squeeze() + 1,
         "the number of dimensions depends on the size of a dynamic axis",
     ),
+    "another rank for one size": (lambda x: x[2:].squeeze(0) if len(x) == 3 else x[2:], "the model"),
+    "rows of larger inputs": (lambda x: x[: len(x) // 16], "does not compute what the model does"),
+    "a size of no form": (lambda x: x[: int(len(x) ** 0.5)], "a size depends|does not compute"),
     "pooled indices": (
         lambda x: F.max_pool1d(x, 2, return_indices=True),
         "return_indices has no counterpart",

@@ -16,12 +16,6 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 
 # Cases of operators that the library has and that fail, with the reason.
 FAILING = {
-    "samples of a volume": {
-        "test_gridsample_volumetric_bilinear_align_corners_0",
-        "test_gridsample_volumetric_bilinear_align_corners_1",
-        "test_gridsample_volumetric_nearest_align_corners_0",
-        "test_gridsample_volumetric_nearest_align_corners_1",
-    },
     "strings, sequences and optional values": {
         "test_equal_string", "test_equal_string_broadcast", "test_identity_opt", "test_identity_sequence",
     },

@@ -42,6 +42,10 @@ OF_ROWS = {
         (x @ x.T) + nn.Transformer.generate_square_subsequent_mask(len(x)),
         (x @ x.T) * rv.tensor(np.tri(len(x), k=-1, dtype=np.float32)),
     ),
+    "quotients and steps": lambda x: (
+        x[: (x.shape[0] + 1) // 2], x[x.shape[0] // 3 :], x[rv.arange(x.shape[0] - 1, -1, -1)],
+        x + rv.arange(2, 2 * x.shape[0] + 2, 2).unsqueeze(1), x.flatten()[: 2 * x.shape[0] - 1],
+    ),
     "made inside": lambda x: (
         x + rv.arange(x.shape[0]).unsqueeze(1), rv.cat([x, rv.zeros(x.shape[0], 1)], 1),
         x * rv.full((x.shape[0], 1), 3.0), x[: x.shape[0] // 2],

@@ -46,11 +46,10 @@ def last_uses(steps: Sequence[Node | Call], outputs: Iterable[str]) -> list[list
 
 
 class _Region(NamedTuple):
-    """Nodes that are one call of a part, by their numbers; inside: the calls in it."""
+    """Nodes that are one call of a part, by their numbers."""
 
     path: Path
     nodes: frozenset[int]
-    inside: list[_Region]
     filling: Filling
 
 
@@ -190,7 +189,7 @@ class Division:
         if any(not r.nodes <= nodes or r.path[: len(path)] != path or r.path == path for r in inside):
             return None
         filling = self._filling(path, nodes, inside)
-        return None if filling is None else _Region(path, nodes, inside, filling)
+        return None if filling is None else _Region(path, nodes, filling)
 
     # --- the steps of a call
     def _filling(self, path: Path, nodes: frozenset[int], inside: list[_Region]) -> Filling | None:

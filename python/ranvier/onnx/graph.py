@@ -202,6 +202,10 @@ def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, 
     for node in nodes:
         origin = source.get(node.inputs[0]) if node.op in _PASSING else node
         source.update(dict.fromkeys(node.outputs, origin) if origin is not None else {})
+
+    def is_weight(name: str) -> bool:
+        return name in initializers or (name in source and source[name].op == "Constant")
+
     roles: dict[str, set[str]] = {}
     for node in reversed(nodes):
         for place, name in enumerate(node.inputs):
@@ -209,17 +213,12 @@ def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, 
             before = source.get(node.inputs[1 - place]) if node.op in ("Add", "Mul") else None
             if before is not None and (
                 before.op == ("Div" if node.op == "Mul" else "Mul")
-                or (before.op in _PRODUCTS and any(v in initializers for v in before.inputs))
-                or (before.op in _PRODUCTS and any(_is_constant(source.get(v)) for v in before.inputs))
+                or (before.op in _PRODUCTS and any(map(is_weight, before.inputs)))
             ):
                 role = "offset"
             passed = roles.get(node.outputs[0]) if node.op in _PASSING and not place else None
             roles.setdefault(name, set()).update(passed or {role})
     return roles
-
-
-def _is_constant(node: Node | None) -> bool:
-    return node is not None and node.op == "Constant"
 
 
 def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Node]:
@@ -274,13 +273,11 @@ def attribute(onnx: Any, proto: Any) -> Any:
         raise ValueError(f"[onnx.load] got attribute '{proto.name}' without a value")
     if proto.type == kinds.TENSOR:
         return array_of_tensor(onnx, proto.t)
-    if proto.type == kinds.STRING:
-        return proto.s.decode("utf-8", "replace")
-    if proto.type == kinds.STRINGS:
-        return [s.decode("utf-8", "replace") for s in proto.strings]
-    if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS):
+    if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS, kinds.STRING, kinds.STRINGS):
         value = onnx.helper.get_attribute_value(proto)
-        return list(value) if proto.type in (kinds.INTS, kinds.FLOATS) else value
+        several = value if proto.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS) else [value]
+        items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in several]
+        return items if several is value else items[0]
     raise ValueError(f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a sequence)")
 
 
@@ -322,10 +319,8 @@ def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bo
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False
-    if (not domain and find(op, versions[""])) or not onnx.defs.has(op, domain):
+    version = versions.get(domain, 1)
+    if (not domain and find(op, version)) or not onnx.defs.has(op, version, domain):
         return False
-    try:
-        schema = onnx.defs.get_schema(op, versions.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
-        return False
+    schema = onnx.defs.get_schema(op, version, domain)
     return bool(schema.has_function or schema.has_context_dependent_function)

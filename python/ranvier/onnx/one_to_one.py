@@ -90,23 +90,10 @@ READ_ONLY: dict[str, Implementation] = {  # of Tensors
     "Celu": lambda x, *, alpha=1.0: ops.celu(x, alpha),
     "LeakyRelu": lambda x, *, alpha=0.01: ops.leaky_relu(x, alpha),
 }
-AS_THEY_ARE: dict[tuple[str, int], Implementation] = {  # of values of any dtype
-    ("Identity", 1): lambda x: x,
-    ("BitCast", 1): lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x),
-    ("Cast", 1): lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
-    ("CastLike", 1): lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
-    # infinity saturates in every float8
-    ("Cast", 24): lambda x, *, to, saturate=1, round_mode="up": cast(
-        x, dtype_of(to), bool(saturate), rounded=round_mode
-    ),
-    ("CastLike", 24): lambda x, target, *, saturate=1, round_mode="up": cast(
-        x, raw(target).dtype, bool(saturate), rounded=round_mode
-    ),
-}
 # read by functions of their own
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
-WITH_NUMBER = {"AddNumber": "Add", "MulNumber": "Mul", "DivNumber": "Div", "PowNumber": "Pow"}
-NUMBER_FIRST = {"NumberSub": "Sub", "NumberDiv": "Div", "NumberPow": "Pow"}
+OF_NUMBERS = ("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
+"""Functions of a tensor and a number, in this order."""
 FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Site
     "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
@@ -138,6 +125,14 @@ def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int |
     return in_float(function, a, b)
 
 
+def _cast(
+    old: bool, x: Any, target: Any = None, /, *, to: Any = 0, saturate: int = 1, round_mode: str = "up"
+) -> Any:
+    """old: infinity saturates not in every float8."""
+    dtype = dtype_of(to) if target is None else raw(target).dtype
+    return cast(x, dtype, bool(saturate), old, round_mode)
+
+
 def _folded(function: Any, *values: Any) -> Any:
     return reduce(function, values)
 
@@ -146,9 +141,11 @@ def _write(name: str, s: Any) -> str:
     return s.node(name, *s.inputs())
 
 
-def _write_with_number(name: str, first: bool, s: Any) -> str:
-    x, number = s.input(0), s.scalar(s.get("number"))
-    return s.node(name, number, x) if first else s.node(name, x, number)
+def _write_with_number(s: Any) -> str:
+    operands = (s.input(0), s.scalar(s.get("number")))
+    return s.node(
+        s.kind.replace("Number", ""), *(operands[::-1] if s.kind.startswith("Number") else operands)
+    )
 
 
 def _register() -> None:
@@ -160,14 +157,15 @@ def _register() -> None:
     for row in UNARY:
         reads(row.name)(partial(in_float, row.reads))
     operators({(name, 1): on_tensors(function) for name, function in READ_ONLY.items()})
-    operators(AS_THEY_ARE)
+    reads("Identity")(lambda x: x)
+    reads("BitCast")(lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x))
+    for name in ("Cast", "CastLike"):
+        reads(name)(partial(_cast, True))
+        reads(name, since=24)(partial(_cast, False))
     written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
     for name, kinds in written.items():
         writes(*kinds.split())(partial(_write, name))
-    for kind, name in WITH_NUMBER.items():
-        writes(kind)(partial(_write_with_number, name, False))
-    for kind, name in NUMBER_FIRST.items():
-        writes(kind)(partial(_write_with_number, name, True))
+    writes(*OF_NUMBERS)(_write_with_number)
     WRITERS.update(FORMULAS)
 
 

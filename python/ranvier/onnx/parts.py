@@ -7,20 +7,22 @@ the parts. While all are as they were loaded, the nodes run as they stand in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from itertools import repeat
+from threading import get_ident
 from typing import Any
 
 from ranvier.autograd import Tensor
 from ranvier.nn import Module
+from ranvier.observe import observers
 from ranvier.onnx.division import Call, Division, Filling, Path, last_uses
 from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import raw, shown
-from ranvier.tensors.recording import aside
+from ranvier.tensors.recording import paused
 
 
 class Part(Module):
@@ -193,6 +195,20 @@ def _found(module: Any, body: Body, path: Path) -> Any:
     return module
 
 
+@contextmanager
+def _aside() -> Iterator[None]:
+    """A block that no observer of this thread follows: what it computes is a constant."""
+    here = [one for one in observers if one.thread == get_ident()]
+    with paused():
+        for one in here:
+            one.thread = 0
+        try:
+            yield
+        finally:
+            for one in here:
+                one.thread = get_ident()
+
+
 def _results(module: Module, body: Body, node: Node, operands: list[Any], left: Room) -> tuple[Any, ...]:
     operator = find(node.op, node.version)
     assert operator is not None
@@ -207,7 +223,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
         asked["compute"] = partial(_computed, module, body, node, scope, left)
         more = {name: asked[name] for name in operator.asks}
     try:
-        with aside() if is_constant else nullcontext():
+        with _aside() if is_constant and operands else nullcontext():
             result = operator.function(*operands[:count], **node.settings, **more)
     except MemoryError:  # that of an op is a ValueError, too
         raise
@@ -228,7 +244,7 @@ def _computed(
     module: Module, body: Body, node: Node, scope: dict[str, Any], left: Room, graph: Graph, *inputs: Any
 ) -> tuple[Any, ...]:
     """The results of a graph in an attribute of the node; scope: values that it uses."""
-    left.take(STEP, node)
+    left.take(STEP * (1 + len(graph.nodes)), node)
     names = [name for name, *_ in graph.inputs]
     values = {**scope, "": None, **graph.initializers, **dict(zip(names, inputs, strict=True))}
     return run(module, body, graph.nodes, repeat(()), values, left, graph.outputs)

@@ -264,7 +264,7 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
             return model
         try:
             typed, weights = _typed(onnx, model)
-            _complete_functions(onnx, typed.graph.node, versions[""])
+            _complete_functions(onnx, typed.graph.node, versions)
             typed = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(typed))
             kept = [("", op) for op in OPERATORS if find(op, versions[""])]
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
@@ -280,12 +280,12 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
     return model
 
 
-def _complete_functions(onnx: Any, nodes: Any, version: int) -> None:
+def _complete_functions(onnx: Any, nodes: Any, versions: dict[str, int]) -> None:
     """Attributes with a default that are left out: the inliner would leave them out inside, too."""
     for node in every_node(nodes):
-        if is_function(onnx, node.domain, node.op_type, {"": version}):
+        if not node.domain and is_function(onnx, "", node.op_type, versions):
             given = {a.name for a in node.attribute}
-            schema = onnx.defs.get_schema(node.op_type, version)
+            schema = onnx.defs.get_schema(node.op_type, versions[""])
             usual = [a.default_value for a in schema.attributes.values() if a.name not in given]
             node.attribute.extend(a for a in usual if a.type)
 

@@ -92,18 +92,23 @@ def plain_run(target: Any, modules: Modules, example: Any, arrays: list[Array]) 
     return Run(Trace(), arrays, outputs, {}, set())
 
 
+def leaves(form: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested tuples, lists and dicts hold, with names of places."""
+    if isinstance(form, (tuple, list, dict)):
+        items = form.items() if isinstance(form, dict) else enumerate(form)
+        for key, item in items:
+            yield from leaves(item, f"{name}_{key}")
+    else:
+        yield name, form
+
+
 def flat(value: Any, what: str) -> Iterator[Tensor]:
     """The Tensors of nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from flat(item, what)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from flat(item, what)
-    elif value is not None:
-        raise TypeError(f"[onnx.export] got a {what} of type {type(value).__name__}; expected tensors")
+    for _, leaf in leaves(value):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif leaf is not None:
+            raise TypeError(f"[onnx.export] got a {what} of type {type(leaf).__name__}; expected tensors")
 
 
 def filled(form: Any, tensors: Iterator[Tensor]) -> Any:
@@ -116,20 +121,6 @@ def filled(form: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(form, dict):
         return {key: filled(item, tensors) for key, item in form.items()}
     return form
-
-
-def arrays_of(form: Any, name: str = "") -> Iterator[tuple[str, Array]]:
-    """The arrays of the arguments, with names for the nested ones."""
-    if isinstance(form, Tensor):
-        yield name, form._array
-    elif isinstance(form, np.ndarray):
-        yield name, form
-    elif isinstance(form, (tuple, list)):
-        for i, item in enumerate(form):
-            yield from arrays_of(item, f"{name}_{i}")
-    elif isinstance(form, dict):
-        for key, item in form.items():
-            yield from arrays_of(item, f"{name}_{key}")
 
 
 def extreme_values(array: Array, wide: Array, seed: int) -> Array:
@@ -207,10 +198,11 @@ def all_runs(
         steps = {(s, max(base[s] + more, 1)) for s in symbols for more in range(low, high)}
         return [inputs({**base, s: n}, 7, near) for s, n in sorted(steps)]
 
-    ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
+    ends = [{**base, s: n} for s in symbols for n in (1, base[s] + 16)]
+    ends += [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
     wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
     extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
-    others = [*(inputs(sizes, 7, near) for sizes in ones), *around(-2, 5), *wide, *extremes]
+    others = [*(inputs(sizes, 7, near) for sizes in ends), *around(-2, 5), *wide, *extremes]
     further += _accepted(plain, others)
     values = [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
     return Runs(runs, values, further, lambda: _accepted(plain, around(-4, 9)))
@@ -250,9 +242,10 @@ def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str
         usual[0] = "x"  # the one input of a layer; a recurrent layer has input and hx
     names, arrays = [], []
     for i, arg in enumerate(args):
-        for name, array in arrays_of(arg, usual[i] if i < len(usual) else f"input_{i}"):
-            names.append(name)
-            arrays.append(array)
+        for name, leaf in leaves(arg, usual[i] if i < len(usual) else f"input_{i}"):
+            if isinstance(leaf, (Tensor, np.ndarray)):
+                names.append(name)
+                arrays.append(leaf._array if isinstance(leaf, Tensor) else leaf)
     if not arrays:
         kinds = ", ".join(type(arg).__name__ for arg in args)
         raise TypeError(

@@ -63,11 +63,7 @@ class Writer:
 
     def has(self, op: str) -> bool:
         """True if the version of the operator set has the operator."""
-        try:
-            self.onnx.defs.get_schema(op, self.opset)
-        except self.onnx.defs.SchemaError:
-            return False
-        return True
+        return bool(self.onnx.defs.has(op, self.opset))
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """The name of a constant; equal ones are stored once."""
@@ -219,20 +215,17 @@ class Site:
         one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
         if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
             return self.node("Expand", self.w.constant(one), shape)
-        steps = self._steps(arrays)
-        if steps:
-            return steps
-        triangle = self._triangle(arrays, shape)
-        if triangle:
-            return triangle
-        raise self.depends(f"a constant of shape {first.shape}")
+        written = self._steps(arrays) or self._triangle(arrays, shape)
+        if not written:
+            raise self.depends(f"a constant of shape {first.shape}")
+        return written
 
     def _steps(self, arrays: list[Array]) -> str:
         """Whole numbers at equal distances; "" for others."""
         if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
             return ""
-        first, second = max(arrays, key=len)[:2].tolist()
-        step = int(second - first)
+        longest = max(arrays, key=len)
+        step = int(longest[1] - longest[0]) if len(longest) > 1 else 1
         if any(not _equal(a, (a[0] + np.arange(len(a)) * step).astype(a.dtype)) for a in arrays):
             return ""
         count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))

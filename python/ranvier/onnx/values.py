@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -128,30 +128,26 @@ def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
     return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
 
 
-# by the numbers of TensorProto.DataType; 8 is that of texts
-_NAMES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"}
-_NAMES |= {9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}
-NUMBERS = {name: number for number, name in _NAMES.items()}
-_CORE = FLOATS | {np.dtype(name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float16")}
+_CORE = ("float32", "float64", "float16", "bool", "uint8", "int8", "int16", "int32", "int64")
+_WRITTEN = (*_CORE, "uint16", "uint32", "uint64")
 
 
+@cache
 def dtype_of(number: int | str) -> np.dtype[Any]:
     """The NumPy dtype of a number of TensorProto.DataType (in the first version: a name)."""
+    onnx = package("onnx")
     if isinstance(number, str):
-        number = package("onnx").TensorProto.DataType.Value(number)
-    if number not in _NAMES:
-        onnx = package("onnx")
-        if number not in onnx.helper.get_all_tensor_dtypes() or number == onnx.TensorProto.STRING:
-            raise ValueError(f"[onnx] got the element type {number}; expected a type of numbers")
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-    return np.dtype(_NAMES[number])
+        number = onnx.TensorProto.DataType.Value(number)
+    if number not in onnx.helper.get_all_tensor_dtypes() or number == onnx.TensorProto.STRING:
+        raise ValueError(f"[onnx] got the element type {number}; expected a type of numbers")
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
 
 
 def number_of(dtype: np.dtype[Any]) -> int:
     """The number of TensorProto.DataType of a NumPy dtype."""
-    if dtype.name not in NUMBERS:
-        raise TypeError(f"[onnx] got dtype {dtype}; expected one of {', '.join(NUMBERS)}")
-    return NUMBERS[dtype.name]
+    if dtype.name not in _WRITTEN:
+        raise TypeError(f"[onnx] got dtype {dtype}; expected one of {', '.join(_WRITTEN)}")
+    return int(package("onnx").helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False, rounded: str = "up") -> Any:
@@ -160,7 +156,7 @@ def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False,
     saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
     (up to version 23) NaN in those without a negative zero. rounded: how, for the float8 of powers of 2.
     """
-    if isinstance(x, Tensor) and x.dtype in _CORE and dtype in _CORE:
+    if isinstance(x, Tensor) and raw(x).dtype.name in _CORE and dtype.name in _CORE:
         return x.to(dtype)
     return by_numpy(lambda a: _converted(a, dtype, saturate, old, rounded), x)
 

@@ -13,7 +13,6 @@ the step runs eagerly.
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -123,21 +122,6 @@ def paused() -> Iterator[None]:
     finally:
         recording.core.pause(False)
         _local.recording, recording.thread = recording, thread
-
-
-@contextmanager
-def aside() -> Iterator[None]:
-    """A block that no observer of this thread follows: what it computes is a constant."""
-    thread = get_ident()
-    here = [one for one in observers if one.thread == thread]
-    with paused():
-        for one in here:
-            one.thread = 0
-        try:
-            yield
-        finally:
-            for one in here:
-                one.thread = thread
 
 
 def references(array: Any) -> int:

@@ -154,33 +154,28 @@ _IDENTITY_ON_SCALARS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "Re
 _OF_INTEGERS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceSumSquare")
 
 
-def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: bool) -> Any:
+def _reduced(
+    name: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """No axes: over none with `noop`, else over all. Means of integers are computed as floats."""
     ndim, dtype = raw(x).ndim, raw(x).dtype
-    if not axes:
-        axes = () if noop else tuple(range(ndim))
-    axes = tuple(axis_of(name, axis, ndim) for axis in axes)
-    if not axes and name in _IDENTITY_ON_SCALARS:
+    chosen = () if axes is None else tuple(axis_of(name, axis, ndim) for axis in ints(axes))
+    if not chosen and not noop_with_empty_axes:
+        chosen = tuple(range(ndim))
+    if not chosen and name in _IDENTITY_ON_SCALARS:
         return x
     as_floats = is_exact(dtype) and name not in _OF_INTEGERS
 
     def of_tensors(x: Tensor) -> Any:
         x = x.to(np.float64) if as_floats else x
-        if not axes:  # each element is reduced by itself
-            return _REDUCTIONS[name](ops.unsqueeze(x, 0), (0,), False).to(dtype)
-        return _REDUCTIONS[name](x, axes, keep).to(dtype)
+        x, over = (x, chosen) if chosen else (ops.unsqueeze(x, -1), (-1,))  # of none: each by itself
+        return _REDUCTIONS[name](x, over, bool(chosen and keepdims)).to(dtype)
 
     return in_float(of_tensors, x)
 
 
-def _over_axes(
-    name: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Any:
-    return _reduced(name, x, None if axes is None else ints(axes), bool(keepdims), bool(noop_with_empty_axes))
-
-
 for _name in _REDUCTIONS:
-    operator(_name)(partial(_over_axes, _name))
+    operator(_name)(partial(_reduced, _name))
 
 
 def _extremum_at(

@@ -8,33 +8,30 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
+from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import array_of, axis_of, raw, tensor_of
 
 
-def _is_true(value: Any) -> bool:
-    return bool(array_of(value).reshape(()))
-
-
 @operator("If")
 def if_(condition: Any, *, then_branch: Any, else_branch: Any, compute: Any = None) -> Any:
-    return compute(then_branch if _is_true(condition) else else_branch)
+    return compute(then_branch if array_of(condition).all() else else_branch)
 
 
 @operator("Loop")
 def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compute: Any = None) -> Any:
     """The last states, and the rows that the steps give, stacked."""
     limit = math.inf if most is None else int(array_of(most).reshape(()))
-    goes_on = condition is None or _is_true(condition)
+    goes_on = condition is None or array_of(condition).all()
     rows: list[tuple[Any, ...]] = []
     count = len(states)
     while goes_on and len(rows) < limit:
         again, *results = compute(body, np.array(len(rows)), np.array(goes_on), *states)
-        goes_on = _is_true(again)
+        goes_on = array_of(again).all()
         states = tuple(results[:count])
         rows.append(tuple(results[count:]))
     columns = _columns("Loop", rows, len(body.outputs) - 1 - count)
-    return (*states, *(_stacked(column, 0) for column in columns))
+    return (*states, *(ops.stack(column) for column in columns))
 
 
 @operator("Scan", since=9)
@@ -52,12 +49,8 @@ def scan(
     count = len(values) - num_scan_inputs
     states, sequences = values[:count], values[count:]
     zeros = [0] * (num_scan_inputs + len(body.outputs))
-    slices = [
-        _slices(x, axis, backwards)
-        for x, axis, backwards in zip(
-            sequences, scan_input_axes or zeros, scan_input_directions or zeros, strict=False
-        )
-    ]
+    read = zip(sequences, scan_input_axes or zeros, scan_input_directions or zeros, strict=False)
+    slices = [_slices(*one) for one in read]
     rows = []
     for parts in zip(*slices, strict=True):
         results = compute(body, *states, *parts)
@@ -65,7 +58,7 @@ def scan(
         rows.append(results[count:])
     columns = _columns("Scan", rows, len(body.outputs) - count)
     ways = zip(columns, scan_output_axes or zeros, scan_output_directions or zeros, strict=False)
-    return (*states, *(_stacked(c[::-1] if backwards else c, axis) for c, axis, backwards in ways))
+    return (*states, *(ops.stack(c[::-1] if backwards else c, axis) for c, axis, backwards in ways))
 
 
 def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
@@ -74,12 +67,8 @@ def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
     return parts[::-1] if backwards else parts
 
 
-def _columns(op: str, rows: list[tuple[Any, ...]], count: int) -> list[tuple[Any, ...]]:
+def _columns(op: str, rows: list[tuple[Any, ...]], count: int) -> list[list[Tensor]]:
     """The results of all steps, for each result of a step."""
     if count and not rows:
         raise ValueError(f"[onnx {op}] got no steps; expected one or more, whose results are stacked")
-    return list(zip(*rows, strict=True))
-
-
-def _stacked(parts: Any, axis: int) -> Any:
-    return ops.stack([tensor_of(part) for part in parts], axis)
+    return [list(map(tensor_of, column)) for column in zip(*rows, strict=True)]

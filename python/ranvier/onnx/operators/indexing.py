@@ -51,10 +51,6 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
 
 
 @operator("Scatter")
-def scatter(x: Any, index: Any, updates: Any, *, axis: int = 0) -> Any:
-    return scatter_elements(x, index, updates, axis=axis)
-
-
 @operator("ScatterElements")
 def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
     at = axis_of("ScatterElements", axis, raw(x).ndim)
@@ -181,7 +177,5 @@ def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
     if not sorted:
         order = np.argsort(first, kind="stable")
         values = np.take(values, order, 0 if axis is None else axis)
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        first, inverse, counts = first[order], rank[inverse], counts[order]
+        first, inverse, counts = first[order], np.argsort(order)[inverse], counts[order]
     return tuple(map(tensor_of, (values, first, inverse, counts)))

@@ -125,12 +125,11 @@ def dropout(
     asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
     if not (training or asked) or p == 0:
         return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
-    if (training or seed is None) and outputs == 1:
+    seed = None if training else seed
+    if seed is None and outputs == 1:
         return in_float(lambda x: ops.dropout(x, p, True), x)
-    if training or seed is None:
-        kept = ops.rand(shape_of(x)) >= p
-    else:
-        kept = tensor_of(np.random.RandomState(seed).uniform(0, 1, shape_of(x)) >= p)
+    rng = np.random.RandomState(seed)
+    kept = ops.rand(shape_of(x)) >= p if seed is None else tensor_of(rng.uniform(0, 1, shape_of(x)) >= p)
     y = in_float(lambda x: ops.where(kept, x / (1 - p), 0.0), x)
     return (y, kept)[:outputs]
 
@@ -205,8 +204,8 @@ def _ways(
         return lambda x: f(ops.clamp(x, -clip, clip) if clips else x, *scales)
 
     functions = [function(at) for at in range(len(names))]
-    parts = [slice(i * count, (i + 1) * count) for i in range(len(reverse))]
-    return [(r, names[part], functions[part]) for r, part in zip(reverse, parts, strict=True)]
+    parts = [slice(count), slice(count, None)]
+    return [(r, names[part], functions[part]) for r, part in zip(reverse, parts, strict=False)]
 
 
 def _run(name: str, *values: Any, **settings: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.ops as ops
+from ranvier.autograd import Tensor
 from ranvier.onnx.operators.windows import WINDOW, conv
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import array_of, axis_of, by_numpy, cast, dtype_of, raw, shape_of, tensor_of
@@ -64,31 +66,28 @@ def dequantize(
     return by_numpy(lambda a: ((a.astype(np.float32) - shifts) * scales).astype(dtype), x)
 
 
-def _shifted(x: Any, zero: Any, axis: int) -> Any:
-    """x - zero, exact in float64."""
-    shift = np.asarray(_spread(zero, shape_of(x), axis, 0))
-    return raw(x).astype(np.float64) - shift.astype(np.float64)
+def _exact(x: Any, zero: Any, axis: int, scale: Any = 1.0) -> Tensor:
+    """(x - zero) scale in float64."""
+    shifts, scales = (np.asarray(_spread(v, shape_of(x), axis, 0), np.float64) for v in (zero, scale))
+    return tensor_of((raw(x).astype(np.float64) - shifts) * scales)
 
 
 @operator("MatMulInteger", since=10)
 def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
-    product = np.matmul(_shifted(a, a_zero, -2), _shifted(b, b_zero, -1))
-    return tensor_of(product.astype(np.int32))
+    return cast(ops.matmul(_exact(a, a_zero, -2), _exact(b, b_zero, -1)), np.dtype(np.int32))
+
+
+@operator("ConvInteger", since=10, more=(*WINDOW, "group", "kernel_shape"))
+def conv_integer(x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, **settings: Any) -> Any:
+    return cast(conv(_exact(x, x_zero, 1), _exact(w, w_zero, 0), **settings), np.dtype(np.int32))
 
 
 @operator("QLinearMatMul", since=10)
 def quantized_matmul(
     a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, y_scale: Any, y_zero: Any
 ) -> Any:
-    product = matmul_integer(a, b, a_zero, b_zero)
-    scales = _spread(a_scale, shape_of(a), -2, 0) * _spread(b_scale, shape_of(b), -1, 0)
-    return quantize(by_numpy(lambda p: p * scales, product), y_scale, y_zero, axis=-2)
-
-
-@operator("ConvInteger", since=10, more=(*WINDOW, "group", "kernel_shape"))
-def conv_integer(x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, **settings: Any) -> Any:
-    images, weights = (tensor_of(_shifted(v, zero, 0)) for v, zero in ((x, x_zero), (w, w_zero)))
-    return cast(conv(images, weights, **settings), np.dtype(np.int32))
+    y = ops.matmul(_exact(a, a_zero, -2, a_scale), _exact(b, b_zero, -1, b_scale))
+    return quantize(y, y_scale, y_zero, axis=-2)
 
 
 @operator("QLinearConv", since=10, more=(*WINDOW, "group", "kernel_shape"))
@@ -101,11 +100,9 @@ def quantized_conv(
     w_zero: Any,
     y_scale: Any,
     y_zero: Any,
-    bias: Any = None,
+    b: Any = None,
     **settings: Any,
 ) -> Any:
-    y = conv_integer(x, w, x_zero, w_zero, **settings)
-    offsets, scales = (_spread(v, shape_of(y), 1, 0) for v in (bias, w_scale))
-    return quantize(
-        by_numpy(lambda sums: (sums + offsets) * (array_of(x_scale) * scales), y), y_scale, y_zero
-    )
+    bias = None if b is None else _exact(b, None, 0, raw(x_scale) * raw(w_scale))
+    y = conv(_exact(x, x_zero, 1, x_scale), _exact(w, w_zero, 0, w_scale), bias, **settings)
+    return quantize(y, y_scale, y_zero)

@@ -226,26 +226,12 @@ def grid_sample(
     x: Tensor, grid: Tensor, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
 ) -> Any:
     kind = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
-    if kind not in ("bilinear", "nearest", "bicubic") or x.ndim != 4:
-        raise ValueError(
-            f"[onnx GridSample] got mode {mode!r} and a value of shape {x.shape}; expected 'linear', "
-            "'nearest' or 'cubic' and images (N, C, H, W)"
-        )
     return F.grid_sample(x, grid, kind, padding_mode, bool(align_corners))
 
 
 @operator("AffineGrid", since=20)
 def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
-    """The places of the elements of images (N, C, ...) from -1 to 1, as (N, ..., axes), times theta."""
-    sizes = ints(size)[2:]
-    steps = [2 / max(n - 1 if align_corners else n, 1) for n in sizes]
-    lines = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(sizes, steps, strict=True)]
-    places = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(sizes)], -1)
-
-    def of_tensors(theta: Tensor) -> Any:
-        return ops.einsum("...a,nba->n...b", tensor_of(places.astype(theta.dtype)), theta)
-
-    return in_float(of_tensors, theta)
+    return in_float(lambda t: F.affine_grid(t, ints(size), bool(align_corners)), theta)
 
 
 @operator("Col2Im", since=18)

@@ -235,24 +235,30 @@ def max_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
 ) -> Any:
     at = geometry("MaxPool", x, kernel_shape, **window)
+    image, dtype = shape_of(x)[2:], raw(x).dtype
+    function: Any = {1: ops.max_pool1d, 2: ops.max_pool2d}.get(len(image))
     if _fits(at) and not (ceil_mode and set(at.dilations) != {1}):
-        function: Any = ops.max_pool1d if len(at.kernel) == 1 else ops.max_pool2d
         settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
         if outputs == 1:
-            wide = cast(x, np.dtype(np.float32)) if is_exact(raw(x).dtype) else x
-            return cast(in_float(lambda x: function(x, *settings), wide), raw(x).dtype)
+            wide = cast(x, np.dtype(np.float32)) if is_exact(dtype) else x
+            return cast(in_float(lambda x: function(x, *settings), wide), dtype)
         y, where = function(tensor_of(x), *settings, return_indices=True)
         return y, _in_batch(raw(where), shape_of(x), storage_order)
     at = at.beyond(x) if ceil_mode else at
-    image, dtype = shape_of(x)[2:], raw(x).dtype
     least = int(np.iinfo(dtype).min) if is_exact(dtype) else -math.inf
-    y = in_float(lambda x: _pooled(ops.maximum, at.padded(x, least), at), x)
+
+    def of_tensors(x: Tensor) -> Any:
+        if function is None or is_exact(dtype):
+            return _pooled(ops.maximum, at.padded(x, least), at)
+        return function(at.padded(x, least), _pair(at.kernel), _pair(at.strides), 0, _pair(at.dilations))
+
     if outputs == 1:
-        return y
+        return in_float(of_tensors, x)
     places = raw(at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1))
     pairs = np.empty(shape_of(x)[:2] + places.shape[2:], "f8,i8")
     pairs["f0"], pairs["f1"] = raw(at.padded(array_of(x), least)), places
-    return y, _in_batch(_pooled(_larger, pairs, at)["f1"], shape_of(x), storage_order)
+    where = _in_batch(_pooled(_larger, pairs, at)["f1"], shape_of(x), storage_order)
+    return in_float(of_tensors, x), where
 
 
 def _larger(a: Any, b: Any) -> Any:
