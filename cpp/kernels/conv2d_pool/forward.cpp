@@ -69,10 +69,6 @@ class PooledDirect {
     Range rows, columns;
     Axis::Class row_class, column_class;
   };
-  struct Buffer {
-    float* z;
-    int64_t row, image;  // elements
-  };
   Inner inner() const;
   Band band(int64_t begin, int64_t end) const;
   void compute(const OpenTeam& team) const;
@@ -80,9 +76,7 @@ class PooledDirect {
   void run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
   void run_inner(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
   void run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const;
-  Buffer buffer(const OpenTeam& team, const Band& band) const;
-  void fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
-  void pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
+  void sum(const OpenTeam& team, const Band& band, int64_t panel, const DirectSum<float>::Sink& sink) const;
 
   Conv2dPoolForward call_;
   DirectSum<float> sum_;
@@ -227,64 +221,47 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   if (row > 0) kernels.tile(t);
 }
 
-// In parts that fit into the buffer: rows of windows or whole images.
+// In parts that fit into this thread's buffer, from which they are pooled: rows of windows or whole images.
 void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
   if (band.windows() == 0) return;
   const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
   const int64_t images = std::max<int64_t>(fits / band.rows, 1), rows = std::min(fits, band.rows);
+  const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
+  const int64_t columns = sum_.form == SumForm::dots ? channels : round_up(channels, lanes);
+  float* const z = buffer_ + team.index() * buffer_size_;
+  PooledRow p = pooled_row(call_);
+  p.row = band.columns * call_.window[1] * pixel_, p.pixel = pixel_, p.windows = band.columns;
+  p.channels = channels, p.bias = sum_.bias(panel), p.norm = sum_.norm(panel);
   Band part = band;
   for (part.image = band.image; part.image < band.image + band.images; part.image += images)
     for (part.row = band.row; part.row < band.row + band.rows; part.row += rows) {
       part.images = std::min(images, band.image + band.images - part.image);
       part.rows = std::min(rows, band.row + band.rows - part.row);
-      fill_buffer(team, part, panel);
-      pool_buffer(team, part, panel);
+      const int64_t image = part.rows * call_.window[0] * p.row;
+      float* const first = z - part.image * image - part.row * call_.window[0] * p.row -
+                           band.column * call_.window[1] * pixel_;
+      sum(team, part, panel,
+          {first, image, p.row, pixel_, static_cast<int>(columns), nullptr, nullptr, false, false});
+      for (int64_t n = 0; n < part.images; ++n)
+        for (int64_t i = 0; i < part.rows; ++i) {
+          p.z = z + n * image + i * call_.window[0] * p.row;
+          pool_row(call_, p, part.image + n, sum_.panels.first(panel), part.row + i, band.column);
+        }
     }
 }
 
-PooledDirect::Buffer PooledDirect::buffer(const OpenTeam& team, const Band& band) const {
-  float* z = buffer_ + team.index() * buffer_size_;
-  const int64_t row = band.columns * call_.window[1] * pixel_;
-  return {z, row, band.rows * call_.window[0] * row};
-}
-
-// Computes the convolution's results of a band and panel to this thread's buffer, from which they are pooled.
-void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
-  const Buffer b = buffer(team, band);
+// Computes the convolution's results of a band and panel.
+void PooledDirect::sum(const OpenTeam& team, const Band& band, int64_t panel,
+                       const DirectSum<float>::Sink& sink) const {
   const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
-  const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
-  const int columns =
-      static_cast<int>(sum_.form == SumForm::dots ? channels : ceil_div(channels, lanes) * lanes);
-  const DirectSum<float>::Sink sink{b.z - band.image * b.image - row * b.row - column * pixel_,
-                                    b.image,
-                                    b.row,
-                                    pixel_,
-                                    columns,
-                                    nullptr,
-                                    nullptr,
-                                    false,
-                                    false};
   for (int64_t i = 0; i < sum_.rows.classes(); ++i)
     for (int64_t j = 0; j < sum_.columns.classes(); ++j) {
       const Region region{sum_.rows[i].within(row, end_row), sum_.columns[j].within(column, end_column),
                           band.image, band.images};
       if (region.pixels() == 0) continue;
       sum_.run_tiles(region, panel, {0, sum_.tiles(region)}, sum_.taps(team, region), {0, 0}, sink);
-    }
-}
-
-void PooledDirect::pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
-  const Buffer b = buffer(team, band);
-  PooledRow p = pooled_row(call_);
-  p.row = b.row, p.pixel = pixel_;
-  p.windows = band.columns, p.channels = sum_.panels.columns(panel), p.bias = sum_.bias(panel);
-  p.norm = sum_.norm(panel);
-  for (int64_t n = 0; n < band.images; ++n)
-    for (int64_t i = 0; i < band.rows; ++i) {
-      p.z = b.z + n * b.image + i * call_.window[0] * b.row;
-      pool_row(call_, p, band.image + n, sum_.panels.first(panel), band.row + i, band.column);
     }
 }
 

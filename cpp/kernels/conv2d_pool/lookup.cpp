@@ -2,7 +2,7 @@
 // makes the tables of a channel, then sums with them.
 #include "kernels/conv2d_pool/lookup.h"
 
-#include "kernels/conv2d/direct/tile.h"
+#include "kernels/conv2d/direct/weight.h"
 
 namespace ranvier {
 namespace {
@@ -10,6 +10,11 @@ namespace {
 // Bytes of a channel's tables, which all output channels and taps read.
 constexpr int64_t kSumQuadBytes = 16 << 10;
 constexpr int64_t kPixelsOfPart = 256;
+
+int panel_width(int64_t out) {
+  const PooledGradientKernels& kernels = pooled_gradient_kernels();
+  return out <= kernels.lanes ? kernels.lanes : kernels.quad_vectors * kernels.lanes;
+}
 
 }  // namespace
 
@@ -29,19 +34,17 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
       in_(call.x.shape[1]),
       taps_(call.taps[0] * call.taps[1]),
       dy_(call.dy, 0, carver, false),
-      where_(call.where, 0, carver, false) {
-  const int64_t lanes = pooled_gradient_kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
-                columns = call.dy.shape[3];
-  width_ = out_ <= lanes ? lanes : pooled_gradient_kernels().quad_vectors * lanes;
-  panels_ = ceil_div(out_, width_);
+      where_(call.where, 0, carver, false),
+      panels_(1, out_, panel_width(out_)) {
+  const int64_t n = call.dy.shape[0], rows = call.dy.shape[2], columns = call.dy.shape[3];
   pitch_ = reach(1, columns);
   rows_ = std::max<int64_t>(rows, 1);
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);
   parts_ = partial_sums(n * rows * columns, n * bands_, kPixelsOfPart);
-  sums_ = carver.take<float>(parts_ * panels_ * taps_ * in_ * width_);
-  bias_sums_ = carver.take<float>(parts_ * panels_ * width_);
+  sums_ = carver.take<float>(parts_ * panels_.count() * taps_ * in_ * panels_.width);
+  bias_sums_ = carver.take<float>(parts_ * panels_.count() * panels_.width);
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
 
@@ -57,7 +60,7 @@ PooledLookup::Band PooledLookup::band(int64_t i) const {
 }
 
 float* PooledLookup::sums(int64_t part, int64_t panel) const {
-  return sums_ + (part * panels_ + panel) * taps_ * in_ * width_;
+  return sums_ + (part * panels_.count() + panel) * taps_ * in_ * panels_.width;
 }
 
 void PooledLookup::run(const Team& team) const {
@@ -66,10 +69,10 @@ void PooledLookup::run(const Team& team) const {
                 dy_.copy_share(team);
                 where_.copy_share(team);
                 team.barrier();
-                for_my_parts(team, parts_, panels_,
+                for_my_parts(team, parts_, panels_.count(),
                              [&](int64_t part, Range panels) { accumulate_part(team, part, panels); });
                 team.barrier();
-                combine(team);
+                combine_parts(team, panels_, parts_, in_, taps_, sums_, bias_sums_, c_.dw, c_.db);
                 team.barrier();
               });
 }
@@ -79,8 +82,9 @@ void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range pan
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
   const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
-  std::fill_n(sums(part, panels.begin), count * taps_ * in_ * width_, 0.0f);
-  std::fill_n(bias_sums_ + (part * panels_ + panels.begin) * width_, count * width_, 0.0f);
+  std::fill_n(sums(part, panels.begin), count * taps_ * in_ * panels_.width, 0.0f);
+  std::fill_n(bias_sums_ + (part * panels_.count() + panels.begin) * panels_.width, count * panels_.width,
+              0.0f);
   for (int64_t i = all * part / parts_; i < all * (part + 1) / parts_; ++i) {
     const Band b = band(i);
     make_quads(b, s);
@@ -127,7 +131,7 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
 // The arguments of sum_quads for a band and a panel of output channels.
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes;
+  const int64_t k = panels_.first(panel), lanes = pooled_gradient_kernels().lanes;
   PooledQuads q{};
   q.dy = dy_.pixel(band.image, band.row, 0) + k;
   q.dy_row = dy_.stride_h, q.dy_column = dy_.stride_w;
@@ -137,7 +141,7 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
   q.rows = band.rows, q.columns = c_.dy.shape[3];
   q.elements = static_cast<int>(c_.window[0] * c_.window[1]);
-  const int64_t left = std::min(out_ - k, width_);
+  const int64_t left = panels_.columns(panel);
   q.vectors = static_cast<int>(ceil_div(left, lanes)),
   q.last = static_cast<int>(left - (q.vectors - 1) * lanes);
   return q;
@@ -148,32 +152,16 @@ void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t all = taps_ * in_, most = ceil_div(all, ceil_div(all, pooled_gradient_kernels().quad_taps));
   const int64_t plane = 4 * (height_ * pitch_ + pooled_gradient_kernels().lanes);
-  q.bias = bias_sums_ + (part * panels_ + panel) * width_;
+  q.bias = bias_sums_ + (part * panels_.count() + panel) * panels_.width;
   for (int64_t first = 0; first < all; first += most, q.bias = nullptr) {
     q.taps = static_cast<int>(std::min(most, all - first));
     for (int i = 0; i < q.taps; ++i) {
       const int64_t c = (first + i) / taps_, tap = (first + i) % taps_, r = tap / c_.taps[1],
                     s = tap % c_.taps[1];
       q.tap[i] = c * plane + 4 * (r * g.dilation[0] * pitch_ + s * g.dilation[1]);
-      q.sum[i] = sums(part, panel) + (tap * in_ + c) * width_;
+      q.sum[i] = sums(part, panel) + (tap * in_ + c) * panels_.width;
     }
     pooled_gradient_kernels().sum_quads(q);
-  }
-}
-
-// Adds up the parts' sums of this thread's panels, and writes dw and db.
-void PooledLookup::combine(const OpenTeam& team) const {
-  const int64_t elements = taps_ * in_;
-  const Range mine = even_share(team, panels_);
-  for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
-    const int64_t k = panel * width_, columns = std::min(width_, out_ - k);
-    if (c_.dw.data)
-      conv_kernels<float>().combine({sums(0, panel), parts_, panels_ * elements * width_, in_, taps_, 0,
-                                     elements, static_cast<int>(columns), static_cast<int>(width_),
-                                     c_.dw.data + k * elements, elements});
-    if (c_.db.data)
-      add_partials(bias_sums_ + panel * width_, parts_, panels_ * width_, columns,
-                   c_.db.data + k * c_.db.strides[0], c_.db.strides[0]);
   }
 }
 

@@ -33,14 +33,13 @@ class PooledLookup {
   void copy_plane(int64_t channel, const Band& band, float* plane) const;
   PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
   void add_band(PooledQuads job, int64_t part, int64_t panel) const;
-  void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t panel) const;
 
   Conv2dPoolBackwardWeight c_;
   int64_t out_, in_, taps_;  // channels, taps of a filter
   PixelRows<float> dy_;
   PixelRows<uint8_t> where_;
-  int64_t width_, panels_;    // output channels of a panel; panels
+  Panels<float> panels_;
   int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
   int64_t parts_;             // parts of the bands of all images; decided by the shapes alone
   int64_t height_, pitch_;    // the size of a band of the input
