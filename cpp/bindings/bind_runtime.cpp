@@ -91,9 +91,8 @@ void detail::raise_in_python() {
 
 void register_runtime(Module m) {
   if (supported_isas().empty())
-    fail_value("import",
-               "got a CPU without the instructions for which this build was compiled; expected level ",
-               isa_name(active_isa()), " or higher", RANVIER_LEVELS_LEFT_OUT);
+    fail_value("import", "got a CPU that lacks the level of this build; expected ", isa_name(active_isa()),
+               " or higher", RANVIER_LEVELS_LEFT_OUT);
   if (!init_isa())
     fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
                supported_isas(), RANVIER_LEVELS_LEFT_OUT);
