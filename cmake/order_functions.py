@@ -79,7 +79,6 @@ if __name__ == "__main__":
     target, *lists = map(Path, sys.argv[1:])
     sections: dict[str, bytes] = {}
     for path in " ".join(file.read_text() for file in lists).split():
-        if path.endswith(".o"):  # a precompiled header stands among them
-            sections = functions(path) | sections
+        sections = functions(path) | sections
     names = sorted(sections)
     target.write_text("".join(names[i] + "\n" for i in ordered([sections[name] for name in names])))

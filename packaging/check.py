@@ -11,6 +11,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+LEVELS = (b"x86-64-v2", b"x86-64-v3", b"x86-64-v4")  # names in a core that has them
 LARGEST = 3_500_000  # bytes, of a wheel
 ALLOWED = re.compile(
     r"ranvier/[\w/.-]+\.(py|pyi|typed|so|pyd|json|npz|txt|c)|"
@@ -18,11 +19,13 @@ ALLOWED = re.compile(
     r"ranvier/(\.dylibs/libomp\.dylib|libomp\.dll)|"
     r"ranvier-[\d.]+\.dist-info/[\w/.]+"
 )
+CORE = re.compile(r"ranvier/_core\.\S+\.(so|pyd)")
 
 
 def faults(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        cores = [archive.read(entry) for entry in entries if CORE.fullmatch(entry.filename)]
     sizes: Counter[str] = Counter()
     for entry in entries:
         folder, _, rest = entry.filename.partition("/")
@@ -36,8 +39,10 @@ def faults(wheel: Path) -> list[str]:
     found = [f"{name} does not belong in a wheel" for name in names if not ALLOWED.fullmatch(name)]
     if total > LARGEST:
         found.append(f"{total:,} bytes; at most {LARGEST:,} are allowed")
-    if not any(re.fullmatch(r"ranvier/_core\.\S+\.(so|pyd)", name) for name in names):
+    if not cores:
         found.append("there is no ranvier/_core")
+    elif re.search("x86_64|amd64", wheel.name) and not all(level in cores[0] for level in LEVELS):
+        found.append("it lacks levels: it was not built with RANVIER_LEVELS=all")
     if "manylinux" in wheel.name and not any(name.startswith("ranvier.libs/libgomp") for name in names):
         found.append("libgomp is not in it")
     if wheel.name.endswith("-linux_x86_64.whl"):

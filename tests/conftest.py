@@ -70,6 +70,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_report_header() -> str:
+    return f"levels of the CPU that this build has: {', '.join(_core.supported_isas())}"
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Seconds and number of tests by folder, if more than one was run."""
     seconds: Counter[str] = Counter()

@@ -10,6 +10,7 @@ namespace {
 
 std::atomic<Isa> g_active{static_cast<Isa>(static_cast<int>(Isa::count) - 1)};
 
+constexpr const char* kNames[] = {RANVIER_LEVEL_NAMES};
 #define RANVIER_X(level) #level,
 constexpr const char* kShortNames[] = {RANVIER_FOR_EACH_LEVEL(RANVIER_X)};
 #undef RANVIER_X
@@ -33,17 +34,7 @@ bool cpu_has(const char* level) {
 
 Isa active_isa() { return g_active.load(std::memory_order_relaxed); }
 
-const char* isa_name(Isa isa) {
-#if defined(__x86_64__)
-#define RANVIER_X(level) "x86-64-" #level,
-  constexpr const char* kNames[] = {RANVIER_FOR_EACH_LEVEL(RANVIER_X)};
-#undef RANVIER_X
-  return kNames[static_cast<int>(isa)];
-#else
-  const char* name = kShortNames[static_cast<int>(isa)];
-  return std::strcmp(name, "as_v3") ? name : "aarch64-as-v3";
-#endif
-}
+const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
 bool isa_supported(Isa isa) { return cpu_has(kShortNames[static_cast<int>(isa)]); }
 

@@ -28,15 +28,9 @@ Names supported_isas() {
   return names;
 }
 
-// What errors about levels say of those that this build lacks.
-constexpr const char* kLeftOut = *RANVIER_LEVELS_LEFT_OUT
-                                     ? " (this build lacks " RANVIER_LEVELS_LEFT_OUT
-                                       "; pip install . -C cmake.define.RANVIER_LEVELS=all compiles all)"
-                                     : "";
-
 void set_isa_checked(Name name) {
   if (!set_isa(std::string(name.text).c_str()))
-    fail_value(name.op, "got ", name.value, "; expected one of ", supported_isas(), kLeftOut);
+    fail_value(name.op, "got ", name.value, "; expected one of ", supported_isas(), RANVIER_LEVELS_LEFT_OUT);
 }
 
 void set_num_threads_checked(Whole count) {
@@ -97,12 +91,11 @@ void detail::raise_in_python() {
 
 void register_runtime(Module m) {
   if (supported_isas().empty())
-    fail_value("import",
-               "got a CPU without the instructions for which this build was compiled; expected level ",
-               isa_name(active_isa()), " or higher", kLeftOut);
+    fail_value("import", "got a CPU that lacks the level of this build; expected ", isa_name(active_isa()),
+               " or higher", RANVIER_LEVELS_LEFT_OUT);
   if (!init_isa())
     fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
-               supported_isas(), kLeftOut);
+               supported_isas(), RANVIER_LEVELS_LEFT_OUT);
   if (!caches_are_valid())
     fail_value("import", "got RANVIER_CACHES=", std::getenv("RANVIER_CACHES"),
                "; expected the sizes of L1, L2 and L3 in KB, as in 32,1024,32768");

@@ -182,8 +182,7 @@ def set_consistent(enabled: bool) -> None:
 
     Raises:
         TypeError: enabled is not a bool.
-        RuntimeError: the CPU has no fused multiply-add (level x86-64-v2), or this build lacks level x86-64-v3:
-            ``docs/design/isa_levels.md``.
+        RuntimeError: the CPU has no fused multiply-add (level x86-64-v2), or this build lacks the level.
 
     >>> import ranvier as rv
     >>> rv.set_consistent(True)
@@ -237,9 +236,10 @@ def empty_cache() -> None:
 
 
 def config() -> dict[str, Any]:
-    """Versions, the instruction-set level in use and those that this CPU and this build have, threads, whether convolutions may use
-    Winograd's algorithm, the precision of products, whether the processor, at this level, has products of
-    bfloat16, and a digest of the arithmetic: it is the same where results have the same bits.
+    """Versions, the instruction-set level in use and those that both this CPU and this build have, threads,
+    whether convolutions may use Winograd's algorithm, the precision of products, whether the processor, at
+    this level, has products of bfloat16, and a digest of the arithmetic: it is the same where results have
+    the same bits.
 
     >>> import ranvier as rv
     >>> ", ".join(sorted(rv.config.config()))

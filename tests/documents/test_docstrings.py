@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
+from ranvier import _core
+from ranvier.config import CONSISTENT_LEVELS
 from support.python import printed
 
 ROOT = Path(rv.__file__).parents[1]
@@ -57,6 +59,8 @@ def _needs_its_package(name):
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples(name, tmp_path, monkeypatch):
     _needs_its_package(name)
+    if name == "ranvier.config" and not set(CONSISTENT_LEVELS).intersection(_core.supported_isas()):
+        pytest.skip("set_consistent needs x86-64-v3 of the CPU and the build")
     monkeypatch.chdir(tmp_path)
     if name.startswith("ranvier.torch."):  # some make every function of the process ask for classes
         code = f"import doctest, {name} as module; failed, attempted = doctest.testmod(module)"

@@ -1,4 +1,4 @@
-"""Errors of the build where something that it needs is missing."""
+"""Errors of the build where something that it needs is missing, and the levels that it compiles."""
 
 import os
 import shutil
@@ -48,3 +48,37 @@ def test_no_openmp(tmp_path):
     message = first_error(tmp_path, compiler)
     assert f"ranvier needs OpenMP, which {compiler} does not have" in message[:300]
     assert "libomp-dev" in message
+
+
+ISA = SOURCES / "cmake" / "isa.cmake"
+V3 = "__AVX2__ __FMA__ __BMI__ __BMI2__"
+V4 = V3 + " __AVX512F__ __AVX512BW__ __AVX512CD__ __AVX512DQ__ __AVX512VL__"
+
+
+@pytest.mark.parametrize(
+    ("levels", "macros", "chosen"),
+    [
+        ("all", V3, "v4;v3;v2"),
+        ("v2;v4", V3, "v4;v2"),
+        ("native", V4, "v4"),
+        ("native", V4.replace("__AVX512VL__", ""), "v3"),
+        ("native", "__SSE4_2__", "v2"),
+        ("native;v2", V3, "v3;v2"),
+        ("native", None, "v4;v3;v2"),  # a compiler that does not say what the processor has
+        ("v5", V3, "got RANVIER_LEVELS=v5; expected all, native, or some of v4;v3;v2"),
+    ],
+)
+def test_levels(tmp_path, levels, macros, chosen):
+    """cmake/isa.cmake alone, with a compiler for x86-64 that prints these macros, or fails."""
+    cmake = shutil.which("cmake", path=_path())
+    if cmake is None:
+        pytest.skip("needs cmake")
+    compiler = tmp_path / "c++"
+    lines = [f"echo '#define {macro} 1'" for macro in macros.split()] if macros else ["exit 1"]
+    compiler.write_text("\n".join(["#!/bin/sh", *lines]))
+    compiler.chmod(0o755)
+    settings = {"CMAKE_SYSTEM_PROCESSOR": "x86_64", "CMAKE_CXX_COMPILER": compiler, "RANVIER_LEVELS": levels}
+    command = [cmake, *(f"-D{name}={value}" for name, value in settings.items()), "-P", ISA]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    said = " ".join((done.stdout + done.stderr).split()) + " "
+    assert (f"-- Levels: {chosen} " if done.returncode == 0 else chosen) in said

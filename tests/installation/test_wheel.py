@@ -1,6 +1,7 @@
-"""The parts of a wheel's files that packaging/compress.py leaves out."""
+"""The parts of a wheel's files that packaging/compress.py leaves out, and what packaging/check.py refuses."""
 
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from ranvier import _core
 from support.imported import imported
 from support.python import printed
 
-compress = imported(Path(__file__).parents[2] / "packaging" / "compress.py")
+PACKAGING = Path(__file__).parents[2] / "packaging"
+compress = imported(PACKAGING / "compress.py")
 
 
 def test_comments_and_private_docstrings():
@@ -84,3 +86,12 @@ MACH_O, PE = b"\xcf\xfa\xed\xfe", b"MZ"  # the first bytes of shared objects of 
 @pytest.mark.parametrize("content", [b"", MACH_O + bytes(60), PE + bytes(62)])
 def test_other_shared_objects_stay_as_they_are(content):
     assert compress.without_addresses(content) == content
+
+
+@pytest.mark.parametrize(("core", "faults"), [(b"x86-64-v4 x86-64-v3 x86-64-v2", 0), (b"x86-64-v4", 1)])
+def test_a_wheel_has_all_levels(tmp_path, core, faults):
+    wheel = tmp_path / "ranvier-0.1.0-cp311-cp311-win_amd64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("ranvier/_core.cp311-win_amd64.pyd", core)
+    found = imported(PACKAGING / "check.py").faults(wheel)
+    assert found == ["it lacks levels: it was not built with RANVIER_LEVELS=all"] * faults

@@ -305,6 +305,11 @@ RUN = Path(__file__).parents[1] / "support" / "digits_run.py"
 LEVELS = [level for level in _core.supported_isas() if level != "x86-64-v2"]
 
 
+needs_a_consistent_level = pytest.mark.skipif(
+    not {"x86-64-v3", "aarch64-as-v3"}.intersection(LEVELS), reason="needs x86-64-v3 of the CPU and the build"
+)
+
+
 @pytest.fixture(autouse=True)
 def level_of_before():
     before = _core.isa()
@@ -312,7 +317,7 @@ def level_of_before():
     _core.set_isa(before)
 
 
-@pytest.mark.skipif(len(LEVELS) < 2, reason="needs a CPU of two levels with FMA")
+@pytest.mark.skipif(len(LEVELS) < 2, reason="needs two levels with FMA of the CPU and the build")
 def test_a_training_run_has_one_hash_at_every_level():
     found = {}
     for level in LEVELS:
@@ -323,7 +328,7 @@ def test_a_training_run_has_one_hash_at_every_level():
     assert all(others == hashes for others in found.values())
 
 
-@pytest.mark.skipif(not LEVELS, reason="needs a CPU with FMA")
+@needs_a_consistent_level
 def test_the_setting_and_the_digest():
     rv.set_consistent(True)
     assert rv.get_consistent()
@@ -337,6 +342,7 @@ def test_the_setting_and_the_digest():
         assert (rv.config.config()["arithmetic"] == digest) == rv.get_consistent(), level
 
 
+@needs_a_consistent_level
 def test_off_is_the_level_of_the_start(monkeypatch):
     rv.set_consistent(True)
     monkeypatch.delenv("RANVIER_ISA", raising=False)
@@ -351,6 +357,6 @@ def test_refused(monkeypatch):
     with pytest.raises(TypeError, match=r"^\[set_consistent\] got 1; expected True or False$"):
         rv.set_consistent(1)
     monkeypatch.setattr(_core, "supported_isas", lambda: ["x86-64-v2"])
-    message = r"^\[set_consistent\] got a CPU of level x86-64-v2; expected one with fused multiply-add"
+    message = r"^\[set_consistent\] got the levels x86-64-v2; expected a CPU with fused multiply-add"
     with pytest.raises(RuntimeError, match=message):
         rv.set_consistent(True)
