@@ -28,12 +28,10 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
     return;
   if (m.is_small() && m.c.shape[1] >= kManyRows) return;
   const MatmulPlan<T> plan(m, team);
-  const MatmulWay way = plan.way;
-  if (way == MatmulWay::dots || way == MatmulWay::gemv || way == MatmulWay::stack) return;
+  if (plan.way != MatmulWay::few_rows && plan.way != MatmulWay::tiles) return;
   // A large b is read at the speed of memory as it is, and a copy would take as much memory again.
-  const bool few = way == MatmulWay::few_rows;
-  if (few && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
-  if (!few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
+  if (plan.way == MatmulWay::few_rows && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
+  if (plan.way == MatmulWay::tiles && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // for the plan of a packed b
   MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, &m.kernels()};
   pack.packed = new_line<T>(graph, pack.size());

@@ -5,7 +5,6 @@
 #include "bindings/binder/numpy_api.h"
 #include "kernels/copy/copy.h"
 #include "kernels/matmul/halves.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/matmul/tile.h"
 #include "kernels/matmul/triangle.h"
 

@@ -1,21 +1,22 @@
 // Chooses the way to compute a product: the first in this list whose condition holds.
 //
-//   way          rows of a   columns of b        when                                          runs in
-//   small        any         at most 256         n and k are small, c by rows; m is small or   small.h
+//   way          rows of a   columns of b        when                                         runs in
+//   small        any         at most 256         n and k are small, c by rows; m is small or  small.h
 //                                                an epilogue follows
-//   packed_rows  at most 8   any                 b is packed, at most 131,072 products         microkernel.h
-//   gemv         some        any                 bfloat16 alone: rows that round b in place    bfloat16, amx
-//   tiles        any         any                 b is packed; bfloat16; parts                  as below
-//   dots         any         at most 4 *         a and b are contiguous along k                dot.h
-//   few_rows     at most 4   any                 a and b are contiguous along k                few_rows.h
-//   gemv         at most 8   eight vectors       b is large and stored by rows                 gemv.h
-//   stack        at most 32  at most 2 vectors   a batch, b and c by rows, no epilogue         stack.h
-//   small_batch  any         at most 256         a batch of products like `small`              small.h
-//   tiles        any         any                 all others                                    microkernel.h
+//   packed_rows  at most 8   any                 b is packed, at most 131,072 products        microkernel.h
+//   dots         any         at most 4           a and b are contiguous along k               dot.h
+//   few_rows     at most 4   any                 a and b are contiguous along k               few_rows.h
+//   tiles        any         any                 b is packed, or `parts`                      microkernel.h
+//   gemv         at most 96  any                 bfloat16: rows round b where it is bfloat16.isa.cpp,
+//                                                                                             amx.isa.cpp
+//   tiles        any         any                 bfloat16                                     the same
+//   gemv         at most 8   eight vectors       b is large and stored by rows                gemv.h
+//   stack        at most 32  at most 2 vectors   a batch, b and c by rows, no epilogue        stack.h
+//   small_batch  any         at most 256         a batch of products like `small`             small.h
+//   tiles        any         any                 all others                                   microkernel.h
 //
-// * or rows of a, if there are fewer columns. Conditions of dots and few_rows decide bits, and read n, k and
-// strides, never m beyond these. Where the product is c' = b' a' (`transposed`), the rows of the last four
-// are columns. What runs a tile is a second list, in matmul.isa.cpp.
+// The conditions of dots and few_rows decide bits. The last four compute c' = b' a' where that costs less
+// (`transposed`): a and b are then those of c'. What runs a tile is a second list, in matmul.isa.cpp.
 #include <algorithm>
 #include <cstdlib>
 

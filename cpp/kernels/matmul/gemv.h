@@ -39,22 +39,6 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
   if (rest > 0) vector(j, [=](const T* p) RANVIER_INLINED { return load_n(p, rest); });
 }
 
-// The same for fewer steps, which are the last ones.
-template <class T>
-static __attribute__((noinline)) void gemv_rest(const MatmulRows<T>& t, int rows, int64_t steps, const T* a,
-                                                const T* b, bool first, T* sums, int64_t width) {
-  constexpr int L = lanes<T>;
-  for (int64_t j = 0; j < t.columns; j += L) {
-    const int n = t.columns - j < L ? static_cast<int>(t.columns - j) : L;
-    for (int i = 0; i < rows; ++i) {
-      vec<T> sum = first ? vec<T>{} : load(sums + i * width + j);
-      for (int64_t s = 0; s < steps; ++s)
-        sum = fma(broadcast<T>(a[i * t.rs_a + s * t.cs_a]), load_n(b + s * t.rs_b + j, n), sum);
-      store(sums + i * width + j, sum);
-    }
-  }
-}
-
 // The same for `steps` values of p, as many at a time as registers hold factors of a for.
 template <class T, int kRows>
 static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
@@ -63,7 +47,8 @@ static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t st
   a += p * t.cs_a;
   for (; steps >= kMost; steps -= kMost, p += kMost, a += kMost * t.cs_a, b += kMost * t.rs_b)
     gemv_rows<T, kRows, kMost>(t, a, b, p == 0, sums, width);
-  if (steps > 0) gemv_rest<T>(t, kRows, steps, a, b, p == 0, sums, width);
+  for (; steps > 0; --steps, ++p, a += t.cs_a, b += t.rs_b)
+    gemv_rows<T, kRows, 1>(t, a, b, p == 0, sums, width);
 }
 
 // The most columns of a call, for which the sums of all rows stay in L1.

@@ -145,33 +145,6 @@ struct FewRows {
   }
 };
 
-// --- bfloat16 that is multiplied as it is
-
-template <class Half>
-class AsStored {
- public:
-  AsStored(const HalfMatmul<Half>& call, int threads)
-      : call_(call), product_(call.a.shape[1], call.b.shape[2], call.a.shape[2], threads) {}
-  static bool pays(const HalfMatmul<Half>& call) {
-    return std::is_same_v<Half, BFloat16> && StoredProduct::pays(call.b.shape[2], call.a.shape[2]);
-  }
-  size_t bytes(int threads) const { return product_.bytes(threads); }
-  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
-    if constexpr (std::is_same_v<Half, BFloat16>) {
-      const Sides<Half> o(call_, batch, false);
-      const auto& bias = call_.bias;
-      product_.run(crew,
-                   {o.a, o.b, bias.data, o.c, o.wide, o.rs_a, o.cs_a, o.rs_b, o.cs_b, o.rs_c, o.cs_c,
-                    bias.strides[0], call_.activation},
-                   workspace);
-    }
-  }
-
- private:
-  const HalfMatmul<Half>& call_;
-  const StoredProduct product_;
-};
-
 // --- blocks
 
 // Sizes of even parts of n, at most `most`.
@@ -302,7 +275,7 @@ class Blocks {
   int64_t m_, n_, k_, rows_, columns_, products_;
 };
 
-// --- all products of a call, by AsStored or Blocks: each by one thread, or by all, one after the other
+// --- all products of a call, by StoredProduct or Blocks: each by one thread, or by all, one after the other
 
 template <class Way, class Half>
 size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
@@ -339,8 +312,9 @@ size_t HalfMatmul<Half>::workspace_bytes(int threads) const {
     const Sides<Half> o(*this, 0, transposed);
     return sizeof(float) * threads * o.m * FewRows<Half>::line(o.k);
   }
-  return AsStored<Half>::pays(*this) ? bytes_of<AsStored<Half>>(*this, threads)
-                                     : bytes_of<Blocks<Half>>(*this, threads);
+  if constexpr (std::is_same_v<Half, BFloat16>)
+    if (StoredProduct::pays(*this)) return bytes_of<StoredProduct>(*this, threads);
+  return bytes_of<Blocks<Half>>(*this, threads);
 }
 
 template <class Half>
@@ -348,9 +322,11 @@ void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
   const int64_t batch = a.shape[0], k = a.shape[2];
   bool transposed;
   if (numel(c) == 0 || numel(wide) == 0) return;
-  if (!is_few(*this, transposed))
-    return AsStored<Half>::pays(*this) ? run_all<AsStored<Half>>(*this, team, workspace)
-                                       : run_all<Blocks<Half>>(*this, team, workspace);
+  if (!is_few(*this, transposed)) {
+    if constexpr (std::is_same_v<Half, BFloat16>)
+      if (StoredProduct::pays(*this)) return run_all<StoredProduct>(*this, team, workspace);
+    return run_all<Blocks<Half>>(*this, team, workspace);
+  }
   const Sides<Half> o(*this, 0, transposed);
   const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
   team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {

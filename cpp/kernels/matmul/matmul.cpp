@@ -326,22 +326,6 @@ struct Product {
   }
 };
 
-// f(crew, i) for the products of a batch: each by one thread, where there are as many as threads; else one
-// after another, each by the team.
-template <class F>
-void each_product(const OpenTeam& team, int64_t batch, const F& f) {
-  if (batch < team.size()) {
-    for (int64_t i = 0; i < batch; ++i) {
-      if (i > 0) team.barrier();  // before the packed b is overwritten
-      f(team, i);
-    }
-    return;
-  }
-  const OpenTeam alone = team.alone();
-  for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
-    for (int64_t i = c.begin; i < c.end; ++i) f(alone, i);
-}
-
 }  // namespace
 
 template <class T>

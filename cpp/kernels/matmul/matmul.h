@@ -64,7 +64,7 @@ struct Matmul {
   int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
-  bool is_small() const;  // one that needs no plan: b is read where it is, see small_products.h
+  bool is_small() const;  // one that needs no plan: b is read where it is, see small.h
 };
 
 // b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one

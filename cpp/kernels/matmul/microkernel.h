@@ -80,35 +80,26 @@ struct Vectors {
 template <class T>
 constexpr int kElementsOfLine = 64 / int(sizeof(T));
 
-// The prefetches of a tile beside those of `Meanwhile`: lines of b some rows ahead of their use.
-template <class T, int kVectors, bool kPack>
-struct Ahead {
-  static constexpr int kRows = kPack ? kFarAhead : kVectors > 2 ? kWideAhead : kAhead;
-  const T *at, *next;  // what is fetched now, and where the strip to the right begins
-  int64_t turn;        // the rows that are left when it is fetched
+// Rows of b from which lines are fetched ahead of their use.
+template <int kVectors, bool kPack>
+constexpr int kRowsAhead = kPack          ? kFarAhead
+                           : kVectors > 2 ? kWideAhead
+                                          : kAhead;
 
-  // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
-  // before has fetched. goes_on: more products follow. Packed strips are in order.
-  [[gnu::always_inline]] Ahead(const T* b, int64_t rs_b, int64_t k, bool goes_on)
-      : next(b + kVectors * lanes<T> + kElementsOfLine<T> - 1),
-        turn(goes_on || rs_b == kVectors * lanes<T> ? 0 : kRows + 1) {
-    at = k < turn ? next : b + kRows * rs_b + kElementsOfLine<T> - 1;
+// Fetches the line of vector v of a later row of b.
+template <class T, int kVectors, bool kPack>
+RANVIER_INLINE void fetch_vector(const T* row, int v) {
+  if (v * sizeof(vec<T>) % 64 != 0) return;
+  if (kPack) {
+    __builtin_prefetch(row + v * lanes<T>, 0, 2);
+    // A strip of one line takes both lines of 128 bytes from beyond L2 at once: each row is on another page,
+    // and the next strip then finds its line.
+    if (kVectors * sizeof(vec<T>) <= 64)
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(row) ^ 64), 0, 2);
+  } else if ((kManyRegisters && kVectors <= 2) || kVectors == 8) {
+    __builtin_prefetch(row + v * lanes<T>);
   }
-  [[gnu::always_inline]] void fetch(int v) const {
-    if (v * sizeof(vec<T>) % 64 != 0) return;
-    const T* p = at + v * lanes<T>;
-    if (kPack) {
-      // A strip of one line takes both lines of 128 bytes from beyond L2 at once: each row is on another
-      // page, and the next strip then finds its line.
-      __builtin_prefetch(p, 0, 2);
-      if (kVectors * sizeof(vec<T>) <= 64)
-        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(at) ^ 64), 0, 2);
-    } else if ((kManyRegisters && kVectors <= 2) || kVectors == 8) {
-      __builtin_prefetch(p);
-    }
-  }
-  [[gnu::always_inline]] void move(int64_t k, int64_t rs_b) { at = k == turn ? next : at + rs_b; }
-};
+}
 
 // acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain. goes_on: more products follow.
 template <class T, int kRows, int kVectors, Meanwhile kMeanwhile, class V>
@@ -117,8 +108,12 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
   constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   ColumnOfA<T, kRows> a(t, at.a);
-  Ahead<T, kVectors, kPack> ahead(at.b, t.rs_b, k, goes_on);
-  const T* b = at.b;
+  // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
+  // before has fetched. After the last row come those of the strip to the right; packed strips are in order.
+  constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
+  const T *b = at.b, *right = b + kWidth + kElementsOfLine<T> - 1;
+  const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
+  const T* ahead = k < turn ? right : b + kLater * t.rs_b + kElementsOfLine<T> - 1;
   T* pack_to = at.pack_to;
   const T *fetch = kFetch || kFetchA ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
   [[maybe_unused]] const int64_t rs_fetch = kFetch && t.fetch.b ? t.fetch.rs_b : 0;
@@ -140,12 +135,12 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       row[v] = vectors.read(b, v);
-      ahead.fetch(v);
+      fetch_vector<T, kVectors, kPack>(ahead, v);
     }
     if constexpr (kPack) {
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) store(pack_to + v * lanes<T>, row[v]);
-      pack_to += kVectors * lanes<T>;
+      pack_to += kWidth;
     }
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -155,7 +150,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
     }
     a.next();
     b += t.rs_b;
-    ahead.move(k, t.rs_b);
+    ahead = k == turn ? right : ahead + t.rs_b;
   };
   if constexpr (kFetchA) {  // in parts, see MatmulFetch
     const int64_t row_steps = t.fetch.gap_a ? (t.k + t.fetch.a - 1) / t.fetch.a : k;

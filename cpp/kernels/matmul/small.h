@@ -114,7 +114,9 @@ static void small_columns(const MatmulRows<T>& t, const T* b, int64_t column, in
     small_tile<T, kRows, Row>(t, a + row * t.rs_a, b, column, row, n);
     row += kRows;
   };
-  while (t.rows - row >= kMost) rows(std::integral_constant<int, kMost>());
+  // 8 rows are twice four, without an overlap.
+  while (t.rows - row >= kMost && (kMost != 6 || t.rows - row != 8))
+    rows(std::integral_constant<int, kMost>());
   while (t.rows > row && t.rows >= 4) {  // the last ones overlap those before
     if (t.rows - row < 4) row = t.rows - 4;
     rows(std::integral_constant<int, 4>());

@@ -10,6 +10,7 @@
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"
+#include "kernels/matmul/halves.h"
 #include "kernels/matmul/pairs.h"
 #include "kernels/matmul/plan.h"
 
@@ -17,16 +18,19 @@ namespace ranvier {
 
 class StoredProduct {
  public:
-  static bool pays(int64_t n, int64_t k) { return bfloat16() == Bfloat16::pairs && pays_in_pairs(n, k); }
+  typedef HalfMatmul<BFloat16> Call;
+  static bool pays(const Call& x) {
+    return bfloat16() == Bfloat16::pairs && pays_in_pairs(x.b.shape[2], x.a.shape[2]);
+  }
 
-  StoredProduct(int64_t m, int64_t n, int64_t k, int threads)
-      : m_(m), n_(n), k_(k), chunk_(k_block_of(ceil_div(k, 2), kMostPairs)), tile_(stored_kernels()) {
-    chunk_ = std::min(chunk_, ceil_div(k, 2));
-    panels_ = ceil_div(m, tile_.rows);
+  StoredProduct(const Call& call, int threads)
+      : call_(call), m_(call.a.shape[1]), n_(call.b.shape[2]), k_(call.a.shape[2]), tile_(stored_kernels()) {
+    chunk_ = std::min(k_block_of(ceil_div(k_, 2), kMostPairs), ceil_div(k_, 2));
+    panels_ = ceil_div(m_, tile_.rows);
     const int64_t near = caches.l2 / 2 / (chunk_ * tile_.rows * kSize);
     const int64_t even = threads > 1 ? ceil_div(panels_, kUnits * threads) : panels_;
     run_ = std::max<int64_t>(std::min(near, even), 1);
-    block_ = std::min(n, std::max<int64_t>(kBlock / (chunk_ * kSize * tile_.columns), 1) * tile_.columns);
+    block_ = std::min(n_, std::max<int64_t>(kBlock / (chunk_ * kSize * tile_.columns), 1) * tile_.columns);
     const int64_t strips = ceil_div(block_, tile_.columns), runs = ceil_div(panels_, run_);
     groups_ = threads > 1
                   ? std::clamp<int64_t>(ceil_div(kUnits * threads, runs), 1, ceil_div(strips, kLeastStrips))
@@ -40,15 +44,8 @@ class StoredProduct {
     return carver.used();
   }
 
-  struct Sides {
-    const BFloat16 *a, *b, *bias;
-    BFloat16* c;
-    float* floats;  // or null
-    int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c, step_bias;
-    MatmulActivation activation;
-  };
-
-  void run(const OpenTeam& crew, const Sides& x, char* workspace) const {
+  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
+    const Sides x(call_, batch);
     Carver carver(workspace);
     const Memory memory(*this, carver, crew.size());
     const int64_t together = has_parts() ? kPanels : panels_;
@@ -60,6 +57,21 @@ class StoredProduct {
   }
 
  private:
+  struct Sides {  // of one product
+    const BFloat16 *a, *b;
+    BFloat16* c = nullptr;
+    float* floats = nullptr;  // or c as float32
+    int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
+
+    Sides(const Call& x, int64_t batch) {
+      const auto place = [&](const auto& v, auto& data, int64_t& rs, int64_t& cs) {
+        data = v.data + batch * v.strides[0], rs = v.strides[1], cs = v.strides[2];
+      };
+      place(x.a, a, rs_a, cs_a), place(x.b, b, rs_b, cs_b);
+      x.wide.data ? place(x.wide, floats, rs_c, cs_c) : place(x.c, c, rs_c, cs_c);
+    }
+  };
+
   static constexpr int64_t kSize = sizeof(float);  // bytes of a pair
   static constexpr int64_t kMostPairs = 2048;      // pairs of a part of k: a panel and a strip stay in L2
   static constexpr int64_t kPanels = 128;          // panels whose sums are kept from part to part
@@ -112,9 +124,10 @@ class StoredProduct {
 
   void pack_b(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part) const {
     const int64_t strips = ceil_div(part.n, tile_.columns);
-    if (crew.index() == 0 && x.bias)
+    const TensorView<const BFloat16>& bias = call_.bias;
+    if (crew.index() == 0 && bias.data)
       for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
-        memory.bias[l] = l < part.n ? float(x.bias[(part.j + l) * x.step_bias]) : 0;
+        memory.bias[l] = l < part.n ? float(bias.data[(part.j + l) * bias.strides[0]]) : 0;
     // Some numbers of all strips are packed in turn, fewer where lines are far apart.
     const int64_t some =
         part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
@@ -161,14 +174,14 @@ class StoredProduct {
     if (!in_place) pack_a(x, part, packed, i0, i1);
     StoredTile t{};
     t.k = part.pairs(), t.k_block = k_block_of(t.k, medium_kernels().kc);
-    t.rs_c = x.rs_c, t.cs_c = x.cs_c, t.activation = x.activation;
+    t.rs_c = x.rs_c, t.cs_c = x.cs_c, t.activation = call_.activation;
     t.is_first_part = part.p == 0, t.is_last_part = part.p + part.k == k_;
     t.width_of_parts = memory.line;
     for (int64_t s = j0; s < j1 && !interrupted(crew); ++s) {
       const int64_t first = s * tile_.columns;
       t.columns = columns(part.n, s);
       t.b = memory.b + first * part.pairs();
-      t.bias = x.bias ? memory.bias + first : nullptr;
+      t.bias = call_.bias.data ? memory.bias + first : nullptr;
       for (int64_t i = i0; i < i1; ++i) {
         const int64_t place = row(i) * x.rs_c + (part.j + first) * x.cs_c;
         t.rows = static_cast<int>(row(i + 1) - row(i));
@@ -189,6 +202,7 @@ class StoredProduct {
 
   static const uint16_t* bits(const BFloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
 
+  const Call& call_;
   int64_t m_, n_, k_, chunk_;  // pairs of a part of k, at most
   const StoredPairs& tile_;
   int64_t panels_, run_;    // panels of rows; this many of them are packed at once
