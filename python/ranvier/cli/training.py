@@ -166,10 +166,9 @@ class Training:
     def _read(self) -> dict[str, Any]:
         """How the data were read: the label, what becomes of missing values, the size of images ..."""
         given = ("task", "missing", "without", "size", "grayscale")
-        options = {name: getattr(self.arguments, name) for name in given} | reading(
-            self.arguments, self.arguments.data
-        )
-        return {"label": self.problem.target, **options}
+        options = {name: getattr(self.arguments, name) for name in given}
+        trained = _trained_on(self.arguments, self.problem) or {}
+        return {"label": self.problem.target, **options, **trained.get("reading", {})}
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
