@@ -111,19 +111,14 @@ def load_csv(
             if full:
                 column.require_value()
             kinds.append(names := column.categories(categories))
-            if names is None:
-                x[:, i] = column.numbers(FLOAT32, missing != "error")
-            else:
-                x[:, i] = column.numbered(names, missing != "error", column.title in unknown)
+            x[:, i] = _values(column, names, missing, unknown)
         if len(errors) == REPORTED:
             break
     if errors:
         raise errors[0] if len(errors) == 1 else joined(errors, table.title)
     rows = _rows(table, of_features, None if at is None else columns[at], missing)
-    about: dict[str, Any] = {
-        "categories": None if kinds.count(None) == len(kinds) else tuple(kinds),
-        "rows": rows,
-    }
+    plain = all(names is None for names in kinds)
+    about: dict[str, Any] = {"categories": None if plain else tuple(kinds), "rows": rows}
     if table.names:
         about["feature_names"] = tuple(table.names[column] for column in features)
     x = (x if rows is None else x[rows]).astype(dtype)
@@ -134,6 +129,15 @@ def load_csv(
     except ValueError as error:
         raise ValueError(f"[load_csv] {table.title} {table.column(at)}: {error}") from None
     return Samples(x, y, class_names, target=table.names[at] if table.names else None, **about)
+
+
+def _values(
+    column: Column, categories: tuple[str, ...] | None, missing: str, unknown: Sequence[str]
+) -> Array:
+    """The numbers of a column, or of its categories."""
+    if categories is None:
+        return column.numbers(FLOAT32, missing != "error")
+    return column.numbered(categories, missing != "error", column.title in unknown)
 
 
 @contextmanager
