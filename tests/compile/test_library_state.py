@@ -108,7 +108,7 @@ nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/duplicates _f
 tensors/replaced replaced; tensors/mapped _files
 torch/dispatch _made _NOWRAP; torch/files/pickler _NAMES; torch/shared _blocks
 export/elementwise HELPERS; export/rules RULES; extension _ATTRIBUTES _PROVIDERS; nn/loss/functional FORMS
-onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
+onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/graph RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
