@@ -107,7 +107,7 @@ compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOADED _PROVIDERS _WAITING
-onnx/one_to_one WRITERS; onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
+onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/loss/functional FORMS
 == what programs define or replace: `settings.defined` is called, or the objects are guarded

@@ -130,6 +130,10 @@ EARLIER = {  # operator, version, inputs, settings; the result as the text of th
     "resize 13, one result": (
         "Resize", 13, [f32([1, 3]), None, f32(1, 0.5)],
         {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel"}, [[1]]),
+    "mean of single elements": ("AveragePool", 22, [TWO], {"kernel_shape": [1, 1], "dilations": [2, 2]}, TWO),
+    **{f"{op} of no volumes": (
+        op, 22, [np.zeros((0, 1, 2, 2, 2), "f"), np.ones((1, 1, 2, 2, 2), "f")], {}, np.zeros((0, 1, *size)))
+        for op, size in (("Conv", (1, 1, 1)), ("ConvTranspose", (3, 3, 3)))},
     "mod": ("Mod", 13, [f32(1e9, -7, 5, 1e38), f32(3, 4, INF, 7)], {"fmod": 1},
             np.fmod(f32(1e9, -7, 5, 1e38), f32(3, 4, INF, 7))),
     "pad, cropped": ("Pad", 19, [ROW[0], np.int64([2, -1])], {"mode": "wrap"}, [2, 3, 1, 2, 3]),

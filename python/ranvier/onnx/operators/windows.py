@@ -116,9 +116,9 @@ def _slices(x: Tensor) -> Tensor:
     return ops.flatten(ops.movedim(x, 2, 1), 0, 1)
 
 
-def _joined(x: Tensor, batch: int) -> Tensor:
+def _joined(x: Tensor, batch: int, count: int) -> Tensor:
     """The reverse of `_slices`."""
-    return ops.movedim(ops.unflatten(x, 0, (batch, -1)), 1, 2)
+    return ops.movedim(ops.unflatten(x, 0, (batch, count)), 1, 2)
 
 
 def _inner(window: Window) -> Window:
@@ -140,8 +140,9 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
         function: Any = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
         return function(x, w, b, *map(_pair, (window.strides, window.before, window.dilations)), group)
     inner = partial(_convolved, group, _inner(window)._replace(after=(0,) * (len(window.kernel) - 1)))
-    parts = [inner(_slices(part), w[:, :, i], None) for i, part in enumerate(elements_along(x, 2, window))]
-    y = _joined(reduce(ops.add, parts), x.shape[0])
+    images = elements_along(x, 2, window)
+    parts = [inner(_slices(image), w[:, :, i], None) for i, image in enumerate(images)]
+    y = _joined(reduce(ops.add, parts), x.shape[0], images[0].shape[2])
     return y if b is None else y + ops.reshape(b, (-1, *(1,) * len(window.kernel)))
 
 
@@ -201,7 +202,9 @@ def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: S
     total: Any = 0
     for i in range(window.kernel[0]):
         y = _transposed(group, _inner(window), _slices(x), w[:, :, i], None, none, none)
-        y = _padded_along(3, 0, s - 1, ops.unsqueeze(_joined(y, x.shape[0]), 3))  # zeros between slices
+        y = _padded_along(
+            3, 0, s - 1, ops.unsqueeze(_joined(y, x.shape[0], x.shape[2]), 3)
+        )  # zeros between slices
         total = _padded_along(2, i * d, reach - i * d - s, ops.flatten(y, 2, 3)) + total
     return total
 
@@ -287,7 +290,7 @@ def average_pool(
     counted = at.padded(np.ones((1, 1, *shape_of(x)[2:]), np.float32), 1 if count_include_pad else 0)
     whole = at.beyond(x) if ceil_mode else at
     more = [w - a for w, a in zip(whole.after, at.after, strict=True)]
-    counts = _pooled(ops.add, padded(counted, (0,) * (2 + len(more)) + (0, 0, *more)), at)
+    counts = _pooled(ops.add, tensor_of(padded(counted, (0,) * (2 + len(more)) + (0, 0, *more))), at)
     return in_float(lambda x: _pooled(ops.add, whole.padded(x), at) / counts.to(x.dtype), x)
 
 
