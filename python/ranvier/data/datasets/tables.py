@@ -110,17 +110,16 @@ def load_csv(
         with _noted(errors):
             if full:
                 column.require_value()
-            kinds.append(names := column.categories(categories))
-            x[:, i] = _values(column, names, missing, unknown)
+            kinds.append(column.categories(categories))
+            x[:, i] = _values(column, kinds[-1], missing, unknown)
         if len(errors) == REPORTED:
             break
     if errors:
         raise errors[0] if len(errors) == 1 else joined(errors, table.title)
     rows = _rows(table, of_features, None if at is None else columns[at], missing)
-    plain = all(names is None for names in kinds)
+    plain, names = all(kind is None for kind in kinds), table.names
     about: dict[str, Any] = {"categories": None if plain else tuple(kinds), "rows": rows}
-    if table.names:
-        about["feature_names"] = tuple(table.names[column] for column in features)
+    about["feature_names"] = tuple(names[column] for column in features) if names else None
     x = (x if rows is None else x[rows]).astype(dtype)
     if at is None or labels is None:
         return Samples(x, None, **about)
