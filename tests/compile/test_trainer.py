@@ -20,20 +20,9 @@ from ranvier import nn, optim
 from ranvier.compile import shared_programs
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.train import compiled_parts
-from support.training import X, Y, Z
+from support.training import Half, X, Y, Z
 
 IMAGES = np.random.default_rng(2).normal(size=(40, 1, 8, 8)).astype(np.float32)
-
-
-class Half(nn.Module):
-    """A layer that the loss does not reach."""
-
-    def __init__(self):
-        super().__init__()
-        self.used, self.unused = nn.Linear(3, 2), nn.Linear(2, 2)
-
-    def forward(self, x):
-        return self.used(x)
 
 
 class Sizes:

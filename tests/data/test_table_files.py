@@ -73,20 +73,19 @@ FILES = [  # (text, settings, its rows or a part of the error)
     ("a,y\n1,p\nTrue,q\n", {}, "line 3, column 'a' holds 'True'; expected a finite number"),
     ("a,y\ngone,p\n2,q\n", {}, r"na_values=\['gone'\] reads"),
     ("a,y\ngone,p\n2,q\n", ANY | {"na_values": ["gone"]}, [[np.nan, "p"], [2, "q"]]),
-    ("a,y\n1,None\n2,q\n", {}, "a class or a missing"),
-    ("a,y\n1,None\n2,q\n", {"keep_default_na": False}, [[1, "None"], [2, "q"]]),
     ("a,b,y\n1,,p\n2,,q\n", ANY | {"missing": "error"}, "'b' is empty"),
     # dates
     ("d,y\n2024-01-05,p\n", ANY, r"holds '2024-01-05', a date .*parse_dates=\['d'\] reads days"),
     ("d,y\n2024-01-05,p\n,q\n", ANY | DAYS, [[19727, "p"], [np.nan, "q"]]),
+    ("d,v,y\n2024-01-05,1,p\n2024-01-06,2,q\n", {"without": ["d"]}, [[1, "p"], [2, "q"]]),
     ("d,y\n1.1.2024,p\n2.1.24,q\n", DAYS | {"date_format": "%d.%m.%Y"}, "names such a form"),
     ("d,y\n05.02.2024,p\n06.02.2024,q\n", DAYS | {"dayfirst": True}, [[19758, "p"], [19759, "q"]]),
     # several columns at once
     (
         "id,d,a,y\n" + "".join(f"k{i},2024-01-05,{i or ''},p\n" for i in range(101)),
         ANY | {"missing": "error"},
-        r"'id' has 101 different words.*; line 2, column 'd' holds .*; line 2, column 'a' has a missing.*"
-        r"without=\['id', 'd'\]",
+        r"'id' has 101 different words in 101 lines.*; line 2, column 'd' holds .*; "
+        r"line 2, column 'a' has a missing.*without=\['id', 'd'\]",
     ),
 ]
 

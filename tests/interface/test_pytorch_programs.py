@@ -68,7 +68,6 @@ def test_layers_are_made_on_the_cpu_only():
     assert nn.Linear(2, 3, device="cpu").weight.shape == (3, 2)
     assert nn.Linear(2, 3, True, None, rv.float64).weight.dtype == np.float64
     refused(ValueError, "[device] got 'cuda'; expected 'cpu'", nn.Linear, 2, 3, device="cuda")
-    assert (rv.cuda.is_available(), rv.cuda.device_count()) == (False, 0)
 
 
 LAZY = {
@@ -287,8 +286,8 @@ def test_weight_of_an_embedding():
     for kind in (rv.nn.Embedding, rv.nn.EmbeddingBag):
         for freeze in (True, False):
             assert kind.from_pretrained(table, freeze=freeze).weight.requires_grad is not freeze
-        with pytest.raises(ValueError, match=r"got embeddings of shape \(3,\); expected 2 dimensions"):
-            kind.from_pretrained(table[:, 0])
+        text = "[embedding] got embeddings of shape (3,); expected 2 dimensions"
+        refused(ValueError, text, kind.from_pretrained, table[:, 0])
         refused(ValueError, "got _weight of shape (3, 2); expected (4, 2)", kind, 4, 2, _weight=table)
 
 

@@ -16,6 +16,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 from support.onnx_networks import drawn, flat
 from support.python import printed
 from support.refused import refused
+from support.threads import beside
 
 ROWS = drawn(3, 6)
 
@@ -225,24 +226,18 @@ def test_results_of_other_kinds(tmp_path):
 def test_other_threads():
     """They compute while a model is exported, and are no part of it."""
     layer, other = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
-    running, ended = threading.Event(), threading.Event()
+    running = threading.Event()
 
     def work():
-        while not ended.is_set():
-            other(ROWS)
-            running.set()
+        other(ROWS)
+        running.set()
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with beside(work):
         running.wait(10)
         for _ in range(5):
             proto = rv.onnx.export(layer, ROWS)
             assert [n.op_type for n in proto.graph.node] == ["Gemm"]
             assert other.training
-    finally:
-        ended.set()
-        thread.join()
 
 
 def test_the_model_is_as_before():

@@ -24,13 +24,10 @@ def test_no_weight_no_infinity():
 
 
 def test_area(rng):
-    x = rng.uniform(-1, 1, (1, 2, 7, 5)).astype("float32")
-    expected = ops.adaptive_avg_pool2d(x, (3, 2)).numpy()
-    np.testing.assert_array_equal(ops.interpolate(x, (3, 2), mode="area").numpy(), expected)
-    np.testing.assert_array_equal(
-        ops.interpolate(x[:, :, 0], scale_factor=0.5, mode="area").numpy(),
-        ops.adaptive_avg_pool1d(x[:, :, 0], 2).numpy(),
-    )
+    """Of signals; those of images are in the samples."""
+    x = rng.uniform(-1, 1, (1, 2, 5)).astype("float32")
+    expected = ops.adaptive_avg_pool1d(x, 2)
+    np.testing.assert_array_equal(ops.interpolate(x, scale_factor=0.5, mode="area").numpy(), expected.numpy())
 
 
 def test_antialias(rng):

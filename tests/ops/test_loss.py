@@ -61,9 +61,6 @@ def test_targets_take_the_dtype_of_x():
     x = rv.tensor([1.0, 2.0])
     assert ops.mse(x, np.array([1.0, 3.0])).dtype == np.float32
     assert ops.mse(x, np.array([1, 3])).item() == 0.5
-    assert ops.mse(x, rv.tensor([1, 3])).item() == 0.5
-    target = rv.tensor([1.0, 3.0], dtype=rv.float64)
-    refused(TypeError, "[bce] got x of dtype float32 and target of dtype float64", ops.bce, x / 2, target / 3)
 
 
 I, F, D = rv.int64, rv.float32, rv.float64

@@ -39,7 +39,7 @@ def test_unpool_reverses_max_pool():
     )
 
 
-def test_integers_and_bools():
+def test_integers():
     i = rv.tensor([-5, 5])
     assert (i // 3).tolist() == [-2, 1]
     assert (i % 3).tolist() == [1, 2]
@@ -50,9 +50,6 @@ def test_integers_and_bools():
     assert (7 % i).tolist() == [-3, 2]
     assert (i << 1).tolist() == [-10, 10]
     assert (+i).tolist() == [-5, 5]
-    assert rv.logical_and(i > 0, rv.tensor([True, True])).tolist() == [False, True]
-    assert rv.diff(rv.tensor([True, False])).tolist() == [True]
-    refused(TypeError, "[bitwise_and] got dtypes float32, int64", rv.bitwise_and, rv.ones(2), 1)
     i //= 2
     assert i.tolist() == [-3, 2]
 
@@ -76,14 +73,10 @@ def test_draws():
     assert sorted(rv.multinomial(rv.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
     assert [rv.multinomial(rv.zeros(0, 5), 2, again).shape for again in (True, False)] == [(0, 2)] * 2
     weights = rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]])
-    one_each = rv.multinomial(weights.repeat(2000, 1), 1, replacement=True)
-    assert one_each.shape == (4000, 1)
     several = rv.multinomial(weights, 4000, replacement=True)
     assert {*several[0].tolist()} == {1}
     assert {*several[1].tolist()} == {0, 2}
     assert abs((several[1] == 2).float().mean().item() - 0.75) < 0.05
-    assert set(one_each[::2].tolist()[0]) == {1}
-    assert abs((one_each[1::2] == 2).float().mean().item() - 0.75) < 0.05
     x = rv.zeros(4000)
     assert abs(x.normal_(2.0, 3.0).std().item() - 3) < 0.2
     assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.05
@@ -91,7 +84,6 @@ def test_draws():
     assert abs(x.log_normal_(1.0, 0.5).log().mean().item() - 1) < 0.05
     assert abs(x.geometric_(0.25).mean().item() - 4) < 0.3
     assert x.min() == 1
-    assert abs(rv.bernoulli(rv.full((4000,), 0.3)).mean().item() - 0.3) < 0.03
     assert abs(rv.binomial(rv.full((4000,), 9.0), rv.tensor(0.3)).mean().item() - 2.7) < 0.1
     assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
     assert set(rv.zeros(200, dtype=rv.uint8).random_(253, None).tolist()) == {253, 254, 255}

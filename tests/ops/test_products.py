@@ -14,8 +14,7 @@ def test_numpy_on_either_side_keeps_the_tape():
     assert w.grad.tolist() == [[4, 4], [4, 4]]
 
 
-def test_wrong_shapes_and_dtypes():
-    refused(TypeError, "[matmul]", lambda: rv.ones(2, 2) @ rv.ones(2, 2, dtype=rv.float64))
+def test_wrong_shapes():
     with pytest.raises(ValueError, match=r"\[linear\] got x of shape \(2, 4\) and weight of shape \(5, 3\)"):
         ops.linear(rv.ones(2, 4), rv.ones(5, 3))
     with pytest.raises(ValueError, match=r'\[linear\] .* \(in layer "1"\)'):

@@ -5,6 +5,7 @@ last; beside NumPy's views and values by hand.
 import numpy as np
 import pytest
 import ranvier as rv
+from support.layouts import in_layout
 from support.refused import refused
 
 
@@ -76,12 +77,9 @@ def test_parts_by_tensors():
     refused(TypeError, "[tensor_split] got 2 arguments; expected one", rv.tensor_split, x, 2, indices=[1])
 
 
-def images(shape, dtype, channels_last=False):
-    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
-    if channels_last:
-        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
-        x = np.moveaxis(x, -1, 1)
-    return rv.from_numpy(x)
+def channels_last_images(*shape, dtype="float32"):
+    x = 10 * np.random.default_rng(0).normal(size=shape)
+    return rv.from_numpy(in_layout(x.astype(dtype), "channels_last"))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -113,8 +111,7 @@ TARGETS += [(1, 2, 60), (2, 1, -1), (2, 3, 5, 4), (2, 3, 2, 2, 5), (24, 5)]
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_reshape_of_channels_last_images(target, dtype):
     """NumPy's elements; a view where NumPy's reshape is one, else a copy; and its gradient."""
-    x = images((2, 3, 4, 5), np.float32, True).numpy() * 10
-    x = rv.from_numpy(np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)).astype(dtype), -1, 1))
+    x = channels_last_images(2, 3, 4, 5, dtype=dtype)
     expected = np.reshape(x.numpy(), target)
     y = x.reshape(target)
     np.testing.assert_array_equal(y.numpy(), expected)
@@ -130,12 +127,12 @@ def test_reshape_of_channels_last_images(target, dtype):
 
 
 def test_other_reshapes_of_channels_last_images():
-    x = images((2, 3, 4, 5), np.float32, True)
+    x = channels_last_images(2, 3, 4, 5)
     for wrong in ((7, -1), (2, 61), (-1, -1), (0,)):
         with pytest.raises((ValueError, RuntimeError), match="reshape"):
             x.reshape(wrong)
     for shape in ((0, 3, 4, 5), (2, 0, 4, 5), (1, 3, 4, 5), (2, 1, 4, 5), (2, 3, 1, 1), (1, 3, 1, 1)):
-        x = images(shape, np.float32, True)
+        x = channels_last_images(*shape)
         whole = shape[0] * shape[1] * shape[2] * shape[3]
         for target in ((whole,), (shape[0], whole // max(shape[0], 1)), (1, whole)):
             np.testing.assert_array_equal(x.reshape(target).numpy(), x.numpy().reshape(target))

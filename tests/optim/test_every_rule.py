@@ -67,10 +67,10 @@ def test_path_is_pytorchs(index, isa):
     require_within(path - SAVED["paths"][index], 2 * reference_path(index, "float64")[1][steps])
 
 
-def walk(library, p, optimizer, steps):
+def walk(library, p, optimizer, steps, dtype="float32"):
     for step in steps:
         value = p.detach().numpy().astype("float64")
-        p.grad = library.tensor(gradient(value, step).astype("float32"))
+        p.grad = library.tensor(gradient(value, step).astype(dtype))
         optimizer.step()
 
 
@@ -172,21 +172,16 @@ def test_steps_of_parameters_that_share_memory():
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
 @pytest.mark.parametrize(("dtype", "in_a_file"), [("float64", False), ("float32", True)])
 def test_optimizer_continues(tmp_path, name, settings, dtype, in_a_file):
-    def walk(p, optimizer, steps):
-        for step in steps:
-            p.grad = rv.tensor(gradient(p.detach().numpy(), step).astype(dtype))
-            optimizer.step()
-
     p = rv.tensor(start().astype(dtype), requires_grad=True)
     optimizer = getattr(rv.optim, name)([p], **settings)
-    walk(p, optimizer, range(5))
+    walk(rv, p, optimizer, range(5), dtype)
     q = rv.tensor(p.detach().numpy().copy(), requires_grad=True)
     again = getattr(rv.optim, name)([q], lr=9.0)
     state = optimizer.state_dict()
     again.load_state_dict(through_a_file(tmp_path, state) if in_a_file else copy.deepcopy(state))
     assert again.param_groups[0]["lr"] == settings["lr"]
-    walk(p, optimizer, range(5, 9))
-    walk(q, again, range(5, 9))
+    walk(rv, p, optimizer, range(5, 9), dtype)
+    walk(rv, q, again, range(5, 9), dtype)
     np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
 
 

@@ -21,6 +21,17 @@ def cnn():
     return nn.Sequential(*stage, flat, nn.Linear(16, 3, bias=False))
 
 
+class Half(nn.Module):
+    """Its output does not depend on its second layer."""
+
+    def __init__(self, out=2):
+        super().__init__()
+        self.used, self.unused = nn.Linear(3, out), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+
 def training(model, optimizer, loss=nn.functional.cross_entropy):
     """The plain step of a model with a loss of its output and labels, or of its output alone."""
 

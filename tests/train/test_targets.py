@@ -11,7 +11,7 @@ from ranvier import nn, optim
 from reference import optimizer as reference
 from support.refused import refused
 from support.tolerance import tolerance
-from support.training import X, Y, Z, assert_close_weights, classifier, trainer_of, weights_of
+from support.training import Half, X, Y, Z, assert_close_weights, classifier, trainer_of, weights_of
 
 VALUES = (X @ np.array([1.0, 2.0, 3.0])).astype(np.float32)
 
@@ -281,17 +281,7 @@ def test_a_frozen_parameter_counts_in_the_loss_and_stays():
 
 
 def test_a_parameter_that_the_output_does_not_use_shrinks():
-    class Half(nn.Module):
-        """Has a layer that the output does not depend on."""
-
-        def __init__(self):
-            super().__init__()
-            self.used, self.unused = nn.Linear(3, 1), nn.Linear(3, 1)
-
-        def forward(self, x):
-            return self.used(x)
-
-    model = Half()
+    model = Half(1)
     w = model.unused.weight.numpy(force=True).copy()
     trainer_of(model, optim.SGD(model.parameters(), lr=0.25), nn.MSELoss(), l2=1.0).fit(
         X, Z, epochs=1, batch_size=40
