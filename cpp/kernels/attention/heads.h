@@ -145,7 +145,7 @@ struct AttentionProduct {
     product.added = false, sum = c;
     product.c = {room, 3, {1, c.shape[1], c.shape[2]}, {0, c.shape[2], 1}};
   }
-  size_t workspace_bytes(int threads) const { return product.workspace_bytes(threads); }
+  size_t workspace_bytes(int threads) const { return product.plan_bytes(threads); }
   void run(const OpenTeam& team, void* workspace) const {
     product.run(team, workspace);
     team.barrier();

@@ -210,7 +210,7 @@ class Blocks {
         again |= is_rest && rest[d] == whole[d];
       }
       if (!again)
-        most = std::max(most, product(memory, size[0], size[1], size[2], nullptr).workspace_bytes(threads));
+        most = std::max(most, product(memory, size[0], size[1], size[2], nullptr).plan_bytes(threads));
     }
     return carver.used() + round_up(static_cast<int64_t>(most), 64);
   }

@@ -386,8 +386,12 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
 
 template <class T>
 size_t Matmul<T>::workspace_bytes(int threads) const {
+  return way_without_plan(*this, kernels()) == MatmulWay::tiles ? plan_bytes(threads) : 0;
+}
+
+template <class T>
+size_t Matmul<T>::plan_bytes(int threads) const {
   if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
-  if (way_without_plan(*this, kernels()) != MatmulWay::tiles) return 0;
   return UnfitRows<T>::bytes(*this, threads) + MatmulPlan<T>(*this, threads).workspace_bytes(threads);
 }
 

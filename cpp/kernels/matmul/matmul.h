@@ -44,7 +44,10 @@ template <class T>
 struct Matmul {
   RANVIER_CALL("matmul", a, packed.data ? packed : b, precision == Precision::high ? b : bias, bias, norm,
                saved, in_place(c, added));
-  size_t workspace_bytes(int threads) const;
+  size_t workspace_bytes(int threads) const;  // 0 for a product that needs no plan
+  // The bytes of the plan, whether or not this product needs one: for operations that ask with some sizes, or
+  // without memory, and then run products with other sizes.
+  size_t plan_bytes(int threads) const;
   TensorView<const T> a, b;  // 3-D
   TensorView<const T> bias;  // 1-D, or data null
   TensorView<T> c;           // 3-D

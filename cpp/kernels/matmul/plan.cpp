@@ -93,7 +93,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
   k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc, kernels_.step);
-  if (way != MatmulWay::tiles) return;
+  // A small batch has the buffers of tiles, too: who asks for their size may not know c's memory yet.
+  if (way != MatmulWay::tiles && way != MatmulWay::small_batch) return;
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
   rows = o.tile.rows;

@@ -96,7 +96,7 @@ size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
     if (m > 0 && k > 0)
       most = std::max(
           most, product<T>(s.a.data, strides[0], strides[1], s.y.data, s.columns(), s.y.data, m, columns, k)
-                    .workspace_bytes(1));
+                    .plan_bytes(1));
   };
   for (int64_t half = least_rows(columns); half < n; half *= 2) {
     if (2 * half <= n) add(half, half);

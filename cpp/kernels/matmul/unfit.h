@@ -63,7 +63,7 @@ class UnfitRows {
   static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }
   static size_t area(const Matmul<T>& call, int threads) {
     const int64_t rows = round_up(height(call) * call.c.shape[2], 16);
-    const auto again = static_cast<int64_t>(of_rows(call, 0, 0, nullptr).workspace_bytes(threads));
+    const auto again = static_cast<int64_t>(of_rows(call, 0, 0, nullptr).plan_bytes(threads));
     return threads * line(call) + rows * sizeof(T) + round_up(again, 64);
   }
 

@@ -25,7 +25,7 @@ struct SequenceForward {
     product = carver.take<T>(call.batch * width);
     packed = carver.take<T>(recurrent_product(1).elements());
     bias = carver.take<T>(width);
-    scratch = carver.take<char>(static_cast<int64_t>(input_product().workspace_bytes(threads)));
+    scratch = carver.take<char>(static_cast<int64_t>(input_product().plan_bytes(threads)));
     bytes = carver.used();
   }
 

@@ -51,7 +51,7 @@ ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, 
   product_.a = as_matrix(dy_.data, rows, out, dy_.stride_w, 1);
   product_.b = as_matrix(w, out, column_, column_, 1);
   product_.c = as_matrix(columns_, rows, column_, column_, 1);
-  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.plan_bytes(threads)));
 }
 
 void ColumnsInput::run(const Team& team) const {

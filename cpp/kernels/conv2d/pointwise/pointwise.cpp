@@ -100,7 +100,7 @@ Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
   if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
   if (by_tiles(p.algorithms)) product_.precision = Precision::medium;
   if (p.relu) product_.activation.kind = Activation::relu;
-  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.plan_bytes(threads)));
 }
 
 template <class T>
@@ -191,7 +191,7 @@ PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& ca
   product_.b = as_matrix(x_.data, rows, channels, x_.stride_w, 1);
   product_.c = as_matrix(c.dw.data, k, channels, channels, 1);
   if (by_tiles(c.algorithms)) product_.precision = Precision::medium;
-  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.plan_bytes(threads)));
 }
 
 template <class T>
