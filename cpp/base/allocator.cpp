@@ -1,5 +1,5 @@
-// The allocator of allocator.h: size classes, the cache of unused blocks, and large memory, which is
-// divided.
+// Implements allocator.h: size classes, the cache of unused blocks, and the division of large memory among
+// several blocks.
 #include "base/allocator.h"
 
 #include <algorithm>
@@ -10,26 +10,31 @@
 namespace ranvier {
 namespace {
 
-// A block is what allocate() gives; its header is before it. A small block is memory of its own from the
-// system. Memory of kDivideFrom bytes and more can be divided: each block in it is a part, also where there
-// is only one. Unused blocks are kept in lists, one for each size class: they are the cache.
+// A block is what allocate() returns; its header is in the 64 bytes before it. The system gives memory for
+// each small block separately. Memory of kDivideFrom bytes and more can be divided into several blocks. Each
+// block in such memory is called a part, even if it is the only one. Unused blocks are kept in lists, one for
+// each size class: the cache.
 
 constexpr size_t kAlign = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;    // bytes of unused blocks; more goes back to the system
 constexpr uint64_t kKeepAtLeast = uint64_t{16} << 20;  // see more_memory()
-constexpr int kClasses = 4 * 48;
+constexpr int kClasses = 4 * 48;  // enough: allocate() takes at most 2^46 bytes, which are 2^40 units
 
 // Memory of kDivideFrom bytes and more is divided among requests, and neighbouring unused parts are joined
 // again. No part of less than kLeastPart bytes is split off.
 constexpr size_t kDivideFrom = size_t{1} << 20, kLeastPart = size_t{64} << 10;
 
-// Large blocks begin at different places within their pages: where several arrays are walked together, equal
-// ones would fall into the same sets of the caches, and a load would wait for a store whose address differs
-// in the upper bits only (Adam on arrays in the L3: a sixth of the time). Nine lines apart; sixteen places.
+// Large blocks begin at different offsets within a page: 16 offsets, nine cache lines apart. A loop over
+// several arrays of equal size and equal offset would use the same sets of the caches for all of them, and a
+// load would wait for a store to another array whose address differs in the upper bits only. (That is a sixth
+// of Adam's time on arrays in the L3.)
 constexpr size_t kStaggerFrom = size_t{64} << 10, kStaggerStep = 9 * kAlign, kStaggerPlaces = 16;
 
-enum class State : uint8_t { used, cached, discarded };  // discarded: unused, and its pages are the system's
+// discarded: unused, and its pages are given back to the system, so that its bytes do not count as cached. An
+// unused part that is split off a discarded one, or joined with it, counts as cached again as a whole; the
+// system supplies the missing pages when they are written.
+enum class State : uint8_t { used, cached, discarded };
 
 // In the 64 bytes before each block.
 struct Header {
@@ -42,18 +47,18 @@ struct Header {
   bool released : 1;        // deallocated while pinned: the last unpin() takes it back
   bool discard : 1;         // see pin()
   bool is_part : 1;         // the block is in memory that can be divided
-  uint8_t size_class;       // set if the block is no part; for parts see list_of()
+  uint8_t size_class;       // set unless the block is a part; for parts see list_of()
   State state;
   bool is_whole() const { return !before && !after; }
 };
 static_assert(sizeof(Header) <= kAlign);
 
-// The number of the least size class that holds this many bytes, and its capacity. There are four classes
-// from a power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a
-// block is unused, but for requests of less than 256 bytes.
+// The number of the smallest size class that holds this many bytes, and its capacity. There are four classes
+// from one power of two to the next: 4, 5, 6 and 7 times 2^shift units of 64 bytes. So less than a fifth of a
+// block is unused, except for requests of less than 256 bytes.
 //
-// Example: 1100 bytes are 18 units, rounded up. From 16 = 2^4 follow octave = 4 and shift = 2. 18 units need
-// 5 steps of 4 units: 20 units or 1280 bytes, class 4 * 4 + (5 - 4) = 17.
+// Example: 1100 bytes are 18 units, rounded up. The power of two below is 16 = 2^4, so octave = 4 and
+// shift = 2. 18 units need 5 steps of 4 units: 20 units or 1280 bytes, class 4 * 4 + (5 - 4) = 17.
 int size_class_of(size_t bytes, size_t* capacity) {
   size_t units = (bytes + kAlign - 1) / kAlign;
   if (units < 4) units = 4;
@@ -71,10 +76,10 @@ Header* g_free[2][kClasses] = {};  // [is_part][size class]: lists of unused blo
 CacheStats g_stats{};
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
-// g_most: the most bytes that were in use at one time. g_room: bytes that were asked for again after they had
-// gone back to the system; the cache may hold this many more.
+// g_most: the most bytes that were in use at one time; reset_peak() does not change it. g_room: bytes that
+// were requested again after they had been given back to the system; the cache may hold this many more.
 uint64_t g_most = 0, g_room = 0;
-uint32_t g_given_back[kClasses];  // blocks that went back to the system and were not asked for again since
+uint32_t g_given_back[kClasses];  // blocks given back to the system and not requested again since then
 
 Header* header_of(const void* block) {
   return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
@@ -97,9 +102,9 @@ Header* new_block(size_t capacity) {
   return h;
 }
 
-// The list that an unused block belongs in. For a part it is that of the greatest class whose capacity it
-// has. Example: 1.1 MiB would round up to the class of 1.25 MiB, which they cannot serve, so they are in the
-// list one below, of 1 MiB.
+// The list that an unused block belongs in. For a part it is the list of the largest class whose capacity
+// fits into the part. Example: size_class_of() gives the class of 1.25 MiB for 1.1 MiB, rounded up. A part of
+// 1.1 MiB cannot serve a request of that class, so it is in the list of the class below, 1 MiB.
 Header*& list_of(Header* h) {
   if (!h->is_part) return g_free[0][h->size_class];
   size_t capacity;
@@ -116,7 +121,7 @@ void put(Header* h) {
   g_stats.bytes_cached += h->capacity;
 }
 
-// Takes a block out of its list. Only parts have `previous`: another block must be the first of its list.
+// Takes a block out of its list. Only parts have `previous`: any other block must be the first of its list.
 void take(Header* h) {
   (h->previous ? h->previous->next : list_of(h)) = h->next;
   if (h->is_part && h->next) h->next->previous = h->previous;
@@ -124,8 +129,8 @@ void take(Header* h) {
   h->state = State::used;
 }
 
-// Gives the block's pages to the system; its address stays valid. A block on huge pages gives its last
-// page up as a whole, with the bytes after the block's end: nothing else is in them.
+// Gives the block's pages back to the system; its address stays valid. A block on huge pages gives back the
+// whole of its last page, also the bytes after the block's end: nothing else is in them.
 void discard_block(Header* h) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(begin_of(h)), end = begin + h->capacity;
   const bool huge = h->is_whole() && h->capacity >= 2 * kHugePage;
@@ -133,7 +138,8 @@ void discard_block(Header* h) {
   discard_pages(reinterpret_cast<void*>(begin), last - begin);
 }
 
-// Gives an unused block to the system: the block itself if it is all of its memory, else its pages only.
+// Gives an unused block back to the system: the block itself if it is alone in its memory, else its pages
+// only.
 void give_back(Header* h) {
   if (h->is_whole()) {
     take(h);
@@ -151,7 +157,7 @@ void keep_at_most(uint64_t bytes) {
     for (auto& lists : {g_free[1], g_free[0]})
       for (Header *h = lists[c], *next; h && g_stats.bytes_cached > bytes; h = next) {
         next = h->next;
-        g_given_back[c] += h->is_whole();
+        g_given_back[c] += h->is_whole();  // give_back() frees such a block, with its header
         give_back(h);
       }
 }
@@ -160,11 +166,12 @@ void keep_at_most(uint64_t bytes) {
 // hold
 //
 //   room = max(1.25 * most, kKeepAtLeast) - used + g_room      bytes, where
-//   used = bytes in use with the new block,  most = the most that was ever in use at a time, at least `used`
+//   used = bytes in use with the new block
+//   most = the most bytes that were ever in use at one time, at least `used`
 //
-// If it holds more, the largest blocks go back until three quarters of the room are left. Where a request
-// finds that a block of its class was given back before, g_room grows by its capacity, so that the cache
-// keeps it from then on.
+// If it holds more, the largest blocks are given back until three quarters of the room are filled. If a block
+// of the requested class was given back before, g_room grows by its capacity, so that the cache keeps such
+// blocks from then on.
 //
 // Example: with most = 100 MiB, used = 88 MiB and g_room = 0 the room is 125 - 88 = 37 MiB.
 Header* more_memory(int size_class, size_t capacity) {
@@ -173,7 +180,7 @@ Header* more_memory(int size_class, size_t capacity) {
   const uint64_t room = std::max(most + most / 4, kKeepAtLeast) - used + g_room;
   if (g_stats.bytes_cached > room) keep_at_most(room - room / 4);
   if (Header* h = new_block(capacity)) return h;
-  keep_at_most(0);  // the kept blocks may be what the system lacks
+  keep_at_most(0);  // the system has no memory: give it the cached blocks, and try again
   return new_block(capacity);
 }
 
@@ -214,8 +221,8 @@ void take_back(Header* h) {
 
 }  // namespace
 
-// Takes a free block of the size class or a part of a larger one; else new memory of the system. Null if
-// there is none.
+// Takes an unused block of the size class, or divides a larger part; else takes new memory from the system.
+// Null if there is none.
 void* allocate(size_t bytes) {
   if (bytes > (size_t{1} << 46)) return nullptr;
   size_t capacity;
@@ -264,8 +271,8 @@ void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
-  // Large blocks that a recording used are seldom allocated again: their pages are returned to the system.
-  // Small blocks are: the next recording allocates them.
+  // Large blocks that a recording used are seldom allocated again, so their pages are given back to the
+  // system. Small blocks keep their pages: the next recording allocates them again.
   constexpr size_t kDiscarded = 1 << 18;
   if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);

@@ -7,13 +7,14 @@
 
 namespace ranvier {
 
-// Sets MXCSR (aarch64: FPCR) to round to nearest and to keep subnormals. The caller's comes back on the way
-// out: a library built with -ffast-math sets flush-to-zero for the whole thread, which would change our bits.
+// Sets the control register, MXCSR (aarch64: FPCR), to round to nearest and to keep subnormals. The
+// destructor restores the caller's value. Reason: a library that is built with -ffast-math sets flush-to-zero
+// for the whole thread, which would change the bits of our results. On other machines nothing is set.
 class FpEnvironment {
  public:
 #if defined(__SSE2__)
   using Control = unsigned;
-  static constexpr Control kKeeps = 0x1f80;  // keeps subnormals; all exceptions are masked
+  static constexpr Control kKeeps = 0x1f80;  // keeps subnormals, rounds to nearest, masks all exceptions
 #elif defined(__aarch64__)
   using Control = uint64_t;
   static constexpr Control kKeeps = 0;
@@ -31,11 +32,11 @@ class FpEnvironment {
   FpEnvironment(const FpEnvironment&) = delete;
   FpEnvironment& operator=(const FpEnvironment&) = delete;
 
-  Control callers() const { return saved_; }
+  Control callers() const { return saved_; }  // the caller's value, which the destructor restores
 
  private:
 #if defined(__SSE2__)
-  static Control get() { return _mm_getcsr() & ~0x3fu; }  // without the exception flags, which are no setting
+  static Control get() { return _mm_getcsr() & ~0x3fu; }  // without the exception flags (status)
   static void set(Control control) { _mm_setcsr(control); }
 #elif defined(__aarch64__)
   static Control get() {

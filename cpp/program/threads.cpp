@@ -1,4 +1,4 @@
-// On how many threads each instruction runs, from the times that were measured.
+// Decides which instructions of a program run on one thread, and which on the team, from measured times.
 #include <algorithm>
 #include <numeric>
 
@@ -7,17 +7,18 @@
 
 namespace ranvier {
 
-// The cost, in ns, of an instruction on the team between others on one thread, besides its own time.
+// The time in ns of the barriers around an instruction, or a section, that runs on the team.
 constexpr double kBarriers = 300;
 
+// The time of a run in which each instruction takes the faster way. Prepared instructions are not measured.
 double Program::measured_ns() const {
   double sum = 0;
-  for (const Instruction& i : instructions_)  // those that are prepared are not measured
+  for (const Instruction& i : instructions_)
     if (!i.prepared) sum += std::min(i.solo_ns, i.team_ns);
   return sum;
 }
 
-// The time of the lane that takes longest.
+// The time of a section that runs by lanes: that of its longest lane.
 double Program::lanes_ns(const Section& section) const {
   double longest = 0;
   for (size_t lane = 0; lane + 1 < section.lanes.size(); ++lane) {
@@ -51,8 +52,9 @@ void Program::set_threads(bool solo) {
   run_ns_ = kUnknown;
 }
 
-// The cost, in ns, of an instruction on one thread between others on the team, besides its own time: about
-// half of its operands come from the other cores' caches, or are got from there by the instructions after it.
+// The time in ns that an instruction on one thread costs, besides its own, if those around it run on the
+// team: about half of its operands are in the caches of other cores, or the instructions after it read its
+// results from this core's cache.
 double Program::moved_ns(const Instruction& i) const {
   constexpr double kNsPerByte = 0.06;
   int64_t bytes = 0;
@@ -60,9 +62,11 @@ double Program::moved_ns(const Instruction& i) const {
   return kNsPerByte * static_cast<double>(std::min(bytes, 2 * caches.l2));
 }
 
+// Chooses for each instruction one thread or the team, for each section its lanes or one instruction after
+// the other, and then one thread for everything, if that is faster than the mixture.
 void Program::choose_threads() {
   double solo_ns = 0, mixed_ns = 0;
-  std::vector<double> times(instructions_.size(), 0);
+  std::vector<double> times(instructions_.size(), 0);  // as chosen; prepared instructions: 0
   for (size_t n = prepared_; n < instructions_.size(); ++n) {
     Instruction& i = instructions_[n];
     const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
@@ -78,7 +82,7 @@ void Program::choose_threads() {
   alone_ = team_ == 1 || solo_ns <= mixed_ns;
   if (alone_)
     for (Instruction& i : instructions_) i.solo = true;
-  if (alone_)  // groups of one form still share their calls
+  if (alone_)  // also on one thread, lanes pay where their groups share one copy of the calls (sections.h)
     for (Section& s : sections_) s.chosen = !s.shared.views.empty();
   pace_ = Pace(solo_ns);
   run_ns_ = measured_ns();

@@ -5,7 +5,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// c0 + c1 x + c2 x^2 + ... by Horner's rule; the kernels' loops give the CPU independent chains.
+// c0 + c1 x + c2 x^2 + ... by Horner's rule. Each step depends on the one before; the kernels' loops compute
+// several vectors, which the CPU overlaps.
 template <class V, class T, class... C>
 RANVIER_INLINE V polynomial(V x, T c0, C... rest) {
   if constexpr (sizeof...(rest) == 0) {
@@ -15,7 +16,8 @@ RANVIER_INLINE V polynomial(V x, T c0, C... rest) {
   }
 }
 
-// minimum and maximum with a limit that is not NaN: a NaN in x stays.
+// x, but at most or at least `limit`, which is not NaN. A NaN in x stays, because minimum and maximum return
+// their second argument if one is NaN.
 template <class V>
 RANVIER_INLINE V at_most(V x, element_of<V> limit) {
   return minimum(broadcast(limit), x);
@@ -48,18 +50,20 @@ struct Ln2<double> {
   static constexpr double hi = 0x1.62e42fefa3p-1, lo = 0x1.3de6af278ece6p-42;
 };
 
-// a + b and a * b exactly, as a rounded value and what the rounding lost.
+// A number hi + lo with more bits than one V: hi is the rounded number, lo its rounding error.
 template <class V>
 struct Pair {
   V hi, lo;
 };
 
+// a + b exactly (Knuth's two-sum).
 template <class V>
 RANVIER_INLINE Pair<V> exact_sum(V a, V b) {
   const V s = a + b, b_part = s - a;
   return {s, (a - (s - b_part)) + (b - b_part)};
 }
 
+// a * b exactly, unless something over- or underflows.
 RANVIER_INLINE Pair<vec<double>> exact_product(vec<double> a, vec<double> b) {
   const vec<double> p = a * b;
 #if RANVIER_HAS_FMA
@@ -72,7 +76,7 @@ RANVIER_INLINE Pair<vec<double>> exact_product(vec<double> a, vec<double> b) {
 #endif
 }
 
-// a * a exactly, where that neither over- nor underflows.
+// a * a exactly, unless it over- or underflows.
 template <class V>
 RANVIER_INLINE Pair<V> exact_square(V a) {
 #if RANVIER_HAS_FMA

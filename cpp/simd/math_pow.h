@@ -1,7 +1,7 @@
 // pow. Included by math.h.
 //
-// x^y = exp(y log|x|), with the logarithm in about 63 bits for double (an error in it is multiplied by y)
-// and in double for float; the special cases are those of C99, Annex F.
+// |x|^y = exp(y log|x|). The error of the logarithm is multiplied by y, so it has about 63 bits for double,
+// and is computed in double, or as a pair of floats, for float. The special cases are those of C99, Annex F.
 #pragma once
 
 #include "simd/math_exp.h"
@@ -9,13 +9,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// T(z) = 2/5 + 2/7 z + ...: log(1 + f) = 2 s + s z (2/3 + z T(z)); error relative to it 2^-73.4.
+// T(z) = 2/5 + 2/7 z + ... in log(1 + f) = 2 s + s z (2/3 + z T(z)), with s and z as in math_log.h. The error
+// relative to the logarithm is 2^-73.4.
 RANVIER_INLINE vec<double> log_pair_tail(vec<double> z) {
   return polynomial(z, 0x1.9999999999995p-2, 0x1.249249249310fp-2, 0x1.c71c71c5669eep-3, 0x1.745d183ea3e6dp-3,
                     0x1.3b135f7094412p-3, 0x1.11213312aeaf7p-3, 0x1.de1f9c5d0245ep-4, 0x1.ebb5bff2fee55p-4);
 }
 
-// a / d for what s d, s near a / d, leaves of a
+// The remainder a - s d of the division a / d = s, where s is rounded; without the rounding error of s d.
 RANVIER_INLINE vec<double> remainder_of(vec<double> a, vec<double> s, vec<double> d) {
 #if RANVIER_HAS_FMA
   return fma(-s, d, a);
@@ -25,12 +26,13 @@ RANVIER_INLINE vec<double> remainder_of(vec<double> a, vec<double> s, vec<double
 #endif
 }
 
-// log(x) as hi + lo of x = 2^exponent significand.
+// log(x) as hi + lo, for x = 2^exponent significand. s_lo is the rounding error of s, d_lo that of d, and
+// so on.
 RANVIER_INLINE Pair<vec<double>> log_pair(SplitFloat<vec<double>> x) {
   using V = vec<double>;
   constexpr double two_thirds = 0x1.5555555555555p-1, two_thirds_lo = 0x1.5555555555555p-55;
   const V f = x.significand - 1.0, d = f + 2.0, d_lo = f - (d - 2.0);
-  // s = f / (2 + f); what 1 / d loses is in s_lo, too
+  // s = f / (2 + f); s_lo corrects the rounding of 1 / d, too
   const V inverse = 1.0 / d, s = f * inverse;
   const V s_lo = (remainder_of(f, s, d) - s * d_lo) * inverse;
   const auto z = exact_product(s, s);
@@ -50,7 +52,7 @@ RANVIER_INLINE Pair<vec<double>> log_pair(SplitFloat<vec<double>> x) {
   return {sum.hi, sum.lo + low};
 }
 
-// exp(r + r_lo) within about 0.6 ulp: 1 + r is kept with its rounding error.
+// exp(r + r_lo) within about 0.6 ulp: the rounding error of 1 + r is added to the tail.
 RANVIER_INLINE vec<double> exp_near_zero(vec<double> r, vec<double> r_lo) {
   const vec<double> sum = r + 1.0;
   return sum + ((r - (sum - 1.0)) + fma(r * r, exp_tail(r), r_lo));
@@ -62,11 +64,13 @@ RANVIER_INLINE vec<double> exp_of_pair(vec<double> x, vec<double> x_lo) {
   return scale_by_power(exp_near_zero(r, r_lo), n);
 }
 
+// x^y for any x > 0, also subnormal.
 RANVIER_INLINE vec<double> pow_positive(vec<double> x, vec<double> y) {
   using V = vec<double>;
   const auto log_x = log_pair(split_subnormal_too(x));
   const V rough = y * log_x.hi;
-  const auto outside = ~(abs(rough) < 1000.0);  // over- or underflow; the exact product could overflow
+  // The result over- or underflows. y is replaced by 0 there, since exact_product could overflow.
+  const auto outside = ~(abs(rough) < 1000.0);
   const V y_safe = select(outside, V{}, y);
   const auto p = exact_product(y_safe, log_x.hi);
   const V exponent =
@@ -78,6 +82,7 @@ RANVIER_INLINE vec<float> pow_positive(vec<float> x, vec<float> y) {  // no floa
   return narrow(exp(widen<0>(y) * log_of_usual(widen<0>(x))), exp(widen<1>(y) * log_of_usual(widen<1>(x))));
 }
 
+// x^y for any x and y: |x|^y, then selections for the sign and for the special cases.
 template <class V>
 RANVIER_INLINE V pow_of_any(V x, V y) {
   using T = element_of<V>;
@@ -94,16 +99,17 @@ RANVIER_INLINE V pow_of_any(V x, V y) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// log(x) for positive normal x as hi + lo, within 2^-30 of itself: log() of math_log.h with what its
-// roundings lose.
+// log(x) as hi + lo for positive normal x, with a relative error of 2^-30: as log() in math_log.h, but the
+// rounding errors are added to lo.
 RANVIER_INLINE Pair<vec<float>> log_pair(vec<float> x) {
   typedef vec<float> V;
   const V e = exponent_of(x), m = significand_of(x);
   const auto node = log_node(m);
   const V r = fma(m, node.inverse, broadcast(-1.0f)), square = r * r;
   const V high = fma(e, broadcast(Ln2<float>::hi), node.high);
-  const V hi = high + r, lost = r - (hi - high);  // high is 0 or larger than r
-  // log(1 + r) - r = -r^2 / 2 + r^3 (1/3 - r / 4 + ...); error of the cubic relative to r 2^-37.
+  const V hi = high + r, lost = r - (hi - high);  // exact: high is 0 or larger than r
+  // log(1 + r) - r = -r^2 / 2 + r^3 (1/3 - r / 4 + ...). `cubic` is in the parentheses; its error relative
+  // to r is 2^-37.
   const V cubic = polynomial(r, 0x1.555552p-2f, -0x1.fffff6p-3f, 0x1.99ff4ep-3f, -0x1.55c0f8p-3f);
   const V square_lost = fma(r, r, -square);
   V low = fma(e, broadcast(Ln2<float>::lo), node.low);
@@ -125,15 +131,15 @@ RANVIER_INLINE vec<float> pow(vec<float> x, vec<float> y) {
   const auto [n, r, r_lo] = reduce_by_ln2(p, p_lo);
   const V tail = fma(r * r, exp_tail_beside_1(r), r_lo);
   const V result = scale_by_power((r + tail) + 1.0f, n);
-  // Negative, subnormal and special x; over- and underflow, and NaN: those lanes alone take the other's
-  // result.
+  // Lanes with a negative, subnormal or special x, and those whose result over- or underflows or is NaN, take
+  // the result of pow_of_any.
   const ivec<float> rare = is_unusual(x) | ~(abs(p) < 87.0f);
   return any(rare) ? select(rare, pow_out_of_line(x, y), result) : result;
 }
 #endif
 
-// A vector with special, subnormal or negative x (double: or over- or underflow) is computed by pow_of_any,
-// with the same bits in its other lanes.
+// If one lane has a special, subnormal or negative x (double: or a result that over- or underflows),
+// pow_of_any computes the whole vector; its other lanes have the same bits either way.
 template <class V>
 static __attribute__((noinline)) V pow(V x, V y) {
   if constexpr (!RANVIER_HAS_FMA) {  // small code for old CPUs

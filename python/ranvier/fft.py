@@ -2,7 +2,8 @@
 
 There is no complex dtype. A spectrum is a real tensor with one more axis, the last, of two: the real and the
 imaginary part, as `torch.view_as_real` gives it. `n`, `s`, `dim` and `norm` are PyTorch's; `dim` does not
-count the axis of pairs. ``rfft`` takes signals, the others take spectra: ``rv.stack([x, 0 * x], -1)``.
+count the axis of pairs. ``rfft`` takes real signals, the other transforms take spectra; a real signal x
+becomes one by ``rv.stack([x, 0 * x], -1)``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ += ["irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn"]
 
 
 def fft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """y_k = sum of x_t exp(-2 pi i k t / n) along dim, of n elements: cut, or followed by zeros.
-    norm "forward": divided by n, "ortho": by sqrt(n). | rv.fft.fft(rv.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    """y_k = sum of x_t exp(-2 pi i k t / n) along dim; x is cut, or padded with zeros, to n elements first.
+    norm "forward" divides by n, "ortho" by sqrt(n). | rv.fft.fft(rv.tensor([[1.0, 0.0], [0.0, 1.0]]))
     -> tensor([[ 1.,  1.], [ 1., -1.]])"""
     return transformed("fft", "fft", input, n, dim, norm)
 
@@ -37,19 +38,19 @@ def ifft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = Non
 
 
 def rfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The first n // 2 + 1 elements of :func:`fft` of a real signal; the others are conjugates of them.
+    """The first n // 2 + 1 elements of :func:`fft` of a real signal; the other elements are their conjugates.
     | rv.fft.rfft(rv.tensor([1.0, 2.0, 3.0, 4.0])) -> tensor([[10.,  0.], [-2.,  2.], [-2.,  0.]])"""
     return transformed("rfft", "rfft", input, n, dim, norm)
 
 
 def irfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The signal of n elements, 2 (m - 1) where n is None, with m elements as its :func:`rfft`.
+    """The inverse of :func:`rfft`: n real elements, by default 2 (m - 1) for a spectrum of m elements.
     | rv.fft.irfft(rv.tensor([[10.0, 0.0], [-2.0, 2.0], [-2.0, 0.0]])) -> tensor([1., 2., 3., 4.])"""
     return transformed("irfft", "irfft", input, n, dim, norm)
 
 
 def fftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """:func:`fft` along several dimensions, by default all, or the last ones where s gives their lengths.
+    """:func:`fft` along several dimensions: by default all, or the last len(s) if s gives their lengths.
     | rv.fft.fftn(rv.ones(2, 2, 2)).shape -> (2, 2, 2)"""
     return _along("fftn", "fft", "fft", input, s, dim, norm)
 
@@ -60,7 +61,7 @@ def ifftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -
 
 
 def rfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """:func:`fftn` of a real signal, with half of the last dimension.
+    """:func:`fftn` of a real signal, with the first half of the last dimension, as :func:`rfft`.
     | rv.fft.rfftn(rv.ones(4, 4)).shape -> (4, 3, 2)"""
     return _along("rfftn", "rfft", "fft", input, s, dim, norm)
 
@@ -91,10 +92,13 @@ def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = No
 
 
 def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: Any) -> Tensor:
-    """`last` along the last dimension, `others` along the others: after an "rfft", else before, so that the
-    result is contiguous."""
+    """Transforms along several dimensions: the kind `last` along the last one, `others` along the others.
+
+    An "rfft" is computed first, because it takes a real signal. Any other `last` is computed last, so that
+    the result is contiguous.
+    """
     x = as_tensor(name, x) if last == "rfft" else spectrum(name, x)
-    count = x.ndim - (last != "rfft")
+    count = x.ndim - (last != "rfft")  # without the axis of pairs
     if dim is None:
         dim = range(count if s is None else -len(s), 0) if s is not None else range(count)
     dims = [dim] if isinstance(dim, int) else list(dim)
@@ -140,8 +144,8 @@ def _frequencies(numbers: list[int], n: int, d: float, dtype: Any, requires_grad
 
 
 def fftshift(input: Any, dim: Any = None) -> Tensor:
-    """The halves of the dimensions exchanged, by default of all: the frequency 0 is in the middle. Here dim
-    counts all axes, also that of pairs.
+    """Exchanges the two halves of dimensions, by default of all, so that the frequency 0 is in the middle.
+    dim counts all axes here, also the axis of pairs.
     | rv.fft.fftshift(rv.fft.fftfreq(4)) -> tensor([-0.5000, -0.2500,  0.0000,  0.2500])"""
     return _shifted("fftshift", input, dim, 0)
 
@@ -152,6 +156,7 @@ def ifftshift(input: Any, dim: Any = None) -> Tensor:
 
 
 def _shifted(name: str, x: Any, dim: Any, up: int) -> Tensor:
+    """x, rolled along each dimension by half of its length; odd lengths are rounded up if `up` is 1."""
     x = as_tensor(name, x)
     dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     return ops.roll(x, [(x.shape[d] + up) // 2 for d in dims], dims)

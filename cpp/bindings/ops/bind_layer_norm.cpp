@@ -5,10 +5,11 @@
 namespace ranvier::bind {
 namespace {
 
-// A line is what is normalized together: the last axes of x, which have the sizes of normalized_shape.
+// x as lines. A line has the elements that are normalized together: those of the last axes of x, which have
+// the sizes of normalized_shape.
 struct NormLines {
   Input x;
-  int axes;                     // how many axes of x a line has
+  int axes;                     // how many axes of x a line has; at most kMaxDims + 1, which no x has
   int64_t count = 1, size = 1;  // the number of lines; the elements of a line
 
   NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
@@ -26,7 +27,8 @@ struct NormLines {
   // The number of axes before those of a line. A statistic, one number for each line, has these axes only.
   int leading() const { return x.ndim() - axes; }
 
-  // v as (count, size), if its lines are contiguous and evenly spaced; else a view without data.
+  // v as a matrix (count, size), if its lines are contiguous and evenly spaced; else a view with 0 dimensions
+  // and no data.
   template <class E>
   TensorView<E> as_matrix(const TensorView<E>& v) const {
     TensorView<E> m;
@@ -49,7 +51,7 @@ struct NormLines {
     return m;
   }
 
-  // The same of any array that is passed to run().
+  // as_matrix() of any array that is passed to run().
   template <class A>
   auto of(const A& a) const {
     return viewed(a, [this](const auto& v) { return this->as_matrix(v); });
@@ -60,7 +62,7 @@ struct NormLines {
     return as_matrix(a.view<char>()).ndim == 2 ? a : copied(a, Output::contiguous(a.dtype(), a.shape()));
   }
 
-  // weight or bias: empty, or of a line's shape, made contiguous.
+  // weight or bias, made contiguous: absent, or of a line's shape.
   Input parameter(const Input& p) const {
     if (p && !p.has_shape(of_line())) p.fail("normalized_shape, ", of_line());
     return contiguous(p);

@@ -1,4 +1,4 @@
-// Arrays that are changed in place: filled, copied into, written at places.
+// Functions that write to an array in place: fill, write (copy or cast into it), _put (array[key] = value).
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -11,17 +11,20 @@
 namespace ranvier::bind {
 namespace {
 
-// Every element of y becomes the number, in place.
+// Sets every element of y to the number, in place.
 void fill(InPlace y, Raw value) {
   const Input x = Input::number(y);
   invoke_fill(y.of(x.dtype(), x.shape()), x.dtype(), value);
 }
 
-// out takes a number, or the values of an array, cast or broadcast.
+// Writes a number to out, or the values of an array: broadcast to out's shape if the dtypes are equal, else
+// cast to out's dtype, from an array of the same shape.
 void write(Raw value, InPlace out) {
   const Input before = Input::number(out);
   Output y = out.of(before.dtype(), before.shape());
   if (PyFloat_Check(value.value.ptr()) || PyLong_Check(value.value.ptr())) {
+    // Numbers of the size `most` and above are refused. Without max(), std::abs would overflow for the least
+    // int64.
     const int64_t most = before.dtype() == DType::int64   ? INT64_MAX
                          : before.dtype() == DType::int32 ? INT32_MAX
                                                           : 0;
@@ -30,8 +33,9 @@ void write(Raw value, InPlace out) {
   }
   const Input x = Input::number(value);
   y.apart_from(x);
+  // In a recording, integers and bools are cast also where the dtypes are equal.
   if (x.dtype() != before.dtype() || (t_recording && computed_in(x.dtype()) > DType::float64)) {
-    with_number(out.op, before.dtype(), [](auto) {});
+    with_number(out.op, before.dtype(), [](auto) {});  // fails for a dtype that nothing is cast to
     x.expect_same_shape(before);
     return invoke_cast(x, y, before.dtype());
   }
@@ -44,7 +48,7 @@ void write(Raw value, InPlace out) {
   });
 }
 
-// The view array[parts]; also of one element.
+// The view array[parts]. The Ellipsis at its end makes a single element a view as well, not a scalar.
 py::object part_of(py::handle array, const py::object& parts) {
   const Py_ssize_t count = PyTuple_GET_SIZE(parts.ptr());
   const py::tuple places(count + 1);
@@ -55,7 +59,9 @@ py::object part_of(py::handle array, const py::object& parts) {
   return view;
 }
 
-[[noreturn]] void fail_key(const Arg& key) {  // without the key: its text may be long
+// For all that put() does not compute: `setitem` in Python then computes it, or raises. The message does not
+// have the key, whose text may be long.
+[[noreturn]] void fail_key(const Arg& key) {
   fail_type(key.op, "got another key; expected whole numbers, slices and None, a mask, or rows");
 }
 
@@ -73,8 +79,8 @@ void put_masked(const Input& mask, const Arg& value, const InPlace& out) {
   });
 }
 
-// out[rows] = value, for an out in C order: a number, a row, or a row for each index. The last of several
-// values for one row stays.
+// out[rows] = value, for a C-contiguous out. The value is a number, one row for all indices, or one row for
+// each index. If an index occurs several times, its last row stays.
 void put_rows(const Input& rows, const Arg& value, const InPlace& out) {
   const Input x = Input::number(out);
   const Output y = out.of(x.dtype(), x.shape());
@@ -83,7 +89,7 @@ void put_rows(const Input& rows, const Arg& value, const InPlace& out) {
   if (count == 0 || n == 0) fail_key(value);
   const int64_t bytes = x.elements() / n * PyArray_ITEMSIZE(as_array(x.object()));
   const auto index = rows.view<int64_t>();
-  std::vector<char*> places(count);  // found before the first change, as out may be the memory of the indices
+  std::vector<char*> places(count);  // made before the first write: out may share the memory of the indices
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = index.data[i * index.strides[0]];
     if (at < -n || at >= n) fail_key(value);
@@ -106,12 +112,13 @@ void put_rows(const Input& rows, const Arg& value, const InPlace& out) {
     if (place != places[0]) std::memcpy(place, places[0], size_t(bytes));
 }
 
-// out[key] takes the value, for a key of whole numbers, slices and None, a mask, or the indices of rows.
+// out[key] = value, where the key consists of integers, slices and None, or is a mask, or an array of row
+// numbers.
 void put(Raw key, Raw value, InPlace out) {
   PyObject* given = key.value.ptr();
   if (PyArray_Check(given)) {
     if (PyArray_ISBOOL(as_array(given))) return put_masked(Input::exactly(key, DType::boolean), value, out);
-    if (PyArray_TYPE(as_array(given)) == NPY_UINT8) fail_key(key);  // as PyTorch's masks are
+    if (PyArray_TYPE(as_array(given)) == NPY_UINT8) fail_key(key);  // a mask in PyTorch
     return put_rows(Input::integers(key), value, out);
   }
   const py::object parts = PyTuple_CheckExact(given) ? py::reinterpret_borrow<py::object>(given)

@@ -1,4 +1,4 @@
-// Losses of classes: lines of scores in the order of memory, and the sums of their losses.
+// Losses of classes: passes lines of scores to the kernels in the order of memory, and adds up their losses.
 #include "kernels/loss/class_loss.h"
 
 #include "base/loop_nest.h"
@@ -12,19 +12,20 @@ namespace {
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
 constexpr double kNsPerLine = 5;
-constexpr int64_t kLines = 256;  // their losses are added while they are in cache
+constexpr int64_t kLines = 256;  // lines of one kernel call, whose losses are added while they are in cache
 
 double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
   return static_cast<double>(lines) *
          (kNsPerLine + kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n));
 }
 
-// The strides, line by line, of what may be absent.
+// The strides from line to line: those of v without `axis`. All are 0 if v is absent.
 template <class E>
 WithoutAxis line_strides(const TensorView<E>& v, int axis = 1) {
   return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, axis);
 }
 
+// Lines of v, tensor number `tensor` of the nest, at the offsets of a walk. step: from class to class.
 template <class E, int kTensors>
 OverLines<E> lines_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor,
                       const int64_t* offsets, int64_t step = 0) {
@@ -47,7 +48,8 @@ ClassLines<T> common_lines(const Call& call) {
   return lines;
 }
 
-// Runs at most kLines lines at a time, and adds up their losses and shares of the divisor.
+// Computes at most kLines lines at a time. Adds their losses to sums[0], and their shares of the divisor to
+// sums[1].
 template <class T>
 void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function, double* sums) {
   alignas(64) T losses[kLines], shares[kLines];
@@ -64,8 +66,9 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
   }
 }
 
-// True if the functions of small_cross_entropy.h may compute the call: its sums would be of one part also in
-// the general functions. They read indices in 32 bits, in which ignore_index must fit.
+// True if the functions of small_cross_entropy.h can compute the call, with the same bits: they add all
+// losses in one part, so the general functions must do so, too. They read the lower 32 bits of an index, so
+// ignore_index must fit in these.
 template <class T, class Call>
 bool is_small(const Call& call) {
   const int64_t ignored = call.settings.ignore_index;
@@ -120,6 +123,7 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
   if (is_small<T>(*this)) return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
+  // The tensors by number: 0 index, 1 probabilities, 2 loss, 3 tops_and_sums, 4 x.
   const LoopNest<5> nest(x.ndim - 1, shape,
                          {strides_or_zeros(index), line_strides(probabilities), each ? loss.strides : kZeros,
                           line_strides(tops_and_sums, 0), strides_x});
@@ -167,6 +171,7 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
     return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
+  // The tensors by number: 0 x, 1 index, 2 probabilities, 3 dy, 4 tops_and_sums, 5 dx.
   const LoopNest<6> nest(x.ndim - 1, shape,
                          {strides_x, strides_or_zeros(index), line_strides(probabilities),
                           each ? dy.strides : kZeros, line_strides(tops_and_sums, 0), strides_dx});

@@ -1,9 +1,15 @@
-// The division of batch norm's work, forward and backward: which elements of which channels a thread sums at
-// a time, and the tables of sums and numbers for each channel.
+// The division of batch norm's work, forward and backward: the units that a thread sums, and the tables of
+// sums and coefficients for each channel.
 //
-// x is (n, c, s), s being all other dimensions. Two layouts of memory are known. Columns: the channels of a
-// pixel are contiguous; the sums go down the columns of a matrix of pixels by channels. Planes: the s
-// elements of a channel of a sample are contiguous.
+// x is (n, c, s), where s is the number of pixels: all other dimensions. It has one of two layouts:
+//
+//   columns  the channels of a pixel are contiguous: x is a matrix of pixels by channels, and a sum goes down
+//            a column
+//   planes   the s elements of a channel of a sample are contiguous
+//
+// In the layout of columns a panel is a range of at most kPanel columns, and a segment a range of rows. In
+// the layout of planes a panel is one channel, and a segment a range of samples. A unit is one segment of one
+// panel; its number is segment * panels + panel.
 #pragma once
 #include <algorithm>
 
@@ -14,22 +20,24 @@
 
 namespace ranvier {
 
-// The distance of two pixels in the layout of columns.
+// The distance from a pixel to the next in the layout of columns.
 template <class E>
 int64_t row_stride(const TensorView<E>& v) {
   return v.shape[2] > 1 ? v.strides[2] : v.strides[0];
 }
 
-// The division of the work. Everything here follows from the problem; the team's size has no part in it.
+// The division into units. It depends on the problem only, not on the number of threads, so that the sums
+// have the same bits on any team.
 struct ChannelPlan {
-  static constexpr int64_t kPanel = 512;            // columns of a unit
-  static constexpr int64_t kNarrow = 64;            // columns that keep the vectors busy
-  static constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
+  static constexpr int64_t kPanel = 512;            // the most columns of a panel
+  static constexpr int64_t kNarrow = 64;            // narrower rows are folded to at least this width
+  static constexpr int64_t kSegmentWork = 1 << 14;  // the least elements for which a segment pays
 
   bool columns;
   int64_t channels, inner;  // c, s
-  // columns: `length` rows of `fold` pixels, side by side where the channels are few, and `rest` pixels more
-  // planes: `length` samples; fold = 1, rest = 0
+  // columns: `length` rows of `fold` adjacent pixels, and `rest` pixels after them; fold > 1 if the channels
+  //          are few and `dense`, that is, if the pixels of all arrays lie without gaps
+  // planes:  `length` samples; fold = 1, rest = 0
   int64_t length, fold, rest, width;  // width: columns of a row, fold * channels
   int64_t panels, segments;
 
@@ -51,7 +59,7 @@ struct ChannelPlan {
   int64_t units() const { return segments * panels; }
   int64_t first(int64_t segment) const { return length * segment / segments; }
   bool is_last(int64_t segment) const { return segment == segments - 1; }
-  // Elements that a segment has of one of its columns.
+  // How many elements of a column (planes: of channel `column`) are in a segment.
   int64_t count(int64_t segment, int64_t column) const {
     const int64_t own = first(segment + 1) - first(segment);
     return columns ? own + (is_last(segment) && column < rest * channels) : own * inner;
@@ -59,18 +67,20 @@ struct ChannelPlan {
   int64_t elements() const {  // the elements of one channel
     return columns ? length * fold + rest : length * inner;
   }
-  // True if each thread takes whole channels from the sums to the result: their elements, of `bytes` together
-  // for one place, are then in L2 when they are read again.
+  // True if a thread computes whole channels, from the sums to the result, so that a channel's elements are
+  // still in L2 when they are read again. bytes: of one element of all arrays together. The units are the
+  // same, and so are the bits.
   bool is_by_channel(int64_t bytes, int threads) const {
     return !columns && channels >= 4 * int64_t{threads} && elements() * bytes <= caches.l2 / 2;
   }
-  // f(unit) for the units of a channel in the layout of planes
+  // f(unit) for the units of a channel in the layout of planes, where a panel is a channel
   template <class F>
   void for_units(int64_t channel, const F& f) const {
     for (int64_t s = 0; s < segments; ++s) f(s * channels + channel);
   }
 
-  // rows(begin, end, columns) for rows [begin, end) of the layout of columns; the last may be a part of one
+  // rows(begin, end, width) for rows [begin, end) of the layout of columns. The last call may be for the
+  // `rest` pixels, a shorter row.
   template <class F>
   void for_rows(int64_t begin, int64_t end, const F& rows) const {
     const int64_t whole = std::min(end, length);
@@ -86,8 +96,8 @@ E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
   return v.data + n * v.strides[0] + c * v.strides[1];
 }
 
-// first, second: pairs of sums in double, [segment][column]. m, a, b, k: for each column the numbers with
-// which elements are computed, (x - m) a + b forward and dy a + (x - m) b + k backward.
+// first, second: two sums of each column in double, [segment][column]; batch_norm.cpp says which. m, a, b, k:
+// for each column the coefficients of the result, (x - m) a + b forward and dy a + (x - m) b + k backward.
 template <class T>
 struct ChannelTables {
   double *first, *second;

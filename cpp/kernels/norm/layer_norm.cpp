@@ -1,4 +1,5 @@
-// Layer and RMS norm: a thread takes lines, and sums the parameters' gradients over segments of them.
+// Layer norm and RMS norm. Forward: the threads share the lines. Backward: they share segments of lines; each
+// segment has its own sums of the gradients of weight and bias, which are then added in order.
 #include "kernels/norm/layer_norm.h"
 
 #include <cmath>
@@ -11,11 +12,12 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.05;        // the time of a byte of a line in cache, on one core, roughly
-constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
-constexpr int64_t kLinesAtOnce = 16;       // short ones: together they stay in L1
-constexpr int64_t kAtOnceBytes = 1 << 12;
-constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // bytes of the lines of a sum; decides its bits
+constexpr double kNsPerByte = 0.05;        // about the time for a byte of a line in cache, on one core
+constexpr int64_t kSegmentWork = 1 << 14;  // the least elements for which a segment pays
+constexpr int64_t kLinesAtOnce = 16;       // the most lines that are computed together ...
+constexpr int64_t kAtOnceBytes = 1 << 12;  // ... and their bytes, which stay in L1
+// The bytes of the lines whose elements are summed together; the bits of the results depend on it.
+constexpr int64_t kSumBlockBytes = int64_t{1} << 17;
 
 template <class T>
 struct LineForward {
@@ -29,7 +31,7 @@ struct LineForward {
     return running.moments();
   }
 
-  // A few lines at once: the roots and quotients of one need not wait for those of the other.
+  // Computes several lines together, so that the CPU overlaps their square roots and divisions.
   void lines(int64_t begin, int64_t end) const {
     const int64_t n = f.x.shape[1], count = end - begin;
     const auto x = [&](int64_t i) { return f.x.data + (begin + i) * f.x.strides[0]; };
@@ -44,11 +46,13 @@ struct LineForward {
         f.mean.data[begin + i] = mean[i];
       else
         var[i] += mean[i] * mean[i], mean[i] = 0;
-      // With an infinite element the mean square is infinite: the others become 0, as in PyTorch.
+      // A line with an infinite element, and no NaN, has an infinite mean square (moments() gives NaN). Its
+      // finite elements become 0, as in PyTorch.
       if (!f.centered && std::isnan(var[i]) && std::none_of(x(i), x(i) + n, [](T v) { return v != v; }))
         var[i] = INFINITY;
       const double rstd = 1 / std::sqrt(var[i] + f.eps);
       f.rstd.data[begin + i] = rstd;
+      // T(mean) is rounded: the rest of the mean goes into the constant term (norm.h).
       function[i] = {T(mean[i]), T(rstd), T(-(mean[i] - double(T(mean[i]))) * rstd)};
     }
     for (int64_t i = 0; i < count; ++i)
@@ -59,7 +63,7 @@ struct LineForward {
 
 template <class T>
 struct LinePlan {
-  int64_t lines, n, segments, block;  // block: lines that stay in cache
+  int64_t lines, n, segments, block;  // block: lines whose dy and x stay in cache
 
   explicit LinePlan(const LayerNormBackward<T>& f) : lines(f.x.shape[0]), n(f.x.shape[1]) {
     segments = std::clamp<int64_t>(std::min(lines * n / kSegmentWork, lines), 1, kLineSegments);
@@ -78,12 +82,14 @@ struct LineBackward {
 
   bool parameters_wanted() const { return f.dweight.data || f.dbias.data; }
 
+  // dx of line i, whose mean is m + missing. In the terms of norm.h: g = dy weight, dx = g a + (x - m) b + k
+  // with a = rstd.
   void line(int64_t i, T m, double missing) const {
     const T *dy = f.dy.data + i * f.dy.strides[0], *x = f.x.data + i * f.x.strides[0];
     const double rstd = f.rstd.data[i], n = double(plan.n);
     const GradientSums sums = line_sums<T>(kernels, dy, x, plan.n, m, f.weight.data);
     const double dot = sums.dot - missing * sums.dy;  // sum g (x - mean)
-    if (f.centered && plan.n == 1) {  // the mean itself, whatever it is: exactly 0, not what rounding leaves
+    if (f.centered && plan.n == 1) {  // y does not depend on x: exactly 0, without rounding errors
       f.dx.data[i * f.dx.strides[0]] = 0;
       return;
     }
@@ -93,7 +99,7 @@ struct LineBackward {
                      f.dx.data + i * f.dx.strides[0]);
   }
 
-  // The lines of a segment: their dx, and its sums of the gradients of weight and bias.
+  // dx of a segment's lines, and the segment's sums of the gradients of weight and bias.
   void segment(int64_t s) const {
     if (parameters_wanted()) {
       std::fill_n(dweight + s * plan.n, plan.n, 0.0);
@@ -119,11 +125,13 @@ struct LineBackward {
 
 }  // namespace
 
+// How many lines of n elements, of `item` bytes each, LineForward::lines() computes together.
 static int64_t lines_together(int64_t n, int64_t item) {
   return std::clamp<int64_t>(kAtOnceBytes / std::max<int64_t>(n * item, 1), 1, kLinesAtOnce);
 }
 
-// Lines of halves, as floats in a buffer.
+// Lines of 16-bit floats: widened to T in a buffer, computed there in place, and rounded. A thread's buffer
+// has at_once lines, and then weight and bias.
 template <class T>
 static void run_halves(const LayerNormForward<T>& f, const Team& team, double cost, T* workspace) {
   const int64_t n = f.x.shape[1], at_once = lines_together(n, sizeof(T));

@@ -1,16 +1,15 @@
 // optimizer: one step of an update rule over a list of parameters
 //
-// A segment is one parameter with its gradient and state, all of one shape. Parameter and gradient have any
-// strides; states are C-contiguous. Everything is updated in place, so storage never moves. What changes from
-// step to step is read from buffers: `settings` (learning rate and the other numbers of the rule, float64)
-// and each segment's own step count, which the kernel counts up.
+// A segment is one parameter with its gradient and states, all of one shape. Parameter and gradient have any
+// strides; states are C-contiguous. Everything is updated in place. What changes from step to step is read
+// from buffers: `settings` (learning rate and the other numbers of the rule, float64) and each segment's
+// step count, which the kernel increments.
 //
-// Parameter, gradient and states of a segment may all be halves of one kind.
+// Parameter, gradient and states of a segment may be 16-bit floats, all of the same dtype.
 //
-// Updates are element by element, so the bits depend on neither the team nor the strides.
+// Each element is updated by itself, so the bits depend neither on the team nor on the strides.
 //
-// A step whose loss is given and is NaN or infinite changes nothing: neither parameters nor states nor
-// counts.
+// If a loss is given, and is NaN or infinite, the step changes nothing: no parameter, no state, no count.
 #pragma once
 #include <cstddef>
 
@@ -18,7 +17,7 @@
 
 namespace ranvier {
 
-constexpr int kMaxSegments = 32;  // the most segments of one call; longer lists take several
+constexpr int kMaxSegments = 32;  // the most segments of one call; longer lists take several calls
 constexpr int kMaxStates = 3;
 
 template <class T>
@@ -27,15 +26,15 @@ struct OptimizerSegment {
   TensorView<const T> gradient;
   TensorView<T> states[kMaxStates];  // data null where the rule has no such state
   TensorView<double> step;           // one element: steps taken before this one
-  TensorView<double> number;         // one element: that a rule keeps of each parameter; 1 at first
-  TensorView<float> single;          // the same, where it is stored as a float
+  TensorView<double> number;         // one element: a number that some rules keep per parameter; 1 at first
+  TensorView<float> single;          // `number` if it is stored as float32; at most one of the two has data
 };
 
 template <class T>
 struct OptimizerStep {
   static constexpr const char* name = "optimizer_step";
-  int rule;  // which of OptimizerKernels::rules
-  int count;
+  int rule;   // which of OptimizerKernels::rules
+  int count;  // of segments
   TensorView<const double> settings;
   TensorView<const float> loss;          // one element, or data null
   TensorView<const double> loss_double;  // the same, for a loss in double

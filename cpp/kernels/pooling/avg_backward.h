@@ -6,25 +6,27 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel, which are side by side: entries of its row by entries of its column. Counts are
-// what windows divide by.
+// One pixel of dx and the windows that it is in: row.count by column.count windows, which are neighbours in
+// dy. (An average pool has no dilation.)
 template <class T>
 struct MeanPixel {
-  const T* dy;  // the gradient of the image
-  int64_t row_step, column_step, lane;
-  PoolInputs rows, columns;
-  PoolEntries row, column;
-  const int64_t *row_counts, *column_counts;
-  int64_t divisor;
+  const T* dy;                                // of this image
+  int64_t row_step, column_step, lane;        // distances in dy of rows, columns, channels
+  PoolInputs rows, columns;                   // the windows of all rows and columns of the image
+  PoolEntries row, column;                    // those of this pixel
+  const int64_t *row_counts, *column_counts;  // of each window: its divisor is the product of both ...
+  int64_t divisor;                            // ... unless this is not 0
 };
 
-// n channels, any distance apart; kWhole: a vector of contiguous ones
+// dx of channels [i, i + n) of a pixel: the sum of dy / divisor over its windows. kWhole: n is a whole vector
+// of contiguous channels; else x.lane is the distance of two channels.
 template <bool kWhole, class T>
 RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int n, T* dx) {
   vec<T> sum{};
   int64_t elements = x.divisor;
   T share = T(1) / static_cast<T>(elements ? elements : 1);
-  const int64_t rows = x.row.count, columns = x.column.count, step = x.column_step;  // stores may change x's
+  // Copies of members: for the compiler, the stores to dx might change x.
+  const int64_t rows = x.row.count, columns = x.column.count, step = x.column_step;
   const int64_t *row_counts = x.row_counts + x.row.window, *counts = x.column_counts + x.column.window;
   const T* row = x.dy + x.row.window * x.row_step + x.column.window * step + i * x.lane;
   for (int64_t a = 0; a < rows; ++a, row += x.row_step) {
@@ -38,6 +40,7 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
   store_lanes(dx + i, sum, n);
 }
 
+// dx of a row of pixels, with all channels; stops at an interrupt.
 template <class T>
 static void mean_gradient_of_row(const Team& team, MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
@@ -52,7 +55,7 @@ static void mean_gradient_of_row(const Team& team, MeanPixel<T> x, int64_t width
   }
 }
 
-// Rows (n, h) of a channels-last dx: each pixel gathers from its windows.
+// Rows (n, h) of a channels-last dx: each pixel adds up the gradients of its windows.
 template <class T>
 static void avg_pool2d_gather(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
                               void* scratch) {
@@ -89,8 +92,9 @@ static void add_row(T* dx, const T* v, int64_t width) {
   }
 }
 
-// One row of dy spread over the columns: spread[j] = sum of dy[ow] share[ow] over the windows that column j
-// is in. spread is a row buffer, padding included.
+// Adds one row of dy to the columns of its windows: spread[j] = sum of dy[ow] share[ow] over the windows that
+// column j is in. share[ow] is 1 / divisor. spread is a row buffer (row_buffer.h): it includes the padding,
+// so that no tap is outside. kernel = 0: adaptive windows, of different lengths and without padding.
 template <class T>
 static void spread_row(const Team& team, const PoolAxis columns, const T* __restrict dy, int64_t step,
                        const T* __restrict share, T* __restrict spread, int64_t size) {
@@ -108,7 +112,7 @@ static void spread_row(const Team& team, const PoolAxis columns, const T* __rest
   }
 }
 
-// Where each plane is one window, all of its elements get the same value.
+// If each plane is one window, all elements of its dx have the same value.
 template <class T>
 static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
@@ -123,8 +127,8 @@ static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_
   }
 }
 
-// Planes (n, c) of a dense NCHW dx: each row of dy is spread over the columns once and added to the rows of
-// its windows.
+// Planes (n, c) of a dense NCHW dx: each row of dy is spread over the columns once, and the result is added
+// to all rows of its windows.
 template <class T>
 static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
                               void* scratch) {
@@ -138,7 +142,7 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
     const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * height * width);
-    int64_t down = 0, work = 0;
+    int64_t down = 0, work = 0;  // the row count that `share` is made for; work since the last test
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
       const PoolWindow w = pool_window(f.rows, oh);
       const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);

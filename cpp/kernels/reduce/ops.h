@@ -1,4 +1,4 @@
-// The operation of each op of reduce on a vector of elements. Included by reduce.isa.cpp only.
+// The arithmetic of each op of reduce (reduce.h), on vectors of elements. Included by reduce.isa.cpp only.
 #pragma once
 #include <type_traits>
 
@@ -6,10 +6,19 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kVectors = 4;  // independent totals, so that one addition need not wait for the last
+constexpr int kVectors = 4;  // independent totals, so that an addition does not wait for the one before it
 
-// identity: where a total starts. center(c): what c counts as. pad(c): an element that leaves the total as it
-// is. step(total, x, c): takes in an element. join: two totals. across: the total of a vector's lanes.
+// An op is a struct of functions on vectors. c has the op's center (reduce.h) in each lane.
+//
+//   identity()         the first value of a total
+//   center(c)          the center as the other functions get it
+//   pad(c)             an element that changes no total; it fills the lanes after the last element
+//   step(total, x, c)  the total with the elements x
+//   join(a, b)         one total of two
+//   across(v)          the total of a vector's lanes
+//
+// vectors: how many totals the loop has. Join: the op that has the same join and across; the code that joins
+// chunks is compiled once for all ops with the same Join.
 template <class T>
 struct Sum {
   using Join = Sum;
@@ -32,6 +41,7 @@ template <class T>
 struct Equals : Sum<T> {
   static constexpr int vectors = 2;
   using V = vec<T>;
+  // Not equal to c: NaN, or 0 where c is NaN.
   RANVIER_INLINE V pad(V c) { return select(c == c, V{} + T(__builtin_nan("")), V{}); }
   RANVIER_INLINE V step(V total, V x, V c) {
     return total + select((x == c) | ((x != x) & (c != c)), V{} + T(1), V{});
@@ -45,7 +55,7 @@ struct Absolute : Sum<T> {
 };
 template <class T>
 struct Exps : Sum<T> {
-  static constexpr int vectors = 1;  // a step is long enough
+  static constexpr int vectors = 1;  // a step has enough independent work
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
   RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
@@ -83,7 +93,7 @@ using Max = Extreme<T, true>;
 template <class T>
 using Min = Extreme<T, false>;
 
-// Written out, so that the totals stay in registers.
+// Written out for each number of totals, so that they stay in registers.
 template <class Op, class V>
 RANVIER_INLINE V join_all(const V (&total)[4]) {
   return Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3]));
@@ -97,19 +107,19 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
   return total[0];
 }
 
-// Ops whose common types have loops of their own; elsewhere small code matters more.
+// The ops of float32 that are used most; they have additional loops. For others small code matters more.
 template <class T, class Op>
 static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
 template <class T, class Op>
 static constexpr bool is_common =
     RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
 
-// True if plain_step, one instruction that gives the same where no operand is NaN, is tried first: AVX2 takes
-// five for a step, AVX-512 three.
+// True if plain_step is tried first: one instruction, with the same result if no operand is NaN. A step takes
+// five instructions with AVX2; with AVX-512 it takes three, and plain_step is not used.
 template <class T, class Op>
 static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op> && is_extreme<T, Op>;
 
-// Lanes where neither is NaN: one comparison, which GCC makes of these two.
+// A mask of the lanes where neither is NaN. GCC makes one comparison of the two.
 template <class V>
 RANVIER_INLINE ivec<element_of<V>> are_ordered(V a, V b) {
   return (a <= b) | (a > b);

@@ -1,4 +1,5 @@
-// Shares out lines among threads, lines of 16-bit floats through a buffer of float32: see softmax.h.
+// Softmax (softmax.h): divides the lines among the threads. Lines of 16-bit floats go through a buffer of
+// float32.
 #include "kernels/softmax/softmax.h"
 
 #include "base/without_axis.h"
@@ -9,17 +10,18 @@ namespace {
 
 template <class T>
 double cost_ns(int64_t elements) {
-  constexpr double kNsPerElement = 0.5;  // the time of forward, float, on one core, roughly
+  constexpr double kNsPerElement = 0.5;  // about the time of forward in float32, on one core
   return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
 }
 
-// Lines of 16-bit floats: some at a time are widened to T in `workspace`, computed there in place, and
-// rounded.
+// Lines of 16-bit floats: several at a time are widened to T in `workspace`, computed there in place, and
+// rounded to y. beside: neighbouring lines are interleaved in memory, and so in the buffer (half_lines.h).
 template <class T>
 void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
   const int64_t n = c.x.shape[c.axis], at_once = lines_at_once(n);
   const auto function = softmax_kernels<T>().forward[c.log];
   const LoopNest<2> nest = lines_along(c.axis, c.x, c.y);
+  // from, to: the distance from a line to the next in x and in y.
   const int64_t *from = nest.strides[0] + nest.ndim - 1, *to = nest.strides[1] + nest.ndim - 1;
   team.parallel_for(nest.size, 1.5 * cost_ns<T>(n * nest.size),
                     [&](const OpenTeam& team, int64_t begin, int64_t end) {
@@ -62,6 +64,7 @@ template <class T>
 void SoftmaxBackward<T>::run(const Team& team, void*) const {
   const int64_t n = dx.shape[axis];
   const auto function = softmax_kernels<T>().backward[log];
+  // above: dy; from: y.
   const auto backward = [&](const Team&, int64_t count, const Lines<const T>& above,
                             const Lines<const T>& from,
                             const Lines<T>& to) { function({count, n, from, above, to}); };

@@ -1,4 +1,4 @@
-// Binary searches in sorted rows, for several values at a time: see places.h.
+// Binary search in sorted rows (places.h), for several values at a time.
 #include "kernels/sort/places.h"
 
 #include <algorithm>
@@ -6,8 +6,9 @@
 namespace ranvier {
 namespace {
 
-// The places of a few values without NaN, found without branches, whose prediction would be wrong half of the
-// time. The steps of all values are alike, so that the processor does several at once.
+// The places of kFew values, none of them NaN. A step has no branch, as its prediction would be wrong half of
+// the time. All values take the same steps, so that the CPU overlaps them. At each step the place of
+// values[k] is in [first[k], first[k] + n].
 constexpr int kFew = 8;
 template <bool right, class T>
 void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
@@ -22,12 +23,14 @@ void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
   for (int k = 0; k < kFew; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
 }
 
+// The place of one value, also of NaN. A NaN counts as greater than all numbers, and as equal to any NaN.
 template <class T>
 __attribute__((noinline)) int64_t find_one(const T* row, int64_t n, T v, bool right) {
   const auto is_before = [&](T x) { return v != v ? right || x == x : right ? x <= v : x < v; };
   return std::partition_point(row, row + n, is_before) - row;
 }
 
+// The places of all values: by find_few() where the next kFew are of one row and have no NaN.
 template <bool right, class T>
 void find_all(const T* row, int64_t n, const T* values, int64_t count, int64_t each, int64_t* to) {
   for (int64_t done = 0; done < count; row += n) {

@@ -1,7 +1,7 @@
 """Layers that normalise: BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm.
 
-Each gives y = (x - mean) / sqrt(var + eps) weight + bias; they differ in the axes of mean and var. weight
-starts as ones, bias as zeros.
+Each computes y = (x - mean) / sqrt(var + eps) weight + bias; they differ in the axes over which mean and var
+are taken. (RMSNorm has neither mean nor bias.) weight is initialised to 1, bias to 0.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ class _Norm(Module):
         self.reset_parameters()
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
+        """What `_example` returns: an input without samples, in the dtype of the layer."""
         first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
         return (empty(0, *shape, dtype=None if first is None else first.dtype),)
 
     def reset_parameters(self) -> None:
-        """weight 1, bias 0."""
+        """Resets weight to 1, and bias to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -54,9 +55,9 @@ class _ChannelNorm(_Norm):
     """Base of batch norm and instance norm."""
 
     _name = "batch_norm"
-    _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, and what they are
+    _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, with their description
     _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
-    _unbatched = 0  # the number of dimensions of a sample without a batch
+    _unbatched = 0  # the number of dimensions of an input without a batch; 0: the batch is required
 
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -101,7 +102,7 @@ class _ChannelNorm(_Norm):
             init.zeros_(self.num_batches_tracked)
 
     def reset_parameters(self) -> None:
-        """weight 1, bias 0, and no batches seen."""
+        """Resets weight to 1, bias to 0, and the running statistics."""
         self.reset_running_stats()
         super().reset_parameters()
 
@@ -124,7 +125,7 @@ class _ChannelNorm(_Norm):
 
 class _BatchNorm(_ChannelNorm):
     _name = "batch_norm"
-    _version = 2  # PyTorch's, since num_batches_tracked is there
+    _version = 2  # of the state, as in PyTorch: since it has num_batches_tracked
 
     def forward(self, input: Any) -> Tensor:
         self._check_input_dim(input)
@@ -139,9 +140,9 @@ class _BatchNorm(_ChannelNorm):
 class BatchNorm1d(_BatchNorm):
     """Each channel with mean 0 and variance 1 over the batch: x and y (N, C) or (N, C, L).
 
-    In training mode mean and variance are the batch's, which update running_mean and running_var:
+    In training mode mean and variance are those of the batch, and update running_mean and running_var:
     r = (1 - momentum) r + momentum batch (momentum=None: the mean over all batches). In evaluation mode
-    the running ones are used; with track_running_stats=False always the batch's. See
+    running_mean and running_var are used; with track_running_stats=False always those of the batch. See
     :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
@@ -192,7 +193,7 @@ class InstanceNorm1d(_InstanceNorm):
     """Each channel of each sample with mean 0 and variance 1: x and y (N, C, L) or (C, L).
 
     With track_running_stats=True the statistics of each batch, averaged over its samples, update running_mean
-    and running_var, which are used in evaluation mode; momentum=None leaves them, as in PyTorch. See
+    and running_var, which are used in evaluation mode; momentum=None does not change them, as in PyTorch. See
     :func:`ranvier.nn.functional.instance_norm`.
     | rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
     -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
@@ -319,7 +320,7 @@ class RMSNorm(_OfLastAxes):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """weight 1."""
+        """Resets weight to 1."""
         if self.weight is not None:
             init.ones_(self.weight)
 
@@ -327,4 +328,4 @@ class RMSNorm(_OfLastAxes):
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

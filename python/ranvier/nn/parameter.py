@@ -28,7 +28,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        # A satellite package keeps these numbers in another form than a Tensor.
+        # A satellite package may keep numbers in objects that are no Tensors: these make the parameter.
         if hasattr(data, "_as_parameter"):
             return data._as_parameter(cls, requires_grad)
         if getattr(data, "is_meta", False):
@@ -36,8 +36,8 @@ class Parameter(Tensor):
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
-            share(data, parameter)  # Both have one memory, so they have one count of its changes.
-        else:  # the memory may be that of an array, also of a subclass or behind `__array__`
+            share(data, parameter)  # They share memory, so they share the count of changes in place.
+        else:  # the memory may belong to a caller's array, whose changes are not counted
             parameter._cell[FLAG] |= UNWATCHED
         return parameter.requires_grad_(requires_grad)
 
@@ -46,8 +46,9 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A Tensor that a Module registers as a buffer when it is assigned to an attribute; persistent: whether
-    the state has it.
+    """A Tensor that a Module registers as a buffer when it is assigned to an attribute.
+
+    If `persistent` is True, `state_dict` includes it.
 
     >>> import ranvier as rv
     >>> rv.nn.Buffer(rv.ones(2))
@@ -71,7 +72,7 @@ class Buffer(Tensor):
 
 
 class UninitializedParameter(Parameter):
-    """The parameter of a lazy layer before its first call: without elements. `nn.init` refuses it."""
+    """The parameter of a lazy layer before its first call. It has no elements, and `nn.init` refuses it."""
 
     __slots__ = ()
 

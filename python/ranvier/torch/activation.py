@@ -1,4 +1,9 @@
-"""From the first class or mode on, Tensor and the layers of `ranvier.nn` have functions that ask it."""
+"""`activate`: from then on Tensor's methods and attributes, and layers, ask `__torch_function__`.
+
+To ask means: before a function computes, it calls the `__torch_function__` of its arguments' classes and the
+TorchFunctionModes. `activate` replaces each function by an object of the core that asks and then calls it.
+`dispatch.py` says when it runs; before that, calls have no extra cost.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ _is_active = False
 
 
 def activate() -> None:
-    """From now on functions, methods, attributes and layers ask; see the text of `dispatch.py`."""
+    """Make Tensor's methods and attributes, and layers, ask from now on; see the head of `dispatch.py`."""
     global _is_active
     if _is_active:
         return
@@ -38,19 +43,20 @@ def activate() -> None:
             continue
         if not getattr(value, "__globals__", asking.OWN_GLOBALS)["__name__"].startswith("ranvier."):
             continue  # a method that the program has added
-        if type(value) is Later:
+        if type(value) is Later:  # load the method itself
             value = getattr(Tensor, name)
         _replace(name, value)
-    unbind: Any = vars(Tensor)["unbind"]
+    unbind: Any = vars(Tensor)["unbind"]  # it asks now, and so does iteration
     Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
-    for name, op in asking.OPERATORS.items():
+    for name, op in asking.OPERATORS.items():  # `__torch_function__` gets the method: add for `__add__`
         _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
-    nowrap()
+    nowrap()  # adds the getter of `grad`, which has just been replaced
     _attach_layers()
     _core._dispatch_state(None, None, True)
 
 
 def _replace(name: str, value: Any, func: Any = None) -> None:
+    """Replace an attribute of Tensor by an object that asks. func: the function that it asks for."""
     if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
         return
     is_method = callable(value) and not isinstance(value, type)
@@ -60,8 +66,8 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
 
 
 def _attach_layers() -> None:
-    """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
-    load_layers()  # they would be written over the objects
+    """Replace the functions that layers call, in `ranvier.nn` and in `ops`, by objects that ask."""
+    load_layers()  # now: loaded later, the functions would overwrite the objects
     modules = [nn, importlib.import_module("ranvier.data.collate")]
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))
@@ -73,13 +79,14 @@ def _attach_layers() -> None:
     vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
         rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
     )
-    for kind, name in _WHOLE.items():  # which call kernels
+    for kind, name in _WHOLE.items():
         made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, BINDS)
         kind.forward = made
     for op, form in FORMS.items():
         setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
 
 
+# Layers that call kernels instead of functions: their `forward` asks, under the name of PyTorch's function.
 _WHOLE: dict[Any, str] = {
     nn.MultiheadAttention: "multi_head_attention_forward",
     RNNBase: "rnn",
@@ -90,7 +97,10 @@ _WHOLE: dict[Any, str] = {
 
 
 def _loss(op: Any, form: Any) -> Callable[..., Any]:
-    """The function that a layer calls for a loss, whose function in PyTorch has other arguments."""
+    """What a layer calls for a loss: op, or, if something has to be asked, PyTorch's function `form`.
+
+    The two have different arguments.
+    """
     op = getattr(op, "__wrapped__", op)
     names = list(parameters_of(op))
     inputs = sum(p.default is p.empty for p in parameters_of(op).values())
@@ -105,7 +115,7 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
 
 
 def _for_layers(function: Callable[..., Any]) -> Any:
-    """The object of PyTorch's function that is a function of this library."""
+    """The object that asks, for a function that PyTorch has, too; any other function as it is."""
     name = function.__name__
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
         own: Any = getattr(home, name, None) if name[0] != "_" else None

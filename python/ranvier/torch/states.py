@@ -1,4 +1,4 @@
-"""torch.distributed.checkpoint.state_dict: states of models and optimizers, by the names of parameters.
+"""torch.distributed.checkpoint.state_dict: states of models and optimizers, with names of parameters as keys.
 
 Each process has the whole model: a state is what `state_dict` gives, without the prefixes of wrappers.
 """
@@ -18,7 +18,7 @@ _WRAPPERS = re.compile(r"(^|\.)((module|_orig_mod)\.)+")
 
 @dataclass
 class StateDictOptions:
-    """cpu_offload, full_state_dict and keep_submodule_prefixes have no effect: nothing is divided."""
+    """cpu_offload, full_state_dict and keep_submodule_prefixes have no effect: states are not divided."""
 
     full_state_dict: bool = False
     cpu_offload: bool = False
@@ -31,6 +31,7 @@ class StateDictOptions:
 
 
 def _settings(name: str, options: Any) -> StateDictOptions:
+    """The options, or the defaults for None; raises for options that are not supported."""
     options = options or StateDictOptions()
     if options.flatten_optimizer_state_dict:
         raise NotImplementedError(f"[{name}] got flatten_optimizer_state_dict=True; expected False")
@@ -40,7 +41,8 @@ def _settings(name: str, options: Any) -> StateDictOptions:
 
 
 def _name(name: str) -> str:
-    """
+    """The name of a parameter without the prefixes of wrappers.
+
     >>> _name("module._orig_mod.0.weight"), _name("0.module.weight")
     ('0.weight', '0.weight')
     """
@@ -48,7 +50,7 @@ def _name(name: str) -> str:
 
 
 def get_model_state_dict(model: Module, *, submodules: Any = None, options: Any = None) -> dict[str, Any]:
-    """The model's state; with ignore_frozen_params without parameters that require no gradients."""
+    """The model's state; ignore_frozen_params leaves out parameters that require no gradient."""
     options, state = _settings("get_model_state_dict", options), model.state_dict()
     frozen = {n for n, p in model.named_parameters() if options.ignore_frozen_params and not p.requires_grad}
     inside = [n for n, m in model.named_modules() if submodules is not None and m in submodules]
@@ -73,7 +75,7 @@ def set_model_state_dict(model: Module, model_state_dict: Any, *, options: Any =
 
 
 def _numbers(model: Module, optimizer: Any) -> list[str]:
-    """The names of an optimizer's parameters, in the order of its state dict."""
+    """The names of an optimizer's parameters, by their numbers in its state dict."""
     names = {id(p): _name(name) for name, p in model.named_parameters()}
     parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
     if unknown := [tuple(p.shape) for key, p in parameters.items() if key not in names]:
@@ -88,7 +90,7 @@ def _optimizers(optimizers: Any) -> tuple[Any, ...]:
 def get_optimizer_state_dict(
     model: Module, optimizers: Any, *, submodules: Any = None, options: Any = None
 ) -> dict[str, Any]:
-    """The states of optimizers with names of parameters in place of numbers."""
+    """The states of optimizers, in which names of parameters replace their numbers."""
     _settings("get_optimizer_state_dict", options)
     if submodules is not None:
         raise NotImplementedError("[get_optimizer_state_dict] got submodules; expected None")
@@ -116,6 +118,7 @@ def set_optimizer_state_dict(
             if found is None:
                 text = f"got no group with {sorted(wanted)[0]!r}"
                 raise OpError(f"[set_optimizer_state_dict] {text}; expected the groups of the optimizer")
+            # The settings of the file, the numbers of this optimizer.
             groups.append(group | found | {"params": group["params"]})
         state = {numbers[name]: x for name, x in optim_state_dict["state"].items() if name in numbers}
         optimizer.load_state_dict({"state": state, "param_groups": groups})

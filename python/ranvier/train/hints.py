@@ -1,4 +1,8 @@
-"""Hints before and after the first fit, and on predictions without one; the remedy in an error of a batch."""
+"""Hints, which are warnings, and remedies, which are added to errors.
+
+Hints come before and after the first fit, and with predictions before any fit. A remedy is added to an error
+in a batch. `link` says what makes probabilities of a model's output, see `link_of`.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,11 @@ from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import link_of, name_of
 from ranvier.train.prepared_data import Prepared
 
-LARGE = 100.0  # values of features beyond which they count as not scaled
-RARE = 0.02  # the share of a rare class
-FEW = 100  # from this many samples on, a share of them tells something
-FAR = 1000.0  # a loss this many times that of a constant answer: no trained network has it
-EPOCHS = 3  # from this many epochs on, a loss that is the same in all of them tells something
+LARGE = 100.0  # features with larger values count as not scaled
+RARE = 0.02  # a class with at most this share of the samples is rare
+FEW = 100  # with fewer samples the share of a class says nothing
+FAR = 1000.0  # a loss this many times that of a constant prediction: the training has failed
+EPOCHS = 3  # with fewer epochs it says nothing that all have the same loss
 _APPLIED_BY_LOSS = ((nn.CrossEntropyLoss, nn.Softmax), (nn.BCEWithLogitsLoss, nn.Sigmoid))
 
 
@@ -41,7 +45,7 @@ class HintWarning(UserWarning):
 
 @contextmanager
 def warning_once(leads: bool) -> Iterator[None]:
-    """Within the block, the library's own warnings appear on the leading process only."""
+    """Within the block, the library's own warnings are shown only if this process `leads`."""
     if leads:
         yield
         return
@@ -51,9 +55,9 @@ def warning_once(leads: bool) -> Iterator[None]:
 
 
 def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
-    """Warn about what most likely goes wrong; all hints are one warning."""
+    """Warn about likely mistakes in data and model, before the first fit; all hints are in one warning."""
     if trainer.on_nonfinite != "raise":
-        return  # The data are to be taken as they are, even NaN.
+        return  # The user wants the data to be used as they are, even with NaN.
     hints = [
         _applied_twice(trainer),
         _broadcast_targets(trainer, data),
@@ -66,14 +70,14 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
 
 
 def _leaves(model: Any) -> list[Any]:
-    """The layers of a Sequential in the order of their calls; of other models nothing is known."""
+    """The layers of a Sequential in the order of their calls; any other model counts as one layer."""
     if isinstance(model, nn.Sequential):
         return [leaf for child in model for leaf in _leaves(child)]
     return [model]
 
 
 def _applied_twice(trainer: Training) -> str:
-    """A softmax or sigmoid that both the model and the loss apply, or neither."""
+    """A hint for a softmax or sigmoid that both model and loss apply, or a logarithm that neither applies."""
     last, loss, name = next(iter(_leaves(trainer.model)[-1:]), None), trainer.loss, name_of(trainer.loss)
     if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
         return f"{name} takes logarithms of probabilities: end the model with LogSoftmax"
@@ -84,7 +88,7 @@ def _applied_twice(trainer: Training) -> str:
 
 
 def _broadcast_targets(trainer: Training, data: Prepared) -> str:
-    """A loss of the user's own that broadcasts an output (n, 1) and targets (n,) to (n, n)."""
+    """A hint for a user's loss that broadcasts an output (n, 1) and targets (n,) to (n, n)."""
     x, y, loss = data.x[:4], data.y[:4], trainer.loss
     if y.ndim != 1 or len(y) < 2 or link_of(loss) or type(loss).__module__.startswith("ranvier."):
         return ""
@@ -94,7 +98,7 @@ def _broadcast_targets(trainer: Training, data: Prepared) -> str:
             if tuple(output.shape) != (len(y), 1):
                 return ""
             pairs, all_to_all = float(loss(output[:, 0], borrowed(y))), float(loss(output, borrowed(y)))
-    except Exception:  # a loss that takes (n, 1) alone
+    except Exception:  # the loss takes nothing but (n, 1)
         return ""
     if np.isclose(pairs, all_to_all, rtol=1e-3, equal_nan=True):
         return ""
@@ -105,7 +109,7 @@ def _broadcast_targets(trainer: Training, data: Prepared) -> str:
 
 
 def _label_counts(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
-    """One class alone, a rare class, fewer samples than two for each class."""
+    """A hint for a single class, for a rare class, or for fewer than two samples for each class."""
     link, y = link_of(trainer.loss), data.y
     one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
     if not one_each:
@@ -131,7 +135,7 @@ def _label_counts(trainer: Training, data: Prepared, classes: Array | None, clas
 
 
 def _unscaled(model: Any, x: Array) -> str:
-    """Features far from 1, unless the model begins with a norm."""
+    """A hint for large features, unless the model begins with a normalisation layer."""
     if x.dtype.kind != "f" or x.size == 0:
         return ""
     first = _leaves(model)[:1]
@@ -145,7 +149,7 @@ def _unscaled(model: Any, x: Array) -> str:
 
 
 def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
-    """Warn where the first fit has learnt nothing for certain; losses: of its epochs."""
+    """Warn if it is certain that the first fit has learnt nothing. losses: one for each of its epochs."""
     if trainer.on_nonfinite != "raise" or not losses or not all(map(math.isfinite, losses)):
         return
     rates = sorted({float(group["lr"]) for group in getattr(trainer.optimizer, "param_groups", ())})
@@ -168,7 +172,7 @@ def _is_still(losses: Sequence[float]) -> bool:
 
 
 def _of_constant(trainer: Training, data: Prepared) -> float:
-    """The loss of an answer that is the same for all samples, about; 0 where it is not known."""
+    """About the loss of a model that predicts the same for all samples; 0 if it is unknown."""
     loss, y = trainer.loss, data.y
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0
@@ -184,10 +188,10 @@ def _of_constant(trainer: Training, data: Prepared) -> float:
 
 
 def note_untrained(trainer: Training, name: str) -> None:
-    """Warn of predictions by a Trainer that began no fit, with weights as the layers drew them.
+    """Warn of predictions by a Trainer before any fit, if the model still has its initial weights.
 
-    A layer fills each of its parameters once. What is read from a file, copied or trained was written more
-    often, or is in new Tensors.
+    A layer writes each of its parameters once, so that their version is 1. Weights that were loaded, copied
+    or trained were written more often, or are in new Tensors.
     """
     if trainer.on_nonfinite != "raise" or any((trainer.epoch, trainer.updates, trainer.last_epoch)):
         return
@@ -204,7 +208,7 @@ def note_untrained(trainer: Training, name: str) -> None:
 def raise_with_hint(
     error: Exception, model: Any, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
-    """Raise the error of a batch, with its remedy where there is one; it keeps its type."""
+    """Raise the error of a batch again, with a remedy if one is known; its type stays the same."""
     known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
     remedy = _remedy(error, model, link, x, y) if known else ""
     if not remedy:
@@ -215,6 +219,7 @@ def raise_with_hint(
 
 
 def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array | None) -> str:
+    """What the user can do about an error in the batch x, y; empty if that is unknown."""
     if x.ndim == 1 and y is not None:
         if y.ndim > 1:
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
@@ -266,6 +271,7 @@ def _takes_statistics(model: Any) -> bool:
 
 
 def _output(model: Any, x: Array) -> Array | None:
+    """The model's output for x; None if the model raises."""
     try:
         with random.fork_rng(), no_grad(), evaluating(model):
             return np.asarray(model(borrowed(x))._array)
@@ -274,7 +280,7 @@ def _output(model: Any, x: Array) -> Array | None:
 
 
 def _outside(shape: tuple[int, ...], y: Array) -> str:
-    """The remedy for class indices that have no output."""
+    """The remedy for class indices outside the model's outputs."""
     low, high = int(y.min()), int(y.max())
     if len(shape) < 2 or (low >= 0 and high < shape[1]):
         return ""

@@ -32,12 +32,13 @@ class Var(Function):
 
     def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
         self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
-        self.frees_result = not root
+        self.frees_result = not root  # in PyTorch std saves its result, var does not
 
     def forward(self, x: Array) -> Array:
         self.x = x
         mean = _core.mean(x, self.axes, True, None)
-        # The mean is rounded, and may be far from 0: what is left of the deviations corrects it.
+        # mean is rounded, with a large error if it is far from 0. rest, the mean of x - mean, corrects this
+        # error. Where rest is NaN (an infinite or NaN x), backward takes 0 instead.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
         self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
         self.y = (_core.std if self.root else _core.var)(
@@ -53,18 +54,20 @@ class Var(Function):
         n = self.x.size // (self.y.size or 1)
         dy = dy.reshape(self.y.shape)
         divisor = n - self.correction if n > self.correction else 0.0
-        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v)), 0 where v is 0
+        # dv/dx = 2 (x - mean) / divisor; d sqrt(v) = dv / (2 sqrt(v)), and 0 where v is 0: y is inf there
         away = _core.sub(self.x, self.mean, None)
         _core.sub(away, self.rest, away)
         if not self.root:
             return _core.mul(away, _core.div(_core.mul(dy, 2.0, None), divisor, None), away)
         y = _core.where(_core.eq(self.y, 0.0, None), math.inf, self.y, None)
+        # away dy / (divisor y): div_backward(a, b, c) computes -a b / c
         return _core.div_backward(away, _core.div(dy, -divisor, None), y, None)
 
     def formula(self, x: Tensor) -> Tensor:
+        # std: the deviations are divided by the size of the result, so that their squares stay in the range
         size = scale_of(self) if self.root else None
         away = x - mean(x, self.axes, True)
-        rest = mean(away, self.axes, True)  # what the rounded mean lacks
+        rest = mean(away, self.axes, True)  # the rounding error of the mean
         away = away - rest.masked_fill(rest.ne(rest), 0.0)
         away = away if size is None else away / size
         squares = away.square().sum(self.axes, True)
@@ -77,6 +80,7 @@ class Var(Function):
 
 @rule(Var)
 def _of_variance(node: Any, dy: Tensor) -> Tensor:
+    """The gradient of Var by differentiable ops, for gradients of gradients."""
     x, n = of_input(node, 0, node.x), node.x.size // (node.y.size or 1)
     divisor = n - node.correction if n > node.correction else 0.0
     away = x - mean(x, node.axes, keepdim=True)
@@ -91,6 +95,8 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
 
 
 def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
+    """The public function var, or std with `root`."""
+
     def op(
         input: Any,
         dim: Any = None,
@@ -120,7 +126,7 @@ var, std = _of_spread("var", False), _of_spread("std", True)
 
 
 def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """std_mean or var_mean: the spread and the mean in one call."""
+    """var_mean or std_mean, from var or std (`spread`)."""
 
     def op(
         input: Any,
@@ -144,7 +150,7 @@ document(
 var: The variance over the axes: the sum of (x - mean)^2 / (n - correction).
 
     correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
-    A variance beyond the range of the dtype is inf or 0; :func:`std` squares without leaving it.
+    A variance outside the range of the dtype is inf or 0; this does not affect :func:`std`.
     | [1.0, 2.0, 3.0, 4.0], correction=0 -> tensor(1.2500)
 std: The standard deviation over the axes: the square root of :func:`var`.
     | [1.0, 5.0], correction=0 -> tensor(2.)

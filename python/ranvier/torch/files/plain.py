@@ -1,4 +1,4 @@
-"""`torch._utils` and `torch.storage`: what pickles of PyTorch's tensors name that no torch.save wrote."""
+"""`torch._utils` and `torch.storage`: what pickles name that were written without `torch.save`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import ranvier as rv
 from ranvier.torch.files import load
 from ranvier.torch.files.values import KNOWN
 
+# The functions of `torch._utils` that files of `torch.save` name, too.
 _FUNCTIONS = {
     path.rpartition(".")[2]: known.call for path, known in KNOWN.items() if path.startswith("torch._utils.")
 }
 
 
 def _load_from_bytes(content: bytes) -> Any:
-    """The storage in a file that is part of a pickle."""
+    """A storage, which a pickle holds as the bytes of a file of `torch.save`."""
     return load(io.BytesIO(content), weights_only=False)
 
 
@@ -32,13 +33,13 @@ def _flatten_dense_tensors(tensors: Any) -> Any:
 
 
 def _unflatten_dense_tensors(flat: Any, tensors: Any) -> tuple[Any, ...]:
-    """The parts of such elements, in the shapes of the tensors."""
+    """The inverse: the elements divided into tensors with the shapes of these."""
     parts = flat.split([x.numel() for x in tensors])
     return tuple(part.view(x.shape) for part, x in zip(parts, tensors, strict=True))
 
 
 def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = False) -> int:
-    """-1, the CPU's; raises ValueError where it is not allowed."""
+    """The number of a device: an int as it is, else -1, the CPU, or ValueError if that is not allowed."""
     if not allow_cpu and not isinstance(device, int):
         raise ValueError(f"[_get_device_index] got {device!r}; expected a GPU, and there is none")
     return device if isinstance(device, int) else -1
@@ -49,7 +50,7 @@ def _element_size(dtype: Any) -> int:
 
 
 class ExceptionWrapper:
-    """The error in hand, to be raised again elsewhere."""
+    """Keeps the exception that is being handled, so that it can be raised again in another place."""
 
     def __init__(self, exc_info: Any = None, where: str = "in background") -> None:
         self._error: Any = (exc_info or sys.exc_info())[1]
@@ -61,7 +62,7 @@ class ExceptionWrapper:
 
 
 class classproperty:
-    """A property of a class."""
+    """A property that is read from the class."""
 
     def __init__(self, fget: Any) -> None:
         self.fget = fget

@@ -1,4 +1,4 @@
-"""The values in PyTorch's files: storages, tensors on them, and the few other objects of files of weights.
+"""The values in PyTorch's files: storages, tensors on them, and a few other objects of files with weights.
 
 A file is a pickle, whose instructions name functions and classes and call them. Only names in the table KNOWN
 are accepted; they stand for the functions and types here, which check their arguments and raise FileError.
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
-    """A setting of a thread: the tensors of a file get no values."""
+    """A setting of each thread. If it is on, the tensors of a file get no values (device "meta")."""
 
     on = False
 
@@ -42,19 +42,20 @@ to_meta = _ToMeta()
 class Known:
     """A class or function that a pickle names, by its path in PyTorch or Python.
 
-    call: what makes the object where a file calls it; None: it may be named only. here: this library's class.
+    call: makes the object when a file calls the name; None: a file may name it, but not call it. here: the
+    class of this library.
     """
 
     def __init__(self, name: str, call: Callable[..., Any] | None, here: Any = None) -> None:
         self.name, self.call, self.here = name, call, here
 
     def __call__(self, *args: Any) -> None:
-        """Never: pickle writes a call only of what can be called."""
+        """Never called; but pickle writes the call of a name only if the object is callable."""
         raise TypeError(f"{self.name} is PyTorch's")
 
 
 class Kind(NamedTuple):
-    """The type of a storage: its dtype's name, the dtype here, bytes of an element in the file, its path."""
+    """The type of a storage: its dtype's name, NumPy's dtype, bytes of an element in a file, its path."""
 
     name: str
     dtype: np.dtype[Any]
@@ -63,9 +64,9 @@ class Kind(NamedTuple):
 
 
 class Storage:
-    """Memory of tensors: one array, which may get its values later.
+    """The memory of tensors: one array, whose values may be read later (`fill`).
 
-    dtype: of the array where the file has floating numbers; None for that of the file.
+    dtype: the array's dtype if the file has floating-point numbers; None: the dtype in the file.
     """
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
@@ -76,10 +77,13 @@ class Storage:
         self._typed: dict[Any, TensorMemory] = {}
 
     def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
-        """Takes the bytes of the file: as the memory itself, or in place, if it is in use."""
+        """Reads the values from the bytes of the file, in the byte order `order`.
+
+        in_place: tensors use the memory already, so it is written; else the bytes may become the memory.
+        """
         if to_meta.on:
             return
-        for dtype, memory in self._typed.items() if in_place else ():  # tensors have it already
+        for dtype, memory in self._typed.items() if in_place else ():  # used by tensors of another dtype
             memory.array[...] = _as(raw, dtype)
         kind, array = self.kind, self.memory.array
         swapped: Any = order
@@ -91,7 +95,7 @@ class Storage:
                 array[...] = values
 
     def part(self, cut: Any) -> Storage:
-        """A part of the memory, as in files before version 0.4: its name, first place and elements."""
+        """A part of the storage, in files of PyTorch before 0.4. cut: its name, first element and size."""
         if type(cut) is not tuple or len(cut) != 3 or not _is_counts(cut[1:]) or sum(cut[1:]) > self.count:
             raise FileError("has a part of a storage that is not inside it")
         part = Storage(self.kind, 0)
@@ -99,7 +103,7 @@ class Storage:
         return part
 
     def of(self, dtype: np.dtype[Any]) -> TensorMemory:
-        """The memory of tensors of this dtype; an untyped storage is viewed as it, bools are copied."""
+        """The memory for tensors of a dtype. An untyped storage is viewed as the dtype; bools are copied."""
         if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
             return self.memory
         if dtype not in self._typed:
@@ -108,7 +112,7 @@ class Storage:
 
 
 def _as(raw: Array, dtype: np.dtype[Any]) -> Array:
-    """Bytes as another dtype. True is the byte 1; a damaged file has others."""
+    """Bytes as another dtype. As bools, all bytes but 0 are True: a damaged file may have others than 1."""
     return raw != 0 if dtype.kind == "b" else raw.view(dtype)
 
 
@@ -125,12 +129,12 @@ KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1, "torch.storage.
 # Dtypes without a storage class of their own.
 _NAMED = "uint16 uint32 uint64 complex32 float8_e4m3fn float8_e5m2"
 _DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
-# Storages of quantized numbers, which Tensors lack: named so that the error can tell.
+# Storages of quantized numbers. Tensors cannot hold them; the names are known only for a clear error.
 _ABSENT = ("QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 
 
 def type_of(kind: Any) -> Kind:
-    """The type of a storage in a persistent id."""
+    """The type of a storage that a persistent id names; raises FileError if Tensors lack it."""
     if isinstance(kind, Kind):
         return kind
     name = kind.name if isinstance(kind, Known) else type(kind).__name__
@@ -170,7 +174,7 @@ def tensor_v2(
     if to_meta.on:
         return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad)
     place = (storage.begin + offset) * step
-    if memory.array.dtype.kind == "c":
+    if memory.array.dtype.kind == "c":  # as pairs of real numbers, which Complex is made of
         form = place, (*size, 2), (*steps, step // 2), np.dtype(f"f{step // 2}"), False
         return view_as_complex(rebuild_shared(rv.Tensor, memory, *form))
     return rebuild_shared(rv.Tensor, memory, place, tuple(size), steps, memory.array.dtype, requires_grad)
@@ -283,6 +287,7 @@ def _size(values: Any = ()) -> Any:
 
 
 def _numpy_array(kind: Any, shape: Any, code: Any) -> Array:
+    """An empty array, to which build_numpy() then gives shape, dtype and values: NumPy pickles arrays so."""
     return np.empty(0, np.int8)
 
 
@@ -296,15 +301,15 @@ def build_numpy(value: Any, state: Any) -> None:
     fits = isinstance(dtype, np.dtype) and isinstance(data, bytes) and _is_counts(shape) and len(shape) <= 64
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
-    # tobytes() copies: the pickle's own bytes may be a value of it, too
+    # tobytes() copies: the pickle may have these bytes as another value, too
     value.__setstate__(
         (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
     )
 
 
 _LITTLE = np.dtype("<i4").isnative
-# The one table of what a file may name, by which files are read and written: what a call of it makes, if it
-# may be called, and below the class that it is here.
+# The names that a file may have; files are read and written by this table. The value makes the object when
+# the file calls the name; None: the name must not be called. CLASSES has this library's classes for names.
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_tensor": tensor_v2,
     "torch._utils._rebuild_tensor_v2": tensor_v2,
@@ -344,7 +349,7 @@ _CALLS = dict.fromkeys(_HERE) | _CALLS
 for _module in ("torch", "torch.storage", "torch.cuda"):
     _CALLS |= {f"{_module}.{name}Storage": None for name in _ABSENT}
 
-# All that a pickle may name: functions and classes, dtypes, and the types of storages.
+# All names that a pickle may have: functions and classes, dtypes, and types of storages.
 KNOWN: dict[str, Any] = {path: Known(path, call, _HERE.get(path)) for path, call in _CALLS.items()}
 KNOWN |= _DTYPES
 KNOWN |= {f"torch.{name}": getattr(rv, name) for name in _NAMED if hasattr(rv, name)}
