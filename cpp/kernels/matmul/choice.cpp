@@ -69,10 +69,11 @@ template <class T>
 bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const auto is_rows = [&](const auto& v) {
     const bool dense = v.strides[1] == v.shape[2] || v.shape[1] == 1;
-    return !v.data || (v.strides[2] == 1 && (dense || call.activation.is_in_tiles()));
+    return v.strides[2] == 1 && (dense || call.activation.is_in_tiles());
   };
   return kernels.small && !call.added && !call.packed.data && !call.norm.data && call.parts == 1 &&
-         (!call.bias.data || call.bias.strides[0] == 1) && is_rows(call.c) && is_rows(call.saved);
+         (!call.bias.data || call.bias.strides[0] == 1) && is_rows(call.c) &&
+         (!call.saved.data || is_rows(call.saved));
 }
 
 // True if b fits into L1 beside the sums.
@@ -196,7 +197,7 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, int threads, Operands<T>& plai
   else if (is_stack(call, o))
     way = MatmulWay::stack;
   else if (threads == 1 && is_small_batch(call, kernels_))
-    way = MatmulWay::small_batch, transposed = false;
+    way = MatmulWay::small_batch;
 }
 
 template void MatmulPlan<float>::choose(const Matmul<float>&, int, Operands<float>&, Operands<float>&);
