@@ -198,11 +198,7 @@ def lines_of(count, ends=("p", "q")):
             "beside the label; expected at least one; --read sep='^' names another",
         ),
         ("a,b,y\n1,2,p\n2,q\n", ["--read", "sep=,"], "line 3 has 2 cells separated by ','; expected 3"),
-        (
-            "1,lost,3\n" + "4,5,6\n" * 9,
-            [],
-            "may be a sample, or names of columns; --read header=0 takes",
-        ),
+        ("1,lost,3\n" + "4,5,6\n" * 9, [], "may be a sample, or names of columns; --read header=0 takes"),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--read", "sep=::"], "got sep '::'; expected one character"),
         ("a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n", [], "--read na_values='x y' reads it as a missing v"),
         ("a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]), [], "class 'rare' has one sample; expected at"),

@@ -25,11 +25,7 @@ FILES = [  # (text, settings, its rows or a part of the error)
     ("kg, net;cm, net;y\n1;2;p\n3;4;q\n", {}, ROWS),
     ("a^b^y\n1^2^p\n3^4^q\n", {}, r"sep='\^' names"),
     ("a^b^y\n1^2^p\n3^4^q\n", {"sep": "^"}, ROWS),
-    (
-        "5,41 x 97\n19,05 y 31\n",
-        ANY,
-        r"commas or by blanks; sep='.*s\+' names blanks",
-    ),
+    ("5,41 x 97\n19,05 y 31\n", ANY, r"commas or by blanks; sep='.*s\+' names blanks"),
     ("red,u\nblue,v\n", ANY, "may be a sample"),
     ("a;b,c,y\n1,2,p\n3,4,q\n", {}, "line 1 has 2 cells.*sep=',' names"),
     # ends of lines, blank lines, comments, titles

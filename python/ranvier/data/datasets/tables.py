@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -167,9 +168,9 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
     if not features:
         text = f"{table.title} has no columns beside the label; expected at least one"
         raise TableError(text, *(table.other_separator() if table.width == 1 else []))
-    names = [table.name(column) for column in features]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        text = f"{table.title} has more than one column {twice!r}; expected different names"
+    counts = Counter(map(table.name, features))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        text = f"{table.title} has more than one column {twice[0]!r}; expected different names"
         numbered = ("header", None, "numbers them, beside skiprows for the line of names")
         raise TableError(f"{text}: rename one", *([numbered] if table.marks else []))
     return at, features
