@@ -17,7 +17,7 @@ from ranvier.data.datasets.table_errors import TableError, short
 from ranvier.data.datasets.table_settings import number_of
 from ranvier.tensors.memory import Array
 
-YEAR_FIRST = re.compile(r"\d{4}([-/.])\d{1,2}(\1\d{1,2}([ T].*)?)?")
+YEAR_FIRST = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{4}[-/]\d{1,2}")  # no number
 YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)( \d{1,2}:\d\d(:\d\d)?)?")
 NO_DATE = re.compile(r"\d{1,2}:\d\d(:\d\d.*)?|-?\d+ days( .*)?", re.I)  # a time of day, a duration
 
@@ -37,11 +37,11 @@ def parsed_days(table: Table, at: int, cells: Any) -> Array:
     form = table.settings["date_format"]
     form = form.get(table.name(at)) if isinstance(form, Mapping) else form
     if form is None:
-        others = [cell for cell in different if _is_number(table, cell) or not YEAR_FIRST.fullmatch(cell)]
+        others = [cell for cell in different if not YEAR_FIRST.fullmatch(cell)]
         form = _form_of(others[0], table.settings["dayfirst"]) if others else "ISO8601"
         if form is None:
             expected = "with the year first, or in another form with date_format or dayfirst"
-            if _is_number(table, others[0]):
+            if number_of(others[0], table.settings) is not None:
                 expected = "no number: without parse_dates numbers are read as they are"
             _refuse(table, at, cells, others[0], expected)
     days = require_pandas(table.title).to_datetime(cells, format=form, errors="coerce", utc=True)
@@ -49,10 +49,6 @@ def parsed_days(table: Table, at: int, cells: Any) -> Array:
     if len(unread):
         _refuse(table, at, cells, unread.iloc[0], f"in the form {form}")
     return days_since_1970(days)
-
-
-def _is_number(table: Table, cell: str) -> bool:
-    return number_of(cell, table.settings) is not None
 
 
 def _refuse(table: Table, at: int, cells: Any, wrong: str, expected: str) -> NoReturn:
