@@ -268,13 +268,6 @@ def test_an_output_in_the_place_of_an_input(table, tmp_path, refused):
     assert unlabelled.read_text() == "a,b\n1,2\n"
 
 
-def test_two_columns_of_one_name(table, tmp_path, refused):
-    """The model would take no table: it knows columns by their names."""
-    table.write_text(f"a,a,kind\n{ROWS}\n")
-    message = refused("train", table, "--out", tmp_path / "m.safetensors")
-    assert message == f"'{table}' has more than one column 'a'; expected different names"
-
-
 def test_archives_that_are_no_samples(tmp_path, refused):
     path, model = tmp_path / "a.npz", tmp_path / "m.safetensors"
     rv.save(rv.nn.Linear(3, 2), model, class_names=["0", "1"])

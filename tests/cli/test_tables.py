@@ -198,14 +198,12 @@ def lines_of(count, ends=("p", "q")):
             "beside the label; expected at least one; --read sep='^' names another",
         ),
         ("a,b,y\n1,2,p\n2,q\n", ["--read", "sep=,"], "line 3 has 2 cells separated by ','; expected 3"),
-        (
-            "1,lost,3\n" + "4,5,6\n" * 9,
-            [],
-            "may be a sample, or names of columns; --read header=0 takes",
-        ),
+        ("1,lost,3\n" + "4,5,6\n" * 9, [], "may be a sample, or names of columns; --read header=0 takes"),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--read", "sep=::"], "got sep '::'; expected one character"),
         ("a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n", [], "--read na_values='x y' reads it as a missing v"),
         ("a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]), [], "class 'rare' has one sample; expected at"),
+        ("a,y\n" + "1,0\n2,1\n" * 25 + "1,7\n", [], "leave it out; for labels that are values: --task r"),
+        ("a,a,y\n1,2,p\n", [], "has more than one column 'a'; expected different names"),
     ],
 )
 def test_remedies_are_flags_of_the_command(text, flags, message, tmp_path, refused):
@@ -235,6 +233,16 @@ def test_the_model_remembers_how_its_table_is_read(tmp_path, works):
     assert cli.main(["predict", model, str(new), "--label", "y"]) == 0
     captured = works("evaluate", model, new)
     assert "has 1 of 2 lines without a label, which are left out" in captured.err
+
+
+def test_the_model_remembers_the_order_of_dates(tmp_path, works):
+    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table.write_text("d,y\n" + "".join(f"{day}.03.2021,{day * 1.5}\n" for day in range(28, 0, -1)))
+    works("train", table, "--read=parse_dates=d", "--read=dayfirst=True", "--epochs", "1", "--out", model)
+    new.write_text("d\n02.03.2021\n")
+    expected = works("predict", model, new).out
+    new.write_text("d\n2021-03-02\n")
+    assert works("predict", model, new).out == expected
 
 
 def test_columns_whose_names_are_numbers(tmp_path, works):

@@ -25,11 +25,7 @@ FILES = [  # (text, settings, its rows or a part of the error)
     ("kg, net;cm, net;y\n1;2;p\n3;4;q\n", {}, ROWS),
     ("a^b^y\n1^2^p\n3^4^q\n", {}, r"sep='\^' names"),
     ("a^b^y\n1^2^p\n3^4^q\n", {"sep": "^"}, ROWS),
-    (
-        "5,41 x 97\n19,05 y 31\n",
-        ANY,
-        r"commas or by blanks; sep='.*s\+' names blanks",
-    ),
+    ("5,41 x 97\n19,05 y 31\n", ANY, r"commas or by blanks; sep='.*s\+' names blanks"),
     ("red,u\nblue,v\n", ANY, "may be a sample"),
     ("a;b,c,y\n1,2,p\n3,4,q\n", {}, "line 1 has 2 cells.*sep=',' names"),
     # ends of lines, blank lines, comments, titles
@@ -65,21 +61,40 @@ FILES = [  # (text, settings, its rows or a part of the error)
     ("a,y\n1e400,p\n2,q\n", {}, "holds '1e400'"),
     ("a,y\n1e39,p\n2,q\n", {}, "at most 3.4e.38"),
     (f"a,y\n{2**53},p\n{2**53 + 1},q\n", {}, "float64 takes it for other whole numbers"),
-    ("zip,y\n007,p\n1,q\n", {}, [[7, "p"], [1, "q"]]),
+    ("zip,y\n1,q\n007,p\n", {}, r"line 3, .*'007', a code .*categories=\['zip'\] reads codes"),
+    ("zip,v,y\n1,0,q\n007,00.5,p\n", ANY, [[1, 0, "q"], [0, 0.5, "p"]]),
+    ("a;y\n10.3;p\n5;q\n", {"thousands": ".", "decimal": ","}, "'a' holds '10.3'; expected groups of three"),
+    ('a,y\n"1,5",p\n"5",q\n', ANY | {"thousands": ","}, "'a' holds '1,5'; expected groups of three digits"),
+    ("x,x,y\n1,2,p\n", {}, "has more than one column 'x'; expected different names"),
+    ("t,y\n20210131,p\n1,q\n", {}, "holds '20210131', and float32 takes .*; dtype='float64' keeps"),
+    ("t,y\n1700000000.25,p\n1700000000.5,q\n", {}, "and float32 takes it for another value; dtype="),
+    ("d,y\n2021-01-05 10:00:00,p\n2021-01-05 10:00:01,q\n", DAYS, "holds '2021-01-05 10:00:00', and float32"),
     # words, flags, missing values
     *[(f"a,y\n1,p\n{mark},q\n", ANY, [[1, "p"], [np.nan, "q"]]) for mark in MARKS],
     ("a,y\nx,p\nNA,q\nx,q\n", ANY, [[0, "p"], [np.nan, "q"], [0, "q"]]),
     ("a,y\ntrue,p\nfalse,q\n,q\n", ANY, [[1, "p"], [0, "q"], [np.nan, "q"]]),
-    ("a,y\n1,p\nTrue,q\n", {}, "line 3, column 'a' holds 'True'; expected a finite number"),
-    ("a,y\ngone,p\n2,q\n", {}, r"na_values=\['gone'\] reads"),
+    (
+        "a,y\n1,p\nTrue,q\n",
+        {},
+        "column 'a' holds 'True'; expected a finite number; categories=.*; na_values=.*reads",
+    ),
+    ("a,y\n" + "1,p\n" * 20 + "lost,q\n", {}, "holds 'lost'; expected a finite number; na_values=.*; cat"),
     ("a,y\ngone,p\n2,q\n", ANY | {"na_values": ["gone"]}, [[np.nan, "p"], [2, "q"]]),
     ("a,b,y\n1,,p\n2,,q\n", ANY | {"missing": "error"}, "'b' is empty"),
     # dates
-    ("d,y\n2024-01-05,p\n", ANY, r"holds '2024-01-05', a date .*parse_dates=\['d'\] reads days"),
+    ("d,y\n2024-01-05,p\n", ANY, r"holds '2024-01-05', a date .*parse_dates=\['d'\] reads days.*; without="),
     ("d,y\n2024-01-05,p\n,q\n", ANY | DAYS, [[19727, "p"], [np.nan, "q"]]),
     ("d,v,y\n2024-01-05,1,p\n2024-01-06,2,q\n", {"without": ["d"]}, [[1, "p"], [2, "q"]]),
-    ("d,y\n1.1.2024,p\n2.1.24,q\n", DAYS | {"date_format": "%d.%m.%Y"}, "names such a form"),
-    ("d,y\n05.02.2024,p\n06.02.2024,q\n", DAYS | {"dayfirst": True}, [[19758, "p"], [19759, "q"]]),
+    ("d,y\n12:30,p\n", ANY, "holds '12:30', a date or time; expected a number; without="),
+    ("d,y\n12:30,p\n", DAYS | {"dayfirst": True}, "'12:30'; expected a date, not a time alone; without="),
+    ("d,y\n20210131,p\n", DAYS, "expected a date, no number.*; date_format='%Y%m%d' reads"),
+    ("d,y\n20210131,p\n,q\n", ANY | DAYS | {"date_format": "%Y%m%d"}, [[18658, "p"], [np.nan, "q"]]),
+    ("d,y\n13.02.2021,p\n", DAYS, "year first, or .*dayfirst=True reads .*; date_format='%d.%m.%Y'"),
+    ("d,y\n02/13/21,p\n", DAYS, "year first, or .*dayfirst=False reads .*; date_format='%m/%d/%y'"),
+    ("d,y\n02/13/21,p\n", DAYS | {"dayfirst": True}, "expected a date, in the form %d/%m/%y; dayfirst=False"),
+    ("d,y\n2.1.2024,p\n2.1.24,q\n", DAYS | {"date_format": "%d.%m.%Y"}, "'2.1.24'; .* form %d.%m.%Y"),
+    ("d,y\n01.02.2021,p\n13.02.2021,q\n", DAYS | {"dayfirst": True}, [[18659, "p"], [18671, "q"]]),
+    ("d,y\n01.02.2021,p\n02.03.2021,q\n", DAYS | {"dayfirst": False}, [[18629, "p"], [18661, "q"]]),
     # several columns at once
     (
         "id,d,a,y\n" + "".join(f"k{i},2024-01-05,{i or ''},p\n" for i in range(101)),
@@ -158,6 +173,7 @@ def test_frames(library):
     with pytest.raises(ValueError, match=text):
         load(frame_of(columns), "y", categories=True)
     refused(ValueError, "got sep for the frame; expected it for", load, frame_of(columns), sep=";")
+    assert load(frame_of({"f": [True, False], "y": ["p", "q"]}), "y").x.tolist() == [[1], [0]]
     codes = frame_of({"code": [1, 2, 1], "id": [2**60, 2**60 + 1, 5]})
     assert load(codes, "id").class_names == ("1152921504606846976", "1152921504606846977", "5")
     assert load(codes, None, without=["id"], categories=["code"]).categories == (("1", "2"),)

@@ -217,13 +217,9 @@ def test_categories_and_missing_values(table):
     assert known.x.tolist() == [[2, 1]]
 
 
-WORDS = {"categories": True}
-
-
 @grouped(
     ("text", "how", "message"),
     [
-        ("a,y\n2024-01-05,x\n", WORDS, r"holds '2024-01-05', a date .*; without=\['a'\] leaves"),
         ("a,y\nred,x\n", {"categories": {"a": ("blue",)}}, "line 2, .* holds 'red'; expected a known"),
         ("a,b,y\n,1,x\n", {"missing": "drop"}, "a missing value in each line"),
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected 'error', 'drop' or 'keep'"),
@@ -271,4 +267,3 @@ def test_all_digits_of_large_numbers(table, tmp_path):
     for file in (path, tmp_path / "t.npz", tmp_path / "t.npy"):
         found = load(file, task="regression", dtype="float64")
         assert (found.x.tolist(), found.y.tolist()) == (x, y)
-        assert load(file, task="regression").x.dtype == np.float32

@@ -16,6 +16,7 @@ from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 FEW = 40  # samples: with fewer, results on the test part are mostly chance
 SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
+VALUES = "; for labels that are values: --task regression"
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
 
@@ -173,7 +174,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         rarest, number = names[counts.index(min(counts))], "2 samples" if min(counts) > 1 else "one sample"
         raise Mistake(
             f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
-            "with another class, or leave it out"
+            f"with another class, or leave it out{VALUES if valued(samples).class_names is None else ''}"
         ) from None
     largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in splits)
     if largest > np.finfo(np.float32).max:
@@ -194,11 +195,8 @@ def say_label(samples: Any) -> None:
 
 
 def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
-    """Raise a mistake for samples with two columns of one name, or without columns."""
+    """Raise a mistake for samples without columns; prints a column that counts the rows."""
     columns = list(samples.feature_names or ())
-    twice = next((column for column in columns if columns.count(column) > 1), None)
-    if twice is not None:
-        raise Mistake(f"'{arguments.data}' has more than one column '{twice}'; expected different names")
     for i, column in enumerate(columns):
         values = samples.x[:, i]
         if len(values) > 10 and values[0] in (0, 1) and (values[1:] - values[:-1] == 1).all():
@@ -302,8 +300,7 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
             test = xt, yt
         x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
     except ValueError as error:
-        hint = "; for labels that are values: --task regression" if classes else ""
-        raise Mistake(f"{error}{hint}") from None
+        raise Mistake(f"{error}{VALUES if classes else ''}") from None
     return (x, y), (xv, yv), test
 
 

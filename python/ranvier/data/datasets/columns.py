@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ranvier.data.datasets.dates import NO_DATE, date_remedies, days_since_1970, parsed_days
 from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.table_errors import TableError, short
-from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, kind_of, number_of
+from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, ZEROS, kind_of, number_of
 from ranvier.tensors.memory import Array
 
 FEW = 8  # different words may be names even if they are numbers with units
@@ -59,6 +60,7 @@ class Column:
         """Column `at` of a table: its cells, numbers or objects, and which of them have no value."""
         self.table, self.at, self._cells, self.is_label = table, at, cells, False
         self.title = table.name(at)
+        self.is_date = self.is_flag = False
         self.left_out = ("without", [self.title], "leaves the column out")  # a remedy
         self.texts: list[str] = []
         self.codes: Any = None
@@ -73,6 +75,7 @@ class Column:
             -1 if gap else numbered.setdefault(text, len(numbered))
             for text, gap in zip(texts, gaps.tolist(), strict=True)
         ]
+        self.is_flag = {*map(type, cells[~missing].tolist())} == {bool}  # of a frame
         self.codes, self.texts, self.missing = np.array(codes, np.intp), list(numbered), gaps
         self.kinds = np.array([kind_of(text, self.table.settings) for text in self.texts], np.intp)
         self.counts = np.bincount(self.kinds[self.codes[~self.missing]], minlength=WORD + 1).tolist()
@@ -93,6 +96,8 @@ class Column:
         values = self._cells
         if self.codes is not None:
             read = [number_of(text, self.table.settings) for text in self.texts]
+            if self.is_flag:
+                read = [float(text == "True") for text in self.texts]
             values = np.array([*(np.nan if number is None else number for number in read), np.nan])[
                 self.codes
             ]
@@ -115,6 +120,26 @@ class Column:
             words = ("categories", [self.title], "reads the numbers as categories")
             raise TableError(text, words, self.left_out)
 
+    def require_exact(self, values: Array, dtype: Any) -> None:
+        """Raise TableError if `dtype` changes whole numbers, or makes different values equal.
+
+        The latter of dates, and of numbers that lie close together beside their size: of others, such as
+        random ones with 17 digits, the last digits do not count.
+        """
+        with np.errstate(over="ignore"):
+            rounded = values.astype(dtype).astype(np.float64)
+        changed = (rounded != values) & ~np.isnan(values)
+        wrong = changed & (values == np.rint(values)) & (np.abs(values) < EXACT)
+        if not wrong.any() and changed.any():
+            known = values[~np.isnan(values)]
+            close = self.is_date or np.ptp(known) < np.abs(known).max() / 256
+            if close and len(np.unique(rounded[~np.isnan(values)])) < len(np.unique(known)):
+                wrong = changed
+        if wrong.any():
+            where, cell = self.table.cell(int(wrong.argmax()), self.at)
+            text = f"{where} holds {short(cell)!r}, and {np.dtype(dtype)} takes it for another value"
+            raise TableError(text, ("dtype", "float64", "keeps the values apart"))
+
     def require_value(self) -> None:
         """Raise TableError for a column without a value."""
         if self.missing.all():
@@ -134,11 +159,17 @@ class Column:
         if kind == NUMBER and limit < abs(number_of(cell, table.settings) or 0) < np.inf:
             raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
         if kind == DATE:
-            text = f"{holds}, a date or time; expected a number"
-            known = self.title in table.settings["parse_dates"]
             as_days = ("parse_dates", [self.title], "reads days since 1970")
-            dates = ("date_format", "%d.%m.%Y", "names such a form") if known else as_days
-            raise TableError(text, dates, *(classes if self.is_label else without))
+            dates = [as_days, *date_remedies(cell)] if table.marks and not NO_DATE.fullmatch(cell) else []
+            text = f"{holds}, a date or time; expected a number"
+            raise TableError(text, *dates, *(classes if self.is_label else without))
+        if ZEROS.fullmatch(cell):
+            codes = ("categories", [self.title], "reads codes as categories")
+            raise TableError(f"{holds}, a code that begins with 0; expected a number", codes, *without)
+        separator = table.settings["thousands"]
+        if separator and separator in cell and name_of(cell) is not None:
+            text = f"{holds}; expected groups of three digits between the separators {separator!r}"
+            raise TableError(f"{text} of thousands", *without)
         if kind == COMMA or name_of(cell) is not None:
             text = "expected a plain number, without units and marks"
             thousands = ("thousands", ",", "leaves out separators of thousands")
@@ -147,15 +178,20 @@ class Column:
             how = [thousands] * bool(groups) + [comma] * (kind == COMMA)
             raise TableError(f"{holds}; {text}", *how, *classes, *without)
         first = [] if row or table.names else [("header", 0, "takes the first line as names")]
-        mark = ("na_values", [cell], "reads it as a missing value")
+        mark: list[tuple[str, Any, str]] = [("na_values", [cell], "reads it as a missing value")]
         read_as = classes if kind == WORD else words
-        raise TableError(f"{holds}; expected a finite number", *first, mark, *read_as, *without)
+        mark = mark if table.marks else []  # a frame has no such setting
+        how = [*read_as, *mark] if self.is_words else [*mark, *read_as]
+        raise TableError(f"{holds}; expected a finite number", *first, *how, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: as of `load_csv`."""
         if isinstance(chosen, Mapping):
             return None if chosen.get(self.title) is None else tuple(chosen[self.title])
-        named = not isinstance(chosen, bool) and self.title in chosen
+        code = next(filter(ZEROS.fullmatch, self.texts), None)
+        if code is not None and chosen is False:
+            self.refuse(int((self.codes == self.texts.index(code)).argmax()))
+        named = code is not None or (not isinstance(chosen, bool) and self.title in chosen)
         if chosen is False or not (named or self.is_words):
             return None
         where = f"{self.table.title} {self.table.column(self.at)}"
@@ -221,19 +257,17 @@ def columns_of(table: Table, wanted: Collection[int], texts: Collection[int]) ->
     """Some columns of a table: numbers and days as float64, those of `texts` and all others as texts."""
     frame = table.frame(texts)
     kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
-    numbers = [at for at in sorted(wanted) if kinds[at] in "iuf"]
-    dates = [at for at in wanted if kinds[at] in "mM"]
-    others = [at for at in wanted if kinds[at] not in "iufmM"]
-    columns = {at: Column(table, at, days := _days(frame[at]), np.isnan(days)) for at in dates}
+    days = {at: days_since_1970(frame[at]) for at in wanted if kinds[at] in "mM"}
+    named = {*wanted}.intersection(map(table.at, table.settings["parse_dates"]))
+    days |= {at: parsed_days(table, at, frame[at]) for at in sorted(named)}
+    numbers = [at for at in sorted(wanted) if kinds[at] in "iuf" and at not in days]
+    others = [at for at in wanted if kinds[at] not in "iuf" and at not in days]
+    columns = {at: Column(table, at, cells, np.isnan(cells)) for at, cells in days.items()}
+    for column in columns.values():
+        column.is_date = True
     part = frame if len(numbers) == frame.shape[1] else frame[numbers]
     values = part.to_numpy(np.float64, na_value=np.nan)  # at once: a column alone costs much
     missing = np.isnan(values)
     columns |= {at: Column(table, at, values[:, i], missing[:, i]) for i, at in enumerate(numbers)}
     cells, missing = frame[others].to_numpy(object), frame[others].isna().to_numpy()
     return columns | {at: Column(table, at, cells[:, i], missing[:, i]) for i, at in enumerate(others)}
-
-
-def _days(dates: Any) -> Array:
-    """Dates as days since 1970, durations as days; NaN for missing ones."""
-    times = dates.to_numpy(f"{dates.dtype.kind}8[us]")
-    return np.where(dates.isna(), np.nan, times.astype(np.int64) / 86_400_000_000)

@@ -14,6 +14,7 @@ DATES = re.compile(
     r"|(19|20)\d\d-(0[1-9]|1[0-2]|Q[1-4])|(19|20)\d\dQ[1-4]|-?\d+ days( .*)?",
     re.I,
 )
+ZEROS = re.compile(r"0\d+")  # codes such as "007"
 MARKS = frozenset(
     ("", "na", "n/a", "nan", "NaN", "-nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>")
 )
@@ -21,13 +22,15 @@ MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's
 DEFAULTS = {  # the settings of pandas.read_csv that `load_csv` takes
     "sep": None, "header": "infer", "decimal": ".", "thousands": None, "na_values": (),
     "keep_default_na": True, "encoding": None, "comment": None, "skiprows": 0, "nrows": None,
-    "parse_dates": (), "date_format": None, "dayfirst": False,
+    "parse_dates": (), "date_format": None, "dayfirst": None,
 }  # fmt: skip
 
 
 def number_of(cell: str, settings: dict[str, Any]) -> float | None:
     """The number that a cell holds, if it holds one."""
     decimal, thousands = settings["decimal"], settings["thousands"]
+    if thousands and thousands in cell and not _has_groups(cell, decimal, thousands):
+        return None
     plain = cell.replace(thousands, "") if thousands else cell
     if decimal != ".":
         plain = plain.replace(".", "\0").replace(decimal, ".")
@@ -35,6 +38,13 @@ def number_of(cell: str, settings: dict[str, Any]) -> float | None:
         return None if "_" in plain else float(plain)
     except ValueError:
         return None
+
+
+def _has_groups(cell: str, decimal: str, thousands: str) -> bool:
+    """True if the separators of thousands divide the whole part into groups of three digits."""
+    whole, _, fraction = cell.partition(decimal)
+    first, *groups = whole.lstrip("+-").split(thousands)
+    return 1 <= len(first) <= 3 and all(len(group) == 3 for group in groups) and thousands not in fraction
 
 
 def kind_of(cell: str, settings: dict[str, Any]) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +14,7 @@ from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
 from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.samples import TASKS, Samples, targets
 from ranvier.data.datasets.table_errors import TableError, joined
-from ranvier.data.datasets.table_settings import DATE, WORD
+from ranvier.data.datasets.table_settings import DATE, WORD, ZEROS
 from ranvier.data.datasets.text_table import TextTable, table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
@@ -22,7 +22,6 @@ from ranvier.tensors.memory import Array
 __all__ = ["load_csv"]
 
 LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
-ZEROS = re.compile(r"0\d+")  # codes such as "007"
 FLOAT32 = float(np.finfo(np.float32).max)
 REPORTED = 5  # columns in one error
 
@@ -55,7 +54,7 @@ def load_csv(
             in another table. `TableEncoder` makes one-hot columns or class indices of them.
         unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
-        dtype: of x and of values: float32, or float64 for large numbers that differ little.
+        dtype: of x and of values: float32, which refuses large numbers that differ little, or float64.
         read_csv: of a text file, settings of `pandas.read_csv`: sep, header, decimal, thousands, na_values,
             keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format and dayfirst. For
             others call it, and pass the frame.
@@ -64,7 +63,9 @@ def load_csv(
     the first line, else blanks. header is 0 or None; by default words are names and numbers are none; a line
     with both is an error. na_values are texts besides ?, NA, N/A, NaN, null, none, -, --, #N/A, #NA, <NA> and
     Excel's errors such as #DIV/0! (in any case), or without these if keep_default_na is False. Columns of
-    parse_dates, and columns of dates in a frame, are days since 1970.
+    parse_dates, and columns of dates in a frame, are days since 1970. A date whose year is not first needs
+    date_format, or dayfirst (True or False). Flags of a frame are 0 and 1. Columns with codes such as 007 are
+    categories, if not a mapping says that they are numbers.
 
     Returns: Samples: x (n, columns), y, the names of classes and columns, the categories of columns.
 
@@ -111,7 +112,7 @@ def load_csv(
             if full:
                 column.require_value()
             kinds.append(column.categories(categories))
-            x[:, i] = _values(column, kinds[-1], missing, unknown)
+            x[:, i] = _values(column, kinds[-1], missing, unknown, dtype)
         if len(errors) == REPORTED:
             break
     if errors:
@@ -127,15 +128,19 @@ def load_csv(
         y, class_names = targets(labels if rows is None else labels[rows], task, dtype)
     except ValueError as error:
         raise ValueError(f"[load_csv] {table.title} {table.column(at)}: {error}") from None
+    if class_names is None:
+        columns[at].require_exact(labels, dtype)
     return Samples(x, y, class_names, target=table.names[at] if table.names else None, **about)
 
 
 def _values(
-    column: Column, categories: tuple[str, ...] | None, missing: str, unknown: Sequence[str]
+    column: Column, categories: tuple[str, ...] | None, missing: str, unknown: Sequence[str], dtype: Any
 ) -> Array:
     """The numbers of a column, or of its categories."""
     if categories is None:
-        return column.numbers(FLOAT32, missing != "error")
+        values = column.numbers(FLOAT32, missing != "error")
+        column.require_exact(values, dtype)
+        return values
     return column.numbered(categories, missing != "error", column.title in unknown)
 
 
@@ -163,6 +168,11 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
     if not features:
         text = f"{table.title} has no columns beside the label; expected at least one"
         raise TableError(text, *(table.other_separator() if table.width == 1 else []))
+    counts = Counter(map(table.name, features))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        text = f"{table.title} has more than one column {twice[0]!r}; expected different names"
+        numbered = ("header", None, "numbers them, beside skiprows for the line of names")
+        raise TableError(f"{text}: rename one", *([numbered] if table.marks else []))
     return at, features
 
 

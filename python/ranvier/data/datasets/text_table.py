@@ -18,7 +18,7 @@ from ranvier.data.datasets.frames import HELP, Table, is_frame, require_pandas
 from ranvier.data.datasets.headers import FIRST_LINES, header_of, separator_of
 from ranvier.data.datasets.samples import require_file, unpacked
 from ranvier.data.datasets.table_errors import TableError, short
-from ranvier.data.datasets.table_settings import MARKS, checked
+from ranvier.data.datasets.table_settings import MARKS, ZEROS, checked
 from ranvier.serialization.foreign_files import BEGIN, recognised
 
 MOST_COLUMNS = 2**16  # each takes pandas and this some 40 us
@@ -98,7 +98,16 @@ class TextTable(Table):
         objects = [at for at, kind in enumerate(kinds) if kind == "O" and at not in texts]
         flags = [at for at in objects if any(isinstance(cell, bool) for cell in frame[at])]
         flags += [at for at, kind in enumerate(kinds) if kind == "b"]
+        flags += self._codes().difference(texts)
         return self._parsed({*texts, *flags}) if flags else frame
+
+    def _codes(self) -> set[int]:
+        """The columns with a cell such as 007, of which pandas makes the number 7."""
+        mark = re.escape(self.settings["sep"])
+        edge = rf'"\s{mark}'
+        if not re.search(rf"(?<![^{edge}])0\d+(?![^{edge}])", self.text):
+            return set()
+        return {at for _, cells in self.rows() for at, cell in enumerate(cells) if ZEROS.fullmatch(cell)}
 
     def _parsed(self, texts: Collection[int]) -> Any:
         """What pandas reads; flags such as "true" are lost where the column is none of `texts`."""
@@ -106,8 +115,11 @@ class TextTable(Table):
         how = {name: value for name, value in self.settings.items() if name != "encoding"}
         how |= {"index_col": False, "names": range(self.width), "skipinitialspace": True, "low_memory": False}
         how["na_values"] = [word for mark in self.marks for word in (mark, mark.upper(), mark.title())]
-        how["parse_dates"] = [self.at(name) for name in self.settings["parse_dates"]]
-        how["dtype"] = dict.fromkeys({*texts}.difference(how["parse_dates"]), str)
+        read_here = {*texts, *map(self.at, how.pop("parse_dates"))}
+        del how["date_format"], how["dayfirst"]
+        if how.pop("thousands"):  # pandas does not require groups of three digits
+            read_here = {*range(self.width)}
+        how["dtype"] = dict.fromkeys(read_here, str)
         how |= {"keep_default_na": False, "float_precision": "round_trip"}
         try:
             with warnings.catch_warnings():

@@ -1,0 +1,83 @@
+"""Dates in the text of a table as days since 1970.
+
+A date whose year is first is read without a setting. The order of day and month is never guessed: dayfirst or
+date_format says it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ranvier.data.datasets.frames import Table, require_pandas
+from ranvier.data.datasets.table_errors import TableError, short
+from ranvier.data.datasets.table_settings import number_of
+from ranvier.tensors.memory import Array
+
+YEAR_FIRST = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{4}[-/]\d{1,2}")  # no number
+YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)( \d{1,2}:\d\d(:\d\d)?)?")
+NO_DATE = re.compile(r"\d{1,2}:\d\d(:\d\d.*)?|-?\d+ days( .*)?", re.I)  # a time of day, a duration
+
+
+def days_since_1970(times: Any) -> Array:
+    """Dates as days since 1970, durations as days; NaN for missing ones."""
+    exact = times.to_numpy(f"{times.dtype.kind}8[us]")
+    return np.where(times.isna(), np.nan, exact.astype(np.int64) / 86_400_000_000)
+
+
+def parsed_days(table: Table, at: int, cells: Any) -> Array:
+    """The days of a column of texts that parse_dates names; NaN for missing cells."""
+    cells = cells.astype("string").str.strip()
+    different = cells.dropna().unique().tolist()
+    if time := next(filter(NO_DATE.fullmatch, different), None):
+        _refuse(table, at, cells, time, "not a time alone")
+    form = table.settings["date_format"]
+    form = form.get(table.name(at)) if isinstance(form, Mapping) else form
+    if form is None:
+        others = [cell for cell in different if not YEAR_FIRST.fullmatch(cell)]
+        form = _form_of(others[0], table.settings["dayfirst"]) if others else "ISO8601"
+        if form is None:
+            expected = "with the year first, or in another form with date_format or dayfirst"
+            if number_of(others[0], table.settings) is not None:
+                expected = "no number: without parse_dates numbers are read as they are"
+            _refuse(table, at, cells, others[0], expected)
+    days = require_pandas(table.title).to_datetime(cells, format=form, errors="coerce", utc=True)
+    unread = cells[days.isna() & cells.notna()]
+    if len(unread):
+        _refuse(table, at, cells, unread.iloc[0], f"in the form {form}")
+    return days_since_1970(days)
+
+
+def _refuse(table: Table, at: int, cells: Any, wrong: str, expected: str) -> NoReturn:
+    where, cell = table.cell(int((cells == wrong).fillna(False).to_numpy(bool).argmax()), at)
+    without = ("without", [table.name(at)], "leaves the column out")
+    text = f"{where} holds {short(cell)!r}; expected a date, {expected}"
+    raise TableError(text, *date_remedies(wrong), without)
+
+
+def _form_of(cell: str, day_first: bool | None) -> str | None:
+    """The date_format of a date such as 31.12.2024; None for others, or if the order is not known."""
+    found = YEAR_LAST.fullmatch(cell)
+    if found is None or day_first is None:
+        return None
+    mark, year, time = found[2], "%Y" if len(found[4]) == 4 else "%y", ""
+    if found[5]:
+        time = " %H:%M:%S" if found[6] else " %H:%M"
+    return mark.join(["%d", "%m", year] if day_first else ["%m", "%d", year]) + time
+
+
+def date_remedies(cell: str) -> list[tuple[str, Any, str]]:
+    """The settings that read a date whose year is not first."""
+    if re.fullmatch(r"(19|20)\d{6}", cell):
+        return [("date_format", "%Y%m%d", "reads such dates")]
+    found = YEAR_LAST.fullmatch(cell)
+    if found is None:
+        return []
+    day_first = int(found[3]) <= 12  # as it can be
+    effect = "reads the day before the month" if day_first else "reads the month before the day"
+    if day_first and int(found[1]) <= 12:
+        effect += ", False the month before the day"
+    return [("dayfirst", day_first, effect), ("date_format", _form_of(cell, day_first), "means the same")]
