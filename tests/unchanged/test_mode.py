@@ -165,6 +165,7 @@ def annotated(x: Optional[Transformer], y: "Transformer[int]") -> Transformer | 
 class Derived(Transformer): ...
 
 torch._dynamo.config.suppress_errors = True
+assert torch.export.Dim("n").__name__ == "n"
 assert not isinstance(torch.nn.Linear(2, 2), Transformer)
 assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()(annotated)
 assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
