@@ -15,11 +15,11 @@ from ranvier.cli.networks import add_model, image_form, names_of, open_model, ou
 from ranvier.cli.outputs import results, write_json
 from ranvier.cli.problems import (
     add_data,
+    named_samples,
     read_samples,
     say_label,
     test_arrays,
     test_part,
-    named_samples,
     valued,
 )
 from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
