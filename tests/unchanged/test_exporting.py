@@ -6,7 +6,8 @@ import io
 import numpy as np
 import pytest
 from ranvier import nn
-from ranvier.torch.exporting import Dim, ONNXProgram, OperatorExportTypes, TrainingMode, export
+from ranvier.torch import exporting
+from ranvier.torch.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
 from support.refused import refused
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -65,7 +66,7 @@ def two(x, y, scale=1.0):
     ],
 )
 def test_arguments_by_name_and_dynamic_shapes(args, settings, tmp_path):
-    shapes = {"x": {0: Dim("n")}, "y": ["n", None]}
+    shapes = {"x": {0: exporting.Dim("n")}, "y": ["n", None]}
     program = export(two, args, dynamic_shapes=shapes, input_names=["a", "b"], **settings)
     program.save(tmp_path / "m.onnx")
     graph = onnx.load(tmp_path / "m.onnx").graph

@@ -69,8 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_scores(model: Any, output: Any, classes: Any) -> Any:
     """Probabilities from the outputs of a model whose file does not say what they are: scores of classes."""
-    from ranvier.train.losses import probabilities as of
-
     if rv.serialization.info(model).training_data:
         raise Mistake(OTHER_LABELS)
     if output.shape[1:] != (len(classes),):
@@ -79,7 +77,7 @@ def _of_scores(model: Any, output: Any, classes: Any) -> Any:
             f"the model's output is {shape}; expected {len(classes)} scores, one for each class of the data"
         )
     sums_to_one = (output >= 0).all() and np.allclose(output.sum(1), 1, atol=1e-3)
-    return output if sums_to_one else of(output, "softmax")
+    return output if sums_to_one else probabilities(model, output, "softmax")
 
 
 def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
@@ -94,7 +92,7 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
         score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
         answers = predicted[places].argmax(1) if classes else predicted[places]
         name, value = "accuracy" if classes else "r2", float(score(y[places], answers))
-        figures |= {"named_samples": len(places), f"test_{name}": value}
+        figures |= {"test_samples": len(places), f"test_{name}": value}
         text += f"; {name} {value:.4f} of the {len(places)} others"
     print(f"ranvier: {text}", file=sys.stderr, flush=True)
 

@@ -77,8 +77,8 @@ def export(
     """`ranvier.onnx.export` with PyTorch's arguments; a program that can be saved, with dynamo=False None.
 
     kwargs: arguments by name; also a dict at the end of args. dynamic_shapes: of each argument
-    {axis: name}, or a Dim. The model is written as it predicts. Where PyTorch ignores an argument, it is ignored
-    here.
+    {axis: name}, or a Dim. The model is written as it predicts. Where PyTorch ignores an argument, it is
+    ignored here.
 
     Raises ValueError: an argument that asks for another file than is written here.
     """
