@@ -16,11 +16,13 @@ import numpy as np
 from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
 
-_MODES = "default reduce-overhead max-autotune max-autotune-no-cudagraphs"
-_BACKENDS = "inductor eager aot_eager aot_eager_decomp_partition aot_ts cudagraphs onnxrt openxla tvm"
+_MODES = (None, "default", "lite", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+_BACKENDS = (None, "inductor", "cudagraphs", "onnxrt", "openxla", "tvm")
+_FOR_TESTS = ("eager", "eager_noexcept", "aot_eager", "aot_eager_decomp_partition", "aot_ts", "ts")
 
 
 def compile(
@@ -89,9 +91,9 @@ def compile(
     """
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
-    for name, value, known in (("mode", mode, _MODES), ("backend", backend, _BACKENDS)):
-        if not callable(value) and value not in known.split() and value is not None:
-            raise RuntimeError(f"[compile] got {name} {value!r}; expected one of {', '.join(known.split())}")
+    one_of("compile", "mode", mode, _MODES)
+    if not callable(backend):
+        one_of("compile", "backend", backend, (*_BACKENDS, *_FOR_TESTS))
     if function is None:
         return functools.partial(compile, verify=verify, strict=strict, disable=disable)
     refuse_torch("compile", "a function", function)

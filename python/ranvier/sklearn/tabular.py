@@ -169,13 +169,14 @@ class _Tabular(TabularTraining):
         return marked_columns
 
     def _has_categories(self, X: Any, name: Any) -> bool:
-        if is_number_text(X[name]):
+        marked = is_category(X[name])
+        if marked and is_number_text(X[name]):
             raise ValueError(
                 f"[{type(self).__name__}] got column {name!r} of text that holds numbers; expected numbers "
                 "(pd.to_numeric, or decimal= of pd.read_csv), or for categories astype('category') or "
                 "categorical_features with its name"
             )
-        return is_category(X[name])
+        return marked
 
     def _validated(self, X: Any) -> Array:
         if is_row(self, X) and X.ndim == 2 and not (self._is_category.any() or np.isinf(X).any()):
