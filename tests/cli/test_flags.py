@@ -326,6 +326,11 @@ def test_a_network_as_c(model_file, tmp_path, works):
         rv.export.c(rv.load(model_file), own / "net.c", rv.zeros(1, 2, 3), calibration=given)
         for name in ("net.c", "net.h"):
             assert (tmp_path / name).read_text() == (own / name).read_text()
+    np.save(tmp_path / "x.npy", samples[:5])
+    assert (
+        "has 5 samples; expected 32"
+        in works("export", model_file, own / "n.c", "--int8", tmp_path / "x.npy").err
+    )
 
 
 def test_mistakes_of_export(model_file, tmp_path, refused):

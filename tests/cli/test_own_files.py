@@ -113,6 +113,14 @@ def test_named_data_and_an_image(tmp_path, works, refused):
     printed = works("evaluate", out, "digits").out
     assert printed.startswith(f"accuracy {trained}, loss ")  # the same 360 images
 
+    bare, wide = tmp_path / "bare.safetensors", tmp_path / "wide.safetensors"
+    rv.save(rv.nn.Sequential(*rv.load(out)), bare)  # the file does not say what the outputs are
+    rv.save(rv.nn.Linear(4, 4), wide)
+    assert works("evaluate", bare, "digits").out.startswith(f"accuracy {trained}, ")
+    assert "the model's output is 4; expected 3 scores" in refused("evaluate", wide, "iris")
+    assert works("predict", out, "digits").out.count("\n") == 360
+    assert "--label is for" in refused("predict", out, "digits", "--label", "x")
+
     x, y = rv.data.datasets.load_digits()
     drawn = pillow.fromarray(np.rint(x[0, 0] * 255).astype(np.uint8))
     drawn.save(tmp_path / "small.png")

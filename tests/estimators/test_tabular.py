@@ -194,6 +194,14 @@ def test_several_outputs_and_weights():
 def test_strings_that_are_not_marked():
     with pytest.raises(ValueError, match=r"could not convert string.*categorical_features"):
         TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pd.DataFrame({"price": ["1.50", None, "1.234,5"]})
+    refused(
+        ValueError, "got column 'price' of text that holds numbers", TabularRegressor().fit, frame, [0, 1, 2]
+    )
+    model = TabularRegressor(categorical_features=["price"], max_iter=1)
+    assert model.fit(frame, [0, 1, 2])._is_category.all()
+    assert TabularRegressor(max_iter=1).fit(frame.astype("category"), [0, 1, 2])._is_category.all()
 
 
 def test_one_hidden_layer_by_its_size():

@@ -296,6 +296,8 @@ def test_compile_takes_pytorchs_settings():
     model = rv.nn.Linear(3, 1).eval()
     assert rv.equal(rv.compile(model, mode="reduce-overhead", fullgraph=True)(x), model(x))
     assert rv.compile(model, disable=True) is model
+    refused(RuntimeError, "got mode 'fast'; expected None, 'default',", rv.compile, model, mode="fast")
+    refused(RuntimeError, "got backend 'foo'; expected None, 'inductor',", rv.compile, model, backend="foo")
 
     @rv.compile(backend="eager", dynamic=False)
     def step(x):

@@ -134,11 +134,7 @@ def test_a_step_of_halves_is_that_of_float32_rounded_once(name, settings, dtype)
     }
 
 
-LAYOUTS = (
-    lambda x: x,
-    lambda x: x.t().contiguous().t(),
-    lambda x: rv.stack([x, x], 1)[:, 0],
-)
+LAYOUTS = (lambda x: x, lambda x: x.t().contiguous().t(), lambda x: rv.stack([x, x], 1)[:, 0])
 
 
 @pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])

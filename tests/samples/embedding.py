@@ -126,11 +126,7 @@ def dropout2d(x):
     yield refused(ValueError, "[dropout2d] got x of shape (2,); expected 2 dim", x(2), 0.5)
 
 
-@op(
-    reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps),
-    terms=many,
-    inner=1.0,
-)
+@op(reference=lambda a, b, dim=1, eps=1e-8: distance.cosine_similarity(a, b, dim, eps), terms=many, inner=1.0)
 def cosine_similarity(x):
     yield call(x(3, x.n), x(3, x.n))
     yield call(x(3, x.n, 2), x(3, x.n, 2), dim=2)

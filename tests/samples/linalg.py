@@ -193,11 +193,7 @@ def linalg_svdvals(x):
 
 
 @matrices_of_numbers(
-    of="linalg.eigvalsh",
-    around=of_symmetric,
-    reference=np.linalg.eigvalsh,
-    terms=many,
-    apart="NaN infinity",
+    of="linalg.eigvalsh", around=of_symmetric, reference=np.linalg.eigvalsh, terms=many, apart="NaN infinity"
 )
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))

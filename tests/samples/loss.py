@@ -80,12 +80,7 @@ of_losses(
 )
 
 
-@loss(
-    of="nn.functional.kl_div",
-    reference=reference.kl_div,
-    lacks="jet limits",
-    apart="infinity infinities",
-)
+@loss(of="nn.functional.kl_div", reference=reference.kl_div, lacks="jet limits", apart="infinity infinities")
 def kl_div_of_logarithms(x):
     yield call(x(3, 5, low=-4, high=0), x(3, 5, low=-3, high=0), reduction="batchmean", log_target=True)
     yield call(x(3, 5, low=-4, high=0), x(3, 5, low=-3, high=0), log_target=True, reduction="none")
@@ -138,12 +133,7 @@ def gaussian_nll(x):
     yield refused(ValueError, text, x(3, 4), x(3, 4), x(4, low=0.6))
 
 
-@loss(
-    reference=class_loss.cross_entropy,
-    inner=1.0,
-    lacks="limits 0-d",
-    apart="NaN infinity infinities",
-)
+@loss(reference=class_loss.cross_entropy, inner=1.0, lacks="limits 0-d", apart="NaN infinity infinities")
 def cross_entropy(x):
     yield call(x(5, x.n, low=-3, high=3), x.integers(0, 1, 5))
     yield call(x(4, 6), x.integers(0, 6, 4), weight=fixed(x(6, low=0.2)), label_smoothing=0.1)
@@ -284,12 +274,7 @@ def multilabel_margin_loss(x):
     yield refused(ValueError, "[multilabel_margin_loss] got target", x(3, 4), labels[0])
 
 
-@op(
-    reference=class_loss.multilabel_soft_margin,
-    terms=terms,
-    lacks="jet limits",
-    apart="infinity infinities",
-)
+@op(reference=class_loss.multilabel_soft_margin, terms=terms, lacks="jet limits", apart="infinity infinities")
 def multilabel_soft_margin_loss(x):
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)))
     yield call(x(4, 6), fixed(x.bools(4, 6).astype(float)), reduction="none")

@@ -305,18 +305,5 @@ def integral_so_far(y, x=None, dx=1, dim=-1):
     return np.moveaxis(np.cumsum((y[..., 1:] + y[..., :-1]) / 2 * steps, -1), -1, dim)
 
 
-op(
-    integrals,
-    names="trapezoid",
-    reference=integral,
-    terms=all_terms,
-    lacks="0-d",
-    apart="NaN infinity",
-)
-op(
-    integrals,
-    names="cumulative_trapezoid",
-    reference=integral_so_far,
-    terms=all_terms,
-    lacks="0-d",
-)
+op(integrals, names="trapezoid", reference=integral, terms=all_terms, lacks="0-d", apart="NaN infinity")
+op(integrals, names="cumulative_trapezoid", reference=integral_so_far, terms=all_terms, lacks="0-d")

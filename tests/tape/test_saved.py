@@ -44,14 +44,7 @@ def test_an_older_change_of_an_input_is_no_reason_to_refuse():
     assert x.grad.tolist() == [12, 18]
 
 
-@pytest.mark.parametrize(
-    "pick",
-    [
-        lambda x, i: x[i],
-        lambda x, i: x[:, i],
-        lambda x, i: _put(x, i),
-    ],
-)
+@pytest.mark.parametrize("pick", [lambda x, i: x[i], lambda x, i: x[:, i], lambda x, i: _put(x, i)])
 def test_an_index_changed_before_backward_is_noticed(pick):
     x, i = rv.ones(2, 3, requires_grad=True), rv.tensor([0, 1])
     y = pick(x, i)

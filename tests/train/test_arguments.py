@@ -210,6 +210,7 @@ def test_callbacks_that_would_not_be_called_or_twice():
 def test_an_optimizer_may_be_a_class_or_a_function_of_the_parameters():
     for made in (optim.SGD, lambda parameters: optim.SGD(parameters)):
         assert isinstance(trainer_of(classifier(), optimizer=made).optimizer, optim.SGD)
+    refused(TypeError, "expected lr inside the function", trainer_of, classifier(), optimizer=made, lr=0.1)
 
 
 def test_metrics_of_one_name():
@@ -234,6 +235,7 @@ WRONG = [
     ("loss", "triplet_margin", ValueError, "got loss 'triplet_margin'"),
     ("loss", nn.MSELoss, TypeError, "got the class MSELoss as loss; expected MSELoss()"),
     ("optimizer", 3, TypeError, "got optimizer of type int"),
+    ("optimizer", len, TypeError, "got optimizer len, which gives int; expected a function"),
     ("optimizer", "addam", ValueError, "got optimizer 'addam'; did you mean 'adam'?"),
     ("accumulate", 0, ValueError, "got accumulate 0; expected at least 1"),
     ("l1", -1, ValueError, "got l1 -1; expected a finite number of at least 0"),

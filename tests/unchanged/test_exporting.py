@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from ranvier import nn
+from ranvier.torch import exporting
 from ranvier.torch.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
 from support.refused import refused
 
@@ -65,7 +66,7 @@ def two(x, y, scale=1.0):
     ],
 )
 def test_arguments_by_name_and_dynamic_shapes(args, settings, tmp_path):
-    shapes = {"x": {0: "n"}, "y": ["n", None]}
+    shapes = {"x": {0: exporting.Dim("n")}, "y": ["n", None]}
     program = export(two, args, dynamic_shapes=shapes, input_names=["a", "b"], **settings)
     program.save(tmp_path / "m.onnx")
     graph = onnx.load(tmp_path / "m.onnx").graph
@@ -87,8 +88,15 @@ def test_every_argument_of_pytorch():
 def test_wrong_arguments(tmp_path):
     with open(tmp_path / "text", "w") as file:
         refused(TypeError, "expected", export, nn.Linear(3, 2), X, file)
-    refused(TypeError, "got path 3; expected", export, nn.Linear(3, 2), X, 3)
-    refused(ValueError, "got dynamic_shapes of 'z'", export, nn.Linear(3, 2), X, dynamic_shapes={"z": [0]})
+    refused(TypeError, "got path of type ndarray; expected", export, nn.Linear(3, 2), "f.onnx", X)
+    refused(
+        ValueError,
+        "got dynamic_shapes of 'z': [0]; expected {axis: name} of input",
+        export,
+        nn.Linear(3, 2),
+        X,
+        dynamic_shapes={"z": [0]},
+    )
 
     def by_keyword(x, *, scale):
         return x * scale

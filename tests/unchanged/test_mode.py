@@ -165,6 +165,7 @@ def annotated(x: Optional[Transformer], y: "Transformer[int]") -> Transformer | 
 class Derived(Transformer): ...
 
 torch._dynamo.config.suppress_errors = True
+assert torch.export.Dim("n").__name__ == "n"
 assert not isinstance(torch.nn.Linear(2, 2), Transformer)
 assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()(annotated)
 assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
@@ -174,7 +175,7 @@ assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_
 assert not any(hasattr(torch.special, name) for name in ("ops", "nn"))  # modules of ranvier alone
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
 uses = Derived, Transformer, replace_pattern, RRef, torch.sparse.softmax, torch._dynamo.explain
-for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
+for use in (*uses, torch.sparse_csr_tensor, torch.export.export, torch.nn.MaxPool3d):
     try:
         use(1)
     except NotImplementedError as error:
@@ -187,6 +188,7 @@ for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
 def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
     lines = printed("-c", _CODE).splitlines()
     assert lines[0] == "[torch.fx.Transformer] ranvier leaves it out: there are no graphs of modules"
+    assert lines[-1].endswith("there are nn.Conv3d and nn.functional.max_pool3d alone")
     assert lines[4] == "[torch.sparse.softmax] ranvier leaves it out: all tensors are dense"
     assert all("] ranvier leaves it out: " in line for line in lines)
 

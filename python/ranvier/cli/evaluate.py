@@ -15,7 +15,7 @@ from ranvier.cli.networks import add_model, image_form, names_of, open_model, ou
 from ranvier.cli.outputs import results, write_json
 from ranvier.cli.problems import (
     add_data,
-    open_problem,
+    named_samples,
     read_samples,
     say_label,
     test_arrays,
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     require_outputs({"--json": arguments.json}, arguments.model, arguments.data, arguments.code)
     model = open_model(arguments)
     samples = _samples(arguments, model)
-    if rv.serialization.info(model).link is None and samples.class_names is not None:
-        raise Mistake(OTHER_LABELS)
     output = outputs(model, samples)
     p = probabilities(model, output)
     names = None if p is None else names_of(model, p.shape[1])
+    if p is None and samples.class_names is not None:
+        p, names = _of_scores(model, output, samples.class_names), list(samples.class_names)
     y = _values(samples, output) if names is None else _numbers(samples, names)
     text, figures = _errors(y, output) if names is None else _scores(y, p, names)
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
@@ -65,6 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, figures)
     print(f"{text}\n\n{results(y, output if names is None else p, names)}")
     return 0
+
+
+def _of_scores(model: Any, output: Any, classes: Any) -> Any:
+    """Probabilities from the outputs of a model whose file does not say what they are: scores of classes."""
+    if rv.serialization.info(model).training_data:
+        raise Mistake(OTHER_LABELS)
+    if output.shape[1:] != (len(classes),):
+        shape = "x".join(map(str, output.shape[1:]))
+        raise Mistake(
+            f"the model's output is {shape}; expected {len(classes)} scores, one for each class of the data"
+        )
+    sums_to_one = (output >= 0).all() and np.allclose(output.sum(1), 1, atol=1e-3)
+    return output if sums_to_one else probabilities(model, output, "softmax")
 
 
 def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
@@ -129,12 +142,7 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
                 return samples
             print(f"measured on {' and '.join(arrays)} of {arguments.data}")
             return read_samples(arguments, arrays)
-    problem = open_problem(arguments, arguments.seed or 0)
-    (x, y), names = problem.test, tuple(problem.class_names or ())
-    if arguments.data == "iris":  # the columns of a table are scaled for training
-        x = problem.preprocessing[0].inverse_transform(x)
-        return rv.data.Samples(x, y, names, tuple(problem.feature_names or ()))
-    return rv.data.Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
+    return named_samples(arguments.data, arguments.data_dir, arguments.seed or 0)
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:

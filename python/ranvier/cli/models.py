@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
 from ranvier.cli.predict import samples_of
 from ranvier.cli.tables import READING
 
+FEW = 32  # samples for --int8: with fewer, ranges of values are mostly chance
 SHOWN = 100  # entries of a list: the columns and categories of a table
 
 
@@ -96,6 +98,9 @@ def write(arguments: argparse.Namespace) -> int:
         if ending == ".c":
             data = argparse.Namespace(**vars(arguments) | {"file": arguments.int8})
             seen = None if arguments.int8 is None else inputs(model, samples_of(data, model))
+            if seen is not None and len(seen) < FEW:
+                few = f"{arguments.int8} has {len(seen)} samples; expected {FEW} or more, to know the ranges"
+                print(f"ranvier: {few}", file=sys.stderr, flush=True)
             report = rv.export.c(model, arguments.file, x[:1], calibration=seen)
             print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")
         else:

@@ -246,11 +246,11 @@ def require_names(expected: list[str], names: list[str]) -> None:
         raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
 
 
-def probabilities(model: Any, output: Any) -> Any:
-    """Probabilities of the classes, (n, classes); None if the model file has no link."""
+def probabilities(model: Any, output: Any, link: str | None = None) -> Any:
+    """Probabilities of the classes, (n, classes); None without a link, in the model file or given."""
     from ranvier.train.losses import probabilities as of
 
-    link = rv.serialization.info(model).link
+    link = rv.serialization.info(model).link or link
     if link is None:
         return None
     p = of(output, link).reshape(len(output), -1)

@@ -24,7 +24,8 @@ from ranvier.cli.arguments import (
 )
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.outputs import write_json, write_text
-from ranvier.cli.tables import READING, is_table, load, of_model, require_table_flags
+from ranvier.cli.problems import named_samples
+from ranvier.cli.tables import NAMED, READING, is_table, load, of_model, require_table_flags
 
 
 def add(commands: Any) -> None:
@@ -42,7 +43,8 @@ def add(commands: Any) -> None:
         ],
     )
     add_model(predict)
-    kinds = "an image, a folder of images, a .csv, .parquet, .npy or .npz file"
+    files = "an image, a folder of images, a .csv, .parquet, .npy or .npz file"
+    kinds = f"{', '.join(NAMED)} (the test part), {files}"
     predict.add_argument("file", metavar="FILE", type=path_name, help=kinds)
     flags = {
         "--label": (str, "NAME", "a column or array of labels, which is left out"),
@@ -80,15 +82,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
-    """The samples of the file; an image is scaled to the input size of the model."""
+    """The samples of the file or data set; an image is scaled to the input size of the model."""
     from ranvier.data.datasets import images
 
     path = Path(arguments.file)
-    if path.suffix.lower() not in images.ENDINGS and not path.is_dir():
+    named = arguments.file in NAMED
+    if named or (path.suffix.lower() not in images.ENDINGS and not path.is_dir()):
         if arguments.invert:
             raise Mistake(f"--invert is for an image, not for {path.name}")
         require_table_flags(arguments, arguments.file)
         label = arguments.label
+        if named and label is not None:
+            raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
+        if named:
+            return named_samples(arguments.file)
         options = of_model(arguments, arguments.file, rv.serialization.info(model), label)
         if label is not None and is_table(path) and not label.lstrip("-").isdigit():
             options["without"], label = [*options["without"], label], None  # it may have gaps

@@ -88,7 +88,19 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
     """
     require_data_flags(arguments)
     with mistakes(OSError, ValueError, ImportError):
-        return _named(arguments, seed) if arguments.data in NAMED else _of_file(arguments, seed)
+        named = arguments.data in NAMED
+        return _named(arguments.data, arguments.data_dir, seed) if named else _of_file(arguments, seed)
+
+
+def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Any:
+    """The test part of a data set by its name, without preprocessing."""
+    with mistakes(OSError, ValueError, ImportError):
+        problem = _named(name, folder, seed)
+    (x, y), names = problem.test, tuple(problem.class_names or ())
+    if name == "iris":  # the columns of a table are scaled for training
+        x = problem.preprocessing[0].inverse_transform(x)
+        return rv.data.Samples(x, y, names, tuple(problem.feature_names or ()))
+    return rv.data.Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
 def sum_of(path: Path) -> str:
@@ -111,9 +123,9 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
     return splits[2][0]
 
 
-def _named(arguments: argparse.Namespace, seed: int) -> Problem:
+def _named(name: str, folder: str | None, seed: int) -> Problem:
     """Load the data set of this name (iris, digits ...), and divide it into the three parts."""
-    name, datasets = arguments.data, rv.data.datasets
+    datasets = rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
         splits = _parts(x, y, seed, True)
@@ -125,7 +137,7 @@ def _named(arguments: argparse.Namespace, seed: int) -> Problem:
         held_out, names = 180, [str(digit) for digit in range(10)]
     else:
         load = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
-        (x, y), (xt, yt) = load(arguments.data_dir)
+        (x, y), (xt, yt) = load(folder)
         classes = datasets.MNIST_CLASSES if name == "mnist" else datasets.FASHION_MNIST_CLASSES
         held_out, names = len(x) // 12, list(classes)
     if held_out < 10 or len(xt) == 0:

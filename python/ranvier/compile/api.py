@@ -16,8 +16,13 @@ import numpy as np
 from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
+
+_MODES = (None, "default", "lite", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+_BACKENDS = (None, "inductor", "cudagraphs", "onnxrt", "openxla", "tvm")
+_FOR_TESTS = ("eager", "eager_noexcept", "aot_eager", "aot_eager_decomp_partition", "aot_ts", "ts")
 
 
 def compile(
@@ -55,8 +60,8 @@ def compile(
     runs eagerly. A number n compares after every n replays, False never compares; the second call then
     checks only that the step does not change what it reads.
 
-    PyTorch's fullgraph, dynamic, backend, mode and options say how to compile; they have no effect here. With
-    disable the function itself is returned.
+    PyTorch's fullgraph, dynamic, backend, mode and options say how to compile; they have no effect here, and
+    the names of backends and modes are checked. With disable the function itself is returned.
 
     A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
     training mode, or inside another step, it runs as it is. In all else the result is the module: they share
@@ -66,6 +71,7 @@ def compile(
     Raises:
         CaptureError: with strict, from a call of a step that cannot be replayed.
         TypeError: `function` is not callable.
+        RuntimeError: a mode or backend that PyTorch does not have.
         ValueError: verify is neither True, False nor an integer >= 1.
 
     >>> import numpy as np, ranvier as rv
@@ -85,6 +91,9 @@ def compile(
     """
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
+    one_of("compile", "mode", mode, _MODES)
+    if not callable(backend):
+        one_of("compile", "backend", backend, (*_BACKENDS, *_FOR_TESTS))
     if function is None:
         return functools.partial(compile, verify=verify, strict=strict, disable=disable)
     refuse_torch("compile", "a function", function)

@@ -11,6 +11,7 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, grad, set_grad_enabled, wrap
 from ranvier.nn.modes import LayerCall, evaluating, layer_calls
 from ranvier.tensors.memory import Array
+from ranvier.train.losses import batch_loss
 from ranvier.train.opening import only_samples, open_source
 from ranvier.train.prepared_data import DataSpec
 
@@ -77,7 +78,7 @@ class Seen:
             return
         try:
             with enable_grad():
-                value = loss(output, wrap(y))
+                value = batch_loss(loss, output, wrap(y), False, False)
         except (ValueError, TypeError, IndexError) as error:
             self.refused = str(error)
             return

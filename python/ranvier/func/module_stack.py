@@ -168,10 +168,7 @@ def _is_array(x: Any) -> bool:
 
 
 def stack(
-    models: Sequence[Module],
-    generators: Sequence[random.Generator] | None = None,
-    *,
-    split: bool = False,
+    models: Sequence[Module], generators: Sequence[random.Generator] | None = None, *, split: bool = False
 ) -> Stack:
     """Modules of one form as one module, whose parameters and buffers have a leading axis.
 

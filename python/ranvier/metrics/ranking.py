@@ -54,12 +54,7 @@ def binary_auc(positive: Array, score: Array) -> float:
 
 
 def roc_auc_score(
-    y_true: Any,
-    y_score: Any,
-    *,
-    average: str = "macro",
-    multi_class: str = "raise",
-    labels: Any = None,
+    y_true: Any, y_score: Any, *, average: str = "macro", multi_class: str = "raise", labels: Any = None
 ) -> float:
     """Area under the ROC curve: how often a sample of a class has a larger score than one of another class.
 
@@ -141,13 +136,7 @@ def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Arr
     return of_columns
 
 
-def top_k_accuracy_score(
-    y_true: Any,
-    y_score: Any,
-    *,
-    k: int = 2,
-    labels: Any = None,
-) -> float:
+def top_k_accuracy_score(y_true: Any, y_score: Any, *, k: int = 2, labels: Any = None) -> float:
     """Share of samples whose label is among the k with the largest scores. Of equal scores the later column
     counts as larger, as in scikit-learn.
 

@@ -162,7 +162,7 @@ def export(
         input_names: default: the names of the arguments of `forward`.
         output_names: default: "output", or "output_0" ...
         dynamic_axes: axes with a size that may vary: ``{"x": {0: "batch"}}`` or ``{"x": [0]}``. Axes with the
-            same name have the same size. All other sizes are fixed.
+            same name have the same size. All other sizes are fixed. Those of results follow from the model.
         opset_version: of the operator set, 11 to 27.
         keep_initializers_as_inputs: parameters are inputs of the graph, too, with these values as defaults.
         export_params, do_constant_folding, verbose: accepted for PyTorch's programs, without effect; a file
@@ -201,10 +201,11 @@ def export(
     args = _positional(target, args if isinstance(args, tuple) else (args,), kwargs or {})
     if path is not None and not isinstance(path, (str, os.PathLike)) and not hasattr(path, "write"):
         raise TypeError(
-            f"[onnx.export] got path {path!r}; expected a path or a file opened for writing bytes"
+            f"[onnx.export] got path of type {type(path).__name__}; expected a path or a file opened for "
+            "writing bytes: export(model, args, path)"
         )
     names, arrays = inputs_of(target, args, input_names)
-    axes, symbols = dynamic(names, arrays, dynamic_axes)
+    axes, symbols = dynamic(names, arrays, dynamic_axes, output_names or ())
     modules = Modules(target, opset_version)
     runs = all_runs(target, modules, args, arrays, axes, symbols)
     sources = [

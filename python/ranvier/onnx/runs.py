@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
@@ -276,7 +276,7 @@ def outputs_of(count: int, wanted: Any) -> list[str]:
 
 
 def dynamic(
-    names: list[str], arrays: list[Any], dynamic_axes: Mapping[str, Any] | None
+    names: list[str], arrays: list[Any], dynamic_axes: Mapping[str, Any] | None, outputs: Sequence[str]
 ) -> tuple[Axes, list[str]]:
     """The names of the dynamic axes of each input, and all names."""
     axes: Axes = {}
@@ -285,7 +285,7 @@ def dynamic(
         raise TypeError(f"[onnx.export] got dynamic_axes {dynamic_axes!r}; expected a dict, {{'x': [0]}}")
     for name, chosen in (dynamic_axes or {}).items():
         if name not in names:
-            if name.startswith("output"):  # those of results follow from the model
+            if name in outputs or name.startswith("output"):  # those of results follow from the model
                 continue
             raise ValueError(
                 f"[onnx.export] got dynamic_axes of '{name}'; expected the inputs {', '.join(names)}"

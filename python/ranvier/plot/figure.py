@@ -129,12 +129,7 @@ def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, f
 
 
 def grid_axes(
-    name: str,
-    figure: Any,
-    path: Path | None,
-    count: int,
-    columns: int = 3,
-    size: tuple[float, float] = PANEL,
+    name: str, figure: Any, path: Path | None, count: int, columns: int = 3, size: tuple[float, float] = PANEL
 ) -> Panels:
     """`count` Axes in rows of at most `columns`, in `figure` or in a new one with `size` inches for each."""
     columns = min(columns, count)

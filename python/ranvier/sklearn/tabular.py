@@ -21,6 +21,7 @@ from ranvier.sklearn.tabular_network import (
     MemberSquaredError,
     is_category,
     is_number,
+    is_number_text,
 )
 from ranvier.sklearn.tabular_training import TabularTraining
 from ranvier.sklearn.validation import hidden_sizes, labels_of, number, table_of, values_of, whole
@@ -146,7 +147,7 @@ class _Tabular(TabularTraining):
         shape = np.asarray(X, object).shape if names is None else (0, len(names))
         width = shape[1] if len(shape) == 2 else 0
         if isinstance(chosen, str) and chosen == "from_dtype":
-            marked = [is_category(X[name]) for name in names] if names is not None else [False] * width
+            marked = [self._has_categories(X, name) for name in names or ()] if frame else [False] * width
             return np.array(marked, bool)
         marked_columns = np.zeros(width, bool)
         for column in np.atleast_1d(np.asarray([] if chosen is None else chosen, object)):
@@ -166,6 +167,16 @@ class _Tabular(TabularTraining):
                 )
             marked_columns[index] = True
         return marked_columns
+
+    def _has_categories(self, X: Any, name: Any) -> bool:
+        marked = is_category(X[name])
+        if marked and is_number_text(X[name]):
+            raise ValueError(
+                f"[{type(self).__name__}] got column {name!r} of text that holds numbers; expected numbers "
+                "(pd.to_numeric, or decimal= of pd.read_csv), or for categories astype('category') or "
+                "categorical_features with its name"
+            )
+        return marked
 
     def _validated(self, X: Any) -> Array:
         if is_row(self, X) and X.ndim == 2 and not (self._is_category.any() or np.isinf(X).any()):
@@ -208,8 +219,9 @@ class TabularClassifier(NetworkClassifier, _Tabular):
             rows on a sixty-fourth and at most 1,024. It may be less, so that no batch is smaller than others.
         validation_fraction: the share that is held out; parts of less than 50 rows are not.
         n_iter_no_change: epochs in which the loss of the held-out part does not fall that end the training.
-        categorical_features: "from_dtype" (strings, categories and booleans of a data frame), names, indices
-            or a mask of the columns that have categories, or None.
+        categorical_features: "from_dtype" (strings, categories and booleans of a data frame; strings that
+            are all numbers are refused), names, indices or a mask of the columns that have categories, or
+            None.
         class_weight: weights by class, a dict or "balanced".
         callbacks: objects of `rv.Callback`.
         random_state: a number for the same result each time, a RandomState, or None.

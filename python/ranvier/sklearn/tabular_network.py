@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from numbers import Number
 from typing import Any
@@ -42,6 +43,17 @@ def is_category(column: Any) -> bool:
     return name == "str" or name.startswith(
         ("bool", "categor", "string", "large_string", "enum", "dictionary")
     )
+
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d{3})*([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
+
+
+def is_number_text(column: Any) -> bool:
+    """True if all values of a column of text are numbers, such as "1.50", "1,50" and "1,234.5"."""
+    if str(getattr(column, "dtype", "")).lower().startswith(("categor", "enum", "dictionary")):
+        return False
+    values = [v for v in np.asarray(column, object).ravel().tolist() if not is_missing(v)]
+    return bool(values) and all(isinstance(v, str) and _NUMBER.fullmatch(v) for v in values)
 
 
 class Columns:

@@ -22,6 +22,16 @@ OperatorExportTypes = enum.IntEnum(
 _MODAL = ("Dropout", "BatchNorm", "InstanceNorm")  # layers that do something else while they train
 
 
+class Dim:
+    """torch.export.Dim: the name of a size that may vary; min and max have no effect."""
+
+    AUTO = DYNAMIC = object()
+    STATIC = None
+
+    def __init__(self, name: str, *, min: int | None = None, max: int | None = None) -> None:
+        self.__name__ = name
+
+
 class ONNXProgram:
     """The result of `torch.onnx.export`: the model, which can be saved."""
 
@@ -66,8 +76,9 @@ def export(
 ) -> ONNXProgram | None:
     """`ranvier.onnx.export` with PyTorch's arguments; a program that can be saved, with dynamo=False None.
 
-    kwargs: arguments by name; also a dict at the end of args. dynamic_shapes: of each argument {axis: name}.
-    The model is written as it predicts. Where PyTorch ignores an argument, it is ignored here.
+    kwargs: arguments by name; also a dict at the end of args. dynamic_shapes: of each argument
+    {axis: name}, or a Dim. The model is written as it predicts. Where PyTorch ignores an argument, it is
+    ignored here.
 
     Raises ValueError: an argument that asks for another file than is written here.
     """
@@ -128,7 +139,10 @@ def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[st
     for name, of in shapes.items():
         axes = dict(of) if isinstance(of, Mapping) else dict(enumerate(of or ()))
         if name not in names or not all(isinstance(axis, int) for axis in axes):
-            raise ValueError(f"[onnx.export] got dynamic_shapes of {name!r}: {of!r}; expected {{axis: name}}")
+            raise ValueError(
+                f"[onnx.export] got dynamic_shapes of {name!r}: {of!r}; expected {{axis: name}} of "
+                f"{', '.join(names)}"
+            )
         given = (input_names or names)[names.index(name)]
         found[given] = {
             axis: dim if isinstance(dim, str) else getattr(dim, "__name__", f"{given}_{axis}")

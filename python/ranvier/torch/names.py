@@ -51,7 +51,7 @@ LACKS = "ranvier, which is in place of PyTorch, lacks it; docs/pytorch_names.md 
 def why(path: str) -> str:
     """The reason why a name stays out, or "" for a name that does not."""
     if path.startswith("nn.") and path.endswith("3d"):
-        return "images have two dimensions"
+        return "of volumes there are nn.Conv3d and nn.functional.max_pool3d alone"
     while path not in LEFT_OUT and "." in path:
         path = path.rpartition(".")[0]
     return LEFT_OUT.get(path, "")

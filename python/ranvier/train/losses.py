@@ -137,18 +137,15 @@ def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
 def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
     if isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor):
-        shape, expected = (
-            tuple(y.shape),
-            tuple(output.shape),
-        )  # (n,) and (n, 1) are the same: the pairs are clear
+        # (n,) and (n, 1) are the same: the pairs are clear
+        shape, expected = tuple(y.shape), tuple(output.shape)
         if expected in ((*shape, 1), shape[:-1]) and y.numel() == output.numel():
             y = y.reshape(expected)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
         value = loss(output, y)
         if not isinstance(value, Tensor) or value.numel() != 1:
-            what = (
-                f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
-            )
+            is_tensor = isinstance(value, Tensor)
+            what = f"shape {tuple(value.shape)}" if is_tensor else f"type {type(value).__name__}"
             raise ValueError(
                 f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
                 "mean, or reduction='mean'"

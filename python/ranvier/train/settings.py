@@ -143,8 +143,7 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
         own = loss.parameters() if isinstance(loss, nn.Module) else ()
         if lr is not None and (isinstance(lr, bool) or not isinstance(lr, numbers.Real)):
             raise TypeError(f"[Trainer] got lr of type {type(lr).__name__}; expected a number")
-        parameters = [*model.parameters(), *own]
-        return kind(parameters) if lr is None else kind(parameters, lr=lr)
+        return _made_optimizer(kind, [*model.parameters(), *own], {} if lr is None else {"lr": lr})
     if not hasattr(optimizer, "step"):
         raise TypeError(
             f"[Trainer] got optimizer of type {type(optimizer).__name__}; expected an optimizer or its name"
@@ -153,6 +152,25 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
         raise ValueError(
             f"[Trainer] got lr and an optimizer of type {type(optimizer).__name__}, which has its own; "
             "expected lr with a name of an optimizer"
+        )
+    return optimizer
+
+
+def _made_optimizer(kind: Any, parameters: list[Any], settings: dict[str, Any]) -> Any:
+    """The optimizer that a class or function makes."""
+    if settings and not isinstance(kind, type):
+        try:
+            inspect.signature(kind).bind(parameters, **settings)
+        except TypeError:
+            raise TypeError(
+                f"[Trainer] got lr and the function {name_of(kind)} as optimizer, which takes no lr; "
+                "expected lr inside the function: lambda p: rv.optim.SGD(p, lr=0.1)"
+            ) from None
+    optimizer = kind(parameters, **settings)
+    if not hasattr(optimizer, "step"):
+        raise TypeError(
+            f"[Trainer] got optimizer {name_of(kind)}, which gives {type(optimizer).__name__}; expected a "
+            "function that gives an optimizer"
         )
     return optimizer
 

@@ -168,9 +168,10 @@ class Trainer(checked.Settings):
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
             verbose: True or 1 prints a line for each epoch (or about 50 lines in all) and a bar over the
-                batches of long epochs, 2 the lines alone, False or 0 nothing and gives no hints. None: as 1
+                batches of long epochs, 2 the lines alone, False or 0 nothing. None: as 1
                 on a terminal and in a notebook; elsewhere, in tests, and where `callbacks` has a ProgressBar
-                it prints nothing. Hints are warnings of the category `rv.train.HintWarning`.
+                it prints nothing. Hints are warnings of the category `rv.train.HintWarning`; verbose=0 leaves
+                them out.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
                 never stopped. A folder without a checkpoint starts a new run.

@@ -233,10 +233,7 @@ BEGINNINGS = (
     ("pass", 2),
     ("first.zero_grad() if flag else None", 1),
 )
-ENDINGS = (
-    *((one, 6) for one in lines_of(lines.ENDINGS)),
-    *((one, 1) for one in lines_of(lines.RARE)),
-)
+ENDINGS = (*((one, 6) for one in lines_of(lines.ENDINGS)), *((one, 1) for one in lines_of(lines.RARE)))
 RESULTS = lines_of(lines.RESULTS)
 
 

@@ -144,10 +144,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
 
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
 @elementwise(
-    _core.hardsigmoid,
-    lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0),
-    dtypes=REFUSED,
-    kinks=True,
+    _core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), dtypes=REFUSED, kinks=True
 )
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
@@ -181,10 +178,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
 
 @activation("Hardshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
 @elementwise(
-    _core.hardshrink,
-    lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy),
-    dtypes=REFUSED,
-    kinks=True,
+    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), dtypes=REFUSED, kinks=True
 )
 def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.

@@ -75,9 +75,7 @@ TENSORS.gelu_slope = elementwise(
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
 @elementwise(
-    _core.elu,
-    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha),
-    dtypes=REFUSED,
+    _core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha), dtypes=REFUSED
 )
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).

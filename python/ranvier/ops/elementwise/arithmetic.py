@@ -310,11 +310,7 @@ def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
 
 
 @elementwise(
-    _core.neg,
-    lambda f, dy: f.neg(dy),
-    numpy=np.negative,
-    check_dtype=no_bools,
-    backward_kernel="neg",
+    _core.neg, lambda f, dy: f.neg(dy), numpy=np.negative, check_dtype=no_bools, backward_kernel="neg"
 )
 def neg(input: Any) -> Tensor:
     """-x; TypeError for bools.

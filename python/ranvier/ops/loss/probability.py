@@ -95,12 +95,7 @@ def _kl_by_target(f: Any, x: Any, t: Any, logs: bool) -> Any:
     return f.where(never, 0.0, f.exp(t) * (f.where(never, 0.0, t) - x + 1.0))
 
 
-KlDiv = element_loss(
-    "KlDiv",
-    _core.kl_div,
-    lambda f, x, t, logs: -(f.exp(t) if logs else t),
-    _kl_by_target,
-)
+KlDiv = element_loss("KlDiv", _core.kl_div, lambda f, x, t, logs: -(f.exp(t) if logs else t), _kl_by_target)
 
 
 def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:

@@ -47,10 +47,7 @@ def _smooth_l1_slope(f: Any, x: Any, t: Any, beta: Any) -> Any:
 
 
 SmoothL1 = element_loss(
-    "SmoothL1",
-    _core.smooth_l1,
-    _smooth_l1_slope,
-    lambda f, x, t, beta: _smooth_l1_slope(f, t, x, beta),
+    "SmoothL1", _core.smooth_l1, _smooth_l1_slope, lambda f, x, t, beta: _smooth_l1_slope(f, t, x, beta)
 )
 
 
@@ -70,12 +67,7 @@ def _huber_slope(f: Any, x: Any, t: Any, delta: Any) -> Any:
     return f.where(f.abs(d) < delta, d, f.sign(d) * delta)
 
 
-Huber = element_loss(
-    "Huber",
-    _core.huber,
-    _huber_slope,
-    lambda f, x, t, delta: _huber_slope(f, t, x, delta),
-)
+Huber = element_loss("Huber", _core.huber, _huber_slope, lambda f, x, t, delta: _huber_slope(f, t, x, delta))
 
 
 def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
