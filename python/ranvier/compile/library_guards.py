@@ -169,7 +169,7 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
 
 
 # Where the classes are that layers of a program inherit from; a subclass of any other is guarded whole.
-_BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container", "conversion", "state")}
+_BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container", "conversion", "state_dicts")}
 
 
 def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
