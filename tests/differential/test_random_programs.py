@@ -15,7 +15,9 @@ from differential.random_pairs import compare, draw, shrunk  # noqa: E402
 
 PROGRAMS = int(os.environ.get("RANVIER_PROGRAMS", "1000"))
 FIRST = int(os.environ.get("RANVIER_PROGRAMS_FROM", "0"))
-MOST_REFUSED = 0.01  # the share of programs: some that PyTorch allows are refused by intention
+# Refused by intention, as the errors say: PyTorch writes to such memory, or loses the history, silently.
+INTENDED = re.compile("several elements at one place in memory|a Tensor with a history under no_grad")
+MOST_REFUSED = 0.005  # the share of programs that are refused otherwise
 
 
 @pytest.mark.timeout(0)
@@ -29,12 +31,12 @@ def test_random_programs(capsys, dtype, share):
         kinds[verdict.kind] += 1
         if verdict.kind in ("differs", "crash"):
             wrong.append(_text(seed, shrunk(program, verdict.kind)))
-        if verdict.kind == "refused" and len(refused) < 20:
+        if verdict.kind == "refused" and not INTENDED.search(verdict.detail):
             refused.append(f"# seed {seed}: {verdict.line}\n#   {verdict.detail}")
     with capsys.disabled():
         print(f"\nprograms from seed {FIRST} {dtype}: {dict(kinds)}")
     assert not wrong, "\n\n".join(wrong[:10])
-    assert kinds["refused"] <= max(MOST_REFUSED * PROGRAMS * share, 1), "\n".join(refused)
+    assert len(refused) <= max(MOST_REFUSED * PROGRAMS * share, 1), "\n".join(refused)
 
 
 def _text(seed, program):
