@@ -36,7 +36,8 @@ int fill(PyObject* module) {
     return made ? 0 : -1;
   } catch (...) {
     detail::raise_in_python();
-    py::raise_from(PyExc_ImportError, "initialization failed");
+    py::error_already_set why;
+    py::raise_from(why, PyExc_ImportError, why.what());
     return -1;
   }
 }

@@ -118,5 +118,4 @@ def test_a_second_import_has_the_same_functions():
 
 def test_a_failed_import_says_why():
     done = ended("-c", "import ranvier", RANVIER_ISA="v9", PYTHONPATH=":".join(sys.path))
-    assert "[import] got RANVIER_ISA=v9" in done.stderr
-    assert "ImportError: initialization failed" in done.stderr
+    assert "ImportError: ValueError: [import] got RANVIER_ISA=v9" in done.stderr

@@ -173,6 +173,7 @@ def test_frames(library):
     with pytest.raises(ValueError, match=text):
         load(frame_of(columns), "y", categories=True)
     refused(ValueError, "got sep for the frame; expected it for", load, frame_of(columns), sep=";")
+    refused(ValueError, "the frame has no columns; expected at least one", load, frame_of({}))
     assert load(frame_of({"f": [True, False], "y": ["p", "q"]}), "y").x.tolist() == [[1], [0]]
     codes = frame_of({"code": [1, 2, 1], "id": [2**60, 2**60 + 1, 5]})
     assert load(codes, "id").class_names == ("1152921504606846976", "1152921504606846977", "5")

@@ -155,6 +155,8 @@ def test_a_wide_range_is_logarithmic_and_the_kept_epoch_is_marked():
     wide, narrow = rv.plot.history({"loss": [1e4, 30.0, 1.0], "accuracy": [0.0, 0.1, 0.9]}, kept=2)
     assert (wide.get_yscale(), narrow.get_yscale()) == ("log", "linear")
     assert "kept: epoch 2" in labels(wide)
+    with pytest.raises(ValueError, match="got kept 4; expected an epoch from 1 to 3"):
+        rv.plot.history({"loss": [1e4, 30.0, 1.0]}, kept=4)
 
 
 def test_many_quantities_go_over_several_rows():

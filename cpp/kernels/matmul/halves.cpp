@@ -73,7 +73,7 @@ void round(int64_t n, const float* x, Half* y, int64_t stride) {
   for (int64_t i = 0; i < n; ++i) y[i * stride] = Half(x[i]);
 }
 
-// Finishes and rounds the sums of n elements in a row, whose biases are already added.
+// Adds the biases to the sums of n elements in a row, applies the activation, and rounds.
 template <class Half>
 void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, const Sides<Half>& o,
             int64_t i, int64_t j) {

@@ -76,8 +76,9 @@ constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vecto
 
 // --- What is fetched ahead
 
-constexpr int64_t kLongRow =
-    1024;  // bytes of a row of c: 2000x30x600 took 1.2 to 1.3 times. Xeon, 2026-11-22
+// Bytes of a row of c, whose lines are then fetched: 2000x30x600 took 1.2 to 1.3 times as long. Xeon,
+// 2026-11-22
+constexpr int64_t kLongRow = 1024;
 // Up to this many products in a tile its stores take most of the time: 300x6x700 and 194x4x472 took 1.35
 // times as long, and with 16 products it costs a tenth. Xeon, 2026-11-22
 constexpr int64_t kFewProducts = 12;
@@ -103,14 +104,14 @@ constexpr int64_t kShortChains = 96;
 
 // --- How much is worked on at a time
 
-constexpr int64_t kWidest = 512;      // a multiple of the columns of any tile
-constexpr int kGroup = 3;             // strips that a thread packs at once at least
-constexpr int64_t kTogether = 16;     // products packed for each panel in turn: a's lines have several panels
-constexpr int64_t kRowsOfPairs = 8;   // rows of pairs of b that are packed in all strips at once, or a step
-constexpr int64_t kFewStrips = 6;     // up to this many strips, one call of the kernel takes several panels:
-                                      // 1682x31x40 takes 1.09 times as long else. Zen 5, 2026-11-29
-constexpr int64_t kSmallRows = 1024;  // between two looks for a signal,
-constexpr int64_t kDotProducts = 1 << 23;    // the same; columns are counted by int
-constexpr int64_t kStackProducts = 1 << 26;  // the same
+constexpr int64_t kWidest = 512;     // a multiple of the columns of any tile
+constexpr int kGroup = 3;            // strips that a thread packs at once at least
+constexpr int64_t kTogether = 16;    // products packed for each panel in turn: a's lines have several panels
+constexpr int64_t kRowsOfPairs = 8;  // rows of pairs of b that are packed in all strips at once, or a step
+// Up to this many strips, one call of the kernel takes several panels: 1682x31x40 takes 1.09 times as long
+// else. Zen 5, 2026-11-29
+constexpr int64_t kFewStrips = 6;
+// Rows, and products, between two looks for a signal. Columns are counted by int.
+constexpr int64_t kSmallRows = 1024, kDotProducts = 1 << 23, kStackProducts = 1 << 26;
 
 }  // namespace ranvier

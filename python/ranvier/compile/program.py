@@ -35,7 +35,8 @@ class Program:
     #   call            a whole replay: the results, or None where these arguments or the guards do not fit
     #   result          what the step returns, from the arrays of a replay
     #   plans           (plan, optimizer, group) of each optimizer step
-    #   checks          how many checks there were; after the last one `granted` replays were left
+    #   checks          how many checks there were
+    #   granted         what `core.checks_left` would be without the replays since `replays_since`
     #   renewed         made from the second eager run, because the first took another path
     #   may_arm         whether the core may answer calls with it by itself
     #   size            bytes of all its memory that does not outlive it

@@ -36,7 +36,7 @@ def history(
 
     Returns: Array of Axes, one for each quantity.
 
-    Raises ValueError: an empty history.
+    Raises ValueError: an empty history, or a kept epoch that is not in it.
 
     >>> import ranvier as rv
     >>> panels = rv.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6], "accuracy": [0.5, 0.9]})
@@ -46,6 +46,9 @@ def history(
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
         raise ValueError("[plot.history] got an empty history; expected at least one epoch")
+    epochs = max(map(len, history.values()))
+    if kept is not None and kept not in range(1, epochs + 1):
+        raise ValueError(f"[plot.history] got kept {kept!r}; expected an epoch from 1 to {epochs}")
     panels = fig.grid_axes("plot.history", figure, path, len(names))
     for name, panel in zip(names, panels, strict=True):
         if kept is not None:

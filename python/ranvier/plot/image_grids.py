@@ -74,7 +74,7 @@ def images(
         raise ValueError(f"[plot.images] got columns {columns} and limit {limit}; expected at least 1")
     count = min(len(pixels), limit)
     if titles is not None and len(titles) < count:
-        raise ValueError(f"[plot.images] got {len(titles)} titles; expected one for each of {len(pixels)}")
+        raise ValueError(f"[plot.images] got {len(titles)} titles; expected one for each of {count}")
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * (titles is not None)

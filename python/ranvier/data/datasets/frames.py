@@ -43,6 +43,8 @@ class Table:
         self.title, self._frame = title, frame
         self.names: list[str] | None = [str(name) for name in frame.columns]
         self.width = len(self.names)
+        if not self.names:
+            raise ValueError(f"[load_csv] {title} has no columns; expected at least one")
         self.settings: dict[str, Any] = dict(DEFAULTS)
         self.marks: frozenset[str] = frozenset()
 

@@ -68,9 +68,8 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     again = any(first[at] in column for at, column in zip(names, columns, strict=True))
     counts = [sum(kind_of(cell, table.settings) != WORD for cell in column) for column in columns]
     above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))
-    alone = list(map(len, body)) == [len(names)] == [len(first)] and not (
-        above or again
-    )  # two lines of words
+    two_lines_of_words = list(map(len, body)) == [len(names)] == [len(first)]
+    alone = two_lines_of_words and not above and not again
     if _count(numbers) or alone or (above and (numbers or again)):
         text = f"the first line of {table.title} may be a sample, or names of columns"
         as_names = ("header", 0, "takes it as names")
