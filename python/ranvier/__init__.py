@@ -91,6 +91,7 @@ _NAMES = {
     "ops.making.dlpack": "from_dlpack",
     "func": "vmap",
     "nn.mlp": "mlp",
+    "nn.quantized.convert": "quantize",
     "compile": "CaptureError constant",
     "serialization": "load save",
     "train": """

@@ -18,6 +18,7 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
   w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
   w.n = n, w.k = k;
   panels.expect_shape({w.panel_count(), w.panel_bytes()});
+  if (!panels.is_contiguous()) panels.fail("contiguous panels");
   const bool of_rows = w.kind == QuantizedKind::int8;
   if (of_rows != static_cast<bool>(scale))
     fail_value(kind.op, "got kind ", kind.value, of_rows ? " without scale" : " and scale", "; expected ",
@@ -29,9 +30,9 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
 }
 
 // x (.., k): y (.., n) = x w^T + bias
-Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& given_panels,
+Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& panels,
                         const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n) {
-  const Input x = contiguous(given_x), panels = contiguous(given_panels), scale = contiguous(given_scale),
+  const Input x = contiguous(given_x), scale = contiguous(given_scale),
               bias = contiguous(given_bias);
   if (x.ndim() == 0 || n < 0) x.fail("at least one dimension, and n >= 0");
   const QuantizedMatrix w = matrix_of(kind, panels, scale, n, x.shape(x.ndim() - 1));
@@ -45,9 +46,9 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& giv
 }
 
 // y (.., k): the rows that the index (..) picks, or all
-Output quantized_rows(const Codes& given_panels, const MaybeScale& given_scale,
+Output quantized_rows(const Codes& panels, const MaybeScale& given_scale,
                       const Maybe<Integers>& given_index, Name kind, Whole n, Whole k) {
-  const Input panels = contiguous(given_panels), scale = contiguous(given_scale);
+  const Input scale = contiguous(given_scale);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
   Input index = given_index;
