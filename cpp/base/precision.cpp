@@ -77,8 +77,8 @@ bool vnni_is_here() { return isa_supported(Isa::v4) && __builtin_cpu_supports("a
 
 // Words take two instructions and one to widen the codes for half as many products.
 bool vnni_pays() {
-  static const bool pays =
-      vnni_is_here() && RANVIER_CYCLES("vpdpbusd") < 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
+  static const bool pays = vnni_is_here() && RANVIER_CYCLES("vpdpbusd") <
+                                                 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
   return pays;
 }
 
@@ -147,8 +147,8 @@ bool set_byte_products(const char* name) {
   const bool vnni = std::strcmp(name, "vnni") == 0, chosen = std::strcmp(name, "auto") == 0;
   if (!vnni && !chosen && std::strcmp(name, "words")) return false;
   if (vnni && !(is_at_v4() && vnni_is_here())) return false;
-  g_byte_products.store(static_cast<int>(vnni || (chosen && vnni_pays()) ? ByteProducts::vnni
-                                                                          : ByteProducts::words));
+  g_byte_products.store(
+      static_cast<int>(vnni || (chosen && vnni_pays()) ? ByteProducts::vnni : ByteProducts::words));
   return true;
 }
 

@@ -1,7 +1,7 @@
 // Products of unsigned codes by signed integers of 8 bits, added to sums of 32 bits without overflow.
 //
-// A line is 64 codes: 4 neighbours along k (a quad) for each of 16 columns. A kind of products divides it into
-// kParts parts, each of which is one vector of codes and has a vector of sums.
+// A line is 64 codes: 4 neighbours along k (a quad) for each of 16 columns. A kind of products divides it
+// into kParts parts, each of which is one vector of codes and has a vector of sums.
 //
 //   Integer         the form that an integer of x has in memory
 //   factors(x)      4 neighbours of x, once for each column

@@ -31,11 +31,13 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
 
 // x (.., k): y (.., n) = x w^T + bias
 Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& panels,
-                        const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n) {
-  const Input x = contiguous(given_x), scale = contiguous(given_scale),
-              bias = contiguous(given_bias);
-  if (x.ndim() == 0 || n < 0) x.fail("at least one dimension, and n >= 0");
-  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, x.shape(x.ndim() - 1));
+                        const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n,
+                        Whole k) {
+  const Input x = contiguous(given_x), scale = contiguous(given_scale), bias = contiguous(given_bias);
+  if (n < 0 || k < 0) n.fail("n and k of at least 0");
+  if (x.ndim() == 0 || x.shape(x.ndim() - 1) != k)
+    x.fail("(.., ", k.number, ") for a matrix (", n.number, ", ", k.number, ")");
+  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
   if (bias) bias.expect_shape({n});
   Shape shape = x.shape();
   shape[x.ndim() - 1] = n;
@@ -46,8 +48,8 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& pan
 }
 
 // y (.., k): the rows that the index (..) picks, or all
-Output quantized_rows(const Codes& panels, const MaybeScale& given_scale,
-                      const Maybe<Integers>& given_index, Name kind, Whole n, Whole k) {
+Output quantized_rows(const Codes& panels, const MaybeScale& given_scale, const Maybe<Integers>& given_index,
+                      Name kind, Whole n, Whole k) {
   const Input scale = contiguous(given_scale);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
@@ -71,7 +73,7 @@ Output quantized_rows(const Codes& panels, const MaybeScale& given_scale,
 }  // namespace
 
 void register_quantized(Module m) {
-  def(m, "quantized_matmul(x, panels, scale, bias, kind, n)", quantized_matmul);
+  def(m, "quantized_matmul(x, panels, scale, bias, kind, n, k)", quantized_matmul);
   def(m, "quantized_rows(panels, scale, index, kind, n, k)", quantized_rows);
 }
 

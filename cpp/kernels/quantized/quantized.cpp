@@ -19,7 +19,7 @@ constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
 constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
 constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
-constexpr int64_t kIntegerBytes = 2;                         // those of any level: a replay may be at another one
+constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernels& kernels() {
 #if RANVIER_HAS_V4
@@ -58,8 +58,7 @@ void QuantizedMatrix::unpack(int64_t j, float* y) const {
   const int64_t row = j % kPanel;
   if (kind == QuantizedKind::int8) {
     const float factor = scale.data[j * scale.strides[0]];
-    for (int64_t l = 0; l < k; ++l)
-      y[l] = float(panel[l / 4 * kQuadBytes + 4 * row + l % 4] - 128) * factor;
+    for (int64_t l = 0; l < k; ++l) y[l] = float(panel[l / 4 * kQuadBytes + 4 * row + l % 4] - 128) * factor;
     return;
   }
   const bool is_four = kind == QuantizedKind::q4_0;
@@ -91,21 +90,12 @@ class Product {
     const QuantizedMatrix& w = call_.w;
     const int64_t j = panel * kPanel;
     for (int64_t i = first; i < last; i += kernels_.max_rows)
-      kernels_.tile[static_cast<int>(w.kind)]({int(std::min<int64_t>(kernels_.max_rows, last - i)),
-                                               int(panels),
-                                               w.n - j,
-                                               w.padded() / 4,
-                                               rows_.groups,
-                                               rows_.q + i * rows_.row_bytes,
-                                               rows_.row_bytes,
-                                               rows_.scale + i * rows_.groups,
-                                               rows_.zero_sum + i * rows_.groups,
-                                               w.panels.data + panel * w.panel_bytes(),
-                                               w.panel_bytes(),
-                                               w.scale.data ? w.scale.data + j : nullptr,
-                                               call_.bias.data ? call_.bias.data + j : nullptr,
-                                               call_.y.data + i * w.n + j,
-                                               w.n});
+      kernels_.tile[static_cast<int>(w.kind)](
+          {int(std::min<int64_t>(kernels_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
+           rows_.groups, rows_.q + i * rows_.row_bytes, rows_.row_bytes, rows_.scale + i * rows_.groups,
+           rows_.zero_sum + i * rows_.groups, w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
+           w.scale.data ? w.scale.data + j : nullptr, call_.bias.data ? call_.bias.data + j : nullptr,
+           call_.y.data + i * w.n + j, w.n});
     const int64_t end = std::min(w.n, j + panels * kPanel);
     for (int64_t i = first; i < last; ++i)
       if (!rows_.fits[i]) run_in_floats(i, j, end);

@@ -9,7 +9,8 @@
 //   kind   value                           a panel in memory
 //   int8   (code - 128) scale[j]           ceil(k / 4) quads; scale (n,) is another array
 //   q8_0   (code - 128) scale[j, l / 32]   for each 32 of k: 16 scales of float16, 8 quads
-//   q4_0   (code - 8) scale[j, l / 32]     for each 32 of k: 16 scales of float16, 4 lines of 64 bytes; line q
+//   q4_0   (code - 8) scale[j, l / 32]     for each 32 of k: 16 scales of float16, 4 lines of 64 bytes; line
+//   q
 //                                          has quad q in the low halves of its bytes, quad q + 4 in the high
 //
 // Codes of l >= k have value 0. The values of q8_0 and q4_0 are those of GGUF's types of these names.
@@ -85,10 +86,10 @@ struct QuantizedRows {
 struct QuantizedLine {
   int64_t k, padded, group;
   const float* x;
-  void* q;           // padded integers
-  float* scale;      // for each group
+  void* q;            // padded integers
+  float* scale;       // for each group
   int32_t* zero_sum;  // for each group: the sum of its integers, times -code of zero
-  int32_t zero;      // the code whose value is 0
+  int32_t zero;       // the code whose value is 0
 };
 
 // Up to max_rows rows of x by up to max_panels panels.

@@ -4,7 +4,7 @@
 namespace ranvier::RANVIER_ISA {
 
 // Rows and panels of the largest tile: its sums and a line of codes stay in registers.
-constexpr int kRows = RANVIER_VECTOR_REGISTERS == 32 ? 4 : RANVIER_VECTOR_BYTES == 32 ? 3 : 1;
+constexpr int kRows = RANVIER_VECTOR_REGISTERS == 32 ? 4 : RANVIER_VECTOR_BYTES == 32 ? 2 : 1;
 constexpr int kPanels = RANVIER_VECTOR_REGISTERS == 32 && RANVIER_VECTOR_BYTES == 64 ? 2 : 1;
 
 extern const QuantizedKernels quantized_kernels_float = kernels_of<ByteProducts, kRows, kPanels>;

@@ -1,5 +1,5 @@
-// The kernels of a level, for one kind of products of bytes (simd/byte_products.h): rows of x as integers, and
-// tiles of rows by panels.
+// The kernels of a level, for one kind of products of bytes (simd/byte_products.h): rows of x as integers,
+// and tiles of rows by panels.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/quantized/quantized.h"
@@ -117,7 +117,8 @@ struct FloatSums {
       RANVIER_UNROLL
       for (int r = 0; r < rows; ++r) {
         const vec<float> sum = sums[r][i / kVectors][i % kVectors];
-        const vec<float> y = t.w_scale ? fma(sum, scale * broadcast(t.scale[r * t.groups]), bias) : sum + bias;
+        const vec<float> y =
+            t.w_scale ? fma(sum, scale * broadcast(t.scale[r * t.groups]), bias) : sum + bias;
         store_lanes(t.y + r * t.n + i * kL, y, n);
       }
     }

@@ -1,4 +1,5 @@
-// The same by AVX512_VNNI, whose products of bytes take a third of the instructions. Compiled for level v4 alone.
+// The same by AVX512_VNNI, whose products of bytes take a third of the instructions. Compiled for level v4
+// alone.
 #if RANVIER_VNNI
 #include "kernels/quantized/tile.h"
 

@@ -81,7 +81,8 @@ class Linear(Quantized):
         return made
 
     def forward(self, input: Any) -> Tensor:
-        return quantized_linear(input, self.quantized_weight, self.bias)
+        sizes = self.out_features, self.in_features
+        return quantized_linear(input, self.panels, self.scale, self.bias, self.kind, *sizes)
 
 
 class Embedding(Quantized):
@@ -192,8 +193,8 @@ class MultiheadAttention(nn.MultiheadAttention):
         scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
         biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
         return [
-            quantized_linear(x, QuantizedWeight(self.kind, (width, width), *parts), bias)
-            for x, *parts, bias in zip(inputs, panels, scales, biases, strict=True)
+            quantized_linear(*parts, self.kind, width, width)
+            for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
 
 

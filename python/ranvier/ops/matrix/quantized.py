@@ -9,7 +9,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.matrix.quantized_weight import QuantizedWeight
 from ranvier.tape.function import Dtypes, Function, by_kernel
-from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 
@@ -19,16 +18,16 @@ class QuantizedLinear(Function):
     reads: ClassVar = {"panels": 0, "scale": 0}
     dtypes = Dtypes()
 
-    def __init__(self, kind: str, n: int) -> None:
-        self.kind, self.n = kind, n
+    def __init__(self, kind: str, n: int, k: int) -> None:
+        self.settings = kind, n, k
 
     def forward(self, x: Array, panels: Array, scale: Array | None, bias: Array | None) -> Array:
-        self.panels, self.scale, self.k = panels, scale, x.shape[-1]
-        return _core.quantized_matmul(x, panels, scale, bias, self.kind, self.n)
+        self.panels, self.scale = panels, scale
+        return _core.quantized_matmul(x, panels, scale, bias, *self.settings)
 
     def values(self) -> Array:
         """W as float32 (n, k)."""
-        return _core.quantized_rows(self.panels, self.scale, None, self.kind, self.n, self.k)
+        return _core.quantized_rows(self.panels, self.scale, None, *self.settings)
 
     def backward(self, dy: Array) -> tuple[Array, None, None, None]:
         return _core.matmul(dy, self.values()), None, None, None
@@ -54,27 +53,21 @@ class QuantizedRows(Function):
 
 
 @by_kernel(_core.quantized_matmul, QuantizedLinear, 4, QuantizedLinear.dtypes, name="quantized_linear")
-def _linear(x: Any, panels: Tensor, scale: Any, bias: Any, kind: str, n: int) -> Tensor:
-    return QuantizedLinear(kind, n).apply(x, panels, scale, bias)
+def quantized_linear(x: Any, panels: Tensor, scale: Any, bias: Any, kind: str, n: int, k: int) -> Tensor:
+    """y = x W^T + b, by integers: x (..., k), W (n, k), b (n,) or None, y (..., n)
+
+    kind, panels and scale are those of a QuantizedWeight. The numbers of a row of x, or of each 32 of a row,
+    become integers in -127 ... 127 by a scale of their own when the op runs. The sums of products are exact.
+    A row with NaN or infinity is computed in float32. x of 16 bits is computed in float32, and y rounded.
+    Raises ValueError where the shapes do not fit.
+    """
+    x = as_tensor("quantized_linear", x)
+    return QuantizedLinear(kind, n, k).apply(x, panels, scale, bias)
 
 
 @by_kernel(_core.quantized_rows, name="quantized_embedding")
 def _rows(panels: Tensor, scale: Any, index: Tensor, kind: str, n: int, k: int) -> Tensor:
     return QuantizedRows(kind, n, k).apply(panels, scale, index)
-
-
-def quantized_linear(x: Any, weight: QuantizedWeight, bias: Any = None) -> Tensor:
-    """y = x W^T + b, by integers: x (..., k), W (n, k), b (n,) or None, y (..., n)
-
-    The numbers of a row of x, or of each 32 of a row, become integers in -127 ... 127 by a scale of their own
-    when the op runs. The sums of products are exact. A row with NaN or infinity is computed in float32. x of
-    16 bits is computed in float32, and y rounded. Raises ValueError where the shapes do not fit.
-    """
-    x = as_tensor("quantized_linear", x)
-    n, k = weight.shape
-    if x.ndim == 0 or x.shape[-1] != k:
-        raise misfit("quantized_linear", {"x": x.shape, "weight": weight.shape}, f"x (..., {k})")
-    return _linear(x, weight.panels, weight.scale, bias, weight.kind, n)
 
 
 def quantized_embedding(index: Any, weight: QuantizedWeight) -> Tensor:

@@ -39,6 +39,9 @@ class QuantizedWeight(NamedTuple):
         scale = None if self.scale is None else self.scale._array
         return wrap(_core.quantized_rows(self.panels._array, scale, None, self.kind, *self.shape))
 
+    def numel(self) -> int:
+        return self.shape[0] * self.shape[1]
+
     @property
     def nbytes(self) -> int:
         return self.panels.nbytes + (0 if self.scale is None else self.scale.nbytes)
