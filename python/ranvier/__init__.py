@@ -92,7 +92,7 @@ _NAMES = {
     "func": "vmap",
     "nn.mlp": "mlp",
     "compile": "CaptureError constant",
-    "serialization": "load save",
+    "serialization": "load load_gguf save",
     "train": """
         Callback Checkpoint EarlyStopping History LambdaCallback ProgressBar Schedule TensorBoard Trainer
     """,
