@@ -25,7 +25,7 @@ from ranvier.serialization.foreign_files import BEGIN, FileError, recognised
 from ranvier.serialization.work import PER_BYTE, Work
 from ranvier.tensors.memory import BF16, MOST_ELEMENTS
 
-MOST_WORK = 2**30
+MOST_WORK = 2**29
 """Bytes of memory that the metadata and the table of tensors may take, however large the file is."""
 
 _KINDS = {
@@ -41,14 +41,17 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }  # fmt: skip
 _BLOCKS = {"Q8_0": BLOCK_BYTES["q8_0"], "Q4_0": BLOCK_BYTES["q4_0"]}
 
-# the types of metadata
-_NUMBERS = dict(enumerate(map(np.dtype, ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "u1"))))
-_NUMBERS |= {10: np.dtype("u8"), 11: np.dtype("i8"), 12: np.dtype("f8")}
+# the types of metadata: those of numbers, and the others
+_NUMBERS = {
+    0: "u1", 1: "i1", 2: "u2", 3: "i2", 4: "u4", 5: "i4", 6: "f4", 7: "u1", 10: "u8", 11: "i8", 12: "f8",
+}  # fmt: skip
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 _DEEPEST = 8  # arrays inside of arrays
 
+_Tensors = dict[str, Tensor | QuantizedWeight]
 
-class GGUFFile(Mapping[str, "Tensor | QuantizedWeight"]):
+
+class GGUFFile(Mapping[str, Tensor | QuantizedWeight]):
     """The tensors of a GGUF file by their names, in its order; a file that `load_gguf` has read.
 
     Attributes:
@@ -56,13 +59,7 @@ class GGUFFile(Mapping[str, "Tensor | QuantizedWeight"]):
         kinds: of each tensor the kind under its name in the specification, such as "F32" or "Q4_K".
     """
 
-    def __init__(
-        self,
-        path: str,
-        metadata: dict[str, Any],
-        kinds: dict[str, str],
-        tensors: dict[str, Tensor | QuantizedWeight],
-    ) -> None:
+    def __init__(self, path: str, metadata: dict[str, Any], kinds: dict[str, str], tensors: _Tensors) -> None:
         self.metadata, self.kinds = metadata, kinds
         self._path, self._tensors = path, tensors
 
@@ -162,7 +159,7 @@ class _Header:
         return name
 
     def numbers(self, kind: int, count: int) -> list[Any]:
-        start, dtype = self.place, _NUMBERS[kind]
+        start, dtype = self.place, np.dtype(_NUMBERS[kind])
         raw = self.take(count * dtype.itemsize)
         self.work.charge(40 * count)
         values = np.frombuffer(raw, dtype)
@@ -226,12 +223,11 @@ def _read(header: _Header, path: str) -> GGUFFile:
         raise FileError(f"has the alignment {alignment!r:.40}; expected a multiple of 8")
     start = -(-header.place // alignment) * alignment
     _require_places(table, start, alignment, header.size)
-    read = {
-        name: _tensor(header.memory, start, entry)
-        for name, entry in table.items()
-        if entry.kind in _DTYPES or entry.kind in _BLOCKS
-    }
-    return GGUFFile(path, metadata, {name: entry.kind for name, entry in table.items()}, read)
+    kinds = {name: entry.kind for name, entry in table.items()}
+    read = [name for name, kind in kinds.items() if kind in _DTYPES or kind in _BLOCKS]
+    return GGUFFile(
+        path, metadata, kinds, {name: _tensor(header.memory, start, table[name]) for name in read}
+    )
 
 
 def _entry(header: _Header, name: str) -> _Entry:

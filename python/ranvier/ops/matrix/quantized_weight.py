@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class QuantizedWeight:
             raise failure(TypeError, "QuantizedWeight", got, "an array of uint8")
         shape = tuple(shape)
         if not shape or shape[-1] % BLOCK:
-            raise misfit("QuantizedWeight", {"shape": shape}, f"(n, k) with k a multiple of {BLOCK}")
+            raise misfit("QuantizedWeight", {"a weight": shape}, f"(n, k) with k a multiple of {BLOCK}")
         expected = (*shape[:-1], shape[-1] // BLOCK, BLOCK_BYTES[kind])
         if blocks.shape != expected:
             raise misfit("QuantizedWeight", {"blocks": blocks.shape}, str(expected))
@@ -56,18 +55,6 @@ class QuantizedWeight:
 
     def __repr__(self) -> str:
         return f"QuantizedWeight({self.kind}, shape={self.shape})"
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def numel(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all blocks."""
-        return int(self.blocks.nbytes)
 
     def dequantize(self) -> Tensor:
         """The numbers in float32, each the product of an integer and a scale, rounded once."""
