@@ -57,10 +57,11 @@ class QuantizedWeight:
         return f"QuantizedWeight({self.kind}, shape={self.shape})"
 
     def dequantize(self) -> Tensor:
-        """The numbers in float32, each the product of an integer and a scale, rounded once."""
+        """The numbers in float32, which holds the product of an integer and a scale without rounding."""
         blocks = np.ascontiguousarray(self.blocks)
         scales, packed = blocks[..., :2].view(np.float16), blocks[..., 2:]
         integers: Any = packed.view(np.int8)
         if self.kind == "q4_0":
             integers = np.concatenate([packed & 15, packed >> 4], -1).astype(np.int8) - np.int8(8)
-        return wrap((integers * scales.astype(np.float32)).reshape(self.shape))
+        with np.errstate(invalid="ignore"):  # scales that are infinite or NaN
+            return wrap((integers * scales.astype(np.float32)).reshape(self.shape))
